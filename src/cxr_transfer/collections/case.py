@@ -1,0 +1,70 @@
+"""A film with what is known of it, and a collection of such films."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+FRONTAL_VIEWS = ("PA", "AP", "AP Supine")
+"""Views that count as frontal; the names are Cohen et al.'s."""
+
+JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
+"""What operating systems leave in folders: never a film, counted and passed over."""
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One film with label, patient and source; unknown is "" (or None for the age).
+
+    Attributes:
+        path: Where the film lies.
+        label: Its class.
+        patient: Unique over all collections, e.g. ``kermany:person12``.
+        source: The collection, the nearest known thing to "which hospital".
+        view: "PA", "AP", "AP Supine", "L", or "".
+        age: Years.
+        sex: "M", "F", or "".
+        licence: As the collection states it.
+        finding: The collection's own words for the label.
+        split: "train", "validation", "test", or "" when none was given.
+        sha256: Of the file's bytes; "" until indexed.
+        pixels: SHA-256 of the decoded film; "" until indexed.
+        width: Pixels; 0 until indexed.
+        height: Pixels; 0 until indexed.
+    """
+
+    path: Path
+    label: str
+    patient: str
+    source: str
+    view: str = ""
+    age: float | None = None
+    sex: str = ""
+    licence: str = ""
+    finding: str = ""
+    split: str = ""
+    sha256: str = ""
+    pixels: str = ""
+    width: int = 0
+    height: int = 0
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What a reader found in one archive.
+
+    Attributes:
+        name: Which archive, e.g. "kermany".
+        root: Its folder.
+        cases: Every film that is there, in the order of its path or row.
+        missing: Named by the archive's own table but absent, with the reason.
+        ignored: Files that are no films (left by operating systems, other types).
+    """
+
+    name: str
+    root: Path
+    cases: tuple[Case, ...]
+    missing: tuple[str, ...] = field(default=())
+    ignored: int = 0

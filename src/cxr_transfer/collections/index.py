@@ -1,0 +1,75 @@
+"""Every film opened once: hashes and size for the manifests, damaged ones found before training.
+
+Comes in: cases. Goes out: the same cases with ``sha256``, ``pixels``, ``width``, ``height``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from cxr_transfer.collections.case import Case
+from cxr_transfer.errors import DataError, FilmError, listing
+from cxr_transfer.radiograph import read_film
+
+_T = TypeVar("_T")
+
+
+def in_order(
+    work: Callable[[Case], _T], cases: Sequence[Case], *, workers: int = 4
+) -> Iterable[_T]:
+    """Yield ``work(case)`` in the order of ``cases``; threads, since Pillow frees the lock."""
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(work, cases)
+
+
+def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> tuple[Case, ...]:
+    """Return ``cases`` with hashes and sizes; ``each`` is called after every film.
+
+    Raises:
+        DataError: ``damaged_films``, naming the first 20.
+    """
+    done: list[Case] = []
+    damaged: list[str] = []
+    for case, outcome in zip(cases, in_order(_index, cases), strict=True):
+        each()
+        if isinstance(outcome, FilmError):
+            damaged.append(f"{case.path.name} ({outcome.code})")
+        else:
+            done.append(outcome)
+    if damaged:
+        raise DataError(
+            "damaged_films",
+            f"Expected films that can be read, but {len(damaged)} of {len(cases)} cannot: "
+            f"{listing(damaged)}; replace or remove them.",
+        )
+    return tuple(done)
+
+
+def _index(case: Case) -> Case | FilmError:
+    try:
+        film = read_film(case.path)
+    except FilmError as error:
+        return error
+    return dataclasses.replace(
+        case,
+        sha256=hashlib.sha256(case.path.read_bytes()).hexdigest(),
+        pixels=film.digest(),
+        width=film.width,
+        height=film.height,
+    )
+
+
+def data_hash(cases: Iterable[Case]) -> str:
+    """Return one SHA-256 for a data set: its films' bytes and labels, in whatever order or place.
+
+    Raises:
+        DataError: ``not_indexed`` when a case has no content hash.
+    """
+    lines = sorted(f"{case.sha256} {case.label}" for case in cases)
+    if any(line.startswith(" ") for line in lines):
+        raise DataError("not_indexed", "Expected indexed cases, but some have no content hash.")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,83 @@
+"""What can go wrong, as one tree; every message says what was expected, what came, what to do.
+
+::
+
+    CxrError
+    ├── UsageError        the command or the recipe is wrong           exit code 2
+    ├── DataError         films, labels, manifests, splits             exit code 3
+    │   └── FilmError     one file that is not a readable radiograph   (a row error in a batch)
+    ├── ModelError        checkpoints and weights                      exit code 4
+    └── MachineError      disk, memory, devices, missing packages      exit code 5
+
+Each error carries a stable ``code`` (for programs) and a one-line message (for people).
+This module knows nothing of how an error is shown: ``cli.py`` alone prints and exits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+LISTED = 20
+"""How many of the offending items a message names before it goes on with a count."""
+
+
+class CxrError(Exception):
+    """An error that a user can act on.
+
+    Attributes:
+        code: Stable identifier in ``snake_case``.
+        message: One line: expected, received, remedy.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class UsageError(CxrError):
+    """The command line or a recipe asks for something that does not exist."""
+
+    exit_code = 2
+
+
+class DataError(CxrError):
+    """Films, labels, manifests or splits are not fit for what was asked."""
+
+    exit_code = 3
+
+
+class FilmError(DataError):
+    """One file is not a radiograph that can be read."""
+
+
+class ModelError(CxrError):
+    """A checkpoint or a weights file is not what it should be."""
+
+    exit_code = 4
+
+
+class MachineError(CxrError):
+    """The machine lacks something: disk, memory, a device, a package, a download."""
+
+    exit_code = 5
+
+
+def listing(items: Iterable[str]) -> str:
+    """Join ``items`` for a message: the first 20, then how many more there are.
+
+    >>> listing(["a", "b"])
+    'a; b'
+    >>> listing(str(i) for i in range(22))[-11:]
+    '; (+2 more)'
+    """
+    shown = list(items)
+    more = len(shown) - LISTED
+    text = "; ".join(shown[:LISTED])
+    return f"{text}; (+{more} more)" if more > 0 else text

@@ -1,0 +1,299 @@
+"""The paper's figures 4 to 6 and four more, as PNG files; the only importer of matplotlib.
+
+In come numbers that others computed and the path of a file; out goes that file, whole or not at
+all. This module computes no statistic, and does not know which model is meant to win.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import cycle, pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.intervals import Estimate
+from cxr_transfer.evaluation.metrics import Evaluation, Scores, pr_curve, roc_curve
+from cxr_transfer.files import write_bytes
+from cxr_transfer.labels import LabelSet
+
+DPI = 150
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+"""Okabe & Ito 2008, told apart with every common colour blindness; by place in the label set."""
+
+BARS = (PALETTE[5], PALETTE[1])
+"""Light enough for a dark whisker to show."""
+
+INK, GREY, PALE = "#222222", "#6B6B6B", "#E6E6E6"
+
+PAPER_MS = (26.9, 42.7)
+"""Milliseconds per image of the paper's models on a Tesla K80 (section 4.2)."""
+
+METRIC_NAMES = {"accuracy": "Accuracy", "auroc_macro": "AUROC (macro)"} | {
+    f"{metric}_{kind}": f"{name} ({kind})"
+    for metric, name in (("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"))
+    for kind in ("macro", "weighted")
+}
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: every machine draws the same
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+    "legend.edgecolor": "none",
+    "lines.linewidth": 2,
+    "text.parse_math": False,  # a class may have a dollar in its name
+}
+
+ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
+WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.5, "capsize": 5}
+
+
+def paper_bars(
+    path: Path,
+    estimates: Mapping[str, Mapping[str, Estimate]],
+    metrics: tuple[str, str],
+    paper: Mapping[str, Mapping[str, float]],
+    title: str,
+) -> None:
+    """Draw figure 4 or 5: two metrics of each model, the paper's values as open diamonds.
+
+    Args:
+        path: The PNG file.
+        estimates: By model and metric, proportions in [0, 1].
+        metrics: The two to draw, such as ``("precision_macro", "recall_macro")``.
+        paper: By model and metric, in percent; what is missing is not drawn.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with _drawn(path, (8.5, 5.4), title) as figure:
+        axes = figure.subplots()
+        for series, metric in enumerate(metrics):
+            places = np.arange(len(estimates)) + (series - 0.5) * 0.4
+            ours = [of_model[metric] for of_model in estimates.values()]
+            values = 100 * _table(ours)
+            name = METRIC_NAMES.get(metric, metric)
+            axes.bar(places, values[:, 0], 0.36, color=BARS[series], label=name)
+            axes.errorbar(places, values[:, 0], yerr=_whiskers(values), **WHISKER)
+            for place, estimate in zip(places, ours, strict=True):
+                text = estimate.percent().replace(" [", "\n[")
+                axes.text(place, 103, text, ha="center", va="bottom", fontsize=9)
+            theirs = [paper.get(model, {}).get(metric, np.nan) for model in estimates]
+            once = "the paper, one split" if series == 0 and paper else None
+            # Beside the whisker, so that neither hides the other.
+            axes.plot(places + 0.1, theirs, "D", mfc="white", mec=INK, ms=6, label=once)
+        axes.set_xticks(range(len(estimates)), list(estimates))
+        axes.tick_params(axis="x", length=0)
+        axes.set(ylim=(0, 114), yticks=range(0, 101, 20), ylabel="percent [95 % interval]")
+        axes.grid(axis="y")
+        axes.legend(**ABOVE)
+
+
+def time_bars(path: Path, ms: Mapping[str, Estimate], title: str = "Time per image") -> None:
+    """Draw figure 6: milliseconds per image of each model, and the paper's range.
+
+    Args:
+        path: The PNG file.
+        ms: By model, in milliseconds.
+        title: One line; the place to name the machine.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with _drawn(path, (8.5, 2.0 + 0.6 * len(ms)), title) as figure:
+        axes = figure.subplots()
+        places, values = np.arange(float(len(ms))), _table(list(ms.values()))
+        ends = np.fmax.reduce(values, axis=1)
+        reach = max(*ends, PAPER_MS[1])
+        paper = f"the paper on a Tesla K80: {PAPER_MS[0]} to {PAPER_MS[1]} ms"
+        axes.axvspan(*PAPER_MS, color=PALE, label=paper)
+        axes.barh(places, values[:, 0], 0.55, color=BARS[0])
+        axes.errorbar(values[:, 0], places, xerr=_whiskers(values), **WHISKER)
+        for place, estimate, end in zip(places, ms.values(), ends, strict=True):
+            axes.text(end + 0.015 * reach, place, estimate.written(1), va="center", size=9)
+        axes.set_yticks(places, list(ms))
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.set(xlim=(0, 1.22 * reach), xlabel="milliseconds per image")
+        axes.legend(**ABOVE)
+
+
+def confusion_matrix(
+    path: Path, confusion: npt.NDArray[np.int64], labels: LabelSet, title: str
+) -> None:
+    """Draw how many films of each class (rows) were called each class (columns).
+
+    Args:
+        path: The PNG file.
+        confusion: (C, C) counts, rows are true classes.
+        labels: The C classes.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    films = confusion.sum(axis=1)
+    share = confusion / np.maximum(films, 1)[:, None]
+    side = 2.6 + 1.2 * len(labels)
+    with _drawn(path, (side + 0.4, side), title) as figure:
+        axes = figure.subplots()
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(confusion):
+            colour = "white" if share[row, column] > 0.5 else INK
+            percent = f"{100 * share[row, column]:.1f} %"
+            for text, drop, size in ((f"{count}", -0.07, 16), (percent, 0.16, 9)):
+                axes.text(column, row + drop, text, color=colour, size=size, **CENTRED)
+        axes.set_xticks(range(len(labels)), list(labels))
+        named = [f"{label}\n{n} films" for label, n in zip(labels, films, strict=True)]
+        axes.set_yticks(range(len(labels)), named)
+        axes.set(xlabel="predicted class", ylabel="true class")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+
+def roc_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) -> None:
+    """Draw one ROC curve per class against the rest, with its area and interval.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with _drawn(path, (6.6, 7.0), title) as figure:
+        axes = _square(figure, "1 - specificity", "sensitivity")
+        for label, colour in _curved(scores):
+            false_rate, true_rate, _ = roc_curve(scores, label)
+            name = f"{label}: AUROC {evaluation.per_class[label]['auroc']}"
+            axes.plot(false_rate, true_rate, color=colour, label=name, clip_on=False)
+        axes.plot([0, 1], [0, 1], ":", color=GREY, lw=1, label="no skill")
+        axes.legend(loc="lower right")
+
+
+def pr_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) -> None:
+    """Draw one precision-recall curve per class, with its average precision and interval.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with _drawn(path, (6.6, 7.0), title) as figure:
+        axes = _square(figure, "recall (sensitivity)", "precision")
+        for label, colour in _curved(scores):
+            precision, recall, _ = pr_curve(scores, label)
+            found = evaluation.per_class[label]
+            name = f"{label}: average precision {found['average_precision']}"
+            axes.step(recall, precision, where="post", color=colour, label=name, clip_on=False)
+            axes.axhline(found["films"] / evaluation.films, color=colour, lw=1, ls=":")
+        axes.plot([], [], ":", color=GREY, lw=1, label="no skill: the share of the class")
+        axes.legend(loc="lower left")
+
+
+def training_history(
+    path: Path, rows: Sequence[Mapping[str, Any]], title: str = "Training history"
+) -> None:
+    """Draw loss and accuracy over the epochs of all stages, each stage's best epoch ringed.
+
+    Args:
+        path: The PNG file.
+        rows: One per epoch, in order: ``stage``, ``loss``, ``val_loss``, and ``accuracy``,
+            ``val_accuracy`` in [0, 1]; further keys are not drawn.
+        title: One line.
+
+    Raises:
+        DataError: ``no_epochs`` without a row.
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    if not rows:
+        raise DataError("no_epochs", "Expected at least one epoch, but got none; train first.")
+    epochs = np.arange(1, len(rows) + 1)
+    stages = [str(row["stage"]) for row in rows]
+    starts = [0, *(i for i in range(1, len(rows)) if stages[i] != stages[i - 1])]
+    val_loss = np.array([float(row["val_loss"]) for row in rows])
+    best = [
+        start + int(np.nanargmin(val_loss[start:end]))
+        for start, end in pairwise([*starts, len(rows)])
+        if not np.isnan(val_loss[start:end]).all()
+    ]
+    with _drawn(path, (10.5, 5.0), title) as figure:
+        left, right = figure.subplots(1, 2)
+        for axes, key, name, scale in (
+            (left, "loss", "cross-entropy loss", 1),
+            (right, "accuracy", "accuracy, percent", 100),
+        ):
+            for part, prefix, colour in (("training", "", 1), ("validation", "val_", 0)):
+                values = scale * np.array([float(row[prefix + key]) for row in rows])
+                axes.plot(epochs, values, ".-", ms=5, color=PALETTE[colour], label=part)
+            ringed = "lowest validation loss of the stage"
+            axes.plot(epochs[best], values[best], "o", mfc="none", mec=INK, ms=11, label=ringed)
+            axes.margins(y=0.1)
+            for rank, start in enumerate(starts):
+                axes.axvline(start + 0.5, color=GREY, lw=1, ls=":")
+                # Every other name one line higher: a short stage has no room for its own.
+                place = {"xy": (start + 0.5, 1.01 + 0.05 * (rank % 2))}
+                along = {"xycoords": axes.get_xaxis_transform(), "color": GREY, "size": 9}
+                axes.annotate(f" stage {stages[start]}", **place, **along)
+            axes.set(xlabel="epoch, all stages", ylabel=name, xlim=(0.5, len(rows) + 0.5))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+            axes.grid(axis="y")
+        right.legend(loc="lower right", fontsize=9)
+
+
+@contextmanager
+def _drawn(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
+    """Give a figure to draw on; then write it to ``path``, whole or not at all."""
+    with mpl.rc_context(STYLE):
+        footer = 0.3 / inches[1]
+        layout = ConstrainedLayoutEngine(rect=(0, footer, 1, 1 - footer), w_pad=0.12, h_pad=0.1)
+        figure = Figure(figsize=inches, layout=layout)
+        figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
+        figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
+        yield figure
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=DPI)
+    write_bytes(path, content.getvalue())
+
+
+def _square(figure: Figure, x: str, y: str) -> Axes:
+    axes = figure.subplots()
+    axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.grid()
+    return axes
+
+
+def _curved(scores: Scores) -> list[tuple[str, str]]:
+    """The classes that have a curve, with the colour of their place in the label set."""
+    found = set(scores.targets.tolist())
+    if len(found) < 2:
+        return []
+    coloured = enumerate(zip(scores.labels, cycle(PALETTE), strict=False))
+    return [pair for target, pair in coloured if target in found]
+
+
+def _table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
+    """(N, 3): value, low, high."""
+    return np.array([(e.value, e.low, e.high) for e in estimates], dtype=np.float64)
+
+
+def _whiskers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(2, N) lengths below and above; a bound on the wrong side of its value gets none."""
+    return np.maximum([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0)

@@ -1,0 +1,179 @@
+"""How sure a number is: a value with its interval, Wilson's and the bootstrap by patient.
+
+In come counts, or the patient of every film; out go an `Estimate`, or the weights with which a
+statistic is computed again. This module does not know what is measured: `metrics` does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+
+from cxr_transfer.errors import DataError, UsageError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the bounds of its interval, all in the unit of the value.
+
+    NaN stands for "not defined": the recall of a class without a film is no number.
+
+    >>> Estimate(0.9767, 0.953, 0.9887).percent()
+    '97.7 [95.3, 98.9]'
+    >>> str(Estimate(0.9767, 0.953, 0.9887))
+    '0.977 [0.953, 0.989]'
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def defined(self) -> bool:
+        """Whether there is a value at all."""
+        return not math.isnan(self.value)
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return ``value``, ``low`` and ``high`` for JSON, which knows no NaN: null instead.
+
+        >>> NOT_DEFINED.as_dict()
+        {'value': None, 'low': None, 'high': None}
+        """
+        bounds = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if math.isnan(x) else float(x) for name, x in bounds.items()}
+
+    def percent(self) -> str:
+        """Return a proportion in percent with one decimal, as in ``97.7 [95.3, 98.9]``."""
+        return self.written(1, scale=100.0)
+
+    def written(self, decimals: int = 3, *, scale: float = 1.0) -> str:
+        """Return value and interval, times ``scale``, with so many decimals.
+
+        >>> Estimate(28.43, 26.0, 33.12).written(1)
+        '28.4 [26.0, 33.1]'
+        >>> NOT_DEFINED.written()
+        'not defined'
+        """
+        if not self.defined:
+            return "not defined"
+        value, low, high = (f"{scale * x:.{decimals}f}" for x in (self.value, self.low, self.high))
+        return f"{value} [not defined]" if math.isnan(self.low) else f"{value} [{low}, {high}]"
+
+    def __str__(self) -> str:
+        return self.written()
+
+
+NOT_DEFINED = Estimate(math.nan, math.nan, math.nan)
+"""What a statistic is that the films at hand cannot answer."""
+
+
+def wilson(successes: int, total: int, level: float = 0.95) -> Estimate:
+    """Return a proportion with its Wilson score interval.
+
+    It takes every film for independent of the others; for several films of one patient
+    use `patient_weights`. Unlike the bootstrap it keeps a width when all films are right.
+
+    Source: Wilson 1927, J. Am. Stat. Assoc. 22:209, without continuity correction.
+
+    Raises:
+        DataError: ``counts`` unless ``0 <= successes <= total`` and ``total >= 1``.
+        UsageError: ``level`` unless it lies strictly between 0 and 1.
+
+    >>> wilson(293, 300).percent()
+    '97.7 [95.3, 98.9]'
+    """
+    if total < 1 or not 0 <= successes <= total:
+        raise DataError(
+            "counts",
+            f"Expected 0 <= successes <= total with a total of at least 1, but got {successes} "
+            f"of {total}; count the films again.",
+        )
+    z = float(norm.ppf((1 + _checked(level)) / 2))
+    share = successes / total
+    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
+    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + (z / total / 2) ** 2)
+    # At 0 and at `total` the bound is 0 or 1 exactly; rounding must not carry it beyond.
+    low = 0.0 if successes == 0 else centre - half
+    high = 1.0 if successes == total else centre + half
+    return Estimate(share, low, high)
+
+
+def patient_weights(
+    patients: Sequence[str], *, resamples: int = 2000, seed: int = 0
+) -> npt.NDArray[np.int64]:
+    """Draw the bootstrap by patient: how often each film counts in each resample.
+
+    As many patients as there are are drawn with replacement, and every film of a patient counts
+    as often as the patient was drawn: films of one patient resemble each other, so the patient,
+    not the film, is the independent unit (Field & Welsh 2007, J. R. Stat. Soc. B 69:369).
+
+    Args:
+        patients: The patient of every film, in the films' order.
+        resamples: Number of resamples.
+        seed: The same seed and patients give the same weights.
+
+    Returns:
+        Weights (resamples, films), 0 where the film's patient was not drawn.
+
+    Raises:
+        DataError: ``no_films`` without a film.
+        UsageError: ``resamples`` below 1.
+
+    >>> patient_weights(["ann", "ann", "bob"], resamples=3, seed=0)
+    array([[0, 0, 2],
+           [1, 1, 1],
+           [2, 2, 0]])
+    """
+    if not len(patients):
+        raise DataError(
+            "no_films", "Expected the patient of at least one film, but got none; add films."
+        )
+    if resamples < 1:
+        raise UsageError(
+            "resamples",
+            f"Expected at least 1 bootstrap resample, but got {resamples}; 2000 is usual.",
+        )
+    names, patient_of_film = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    # One bincount for all resamples: each gets a range of patient numbers of its own.
+    cells = drawn + len(names) * np.arange(resamples)[:, None]
+    times = np.bincount(cells.ravel(), minlength=resamples * len(names))
+    return times.reshape(resamples, len(names))[:, patient_of_film].astype(np.int64, copy=False)
+
+
+def percentile_interval(value: float, replicates: npt.ArrayLike, level: float = 0.95) -> Estimate:
+    """Return ``value`` with the percentile interval of its bootstrap ``replicates``.
+
+    Replicates that are NaN (a resample without a film of the class, say) are left out. Where
+    all replicates agree, as when every film is right, the interval has no width: `wilson` over
+    patients then says more.
+
+    Source: Efron & Tibshirani 1993, section 13.3; quantiles interpolated linearly.
+
+    Raises:
+        UsageError: ``level`` unless it lies strictly between 0 and 1.
+
+    >>> percentile_interval(0.5, [0.0, 0.25, 0.5, 0.75, 1.0, float("nan")], level=0.5)
+    Estimate(value=0.5, low=0.25, high=0.75)
+    """
+    outside = (1 - _checked(level)) / 2
+    found = np.asarray(replicates, dtype=np.float64)
+    found = found[~np.isnan(found)]
+    if math.isnan(value) or not found.size:
+        return Estimate(float(value), math.nan, math.nan)
+    low, high = np.quantile(found, (outside, 1 - outside))
+    return Estimate(float(value), float(low), float(high))
+
+
+def _checked(level: float) -> float:
+    if not 0 < level < 1:
+        raise UsageError(
+            "level",
+            f"Expected a confidence level between 0 and 1, but got {level}; 0.95 is usual.",
+        )
+    return level

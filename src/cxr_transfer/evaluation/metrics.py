@@ -1,0 +1,297 @@
+"""What a model's class scores are worth: the paper's figures of merit, each with its interval.
+
+In come the `Scores` of a model on films it was not trained on; out goes an `Evaluation`. This
+module does not know which model scored, how the films were split, or how a figure is drawn.
+
+Every statistic is computed from film weights: ones for the value itself, the bootstrap's counts
+(`intervals.patient_weights`) for its replicates, all of them at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+from sklearn import metrics as sklearn_metrics
+
+from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.intervals import Estimate, patient_weights, percentile_interval
+from cxr_transfer.labels import LabelSet
+
+Floats = npt.NDArray[np.float64]
+
+BLOCK = 256
+"""Resamples that are ranked at a time: keeps memory bounded and the arrays in the cache."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """A model's class scores for films whose labels are known.
+
+    Attributes:
+        labels: The classes, in the order of the columns of ``probabilities``.
+        targets: (N,) int64, index of the true label of each film.
+        probabilities: (N, C) float64, each row sums to 1.
+        patients: N names; films of one patient share theirs.
+        files: N names, in the order of the rows.
+
+    Raises:
+        DataError: ``scores`` when one of these does not hold.
+    """
+
+    labels: LabelSet
+    targets: npt.NDArray[np.int64]
+    probabilities: Floats
+    patients: tuple[str, ...]
+    files: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        targets, probabilities = np.asarray(self.targets), np.asarray(self.probabilities)
+        films, classes = len(self.files), len(self.labels)
+        shapes = (targets.shape, (len(self.patients),), probabilities.shape)
+        if not films or shapes != ((films,), (films,), (films, classes)):
+            raise _unfit(
+                f"one target, patient and row of {classes} probabilities for each of >= 1 files",
+                f"{films} files and shapes {', '.join(map(str, shapes))}",
+                "score every file once, with one column per label",
+            )
+        if targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= classes:
+            raise _unfit(
+                f"integer targets from 0 to {classes - 1}",
+                f"{targets.dtype} from {targets.min()} to {targets.max()}",
+                "score with the label set that the targets were made with",
+            )
+        if not np.isfinite(probabilities).all():
+            raise _unfit("finite probabilities", "NaN or infinity", "check the model's weights")
+        sums = probabilities.sum(axis=1, dtype=np.float64)
+        if probabilities.min() < 0 or np.abs(sums - 1).max() > 1e-4:
+            received = f"a minimum of {probabilities.min():.4g}, sums up to {sums.max():.4g}"
+            raise _unfit("probabilities >= 0 that sum to 1", received, "apply the softmax first")
+        # Lists and float32 are welcome; from here on there is one type.
+        object.__setattr__(self, "targets", targets.astype(np.int64))
+        object.__setattr__(self, "probabilities", probabilities.astype(np.float64))
+        object.__setattr__(self, "patients", tuple(self.patients))
+        object.__setattr__(self, "files", tuple(self.files))
+
+    @property
+    def predicted(self) -> npt.NDArray[np.int64]:
+        """(N,) int64, the class with the highest score; the first of equals."""
+        return np.asarray(self.probabilities.argmax(axis=1), dtype=np.int64)
+
+
+class ClassEvaluation(TypedDict):
+    """One class against all the others."""
+
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+    auroc: Estimate
+    average_precision: Estimate
+    films: int
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The figures of merit of one model on one set of films, with 95 % intervals by patient.
+
+    Proportions lie in [0, 1]. ``*_macro`` is the mean over classes, F1 the mean of the classes'
+    F1 (the paper's reading); ``*_weighted`` weighs each class by its films. A class without a
+    film has no recall, F1, AUROC or average precision of its own, and no ``auroc_macro`` is
+    formed; in the other macro averages it counts as 0, as in scikit-learn over all labels.
+
+    Attributes:
+        per_class: By label, in the order of the label set.
+        confusion: (C, C) int64, rows are true classes, columns predicted ones.
+    """
+
+    accuracy: Estimate
+    precision_macro: Estimate
+    recall_macro: Estimate
+    f1_macro: Estimate
+    precision_weighted: Estimate
+    recall_weighted: Estimate
+    f1_weighted: Estimate
+    auroc_macro: Estimate
+    per_class: dict[str, ClassEvaluation]
+    confusion: npt.NDArray[np.int64]
+    films: int
+    patients: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what ``report.json`` holds; null for what is not defined."""
+        return {
+            **{name: getattr(self, name).as_dict() for name in AVERAGES},
+            "per_class": {
+                label: {k: v.as_dict() if isinstance(v, Estimate) else v for k, v in one.items()}
+                for label, one in self.per_class.items()
+            },
+            "confusion": self.confusion.tolist(),
+            "test_images": self.films,
+            "test_patients": self.patients,
+        }
+
+
+AVERAGES = (
+    "accuracy",
+    *(f"{name}_{kind}" for kind in ("macro", "weighted") for name in ("precision", "recall", "f1")),
+    "auroc_macro",
+)
+"""The statistics that are one number for all classes."""
+
+
+def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluation:
+    """Return the figures of merit of ``scores`` with their 95 % intervals by patient.
+
+    Raises:
+        UsageError: ``resamples`` below 1.
+
+    >>> labels = LabelSet(("normal", "covid19"))
+    >>> probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+    >>> files = ("1.png", "2.png", "3.png", "4.png")
+    >>> scores = Scores(labels, np.array([0, 0, 1, 1]), probabilities, tuple("abcd"), files)
+    >>> evaluation = evaluate(scores)
+    >>> evaluation.accuracy.percent()
+    '75.0 [25.0, 100.0]'
+    >>> round(evaluation.f1_macro.value, 4)  # (4/5 + 2/3) / 2
+    0.7333
+    >>> evaluation.per_class["covid19"]["auroc"].value
+    0.75
+    """
+    weights = patient_weights(scores.patients, resamples=resamples, seed=seed)
+    # Row 0 weighs every film once: the value itself.
+    found = statistics(scores, np.concatenate([np.ones_like(weights[:1]), weights]))
+
+    def estimate(values: Floats) -> Estimate:
+        return percentile_interval(values[0], values[1:])
+
+    classes = len(scores.labels)
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(confusion, (scores.targets, scores.predicted), 1)
+    per_class: dict[str, ClassEvaluation] = {
+        label: {
+            "precision": estimate(found["precision"][:, target]),
+            "recall": estimate(found["recall"][:, target]),
+            "f1": estimate(found["f1"][:, target]),
+            "auroc": estimate(found["auroc"][:, target]),
+            "average_precision": estimate(found["average_precision"][:, target]),
+            "films": int(confusion[target].sum()),
+        }
+        for target, label in enumerate(scores.labels)
+    }
+    return Evaluation(
+        **{name: estimate(found[name]) for name in AVERAGES},
+        per_class=per_class,
+        confusion=confusion,
+        films=len(scores.files),
+        patients=len(set(scores.patients)),
+    )
+
+
+def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:
+    """Compute every statistic once for each row of film weights.
+
+    Args:
+        scores: N films, C classes.
+        weights: (R, N), how often each film counts.
+
+    Returns:
+        `AVERAGES`, each (R,), and those of `ClassEvaluation`, each (R, C). NaN where the
+        weights leave a class without a film (for the AUROC: or without any other film).
+    """
+    blocks = np.array_split(weights.astype(np.float64), 1 + len(weights) // BLOCK)
+    found = [_of_confusion(scores, block) | _of_ranking(scores, block) for block in blocks]
+    return {name: np.concatenate([block[name] for block in found]) for name in found[0]}
+
+
+def roc_curve(scores: Scores, label: str) -> tuple[Floats, Floats, Floats]:
+    """Return false positive rates, true positive rates and thresholds of ``label`` vs the rest.
+
+    Raises:
+        DataError: ``no_curve`` when all films or no film are of the class.
+    """
+    false_rate, true_rate, thresholds = sklearn_metrics.roc_curve(*_one_vs_rest(scores, label))
+    return false_rate, true_rate, thresholds
+
+
+def pr_curve(scores: Scores, label: str) -> tuple[Floats, Floats, Floats]:
+    """Return precision, recall and thresholds of ``label`` against the rest.
+
+    Raises:
+        DataError: ``no_curve``, as `roc_curve`.
+    """
+    ranked = _one_vs_rest(scores, label)
+    precision, recall, thresholds = sklearn_metrics.precision_recall_curve(*ranked)
+    return precision, recall, thresholds
+
+
+def _of_confusion(scores: Scores, weights: Floats) -> dict[str, Floats]:
+    """Statistics of the predicted class, from one weighted confusion matrix per row."""
+    classes = len(scores.labels)
+    cell = scores.targets * classes + scores.predicted
+    confusion = (weights @ np.eye(classes**2)[cell]).reshape(-1, classes, classes)
+    right = np.diagonal(confusion, axis1=1, axis2=2)
+    of_class, called = confusion.sum(axis=2), confusion.sum(axis=1)
+    precision = _ratio(right, called, 0.0)
+    recall = _ratio(right, of_class, np.nan)
+    f1 = np.where(of_class > 0, _ratio(2 * right, of_class + called, 0.0), np.nan)
+    accuracy = right.sum(axis=1) / weights.sum(axis=1)
+    found = {"accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1}
+
+    # A class that no film has counts as 0. One that merely was not drawn makes the resample's
+    # macro averages unknown (NaN): a 0 there would drag the interval down.
+    never = ~np.isin(np.arange(classes), scores.targets)
+    lost = ((of_class == 0) & ~never).any(axis=1)
+    share = of_class / of_class.sum(axis=1, keepdims=True)
+    for name in ("precision", "recall", "f1"):
+        known = np.nan_to_num(found[name])
+        found[f"{name}_macro"] = np.where(lost, np.nan, known.mean(axis=1))
+        found[f"{name}_weighted"] = (share * known).sum(axis=1)
+    return found
+
+
+def _of_ranking(scores: Scores, weights: Floats) -> dict[str, Floats]:
+    """Areas under the curves of each class against the rest; equal scores make one step.
+
+    AUROC: the chance that a film of the class scores higher than another, equals counting half
+    (Mann-Whitney). Average precision: sum of precision times gain in recall, as scikit-learn.
+    """
+    auroc, average_precision = [], []
+    for target, column in enumerate(scores.probabilities.T):
+        order = np.argsort(-column, kind="stable")
+        steps = np.flatnonzero(np.diff(column[order], prepend=np.inf))
+        positive = (scores.targets == target).astype(np.float64)[order]
+        ranked = weights[:, order]
+        of_class = np.add.reduceat(ranked * positive, steps, axis=1)
+        of_all = np.add.reduceat(ranked, steps, axis=1)
+        hits, seen = of_class.cumsum(axis=1), of_all.cumsum(axis=1)
+        others = of_all - of_class
+        positives, negatives = hits[:, -1], seen[:, -1] - hits[:, -1]
+        pairs = (others * (hits - of_class / 2)).sum(axis=1)
+        auroc.append(_ratio(pairs, positives * negatives, np.nan))
+        gains = (of_class * _ratio(hits, seen, 0.0)).sum(axis=1)
+        average_precision.append(_ratio(gains, positives, np.nan))
+    areas = np.stack(auroc, axis=1)
+    return {
+        "auroc": areas,
+        "auroc_macro": areas.mean(axis=1),
+        "average_precision": np.stack(average_precision, axis=1),
+    }
+
+
+def _one_vs_rest(scores: Scores, label: str) -> tuple[npt.NDArray[np.bool_], Floats]:
+    positive = scores.targets == (target := scores.labels.target(label))
+    if positive.all() or not positive.any():
+        got = f"{positive.sum()} of {len(positive)}; leave this curve out."
+        raise DataError("no_curve", f"Expected films of {label!r} and of others, but got {got}")
+    return positive, scores.probabilities[:, target]
+
+
+def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
+    """``above / below``, and ``otherwise`` where ``below`` is 0."""
+    return np.divide(above, below, out=np.full_like(above, otherwise), where=below != 0)
+
+
+def _unfit(expected: str, received: str, remedy: str) -> DataError:
+    return DataError("scores", f"Expected {expected}, but got {received}; {remedy}.")

@@ -1,0 +1,275 @@
+"""Scores in, report out: ``report.json`` for programs, ``report.md`` and figures for people.
+
+One form for a study and for a single evaluation. Knows nothing of networks or films.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.evaluation import figures
+from cxr_transfer.evaluation.comparison import holm, mcnemar, paired_difference
+from cxr_transfer.evaluation.intervals import Estimate
+from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.files import write_json, write_text
+
+PAPER = {
+    "model_1": {
+        "precision_macro": 93.03,
+        "recall_macro": 92.17,
+        "accuracy": 92.32,
+        "f1_macro": 92.46,
+    },
+    "model_2": {
+        "precision_macro": 95.69,
+        "recall_macro": 95.62,
+        "accuracy": 95.65,
+        "f1_macro": 95.49,
+    },
+    "model_3": {
+        "precision_macro": 97.73,
+        "recall_macro": 97.67,
+        "accuracy": 97.66,
+        "f1_macro": 97.61,
+    },
+}
+"""The paper's section 4.2, in percent; one split, about 300 test images."""
+
+TITLES = {
+    "model_0": "Model_0: CNN on Dataset_0",
+    "model_1": "Model_1: CNN from scratch",
+    "model_2": "Model_2: CNN by transfer",
+    "model_3": "Model_3: ResNet-50 from ImageNet",
+}
+_TABLE = ("precision_macro", "recall_macro", "accuracy", "f1_macro")
+_WARNING = (
+    "A high figure here does not mean that a disease was recognised: each class comes from its own "
+    "source (children of one hospital, adults of many web pages), and a network that tells the "
+    "sources apart reaches the same figure."
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a report needs of one model.
+
+    Attributes:
+        scores: On the test part.
+        ms_per_image: Of the network alone.
+        checkpoint: Where it lies, relative to the report.
+        weights_sha256: Which it is.
+        history: The run's ``history.csv``.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+
+    scores: Scores
+    ms_per_image: Estimate
+    checkpoint: str
+    weights_sha256: str
+    history: Path
+    resamples: int
+    seed: int
+
+
+def write_study(out: Path, content: Mapping[str, Any], rows: Mapping[str, Row]) -> dict[str, Any]:
+    """Write a study's report and figures into ``out``.
+
+    Args:
+        out: Study folder.
+        content: Split, seed, hashes, versions: all that is not a model's.
+        rows: By model name.
+
+    Returns:
+        The content of ``report.json``.
+    """
+    found = {
+        name: evaluate(row.scores, resamples=row.resamples, seed=row.seed)
+        for name, row in rows.items()
+    }
+    models = {
+        name: found[name].as_dict()
+        | {
+            "ms_per_image": row.ms_per_image.as_dict(),
+            "checkpoint": row.checkpoint,
+            "weights_sha256": row.weights_sha256,
+        }
+        for name, row in rows.items()
+    }
+    compared = [name for name in rows if name != "model_0"]
+    full = {
+        "intended_use": INTENDED_USE,
+        "models": models,
+        "comparisons": _comparisons({name: rows[name] for name in compared}),
+        "paper_percent": PAPER,
+    } | dict(content)
+    write_json(out / "report.json", full)
+    _draw_study(out / "figures", rows, found, compared)
+    write_text(out / "report.md", _study_text(full, rows, found, compared))
+    return full
+
+
+def _comparisons(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
+    pairs = list(combinations(rows, 2))
+    tests = [
+        mcnemar(rows[a].scores.targets, rows[a].scores.predicted, rows[b].scores.predicted)
+        for a, b in pairs
+    ]
+    adjusted = holm([test.p for test in tests]) if tests else []
+    return [
+        {
+            "a": a,
+            "b": b,
+            "only_a_right": test.only_a_right,
+            "only_b_right": test.only_b_right,
+            "p_mcnemar_exact": test.p,
+            "p_holm": p,
+            "accuracy_b_minus_a": paired_difference(
+                rows[a].scores, rows[b].scores, resamples=rows[a].resamples, seed=rows[a].seed
+            ).as_dict(),
+        }
+        for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
+    ]
+
+
+def _draw_study(
+    folder: Path,
+    rows: Mapping[str, Row],
+    found: Mapping[str, Evaluation],
+    compared: Sequence[str],
+) -> None:
+    def of(metrics: Sequence[str]) -> dict[str, dict[str, Estimate]]:
+        return {name: {m: getattr(found[name], m) for m in metrics} for name in compared}
+
+    if compared:
+        pairs = {4: ("precision_macro", "recall_macro"), 5: ("accuracy", "f1_macro")}
+        for number, pair in pairs.items():
+            figures.paper_bars(
+                folder / f"figure_{number}.png",
+                of(pair),
+                pair,
+                PAPER,
+                f"Figure {number}: {' and '.join(figures.METRIC_NAMES[m] for m in pair)}",
+            )
+        figures.time_bars(
+            folder / "figure_6.png",
+            {name: rows[name].ms_per_image for name in compared},
+            "Figure 6: time per image",
+        )
+    for name, row in rows.items():
+        draw_evaluation(folder, name, row.scores, found[name], title=TITLES[name])
+        figures.training_history(folder / f"{name}_history.png", read_history(row.history))
+
+
+def draw_evaluation(
+    folder: Path, name: str, scores: Scores, evaluation: Evaluation, *, title: str
+) -> None:
+    """Draw what stands in every report: confusion matrix, ROC and PR curves."""
+    labels = list(scores.labels)
+    figures.confusion_matrix(folder / f"{name}_confusion.png", evaluation.confusion, labels, title)
+    figures.roc_curves(folder / f"{name}_roc.png", scores, evaluation, title)
+    figures.pr_curves(folder / f"{name}_pr.png", scores, evaluation, title)
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """Read a run's ``history.csv``; figures as numbers."""
+    with path.open(newline="", encoding="utf-8") as handle:
+        return [
+            {
+                key: value if key == "stage" else int(value) if key == "epoch" else float(value)
+                for key, value in row.items()
+            }
+            for row in csv.DictReader(handle)
+        ]
+
+
+def _study_text(
+    content: Mapping[str, Any],
+    rows: Mapping[str, Row],
+    found: Mapping[str, Evaluation],
+    compared: Sequence[str],
+) -> str:
+    kind = "generated films, which show no patient" if content["generated_films"] else "real films"
+    lines = [
+        "# Study: the paper's four models",
+        "",
+        f"**{INTENDED_USE}**",
+        "",
+        f"{kind.capitalize()}; Dataset_1: {_written(content['datasets']['dataset_1'])}. Split by "
+        f"{content['split']}, seed {content['seed']}, pretraining {content['pretraining']}; "
+        f"{content['patients_in_two_parts']} patients stand in more than one part. Data "
+        f"`{content['data_hash'][:12]}`, commit `{content['commit'][:12]}`, {content['time']}.",
+        "",
+        f"{_WARNING}",
+        "",
+        "## The table",
+        "",
+        "Percent on the test part, macro averages, with 95 % intervals (bootstrap by patient). The "
+        "paper's figures (one split of its own, about 300 images) in the lines below.",
+        "",
+        "| | precision | recall | accuracy | F1 | wrong | ms per image |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in compared:
+        evaluation = found[name]
+        cells = [getattr(evaluation, metric).percent() for metric in _TABLE]
+        wrong = f"{evaluation.films - evaluation.confusion.trace()} of {evaluation.films}"
+        ms = rows[name].ms_per_image.written(1)
+        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} | {wrong} | {ms} |")
+        lines.append(
+            f"| *the paper's* | {' | '.join(f'*{PAPER[name][m]:.2f}*' for m in _TABLE)} | | |"
+        )
+    if "model_0" in found:
+        zero = found["model_0"]
+        lines += [
+            "",
+            f"Model_0 on its own test part of Dataset_0 ({zero.films} films): accuracy "
+            f"{zero.accuracy.percent()}, macro F1 {zero.f1_macro.percent()}.",
+        ]
+    lines += [f"\n{name} was left out: {why}" for name, why in content["left_out"].items()]
+    if content["comparisons"]:
+        lines += [
+            "",
+            "## Which is better",
+            "",
+            "Exact McNemar test on the same test films, Holm over the pairs.",
+            "",
+            "| | only the first right | only the second right | p | p (Holm) | accuracy gained |",
+            "|---|---|---|---|---|---|",
+        ]
+        for pair in content["comparisons"]:
+            gain = Estimate(**pair["accuracy_b_minus_a"]).percent()
+            lines.append(
+                f"| {pair['a']}, {pair['b']} | {pair['only_a_right']} | {pair['only_b_right']} | "
+                f"{pair['p_mcnemar_exact']:.3g} | {pair['p_holm']:.3g} | {gain} |"
+            )
+        lines += ["", *(f"![](figures/figure_{number}.png)" for number in (4, 5, 6))]
+    for name, evaluation in found.items():
+        lines += ["", f"## {TITLES[name]}", "", *class_table(evaluation), ""]
+        lines += [
+            f"![](figures/{name}_{kind}.png)" for kind in ("confusion", "roc", "pr", "history")
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def class_table(evaluation: Evaluation) -> list[str]:
+    """Return a Markdown table of the classes, one against the rest, in percent."""
+    names = ("precision", "recall", "f1", "auroc", "average_precision")
+    lines = [
+        "| class | films | precision | recall | F1 | AUROC | average precision |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for label, one in evaluation.per_class.items():
+        cells = [one[name].percent() for name in names]  # type: ignore[literal-required]
+        lines.append(f"| {label} | {one['films']} | {' | '.join(cells)} |")
+    return lines
+
+
+def _written(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {label}" for label, number in counts.items())

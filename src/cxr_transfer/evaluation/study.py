@@ -1,0 +1,246 @@
+"""The paper's study: two archives in, four models, one table and its figures out.
+
+Order: archives -> Dataset_0 and Dataset_1 -> split -> Model_0 -> Models 1, 2, 3 -> their scores on
+the test part -> report. Each model is a run folder of its own, so that a study that was stopped
+goes on with the first thing that is not done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cxr_transfer import provenance
+from cxr_transfer.collections.archives import read_archives
+from cxr_transfer.collections.datasets import Dataset, dataset_0, dataset_1, pretraining_cases
+from cxr_transfer.collections.index import data_hash, index
+from cxr_transfer.collections.phantom import write_phantom
+from cxr_transfer.collections.splits import SplitBy, part, patient_overlap, split
+from cxr_transfer.errors import CxrError, UsageError
+from cxr_transfer.evaluation import report
+from cxr_transfer.evaluation.scoring import score, time_per_image, write_predictions
+from cxr_transfer.models.checkpoint import WEIGHTS, load_checkpoint
+from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.training.films import Films, load_films
+from cxr_transfer.training.recipe import Recipe, load_recipe
+from cxr_transfer.training.run import claim, run_recipe
+from cxr_transfer.training.trainer import Execution, resolve_device
+
+MODELS = ("model_0", "model_1", "model_2", "model_3")
+PHANTOM = "phantom"
+"""Given as the data folder, it stands for generated films."""
+
+Say = Callable[[str], None]
+Steps = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+"""Opens a progress bar with a title and a number of steps; what it gives is called per step."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study is asked to do.
+
+    Attributes:
+        models: Any of `MODELS`; Model_0 is trained whenever Model_2 needs it.
+        split: "patient" (default) or "image" (the paper's way, which leaks).
+        seed: Of the split and of every run.
+        pretraining: "clean" keeps every patient of Dataset_1 from Model_0; "paper" does not.
+        max_epochs: Cuts every stage short; None is the recipe's own.
+        resamples: Of the bootstrap.
+        skip_unavailable: Leave Model_3 out, and say so, where its ImageNet weights cannot be had.
+    """
+
+    models: tuple[str, ...] = MODELS
+    split: SplitBy = "patient"
+    seed: int = 0
+    pretraining: Literal["clean", "paper"] = "clean"
+    max_epochs: int | None = None
+    resamples: int = 2000
+    skip_unavailable: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.models if name not in MODELS]
+        if unknown or not self.models:
+            raise UsageError(
+                "unknown_model",
+                f"Expected models out of {', '.join(MODELS)}, but got {', '.join(self.models)}.",
+            )
+
+
+def run_study(
+    data: str,
+    out: Path,
+    study: Study = Study(),
+    *,
+    execution: Execution = Execution(),
+    weights: Path | None = None,
+    model_0: Path | None = None,
+    say: Say = lambda line: None,
+    steps: Steps | None = None,
+) -> dict[str, Any]:
+    """Run ``study`` on the archives at ``data`` into ``out``, and write its report.
+
+    Args:
+        data: Folder with the archives, or `PHANTOM`.
+        out: Study folder, owned by the caller (`files.owned`).
+        study: What to do.
+        execution: Device, processes, progress.
+        weights: ImageNet weights file for Model_3, where they are not at hand.
+        model_0: A trained Model_0 to transfer from, instead of training one.
+        say: Is told what happens.
+        steps: Shows progress over films.
+
+    Returns:
+        The content of ``out/report.json``.
+
+    Raises:
+        CxrError: What any part of the walk raises.
+    """
+    steps = steps or _no_steps
+    left_out = _check_weights(study, weights)
+    models = tuple(name for name in study.models if name not in left_out)
+    # Only what decides the parts and the runs: models may be added to a study later.
+    fixed = ("split", "seed", "pretraining", "max_epochs")
+    settings = {"data": data} | {name: getattr(study, name) for name in fixed}
+    claim(out, settings)
+    for name, why in left_out.items():
+        say(f"{name} is left out: {why}")
+
+    archives = read_archives(_data_folder(data, out, study.seed, say))
+    target = split(_indexed(dataset_1(archives), steps), by=study.split, seed=study.seed)
+    say(
+        f"Dataset_1: {_counts(target)}, split by {study.split}, data {data_hash(target.cases)[:12]}"
+    )
+
+    if "model_0" in models or ("model_2" in models and model_0 is None):
+        pretraining = _indexed(dataset_0(archives), steps)
+        say(f"Dataset_0: {_counts(pretraining)}")
+        if study.pretraining == "clean":
+            pretraining = pretraining_cases(pretraining, target)
+            say(f"Model_0 sees no patient of Dataset_1: {_counts(pretraining)} are left")
+        # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
+        # compared with it.
+        pretraining = split(pretraining, by="patient", seed=study.seed)
+        recipe = load_recipe("model_0").limited(study.max_epochs)
+        films = _films(recipe, pretraining, steps)
+        model_0 = run_recipe(
+            recipe,
+            pretraining,
+            films,
+            out / "model_0",
+            seed=study.seed,
+            execution=execution,
+            say=say,
+        )
+        rows = {"model_0": _evaluate(model_0, pretraining, films, study, execution)}
+    else:
+        rows = {}
+
+    recipes = {name: load_recipe(name).limited(study.max_epochs) for name in MODELS[1:]}
+    # All three share one preprocessing, hence one decoding.
+    films = _films(recipes["model_1"], target, steps)
+    for name in (name for name in MODELS[1:] if name in models):
+        folder = run_recipe(
+            recipes[name],
+            target,
+            films,
+            out / name,
+            seed=study.seed,
+            execution=execution,
+            start=model_0 if recipes[name].initial == "model_0" else None,
+            weights=weights,
+            say=say,
+        )
+        rows[name] = _evaluate(folder, target, films, study, execution)
+
+    content = {
+        "split": study.split,
+        "seed": study.seed,
+        "pretraining": study.pretraining,
+        "max_epochs": study.max_epochs,
+        "generated_films": data == PHANTOM,
+        "data_hash": data_hash(target.cases),
+        "commit": provenance.commit(),
+        "time": provenance.now(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "device": resolve_device(execution.device),
+        "datasets": {"dataset_1": target.counts()}
+        | ({"dataset_0": dataset_0(archives).counts()} if "model_0" in rows else {}),
+        "patients_in_two_parts": patient_overlap(target),
+        "left_out": left_out,
+    }
+    return report.write_study(out, content, rows)
+
+
+def _check_weights(study: Study, weights: Path | None) -> dict[str, str]:
+    """Find out before any work whether Model_3 can be run at all."""
+    if "model_3" not in study.models:
+        return {}
+    try:
+        imagenet_weights(weights)
+    except CxrError as error:
+        if not study.skip_unavailable:
+            raise
+        return {"model_3": error.message}
+    return {}
+
+
+def _data_folder(data: str, out: Path, seed: int, say: Say) -> Path:
+    if data != PHANTOM:
+        return Path(data)
+    say("drawing generated films (they show no patient)")
+    write_phantom(out / PHANTOM, seed=seed)
+    return out / PHANTOM
+
+
+def _indexed(dataset: Dataset, steps: Steps) -> Dataset:
+    with steps(f"reading {dataset.name}", len(dataset.cases)) as step:
+        return dataclasses.replace(dataset, cases=index(dataset.cases, each=step))
+
+
+def _films(recipe: Recipe, dataset: Dataset, steps: Steps) -> Films:
+    with steps(f"decoding {dataset.name}", len(dataset.cases)) as step:
+        return load_films(dataset.cases, recipe.preprocessing, dataset.labels, each=step)
+
+
+def _evaluate(
+    folder: Path, dataset: Dataset, films: Films, study: Study, execution: Execution
+) -> report.Row:
+    checkpoint, network = load_checkpoint(folder)
+    cases = part(dataset, "test")
+    rows = torch.tensor([case.split == "test" for case in dataset.cases])
+    test = Films(films.images[rows], films.targets[rows])
+    device = resolve_device(execution.device)
+    scores = score(network, test, cases, dataset.labels, device=device)
+    write_predictions(folder / "predictions.csv", scores, cases)
+    return report.Row(
+        scores=scores,
+        ms_per_image=time_per_image(network, test, device=device),
+        checkpoint=f"{folder.name}/{WEIGHTS}",
+        weights_sha256=checkpoint.weights_sha256,
+        history=folder / "history.csv",
+        resamples=study.resamples,
+        seed=study.seed,
+    )
+
+
+def _counts(dataset: Dataset) -> str:
+    counts = dataset.counts()
+    each = " / ".join(str(number) for number in counts.values())
+    return f"{sum(counts.values())} films = {each} {' / '.join(counts)}"
+
+
+@contextmanager
+def _no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
+    yield lambda: None
+
+
+def model_names(text: str) -> tuple[str, ...]:
+    """Read a list of models as a person types it: ``model_1,model_3``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,105 @@
+"""Files that are either whole or absent, and a folder that one run owns.
+
+Comes in: bytes, text, tables. Goes out: files that appear at their final name only when they are
+complete (temporary file in the same folder, flush, fsync, ``os.replace``). Knows nothing of what
+the files mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer.errors import MachineError, UsageError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new, never a part.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``; what stood at ``path`` is untouched.
+    """
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> MachineError:
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return MachineError(
+            "disk_full",
+            f"Expected room for {path}, but got: {reason}; free some space and run the same "
+            "command again (what was there before is intact).",
+        )
+    return MachineError(
+        "not_writable",
+        f"Expected to write {path}, but got: {reason}; choose another --out or mend its rights.",
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write ``content`` as indented JSON; NaN is refused because JSON has none."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write ``rows`` as CSV (UTF-8, header first); a missing value is an empty cell."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+@contextlib.contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Hold ``folder`` for one run; the lock dies with the process, also after ``kill -9``.
+
+    Raises:
+        UsageError: ``folder_in_use`` when another run holds it.
+        MachineError: ``not_writable`` when it cannot be made.
+    """
+    import fcntl
+
+    lock = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("w")
+    except OSError as error:
+        raise _unwritable(lock, error) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                "folder_in_use",
+                f"Expected a run folder of its own, but another run is writing to {folder}; wait "
+                "for it or choose another --out.",
+            ) from None
+        yield

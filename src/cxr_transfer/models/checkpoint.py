@@ -1,0 +1,211 @@
+"""A trained network on disk: ``checkpoint.safetensors`` (weights) + ``checkpoint.json`` (the rest).
+
+Self-sufficient: labels in order, preprocessing, architecture, recipe, data and split hashes,
+versions. Never a pickle, and never a fallback to one. What does not fit is a `ModelError` that
+names the difference.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor, nn
+
+from cxr_transfer.errors import ModelError
+from cxr_transfer.files import write_bytes, write_text
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.networks import Architecture, build
+from cxr_transfer.radiograph.preprocessing import Preprocessing
+
+SCHEMA = 1
+WEIGHTS = "checkpoint.safetensors"
+CARD = "checkpoint.json"
+
+
+class Checkpoint(BaseModel):
+    """What a network needs beside its weights, and where it comes from.
+
+    Attributes:
+        schema_version: Of this file; a newer one is refused.
+        weights_sha256: Of the ``.safetensors`` file beside it.
+        epsilon: Of the batch normalisation (ResNet-50).
+        recipe: The recipe as it was run.
+        provenance: Time, versions, commit, machine, seed, device.
+        data: Name and hash of the data set, the split's kind and hash, films per part.
+        seen: SHA-256 of every film that training or validation saw, and of every such patient's
+            name: enough to refuse them in an evaluation, not enough to know who they are.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA
+    name: str
+    architecture: Architecture
+    labels: tuple[str, ...]
+    preprocessing: Preprocessing
+    epsilon: float
+    weights_sha256: str
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    data: dict[str, Any] = Field(default_factory=dict)
+    seen: dict[str, list[str]] = Field(default_factory=dict)
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The classes in index order."""
+        return LabelSet(self.labels)
+
+
+def fingerprint(text: str) -> str:
+    """Return a short hash that stands for a film or a patient without naming it.
+
+    >>> fingerprint("kermany:person1")
+    '3c7ed2a2b7e6c0e4'
+    """
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -> Path:
+    """Write both files into ``folder``, weights first; the card's hash ties them together.
+
+    Args:
+        folder: Run folder.
+        network: Its ``state_dict`` is what is kept.
+        card: Fields of `Checkpoint` other than ``weights_sha256``.
+
+    Returns:
+        Path of the weights file.
+
+    Raises:
+        ModelError: ``weights_not_finite``.
+        MachineError: ``disk_full``, ``not_writable``.
+    """
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    _refuse_non_finite(weights)
+    content = safetensors.torch.save(weights)
+    checkpoint = Checkpoint(weights_sha256=hashlib.sha256(content).hexdigest(), **card)
+    # The old card is wrong for the new weights: a crash in between is found by its hash.
+    write_bytes(folder / WEIGHTS, content)
+    write_text(folder / CARD, checkpoint.model_dump_json(indent=2) + "\n")
+    return folder / WEIGHTS
+
+
+def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
+    """Load a checkpoint from its weights file, its card, or the run folder that holds both.
+
+    Returns:
+        The card, and the network in inference mode.
+
+    Raises:
+        ModelError: ``no_checkpoint``, ``not_safetensors``, ``bad_card``, ``newer_schema``,
+            ``wrong_hash``, ``corrupt_weights``, ``wrong_weights``, ``weights_not_finite``.
+    """
+    card_path, weights_path = _pair(path)
+    checkpoint = _read_card(card_path)
+    content = weights_path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != checkpoint.weights_sha256:
+        raise ModelError(
+            "wrong_hash",
+            f"Expected weights with SHA-256 {checkpoint.weights_sha256[:12]}..., but "
+            f"{weights_path} has {found[:12]}...; the file is damaged or of another run.",
+        )
+    try:
+        weights = safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise ModelError(
+            "corrupt_weights", f"Expected safetensors in {weights_path}, but got: {error}."
+        ) from None
+    network = build(
+        checkpoint.architecture,
+        len(checkpoint.labels),
+        side=checkpoint.preprocessing.height,
+        epsilon=checkpoint.epsilon,
+    )
+    fit_weights(network, weights, origin=str(weights_path))
+    return checkpoint, network.eval()
+
+
+def fit_weights(network: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:
+    """Put ``weights`` into ``network``, every tensor in its place.
+
+    Raises:
+        ModelError: ``wrong_weights`` naming what is missing, left over or of another shape;
+            ``weights_not_finite``.
+    """
+    own = network.state_dict()
+    wrong = [f"missing {name}" for name in own if name not in weights]
+    wrong += [f"unknown {name}" for name in weights if name not in own]
+    wrong += [
+        f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in weights and weights[name].shape != own[name].shape
+    ]
+    if wrong:
+        raise ModelError(
+            "wrong_weights",
+            f"Expected the weights of this architecture in {origin}, but {len(wrong)} differ: "
+            f"{'; '.join(wrong[:5])}.",
+        )
+    _refuse_non_finite(weights)
+    network.load_state_dict(dict(weights))
+
+
+def _refuse_non_finite(weights: Mapping[str, Tensor]) -> None:
+    bad = [name for name, tensor in weights.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise ModelError(
+            "weights_not_finite",
+            f"Expected finite weights, but {', '.join(bad[:5])} hold NaN or infinite values.",
+        )
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    folder, stem = (path, "checkpoint") if path.is_dir() else (path.parent, path.stem)
+    if not path.is_dir() and path.suffix not in (".safetensors", ".json"):
+        raise ModelError(
+            "not_safetensors",
+            f"Expected a run folder, a .safetensors file or its .json, but got {path}; other "
+            "formats (pickles above all) are never opened.",
+        )
+    card, weights = folder / f"{stem}.json", folder / f"{stem}.safetensors"
+    absent = [str(file) for file in (card, weights) if not file.is_file()]
+    if absent:
+        raise ModelError(
+            "no_checkpoint",
+            f"Expected a checkpoint at {path}, but there is no {' and no '.join(absent)}; train "
+            "one with 'cxr train', or give another path.",
+        )
+    return card, weights
+
+
+def _read_card(path: Path) -> Checkpoint:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError("bad_card", f"Expected JSON in {path}, but got: {error}.") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA:
+        raise ModelError(
+            "newer_schema",
+            f"Expected a checkpoint of schema {SCHEMA}, but {path} has {version}; update "
+            "cxr-transfer.",
+        )
+    try:
+        checkpoint = Checkpoint.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(
+            "bad_card", f"Expected a checkpoint's fields in {path}, but {where}: {first['msg']}."
+        ) from None
+    LabelSet(checkpoint.labels)
+    return checkpoint

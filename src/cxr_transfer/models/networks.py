@@ -1,0 +1,45 @@
+"""The table of networks: a name in a recipe, and how it is built.
+
+Every network is a flat ``nn.Sequential`` of named children in data order. It takes grey uint8
+films (N, 1, H, W) and gives logits (N, classes); its last child is called ``head``. What trains is
+named by these children, never counted.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from cxr_transfer.models.resnet50 import resnet50
+from cxr_transfer.models.simple_cnn import simple_cnn
+
+Architecture = Literal["simple_cnn", "resnet50"]
+
+
+def build(architecture: Architecture, classes: int, *, side: int, epsilon: float) -> nn.Sequential:
+    """Build a network with random weights drawn from torch's global generator.
+
+    Args:
+        architecture: Name in the table.
+        classes: Number of outputs.
+        side: Height and width of the films (the CNN's dense layer depends on it).
+        epsilon: Of ResNet-50's batch normalisation, as the weight file wants it.
+    """
+    if architecture == "simple_cnn":
+        return simple_cnn(classes, side=side)
+    return resnet50(classes, epsilon=epsilon)
+
+
+@torch.inference_mode()
+def probabilities(
+    network: nn.Module, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
+) -> Tensor:
+    """Return class scores (N, classes), float32, rows summing to 1, for films (N, 1, H, W)."""
+    network.eval().to(device)
+    scores = [
+        network(images[start : start + batch_size].to(device)).float().softmax(dim=1).cpu()
+        for start in range(0, len(images), batch_size)
+    ]
+    return torch.cat(scores)

@@ -1,0 +1,239 @@
+"""ResNet-50 as Keras builds it, film in, logits out, and the way in for Keras' ImageNet weights.
+
+Comes in: grey films 0..255 and, once, Keras' tensors under Keras' layer names. Goes out: a flat
+``nn.Sequential`` whose children are named after Keras' layers. Deliberately does not know where
+weights come from, which children train, or what the classes mean.
+
+Differences from torchvision's network of the same name, all of them Keras' (He et al. 2015,
+"Deep Residual Learning"; ``keras.applications.resnet``): stride 2 stands on a block's first 1x1
+convolution and on its shortcut, batch-norm momentum and epsilon, BGR input in 0..255 minus means.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from cxr_transfer.errors import ModelError, listing
+
+BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
+"""Residual blocks in each stage; stage ``s`` narrows to ``64 * 2 ** (s - 2)`` channels."""
+
+FEATURES = 2048
+"""Length of the pooled features which the head sees."""
+
+IMAGENET_CLASSES = 1000
+IMAGENET_BGR_MEANS = (103.939, 116.779, 123.68)
+"""``keras.applications.resnet.preprocess_input``, mode "caffe"; units of 0..255, BGR order."""
+
+EPSILON = 1.001e-5
+"""Batch-norm epsilon of tf.keras' network and weight file (layers ``conv2_block1_1_conv`` ...)."""
+
+OLD_EPSILON = 1e-3
+"""Keras' default epsilon, which the file with the old layer names (``res2a_branch2a``) needs."""
+
+_TOPS = ("predictions", "probs", "fc1000")
+# Keras' moving = 0.99 * moving + 0.01 * batch is torch's momentum 0.01.
+_MOMENTUM = 0.01
+
+
+class Scale(nn.Module):
+    """Turn films into what the ImageNet weights were trained on: BGR minus the channel means."""
+
+    means: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        means = torch.tensor(IMAGENET_BGR_MEANS).view(1, 3, 1, 1)
+        # A constant of the network, not a weight: it has no place in a checkpoint.
+        self.register_buffer("means", means, persistent=False)
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Scale ``films``.
+
+        Args:
+            films: (N, 1, H, W) grey or (N, 3, H, W) RGB, uint8 or float, 0..255.
+
+        Returns:
+            (N, 3, H, W) float32, BGR, unscaled, ImageNet's means taken away.
+
+        Raises:
+            ValueError: The films have neither one channel nor three.
+        """
+        if films.ndim != 4 or films.shape[1] not in (1, 3):
+            raise ValueError(f"expected films (N, 1 or 3, H, W), got {tuple(films.shape)}")
+        bgr = films.float().flip(1) if films.shape[1] == 3 else films.float().expand(-1, 3, -1, -1)
+        # Channels last: a fifth less time for the convolutions on a CPU.
+        return (bgr - self.means).contiguous(memory_format=torch.channels_last)
+
+
+class Block(nn.Module):
+    """One bottleneck block: 1x1, 3x3, 1x1, added to its shortcut, ReLU."""
+
+    def __init__(self, incoming: int, narrow: int, stride: int, epsilon: float) -> None:
+        super().__init__()
+        wide = 4 * narrow
+        self.conv1 = _convolution(incoming, narrow, 1, stride)
+        self.conv1_bn = _batch_norm(narrow, epsilon)
+        self.conv2 = _convolution(narrow, narrow, 3)
+        self.conv2_bn = _batch_norm(narrow, epsilon)
+        self.conv3 = _convolution(narrow, wide, 1)
+        self.conv3_bn = _batch_norm(wide, epsilon)
+        changes = incoming != wide
+        self.shortcut = _convolution(incoming, wide, 1, stride) if changes else nn.Identity()
+        self.shortcut_bn = _batch_norm(wide, epsilon) if changes else nn.Identity()
+        self.relu = nn.ReLU()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (N, 4 * narrow, H / stride, W / stride) for (N, incoming, H, W)."""
+        inner = self.relu(self.conv1_bn(self.conv1(features)))
+        inner = self.relu(self.conv2_bn(self.conv2(inner)))
+        inner = self.conv3_bn(self.conv3(inner))
+        added: Tensor = self.relu(self.shortcut_bn(self.shortcut(features)) + inner)
+        return added
+
+
+def _convolution(incoming: int, outgoing: int, side: int, stride: int = 1) -> nn.Conv2d:
+    # Keras' convolutions carry a bias, but the batch norm behind each takes it away again: with
+    # batch statistics it cancels and its gradient is zero; with moving ones it is part of the mean
+    # (see `load_imagenet`). So there is none here.
+    convolution = nn.Conv2d(incoming, outgoing, side, stride, padding=side // 2, bias=False)
+    nn.init.xavier_uniform_(convolution.weight)
+    return convolution
+
+
+def _batch_norm(channels: int, epsilon: float) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=epsilon, momentum=_MOMENTUM)
+
+
+def resnet50(classes: int, *, epsilon: float = EPSILON) -> nn.Sequential:
+    """Build Keras' ResNet-50 with random weights (Glorot-uniform, zero biases).
+
+    Children in data order: ``scale``, ``conv1``, ``conv1_bn``, ``relu``, ``pool``,
+    ``conv2_block1`` .. ``conv5_block3``, ``avg_pool``, ``head``. The network takes what `Scale`
+    takes (trained on 224 x 224) and returns logits (N, classes), float32.
+
+    Keras counts 4,471,811 weights in its last block and a head of three; here they are 3,072
+    fewer, the biases of three convolutions, which change nothing.
+
+    Args:
+        classes: Number of classes.
+        epsilon: Batch-norm epsilon, which belongs to the weights: `EPSILON` or `OLD_EPSILON`.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        scale=Scale(),
+        conv1=_convolution(3, 64, 7, 2),
+        conv1_bn=_batch_norm(64, epsilon),
+        relu=nn.ReLU(),
+        # Keras pads with zeros, torch with minus infinity: the same, as values are not negative.
+        pool=nn.MaxPool2d(3, 2, padding=1),
+    )
+    channels = 64
+    for stage, count in BLOCKS.items():
+        narrow = 64 * 2 ** (stage - 2)
+        for number in range(1, count + 1):
+            stride = 2 if number == 1 and stage > 2 else 1
+            layers[f"conv{stage}_block{number}"] = Block(channels, narrow, stride, epsilon)
+            channels = 4 * narrow
+    layers["avg_pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    head = nn.Linear(FEATURES, classes)
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.zeros_(head.bias)
+    layers["head"] = head
+    network = nn.Sequential(layers)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _names(old: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield (path of our convolution, Keras' name of it, Keras' name of its batch norm)."""
+    yield ("conv1", "conv1", "bn_conv1") if old else ("conv1", "conv1_conv", "conv1_bn")
+    parts = (("shortcut", 0, "1"), ("conv1", 1, "2a"), ("conv2", 2, "2b"), ("conv3", 3, "2c"))
+    for stage, count in BLOCKS.items():
+        for number in range(1, count + 1):
+            block = f"conv{stage}_block{number}"
+            for part, digit, branch in parts if number == 1 else parts[1:]:
+                place = f"{stage}{'abcdef'[number - 1]}_branch{branch}"
+                new = f"{block}_{digit}"
+                conv, norm = (f"res{place}", f"bn{place}") if old else (f"{new}_conv", f"{new}_bn")
+                yield f"{block}.{part}", conv, norm
+
+
+class _Tensors:
+    """Keras' tensors, taken out one by one; notes every one that is not as it should be."""
+
+    def __init__(self, tensors: Mapping[str, npt.NDArray[np.floating]]) -> None:
+        self.left = dict(tensors)
+        self.wrong: list[str] = []
+
+    def take(self, name: str, *shape: int) -> Tensor:
+        """Return the tensor ``name`` as float32; zeros where it is missing or wrong."""
+        array = self.left.pop(name, None)
+        if array is None:
+            self.wrong.append(f"{name} is missing")
+        elif array.shape != shape:
+            self.wrong.append(f"{name} has shape {array.shape}, not {shape}")
+        elif not np.isfinite(array).all():
+            self.wrong.append(f"{name} holds NaN or infinity")
+        else:
+            # A copy: the network must not write into the caller's arrays.
+            return torch.from_numpy(np.array(array, dtype=np.float32))
+        return torch.zeros(shape)
+
+
+def load_imagenet(network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.floating]]) -> None:
+    """Put Keras' ImageNet weights into a network of `resnet50`, all of them or none.
+
+    Args:
+        network: The network; its epsilon must be the one of the tensors' generation.
+        tensors: Keras' 318 tensors, or 320 with the 1000-way top, as ``<layer>/<weight>`` with
+            Keras' layer names, old (``res5c_branch2a/kernel``) or new
+            (``conv5_block3_1_conv/kernel``); kernels (height, width, in, out). The top goes into
+            ``head`` where that has 1000 classes and is checked and left out where it has not.
+
+    Raises:
+        ModelError: ``foreign_weights`` for a missing, superfluous, misshapen or non-finite tensor
+            or for another epsilon; the network is then as it was.
+    """
+    old = "bn_conv1/gamma" in tensors
+    epsilon = OLD_EPSILON if old else EPSILON
+    theirs = {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)}
+    if theirs != {epsilon}:
+        raise ModelError(
+            "foreign_weights",
+            f"Expected a ResNet-50 of batch-norm epsilon {epsilon} for weights with "
+            f"{'old' if old else 'new'} layer names, but got {sorted(theirs)}; build the network "
+            "with the epsilon of its weights.",
+        )
+    source = _Tensors(tensors)
+    ours = network.state_dict()
+    state: dict[str, Tensor] = {}
+    for path, conv, norm in _names(old):
+        outgoing, incoming, height, width = ours[f"{path}.weight"].shape
+        kernel = source.take(f"{conv}/kernel", height, width, incoming, outgoing)
+        state[f"{path}.weight"] = kernel.permute(3, 2, 0, 1)
+        bias = source.take(f"{conv}/bias", outgoing)
+        state[f"{path}_bn.weight"] = source.take(f"{norm}/gamma", outgoing)
+        state[f"{path}_bn.bias"] = source.take(f"{norm}/beta", outgoing)
+        state[f"{path}_bn.running_mean"] = source.take(f"{norm}/moving_mean", outgoing) - bias
+        state[f"{path}_bn.running_var"] = source.take(f"{norm}/moving_variance", outgoing)
+    for top in _TOPS:
+        if f"{top}/kernel" in source.left:
+            kernel = source.take(f"{top}/kernel", FEATURES, IMAGENET_CLASSES)
+            bias = source.take(f"{top}/bias", IMAGENET_CLASSES)
+            if len(ours["head.bias"]) == IMAGENET_CLASSES:
+                state |= {"head.weight": kernel.T, "head.bias": bias}
+            break
+    wrong = source.wrong + [f"{name} has no place" for name in source.left]
+    if wrong:
+        raise ModelError(
+            "foreign_weights",
+            f"Expected Keras' ResNet-50 weights for ImageNet, but got {len(tensors)} tensors of "
+            f"which {len(wrong)} do not fit: {listing(wrong)}; give Keras' own file.",
+        )
+    # Not strict: batch norm's batch counter, and the head where the top stays out.
+    network.load_state_dict(state, strict=False)

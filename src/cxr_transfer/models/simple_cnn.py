@@ -1,0 +1,71 @@
+"""The paper's "simple CNN" (Figure 3, whose layers are lost): a reconstruction, in data order.
+
+Four times (3 x 3 convolution with 32, 64, 128, 128 channels, ReLU, 2 x 2 max-pool), flatten, dense
+128, dropout 0.5, dense: what a Keras user of 2020 would have written, with Keras' initial weights
+(Glorot-uniform, zero biases) and its default padding (none).
+
+Two rewritings that change nothing but the time: pooling stands before the ReLU (both are
+monotone, so the maximum commutes), and the three equal channels of a grey film go through the
+first convolution as one, with its kernel summed over the input channels.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+CHANNELS = (32, 64, 128, 128)
+
+
+class UnitScale(nn.Module):
+    """Grey films (N, 1, H, W) in 0..255, of any dtype, to float32 in [0, 1]."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scale by 1/255."""
+        scaled = images.to(torch.float32) / 255
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+
+class GreyConv2d(nn.Conv2d):
+    """A convolution over three equal channels, given once: the kernel's channels are summed."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolve (N, 1, H, W) as if it were its own three-channel repetition."""
+        kernel = self.weight.sum(dim=1, keepdim=True)
+        return functional.conv2d(images, kernel, self.bias, self.stride, self.padding)
+
+
+def simple_cnn(classes: int, *, side: int = 224) -> nn.Sequential:
+    """Build the network: grey uint8 films (N, 1, side, side) in, logits (N, classes) out.
+
+    Args:
+        classes: Number of outputs.
+        side: Height and width of the films in pixels.
+
+    >>> network = simple_cnn(3)
+    >>> sum(weight.numel() for weight in network.parameters())
+    2601155
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(scale=UnitScale())
+    width = 3
+    for number, channels in enumerate(CHANNELS, start=1):
+        convolution = GreyConv2d if number == 1 else nn.Conv2d
+        layers[f"conv{number}"] = convolution(width, channels, kernel_size=3)
+        layers[f"pool{number}"] = nn.MaxPool2d(2)
+        layers[f"relu{number}"] = nn.ReLU()
+        width = channels
+        side = (side - 2) // 2
+    layers["flatten"] = nn.Flatten()
+    layers["dense"] = nn.Linear(width * side * side, 128)
+    layers["dense_relu"] = nn.ReLU()
+    layers["dropout"] = nn.Dropout(0.5)
+    layers["head"] = nn.Linear(128, classes)
+    network = nn.Sequential(layers)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]

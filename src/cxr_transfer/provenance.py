@@ -1,0 +1,67 @@
+"""Where a result comes from: versions, commit, machine, time; stands in every artefact.
+
+Knows nothing of users, host names or paths: those would be identifiers.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cxr_transfer import __version__
+
+_PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "scipy", "pillow")
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this package and of what computes."""
+    found = {"cxr-transfer": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@functools.cache
+def commit() -> str:
+    """Return the git commit of the running source, ``-dirty`` when changed, "" when installed."""
+    here = Path(__file__).resolve().parent
+    try:
+        head = _git(here, "rev-parse", "HEAD")
+        # Results and notes may be unsaved while a study runs; only changed source is "dirty".
+        changed = _git(here, "status", "--porcelain", "--", str(here))
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{head}-dirty" if changed else head
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return done.stdout.strip()
+
+
+def machine() -> dict[str, str | int]:
+    """Return what decides speed and last bits: processor, cores, system."""
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass  # Not Linux: the platform's own word is what there is.
+    return {"processor": model, "cores": os.cpu_count() or 1, "system": platform.system()}

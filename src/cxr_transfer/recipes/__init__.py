@@ -1,0 +1,1 @@
+"""The recipes that ship, one TOML per model of the paper."""

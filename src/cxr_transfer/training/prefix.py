@@ -1,0 +1,98 @@
+"""The frozen part of a network, computed once instead of in every epoch.
+
+A network is a flat sequence of named children. What stands before the first child that trains, or
+that is random in training (dropout), gives the same activations every time: they are kept, and
+only the rest is run. Exactly the same arithmetic, tested bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from cxr_transfer.errors import UsageError
+
+
+def freeze(network: nn.Sequential, train: Sequence[str]) -> None:
+    """Let only the modules named in ``train`` learn; ``["*"]`` is all of them.
+
+    Raises:
+        UsageError: ``unknown_module`` when the network has no module of a name.
+    """
+    known = dict(network.named_modules())
+    unknown = [name for name in train if name != "*" and not known.get(name)]
+    if unknown:
+        raise UsageError(
+            "unknown_module",
+            f"Expected modules of the network in 'train', but got {', '.join(unknown)}; it has "
+            f"{', '.join(name for name, _ in network.named_children())}.",
+        )
+    network.requires_grad_("*" in train)
+    for name in set(train) - {"*"}:
+        known[name].requires_grad_(True)
+
+
+def cut(network: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
+    """Return the network in two: the part whose activations can be kept, and the rest.
+
+    Both share the weights of ``network`` and the names of its children. The first is empty when
+    it would hold no weights: keeping what costs nothing only costs memory.
+    """
+    children = list(network.named_children())
+    first = next(
+        (
+            number
+            for number, (_, child) in enumerate(children)
+            if any(weight.requires_grad for weight in child.parameters())
+            or any(isinstance(module, nn.Dropout) for module in child.modules())
+        ),
+        len(children),
+    )
+    if not any(True for _, child in children[:first] for _ in child.parameters()):
+        first = 0
+    return (
+        nn.Sequential(OrderedDict(children[:first])),
+        nn.Sequential(OrderedDict(children[first:])),
+    )
+
+
+@torch.inference_mode()
+def activations(
+    prefix: nn.Sequential,
+    images: Tensor,
+    *,
+    batch_size: int = 20,
+    device: torch.device | str = "cpu",
+    each: Callable[[int], None] = lambda films: None,
+) -> Tensor:
+    """Return what ``prefix`` makes of ``images``; the images themselves when it is empty.
+
+    Args:
+        prefix: From `cut`.
+        images: (N, 1, H, W) uint8.
+        batch_size: Films at a time.
+        device: Where it is computed; the result lies in main memory.
+        each: Called with the number of films after every batch.
+
+    Returns:
+        (N, ...) float32; four-dimensional ones in channels-last order, as the rest wants them.
+    """
+    if len(prefix) == 0:
+        return images
+    prefix.eval().to(device)
+    kept: Tensor | None = None
+    for start in range(0, len(images), batch_size):
+        batch = prefix(images[start : start + batch_size].to(device)).cpu()
+        if kept is None:
+            kept = torch.empty((len(images), *batch.shape[1:]), dtype=batch.dtype)
+            if batch.dim() == 4:
+                kept = kept.to(memory_format=torch.channels_last)
+        kept[start : start + len(batch)] = batch
+        each(len(batch))
+    if kept is None:
+        return images
+    # A tensor of inference mode cannot stand in a graph; a plain view of the same memory can.
+    return torch.from_numpy(kept.numpy())

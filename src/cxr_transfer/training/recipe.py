@@ -1,0 +1,163 @@
+"""A recipe: a run written out in full, as TOML, before it is run.
+
+Strict: an unknown key is refused with the nearest known one. Recipes that ship stand in
+``cxr_transfer/recipes/``; the paper's own names are theirs (``model_0`` .. ``model_3``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cxr_transfer.errors import UsageError
+from cxr_transfer.models.networks import Architecture
+from cxr_transfer.radiograph.preprocessing import Preprocessing
+
+
+class Stage(BaseModel):
+    """One phase of training; the defaults are the paper's (section 4.1).
+
+    Attributes:
+        name: Stands in the history.
+        train: Children of the network that train, by name; ``["*"]`` is all of them.
+        learning_rate: Of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
+        batch_size: Films per step over all devices; a partial last batch is kept.
+        max_epochs: At most so many.
+        stop_after: Epochs in a row without a strictly better validation loss.
+        reduce_after: Epochs in a row without a validation loss better by 1e-4.
+        reduce_factor: The learning rate is then multiplied by this.
+        keep: Weights of the epoch with the best validation loss, or of the last.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    train: tuple[str, ...] = Field(min_length=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    batch_size: int = Field(20, ge=1)
+    max_epochs: int = Field(500, ge=1)
+    stop_after: int = Field(10, ge=1)
+    reduce_after: int = Field(5, ge=1)
+    reduce_factor: float = Field(0.1, gt=0, lt=1)
+    keep: Literal["best", "last"] = "best"
+
+
+class Recipe(BaseModel):
+    """What to train, from what, on what, stage by stage.
+
+    Attributes:
+        name: Names the run folder.
+        title: One line for people.
+        network: Architecture.
+        dataset: Which films of the archives: the paper's data sets.
+        initial: ``random``, ``imagenet``, or the recipe whose checkpoint it starts from.
+        new_head: Replace the last layer by a new one when starting from a checkpoint.
+        preprocessing: Travels with the weights.
+        stages: In the order in which they run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    title: str
+    network: Architecture
+    dataset: Literal["dataset_0", "dataset_1"]
+    initial: str = "random"
+    new_head: bool = True
+    preprocessing: Preprocessing = Preprocessing()
+    stages: tuple[Stage, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _stage_names_differ(self) -> Recipe:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) != len(names):
+            raise ValueError("two stages have the same name")
+        return self
+
+    def limited(self, max_epochs: int | None) -> Recipe:
+        """Return the recipe with no stage longer than ``max_epochs``."""
+        if max_epochs is None:
+            return self
+        stages = tuple(
+            stage.model_copy(update={"max_epochs": min(stage.max_epochs, max_epochs)})
+            for stage in self.stages
+        )
+        return self.model_copy(update={"stages": stages})
+
+    def to_toml(self) -> str:
+        """Return the recipe written out in full, defaults included, as it is run."""
+        content = self.model_dump(mode="json")
+        stages = content.pop("stages")
+        tables = [("[preprocessing]", content.pop("preprocessing"))]
+        tables += [("[[stages]]", stage) for stage in stages]
+        blocks = [_toml(content)] + [f"{head}\n{_toml(table)}" for head, table in tables]
+        return "\n".join(blocks)
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes in the package, name to file."""
+    folder = importlib.resources.files("cxr_transfer.recipes")
+    files = [Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".toml")]
+    return {file.stem: file for file in sorted(files)}
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Load a shipped recipe by name, or any recipe by its path.
+
+    Raises:
+        UsageError: ``no_recipe``, ``bad_recipe``.
+    """
+    shipped = shipped_recipes()
+    path = shipped.get(name_or_path) or Path(name_or_path)
+    if not path.is_file():
+        raise UsageError(
+            "no_recipe",
+            f"Expected a recipe's name ({', '.join(shipped)}) or a TOML file, but got "
+            f"{name_or_path!r}{_nearest(name_or_path, list(shipped))}.",
+        )
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError("bad_recipe", f"Expected TOML in {path}, but got: {error}.") from None
+    return parse_recipe(content, origin=str(path))
+
+
+def parse_recipe(content: dict[str, Any], *, origin: str) -> Recipe:
+    """Check a recipe's content; ``origin`` names it in messages.
+
+    Raises:
+        UsageError: ``bad_recipe`` with the key, what was expected, and the nearest known key.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(key) for key in problem["loc"])
+        known = [*Recipe.model_fields, *Stage.model_fields, *Preprocessing.model_fields]
+        hint = (
+            _nearest(str(problem["loc"][-1]), known)
+            if problem["type"] == "extra_forbidden" and problem["loc"]
+            else ""
+        )
+        message = (
+            "is no key of a recipe" if problem["type"] == "extra_forbidden" else problem["msg"]
+        )
+        raise UsageError(
+            "bad_recipe", f"Expected a recipe in {origin}, but {where or 'it'}: {message}{hint}."
+        ) from None
+
+
+def _toml(table: dict[str, Any]) -> str:
+    # JSON's strings, numbers, booleans and flat lists are TOML's.
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+
+
+def _nearest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,283 @@
+"""One execution of a recipe: a data set with its split in, a run folder with a checkpoint out.
+
+The folder holds ``recipe.toml``, ``split.csv``, ``history.csv``, ``log.txt`` and the checkpoint.
+A run that was interrupted goes on where it stopped; one that is done is left as it is; a folder of
+another run is refused. Knows nothing of archives, metrics or other models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cxr_transfer import provenance
+from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.datasets import Dataset
+from cxr_transfer.collections.index import data_hash
+from cxr_transfer.collections.manifest import PARTS, write_manifest
+from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.files import write_json, write_text
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.checkpoint import (
+    CARD,
+    WEIGHTS,
+    Checkpoint,
+    fingerprint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from cxr_transfer.models.networks import build
+from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.models.resnet50 import EPSILON, load_imagenet
+from cxr_transfer.training.films import Films
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.trainer import (
+    Execution,
+    is_main_process,
+    resolve_device,
+    seed_of,
+    train_stages,
+)
+
+SETTINGS = "run.json"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network starts from.
+
+    Attributes:
+        network: With its initial weights and a head for the label set.
+        epsilon: Of its batch normalisation.
+        origin: In words, for the card.
+        seen: What its earlier training saw (`Checkpoint.seen`).
+    """
+
+    network: nn.Sequential
+    epsilon: float
+    origin: str
+    seen: dict[str, list[str]]
+
+
+def run_recipe(
+    recipe: Recipe,
+    dataset: Dataset,
+    films: Films,
+    folder: Path,
+    *,
+    seed: int = 0,
+    execution: Execution = Execution(),
+    start: Path | None = None,
+    weights: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Path:
+    """Train ``recipe`` into ``folder``.
+
+    Args:
+        recipe: What is run.
+        dataset: Indexed cases, each with its part.
+        films: The decoded films of ``dataset.cases``, in their order.
+        folder: Run folder, owned by the caller (`files.owned`).
+        seed: Fixes initial weights, order and dropout.
+        execution: Device, processes, progress.
+        start: Checkpoint to start from, where the recipe wants one.
+        weights: ImageNet weights file, where the recipe wants them and they are not at hand.
+        say: Is told what happens, a line at a time.
+
+    Returns:
+        ``folder``, now with its checkpoint.
+
+    Raises:
+        UsageError: ``other_run`` when the folder holds a run with other settings.
+        ModelError, MachineError: as `train_stages`, `load_checkpoint`, `imagenet_weights`.
+    """
+    settings = {
+        "recipe": recipe.model_dump(mode="json"),
+        "seed": seed,
+        "labels": list(dataset.labels),
+        "data_hash": data_hash(dataset.cases),
+        "split_hash": split_hash(dataset.cases),
+        "start": _card_hash(start) if start else "",
+    }
+    done = claim(folder, settings) and (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
+    if done:
+        say(f"{recipe.name}: done before, taken from {folder}")
+        return folder
+    if is_main_process():
+        write_text(folder / "recipe.toml", recipe.to_toml())
+        write_manifest(folder / "split.csv", dataset.cases)
+    begun = initial(recipe, dataset.labels, seed=seed, start=start, weights=weights)
+
+    def log(line: str) -> None:
+        say(line)
+        if is_main_process():
+            with (folder / "log.txt").open("a", encoding="utf-8") as handle:
+                handle.write(f"{provenance.now()} {line}\n")
+
+    train_stages(
+        recipe,
+        begun.network,
+        _part(dataset, films, "train"),
+        _part(dataset, films, "validation"),
+        folder=folder,
+        seed=seed,
+        execution=execution,
+        say=log,
+    )
+    if is_main_process():
+        save_checkpoint(folder, begun.network, _card(recipe, dataset, begun, settings, execution))
+        shutil.rmtree(folder / "partial", ignore_errors=True)
+    return folder
+
+
+def claim(folder: Path, settings: dict[str, Any]) -> bool:
+    """Write the settings of a run into its folder, or check that they are the same.
+
+    Returns:
+        Whether they stood there before.
+
+    Raises:
+        UsageError: ``other_run``, naming what differs.
+    """
+    path = folder / SETTINGS
+    if not path.is_file():
+        if is_main_process():
+            write_json(path, settings)
+        return False
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        earlier = {}
+    different = [
+        f"{key} {_short(earlier.get(key))} there, {_short(value)} now"
+        for key, value in settings.items()
+        if earlier.get(key) != value
+    ]
+    if different:
+        raise UsageError(
+            "other_run",
+            f"Expected to go on with the run in {folder}, but it is another one: "
+            f"{'; '.join(different)}; choose another --out.",
+        )
+    return True
+
+
+def initial(
+    recipe: Recipe,
+    labels: LabelSet,
+    *,
+    seed: int,
+    start: Path | None = None,
+    weights: Path | None = None,
+) -> Start:
+    """Build the network of ``recipe`` with what it starts from.
+
+    Raises:
+        UsageError: ``no_start`` when the recipe starts from a checkpoint and none is given.
+        ModelError: ``other_network`` when that checkpoint does not fit.
+    """
+    torch.manual_seed(seed_of(seed, "weights", recipe.network))
+    side = recipe.preprocessing.height
+    if recipe.initial == "random":
+        network = build(recipe.network, len(labels), side=side, epsilon=EPSILON)
+        return Start(network, EPSILON, "random", {})
+    if recipe.initial == "imagenet":
+        found = imagenet_weights(weights)
+        network = build(recipe.network, len(labels), side=side, epsilon=found.epsilon)
+        load_imagenet(network, found.tensors)
+        return Start(network, found.epsilon, f"ImageNet: {found.origin}", {})
+    if start is None:
+        raise UsageError(
+            "no_start",
+            f"Expected a checkpoint, since {recipe.name} starts from {recipe.initial}; make one "
+            f"with 'cxr train {recipe.initial} ...' and give it with --from.",
+        )
+    checkpoint, network = load_checkpoint(start)
+    if (checkpoint.architecture, checkpoint.preprocessing) != (
+        recipe.network,
+        recipe.preprocessing,
+    ):
+        raise ModelError(
+            "other_network",
+            f"Expected a {recipe.network} with {recipe.preprocessing!r} to start from, but "
+            f"{start} is a {checkpoint.architecture} with {checkpoint.preprocessing!r}.",
+        )
+    if recipe.new_head:
+        fresh = build(recipe.network, len(labels), side=side, epsilon=checkpoint.epsilon)
+        network.head = fresh.head
+    elif checkpoint.labels != labels.names:
+        raise ModelError(
+            "other_labels",
+            f"Expected the classes {', '.join(labels)} to start from, but {start} has "
+            f"{', '.join(checkpoint.labels)}; set new_head = true in the recipe.",
+        )
+    origin = f"{checkpoint.name} {checkpoint.weights_sha256[:12]}"
+    return Start(network, checkpoint.epsilon, origin, checkpoint.seen)
+
+
+def split_hash(cases: tuple[Case, ...]) -> str:
+    """Return one SHA-256 for who stands in which part."""
+    lines = sorted(f"{case.split} {case.sha256}" for case in cases)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _part(dataset: Dataset, films: Films, name: str) -> Films:
+    rows = torch.tensor([case.split == name for case in dataset.cases])
+    return Films(films.images[rows], films.targets[rows])
+
+
+def _card(
+    recipe: Recipe,
+    dataset: Dataset,
+    begun: Start,
+    settings: dict[str, Any],
+    execution: Execution,
+) -> dict[str, Any]:
+    learnt = [case for case in dataset.cases if case.split in ("train", "validation")]
+    seen = {
+        "films": {fingerprint(case.pixels) for case in learnt},
+        "patients": {fingerprint(case.patient) for case in learnt},
+    }
+    return {
+        "name": recipe.name,
+        "architecture": recipe.network,
+        "labels": dataset.labels.names,
+        "preprocessing": recipe.preprocessing,
+        "epsilon": begun.epsilon,
+        "recipe": settings["recipe"],
+        "provenance": {
+            "time": provenance.now(),
+            "commit": provenance.commit(),
+            "versions": provenance.versions(),
+            "machine": provenance.machine(),
+            "device": resolve_device(execution.device),
+            "processes": execution.processes,
+            "seed": settings["seed"],
+            "initial": begun.origin,
+        },
+        "data": {
+            "name": dataset.name,
+            "data_hash": settings["data_hash"],
+            "split_hash": settings["split_hash"],
+            "films": {part: sum(case.split == part for case in dataset.cases) for part in PARTS},
+        },
+        "seen": {key: sorted(new | set(begun.seen.get(key, ()))) for key, new in seen.items()},
+    }
+
+
+def _card_hash(start: Path) -> str:
+    checkpoint: Checkpoint = load_checkpoint(start)[0]
+    return checkpoint.weights_sha256
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
