@@ -5,11 +5,12 @@ Everything that needs tensors is imported inside its command, so that ``cxr --he
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -129,6 +130,215 @@ def study(
     _say(f"report: {out / 'report.md'}")
 
 
+@app.command(
+    epilog="Examples:\n\n"
+    "cxr train model_1 --data ../data --out runs/mine\n\n"
+    "cxr train model_2 --data films.csv --from runs/study/model_0\n\n"
+    "cxr train my_recipe.toml --data ../data --devices 2"
+)
+def train(
+    recipe: Annotated[str, typer.Argument(help="model_0 .. model_3, or a TOML file.")],
+    data: Annotated[Path, typer.Option(help="Archives, a manifest (.csv), or a folder per class.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder; resumes. Default: runs/RECIPE/TIME.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Checkpoint that the recipe starts from.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
+    split: Annotated[str, typer.Option(help="patient, or image as in the paper.")] = "patient",
+    pretraining: Annotated[str, typer.Option(help="For model_0: clean or paper.")] = "clean",
+    seed: Annotated[int, typer.Option(help="Of split, weights, order and dropout.")] = 0,
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
+    num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
+) -> None:
+    """Train one recipe; the same command goes on with a run that was stopped."""
+    from contextlib import nullcontext
+
+    from cxr_transfer.collections.opening import open_dataset
+    from cxr_transfer.collections.splits import split as draw
+    from cxr_transfer.files import owned
+    from cxr_transfer.provenance import stamp
+    from cxr_transfer.training.films import load_films
+    from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.run import run_recipe
+    from cxr_transfer.training.trainer import is_main_process
+
+    by = _choice("--split", split, ("patient", "image"))
+    clean = _choice("--pretraining", pretraining, ("clean", "paper"))
+    run = load_recipe(recipe).limited(max_epochs)
+    folder = out or Path("runs") / run.name / stamp()
+    # The other processes of a distributed run compute; the first one owns the folder and speaks.
+    main_process = is_main_process()
+    with owned(folder) if main_process else nullcontext():
+        with _steps("reading films", 0) as step:
+            dataset = open_dataset(data, run.dataset, pretraining=clean, each=step)  # type: ignore[arg-type]
+        dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
+        with _steps("decoding films", len(dataset.cases)) as step:
+            films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
+        run_recipe(
+            run,
+            dataset,
+            films,
+            folder,
+            seed=seed,
+            execution=_execution(device, devices, num_nodes),
+            start=start,
+            weights=weights,
+            say=_say,
+        )
+    _say(f"checkpoint: {folder}")
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "cxr evaluate runs/study/model_3 --data prepared/outside.csv --out runs/outside\n\n"
+    "cxr evaluate runs/study/model_1 --data runs/study/model_1/split.csv --out runs/test --json"
+)
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="Run folder, .safetensors or its .json.")],
+    data: Annotated[Path, typer.Option(help="Manifest (.csv), archives or a folder per class.")],
+    out: Annotated[Path, typer.Option(help="Report folder.")],
+    part: Annotated[
+        str | None, typer.Option(help="Part of a manifest with parts; default: test.")
+    ] = None,
+    allow_seen: Annotated[
+        bool, typer.Option(help="Score films whose patients training saw; do not quote them.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+) -> None:
+    """Evaluate a checkpoint: figures with intervals, and what each group of films is called."""
+    from cxr_transfer.collections.opening import open_cases
+    from cxr_transfer.evaluation.assessment import assess
+
+    cases = open_cases(data, part)
+    with _steps("reading films", len(cases)) as step:
+        assess(checkpoint, cases, out, allow_seen=allow_seen, device=device, seed=seed, each=step)
+    name = "report.json" if json else "report.md"
+    typer.echo((out / name).read_text(encoding="utf-8"))
+
+
+@data_app.command("check", epilog="Example:\n\ncxr data check ../data")
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="Folder with archives, or a folder per class.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what is there by class, patient, source, view and size; what is missing or double."""
+    import json as json_module
+
+    from cxr_transfer.collections.archives import read_archives
+    from cxr_transfer.collections.check import check
+
+    archives = read_archives(folder)
+    total = sum(len(archive.cases) for archive in archives)
+    with _steps("reading films", total) as step:
+        found = check(archives, each=step)
+    typer.echo(json_module.dumps(found, indent=2) if json else _check_text(found))
+    if found["damaged"]:
+        raise typer.Exit(1)
+
+
+def _check_text(found: dict[str, Any]) -> str:
+    from cxr_transfer.errors import listing
+
+    def counts(table: dict[str, int]) -> str:
+        return ", ".join(f"{number} {name}" for name, number in table.items())
+
+    lines: list[str] = []
+    for table in found["archives"]:
+        lines += [
+            f"{table['collection']} ({table['folder']}): {table['films']} films of "
+            f"{table['patients']} patients, {table['patients_with_several_films']} with several",
+            f"  classes  {counts(table['classes'])}",
+            f"  sources  {counts(table['sources'])}",
+            f"  views    {counts(table['views'])}",
+            f"  sizes    {table['sizes']}",
+            f"  missing  {len(table['missing'])}"
+            + (f": {listing(table['missing'])}" if table["missing"] else ""),
+            f"  ignored  {table['ignored']} other files",
+            "",
+        ]
+    lines.append(f"identical films: {len(found['identical'])} groups")
+    lines += [f"  {' = '.join(names)}" for names in found["identical"]]
+    lines.append(f"damaged films: {len(found['damaged'])}")
+    lines += [f"  {name}" for name in found["damaged"]]
+    return "\n".join(lines)
+
+
+@data_app.command("prepare", epilog="Example:\n\ncxr data prepare ../data --out prepared")
+def data_prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder with the archives.")],
+    out: Annotated[Path, typer.Option(help="Where the manifests are written.")],
+) -> None:
+    """Write the manifests of Dataset_0, Dataset_1 and the films outside them, with hashes."""
+    from cxr_transfer.collections.archives import read_archives
+    from cxr_transfer.collections.datasets import (
+        dataset_0,
+        dataset_1,
+        outside_cases,
+        pretraining_cases,
+    )
+    from cxr_transfer.collections.index import data_hash, index
+    from cxr_transfer.collections.manifest import write_manifest
+    from cxr_transfer.files import write_json
+
+    archives = read_archives(folder)
+    zero, one, outside = dataset_0(archives), dataset_1(archives), outside_cases(archives)
+    summary: dict[str, Any] = {}
+    found = {}
+    for name, cases in {zero.name: zero.cases, one.name: one.cases, "outside": outside}.items():
+        with _steps(f"reading {name}", len(cases)) as step:
+            found[name] = index(cases, each=step)
+        write_manifest(out / f"{name}.csv", found[name])
+    clean = pretraining_cases(
+        dataclasses.replace(zero, cases=found[zero.name]),
+        dataclasses.replace(one, cases=found[one.name]),
+    )
+    write_manifest(out / "dataset_0_without_dataset_1.csv", clean.cases)
+    found["dataset_0_without_dataset_1"] = clean.cases
+    for name, cases in found.items():
+        labels = dict.fromkeys(case.label for case in cases)
+        summary[name] = {
+            "films": len(cases),
+            "classes": {label: sum(case.label == label for case in cases) for label in labels},
+            "data_hash": data_hash(cases) if cases else "",
+        }
+        classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
+        typer.echo(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
+    write_json(out / "prepared.json", summary)
+
+
+@app.command()
+def doctor() -> None:
+    """Print versions, devices and weights at hand; what is missing, and how to get it."""
+    import importlib.util
+    import shutil
+
+    from cxr_transfer.models.pretrained import describe_imagenet
+    from cxr_transfer.provenance import commit, machine, versions
+    from cxr_transfer.training.trainer import best_device
+
+    here = machine()
+    weights = describe_imagenet()
+    board = importlib.util.find_spec("tensorboard") is not None
+    rows = {
+        **versions(),
+        "commit": commit() or "installed package",
+        "machine": f"{here['processor']}, {here['cores']} cores, {here['system']}",
+        "device": best_device(),
+        "disk": f"{shutil.disk_usage('.').free / 1e9:.1f} GB free here",
+        "ResNet-50": weights.message,
+        "tensorboard": "installed" if board else 'missing: pip install "cxr-transfer[tensorboard]"',
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:<14} {value}")
+    typer.echo(f"\n{INTENDED_USE}")
+
+
 def _execution(device: str, devices: int = 1, num_nodes: int = 1) -> Execution:
     import importlib.util
 
@@ -169,12 +379,12 @@ def _steps(title: str, total: int) -> Iterator[Callable[[], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        _say(f"{title}: {total} films")
+        _say(f"{title}: {total} films" if total else title)
         yield lambda: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(title, total=total)
+        task = progress.add_task(title, total=total or None)
         yield lambda: progress.advance(task)
 
 

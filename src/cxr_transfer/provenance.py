@@ -23,6 +23,11 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def stamp() -> str:
+    """Return the time in UTC as it stands in a run folder's name."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of what computes."""
     found = {"cxr-transfer": __version__, "python": platform.python_version()}

@@ -1,0 +1,1 @@
+"""Archives become cases, data sets and splits; nothing here knows tensors."""

@@ -34,7 +34,7 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
     """
     done: list[Case] = []
     damaged: list[str] = []
-    for case, outcome in zip(cases, in_order(_index, cases), strict=True):
+    for case, outcome in zip(cases, index_each(cases), strict=True):
         each()
         if isinstance(outcome, FilmError):
             damaged.append(f"{case.path.name} ({outcome.code})")
@@ -47,6 +47,11 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
             f"{listing(damaged)}; replace or remove them.",
         )
     return tuple(done)
+
+
+def index_each(cases: Sequence[Case]) -> Iterable[Case | FilmError]:
+    """Yield for every case itself with hashes and size, or the error of its film."""
+    return in_order(_index, cases)
 
 
 def _index(case: Case) -> Case | FilmError:

@@ -132,15 +132,15 @@ def _viral(chest: _Chest, rng: Generator) -> Plane:
     near = _bell((chest.off - 0.12) / reach) * _bell((chest.depth - 0.5) / 2 / reach)
     uneven = np.clip(1 + 0.3 * _clouds(rng, chest.air.shape, 5), 0.3, 1.7)
     streaks = rng.uniform(0.2, 0.4) * (fine + coarse)
-    opacity: Plane = near * uneven * (streaks + rng.uniform(0.05, 0.2))
+    opacity: Plane = near * uneven * (streaks + rng.uniform(0.1, 0.3))
     return opacity
 
 
 def _covid19(chest: _Chest, rng: Generator) -> Plane:
     """Patches of haze along the chest wall of both lungs, more of it below."""
-    far = _ramp(chest.off / np.maximum(chest.edge, 0.05) - rng.uniform(0.35, 0.5), 0.4)
+    far = _ramp(chest.off / np.maximum(chest.edge, 0.05) - rng.uniform(0.3, 0.45), 0.35)
     low = 0.45 + 0.55 * _ramp(chest.depth - rng.uniform(0.0, 0.3), 0.5)
-    patches = _ramp(_clouds(rng, chest.air.shape, rng.uniform(6, 9)) + 0.6, 1.6)
+    patches = _ramp(_clouds(rng, chest.air.shape, rng.uniform(6, 9)) + 0.8, 1.4)
     return far * low * patches * rng.uniform(0.45, 1.0)
 
 
@@ -150,17 +150,17 @@ _FINDINGS = {"normal": _normal, "bacterial": _bacterial, "viral": _viral, "covid
 def _place(body: Generator, rng: Generator, pixels: int, child: bool) -> _Chest:
     """Outline the lungs as ``body`` has them, before the detector as ``rng`` has it."""
     # A child's chest is rounder and shorter, its heart wider for the chest.
-    length, cardiothoracic = (0.60, 0.54) if child else (0.68, 0.47)
-    top, wide, medial = body.uniform(0.08, 0.16), body.uniform(0.36, 0.44), body.uniform(0.04, 0.07)
-    base, dome = top + length + body.uniform(-0.05, 0.05), body.uniform(0.05, 0.11)
-    heart_wide = wide * (cardiothoracic + body.uniform(-0.06, 0.06))
+    length, cardiothoracic = (0.62, 0.53) if child else (0.68, 0.47)
+    top, wide, medial = body.uniform(0.1, 0.14), body.uniform(0.37, 0.43), body.uniform(0.04, 0.07)
+    base, dome = top + length + body.uniform(-0.03, 0.03), body.uniform(0.06, 0.1)
+    heart_wide = wide * (cardiothoracic + body.uniform(-0.05, 0.05))
     heart_left = body.uniform(0.035, 0.065)
 
-    width = round(pixels * rng.uniform(1.0, 1.25))
-    tilt, scale = math.radians(rng.normal(0, 2)), rng.uniform(0.95, 1.12)
+    width = round(pixels * rng.uniform(1.05, 1.2))
+    tilt, scale = math.radians(rng.normal(0, 2)), rng.uniform(0.98, 1.08)
     across = (np.arange(width, dtype=np.float32)[None] - (width - 1) / 2) / pixels
     down = (np.arange(pixels, dtype=np.float32)[:, None] - (pixels - 1) / 2) / pixels
-    across, down = across - rng.normal(0, 0.02), down - rng.normal(0, 0.02)
+    across, down = across - rng.normal(0, 0.012), down - rng.normal(0, 0.012)
     x: Plane = scale * (math.cos(tilt) * across + math.sin(tilt) * down)
     y: Plane = scale * (math.cos(tilt) * down - math.sin(tilt) * across) + 0.5
     off: Plane = np.abs(x)
@@ -235,7 +235,7 @@ def draw_film_and_lungs(
         finding: ``normal``, ``bacterial``, ``viral`` or ``covid19``.
         rng: Chance of the film: position, exposure, noise, finding.
         body: Chance of the patient: the same state gives the same chest. By default ``rng``.
-        pixels: Height of the film; the width is 1 to 1.25 times as much.
+        pixels: Height of the film; the width is 1.05 to 1.2 times as much.
         child: Whether the chest has a child's proportions.
 
     Returns:
@@ -260,9 +260,9 @@ def draw_film_and_lungs(
 
     # Everything from here on is pointwise: it spreads no trace of the finding beyond the lungs.
     density += 0.02 * skin * _clouds(rng, density.shape, 6)
-    density += rng.normal(0, 0.05) * chest.x + rng.normal(0, 0.05) * (chest.y - 0.5)
-    grey = 1 - np.exp(-rng.uniform(1.8, 2.3) * np.maximum(density, 0))
-    grey = 1.15 * grey ** rng.uniform(1.0, 1.5) + rng.uniform(0, 0.05)
+    density += rng.normal(0, 0.03) * chest.x + rng.normal(0, 0.03) * (chest.y - 0.5)
+    grey = 1 - np.exp(-rng.uniform(1.9, 2.2) * np.maximum(density, 0))
+    grey = 1.15 * grey ** rng.uniform(1.1, 1.4) + rng.uniform(0, 0.05)
     grey += rng.uniform(0.006, 0.018) * rng.standard_normal(grey.shape, dtype=np.float32)
     return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8), chest.air > 0
 

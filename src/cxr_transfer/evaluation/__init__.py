@@ -1,0 +1,1 @@
+"""Scores become figures with intervals, reports, and the paper's study."""

@@ -171,8 +171,9 @@ def draw_evaluation(
     folder: Path, name: str, scores: Scores, evaluation: Evaluation, *, title: str
 ) -> None:
     """Draw what stands in every report: confusion matrix, ROC and PR curves."""
-    labels = list(scores.labels)
-    figures.confusion_matrix(folder / f"{name}_confusion.png", evaluation.confusion, labels, title)
+    figures.confusion_matrix(
+        folder / f"{name}_confusion.png", evaluation.confusion, scores.labels, title
+    )
     figures.roc_curves(folder / f"{name}_roc.png", scores, evaluation, title)
     figures.pr_curves(folder / f"{name}_pr.png", scores, evaluation, title)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -64,9 +65,18 @@ def time_per_image(network: nn.Module, films: Films, *, device: str = "cpu") -> 
     return Estimate(float(middle), float(low), float(high))
 
 
-def write_predictions(path: Path, scores: Scores, cases: Sequence[Case]) -> None:
-    """Write a row per film: file, source, label, predicted, and the score of each class."""
-    columns = ["file", "source", "label", "predicted", *(f"score_{name}" for name in scores.labels)]
+def write_scores(
+    path: Path, labels: LabelSet, scored: npt.NDArray[np.float64], cases: Sequence[Case]
+) -> None:
+    """Write a row per film: file, source, label, predicted, and the score of each class.
+
+    Args:
+        path: The CSV file.
+        labels: The network's.
+        scored: (N, C) class scores.
+        cases: N cases.
+    """
+    columns = ["file", "source", "label", "predicted", *(f"score_{name}" for name in labels)]
     write_csv(
         path,
         columns,
@@ -75,14 +85,9 @@ def write_predictions(path: Path, scores: Scores, cases: Sequence[Case]) -> None
                 "file": case.path.name,
                 "source": case.source,
                 "label": case.label,
-                "predicted": scores.labels.names[int(predicted)],
-                **{
-                    f"score_{name}": f"{value:.6f}"
-                    for name, value in zip(scores.labels, row, strict=True)
-                },
+                "predicted": labels.names[int(row.argmax())],
             }
-            for case, predicted, row in zip(
-                cases, scores.predicted, scores.probabilities, strict=True
-            )
+            | {f"score_{name}": f"{value:.6f}" for name, value in zip(labels, row, strict=True)}
+            for case, row in zip(cases, scored, strict=True)
         ),
     )

@@ -24,13 +24,13 @@ from cxr_transfer.collections.phantom import write_phantom
 from cxr_transfer.collections.splits import SplitBy, part, patient_overlap, split
 from cxr_transfer.errors import CxrError, UsageError
 from cxr_transfer.evaluation import report
-from cxr_transfer.evaluation.scoring import score, time_per_image, write_predictions
+from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.models.checkpoint import WEIGHTS, load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.training.films import Films, load_films
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import claim, run_recipe
-from cxr_transfer.training.trainer import Execution, resolve_device
+from cxr_transfer.training.trainer import DEFAULT, Execution, resolve_device
 
 MODELS = ("model_0", "model_1", "model_2", "model_3")
 PHANTOM = "phantom"
@@ -75,9 +75,9 @@ class Study:
 def run_study(
     data: str,
     out: Path,
-    study: Study = Study(),
+    study: Study,
     *,
-    execution: Execution = Execution(),
+    execution: Execution = DEFAULT,
     weights: Path | None = None,
     model_0: Path | None = None,
     say: Say = lambda line: None,
@@ -101,6 +101,7 @@ def run_study(
     Raises:
         CxrError: What any part of the walk raises.
     """
+    provenance.commit()  # Asked now and kept: the source may change while this process runs.
     steps = steps or _no_steps
     left_out = _check_weights(study, weights)
     models = tuple(name for name in study.models if name not in left_out)
@@ -218,7 +219,7 @@ def _evaluate(
     test = Films(films.images[rows], films.targets[rows])
     device = resolve_device(execution.device)
     scores = score(network, test, cases, dataset.labels, device=device)
-    write_predictions(folder / "predictions.csv", scores, cases)
+    write_scores(folder / "predictions.csv", dataset.labels, scores.probabilities, cases)
     return report.Row(
         scores=scores,
         ms_per_image=time_per_image(network, test, device=device),

@@ -1,0 +1,1 @@
+"""Networks, the weights they start from, and the files they are kept in."""

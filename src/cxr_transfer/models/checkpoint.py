@@ -25,7 +25,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.networks import Architecture, build
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 WEIGHTS = "checkpoint.safetensors"
 CARD = "checkpoint.json"
 

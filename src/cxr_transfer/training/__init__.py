@@ -1,0 +1,1 @@
+"""Recipes, stages, and runs that can be resumed; Lightning underneath."""

@@ -40,6 +40,7 @@ from cxr_transfer.models.resnet50 import EPSILON, load_imagenet
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.trainer import (
+    DEFAULT,
     Execution,
     is_main_process,
     resolve_device,
@@ -74,7 +75,7 @@ def run_recipe(
     folder: Path,
     *,
     seed: int = 0,
-    execution: Execution = Execution(),
+    execution: Execution = DEFAULT,
     start: Path | None = None,
     weights: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
@@ -99,6 +100,7 @@ def run_recipe(
         UsageError: ``other_run`` when the folder holds a run with other settings.
         ModelError, MachineError: as `train_stages`, `load_checkpoint`, `imagenet_weights`.
     """
+    provenance.commit()  # Asked now and kept: the source may change while this process runs.
     settings = {
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,

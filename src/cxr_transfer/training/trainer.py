@@ -22,7 +22,9 @@ import lightning
 import safetensors.torch
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.types import _PATH
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import Logger
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -62,6 +64,10 @@ class Execution:
     def processes(self) -> int:
         """Over all machines."""
         return self.devices * self.num_nodes
+
+
+DEFAULT = Execution()
+"""One process on the best device that is there."""
 
 
 def best_device() -> str:
@@ -133,8 +139,9 @@ class _Shuffled(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         # Not `trainer.current_epoch`: that lags behind between a resume and its first epoch.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed
-        generator = torch.Generator().manual_seed(seed_of(self.seed, "order", self.stage, epoch))
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        generator_seed = seed_of(self.seed, "order", self.stage, progress.processed)
+        generator = torch.Generator().manual_seed(generator_seed)
         order = torch.randperm(self.films, generator=generator).tolist()
         processes = self.trainer.world_size
         return iter(order[self.trainer.global_rank : len(self) * processes : processes])
@@ -143,7 +150,9 @@ class _Shuffled(Sampler[int]):
 class _StageModule(lightning.LightningModule):
     """The part of the network that is run in a stage, its loss and its optimizer."""
 
-    def __init__(self, network: nn.Sequential, *, learning_rate: float, seed: int, stage: str):
+    def __init__(
+        self, network: nn.Sequential, *, learning_rate: float, seed: int, stage: str
+    ) -> None:
         super().__init__()
         self.network = network
         self.learning_rate, self.seed, self.stage = learning_rate, seed, stage
@@ -199,7 +208,7 @@ class _WholeFiles(TorchCheckpointIO):
     """Lightning's resume file, written whole or not at all, and read without running code."""
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+        self, checkpoint: dict[str, Any], path: _PATH, storage_options: object = None
     ) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
@@ -214,7 +223,7 @@ def train_stages(
     *,
     folder: Path,
     seed: int,
-    execution: Execution = Execution(),
+    execution: Execution = DEFAULT,
     say: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Run the stages of ``recipe`` on ``network``, in place.
@@ -357,7 +366,8 @@ def _run_stage(
     return history.rows
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Any:  # noqa: ANN401 - DataLoader's own signature
+    """Collate nothing: `_Stored.__getitems__` has already made the batch."""
     return batch
 
 
@@ -374,7 +384,7 @@ def _resume_file(path: Path) -> ModelCheckpoint:
     return checkpoint
 
 
-def _logger(folder: Path, stage: Stage, execution: Execution) -> Any:
+def _logger(folder: Path, stage: Stage, execution: Execution) -> Logger | bool:
     if not execution.tensorboard:
         return False
     from lightning.pytorch.loggers import TensorBoardLogger
@@ -390,7 +400,7 @@ def _put_down(network: nn.Sequential, path: Path, rows: list[dict[str, Any]]) ->
 
 def _take_up(network: nn.Sequential, path: Path, history: list[dict[str, Any]]) -> None:
     with safetensors.safe_open(str(path), framework="pt") as stored:
-        network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})
+        network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no dict
         history += json.loads(stored.metadata()["history"])
 
 

@@ -1,0 +1,91 @@
+"""What a person gives after ``--data`` in, one data set out.
+
+A folder with the archives gives the paper's data set of that name; a manifest or a folder per
+class gives a user's own. Every film is opened once on the way (`index`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from cxr_transfer.collections.archives import read_archives
+from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.datasets import Dataset, dataset_0, dataset_1, pretraining_cases
+from cxr_transfer.collections.index import index
+from cxr_transfer.collections.manifest import check_consistent, read_manifest
+from cxr_transfer.errors import DataError
+from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
+
+Pretraining = Literal["clean", "paper"]
+
+
+def open_dataset(
+    data: Path,
+    name: Literal["dataset_0", "dataset_1"],
+    *,
+    pretraining: Pretraining = "clean",
+    each: Callable[[], None] = lambda: None,
+) -> Dataset:
+    """Open the data set that a recipe trains on.
+
+    Args:
+        data: Archives, a manifest (.csv), or a folder per class.
+        name: Which of the paper's data sets, where ``data`` holds the archives.
+        pretraining: "clean" leaves every patient of Dataset_1 out of Dataset_0.
+        each: Called after every film.
+
+    Returns:
+        Indexed cases. The labels of a user's own films are the paper's where they have the same
+        names, else their names in alphabetical order.
+
+    Raises:
+        DataError: What the readers raise; ``classes`` for fewer than two.
+    """
+    if data.is_file():
+        return _own(data.stem, read_manifest(data), name, each)
+    archives = read_archives(data)
+    if any(found.name == "folder" for found in archives):
+        return _own(data.name, archives[0].cases, name, each)
+    target = _indexed(dataset_1(archives), each)
+    if name == "dataset_1":
+        return target
+    source = _indexed(dataset_0(archives), each)
+    return pretraining_cases(source, target) if pretraining == "clean" else source
+
+
+def open_cases(data: Path, part: str | None = None) -> tuple[Case, ...]:
+    """Open the films of a manifest or folder for an evaluation, whatever their labels.
+
+    Args:
+        data: A manifest (.csv), archives or a folder per class.
+        part: Keep only the films of this part; None keeps the test part of a manifest that names
+            parts, and everything of one that does not.
+
+    Raises:
+        DataError: What the readers raise; ``empty`` when no film is left.
+    """
+    if data.is_file():
+        cases = read_manifest(data)
+    else:
+        cases = tuple(case for found in read_archives(data) for case in found.cases)
+        cases = tuple(dataclasses.replace(case, split="") for case in cases)
+    wanted = part or ("test" if any(case.split for case in cases) else "")
+    kept = tuple(case for case in cases if case.split == wanted) if wanted else cases
+    if not kept:
+        raise DataError("empty", f"Expected films of the part {wanted!r} in {data}, but got none.")
+    return kept
+
+
+def _own(title: str, cases: Sequence[Case], like: str, each: Callable[[], None]) -> Dataset:
+    check_consistent(cases)
+    present = {case.label for case in cases}
+    paper = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
+    labels = paper if present == set(paper.names) else LabelSet(tuple(sorted(present)))
+    return _indexed(Dataset(title, labels, tuple(cases)), each)
+
+
+def _indexed(dataset: Dataset, each: Callable[[], None]) -> Dataset:
+    return dataclasses.replace(dataset, cases=index(dataset.cases, each=each))
