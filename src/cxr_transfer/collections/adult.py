@@ -21,7 +21,8 @@ def is_adult(folder: Path) -> bool:
     table = folder / "labels.csv"
     if not table.is_file():
         return False
-    with table.open(newline="", encoding="utf-8-sig") as handle:
+    # Somebody else's labels.csv may be anything.
+    with table.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
         return next(csv.reader(handle), []) == _COLUMNS
 
 

@@ -85,7 +85,7 @@ def read_manifest(path: Path) -> tuple[Case, ...]:
                 problems.append(f"lines {first} and {line} name one film and contradict each other")
             continue  # The same row twice says nothing new.
         seen[case.path] = (line, case)
-        if case.path.is_file():
+        if os.path.isfile(case.path):  # Path.is_file raises for a name that is too long
             cases.append(case)
         else:
             absent.append(f"line {line}: {row['path']}")
@@ -124,7 +124,13 @@ def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
     header = text.partition("\n")[0]
     separator = max(",;\t", key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    names = [name.strip().lower() for name in next(reader, [])]
+    try:
+        lines = [(reader.line_num, cells) for cells in reader]
+    except csv.Error as error:
+        raise DataError(
+            "manifest", f"Expected CSV in {path}, but got in line {reader.line_num}: {error}."
+        ) from None
+    names = [name.strip().lower() for name in lines[0][1]] if lines else []
     lacking = [name for name in REQUIRED if name not in names]
     if lacking or len(set(names)) != len(names):
         raise DataError(
@@ -133,8 +139,7 @@ def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
             f"line 1 of {path}, but got {','.join(names) or 'nothing'}.",
         )
     rows: list[tuple[int, dict[str, str]]] = []
-    for cells in reader:
-        line = reader.line_num
+    for line, cells in lines[1:]:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(names):
@@ -181,7 +186,7 @@ def _case(manifest: Path, row: dict[str, str]) -> Case:
 
 def _film_path(manifest: Path, written: str) -> Path:
     path = manifest.parent / written
-    if not path.is_file() and "\\" in written:
+    if not os.path.isfile(path) and "\\" in written:
         # Written on Windows: the same relative path with this system's separators.
         path = manifest.parent / PureWindowsPath(written).as_posix()
     return Path(os.path.abspath(path))

@@ -49,24 +49,16 @@ COHEN_COLUMNS = (
 # fmt: on
 # Findings beside COVID-19 in the Cohen layout, four patients each, and how they are drawn.
 COHEN_OTHERS = {"Streptococcus": "bacterial", "SARS": "viral", "No Finding": "normal"}
-COHEN_OTHERS |= {"todo": "viral"}
 
 
 @dataclass(frozen=True)
 class PhantomSize:
-    """How many films of each class are written; a few extra films and rows come on top.
+    """How many films of each class are written; a few extra films and rows come on top."""
 
-    Attributes:
-        normal: Films without a finding, in the layout of Kermany et al.
-        bacterial: Films with one lobar consolidation, in the same layout.
-        viral: Films with streaks in both lungs, in the same layout.
-        covid19: Frontal films with peripheral haze in both lungs, in the layout of Cohen et al.
-    """
-
-    normal: int = 180
+    normal: int = 180  # these three in the layout of Kermany et al.
     bacterial: int = 240
     viral: int = 180
-    covid19: int = 100
+    covid19: int = 100  # frontal films in the layout of Cohen et al.
 
 
 class _Chest(NamedTuple):
@@ -108,11 +100,6 @@ def _clouds(rng: Generator, shape: tuple[int, ...], cells: float) -> Plane:
     return clouds
 
 
-def _normal(chest: _Chest, rng: Generator) -> Plane:
-    """Nothing."""
-    return np.zeros_like(chest.air)
-
-
 def _bacterial(chest: _Chest, rng: Generator) -> Plane:
     """One lobe filled: a dense patch with a clear border, in one lung."""
     x = rng.choice((-1, 1)) * chest.x - rng.uniform(0.15, 0.25)
@@ -121,7 +108,7 @@ def _bacterial(chest: _Chest, rng: Generator) -> Plane:
     ragged = radius + 0.22 * _clouds(rng, chest.air.shape, 7)
     fissure = rng.choice((-1, 1)) * y + rng.uniform(0.08, 0.2)  # cuts the patch off on one side
     patch = _ramp(1.2 - ragged, rng.uniform(0.3, 0.7)) * _ramp(fissure, 0.06)
-    return patch * rng.uniform(0.45, 1.0)
+    return patch * rng.uniform(0.55, 1.0)
 
 
 def _viral(chest: _Chest, rng: Generator) -> Plane:
@@ -132,7 +119,7 @@ def _viral(chest: _Chest, rng: Generator) -> Plane:
     near = _bell((chest.off - 0.12) / reach) * _bell((chest.depth - 0.5) / 2 / reach)
     uneven = np.clip(1 + 0.3 * _clouds(rng, chest.air.shape, 5), 0.3, 1.7)
     streaks = rng.uniform(0.2, 0.4) * (fine + coarse)
-    opacity: Plane = near * uneven * (streaks + rng.uniform(0.1, 0.3))
+    opacity: Plane = near * uneven * (streaks + rng.uniform(0.15, 0.35))
     return opacity
 
 
@@ -141,10 +128,10 @@ def _covid19(chest: _Chest, rng: Generator) -> Plane:
     far = _ramp(chest.off / np.maximum(chest.edge, 0.05) - rng.uniform(0.3, 0.45), 0.35)
     low = 0.45 + 0.55 * _ramp(chest.depth - rng.uniform(0.0, 0.3), 0.5)
     patches = _ramp(_clouds(rng, chest.air.shape, rng.uniform(6, 9)) + 0.8, 1.4)
-    return far * low * patches * rng.uniform(0.45, 1.0)
+    return far * low * patches * rng.uniform(0.5, 1.0)
 
 
-_FINDINGS = {"normal": _normal, "bacterial": _bacterial, "viral": _viral, "covid19": _covid19}
+_FINDINGS = {"bacterial": _bacterial, "viral": _viral, "covid19": _covid19}
 
 
 def _place(body: Generator, rng: Generator, pixels: int, child: bool) -> _Chest:
@@ -244,19 +231,18 @@ def draw_film_and_lungs(
     Raises:
         DataError: ``unknown_label`` for a finding that cannot be drawn.
     """
-    if finding not in _FINDINGS:
-        raise DataError(
-            "unknown_label",
-            f"Expected one of the findings {', '.join(_FINDINGS)}, but got {finding!r}; "
-            "choose one of these.",
-        )
+    if finding != "normal" and finding not in _FINDINGS:
+        known = ", ".join(("normal", *_FINDINGS))
+        message = f"Expected one of the findings {known}, but got {finding!r}; choose one of these."
+        raise DataError("unknown_label", message)
     # The finding has a stream of its own: drawing one must not shift what comes after it, or
     # the noise and the exposure would differ between the classes.
     finding_rng = default_rng(int(rng.integers(2**63)))
     body = rng if body is None else body
     chest = _place(body, rng, pixels, child)
     density, skin = _anatomy(body, chest)
-    density += chest.air * _FINDINGS[finding](chest, finding_rng) * (0.62 - density)
+    if finding != "normal":
+        density += chest.air * _FINDINGS[finding](chest, finding_rng) * (0.62 - density)
 
     # Everything from here on is pointwise: it spreads no trace of the finding beyond the lungs.
     density += 0.02 * skin * _clouds(rng, density.shape, 6)
@@ -285,13 +271,11 @@ class _Film(NamedTuple):
     lateral: bool = False
 
     def write(self, root: Path, seed: int, pixels: int) -> None:
-        film = draw_film_and_lungs(
-            self.finding,
-            rng=default_rng([seed, self.stream, self.patient, self.visit]),
-            body=default_rng([seed, self.stream, self.patient, 0]),
-            pixels=pixels,
-            child=_is_child(self.patient),
-        )[0]
+        rng = default_rng([seed, self.stream, self.patient, self.visit])
+        body = default_rng([seed, self.stream, self.patient, 0])  # one chest at every visit
+        film, _ = draw_film_and_lungs(
+            self.finding, rng=rng, body=body, pixels=pixels, child=_is_child(self.patient)
+        )
         if self.lateral:  # no one judges it: a part of a frontal film stands in for it
             film = film[:, film.shape[1] * 2 // 5 :]
         jpeg = io.BytesIO()
@@ -339,6 +323,7 @@ def _cohen(seed: int, size: PhantomSize) -> Iterator[tuple[_Film | None, dict[st
     rng = default_rng([seed, stream, 0, 0])
     patients = [("COVID-19", "covid19", visits) for visits in _visits(rng, size.covid19)]
     patients += [(said, drawn, 1) for said, drawn in COHEN_OTHERS.items() for _ in range(4)]
+    patients += [("todo", "viral", 1)] * 4  # the archive's word for: not known yet
     xray = {"modality": "X-ray", "folder": "images", "license": "Apache 2.0"}
     for patient, (said, drawn, visits) in enumerate(patients, start=1):
         person = xray | {

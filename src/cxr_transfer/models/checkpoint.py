@@ -19,7 +19,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from cxr_transfer.errors import ModelError
+from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.files import write_bytes, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.networks import Architecture, build
@@ -190,7 +190,7 @@ def _pair(path: Path) -> tuple[Path, Path]:
 def _read_card(path: Path) -> Checkpoint:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ModelError("bad_card", f"Expected JSON in {path}, but got: {error}.") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA:
@@ -207,5 +207,8 @@ def _read_card(path: Path) -> Checkpoint:
         raise ModelError(
             "bad_card", f"Expected a checkpoint's fields in {path}, but {where}: {first['msg']}."
         ) from None
-    LabelSet(checkpoint.labels)
+    try:
+        LabelSet(checkpoint.labels)
+    except DataError as error:
+        raise ModelError("bad_card", f"In {path}: {error.message}") from None
     return checkpoint

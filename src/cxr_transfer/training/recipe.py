@@ -39,7 +39,7 @@ class Stage(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     train: tuple[str, ...] = Field(min_length=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(20, ge=1)
     max_epochs: int = Field(500, ge=1)
     stop_after: int = Field(10, ge=1)
@@ -154,8 +154,10 @@ def parse_recipe(content: dict[str, Any], *, origin: str) -> Recipe:
 
 
 def _toml(table: dict[str, Any]) -> str:
-    # JSON's strings, numbers, booleans and flat lists are TOML's.
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+    # JSON's strings, numbers, booleans and flat lists are TOML's, but for two matters: TOML has no
+    # pairs of surrogates, and wants DEL escaped.
+    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in table.items())
+    return "".join(lines).replace("\x7f", "\\u007f")
 
 
 def _nearest(word: str, known: list[str]) -> str:

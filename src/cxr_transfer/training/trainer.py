@@ -356,14 +356,28 @@ def _run_stage(
     trainer.fit(
         module,
         # Every process validates on all films: exact, and the same decision everywhere.
-        DataLoader(training, batch_size=per_process, sampler=order, collate_fn=_as_is),
-        DataLoader(validation, batch_size=stage.batch_size, collate_fn=_as_is),
+        _loader(training, per_process, order),
+        _loader(validation, stage.batch_size),
         ckpt_path=str(resume) if resume.is_file() else None,
         weights_only=True,
     )
     if stage.keep == "best" and best.weights:
         module.load_state_dict(best.weights)
     return history.rows
+
+
+def _loader(
+    films: _Stored, batch_size: int, order: Sampler[int] | None = None
+) -> DataLoader[Batch]:
+    # A generator of its own: without one every new iterator draws from the global generator, and
+    # dropout would differ between an epoch after a resume and the same epoch without one.
+    return DataLoader(
+        films,
+        batch_size=batch_size,
+        sampler=order,
+        collate_fn=_as_is,
+        generator=torch.Generator(),
+    )
 
 
 def _as_is(batch: Any) -> Any:  # noqa: ANN401 - DataLoader's own signature

@@ -1,0 +1,40 @@
+# One command per purpose; `make` alone lists them. Everything runs in .venv, made when needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+OUT ?= runs/study
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check study clean
+
+help: ## List these commands.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+install: $(VENV)/.installed ## Make .venv with the tested versions.
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Expected Python 3.11 or newer, but got $$($(PYTHON) --version); set PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard]'
+	@touch $@
+
+demo: install ## Install, then run the whole study on generated films (about 4 minutes).
+	$(BIN)/cxr study --data phantom --out runs/demo --max-epochs 12 --skip-unavailable
+
+test: install ## Install, then run the tests.
+	$(BIN)/pytest
+
+check: install ## What CI runs: format, lint, types, tests.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) --no-print-directory test
+
+study: install ## Run the paper's study on real films: make study DATA=DIR OUT=DIR.
+	$(BIN)/cxr study --data $(DATA) --out $(OUT)
+
+clean: ## Remove .venv and caches; runs/ stays.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,38 @@
+"""Run by the tests as a process of its own: a small training into a folder, then its digest."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import torch
+from miniature import SIDE, make_films, make_recipe
+
+from cxr_transfer.models.simple_cnn import simple_cnn
+from cxr_transfer.training.trainer import Execution, train_stages
+
+
+def main():
+    folder = Path(sys.argv[1])
+    recipe = make_recipe(stages=[("head", ["head"]), ("all", ["*"])], max_epochs=4)
+    torch.manual_seed(1)
+    network = simple_cnn(3, side=SIDE)
+    history = train_stages(
+        recipe,
+        network,
+        make_films(46, seed=1),
+        make_films(20, seed=2),
+        folder=folder,
+        seed=7,
+        execution=Execution(device="cpu"),
+        say=lambda line: print(line, flush=True),
+    )
+    digest = hashlib.sha256()
+    for tensor in network.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    for row in history:
+        digest.update(repr({k: v for k, v in row.items() if k != "seconds"}).encode())
+    print("digest", digest.hexdigest())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Row 45 of the bad inputs: what was killed ends where the uninterrupted run ends, bit for bit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).with_name("interrupted.py")
+
+
+def start(folder):
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[1])}
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+
+
+def finish(folder):
+    process = start(folder)
+    lines = process.communicate(timeout=300)[0].splitlines()
+    assert process.returncode == 0, lines
+    return lines
+
+
+def kill_after(folder, line_start):
+    """Start, and kill -9 as soon as a line that starts so is printed."""
+    process = start(folder)
+    for line in process.stdout:
+        if line.startswith(line_start):
+            process.kill()
+            process.communicate()
+            return
+    raise AssertionError(f"ended before {line_start!r} was printed")
+
+
+def test_a_killed_run_ends_bit_equal_to_the_uninterrupted_one(tmp_path):
+    whole = finish(tmp_path / "whole")
+    # In an epoch of the first stage, of the second, and between the last epoch and the end.
+    for line in ("law · head: epoch 2", "law · all: epoch 1", "law · all: epoch 3"):
+        kill_after(tmp_path / "killed", line)
+    lines = finish(tmp_path / "killed")
+    assert lines[-1] == whole[-1]
+    epochs = [line for line in lines if "epoch" in line]
+    assert len(epochs) < 4, "went on, instead of starting again"
+
+
+def test_a_resume_file_that_carries_code_is_not_run(tmp_path):
+    import pickle
+
+    canary = tmp_path / "canary"
+
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(canary), "w"))
+
+    folder = tmp_path / "run"
+    kill_after(folder, "law · head: epoch 2")
+    (resume,) = (folder / "partial").glob("*.resume")
+    resume.write_bytes(pickle.dumps(Payload()))
+    process = start(folder)
+    process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert not canary.exists()

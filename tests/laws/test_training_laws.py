@@ -1,0 +1,143 @@
+"""What must hold for every training: frozen means frozen, kept activations change nothing."""
+
+import copy
+
+import pytest
+import torch
+from miniature import SIDE, make_films, make_recipe
+
+from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.models.resnet50 import resnet50
+from cxr_transfer.models.simple_cnn import simple_cnn
+from cxr_transfer.training import trainer
+from cxr_transfer.training.prefix import cut, freeze
+from cxr_transfer.training.trainer import Execution, train_stages
+
+HEAD = ("head", ["head"])
+LAST_BLOCK = ("last_block", ["conv5_block3", "head"])
+CPU = Execution(device="cpu")
+
+
+def network_of(kind):
+    torch.manual_seed(5)
+    return simple_cnn(3, side=SIDE) if kind == "simple_cnn" else resnet50(3)
+
+
+def weights_of(network):
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def trained(recipe, training, validation, folder, seed=0):
+    network = network_of(recipe.network)
+    history = train_stages(
+        recipe, network, training, validation, folder=folder, seed=seed, execution=CPU
+    )
+    return network, history
+
+
+def same(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_frozen_weights_and_batch_norm_statistics_stay_bit_equal(training, validation, tmp_path):
+    recipe = make_recipe("resnet50", [LAST_BLOCK], max_epochs=1)
+    before = weights_of(network_of("resnet50"))
+    network, _ = trained(recipe, training, validation, tmp_path)
+    changed = {name for name, tensor in weights_of(network).items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith(("conv5_block3.", "head.")) for name in changed)
+    assert {"conv5_block3.conv2.weight", "conv5_block3.conv2_bn.running_mean"} <= changed
+
+
+def test_a_frozen_batch_norm_inside_a_trained_block_uses_its_moving_statistics(
+    training, validation, tmp_path
+):
+    rest = ["conv5_block3.conv2", "conv5_block3.conv3", "head"]  # every batch norm is frozen
+    recipe = make_recipe("resnet50", [("rest", rest)], max_epochs=1)
+    before = weights_of(network_of("resnet50"))
+    network, _ = trained(recipe, training, validation, tmp_path)
+    after = weights_of(network)
+    assert torch.equal(after["conv5_block3.conv2_bn.running_mean"], before["conv5_block3.conv2_bn.running_mean"])
+    assert not torch.equal(after["conv5_block3.conv2.weight"], before["conv5_block3.conv2.weight"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "stages"),
+    [("simple_cnn", [HEAD]), ("resnet50", [HEAD, LAST_BLOCK])],
+)
+def test_training_on_kept_activations_is_training_through_the_whole_network(
+    kind, stages, training, validation, tmp_path, monkeypatch
+):
+    recipe = make_recipe(kind, stages, max_epochs=1)
+    kept, _ = trained(recipe, training, validation, tmp_path / "kept")
+    monkeypatch.setattr(trainer, "cut", lambda network: (torch.nn.Sequential(), network))
+    whole, _ = trained(recipe, training, validation, tmp_path / "whole")
+    assert same(kept, whole)
+
+
+def test_activations_are_kept_only_up_to_what_is_random_or_learns():
+    network = network_of("simple_cnn")
+    freeze(network, ["head"])
+    prefix, rest = cut(network)
+    assert [name for name, _ in rest.named_children()] == ["dropout", "head"]
+    assert next(iter(prefix.named_children()))[0] == "scale"
+    freeze(network, ["*"])
+    assert len(cut(network)[0]) == 0
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(training, validation, tmp_path):
+    recipe = make_recipe(max_epochs=2)
+    a, history_a = trained(recipe, training, validation, tmp_path / "a", seed=3)
+    b, history_b = trained(recipe, training, validation, tmp_path / "b", seed=3)
+    c, _ = trained(recipe, training, validation, tmp_path / "c", seed=4)
+    assert same(a, b)
+    assert [row["loss"] for row in history_a] == [row["loss"] for row in history_b]
+    assert not same(a, c)
+
+
+def test_the_best_weights_are_kept_not_the_last(training, validation, tmp_path):
+    # A rate this high makes the loss jump: the last epoch is then not the best.
+    recipe = make_recipe(max_epochs=6, learning_rate=0.05)
+    network, history = trained(recipe, training, validation, tmp_path)
+    best = min(row["val_loss"] for row in history)
+    assert history[-1]["val_loss"] > best
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(network(validation.images), validation.targets)
+    assert loss.item() == pytest.approx(best, rel=1e-5)
+
+
+def test_batch_size_does_not_change_a_score():
+    from cxr_transfer.models.networks import probabilities
+
+    films = make_films(13, seed=9)
+    for kind in ("simple_cnn", "resnet50"):
+        network = network_of(kind)
+        one, all_at_once = (
+            probabilities(network, films.images, batch_size=size) for size in (1, 13)
+        )
+        assert torch.allclose(one, all_at_once, atol=1e-6)
+
+
+def test_unknown_modules_and_devices_are_named(training, validation, tmp_path):
+    with pytest.raises(UsageError, match="conv9.*it has scale, conv1") as raised:
+        trained(make_recipe(stages=[("x", ["conv9"])]), training, validation, tmp_path)
+    assert raised.value.code == "unknown_module"
+    absent = "cuda" if not torch.cuda.is_available() else "tpu"
+    with pytest.raises(MachineError, match=absent):
+        trainer.resolve_device(absent)
+
+
+def test_a_batch_that_does_not_divide_over_the_processes_is_refused(training, validation, tmp_path):
+    network = copy.deepcopy(network_of("simple_cnn"))
+    with pytest.raises(UsageError) as raised:
+        train_stages(
+            make_recipe(batch_size=20),
+            network,
+            training,
+            validation,
+            folder=tmp_path,
+            seed=0,
+            execution=Execution(device="cpu", devices=3),
+        )
+    assert raised.value.code == "batch_not_divisible"

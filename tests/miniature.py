@@ -1,0 +1,33 @@
+"""Small films and recipes on which trainings are tried."""
+
+import torch
+
+from cxr_transfer.training.films import Films
+from cxr_transfer.training.recipe import parse_recipe
+
+SIDE = 64
+
+
+def make_films(number, seed):
+    """Films whose brightness tells their class, more or less."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(0, 3, (number,), generator=generator)
+    noise = torch.randint(0, 120, (number, 1, SIDE, SIDE), generator=generator)
+    return Films((noise + 40 * targets[:, None, None, None]).to(torch.uint8), targets)
+
+
+def make_recipe(network="simple_cnn", stages=(("all", ["*"]),), **settings):
+    return parse_recipe(
+        {
+            "name": "law",
+            "title": "law",
+            "network": network,
+            "dataset": "dataset_1",
+            "preprocessing": {"height": SIDE, "width": SIDE},
+            "stages": [
+                {"name": name, "train": train, "max_epochs": 3} | settings
+                for name, train in stages
+            ],
+        },
+        origin="test",
+    )
