@@ -25,8 +25,7 @@ def make_recipe(network="simple_cnn", stages=(("all", ["*"]),), **settings):
             "dataset": "dataset_1",
             "preprocessing": {"height": SIDE, "width": SIDE},
             "stages": [
-                {"name": name, "train": train, "max_epochs": 3} | settings
-                for name, train in stages
+                {"name": name, "train": train, "max_epochs": 3} | settings for name, train in stages
             ],
         },
         origin="test",

@@ -37,11 +37,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(handle.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
+        temporary = ""
     except OSError as error:
-        if temporary:
+        raise _unwritable(path, error) from error
+    finally:
+        if temporary:  # also after Ctrl-C: a checkpoint is too large to be left behind
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        raise _unwritable(path, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> MachineError:

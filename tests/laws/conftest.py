@@ -1,4 +1,5 @@
 import pytest
+
 from miniature import make_films
 
 

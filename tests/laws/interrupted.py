@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 import torch
-from miniature import SIDE, make_films, make_recipe
 
 from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.training.trainer import Execution, train_stages
+from miniature import SIDE, make_films, make_recipe
 
 
 def main():

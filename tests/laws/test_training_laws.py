@@ -4,7 +4,6 @@ import copy
 
 import pytest
 import torch
-from miniature import SIDE, make_films, make_recipe
 
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.models.resnet50 import resnet50
@@ -12,6 +11,7 @@ from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.training import trainer
 from cxr_transfer.training.prefix import cut, freeze
 from cxr_transfer.training.trainer import Execution, train_stages
+from miniature import SIDE, make_films, make_recipe
 
 HEAD = ("head", ["head"])
 LAST_BLOCK = ("last_block", ["conv5_block3", "head"])
@@ -44,7 +44,11 @@ def test_frozen_weights_and_batch_norm_statistics_stay_bit_equal(training, valid
     recipe = make_recipe("resnet50", [LAST_BLOCK], max_epochs=1)
     before = weights_of(network_of("resnet50"))
     network, _ = trained(recipe, training, validation, tmp_path)
-    changed = {name for name, tensor in weights_of(network).items() if not torch.equal(tensor, before[name])}
+    changed = {
+        name
+        for name, tensor in weights_of(network).items()
+        if not torch.equal(tensor, before[name])
+    }
     assert changed
     assert all(name.startswith(("conv5_block3.", "head.")) for name in changed)
     assert {"conv5_block3.conv2.weight", "conv5_block3.conv2_bn.running_mean"} <= changed
@@ -58,7 +62,9 @@ def test_a_frozen_batch_norm_inside_a_trained_block_uses_its_moving_statistics(
     before = weights_of(network_of("resnet50"))
     network, _ = trained(recipe, training, validation, tmp_path)
     after = weights_of(network)
-    assert torch.equal(after["conv5_block3.conv2_bn.running_mean"], before["conv5_block3.conv2_bn.running_mean"])
+    assert torch.equal(
+        after["conv5_block3.conv2_bn.running_mean"], before["conv5_block3.conv2_bn.running_mean"]
+    )
     assert not torch.equal(after["conv5_block3.conv2.weight"], before["conv5_block3.conv2.weight"])
 
 

@@ -25,8 +25,9 @@ class UnitScale(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scale by 1/255."""
-        scaled = images.to(torch.float32) / 255
-        return scaled.contiguous(memory_format=torch.channels_last)
+        # Not `contiguous`: with one channel both orders look alike to it, it does nothing, and the
+        # first convolution would run in the slow order.
+        return (images.to(torch.float32) / 255).to(memory_format=torch.channels_last)
 
 
 class GreyConv2d(nn.Conv2d):

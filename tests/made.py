@@ -1,0 +1,51 @@
+"""Films, cases and a full disk, made by script: nothing here shows a patient."""
+
+import contextlib
+import io
+import resource
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxr_transfer.collections.case import Case
+
+
+def grey(seed=0, height=132, width=148):
+    """A smooth film without symmetry, (height, width) uint8; another seed gives another."""
+    rng = np.random.default_rng(seed)
+    down, across = np.mgrid[0:height, 0:width]
+    waves = np.sin(across / rng.uniform(15, 40)) + np.cos(down / rng.uniform(15, 40))
+    film = 110 + 40 * waves + 0.3 * across + rng.normal(0, 2, waves.shape)
+    return np.rint(film.clip(0, 255)).astype(np.uint8)
+
+
+def encoded(image, kind="PNG", **options):
+    """The bytes of an array or a Pillow image in a format of Pillow's."""
+    content = io.BytesIO()
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def write_film(path, seed=0):
+    """Write a film to ``path``; without loss where it is a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grey(seed)).save(path)
+    return path
+
+
+def case(name, label="normal", patient=None, **known):
+    """A case of which no film need exist; by default a patient of its own."""
+    return Case(Path(name), label, patient or f"patient of {name}", "made", **known)
+
+
+@contextlib.contextmanager
+def full_disk(free_bytes):
+    """Let the system refuse to write any file beyond ``free_bytes``, as a full disk would."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

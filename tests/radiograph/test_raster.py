@@ -1,0 +1,446 @@
+"""Every bad file of the table gets its code; every good one comes out as what a reader sees."""
+
+import contextlib
+import os
+import signal
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from made import encoded, grey
+from PIL import Image
+
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import raster
+from cxr_transfer.radiograph.raster import decode, read_film
+
+FILM = grey()
+EXACT = FILM.astype(np.float32) / np.float32(255)
+PNG = encoded(FILM)
+JPEG = encoded(FILM, "JPEG", quality=90)
+PROGRESSIVE = encoded(FILM, "JPEG", quality=90, progressive=True)
+
+
+def chunk(name, content):
+    checksum = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + checksum
+
+
+def png(width, height, *chunks, bits=8, colour=0):
+    """A PNG of any header and any further chunks."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return raster._PNG + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+def tiff(film, bits=8, photometric=1):
+    """An uncompressed grey TIFF; 12 bits are packed as the standard has them."""
+    height, width = film.shape
+    if bits == 12:
+        first, second = film.ravel()[::2].astype(int), film.ravel()[1::2].astype(int)
+        packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1)
+        pixels = packed.astype(np.uint8).tobytes()
+    else:
+        pixels = film.astype(f"<u{bits // 8}").tobytes()
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1}
+    tags |= {278: height, 279: len(pixels)}
+    directory = struct.pack("<H", len(tags))
+    directory += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(pixels)) + pixels + directory + bytes(4)
+
+
+def animation(kind):
+    return encoded(
+        FILM, kind, save_all=True, append_images=[Image.fromarray(255 - FILM)], duration=100
+    )
+
+
+def flipped(content, position):
+    return content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :]
+
+
+IDAT = PNG.index(b"IDAT")
+ZEROS = zlib.compress(bytes(1000))
+REFUSED = {
+    "no bytes": (b"", "empty_file"),
+    "JPEG without its end": (JPEG[:-2], "truncated_image"),
+    "half a JPEG": (JPEG[: len(JPEG) // 2], "truncated_image"),
+    "half a progressive JPEG": (PROGRESSIVE[: len(PROGRESSIVE) // 2], "truncated_image"),
+    "half a JPEG and an end marker": (JPEG[: len(JPEG) // 2] + b"\xff\xd9", "truncated_image"),
+    "half a progressive JPEG and an end marker": (
+        PROGRESSIVE[: len(PROGRESSIVE) // 2] + b"\xff\xd9",
+        "truncated_image",
+    ),
+    "half a PNG": (PNG[: len(PNG) // 2], "truncated_image"),
+    "PNG with a damaged header": (flipped(PNG, 20), "corrupt_image"),
+    "PNG with damaged pixels": (flipped(PNG, IDAT + 500), "corrupt_image"),
+    "PNG with damaged last pixels": (flipped(PNG, len(PNG) - 40), "corrupt_image"),
+    "PNG with a wrong checksum": (flipped(PNG, len(PNG) - 14), "corrupt_image"),
+    "PNG signature alone": (PNG[:8], "unsupported_format"),
+    "text": (b"not a film\n" * 50, "unsupported_format"),
+    "HTML": (b"<!doctype html><title>404</title>", "unsupported_format"),
+    "PDF": (b"%PDF-1.7\n1 0 obj\n", "unsupported_format"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n", "unsupported_format"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "unsupported_format"),
+    "zip": (b"PK\x03\x04" + bytes(60), "unsupported_format"),
+    "still GIF": (encoded(FILM, "GIF"), "unsupported_format"),
+    "still WebP": (encoded(FILM, "WEBP"), "unsupported_format"),
+    "BMP": (encoded(FILM, "BMP"), "unsupported_format"),
+    "floating-point TIFF": (encoded(EXACT, "TIFF"), "unsupported_format"),
+    "1-bit PNG": (encoded(Image.fromarray(FILM).convert("1")), "insufficient_depth"),
+    "1-bit TIFF": (encoded(Image.fromarray(FILM).convert("1"), "TIFF"), "insufficient_depth"),
+    "nothing but transparency": (
+        encoded(np.dstack([FILM, FILM, FILM, FILM * 0])),
+        "blank_image",
+    ),
+    "animated GIF": (animation("GIF"), "multi_frame"),
+    "animated PNG": (animation("PNG"), "multi_frame"),
+    "animated WebP": (animation("WEBP"), "multi_frame"),
+    "TIFF of two pages": (animation("TIFF"), "multi_frame"),
+    "JPEG of two pictures": (animation("MPO"), "multi_frame"),
+    "one pixel": (encoded(FILM[:1, :1]), "too_small"),
+    "127 rows": (encoded(FILM[:127]), "too_small"),
+    "127 columns": (encoded(FILM[:, :127]), "too_small"),
+    "10 x 2000": (encoded(np.zeros((2000, 10), np.uint8)), "bad_aspect"),
+    "2000 x 10": (encoded(np.zeros((10, 2000), np.uint8)), "bad_aspect"),
+    "30000 x 30000": (png(30_000, 30_000, chunk(b"IDAT", ZEROS)), "too_many_pixels"),
+    "12000 x 12000": (png(12_000, 12_000, chunk(b"IDAT", ZEROS)), "too_many_pixels"),
+    "8000 x 8000": (png(8_000, 8_000, chunk(b"IDAT", ZEROS)), "too_many_pixels"),
+}
+
+
+@contextlib.contextmanager
+def seconds(limit):
+    """Fail where the body hangs, instead of hanging with it."""
+
+    def stop(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(limit)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def refusal(path):
+    with seconds(20), pytest.raises(FilmError) as error:
+        read_film(path)
+    message = error.value.message
+    assert "\n" not in message
+    assert "Doe" not in message, "a film's name may be a patient's"
+    return error.value.code
+
+
+@pytest.mark.parametrize(("content", "code"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_bad_file_is_refused_by_its_code_and_never_by_its_name(tmp_path, content, code):
+    path = tmp_path / "Doe, Jane 1970.jpg"
+    path.write_bytes(content)
+    assert refusal(path) == code
+
+
+@pytest.mark.parametrize("whole", [JPEG, PROGRESSIVE, PNG], ids=["JPEG", "progressive", "PNG"])
+def test_a_file_cut_off_anywhere_in_its_pixels_is_never_a_film(whole):
+    start = whole.index(b"IDAT" if whole is PNG else b"\xff\xda")
+    for end in range(start + 20, len(whole) - 20, 101):
+        with pytest.raises(FilmError) as error:
+            decode(whole[:end])
+        assert error.value.code == "truncated_image", end
+
+
+def test_a_changed_bit_anywhere_in_a_png_is_found():
+    for position in range(8, len(PNG) - 12, 37):
+        with pytest.raises(FilmError) as error:
+            decode(flipped(PNG, position))
+        assert error.value.code in ("corrupt_image", "truncated_image"), position
+
+
+def test_a_whole_jpeg_with_a_mid_grey_corner_is_a_film():
+    corner = FILM.copy()
+    corner[-40:, -40:] = 128
+    for options in ({}, {"progressive": True}):
+        whole = encoded(corner, "JPEG", quality=95, **options)
+        assert decode(whole).pixels[-1, -1] == np.float32(128 / 255)
+        assert decode(whole + b"a camera's own trailer").warnings == ()
+
+
+# What cannot be opened as a file
+
+
+def test_what_is_no_regular_file_is_refused_without_hanging(tmp_path):
+    os.mkfifo(tmp_path / "Doe.jpg")
+    (tmp_path / "Doe.png").symlink_to("/dev/zero")
+    (tmp_path / "Doe").mkdir()
+    for name in ("Doe.jpg", "Doe.png", "Doe"):
+        assert refusal(tmp_path / name) == "not_a_file"
+
+
+def test_what_is_not_there_is_missing(tmp_path):
+    (tmp_path / "Doe.jpg").symlink_to(tmp_path / "nowhere")
+    assert refusal(tmp_path / "Doe.jpg") == "missing_file"
+    assert refusal(tmp_path / "Doe.png") == "missing_file"
+
+
+@pytest.mark.parametrize("name", ["Doe.jpg/below", "Doe" * 100 + ".jpg", "Doe\0.jpg", "Doe\ud800"])
+def test_a_name_that_the_system_refuses_is_unreadable(tmp_path, name):
+    (tmp_path / "Doe.jpg").write_bytes(JPEG)
+    assert refusal(tmp_path / name) == "unreadable"
+
+
+def test_a_file_that_the_system_does_not_give_is_unreadable():
+    assert refusal(type(raster.Path())("/proc/self/mem")) == "unreadable"
+
+
+@pytest.mark.parametrize(
+    "name", ["Röntgen 胸.jpg", "two\nlines.jpg", "CON.jpg", "=cmd().jpg", "-rf.jpg", "..jpg", "x"]
+)
+def test_an_odd_name_does_not_matter(tmp_path, name):
+    (tmp_path / name).write_bytes(JPEG)
+    assert read_film(tmp_path / name).digest() == decode(JPEG).digest()
+
+
+def test_too_many_bytes_are_not_read(tmp_path):
+    with (tmp_path / "Doe.png").open("wb") as handle:
+        handle.truncate(raster.MAX_BYTES + 1)  # takes no room on the disk
+    assert refusal(tmp_path / "Doe.png") == "too_many_bytes"
+
+
+def test_a_file_that_says_less_than_it_holds_is_read_up_to_the_limit(monkeypatch):
+    monkeypatch.setattr(raster, "MAX_BYTES", 100)
+    endless = raster.Path("/proc/self/smaps")  # zero bytes, it says
+    assert endless.stat().st_size == 0
+    assert refusal(endless) == "too_many_bytes"
+
+
+# Bombs
+
+
+def bombs():
+    text = zlib.compress(bytes(150_000_000), 1)
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in FILM)))
+    size = FILM.shape[::-1]
+    return {
+        "pixels": (png(30_000, 30_000, chunk(b"IDAT", text)), "too_many_pixels"),
+        "zTXt": (png(*size, chunk(b"zTXt", b"a\0\0" + text), pixels), "corrupt_image"),
+        "zTXt behind": (png(*size, pixels, chunk(b"zTXt", b"a\0\0" + text)), "corrupt_image"),
+        "iTXt": (png(*size, chunk(b"iTXt", b"a\0\1\0\0\0" + text), pixels), "corrupt_image"),
+        "iCCP": (png(*size, chunk(b"iCCP", b"a\0\0" + text), pixels), "corrupt_image"),
+    }
+
+
+def test_bombs_are_refused_in_bounded_memory(tmp_path):
+    """The child may have 50 MB more than it needs to start; any of the bombs unfolds to more."""
+    expected = bombs()
+    for name, (content, _) in expected.items():
+        (tmp_path / name).write_bytes(content)
+    script = (
+        "import pathlib, resource, sys\n"
+        "from cxr_transfer.errors import FilmError\n"
+        "from cxr_transfer.radiograph.raster import read_film\n"
+        f"read_film(pathlib.Path(sys.argv[1]) / 'film')\n"
+        "pages = int(open('/proc/self/statm').read().split()[0])\n"
+        "limit = pages * resource.getpagesize() + 50_000_000\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "for name in sys.argv[2:]:\n"
+        "    try:\n"
+        "        read_film(pathlib.Path(sys.argv[1]) / name)\n"
+        "    except FilmError as error:\n"
+        "        print(name, error.code, sep=': ')\n"
+    )
+    (tmp_path / "film").write_bytes(PNG)
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), *expected], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [f"{name}: {code}" for name, (_, code) in expected.items()]
+
+
+# Good films
+
+
+@pytest.mark.parametrize(
+    "content", [PNG, encoded(FILM, "TIFF"), encoded(FILM, "TIFF", compression="tiff_lzw")]
+)
+def test_grey_values_come_out_as_stored(content):
+    film = decode(content)
+    assert film.pixels.dtype == np.float32
+    assert np.array_equal(film.pixels, EXACT)
+    assert (film.height, film.width) == FILM.shape
+    assert film.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "warned"),
+    [("a.jpg", 1), ("a.JPEG", 1), ("a.tif", 1), ("a.png", 0), ("a.PNG", 0), ("a", 0), ("a.x", 0)],
+)
+def test_content_decides_and_a_wrong_suffix_is_warned_of(tmp_path, name, warned):
+    (tmp_path / name).write_bytes(PNG)
+    film = read_film(tmp_path / name)
+    assert film.format == "PNG"
+    assert film.digest() == decode(PNG).digest()
+    assert len(film.warnings) == warned
+
+
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation_is_applied(kind, orientation, turns):
+    exif = Image.Exif()
+    exif[274] = orientation
+    plain, turned = decode(encoded(FILM, kind)), decode(encoded(FILM, kind, exif=exif))
+    assert np.array_equal(turned.pixels, np.rot90(plain.pixels, turns))
+    assert turned.warnings == (("turned as its EXIF orientation says",) if turns else ())
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_equal_their_8_bit_copy(kind):
+    deep = FILM.astype(np.uint16) * 256 + np.random.default_rng(1).integers(0, 256, FILM.shape)
+    film = decode(encoded(deep.astype(np.uint16), kind))
+    assert np.abs(film.pixels - EXACT).max() < 1 / 255
+    assert len(np.unique(film.pixels)) > 10_000, "the low byte is lost"
+    assert np.allclose(decode(encoded(FILM.astype(np.uint16) * 257, kind)).pixels, EXACT, atol=1e-6)
+
+
+def test_every_depth_and_polarity_of_a_tiff_gives_one_film():
+    versions = {
+        (8, 0): tiff(255 - FILM, photometric=0),
+        (16, 1): tiff(FILM * np.uint16(257), bits=16),
+        (16, 0): tiff(65535 - FILM * np.uint16(257), bits=16, photometric=0),
+        (12, 1): tiff(np.rint(FILM * (4095 / 255)).astype(np.uint16), bits=12),
+    }
+    for version, content in versions.items():
+        film = decode(content)
+        assert np.abs(film.pixels - EXACT).max() < 2e-4, version
+        assert 0 <= film.pixels.min() < film.pixels.max() <= 1
+
+
+def test_cmyk_is_converted_with_a_warning():
+    film = decode(encoded(Image.fromarray(FILM).convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(film.pixels - EXACT).mean() < 0.01
+    assert film.warnings == ("CMYK was converted to grey",)
+
+
+def test_ycck_is_converted_like_cmyk():
+    """Adobe's YCCK of a grey film: Y is the film, no colour, no black; stored as is."""
+    neutral = Image.fromarray(np.full_like(FILM, 127))
+    planes = [Image.fromarray(255 - FILM), neutral, neutral, Image.fromarray(FILM * 0)]
+    stored = encoded(Image.merge("CMYK", planes), "JPEG", quality=95)
+    assert stored[6:11] == b"Adobe"
+    film = decode(stored[:17] + b"\2" + stored[18:])  # the marker's transform: YCCK
+    assert np.abs(film.pixels - EXACT).mean() < 0.01
+    assert film.warnings == ("CMYK was converted to grey",)
+
+
+def test_a_palette_is_applied():
+    image = Image.fromarray(255 - FILM, mode="L").convert("P")
+    image.putpalette([255 - index for index in range(256) for _ in range(3)])
+    assert np.array_equal(decode(encoded(image)).pixels, EXACT)
+
+
+def test_colour_is_made_grey():
+    assert np.array_equal(decode(encoded(Image.fromarray(FILM).convert("RGB"))).pixels, EXACT)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_transparent_parts_are_black(mode):
+    alpha = np.full_like(FILM, 255)
+    alpha[:, :50] = 0
+    image = Image.fromarray(FILM).convert(mode)
+    assert decode(encoded(image)).warnings == ()
+    assert np.array_equal(decode(encoded(image)).pixels, EXACT)
+    image.putalpha(Image.fromarray(alpha))
+    film = decode(encoded(image))
+    assert np.array_equal(film.pixels, np.where(alpha, EXACT, 0))
+    assert film.warnings == ("transparent parts were laid on black",)
+
+
+@pytest.mark.parametrize(
+    ("mode", "key"), [("L", 100), ("RGB", (100, 100, 100)), ("P", 100)], ids=["L", "RGB", "P"]
+)
+def test_a_transparent_colour_is_black(mode, key):
+    image = Image.fromarray(FILM)
+    if mode == "P":
+        image = Image.frombytes("P", image.size, FILM.tobytes())
+        image.putpalette([index for index in range(256) for _ in range(3)])
+    film = decode(encoded(image.convert(mode), transparency=key))
+    assert np.array_equal(film.pixels, np.where(FILM == 100, 0, EXACT))
+    assert film.warnings == ("transparent parts were laid on black",)
+
+
+def test_a_digest_is_of_what_is_seen():
+    assert decode(PNG).digest() == decode(encoded(FILM, "TIFF")).digest()
+    assert decode(PNG).digest() != decode(encoded(FILM[::-1])).digest()
+    reshaped = FILM.reshape(FILM.shape[::-1])  # the same values in the same order
+    assert decode(PNG).digest() != decode(encoded(reshaped)).digest()
+
+
+# Whatever the bytes
+
+
+def exif_jpeg():
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "maker"
+    return encoded(FILM, "JPEG", exif=exif)
+
+
+SEEDS = [
+    *(JPEG, PROGRESSIVE, PNG, exif_jpeg(), animation("PNG"), tiff(FILM)),
+    *(encoded(Image.fromarray(FILM).convert(mode)) for mode in ("P", "LA", "RGBA")),
+    *(encoded(FILM, "TIFF", compression=how) for how in ("tiff_lzw", "tiff_deflate", "jpeg")),
+]
+
+
+def mutations(kind):
+    """Some bytes of a real file changed, most of them in its header, and its end cut off."""
+    position = st.integers(0, 400) | st.integers(0, len(kind) - 1)
+    changes = st.lists(st.tuples(position, st.integers(0, 255)), max_size=12)
+    end = st.just(len(kind)) | st.integers(0, len(kind))
+    return st.tuples(st.just(kind), changes, end)
+
+
+def check_any(content):
+    try:
+        film = decode(content)
+    except FilmError:
+        return
+    assert film.pixels.dtype == np.float32
+    assert film.pixels.ndim == 2
+    assert film.pixels.min() >= 0
+    assert film.pixels.max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # as `raster` sets it; pytest takes that back
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(SEEDS).flatmap(mutations))
+def test_a_mutated_file_is_a_film_or_refused(mutation):
+    content, changes, end = mutation
+    mutated = bytearray(content)
+    for position, value in changes:
+        mutated[position % len(mutated)] = value
+    mutated = bytes(mutated[:end])
+    if mutated.startswith(raster._PNG):  # else its checksums would say it all
+        mutated = mend(mutated)
+    check_any(mutated)
+
+
+def mend(content):
+    """Give every chunk of a PNG the checksum that its content has."""
+    mended, start = bytearray(content), 8
+    while start + 12 <= len(mended):
+        end = start + 8 + int.from_bytes(mended[start : start + 4])
+        mended[end : end + 4] = struct.pack(">I", zlib.crc32(mended[start + 4 : end]))
+        start = end + 4
+    return bytes(mended[: len(content)])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", raster._PNG, b"II*\0"]))
+@example(b"", b"\xff\xd8\xff")
+def test_random_bytes_are_a_film_or_refused(content, signature):
+    check_any(signature + content)

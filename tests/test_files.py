@@ -1,0 +1,138 @@
+"""Files are whole or absent, whatever the system refuses; a folder has one owner."""
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from made import full_disk
+
+from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.files import owned, write_bytes, write_csv, write_json, write_text
+
+OWNER = """
+import pathlib, sys
+from cxr_transfer.files import owned
+with owned(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_and_its_folders_are_written(tmp_path):
+    write_bytes(tmp_path / "a" / "b" / "film.bin", b"\0new")
+    assert (tmp_path / "a" / "b" / "film.bin").read_bytes() == b"\0new"
+    assert names(tmp_path / "a" / "b") == ["film.bin"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    write_bytes(tmp_path / "report", b"old")
+    with full_disk(1000), pytest.raises(MachineError) as error:
+        write_bytes(tmp_path / "report", b"x" * 5000)
+    assert error.value.code == "disk_full"
+    assert (tmp_path / "report").read_bytes() == b"old"
+    assert names(tmp_path) == ["report"]
+
+
+def test_a_path_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(MachineError) as error:
+        write_text(tmp_path / "file" / "report.md", "x")
+    assert error.value.code == "not_writable"
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "here"
+
+
+def test_a_folder_in_the_place_of_the_file_is_not_replaced(tmp_path):
+    (tmp_path / "report").mkdir()
+    with pytest.raises(MachineError) as error:
+        write_text(tmp_path / "report", "x")
+    assert error.value.code == "not_writable"
+    assert names(tmp_path) == ["report"]
+
+
+def test_what_interrupts_a_write_leaves_no_temporary_file(tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "report", b"new")
+    assert names(tmp_path) == []
+
+
+def test_a_reader_sees_the_old_file_or_the_new(tmp_path):
+    path, wholes, seen = tmp_path / "f", (b"a" * 70_000, b"b" * 90_000), set()
+    write_bytes(path, wholes[0])
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            seen.add(path.read_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for turn in range(40):
+        write_bytes(path, wholes[turn % 2])
+    stop.set()
+    reader.join()
+    assert seen <= set(wholes)
+    assert seen
+
+
+def test_nan_is_no_json_and_the_old_file_stays(tmp_path):
+    write_json(tmp_path / "f.json", {"näme": 1.5})
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "f.json", {"loss": float("nan")})
+    assert (tmp_path / "f.json").read_text(encoding="utf-8") == '{\n  "näme": 1.5\n}\n'
+
+
+def test_a_missing_value_is_an_empty_cell_and_commas_are_quoted(tmp_path):
+    write_csv(tmp_path / "f.csv", ["a", "b"], [{"a": "1,5"}, {"b": 2, "a": None}])
+    assert (tmp_path / "f.csv").read_bytes() == b'a,b\n"1,5",\n,2\n'
+
+
+@pytest.fixture
+def owner(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path / "run")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused(owner, tmp_path):
+    with pytest.raises(UsageError) as error, owned(tmp_path / "run"):
+        pass
+    assert error.value.code == "folder_in_use"
+    assert error.value.exit_code == 2
+
+
+def test_kill_9_releases_the_folder(owner, tmp_path):
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    with owned(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+
+
+def test_a_folder_can_be_owned_again_after_an_error(tmp_path):
+    with pytest.raises(RuntimeError), owned(tmp_path):
+        raise RuntimeError
+    with owned(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_not_owned(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError) as error, owned(tmp_path / "file" / "run"):
+        pass
+    assert error.value.code == "not_writable"

@@ -1,0 +1,85 @@
+"""The law of the house: who may import whom, and who may speak."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import cxr_transfer
+
+HOUSE = Path(cxr_transfer.__file__).parent
+LAYERS = (
+    ("errors", "labels", "files", "provenance"),
+    ("radiograph",),
+    ("collections",),
+    ("models",),
+    ("training",),
+    ("evaluation",),
+    ("inference",),
+    ("serving",),
+    ("cli",),
+)
+RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
+FENCES = {
+    "pydicom": ("radiograph/dicom.py", "serving/pacs.py"),
+    "matplotlib": ("evaluation/figures.py",),
+    "lightning": ("training/",),
+    "typer": ("cli.py",),
+}
+MODULES = {path.relative_to(HOUSE).as_posix(): path for path in sorted(HOUSE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
+
+
+def imports(name):
+    """Every module that ``name`` imports, wherever in its text, in full."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively: its place cannot be seen"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms(name):
+    ours = (module.split(".") for module in imports(name) if module.startswith("cxr_transfer."))
+    return {parts[1] for parts in ours} - {"__version__", "INTENDED_USE"}
+
+
+def test_folders_import_only_from_those_above_them():
+    for name in MODULES.keys() - {"__init__.py", "recipes/__init__.py"}:
+        room = name.partition("/")[0].removesuffix(".py")
+        assert room in RANK, f"{name} has no place in the order of the house"
+        below = {other for other in rooms(name) if RANK[other] > RANK[room]}
+        assert not below, f"{name} imports from below: {below}"
+
+
+def test_libraries_stay_behind_their_fences():
+    for name in MODULES:
+        for library in {module.partition(".")[0] for module in imports(name)} & FENCES.keys():
+            assert name.startswith(FENCES[library]), f"{name} imports {library}"
+
+
+def test_films_and_collections_know_no_torch():
+    for name in MODULES:
+        if name.startswith(("radiograph/", "collections/")):
+            assert "torch" not in {module.partition(".")[0] for module in imports(name)}, name
+
+
+def test_only_the_command_line_prints_and_exits():
+    speaks = {"print", "input", "exit", "quit", "SystemExit"}
+    for name, tree in TREES.items():
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        calls = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        said = names & speaks | calls & {"sys.exit", "os._exit", "sys.stdout", "sys.stderr"}
+        assert name == "cli.py" or not said, f"{name} uses {said}"
+
+
+def test_help_starts_without_torch():
+    script = (
+        "import sys; from cxr_transfer.cli import app; app(['--help'], standalone_mode=False); "
+        "print({'torch', 'lightning', 'matplotlib', 'scipy'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert "study" in done.stdout
+    assert done.stdout.endswith("set()\n")
