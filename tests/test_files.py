@@ -6,10 +6,10 @@ import sys
 import threading
 
 import pytest
-from made import full_disk
 
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import owned, write_bytes, write_csv, write_json, write_text
+from made import full_disk
 
 OWNER = """
 import pathlib, sys

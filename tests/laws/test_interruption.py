@@ -1,6 +1,8 @@
 """Row 45 of the bad inputs: what was killed ends where the uninterrupted run ends, bit for bit."""
 
 import os
+import pickle
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -8,14 +10,17 @@ from pathlib import Path
 SCRIPT = Path(__file__).with_name("interrupted.py")
 
 
-def start(folder):
+def start(folder, largest_file=resource.RLIM_INFINITY):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[1])}
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), str(folder)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         text=True,
         env=environment,
+        preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY)
+        ),
     )
 
 
@@ -48,9 +53,20 @@ def test_a_killed_run_ends_bit_equal_to_the_uninterrupted_one(tmp_path):
     assert len(epochs) < 4, "went on, instead of starting again"
 
 
-def test_a_resume_file_that_carries_code_is_not_run(tmp_path):
-    import pickle
+def test_a_full_disk_is_named_and_what_was_there_is_intact(tmp_path):
+    whole = finish(tmp_path / "whole")
+    folder = tmp_path / "full"
+    kill_after(folder, "law · all: epoch 2")
+    before = {path: path.read_bytes() for path in (folder / "partial").iterdir()}
+    process = start(folder, largest_file=100_000)  # room for a history, not for weights
+    errors = process.communicate(timeout=300)[1]
+    assert process.returncode != 0
+    assert "Expected room for" in errors
+    assert {path: path.read_bytes() for path in (folder / "partial").iterdir()} == before
+    assert finish(folder)[-1] == whole[-1]
 
+
+def test_a_resume_file_that_carries_code_is_not_run(tmp_path):
     canary = tmp_path / "canary"
 
     class Payload:

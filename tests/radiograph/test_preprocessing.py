@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from made import encoded, grey
 from pydantic import ValidationError
 
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.raster import decode
+from made import encoded, grey
 
 
 def bilinear(pixels, size):

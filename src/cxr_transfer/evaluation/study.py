@@ -105,10 +105,10 @@ def run_study(
     steps = steps or _no_steps
     left_out = _check_weights(study, weights)
     models = tuple(name for name in study.models if name not in left_out)
-    # Only what decides the parts and the runs: models may be added to a study later.
+    # Only what decides the parts and the runs: models may be added to a study later, and each run
+    # checks the hash of its data itself.
     fixed = ("split", "seed", "pretraining", "max_epochs")
-    settings = {"data": data} | {name: getattr(study, name) for name in fixed}
-    claim(out, settings)
+    claim(out, {name: getattr(study, name) for name in fixed})
     for name, why in left_out.items():
         say(f"{name} is left out: {why}")
 

@@ -29,7 +29,7 @@ MAX_ASPECT = 4.0
 _FORMATS = ("JPEG", "PNG", "TIFF")
 _NAMED = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
 _PNG = b"\x89PNG\r\n\x1a\n"
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF 6.0, section 8
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF 6.0, section 8
 _WHITE_IS_ZERO = 0
 
 # Pillow warns from a larger number of pixels on, where ours is an error, and of damaged tags, which
@@ -52,16 +52,16 @@ def read_film(path: Path) -> Radiograph:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise FilmError("not_a_file", "Expected an image file, but got a folder or device.")
-        size, content = status.st_size, b""
-        if size <= MAX_BYTES:
-            with path.open("rb") as handle:
-                content = handle.read(MAX_BYTES + 1)  # a file may be longer than it says
-        if max(size, len(content)) > MAX_BYTES:
+        if status.st_size > MAX_BYTES:
             raise FilmError(
                 "too_many_bytes",
-                f"Expected at most {MAX_BYTES} bytes, but got {max(size, len(content))} or more; "
-                "export a smaller copy of the film.",
+                f"Expected at most {MAX_BYTES} bytes, but got {status.st_size}; export a smaller "
+                "copy of the film.",
             )
+        with path.open("rb") as handle:
+            content = handle.read(status.st_size + 1)
+        if len(content) > status.st_size:
+            raise FilmError("unreadable", "Expected a whole file, but it grows; wait for its end.")
     except FileNotFoundError:
         raise FilmError("missing_file", "Expected an image file, but there is none.") from None
     except (OSError, ValueError) as error:
@@ -114,11 +114,13 @@ def decode(content: bytes) -> Radiograph:
         _check_header(image)
         warnings: list[str] = []
         try:
+            # Loading turns a TIFF, and takes the tag away.
+            turned = getattr(image, "tag_v2", {}).get(_ORIENTATION) in range(2, 9)
             image.load()
             if _is_cut_short(image, content):
                 raise OSError("truncated")
             upright = ImageOps.exif_transpose(image)
-            if upright.size != image.size or upright.tobytes() != image.tobytes():
+            if turned or upright.size != image.size or upright.tobytes() != image.tobytes():
                 warnings.append("turned as its EXIF orientation says")
             pixels = _tiff_scale(image, _grey(upright, warnings))
         except (FilmError, MemoryError):

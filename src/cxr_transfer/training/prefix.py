@@ -7,7 +7,6 @@ only the rest is run. Exactly the same arithmetic, tested bit for bit.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import torch
@@ -35,28 +34,29 @@ def freeze(network: nn.Sequential, train: Sequence[str]) -> None:
         known[name].requires_grad_(True)
 
 
-def cut(network: nn.Sequential) -> tuple[nn.Sequential, nn.Sequential]:
-    """Return the network in two: the part whose activations can be kept, and the rest.
+def cut(network: nn.Sequential) -> nn.Sequential:
+    """Return the children of ``network`` whose activations can be kept: those before the cut.
 
-    Both share the weights of ``network`` and the names of its children. The first is empty when
-    it would hold no weights: keeping what costs nothing only costs memory.
+    It is empty when it would hold no weights: keeping what costs nothing only costs memory.
     """
-    children = list(network.named_children())
+    children = list(network.children())
     first = next(
         (
             number
-            for number, (_, child) in enumerate(children)
+            for number, child in enumerate(children)
             if any(weight.requires_grad for weight in child.parameters())
             or any(isinstance(module, nn.Dropout) for module in child.modules())
         ),
         len(children),
     )
-    if not any(True for _, child in children[:first] for _ in child.parameters()):
-        first = 0
-    return (
-        nn.Sequential(OrderedDict(children[:first])),
-        nn.Sequential(OrderedDict(children[first:])),
-    )
+    prefix = part_of(network, 0, first)
+    return prefix if any(True for _ in prefix.parameters()) else part_of(network, 0, 0)
+
+
+def part_of(network: nn.Sequential, start: int, stop: int | None = None) -> nn.Sequential:
+    """Return the children from ``start`` to ``stop``, with the network's own weights and names."""
+    part: nn.Sequential = network[start:stop]  # type: ignore[assignment]
+    return part
 
 
 @torch.inference_mode()
@@ -71,8 +71,8 @@ def activations(
     """Return what ``prefix`` makes of ``images``; the images themselves when it is empty.
 
     Args:
-        prefix: From `cut`.
-        images: (N, 1, H, W) uint8.
+        prefix: Frozen children, in their order.
+        images: What the first of them takes: films (N, 1, H, W) uint8, or kept activations.
         batch_size: Films at a time.
         device: Where it is computed; the result lies in main memory.
         each: Called with the number of films after every batch.

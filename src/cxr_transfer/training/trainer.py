@@ -34,7 +34,7 @@ from cxr_transfer.files import write_bytes, write_csv
 from cxr_transfer.training import callbacks
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.memory import keep_freed_memory
-from cxr_transfer.training.prefix import activations, cut, freeze
+from cxr_transfer.training.prefix import activations, cut, freeze, part_of
 from cxr_transfer.training.recipe import Recipe, Stage
 
 Batch = tuple[Tensor, Tensor]
@@ -254,18 +254,27 @@ def train_stages(
     device = resolve_device(execution.device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[dict[str, Any]] = []
+    pending: list[Stage] = []
     for stage in recipe.stages:
         done = folder / "partial" / f"{stage.name}.safetensors"
-        freeze(network, stage.train)
-        if done.is_file():
+        if done.is_file() and not pending:
             _take_up(network, done, history)
-            continue
-        prefix, rest = cut(network)
-        if len(prefix) > 0:
-            say(f"{recipe.name} · {stage.name}: keeping the activations of the frozen part")
+        else:
+            pending.append(stage)
+    # What is frozen in all stages to come is computed once for all of them.
+    base = min((len(_frozen(network, stage)) for stage in pending), default=0)
+    if base:
+        say(f"{recipe.name}: keeping the activations of the frozen part")
+    shared = [
+        activations(part_of(network, 0, base), films.images, device=device)
+        for films in (training, validation)
+    ]
+    for stage in pending:
+        prefix = _frozen(network, stage)
+        rest = part_of(network, len(prefix))
         stored = [
-            (activations(prefix, films.images, device=device), films.targets)
-            for films in (training, validation)
+            (activations(part_of(prefix, base), inputs, device=device), films.targets)
+            for inputs, films in zip(shared, (training, validation), strict=True)
         ]
         rows = _run_stage(
             stage,
@@ -283,11 +292,17 @@ def train_stages(
         history += rows
         network.cpu()
         if is_main_process():
-            _put_down(network, done, rows)
+            _put_down(network, folder / "partial" / f"{stage.name}.safetensors", rows)
             (folder / "partial" / f"{stage.name}.resume").unlink(missing_ok=True)
     network.requires_grad_(False)
     network.eval()
     return history
+
+
+def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
+    """Let only what ``stage`` trains learn, and return what stands before it."""
+    freeze(network, stage.train)
+    return cut(network)
 
 
 def _run_stage(

@@ -1,0 +1,69 @@
+"""Whatever the patients and the seed: nobody stands in two parts, nothing is lost, 70/10/20."""
+
+from collections import Counter, defaultdict
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cxr_transfer.collections.datasets import Dataset
+from cxr_transfer.collections.splits import PARTS, split
+from cxr_transfer.labels import DATASET_1
+from made import case
+
+SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
+TOLERANCE = {"patient": (0.08, 0.15), "image": (0.03, 0.05)}  # of all films, of a class
+
+
+@st.composite
+def datasets(draw):
+    """Patients of one to five films; some with films of two classes, some films stand twice."""
+    cases = []
+    for label in DATASET_1:
+        sizes = draw(st.lists(st.integers(1, 5), min_size=24, max_size=60))
+        shared = draw(st.integers(0, 4))  # so many patients have films of every class
+        twins = draw(st.dictionaries(st.integers(0, 23), st.integers(0, 2), max_size=6))
+        for number, films in enumerate(sizes):
+            patient = f"any {number}" if number < shared else f"{label} {number}"
+            for film in range(films):
+                twin = twins.get(number) if film == 0 else None
+                pixels = f"{label} {patient} {film}" if twin is None else f"{label} twin {twin}"
+                cases.append(case(f"{label} {number} {film}", label, patient, pixels=pixels))
+    return Dataset("made", DATASET_1, tuple(draw(st.permutations(cases))))
+
+
+def parts_of(dataset, key):
+    found = defaultdict(set)
+    for each in dataset.cases:
+        found[getattr(each, key)].add(each.split)
+    return found.values()
+
+
+def deviation(cases):
+    """How far the share of a part is from its due, at most."""
+    films = Counter(each.split for each in cases)
+    return max(abs(films[name] / len(cases) - share) for name, share in SHARES.items())
+
+
+@pytest.mark.parametrize("by", ["patient", "image"])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(dataset=datasets(), seed=st.integers(0, 2**32 - 1))
+def test_a_split_keeps_together_what_belongs_together(by, dataset, seed):
+    done = split(dataset, by=by, seed=seed)
+
+    assert [each.path for each in done.cases] == [each.path for each in dataset.cases]
+    assert {each.split for each in done.cases} == set(PARTS)
+    assert all(len(parts) == 1 for parts in parts_of(done, "pixels"))
+    if by == "patient":
+        assert all(len(parts) == 1 for parts in parts_of(done, "patient"))
+
+    of_all, of_class = TOLERANCE[by]
+    assert deviation(done.cases) < of_all
+    for label in DATASET_1:
+        assert deviation([each for each in done.cases if each.label == label]) < of_class, label
+
+    assert split(dataset, by=by, seed=seed) == done

@@ -1,0 +1,96 @@
+"""The real collections, counted: what DATA.md and the paper say is what is read."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cxr_transfer.collections.archives import read_archives
+from cxr_transfer.collections.case import FRONTAL_VIEWS
+from cxr_transfer.collections.datasets import (
+    dataset_0,
+    dataset_1,
+    outside_cases,
+    pretraining_cases,
+)
+from cxr_transfer.collections.index import data_hash, index
+from cxr_transfer.collections.splits import patient_overlap, split
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not DATA.is_dir(), reason=f"the real collections are not at {DATA}"),
+]
+DATASET_1_HASH = "a653b085b11d96c047cd32a16a55165bfe570ec875200fb82060714e612e102d"
+
+
+@pytest.fixture(scope="module")
+def archives():
+    return read_archives(DATA)
+
+
+@pytest.fixture(scope="module")
+def first(archives):
+    return indexed(dataset_0(archives))
+
+
+@pytest.fixture(scope="module")
+def second(archives):
+    return indexed(dataset_1(archives))
+
+
+def indexed(dataset):
+    return type(dataset)(dataset.name, dataset.labels, index(dataset.cases))
+
+
+def test_the_archives_hold_what_their_publishers_say(archives):
+    films = Counter(found.name for found in archives for _ in found.cases)
+    assert films == {"kermany": 5856 + 1044, "cohen": 652, "adult": 1850}
+
+
+def test_dataset_0_has_the_papers_films(first):
+    assert first.counts() == {"normal": 1575, "bacterial": 2772, "viral": 1493}
+    assert len(first.cases) == 5840
+
+
+def test_dataset_1_has_the_papers_normal_and_bacterial_films_and_all_frontal_covid19(second):
+    assert second.counts() == {"normal": 544, "bacterial": 500, "covid19": 431}
+    assert len({case.patient for case in second.cases if case.label == "covid19"}) == 260
+
+
+def test_dataset_1_is_of_one_size_of_file(archives, second):
+    (small,) = (found for found in archives if found.root.name == "kermany-768")
+    kermany = [case for case in second.cases if case.source == "kermany"]
+    assert {case.path.is_relative_to(small.root) for case in kermany} == {True}
+
+
+def test_clean_pretraining_sees_nobody_of_dataset_1(first, second):
+    clean = pretraining_cases(first, second)
+    assert clean.counts() == {"normal": 1006, "bacterial": 1971, "viral": 1186}
+    assert len(clean.cases) == 4163
+    for key in ("patient", "pixels"):
+        seen, tested = ({getattr(c, key) for c in d.cases} for d in (clean, second))
+        assert not seen & tested, key
+
+
+def test_outside_are_128_frontal_films_and_the_adults(archives):
+    outside = outside_cases(archives)
+    cohen = [case for case in outside if case.source == "cohen"]
+    assert len(cohen) == 128
+    assert {case.view for case in cohen} <= set(FRONTAL_VIEWS)
+    adults = Counter(case.source for case in outside if case.source != "cohen")
+    assert adults == {"rsna": 800, "bimcv": 800, "nih": 250}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_patient_stands_in_two_parts(first, second, seed):
+    for dataset in (first, second):
+        assert patient_overlap(split(dataset, seed=seed)) == 0
+
+
+def test_the_papers_split_by_image_leaks_patients(second):
+    assert patient_overlap(split(second, by="image")) > 50
+
+
+def test_dataset_1_is_the_same_data_as_ever(second):
+    assert data_hash(second.cases) == DATASET_1_HASH
