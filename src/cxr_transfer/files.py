@@ -62,7 +62,8 @@ def _unwritable(path: Path, error: OSError) -> MachineError:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8; see `write_bytes`."""
-    write_bytes(path, text.encode())
+    # Film names need not be UTF-8: such bytes go out as they came in.
+    write_bytes(path, text.encode(errors="surrogateescape"))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ def main():
     folder = Path(sys.argv[1])
     recipe = make_recipe(stages=[("head", ["head"]), ("all", ["*"])], max_epochs=4)
     torch.manual_seed(1)
-    network = simple_cnn(3, side=SIDE)
+    network = simple_cnn(3, size=(SIDE, SIDE))
     history = train_stages(
         recipe,
         network,

@@ -21,7 +21,7 @@ CPU = Execution(device="cpu")
 
 def network_of(kind):
     torch.manual_seed(5)
-    return simple_cnn(3, side=SIDE) if kind == "simple_cnn" else resnet50(3)
+    return simple_cnn(3, size=(SIDE, SIDE)) if kind == "simple_cnn" else resnet50(3)
 
 
 def weights_of(network):

@@ -30,7 +30,9 @@ def read_adult(root: Path) -> Collection:
     """Read the films that ``labels.csv`` names; absent ones are told."""
     cases: list[Case] = []
     missing: list[str] = []
-    with (root / "labels.csv").open(newline="", encoding="utf-8-sig") as handle:
+    with (root / "labels.csv").open(
+        newline="", encoding="utf-8-sig", errors="surrogateescape"
+    ) as handle:
         for row in csv.DictReader(handle):
             path = root / row["filename"]
             if not path.is_file():

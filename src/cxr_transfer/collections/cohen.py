@@ -32,7 +32,9 @@ def read_cohen(root: Path) -> Collection:
     cases: dict[str, Case] = {}
     same_film: dict[str, set[str]] = {}
     missing: list[str] = []
-    with (root / "metadata.csv").open(newline="", encoding="utf-8-sig") as handle:
+    with (root / "metadata.csv").open(
+        newline="", encoding="utf-8-sig", errors="surrogateescape"
+    ) as handle:
         table = csv.DictReader(handle)
         lacking = _NEEDED - set(table.fieldnames or ())
         if lacking:

@@ -104,11 +104,11 @@ def _bacterial(chest: _Chest, rng: Generator) -> Plane:
     """One lobe filled: a dense patch with a clear border, in one lung."""
     x = rng.choice((-1, 1)) * chest.x - rng.uniform(0.15, 0.25)
     y = chest.depth - rng.uniform(0.2, 0.85) + rng.uniform(-0.7, 0.7) * x
-    radius = np.hypot(x / rng.uniform(0.12, 0.2), y / rng.uniform(0.2, 0.34))
+    radius = np.hypot(x / rng.uniform(0.14, 0.2), y / rng.uniform(0.26, 0.38))
     ragged = radius + 0.22 * _clouds(rng, chest.air.shape, 7)
     fissure = rng.choice((-1, 1)) * y + rng.uniform(0.08, 0.2)  # cuts the patch off on one side
     patch = _ramp(1.2 - ragged, rng.uniform(0.3, 0.7)) * _ramp(fissure, 0.06)
-    return patch * rng.uniform(0.55, 1.0)
+    return patch * rng.uniform(0.85, 1.0)
 
 
 def _viral(chest: _Chest, rng: Generator) -> Plane:
@@ -118,8 +118,8 @@ def _viral(chest: _Chest, rng: Generator) -> Plane:
     reach = rng.uniform(0.2, 0.32)
     near = _bell((chest.off - 0.12) / reach) * _bell((chest.depth - 0.5) / 2 / reach)
     uneven = np.clip(1 + 0.3 * _clouds(rng, chest.air.shape, 5), 0.3, 1.7)
-    streaks = rng.uniform(0.2, 0.4) * (fine + coarse)
-    opacity: Plane = near * uneven * (streaks + rng.uniform(0.15, 0.35))
+    streaks = rng.uniform(0.35, 0.5) * (fine + coarse)
+    opacity: Plane = near * uneven * (streaks + rng.uniform(0.25, 0.4))
     return opacity
 
 
@@ -128,7 +128,7 @@ def _covid19(chest: _Chest, rng: Generator) -> Plane:
     far = _ramp(chest.off / np.maximum(chest.edge, 0.05) - rng.uniform(0.3, 0.45), 0.35)
     low = 0.45 + 0.55 * _ramp(chest.depth - rng.uniform(0.0, 0.3), 0.5)
     patches = _ramp(_clouds(rng, chest.air.shape, rng.uniform(6, 9)) + 0.8, 1.4)
-    return far * low * patches * rng.uniform(0.5, 1.0)
+    return far * low * patches * rng.uniform(0.85, 1.0)
 
 
 _FINDINGS = {"bacterial": _bacterial, "viral": _viral, "covid19": _covid19}

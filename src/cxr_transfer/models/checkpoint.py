@@ -90,7 +90,7 @@ def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -
     """
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     _refuse_non_finite(weights)
-    content = safetensors.torch.save(weights)
+    content = safetensors.torch.save(weights, {"labels": json.dumps(list(card["labels"]))})
     checkpoint = Checkpoint(weights_sha256=hashlib.sha256(content).hexdigest(), **card)
     # The old card is wrong for the new weights: a crash in between is found by its hash.
     write_bytes(folder / WEIGHTS, content)
@@ -106,7 +106,8 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
 
     Raises:
         ModelError: ``no_checkpoint``, ``not_safetensors``, ``bad_card``, ``newer_schema``,
-            ``wrong_hash``, ``corrupt_weights``, ``wrong_weights``, ``weights_not_finite``.
+            ``wrong_hash``, ``corrupt_weights``, ``wrong_labels``, ``wrong_weights``,
+            ``weights_not_finite``.
     """
     card_path, weights_path = _pair(path)
     checkpoint = _read_card(card_path)
@@ -124,14 +125,27 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
         raise ModelError(
             "corrupt_weights", f"Expected safetensors in {weights_path}, but got: {error}."
         ) from None
+    _check_labels(checkpoint, content, card_path)
     network = build(
         checkpoint.architecture,
         len(checkpoint.labels),
-        side=checkpoint.preprocessing.height,
+        size=checkpoint.preprocessing.size,
         epsilon=checkpoint.epsilon,
     )
     fit_weights(network, weights, origin=str(weights_path))
     return checkpoint, network.eval()
+
+
+def _check_labels(checkpoint: Checkpoint, content: bytes, card_path: Path) -> None:
+    # An edited card with the same labels in another order would fit, and name every film wrongly.
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    trained = header.get("__metadata__", {}).get("labels")
+    if trained is not None and trained != json.dumps(list(checkpoint.labels)):
+        raise ModelError(
+            "wrong_labels",
+            f"Expected the labels {trained} with which these weights were saved, but {card_path} "
+            f"has {json.dumps(list(checkpoint.labels))}; take the card that came with them.",
+        )
 
 
 def fit_weights(network: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:

@@ -18,17 +18,19 @@ from cxr_transfer.models.simple_cnn import simple_cnn
 Architecture = Literal["simple_cnn", "resnet50"]
 
 
-def build(architecture: Architecture, classes: int, *, side: int, epsilon: float) -> nn.Sequential:
+def build(
+    architecture: Architecture, classes: int, *, size: tuple[int, int], epsilon: float
+) -> nn.Sequential:
     """Build a network with random weights drawn from torch's global generator.
 
     Args:
         architecture: Name in the table.
         classes: Number of outputs.
-        side: Height and width of the films (the CNN's dense layer depends on it).
+        size: Height and width of the films (the CNN's dense layer depends on it).
         epsilon: Of ResNet-50's batch normalisation, as the weight file wants it.
     """
     if architecture == "simple_cnn":
-        return simple_cnn(classes, side=side)
+        return simple_cnn(classes, size=size)
     return resnet50(classes, epsilon=epsilon)
 
 

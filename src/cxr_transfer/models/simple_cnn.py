@@ -39,28 +39,28 @@ class GreyConv2d(nn.Conv2d):
         return functional.conv2d(images, kernel, self.bias, self.stride, self.padding)
 
 
-def simple_cnn(classes: int, *, side: int = 224) -> nn.Sequential:
-    """Build the network: grey uint8 films (N, 1, side, side) in, logits (N, classes) out.
+def simple_cnn(classes: int, *, size: tuple[int, int] = (224, 224)) -> nn.Sequential:
+    """Build the network: grey uint8 films (N, 1, *size) in, logits (N, classes) out.
 
     Args:
         classes: Number of outputs.
-        side: Height and width of the films in pixels.
+        size: Height and width of the films in pixels, at least 46 each.
 
     >>> network = simple_cnn(3)
     >>> sum(weight.numel() for weight in network.parameters())
-    2601155
+    2600643
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(scale=UnitScale())
-    width = 3
+    width, (height, breadth) = 3, size
     for number, channels in enumerate(CHANNELS, start=1):
         convolution = GreyConv2d if number == 1 else nn.Conv2d
         layers[f"conv{number}"] = convolution(width, channels, kernel_size=3)
         layers[f"pool{number}"] = nn.MaxPool2d(2)
         layers[f"relu{number}"] = nn.ReLU()
         width = channels
-        side = (side - 2) // 2
+        height, breadth = (height - 2) // 2, (breadth - 2) // 2
     layers["flatten"] = nn.Flatten()
-    layers["dense"] = nn.Linear(width * side * side, 128)
+    layers["dense"] = nn.Linear(width * height * breadth, 128)
     layers["dense_relu"] = nn.ReLU()
     layers["dropout"] = nn.Dropout(0.5)
     layers["head"] = nn.Linear(128, classes)

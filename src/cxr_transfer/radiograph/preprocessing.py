@@ -25,10 +25,15 @@ class Preprocessing(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    height: int = Field(224, ge=32, le=2048)
-    width: int = Field(224, ge=32, le=2048)
+    height: int = Field(224, ge=48, le=2048)
+    width: int = Field(224, ge=48, le=2048)
     interpolation: Literal["bilinear"] = "bilinear"
     keep_aspect: Literal[False] = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.height, self.width
 
     def apply(self, radiograph: Radiograph) -> npt.NDArray[np.uint8]:
         """Return the film as (height, width) uint8.

@@ -187,13 +187,13 @@ def initial(
         ModelError: ``other_network`` when that checkpoint does not fit.
     """
     torch.manual_seed(seed_of(seed, "weights", recipe.network))
-    side = recipe.preprocessing.height
+    size = recipe.preprocessing.size
     if recipe.initial == "random":
-        network = build(recipe.network, len(labels), side=side, epsilon=EPSILON)
+        network = build(recipe.network, len(labels), size=size, epsilon=EPSILON)
         return Start(network, EPSILON, "random", {})
     if recipe.initial == "imagenet":
         found = imagenet_weights(weights)
-        network = build(recipe.network, len(labels), side=side, epsilon=found.epsilon)
+        network = build(recipe.network, len(labels), size=size, epsilon=found.epsilon)
         load_imagenet(network, found.tensors)
         return Start(network, found.epsilon, f"ImageNet: {found.origin}", {})
     if start is None:
@@ -213,7 +213,7 @@ def initial(
             f"{start} is a {checkpoint.architecture} with {checkpoint.preprocessing!r}.",
         )
     if recipe.new_head:
-        fresh = build(recipe.network, len(labels), side=side, epsilon=checkpoint.epsilon)
+        fresh = build(recipe.network, len(labels), size=size, epsilon=checkpoint.epsilon)
         network.head = fresh.head
     elif checkpoint.labels != labels.names:
         raise ModelError(

@@ -1,0 +1,199 @@
+"""The shipped recipes hold the paper's values; a recipe that is none is refused by key."""
+
+import tomllib
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cxr_transfer.errors import UsageError
+from cxr_transfer.training.recipe import (
+    Recipe,
+    Stage,
+    load_recipe,
+    parse_recipe,
+    shipped_recipes,
+)
+
+PAPER = {  # network, data, from what, (what trains, learning rate) per stage
+    "model_0": ("simple_cnn", "dataset_0", "random", [(("*",), 1e-3)]),
+    "model_1": ("simple_cnn", "dataset_1", "random", [(("*",), 1e-3)]),
+    "model_2": ("simple_cnn", "dataset_1", "model_0", [(("head",), 1e-3), (("*",), 1e-4)]),
+    "model_3": (
+        "resnet50",
+        "dataset_1",
+        "imagenet",
+        [(("head",), 1e-3), (("conv5_block3", "head"), 1e-4)],
+    ),
+}
+
+
+def plain(**changes):
+    """The shortest recipe, as TOML reads it, with changes."""
+    return {
+        "name": "mine",
+        "title": "Mine",
+        "network": "simple_cnn",
+        "dataset": "dataset_1",
+        "stages": [{"name": "all", "train": ["*"]}],
+    } | changes
+
+
+def refusal(content):
+    with pytest.raises(UsageError) as error:
+        parse_recipe(content, origin="mine.toml")
+    assert error.value.code == "bad_recipe"
+    assert error.value.exit_code == 2
+    assert "mine.toml" in error.value.message
+    return error.value.message
+
+
+def test_the_papers_four_models_ship():
+    assert PAPER.keys() <= shipped_recipes().keys()
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_shipped_recipe_holds_the_papers_values(name):
+    recipe = load_recipe(name)
+    network, dataset, initial, stages = PAPER[name]
+    assert (recipe.name, recipe.network) == (name, network)
+    assert (recipe.dataset, recipe.initial) == (dataset, initial)
+    assert [(stage.train, stage.learning_rate) for stage in recipe.stages] == stages
+    assert (recipe.preprocessing.height, recipe.preprocessing.width) == (224, 224)
+    for stage in recipe.stages:
+        assert (stage.batch_size, stage.max_epochs, stage.stop_after) == (20, 500, 10)
+        assert (stage.reduce_after, stage.reduce_factor, stage.keep) == (5, 0.1, "best")
+
+
+def test_every_shipped_recipe_is_named_as_its_file():
+    for name in shipped_recipes():
+        assert load_recipe(name).name == name
+
+
+def test_a_stage_has_the_papers_defaults():
+    (stage,) = parse_recipe(plain(), origin="test").stages
+    assert stage.model_dump() == {
+        "name": "all",
+        "train": ("*",),
+        "learning_rate": 1e-3,
+        "batch_size": 20,
+        "max_epochs": 500,
+        "stop_after": 10,
+        "reduce_after": 5,
+        "reduce_factor": 0.1,
+        "keep": "best",
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"netwrok": "simple_cnn"}, "netwrok: is no key of a recipe; did you mean 'network'?"),
+        ({"preprocessing": {"hieght": 224}}, "preprocessing.hieght: is no key"),
+        ({"preprocessing": {"hieght": 224}}, "did you mean 'height'?"),
+        (
+            {"stages": [{"name": "a", "train": ["*"], "learning_rat": 1}]},
+            "stages.0.learning_rat: is no key of a recipe; did you mean 'learning_rate'?",
+        ),
+        ({"xyzzy": 1}, "xyzzy: is no key of a recipe."),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest(changes, said):
+    assert said in refusal(plain(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"network": "vgg16"}, "network"),
+        ({"dataset": "dataset_2"}, "dataset"),
+        ({"name": "../up"}, "name"),
+        ({"name": "a b"}, "name"),
+        ({"stages": []}, "stages"),
+        ({"stages": [{"name": "a", "train": []}]}, "stages.0.train"),
+        ({"stages": [{"name": "a"}]}, "stages.0.train"),
+        ({"stages": [{"name": "a", "train": ["*"]}] * 2}, "two stages have the same name"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_key(changes, where):
+    assert where in refusal(plain(**changes))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("learning_rate", 0),
+        ("learning_rate", -1e-3),
+        ("learning_rate", float("nan")),
+        ("learning_rate", float("inf")),
+        ("batch_size", 0),
+        ("batch_size", 2.5),
+        ("max_epochs", 0),
+        ("reduce_factor", 1),
+        ("keep", "first"),
+    ],
+)
+def test_a_stage_that_cannot_train_is_refused(key, value):
+    stage = {"name": "a", "train": ["*"], key: value}
+    assert f"stages.0.{key}" in refusal(plain(stages=[stage]))
+
+
+def test_a_name_that_does_not_ship_suggests_the_nearest():
+    with pytest.raises(UsageError) as error:
+        load_recipe("model3")
+    assert error.value.code == "no_recipe"
+    assert "did you mean 'model_3'?" in error.value.message
+    assert "model_0, model_1, model_2, model_3" in error.value.message
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"just words", b"\xff\xfe", b"a = 1\na = 2\n"])
+def test_what_is_no_toml_is_refused(tmp_path, content):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as error:
+        load_recipe(str(path))
+    assert error.value.code == "bad_recipe"
+    assert str(path) in error.value.message
+
+
+def test_a_recipe_is_loaded_by_its_path(tmp_path):
+    recipe = parse_recipe(plain(title="é"), origin="test")
+    (tmp_path / "any name.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "any name.toml")) == recipe
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_shipped_recipe_written_out_is_the_same_recipe(name):
+    recipe = load_recipe(name)
+    written = tomllib.loads(recipe.to_toml())
+    assert parse_recipe(written, origin="test") == recipe
+    assert written["stages"][0].keys() == Stage.model_fields.keys(), "defaults are written too"
+    assert written.keys() == Recipe.model_fields.keys()
+
+
+TITLES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+STAGES = st.fixed_dictionaries(
+    {"train": st.lists(TITLES, min_size=1, max_size=3)},
+    optional={
+        "learning_rate": st.floats(1e-30, 1e30),
+        "batch_size": st.integers(1, 10**12),
+        "reduce_factor": st.floats(0, 1, exclude_min=True, exclude_max=True),
+        "keep": st.sampled_from(["best", "last"]),
+    },
+)
+
+
+@example('\x7f \U0001fa7b " \\ \n \x00', True, [{"train": ["*"]}])
+@given(TITLES, st.booleans(), st.lists(STAGES, min_size=1, max_size=3))
+def test_any_recipe_written_out_is_the_same_recipe(title, new_head, stages):
+    named = [stage | {"name": f"s{number}"} for number, stage in enumerate(stages)]
+    content = plain(title=title, initial=title, new_head=new_head, stages=named)
+    recipe = parse_recipe(content, origin="test")
+    assert parse_recipe(tomllib.loads(recipe.to_toml()), origin="test") == recipe
+
+
+def test_a_limit_shortens_stages_and_never_lengthens_them():
+    stages = [{"name": n, "train": ["*"], "max_epochs": e} for n, e in (("a", 2), ("b", 50))]
+    recipe = parse_recipe(plain(stages=stages), origin="test")
+    assert [stage.max_epochs for stage in recipe.limited(7).stages] == [2, 7]
+    assert recipe.limited(None) == recipe
