@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.evaluation.comparison import mcnemar, paired_difference
 from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Scores
@@ -81,6 +81,8 @@ def over_seeds(reports: dict[int, dict]) -> dict:
             for seed, found in reports.items()
             if name in found["models"]
         }
+        if not of:
+            continue
         models[name] = {"seeds": sorted(of)} | {
             metric: {
                 "mean": float(np.mean(values)),
@@ -171,8 +173,8 @@ def text(content: dict, gains: dict) -> str:
         "stand in [study.json](study.json), with versions, machine, hashes and commits.",
         "",
         f"Dataset_1: {counts} normal / bacterial / covid19 films. Seed 0: data "
-        f"`{first['data_hash'][:12]}`, commit `{first['commit'][:12]}`, {first['time']}, "
-        f"{first['machine']['processor']}, {first['machine']['cores']} cores.",
+        f"`{first['data_hash'][:12]}`, commit `{provenance.short(first['commit'])}`, "
+        f"{first['time']}, {first['machine']['processor']}, {first['machine']['cores']} cores.",
         "",
         "## Split by patient, seed 0",
         "",
@@ -236,7 +238,7 @@ def text(content: dict, gains: dict) -> str:
         lines += [
             "The Model_3 of seed 0, on films of no class, place or age that it was taught. None of "
             "these groups but `bimcv` has COVID-19 (`unknown` is not known to). Percent called "
-            "COVID-19, Wilson 95 %.",
+            "COVID-19, 95 % by patient.",
             "",
             "| source | label | films | called covid19 |",
             "|---|---|---|---|",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -35,24 +35,29 @@ DEVICE_HELP = "auto, cpu, cuda or mps."
 
 
 def main() -> None:
-    """Run ``cxr``; every error of ours is one line on standard error and an exit code."""
-    import os
-
+    """Run ``cxr``; every error is one line on standard error and an exit code."""
     try:
         app()
     except CxrError as error:
-        sys.stderr.write(f"cxr: {error.message} [{error.code}]\n")
-        sys.exit(error.exit_code)
+        _leave(error.message, error.code, error.exit_code)
     except MemoryError:
-        sys.stderr.write("cxr: Expected more memory than there is; use fewer films. [memory]\n")
-        sys.exit(5)
-    except KeyboardInterrupt:
-        sys.stderr.write("cxr: stopped; the same command goes on where it was.\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of a pipe has seen enough: nothing is wrong, and nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        _leave("Expected more memory than there is; use fewer films.", "memory", 5)
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        _leave("Expected more memory than the device has; use smaller batches.", "memory", 5)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        _leave(f"Expected to read and write, but got: {reason} {error.filename or ''}", "system", 5)
+    except SystemExit as leaving:
+        if leaving.code == 130:
+            _leave("Stopped; the same command with the same --out goes on.", "stopped", 130)
+        raise
+
+
+def _leave(message: str, code: str, exit_code: int) -> NoReturn:
+    sys.stderr.write(f"cxr: {message.rstrip()} [{code}]\n")
+    sys.exit(exit_code)
 
 
 def _version(asked: bool) -> None:
@@ -89,12 +94,17 @@ def study(
     split: Annotated[str, typer.Option(help="patient, or image as in the paper (leaks).")] = (
         "patient"
     ),
-    seed: Annotated[int, typer.Option(help="Of split, weights, order and dropout.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
+    ] = 0,
     pretraining: Annotated[
         str, typer.Option(help="clean: Model_0 sees no patient of Dataset_1; paper: it does.")
     ] = "clean",
     model_0: Annotated[
-        Path | None, typer.Option("--model-0", help="A trained Model_0 to transfer from.")
+        Path | None,
+        typer.Option(
+            "--model-0", help="A trained Model_0 to transfer from, instead of training one."
+        ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
@@ -140,7 +150,8 @@ def train(
     recipe: Annotated[str, typer.Argument(help="model_0 .. model_3, or a TOML file.")],
     data: Annotated[Path, typer.Option(help="Archives, a manifest (.csv), or a folder per class.")],
     out: Annotated[
-        Path | None, typer.Option(help="Run folder; resumes. Default: runs/RECIPE/TIME.")
+        Path | None,
+        typer.Option(help="Run folder, resumed when it is there. Default: a new runs/RECIPE/TIME."),
     ] = None,
     start: Annotated[
         Path | None, typer.Option("--from", help="Checkpoint that the recipe starts from.")
@@ -148,18 +159,19 @@ def train(
     weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
     split: Annotated[str, typer.Option(help="patient, or image as in the paper.")] = "patient",
     pretraining: Annotated[str, typer.Option(help="For model_0: clean or paper.")] = "clean",
-    seed: Annotated[int, typer.Option(help="Of split, weights, order and dropout.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
+    ] = 0,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
 ) -> None:
     """Train one recipe; the same command goes on with a run that was stopped."""
-    from contextlib import nullcontext
+    import os
 
     from cxr_transfer.collections.opening import open_dataset
     from cxr_transfer.collections.splits import split as draw
-    from cxr_transfer.files import owned
     from cxr_transfer.provenance import stamp
     from cxr_transfer.training.films import load_films
     from cxr_transfer.training.recipe import load_recipe
@@ -169,27 +181,28 @@ def train(
     by = _choice("--split", split, ("patient", "image"))
     clean = _choice("--pretraining", pretraining, ("clean", "paper"))
     run = load_recipe(recipe).limited(max_epochs)
-    folder = out or Path("runs") / run.name / stamp()
-    # The other processes of a distributed run compute; the first one owns the folder and speaks.
-    main_process = is_main_process()
-    with owned(folder) if main_process else nullcontext():
-        with _steps("reading films", 0) as step:
-            dataset = open_dataset(data, run.dataset, pretraining=clean, each=step)  # type: ignore[arg-type]
-        dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
-        with _steps("decoding films", len(dataset.cases)) as step:
-            films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
-        run_recipe(
-            run,
-            dataset,
-            films,
-            folder,
-            seed=seed,
-            execution=_execution(device, devices, num_nodes),
-            start=start,
-            weights=weights,
-            say=_say,
-        )
-    _say(f"checkpoint: {folder}")
+    # The processes of a distributed run are this command again: they inherit the folder's name,
+    # and only the first of them speaks.
+    named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{run.name}/{stamp()}")
+    folder = out or Path(named)
+    say, steps = (_say, _steps) if is_main_process() else (_silent, _no_steps)
+    with steps("reading films", 0) as step:
+        dataset = open_dataset(data, run.dataset, pretraining=clean, each=step)  # type: ignore[arg-type]
+    dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
+    with steps("decoding films", len(dataset.cases)) as step:
+        films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
+    run_recipe(
+        run,
+        dataset,
+        films,
+        folder,
+        seed=seed,
+        execution=_execution(device, devices, num_nodes),
+        start=start,
+        weights=weights,
+        say=say,
+    )
+    say(f"checkpoint: {folder}")
 
 
 @app.command(
@@ -208,16 +221,22 @@ def evaluate(
         bool, typer.Option(help="Score films whose patients training saw; do not quote them.")
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap.")] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
 ) -> None:
     """Evaluate a checkpoint: figures with intervals, and what each group of films is called."""
     from cxr_transfer.collections.opening import open_cases
     from cxr_transfer.evaluation.assessment import assess
+    from cxr_transfer.files import owned
+    from cxr_transfer.training.run import claim
 
     cases = open_cases(data, part)
-    with _steps("reading films", len(cases)) as step:
-        assess(checkpoint, cases, out, allow_seen=allow_seen, device=device, seed=seed, each=step)
+    with owned(out):
+        claim(out, {"evaluation_of": checkpoint.name})
+        with _steps("reading films", len(cases)) as step:
+            assess(
+                checkpoint, cases, out, allow_seen=allow_seen, device=device, seed=seed, each=step
+            )
     name = "report.json" if json else "report.md"
     typer.echo((out / name).read_text(encoding="utf-8"))
 
@@ -251,7 +270,8 @@ def _check_text(found: dict[str, Any]) -> str:
     lines: list[str] = []
     for table in found["archives"]:
         lines += [
-            f"{table['collection']} ({table['folder']}): {table['films']} films of "
+            f"{table['collection']} ({table['folder']}): {table['films']} "
+            f"{'generated ' if table['generated'] else ''}films of "
             f"{table['patients']} patients, {table['patients_with_several_films']} with several",
             f"  classes  {counts(table['classes'])}",
             f"  sources  {counts(table['sources'])}",
@@ -284,32 +304,33 @@ def data_prepare(
     )
     from cxr_transfer.collections.index import data_hash, index
     from cxr_transfer.collections.manifest import write_manifest
-    from cxr_transfer.files import write_json
+    from cxr_transfer.files import owned, write_json
 
     archives = read_archives(folder)
     zero, one, outside = dataset_0(archives), dataset_1(archives), outside_cases(archives)
-    summary: dict[str, Any] = {}
-    found = {}
-    for name, cases in {zero.name: zero.cases, one.name: one.cases, "outside": outside}.items():
-        with _steps(f"reading {name}", len(cases)) as step:
-            found[name] = index(cases, each=step)
-        write_manifest(out / f"{name}.csv", found[name])
-    clean = pretraining_cases(
-        dataclasses.replace(zero, cases=found[zero.name]),
-        dataclasses.replace(one, cases=found[one.name]),
-    )
-    write_manifest(out / "dataset_0_without_dataset_1.csv", clean.cases)
-    found["dataset_0_without_dataset_1"] = clean.cases
-    for name, cases in found.items():
-        labels = dict.fromkeys(case.label for case in cases)
-        summary[name] = {
-            "films": len(cases),
-            "classes": {label: sum(case.label == label for case in cases) for label in labels},
-            "data_hash": data_hash(cases) if cases else "",
-        }
-        classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
-        typer.echo(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
-    write_json(out / "prepared.json", summary)
+    with owned(out):
+        summary: dict[str, Any] = {}
+        found = {}
+        for name, cases in {zero.name: zero.cases, one.name: one.cases, "outside": outside}.items():
+            with _steps(f"reading {name}", len(cases)) as step:
+                found[name] = index(cases, each=step)
+            write_manifest(out / f"{name}.csv", found[name])
+        clean = pretraining_cases(
+            dataclasses.replace(zero, cases=found[zero.name]),
+            dataclasses.replace(one, cases=found[one.name]),
+        )
+        write_manifest(out / "dataset_0_without_dataset_1.csv", clean.cases)
+        found["dataset_0_without_dataset_1"] = clean.cases
+        for name, cases in found.items():
+            labels = dict.fromkeys(case.label for case in cases)
+            summary[name] = {
+                "films": len(cases),
+                "classes": {label: sum(case.label == label for case in cases) for label in labels},
+                "data_hash": data_hash(cases) if cases else "",
+            }
+            classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
+            typer.echo(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
+        write_json(out / "prepared.json", summary)
 
 
 @app.command()
@@ -363,6 +384,15 @@ def _choice(option: str, given: str, known: tuple[str, ...]) -> str:
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+@contextmanager
+def _no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
+    yield lambda: None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import errno
 import io
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,12 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as handle:
+        # A name of its own and the user's own umask: a manifest may be for few eyes only.
+        temporary = str(path.parent / f".{uuid.uuid4().hex}.part")
+        with open(temporary, "xb") as handle:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = ""
     except OSError as error:

@@ -44,12 +44,24 @@ def commit() -> str:
     """Return the git commit of the running source, ``-dirty`` when changed, "" when installed."""
     here = Path(__file__).resolve().parent
     try:
+        # Installed into somebody else's checkout, this file is not one of its own.
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         head = _git(here, "rev-parse", "HEAD")
         # Results and notes may be unsaved while a study runs; only changed source is "dirty".
         changed = _git(here, "status", "--porcelain", "--", str(here))
     except (OSError, subprocess.SubprocessError):
         return ""
     return f"{head}-dirty" if changed else head
+
+
+def short(revision: str) -> str:
+    """Return a commit as it stands in a report, its ``-dirty`` kept.
+
+    >>> short("0123456789abcdef-dirty")
+    '0123456789ab-dirty'
+    """
+    head, dirty, _ = revision.partition("-dirty")
+    return f"{head[:12]}{dirty}" if head else "of an installed package"
 
 
 def _git(folder: Path, *arguments: str) -> str:

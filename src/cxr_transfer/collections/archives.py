@@ -5,12 +5,14 @@ Knows each archive's sign (an explicit table) and nothing of what is inside.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from cxr_transfer.collections import adult, cohen, folder, kermany
 from cxr_transfer.collections.case import JUNK, Collection
+from cxr_transfer.collections.phantom import NOTICE_FILE
 from cxr_transfer.errors import DataError
 
 _DEPTH = 4
@@ -43,7 +45,14 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
             f"Expected films at {root} (an archive as published, or one folder per class, two at "
             f"least), but found none. Where the archives are from: {WHERE_FROM}.",
         )
-    return tuple(found)
+    return tuple(
+        dataclasses.replace(collection, generated=_is_generated(collection.root))
+        for collection in found
+    )
+
+
+def _is_generated(root: Path) -> bool:
+    return any((folder / NOTICE_FILE).is_file() for folder in (root, *root.parents[:_DEPTH]))
 
 
 def _walk(root: Path, depth: int) -> list[Collection]:
@@ -52,10 +61,13 @@ def _walk(root: Path, depth: int) -> list[Collection]:
             return [read(root)]
     if depth == 0:
         return []
-    with os.scandir(root) as entries:
-        below = sorted(
-            entry.name
-            for entry in entries
-            if entry.is_dir() and entry.name not in JUNK and not entry.name.startswith(".")
-        )
+    try:
+        with os.scandir(root) as entries:
+            below = sorted(
+                entry.name
+                for entry in entries
+                if entry.is_dir() and entry.name not in JUNK and not entry.name.startswith(".")
+            )
+    except PermissionError:
+        return []  # Somebody else's folder beside the archives: not ours to read.
     return [collection for name in below for collection in _walk(root / name, depth - 1)]

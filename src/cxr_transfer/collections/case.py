@@ -61,6 +61,7 @@ class Collection:
         cases: Every film that is there, in the order of its path or row.
         missing: Named by the archive's own table but absent, with the reason.
         ignored: Files that are no films (left by operating systems, other types).
+        generated: Whether the films are drawn (`phantom`) and show no patient.
     """
 
     name: str
@@ -68,3 +69,4 @@ class Collection:
     cases: tuple[Case, ...]
     missing: tuple[str, ...] = field(default=())
     ignored: int = 0
+    generated: bool = False

@@ -50,6 +50,7 @@ def _table(archive: Collection, cases: Sequence[Case]) -> dict[str, Any]:
     return {
         "collection": archive.name,
         "folder": _last_parts(archive.root),
+        "generated": archive.generated,
         "films": len(cases),
         "patients": len(films_of),
         "patients_with_several_films": sum(number > 1 for number in films_of.values()),

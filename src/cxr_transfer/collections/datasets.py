@@ -22,11 +22,19 @@ DATASET_1_SIZES = {"normal": 544, "bacterial": 500}
 
 @dataclass(frozen=True)
 class Dataset:
-    """Cases of one label set under one name; every label stands in it."""
+    """Cases of one label set under one name; every label stands in it.
+
+    Attributes:
+        name: Of the set, or of the user's manifest or folder.
+        labels: The classes.
+        cases: The films.
+        split_by: How the parts were drawn: "patient", "image", "given", or "" before that.
+    """
 
     name: str
     labels: LabelSet
     cases: tuple[Case, ...]
+    split_by: str = ""
 
     def __post_init__(self) -> None:
         present = {case.label for case in self.cases}
@@ -82,7 +90,10 @@ def dataset_1(archives: Sequence[Collection]) -> Dataset:
     for label, size in DATASET_1_SIZES.items():
         films = sorted(
             (case for case in copy.cases if case.label == label and case.split != "val"),
-            key=lambda case: (hashlib.sha256(case.patient.encode()).digest(), case.path.name),
+            key=lambda case: (
+                hashlib.sha256(case.patient.encode(errors="surrogateescape")).digest(),
+                case.path.name,
+            ),
         )
         chosen |= {
             case.path for case in films[: size if len(copies) > 1 else min(size, len(films) // 2)]

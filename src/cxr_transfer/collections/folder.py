@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cxr_transfer.collections.case import IMAGE_SUFFIXES, JUNK, Case, Collection
+from cxr_transfer.errors import DataError
 
 
 def is_folder(folder: Path) -> bool:
@@ -17,9 +18,20 @@ def is_folder(folder: Path) -> bool:
 
 
 def read_folder(root: Path) -> Collection:
-    """Read ``root``; files that are no films are counted as ignored."""
+    """Read ``root``; files that are no films are counted as ignored.
+
+    Raises:
+        DataError: ``parts_not_classes`` when the folders are train, test and the like.
+    """
     cases: list[Case] = []
     ignored = 0
+    names = {folder.name.lower() for folder in _classes(root)}
+    if names <= {"train", "test", "val", "valid", "validation"}:
+        raise DataError(
+            "parts_not_classes",
+            f"Expected a folder per class in {root}, but got the parts {', '.join(sorted(names))}; "
+            "write a manifest (path,label,patient,split) to keep these parts, or name one of them.",
+        )
     for folder in _classes(root):
         for path in sorted(folder.rglob("*")):
             if path.is_dir() or JUNK & set(path.parts):

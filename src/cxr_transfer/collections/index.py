@@ -30,14 +30,18 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
     """Return ``cases`` with hashes and sizes; ``each`` is called after every film.
 
     Raises:
-        DataError: ``damaged_films``, naming the first 20.
+        DataError: ``damaged_films`` or ``changed_films`` (other bytes than the manifest's hash),
+            naming the first 20.
     """
     done: list[Case] = []
     damaged: list[str] = []
+    changed: list[str] = []
     for case, outcome in zip(cases, index_each(cases), strict=True):
         each()
         if isinstance(outcome, FilmError):
             damaged.append(f"{case.path.name} ({outcome.code})")
+        elif case.sha256 and case.sha256 != outcome.sha256:
+            changed.append(case.path.name)
         else:
             done.append(outcome)
     if damaged:
@@ -45,6 +49,12 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
             "damaged_films",
             f"Expected films that can be read, but {len(damaged)} of {len(cases)} cannot: "
             f"{listing(damaged)}; replace or remove them.",
+        )
+    if changed:
+        raise DataError(
+            "changed_films",
+            f"Expected the films that the manifest's hashes name, but {len(changed)} of "
+            f"{len(cases)} have other bytes: {listing(changed)}; prepare the manifest anew.",
         )
     return tuple(done)
 

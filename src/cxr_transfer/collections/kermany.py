@@ -2,7 +2,8 @@
 
 Licence CC BY 4.0. Children of one to five years, Guangzhou. Official layout
 ``{train,test,val}/{NORMAL,PNEUMONIA}/``; the file name tells bacteria from virus. Any resolution.
-The archive's ``val/`` (16 films) is read with its split, so that Dataset_0 can leave it out.
+The 16 films of ``val/`` are known by name, so that Dataset_0 can leave them out also where a copy
+of the archive has no ``val/`` and holds them in ``train/``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,18 @@ from cxr_transfer.collections.case import IMAGE_SUFFIXES, Case, Collection
 
 _PNEUMONIA = re.compile(r"(?P<patient>person\d+)_(?P<cause>bacteria|virus)_\d+", re.IGNORECASE)
 _LABELS = {"bacteria": "bacterial", "virus": "viral"}
+_VAL_NORMAL = ("1427", "1430", "1431", "1436", "1437", "1438", "1440", "1442")
+_VAL_BACTERIAL = (
+    "1946_bacteria_4874",
+    "1946_bacteria_4875",
+    "1947_bacteria_4876",
+    "1949_bacteria_4880",
+    "1950_bacteria_4881",
+    "1951_bacteria_4882",
+    "1952_bacteria_4883",
+    "1954_bacteria_4886",
+)
+_VAL = {f"NORMAL2-IM-{name}-0001" for name in _VAL_NORMAL} | {f"person{n}" for n in _VAL_BACTERIAL}
 _PARTS = ("train", "test", "val")
 
 
@@ -59,5 +72,5 @@ def _case(path: Path, kind: str, part: str) -> Case | None:
         source="kermany",
         licence="CC BY 4.0",
         finding=label,
-        split=part,
+        split="val" if path.stem in _VAL else part,
     )

@@ -66,7 +66,7 @@ def read_manifest(path: Path) -> tuple[Case, ...]:
 
     Raises:
         DataError: ``manifest`` (unreadable, columns, values), ``missing_films``,
-            ``contradicting_rows`` (one film with two labels, patients or splits).
+            or one film in two rows that differ.
     """
     table = _table(path)
     cases: list[Case] = []

@@ -49,10 +49,10 @@ def open_dataset(
     archives = read_archives(data)
     if any(found.name == "folder" for found in archives):
         return _own(data.name, archives[0].cases, name, each)
-    target = _indexed(dataset_1(archives), each)
+    target = indexed(dataset_1(archives), each)
     if name == "dataset_1":
         return target
-    source = _indexed(dataset_0(archives), each)
+    source = indexed(dataset_0(archives), each)
     return pretraining_cases(source, target) if pretraining == "clean" else source
 
 
@@ -60,18 +60,27 @@ def open_cases(data: Path, part: str | None = None) -> tuple[Case, ...]:
     """Open the films of a manifest or folder for an evaluation, whatever their labels.
 
     Args:
-        data: A manifest (.csv), archives or a folder per class.
+        data: A manifest (.csv) or a folder per class.
         part: Keep only the films of this part; None keeps the test part of a manifest that names
             parts, and everything of one that does not.
 
     Raises:
-        DataError: What the readers raise; ``empty`` when no film is left.
+        DataError: What the readers raise; ``archives`` for a folder of archives, whose copies,
+            lateral views and parts only `cxr data prepare` sorts out; ``empty`` when no film is
+            left.
     """
     if data.is_file():
         cases = read_manifest(data)
     else:
-        cases = tuple(case for found in read_archives(data) for case in found.cases)
-        cases = tuple(dataclasses.replace(case, split="") for case in cases)
+        archives = read_archives(data)
+        if any(found.name != "folder" for found in archives):
+            raise DataError(
+                "archives",
+                f"Expected a manifest or a folder per class, but {data} holds archives; make their "
+                "manifests with 'cxr data prepare' and give one of them.",
+            )
+        cases = archives[0].cases
+    part = {"val": "validation"}.get(part or "", part)
     wanted = part or ("test" if any(case.split for case in cases) else "")
     kept = tuple(case for case in cases if case.split == wanted) if wanted else cases
     if not kept:
@@ -84,8 +93,9 @@ def _own(title: str, cases: Sequence[Case], like: str, each: Callable[[], None])
     present = {case.label for case in cases}
     paper = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
     labels = paper if present == set(paper.names) else LabelSet(tuple(sorted(present)))
-    return _indexed(Dataset(title, labels, tuple(cases)), each)
+    return indexed(Dataset(title, labels, tuple(cases)), each)
 
 
-def _indexed(dataset: Dataset, each: Callable[[], None]) -> Dataset:
+def indexed(dataset: Dataset, each: Callable[[], None]) -> Dataset:
+    """Return ``dataset`` with hashes and sizes; ``each`` is called after every film."""
     return dataclasses.replace(dataset, cases=index(dataset.cases, each=each))

@@ -31,7 +31,7 @@ from cxr_transfer.errors import DataError
 Plane = NDArray[np.floating[Any]]
 
 MARK = "generated phantom, no patient"
-VERSION = 1  # raised when drawing or layout change, so that an old folder is not taken for a new
+VERSION = 2  # raised when drawing or layout change, so that an old folder is not taken for a new
 SETTINGS_FILE, NOTICE_FILE = "phantom.json", "GENERATED.txt"
 NOTICE = """\
 The films in this folder are artificial. They show no patient. cxr-transfer drew them in the

@@ -23,6 +23,9 @@ from cxr_transfer.errors import DataError, listing
 
 SplitBy = Literal["patient", "image"]
 
+MIN_GROUPS = 10
+"""Patients (or films) of a class that are enough to draw all three parts from."""
+
 _TEST_FOLDS = 5  # one fold of five: 20 %
 _VALIDATION_FOLDS = 8  # one fold of eight of the rest: 12.5 %
 
@@ -42,15 +45,15 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
     if any(case.split for case in dataset.cases):
         check_consistent(dataset.cases)
         validate(dataset, by="patient")
-        return dataset
+        return dataclasses.replace(dataset, split_by="given")
     targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
     groups = _groups(dataset.cases, by)
     for label in dataset.labels:
         have = len({g for g, c in zip(groups, dataset.cases, strict=True) if c.label == label})
-        if have < _TEST_FOLDS:
+        if have < MIN_GROUPS:
             raise DataError(
                 "too_few",
-                f"Expected at least {_TEST_FOLDS} {by}s of each class, but {label} has {have}; add "
+                f"Expected at least {MIN_GROUPS} {by}s of each class, but {label} has {have}; add "
                 "films or give the parts yourself (a split column in the manifest).",
             )
     part = np.full(len(targets), "train", dtype=object)
@@ -62,7 +65,7 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
         dataclasses.replace(case, split=str(name))
         for case, name in zip(dataset.cases, part, strict=True)
     )
-    done = dataclasses.replace(dataset, cases=cases)
+    done = dataclasses.replace(dataset, cases=cases, split_by=by)
     validate(done, by=by)
     return done
 
@@ -136,11 +139,6 @@ def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
             f"Expected every class in every part, but these are empty: {listing(empty)}; add films "
             "or patients of that class.",
         )
-
-
-def part(dataset: Dataset, name: str) -> tuple[Case, ...]:
-    """Return the cases of one part, "train", "validation" or "test"."""
-    return tuple(case for case in dataset.cases if case.split == name)
 
 
 def patient_overlap(dataset: Dataset) -> int:

@@ -19,7 +19,7 @@ from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import data_hash, index
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import report
-from cxr_transfer.evaluation.intervals import Estimate, wilson
+from cxr_transfer.evaluation.intervals import Estimate, share
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
 from cxr_transfer.files import write_json, write_text
@@ -106,7 +106,7 @@ def assess(
 
 
 def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """Return for every source and label how its films are called, with Wilson intervals."""
+    """Return for every source and label how its films are called, with intervals by patient."""
     rows: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row, case in enumerate(cases):
         rows[case.source, case.label].append(row)
@@ -118,9 +118,10 @@ def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[
             "films": len(members),
             "patients": len({cases[row].patient for row in members}),
             "called": {
-                name: {"films": number} | wilson(number, len(members)).as_dict()
+                name: {"films": int(flags.sum())}
+                | share(flags, [cases[row].patient for row in members]).as_dict()
                 for target, name in enumerate(labels)
-                for number in [int((predicted[members] == target).sum())]
+                for flags in [predicted[members] == target]
             },
         }
         for (source, label), members in sorted(rows.items())
@@ -185,7 +186,7 @@ def _text(checkpoint: Checkpoint, content: dict[str, Any], evaluation: Evaluatio
         "",
         "## What each group is called",
         "",
-        "Percent of the films, with Wilson 95 % intervals.",
+        "Percent of the films, with 95 % intervals by patient.",
         "",
         f"| source | label | films | {' | '.join(f'called {name}' for name in names)} |",
         f"|---|---|---|{'---|' * len(names)}",

@@ -146,12 +146,18 @@ def patient_weights(
     return times.reshape(resamples, len(names))[:, patient_of_film].astype(np.int64, copy=False)
 
 
-def percentile_interval(value: float, replicates: npt.ArrayLike, level: float = 0.95) -> Estimate:
+def percentile_interval(
+    value: float, replicates: npt.ArrayLike, level: float = 0.95, *, units: int = 0
+) -> Estimate:
     """Return ``value`` with the percentile interval of its bootstrap ``replicates``.
 
-    Replicates that are NaN (a resample without a film of the class, say) are left out. Where
-    all replicates agree, as when every film is right, the interval has no width: `wilson` over
-    patients then says more.
+    Replicates that are NaN (a resample without a film of the class, say) are left out.
+
+    Where every film is right (or wrong) all replicates agree, and the interval would have no
+    width. It is then Wilson's over ``units``, the number of independent patients.
+
+    >>> percentile_interval(1.0, [1.0, 1.0], units=50).percent()
+    '100.0 [92.9, 100.0]'
 
     Source: Efron & Tibshirani 1993, section 13.3; quantiles interpolated linearly.
 
@@ -166,8 +172,23 @@ def percentile_interval(value: float, replicates: npt.ArrayLike, level: float = 
     found = found[~np.isnan(found)]
     if math.isnan(value) or not found.size:
         return Estimate(float(value), math.nan, math.nan)
+    if units and value in (0.0, 1.0) and (found == value).all():
+        return wilson(int(value) * units, units, level)
     low, high = np.quantile(found, (outside, 1 - outside))
     return Estimate(float(value), float(low), float(high))
+
+
+def share(
+    flags: npt.NDArray[np.bool_], patients: Sequence[str], *, resamples: int = 2000, seed: int = 0
+) -> Estimate:
+    """Return the share of films that are flagged, with its interval by patient.
+
+    >>> share(np.array([True, True, False, False]), ["a", "a", "b", "c"]).value
+    0.5
+    """
+    weights = patient_weights(patients, resamples=resamples, seed=seed)
+    found = weights @ flags / weights.sum(axis=1)
+    return percentile_interval(float(flags.mean()), found, units=len(set(patients)))
 
 
 def _checked(level: float) -> float:

@@ -163,19 +163,23 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
     # Row 0 weighs every film once: the value itself.
     found = statistics(scores, np.concatenate([np.ones_like(weights[:1]), weights]))
 
-    def estimate(values: Floats) -> Estimate:
-        return percentile_interval(values[0], values[1:])
+    patients = np.asarray(scores.patients)
+
+    def estimate(values: Floats, of: npt.NDArray[np.bool_] | slice = slice(None)) -> Estimate:
+        return percentile_interval(values[0], values[1:], units=len(np.unique(patients[of])))
 
     classes = len(scores.labels)
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (scores.targets, scores.predicted), 1)
     per_class: dict[str, ClassEvaluation] = {
         label: {
-            "precision": estimate(found["precision"][:, target]),
-            "recall": estimate(found["recall"][:, target]),
-            "f1": estimate(found["f1"][:, target]),
-            "auroc": estimate(found["auroc"][:, target]),
-            "average_precision": estimate(found["average_precision"][:, target]),
+            "precision": estimate(found["precision"][:, target], scores.predicted == target),
+            "recall": estimate(found["recall"][:, target], scores.targets == target),
+            "f1": estimate(found["f1"][:, target], scores.targets == target),
+            "auroc": estimate(found["auroc"][:, target], scores.targets == target),
+            "average_precision": estimate(
+                found["average_precision"][:, target], scores.targets == target
+            ),
             "films": int(confusion[target].sum()),
         }
         for target, label in enumerate(scores.labels)

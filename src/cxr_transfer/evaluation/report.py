@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.evaluation import figures
 from cxr_transfer.evaluation.comparison import holm, mcnemar, paired_difference
 from cxr_transfer.evaluation.intervals import Estimate
@@ -204,15 +204,17 @@ def _study_text(
         "",
         f"{kind.capitalize()}; Dataset_1: {_written(content['datasets']['dataset_1'])}. Split by "
         f"{content['split']}, seed {content['seed']}, pretraining {content['pretraining']}; "
-        f"{content['patients_in_two_parts']} patients stand in more than one part. Data "
-        f"`{content['data_hash'][:12]}`, commit `{content['commit'][:12]}`, {content['time']}.",
+        f"{content['patients_in_two_parts']} patients stand in more than one part. "
+        f"Data `{content['data_hash'][:12]}`, commit "
+        f"`{provenance.short(content['commit'])}`, {content['time']}.",
         "",
         f"{_WARNING}",
         "",
         "## The table",
         "",
-        "Percent on the test part, macro averages, with 95 % intervals (bootstrap by patient). The "
-        "paper's figures (one split of its own, about 300 images) in the lines below.",
+        "Percent on the test part, macro averages, with 95 % intervals (bootstrap by patient); "
+        "milliseconds: median and 95 % range over single films. The paper's figures (one split of "
+        "its own, about 300 images) in the lines below.",
         "",
         "| | precision | recall | accuracy | F1 | wrong | ms per image |",
         "|---|---|---|---|---|---|---|",
@@ -250,6 +252,7 @@ def _study_text(
                 f"| {pair['a']}, {pair['b']} | {pair['only_a_right']} | {pair['only_b_right']} | "
                 f"{pair['p_mcnemar_exact']:.3g} | {pair['p_holm']:.3g} | {gain} |"
             )
+    if compared:
         lines += ["", *(f"![](figures/figure_{number}.png)" for number in (4, 5, 6))]
     for name, evaluation in found.items():
         lines += ["", f"## {TITLES[name]}", "", *class_table(evaluation), ""]

@@ -7,27 +7,25 @@ goes on with the first thing that is not done.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from cxr_transfer import provenance
 from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.datasets import Dataset, dataset_0, dataset_1, pretraining_cases
-from cxr_transfer.collections.index import data_hash, index
+from cxr_transfer.collections.index import data_hash
+from cxr_transfer.collections.opening import indexed
 from cxr_transfer.collections.phantom import write_phantom
-from cxr_transfer.collections.splits import SplitBy, part, patient_overlap, split
-from cxr_transfer.errors import CxrError, UsageError
+from cxr_transfer.collections.splits import SplitBy, patient_overlap, split
+from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
-from cxr_transfer.models.checkpoint import WEIGHTS, load_checkpoint
+from cxr_transfer.models.checkpoint import CARD, WEIGHTS, fingerprint, load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
-from cxr_transfer.training.films import Films, load_films
+from cxr_transfer.training.films import Films, load_films, select
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import claim, run_recipe
 from cxr_transfer.training.trainer import DEFAULT, Execution, resolve_device
@@ -104,21 +102,27 @@ def run_study(
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
     steps = steps or _no_steps
     left_out = _check_weights(study, weights)
-    models = tuple(name for name in study.models if name not in left_out)
+    archives = read_archives(_data_folder(data, out, study.seed, say))
+    generated = any(found.generated for found in archives)
+    if generated:
+        say("the films are generated: they show no patient")
+    target = _indexed(dataset_1(archives), steps)
+    target = split(target, by=study.split, seed=study.seed)
+    say(
+        f"Dataset_1: {_counts(target)}, split by {study.split}, data {data_hash(target.cases)[:12]}"
+    )
+    if model_0:
+        _check_model_0(model_0, target, study)
     # Only what decides the parts and the runs: models may be added to a study later, and each run
     # checks the hash of its data itself.
     fixed = ("split", "seed", "pretraining", "max_epochs")
     claim(out, {name: getattr(study, name) for name in fixed})
+    models = _models(study, out, left_out, given=model_0)
     for name, why in left_out.items():
         say(f"{name} is left out: {why}")
 
-    archives = read_archives(_data_folder(data, out, study.seed, say))
-    target = split(_indexed(dataset_1(archives), steps), by=study.split, seed=study.seed)
-    say(
-        f"Dataset_1: {_counts(target)}, split by {study.split}, data {data_hash(target.cases)[:12]}"
-    )
-
-    if "model_0" in models or ("model_2" in models and model_0 is None):
+    rows: dict[str, report.Row] = {}
+    if "model_0" in models:
         pretraining = _indexed(dataset_0(archives), steps)
         say(f"Dataset_0: {_counts(pretraining)}")
         if study.pretraining == "clean":
@@ -138,9 +142,7 @@ def run_study(
             execution=execution,
             say=say,
         )
-        rows = {"model_0": _evaluate(model_0, pretraining, films, study, execution)}
-    else:
-        rows = {}
+        rows["model_0"] = _evaluate(model_0, pretraining, films, study, execution)
 
     recipes = {name: load_recipe(name).limited(study.max_epochs) for name in MODELS[1:]}
     # All three share one preprocessing, hence one decoding.
@@ -164,7 +166,7 @@ def run_study(
         "seed": study.seed,
         "pretraining": study.pretraining,
         "max_epochs": study.max_epochs,
-        "generated_films": data == PHANTOM,
+        "generated_films": generated,
         "data_hash": data_hash(target.cases),
         "commit": provenance.commit(),
         "time": provenance.now(),
@@ -179,16 +181,48 @@ def run_study(
     return report.write_study(out, content, rows)
 
 
+def _models(
+    study: Study, out: Path, left_out: dict[str, str], *, given: Path | None
+) -> tuple[str, ...]:
+    """Return what is run, in order: what is asked, what it needs, and what was done here before."""
+    done = {name for name in MODELS if (out / name / CARD).is_file()}
+    wanted = (set(study.models) | done) - set(left_out)
+    if "model_2" in wanted:
+        wanted.add("model_0")
+    if given:
+        wanted.discard("model_0")
+    if not wanted:
+        raise UsageError("no_models", "Expected a model to run, but all of them are left out.")
+    return tuple(name for name in MODELS if name in wanted)
+
+
+def _check_model_0(model_0: Path, target: Dataset, study: Study) -> None:
+    """Refuse a Model_0 that has seen patients of the test part, unless that is what is studied."""
+    seen = set(load_checkpoint(model_0)[0].seen.get("patients", ()))
+    met = {
+        case.patient
+        for case in target.cases
+        if case.split == "test" and fingerprint(case.patient) in seen
+    }
+    if met and study.pretraining == "clean":
+        raise DataError(
+            "seen_films",
+            f"Expected a Model_0 that has seen no patient of the test part, but {model_0} has seen "
+            f"{len(met)} of them; say --pretraining paper, or train a clean one.",
+        )
+
+
 def _check_weights(study: Study, weights: Path | None) -> dict[str, str]:
     """Find out before any work whether Model_3 can be run at all."""
     if "model_3" not in study.models:
         return {}
     try:
         imagenet_weights(weights)
-    except CxrError as error:
-        if not study.skip_unavailable:
+    except MachineError as error:
+        if weights or not study.skip_unavailable:
             raise
-        return {"model_3": error.message}
+        # Not the error's own text: it names folders of this machine.
+        return {"model_3": f"its ImageNet weights cannot be had here ({error.code})"}
     return {}
 
 
@@ -202,7 +236,7 @@ def _data_folder(data: str, out: Path, seed: int, say: Say) -> Path:
 
 def _indexed(dataset: Dataset, steps: Steps) -> Dataset:
     with steps(f"reading {dataset.name}", len(dataset.cases)) as step:
-        return dataclasses.replace(dataset, cases=index(dataset.cases, each=step))
+        return indexed(dataset, step)
 
 
 def _films(recipe: Recipe, dataset: Dataset, steps: Steps) -> Films:
@@ -214,9 +248,7 @@ def _evaluate(
     folder: Path, dataset: Dataset, films: Films, study: Study, execution: Execution
 ) -> report.Row:
     checkpoint, network = load_checkpoint(folder)
-    cases = part(dataset, "test")
-    rows = torch.tensor([case.split == "test" for case in dataset.cases])
-    test = Films(films.images[rows], films.targets[rows])
+    cases, test = select(dataset, films, "test")
     device = resolve_device(execution.device)
     scores = score(network, test, cases, dataset.labels, device=device)
     write_scores(folder / "predictions.csv", dataset.labels, scores.probabilities, cases)

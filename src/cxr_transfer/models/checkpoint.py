@@ -39,7 +39,7 @@ class Checkpoint(BaseModel):
         epsilon: Of the batch normalisation (ResNet-50).
         recipe: The recipe as it was run.
         provenance: Time, versions, commit, machine, seed, device.
-        data: Name and hash of the data set, the split's kind and hash, films per part.
+        data: Name and hash of the data set, how it was split and that hash, films per part.
         seen: SHA-256 of every film that training or validation saw, and of every such patient's
             name: enough to refuse them in an evaluation, not enough to know who they are.
     """
@@ -70,7 +70,7 @@ def fingerprint(text: str) -> str:
     >>> fingerprint("kermany:person1")
     '5ba8a472c9c48631'
     """
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -> Path:

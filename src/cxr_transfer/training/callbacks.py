@@ -140,7 +140,8 @@ class StopAtNaN(Callback):
             raise ModelError(
                 "loss_not_finite",
                 f"Expected a finite {name}, but in epoch {trainer.current_epoch + 1} got {figure}; "
-                "the state of the epoch before is kept. Lower the learning rate of this stage.",
+                "the epochs before stand in history.csv. Lower the learning rate and run it "
+                "in another folder.",
             )
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.datasets import Dataset
 from cxr_transfer.collections.index import in_order
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.radiograph import Preprocessing, read_film
@@ -32,6 +33,19 @@ class Films:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def select(dataset: Dataset, films: Films, part: str) -> tuple[tuple[Case, ...], Films]:
+    """Return the cases and the films of one part, "train", "validation" or "test".
+
+    Args:
+        dataset: Cases with their parts.
+        films: Those of ``dataset.cases``, in their order.
+        part: Which.
+    """
+    rows = torch.tensor([case.split == part for case in dataset.cases])
+    cases = tuple(case for case in dataset.cases if case.split == part)
+    return cases, Films(films.images[rows], films.targets[rows])
 
 
 def load_films(

@@ -19,7 +19,8 @@ def freeze(network: nn.Sequential, train: Sequence[str]) -> None:
     """Let only the modules named in ``train`` learn; ``["*"]`` is all of them.
 
     Raises:
-        UsageError: ``unknown_module`` when the network has no module of a name.
+        UsageError: ``unknown_module`` when the network has no module of a name,
+            ``nothing_learns`` when those named hold no weights.
     """
     known = dict(network.named_modules())
     unknown = [name for name in train if name != "*" and not known.get(name)]
@@ -32,6 +33,11 @@ def freeze(network: nn.Sequential, train: Sequence[str]) -> None:
     network.requires_grad_("*" in train)
     for name in set(train) - {"*"}:
         known[name].requires_grad_(True)
+    if not any(weight.requires_grad for weight in network.parameters()):
+        raise UsageError(
+            "nothing_learns",
+            f"Expected modules with weights in 'train', but {', '.join(train)} have none.",
+        )
 
 
 def cut(network: nn.Sequential) -> nn.Sequential:

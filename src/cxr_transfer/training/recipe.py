@@ -115,7 +115,11 @@ def load_recipe(name_or_path: str) -> Recipe:
     """
     shipped = shipped_recipes()
     path = shipped.get(name_or_path) or Path(name_or_path)
-    if not path.is_file():
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):
+        found = False  # No path at all: too long, or with a zero byte.
+    if not found:
         raise UsageError(
             "no_recipe",
             f"Expected a recipe's name ({', '.join(shipped)}) or a TOML file, but got "

@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,11 @@ from cxr_transfer.collections.datasets import Dataset
 from cxr_transfer.collections.index import data_hash
 from cxr_transfer.collections.manifest import PARTS, write_manifest
 from cxr_transfer.errors import ModelError, UsageError
-from cxr_transfer.files import write_json, write_text
+from cxr_transfer.files import owned, write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import (
     CARD,
     WEIGHTS,
-    Checkpoint,
     fingerprint,
     load_checkpoint,
     save_checkpoint,
@@ -37,7 +37,7 @@ from cxr_transfer.models.checkpoint import (
 from cxr_transfer.models.networks import build
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.models.resnet50 import EPSILON, load_imagenet
-from cxr_transfer.training.films import Films
+from cxr_transfer.training.films import Films, select
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.trainer import (
     DEFAULT,
@@ -59,12 +59,14 @@ class Start:
         network: With its initial weights and a head for the label set.
         epsilon: Of its batch normalisation.
         origin: In words, for the card.
+        sha256: Of the weights it starts from; "" for random ones.
         seen: What its earlier training saw (`Checkpoint.seen`).
     """
 
     network: nn.Sequential
     epsilon: float
     origin: str
+    sha256: str
     seen: dict[str, list[str]]
 
 
@@ -86,7 +88,7 @@ def run_recipe(
         recipe: What is run.
         dataset: Indexed cases, each with its part.
         films: The decoded films of ``dataset.cases``, in their order.
-        folder: Run folder, owned by the caller (`files.owned`).
+        folder: Run folder; held while the run lasts.
         seed: Fixes initial weights, order and dropout.
         execution: Device, processes, progress.
         start: Checkpoint to start from, where the recipe wants one.
@@ -101,22 +103,39 @@ def run_recipe(
         ModelError, MachineError: as `train_stages`, `load_checkpoint`, `imagenet_weights`.
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
+    # What cannot be run is found out before the folder is taken.
+    begun = initial(recipe, dataset.labels, seed=seed, start=start, weights=weights)
     settings = {
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,
         "labels": list(dataset.labels),
         "data_hash": data_hash(dataset.cases),
         "split_hash": split_hash(dataset.cases),
-        "start": _card_hash(start) if start else "",
+        "start": begun.sha256,
     }
+    # Of a distributed run the first process owns the folder; the others only compute.
+    with owned(folder) if is_main_process() else nullcontext():
+        return _run(recipe, dataset, films, folder, begun, settings, execution, say)
+
+
+def _run(
+    recipe: Recipe,
+    dataset: Dataset,
+    films: Films,
+    folder: Path,
+    begun: Start,
+    settings: dict[str, Any],
+    execution: Execution,
+    say: Callable[[str], None],
+) -> Path:
     done = claim(folder, settings) and (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
     if done:
+        shutil.rmtree(folder / "partial", ignore_errors=True)
         say(f"{recipe.name}: done before, taken from {folder}")
         return folder
     if is_main_process():
         write_text(folder / "recipe.toml", recipe.to_toml())
         write_manifest(folder / "split.csv", dataset.cases)
-    begun = initial(recipe, dataset.labels, seed=seed, start=start, weights=weights)
 
     def log(line: str) -> None:
         say(line)
@@ -127,10 +146,10 @@ def run_recipe(
     train_stages(
         recipe,
         begun.network,
-        _part(dataset, films, "train"),
-        _part(dataset, films, "validation"),
+        select(dataset, films, "train")[1],
+        select(dataset, films, "validation")[1],
         folder=folder,
-        seed=seed,
+        seed=settings["seed"],
         execution=execution,
         say=log,
     )
@@ -190,12 +209,12 @@ def initial(
     size = recipe.preprocessing.size
     if recipe.initial == "random":
         network = build(recipe.network, len(labels), size=size, epsilon=EPSILON)
-        return Start(network, EPSILON, "random", {})
+        return Start(network, EPSILON, "random", "", {})
     if recipe.initial == "imagenet":
         found = imagenet_weights(weights)
         network = build(recipe.network, len(labels), size=size, epsilon=found.epsilon)
         load_imagenet(network, found.tensors)
-        return Start(network, found.epsilon, f"ImageNet: {found.origin}", {})
+        return Start(network, found.epsilon, f"ImageNet: {found.origin}", found.sha256, {})
     if start is None:
         raise UsageError(
             "no_start",
@@ -222,18 +241,13 @@ def initial(
             f"{', '.join(checkpoint.labels)}; set new_head = true in the recipe.",
         )
     origin = f"{checkpoint.name} {checkpoint.weights_sha256[:12]}"
-    return Start(network, checkpoint.epsilon, origin, checkpoint.seen)
+    return Start(network, checkpoint.epsilon, origin, checkpoint.weights_sha256, checkpoint.seen)
 
 
 def split_hash(cases: tuple[Case, ...]) -> str:
     """Return one SHA-256 for who stands in which part."""
     lines = sorted(f"{case.split} {case.sha256}" for case in cases)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _part(dataset: Dataset, films: Films, name: str) -> Films:
-    rows = torch.tensor([case.split == name for case in dataset.cases])
-    return Films(films.images[rows], films.targets[rows])
 
 
 def _card(
@@ -268,16 +282,12 @@ def _card(
         "data": {
             "name": dataset.name,
             "data_hash": settings["data_hash"],
+            "split_by": dataset.split_by,
             "split_hash": settings["split_hash"],
             "films": {part: sum(case.split == part for case in dataset.cases) for part in PARTS},
         },
         "seen": {key: sorted(new | set(begun.seen.get(key, ()))) for key, new in seen.items()},
     }
-
-
-def _card_hash(start: Path) -> str:
-    checkpoint: Checkpoint = load_checkpoint(start)[0]
-    return checkpoint.weights_sha256
 
 
 def _short(value: object) -> str:

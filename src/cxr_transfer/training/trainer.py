@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,8 +30,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.errors import MachineError, ModelError, UsageError
 from cxr_transfer.files import write_bytes, write_csv
+from cxr_transfer.models.checkpoint import fit_weights
 from cxr_transfer.training import callbacks
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.memory import keep_freed_memory
@@ -44,7 +46,10 @@ COLUMNS = (*callbacks.HISTORY, "seconds")
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how a run is computed; changes its time, not what it means.
+    """Where and how a run is computed.
+
+    One process on one kind of processor gives the same bits every time. Several processes share
+    each batch: the batch normalisation of a part that trains then sees smaller batches.
 
     Attributes:
         device: "auto", "cpu", "cuda" or "mps".
@@ -98,7 +103,11 @@ def resolve_device(device: str) -> str:
 
 def is_main_process() -> bool:
     """Tell whether this process writes; the others of a distributed run only compute."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("NODE_RANK", "0") == "0"
+    for name in ("RANK", "SLURM_PROCID"):  # set by torchrun and by Slurm, over all machines
+        if name in os.environ:
+            return os.environ[name] == "0"
+    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
+    return node == "0" and os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def seed_of(*parts: object) -> int:
@@ -214,6 +223,17 @@ class _WholeFiles(TorchCheckpointIO):
         torch.save(checkpoint, content)
         write_bytes(Path(path), content.getvalue())
 
+    def load_checkpoint(
+        self,
+        path: _PATH,
+        map_location: Any = None,  # noqa: ANN401 - Lightning's own signature
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        try:
+            return super().load_checkpoint(path, map_location, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+            raise _damaged(Path(path)) from error
+
 
 def train_stages(
     recipe: Recipe,
@@ -248,7 +268,9 @@ def train_stages(
         UsageError: ``unknown_module``, ``batch_not_divisible``.
         ModelError: ``loss_not_finite``.
         MachineError: ``no_device``, ``disk_full``, ``not_writable``.
+        KeyboardInterrupt: As it came; what was done stands in ``folder/partial``.
     """
+    _check_processes(recipe, execution)
     keep_freed_memory()
     _quiet()
     device = resolve_device(execution.device)
@@ -299,6 +321,24 @@ def train_stages(
     return history
 
 
+def _check_processes(recipe: Recipe, execution: Execution) -> None:
+    for stage in recipe.stages:
+        if stage.batch_size % execution.processes:
+            raise UsageError(
+                "batch_not_divisible",
+                f"Expected a batch of {stage.batch_size} to divide over the processes, but there "
+                f"are {execution.processes}; choose --devices and --num-nodes accordingly.",
+            )
+    device = resolve_device(execution.device)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, execution.devices)
+    if execution.devices > there:
+        raise MachineError(
+            "no_device",
+            f"Expected at most --devices {there} for {device} on this machine, but got "
+            f"{execution.devices}.",
+        )
+
+
 def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
     """Let only what ``stage`` trains learn, and return what stands before it."""
     freeze(network, stage.train)
@@ -319,12 +359,6 @@ def _run_stage(
     earlier: list[dict[str, Any]],
     say: Callable[[str], None],
 ) -> list[dict[str, Any]]:
-    if stage.batch_size % execution.processes:
-        raise UsageError(
-            "batch_not_divisible",
-            f"Expected a batch of {stage.batch_size} to divide over the processes, but there are "
-            f"{execution.processes}; choose --devices and --num-nodes accordingly.",
-        )
     per_process = stage.batch_size // execution.processes
 
     def tell(rows: list[dict[str, Any]]) -> None:
@@ -368,14 +402,18 @@ def _run_stage(
         default_root_dir=folder,
     )
     order = _Shuffled(len(training), seed=seed, stage=stage.name, trainer=trainer)
-    trainer.fit(
-        module,
-        # Every process validates on all films: exact, and the same decision everywhere.
-        _loader(training, per_process, order),
-        _loader(validation, stage.batch_size),
-        ckpt_path=str(resume) if resume.is_file() else None,
-        weights_only=True,
-    )
+    try:
+        trainer.fit(
+            module,
+            # Every process validates on all films: exact, and the same decision everywhere.
+            _loader(training, per_process, order),
+            _loader(validation, stage.batch_size),
+            ckpt_path=str(resume) if resume.is_file() else None,
+            weights_only=True,
+        )
+    except SystemExit:
+        # Lightning turns Ctrl-C into an exit of its own.
+        raise KeyboardInterrupt from None
     if stage.keep == "best" and best.weights:
         module.load_state_dict(best.weights)
     return history.rows
@@ -428,9 +466,21 @@ def _put_down(network: nn.Sequential, path: Path, rows: list[dict[str, Any]]) ->
 
 
 def _take_up(network: nn.Sequential, path: Path, history: list[dict[str, Any]]) -> None:
-    with safetensors.safe_open(str(path), framework="pt") as stored:
-        network.load_state_dict({name: stored.get_tensor(name) for name in stored.keys()})  # noqa: SIM118 - no dict
-        history += json.loads(stored.metadata()["history"])
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as stored:
+            rows = json.loads(stored.metadata()["history"])
+        fit_weights(network, safetensors.torch.load_file(path), origin=str(path))
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, ModelError) as error:
+        raise _damaged(path) from error
+    history += rows
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(
+        "damaged_resume_file",
+        f"Expected what an interrupted run left in {path}, but it is damaged or not ours; remove "
+        f"the folder {path.parent} to start this run anew.",
+    )
 
 
 def _quiet() -> None:
