@@ -84,6 +84,26 @@ def test_another_study_in_the_same_folder_is_refused(studied, cxr):
     assert "seed 0 there, 1 now" in done.stderr
 
 
+def test_a_model_may_be_added_and_the_report_keeps_the_others(studied, cxr):
+    out, words, _ = studied
+    words = [*words[: words.index("--models")], "--models", "model_1", *words[-2:]]
+    cxr(*words)
+    report = json.loads((out / "report.json").read_text())
+    assert set(report["models"]) == {"model_0", "model_1", "model_2"}
+    assert report["generated_films"] is True
+    assert "Generated films" in (out / "report.md").read_text()
+
+
+def test_a_model_0_that_has_seen_test_films_is_not_called_clean(studied, cxr, archives, tmp_path):
+    words = ("--data", archives, "--out", tmp_path / "leak", "--pretraining", "paper")
+    limits = ("--models", "model_0", "--max-epochs", 1, "--device", "cpu")
+    cxr("study", *words, *limits)
+    given = ("--model-0", tmp_path / "leak" / "model_0", "--models", "model_2", "--max-epochs", 1)
+    words = ("study", "--data", archives, "--out", tmp_path / "clean", *given)
+    assert "[seen_films]" in cxr(*words, expect=3).stderr
+    assert not (tmp_path / "clean" / "run.json").exists()
+
+
 def test_evaluate_scores_the_test_part_and_refuses_what_training_saw(studied, cxr, tmp_path):
     out, _, _ = studied
     run = out / "model_1"
@@ -115,11 +135,12 @@ def test_data_check_tells_counts_absent_and_equal_films(archives, cxr):
     found = json.loads(cxr("data", "check", archives, "--json").stdout)
     tables = {table["collection"]: table for table in found["archives"]}
     assert tables["kermany"]["classes"]["bacterial"] == 49  # 48 and one of val/
-    assert tables["cohen"]["classes"]["covid19"] == 24
+    assert tables["cohen"]["classes"]["covid19"] == 26  # 24 frontal and two lateral views
     assert any("absent" in line or "CT" in line for line in tables["cohen"]["missing"])
     assert found["damaged"] == []
     text = cxr("data", "check", archives).stdout
-    assert "24 covid19" in text
+    assert "26 covid19" in text
+    assert "generated films" in text
 
 
 def test_doctor_names_versions_and_weights(cxr):

@@ -24,6 +24,13 @@ name = "head"
 train = ["head"]
 max_epochs = 3
 batch_size = 10
+
+[[stages]]
+name = "again"
+train = ["head"]
+learning_rate = 1e-4
+max_epochs = 2
+batch_size = 10
 """
 
 
@@ -86,6 +93,24 @@ def test_a_recipe_that_transfers_asks_for_its_checkpoint(own, cxr):
     assert "[no_start]" in done.stderr
 
 
+def test_a_command_that_could_not_run_leaves_the_folder_free(own, trained, cxr):
+    words = ("train", own / "later.toml", "--data", own / "films", "--out", own / "later")
+    text = RECIPE.replace("[preprocessing]", 'initial = "mine"\n\n[preprocessing]')
+    (own / "later.toml").write_text(text)
+    cxr(*words, expect=2)
+    cxr(*words, "--from", trained)
+    card = json.loads((own / "later" / "checkpoint.json").read_text())
+    assert card["provenance"]["initial"].startswith("mine ")
+
+
+def test_parts_instead_of_classes_are_refused(own, cxr, tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / "films").mkdir(exist_ok=True)
+        (tmp_path / "films" / part).symlink_to(own / "films")
+    words = ("train", "model_1", "--data", tmp_path / "films", "--out", tmp_path / "out")
+    assert "[parts_not_classes]" in cxr(*words, expect=3).stderr
+
+
 @pytest.mark.parametrize(
     ("words", "code", "expect"),
     [
@@ -95,11 +120,11 @@ def test_a_recipe_that_transfers_asks_for_its_checkpoint(own, cxr):
         (["study", "--models", "model_7", "--out", "x"], "unknown_model", 2),
     ],
 )
-def test_mistakes_are_one_line_with_a_code(words, code, expect, cxr, tmp_path, monkeypatch):
+def test_mistakes_end_in_one_line_with_a_code(words, code, expect, cxr, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = cxr(*words, expect=expect)
     assert f"[{code}]" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.splitlines()[-1].startswith("cxr: Expected")
 
 
 def test_every_command_has_help_with_the_intended_use_at_the_front_door(cxr):
