@@ -18,7 +18,7 @@ from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.errors import CxrError
 
 if TYPE_CHECKING:
-    from cxr_transfer.training.trainer import Execution
+    from cxr_transfer.training.execution import Execution
 
 app = typer.Typer(
     name="cxr",
@@ -173,10 +173,10 @@ def train(
     from cxr_transfer.collections.opening import open_dataset
     from cxr_transfer.collections.splits import split as draw
     from cxr_transfer.provenance import stamp
+    from cxr_transfer.training.execution import is_main_process
     from cxr_transfer.training.films import load_films
     from cxr_transfer.training.recipe import load_recipe
     from cxr_transfer.training.run import run_recipe
-    from cxr_transfer.training.trainer import is_main_process
 
     by = _choice("--split", split, ("patient", "image"))
     clean = _choice("--pretraining", pretraining, ("clean", "paper"))
@@ -341,7 +341,7 @@ def doctor() -> None:
 
     from cxr_transfer.models.pretrained import describe_imagenet
     from cxr_transfer.provenance import commit, machine, versions
-    from cxr_transfer.training.trainer import best_device
+    from cxr_transfer.training.execution import best_device
 
     here = machine()
     weights = describe_imagenet()
@@ -363,7 +363,7 @@ def doctor() -> None:
 def _execution(device: str, devices: int = 1, num_nodes: int = 1) -> Execution:
     import importlib.util
 
-    from cxr_transfer.training.trainer import Execution
+    from cxr_transfer.training.execution import Execution
 
     return Execution(
         device=device,

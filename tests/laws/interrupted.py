@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from cxr_transfer.models.simple_cnn import simple_cnn
-from cxr_transfer.training.trainer import Execution, train_stages
+from cxr_transfer.training.execution import Execution
+from cxr_transfer.training.trainer import train_stages
 from miniature import SIDE, make_films, make_recipe
 
 

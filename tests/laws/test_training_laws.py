@@ -9,9 +9,10 @@ from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.models.resnet50 import resnet50
 from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.training import trainer
+from cxr_transfer.training.execution import Execution, resolve_device
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.prefix import cut, freeze
-from cxr_transfer.training.trainer import Execution, train_stages
+from cxr_transfer.training.trainer import train_stages
 from miniature import SIDE, make_films, make_recipe
 
 HEAD = ("head", ["head"])
@@ -139,7 +140,7 @@ def test_unknown_modules_and_devices_are_named(training, validation, tmp_path):
     assert raised.value.code == "unknown_module"
     absent = "cuda" if not torch.cuda.is_available() else "tpu"
     with pytest.raises(MachineError, match=absent):
-        trainer.resolve_device(absent)
+        resolve_device(absent)
 
 
 def test_a_batch_that_does_not_divide_over_the_processes_is_refused(training, validation, tmp_path):

@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.training import callbacks
-from cxr_transfer.training.trainer import _quiet
+from cxr_transfer.training.stage import quiet
 
 
 class Scripted(lightning.LightningModule):
@@ -38,7 +38,7 @@ class Scripted(lightning.LightningModule):
 
 def run(losses, *, stop_after=10, reduce_after=5, training_losses=None):
     """Train over ``losses``; return the history's rows and the best weights' epoch and value."""
-    _quiet()
+    quiet()
     history = callbacks.History("all", lambda rows: None)
     best = callbacks.BestWeights()
     loader = DataLoader(TensorDataset(torch.zeros(1)))

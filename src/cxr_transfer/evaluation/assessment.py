@@ -26,8 +26,8 @@ from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import Checkpoint, fingerprint, load_checkpoint
 from cxr_transfer.models.networks import probabilities
+from cxr_transfer.training.execution import resolve_device
 from cxr_transfer.training.films import load_films
-from cxr_transfer.training.trainer import resolve_device
 
 
 def assess(

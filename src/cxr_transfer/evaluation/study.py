@@ -25,10 +25,10 @@ from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.models.checkpoint import CARD, WEIGHTS, fingerprint, load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.training.execution import DEFAULT, Execution, resolve_device
 from cxr_transfer.training.films import Films, load_films, select
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import claim, run_recipe
-from cxr_transfer.training.trainer import DEFAULT, Execution, resolve_device
 
 MODELS = ("model_0", "model_1", "model_2", "model_3")
 PHANTOM = "phantom"

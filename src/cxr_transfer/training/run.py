@@ -37,16 +37,16 @@ from cxr_transfer.models.checkpoint import (
 from cxr_transfer.models.networks import build
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.models.resnet50 import EPSILON, load_imagenet
-from cxr_transfer.training.films import Films, select
-from cxr_transfer.training.recipe import Recipe
-from cxr_transfer.training.trainer import (
+from cxr_transfer.training.execution import (
     DEFAULT,
     Execution,
     is_main_process,
     resolve_device,
-    seed_of,
-    train_stages,
 )
+from cxr_transfer.training.films import Films, select
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.stage import seed_of
+from cxr_transfer.training.trainer import train_stages
 
 SETTINGS = "run.json"
 

@@ -1,0 +1,104 @@
+"""Where a run is computed: device, processes, and which of them speaks.
+
+Knows nothing of networks or films.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from cxr_transfer.errors import MachineError, UsageError
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Where and how a run is computed.
+
+    One process on one kind of processor gives the same bits every time. Several processes share
+    each batch: the batch normalisation of a part that trains then sees smaller batches.
+
+    Attributes:
+        device: "auto", "cpu", "cuda" or "mps".
+        devices: Processes (one per device) on each machine.
+        num_nodes: Machines.
+        bar: Show Lightning's progress bar (a terminal is watching).
+        tensorboard: Write TensorBoard's files beside the history.
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    bar: bool = False
+    tensorboard: bool = False
+
+    @property
+    def processes(self) -> int:
+        """Over all machines."""
+        return self.devices * self.num_nodes
+
+
+DEFAULT = Execution()
+"""One process on the best device that is there."""
+
+
+def best_device() -> str:
+    """Return "cuda", "mps" or "cpu": the first that is there."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_device(device: str) -> str:
+    """Return the device that ``device`` stands for.
+
+    Raises:
+        MachineError: ``no_device`` when it is not there.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available()}
+    there["mps"] = torch.backends.mps.is_available()
+    if device == "auto":
+        return best_device()
+    if not there.get(device):
+        raise MachineError(
+            "no_device",
+            f"Expected one of the devices {', '.join(n for n, ok in there.items() if ok)} of this "
+            f"machine, but got {device!r}; leave --device at auto.",
+        )
+    return device
+
+
+def is_main_process() -> bool:
+    """Tell whether this process writes; the others of a distributed run only compute."""
+    for name in ("RANK", "SLURM_PROCID"):  # set by torchrun and by Slurm, over all machines
+        if name in os.environ:
+            return os.environ[name] == "0"
+    node = os.environ.get("NODE_RANK", os.environ.get("GROUP_RANK", "0"))
+    return node == "0" and os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def check_processes(execution: Execution, batch_sizes: Iterable[int]) -> None:
+    """Refuse, before any work, what Lightning would refuse after it.
+
+    Raises:
+        UsageError: ``batch_not_divisible``.
+        MachineError: ``no_device``.
+    """
+    for batch_size in batch_sizes:
+        if batch_size % execution.processes:
+            raise UsageError(
+                "batch_not_divisible",
+                f"Expected a batch of {batch_size} to divide over the processes, but there "
+                f"are {execution.processes}; choose --devices and --num-nodes accordingly.",
+            )
+    device = resolve_device(execution.device)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device, execution.devices)
+    if execution.devices > there:
+        raise MachineError(
+            "no_device",
+            f"Expected at most --devices {there} for {device} on this machine, but got "
+            f"{execution.devices}.",
+        )
