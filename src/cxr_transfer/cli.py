@@ -307,7 +307,8 @@ def data_prepare(
     from cxr_transfer.files import owned, write_json
 
     archives = read_archives(folder)
-    zero, one, outside = dataset_0(archives), dataset_1(archives), outside_cases(archives)
+    zero, one = dataset_0(archives), dataset_1(archives)
+    outside = outside_cases(archives, one)
     with owned(out):
         summary: dict[str, Any] = {}
         found = {}

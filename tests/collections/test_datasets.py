@@ -1,5 +1,6 @@
 """The paper's two data sets: which films are in, and which are kept out of pretraining."""
 
+import dataclasses
 import hashlib
 import random
 from collections import Counter
@@ -118,7 +119,13 @@ def test_covid19_is_every_frontal_view_and_nothing_else():
 
 def test_outside_are_other_frontal_films_and_the_adults():
     adult = Collection("adult", Path("adult"), (case("x.png"), case("y.png", "covid19")))
-    assert names(outside_cases([kermany("k", 4, 4), COHEN, adult])) == {"5.jpg", "x.png", "y.png"}
+    archives = [kermany("k", 4, 4), COHEN, adult]
+    target = dataset_1(archives)
+    assert names(outside_cases(archives, target)) == {"5.jpg", "x.png", "y.png"}
+    other = next(one for one in COHEN.cases if one.path.name == "5.jpg")
+    same = dataclasses.replace(target.cases[-1], patient=other.patient)
+    met = dataclasses.replace(target, cases=(*target.cases, same))
+    assert names(outside_cases(archives, met)) == {"x.png", "y.png"}
 
 
 @pytest.mark.parametrize(("build", "lacking"), [(dataset_0, "kermany"), (dataset_1, "cohen")])

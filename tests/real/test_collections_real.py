@@ -73,10 +73,13 @@ def test_clean_pretraining_sees_nobody_of_dataset_1(first, second):
         assert not seen & tested, key
 
 
-def test_outside_are_128_frontal_films_and_the_adults(archives):
-    outside = outside_cases(archives)
+def test_outside_are_the_adults_and_128_frontal_films_but_those_of_covid19_patients(
+    archives, second
+):
+    outside = outside_cases(archives, second)
     cohen = [case for case in outside if case.source == "cohen"]
-    assert len(cohen) == 128
+    assert len(cohen) == 128 - 11
+    assert not {case.patient for case in cohen} & {case.patient for case in second.cases}
     assert {case.view for case in cohen} <= set(FRONTAL_VIEWS)
     adults = Counter(case.source for case in outside if case.source != "cohen")
     assert adults == {"rsna": 800, "bimcv": 800, "nih": 250}

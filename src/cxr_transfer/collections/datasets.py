@@ -125,14 +125,22 @@ def pretraining_cases(pretraining: Dataset, target: Dataset) -> Dataset:
     return Dataset(f"{pretraining.name} without {target.name}", pretraining.labels, rest)
 
 
-def outside_cases(archives: Sequence[Collection]) -> tuple[Case, ...]:
-    """Return the frontal films that neither data set trains on: other findings, other places."""
+def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case, ...]:
+    """Return the frontal films that neither data set trains on: other findings, other places.
+
+    Patients of ``target`` are left out: some of Cohen's have films of COVID-19 and of something
+    else.
+    """
+    patients = {case.patient for case in target.cases}
     return tuple(
         case
         for found in archives
         for case in found.cases
-        if (found.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
-        or found.name == "adult"
+        if case.patient not in patients
+        and (
+            (found.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
+            or found.name == "adult"
+        )
     )
 
 
