@@ -248,6 +248,10 @@ def text(content: dict, gains: dict) -> str:
             called = group["called"]["covid19"]
             share = Estimate(called["value"], called["low"], called["high"]).percent()
             lines.append(f"| {group['source']} | {group['label']} | {group['films']} | {share} |")
+        others = [group for group in outside["groups"] if group["source"] == "cohen"]
+        called = sum(group["called"]["covid19"]["films"] for group in others)
+        films = sum(group["films"] for group in others)
+        lines += ["", f"Cohen's films of other findings together: {called} of {films}."]
     else:
         lines.append("Not measured.")
     return "\n".join(lines) + "\n"

