@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard]'
 	@touch $@
 
-demo: install ## Install, then run the whole study on generated films (under 4 minutes).
+demo: install ## Install, then run the whole study on generated films (about 4 minutes).
 	$(BIN)/cxr study --data phantom --out runs/demo --max-epochs 10 --skip-unavailable
 
 test: install ## Install, then run the tests.
