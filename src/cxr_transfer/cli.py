@@ -32,6 +32,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Look at archives, and write t
 app.add_typer(data_app, name="data")
 
 DEVICE_HELP = "auto, cpu, cuda or mps."
+PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
 
 
 def main() -> None:
@@ -112,6 +113,7 @@ def study(
         bool, typer.Option(help="Leave Model_3 out where its weights cannot be had.")
     ] = False,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
 ) -> None:
     """Run the paper's four models: table, figures, intervals and tests."""
     from cxr_transfer.evaluation.study import Study, model_names, run_study
@@ -130,7 +132,7 @@ def study(
             data,
             out,
             asked,
-            execution=_execution(device),
+            execution=_execution(device, precision),
             weights=weights,
             model_0=model_0,
             say=_say,
@@ -164,6 +166,7 @@ def train(
     ] = 0,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
 ) -> None:
@@ -197,7 +200,7 @@ def train(
         films,
         folder,
         seed=seed,
-        execution=_execution(device, devices, num_nodes),
+        execution=_execution(device, precision, devices, num_nodes),
         start=start,
         weights=weights,
         say=say,
@@ -361,13 +364,14 @@ def doctor() -> None:
     typer.echo(f"\n{INTENDED_USE}")
 
 
-def _execution(device: str, devices: int = 1, num_nodes: int = 1) -> Execution:
+def _execution(device: str, precision: str, devices: int = 1, num_nodes: int = 1) -> Execution:
     import importlib.util
 
     from cxr_transfer.training.execution import Execution
 
     return Execution(
         device=device,
+        precision=precision,
         devices=devices,
         num_nodes=num_nodes,
         bar=sys.stderr.isatty(),

@@ -24,7 +24,7 @@ def main():
         make_films(20, seed=2),
         folder=folder,
         seed=7,
-        execution=Execution(device="cpu"),
+        execution=Execution(device="cpu", precision="float32"),
         say=lambda line: print(line, flush=True),
     )
     digest = hashlib.sha256()

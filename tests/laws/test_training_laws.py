@@ -9,7 +9,7 @@ from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.models.resnet50 import resnet50
 from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.training import trainer
-from cxr_transfer.training.execution import Execution, resolve_device
+from cxr_transfer.training.execution import Execution, resolve_device, resolve_precision
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.prefix import cut, freeze
 from cxr_transfer.training.trainer import train_stages
@@ -17,7 +17,8 @@ from miniature import SIDE, make_films, make_recipe
 
 HEAD = ("head", ["head"])
 LAST_BLOCK = ("last_block", ["conv5_block3", "head"])
-CPU = Execution(device="cpu")
+CPU = Execution(device="cpu", precision="float32")
+CPU_BFLOAT16 = Execution(device="cpu", precision="bfloat16")
 
 
 def network_of(kind):
@@ -29,10 +30,10 @@ def weights_of(network):
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def trained(recipe, training, validation, folder, seed=0):
+def trained(recipe, training, validation, folder, seed=0, execution=CPU):
     network = network_of(recipe.network)
     history = train_stages(
-        recipe, network, training, validation, folder=folder, seed=seed, execution=CPU
+        recipe, network, training, validation, folder=folder, seed=seed, execution=execution
     )
     return network, history
 
@@ -70,21 +71,26 @@ def test_a_frozen_batch_norm_inside_a_trained_block_uses_its_moving_statistics(
     assert not torch.equal(after["conv5_block3.conv2.weight"], before["conv5_block3.conv2.weight"])
 
 
+@pytest.mark.parametrize("execution", [CPU, CPU_BFLOAT16], ids=lambda each: each.precision)
 @pytest.mark.parametrize(
     ("kind", "stages"),
     [("simple_cnn", [HEAD]), ("resnet50", [HEAD, LAST_BLOCK])],
 )
 def test_training_on_kept_activations_is_training_through_the_whole_network(
-    kind, stages, training, validation, tmp_path, monkeypatch
+    kind, stages, execution, training, validation, tmp_path, monkeypatch
 ):
     recipe = make_recipe(kind, stages, max_epochs=1)
     # Batches of one size: bit for bit.
     even = Films(training.images[:40], training.targets[:40])
-    kept, _ = trained(recipe, even, validation, tmp_path / "kept")
-    # A partial last batch adds up in another order, in its last bits, which Adam then magnifies.
-    _, partial = trained(recipe, training, validation, tmp_path / "partial")
+    kept, _ = trained(recipe, even, validation, tmp_path / "kept", execution=execution)
+    if execution is CPU:
+        # A partial last batch adds up in another order, in its last bits; Adam magnifies them.
+        _, partial = trained(recipe, training, validation, tmp_path / "partial")
     monkeypatch.setattr(trainer, "cut", lambda network: network[:0])
-    whole, _ = trained(recipe, even, validation, tmp_path / "whole")
+    whole, _ = trained(recipe, even, validation, tmp_path / "whole", execution=execution)
+    if execution is CPU_BFLOAT16:
+        assert same(kept, whole)
+        return
     _, expected = trained(recipe, training, validation, tmp_path / "expected")
     assert same(kept, whole)
     for row, other in zip(partial, expected, strict=True):
@@ -141,6 +147,28 @@ def test_unknown_modules_and_devices_are_named(training, validation, tmp_path):
     absent = "cuda" if not torch.cuda.is_available() else "tpu"
     with pytest.raises(MachineError, match=absent):
         resolve_device(absent)
+
+
+def test_bfloat16_learns_what_float32_learns(training, validation, tmp_path):
+    recipe = make_recipe(max_epochs=3)
+    exact, expected = trained(recipe, training, validation, tmp_path / "exact")
+    rounded, history = trained(
+        recipe, training, validation, tmp_path / "rounded", execution=CPU_BFLOAT16
+    )
+    assert all(tensor.dtype == torch.float32 for tensor in rounded.state_dict().values())
+    assert not same(exact, rounded), "the option did nothing"
+    for row, other in zip(history, expected, strict=True):
+        assert row["val_loss"] == pytest.approx(other["val_loss"], rel=0.02)
+
+
+def test_precision_is_what_was_asked_for_or_what_the_processor_has():
+    assert resolve_precision("float32", "cpu") == "float32"
+    assert resolve_precision("bfloat16", "cpu") == "bfloat16"
+    assert resolve_precision("auto", "mps") == "float32"
+    units = torch.cpu.get_capabilities().get("amx_bf16", False)
+    assert resolve_precision("auto", "cpu") == ("bfloat16" if units else "float32")
+    with pytest.raises(UsageError, match="float16"):
+        resolve_precision("float16", "cpu")
 
 
 def test_a_batch_that_does_not_divide_over_the_processes_is_refused(training, validation, tmp_path):

@@ -25,7 +25,12 @@ from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.models.checkpoint import CARD, WEIGHTS, fingerprint, load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
-from cxr_transfer.training.execution import DEFAULT, Execution, resolve_device
+from cxr_transfer.training.execution import (
+    DEFAULT,
+    Execution,
+    resolve_device,
+    resolve_precision,
+)
 from cxr_transfer.training.films import Films, load_films, select
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import claim, run_recipe
@@ -116,7 +121,9 @@ def run_study(
     # Only what decides the parts and the runs: models may be added to a study later, and each run
     # checks the hash of its data itself.
     fixed = ("split", "seed", "pretraining", "max_epochs")
-    claim(out, {name: getattr(study, name) for name in fixed})
+    device = resolve_device(execution.device)
+    precision = resolve_precision(execution.precision, device)
+    claim(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
     models = _models(study, out, left_out, given=model_0)
     for name, why in left_out.items():
         say(f"{name} is left out: {why}")
@@ -172,7 +179,8 @@ def run_study(
         "time": provenance.now(),
         "versions": provenance.versions(),
         "machine": provenance.machine(),
-        "device": resolve_device(execution.device),
+        "device": device,
+        "precision": precision,
         "datasets": {"dataset_1": target.counts()}
         | ({"dataset_0": dataset_0(archives).counts()} if "model_0" in rows else {}),
         "patients_in_two_parts": patient_overlap(target),

@@ -13,6 +13,8 @@ import torch
 
 from cxr_transfer.errors import MachineError, UsageError
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+
 
 @dataclass(frozen=True)
 class Execution:
@@ -23,6 +25,8 @@ class Execution:
 
     Attributes:
         device: "auto", "cpu", "cuda" or "mps".
+        precision: "float32", "bfloat16" (products in bfloat16; sums, weights and optimizer in
+            float32), or "auto": bfloat16 where the processor has units for it.
         devices: Processes (one per device) on each machine.
         num_nodes: Machines.
         bar: Show Lightning's progress bar (a terminal is watching).
@@ -30,6 +34,7 @@ class Execution:
     """
 
     device: str = "auto"
+    precision: str = "auto"
     devices: int = 1
     num_nodes: int = 1
     bar: bool = False
@@ -69,6 +74,28 @@ def resolve_device(device: str) -> str:
             f"machine, but got {device!r}; leave --device at auto.",
         )
     return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """Return "float32" or "bfloat16": what ``precision`` stands for on a resolved ``device``.
+
+    Raises:
+        UsageError: ``unknown_precision``.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(
+            "unknown_precision",
+            f"Expected a precision out of {', '.join(PRECISIONS)}, but got {precision!r}.",
+        )
+    if precision != "auto":
+        return precision
+    # A CPU that only has AVX-512's bf16 dot product is slower with it (docs/decisions/0004).
+    has_units = False
+    if device == "cpu":
+        has_units = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    elif device == "cuda":
+        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bfloat16" if has_units else "float32"
 
 
 def is_main_process() -> bool:

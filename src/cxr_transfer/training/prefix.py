@@ -65,13 +65,13 @@ def part_of(network: nn.Sequential, start: int, stop: int | None = None) -> nn.S
     return part
 
 
-@torch.inference_mode()
 def activations(
     prefix: nn.Sequential,
     images: Tensor,
     *,
     batch_size: int = 20,
-    device: torch.device | str = "cpu",
+    device: str = "cpu",
+    precision: str = "float32",
     each: Callable[[int], None] = lambda films: None,
 ) -> Tensor:
     """Return what ``prefix`` makes of ``images``; the images themselves when it is empty.
@@ -81,24 +81,28 @@ def activations(
         images: What the first of them takes: films (N, 1, H, W) uint8, or kept activations.
         batch_size: Films at a time.
         device: Where it is computed; the result lies in main memory.
+        precision: "float32" or "bfloat16", as the rest of the network will be trained.
         each: Called with the number of films after every batch.
 
     Returns:
-        (N, ...) float32; four-dimensional ones in channels-last order, as the rest wants them.
+        (N, ...) of the type that the last child gives out; four-dimensional ones in channels-last
+        order, as the rest wants them.
     """
     if len(prefix) == 0:
         return images
     prefix.eval().to(device)
     kept: Tensor | None = None
     for start in range(0, len(images), batch_size):
-        batch = prefix(images[start : start + batch_size].to(device)).cpu()
+        with (
+            torch.inference_mode(),
+            torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"),
+        ):
+            batch = prefix(images[start : start + batch_size].to(device)).cpu()
+        # A tensor made in inference mode could not stand in a graph: this one is made outside.
         if kept is None:
             kept = torch.empty((len(images), *batch.shape[1:]), dtype=batch.dtype)
             if batch.dim() == 4:
                 kept = kept.to(memory_format=torch.channels_last)
         kept[start : start + len(batch)] = batch
         each(len(batch))
-    if kept is None:
-        return images
-    # A tensor of inference mode cannot stand in a graph; a plain view of the same memory can.
-    return torch.from_numpy(kept.numpy())
+    return images if kept is None else kept

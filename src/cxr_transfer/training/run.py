@@ -42,6 +42,7 @@ from cxr_transfer.training.execution import (
     Execution,
     is_main_process,
     resolve_device,
+    resolve_precision,
 )
 from cxr_transfer.training.films import Films, select
 from cxr_transfer.training.recipe import Recipe
@@ -105,7 +106,9 @@ def run_recipe(
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
     # What cannot be run is found out before the folder is taken.
     begun = initial(recipe, dataset.labels, seed=seed, start=start, weights=weights)
+    device = resolve_device(execution.device)
     settings = {
+        "precision": resolve_precision(execution.precision, device),
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,
         "labels": list(dataset.labels),
@@ -275,6 +278,7 @@ def _card(
             "versions": provenance.versions(),
             "machine": provenance.machine(),
             "device": resolve_device(execution.device),
+            "precision": settings["precision"],
             "processes": execution.processes,
             "seed": settings["seed"],
             "initial": begun.origin,

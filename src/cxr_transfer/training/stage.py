@@ -169,6 +169,7 @@ def run_stage(
     folder: Path,
     seed: int,
     device: str,
+    precision: str,
     execution: Execution,
     tell: Callable[[list[dict[str, Any]]], None],
 ) -> list[dict[str, Any]]:
@@ -182,6 +183,7 @@ def run_stage(
         folder: Run folder; the resume file lies in its ``partial/``.
         seed: Fixes order and dropout.
         device: "cpu", "cuda" or "mps".
+        precision: "float32" or "bfloat16".
         execution: Processes, progress.
         tell: Is given the stage's rows after every epoch.
 
@@ -213,6 +215,7 @@ def run_stage(
         devices=execution.devices,
         num_nodes=execution.num_nodes,
         strategy="ddp" if execution.processes > 1 else "auto",
+        precision="bf16-mixed" if precision == "bfloat16" else "32-true",
         plugins=[_WholeFiles()],
         max_epochs=stage.max_epochs,
         callbacks=each_epoch,

@@ -25,6 +25,7 @@ from cxr_transfer.training.execution import (
     check_processes,
     is_main_process,
     resolve_device,
+    resolve_precision,
 )
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.memory import keep_freed_memory
@@ -74,6 +75,7 @@ def train_stages(
     keep_freed_memory()
     quiet()
     device = resolve_device(execution.device)
+    precision = resolve_precision(execution.precision, device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[dict[str, Any]] = []
     pending: list[Stage] = []
@@ -88,24 +90,27 @@ def train_stages(
     if base:
         say(f"{recipe.name}: keeping the activations of the frozen part")
     shared = [
-        activations(part_of(network, 0, base), films.images, device=device)
+        activations(part_of(network, 0, base), films.images, device=device, precision=precision)
         for films in (training, validation)
     ]
     for stage in pending:
         prefix = _frozen(network, stage)
         rest = part_of(network, len(prefix))
         stored = [
-            (activations(part_of(prefix, base), inputs, device=device), films.targets)
+            Stored(
+                activations(part_of(prefix, base), inputs, device=device, precision=precision),
+                films.targets,
+            )
             for inputs, films in zip(shared, (training, validation), strict=True)
         ]
         rows = run_stage(
             stage,
             rest,
-            Stored(*stored[0]),
-            Stored(*stored[1]),
+            *stored,
             folder=folder,
             seed=seed,
             device=device,
+            precision=precision,
             execution=execution,
             tell=_teller(folder, f"{recipe.name} · {stage.name}", list(history), say),
         )
