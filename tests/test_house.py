@@ -9,7 +9,7 @@ import cxr_transfer
 
 HOUSE = Path(cxr_transfer.__file__).parent
 LAYERS = (
-    ("errors", "labels", "files", "provenance"),
+    ("errors", "labels", "files", "provenance", "workers"),
     ("radiograph",),
     ("collections",),
     ("models",),
@@ -25,6 +25,8 @@ FENCES = {
     "matplotlib": ("evaluation/figures.py",),
     "lightning": ("training/",),
     "typer": ("cli.py",),
+    "openvino": ("inference/engine.py", "inference/conversion.py"),
+    "nncf": ("inference/conversion.py",),
 }
 MODULES = {path.relative_to(HOUSE).as_posix(): path for path in sorted(HOUSE.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}

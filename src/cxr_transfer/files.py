@@ -80,6 +80,12 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
     write_text(path, text.getvalue())
 
 
+def cache_folder() -> Path:
+    """Return where what can be had again is kept: ``$CXR_CACHE``, or ``~/.cache/cxr-transfer``."""
+    folder = os.environ.get("CXR_CACHE")
+    return Path(folder) if folder else Path.home() / ".cache" / "cxr-transfer"
+
+
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for one run; the lock dies with the process, also after ``kill -9``.

@@ -8,22 +8,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.errors import DataError, FilmError, listing
 from cxr_transfer.radiograph import read_film
-
-_T = TypeVar("_T")
-
-
-def in_order(
-    work: Callable[[Case], _T], cases: Sequence[Case], *, workers: int = 4
-) -> Iterable[_T]:
-    """Yield ``work(case)`` in the order of ``cases``; threads, since Pillow frees the lock."""
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(work, cases)
+from cxr_transfer.workers import in_order
 
 
 def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> tuple[Case, ...]:

@@ -24,7 +24,8 @@ from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.checkpoint import Checkpoint, fingerprint, load_checkpoint
+from cxr_transfer.models.card import Checkpoint, fingerprint
+from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import probabilities
 from cxr_transfer.training.execution import resolve_device
 from cxr_transfer.training.films import load_films

@@ -23,7 +23,8 @@ from cxr_transfer.collections.splits import SplitBy, patient_overlap, split
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
-from cxr_transfer.models.checkpoint import CARD, WEIGHTS, fingerprint, load_checkpoint
+from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
+from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.training.execution import (
     DEFAULT,

@@ -1,8 +1,7 @@
-"""A trained network on disk: ``checkpoint.safetensors`` (weights) + ``checkpoint.json`` (the rest).
+"""A trained network on disk: ``checkpoint.safetensors`` (weights) + ``checkpoint.json`` (its card).
 
-Self-sufficient: labels in order, preprocessing, architecture, recipe, data and split hashes,
-versions. Never a pickle, and never a fallback to one. What does not fit is a `ModelError` that
-names the difference.
+Never a pickle, and never a fallback to one. What does not fit is a `ModelError` that names the
+difference.
 """
 
 from __future__ import annotations
@@ -11,66 +10,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes, write_text
-from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.networks import Architecture, build
-from cxr_transfer.radiograph.preprocessing import Preprocessing
-
-SCHEMA: Literal[1] = 1
-WEIGHTS = "checkpoint.safetensors"
-CARD = "checkpoint.json"
-
-
-class Checkpoint(BaseModel):
-    """What a network needs beside its weights, and where it comes from.
-
-    Attributes:
-        schema_version: Of this file; a newer one is refused.
-        weights_sha256: Of the ``.safetensors`` file beside it.
-        epsilon: Of the batch normalisation (ResNet-50).
-        recipe: The recipe as it was run.
-        provenance: Time, versions, commit, machine, seed, device.
-        data: Name and hash of the data set, how it was split and that hash, films per part.
-        seen: SHA-256 of every film that training or validation saw, and of every such patient's
-            name: enough to refuse them in an evaluation, not enough to know who they are.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: Literal[1] = SCHEMA
-    name: str
-    architecture: Architecture
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
-    epsilon: float
-    weights_sha256: str
-    recipe: dict[str, Any] = Field(default_factory=dict)
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    data: dict[str, Any] = Field(default_factory=dict)
-    seen: dict[str, list[str]] = Field(default_factory=dict)
-
-    @property
-    def label_set(self) -> LabelSet:
-        """The classes in index order."""
-        return LabelSet(self.labels)
-
-
-def fingerprint(text: str) -> str:
-    """Return a short hash that stands for a film or a patient without naming it.
-
-    >>> fingerprint("kermany:person1")
-    '5ba8a472c9c48631'
-    """
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
+from cxr_transfer.models.card import CARD, WEIGHTS, Checkpoint, checkpoint_files, read_card
+from cxr_transfer.models.networks import build
 
 
 def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -> Path:
@@ -109,8 +59,8 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
             ``wrong_hash``, ``corrupt_weights``, ``wrong_labels``, ``wrong_weights``,
             ``weights_not_finite``.
     """
-    card_path, weights_path = _pair(path)
-    checkpoint = _read_card(card_path)
+    card_path, weights_path = checkpoint_files(path)
+    checkpoint = read_card(card_path)
     content = weights_path.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != checkpoint.weights_sha256:
@@ -180,49 +130,3 @@ def _refuse_non_finite(weights: Mapping[str, Tensor]) -> None:
             "weights_not_finite",
             f"Expected finite weights, but {', '.join(bad[:5])} hold NaN or infinite values.",
         )
-
-
-def _pair(path: Path) -> tuple[Path, Path]:
-    folder, stem = (path, "checkpoint") if path.is_dir() else (path.parent, path.stem)
-    if not path.is_dir() and path.suffix not in (".safetensors", ".json"):
-        raise ModelError(
-            "not_safetensors",
-            f"Expected a run folder, a .safetensors file or its .json, but got {path}; other "
-            "formats (pickles above all) are never opened.",
-        )
-    card, weights = folder / f"{stem}.json", folder / f"{stem}.safetensors"
-    absent = [str(file) for file in (card, weights) if not file.is_file()]
-    if absent:
-        raise ModelError(
-            "no_checkpoint",
-            f"Expected a checkpoint at {path}, but there is no {' and no '.join(absent)}; train "
-            "one with 'cxr train', or give another path.",
-        )
-    return card, weights
-
-
-def _read_card(path: Path) -> Checkpoint:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise ModelError("bad_card", f"Expected JSON in {path}, but got: {error}.") from None
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
-        raise ModelError(
-            "newer_schema",
-            f"Expected a checkpoint of schema {SCHEMA}, but {path} has {version}; update "
-            "cxr-transfer.",
-        )
-    try:
-        checkpoint = Checkpoint.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise ModelError(
-            "bad_card", f"Expected a checkpoint's fields in {path}, but {where}: {first['msg']}."
-        ) from None
-    try:
-        LabelSet(checkpoint.labels)
-    except DataError as error:
-        raise ModelError("bad_card", f"In {path}: {error.message}") from None
-    return checkpoint

@@ -7,15 +7,12 @@ named by these children, never counted.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from cxr_transfer.models.card import Architecture
 from cxr_transfer.models.resnet50 import resnet50
 from cxr_transfer.models.simple_cnn import simple_cnn
-
-Architecture = Literal["simple_cnn", "resnet50"]
 
 
 def build(

@@ -20,7 +20,6 @@ import importlib.util
 import io
 import json
 import logging
-import os
 import shutil
 import subprocess
 import tarfile
@@ -36,7 +35,7 @@ import safetensors
 import safetensors.numpy
 
 from cxr_transfer.errors import MachineError, ModelError
-from cxr_transfer.files import write_bytes
+from cxr_transfer.files import cache_folder, write_bytes
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
@@ -99,9 +98,8 @@ class Availability:
 
 
 def cached_path() -> Path:
-    """Return where the weights are kept: in ``$CXR_CACHE`` or ``~/.cache/cxr-transfer``."""
-    folder = os.environ.get("CXR_CACHE")
-    return (Path(folder) if folder else Path.home() / ".cache" / "cxr-transfer") / CACHED
+    """Return where the weights are kept."""
+    return cache_folder() / CACHED
 
 
 def describe_imagenet() -> Availability:

@@ -119,8 +119,10 @@ def decode(content: bytes) -> Radiograph:
             image.load()
             if _is_cut_short(image, content):
                 raise OSError("truncated")
-            upright = ImageOps.exif_transpose(image)
-            if turned or upright.size != image.size or upright.tobytes() != image.tobytes():
+            upright: Image.Image = image
+            if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
+                upright, turned = ImageOps.exif_transpose(image), True
+            if turned:
                 warnings.append("turned as its EXIF orientation says")
             pixels = _tiff_scale(image, _grey(upright, warnings))
         except (FilmError, MemoryError):

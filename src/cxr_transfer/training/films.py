@@ -14,9 +14,9 @@ from torch import Tensor
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.datasets import Dataset
-from cxr_transfer.collections.index import in_order
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.radiograph import Preprocessing, read_film
+from cxr_transfer.workers import in_order
 
 
 @dataclass(frozen=True)

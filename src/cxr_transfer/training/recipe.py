@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.models.networks import Architecture
+from cxr_transfer.models.card import Architecture
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 
 

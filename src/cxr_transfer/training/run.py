@@ -27,13 +27,8 @@ from cxr_transfer.collections.manifest import PARTS, write_manifest
 from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.files import owned, write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.checkpoint import (
-    CARD,
-    WEIGHTS,
-    fingerprint,
-    load_checkpoint,
-    save_checkpoint,
-)
+from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
+from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.networks import build
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.models.resnet50 import EPSILON, load_imagenet

@@ -1,0 +1,54 @@
+"""Answers as text: lines for a terminal, JSON lines and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from cxr_transfer.inference.predictor import Prediction
+
+COLUMNS = ("file", "status", "code", "message", "label", "calibrated", "model", "warnings", "ms")
+
+
+def as_json(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
+    """Yield a line of JSON for each answer."""
+    for answer in answers:
+        yield json.dumps(answer.as_dict())
+
+
+def as_csv(answers: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
+    """Yield a header, then a row of CSV for each answer, with a column for each class's score."""
+    columns = [*COLUMNS[:5], *(f"score_{label}" for label in labels), *COLUMNS[5:]]
+    yield _row(columns)
+    for answer in answers:
+        cells = answer.as_dict() | {"warnings": "; ".join(answer.warnings)}
+        cells |= {f"score_{label}": answer.probabilities.get(label, "") for label in labels}
+        yield _row([_inert(cells[column]) for column in columns])
+
+
+def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
+    """Yield a line for a person for each answer."""
+    for answer in answers:
+        # A name may hold anything, line ends and what moves a terminal's cursor among it.
+        name = answer.file if answer.file.isprintable() else ascii(answer.file)[1:-1]
+        if answer.status != "ok":
+            yield f"{name}: {answer.status}: {answer.message} [{answer.code}]"
+            continue
+        scores = ", ".join(f"{label} {100 * p:.1f}" for label, p in answer.probabilities.items())
+        warned = "".join(f"; {warning}" for warning in answer.warnings)
+        yield f"{name}: {answer.label} ({scores}; not calibrated{warned})"
+
+
+def _row(cells: Sequence[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().removesuffix("\n")
+
+
+def _inert(cell: object) -> object:
+    # A spreadsheet runs a cell that begins like a formula.
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{cell}"
+    return "" if cell is None else cell

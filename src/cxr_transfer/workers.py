@@ -1,0 +1,41 @@
+"""Work on many items at once, results in order, memory flat.
+
+Threads: Pillow, numpy and the inference runtime let go of Python's lock while they compute.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+def in_order(
+    work: Callable[[In], Out], items: Iterable[In], *, workers: int | None = None, ahead: int = 64
+) -> Iterator[Out]:
+    """Yield ``work(item)`` in the order of ``items``.
+
+    Args:
+        work: Called in threads.
+        items: Taken one by one, no faster than the results are.
+        workers: Threads; None is one per processor, and one more while another waits for a disk.
+        ahead: Results at most that are made before they are asked for.
+    """
+    with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + 1) as pool:
+        pending: deque[Future[Out]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(work, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            # Whoever stops asking does not wait for what nobody will see.
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,120 @@
+"""A converted network is the checkpoint's network, or it is not kept."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.inference import conversion
+from cxr_transfer.inference.conversion import convert, drawn_films
+from cxr_transfer.inference.converted import read_converted
+from cxr_transfer.inference.engine import Engine
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.networks import probabilities
+
+
+@pytest.fixture
+def converted(checkpoint, tmp_path):
+    convert(checkpoint, tmp_path / "network.xml")
+    return tmp_path / "network.xml"
+
+
+def films(number, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (number, 1, 48, 48), dtype=np.uint8)
+
+
+def refusal(act, code, kind=ModelError):
+    with pytest.raises(kind) as raised:
+        act()
+    assert raised.value.code == code
+    return raised.value.message
+
+
+def test_scores_are_the_checkpoints_for_every_number_of_films(checkpoint, converted):
+    _, network = load_checkpoint(checkpoint)
+    engine = Engine(converted)
+    for number in (1, 7):
+        given = films(number, seed=number)
+        expected = probabilities(network, torch.from_numpy(given)).numpy()
+        assert np.abs(engine.scores(given) - expected).max() < 1e-5
+
+
+def test_scores_that_were_given_out_do_not_change_with_the_next_film(converted):
+    engine = Engine(converted)
+    first = engine.scores(films(1, seed=1))
+    before = first.copy()
+    engine.scores(films(1, seed=2))
+    assert np.array_equal(first, before)
+
+
+def test_bfloat16_is_another_precision_and_close(converted):
+    exact = Engine(converted).scores(films(8))
+    rounded = Engine(converted, precision="bfloat16").scores(films(8))
+    assert np.abs(rounded - exact).mean() < 0.05
+    refusal(lambda: Engine(converted, precision="float16"), "unknown_precision", UsageError)
+
+
+def test_int8_needs_training_films_and_stays_close(checkpoint, tmp_path):
+    pytest.importorskip("nncf")
+    out = tmp_path / "int8.xml"
+    refusal(lambda: convert(checkpoint, out, precision="int8"), "no_calibration", UsageError)
+    done = convert(checkpoint, out, precision="int8", calibration=films(24), check=films(12, 1))
+    assert done.check["films"] == 12
+    assert not done.check["drawn"]
+    assert 0 < done.check["mean_difference"] < 0.02
+    assert "FakeQuantize" in out.read_text()
+
+
+def test_a_conversion_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(conversion, "LARGEST_DIFFERENCE", 0.0)
+    said = refusal(lambda: convert(checkpoint, tmp_path / "x.xml"), "conversion_differs")
+    assert "nothing was written" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card_travels_along(checkpoint, converted):
+    card, _ = load_checkpoint(checkpoint)
+    found = read_converted(converted)
+    assert found.card == card
+    assert found.check["drawn"]
+    assert found.check["largest_difference"] < 1e-4
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".bin"])
+def test_other_bytes_than_were_exported_are_refused(converted, suffix):
+    file = converted.with_suffix(suffix)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    refusal(lambda: read_converted(converted), "wrong_hash")
+
+
+def test_what_is_missing_or_foreign_is_named(converted):
+    card = converted.with_suffix(".json")
+    content = json.loads(card.read_text())
+    card.write_text(json.dumps(content | {"schema_version": 2}))
+    assert "schema_version" in refusal(lambda: read_converted(converted), "bad_card")
+    card.write_text("{")
+    refusal(lambda: read_converted(converted), "bad_card")
+    card.unlink()
+    assert str(card) in refusal(lambda: read_converted(converted), "no_model")
+
+
+def test_a_graph_that_is_none_is_a_model_error(tmp_path):
+    (tmp_path / "x.xml").write_text("<net/>")
+    (tmp_path / "x.bin").write_bytes(b"")
+    refusal(lambda: Engine(tmp_path / "x.xml"), "bad_model")
+
+
+def test_a_name_that_is_no_graphs_is_refused(checkpoint, tmp_path):
+    refusal(lambda: convert(checkpoint, tmp_path / "model.onnx"), "not_an_xml", UsageError)
+
+
+def test_drawn_films_are_the_same_every_time_and_differ(checkpoint):
+    preprocessing = load_checkpoint(checkpoint)[0].preprocessing
+    a, b = drawn_films(preprocessing), drawn_films(preprocessing)
+    assert np.array_equal(a, b)
+    assert a.shape == (8, 1, 48, 48)
+    assert len({film.tobytes() for film in a}) == 8

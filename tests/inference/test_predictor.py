@@ -1,0 +1,95 @@
+"""From a file to an answer: the same for one film as for many, in order, whatever is among them."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cxr_transfer.inference.answers import as_csv, as_json, as_lines
+from cxr_transfer.inference.predictor import BATCH, Predictor, films_in
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.networks import probabilities
+from cxr_transfer.radiograph import read_film
+from made import write_film
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """More than two batches, a damaged file and an absent one among them."""
+    root = tmp_path_factory.mktemp("films")
+    files = [write_film(root / f"{number:02}.png", number) for number in range(2 * BATCH + 3)]
+    files[5].write_bytes(b"no film at all")
+    files[20].unlink()
+    return files
+
+
+def test_scores_are_the_checkpoints_own(checkpoint, files):
+    card, network = load_checkpoint(checkpoint)
+    answer = Predictor.open(checkpoint).predict(files[0])
+    image = torch.from_numpy(card.preprocessing.apply(read_film(files[0])))[None, None]
+    expected = probabilities(network, image)[0].numpy()
+    assert list(answer.probabilities) == list(card.labels)
+    assert np.allclose(list(answer.probabilities.values()), expected, atol=1e-5)
+    assert answer.label == card.labels[int(expected.argmax())]
+    assert answer.status == "ok"
+    assert card.weights_sha256[:12] in answer.model
+
+
+def test_many_are_answered_in_order_as_one_is_and_a_bad_file_stops_nobody(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    answers = list(predictor.predict_files(files))
+    assert [answer.file for answer in answers] == [str(file) for file in files]
+    bad = {answer.file: answer.code for answer in answers if answer.status == "error"}
+    assert bad == {str(files[5]): "unsupported_format", str(files[20]): "missing_file"}
+    for number in (0, 17, len(files) - 1):
+        alone = predictor.predict(files[number])
+        assert alone.label == answers[number].label
+        assert alone.probabilities == pytest.approx(answers[number].probabilities, abs=2e-6)
+
+
+def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
+    first = Predictor.open(checkpoint).predict(files[1])
+    monkeypatch.setattr("cxr_transfer.inference.conversion.convert", None)
+    again = Predictor.open(checkpoint).predict(files[1])
+    assert again.probabilities == first.probabilities
+
+
+def test_nothing_but_bad_files_is_answered_too(checkpoint, files):
+    (answer,) = Predictor.open(checkpoint).predict_files([files[5]])
+    assert (answer.status, answer.label, answer.probabilities) == ("error", None, {})
+
+
+def test_a_folder_stands_for_its_films_in_the_order_of_their_names(tmp_path):
+    for name in ("b/2.png", "b/1.png", "a.png", ".hidden/x.png", "__MACOSX/y.png", "Thumbs.db"):
+        write_film(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in films_in([tmp_path])]
+    assert found == ["a.png", "b/1.png", "b/2.png"]
+    assert list(films_in([tmp_path / "absent.png"])) == [tmp_path / "absent.png"]
+
+
+def test_answers_are_whole_as_json_csv_and_lines(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    labels = predictor.card.labels
+    answers = list(predictor.predict_files(files[4:6]))
+    good, bad = (json.loads(line) for line in as_json(answers, labels))
+    assert good["label"] in labels
+    assert sum(good["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert bad["code"] == "unsupported_format"
+    rows = list(csv.DictReader(as_csv(answers, labels)))
+    assert float(rows[0][f"score_{labels[0]}"]) == good["probabilities"][labels[0]]
+    assert rows[1]["score_normal"] == ""
+    lines = list(as_lines(answers, labels))
+    assert good["label"] in lines[0]
+    assert "[unsupported_format]" in lines[1]
+
+
+def test_a_name_moves_no_cursor_and_is_no_formula(checkpoint):
+    answers = list(Predictor.open(checkpoint).predict_files(["=cmd()\x1b[2J\n.png"]))
+    labels = ("normal", "bacterial", "covid19")
+    (line,) = as_lines(answers, labels)
+    assert line.isprintable()
+    row = list(csv.reader(io.StringIO("\n".join(as_csv(answers, labels)))))[1]
+    assert row[0] == "'=cmd()\x1b[2J\n.png"
