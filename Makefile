@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 OUT ?= runs/study
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check study clean
+.PHONY: help install demo test check study bench clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -18,7 +18,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Expected Python 3.11 or newer, but got $$($(PYTHON) --version); set PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,tensorboard]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,int8,tensorboard]'
 	@touch $@
 
 demo: install ## Install, then run the whole study on generated films (about 4 minutes).
@@ -36,5 +36,13 @@ check: install ## What CI runs: format, lint, types, tests.
 study: install ## Run the paper's study on real films: make study DATA=DIR OUT=DIR.
 	$(BIN)/cxr study --data $(DATA) --out $(OUT)
 
+bench: install $(VENV)-keras/.installed ## Time ours beside Keras and PyTorch (about 20 minutes): make bench DATA=DIR.
+	$(BIN)/python benchmarks/speed.py $(if $(filter command line,$(origin DATA)),--data $(DATA))
+
+# The peer's own environment; where it cannot be had, the peer is left out, and that is said.
+$(VENV)-keras/.installed: benchmarks/peers/keras/requirements.txt
+	-$(PYTHON) -m venv $(VENV)-keras && \
+		$(VENV)-keras/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
 clean: ## Remove .venv and caches; runs/ stays.
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-keras .mypy_cache .ruff_cache .pytest_cache .hypothesis

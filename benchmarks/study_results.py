@@ -39,6 +39,20 @@ def read(path: Path) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
+def read_study(folder: Path) -> dict | None:
+    """Read a study's report, and add how long each run was and on how many films."""
+    found = read(folder / "report.json")
+    for name, model in found["models"].items() if found else ():
+        history = folder / name / "history.csv"
+        if history.is_file():
+            with history.open(newline="") as handle:
+                stages = [row["stage"] for row in csv.DictReader(handle)]
+            model["epochs"] = {stage: stages.count(stage) for stage in dict.fromkeys(stages)}
+            card = read(folder / name / "checkpoint.json")
+            model["films"] = card["data"]["films"] if card else {}
+    return found
+
+
 def scores_of(run: Path) -> Scores | None:
     """Read back what a run scored on its test part."""
     table, split = run / "predictions.csv", run / "split.csv"
@@ -133,12 +147,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     arguments = parser.parse_args()
     runs = arguments.runs
-    reports = {
-        seed: found for seed in SEEDS if (found := read(runs / f"seed{seed}" / "report.json"))
-    }
-    main_report, image, paper, outside = (
-        read(runs / name / "report.json") for name in ("seed0", "image", "paper0", "outside")
-    )
+    reports = {seed: found for seed in SEEDS if (found := read_study(runs / f"seed{seed}"))}
+    main_report, image, paper = (read_study(runs / name) for name in ("seed0", "image", "paper0"))
+    outside = read(runs / "outside" / "report.json")
     if main_report is None:
         raise SystemExit(f"Expected a finished study in {runs / 'seed0'}; run the commands above.")
     gains = {

@@ -87,6 +87,32 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
+def scratch_file(folder: Path, size: int) -> Iterator[Path]:
+    """Give a file of ``size`` bytes, to be mapped into memory, whose room is already taken.
+
+    Its name is gone afterwards and its room with the last mapping: also after ``kill -9`` nothing
+    is left.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``, now instead of a crash while it fills.
+    """
+    path = folder / f".{uuid.uuid4().hex}.scratch"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as handle:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(handle.fileno(), 0, size)
+            else:
+                handle.truncate(size)
+        yield path
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for one run; the lock dies with the process, also after ``kill -9``.
 

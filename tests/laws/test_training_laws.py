@@ -8,11 +8,12 @@ import torch
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.models.resnet50 import resnet50
 from cxr_transfer.models.simple_cnn import simple_cnn
-from cxr_transfer.training import trainer
+from cxr_transfer.training import prefix, trainer
 from cxr_transfer.training.execution import Execution, resolve_device, resolve_precision
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.prefix import cut, freeze
 from cxr_transfer.training.trainer import train_stages
+from made import full_disk
 from miniature import SIDE, make_films, make_recipe
 
 HEAD = ("head", ["head"])
@@ -95,6 +96,26 @@ def test_training_on_kept_activations_is_training_through_the_whole_network(
     assert same(kept, whole)
     for row, other in zip(partial, expected, strict=True):
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
+
+
+def test_many_activations_are_kept_in_a_file_that_leaves_nothing_behind(
+    training, validation, tmp_path, monkeypatch
+):
+    recipe = make_recipe("resnet50", [HEAD, LAST_BLOCK], max_epochs=1)
+    expected, _ = trained(recipe, training, validation, tmp_path / "memory")
+    monkeypatch.setattr(prefix, "IN_MEMORY", 0)
+    mapped, _ = trained(recipe, training, validation, tmp_path / "file")
+    assert same(mapped, expected)
+    assert not list(tmp_path.rglob("*.scratch"))
+
+
+def test_a_disk_too_small_for_activations_is_named_before_they_are_computed(
+    training, validation, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(prefix, "IN_MEMORY", 0)
+    with full_disk(10_000), pytest.raises(MachineError) as raised:
+        trained(make_recipe("resnet50", [HEAD]), training, validation, tmp_path)
+    assert raised.value.code == "disk_full"
 
 
 def test_activations_are_kept_only_up_to_what_is_random_or_learns():

@@ -7,12 +7,18 @@ only the rest is run. Exactly the same arithmetic, tested bit for bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from cxr_transfer.errors import UsageError
+from cxr_transfer.files import scratch_file
+
+IN_MEMORY = 2**30
+"""Bytes of activations that are kept in memory; more are kept in a file that is mapped into it."""
 
 
 def freeze(network: nn.Sequential, train: Sequence[str]) -> None:
@@ -72,6 +78,7 @@ def activations(
     batch_size: int = 20,
     device: str = "cpu",
     precision: str = "float32",
+    scratch: Path | None = None,
     each: Callable[[int], None] = lambda films: None,
 ) -> Tensor:
     """Return what ``prefix`` makes of ``images``; the images themselves when it is empty.
@@ -82,7 +89,11 @@ def activations(
         batch_size: Films at a time.
         device: Where it is computed; the result lies in main memory.
         precision: "float32" or "bfloat16", as the rest of the network will be trained.
+        scratch: Folder in which activations beyond a gigabyte are kept, mapped into memory.
         each: Called with the number of films after every batch.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable`` for the scratch file.
 
     Returns:
         (N, ...) of the type that the last child gives out; four-dimensional ones in channels-last
@@ -100,9 +111,21 @@ def activations(
             batch = prefix(images[start : start + batch_size].to(device)).cpu()
         # A tensor made in inference mode could not stand in a graph: this one is made outside.
         if kept is None:
-            kept = torch.empty((len(images), *batch.shape[1:]), dtype=batch.dtype)
-            if batch.dim() == 4:
-                kept = kept.to(memory_format=torch.channels_last)
+            kept = _room(len(images), batch, scratch)
         kept[start : start + len(batch)] = batch
         each(len(batch))
     return images if kept is None else kept
+
+
+def _room(films: int, like: Tensor, scratch: Path | None) -> Tensor:
+    """Return an empty tensor for ``films`` activations, in a file when they are many."""
+    shape = (films, *like.shape[1:])
+    if like.dim() == 4:
+        shape = (shape[0], shape[2], shape[3], shape[1])
+    size = math.prod(shape)
+    if scratch is None or size * like.element_size() <= IN_MEMORY:
+        kept = torch.empty(shape, dtype=like.dtype)
+    else:
+        with scratch_file(scratch, size * like.element_size()) as path:
+            kept = torch.from_file(str(path), shared=True, size=size, dtype=like.dtype).view(shape)
+    return kept.permute(0, 3, 1, 2) if like.dim() == 4 else kept

@@ -6,6 +6,7 @@ the first stage that is not done. Knows nothing of archives, recipes' origins or
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -89,18 +90,15 @@ def train_stages(
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
     if base:
         say(f"{recipe.name}: keeping the activations of the frozen part")
-    shared = [
-        activations(part_of(network, 0, base), films.images, device=device, precision=precision)
-        for films in (training, validation)
-    ]
+    keep = functools.partial(
+        activations, device=device, precision=precision, scratch=folder / "partial"
+    )
+    shared = [keep(part_of(network, 0, base), films.images) for films in (training, validation)]
     for stage in pending:
         prefix = _frozen(network, stage)
         rest = part_of(network, len(prefix))
         stored = [
-            Stored(
-                activations(part_of(prefix, base), inputs, device=device, precision=precision),
-                films.targets,
-            )
+            Stored(keep(part_of(prefix, base), inputs), films.targets)
             for inputs, films in zip(shared, (training, validation), strict=True)
         ]
         rows = run_stage(

@@ -1,0 +1,53 @@
+"""Films to measure on: generated ones, or some of the real Dataset_1, as plain folders.
+
+``FOLDER/classes/{normal,bacterial,covid19}/*.jpeg`` (224 x 224 when generated) for training, and
+``FOLDER/megapixel/*.jpeg`` (about one megapixel, grey, JPEG quality 90) for prediction. Every
+contestant reads the same files.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cxr_transfer.collections.archives import read_archives
+from cxr_transfer.collections.datasets import dataset_1
+from cxr_transfer.collections.phantom import draw_film
+
+CLASSES = ("normal", "bacterial", "covid19")
+DRAWN_LARGE = 20
+
+
+def write_films(folder: Path, *, training: int, large: int, data: Path | None = None) -> None:
+    """Write ``training`` films in three classes and ``large`` films of one megapixel.
+
+    Large films are always generated: 20 are drawn, and each is stored many times over.
+    """
+    if data:
+        cases = dataset_1(read_archives(data)).cases
+        for label in CLASSES:
+            (folder / "classes" / label).mkdir(parents=True)
+            for case in [case for case in cases if case.label == label][: training // 3]:
+                # Keras decodes by the file's name, which in Cohen's archive is sometimes wrong.
+                with Image.open(case.path) as film:
+                    if film.format != "JPEG":
+                        continue
+                shutil.copy(case.path, folder / "classes" / label / f"{case.path.stem}.jpeg")
+    else:
+        for number in range(training):
+            label = CLASSES[number % 3]
+            film = Image.fromarray(draw_film(label, rng=np.random.default_rng(number)))
+            path = folder / "classes" / label / f"{number:05}.jpeg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            film.resize((224, 224)).save(path, quality=90)
+    (folder / "megapixel").mkdir(parents=True)
+    for number in range(large):
+        path = folder / "megapixel" / f"{number:05}.jpeg"
+        if number < DRAWN_LARGE:
+            film = draw_film("normal", rng=np.random.default_rng(number), pixels=970)
+            Image.fromarray(film).save(path, quality=90)
+        else:
+            shutil.copy(folder / "megapixel" / f"{number % DRAWN_LARGE:05}.jpeg", path)

@@ -1,0 +1,474 @@
+"""Ours and what one would use instead, alternately on the same films; then the machine's limit.
+
+    make bench                          # generated films
+    make bench DATA=../shared/data      # the training films are real ones
+
+Every measurement is a process of its own. Contestants take turns, several times over; figures are
+medians, ratios are taken within a round, and their spread over rounds is written beside them. What
+cannot run here (the peer's environment is missing) is said to be not measured. Writes
+``benchmarks/results/speed.json`` and ``docs/results/speed.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from cxr_transfer import provenance
+from cxr_transfer.files import write_json, write_text
+from films import write_films
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+CXR = Path(sys.executable).with_name("cxr")
+OURS = [sys.executable, str(HERE / "ours.py")]
+TORCH = [sys.executable, str(HERE / "peers/torch/peer.py")]
+KERAS = [str(ROOT / ".venv-keras/bin/python"), str(HERE / "peers/keras/peer.py")]
+GOALS = {
+    "Model_3, start to best checkpoint": 20,
+    "CNN, an epoch": 2.5,
+    "ResNet-50, one film, file to scores": 15,
+    "ResNet-50, a folder of megapixel JPEGs": 5,
+}
+
+
+def measured(command: list[str]) -> dict:
+    """Run one contestant; its last line is its result."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def rounds(contestants: dict[str, list[str]], repetitions: int, title: str) -> dict[str, list]:
+    """Let every contestant run once a round."""
+    found: dict[str, list] = {name: [] for name in contestants}
+    for turn in range(repetitions):
+        for name, command in contestants.items():
+            print(f"{title}: round {turn + 1} of {repetitions}, {name}", flush=True)
+            found[name].append(measured(command))
+    return found
+
+
+def seconds_of(command: list[str], times: int) -> list[float]:
+    """Time whole processes."""
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        took.append(time.perf_counter() - started)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return took
+
+
+def compared(values: dict[str, list[float]], theirs: str) -> dict:
+    """Medians, and how many times faster each is than ``theirs``, round by round."""
+    found = {}
+    for name, each in values.items():
+        found[name] = {"median": statistics.median(each), "rounds": each}
+        if theirs in values and name != theirs:
+            ratios = [a / b for a, b in zip(values[theirs], each, strict=True)]
+            found[name] |= {
+                "times_faster": statistics.median(ratios),
+                "times_faster_lowest": min(ratios),
+                "times_faster_highest": max(ratios),
+            }
+    return found
+
+
+def warm(epochs: list[float]) -> float:
+    return statistics.median(epochs[1:])
+
+
+def to_best_checkpoint(one: dict, epochs: dict[str, int], films: dict[str, int]) -> float:
+    """Seconds for the whole of Model_3 at the study's size: what is done once, and every epoch.
+
+    Both sides stop by the same rule, so the number of epochs is the method's and not the
+    software's: it is the real study's. Each epoch is scaled from the films measured to the study's.
+    """
+    here = one["training_films"] + one["validation_films"]
+    scale = (films["train"] + films["validation"]) / here
+    total = (one["once_s"] + one.get("decoding_s", 0)) * scale
+    return total + sum(
+        number * warm(one["epochs_s"][name]) * scale for name, number in epochs.items()
+    )
+
+
+def peaks() -> dict[str, float]:
+    """Measure what this machine can do at most: products and memory."""
+    import torch
+
+    def best(work, times: int = 6) -> float:
+        took = []
+        for _ in range(times):
+            started = time.perf_counter()
+            work()
+            took.append(time.perf_counter() - started)
+        return min(took)
+
+    side = 4096
+    found = {}
+    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        a, b = torch.randn(side, side).to(kind), torch.randn(side, side).to(kind)
+        found[f"{name}_gflops"] = 2 * side**3 / best(lambda a=a, b=b: a @ b) / 1e9
+    a = torch.randint(-9, 9, (side, side), dtype=torch.int8)
+    found["int8_gflops"] = 2 * side**3 / best(lambda: torch._int_mm(a, a)) / 1e9
+    source, target = torch.empty(2**28), torch.empty(2**28)
+    found["memory_gb_s"] = 2 * 4 * 2**28 / best(lambda: target.copy_(source)) / 1e9
+    return found
+
+
+def flops() -> dict[str, float]:
+    """Count the multiplications and additions of one film, in billions."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from cxr_transfer.models.resnet50 import resnet50
+    from cxr_transfer.models.simple_cnn import simple_cnn
+
+    def count(network, films, *, backward: bool) -> float:
+        with FlopCounterMode(display=False) as counter:
+            scores = network(films)
+            if backward:
+                scores.sum().backward()
+        return counter.get_total_flops() / len(films) / 1e9
+
+    film = torch.zeros((2, 1, 224, 224), dtype=torch.uint8)
+    network = resnet50(3)
+    return {
+        "cnn_training": count(simple_cnn(3), film, backward=True),
+        "resnet_forward": count(network.eval(), film, backward=False),
+        "last_block_training": count(network[-3:], torch.zeros(2, 2048, 7, 7), backward=True),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, help="Archives; default: generated films.")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--training-films", type=int, default=300)
+    parser.add_argument("--large-films", type=int, default=1000)
+    parser.add_argument("--results", type=Path, default=HERE / "results" / "speed.json")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results" / "speed.md")
+    given = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    keras = Path(KERAS[0]).is_file()
+    if not keras:
+        print("the Keras peer has no environment (.venv-keras): it is not measured", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        content = measure(Path(folder), given, keras=keras)
+    write_json(given.results, content)
+    write_text(given.page, page(content))
+    print(f"{given.results} and {given.page}")
+
+
+def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
+    print("writing films", flush=True)
+    write_films(folder, training=given.training_films, large=given.large_films, data=given.data)
+    turns = given.repetitions
+    content = {
+        "command": f"make bench{' DATA=DIR' if given.data else ''}",
+        "films": "real" if given.data else "generated",
+        "commit": provenance.commit(),
+        "time": provenance.now(),
+        "machine": provenance.machine(),
+        "versions": provenance.versions(),
+    }
+    training = {
+        "Keras": [*KERAS],
+        "plain PyTorch": [*TORCH],
+        "ours, float32": [*OURS],
+        "ours, bfloat16": [*OURS],
+    }
+    if not keras:
+        del training["Keras"]
+
+    def tasks(task: str) -> dict[str, list[str]]:
+        return {
+            name: [*command, task, str(folder)]
+            + (["--precision", name.removeprefix("ours, ")] if name.startswith("ours") else [])
+            for name, command in training.items()
+        }
+
+    found = rounds(tasks("cnn_epoch"), turns, "CNN")
+    seconds = {name: [warm(one["epochs_s"]["all"]) for one in each] for name, each in found.items()}
+    content["CNN, an epoch"] = compared(seconds, "Keras") | {
+        "unit": "s",
+        "of_films": found["ours, float32"][0]["training_films"],
+    }
+    content["peak_mb_cnn"] = {
+        name: max(one["peak_mb"] for one in each) for name, each in found.items()
+    }
+
+    found = rounds(tasks("resnet_epochs"), max(1, turns - 1), "ResNet-50")
+    study = json.loads((ROOT / "docs/results/study.json").read_text())["seed_0"]
+    epochs = study["models"]["model_3"]["epochs"]
+    films = study["models"]["model_3"]["films"]
+    whole = {
+        name: [to_best_checkpoint(one, epochs, films) for one in each]
+        for name, each in found.items()
+    }
+    content["Model_3, start to best checkpoint"] = compared(whole, "Keras") | {
+        "unit": "s",
+        "epochs": epochs,
+        "of_films": films["train"] + films["validation"],
+    }
+    for stage in ("head", "last_block"):
+        values = {
+            name: [warm(one["epochs_s"][stage]) for one in each] for name, each in found.items()
+        }
+        content[f"Model_3, an epoch of {stage}"] = compared(values, "Keras") | {"unit": "s"}
+    content["peak_mb_resnet"] = {
+        name: max(one["peak_mb"] for one in each) for name, each in found.items()
+    }
+    content["model_3_once_s"] = {
+        name: statistics.median(one["once_s"] for one in each) for name, each in found.items()
+    }
+
+    models = networks(folder)
+    inference = {
+        "Keras": [*KERAS, "one", str(folder)],
+        "Keras, network called directly": [*KERAS, "one_call", str(folder)],
+        "plain PyTorch": [*TORCH, "one", str(folder)],
+    }
+    if not keras:
+        inference = {name: way for name, way in inference.items() if "Keras" not in name}
+    ours = {
+        f"ours, {name}": ["--model", str(models[kind]), "--precision", precision]
+        for name, kind, precision in (
+            ("float32", "float32", "float32"),
+            ("bfloat16", "float32", "bfloat16"),
+            ("int8", "int8", "float32"),
+        )
+    }
+    found = rounds(
+        inference | {name: [*OURS, "one", str(folder), *words] for name, words in ours.items()},
+        turns,
+        "one film",
+    )
+    values = {name: [statistics.median(one["ms"]) for one in each] for name, each in found.items()}
+    content["ResNet-50, one film, file to scores"] = compared(values, "Keras") | {"unit": "ms"}
+
+    inference = {
+        name: [*way[:2], "folder", *way[3:]]
+        for name, way in inference.items()
+        if "directly" not in name
+    }
+    found = rounds(
+        inference | {name: [*OURS, "folder", str(folder), *words] for name, words in ours.items()},
+        max(1, turns - 1),
+        "a folder",
+    )
+    values = {
+        name: [1000 * one["s"] / one["films"] for one in each] for name, each in found.items()
+    }
+    content["ResNet-50, a folder of megapixel JPEGs"] = compared(values, "Keras") | {
+        "unit": "ms per film",
+        "of_films": given.large_films,
+    }
+    content["peak_mb_folder"] = {
+        name: max(one["peak_mb"] for one in each) for name, each in found.items()
+    }
+    content["parts"] = {
+        name: measured([*OURS, "parts", str(folder), *words]) for name, words in ours.items()
+    }
+
+    film = str(min((folder / "megapixel").iterdir()))
+    predict = [str(CXR), "predict", film, "--model"]
+    cold = {
+        "ours, float32": [*predict, str(models["float32"])],
+        "ours, int8": [*predict, str(models["int8"])],
+    }
+    if keras:
+        measured([*KERAS, "cold", str(folder)])
+        cold = {"Keras": [*KERAS, "cold", str(folder)]} | cold
+    content["cold start, one film"] = compared(
+        {name: seconds_of(command, 5) for name, command in cold.items()}, "Keras"
+    ) | {"unit": "s"}
+    content["cxr --help"] = compared({"ours": seconds_of([str(CXR), "--help"], 9)}, "") | {
+        "unit": "s"
+    }
+    content["machine_peaks"] = peaks()
+    content["gflop_per_film"] = flops()
+    content["growth"] = growth(folder, models["float32"])
+    return content
+
+
+def networks(folder: Path) -> dict[str, Path]:
+    """Convert a ResNet-50 with random weights: only time is measured with it."""
+    import numpy as np
+
+    from cxr_transfer.inference.conversion import convert, drawn_films
+    from cxr_transfer.models.checkpoint import save_checkpoint
+    from cxr_transfer.models.networks import build
+    from cxr_transfer.radiograph import Preprocessing
+
+    preprocessing = Preprocessing()
+    network = build("resnet50", 3, size=preprocessing.size, epsilon=1e-3)
+    card = {
+        "name": "random",
+        "architecture": "resnet50",
+        "labels": ("normal", "bacterial", "covid19"),
+        "preprocessing": preprocessing,
+        "epsilon": 1e-3,
+    }
+    save_checkpoint(folder / "network", network, card)
+    found = {name: folder / f"{name}.xml" for name in ("float32", "int8")}
+    convert(folder / "network", found["float32"])
+    films = np.concatenate([drawn_films(preprocessing, 32)])
+    convert(folder / "network", found["int8"], precision="int8", calibration=films)
+    return found
+
+
+def growth(folder: Path, model: Path) -> list[dict]:
+    """Training and inference at 1, 4 and 16 times the films."""
+    found = []
+    for times in (1, 4, 16):
+        print(f"growth: {times} times the films", flush=True)
+        with tempfile.TemporaryDirectory() as many:
+            write_films(Path(many), training=75 * times, large=1)
+            trained = measured([*OURS, "cnn_epoch", many, "--precision", "bfloat16"])
+        limit = ["--limit", str(60 * times)]
+        words = ["--model", str(model), "--precision", "bfloat16", *limit]
+        answered = measured([*OURS, "folder", str(folder), *words])
+        found.append(
+            {
+                "times": times,
+                "training_films": trained["training_films"],
+                "epoch_s": warm(trained["epochs_s"]["all"]),
+                "training_peak_mb": trained["peak_mb"],
+                "predicted_films": answered["films"],
+                "prediction_s": answered["s"],
+                "prediction_peak_mb": answered["peak_mb"],
+            }
+        )
+    return found
+
+
+def page(content: dict) -> str:
+    """Return the results as a page."""
+    machine = content["machine"]
+    lines = [
+        "# How fast, beside what one would use instead",
+        "",
+        f"Written by `{content['command']}` (`benchmarks/speed.py`; numbers in "
+        "[speed.json](../../benchmarks/results/speed.json)); "
+        f"{content['films']} films, {machine['processor']}, {machine['cores']} cores, "
+        f"{content['time']}, commit `{provenance.short(content['commit'])}`.",
+        "",
+        "Contestants take turns on the same films; medians over the rounds, ratios within a round "
+        "with their lowest and highest. A shared machine: trust the ratios more than the times.",
+        "",
+    ]
+    for title, found in content.items():
+        if not isinstance(found, dict) or "unit" not in found:
+            continue
+        goal = f"; goal: {GOALS[title]} times Keras" if title in GOALS else ""
+        films = f", {found['of_films']} films" if "of_films" in found else ""
+        lines += [f"## {title}{films}{goal}", ""]
+        lines += [f"| | {found['unit']} | times faster than Keras |", "|---|---|---|"]
+        for name, row in found.items():
+            if not isinstance(row, dict) or "median" not in row:
+                continue
+            ratio = (
+                f"{row['times_faster']:.1f} ({row['times_faster_lowest']:.1f} - "
+                f"{row['times_faster_highest']:.1f})"
+                if "times_faster" in row
+                else ""
+            )
+            lines.append(f"| {name} | {row['median']:.3g} | {ratio} |")
+        lines.append("")
+        if "epochs" in found:
+            epochs = " and ".join(f"{number} of {name}" for name, number in found["epochs"].items())
+            lines += [
+                f"Composed: what is done once, and the measured epochs times those of the real "
+                f"study's seed 0 ({epochs}); both sides stop by the same rule.",
+                "",
+            ]
+    lines += ["## The machine's limit", "", *limits(content)]
+    lines += ["", "## How cost grows", "", *grown(content["growth"])]
+    lines += ["", "## Memory", ""]
+    for title, name in (
+        ("CNN training", "cnn"),
+        ("ResNet-50 training", "resnet"),
+        ("a folder", "folder"),
+    ):
+        each = ", ".join(f"{who} {peak}" for who, peak in content[f"peak_mb_{name}"].items())
+        lines.append(f"* {title}, peak MB: {each}.")
+    return "\n".join(lines) + "\n"
+
+
+def limits(content: dict) -> list[str]:
+    peak, work, parts = content["machine_peaks"], content["gflop_per_film"], content["parts"]
+    cnn = content["CNN, an epoch"]
+    block = content["Model_3, an epoch of last_block"]
+    lines = [
+        f"Measured peaks: {peak['float32_gflops']:.0f} (float32), {peak['bfloat16_gflops']:.0f} "
+        f"(bfloat16) and {peak['int8_gflops']:.0f} (int8) GFLOP/s in products of large matrices, "
+        f"{peak['memory_gb_s']:.0f} GB/s in copying. The floor is arithmetic alone, at that peak; "
+        "an epoch's validation is taken as free.",
+        "",
+        "| | GFLOP a film | floor, ms a film | ours, ms a film | ours / floor |",
+        "|---|---|---|---|---|",
+    ]
+    rows = [
+        (
+            "the network, batch of 16, int8",
+            work["resnet_forward"],
+            "int8",
+            parts["ours, int8"]["network_batch_16_ms"],
+        ),
+        (
+            "the network, batch of 16, bfloat16",
+            work["resnet_forward"],
+            "bfloat16",
+            parts["ours, bfloat16"]["network_batch_16_ms"],
+        ),
+        (
+            "the network, batch of 16, float32",
+            work["resnet_forward"],
+            "float32",
+            parts["ours, float32"]["network_batch_16_ms"],
+        ),
+    ]
+    for name in ("float32", "bfloat16"):
+        ours = 1000 * cnn[f"ours, {name}"]["median"] / cnn["of_films"]
+        rows.append((f"training the CNN, {name}", work["cnn_training"], name, ours))
+        ours = 1000 * block[f"ours, {name}"]["median"] / cnn["of_films"]
+        rows.append((f"training the last block, {name}", work["last_block_training"], name, ours))
+    for title, gflop, kind, ours in rows:
+        floor = 1000 * gflop / peak[f"{kind}_gflops"]
+        lines.append(f"| {title} | {gflop:.2f} | {floor:.2f} | {ours:.2f} | {ours / floor:.1f} |")
+    decoding = statistics.median(part["decoding_all_threads_ms"] for part in parts.values())
+    lines += ["", f"Decoding and resizing a megapixel JPEG, all threads: {decoding:.1f} ms a film."]
+    return lines
+
+
+def grown(rows: list[dict]) -> list[str]:
+    lines = [
+        "| films trained on | s an epoch | ms a film | peak MB | films predicted | s | ms a film | "
+        "peak MB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['training_films']} | {row['epoch_s']:.2f} | "
+        f"{1000 * row['epoch_s'] / row['training_films']:.1f} | {row['training_peak_mb']} | "
+        f"{row['predicted_films']} | {row['prediction_s']:.2f} | "
+        f"{1000 * row['prediction_s'] / row['predicted_films']:.1f} | {row['prediction_peak_mb']} |"
+        for row in rows
+    ]
+    return lines
+
+
+if __name__ == "__main__":
+    main()
