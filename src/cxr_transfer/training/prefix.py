@@ -77,6 +77,7 @@ def activations(
     *,
     batch_size: int = 20,
     device: str = "cpu",
+    home: str = "cpu",
     precision: str = "float32",
     scratch: Path | None = None,
     each: Callable[[int], None] = lambda films: None,
@@ -87,7 +88,8 @@ def activations(
         prefix: Frozen children, in their order.
         images: What the first of them takes: films (N, 1, H, W) uint8, or kept activations.
         batch_size: Films at a time.
-        device: Where it is computed; the result lies in main memory.
+        device: Where it is computed.
+        home: Where the result lies: "cpu", or ``device``.
         precision: "float32" or "bfloat16", as the rest of the network will be trained.
         scratch: Folder in which activations beyond a gigabyte are kept, mapped into memory.
         each: Called with the number of films after every batch.
@@ -100,7 +102,7 @@ def activations(
         order, as the rest wants them.
     """
     if len(prefix) == 0:
-        return images
+        return images.to(home)
     prefix.eval().to(device)
     kept: Tensor | None = None
     for start in range(0, len(images), batch_size):
@@ -108,13 +110,13 @@ def activations(
             torch.inference_mode(),
             torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"),
         ):
-            batch = prefix(images[start : start + batch_size].to(device)).cpu()
+            batch = prefix(images[start : start + batch_size].to(device)).to(home)
         # A tensor made in inference mode could not stand in a graph: this one is made outside.
         if kept is None:
             kept = _room(len(images), batch, scratch)
         kept[start : start + len(batch)] = batch
         each(len(batch))
-    return images if kept is None else kept
+    return images.to(home) if kept is None else kept
 
 
 def _room(films: int, like: Tensor, scratch: Path | None) -> Tensor:
@@ -123,7 +125,9 @@ def _room(films: int, like: Tensor, scratch: Path | None) -> Tensor:
     if like.dim() == 4:
         shape = (shape[0], shape[2], shape[3], shape[1])
     size = math.prod(shape)
-    if scratch is None or size * like.element_size() <= IN_MEMORY:
+    if like.device.type != "cpu":
+        kept = torch.empty(shape, dtype=like.dtype, device=like.device)
+    elif scratch is None or size * like.element_size() <= IN_MEMORY:
         kept = torch.empty(shape, dtype=like.dtype)
     else:
         with scratch_file(scratch, size * like.element_size()) as path:

@@ -45,7 +45,7 @@ class Stored(Dataset[Batch]):
     """Inputs and targets in memory; a whole batch is taken out at once."""
 
     def __init__(self, inputs: Tensor, targets: Tensor) -> None:
-        self.inputs, self.targets = inputs, targets
+        self.inputs, self.targets = inputs, targets.to(inputs.device)
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -91,7 +91,13 @@ def train_stages(
     if base:
         say(f"{recipe.name}: keeping the activations of the frozen part")
     keep = functools.partial(
-        activations, device=device, precision=precision, scratch=folder / "partial"
+        activations,
+        device=device,
+        # One GPU holds films and activations itself: no film crosses over in an epoch. Of several
+        # each process would first have to know its own.
+        home=device if execution.processes == 1 else "cpu",
+        precision=precision,
+        scratch=folder / "partial",
     )
     shared = [keep(part_of(network, 0, base), films.images) for films in (training, validation)]
     for stage in pending:
