@@ -81,6 +81,7 @@ def _front(
     epilog="Examples:\n\n"
     "cxr study  (generated films)\n\n"
     "cxr study --data ../data --out runs/study\n\n"
+    "cxr study --data ../data --out runs/folds --folds 5\n\n"
     "cxr study --data ../data --out runs/image --split image --models model_1,model_3"
 )
 def study(
@@ -96,6 +97,9 @@ def study(
     split: Annotated[str, typer.Option(help="patient, or image as in the paper (leaks).")] = (
         "patient"
     ),
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate over so many parts (5 is usual).")
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
     ] = 0,
@@ -123,6 +127,7 @@ def study(
     asked = Study(
         models=model_names(models),
         split=_choice("--split", split, ("patient", "image")),  # type: ignore[arg-type]
+        folds=folds,
         seed=seed,
         pretraining=_choice("--pretraining", pretraining, ("clean", "paper")),  # type: ignore[arg-type]
         max_epochs=max_epochs,

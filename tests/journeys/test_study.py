@@ -174,3 +174,22 @@ def test_model_3_is_trained_from_imagenet_in_two_stages(archives, cxr, tmp_path)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["split"] == "image"
     assert "ImageNet" in (tmp_path / "model_3" / "checkpoint.json").read_text()
+
+
+def test_over_folds_every_film_is_scored_once_and_a_second_call_trains_nothing(
+    tmp_path, archives, cxr
+):
+    words = ("study", "--data", archives, "--out", tmp_path, "--max-epochs", 1)
+    words += ("--models", "model_1", "--folds", 2, "--device", "cpu")
+    cxr(*words)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["folds"] == 2
+    films = sum(report["datasets"]["dataset_1"].values())
+    assert report["models"]["model_1"]["test_images"] == films
+    each = report["fold_by_fold"]["model_1"]
+    assert sum(fold["test_images"] for fold in each) == films
+    right = sum(fold["accuracy"] * fold["test_images"] for fold in each)
+    assert report["models"]["model_1"]["accuracy"]["value"] == pytest.approx(right / films)
+    assert all((tmp_path / fold["checkpoint"]).is_file() for fold in each)
+    assert "Fold by fold" in (tmp_path / "report.md").read_text()
+    assert cxr(*words).stderr.count("done before") == 2

@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from cxr_transfer.collections.datasets import Dataset
-from cxr_transfer.collections.splits import PARTS, split
+from cxr_transfer.collections.splits import PARTS, folds, split
+from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_1
 from made import case
 
@@ -68,3 +69,33 @@ def test_a_split_keeps_together_what_belongs_together(by, dataset, seed):
         assert deviation([each for each in done.cases if each.label == label]) < of_class, label
 
     assert split(dataset, by=by, seed=seed) == done
+
+
+@settings(
+    max_examples=6,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(dataset=datasets(), seed=st.integers(0, 2**32 - 1), number=st.integers(2, 6))
+def test_over_the_folds_every_film_is_tested_once_by_who_has_not_seen_its_patient(
+    dataset, seed, number
+):
+    done = folds(dataset, number, seed=seed)
+    assert len(done) == number
+    tested = Counter(each.path for fold in done for each in fold.cases if each.split == "test")
+    assert tested == Counter(each.path for each in dataset.cases)
+    for fold in done:
+        assert {len(parts) for parts in parts_of(fold, "patient")} == {1}
+    if number == 5:
+        assert done[0] == split(dataset, seed=seed)
+
+
+def test_folds_out_of_range_and_films_with_parts_are_refused():
+    cases = tuple(case(f"{label} {n}", label) for label in DATASET_1 for n in range(20))
+    dataset = Dataset("made", DATASET_1, cases)
+    for number in (1, 11):
+        with pytest.raises(UsageError, match="folds"):
+            folds(dataset, number)
+    with pytest.raises(DataError, match="split column"):
+        folds(split(dataset), 5)

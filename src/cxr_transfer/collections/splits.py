@@ -10,6 +10,7 @@ import dataclasses
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.datasets import Dataset
 from cxr_transfer.collections.manifest import PARTS, check_consistent
-from cxr_transfer.errors import DataError, listing
+from cxr_transfer.errors import DataError, UsageError, listing
 
 SplitBy = Literal["patient", "image"]
 
@@ -28,6 +29,36 @@ MIN_GROUPS = 10
 
 _TEST_FOLDS = 5  # one fold of five: 20 %
 _VALIDATION_FOLDS = 8  # one fold of eight of the rest: 12.5 %
+
+
+def folds(
+    dataset: Dataset, number: int, *, by: SplitBy = "patient", seed: int = 0
+) -> tuple[Dataset, ...]:
+    """Return ``number`` splits of ``dataset`` in which every case is tested exactly once.
+
+    With five, the first is what `split` draws.
+
+    Args:
+        dataset: Indexed cases without parts of their own.
+        number: At least 2, at most `MIN_GROUPS`.
+        by: As `split`.
+        seed: As `split`.
+
+    Raises:
+        UsageError: ``folds`` for a number out of range.
+        DataError: ``parts_given`` when the cases have parts, and what `split` raises.
+    """
+    if not 2 <= number <= MIN_GROUPS:
+        raise UsageError(
+            "folds", f"Expected 2 to {MIN_GROUPS} folds, but got {number}; 5 is usual."
+        )
+    if any(case.split for case in dataset.cases):
+        raise DataError(
+            "parts_given",
+            "Expected films without parts for a cross-validation, but the manifest gives parts; "
+            "remove its split column.",
+        )
+    return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
 
 
 def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Dataset:
@@ -46,6 +77,10 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
         check_consistent(dataset.cases)
         validate(dataset, by="patient")
         return dataclasses.replace(dataset, split_by="given")
+    return _drawn(dataset, by, seed, _TEST_FOLDS, 0)
+
+
+def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
     targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
     groups = _groups(dataset.cases, by)
     for label in dataset.labels:
@@ -57,7 +92,7 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
                 "films or give the parts yourself (a split column in the manifest).",
             )
     part = np.full(len(targets), "train", dtype=object)
-    rest, test = _fold(targets, groups, _TEST_FOLDS, seed)
+    rest, test = _fold(targets, groups, number, seed, fold)
     part[test] = "test"
     _, validation = _fold(targets[rest], groups[rest], _VALIDATION_FOLDS, seed)
     part[rest[validation]] = "validation"
@@ -71,13 +106,18 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
 
 
 def _fold(
-    targets: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], folds: int, seed: int
+    targets: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    number: int,
+    seed: int,
+    fold: int = 0,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    folding = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    folding = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         # A class smaller than the number of folds is judged by `validate`, with our words.
         warnings.simplefilter("ignore", UserWarning)
-        return next(iter(folding.split(targets, targets, groups)))  # type: ignore[no-any-return]
+        parts = folding.split(targets, targets, groups)
+        return next(islice(parts, fold, None))  # type: ignore[no-any-return]
 
 
 def _groups(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:

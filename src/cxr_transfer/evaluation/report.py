@@ -6,6 +6,7 @@ One form for a study and for a single evaluation. Knows nothing of networks or f
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -62,9 +63,9 @@ class Row:
     Attributes:
         scores: On the test part.
         ms_per_image: Of the network alone.
-        checkpoint: Where it lies, relative to the report.
-        weights_sha256: Which it is.
-        history: The run's ``history.csv``.
+        checkpoint: Where it lies, relative to the report; "" when there is one for each fold.
+        weights_sha256: Which it is; "" likewise.
+        history: The run's ``history.csv``; None likewise.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
     """
@@ -73,7 +74,7 @@ class Row:
     ms_per_image: Estimate
     checkpoint: str
     weights_sha256: str
-    history: Path
+    history: Path | None
     resamples: int
     seed: int
 
@@ -133,6 +134,13 @@ def _comparisons(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
             "accuracy_b_minus_a": paired_difference(
                 rows[a].scores, rows[b].scores, resamples=rows[a].resamples, seed=rows[a].seed
             ).as_dict(),
+            "auroc_b_minus_a": paired_difference(
+                rows[a].scores,
+                rows[b].scores,
+                metric="auroc_macro",
+                resamples=rows[a].resamples,
+                seed=rows[a].seed,
+            ).as_dict(),
         }
         for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
     ]
@@ -164,7 +172,8 @@ def _draw_study(
         )
     for name, row in rows.items():
         draw_evaluation(folder, name, row.scores, found[name], title=TITLES[name])
-        figures.training_history(folder / f"{name}_history.png", read_history(row.history))
+        if row.history:
+            figures.training_history(folder / f"{name}_history.png", read_history(row.history))
 
 
 def draw_evaluation(
@@ -197,12 +206,19 @@ def _study_text(
     compared: Sequence[str],
 ) -> str:
     kind = "generated films, which show no patient" if content["generated_films"] else "real films"
+    number = content["folds"]
+    split = f"Cross-validated over {number} folds" if number else "Split"
+    tested = (
+        "over all films, each scored by the model of the fold that has not seen its patient"
+        if number
+        else "on the test part"
+    )
     lines = [
         "# Study: the paper's four models",
         "",
         f"**{INTENDED_USE}**",
         "",
-        f"{kind.capitalize()}; Dataset_1: {_written(content['datasets']['dataset_1'])}. Split by "
+        f"{kind.capitalize()}; Dataset_1: {_written(content['datasets']['dataset_1'])}. {split} by "
         f"{content['split']}, seed {content['seed']}, pretraining {content['pretraining']}; "
         f"{content['patients_in_two_parts']} patients stand in more than one part. "
         f"Data `{content['data_hash'][:12]}`, commit "
@@ -212,7 +228,7 @@ def _study_text(
         "",
         "## The table",
         "",
-        "Percent on the test part, macro averages, with 95 % intervals (bootstrap by patient); "
+        f"Percent {tested}, macro averages, with 95 % intervals (bootstrap by patient); "
         "milliseconds: median and 95 % range over single films. The paper's figures (one split of "
         "its own, about 300 images) in the lines below.",
         "",
@@ -243,22 +259,30 @@ def _study_text(
             "",
             "Exact McNemar test on the same test films, Holm over the pairs.",
             "",
-            "| | only the first right | only the second right | p | p (Holm) | accuracy gained |",
-            "|---|---|---|---|---|---|",
+            "| | only the first right | only the second right | p | p (Holm) | accuracy gained | "
+            "AUROC gained |",
+            "|---|---|---|---|---|---|---|",
         ]
         for pair in content["comparisons"]:
             gain = Estimate(**pair["accuracy_b_minus_a"]).percent()
+            auroc = _estimate(pair["auroc_b_minus_a"]).percent()
             lines.append(
                 f"| {pair['a']}, {pair['b']} | {pair['only_a_right']} | {pair['only_b_right']} | "
-                f"{pair['p_mcnemar_exact']:.3g} | {pair['p_holm']:.3g} | {gain} |"
+                f"{pair['p_mcnemar_exact']:.3g} | {pair['p_holm']:.3g} | {gain} | {auroc} |"
             )
+    if number:
+        lines += ["", "## Fold by fold", "", "Accuracy in percent.", ""]
+        heads = " | ".join(str(fold + 1) for fold in range(number))
+        lines += [f"| | {heads} |", f"|---|{'---|' * number}"]
+        for name, folds in content["fold_by_fold"].items():
+            each = " | ".join(f"{100 * fold['accuracy']:.1f}" for fold in folds)
+            lines.append(f"| {TITLES[name]} | {each} |")
     if compared:
         lines += ["", *(f"![](figures/figure_{number}.png)" for number in (4, 5, 6))]
     for name, evaluation in found.items():
         lines += ["", f"## {TITLES[name]}", "", *class_table(evaluation), ""]
-        lines += [
-            f"![](figures/{name}_{kind}.png)" for kind in ("confusion", "roc", "pr", "history")
-        ]
+        kinds = ("confusion", "roc", "pr", *(("history",) if rows[name].history else ()))
+        lines += [f"![](figures/{name}_{kind}.png)" for kind in kinds]
     return "\n".join(lines) + "\n"
 
 
@@ -273,6 +297,10 @@ def class_table(evaluation: Evaluation) -> list[str]:
         cells = [one[name].percent() for name in names]  # type: ignore[literal-required]
         lines.append(f"| {label} | {one['films']} | {' | '.join(cells)} |")
     return lines
+
+
+def _estimate(found: Mapping[str, float | None]) -> Estimate:
+    return Estimate(*(math.nan if x is None else x for x in found.values()))
 
 
 def _written(counts: Mapping[str, int]) -> str:

@@ -7,11 +7,14 @@ goes on with the first thing that is not done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from cxr_transfer import provenance
 from cxr_transfer.collections.archives import read_archives
@@ -19,9 +22,10 @@ from cxr_transfer.collections.datasets import Dataset, dataset_0, dataset_1, pre
 from cxr_transfer.collections.index import data_hash
 from cxr_transfer.collections.opening import indexed
 from cxr_transfer.collections.phantom import write_phantom
-from cxr_transfer.collections.splits import SplitBy, patient_overlap, split
+from cxr_transfer.collections.splits import SplitBy, folds, patient_overlap, split
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.evaluation import report
+from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
@@ -52,6 +56,7 @@ class Study:
     Attributes:
         models: Any of `MODELS`; Model_0 is trained whenever Model_2 needs it.
         split: "patient" (default) or "image" (the paper's way, which leaks).
+        folds: Cross-validate over so many parts; None is one split.
         seed: Of the split and of every run.
         pretraining: "clean" keeps every patient of Dataset_1 from Model_0; "paper" does not.
         max_epochs: Cuts every stage short; None is the recipe's own.
@@ -61,6 +66,7 @@ class Study:
 
     models: tuple[str, ...] = MODELS
     split: SplitBy = "patient"
+    folds: int | None = None
     seed: int = 0
     pretraining: Literal["clean", "paper"] = "clean"
     max_epochs: int | None = None
@@ -113,15 +119,21 @@ def run_study(
     if generated:
         say("the films are generated: they show no patient")
     target = _indexed(dataset_1(archives), steps)
-    target = split(target, by=study.split, seed=study.seed)
+    if study.folds:
+        parts = folds(target, study.folds, by=study.split, seed=study.seed)
+    else:
+        parts = (split(target, by=study.split, seed=study.seed),)
     say(
-        f"Dataset_1: {_counts(target)}, split by {study.split}, data {data_hash(target.cases)[:12]}"
+        f"Dataset_1: {_counts(target)}, split by {study.split}"
+        f"{f' into {study.folds} folds' if study.folds else ''}, data "
+        f"{data_hash(target.cases)[:12]}"
     )
     if model_0:
-        _check_model_0(model_0, target, study)
+        for part in parts:
+            _check_model_0(model_0, part, study)
     # Only what decides the parts and the runs: models may be added to a study later, and each run
     # checks the hash of its data itself.
-    fixed = ("split", "seed", "pretraining", "max_epochs")
+    fixed = ("split", "folds", "seed", "pretraining", "max_epochs")
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
     claim(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
@@ -150,27 +162,37 @@ def run_study(
             execution=execution,
             say=say,
         )
-        rows["model_0"] = _evaluate(model_0, pretraining, films, study, execution)
+        rows["model_0"] = _evaluate(model_0, pretraining, films, study, execution, out=out)
 
     recipes = {name: load_recipe(name).limited(study.max_epochs) for name in MODELS[1:]}
     # All three share one preprocessing, hence one decoding.
     films = _films(recipes["model_1"], target, steps)
-    for name in (name for name in MODELS[1:] if name in models):
-        folder = run_recipe(
-            recipes[name],
-            target,
-            films,
-            out / name,
-            seed=study.seed,
-            execution=execution,
-            start=model_0 if recipes[name].initial == "model_0" else None,
-            weights=weights,
-            say=say,
-        )
-        rows[name] = _evaluate(folder, target, films, study, execution)
+    each_fold: dict[str, list[report.Row]] = {name: [] for name in MODELS[1:] if name in models}
+    for number, part in enumerate(parts, start=1):
+        place = out / f"fold_{number}" if study.folds else out
+        for name, fold_rows in each_fold.items():
+            if study.folds:
+                say(f"fold {number} of {study.folds}: {name}")
+            folder = run_recipe(
+                recipes[name],
+                part,
+                films,
+                place / name,
+                seed=study.seed,
+                execution=execution,
+                start=model_0 if recipes[name].initial == "model_0" else None,
+                weights=weights,
+                say=say,
+            )
+            fold_rows.append(_evaluate(folder, part, films, study, execution, out=out))
+    rows |= {name: _pooled(fold_rows) for name, fold_rows in each_fold.items()}
 
     content = {
         "split": study.split,
+        "folds": study.folds,
+        "fold_by_fold": {name: _by_fold(each) for name, each in each_fold.items()}
+        if study.folds
+        else {},
         "seed": study.seed,
         "pretraining": study.pretraining,
         "max_epochs": study.max_epochs,
@@ -184,7 +206,7 @@ def run_study(
         "precision": precision,
         "datasets": {"dataset_1": target.counts()}
         | ({"dataset_0": dataset_0(archives).counts()} if "model_0" in rows else {}),
-        "patients_in_two_parts": patient_overlap(target),
+        "patients_in_two_parts": max(patient_overlap(part) for part in parts),
         "left_out": left_out,
     }
     return report.write_study(out, content, rows)
@@ -194,7 +216,8 @@ def _models(
     study: Study, out: Path, left_out: dict[str, str], *, given: Path | None
 ) -> tuple[str, ...]:
     """Return what is run, in order: what is asked, what it needs, and what was done here before."""
-    done = {name for name in MODELS if (out / name / CARD).is_file()}
+    places = (out, out / "fold_1")
+    done = {name for name in MODELS if any((at / name / CARD).is_file() for at in places)}
     wanted = (set(study.models) | done) - set(left_out)
     if "model_2" in wanted:
         wanted.add("model_0")
@@ -254,7 +277,13 @@ def _films(recipe: Recipe, dataset: Dataset, steps: Steps) -> Films:
 
 
 def _evaluate(
-    folder: Path, dataset: Dataset, films: Films, study: Study, execution: Execution
+    folder: Path,
+    dataset: Dataset,
+    films: Films,
+    study: Study,
+    execution: Execution,
+    *,
+    out: Path,
 ) -> report.Row:
     checkpoint, network = load_checkpoint(folder)
     cases, test = select(dataset, films, "test")
@@ -264,12 +293,45 @@ def _evaluate(
     return report.Row(
         scores=scores,
         ms_per_image=time_per_image(network, test, device=device),
-        checkpoint=f"{folder.name}/{WEIGHTS}",
+        checkpoint=(folder.relative_to(out) if folder.is_relative_to(out) else folder).as_posix()
+        + f"/{WEIGHTS}",
         weights_sha256=checkpoint.weights_sha256,
         history=folder / "history.csv",
         resamples=study.resamples,
         seed=study.seed,
     )
+
+
+def _pooled(rows: Sequence[report.Row]) -> report.Row:
+    """Return one row for all folds: every film scored by the model that has not seen it."""
+    if len(rows) == 1:
+        return rows[0]
+    scores = [row.scores for row in rows]
+    return dataclasses.replace(
+        rows[0],
+        scores=Scores(
+            labels=scores[0].labels,
+            targets=np.concatenate([each.targets for each in scores]),
+            probabilities=np.concatenate([each.probabilities for each in scores]),
+            patients=tuple(patient for each in scores for patient in each.patients),
+            files=tuple(file for each in scores for file in each.files),
+        ),
+        checkpoint="",
+        weights_sha256="",
+        history=None,
+    )
+
+
+def _by_fold(rows: Sequence[report.Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "accuracy": float((row.scores.predicted == row.scores.targets).mean()),
+            "test_images": len(row.scores.files),
+            "checkpoint": row.checkpoint,
+            "weights_sha256": row.weights_sha256,
+        }
+        for row in rows
+    ]
 
 
 def _counts(dataset: Dataset) -> str:
