@@ -1,6 +1,7 @@
 """One execution of a recipe: a data set with its split in, a run folder with a checkpoint out.
 
-The folder holds ``recipe.toml``, ``split.csv``, ``history.csv``, ``log.txt`` and the checkpoint.
+The folder holds ``recipe.toml``, ``split.csv``, ``history.csv``, ``log.txt``, the class scores
+of the validation films, and the checkpoint.
 A run that was interrupted goes on where it stopped; one that is done is left as it is; a folder of
 another run is refused. Knows nothing of archives, metrics or other models.
 """
@@ -43,6 +44,7 @@ from cxr_transfer.training.films import Films, select
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage import seed_of
 from cxr_transfer.training.trainer import train_stages
+from cxr_transfer.training.validation import FILE, write_validation
 
 SETTINGS = "run.json"
 
@@ -127,7 +129,16 @@ def _run(
     say: Callable[[str], None],
 ) -> Path:
     done = claim(folder, settings) and (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
+    cases, validation = select(dataset, films, "validation")
+
+    def keep_validation(network: nn.Sequential) -> None:
+        device = resolve_device(execution.device)
+        write_validation(folder, network, cases, validation, dataset.labels, device=device)
+        network.cpu()
+
     if done:
+        if is_main_process() and not (folder / FILE).is_file():
+            keep_validation(load_checkpoint(folder)[1])
         shutil.rmtree(folder / "partial", ignore_errors=True)
         say(f"{recipe.name}: done before, taken from {folder}")
         return folder
@@ -145,13 +156,14 @@ def _run(
         recipe,
         begun.network,
         select(dataset, films, "train")[1],
-        select(dataset, films, "validation")[1],
+        validation,
         folder=folder,
         seed=settings["seed"],
         execution=execution,
         say=log,
     )
     if is_main_process():
+        keep_validation(begun.network)
         save_checkpoint(folder, begun.network, _card(recipe, dataset, begun, settings, execution))
         shutil.rmtree(folder / "partial", ignore_errors=True)
     return folder

@@ -1,0 +1,78 @@
+"""Class scores of the validation films, kept beside the checkpoint.
+
+Temperature and thresholds are fitted on them later, on films that chose the weights but did not
+teach them, and never on a test part. Knows nothing of what is fitted.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from cxr_transfer.collections.case import Case
+from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.files import write_csv
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.networks import probabilities
+from cxr_transfer.training.films import Films
+
+FILE = "validation.csv"
+
+
+def write_validation(
+    folder: Path,
+    network: nn.Module,
+    cases: Sequence[Case],
+    films: Films,
+    labels: LabelSet,
+    *,
+    device: str = "cpu",
+) -> None:
+    """Score ``films``, whose cases are ``cases``, into ``folder/validation.csv``."""
+    scored = probabilities(network, films.images, device=device)
+    columns = ["file", "patient", "label", *(f"score_{name}" for name in labels)]
+    write_csv(
+        folder / FILE,
+        columns,
+        (
+            {"file": case.path.name, "patient": case.patient, "label": case.label}
+            # Every digit: a temperature is fitted on logarithms of small scores.
+            | {f"score_{name}": repr(x) for name, x in zip(labels, row, strict=True)}
+            for case, row in zip(cases, scored.tolist(), strict=True)
+        ),
+    )
+
+
+def read_validation(
+    folder: Path, labels: LabelSet
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], tuple[str, ...], tuple[str, ...]] | None:
+    """Read back what `write_validation` wrote.
+
+    Returns:
+        Targets (N,), scores (N, classes), patients and files (N names each); None where there are
+        none.
+
+    Raises:
+        ModelError: ``bad_validation`` when the table is not one of these labels.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
+            rows = list(csv.DictReader(handle))
+        targets = np.array([labels.target(row["label"]) for row in rows], dtype=np.int64)
+        scores = np.array([[float(row[f"score_{name}"]) for name in labels] for row in rows])
+        patients, files = (tuple(row[key] for row in rows) for key in ("patient", "file"))
+    except (DataError, KeyError, ValueError, TypeError) as error:
+        raise ModelError(
+            "bad_validation",
+            f"Expected the scores of this network's validation films in {path}, but got another "
+            f"table ({error}); remove it, and run the training's command again.",
+        ) from None
+    return (targets, scores, patients, files) if rows else None
