@@ -26,6 +26,16 @@ PAPER = {"Model_1": {"accuracy": 92.32, "f1_macro": 92.46}, "Model_2": {"accurac
 MS = {"Model_1": Estimate(3.1, 2.9, 3.4), "Model_3": Estimate(58.0, 51.0, 66.04)}
 CONFUSION = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
 
+BEFORE = [
+    {"low": 0.5, "high": 0.6, "films": 4, "mean_score": 0.58, "right": (0.25, 0.05, 0.7)},
+    {"low": 0.9, "high": 1.0, "films": 96, "mean_score": 0.99, "right": (0.95, 0.89, 0.98)},
+]
+AFTER = [{"low": 0.9, "high": 1.0, "films": 100, "mean_score": 0.93, "right": (0.92, 0.85, 0.96)}]
+BEFORE, AFTER = (
+    [row | {"right": Estimate(*row["right"]).as_dict()} for row in rows] for rows in (BEFORE, AFTER)
+)
+COVERAGE, RISK = np.array([0.4, 0.5, 1.0]), np.array([0.0, 0.02, 0.08])
+
 
 def scores_of(targets=(0, 0, 1, 1, 2, 2)):
     probabilities = np.array(
@@ -75,7 +85,30 @@ def draw_history(path):
     figures.training_history(path, epochs(3, 1, 2) + epochs(0.9, 0.5, stage="whole"))
 
 
-ALL = (draw_bars, draw_times, draw_confusion, draw_roc, draw_pr, draw_history)
+def draw_reliability(path):
+    figures.reliability_plot(path, BEFORE, AFTER, "Model_1")
+
+
+def draw_risk_coverage(path):
+    figures.risk_coverage_plot(path, COVERAGE, RISK, "Model_1")
+
+
+def draw_forest(path):
+    rows = [("all films", Estimate(0.9, 0.8, 0.95)), ("sex: F (40)", Estimate(0.8, 0.6, 0.9))]
+    figures.forest_plot(path, rows, "Model_1")
+
+
+ALL = (
+    draw_bars,
+    draw_times,
+    draw_confusion,
+    draw_roc,
+    draw_pr,
+    draw_history,
+    draw_reliability,
+    draw_risk_coverage,
+    draw_forest,
+)
 
 
 @pytest.fixture
@@ -275,6 +308,61 @@ def test_training_history_takes_one_epoch_text_and_nan(tmp_path, drawn):
     with pytest.raises(DataError, match="at least one epoch"):
         figures.training_history(tmp_path / "none.png", [])
     assert sorted(os.listdir(tmp_path)) == ["one.png", "two.png"]
+
+
+def test_reliability_shows_share_whisker_diagonal_and_films_before_and_after(tmp_path, drawn):
+    draw_reliability(tmp_path / "figure.png")
+    panels = np.reshape(drawn[0].axes, (2, 2))
+    for (shares, films), rows, name in zip(
+        panels.T, (BEFORE, AFTER), ("before", "after"), strict=True
+    ):
+        (dots,) = markers(shares, "o")
+        assert dots.get_xdata() == pytest.approx([row["mean_score"] for row in rows])
+        assert dots.get_ydata() == pytest.approx([row["right"]["value"] for row in rows])
+        whiskers = shares.containers[0].lines[2][0].get_segments()
+        ends = [[row["right"]["low"], row["right"]["high"]] for row in rows]
+        assert np.allclose([segment[:, 1] for segment in whiskers], ends)
+        (diagonal,) = [line for line in shares.lines if line.get_linestyle() == ":"]
+        assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
+        assert legend(shares)[1] == f"{name} tempering: share right [95 % interval]"
+        assert shares.get_xlim() == shares.get_ylim() == films.get_xlim() == (0, 1)
+        assert [bar.get_height() for bar in films.patches] == [row["films"] for row in rows]
+        centres = [bar.get_x() + bar.get_width() / 2 for bar in films.patches]
+        assert centres == pytest.approx([(row["low"] + row["high"]) / 2 for row in rows])
+        assert texts(films) == [str(row["films"]) for row in rows]
+    assert panels[1, 0].get_ylim() == panels[1, 1].get_ylim()  # heights can be compared
+    assert panels[1, 0].get_ylim()[1] > 100
+
+
+def test_risk_coverage_encloses_the_area_and_names_the_risk_of_all_films(tmp_path, drawn):
+    draw_risk_coverage(tmp_path / "figure.png")
+    (axes,) = drawn[0].axes
+    curve, chance = axes.lines
+    assert curve.get_drawstyle() == "steps-pre"  # each risk back to the point before
+    kept, wrong = curve.get_xdata(), curve.get_ydata()
+    assert (kept[0], kept[-1], wrong[-1]) == pytest.approx((0, 100, 8))
+    area = (np.diff(kept) * wrong[1:]).sum() / 100**2
+    assert area == pytest.approx(0.1 * 0.02 + 0.5 * 0.08)
+    assert list(chance.get_ydata()) == pytest.approx([8, 8])
+    assert legend(axes) == ["surest films kept first", "kept at random: 8.0 %"]
+    assert axes.get_ylim() == (0, pytest.approx(1.15 * 8))
+    assert axes.get_xlim() == (0, 100)
+
+
+def test_risk_coverage_of_a_model_without_an_error(tmp_path, drawn):
+    figures.risk_coverage_plot(tmp_path / "f.png", np.array([1.0]), np.array([0.0]), "all right")
+    (axes,) = drawn[0].axes
+    assert axes.get_ylim() == (0, 1)
+    assert legend(axes)[1] == "kept at random: 0.0 %"
+
+
+def test_a_forest_has_every_group_and_the_line_of_all_films(tmp_path, drawn):
+    draw_forest(tmp_path / "f.png")
+    (axes,) = drawn[0].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["all films", "sex: F (40)"]
+    assert list(axes.lines[0].get_xdata()) == pytest.approx([90, 90])
+    assert axes.yaxis_inverted(), "the first stands on top"
+    assert axes.get_xlim()[1] == 100
 
 
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path):

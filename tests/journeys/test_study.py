@@ -112,6 +112,23 @@ def test_evaluate_scores_the_test_part_and_refuses_what_training_saw(studied, cx
     in_study = json.loads((out / "report.json").read_text())["models"]["model_1"]
     assert report["evaluation"]["confusion"] == in_study["confusion"]
     assert report["evaluation"]["accuracy"] == in_study["accuracy"]
+    worth = report["worth"]
+    assert worth["risk_coverage"]["kept"][0]["films"] == report["evaluation"]["test_images"]
+    assert sum(group["films"] for group in worth["subgroups"]["source"]) == report["films"]
+    points = worth["operating_points"]["covid19"]
+    assert set(points) == {"sensitivity 0.95", "specificity 0.95"}
+    assert worth["calibration"]["before"]["brier"]["value"] > 0
+    if worth["calibration"]["temperature"]:
+        assert worth["calibration"]["after"]["log_loss"]["value"] > 0
+    text = (tmp_path / "report.md").read_text()
+    for heading in ("Within one source", "For whom", "Calibration", "Operating points"):
+        assert f"## {heading}" in text
+    for kind in ("reliability", "risk_coverage", "subgroups", "roc"):
+        assert (tmp_path / "figures" / f"model_1_{kind}.png").is_file()
+    (run / "validation.csv").rename(tmp_path / "validation.csv")
+    cxr("evaluate", run, "--data", run / "split.csv", "--out", tmp_path)
+    assert "Not done" in (tmp_path / "report.md").read_text()
+    (tmp_path / "validation.csv").rename(run / "validation.csv")
     words = ("evaluate", run, "--data", run / "split.csv", "--out", tmp_path / "x")
     refused = cxr(*words, "--part", "train", expect=3)
     assert "[seen_films]" in refused.stderr

@@ -1,4 +1,4 @@
-"""One checkpoint on one list of films: scores, figures of merit, and what each group is called.
+"""One checkpoint on one list of films: scores, what they are worth, for whom, and when not.
 
 Films whose label the network does not know are scored too: what a network calls films that it
 was never taught is often the most telling figure. Films and patients that its training saw are
@@ -18,10 +18,27 @@ from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import data_hash, index
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation import report
+from cxr_transfer.evaluation import figures, report
+from cxr_transfer.evaluation.assessment_page import page
+from cxr_transfer.evaluation.calibration import (
+    COLDEST,
+    HOTTEST,
+    calibration,
+    reliability,
+    temperature,
+    tempered,
+)
+from cxr_transfer.evaluation.decisions import (
+    at_threshold,
+    aurc,
+    operating_points,
+    risk_at,
+    risk_coverage,
+)
 from cxr_transfer.evaluation.intervals import Estimate, share
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
+from cxr_transfer.evaluation.subgroups import gaps, subgroups, within_sources
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import Checkpoint, fingerprint
@@ -29,6 +46,7 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import probabilities
 from cxr_transfer.training.execution import resolve_device
 from cxr_transfer.training.films import load_films
+from cxr_transfer.training.validation import read_validation
 
 
 def assess(
@@ -55,8 +73,9 @@ def assess(
         each: Called after every film.
 
     Returns:
-        The content of ``out/report.json``: ``evaluation`` over the films whose labels the network
-        knows (null when there are none), ``groups`` by source and label over all of them.
+        The content of ``out/report.json``. Over the films whose labels the network knows:
+        ``evaluation`` and what `_worth` adds (null when there are no such films). Over all of
+        them: ``groups``, what the films of each source and label are called.
 
     Raises:
         DataError: ``seen_films`` when training saw some and ``allow_seen`` is not set; what
@@ -80,6 +99,11 @@ def assess(
     known = films.targets.numpy() >= 0
     scores = _known_scores(labels, films.targets.numpy(), scored, cases, known)
     evaluation = evaluate(scores, resamples=resamples, seed=seed) if scores else None
+    validation = _validation(checkpoint_path, labels)
+    worth = None
+    if scores:
+        of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+        worth = _worth(scores, of_known, validation, resamples=resamples, seed=seed)
     write_scores(out / "predictions.csv", labels, scored, cases)
     content = {
         "intended_use": INTENDED_USE,
@@ -87,6 +111,7 @@ def assess(
         "films": len(cases),
         "seen_in_training": len(seen),
         "evaluation": evaluation.as_dict() if evaluation else None,
+        "worth": worth,
         "groups": groups(labels, scored, cases),
         "ms_per_image": time_per_image(network, films, device=at).as_dict(),
         "data_hash": data_hash(cases),
@@ -98,12 +123,100 @@ def assess(
         "seed": seed,
     }
     write_json(out / "report.json", content)
-    if scores and evaluation:
+    drawn: tuple[str, ...] = ()
+    if scores and evaluation and worth:
         report.draw_evaluation(
             out / "figures", checkpoint.name, scores, evaluation, title=checkpoint.name
         )
-    write_text(out / "report.md", _text(checkpoint, content, evaluation))
+        drawn = _draw(out / "figures", checkpoint.name, scores, evaluation, worth)
+    write_text(out / "report.md", page(checkpoint, content, evaluation, drawn))
     return content
+
+
+def _worth(
+    scores: Scores,
+    cases: Sequence[Case],
+    validation: Scores | None,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what the scores are worth beyond accuracy.
+
+    ``calibration`` before and after a temperature, ``operating_points`` (both fitted on the
+    validation films alone; null without them), ``risk_coverage``, ``subgroups`` with their
+    ``gaps``, ``within_sources``.
+    """
+    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    heat = temperature(validation) if validation else None
+    # Where every validation film is right, no temperature is too cold: there is none to be had.
+    if heat and not COLDEST * 1.01 < heat < HOTTEST / 1.01:
+        heat = None
+    cooled = tempered(scores, heat) if heat else None
+    points = None
+    if validation:
+        present = set(validation.targets.tolist()) & set(scores.targets.tolist())
+        points = {
+            label: {
+                name: at_threshold(scores, label, threshold, **again)
+                for name, threshold in operating_points(validation, label).items()
+            }
+            for target, label in enumerate(scores.labels)
+            if target in present and len(present) > 1
+        }
+    grouped = subgroups(scores, cases, **again)
+    return {
+        "calibration": {
+            "temperature": heat,
+            "before": calibration(scores, **again).as_dict(),
+            "after": calibration(cooled, **again).as_dict() if cooled else None,
+            "reliability_before": reliability(scores),
+            "reliability_after": reliability(cooled) if cooled else None,
+        },
+        "operating_points": points,
+        "risk_coverage": {"aurc": aurc(scores), "kept": risk_at(scores, **again)},
+        "subgroups": grouped,
+        "gaps": gaps(grouped),
+        "within_sources": within_sources(scores, cases, **again),
+    }
+
+
+def _validation(checkpoint_path: Path, labels: LabelSet) -> Scores | None:
+    folder = checkpoint_path if checkpoint_path.is_dir() else checkpoint_path.parent
+    found = read_validation(folder, labels)
+    if found is None:
+        return None
+    targets, scored, patients, files = found
+    return Scores(labels, targets, scored, patients, files)
+
+
+def _draw(
+    folder: Path, name: str, scores: Scores, evaluation: Evaluation, worth: dict[str, Any]
+) -> tuple[str, ...]:
+    """Draw what `_worth` found; return the names of the files."""
+    found = worth["calibration"]
+    figures.reliability_plot(
+        folder / f"{name}_reliability.png",
+        found["reliability_before"],
+        found["reliability_after"] or [],
+        f"{name}: scores and what came true",
+    )
+    coverage, risk = risk_coverage(scores)
+    figures.risk_coverage_plot(
+        folder / f"{name}_risk_coverage.png", coverage, risk, f"{name}: leaving out unsure films"
+    )
+    rows = [
+        (f"{axis}: {group['group']} ({group['films']})", Estimate(**group["accuracy"]))
+        for axis, found in worth["subgroups"].items()
+        for group in found
+        if not group["too_few"]
+    ]
+    figures.forest_plot(
+        folder / f"{name}_subgroups.png",
+        [("all films", evaluation.accuracy), *rows],
+        f"{name}: accuracy by group",
+    )
+    return tuple(f"{name}_{kind}.png" for kind in ("reliability", "risk_coverage", "subgroups"))
 
 
 def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[dict[str, Any]]:
@@ -156,47 +269,3 @@ def _known_scores(
         patients=tuple(case.patient for case in chosen),
         files=tuple(case.path.name for case in chosen),
     )
-
-
-def _text(checkpoint: Checkpoint, content: dict[str, Any], evaluation: Evaluation | None) -> str:
-    names = list(checkpoint.labels)
-    lines = [
-        f"# {checkpoint.name} on {content['films']} films",
-        "",
-        f"**{INTENDED_USE}**",
-        "",
-        f"Weights `{content['checkpoint']['weights_sha256'][:12]}`, data "
-        f"`{content['data_hash'][:12]}`, {content['time']}.",
-    ]
-    if content["seen_in_training"]:
-        lines += [
-            "",
-            f"**{content['seen_in_training']} of these films or their patients were seen "
-            "in training: these figures say nothing of new films.**",
-        ]
-    if evaluation:
-        lines += [
-            "",
-            f"Accuracy {evaluation.accuracy.percent()}, macro F1 {evaluation.f1_macro.percent()} "
-            f"over {evaluation.films} films of {evaluation.patients} patients with a label that "
-            "the network knows (percent, 95 % intervals by patient).",
-            "",
-            *report.class_table(evaluation),
-        ]
-    lines += [
-        "",
-        "## What each group is called",
-        "",
-        "Percent of the films, with 95 % intervals by patient.",
-        "",
-        f"| source | label | films | {' | '.join(f'called {name}' for name in names)} |",
-        f"|---|---|---|{'---|' * len(names)}",
-    ]
-    for group in content["groups"]:
-        cells = [
-            Estimate(*(group["called"][name][key] for key in ("value", "low", "high"))).percent()
-            for name in names
-        ]
-        row = [group["source"], group["label"], str(group["films"]), *cells]
-        lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines) + "\n"

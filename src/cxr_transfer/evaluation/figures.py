@@ -1,4 +1,4 @@
-"""The paper's figures 4 to 6 and four more, as PNG files; the only importer of matplotlib.
+"""The paper's figures 4 to 6 and six more, as PNG files; the only importer of matplotlib.
 
 In come numbers that others computed and the path of a file; out goes that file, whole or not at
 all. This module computes no statistic, and does not know which model is meant to win.
@@ -208,6 +208,85 @@ def pr_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) ->
         axes.legend(loc="lower left")
 
 
+def reliability_plot(
+    path: Path,
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    title: str,
+) -> None:
+    """Draw how often films are right against their score, before and after the temperature.
+
+    Below, how many films each bin holds: a share of few films is worth little.
+
+    Args:
+        path: The PNG file.
+        before: Rows of `calibration.reliability`.
+        after: The same of the tempered scores.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with _drawn(path, (10.5, 7.4), title) as figure:
+        panels = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(5, 1))
+        most = max((row["films"] for row in (*before, *after)), default=1)
+        for column, (name, rows) in enumerate((("before", before), ("after", after))):
+            shares, films = panels[:, column]
+            colour = PALETTE[column]
+            shares.plot([0, 1], [0, 1], ":", color=GREY, lw=1, label="right as often as sure")
+            scored = [row["mean_score"] for row in rows]
+            values = _table([Estimate(**row["right"]) for row in rows]).reshape(-1, 3)
+            right = f"{name} tempering: share right [95 % interval]"
+            # A good model's scores lie at the edge, where half a dot would be cut off.
+            whole = {"clip_on": False, "zorder": 3}
+            shares.errorbar(scored, values[:, 0], yerr=_whiskers(values), **WHISKER, **whole)
+            shares.plot(scored, values[:, 0], "o", color=colour, ms=6, label=right, **whole)
+            shares.set(xlim=(0, 1), ylim=(0, 1))
+            shares.grid()
+            shares.legend(**ABOVE | {"ncols": 1})
+            for row in rows:
+                centre, width = (row["low"] + row["high"]) / 2, row["high"] - row["low"]
+                films.bar(centre, row["films"], 0.9 * width, color=colour)
+                count = f"{row['films']}"
+                films.text(centre, row["films"], count, ha="center", va="bottom", size=9)
+            # Each bar carries its number: no scale beside it.
+            films.set(xlabel="highest score", ylim=(0, 1.3 * most), yticks=[])
+            films.spines["left"].set_visible(False)
+        panels[0, 0].set_ylabel("share right")
+        panels[1, 0].set_ylabel("films")
+
+
+def risk_coverage_plot(
+    path: Path,
+    coverage: npt.NDArray[np.float64],
+    risk: npt.NDArray[np.float64],
+    title: str,
+) -> None:
+    """Draw how the share wrong grows as less sure films are kept.
+
+    Args:
+        path: The PNG file.
+        coverage: (P,) shares of films kept, rising to 1, as of `decisions.risk_coverage`.
+        risk: (P,) share wrong among the films kept.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with _drawn(path, (8.5, 5.4), title) as figure:
+        axes = figure.subplots()
+        # A film is kept together with its equals: a step reaches back to the point before.
+        kept, wrong = 100 * np.append(0, coverage), 100 * np.append(risk[:1], risk)
+        surest = "surest films kept first"
+        axes.step(kept, wrong, where="pre", color=PALETTE[0], label=surest, clip_on=False)
+        chance = f"kept at random: {wrong[-1]:.1f} %"
+        axes.axhline(wrong[-1], color=GREY, lw=1, ls=":", label=chance)
+        axes.set(xlim=(0, 100), ylim=(0, 1.15 * wrong.max() or 1))
+        axes.set(xlabel="films kept, percent", ylabel="wrong among those kept, percent")
+        axes.grid()
+        axes.legend(**ABOVE)
+
+
 def training_history(
     path: Path, rows: Sequence[Mapping[str, Any]], title: str = "Training history"
 ) -> None:
@@ -256,6 +335,39 @@ def training_history(
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             axes.grid(axis="y")
         right.legend(loc="lower right", fontsize=9)
+
+
+def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) -> None:
+    """Draw proportions with their intervals one below the other, the first as the line to compare.
+
+    Args:
+        path: The PNG file.
+        rows: Names and proportions in [0, 1]; the first stands for all films.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with _drawn(path, (8.5, 1.8 + 0.34 * len(rows)), title) as figure:
+        axes = figure.subplots()
+        places, values = np.arange(float(len(rows))), 100 * _table([each for _, each in rows])
+        axes.axvline(values[0, 0], color=GREY, lw=1, ls=":")
+        axes.errorbar(values[:, 0], places, xerr=_whiskers(values), **WHISKER | {"capsize": 3})
+        axes.plot(values[:, 0], places, "s", color=PALETTE[0], ms=6)
+        for place, (_, estimate) in zip(places, rows, strict=True):
+            # To the right of the axes, in a column: beside its point it would hide others.
+            axes.annotate(
+                estimate.percent(),
+                (1.02, place),
+                xycoords=axes.get_yaxis_transform(),
+                size=9,
+                va="center",
+            )
+        axes.set_yticks(places, [name for name, _ in rows])
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
+        axes.set(xlabel="percent [95 % interval]", xlim=(min(50.0, np.nanmin(values) - 2), 100))
+        axes.grid(axis="x")
 
 
 @contextmanager

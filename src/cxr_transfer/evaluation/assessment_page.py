@@ -1,0 +1,227 @@
+"""An assessment for a person: the content of ``report.json`` as one page of Markdown.
+
+Computes nothing; what was not done is said to be not done.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.evaluation import report
+from cxr_transfer.evaluation.intervals import Estimate
+from cxr_transfer.evaluation.metrics import Evaluation
+from cxr_transfer.models.card import Checkpoint
+
+NOT_DONE = "Not done: there are no scores of validation films beside the checkpoint."
+
+NO_TEMPERATURE = (
+    "No temperature: there are no scores of validation films beside the checkpoint, or all of "
+    "them are right, which determines none."
+)
+
+
+def page(
+    checkpoint: Checkpoint,
+    content: Mapping[str, Any],
+    evaluation: Evaluation | None,
+    drawn: Sequence[str] = (),
+) -> str:
+    """Return the page.
+
+    Args:
+        checkpoint: What was evaluated.
+        content: Of ``report.json``.
+        evaluation: None when no film has a label that the network knows.
+        drawn: Names of the figures in ``figures/``.
+    """
+    lines = [
+        f"# {checkpoint.name} on {content['films']} films",
+        "",
+        f"**{INTENDED_USE}**",
+        "",
+        f"Weights `{content['checkpoint']['weights_sha256'][:12]}`, data "
+        f"`{content['data_hash'][:12]}`, {content['time']}. Percent unless said, with 95 % "
+        "intervals by patient.",
+    ]
+    if content["seen_in_training"]:
+        lines += [
+            "",
+            f"**{content['seen_in_training']} of these films or their patients were seen "
+            "in training: these figures say nothing of new films.**",
+        ]
+    if evaluation:
+        lines += [
+            "",
+            f"Accuracy {evaluation.accuracy.percent()}, macro F1 {evaluation.f1_macro.percent()} "
+            f"over {evaluation.films} films of {evaluation.patients} patients with a label that "
+            "the network knows.",
+            "",
+            *report.class_table(evaluation),
+        ]
+    worth = content["worth"]
+    if worth:
+        lines += _within_sources(worth["within_sources"])
+    lines += _groups(list(checkpoint.labels), content["groups"])
+    if worth:
+        lines += [
+            *_subgroups(worth["subgroups"], worth["gaps"]),
+            *_calibration(worth["calibration"]),
+            *_operating_points(worth["operating_points"]),
+            *_risk_coverage(worth["risk_coverage"]),
+        ]
+    lines += ["", *(f"![](figures/{name})" for name in drawn)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _within_sources(found: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "## Within one source",
+        "",
+        "AUROC of a class against the others among the films of one source: what a network that "
+        "tells only the sources apart cannot have.",
+        "",
+    ]
+    if found["compared"]:
+        lines += ["| source | class | films | others | AUROC |", "|---|---|---|---|---|"]
+    for source in found["compared"]:
+        lines += [
+            f"| {source['source']} | {label} | {one['films']} | {one['others']} | "
+            f"{_percent(one['auroc'])} |"
+            for label, one in source["classes"].items()
+        ]
+    alone = ", ".join(f"{one['source']} ({one['label']})" for one in found["one_class_only"])
+    if alone:
+        lines += ["", f"Nothing to compare, for want of a second class: {alone}."]
+    return lines
+
+
+def _groups(names: Sequence[str], groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "",
+        "## What each group is called",
+        "",
+        f"| source | label | films | {' | '.join(f'called {name}' for name in names)} |",
+        f"|---|---|---|{'---|' * len(names)}",
+    ]
+    for group in groups:
+        cells = [_percent(group["called"][name]) for name in names]
+        row = [group["source"], group["label"], str(group["films"]), *cells]
+        lines.append(f"| {' | '.join(row)} |")
+    return lines
+
+
+def _subgroups(
+    groups: Mapping[str, Sequence[Mapping[str, Any]]], gaps: Mapping[str, Any]
+) -> list[str]:
+    lines = [
+        "",
+        "## For whom",
+        "",
+        "| | group | films | patients | accuracy |",
+        "|---|---|---|---|---|",
+    ]
+    for axis, found in groups.items():
+        for group in found:
+            accuracy = "too few" if group["too_few"] else _percent(group["accuracy"])
+            lines.append(
+                f"| {axis} | {group['group']} | {group['films']} | {group['patients']} | "
+                f"{accuracy} |"
+            )
+    said = [
+        f"{axis} {100 * gap['gap']:.1f} points ({gap['worst']} to {gap['best']})"
+        for axis, gap in gaps.items()
+        if gap
+    ]
+    return [
+        *lines,
+        "",
+        f"From the worst group to the best: {'; '.join(said) or 'none to compare'}.",
+    ]
+
+
+def _calibration(found: Mapping[str, Any]) -> list[str]:
+    lines = ["", "## Calibration", ""]
+    # The errors by bins come last: on few films chance alone pushes them up.
+    names = {
+        "brier": "Brier score",
+        "log_loss": "log loss",
+        "ece": "expected calibration error",
+        "ece_classwise": "the same, class by class",
+    }
+    after = found["after"]
+    lines += ["| not percent | as it is | after the temperature |", "|---|---|---|"]
+    lines += [
+        f"| {name} | {_estimate(found['before'][key])} | "
+        f"{_estimate(after[key]) if after else 'not done'} |"
+        for key, name in names.items()
+    ]
+    heat = found["temperature"]
+    if heat is None:
+        return [*lines, "", NO_TEMPERATURE]
+    return [*lines, "", f"Temperature {heat:.3g}, fitted on the validation films alone."]
+
+
+def _operating_points(found: Mapping[str, Any] | None) -> list[str]:
+    lines = ["", "## Operating points", ""]
+    if found is None:
+        return [*lines, NOT_DONE]
+    lines += [
+        "Thresholds chosen on the validation films; sensitivity and specificity on these; "
+        "predictive values at stated prevalences, by Bayes' rule.",
+        "",
+    ]
+    shares = [
+        one["prevalence"]
+        for point in list(found.values())[:1]
+        for one in next(iter(point.values()))["prevalences"]
+    ]
+    heads = " | ".join(f"PPV, NPV at {share:.0%}" for share in shares)
+    lines += [
+        f"| class | for | threshold | sensitivity | specificity | {heads} |",
+        f"|---|---|---|---|---|{'---|' * len(shares)}",
+    ]
+    for label, points in found.items():
+        for name, point in points.items():
+            values = " | ".join(
+                f"{_percent(one['ppv'])}, {_percent(one['npv'])}" for one in point["prevalences"]
+            )
+            lines.append(
+                f"| {label} | {name} | {point['threshold']:.3g} | {_percent(point['sensitivity'])} "
+                f"| {_percent(point['specificity'])} | {values} |"
+            )
+    return lines
+
+
+def _risk_coverage(found: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "",
+        "## Leaving out unsure films",
+        "",
+        f"Area under risk and coverage {found['aurc']:.4f}.",
+        "",
+        "| kept | films | from a score of | wrong among them |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {one['coverage']:.0%} | {one['films']} | {one['threshold']:.3f} | "
+        f"{_percent(one['risk'])} |"
+        for one in found["kept"]
+    ]
+    return lines
+
+
+def _read(found: Mapping[str, float | None] | None) -> Estimate:
+    keys = ("value", "low", "high")
+    return Estimate(*(math.nan if not found or found[k] is None else found[k] for k in keys))  # type: ignore[arg-type]
+
+
+def _percent(found: Mapping[str, float | None] | None) -> str:
+    return "too few" if found is None else _read(found).percent()
+
+
+def _estimate(found: Mapping[str, float | None]) -> str:
+    return _read(found).written(3)

@@ -1,0 +1,256 @@
+"""Whether a score of 0.9 is right nine times in ten, and the temperature that mends it.
+
+In come `Scores`; out go a temperature found on validation films, the scores it makes, and how far
+scores and outcomes lie apart, with intervals by patient. This module does not know which films
+are validation and which are test: who calls it must not find the temperature on the test films.
+
+Give the scores as the network gave them. In a file of few decimals small ones have become 0, and
+a logarithm sees the difference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from cxr_transfer.errors import UsageError
+from cxr_transfer.evaluation.intervals import (
+    Estimate,
+    patient_weights,
+    percentile_interval,
+    wilson,
+)
+from cxr_transfer.evaluation.metrics import Floats, Scores
+
+BINS = 10
+"""Bins of equal width from 0 to 1, each with its upper edge, the first with 0 too."""
+
+SMALLEST = 1e-12
+"""Taken for a smaller score wherever a logarithm is: one 0 would make every loss infinite."""
+
+COLDEST, HOTTEST = 0.05, 20.0
+"""Between these a temperature is looked for."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far scores and outcomes lie apart, with 95 % intervals by patient; 0 is best.
+
+    The two calibration errors are biased upwards on few films: chance alone parts a bin's mean
+    score from its share. Every resample adds chance of its own, so that where calibration is good
+    the interval may lie above the value altogether, as that of ``ece_classwise`` often does.
+    Compare them on the same films only; Brier score and log loss have no such bias.
+
+    Attributes:
+        ece: Expected calibration error of the highest score, in [0, 1]: the distance between a
+            bin's mean score and its share right, averaged over films (Guo et al. 2017).
+        ece_classwise: The same of each class's score against the rest, the mean over classes
+            (Kull et al. 2019, NeurIPS), in [0, 1].
+        brier: Squared distance between scores and the true class's 1, summed over classes,
+            the mean over films, in [0, 2] (Brier 1950, Mon. Weather Rev. 78:1).
+        log_loss: Mean of -log of the true class's score, in nats.
+    """
+
+    ece: Estimate
+    ece_classwise: Estimate
+    brier: Estimate
+    log_loss: Estimate
+
+    def as_dict(self) -> dict[str, dict[str, float | None]]:
+        """Return each estimate as value, low and high, for JSON."""
+        names = [field.name for field in dataclasses.fields(self)]
+        return {name: getattr(self, name).as_dict() for name in names}
+
+
+def temperature(validation: Scores) -> float:
+    """Find the temperature T at which softmax(log p / T) has the lowest log loss.
+
+    T > 1 makes scores less sure, T < 1 surer; the order of a film's classes stays. Looked for
+    between 0.05 and 20: a result at a bound says that these films set none, as when every film
+    is right (the surer the better) or when scores tell nothing.
+
+    Source: Guo et al. 2017, ICML, section 4.2.
+
+    Args:
+        validation: Films that neither trained the model nor will test it. Scores below 1e-12
+            are taken for 1e-12.
+
+    All four films score 9 to 1, but only three are right: 3 to 1 is their due, and log 9 = 2 log 3.
+
+    >>> from cxr_transfer.labels import LabelSet
+    >>> names, files = LabelSet(("normal", "covid19")), tuple("abcd")
+    >>> scores = Scores(names, np.array([0, 0, 0, 1]), np.array([[0.9, 0.1]] * 4), files, files)
+    >>> round(temperature(scores), 4)
+    2.0
+    """
+    logs = _logs(validation)
+    # Against the true class: its own entry is 0, and a loss near 0 keeps its digits.
+    margins = logs - np.take_along_axis(logs, validation.targets[:, None], axis=1)
+
+    def loss(log_temperature: float) -> float:
+        return float(np.logaddexp.reduce(margins / math.exp(log_temperature), axis=1).mean())
+
+    # The loss is convex in 1 / T, so that it has one valley, however T is scaled.
+    bounds = (math.log(COLDEST), math.log(HOTTEST))
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
+    return math.exp(float(found.x))
+
+
+def tempered(scores: Scores, temperature: float) -> Scores:
+    """Return ``scores`` with the probabilities softmax(log p / T).
+
+    Scores below 1e-12 are taken for 1e-12. The predicted classes stay.
+
+    Args:
+        scores: N films, C classes.
+        temperature: T, as `temperature` finds it; 1 changes nothing.
+
+    Raises:
+        UsageError: ``temperature`` unless it is finite and above 0.
+
+    >>> from cxr_transfer.labels import LabelSet
+    >>> names = LabelSet(("normal", "covid19"))
+    >>> scores = Scores(names, np.array([0]), np.array([[0.9, 0.1]]), ("a",), ("a.png",))
+    >>> tempered(scores, 2.0).probabilities.round(4)  # the square roots, 3 to 1
+    array([[0.75, 0.25]])
+    """
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise UsageError(
+            "temperature",
+            f"Expected a finite temperature above 0, but got {temperature}; 1 changes nothing.",
+        )
+    logs = _logs(scores)
+    # The highest becomes exp(0): whatever the temperature, nothing overflows.
+    powers = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
+    return dataclasses.replace(scores, probabilities=powers / powers.sum(axis=1, keepdims=True))
+
+
+def calibration(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Calibration:
+    """Return how far ``scores`` and outcomes lie apart, with 95 % intervals by patient.
+
+    Raises:
+        UsageError: ``resamples`` below 1.
+
+    Four films at 0.9, three of them right: 0.9 - 0.75 apart in both classes.
+
+    >>> from cxr_transfer.labels import LabelSet
+    >>> names, files = LabelSet(("normal", "covid19")), tuple("abcd")
+    >>> scores = Scores(names, np.array([0, 0, 0, 1]), np.array([[0.9, 0.1]] * 4), files, files)
+    >>> found = calibration(scores)
+    >>> round(found.ece.value, 4), round(found.ece_classwise.value, 4)
+    (0.15, 0.15)
+    >>> round(found.brier.value, 4)  # (3 * (0.01 + 0.01) + (0.81 + 0.81)) / 4
+    0.42
+    """
+    weights = patient_weights(scores.patients, resamples=resamples, seed=seed)
+    # Row 0 weighs every film once: the value itself.
+    found = statistics(scores, np.concatenate([np.ones_like(weights[:1]), weights]))
+    # Without spread a model gave scores of 0 and 1 alone. Its calibration error is then its share
+    # wrong, over C classes 2 / C of that: Wilson bounds both. The other two are no shares.
+    units = {"ece": len(set(scores.patients)), "ece_classwise": len(set(scores.patients))}
+    return Calibration(
+        **{
+            name: percentile_interval(values[0], values[1:], units=units.get(name, 0))
+            for name, values in found.items()
+        }
+    )
+
+
+def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:
+    """Compute every statistic of `Calibration` once for each row of film weights.
+
+    Args:
+        scores: N films, C classes.
+        weights: (R, N), how often each film counts; no row is all 0.
+
+    Returns:
+        By name, each (R,).
+    """
+    of_class = np.eye(len(scores.labels))[scores.targets]
+    highest = scores.probabilities.max(axis=1)
+    right = scores.predicted == scores.targets
+    # What each film adds to each sum: every statistic is made of such sums.
+    parts = {
+        "ece": _gaps(highest, right.astype(np.float64)),
+        "ece_classwise": np.concatenate(
+            [_gaps(p, y) for p, y in zip(scores.probabilities.T, of_class.T, strict=True)], axis=1
+        ),
+        "brier": ((scores.probabilities - of_class) ** 2).sum(axis=1, keepdims=True),
+        "log_loss": -np.take_along_axis(_logs(scores), scores.targets[:, None], axis=1),
+    }
+    films = weights.sum(axis=1)
+    # No part of Brier score or log loss is below 0: the absolute value leaves those two alone.
+    found = {
+        name: np.abs(weights.astype(np.float64) @ part).sum(axis=1) / films
+        for name, part in parts.items()
+    }
+    found["ece_classwise"] /= len(scores.labels)
+    return found
+
+
+def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
+    """Return how often films of about the same highest score are right.
+
+    Args:
+        scores: N films.
+        bins: How many of equal width.
+
+    Returns:
+        For every bin with a film, from low to high: ``low`` (outside, but for the first) and
+        ``high`` (inside), ``films``, ``mean_score``, and ``right``, the share right with its
+        Wilson interval, which takes every film for independent.
+
+    Raises:
+        UsageError: ``bins`` below 1.
+
+    >>> from cxr_transfer.labels import LabelSet
+    >>> names, files = LabelSet(("normal", "covid19")), tuple("abc")
+    >>> scored = np.array([[0.9, 0.1], [0.15, 0.85], [0.4, 0.6]])
+    >>> scores = Scores(names, np.array([0, 0, 1]), scored, files, files)
+    >>> for row in reliability(scores):
+    ...     print(row["low"], row["high"], row["films"], row["mean_score"], row["right"]["value"])
+    0.5 0.6 1 0.6 1.0
+    0.8 0.9 2 0.875 0.5
+    """
+    if bins < 1:
+        raise UsageError("bins", f"Expected at least 1 bin, but got {bins}; {BINS} are usual.")
+    highest = scores.probabilities.max(axis=1)
+    right = scores.predicted == scores.targets
+    place = _bin(highest, bins)
+    rows = []
+    for number in np.unique(place).tolist():
+        inside = place == number
+        films = int(inside.sum())
+        rows.append(
+            {
+                "low": number / bins,
+                "high": (number + 1) / bins,
+                "films": films,
+                "mean_score": float(highest[inside].mean()),
+                "right": wilson(int(right[inside].sum()), films).as_dict(),
+            }
+        )
+    return rows
+
+
+def _logs(scores: Scores) -> Floats:
+    """(N, C) logarithms of the scores, none of them infinite."""
+    return np.asarray(np.log(np.maximum(scores.probabilities, SMALLEST)), dtype=np.float64)
+
+
+def _bin(score: Floats, bins: int) -> npt.NDArray[np.int64]:
+    """(N,) number of the bin of each score, which holds its upper edge."""
+    # A division gives the very float that a score such as 0.3 is; a sum of tenths does not.
+    inner_edges = np.arange(1, bins) / bins
+    return np.searchsorted(inner_edges, score, side="left").astype(np.int64)
+
+
+def _gaps(score: Floats, outcome: Floats) -> Floats:
+    """(N, BINS): outcome less score, in the column of the score's bin; 0 elsewhere."""
+    return np.asarray(np.eye(BINS)[_bin(score, BINS)] * (outcome - score)[:, None])
