@@ -9,8 +9,14 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 
-from cxr_transfer.evaluation.intervals import share, wilson
-from cxr_transfer.evaluation.metrics import Scores, evaluate
+from cxr_transfer.evaluation.intervals import (
+    area_interval,
+    patient_weights,
+    percentile_interval,
+    share,
+    wilson,
+)
+from cxr_transfer.evaluation.metrics import Scores, evaluate, statistics
 from cxr_transfer.labels import LabelSet
 
 LABELS = LabelSet(("normal", "covid19"))
@@ -108,3 +114,24 @@ def test_the_bootstrap_by_patient_holds_the_area_of_binormal_scores():
         for seed in range(1500)
     ]
     assert 0.93 < held([of_class["auroc"] for of_class in found], truth) < 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("patients", "ill"), [(300, 100), (300, 20)])
+def test_the_interval_of_an_area_near_1_holds_it_where_percentiles_do_not(patients, ill):
+    truth = 0.99
+    distance = norm.ppf(truth) * np.sqrt(2)
+    rng = np.random.default_rng(1)
+    targets = (np.arange(patients) < ill).astype(int)
+    everyone = tuple(names(range(patients)))
+    areas, percentiles = [], []
+    for seed in range(500):
+        score = expit(rng.normal(size=patients) + distance * targets)
+        scores = Scores(LABELS, targets, np.stack([1 - score, score], 1), everyone, everyone)
+        weights = patient_weights(everyone, resamples=400, seed=seed)
+        found = statistics(scores, np.concatenate([np.ones_like(weights[:1]), weights]))
+        value, *replicates = found["auroc"][:, 1]
+        areas.append(area_interval(value, replicates, units=ill))
+        percentiles.append(percentile_interval(value, replicates, units=ill))
+    assert held(areas, truth) > 0.93
+    assert held(percentiles, truth) < 0.93

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from cxr_transfer.errors import DataError, UsageError
@@ -175,6 +176,38 @@ def percentile_interval(
     if units and value in (0.0, 1.0) and (found == value).all():
         return wilson(int(value) * units, units, level)
     low, high = np.quantile(found, (outside, 1 - outside))
+    return Estimate(float(value), float(low), float(high))
+
+
+def area_interval(
+    value: float, replicates: npt.ArrayLike, level: float = 0.95, *, units: int = 0
+) -> Estimate:
+    """Return an area under a curve with an interval from its bootstrap ``replicates``.
+
+    Near 1 the replicates are so skewed that their percentiles are too narrow: in simulations
+    (``tests/evaluation/test_coverage.py``) they held a true AUROC of 0.99 in 79 to 90 % of data
+    sets instead of 95. So the spread is taken on the logit scale, where it is nearly normal, and
+    carried back (Pepe 2003, "The Statistical Evaluation of Medical Tests", section 5.2).
+
+    A value of exactly 0 or 1 has no logit: its interval is `percentile_interval`'s, as is that of
+    one replicate.
+
+    Raises:
+        UsageError: ``level`` unless it lies strictly between 0 and 1.
+
+    >>> area_interval(0.99, [0.98, 0.985, 0.99, 0.995, 1.0]).percent()
+    '99.0 [94.9, 99.8]'
+    """
+    found = np.asarray(replicates, dtype=np.float64)
+    found = found[~np.isnan(found)]
+    inside = found[(found > 0) & (found < 1)]
+    if not 0 < value < 1 or found.size < 2 or not inside.size:
+        return percentile_interval(value, replicates, level, units=units)
+    # A resample without one wrong pair lies beyond the best that has one: taken for half as far.
+    nearest = min(inside.min(), 1 - inside.max()) / 2
+    spread = logit(np.clip(found, nearest, 1 - nearest)).std(ddof=1)
+    reach = float(norm.ppf((1 + _checked(level)) / 2)) * spread
+    low, high = expit(logit(value) + np.array([-reach, reach]))
     return Estimate(float(value), float(low), float(high))
 
 

@@ -17,7 +17,12 @@ import numpy.typing as npt
 from sklearn import metrics as sklearn_metrics
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation.intervals import Estimate, patient_weights, percentile_interval
+from cxr_transfer.evaluation.intervals import (
+    Estimate,
+    area_interval,
+    patient_weights,
+    percentile_interval,
+)
 from cxr_transfer.labels import LabelSet
 
 Floats = npt.NDArray[np.float64]
@@ -168,6 +173,9 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
     def estimate(values: Floats, of: npt.NDArray[np.bool_] | slice = slice(None)) -> Estimate:
         return percentile_interval(values[0], values[1:], units=len(np.unique(patients[of])))
 
+    def area(values: Floats, of: npt.NDArray[np.bool_] | slice = slice(None)) -> Estimate:
+        return area_interval(values[0], values[1:], units=len(np.unique(patients[of])))
+
     classes = len(scores.labels)
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (scores.targets, scores.predicted), 1)
@@ -176,7 +184,7 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
             "precision": estimate(found["precision"][:, target], scores.predicted == target),
             "recall": estimate(found["recall"][:, target], scores.targets == target),
             "f1": estimate(found["f1"][:, target], scores.targets == target),
-            "auroc": estimate(found["auroc"][:, target], scores.targets == target),
+            "auroc": area(found["auroc"][:, target], scores.targets == target),
             "average_precision": estimate(
                 found["average_precision"][:, target], scores.targets == target
             ),
@@ -185,7 +193,7 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
         for target, label in enumerate(scores.labels)
     }
     return Evaluation(
-        **{name: estimate(found[name]) for name in AVERAGES},
+        **{name: (area if name == "auroc_macro" else estimate)(found[name]) for name in AVERAGES},
         per_class=per_class,
         confusion=confusion,
         films=len(scores.files),
