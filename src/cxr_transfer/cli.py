@@ -252,6 +252,37 @@ def evaluate(
 
 @app.command(
     epilog="Examples:\n\n"
+    "cxr audit runs/study/model_3 --data ../data --out runs/audit\n\n"
+    "cxr audit runs/mine --data films.csv --out runs/mine/audit || echo not to be trusted"
+)
+def audit(
+    checkpoint: Annotated[Path, typer.Argument(help="Run folder, .safetensors or its .json.")],
+    data: Annotated[
+        Path, typer.Option(help="Archives, a manifest (.csv) or a folder per class: all its films.")
+    ],
+    out: Annotated[Path, typer.Option(help="Report folder.")],
+    json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap.")] = 0,
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+) -> None:
+    """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
+    from cxr_transfer.collections.opening import open_all
+    from cxr_transfer.evaluation.audit import audit as run
+    from cxr_transfer.files import owned
+    from cxr_transfer.training.run import claim
+
+    cases = open_all(data)
+    with owned(out):
+        claim(out, {"audit_of": checkpoint.name})
+        with _steps("reading films", len(cases)) as step:
+            found = run(checkpoint, cases, out, device=device, seed=seed, each=step, say=_say)
+    typer.echo((out / ("audit.json" if json else "audit.md")).read_text(encoding="utf-8"))
+    if found["verdict"] == "fail":
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Examples:\n\n"
     "cxr predict film.png --model runs/study/model_3\n\n"
     "cxr predict films/ --model runs/study/model_3 --json > answers.jsonl\n\n"
     "cxr predict films/ --model model_3-int8.xml --csv > answers.csv"

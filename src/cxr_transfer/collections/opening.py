@@ -13,7 +13,13 @@ from typing import Literal
 
 from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.datasets import Dataset, dataset_0, dataset_1, pretraining_cases
+from cxr_transfer.collections.datasets import (
+    Dataset,
+    dataset_0,
+    dataset_1,
+    outside_cases,
+    pretraining_cases,
+)
 from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import check_consistent, read_manifest
 from cxr_transfer.errors import DataError
@@ -86,6 +92,24 @@ def open_cases(data: Path, part: str | None = None) -> tuple[Case, ...]:
     if not kept:
         raise DataError("empty", f"Expected films of the part {wanted!r} in {data}, but got none.")
     return kept
+
+
+def open_all(data: Path) -> tuple[Case, ...]:
+    """Open every film for an audit: of archives Dataset_1 and what lies outside it.
+
+    Args:
+        data: Archives, a manifest (.csv, all its parts) or a folder per class.
+
+    Raises:
+        DataError: What the readers raise.
+    """
+    if data.is_file():
+        return read_manifest(data)
+    archives = read_archives(data)
+    if all(found.name == "folder" for found in archives):
+        return archives[0].cases
+    target = dataset_1(archives)
+    return (*target.cases, *outside_cases(archives, target))
 
 
 def _own(title: str, cases: Sequence[Case], like: str, each: Callable[[], None]) -> Dataset:

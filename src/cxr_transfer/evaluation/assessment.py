@@ -84,12 +84,12 @@ def assess(
     """
     checkpoint, network = load_checkpoint(checkpoint_path)
     cases = index(cases, each=each)
-    seen = _seen(checkpoint, cases)
+    seen = sum(seen_in_training(checkpoint, cases))
     if seen and not allow_seen:
         raise DataError(
             "seen_films",
             f"Expected films of patients that {checkpoint.name} was not trained on, but it has "
-            f"seen {len(seen)} of {len(cases)} (by film or patient); leave them out, or say "
+            f"seen {seen} of {len(cases)} (by film or patient); leave them out, or say "
             "--allow-seen and do not quote the figures.",
         )
     labels = checkpoint.label_set
@@ -109,7 +109,7 @@ def assess(
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
         "films": len(cases),
-        "seen_in_training": len(seen),
+        "seen_in_training": seen,
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
         "groups": groups(labels, scored, cases),
@@ -242,13 +242,12 @@ def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[
     ]
 
 
-def _seen(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[Case]:
+def seen_in_training(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[bool]:
+    """Tell of every (indexed) case whether training saw its film or its patient."""
     films = set(checkpoint.seen.get("films", ()))
     patients = set(checkpoint.seen.get("patients", ()))
     return [
-        case
-        for case in cases
-        if fingerprint(case.pixels) in films or fingerprint(case.patient) in patients
+        fingerprint(case.pixels) in films or fingerprint(case.patient) in patients for case in cases
     ]
 
 

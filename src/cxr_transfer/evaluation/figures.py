@@ -370,6 +370,33 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
         axes.grid(axis="x")
 
 
+def film_sheet(
+    path: Path, images: npt.NDArray[np.uint8], captions: Sequence[str], title: str
+) -> None:
+    """Draw films side by side with a line under each; for the eyes of who owns the films.
+
+    Args:
+        path: The PNG file.
+        images: (N, H, W) grey.
+        captions: N lines.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    across = 4
+    down = max(1, -(-len(images) // across))
+    with _drawn(path, (2.4 * across, 0.8 + 2.8 * down), title) as figure:
+        panels = figure.subplots(down, across, squeeze=False).ravel()
+        for axes in panels:
+            axes.axis("off")
+        for axes, image, caption in zip(panels, images, captions, strict=False):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+            axes.set_title(caption, size=8, y=-0.12)
+        if not len(images):
+            panels[0].text(0, 0.5, "no errors")
+
+
 @contextmanager
 def _drawn(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
     """Give a figure to draw on; then write it to ``path``, whole or not at all."""

@@ -42,3 +42,16 @@ def probabilities(
         for start in range(0, len(images), batch_size)
     ]
     return torch.cat(scores)
+
+
+@torch.inference_mode()
+def features(
+    network: nn.Sequential, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
+) -> Tensor:
+    """Return what the network's head sees, (N, F) float32, for films (N, 1, H, W)."""
+    body = network[:-1].eval().to(device)
+    found = [
+        body(images[start : start + batch_size].to(device)).float().flatten(1).cpu()
+        for start in range(0, len(images), batch_size)
+    ]
+    return torch.cat(found)

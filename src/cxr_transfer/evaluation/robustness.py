@@ -1,0 +1,76 @@
+"""How much a model's score depends on what changes no finding: compression, contrast, position.
+
+In come model inputs, out go the same films changed as scanners, viewers and e-mail change them.
+Fixed changes with a name, not random ones: the drop of each is a figure (TRUST, row 18).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+Plane = npt.NDArray[np.uint8]
+
+
+def _jpeg(film: Image.Image, _: np.random.Generator) -> Image.Image:
+    content = io.BytesIO()
+    film.save(content, "JPEG", quality=30)
+    return Image.open(content)
+
+
+def _gamma(exponent: float) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
+    table = [round(255 * (grey / 255) ** exponent) for grey in range(256)]
+    return lambda film, _: film.point(table)
+
+
+def _blur(film: Image.Image, _: np.random.Generator) -> Image.Image:
+    return film.filter(ImageFilter.GaussianBlur(film.width / 150))
+
+
+def _noise(film: Image.Image, rng: np.random.Generator) -> Image.Image:
+    grey = np.asarray(film) + rng.normal(0, 12, (film.height, film.width))
+    return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+
+
+def _turned(degrees: float) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
+    return lambda film, _: film.rotate(degrees, Image.Resampling.BILINEAR)
+
+
+def _cropped(film: Image.Image, _: np.random.Generator) -> Image.Image:
+    side, height = round(0.05 * film.width), round(0.05 * film.height)
+    box = (side, height, film.width - side, film.height - height)
+    return film.resize(film.size, Image.Resampling.BILINEAR, box=box)
+
+
+def _resampled(film: Image.Image, _: np.random.Generator) -> Image.Image:
+    """Once smaller and back by another kernel: what a viewer's export does."""
+    small = film.resize((film.width * 2 // 3, film.height * 2 // 3), Image.Resampling.LANCZOS)
+    return small.resize(film.size, Image.Resampling.BICUBIC)
+
+
+CORRUPTIONS: Mapping[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
+    "JPEG quality 30": _jpeg,
+    "gamma 0.7": _gamma(0.7),
+    "gamma 1.4": _gamma(1.4),
+    "blur": _blur,
+    "noise": _noise,
+    "turned 10 degrees left": _turned(10),
+    "turned 10 degrees right": _turned(-10),
+    "5 % cut off each border": _cropped,
+    "scaled down and up": _resampled,
+}
+
+
+def corrupted(images: Plane, name: str, *, seed: int = 0) -> Plane:
+    """Return ``images`` (N, 1, H, W) changed by one of `CORRUPTIONS`; one seed, one noise.
+
+    Raises:
+        KeyError: For a name that is not among them.
+    """
+    change, rng = CORRUPTIONS[name], np.random.default_rng(seed)
+    films = [np.asarray(change(Image.fromarray(image[0]), rng)) for image in images]
+    return np.stack(films)[:, None] if films else images.copy()
