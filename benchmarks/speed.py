@@ -155,8 +155,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="Archives; default: generated films.")
-    parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument("--training-films", type=int, default=300)
+    parser.add_argument("--repetitions", type=int, default=2)
+    parser.add_argument("--training-films", type=int, default=240)
     parser.add_argument("--large-films", type=int, default=1000)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "speed.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results" / "speed.md")
@@ -210,7 +210,7 @@ def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
         name: max(one["peak_mb"] for one in each) for name, each in found.items()
     }
 
-    found = rounds(tasks("resnet_epochs"), max(1, turns - 1), "ResNet-50")
+    found = rounds(tasks("resnet_epochs"), turns, "ResNet-50")
     study = json.loads((ROOT / "docs/results/study.json").read_text())["seed_0"]
     epochs = study["models"]["model_3"]["epochs"]
     films = study["models"]["model_3"]["films"]
@@ -266,7 +266,7 @@ def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
     }
     found = rounds(
         inference | {name: [*OURS, "folder", str(folder), *words] for name, words in ours.items()},
-        max(1, turns - 1),
+        turns,
         "a folder",
     )
     values = {

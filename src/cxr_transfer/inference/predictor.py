@@ -95,8 +95,8 @@ class Predictor:
         return cls(read_converted(path), Engine(path, precision=precision))
 
     def predict(self, file: str | Path) -> Prediction:
-        """Answer for one file."""
-        return next(self.predict_files([file]))
+        """Answer for one file, without the threads that many are worth."""
+        return next(self._answers([self._open(file)]))
 
     def predict_files(
         self, files: Iterable[str | Path], *, workers: int | None = None
