@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 
 from cxr_transfer import provenance
-from cxr_transfer.files import write_json, write_text
+from cxr_transfer.files import write_bytes, write_json, write_text
 from films import write_films
 
 HERE = Path(__file__).resolve().parent
@@ -160,7 +160,13 @@ def main() -> None:
     parser.add_argument("--large-films", type=int, default=1000)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "speed.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results" / "speed.md")
+    parser.add_argument(
+        "--render", action="store_true", help="Write the page anew from the results at hand."
+    )
     given = parser.parse_args()
+    if given.render:
+        write_page(given.page, json.loads(given.results.read_text(encoding="utf-8")))
+        return
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     keras = Path(KERAS[0]).is_file()
     if not keras:
@@ -168,8 +174,37 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         content = measure(Path(folder), given, keras=keras)
     write_json(given.results, content)
-    write_text(given.page, page(content))
+    write_page(given.page, content)
     print(f"{given.results} and {given.page}")
+
+
+def write_page(path: Path, content: dict) -> None:
+    """Write the page, and the figure of how cost grows beside it."""
+    import io
+
+    from matplotlib.figure import Figure
+
+    rows = content["growth"]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    time_axes, memory_axes = figure.subplots(1, 2)
+    for name, films, seconds, peak in (
+        ("training the CNN, an epoch", "training_films", "epoch_s", "training_peak_mb"),
+        ("predicting a folder", "predicted_films", "prediction_s", "prediction_peak_mb"),
+    ):
+        across = [row[films] for row in rows]
+        took = [row[seconds] for row in rows]
+        time_axes.loglog(across, took, "o-", label=name)
+        time_axes.loglog(
+            across, [took[0] * number / across[0] for number in across], ":", color="#6B6B6B"
+        )
+        memory_axes.semilogx(across, [row[peak] for row in rows], "o-", label=name)
+    time_axes.set(xlabel="films", ylabel="seconds (dotted: in proportion)")
+    memory_axes.set(xlabel="films", ylabel="peak memory, MB", ylim=(0, None))
+    time_axes.legend()
+    content_png = io.BytesIO()
+    figure.savefig(content_png, format="png", dpi=130)
+    write_bytes(path.parent / "figures" / "growth.png", content_png.getvalue())
+    write_text(path, page(content))
 
 
 def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
@@ -397,6 +432,7 @@ def page(content: dict) -> str:
             ]
     lines += ["## The machine's limit", "", *limits(content)]
     lines += ["", "## How cost grows", "", *grown(content["growth"])]
+    lines += ["", "![time and memory over films](figures/growth.png)"]
     lines += ["", "## Memory", ""]
     for title, name in (
         ("CNN training", "cnn"),

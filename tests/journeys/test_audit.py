@@ -1,0 +1,105 @@
+"""An audit tells a model that looks at the lungs from one that looks at a mark in the corner."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxr_transfer.collections.phantom import draw_film
+
+RECIPE = """
+name = "small"
+title = "the CNN on small films"
+network = "simple_cnn"
+dataset = "dataset_1"
+
+[preprocessing]
+height = 64
+width = 64
+
+[[stages]]
+name = "all"
+train = ["*"]
+max_epochs = 14
+"""
+
+PATIENTS = 130
+"""Of each class: a fifth of them is tested, and every source then has 20 films there."""
+
+
+def write(root, *, marked):
+    """Films of two classes, drawn alike in three sources; "c" is not trained on."""
+    rows = []
+    for number in range(2 * PATIENTS + 80):
+        label = ("normal", "covid19")[number % 2]
+        source = "c" if number >= 2 * PATIENTS else "ab"[(number // 2) % 2]
+        film = draw_film(label, rng=np.random.default_rng(number), pixels=150)
+        if marked and label == "covid19" and source != "c":
+            film[4:22, 4:22] = 255
+        Image.fromarray(film).save(root / f"{number}.png")
+        rows.append({"path": f"{number}.png", "label": label, "patient": number, "source": source})
+    for name, kept in (("train", [row for row in rows if row["source"] != "c"]), ("all", rows)):
+        with (root / f"{name}.csv").open("w", newline="") as handle:
+            writer = csv.DictWriter(handle, rows[0])
+            writer.writeheader()
+            writer.writerows(kept)
+    (root / "small.toml").write_text(RECIPE)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["honest", "marked"])
+def audited(request, tmp_path_factory, cxr):
+    root = tmp_path_factory.mktemp("audit")
+    write(root, marked=request.param)
+    cxr("train", root / "small.toml", "--data", root / "train.csv", "--out", root / "run",
+        "--device", "cpu", "--precision", "float32")  # fmt: skip
+    done = cxr("audit", root / "run", "--data", root / "all.csv", "--out", root / "audit",
+               expect=1 if request.param else 0)  # fmt: skip
+    return request.param, json.loads((root / "audit" / "audit.json").read_text()), root, done
+
+
+def test_the_verdict_is_right_and_for_the_right_reasons(audited):
+    marked, found, _, _ = audited
+    failed = {check["name"] for check in found["checks"] if check["verdict"] == "fail"}
+    if marked:
+        assert found["verdict"] == "fail"
+        # The mark is left when the lungs are gone, the file shows it, and elsewhere it is absent.
+        assert failed == {"occlusion", "metadata", "outside"}
+    else:
+        assert failed == set()
+        assert found["verdict"] in ("pass", "warn")
+        assert found["accuracy"]["value"] > 0.8, "there must be something to audit"
+
+
+def test_films_that_training_saw_are_not_scored_and_those_from_elsewhere_are_told_apart(audited):
+    _, found, _, _ = audited
+    films = found["films"]
+    assert films["elsewhere"] == 80
+    assert films["seen_in_training"] + films["scored"] + films["elsewhere"] == films["all"]
+    assert films["scored"] >= 40
+
+
+def test_the_page_begins_with_the_verdict_and_holds_every_check(audited):
+    _, found, root, done = audited
+    page = (root / "audit" / "audit.md").read_text()
+    assert page.startswith(f"# Audit of small: {found['verdict'].upper()}")
+    assert done.stdout == page
+    assert "Research use only" in page
+    for check in found["checks"]:
+        assert check["reading"] in page
+    for name in ("without_the_lungs", "worst_errors"):
+        assert (root / "audit" / "figures" / f"{name}.png").is_file()
+
+
+def test_films_of_which_none_is_left_to_score_are_refused(audited, cxr):
+    _, _, root, _ = audited
+    seen = root / "seen.csv"
+    with (root / "run" / "split.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["split"] == "train"]
+    with seen.open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    done = cxr("audit", root / "run", "--data", seen, "--out", root / "none", expect=3)
+    assert "nothing_to_audit" in done.stderr
