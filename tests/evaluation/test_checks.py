@@ -51,6 +51,7 @@ def evidence(**changes):
         "occluded": {"lungs blacked out": chance, "border only": chance},
         "corrupted": {"blur": float((good.predicted == good.targets).mean()) - 0.01},
         "metadata": chance,
+        "grey_levels": None,
         "demographics": chance,
         "association": {"cramers_v": 0.1},
         "source_classifier": {

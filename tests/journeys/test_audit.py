@@ -84,7 +84,7 @@ def test_the_page_begins_with_the_verdict_and_holds_every_check(audited):
     _, found, root, done = audited
     page = (root / "audit" / "audit.md").read_text()
     assert page.startswith(f"# Audit of small: {found['verdict'].upper()}")
-    assert done.stdout == page
+    assert done.stdout == page + "\n"
     assert "Research use only" in page
     for check in found["checks"]:
         assert check["reading"] in page

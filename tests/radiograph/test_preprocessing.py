@@ -1,5 +1,7 @@
 """Radiograph in, 8-bit model input out."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -31,6 +33,15 @@ def test_any_other_is_resized_as_the_reference_does(shape):
     film = decode(encoded(grey(3, *shape)))
     reference = bilinear(bilinear(film.pixels.astype(np.float64), 224).T, 224).T * 255
     assert np.abs(Preprocessing().apply(film) - reference).max() < 0.51
+
+
+def test_eight_bits_kept_as_such_differ_from_their_quotients_at_ties_alone():
+    film = decode(encoded(grey(3, 384, 384)))
+    assert film.stored.dtype == np.uint8
+    divided = dataclasses.replace(film, stored=film.pixels)
+    a, b = (Preprocessing().apply(each).astype(int) for each in (film, divided))
+    assert np.abs(a - b).max() <= 1
+    assert (a != b).mean() < 0.001
 
 
 def test_height_and_width_are_not_exchanged():

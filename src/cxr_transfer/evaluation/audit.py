@@ -128,13 +128,16 @@ def audit(
     say("what files, age, sex, view and features tell by themselves")
     of_ours = [cases[row] for row in ours]
     found_features = features(network, films.images[torch.from_numpy(ours)], device=at).numpy()
+    files, columns = metadata_table(of_ours)
+    container = np.array([not name.startswith(PICTURE) for name in columns])
     evidence = Evidence(
         scores=whole,
         cases=kept,
         evaluation=evaluation,
         occluded=occluded,
         corrupted=changed,
-        metadata=_baseline(metadata_table(of_ours)[0], of_ours, targets[ours], labels, again),
+        metadata=_baseline(files[:, container], of_ours, targets[ours], labels, again),
+        grey_levels=_baseline(files[:, ~container], of_ours, targets[ours], labels, again),
         demographics=_baseline(
             demographics_table(of_ours)[0], of_ours, targets[ours], labels, again
         ),
@@ -176,6 +179,9 @@ def audit(
     write_text(out / "audit.md", page(checkpoint, content, found))
     return content
 
+
+PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
+"""Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
 
 NOT_BUILT = (
     "leave-one-source-out retraining",

@@ -11,7 +11,7 @@ The pitfalls and their order: DeGrave, Janizek & Lee 2021 (Nat. Mach. Intell. 3:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from cxr_transfer.collections.case import Case
@@ -61,7 +61,9 @@ class Evidence:
         occluded: Evaluations of the same films by what was left of them: "lungs blacked out",
             "border only", "lungs only".
         corrupted: Accuracy of the same films by the name of the change.
-        metadata: Evaluation of what file metadata alone tell of the labels; None if not done.
+        metadata: Evaluation of what size, format, compression and corners alone tell of the
+            labels; None if not done.
+        grey_levels: The same of grey percentiles and bytes per pixel, in which a finding may show.
         demographics: The same of age, sex and view.
         association: `association.source_by_class` over all films with known labels.
         source_classifier: `baselines.source_classifier` on the network's features.
@@ -78,6 +80,7 @@ class Evidence:
     occluded: Mapping[str, Evaluation]
     corrupted: Mapping[str, float]
     metadata: Evaluation | None
+    grey_levels: Evaluation | None
     demographics: Evaluation | None
     association: Mapping[str, Any]
     source_classifier: Mapping[str, Any] | None
@@ -233,13 +236,25 @@ def occlusion(evidence: Evidence) -> Check:
 
 
 def metadata(evidence: Evidence) -> Check:
-    """Whether the files alone give the classes away (TRUST, row 5)."""
-    return _baseline(
+    """Whether the files alone give the classes away (TRUST, row 5).
+
+    Grey levels are measured beside it and not judged: a finding changes them too.
+    """
+    check = _baseline(
         "metadata",
         "What the files alone tell",
         evidence.metadata,
-        "size, format, compression and grey levels",
+        "size, format, compression and corners",
         hard=True,
+    )
+    if evidence.grey_levels is None or check.verdict == "not done":
+        return check
+    grey = evidence.grey_levels.auroc_macro
+    said = f"Grey levels and file size alone, in which a finding may show: {grey}."
+    return replace(
+        check,
+        reading=f"{check.reading} {said}",
+        measured=check.measured | {"grey_levels_auroc_macro": grey.as_dict()},
     )
 
 

@@ -106,9 +106,7 @@ def drawn_films(preprocessing: Preprocessing, number: int = 8) -> Films:
     """Return ``number`` generated films, (N, 1, H, W), the same ones every time."""
     findings = ("normal", "bacterial", "viral", "covid19")
     drawn = [
-        draw_film(findings[seed % 4], rng=np.random.default_rng(seed)).astype(np.float32)
-        / np.float32(255)
-        for seed in range(number)
+        draw_film(findings[seed % 4], rng=np.random.default_rng(seed)) for seed in range(number)
     ]
     return np.stack([preprocessing.apply(Radiograph(film, "PNG"))[None] for film in drawn])
 

@@ -41,9 +41,14 @@ class Preprocessing(BaseModel):
         Pillow's bilinear filter widens with the reduction (no aliasing). An 8-bit film that
         already has the size comes back unchanged, value for value.
         """
-        pixels = radiograph.pixels
-        if pixels.shape != (self.height, self.width):
-            film = Image.fromarray(pixels)  # float32 becomes mode F: nothing is rounded before
-            pixels = np.asarray(film.resize((self.width, self.height), Image.Resampling.BILINEAR))
-        grey: npt.NDArray[np.uint8] = np.rint(pixels * 255).clip(0, 255).astype(np.uint8)
+        stored = radiograph.stored
+        whole = 1 if stored.dtype == np.uint8 else 255
+        if stored.shape == (self.height, self.width):
+            resized = stored * np.float32(whole)
+        else:
+            # As mode F: nothing is rounded before the end.
+            film = Image.fromarray(stored).convert("F")
+            film = film.resize((self.width, self.height), Image.Resampling.BILINEAR)
+            resized = np.asarray(film) * np.float32(whole)
+        grey: npt.NDArray[np.uint8] = np.rint(resized).clip(0, 255).astype(np.uint8)
         return grey

@@ -37,7 +37,7 @@ _WHITE_IS_ZERO = 0
 python_warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 python_warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-Grey = npt.NDArray[np.float32]
+Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 
 def read_film(path: Path) -> Radiograph:
@@ -132,7 +132,7 @@ def decode(content: bytes) -> Radiograph:
             raise FilmError(
                 code, "Expected a whole image, but its pixel data ends early or is damaged."
             ) from None
-        return Radiograph(pixels=pixels, format=image.format or "", warnings=tuple(warnings))
+        return Radiograph(stored=pixels, format=image.format or "", warnings=tuple(warnings))
 
 
 def _check_png(content: bytes) -> None:
@@ -207,7 +207,7 @@ def _check_header(image: Image.Image) -> None:
 
 
 def _grey(image: Image.Image, warnings: list[str]) -> Grey:
-    """Return (height, width) float32 in [0, 1]; each mode over its own full range."""
+    """Return (height, width) uint8, or float32 in [0, 1]; each mode over its own full range."""
     if "transparency" in image.info and image.mode in ("P", "L", "RGB"):
         image = image.convert("RGBA")
     elif image.mode in ("P", "PA"):
@@ -236,7 +236,7 @@ def _grey(image: Image.Image, warnings: list[str]) -> Grey:
         image = image.convert("RGB")
     if image.mode != "L":
         image = image.convert("L")
-    return np.asarray(image).astype(np.float32) / np.float32(255)
+    return np.asarray(image)
 
 
 def _tiff_scale(image: Image.Image, pixels: Grey) -> Grey:
