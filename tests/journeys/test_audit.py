@@ -94,7 +94,7 @@ def test_the_page_begins_with_the_verdict_and_holds_every_check(audited):
 
 def test_films_of_which_none_is_left_to_score_are_refused(audited, cxr):
     _, _, root, _ = audited
-    seen = root / "seen.csv"
+    seen = root / "run" / "seen.csv"  # paths are relative to their manifest
     with (root / "run" / "split.csv").open(newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["split"] == "train"]
     with seen.open("w", newline="") as handle:
