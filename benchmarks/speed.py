@@ -161,6 +161,9 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results" / "speed.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results" / "speed.md")
     parser.add_argument(
+        "--only", choices=("training", "inference"), help="Measure one half; keep the other."
+    )
+    parser.add_argument(
         "--render", action="store_true", help="Write the page anew from the results at hand."
     )
     given = parser.parse_args()
@@ -210,15 +213,23 @@ def write_page(path: Path, content: dict) -> None:
 def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
     print("writing films", flush=True)
     write_films(folder, training=given.training_films, large=given.large_films, data=given.data)
-    turns = given.repetitions
-    content = {
+    content = json.loads(given.results.read_text(encoding="utf-8")) if given.only else {}
+    content |= {
         "command": f"make bench{' DATA=DIR' if given.data else ''}",
         "films": "real" if given.data else "generated",
-        "commit": provenance.commit(),
-        "time": provenance.now(),
         "machine": provenance.machine(),
         "versions": provenance.versions(),
     }
+    for name, part in (("training", measure_training), ("inference", measure_inference)):
+        if given.only in (None, name):
+            stamp = {"commit": provenance.commit(), "time": provenance.now()}
+            content |= part(folder, given, keras=keras)
+            content["measured"] = content.get("measured", {}) | {name: stamp}
+    return content
+
+
+def measure_training(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
+    turns, content = given.repetitions, {}
     training = {
         "Keras": [*KERAS],
         "plain PyTorch": [*TORCH],
@@ -269,7 +280,11 @@ def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
     content["model_3_once_s"] = {
         name: statistics.median(one["once_s"] for one in each) for name, each in found.items()
     }
+    return content
 
+
+def measure_inference(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
+    turns, content = given.repetitions, {}
     models = networks(folder)
     inference = {
         "Keras": [*KERAS, "one", str(folder)],
@@ -398,8 +413,12 @@ def page(content: dict) -> str:
         "",
         f"Written by `{content['command']}` (`benchmarks/speed.py`; numbers in "
         "[speed.json](../../benchmarks/results/speed.json)); "
-        f"{content['films']} films, {machine['processor']}, {machine['cores']} cores, "
-        f"{content['time']}, commit `{provenance.short(content['commit'])}`.",
+        f"{content['films']} films, {machine['processor']}, {machine['cores']} cores; "
+        + "; ".join(
+            f"{name} {one['time']}, commit `{provenance.short(one['commit'])}`"
+            for name, one in content["measured"].items()
+        )
+        + ".",
         "",
         "Contestants take turns on the same films; medians over the rounds, ratios within a round "
         "with their lowest and highest. A shared machine: trust the ratios more than the times.",
