@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import tempfile
 from pathlib import Path
 
@@ -186,17 +187,23 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument(
+        "--keep-inference", action="store_true", help="Read only the trainings anew."
+    )
     given = parser.parse_args()
+    results = given.out / "precision.json"
+    kept = json.loads(results.read_text(encoding="utf-8")) if given.keep_inference else {}
+    stamp = {"commit": provenance.commit(), "time": provenance.now()}
     content = {
         "command": "python benchmarks/precision_results.py --runs runs",
-        "commit": provenance.commit(),
-        "time": provenance.now(),
         "machine": provenance.machine(),
         "versions": provenance.versions(),
+        "training_gathered": stamp,
+        "inference_measured": kept.get("inference_measured", stamp),
         "training": training(given.runs),
-        "inference": inference(given.runs),
+        "inference": kept.get("inference") or inference(given.runs),
     }
-    write_json(given.out / "precision.json", content)
+    write_json(results, content)
     write_text(given.out / "precision.md", page(content))
 
 
