@@ -165,7 +165,7 @@ def audit(
         "auroc_macro": evaluation.auroc_macro.as_dict(),
         "checks": [check.as_dict() for check in found],
         "not_done": NOT_BUILT,
-        "lung_mask": "geometric, placed by the film's own profiles; not a trained network",
+        "lung_mask": "one outline, placed and sized by contrast; not a trained network",
         "data_hash": data_hash(cases),
         "commit": provenance.commit(),
         "time": provenance.now(),
