@@ -24,7 +24,7 @@ FENCES = {
     "pydicom": ("radiograph/dicom.py", "serving/pacs.py"),
     "matplotlib": ("evaluation/figures.py",),
     "lightning": ("training/",),
-    "typer": ("cli.py",),
+    "typer": ("cli/",),
     "openvino": ("inference/engine.py", "inference/conversion.py"),
     "nncf": ("inference/conversion.py",),
 }
@@ -80,7 +80,7 @@ def test_only_the_command_line_prints_and_exits():
         }
         calls = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         said = names & speaks | calls & {"sys.exit", "os._exit", "sys.stdout", "sys.stderr"}
-        assert name == "cli.py" or not said, f"{name} uses {said}"
+        assert name.startswith("cli/") or not said, f"{name} uses {said}"
 
 
 def test_help_starts_without_torch():

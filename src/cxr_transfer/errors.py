@@ -10,7 +10,7 @@
     └── MachineError      disk, memory, devices, missing packages      exit code 5
 
 Each error carries a stable ``code`` (for programs) and a one-line message (for people).
-This module knows nothing of how an error is shown: ``cli.py`` alone prints and exits.
+This module knows nothing of how an error is shown: ``cli/`` alone prints and exits.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""Commands that look at archives."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxr_transfer.cli.terminal import steps
+
+if TYPE_CHECKING:
+    pass
+
+
+DATA_CHECK_EXAMPLES = "Example:\n\ncxr data check ../data"
+
+
+def data_check(
+    folder: Annotated[Path, typer.Argument(help="Folder with archives, or a folder per class.")],
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what is there by class, patient, source, view and size; what is missing or double."""
+    import json as json_module
+
+    from cxr_transfer.collections.archives import read_archives
+    from cxr_transfer.collections.check import check
+
+    archives = read_archives(folder)
+    total = sum(len(archive.cases) for archive in archives)
+    with steps("reading films", total) as step:
+        found = check(archives, each=step)
+    typer.echo(json_module.dumps(found, indent=2) if json else _check_text(found))
+    if found["damaged"]:
+        raise typer.Exit(1)
+
+
+def _check_text(found: dict[str, Any]) -> str:
+    from cxr_transfer.errors import listing
+
+    def counts(table: dict[str, int]) -> str:
+        return ", ".join(f"{number} {name}" for name, number in table.items())
+
+    lines: list[str] = []
+    for table in found["archives"]:
+        lines += [
+            f"{table['collection']} ({table['folder']}): {table['films']} "
+            f"{'generated ' if table['generated'] else ''}films of "
+            f"{table['patients']} patients, {table['patients_with_several_films']} with several",
+            f"  classes  {counts(table['classes'])}",
+            f"  sources  {counts(table['sources'])}",
+            f"  views    {counts(table['views'])}",
+            f"  sizes    {table['sizes']}",
+            f"  missing  {len(table['missing'])}"
+            + (f": {listing(table['missing'])}" if table["missing"] else ""),
+            f"  ignored  {table['ignored']} other files",
+            "",
+        ]
+    lines.append(f"identical films: {len(found['identical'])} groups")
+    lines += [f"  {' = '.join(names)}" for names in found["identical"]]
+    lines.append(f"damaged films: {len(found['damaged'])}")
+    lines += [f"  {name}" for name in found["damaged"]]
+    return "\n".join(lines)
+
+
+DATA_PREPARE_EXAMPLES = "Example:\n\ncxr data prepare ../data --out prepared"
+
+
+def data_prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder with the archives.")],
+    out: Annotated[Path, typer.Option(help="Where the manifests are written.")],
+) -> None:
+    """Write the manifests of Dataset_0, Dataset_1 and the films outside them, with hashes."""
+    from cxr_transfer.collections.archives import read_archives
+    from cxr_transfer.collections.datasets import (
+        dataset_0,
+        dataset_1,
+        outside_cases,
+        pretraining_cases,
+    )
+    from cxr_transfer.collections.index import data_hash, index
+    from cxr_transfer.collections.manifest import write_manifest
+    from cxr_transfer.files import owned, write_json
+
+    archives = read_archives(folder)
+    zero, one = dataset_0(archives), dataset_1(archives)
+    outside = outside_cases(archives, one)
+    with owned(out):
+        summary: dict[str, Any] = {}
+        found = {}
+        for name, cases in {zero.name: zero.cases, one.name: one.cases, "outside": outside}.items():
+            with steps(f"reading {name}", len(cases)) as step:
+                found[name] = index(cases, each=step)
+            write_manifest(out / f"{name}.csv", found[name])
+        clean = pretraining_cases(
+            dataclasses.replace(zero, cases=found[zero.name]),
+            dataclasses.replace(one, cases=found[one.name]),
+        )
+        write_manifest(out / "dataset_0_without_dataset_1.csv", clean.cases)
+        found["dataset_0_without_dataset_1"] = clean.cases
+        for name, cases in found.items():
+            labels = dict.fromkeys(case.label for case in cases)
+            summary[name] = {
+                "films": len(cases),
+                "classes": {label: sum(case.label == label for case in cases) for label in labels},
+                "data_hash": data_hash(cases) if cases else "",
+            }
+            classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
+            typer.echo(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
+        write_json(out / "prepared.json", summary)

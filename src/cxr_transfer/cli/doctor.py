@@ -1,0 +1,38 @@
+"""What `cxr doctor` tells: this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from cxr_transfer import INTENDED_USE
+
+if TYPE_CHECKING:
+    pass
+
+
+def doctor() -> None:
+    """Print versions, devices and weights at hand; what is missing, and how to get it."""
+    import importlib.util
+    import shutil
+
+    from cxr_transfer.models.pretrained import describe_imagenet
+    from cxr_transfer.provenance import commit, machine, versions
+    from cxr_transfer.training.execution import best_device
+
+    here = machine()
+    weights = describe_imagenet()
+    board = importlib.util.find_spec("tensorboard") is not None
+    rows = {
+        **versions(),
+        "commit": commit() or "installed package",
+        "machine": f"{here['processor']}, {here['cores']} cores, {here['system']}",
+        "device": best_device(),
+        "disk": f"{shutil.disk_usage('.').free / 1e9:.1f} GB free here",
+        "ResNet-50": weights.message,
+        "tensorboard": "installed" if board else 'missing: pip install "cxr-transfer[tensorboard]"',
+    }
+    for name, value in rows.items():
+        typer.echo(f"{name:<14} {value}")
+    typer.echo(f"\n{INTENDED_USE}")

@@ -1,0 +1,86 @@
+"""What `cxr study` does: the paper's four models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxr_transfer.cli.terminal import DEVICE_HELP, PRECISION_HELP, choice, execution, say, steps
+
+if TYPE_CHECKING:
+    pass
+
+
+STUDY_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr study  (generated films)\n\n"
+    "cxr study --data ../data --out runs/study\n\n"
+    "cxr study --data ../data --out runs/folds --folds 5\n\n"
+    "cxr study --data ../data --out runs/image --split image --models model_1,model_3"
+)
+
+
+def study(
+    data: Annotated[
+        str, typer.Option(help="Folder with the archives; 'phantom' is generated films.")
+    ] = "phantom",
+    out: Annotated[Path, typer.Option(help="Study folder; resumes what stands there.")] = Path(
+        "runs/study"
+    ),
+    models: Annotated[
+        str, typer.Option(help="Which, with commas.")
+    ] = "model_0,model_1,model_2,model_3",
+    split: Annotated[str, typer.Option(help="patient, or image as in the paper (leaks).")] = (
+        "patient"
+    ),
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate over so many parts (5 is usual).")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
+    ] = 0,
+    pretraining: Annotated[
+        str, typer.Option(help="clean: Model_0 sees no patient of Dataset_1; paper: it does.")
+    ] = "clean",
+    model_0: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-0", help="A trained Model_0 to transfer from, instead of training one."
+        ),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
+    max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
+    skip_unavailable: Annotated[
+        bool, typer.Option(help="Leave Model_3 out where its weights cannot be had.")
+    ] = False,
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
+) -> None:
+    """Run the paper's four models: table, figures, intervals and tests."""
+    from cxr_transfer.evaluation.study import Study, model_names, run_study
+    from cxr_transfer.files import owned
+
+    asked = Study(
+        models=model_names(models),
+        split=choice("--split", split, ("patient", "image")),  # type: ignore[arg-type]
+        folds=folds,
+        seed=seed,
+        pretraining=choice("--pretraining", pretraining, ("clean", "paper")),  # type: ignore[arg-type]
+        max_epochs=max_epochs,
+        skip_unavailable=skip_unavailable,
+    )
+    with owned(out):
+        run_study(
+            data,
+            out,
+            asked,
+            execution=execution(device, precision),
+            weights=weights,
+            model_0=model_0,
+            say=say,
+            steps=steps,
+        )
+    typer.echo((out / "report.md").read_text(encoding="utf-8").partition("\n## Model_")[0])
+    say(f"report: {out / 'report.md'}")

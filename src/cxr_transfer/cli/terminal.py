@@ -1,0 +1,83 @@
+"""How the commands speak: lines on standard error, bars with the time left, choices checked.
+
+Standard output is for answers, so that it can be piped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from cxr_transfer.training.execution import Execution
+
+CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
+DEVICE_HELP = "auto, cpu, cuda or mps."
+PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
+
+
+def execution(device: str, precision: str, devices: int = 1, num_nodes: int = 1) -> Execution:
+    """Return how a training is carried out, with a bar where somebody looks."""
+    import importlib.util
+
+    from cxr_transfer.training.execution import Execution
+
+    return Execution(
+        device=device,
+        precision=precision,
+        devices=devices,
+        num_nodes=num_nodes,
+        bar=sys.stderr.isatty(),
+        tensorboard=importlib.util.find_spec("tensorboard") is not None,
+    )
+
+
+def choice(option: str, given: str, known: tuple[str, ...]) -> str:
+    """Return ``given`` when it is among ``known``; else a usage error."""
+    if given not in known:
+        raise typer.BadParameter(
+            f"expected one of {', '.join(known)}, but got {given!r}", param_hint=option
+        )
+    return given
+
+
+def say(line: str) -> None:
+    """Write a line for a person, on standard error."""
+    typer.echo(line, err=True)
+
+
+def silent(line: str) -> None:
+    """Say nothing: one process of a distributed run speaks, the others do not."""
+
+
+@contextmanager
+def no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
+    """Show nothing, as `silent`."""
+    yield lambda: None
+
+
+@contextmanager
+def steps(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Show a bar with the time left on a terminal, one line elsewhere."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        say(f"{title}: {total} films" if total else title)
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total or None)
+        yield lambda: progress.advance(task)
