@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.radiograph.raster import decode
+from cxr_transfer.radiograph import Preprocessing, decode
 from made import encoded, grey
 
 

@@ -1,8 +1,6 @@
 """Every bad file of the table gets its code; every good one comes out as what a reader sees."""
 
-import contextlib
 import os
-import signal
 import struct
 import subprocess
 import sys
@@ -16,9 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import raster
-from cxr_transfer.radiograph.raster import decode, read_film
+from cxr_transfer.radiograph import decode, raster, read_film
+from cxr_transfer.radiograph.film import MAX_BYTES
 from made import encoded, grey
+from watchdog import seconds
 
 FILM = grey()
 EXACT = FILM.astype(np.float32) / np.float32(255)
@@ -114,22 +113,6 @@ REFUSED = {
 }
 
 
-@contextlib.contextmanager
-def seconds(limit):
-    """Fail where the body hangs, instead of hanging with it."""
-
-    def stop(*_):
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(limit)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def refusal(path):
     with seconds(20), pytest.raises(FilmError) as error:
         read_film(path)
@@ -208,7 +191,7 @@ def test_an_odd_name_does_not_matter(tmp_path, name):
 
 def test_too_many_bytes_are_not_read(tmp_path):
     with (tmp_path / "Doe.png").open("wb") as handle:
-        handle.truncate(raster.MAX_BYTES + 1)  # takes no room on the disk
+        handle.truncate(MAX_BYTES + 1)  # takes no room on the disk
     assert refusal(tmp_path / "Doe.png") == "too_many_bytes"
 
 
@@ -241,7 +224,7 @@ def test_bombs_are_refused_in_bounded_memory(tmp_path):
     script = (
         "import pathlib, resource, sys\n"
         "from cxr_transfer.errors import FilmError\n"
-        "from cxr_transfer.radiograph.raster import read_film\n"
+        "from cxr_transfer.radiograph import read_film\n"
         "read_film(pathlib.Path(sys.argv[1]) / 'film')\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "limit = pages * resource.getpagesize() + 50_000_000\n"
@@ -369,6 +352,49 @@ def test_a_transparent_colour_is_black(mode, key):
     film = decode(encoded(image.convert(mode), transparency=key))
     assert np.array_equal(film.pixels, np.where(FILM == 100, 0, EXACT))
     assert film.warnings == ("transparent parts were laid on black",)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_colour_is_measured_before_it_is_taken_away(kind):
+    assert decode(encoded(FILM, kind)).colour == 0
+    assert decode(encoded(Image.fromarray(FILM).convert("RGB"), kind)).colour == 0
+    tinted = np.dstack([FILM, FILM // 2, FILM])
+    expected = (FILM - FILM // 2).mean() / 255
+    assert decode(encoded(tinted, kind)).colour == pytest.approx(expected, abs=0.02)
+
+
+def test_colour_of_a_palette_is_measured():
+    image = Image.fromarray(FILM, mode="L").convert("P")
+    image.putpalette([value for index in range(256) for value in (index, 0, 0)])
+    assert decode(encoded(image)).colour == pytest.approx(FILM.mean() / 255, abs=1e-3)
+
+
+def test_a_jpeg_with_restart_markers_is_whole_only_with_all_of_them():
+    whole = encoded(FILM, "JPEG", quality=90, restart_marker_rows=1)
+    assert np.array_equal(decode(whole).stored, decode(encoded(FILM, "JPEG", quality=90)).stored)
+    first, second = whole.index(b"\xff\xd0"), whole.index(b"\xff\xd1")
+    swapped = bytearray(whole)
+    swapped[first + 1], swapped[second + 1] = 0xD1, 0xD0
+    for damaged in (whole[:first] + whole[second:], bytes(swapped)):
+        with pytest.raises(FilmError) as error:
+            decode(damaged)
+        assert error.value.code == "corrupt_image"
+
+
+@pytest.mark.parametrize("marker", [b"\xff\x02", b"\xff\xd3", b"\xff\xd8"])
+def test_a_marker_inside_the_pixels_of_a_jpeg_is_found(marker):
+    scan = JPEG.index(b"\xff\xda") + 200
+    with pytest.raises(FilmError) as error:
+        decode(JPEG[:scan] + marker + JPEG[scan + 2 :])
+    assert error.value.code == "corrupt_image"
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("GIF", "a GIF"), ("WEBP", "a WebP"), ("BMP", "a BMP")]
+)
+def test_a_format_that_is_not_read_is_named_with_a_remedy(kind, named):
+    with pytest.raises(FilmError, match=f"{named}.*PNG"):
+        decode(encoded(FILM, kind))
 
 
 def test_a_digest_is_of_what_is_seen():

@@ -1,13 +1,38 @@
-"""The decoded film: what every later room works on."""
+"""The decoded film: what every later room works on, and how large a file and a film may be."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+
+from cxr_transfer.errors import FilmError
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_PIXELS = 60_000_000
+MIN_SIDE = 128
+MAX_ASPECT = 4.0
+
+Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+"""(height, width), bright = dense: uint8 over 0..255, or float32 in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file itself says of its picture; never of whom it shows. "" where it says nothing.
+
+    Attributes:
+        modality: Its DICOM Modality, such as "CR" or "DX".
+        view: "PA", "AP" or "lateral".
+        body_part: Its DICOM Body Part Examined, such as "CHEST".
+    """
+
+    modality: str = ""
+    view: str = ""
+    body_part: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,13 +42,18 @@ class Radiograph:
     Attributes:
         stored: (height, width), bright = dense: uint8 over 0..255 where the file holds no more,
             else float32 in [0, 1]. Eight bits are a quarter of the memory to walk through.
-        format: What the bytes were, by content: "JPEG", "PNG", "TIFF".
+        format: What the bytes were, by content: "JPEG", "PNG", "TIFF", "DICOM".
         warnings: What was done to the film on the way that a reader should know.
+        header: What the file says of the picture.
+        colour: How much colour was taken away: the mean over all pixels of the largest less the
+            smallest of red, green and blue, in [0, 1]; 0 of a grey file.
     """
 
-    stored: npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+    stored: Grey
     format: str
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    header: Header = Header()
+    colour: float = 0.0
 
     @cached_property
     def pixels(self) -> npt.NDArray[np.float32]:
@@ -47,3 +77,35 @@ class Radiograph:
         content = hashlib.sha256(f"{self.height}x{self.width}".encode())
         content.update(np.ascontiguousarray(self.pixels).tobytes())
         return content.hexdigest()
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse a picture by the size that its header announces, before a pixel is decoded.
+
+    Raises:
+        FilmError: ``too_many_pixels``, ``bad_aspect``, ``too_small``.
+    """
+    if width * height > MAX_PIXELS:
+        raise FilmError(
+            "too_many_pixels",
+            f"Expected at most {MAX_PIXELS} pixels, but got {width} x {height}; scale it down.",
+        )
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise FilmError(
+            "bad_aspect",
+            f"Expected a film's proportions, but got {width} x {height} pixels; use the whole "
+            "film.",
+        )
+    if min(width, height) < MIN_SIDE:
+        raise FilmError(
+            "too_small",
+            f"Expected at least {MIN_SIDE} pixels a side, but got {width} x {height}; use the "
+            "original film.",
+        )
+
+
+def several_frames() -> FilmError:
+    """Return the error for a file of more than one picture."""
+    return FilmError(
+        "multi_frame", "Expected one film in a file, but got several frames; save one of them."
+    )

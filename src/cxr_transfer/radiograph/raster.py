@@ -1,77 +1,53 @@
 """JPEG, PNG and TIFF bytes in, radiograph out, or an error that says what is wrong with the file.
 
-Reads by content, never by name. Checks the header before any pixel is decoded, so that a small
-file that unfolds to gigabytes costs nothing. Knows nothing of labels, models or where the file is
-from; never puts a file's name or tags into a message.
+Checks the header before any pixel is decoded, so that a small file that unfolds to gigabytes costs
+nothing. Knows nothing of labels, models or where the file is from; never puts a file's tags into a
+message. A changed bit in a JPEG's pixels mostly decodes to a slightly other film, and is then not
+found: the format has no checksum.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import os
-import stat
+import re
 import warnings as python_warnings
 import zlib
-from pathlib import Path
+from itertools import cycle
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.film import Radiograph
+from cxr_transfer.radiograph.film import (
+    MAX_PIXELS,
+    Grey,
+    Radiograph,
+    check_size,
+    several_frames,
+)
 
-MAX_BYTES = 64 * 1024 * 1024
-MAX_PIXELS = 60_000_000
-MIN_SIDE = 128
-MAX_ASPECT = 4.0
+# Not GIF, whose grey values are often dithered, nor WebP, whose canvas Pillow sets aside before its
+# size can be checked: both are refused with a remedy.
 _FORMATS = ("JPEG", "PNG", "TIFF")
-_NAMED = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
 _PNG = b"\x89PNG\r\n\x1a\n"
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")  # T.81, B.1.1.2; in a scan FF 00 is the value FF
+_DRI, _SOS, _EOI = 0xDD, 0xDA, 0xD9
+_RESTARTS = range(0xD0, 0xD8)
+_STANDALONE, _FIRST_NAMED = (*_RESTARTS, 0xD8), 0xC0
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF 6.0, section 8
 _WHITE_IS_ZERO = 0
+_OTHERS = (
+    (b"GIF8", "a GIF"),
+    (b"RIFF", "a WebP or other RIFF file"),
+    (b"%PDF", "a PDF"),
+    (b"PK", "a zip archive"),
+    (b"BM", "a BMP"),
+)
 
 # Pillow warns from a larger number of pixels on, where ours is an error, and of damaged tags, which
 # take nothing from the film.
 python_warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 python_warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-
-Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
-
-
-def read_film(path: Path) -> Radiograph:
-    """Read one film from a file.
-
-    Raises:
-        FilmError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
-            ``unreadable``, ``too_many_bytes``, and all that `decode` raises.
-    """
-    try:
-        # A pipe would block at open: ask the file system what it is first.
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise FilmError("not_a_file", "Expected an image file, but got a folder or device.")
-        if status.st_size > MAX_BYTES:
-            raise FilmError(
-                "too_many_bytes",
-                f"Expected at most {MAX_BYTES} bytes, but got {status.st_size}; export a smaller "
-                "copy of the film.",
-            )
-        with path.open("rb") as handle:
-            content = handle.read(status.st_size + 1)
-        if len(content) > status.st_size:
-            raise FilmError("unreadable", "Expected a whole file, but it grows; wait for its end.")
-    except FileNotFoundError:
-        raise FilmError("missing_file", "Expected an image file, but there is none.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise FilmError("unreadable", f"Expected a readable file, but got: {reason}.") from None
-    film = decode(content)
-    if _NAMED.get(path.suffix.lower(), film.format) == film.format:
-        return film
-    warning = f"the content is {film.format}, whatever the file's name says"
-    return dataclasses.replace(film, warnings=(*film.warnings, warning))
 
 
 def decode(content: bytes) -> Radiograph:
@@ -93,10 +69,14 @@ def decode(content: bytes) -> Radiograph:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
         if _moves(content):
-            raise _several_frames() from None
+            raise several_frames() from None
+        kind = next(
+            (name for start, name in _OTHERS if content.startswith(start)), "something else"
+        )
         raise FilmError(
             "unsupported_format",
-            "Expected a JPEG, PNG or TIFF image, but the content is something else; convert it.",
+            f"Expected a JPEG, PNG, TIFF or DICOM file, but the content is {kind}; save the film "
+            "as PNG, or take the original.",
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise FilmError(
@@ -113,26 +93,33 @@ def decode(content: bytes) -> Radiograph:
     with image:
         _check_header(image)
         warnings: list[str] = []
+        colour = 0.0
         try:
             # Loading turns a TIFF, and takes the tag away.
             turned = getattr(image, "tag_v2", {}).get(_ORIENTATION) in range(2, 9)
+            if image.format == "JPEG":
+                load_jpeg(image, content)
             image.load()
-            if _is_cut_short(image, content):
-                raise OSError("truncated")
             upright: Image.Image = image
             if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
                 upright, turned = ImageOps.exif_transpose(image), True
             if turned:
                 warnings.append("turned as its EXIF orientation says")
-            pixels = _tiff_scale(image, _grey(upright, warnings))
+            plain = _without_transparency(upright, warnings)
+            colour = _colour(plain)
+            if plain.mode == "RGB" and colour == 0:
+                plain = plain.getchannel("R")  # as a conversion would have it, but sooner
+            pixels = _tiff_scale(image, _grey(plain))
         except (FilmError, MemoryError):
             raise
         except Exception as error:
             code = "truncated_image" if "truncated" in str(error) else "corrupt_image"
             raise FilmError(
-                code, "Expected a whole image, but its pixel data ends early or is damaged."
+                code,
+                "Expected a whole image, but its pixel data ends early or is damaged; export it "
+                "anew.",
             ) from None
-        return Radiograph(stored=pixels, format=image.format or "", warnings=tuple(warnings))
+        return Radiograph(pixels, image.format or "", tuple(warnings), colour=colour)
 
 
 def _check_png(content: bytes) -> None:
@@ -148,6 +135,43 @@ def _check_png(content: bytes) -> None:
                 "Expected a whole image, but the checksum of a PNG chunk is wrong; export it anew.",
             )
         start = end + 4
+
+
+def load_jpeg(image: Image.Image, content: bytes) -> None:
+    """Decode an opened JPEG; libjpeg mends damaged ones and says nothing, so look for it.
+
+    Raises:
+        OSError: The pixels end early or are damaged.
+    """
+    _check_markers(content)
+    image.load()
+    if _is_cut_short(image, content):
+        raise OSError("truncated")
+
+
+def _check_markers(content: bytes) -> None:
+    """Walk the segments and scans of a JPEG: ITU-T T.81, annex B.
+
+    Raises:
+        OSError: A marker stands where none may, or a restart marker is missing or out of turn.
+    """
+    start, restarts = 2, False
+    while found := _MARKER.search(content, start):
+        marker, start = found[0][-1], found.end()
+        if marker == _EOI:
+            return
+        if marker < _FIRST_NAMED or marker in _STANDALONE:
+            raise OSError("a marker out of place")
+        if marker == _DRI:
+            restarts = content[start + 2 : start + 4] != b"\0\0"
+        start += int.from_bytes(content[start : start + 2])
+        if marker == _SOS:
+            expected = cycle(_RESTARTS)
+            while (found := _MARKER.search(content, start)) and found[0][-1] in _RESTARTS:
+                if not restarts or found[0][-1] != next(expected):
+                    raise OSError("a restart marker out of turn")
+                start = found.end()
+    raise OSError("truncated")
 
 
 def _is_cut_short(image: Image.Image, content: bytes) -> bool:
@@ -175,39 +199,19 @@ def _moves(content: bytes) -> bool:
     return gif or (webp and bool(content[20:21] and content[20] & 2))
 
 
-def _several_frames() -> FilmError:
-    return FilmError(
-        "multi_frame", "Expected one film in a file, but got several frames; save one of them."
-    )
-
-
 def _check_header(image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise FilmError(
-            "too_many_pixels",
-            f"Expected at most {MAX_PIXELS} pixels, but got {width} x {height}; scale it down.",
-        )
-    if getattr(image, "is_animated", False):  # not n_frames: it walks through all of them
-        raise _several_frames()
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise FilmError(
-            "bad_aspect", f"Expected a film's proportions, but got {width} x {height} pixels."
-        )
-    if min(width, height) < MIN_SIDE:
-        raise FilmError(
-            "too_small",
-            f"Expected at least {MIN_SIDE} pixels a side, but got {width} x {height}; use the "
-            "original film.",
-        )
+    if image.width * image.height <= MAX_PIXELS and getattr(image, "is_animated", False):
+        raise several_frames()  # not n_frames: it walks through all of them
+    check_size(image.width, image.height)
     if image.mode == "1":
         raise FilmError(
-            "insufficient_depth", "Expected grey values, but got black and white only (1 bit)."
+            "insufficient_depth",
+            "Expected grey values, but got black and white only (1 bit); export the film in grey.",
         )
 
 
-def _grey(image: Image.Image, warnings: list[str]) -> Grey:
-    """Return (height, width) uint8, or float32 in [0, 1]; each mode over its own full range."""
+def _without_transparency(image: Image.Image, warnings: list[str]) -> Image.Image:
+    """Return ``image`` with its palette applied and what is transparent laid on black."""
     if "transparency" in image.info and image.mode in ("P", "L", "RGB"):
         image = image.convert("RGBA")
     elif image.mode in ("P", "PA"):
@@ -216,27 +220,49 @@ def _grey(image: Image.Image, warnings: list[str]) -> Grey:
         image = image.convert("RGBA")
         alpha = np.asarray(image.getchannel("A"))
         if not alpha.any():
-            raise FilmError("blank_image", "Expected a film, but every pixel is transparent.")
+            raise FilmError(
+                "blank_image",
+                "Expected a film, but every pixel is transparent; export it without transparency.",
+            )
         if alpha.min() < 255:
             warnings.append("transparent parts were laid on black")
             black = Image.new("RGBA", image.size, (0, 0, 0, 255))
             image = Image.alpha_composite(black, image)
         image = image.convert("RGB")
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        values = np.asarray(image).astype(np.float64)
-        if values.min() < 0 or values.max() > 65535:
-            raise FilmError("corrupt_image", "Expected 16-bit grey values, but got larger ones.")
-        return (values / 65535).astype(np.float32)
-    if image.mode == "F":
-        raise FilmError(
-            "unsupported_format", "Expected integer grey values, but got floating-point pixels."
-        )
     if image.mode == "CMYK":
         warnings.append("CMYK was converted to grey")
         image = image.convert("RGB")
-    if image.mode != "L":
-        image = image.convert("L")
-    return np.asarray(image)
+    return image
+
+
+def _colour(image: Image.Image) -> float:
+    """Return the mean of the largest less the smallest of red, green and blue, in [0, 1]."""
+    if image.mode != "RGB":
+        return 0.0
+    red, green, blue = (np.asarray(channel) for channel in image.split())
+    if np.array_equal(red, green) and np.array_equal(red, blue):
+        return 0.0
+    most = np.maximum(np.maximum(red, green), blue)
+    return float((most - np.minimum(np.minimum(red, green), blue)).mean()) / 255
+
+
+def _grey(image: Image.Image) -> Grey:
+    """Return (height, width) uint8, or float32 in [0, 1]; each mode over its own full range."""
+    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise FilmError(
+                "corrupt_image",
+                "Expected 16-bit grey values, but got larger ones; export the film with 16 bits.",
+            )
+        return values.astype(np.float32) / np.float32(65535)
+    if image.mode == "F":
+        raise FilmError(
+            "unsupported_format",
+            "Expected integer grey values, but got floating-point pixels; export the film with 16 "
+            "bits.",
+        )
+    return np.asarray(image if image.mode == "L" else image.convert("L"))
 
 
 def _tiff_scale(image: Image.Image, pixels: Grey) -> Grey:

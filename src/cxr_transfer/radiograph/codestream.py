@@ -1,0 +1,299 @@
+"""One compressed frame in, its samples out: what DICOM files hold beside plain pixels.
+
+Checks the size that the frame itself announces before a decoder sets memory aside. The decoders
+are libraries: Pillow (JPEG of 8 bits, runs), GDCM (other JPEG, JPEG-LS) and OpenJPEG (JPEG 2000),
+each imported when it is first needed. Knows nothing of DICOM's elements, nor of what the samples
+mean.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph.raster import load_jpeg
+
+Samples = npt.NDArray[Any]
+_JPEG_START, _J2K_START, _J2K_SIZE = b"\xff\xd8", b"\xff\x4f", b"\xff\x51"
+_JP2_START = b"\0\0\0\x0cjP  "
+_SOS, _JPEG_LS_FRAME = 0xDA, 0xF7  # ITU-T T.81, table B.1; T.87, annex C
+_FRAMES = {*range(0xC0, 0xD0), _JPEG_LS_FRAME} - {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC
+# DHT, DQT, DRI, application data, JPEG-LS parameters, comments
+_ALLOWED = _FRAMES | {0xC4, _SOS, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xF8, 0xFE}
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not FF 00, nor restarts
+_ALIKE = 8  # pixels
+_MARKER_LS = re.compile(rb"\xff[\x80-\xfe]")  # T.87, A.1: a zero bit follows each FF of a scan
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the samples of a frame must be.
+
+    Attributes:
+        rows: Rows.
+        columns: Columns.
+        samples: Samples per pixel: 1, or 3 of a colour picture.
+        bits_allocated: 8 or 16 bits that a sample has in plain pixels.
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    bits_allocated: int
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How one family of transfer syntaxes is decoded, and what must be installed for it."""
+
+    name: str
+    package: str
+    decode: Callable[[bytes, Shape, str], Samples]
+
+
+def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Samples:
+    """Decode one compressed frame.
+
+    Args:
+        codec: Its decoder.
+        frame: The bytes of the frame, its fragments joined.
+        shape: What the samples must be.
+        syntax: The UID of the transfer syntax.
+
+    Returns:
+        (rows, columns) or (rows, columns, 3), integers as stored; not yet masked to their bits.
+
+    Raises:
+        FilmError: ``missing_decoder`` where its package is not installed,
+            ``pixel_length_mismatch`` for a frame of another size or kind, ``truncated_image`` and
+            ``corrupt_image``.
+    """
+    try:
+        samples = codec.decode(frame, shape, syntax)
+    except (FilmError, MemoryError):
+        raise
+    except ImportError:
+        raise FilmError(
+            "missing_decoder",
+            f"Expected a decoder for {codec.name}, but {codec.package} is not installed; run "
+            f"'pip install {codec.package}'.",
+        ) from None
+    except Exception as error:
+        # Damaged bytes lead a decoder to every kind of exception; they all say the same.
+        code = "truncated_image" if "truncated" in str(error) else "corrupt_image"
+        raise FilmError(
+            code,
+            f"Expected whole pixel data, but its {codec.name} ends early or is damaged; export the "
+            "film anew.",
+        ) from None
+    expected = (shape.rows, shape.columns) + ((3,) if shape.samples == 3 else ())
+    if samples.shape != expected:
+        raise wrong_length(f"{codec.name} of another size")
+    return samples
+
+
+def wrong_length(found: str) -> FilmError:
+    """Return the error for pixel data that is not what the header announces."""
+    return FilmError(
+        "pixel_length_mismatch",
+        f"Expected pixel data as Rows, Columns and the transfer syntax announce it, but got {found}"
+        "; export the film anew.",
+    )
+
+
+def _check_announced(shape: Shape, announced: tuple[int, int, int] | None) -> None:
+    if announced is None:
+        raise wrong_length("data of another transfer syntax")
+    if announced != (shape.rows, shape.columns, shape.samples):
+        raise wrong_length("a compressed picture of another size")
+
+
+def _jpeg_segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of each segment up to the first scan: T.81, B.1.1.
+
+    Raises:
+        ValueError: Something else stands between them.
+    """
+    start, marker = 2, 0
+    while marker != _SOS:
+        if frame[start : start + 1] != b"\xff":
+            raise ValueError("no marker where one must be")
+        marker = frame[start + 1]
+        if marker == 0xFF:
+            start += 1  # a fill byte
+            continue
+        end = start + 2 + int.from_bytes(frame[start + 2 : start + 4])
+        if not start + 4 <= end <= len(frame):
+            raise ValueError("a segment of no length")
+        yield marker, start + 4, end
+        start = end
+
+
+def _jpeg_header(frame: bytes) -> tuple[int, int, int, int]:
+    """Return bits, rows, columns and components of a JPEG or JPEG-LS; zeros of anything else."""
+    if frame.startswith(_JPEG_START):
+        for marker, start, _ in _jpeg_segments(frame):
+            if marker in _FRAMES:
+                bits, rows, columns, components = struct.unpack(">BHHB", frame[start : start + 6])
+                return bits, rows, columns, components
+    return 0, 0, 0, 0
+
+
+def _check_jpeg(frame: bytes, shape: Shape) -> int:
+    """Return the bits of a sample, where the frame is a JPEG of the right size."""
+    bits, *announced = _jpeg_header(frame)
+    if not bits:
+        raise wrong_length("data of another transfer syntax")
+    _check_announced(shape, (announced[0], announced[1], announced[2]))
+    return bits
+
+
+def _one_scan(frame: bytes) -> bytes:
+    """Return a JPEG or JPEG-LS up to its end, where it is of one frame and one scan.
+
+    GDCM ends the whole process over some that are not.
+
+    Raises:
+        ValueError: It is not.
+    """
+    segments = list(_jpeg_segments(frame))
+    markers = [marker for marker, _, _ in segments]
+    frames = [marker for marker in markers if marker in _FRAMES]
+    if len(frames) != 1 or not set(markers) <= _ALLOWED:
+        raise ValueError("another structure")
+    end = segments[-1][2]
+    in_scan = _MARKER_LS if frames[0] == _JPEG_LS_FRAME else _MARKER
+    found = in_scan.search(frame, end)
+    if found is None:
+        raise ValueError("truncated")
+    if found[0] != b"\xff\xd9":
+        raise ValueError("a marker out of place")
+    return frame[: found.end()]
+
+
+def _jpeg_2000_announces(frame: bytes) -> tuple[int, int, int] | None:
+    """Return rows, columns and components: ISO/IEC 15444-1, A.5.1; None of anything else."""
+    start = frame.find(_J2K_START + _J2K_SIZE) if frame.startswith(_JP2_START) else 0
+    if start < 0 or frame[start : start + 4] != _J2K_START + _J2K_SIZE:
+        return None
+    right, bottom, left, top = struct.unpack(">4L", frame[start + 8 : start + 24])
+    components = int.from_bytes(frame[start + 40 : start + 42])
+    return bottom - top, right - left, components
+
+
+def _baseline(frame: bytes, shape: Shape, syntax: str) -> Samples:
+    _check_jpeg(frame, shape)
+    with Image.open(io.BytesIO(frame), formats=("JPEG",)) as image:
+        load_jpeg(image, frame)
+        return np.asarray(image)
+
+
+def _extended(frame: bytes, shape: Shape, syntax: str) -> Samples:
+    decode = _baseline if _check_jpeg(frame, shape) == 8 else _lossless
+    return decode(frame, shape, syntax)
+
+
+def _lossless(frame: bytes, shape: Shape, syntax: str) -> Samples:
+    """Decode with GDCM, whose libjpeg makes up pixels that are missing and says nothing.
+
+    They are alike; where the last ones are, the frame is decoded again with more bytes before its
+    end: in whole data they change nothing.
+    """
+    samples = _gdcm(frame, shape, syntax)
+    if not np.ptp(samples[-1, -_ALIKE:], axis=0).any():
+        whole = _one_scan(frame)
+        try:
+            longer = _gdcm(whole[:-2] + b"\x55" * 64 + whole[-2:], shape, syntax)
+        except Exception:
+            return samples  # GDCM minds more bytes than there should be: none were missing
+        if not np.array_equal(samples, longer):
+            raise ValueError("truncated")
+    return samples
+
+
+def _gdcm(frame: bytes, shape: Shape, syntax: str) -> Samples:
+    bits = _check_jpeg(frame, shape)
+    if not 2 <= bits <= 16:
+        raise ValueError("bits that no film has")
+    frame = _one_scan(frame)
+    import gdcm
+
+    for quiet in (gdcm.Trace.DebugOff, gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff):
+        quiet()
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    grey = gdcm.PhotometricInterpretation.MONOCHROME2
+    kind = grey if shape.samples == 1 else gdcm.PhotometricInterpretation.RGB
+    allocated = 8 if bits <= 8 else 16
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((shape.columns, shape.rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
+    image.SetPixelFormat(gdcm.PixelFormat(shape.samples, allocated, bits, bits - 1, 0))
+    # GDCM gives its buffer as text; the bytes that are none are behind surrogates.
+    plain = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return _shaped(plain, shape, "u1" if allocated == 8 else "<u2")
+
+
+def _openjpeg(frame: bytes, shape: Shape, syntax: str) -> Samples:
+    _check_announced(shape, _jpeg_2000_announces(frame))
+    # OpenJPEG may make a blurred film of one that ends early: look for its end (A.4.4), which some
+    # writers pad.
+    if not frame.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
+        raise ValueError("truncated")
+    from openjpeg.utils import decode
+
+    samples: Samples = decode(frame)
+    return samples
+
+
+def _run_lengths(frame: bytes, shape: Shape, syntax: str) -> Samples:
+    """Decode RLE: DICOM PS3.5, annex G; a segment is PackBits, as Pillow reads it in TIFF."""
+    each = shape.bits_allocated // 8
+    count, *starts = struct.unpack("<16L", frame[:64])
+    if count != each * shape.samples:
+        raise wrong_length(f"{count} segments")
+    ends = (*starts[1:count], len(frame))
+    size = (shape.rows * shape.columns, 1)
+    segments = [
+        Image.frombytes("L", size, frame[start:end], "packbits", "L")
+        for start, end in zip(starts, ends, strict=False)
+    ]
+    planes = [np.asarray(segment).reshape(shape.rows, shape.columns) for segment in segments]
+    if each == 2:  # the high bytes of a plane, then its low bytes
+        planes = [
+            high.astype(np.uint16) << 8 | low
+            for high, low in zip(planes[::2], planes[1::2], strict=True)
+        ]
+    return planes[0] if shape.samples == 1 else np.dstack(planes)
+
+
+def _shaped(plain: bytes | bytearray | Samples, shape: Shape, kind: str) -> Samples:
+    samples = np.frombuffer(plain, kind)
+    size = (shape.rows, shape.columns) + ((3,) if shape.samples == 3 else ())
+    if samples.size != int(np.prod(size)):
+        raise wrong_length("another number of samples")
+    return samples.reshape(size)
+
+
+JPEG_BASELINE = Codec("JPEG baseline", "pillow", _baseline)
+JPEG_EXTENDED = Codec("JPEG extended", "python-gdcm", _extended)
+JPEG_LOSSLESS = Codec("JPEG lossless", "python-gdcm", _lossless)
+JPEG_LS = Codec("JPEG-LS", "python-gdcm", _gdcm)
+JPEG_2000 = Codec("JPEG 2000", "pylibjpeg-openjpeg", _openjpeg)
+RLE = Codec("RLE", "pillow", _run_lengths)

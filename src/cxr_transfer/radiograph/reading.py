@@ -1,0 +1,102 @@
+"""A file or its bytes in, radiograph out: the one door to the decoders.
+
+Training, command line, server and DICOM node all come through here, so one file is one film to
+them all. Reads by content, never by name. Knows neither how a raster image nor how a DICOM file is
+decoded, nor what is done with the film.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+from pathlib import Path
+
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import raster
+from cxr_transfer.radiograph.film import MAX_BYTES, Radiograph
+
+_NAMED = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+}
+_PREAMBLE, _MAGIC = 128, b"DICM"  # DICOM PS3.10, section 7.1
+_FIRST_LITTLE, _FIRST_BIG = (b"\2\0", b"\x08\0"), b"\0\x08"  # groups 0002 and 0008
+
+
+def read_film(path: Path, *, any_modality: bool = False) -> Radiograph:
+    """Read one film from a file.
+
+    Args:
+        path: The file.
+        any_modality: Take a DICOM file whatever its header calls the modality and body part.
+
+    Raises:
+        FilmError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
+            ``missing_file``, ``unreadable``, ``too_many_bytes``, and all that `decode` raises.
+    """
+    try:
+        # A pipe would block at open: ask the file system what it is first.
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise FilmError(
+                "not_a_file",
+                "Expected an image file, but got a folder or device; name the file itself.",
+            )
+        if status.st_size > MAX_BYTES:
+            raise FilmError(
+                "too_many_bytes",
+                f"Expected at most {MAX_BYTES} bytes, but got {status.st_size}; export a smaller "
+                "copy of the film.",
+            )
+        with path.open("rb") as handle:
+            content = handle.read(status.st_size + 1)
+        if len(content) > status.st_size:
+            raise FilmError("unreadable", "Expected a whole file, but it grows; wait for its end.")
+    except FileNotFoundError:
+        raise FilmError(
+            "missing_file", "Expected an image file, but there is none; check its path."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise FilmError(
+            "unreadable", f"Expected a readable file, but got: {reason}; check its name and rights."
+        ) from None
+    film = decode(content, any_modality=any_modality)
+    if _NAMED.get(path.suffix.lower(), film.format) == film.format:
+        return film
+    warning = f"the content is {film.format}, whatever the file's name says"
+    return dataclasses.replace(film, warnings=(*film.warnings, warning))
+
+
+def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
+    """Decode the bytes of one film.
+
+    Args:
+        content: A whole JPEG, PNG, TIFF or DICOM file.
+        any_modality: Take a DICOM file whatever its header calls the modality and body part.
+
+    Raises:
+        FilmError: What `raster.decode` and `dicom.decode` raise.
+    """
+    if not _is_dicom(content):
+        return raster.decode(content)
+    from cxr_transfer.radiograph import dicom  # a JPEG need not wait for pydicom
+
+    return dicom.decode(content, any_modality=any_modality)
+
+
+def _is_dicom(content: bytes) -> bool:
+    """Tell a DICOM file by its preamble, or by a first element as data sets begin with."""
+    if content[_PREAMBLE : _PREAMBLE + 4] == _MAGIC:
+        return True
+    vr = content[4:6]
+    explicit = len(vr) == 2 and vr.isalpha() and vr.isupper()
+    if content[:2] in _FIRST_LITTLE:
+        return explicit or int.from_bytes(content[4:8], "little") <= len(content) - 8
+    return content[:2] == _FIRST_BIG and explicit

@@ -1,0 +1,168 @@
+"""The grey-scale pipeline by numbers: each formula of the standard at its corners."""
+
+import numpy as np
+import pytest
+
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph.grey_scale import Bits, GreyScale, Rescale, Table, Window
+
+TWELVE = Bits(12, 11, signed=False)
+RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+
+
+def shown(scale, samples=RAMP):
+    film, _ = scale.apply(samples)
+    assert film.dtype in (np.uint8, np.float32)
+    return film.ravel()
+
+
+@pytest.mark.parametrize(
+    ("function", "width", "expected"),
+    [
+        # C.11.2.1.2.1: black up to c - 0.5 - (w - 1) / 2, white from c - 0.5 + (w - 1) / 2 on
+        ("LINEAR", 101, {949: 0, 950: 0.005, 999: 0.495, 1000: 0.505, 1049: 0.995, 1050: 1}),
+        ("LINEAR", 1, {999: 0, 1000: 1}),
+        ("LINEAR", 2, {998: 0, 999: 0, 1000: 1}),
+        ("LINEAR_EXACT", 100, {950: 0, 951: 0.01, 1000: 0.5, 1049: 0.99, 1050: 1}),
+        ("LINEAR_EXACT", 0.5, {999: 0, 1000: 0.5, 1001: 1}),
+        ("SIGMOID", 100, {1000: 0.5, 1025: 1 / (1 + np.exp(-1)), 975: 1 / (1 + np.exp(1))}),
+    ],
+)
+def test_a_window_shows_what_the_standard_says(function, width, expected):
+    film = shown(GreyScale(TWELVE, voi=Window(1000, width, function)))
+    for value, brightness in expected.items():
+        assert film[value] == pytest.approx(brightness, abs=1e-6), value
+    assert (np.diff(film) >= 0).all()
+
+
+def test_a_steep_sigmoid_does_not_overflow():
+    film = shown(GreyScale(TWELVE, voi=Window(2000, 1e-6, "SIGMOID")))
+    assert film[1999] < 1e-6
+    assert film[2001] > 1 - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("window", "possible"),
+    [
+        (Window(10, 1), True),
+        (Window(10, 0.5), False),
+        (Window(10, 0), False),
+        (Window(10, -5), False),
+        (Window(10, 0.5, "LINEAR_EXACT"), True),
+        (Window(10, 0, "SIGMOID"), False),
+        (Window(float("nan"), 10), False),
+        (Window(10, float("inf")), False),
+    ],
+)
+def test_a_window_without_width_has_no_meaning(window, possible):
+    assert window.is_possible == possible
+
+
+def test_rescale_comes_before_the_window():
+    plain = GreyScale(TWELVE, voi=Window(2000, 1000))
+    moved = GreyScale(TWELVE, Rescale(2, -500), Window(2 * 2000 - 500 - 0.5, 1999))
+    assert np.allclose(shown(plain), shown(moved), atol=1e-6)
+
+
+def test_a_falling_rescale_turns_bright_into_dark():
+    assert np.allclose(
+        shown(GreyScale(TWELVE, Rescale(-1, 100))), 1 - shown(GreyScale(TWELVE)), atol=1e-6
+    )
+
+
+def test_inversion_is_the_last_step():
+    window = Window(1000, 400)
+    assert np.allclose(
+        shown(GreyScale(TWELVE, voi=window, inverted=True)),
+        1 - shown(GreyScale(TWELVE, voi=window)),
+    )
+
+
+def test_padding_is_black_in_either_polarity():
+    for inverted in (False, True):
+        scale = GreyScale(TWELVE, inverted=inverted, padding=(4000, 4095))
+        assert (shown(scale)[4000:] == 0).all()
+        assert shown(scale)[2000] > 0.4
+
+
+def test_padding_does_not_widen_the_range():
+    film = RAMP % 256
+    film[0, 0] = 4095
+    scale = GreyScale(TWELVE, padding=(4095, 4095))
+    assert shown(scale, film)[255] == 1
+    assert shown(scale, film)[0] == 0
+
+
+def test_signed_values_are_in_twos_complement():
+    signed = (RAMP.astype(np.int16) - 2048).astype(np.int16)
+    low = signed & 0xFFF  # nothing above the 12 bits
+    for samples in (signed, low):
+        film = shown(GreyScale(Bits(12, 11, signed=True)), samples)
+        assert np.allclose(film, shown(GreyScale(TWELVE)), atol=1e-6)
+
+
+def test_signed_values_without_negative_ones_begin_at_black():
+    film = (RAMP // 2).astype(np.int16)
+    assert shown(GreyScale(Bits(12, 11, signed=True)), film)[0] == 0
+    assert shown(GreyScale(Bits(12, 11, signed=True)), film)[-1] == 1
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_bits_around_the_samples_are_nothing(order):
+    overlay = (RAMP | (RAMP << 12)).astype(f"{order}u2")
+    assert np.array_equal(shown(GreyScale(TWELVE), overlay), shown(GreyScale(TWELVE)))
+    raised = (RAMP << 4 | 9).astype(f"{order}u2")
+    assert np.array_equal(shown(GreyScale(Bits(12, 15, False)), raised), shown(GreyScale(TWELVE)))
+
+
+def test_the_range_is_that_of_the_bits_in_use():
+    film, is_narrow = GreyScale(Bits(16, 15, signed=False)).apply(RAMP)
+    assert is_narrow
+    assert np.array_equal(film.ravel(), shown(GreyScale(TWELVE)))
+    film, is_narrow = GreyScale(Bits(16, 15, signed=False)).apply(RAMP // 64)
+    assert film.max() == np.float32(63 / 255), "a dark film stays dark"
+    film, is_narrow = GreyScale(Bits(8, 7, signed=False)).apply((RAMP // 64).astype(np.uint8))
+    assert film.max() == 63
+    assert not is_narrow
+
+
+def test_a_table_clamps_at_its_ends():
+    table = Table(1000, np.array([0, 255], np.uint16))
+    film = shown(GreyScale(TWELVE, voi=table))
+    assert (film[:1001] == 0).all()
+    assert (film[1001:] == 1).all()
+
+
+def test_a_table_may_begin_below_zero():
+    table = Table(-10, np.arange(256, dtype=np.uint16))
+    film = shown(GreyScale(TWELVE, Rescale(1, -100), table))
+    assert film[89] == 0
+    assert film[100] == pytest.approx(10 / 255)
+
+
+def test_a_table_that_overstates_its_bits_is_scaled_by_those_it_uses():
+    table = Table(0, np.arange(4096, dtype=np.uint16))
+    assert np.allclose(shown(GreyScale(TWELVE, voi=table)), shown(GreyScale(TWELVE)), atol=1e-6)
+    assert np.allclose(shown(GreyScale(TWELVE, table)), shown(GreyScale(TWELVE)), atol=1e-6)
+
+
+def test_eight_bits_stay_eight_bits():
+    film = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    bits = Bits(8, 7, signed=False)
+    assert np.array_equal(shown(GreyScale(bits), film), film.ravel())
+    assert np.array_equal(shown(GreyScale(bits, inverted=True), film), 255 - film.ravel())
+    assert shown(GreyScale(bits, voi=Window(100, 77)), film).dtype == np.float32
+
+
+@pytest.mark.parametrize("slope", [float("nan"), float("inf"), 1e308, 5e-324])
+def test_what_is_not_finite_is_refused(slope):
+    with pytest.raises(FilmError) as error:
+        GreyScale(TWELVE, Rescale(slope, 1)).apply(RAMP)
+    assert error.value.code == "bad_grey_scale"
+
+
+def test_a_large_film_is_looked_up_in_parts():
+    film = np.resize(np.arange(4096, dtype=np.uint16), (1100, 1100))
+    assert np.array_equal(
+        GreyScale(TWELVE).apply(film)[0], (film / np.float64(4095)).astype(np.float32)
+    )

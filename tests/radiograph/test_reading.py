@@ -1,0 +1,68 @@
+"""The one door: by content, and without what a plain image does not need."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cxr_transfer import radiograph
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import Header, decode, read_film, reading
+from made import encoded, grey
+from made_dicom import dicom
+
+FILM = grey()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (encoded(FILM), "PNG"),
+        (encoded(FILM, "JPEG"), "JPEG"),
+        (encoded(FILM, "TIFF"), "TIFF"),
+        (dicom(FILM), "DICOM"),
+        (dicom(FILM, preamble=False), "DICOM"),
+    ],
+)
+def test_content_decides_what_decodes_it(tmp_path, content, kind):
+    film = decode(content)
+    assert film.format == kind
+    assert np.abs(film.pixels - FILM / 255).max() < 0.05
+    for name, warned in (("a.dcm", kind != "DICOM"), ("a.png", kind != "PNG"), ("a", False)):
+        (tmp_path / name).write_bytes(content)
+        assert read_film(tmp_path / name).digest() == film.digest()
+        assert len(read_film(tmp_path / name).warnings) == warned
+
+
+def test_a_raster_image_says_nothing_of_its_picture():
+    assert decode(encoded(FILM)).header == Header() == Header("", "", "")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x08", b"\2\0", b"\x08\0\x05\0", b"II*\0", b"\0\x08 a text", b"\x08\0\5\0\xff\xff\xff\x7f"],
+)
+def test_bytes_that_only_begin_alike_are_no_dicom(content):
+    assert not reading._is_dicom(content)
+    with pytest.raises(FilmError):
+        decode(content)
+
+
+def test_a_plain_image_does_not_wait_for_pydicom(tmp_path):
+    (tmp_path / "film.png").write_bytes(encoded(FILM))
+    script = (
+        "import pathlib, sys\n"
+        "from cxr_transfer.radiograph import read_film\n"
+        "read_film(pathlib.Path(sys.argv[1]))\n"
+        "print({'pydicom', 'gdcm', 'openjpeg', 'torch'} & sys.modules.keys())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "film.png")], capture_output=True, text=True
+    )
+    assert done.stderr == ""
+    assert done.stdout == "set()\n"
+
+
+def test_the_names_of_the_room():
+    assert {"Header", "Radiograph", "decode", "read_film"} <= set(radiograph.__all__)
