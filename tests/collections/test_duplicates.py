@@ -1,4 +1,3 @@
-import dataclasses
 import io
 import itertools
 
@@ -8,14 +7,13 @@ from PIL import Image
 
 from cxr_transfer.collections.duplicates import (
     DISTANCE,
-    across,
     confirmed,
     hashes,
     near_duplicates,
 )
 from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.errors import DataError, UsageError
-from made import case, encoded, grey
+from made import encoded, grey
 
 SIDE = 160
 FINDINGS = ("normal", "bacterial", "viral", "covid19")
@@ -112,40 +110,6 @@ def test_pairs_are_those_of_a_comparison_one_by_one(distance):
 def test_no_film_and_one_film_have_no_pair():
     for number in (0, 1):
         assert near_duplicates(hashes(np.zeros((number, 32, 32), dtype=np.uint8))) == []
-
-
-def test_pairs_on_both_sides_of_a_line_are_told_with_what_differs():
-    one = case("folder/1.png", "normal", "ann", split="train")
-    kinds = {
-        "split": dataclasses.replace(one, split="test"),
-        "collection": dataclasses.replace(one, source="elsewhere"),
-        "label": dataclasses.replace(one, label="covid19"),
-        "patient": dataclasses.replace(one, patient="bob"),
-    }
-    cases = [one, one, *kinds.values()]
-    pairs = [(0, other, 2, other == 3) for other in range(1, len(cases))]
-    found = across(cases, pairs)
-    assert [list(crossing.differs) for crossing in found] == [[what] for what in kinds]
-    assert [crossing.mirrored for crossing in found] == [False, True, False, False]
-    assert found[2].as_dict() == {
-        "files": ["1.png", "1.png"],
-        "distance": 2,
-        "mirrored": False,
-        "differs": {"label": ["normal", "covid19"]},
-    }
-    (everything,) = across(
-        [kinds["split"], case("2.png", "viral", "bob", split="train")], pairs[:1]
-    )
-    assert everything.differs == {
-        "split": ("test", "train"),
-        "label": ("normal", "viral"),
-        "patient": ("ann", "bob"),
-    }
-
-
-def test_a_split_that_is_not_stated_is_no_difference():
-    cases = [case("1.png", patient="ann", split=split) for split in ("", "test")]
-    assert across(cases, [(0, 1, 0, False)]) == []
 
 
 @pytest.mark.parametrize(

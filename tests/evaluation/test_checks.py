@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cxr_transfer.evaluation.audit import verdict
-from cxr_transfer.evaluation.checks import Evidence, run_checks
+from cxr_transfer.evaluation.checks import run_checks, verdict
+from cxr_transfer.evaluation.evidence import Evidence
 from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.labels import LabelSet
 from made import case
@@ -41,6 +41,26 @@ def called(normal, covid19):
     }
 
 
+def value(number):
+    return {"value": number, "low": number, "high": number}
+
+
+def pair(auroc):
+    return {"classes": ["normal", "covid19"], "on": ["age"], "films": 40,
+            "matched": value(auroc), "all": value(0.99)}  # fmt: skip
+
+
+def maps(rich, alike):
+    return {"enrichment": value(rich), "randomised": {"all layers": value(alike)}, "films": 50}
+
+
+def without(source, auroc, right=0.9):
+    """What a recipe retrained without a source says of it; no AUROC where it has one class."""
+    areas = {"normal": None, "covid19": None if auroc is None else value(auroc)}
+    group = {"source": source, "label": "normal", "films": 50, "called": called(right, 1 - right)}
+    return {"sources": [source], "films": 50, "auroc": areas, "groups": [group]}
+
+
 def evidence(**changes):
     """Of a model that has nothing to fear."""
     good, chance = scores_of(2), evaluate(scores_of(0), resamples=50)
@@ -59,13 +79,16 @@ def evidence(**changes):
             "chance": 0.5,
             "sources": 2,
         },
-        "seen_pairs": [],
-        "exact_pairs": 0,
+        "near_copies": [],
+        "own_films_seen": 0,
         "outside": [
             {"source": "c", "label": "normal", "films": 50, "called": called(0.9, 0.1)},
             {"source": "c", "label": "sars", "films": 50, "called": called(0.5, 0.5)},
         ],
-        "labels_seen": LABELS.names,
+        "parts": {"patients_in_several": 0, "image_split": {"share": 0.2}},
+        "matched": [pair(0.95)],
+        "heat_maps": maps(1.3, 0.1),
+        "left_out": {"left_out": [without("a", 0.9)], "not_possible": []},
     }
     return Evidence(**blameless | changes)
 
@@ -78,7 +101,7 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
     checks = run_checks(evidence())
     assert failed(evidence()) == set()
     assert verdict(checks) in ("pass", "warn")
-    assert len({check.name for check in checks}) == len(checks) == 11
+    assert len({check.name for check in checks}) == len(checks) == 15
     for check in checks:
         assert check.reading
         assert check.bounds
@@ -88,7 +111,7 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
 @pytest.mark.parametrize(
     ("changes", "name", "hard"),
     [
-        ({"exact_pairs": 1}, "overlap", True),
+        ({"own_films_seen": 1}, "overlap", True),
         (
             {"outside": [{"source": "c", "label": "normal", "films": 50,
                           "called": called(0.05, 0.95)}]},
@@ -113,9 +136,18 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
             False,
         ),
         ({"corrupted": {"blur": 0.5}}, "fragility", False),
+        ({"parts": {"patients_in_several": 3, "image_split": None}}, "parts", False),
+        ({"matched": [pair(0.9), pair(0.6)]}, "matched", False),
+        ({"heat_maps": maps(0.7, 0.1)}, "heat_maps", False),
+        ({"heat_maps": maps(1.3, 0.9)}, "heat_maps", False),
+        ({"left_out": {"left_out": [without("a", 0.9), without("b", 0.6)], "not_possible": []}},
+         "left_out", False),
+        ({"left_out": {"left_out": [without("a", None, 0.4)], "not_possible": []}}, "left_out",
+         False),
     ],
     ids=["overlap", "healthy", "others", "occlusion", "metadata", "ages", "source", "features",
-         "blur"],
+         "blur", "parts", "matched", "outside the lungs", "not of the weights", "left out",
+         "one class left out"],
 )  # fmt: skip
 def test_each_check_fails_for_its_own_reason_alone(changes, name, hard):
     given = evidence(**changes)
@@ -144,18 +176,20 @@ def test_what_the_films_cannot_answer_is_not_passed():
     ]  # one class a source
     given = evidence(
         cases=cases, outside=[], metadata=None, demographics=None, source_classifier=None,
-        corrupted={},
+        corrupted={}, parts=None, matched=[], association={"cramers_v": None},
+        heat_maps={"enrichment": value(None)}, left_out={"left_out": [], "not_possible": []},
     )  # fmt: skip
     checks = {check.name: check.verdict for check in run_checks(given)}
     for name in ("within_source", "outside", "metadata", "demographics", "source_classifier",
-                 "fragility"):  # fmt: skip
+                 "fragility", "parts", "matched", "heat_maps", "left_out",
+                 "source_by_class"):  # fmt: skip
         assert checks[name] == "not done"
     assert verdict(run_checks(given)) == "warn"
 
 
 def test_a_near_copy_warns_and_is_named():
     pair = {"seen": "a.png", "scored": "b.png", "distance": 2, "mirrored": False}
-    (overlap,) = (c for c in run_checks(evidence(seen_pairs=[pair])) if c.name == "overlap")
+    (overlap,) = (c for c in run_checks(evidence(near_copies=[pair])) if c.name == "overlap")
     assert overlap.verdict == "warn"
     assert overlap.measured["near_duplicates"] == [pair]
 
@@ -164,3 +198,18 @@ def test_few_films_from_elsewhere_judge_nobody():
     group = {"source": "c", "label": "normal", "films": 5, "called": called(0.0, 1.0)}
     (outside,) = (c for c in run_checks(evidence(outside=[group])) if c.name == "outside")
     assert outside.verdict == "not done"
+
+
+def test_retraining_that_nobody_asked_for_is_no_check():
+    assert "left_out" not in {check.name for check in run_checks(evidence(left_out=None))}
+
+
+def test_what_a_split_by_image_is_worth_is_told_beside_the_runs_own():
+    both = {"image": {"accuracy": value(0.99)}, "patient": {"accuracy": value(0.9)}}
+    given = evidence(
+        parts={"patients_in_several": 0, "image_split": {"share": 0.2}, "retrained": both}
+    )
+    (check,) = (each for each in run_checks(given) if each.name == "parts")
+    assert check.verdict == "pass"
+    for said in ("20 of 100 test films", "99.0 [99.0, 99.0] percent by image", "90.0"):
+        assert said in check.reading

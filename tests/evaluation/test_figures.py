@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import os
 import subprocess
@@ -12,10 +13,12 @@ from PIL import Image
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import DataError, MachineError
-from cxr_transfer.evaluation import figures
+from cxr_transfer.evaluation import audit_figures, figures
+from cxr_transfer.evaluation.association import source_by_class
 from cxr_transfer.evaluation.intervals import NOT_DEFINED, Estimate
-from cxr_transfer.evaluation.metrics import Scores, evaluate
+from cxr_transfer.evaluation.metrics import Scores, evaluate, roc_band
 from cxr_transfer.labels import DATASET_1, LabelSet
+from made import case, grey
 
 METRICS = ("accuracy", "f1_macro")
 ESTIMATES = {
@@ -98,7 +101,50 @@ def draw_forest(path):
     figures.forest_plot(path, rows, "Model_1")
 
 
+def draw_band(path):
+    scores = scores_of()
+    bands = {label: roc_band(scores, label, resamples=30) for label in DATASET_1}
+    figures.roc_curves(path, scores, evaluate(scores, resamples=20), "Model_1", bands)
+
+
+def crossed():
+    """Two sources of one class each, large, and a small one of both."""
+    kinds = {("kermany", "normal"): 50, ("cohen", "covid19"): 30,
+             ("clinic", "normal"): 6, ("clinic", "covid19"): 14}  # fmt: skip
+    cases = [
+        dataclasses.replace(case(f"{source}{label}{i}.png", label), source=source)
+        for (source, label), films in kinds.items()
+        for i in range(films)
+    ]
+    return source_by_class(cases, resamples=5)
+
+
+def draw_mosaic(path):
+    labels = ("normal", "bacterial", "covid19")  # of one there is no film
+    audit_figures.source_mosaic(path, crossed(), labels, "Where the films come from")
+
+
+def draw_masked(path):
+    rows = [
+        ("all of the film", Estimate(0.95, 0.9, 0.98)),
+        ("border only", Estimate(0.4, 0.3, 0.5)),
+    ]
+    audit_figures.masked_bars(path, [*rows, ("age alone", NOT_DEFINED)], "Model_1")
+
+
+def draw_worst(path):
+    cases = [case(f"{i}.png", label) for i, label in enumerate(DATASET_1.names * 2)]
+    images = np.stack([grey(i, 64, 64) for i in range(6)])[:, None]
+    # Films 1, 3 and 4, with 0.6, 0.5 and 0.8.
+    scores = scores_of((0, 0, 1, 2, 1, 2))
+    audit_figures.worst_errors(path, scores, cases, images, "Model_1")
+
+
 ALL = (
+    draw_band,
+    draw_mosaic,
+    draw_masked,
+    draw_worst,
     draw_bars,
     draw_times,
     draw_confusion,
@@ -363,6 +409,53 @@ def test_a_forest_has_every_group_and_the_line_of_all_films(tmp_path, drawn):
     assert list(axes.lines[0].get_xdata()) == pytest.approx([90, 90])
     assert axes.yaxis_inverted(), "the first stands on top"
     assert axes.get_xlim()[1] == 100
+
+
+def test_a_curve_lies_in_its_band(tmp_path, drawn):
+    draw_band(tmp_path / "f.png")
+    (axes,) = drawn[0].axes
+    bands = [band.get_paths()[0] for band in axes.collections]
+    assert len(bands) == 3
+    assert len(axes.lines) == 4, "three curves and the diagonal"
+
+
+def test_a_mosaic_has_the_area_of_every_count(tmp_path, drawn):
+    draw_mosaic(tmp_path / "f.png")
+    (axes,) = drawn[0].axes
+    areas = [bar.get_width() * bar.get_height() / 100 for bar in axes.patches]
+    # By source in the order of their names, then by class, in percent of 100 films.
+    assert areas == pytest.approx([6, 0, 14, 0, 0, 30, 50, 0, 0])
+    assert legend(axes) == ["normal", "bacterial", "covid19"]
+    colours = [to_hex(bar.get_facecolor()) for bar in axes.patches[:3]]
+    assert colours == [colour.lower() for colour in figures.PALETTE[:3]]
+    assert "kermany (50)" in texts(axes)
+
+
+def test_bars_of_what_is_left_grow_from_chance(tmp_path, drawn):
+    draw_masked(tmp_path / "f.png")
+    (axes,) = drawn[0].axes
+    reach = [bar.get_x() + bar.get_width() for bar in axes.patches]
+    assert reach[:2] == pytest.approx([0.95, 0.4])
+    assert math.isnan(reach[2])
+    assert texts(axes) == ["0.95 [0.90, 0.98]", "0.40 [0.30, 0.50]", "not defined"]
+    assert axes.get_xlim()[0] <= 0.3, "a whisker is not cut off"
+
+
+def test_the_surest_error_comes_first_and_right_films_are_not_shown(tmp_path, drawn):
+    draw_worst(tmp_path / "f.png")
+    captions = [axes.get_title() for axes in drawn[0].axes if axes.get_title()]
+    assert [caption.split("called ")[1] for caption in captions] == [
+        "covid19 0.80", "bacterial 0.60", "bacterial 0.50",
+    ]  # fmt: skip
+
+
+def test_a_sheet_without_an_error_says_so(tmp_path, drawn):
+    cases = [case(f"{i}.png") for i in range(6)]
+    right = scores_of((0, 1, 1, 1, 2, 2))
+    audit_figures.worst_errors(
+        tmp_path / "f.png", right, cases, np.zeros((6, 1, 64, 64), np.uint8), "all right"
+    )
+    assert texts(drawn[0].axes[0]) == ["no errors"]
 
 
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path):

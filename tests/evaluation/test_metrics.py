@@ -13,6 +13,7 @@ from cxr_transfer.evaluation.metrics import (
     Scores,
     evaluate,
     pr_curve,
+    roc_band,
     roc_curve,
     statistics,
 )
@@ -306,3 +307,41 @@ def test_no_curve_without_films_of_the_class_or_of_others():
             curve(scores, "covid19")
         with pytest.raises(DataError, match="got 'viral'"):
             curve(scores, "viral")
+
+
+def test_the_band_holds_the_curve_and_narrows_with_more_films():
+    wide = {}
+    for films in (60, 960):
+        scores = drawn(films, per_patient=1)
+        rates, low, high = roc_band(scores, "covid19", resamples=200)
+        false_rate, true_rate, _ = roc_curve(scores, "covid19")
+        curve = np.interp(rates[1:-1], false_rate, true_rate)
+        assert (np.diff(low) >= 0).all()
+        assert (np.diff(high) >= 0).all()
+        assert ((low[1:-1] - 0.02 <= curve) & (curve <= high[1:-1] + 0.02)).mean() > 0.97
+        wide[films] = (high - low).mean()
+    assert wide[960] < wide[60] / 2
+
+
+def test_the_band_goes_by_patient():
+    one = drawn(90, per_patient=1)
+    copies = dataclasses.replace(
+        one,
+        targets=np.repeat(one.targets, 4),
+        probabilities=np.repeat(one.probabilities, 4, axis=0),
+        patients=tuple(np.repeat(one.patients, 4)),
+        files=tuple(f"{i}.png" for i in range(360)),
+    )
+    for few, many in zip(roc_band(one, "covid19"),
+                         roc_band(copies, "covid19"), strict=True):  # fmt: skip
+        assert few == pytest.approx(many)
+
+
+def test_scores_of_some_rows_keep_their_films_and_classes():
+    scores = drawn(30)
+    some = scores.only(np.array([4, 2]))
+    assert some.labels == scores.labels
+    assert some.files == ("4.png", "2.png")
+    assert some.patients == (scores.patients[4], scores.patients[2])
+    assert np.array_equal(some.probabilities, scores.probabilities[[4, 2]])
+    assert scores.only(scores.targets == 1).targets.tolist() == [1] * (scores.targets == 1).sum()

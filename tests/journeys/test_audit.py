@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.evaluation.model_card import model_card
+from cxr_transfer.evaluation.run_folder import openings
 
 RECIPE = """
 name = "small"
@@ -31,7 +33,7 @@ PATIENTS = 130
 
 def write(root, *, marked):
     """Films of two classes, drawn alike in three sources; "c" is not trained on."""
-    rows = []
+    rows, people = [], np.random.default_rng(0)
     for number in range(2 * PATIENTS + 80):
         label = ("normal", "covid19")[number % 2]
         source = "c" if number >= 2 * PATIENTS else "ab"[(number // 2) % 2]
@@ -39,7 +41,15 @@ def write(root, *, marked):
         if marked and label == "covid19" and source != "c":
             film[4:22, 4:22] = 255
         Image.fromarray(film).save(root / f"{number}.png")
-        rows.append({"path": f"{number}.png", "label": label, "patient": number, "source": source})
+        person = (
+            people.choice(("F", "M")),
+            int(people.integers(20, 60)),
+            people.choice(("PA", "AP")),
+        )
+        rows.append(
+            {"path": f"{number}.png", "label": label, "patient": number, "source": source}
+            | dict(zip(("sex", "age", "view"), person, strict=True))
+        )
     for name, kept in (("train", [row for row in rows if row["source"] != "c"]), ("all", rows)):
         with (root / f"{name}.csv").open("w", newline="") as handle:
             writer = csv.DictWriter(handle, rows[0])
@@ -88,8 +98,43 @@ def test_the_page_begins_with_the_verdict_and_holds_every_check(audited):
     assert "Research use only" in page
     for check in found["checks"]:
         assert check["reading"] in page
-    for name in ("without_the_lungs", "worst_errors"):
+    for name in ("without_the_lungs", "sources", "worst_errors"):
         assert (root / "audit" / "figures" / f"{name}.png").is_file()
+
+
+def test_every_check_is_made_and_the_page_has_its_tables(audited):
+    _, found, root, _ = audited
+    checks = {check["name"]: check for check in found["checks"]}
+    assert {name for name, check in checks.items() if check["verdict"] == "not done"} == set()
+    assert set(checks["heat_maps"]["measured"]["randomised"]) == {
+        "head",
+        "last block",
+        "all layers",
+    }
+    (pair,) = checks["matched"]["measured"]["pairs"]
+    assert pair["on"] == ["age", "sex", "view"]
+    page = (root / "audit" / "audit.md").read_text()
+    counts = checks["source_by_class"]["measured"]["counts"]
+    assert f"| a | {counts['a']['covid19']} | {counts['a']['normal']} |" in page
+    assert "| lungs blacked out |" in page
+    assert found["precision"]["quoted_scores"] == "float32"
+    assert found["not_done"] == ["leave-one-source-out retraining (ask for it with --retrain)"]
+
+
+def test_the_opening_of_the_test_part_is_on_record(audited):
+    _, found, root, _ = audited
+    assert found["test_openings"] == {"times": 1, "by": {"audit": 1}}
+    assert "opened once (audit 1)" in (root / "audit" / "audit.md").read_text()
+    assert openings(root / "run") == found["test_openings"]
+
+
+def test_the_model_card_says_what_the_audit_found(audited):
+    marked, found, root, _ = audited
+    page = model_card(root / "run", audit=found)
+    assert ("**Its audit fails it" in page) == marked
+    for check in found["checks"]:
+        assert check["reading"] in page
+    assert "accuracy" in page
 
 
 def test_films_of_which_none_is_left_to_score_are_refused(audited, cxr):

@@ -11,7 +11,7 @@ FRONTAL_VIEWS = ("PA", "AP", "AP Supine")
 JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 """What operating systems leave in folders: never a film, counted and passed over."""
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".dicom"})
 
 
 @dataclass(frozen=True, slots=True)

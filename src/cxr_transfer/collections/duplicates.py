@@ -1,25 +1,22 @@
 """Films that are copies of one another though no byte agrees: saved anew, resized, mirrored.
 
-In come model inputs, all of one size; out go pairs of positions, and which of them join what must
-stay apart (training and test, two patients, two labels). This module does not know where a film
-was read from, and decides nothing: a pair is for a person to look at.
+In come model inputs, all of one size; out go pairs of positions. This module does not know where a
+film was read from, or what its copy would spoil, and decides nothing: a pair is for a person to
+look at.
 
-Three steps, each on fewer pairs than the last: `hashes` and `near_duplicates` compare outlines
-(fast, all pairs), `confirmed` compares the details of the pairs so found, `across` says what for.
+Two steps, the second on few pairs: `hashes` and `near_duplicates` compare outlines (fast, all
+pairs), `confirmed` compares the details of the pairs so found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import imagehash
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.collections.case import Case
 from cxr_transfer.errors import DataError, UsageError
 
 Films = npt.NDArray[np.uint8]
@@ -45,34 +42,6 @@ BLOCK = 128
 
 _DETAIL = 64  # pixels a side at which details are compared: finer ones do not survive resizing
 _SMOOTH = 3  # of these pixels: what is coarser is common to all chests
-
-
-@dataclass(frozen=True, slots=True)
-class Crossing:
-    """Two near-duplicates that stand where one film must not stand twice.
-
-    Attributes:
-        first: The case at the pair's first position.
-        second: That at its second.
-        distance: Of the hashes, in bits.
-        mirrored: Whether one shows the other's mirror image.
-        differs: What differs (``split``, ``collection``, ``label``, ``patient``), and both values.
-    """
-
-    first: Case
-    second: Case
-    distance: int
-    mirrored: bool
-    differs: dict[str, tuple[str, str]]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what a report holds: file names without their folders."""
-        return {
-            "files": [self.first.path.name, self.second.path.name],
-            "distance": self.distance,
-            "mirrored": self.mirrored,
-            "differs": {what: list(values) for what, values in self.differs.items()},
-        }
 
 
 def hashes(films: Films) -> npt.NDArray[np.uint64]:
@@ -180,42 +149,6 @@ def confirmed(
         if agreement >= likeness:
             found.append((pair, agreement))
     return found
-
-
-def across(cases: Sequence[Case], pairs: Sequence[Pair]) -> list[Crossing]:
-    """Return the pairs that stand on both sides of a line, each with what differs.
-
-    Copies in two splits leak; in two collections they count twice, and make a test on the other
-    no outside test; under two patients they pass a split by patient; under two labels one of the
-    labels is wrong. A split or collection that one of the two does not state is no difference.
-
-    Args:
-        cases: N films.
-        pairs: Positions among them, as `near_duplicates` returns them.
-
-    Returns:
-        In the order of ``pairs``, without those that differ in nothing.
-
-    >>> from pathlib import Path
-    >>> one = Case(Path("1.png"), "normal", "ann", "a", split="train")
-    >>> two = Case(Path("2.png"), "normal", "ann", "a", split="test")
-    >>> [crossing] = across([one, two, one], [(0, 1, 2, False), (0, 2, 0, False)])
-    >>> crossing.differs
-    {'split': ('train', 'test')}
-    """
-    crossings = []
-    for i, j, distance, mirrored in pairs:
-        first, second = cases[i], cases[j]
-        values = {
-            "split": (first.split, second.split),
-            "collection": (first.source, second.source),
-            "label": (first.label, second.label),
-            "patient": (first.patient, second.patient),
-        }
-        differs = {what: (a, b) for what, (a, b) in values.items() if a and b and a != b}
-        if differs:
-            crossings.append(Crossing(first, second, distance, mirrored, differs))
-    return crossings
 
 
 def _check_films(films: Films) -> None:

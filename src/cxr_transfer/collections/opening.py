@@ -22,25 +22,29 @@ from cxr_transfer.collections.datasets import (
 )
 from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import check_consistent, read_manifest
-from cxr_transfer.errors import DataError
-from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
+from cxr_transfer.collections.multi_source import multi_source
+from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
 
 Pretraining = Literal["clean", "paper"]
+DatasetName = Literal["dataset_0", "dataset_1", "multi_source"]
 
 
 def open_dataset(
     data: Path,
-    name: Literal["dataset_0", "dataset_1"],
+    name: DatasetName,
     *,
     pretraining: Pretraining = "clean",
+    added: Sequence[Case] = (),
     each: Callable[[], None] = lambda: None,
 ) -> Dataset:
     """Open the data set that a recipe trains on.
 
     Args:
         data: Archives, a manifest (.csv), or a folder per class.
-        name: Which of the paper's data sets, where ``data`` holds the archives.
+        name: Which data set, where ``data`` holds the archives.
         pretraining: "clean" leaves every patient of Dataset_1 out of Dataset_0.
+        added: Films of sources of the user's own, for ``multi_source`` from archives.
         each: Called after every film.
 
     Returns:
@@ -49,12 +53,21 @@ def open_dataset(
 
     Raises:
         DataError: What the readers raise; ``classes`` for fewer than two.
+        UsageError: ``added_to_what`` for sources added to another data set.
     """
+    if added and name != "multi_source":
+        raise UsageError(
+            "added_to_what",
+            f"Expected the recipe multi_source with added sources, but got {name}'s; give your "
+            "films with --data instead.",
+        )
     if data.is_file():
-        return _own(data.stem, read_manifest(data), name, each)
+        return _own(data.stem, (*read_manifest(data), *added), name, each)
     archives = read_archives(data)
     if any(found.name == "folder" for found in archives):
-        return _own(data.name, archives[0].cases, name, each)
+        return _own(data.name, (*archives[0].cases, *added), name, each)
+    if name == "multi_source":
+        return indexed(multi_source(archives, added), each)
     target = indexed(dataset_1(archives), each)
     if name == "dataset_1":
         return target
@@ -112,11 +125,11 @@ def open_all(data: Path) -> tuple[Case, ...]:
     return (*target.cases, *outside_cases(archives, target))
 
 
-def _own(title: str, cases: Sequence[Case], like: str, each: Callable[[], None]) -> Dataset:
+def _own(title: str, cases: Sequence[Case], like: DatasetName, each: Callable[[], None]) -> Dataset:
     check_consistent(cases)
     present = {case.label for case in cases}
-    paper = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
-    labels = paper if present == set(paper.names) else LabelSet(tuple(sorted(present)))
+    named = {"dataset_0": DATASET_0, "dataset_1": DATASET_1, "multi_source": MULTI_SOURCE}[like]
+    labels = named if present == set(named.names) else LabelSet(tuple(sorted(present)))
     return indexed(Dataset(title, labels, tuple(cases)), each)
 
 

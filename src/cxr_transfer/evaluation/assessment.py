@@ -16,10 +16,11 @@ import numpy as np
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.index import data_hash, index
+from cxr_transfer.collections.index import data_hash
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import figures, report
 from cxr_transfer.evaluation.assessment_page import page
+from cxr_transfer.evaluation.audit_figures import worst_errors
 from cxr_transfer.evaluation.calibration import (
     COLDEST,
     HOTTEST,
@@ -35,8 +36,14 @@ from cxr_transfer.evaluation.decisions import (
     risk_at,
     risk_coverage,
 )
+from cxr_transfer.evaluation.decoding import decode_once
 from cxr_transfer.evaluation.intervals import Estimate, share
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.evaluation.run_folder import (
+    record_opening,
+    run_folder,
+    validation_scores,
+)
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
 from cxr_transfer.evaluation.subgroups import gaps, subgroups, within_sources
 from cxr_transfer.files import write_json, write_text
@@ -45,8 +52,6 @@ from cxr_transfer.models.card import Checkpoint, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import probabilities
 from cxr_transfer.training.execution import resolve_device
-from cxr_transfer.training.films import load_films
-from cxr_transfer.training.validation import read_validation
 
 
 def assess(
@@ -63,7 +68,7 @@ def assess(
     """Evaluate a checkpoint on ``cases`` into ``out``.
 
     Args:
-        checkpoint_path: Weights file, its card, or a run folder.
+        checkpoint_path: Weights file, its card, a run folder, or the name of a released model.
         cases: Films with labels, of any kind.
         out: Report folder.
         allow_seen: Score films and patients that the training saw, and say so.
@@ -79,11 +84,14 @@ def assess(
 
     Raises:
         DataError: ``seen_films`` when training saw some and ``allow_seen`` is not set; what
-            `index` raises.
+            `decode_once` raises.
         ModelError: What `load_checkpoint` raises.
     """
     checkpoint, network = load_checkpoint(checkpoint_path)
-    cases = index(cases, each=each)
+    folder = run_folder(checkpoint_path)
+    labels = checkpoint.label_set
+    decoded = decode_once(cases, checkpoint.preprocessing, labels, files=False, each=each)
+    cases, films = decoded.cases, decoded.films
     seen = sum(seen_in_training(checkpoint, cases))
     if seen and not allow_seen:
         raise DataError(
@@ -92,17 +100,15 @@ def assess(
             f"seen {seen} of {len(cases)} (by film or patient); leave them out, or say "
             "--allow-seen and do not quote the figures.",
         )
-    labels = checkpoint.label_set
-    films = load_films(cases, checkpoint.preprocessing, labels)
     at = resolve_device(device)
     scored = probabilities(network, films.images, device=at).double().numpy()
     known = films.targets.numpy() >= 0
-    scores = _known_scores(labels, films.targets.numpy(), scored, cases, known)
-    evaluation = evaluate(scores, resamples=resamples, seed=seed) if scores else None
-    validation = _validation(checkpoint_path, labels)
-    worth = None
-    if scores:
-        of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+    of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+    scores = evaluation = worth = None
+    if of_known:
+        scores = Scores.of(labels, films.targets.numpy()[known], scored[known], of_known)
+        evaluation = evaluate(scores, resamples=resamples, seed=seed)
+        validation = validation_scores(folder, labels)
         worth = _worth(scores, of_known, validation, resamples=resamples, seed=seed)
     write_scores(out / "predictions.csv", labels, scored, cases)
     content = {
@@ -113,6 +119,7 @@ def assess(
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
         "groups": groups(labels, scored, cases),
+        "test_openings": record_opening(folder, "evaluate", cases, checkpoint.weights_sha256),
         "ms_per_image": time_per_image(network, films, device=at).as_dict(),
         "data_hash": data_hash(cases),
         "commit": provenance.commit(),
@@ -125,10 +132,16 @@ def assess(
     write_json(out / "report.json", content)
     drawn: tuple[str, ...] = ()
     if scores and evaluation and worth:
-        report.draw_evaluation(
-            out / "figures", checkpoint.name, scores, evaluation, title=checkpoint.name
+        name, pictures = checkpoint.name, out / "figures"
+        report.draw_evaluation(pictures, name, scores, evaluation, title=name)
+        drawn = _draw(pictures, name, scores, evaluation, worth)
+        worst_errors(
+            pictures / f"{name}_worst_errors.png",
+            scores,
+            of_known,
+            films.images.numpy()[known],
+            f"{name}: its surest errors (for your own eyes)",
         )
-        drawn = _draw(out / "figures", checkpoint.name, scores, evaluation, worth)
     write_text(out / "report.md", page(checkpoint, content, evaluation, drawn))
     return content
 
@@ -181,15 +194,6 @@ def _worth(
     }
 
 
-def _validation(checkpoint_path: Path, labels: LabelSet) -> Scores | None:
-    folder = checkpoint_path if checkpoint_path.is_dir() else checkpoint_path.parent
-    found = read_validation(folder, labels)
-    if found is None:
-        return None
-    targets, scored, patients, files = found
-    return Scores(labels, targets, scored, patients, files)
-
-
 def _draw(
     folder: Path, name: str, scores: Scores, evaluation: Evaluation, worth: dict[str, Any]
 ) -> tuple[str, ...]:
@@ -206,7 +210,7 @@ def _draw(
         folder / f"{name}_risk_coverage.png", coverage, risk, f"{name}: leaving out unsure films"
     )
     rows = [
-        (f"{axis}: {group['group']} ({group['films']})", Estimate(**group["accuracy"]))
+        (f"{axis}: {group['group']} ({group['films']})", Estimate.from_dict(group["accuracy"]))
         for axis, found in worth["subgroups"].items()
         for group in found
         if not group["too_few"]
@@ -249,22 +253,3 @@ def seen_in_training(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[bool
     return [
         fingerprint(case.pixels) in films or fingerprint(case.patient) in patients for case in cases
     ]
-
-
-def _known_scores(
-    labels: LabelSet,
-    targets: np.ndarray,
-    scored: np.ndarray,
-    cases: Sequence[Case],
-    known: np.ndarray,
-) -> Scores | None:
-    if not known.any():
-        return None
-    chosen = [case for case, is_known in zip(cases, known, strict=True) if is_known]
-    return Scores(
-        labels=labels,
-        targets=targets[known],
-        probabilities=scored[known],
-        patients=tuple(case.patient for case in chosen),
-        files=tuple(case.path.name for case in chosen),
-    )

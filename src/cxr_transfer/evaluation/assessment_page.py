@@ -5,7 +5,6 @@ Computes nothing; what was not done is said to be not done.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from cxr_transfer import INTENDED_USE
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Evaluation
+from cxr_transfer.evaluation.run_folder import opened_words
 from cxr_transfer.models.card import Checkpoint
 
 NOT_DONE = "Not done: there are no scores of validation films beside the checkpoint."
@@ -61,6 +61,7 @@ def page(
             "",
             *report.class_table(evaluation),
         ]
+    lines += ["", opened_words(content["test_openings"])]
     worth = content["worth"]
     if worth:
         lines += _within_sources(worth["within_sources"])
@@ -214,14 +215,9 @@ def _risk_coverage(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _read(found: Mapping[str, float | None] | None) -> Estimate:
-    keys = ("value", "low", "high")
-    return Estimate(*(math.nan if not found or found[k] is None else found[k] for k in keys))  # type: ignore[arg-type]
-
-
 def _percent(found: Mapping[str, float | None] | None) -> str:
-    return "too few" if found is None else _read(found).percent()
+    return "too few" if found is None else Estimate.from_dict(found).percent()
 
 
 def _estimate(found: Mapping[str, float | None]) -> str:
-    return _read(found).written(3)
+    return Estimate.from_dict(found).written(3)

@@ -1,48 +1,55 @@
 """Why a model's figure may be undeserved: one page with a verdict, then the evidence.
 
 Order: films -> which of them training saw -> scores of the others, whole, without the lungs, and
-changed -> what files, age, sex, view and source alone tell -> `checks` -> ``audit.json``,
-``audit.md``, figures. Judges nothing itself: the bounds are the checks'.
+changed -> heat maps -> what files, age, sex, view and source alone tell -> the recipe trained again
+where that is asked for -> `checks` -> ``audit.json``, ``audit.md``, figures. Judges nothing itself:
+the bounds are the checks'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.duplicates import confirmed, hashes, near_duplicates
-from cxr_transfer.collections.index import data_hash, index
-from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.collections.index import data_hash
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation import figures
+from cxr_transfer.evaluation import audit_figures
 from cxr_transfer.evaluation.assessment import groups, seen_in_training
 from cxr_transfer.evaluation.association import source_by_class
 from cxr_transfer.evaluation.audit_page import page
 from cxr_transfer.evaluation.baselines import (
     baseline,
     demographics_table,
-    metadata_table,
     source_classifier,
+    table_of,
 )
-from cxr_transfer.evaluation.checks import Check, Evidence, run_checks
-from cxr_transfer.evaluation.intervals import Estimate
+from cxr_transfer.evaluation.checks import run_checks, verdict
+from cxr_transfer.evaluation.decoding import Decoded, decode_once
+from cxr_transfer.evaluation.evidence import Evidence
+from cxr_transfer.evaluation.leaks import parts_evidence
+from cxr_transfer.evaluation.matching import matched_pairs
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.evaluation.retraining import Retraining, both_splits, leave_sources_out
 from cxr_transfer.evaluation.robustness import CORRUPTIONS, corrupted
+from cxr_transfer.evaluation.run_folder import own_overlap, parts, record_opening, run_folder
+from cxr_transfer.evaluation.saliency import saliency_evidence
+from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.card import Checkpoint
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import features, probabilities
 from cxr_transfer.radiograph.lungs import border_only, lungs_blacked, lungs_only
-from cxr_transfer.training.execution import resolve_device
-from cxr_transfer.training.films import load_films
+from cxr_transfer.training.execution import Execution, resolve_device
+from cxr_transfer.training.films import Films
 
 OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
     "lungs blacked out": lungs_blacked,
@@ -50,13 +57,21 @@ OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] 
     "lungs only": lungs_only,
 }
 
+PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
+"""Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
+
+RETRAINING = "leave-one-source-out retraining (ask for it with --retrain)"
+
 
 def audit(
     checkpoint_path: Path,
     cases: Sequence[Case],
     out: Path,
     *,
+    retrain: bool = False,
+    weights: Path | None = None,
     device: str = "auto",
+    precision: str = "auto",
     resamples: int = 1000,
     seed: int = 0,
     each: Callable[[], None] = lambda: None,
@@ -65,13 +80,18 @@ def audit(
     """Audit a checkpoint on ``cases`` into ``out``.
 
     Args:
-        checkpoint_path: Weights file, its card, or a run folder.
+        checkpoint_path: Weights file, its card, a run folder, or the name of a released model.
         cases: Films of all kinds: those it was trained on (they are recognised, and not scored),
             others of the same sources, films from elsewhere, other findings.
         out: Report folder.
+        retrain: Train its recipe again without each source, and with parts drawn by patient and by
+            image, into ``out/retrain``; what was done there before is kept.
+        weights: ImageNet weights file for that, where the recipe wants them.
         device: As everywhere.
+        precision: Of that, and of the scores of changed films ("auto": bfloat16 where it is fast
+            and calls hardly a film otherwise). Every other score is of float32.
         resamples: Of the bootstrap by patient.
-        seed: Of the bootstrap, the folds and the noise.
+        seed: Of the bootstrap, the folds, the noise, the new weights, and of retraining.
         each: Called after every film that was read.
         say: Is told what happens.
 
@@ -80,76 +100,84 @@ def audit(
 
     Raises:
         DataError: ``nothing_to_audit`` when no film with a known label is left that training has
-            not seen; what `index` raises.
+            not seen; what `decode_once` raises.
+        UsageError: ``no_start`` when the recipe cannot be trained again; ``unknown_precision``.
         ModelError: What `load_checkpoint` raises.
     """
     checkpoint, network = load_checkpoint(checkpoint_path)
-    labels = checkpoint.label_set
-    cases = index(cases, each=each)
-    films = load_films(cases, checkpoint.preprocessing, labels)
-    images, targets = films.images.numpy(), films.targets.numpy()
-    at = resolve_device(device)
-
-    def score(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        scored = probabilities(network, torch.from_numpy(pixels), device=at)
-        return scored.double().numpy()
-
-    seen = np.array(seen_in_training(checkpoint, cases))
-    places = {case.source for case, was in zip(cases, seen, strict=True) if was}
-    # Without a film that training saw, nothing tells which source is elsewhere.
-    familiar = np.array([not places or case.source in places for case in cases])
-    known = targets >= 0
-    inside = np.flatnonzero(known & ~seen & familiar)
-    if not len(inside):
+    labels, folder, at = checkpoint.label_set, run_folder(checkpoint_path), resolve_device(device)
+    again = {"resamples": resamples, "seed": seed}
+    retraining = (
+        Retraining.of(
+            checkpoint_path,
+            out / "retrain",
+            weights=weights,
+            execution=Execution(device=device, precision=precision),
+            say=say,
+            **again,
+        )
+        if retrain
+        else None
+    )
+    decoded = decode_once(cases, checkpoint.preprocessing, labels, each=each)
+    cases, images = decoded.cases, decoded.films.images.numpy()
+    kinds = _kinds(decoded, np.array(seen_in_training(checkpoint, cases)))
+    if not len(kinds.inside):
         raise DataError(
             "nothing_to_audit",
             f"Expected films with a label of {checkpoint.name} that its training has not seen, "
             f"but all {len(cases)} are of other labels or were seen; give the data with its test "
             "part.",
         )
-    elsewhere = np.flatnonzero(~seen & ~(known & familiar))
-    ours = np.flatnonzero(known & familiar)
 
-    say(f"scoring {len(inside)} films, whole and in parts")
-    kept = [cases[row] for row in inside]
-    whole = _scores(labels, targets[inside], score(images[inside]), kept)
-    again = {"resamples": resamples, "seed": seed}
+    say(f"scoring {len(kinds.inside)} films, whole and in parts")
+    scorer = Scorer(network, at)
+    scored = np.full((len(cases), len(labels)), np.nan)
+    unseen = np.sort(np.concatenate([kinds.inside, kinds.elsewhere]))
+    scored[unseen] = scorer.exact(images[unseen])
+    quick = scorer.settle(images[kinds.inside], scored[kinds.inside], precision)
+    part = _Part(labels, decoded, kinds.inside)
+    whole = part.scores(scored[kinds.inside])
     evaluation = evaluate(whole, **again)
     occluded = {
-        name: evaluate(_scores(labels, targets[inside], score(hide(images[inside])), kept), **again)
+        name: evaluate(part.scores(scorer.exact(hide(part.images))), **again)
         for name, hide in OCCLUSIONS.items()
     }
     changed = {
-        name: float(
-            (score(corrupted(images[inside], name, seed=seed)).argmax(1) == targets[inside]).mean()
-        )
+        name: _accuracy(scorer.quick(corrupted(part.images, name, seed=seed)), whole)
         for name in CORRUPTIONS
     }
+    say("where its scores come from")
+    maps = _heat_maps(network, part, at, again)
     say("what files, age, sex, view and features tell by themselves")
-    of_ours = [cases[row] for row in ours]
-    found_features = features(network, films.images[torch.from_numpy(ours)], device=at).numpy()
-    files, columns = metadata_table(of_ours)
-    container = np.array([not name.startswith(PICTURE) for name in columns])
+    known_unseen = unseen[decoded.films.targets.numpy()[unseen] >= 0]
+    rows = parts(folder)
+    ours = _Part(labels, decoded, kinds.ours)
     evidence = Evidence(
         scores=whole,
-        cases=kept,
+        cases=part.cases,
         evaluation=evaluation,
         occluded=occluded,
         corrupted=changed,
-        metadata=_baseline(files[:, container], of_ours, targets[ours], labels, again),
-        grey_levels=_baseline(files[:, ~container], of_ours, targets[ours], labels, again),
-        demographics=_baseline(
-            demographics_table(of_ours)[0], of_ours, targets[ours], labels, again
-        ),
-        association=source_by_class(of_ours, **again),
-        source_classifier=source_classifier(found_features, of_ours, **again),
-        seen_pairs=_pairs(images, cases, np.flatnonzero(seen), inside),
-        exact_pairs=_own_overlap(checkpoint, checkpoint_path),
-        outside=groups(labels, score(images[elsewhere]), [cases[row] for row in elsewhere])
-        if len(elsewhere)
+        **_tables(ours, decoded, again),
+        association=source_by_class(ours.cases, **again),
+        source_classifier=source_classifier(scorer.features(ours.images), ours.cases, **again),
+        near_copies=_near_copies(images, cases, np.flatnonzero(kinds.seen), kinds.inside),
+        own_films_seen=own_overlap(checkpoint, rows),
+        outside=groups(labels, scored[kinds.elsewhere], [cases[row] for row in kinds.elsewhere])
+        if len(kinds.elsewhere)
         else [],
-        labels_seen=tuple(labels),
+        parts=parts_evidence(rows, ours.cases, labels, seed=seed)
+        | ({"retrained": _both_splits(retraining, ours)} if retraining else {}),
+        matched=matched_pairs(
+            (matching := _Part(labels, decoded, known_unseen)).scores(scored[known_unseen]),
+            matching.cases,
+            **again,
+        ),
+        heat_maps=maps,
+        left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
     )
+    opened = record_opening(folder, "audit", part.cases, checkpoint.weights_sha256)
     found = run_checks(evidence)
     content = {
         "intended_use": INTENDED_USE,
@@ -157,15 +185,17 @@ def audit(
         "verdict": verdict(found),
         "films": {
             "all": len(cases),
-            "seen_in_training": int(seen.sum()),
-            "scored": len(inside),
-            "elsewhere": len(elsewhere),
+            "seen_in_training": int(kinds.seen.sum()),
+            "scored": len(kinds.inside),
+            "elsewhere": len(kinds.elsewhere),
         },
         "accuracy": evaluation.accuracy.as_dict(),
         "auroc_macro": evaluation.auroc_macro.as_dict(),
         "checks": [check.as_dict() for check in found],
-        "not_done": NOT_BUILT,
+        "not_done": [] if retrain else [RETRAINING],
+        "test_openings": opened,
         "lung_mask": "one outline, placed and sized by contrast; not a trained network",
+        "precision": quick,
         "data_hash": data_hash(cases),
         "commit": provenance.commit(),
         "time": provenance.now(),
@@ -175,65 +205,107 @@ def audit(
         "seed": seed,
     }
     write_json(out / "audit.json", content)
-    _draw(out / "figures", checkpoint.name, evidence, images[inside])
+    _draw(out / "figures", checkpoint.name, evidence, part.images)
     write_text(out / "audit.md", page(checkpoint, content, found))
     return content
 
 
-PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
-"""Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
+@dataclass(frozen=True, eq=False)
+class _Kinds:
+    """Rows of films by what they are to the checkpoint.
 
-NOT_BUILT = (
-    "leave-one-source-out retraining",
-    "heat maps inside the lungs, and the weight-randomisation check",
-)
-"""Checks of the list that this version does not make."""
+    Attributes:
+        seen: (N,) bool: training saw the film or its patient.
+        inside: Rows to score: known label, unseen, of a source that training saw.
+        elsewhere: Unseen, of other sources or other labels.
+        ours: Known label, of a source that training saw; seen or not.
+    """
+
+    seen: npt.NDArray[np.bool_]
+    inside: npt.NDArray[np.int64]
+    elsewhere: npt.NDArray[np.int64]
+    ours: npt.NDArray[np.int64]
 
 
-def verdict(checks: Sequence[Check]) -> str:
-    """Return "fail" when a hard check fails, else "warn" when any warns, fails, or is not done."""
-    if any(check.hard and check.verdict == "fail" for check in checks):
-        return "fail"
-    return "pass" if all(check.verdict == "pass" for check in checks) else "warn"
-
-
-def _scores(
-    labels: LabelSet,
-    targets: npt.NDArray[np.int64],
-    scored: npt.NDArray[np.float64],
-    cases: Sequence[Case],
-) -> Scores:
-    return Scores(
-        labels,
-        targets,
-        scored,
-        tuple(case.patient for case in cases),
-        tuple(case.path.name for case in cases),
+def _kinds(decoded: Decoded, seen: npt.NDArray[np.bool_]) -> _Kinds:
+    places = {case.source for case, was in zip(decoded.cases, seen, strict=True) if was}
+    # Without a film that training saw, nothing tells which source is elsewhere.
+    familiar = np.array([not places or case.source in places for case in decoded.cases])
+    known = decoded.films.targets.numpy() >= 0
+    return _Kinds(
+        seen=seen,
+        inside=np.flatnonzero(known & ~seen & familiar),
+        elsewhere=np.flatnonzero(~seen & ~(known & familiar)),
+        ours=np.flatnonzero(known & familiar),
     )
 
 
-def _baseline(
-    table: npt.NDArray[np.float64],
-    cases: Sequence[Case],
-    targets: npt.NDArray[np.int64],
-    labels: LabelSet,
-    again: dict[str, int],
-) -> Evaluation | None:
+class _Part:
+    """Some of the films, with all that is known of them."""
+
+    def __init__(self, labels: LabelSet, decoded: Decoded, rows: npt.NDArray[np.int64]) -> None:
+        self.labels, self.rows = labels, rows
+        self.cases = [decoded.cases[row] for row in rows]
+        self.images = decoded.films.images.numpy()[rows]
+        self.targets = decoded.films.targets.numpy()[rows]
+
+    def scores(self, scored: npt.NDArray[np.float64]) -> Scores:
+        return Scores.of(self.labels, self.targets, scored, self.cases)
+
+    @property
+    def films(self) -> Films:
+        return Films(torch.from_numpy(self.images), torch.from_numpy(self.targets))
+
+
+def _accuracy(scored: npt.NDArray[np.float64], whole: Scores) -> float:
+    return float((scored.argmax(axis=1) == whole.targets).mean())
+
+
+def _heat_maps(
+    network: nn.Sequential, part: _Part, device: str, again: dict[str, int]
+) -> dict[str, Any]:
+    patients = [case.patient for case in part.cases]
+    return saliency_evidence(network, part.images, patients, device=device, **again)
+
+
+def _of_known_labels(decoded: Decoded) -> tuple[list[Case], Films]:
+    rows = np.flatnonzero(decoded.films.targets.numpy() >= 0)
+    films = Films(decoded.films.images[rows], decoded.films.targets[rows])
+    return [decoded.cases[row] for row in rows], films
+
+
+def _both_splits(retraining: Retraining, ours: _Part) -> dict[str, Any] | None:
+    if len({case.patient for case in ours.cases}) == len(ours.cases):
+        return None  # A film each: both ways of drawing parts are one.
     try:
-        scores = baseline(
-            table,
-            targets,
-            labels,
-            [case.patient for case in cases],
-            [case.path.name for case in cases],
-            seed=again["seed"],
-        )
+        return both_splits(retraining, ours.cases, ours.films)
+    except DataError:
+        return None  # Too few patients or films to draw parts from.
+
+
+def _tables(ours: _Part, decoded: Decoded, again: dict[str, int]) -> dict[str, Any]:
+    """What tables of files, grey levels and people tell of the labels by themselves."""
+    files, columns = table_of([decoded.files[row] for row in ours.rows])
+    container = np.array([not name.startswith(PICTURE) for name in columns])
+    return {
+        "metadata": _baseline(files[:, container], ours, again),
+        "grey_levels": _baseline(files[:, ~container], ours, again),
+        "demographics": _baseline(demographics_table(ours.cases)[0], ours, again),
+    }
+
+
+def _baseline(
+    table: npt.NDArray[np.float64], ours: _Part, again: dict[str, int]
+) -> Evaluation | None:
+    patients, files = zip(*((case.patient, case.path.name) for case in ours.cases), strict=True)
+    try:
+        scores = baseline(table, ours.targets, ours.labels, patients, files, seed=again["seed"])
     except DataError:
         return None  # Too few patients of a class: the check says that it is not done.
     return evaluate(scores, **again)
 
 
-def _pairs(
+def _near_copies(
     images: npt.NDArray[np.uint8],
     cases: Sequence[Case],
     seen: npt.NDArray[np.int64],
@@ -259,15 +331,6 @@ def _pairs(
     ]
 
 
-def _own_overlap(checkpoint: Checkpoint, checkpoint_path: Path) -> int:
-    """Films of the run's own test part that training saw, or whose patient it saw."""
-    folder = checkpoint_path if checkpoint_path.is_dir() else checkpoint_path.parent
-    if not (folder / "split.csv").is_file():
-        return 0
-    own = [case for case in read_manifest(folder / "split.csv") if case.split == "test"]
-    return sum(seen_in_training(checkpoint, own))
-
-
 def _draw(folder: Path, name: str, evidence: Evidence, images: npt.NDArray[np.uint8]) -> None:
     parts = {
         "all of the film": evidence.evaluation,
@@ -275,22 +338,20 @@ def _draw(folder: Path, name: str, evidence: Evidence, images: npt.NDArray[np.ui
         "file metadata alone": evidence.metadata,
         "age, sex, view alone": evidence.demographics,
     }
-    rows = [(title, found.auroc_macro) for title, found in parts.items() if found]
-    figures.forest_plot(
-        folder / "without_the_lungs.png",
-        [(title, area) for title, area in rows if area.defined] or [("none", Estimate(0, 0, 0))],
-        f"{name}: AUROC (macro) of what is left",
+    areas = [(title, found.auroc_macro) for title, found in parts.items() if found]
+    audit_figures.masked_bars(
+        folder / "without_the_lungs.png", areas, f"{name}: AUROC (macro) of what is left"
     )
-    sure = evidence.scores.probabilities.max(axis=1)
-    wrong = np.flatnonzero(evidence.scores.predicted != evidence.scores.targets)
-    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:12]
-    figures.film_sheet(
+    audit_figures.source_mosaic(
+        folder / "sources.png",
+        evidence.association,
+        evidence.scores.labels.names,
+        "Where the films of each class come from",
+    )
+    audit_figures.worst_errors(
         folder / "worst_errors.png",
-        images[worst, 0],
-        [
-            f"{evidence.cases[row].label}, called "
-            f"{evidence.scores.labels.names[evidence.scores.predicted[row]]} {sure[row]:.2f}"
-            for row in worst
-        ],
+        evidence.scores,
+        evidence.cases,
+        images,
         f"{name}: its surest errors (for your own eyes)",
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.evaluation.checks import Check
+from cxr_transfer.evaluation.evidence import Check
 from cxr_transfer.evaluation.intervals import Estimate
+from cxr_transfer.evaluation.run_folder import opened_words
 from cxr_transfer.models.card import Checkpoint
 
 SAID = {
@@ -27,7 +28,7 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         checks: In the order in which they are told.
     """
     films = content["films"]
-    accuracy, area = (Estimate(**content[name]) for name in ("accuracy", "auroc_macro"))
+    accuracy, area = (Estimate.from_dict(content[name]) for name in ("accuracy", "auroc_macro"))
     lines = [
         f"# Audit of {checkpoint.name}: {content['verdict'].upper()}",
         "",
@@ -48,12 +49,15 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         lines.append(
             f"| {check.title}{' (hard)' if check.hard else ''} | {said} | {check.reading} |"
         )
+    skipped = f" Not done: {'; '.join(content['not_done'])}." if content["not_done"] else ""
     lines += [
         "",
-        "A hard check that fails fails the audit. Not built yet: "
-        f"{'; '.join(content['not_done'])}.",
+        f"A hard check that fails fails the audit.{skipped} "
+        f"{opened_words(content['test_openings'])}",
         "",
         "![](figures/without_the_lungs.png)",
+        "",
+        "![](figures/sources.png)",
     ]
     for check in checks:
         lines += [
@@ -70,27 +74,104 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         f"Lungs: {content['lung_mask']}. Weights "
         f"`{content['checkpoint']['weights_sha256'][:12]}`, data `{content['data_hash'][:12]}`, "
         f"commit `{provenance.short(content['commit'])}`, {content['time']}.",
+        "",
+        _precision(content["precision"]),
     ]
     return "\n".join(lines) + "\n"
 
 
+def _precision(found: Mapping[str, Any]) -> str:
+    said = f"Scores are of {found['quoted_scores']}, those of changed films of "
+    said += f"{found['changed_films']}"
+    if "called_otherwise" in found:
+        said += (
+            f" (bfloat16 called {found['called_otherwise']} of {found['films']} unchanged films "
+            f"otherwise, by {found['largest_difference']:.3f} at most)"
+        )
+    return said + "."
+
+
 def _details(check: Check) -> list[str]:
-    if check.name == "outside":
-        return _called(check.measured["groups"]) if check.measured else []
-    if check.name == "source_by_class" and check.measured:
-        return _crossed(check.measured)
-    if check.name == "fragility" and check.measured:
-        rows = check.measured["fall"].items()
-        return ["", "| change | accuracy falls by, points |", "|---|---|"] + [
-            f"| {name} | {100 * fall:.1f} |" for name, fall in rows
+    table = {
+        "outside": lambda found: _called(found["groups"]),
+        "source_by_class": _crossed,
+        "fragility": _falls,
+        "occlusion": _areas,
+        "left_out": _left_out,
+        "matched": _matched,
+        "heat_maps": _maps,
+    }.get(check.name)
+    return table(check.measured) if table and check.measured else []
+
+
+def _falls(found: Mapping[str, Any]) -> list[str]:
+    return ["", "| change | accuracy falls by, points |", "|---|---|"] + [
+        f"| {name} | {100 * fall:.1f} |" for name, fall in found["fall"].items()
+    ]
+
+
+def _areas(found: Mapping[str, Any]) -> list[str]:
+    return ["", "| what is left | AUROC (macro) |", "|---|---|"] + [
+        f"| {name} | {Estimate.from_dict(area)} |"
+        for name, area in found.items()
+        if isinstance(area, dict) and area["value"] is not None
+    ]
+
+
+def _left_out(found: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if found["left_out"]:
+        lines += [
+            "",
+            "| left out | films | AUROC there | called so, % | AUROC (macro) in what was kept |",
+            "|---|---|---|---|---|",
         ]
-    if check.name == "occlusion":
-        return ["", "| what is left | AUROC (macro) |", "|---|---|"] + [
-            f"| {name} | {Estimate(**area)} |"
-            for name, area in check.measured.items()
-            if isinstance(area, dict) and area["value"] is not None
-        ]
-    return []
+    for one in found["left_out"]:
+        areas = "; ".join(
+            f"{label} {Estimate.from_dict(area).written(2)}"
+            for label, area in one["auroc"].items()
+            if area
+        )
+        right = "; ".join(
+            f"{group['label']} {Estimate.from_dict(group['called'][group['label']]).percent()}"
+            for group in one["groups"]
+        )
+        inside = Estimate.from_dict(one["inside"]).written(2)
+        lines.append(
+            f"| {' and '.join(one['sources'])} | {one['films']} | {areas or 'one class'} | {right} "
+            f"| {inside} |"
+        )
+    said = [f"{' and '.join(one['sources'])} ({one['why']})" for one in found["not_possible"]]
+    return [*lines, "", f"Not left out: {'; '.join(said)}."] if said else lines
+
+
+def _matched(found: Mapping[str, Any]) -> list[str]:
+    return [
+        "",
+        "| classes | alike in | films | AUROC | of all films |",
+        "|---|---|---|---|---|",
+    ] + [
+        f"| {' and '.join(pair['classes'])} | {', '.join(pair['on'])} | {pair['films']} | "
+        f"{Estimate.from_dict(pair['matched'])} | {Estimate.from_dict(pair['all'])} |"
+        for pair in found["pairs"]
+    ]
+
+
+def _maps(found: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "",
+        f"Of {found['films']} films: share of the map in the lungs "
+        f"{Estimate.from_dict(found['lung_share']).written(2)}, of the film "
+        f"{found['lung_area']:.2f}. Rank correlation with the map of the same network after its "
+        "weights were drawn anew:",
+        "",
+        "| drawn anew | correlation |",
+        "|---|---|",
+    ]
+    return lines + [
+        f"| {stage} | {Estimate.from_dict(alike).written(2)} |"
+        for stage, alike in found["randomised"].items()
+    ]
 
 
 def _called(groups: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -101,10 +182,7 @@ def _called(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         f"|---|---|---|{'---|' * len(names)}",
     ]
     for group in groups:
-        cells = " | ".join(
-            Estimate(*(group["called"][name][k] for k in ("value", "low", "high"))).percent()
-            for name in names
-        )
+        cells = " | ".join(Estimate.from_dict(group["called"][name]).percent() for name in names)
         lines.append(f"| {group['source']} | {group['label']} | {group['films']} | {cells} |")
     return lines
 
@@ -112,6 +190,7 @@ def _called(groups: Sequence[Mapping[str, Any]]) -> list[str]:
 def _crossed(found: Mapping[str, Any]) -> list[str]:
     labels = found["labels"]
     lines = ["", f"| source | {' | '.join(labels)} |", f"|---|{'---|' * len(labels)}"]
-    for source, counts in zip(found["sources"], found["counts"], strict=True):
-        lines.append(f"| {source} | {' | '.join(map(str, counts))} |")
-    return lines
+    return lines + [
+        f"| {source} | {' | '.join(str(found['counts'][source][label]) for label in labels)} |"
+        for source in found["sources"]
+    ]

@@ -15,7 +15,7 @@ import dataclasses
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,14 +36,14 @@ from cxr_transfer.evaluation.intervals import share
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.subgroups import NOT_STATED
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.radiograph import Radiograph, read_film
 from cxr_transfer.workers import in_order
 
 Floats = npt.NDArray[np.float64]
 Table = tuple[Floats, tuple[str, ...]]
 """(N, K) numbers, a row a film, and the names of the columns."""
 
-FORMATS = ("JPEG", "PNG", "TIFF")
+FORMATS = ("JPEG", "PNG", "TIFF", "DICOM")
 MODES = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I")
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 SEXES = ("F", "M")
@@ -56,11 +56,12 @@ _CORNER = 0.05  # of the height and of the width
 _EXIF = 34665  # where a TIFF keeps its EXIF; TIFF 6.0 tags alone say nothing of the camera
 
 
-def file_features(path: Path) -> dict[str, float]:
+def file_features(path: Path, film: Radiograph | None = None) -> dict[str, float]:
     """Return what a film's file tells of where it comes from.
 
     Args:
         path: A film that `read_film` reads.
+        film: What it read, where that is at hand.
 
     Returns:
         Always the same names in the same order: ``bytes_per_pixel``, ``width`` and ``height``
@@ -72,11 +73,15 @@ def file_features(path: Path) -> dict[str, float]:
     Raises:
         FilmError: As `read_film`.
     """
-    film = read_film(path)
-    with Image.open(path, formats=FORMATS) as image:  # the header alone: nothing decoded again
-        (width, height), mode = image.size, image.mode
-        tables = getattr(image, "quantization", None) or {}
-        has_exif = "exif" in image.info or _EXIF in getattr(image, "tag_v2", ())
+    film = film or read_film(path)
+    width, height, mode = film.width, film.height, ""
+    tables: Mapping[int, Sequence[int]] = {}
+    has_exif = False
+    if film.format != "DICOM":
+        with Image.open(path, formats=FORMATS[:-1]) as image:  # the header alone, no pixel
+            (width, height), mode = image.size, image.mode
+            tables = getattr(image, "quantization", None) or {}
+            has_exif = "exif" in image.info or _EXIF in getattr(image, "tag_v2", ())
     pixels = film.pixels
     down, across = (math.ceil(_CORNER * side) for side in pixels.shape)
     rows = {"top": slice(None, down), "bottom": slice(-down, None)}
@@ -115,7 +120,11 @@ def metadata_table(cases: Sequence[Case]) -> Table:
         FilmError: Of the first film that cannot be read.
     """
     _check_films(cases)
-    found = list(in_order(lambda case: file_features(case.path), cases))
+    return table_of(list(in_order(lambda case: file_features(case.path), cases)))
+
+
+def table_of(found: Sequence[Mapping[str, float]]) -> Table:
+    """Return `file_features` of one or more films as a table, a row each."""
     names = tuple(found[0])
     return np.array([[one[name] for name in names] for one in found], dtype=np.float64), names
 

@@ -22,8 +22,8 @@ from scipy.optimize import minimize_scalar
 from cxr_transfer.errors import UsageError
 from cxr_transfer.evaluation.intervals import (
     Estimate,
-    patient_weights,
     percentile_interval,
+    value_and_resamples,
     wilson,
 )
 from cxr_transfer.evaluation.metrics import Floats, Scores
@@ -148,9 +148,8 @@ def calibration(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Cali
     >>> round(found.brier.value, 4)  # (3 * (0.01 + 0.01) + (0.81 + 0.81)) / 4
     0.42
     """
-    weights = patient_weights(scores.patients, resamples=resamples, seed=seed)
-    # Row 0 weighs every film once: the value itself.
-    found = statistics(scores, np.concatenate([np.ones_like(weights[:1]), weights]))
+    weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
+    found = statistics(scores, weights)
     # Without spread a model gave scores of 0 and 1 alone. Its calibration error is then its share
     # wrong, over C classes 2 / C of that: Wilson bounds both. The other two are no shares.
     units = {"ece": len(set(scores.patients)), "ece_classwise": len(set(scores.patients))}

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.evaluation.intervals import Estimate, patient_weights, percentile_interval
+from cxr_transfer.evaluation.intervals import Estimate, percentile_interval, value_and_resamples
 from cxr_transfer.evaluation.metrics import AVERAGES, Scores, statistics
 
 
@@ -117,6 +117,18 @@ def paired_difference(
             "unknown_metric",
             f"Expected one of {', '.join(AVERAGES)}, but got {metric!r}; choose one of these.",
         )
+    check_same_films(scores_a, scores_b)
+    weights = value_and_resamples(scores_a.patients, resamples=resamples, seed=seed)
+    difference = statistics(scores_b, weights)[metric] - statistics(scores_a, weights)[metric]
+    return percentile_interval(difference[0], difference[1:])
+
+
+def check_same_films(scores_a: Scores, scores_b: Scores) -> None:
+    """Refuse scores of different films: what is hard for both would not cancel out.
+
+    Raises:
+        DataError: ``not_paired``, naming what differs and where.
+    """
     for name, a, b in (
         ("labels", scores_a.labels.names, scores_b.labels.names),
         ("files", scores_a.files, scores_b.files),
@@ -129,10 +141,6 @@ def paired_difference(
                 f"Expected the same {name} in the same order for both models, but got "
                 f"{_first_difference(a, b)}; score both models on the same films.",
             )
-    weights = patient_weights(scores_a.patients, resamples=resamples, seed=seed)
-    weights = np.concatenate([np.ones_like(weights[:1]), weights])
-    difference = statistics(scores_b, weights)[metric] - statistics(scores_a, weights)[metric]
-    return percentile_interval(difference[0], difference[1:])
 
 
 def _first_difference(a: Sequence[object], b: Sequence[object]) -> str:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.evaluation.intervals import Estimate, patient_weights, percentile_interval
-from cxr_transfer.evaluation.metrics import Floats, Scores
+from cxr_transfer.evaluation.intervals import Estimate, percentile_interval, value_and_resamples
+from cxr_transfer.evaluation.metrics import Floats, Scores, ratio
 
 WANTED = 0.95
 """The sensitivity, and the specificity, for which a threshold is chosen."""
@@ -49,7 +49,7 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
     >>> operating_points(scores, "covid19")
     {'sensitivity 0.95': 0.3, 'specificity 0.95': 0.8}
     """
-    positive, score = _one_vs_rest(validation, label)
+    positive, score = validation.one_vs_rest(label)
     if positive.all() or not positive.any():
         raise DataError(
             "no_class",
@@ -126,9 +126,9 @@ def at_threshold(
                 f"Expected a prevalence between 0 and 1, but got {prevalence}; give a share of "
                 "films, not percent.",
             )
-    positive, score = _one_vs_rest(scores, label)
+    positive, score = scores.one_vs_rest(label)
     called = score >= threshold
-    weights = _weights(scores, resamples, seed)
+    weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
     sensitivity = _Rate(scores, weights, called, positive)
     specificity = _Rate(scores, weights, ~called, ~positive)
     return {
@@ -214,7 +214,7 @@ def risk_at(
     thresholds, films, _ = _kept(scores)
     highest = scores.probabilities.max(axis=1)
     wrong = scores.predicted != scores.targets
-    weights = _weights(scores, resamples, seed)
+    weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
     rows = []
     for coverage in coverages:
         # The last point keeps every film, so that there always is one.
@@ -263,11 +263,13 @@ class _Rate:
     def __init__(
         self,
         scores: Scores,
-        weights: Floats,
+        weights: npt.NDArray[np.int64],
         hit: npt.NDArray[np.bool_],
         of: npt.NDArray[np.bool_],
     ) -> None:
-        self.found = _ratio(weights @ (hit & of), weights @ of)
+        self.found = ratio(
+            (weights @ (hit & of)).astype(np.float64), (weights @ of).astype(np.float64)
+        )
         patients = {patient for patient, one in zip(scores.patients, of, strict=True) if one}
         self.estimate = percentile_interval(
             float(self.found[0]), self.found[1:], units=len(patients)
@@ -300,7 +302,7 @@ def _predictive(sure: _Rate, spared: _Rate, share: float) -> Estimate:
 
 def _bayes(sure: Floats, spared: Floats, share: float) -> Floats:
     true, false = sure * share, (1 - spared) * (1 - share)
-    return _ratio(true, true + false)
+    return ratio(true, true + false)
 
 
 def _kept(scores: Scores) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -310,19 +312,3 @@ def _kept(scores: Scores) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np
     last_of_equals = np.flatnonzero(np.diff(highest[order], append=-np.inf))
     wrong = (scores.predicted != scores.targets)[order].cumsum()
     return highest[order][last_of_equals], last_of_equals + 1, wrong[last_of_equals]
-
-
-def _one_vs_rest(scores: Scores, label: str) -> tuple[npt.NDArray[np.bool_], Floats]:
-    target = scores.labels.target(label)
-    return scores.targets == target, scores.probabilities[:, target]
-
-
-def _weights(scores: Scores, resamples: int, seed: int) -> Floats:
-    """(1 + resamples, N): ones for the value itself, then the bootstrap's counts."""
-    weights = patient_weights(scores.patients, resamples=resamples, seed=seed)
-    return np.concatenate([np.ones((1, weights.shape[1])), weights])
-
-
-def _ratio(above: Floats, below: Floats) -> Floats:
-    """``above / below``, and NaN where ``below`` is 0."""
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below != 0)

@@ -1,4 +1,4 @@
-"""The paper's figures 4 to 6 and six more, as PNG files; the only importer of matplotlib.
+"""The paper's figures 4 to 6 and more, as PNG files; the only importer of matplotlib.
 
 In come numbers that others computed and the path of a file; out goes that file, whole or not at
 all. This module computes no statistic, and does not know which model is meant to win.
@@ -7,24 +7,30 @@ all. This module computes no statistic, and does not know which model is meant t
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle, pairwise
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import PdfPages
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.intervals import Estimate
-from cxr_transfer.evaluation.metrics import Evaluation, Scores, pr_curve, roc_curve
+from cxr_transfer.evaluation.metrics import Evaluation, Floats, Scores, pr_curve, roc_curve
 from cxr_transfer.files import write_bytes
 from cxr_transfer.labels import LabelSet
 
@@ -89,15 +95,15 @@ def paper_bars(
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with _drawn(path, (8.5, 5.4), title) as figure:
+    with canvas(path, (8.5, 5.4), title) as figure:
         axes = figure.subplots()
         for series, metric in enumerate(metrics):
             places = np.arange(len(estimates)) + (series - 0.5) * 0.4
             ours = [of_model[metric] for of_model in estimates.values()]
-            values = 100 * _table(ours)
+            values = 100 * table(ours)
             name = METRIC_NAMES.get(metric, metric)
             axes.bar(places, values[:, 0], 0.36, color=BARS[series], label=name)
-            axes.errorbar(places, values[:, 0], yerr=_whiskers(values), **WHISKER)
+            axes.errorbar(places, values[:, 0], yerr=whiskers(values), **WHISKER)
             for place, estimate in zip(places, ours, strict=True):
                 text = estimate.percent().replace(" [", "\n[")
                 axes.text(place, 103, text, ha="center", va="bottom", fontsize=9)
@@ -123,15 +129,15 @@ def time_bars(path: Path, ms: Mapping[str, Estimate], title: str = "Time per ima
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with _drawn(path, (8.5, 2.0 + 0.6 * len(ms)), title) as figure:
+    with canvas(path, (8.5, 2.0 + 0.6 * len(ms)), title) as figure:
         axes = figure.subplots()
-        places, values = np.arange(float(len(ms))), _table(list(ms.values()))
+        places, values = np.arange(float(len(ms))), table(list(ms.values()))
         ends = np.fmax.reduce(values, axis=1)
         reach = max(*ends, PAPER_MS[1])
         paper = f"the paper on a Tesla K80: {PAPER_MS[0]} to {PAPER_MS[1]} ms"
         axes.axvspan(*PAPER_MS, color=PALE, label=paper)
         axes.barh(places, values[:, 0], 0.55, color=BARS[0])
-        axes.errorbar(values[:, 0], places, xerr=_whiskers(values), **WHISKER)
+        axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER)
         for place, estimate, end in zip(places, ms.values(), ends, strict=True):
             axes.text(end + 0.015 * reach, place, estimate.written(1), va="center", size=9)
         axes.set_yticks(places, list(ms))
@@ -158,7 +164,7 @@ def confusion_matrix(
     films = confusion.sum(axis=1)
     share = confusion / np.maximum(films, 1)[:, None]
     side = 2.6 + 1.2 * len(labels)
-    with _drawn(path, (side + 0.4, side), title) as figure:
+    with canvas(path, (side + 0.4, side), title) as figure:
         axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(confusion):
@@ -174,17 +180,33 @@ def confusion_matrix(
         axes.spines[:].set_visible(False)
 
 
-def roc_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) -> None:
+def roc_curves(
+    path: Path,
+    scores: Scores,
+    evaluation: Evaluation,
+    title: str,
+    bands: Mapping[str, tuple[Floats, Floats, Floats]] | None = None,
+) -> None:
     """Draw one ROC curve per class against the rest, with its area and interval.
+
+    Args:
+        path: The PNG file.
+        scores: N films.
+        evaluation: Of ``scores``.
+        title: One line.
+        bands: By label, what `metrics.roc_band` returned; drawn behind the curve.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with _drawn(path, (6.6, 7.0), title) as figure:
+    with canvas(path, (6.6, 7.0), title) as figure:
         axes = _square(figure, "1 - specificity", "sensitivity")
         for label, colour in _curved(scores):
             false_rate, true_rate, _ = roc_curve(scores, label)
             name = f"{label}: AUROC {evaluation.per_class[label]['auroc']}"
+            if bands and label in bands:
+                rates, low, high = bands[label]
+                axes.fill_between(rates, low, high, color=colour, alpha=0.18, lw=0)
             axes.plot(false_rate, true_rate, color=colour, label=name, clip_on=False)
         axes.plot([0, 1], [0, 1], ":", color=GREY, lw=1, label="no skill")
         axes.legend(loc="lower right")
@@ -196,7 +218,7 @@ def pr_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) ->
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with _drawn(path, (6.6, 7.0), title) as figure:
+    with canvas(path, (6.6, 7.0), title) as figure:
         axes = _square(figure, "recall (sensitivity)", "precision")
         for label, colour in _curved(scores):
             precision, recall, _ = pr_curve(scores, label)
@@ -227,7 +249,7 @@ def reliability_plot(
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with _drawn(path, (10.5, 7.4), title) as figure:
+    with canvas(path, (10.5, 7.4), title) as figure:
         panels = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(5, 1))
         most = max((row["films"] for row in (*before, *after)), default=1)
         for column, (name, rows) in enumerate((("before", before), ("after", after))):
@@ -235,11 +257,11 @@ def reliability_plot(
             colour = PALETTE[column]
             shares.plot([0, 1], [0, 1], ":", color=GREY, lw=1, label="right as often as sure")
             scored = [row["mean_score"] for row in rows]
-            values = _table([Estimate(**row["right"]) for row in rows]).reshape(-1, 3)
+            values = table([Estimate(**row["right"]) for row in rows]).reshape(-1, 3)
             right = f"{name} tempering: share right [95 % interval]"
             # A good model's scores lie at the edge, where half a dot would be cut off.
             whole = {"clip_on": False, "zorder": 3}
-            shares.errorbar(scored, values[:, 0], yerr=_whiskers(values), **WHISKER, **whole)
+            shares.errorbar(scored, values[:, 0], yerr=whiskers(values), **WHISKER, **whole)
             shares.plot(scored, values[:, 0], "o", color=colour, ms=6, label=right, **whole)
             shares.set(xlim=(0, 1), ylim=(0, 1))
             shares.grid()
@@ -273,7 +295,7 @@ def risk_coverage_plot(
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with _drawn(path, (8.5, 5.4), title) as figure:
+    with canvas(path, (8.5, 5.4), title) as figure:
         axes = figure.subplots()
         # A film is kept together with its equals: a step reaches back to the point before.
         kept, wrong = 100 * np.append(0, coverage), 100 * np.append(risk[:1], risk)
@@ -313,7 +335,7 @@ def training_history(
         for start, end in pairwise([*starts, len(rows)])
         if not np.isnan(val_loss[start:end]).all()
     ]
-    with _drawn(path, (10.5, 5.0), title) as figure:
+    with canvas(path, (10.5, 5.0), title) as figure:
         left, right = figure.subplots(1, 2)
         for axes, key, name, scale in (
             (left, "loss", "cross-entropy loss", 1),
@@ -348,11 +370,11 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with _drawn(path, (8.5, 1.8 + 0.34 * len(rows)), title) as figure:
+    with canvas(path, (8.5, 1.8 + 0.34 * len(rows)), title) as figure:
         axes = figure.subplots()
-        places, values = np.arange(float(len(rows))), 100 * _table([each for _, each in rows])
+        places, values = np.arange(float(len(rows))), 100 * table([each for _, each in rows])
         axes.axvline(values[0, 0], color=GREY, lw=1, ls=":")
-        axes.errorbar(values[:, 0], places, xerr=_whiskers(values), **WHISKER | {"capsize": 3})
+        axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER | {"capsize": 3})
         axes.plot(values[:, 0], places, "s", color=PALETTE[0], ms=6)
         for place, (_, estimate) in zip(places, rows, strict=True):
             # To the right of the axes, in a column: beside its point it would hide others.
@@ -370,35 +392,8 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
         axes.grid(axis="x")
 
 
-def film_sheet(
-    path: Path, images: npt.NDArray[np.uint8], captions: Sequence[str], title: str
-) -> None:
-    """Draw films side by side with a line under each; for the eyes of who owns the films.
-
-    Args:
-        path: The PNG file.
-        images: (N, H, W) grey.
-        captions: N lines.
-        title: One line.
-
-    Raises:
-        MachineError: ``disk_full`` or ``not_writable``.
-    """
-    across = 4
-    down = max(1, -(-len(images) // across))
-    with _drawn(path, (2.4 * across, 0.8 + 2.8 * down), title) as figure:
-        panels = figure.subplots(down, across, squeeze=False).ravel()
-        for axes in panels:
-            axes.axis("off")
-        for axes, image, caption in zip(panels, images, captions, strict=False):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-            axes.set_title(caption, size=8, y=-0.12)
-        if not len(images):
-            panels[0].text(0, 0.5, "no errors")
-
-
 @contextmanager
-def _drawn(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
+def canvas(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
     """Give a figure to draw on; then write it to ``path``, whole or not at all."""
     with mpl.rc_context(STYLE):
         footer = 0.3 / inches[1]
@@ -428,11 +423,172 @@ def _curved(scores: Scores) -> list[tuple[str, str]]:
     return [pair for target, pair in coloured if target in found]
 
 
-def _table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
-    """(N, 3): value, low, high."""
+def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
+    """Return (N, 3): value, low, high."""
     return np.array([(e.value, e.low, e.high) for e in estimates], dtype=np.float64)
 
 
-def _whiskers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """(2, N) lengths below and above; a bound on the wrong side of its value gets none."""
+def whiskers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (2, N) lengths below and above; a bound on the wrong side of its value gets none."""
     return np.maximum([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0)
+
+
+def explanation_sheet(
+    path: Path,
+    film: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
+    heat_map: npt.NDArray[np.float32],
+    lungs: npt.NDArray[np.bool_],
+    scores: Mapping[str, float],
+    label: str,
+    *,
+    lines: Sequence[str],
+    title: str,
+) -> None:
+    """Draw a film, where the score of a class comes from, the class scores, and what is said.
+
+    For the eyes of who owns the film.
+
+    Args:
+        path: The PNG file.
+        film: (H, W), bright = dense, uint8 or float32 in [0, 1].
+        heat_map: Values in [0, 1], at any size; it is stretched over the film.
+        lungs: The mask to outline, at any size; it is stretched likewise.
+        scores: By class, in [0, 1].
+        label: The class that the map is of.
+        lines: Text beside the map; the first line, and each after an empty one, is a heading.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    rows = [part for line in lines for part in (wrap(line, 46) or [""])]
+    inches = 13.5, max(5.4, 2.8 + 0.2 * (len(rows) + len(scores)))
+    with canvas(path, inches, title) as figure:
+        panels = figure.subplot_mosaic(
+            [["film", "map", "scores"], ["film", "map", "text"]],
+            width_ratios=(4, 4, 3.4),
+            height_ratios=(0.5 + 0.35 * len(scores), 0.3 + 0.2 * len(rows)),
+        )
+        over = (0, film.shape[1], film.shape[0], 0)
+        for name, heading in (("film", "the film"), ("map", f"where the score of {label} is from")):
+            white = 255 if film.dtype == np.uint8 else 1
+            panels[name].imshow(film, cmap="gray", vmin=0, vmax=white, extent=over)
+            panels[name].set_title(heading, size=11, loc="left")
+            panels[name].set_anchor("N")
+            panels[name].axis("off")
+        heat = ScalarMappable(Normalize(0, 1), "inferno")
+        coloured = heat.to_rgba(heat_map)
+        # Opaque only where the map is high: elsewhere the film stays as it is.
+        coloured[..., 3] = 0.7 * heat_map
+        panels["map"].imshow(coloured, interpolation="bilinear", extent=over)
+        beside: dict[str, Any] = {"fraction": 0.04, "pad": 0.02, "anchor": (0, 1)}
+        bar = figure.colorbar(heat, ax=panels["map"], panchor=(0.5, 1), **beside)
+        bar.set_ticks([0, 1], labels=["0", "most"])
+        if lungs.any() and not lungs.all():
+            _outline(panels["map"], lungs, film.shape)
+        _score_bars(panels["scores"], scores, label)
+        panels["text"].axis("off")
+        for row, line in enumerate(rows):
+            bold = not row or not rows[row - 1]
+            weight = "bold" if bold else "normal"
+            panels["text"].text(0, 1 - (row + 0.5) / len(rows), line, size=9.5, weight=weight)
+
+
+def _outline(axes: Axes, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> None:
+    """Draw the border of the lungs, stretched over a film of ``shape``."""
+    down, across = (
+        (np.arange(side) + 0.5) * reach / side
+        for side, reach in zip(mask.shape, shape, strict=True)
+    )
+    axes.contour(across, down, mask, levels=[0.5], colors=PALETTE[5], linewidths=1.5)
+    line = Line2D([], [], color=PALETTE[5], lw=1.5, label="the lungs, by an outline of one shape")
+    axes.legend(handles=[line], loc="upper left", bbox_to_anchor=(0, 0), fontsize=9)
+
+
+def _score_bars(axes: Axes, scores: Mapping[str, float], label: str) -> None:
+    places = np.arange(float(len(scores)))
+    colours = [PALETTE[0] if name == label else BARS[0] for name in scores]
+    axes.barh(places, list(scores.values()), 0.6, color=colours)
+    for place, score in zip(places, scores.values(), strict=True):
+        axes.text(score + 0.02, place, f"{score:.3f}", va="center", size=9)
+    axes.set_yticks(places, list(scores))
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.18), xticks=(0, 0.5, 1))
+    axes.set_title("class score", size=11, loc="left")
+
+
+def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
+    """Draw a report of answers, a page for each film, as a PDF.
+
+    Args:
+        pages: Of each film its ``answer`` as it stands in JSON, its ``film`` (H, W) uint8, and
+            its ``overlay`` (H, W, 4) uint8; the last two None where there are none.
+        request_id: Of the request that is answered, for whoever looks it up.
+
+    Returns:
+        The file.
+    """
+    content = io.BytesIO()
+    known = {"Title": "Class scores of chest films", "Creator": "cxr-transfer"}
+    with (
+        mpl.rc_context(STYLE),
+        warnings.catch_warnings(),
+        PdfPages(content, metadata=known) as pdf,
+    ):
+        # A name in a script that the font does not have is drawn with boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        for number, page in enumerate(pages, start=1):
+            figure = Figure(figsize=(11.7, 8.3))  # A4, landscape
+            _report_page(figure, page)
+            place = f"page {number} of {len(pages)}; request {request_id}"
+            figure.text(0.04, 0.045, INTENDED_USE, size=8, weight="bold")
+            figure.text(0.04, 0.02, place, size=7, color=GREY)
+            pdf.savefig(figure)
+    return content.getvalue()
+
+
+def _report_page(figure: Figure, page: Mapping[str, Any]) -> None:
+    answer, film, overlay = page["answer"], page["film"], page["overlay"]
+    figure.text(0.04, 0.94, "\n".join(wrap(answer["file"], 80)), size=14, weight="bold", va="top")
+    pictures = [] if film is None else [("the film", None)]
+    if overlay is not None:
+        pictures.append((f"where the score of {answer['label']} is from", overlay))
+    for column, (heading, heat) in enumerate(pictures):
+        axes = figure.add_axes((0.04 + 0.33 * column, 0.2, 0.31, 0.64))
+        over = (0, film.shape[1], film.shape[0], 0)
+        axes.imshow(film, cmap="gray", vmin=0, vmax=255, extent=over)
+        if heat is not None:
+            axes.imshow(heat, interpolation="bilinear", extent=over)
+        axes.set_title(heading, size=11, loc="left")
+        axes.set_anchor("NW")
+        axes.axis("off")
+    if answer["probabilities"]:
+        axes = figure.add_axes((0.79, 0.66, 0.18, 0.18))
+        _score_bars(axes, answer["probabilities"], answer["label"])
+    said = [row for line in _report_lines(answer) for row in (wrap(line, 40) or [""])]
+    top = 0.6 if answer["probabilities"] else 0.84
+    figure.text(0.72, top, "\n".join(said), size=9, va="top", linespacing=1.5)
+
+
+def _report_lines(answer: Mapping[str, Any]) -> list[str]:
+    """What a page says in words."""
+    lines = [f"model: {answer['model']}"]
+    if answer["status"] != "ok":
+        lines += [f"{answer['status'].replace('_', ' ')}: {answer['message']} [{answer['code']}]"]
+    elif not answer["calibrated"]:
+        lines += ["The scores are not calibrated."]
+    if answer["lung_share"] is not None:
+        lines += [
+            f"{100 * answer['lung_share']:.0f} % of the map lies in the outlined lungs, which are "
+            f"{100 * answer['lung_area']:.0f} % of the film"
+        ]
+    if answer["neighbours"]:
+        lines += ["", "Nearest training films, by distance of features"]
+        lines += [
+            f"{one['label']} ({one['source']}): {one['distance']:.2f}"
+            for one in answer["neighbours"]
+        ]
+    if answer["warnings"]:
+        lines += ["", "Take note", *answer["warnings"]]
+    return lines

@@ -7,8 +7,9 @@ statistic is computed again. This module does not know what is measured: `metric
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,16 @@ class Estimate:
     def defined(self) -> bool:
         """Whether there is a value at all."""
         return not math.isnan(self.value)
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, float | None] | None) -> Self:
+        """Read back what `as_dict` returned; None, "not done", is not defined either.
+
+        >>> Estimate.from_dict({"value": 0.5, "low": None, "high": None, "films": 3}).written(1)
+        '0.5 [not defined]'
+        """
+        known = [found[name] if found else None for name in ("value", "low", "high")]
+        return cls(*(math.nan if x is None else float(x) for x in known))
 
     def as_dict(self) -> dict[str, float | None]:
         """Return ``value``, ``low`` and ``high`` for JSON, which knows no NaN: null instead.
@@ -145,6 +156,22 @@ def patient_weights(
     cells = drawn + len(names) * np.arange(resamples)[:, None]
     times = np.bincount(cells.ravel(), minlength=resamples * len(names))
     return times.reshape(resamples, len(names))[:, patient_of_film].astype(np.int64, copy=False)
+
+
+def value_and_resamples(
+    patients: Sequence[str], *, resamples: int = 2000, seed: int = 0
+) -> npt.NDArray[np.int64]:
+    """Return (1 + resamples, films): ones for the value itself, then `patient_weights`.
+
+    Raises:
+        DataError, UsageError: as `patient_weights`.
+
+    >>> value_and_resamples(["ann", "ann", "bob"], resamples=1)
+    array([[1, 1, 1],
+           [0, 0, 2]])
+    """
+    weights = patient_weights(patients, resamples=resamples, seed=seed)
+    return np.concatenate([np.ones_like(weights[:1]), weights])
 
 
 def percentile_interval(

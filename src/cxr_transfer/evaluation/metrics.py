@@ -4,24 +4,27 @@ In come the `Scores` of a model on films it was not trained on; out goes an `Eva
 module does not know which model scored, how the films were split, or how a figure is drawn.
 
 Every statistic is computed from film weights: ones for the value itself, the bootstrap's counts
-(`intervals.patient_weights`) for its replicates, all of them at once.
+for its replicates (`intervals.value_and_resamples`), all of them at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sklearn_metrics
 
+from cxr_transfer.collections.case import Case
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.intervals import (
     Estimate,
     area_interval,
     patient_weights,
     percentile_interval,
+    value_and_resamples,
 )
 from cxr_transfer.labels import LabelSet
 
@@ -79,6 +82,38 @@ class Scores:
         object.__setattr__(self, "probabilities", probabilities.astype(np.float64))
         object.__setattr__(self, "patients", tuple(self.patients))
         object.__setattr__(self, "files", tuple(self.files))
+
+    @classmethod
+    def of(
+        cls,
+        labels: LabelSet,
+        targets: npt.NDArray[np.int64],
+        probabilities: Floats,
+        cases: Sequence[Case],
+    ) -> Self:
+        """Return the scores of ``cases``, row for row."""
+        patients, files = zip(*((case.patient, case.path.name) for case in cases), strict=True)
+        return cls(labels, targets, probabilities, patients, files)
+
+    def only(self, rows: npt.ArrayLike) -> Scores:
+        """Return the scores of these rows alone; the classes stay, with or without a film."""
+        kept = np.asarray(rows)
+        return Scores(
+            labels=self.labels,
+            targets=self.targets[kept],
+            probabilities=self.probabilities[kept],
+            patients=tuple(np.asarray(self.patients, dtype=object)[kept]),
+            files=tuple(np.asarray(self.files, dtype=object)[kept]),
+        )
+
+    def one_vs_rest(self, label: str) -> tuple[npt.NDArray[np.bool_], Floats]:
+        """Return which films are of ``label``, (N,), and its score for each, (N,).
+
+        Raises:
+            DataError: ``unknown_label``.
+        """
+        target = self.labels.target(label)
+        return self.targets == target, self.probabilities[:, target]
 
     @property
     def predicted(self) -> npt.NDArray[np.int64]:
@@ -164,9 +199,8 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
     >>> evaluation.per_class["covid19"]["auroc"].value
     0.75
     """
-    weights = patient_weights(scores.patients, resamples=resamples, seed=seed)
-    # Row 0 weighs every film once: the value itself.
-    found = statistics(scores, np.concatenate([np.ones_like(weights[:1]), weights]))
+    weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
+    found = statistics(scores, weights)
 
     patients = np.asarray(scores.patients)
 
@@ -223,8 +257,46 @@ def roc_curve(scores: Scores, label: str) -> tuple[Floats, Floats, Floats]:
     Raises:
         DataError: ``no_curve`` when all films or no film are of the class.
     """
-    false_rate, true_rate, thresholds = sklearn_metrics.roc_curve(*_one_vs_rest(scores, label))
+    false_rate, true_rate, thresholds = sklearn_metrics.roc_curve(*_curved(scores, label))
     return false_rate, true_rate, thresholds
+
+
+def roc_band(
+    scores: Scores, label: str, *, resamples: int = 500, seed: int = 0, points: int = 101
+) -> tuple[Floats, Floats, Floats]:
+    """Return how sure the ROC curve of ``label`` is: its 95 % band by patient, point by point.
+
+    Args:
+        scores: N films.
+        label: Against the rest.
+        resamples: Of the bootstrap by patient.
+        seed: Of the bootstrap.
+        points: False positive rates at which the band is given, evenly spaced.
+
+    Returns:
+        False positive rates from 0 to 1, and the lower and upper bound of the true positive rate
+        at each (its percentiles over resamples; between steps the curve is drawn straight).
+
+    Raises:
+        DataError: ``no_curve``, as `roc_curve`.
+    """
+    positive, score = _curved(scores, label)
+    weights = patient_weights(scores.patients, resamples=resamples, seed=seed)
+    order = np.argsort(-score, kind="stable")
+    last_of_equals = np.flatnonzero(np.diff(score[order], append=-np.inf))
+    ranked = weights[:, order].astype(np.float64)
+    hits = np.cumsum(ranked * positive[order], axis=1)[:, last_of_equals]
+    alarms = np.cumsum(ranked * ~positive[order], axis=1)[:, last_of_equals]
+    rates = np.linspace(0, 1, points)
+    drawn = np.array(
+        [
+            np.interp(rates, np.append(0, false / false[-1]), np.append(0, true / true[-1]))
+            for false, true in zip(alarms, hits, strict=True)
+            if false[-1] and true[-1]  # a resample without a film of either kind has no curve
+        ]
+    )
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
+    return rates, low, high
 
 
 def pr_curve(scores: Scores, label: str) -> tuple[Floats, Floats, Floats]:
@@ -233,7 +305,7 @@ def pr_curve(scores: Scores, label: str) -> tuple[Floats, Floats, Floats]:
     Raises:
         DataError: ``no_curve``, as `roc_curve`.
     """
-    ranked = _one_vs_rest(scores, label)
+    ranked = _curved(scores, label)
     precision, recall, thresholds = sklearn_metrics.precision_recall_curve(*ranked)
     return precision, recall, thresholds
 
@@ -245,9 +317,9 @@ def _of_confusion(scores: Scores, weights: Floats) -> dict[str, Floats]:
     confusion = (weights @ np.eye(classes**2)[cell]).reshape(-1, classes, classes)
     right = np.diagonal(confusion, axis1=1, axis2=2)
     of_class, called = confusion.sum(axis=2), confusion.sum(axis=1)
-    precision = _ratio(right, called, 0.0)
-    recall = _ratio(right, of_class, np.nan)
-    f1 = np.where(of_class > 0, _ratio(2 * right, of_class + called, 0.0), np.nan)
+    precision = ratio(right, called, 0.0)
+    recall = ratio(right, of_class, np.nan)
+    f1 = np.where(of_class > 0, ratio(2 * right, of_class + called, 0.0), np.nan)
     accuracy = right.sum(axis=1) / weights.sum(axis=1)
     found = {"accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1}
 
@@ -281,9 +353,9 @@ def _of_ranking(scores: Scores, weights: Floats) -> dict[str, Floats]:
         others = of_all - of_class
         positives, negatives = hits[:, -1], seen[:, -1] - hits[:, -1]
         pairs = (others * (hits - of_class / 2)).sum(axis=1)
-        auroc.append(_ratio(pairs, positives * negatives, np.nan))
-        gains = (of_class * _ratio(hits, seen, 0.0)).sum(axis=1)
-        average_precision.append(_ratio(gains, positives, np.nan))
+        auroc.append(ratio(pairs, positives * negatives, np.nan))
+        gains = (of_class * ratio(hits, seen, 0.0)).sum(axis=1)
+        average_precision.append(ratio(gains, positives, np.nan))
     areas = np.stack(auroc, axis=1)
     return {
         "auroc": areas,
@@ -292,16 +364,16 @@ def _of_ranking(scores: Scores, weights: Floats) -> dict[str, Floats]:
     }
 
 
-def _one_vs_rest(scores: Scores, label: str) -> tuple[npt.NDArray[np.bool_], Floats]:
-    positive = scores.targets == (target := scores.labels.target(label))
+def _curved(scores: Scores, label: str) -> tuple[npt.NDArray[np.bool_], Floats]:
+    positive, score = scores.one_vs_rest(label)
     if positive.all() or not positive.any():
         got = f"{positive.sum()} of {len(positive)}; leave this curve out."
         raise DataError("no_curve", f"Expected films of {label!r} and of others, but got {got}")
-    return positive, scores.probabilities[:, target]
+    return positive, score
 
 
-def _ratio(above: Floats, below: Floats, otherwise: float) -> Floats:
-    """``above / below``, and ``otherwise`` where ``below`` is 0."""
+def ratio(above: Floats, below: Floats, otherwise: float = np.nan) -> Floats:
+    """Return ``above / below``, and ``otherwise`` where ``below`` is 0."""
     return np.divide(above, below, out=np.full_like(above, otherwise), where=below != 0)
 
 

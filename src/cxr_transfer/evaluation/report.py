@@ -5,8 +5,8 @@ One form for a study and for a single evaluation. Knows nothing of networks or f
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import figures
 from cxr_transfer.evaluation.comparison import holm, mcnemar, paired_difference
+from cxr_transfer.evaluation.delong import delong
 from cxr_transfer.evaluation.intervals import Estimate
-from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate, roc_band
 from cxr_transfer.files import write_json, write_text
 
 PAPER = {
@@ -141,9 +143,23 @@ def _comparisons(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
                 resamples=rows[a].resamples,
                 seed=rows[a].seed,
             ).as_dict(),
+            "delong": _delong(rows[a].scores, rows[b].scores),
         }
         for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
     ]
+
+
+def _delong(a: Scores, b: Scores) -> dict[str, dict[str, Any] | None]:
+    """DeLong's test by class; null where a class has too few films for it."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for label in a.labels:
+        try:
+            test = delong(a, b, label)
+        except DataError:
+            found[label] = None
+        else:
+            found[label] = {"auroc_b_minus_a": test.difference.as_dict(), "p": test.p}
+    return found
 
 
 def _draw_study(
@@ -183,7 +199,11 @@ def draw_evaluation(
     figures.confusion_matrix(
         folder / f"{name}_confusion.png", evaluation.confusion, scores.labels, title
     )
-    figures.roc_curves(folder / f"{name}_roc.png", scores, evaluation, title)
+    bands = {}
+    for label in scores.labels:
+        with contextlib.suppress(DataError):  # A class without films has no curve.
+            bands[label] = roc_band(scores, label)
+    figures.roc_curves(folder / f"{name}_roc.png", scores, evaluation, title, bands)
     figures.pr_curves(folder / f"{name}_pr.png", scores, evaluation, title)
 
 
@@ -252,6 +272,7 @@ def _study_text(
             f"{zero.accuracy.percent()}, macro F1 {zero.f1_macro.percent()}.",
         ]
     lines += [f"\n{name} was left out: {why}" for name, why in content["left_out"].items()]
+    lines += ["", *_opened(content["test_openings"])]
     if content["comparisons"]:
         lines += [
             "",
@@ -264,12 +285,13 @@ def _study_text(
             "|---|---|---|---|---|---|---|",
         ]
         for pair in content["comparisons"]:
-            gain = Estimate(**pair["accuracy_b_minus_a"]).percent()
-            auroc = _estimate(pair["auroc_b_minus_a"]).percent()
+            gain = Estimate.from_dict(pair["accuracy_b_minus_a"]).percent()
+            auroc = Estimate.from_dict(pair["auroc_b_minus_a"]).percent()
             lines.append(
                 f"| {pair['a']}, {pair['b']} | {pair['only_a_right']} | {pair['only_b_right']} | "
                 f"{pair['p_mcnemar_exact']:.3g} | {pair['p_holm']:.3g} | {gain} | {auroc} |"
             )
+        lines += _delong_table(content["comparisons"])
     if number:
         lines += ["", "## Fold by fold", "", "Accuracy in percent.", ""]
         heads = " | ".join(str(fold + 1) for fold in range(number))
@@ -286,6 +308,26 @@ def _study_text(
     return "\n".join(lines) + "\n"
 
 
+def _delong_table(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
+    labels = list(comparisons[0]["delong"])
+    lines = [
+        "",
+        "AUROC gained class by class, and DeLong's p, unadjusted; films count as independent.",
+        "",
+        f"| | {' | '.join(labels)} |",
+        f"|---|{'---|' * len(labels)}",
+    ]
+    for pair in comparisons:
+        cells = [
+            f"{Estimate.from_dict(test['auroc_b_minus_a']).percent()}, p = {test['p']:.3g}"
+            if test
+            else "too few"
+            for test in pair["delong"].values()
+        ]
+        lines.append(f"| {pair['a']}, {pair['b']} | {' | '.join(cells)} |")
+    return lines
+
+
 def class_table(evaluation: Evaluation) -> list[str]:
     """Return a Markdown table of the classes, one against the rest, in percent."""
     names = ("precision", "recall", "f1", "auroc", "average_precision")
@@ -299,8 +341,10 @@ def class_table(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _estimate(found: Mapping[str, float | None]) -> Estimate:
-    return Estimate(*(math.nan if x is None else x for x in found.values()))
+def _opened(openings: Mapping[str, Any]) -> list[str]:
+    """How often each model's test part has been looked at, this time included."""
+    times = ", ".join(f"{name} {found['times']}" for name, found in openings.items() if found)
+    return [f"Openings of the test part on record: {times}."] if times else []
 
 
 def _written(counts: Mapping[str, int]) -> str:

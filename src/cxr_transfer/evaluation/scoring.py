@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,86 @@ from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.files import write_csv
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.networks import probabilities
+from cxr_transfer.models.networks import features, probabilities
+from cxr_transfer.training.execution import resolve_precision
 from cxr_transfer.training.films import Films
 
 TIMED_FILMS = 100
+
+CALLED_OTHERWISE = 0.01
+"""Share of films at most that a quicker precision may call another class; one film it may."""
+
+
+class Scorer:
+    """One network on one device: class scores in float32, and quicker ones of changed films.
+
+    Attributes:
+        network: In inference mode.
+        device: As torch names it, resolved.
+        precision: Of `quick` and `features`: "float32" until `settle` finds another good enough.
+    """
+
+    def __init__(self, network: nn.Sequential, device: str) -> None:
+        self.network, self.device, self.precision = network, device, "float32"
+
+    def exact(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return class scores (N, C) of films (N, 1, H, W), computed in float32."""
+        return self._scored(images, quick=False)
+
+    def quick(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return class scores (N, C) of films (N, 1, H, W) in the precision that was settled."""
+        return self._scored(images, quick=True)
+
+    def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        """Return what the head sees, (N, F), in the precision that was settled."""
+        with self._cast(quick=True):
+            found = features(self.network, torch.from_numpy(images), device=self.device)
+        return found.double().numpy()
+
+    def settle(
+        self,
+        images: npt.NDArray[np.uint8],
+        exact: npt.NDArray[np.float64],
+        precision: str = "auto",
+    ) -> dict[str, Any]:
+        """Choose how `quick` computes: bfloat16 where it is fast and calls hardly a film otherwise.
+
+        Args:
+            images: Films to try it on, (N, 1, H, W).
+            exact: Their scores in float32.
+            precision: "auto", "float32" or "bfloat16" (still only where it is good enough).
+
+        Returns:
+            For the report: ``quoted_scores``, ``changed_films``, and where bfloat16 was tried the
+            ``largest_difference`` of a score and ``called_otherwise``, films of ``films``.
+
+        Raises:
+            UsageError: ``unknown_precision``.
+        """
+        told: dict[str, Any] = {"quoted_scores": "float32", "changed_films": "float32"}
+        if resolve_precision(precision, self.device) != "bfloat16":
+            return told
+        self.precision = "bfloat16"
+        found = self.quick(images)
+        otherwise = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
+        if otherwise > max(1, CALLED_OTHERWISE * len(images)):
+            self.precision = "float32"
+        return told | {
+            "changed_films": self.precision,
+            "largest_difference": float(np.abs(found - exact).max()),
+            "called_otherwise": otherwise,
+            "films": len(images),
+        }
+
+    def _scored(self, images: npt.NDArray[np.uint8], *, quick: bool) -> npt.NDArray[np.float64]:
+        with self._cast(quick=quick):
+            found = probabilities(self.network, torch.from_numpy(images), device=self.device)
+        return found.double().numpy()
+
+    def _cast(self, *, quick: bool) -> torch.autocast:
+        # Softmax and features are taken in float32 behind it, by `networks`.
+        lower = quick and self.precision == "bfloat16"
+        return torch.autocast(self.device, dtype=torch.bfloat16, enabled=lower)
 
 
 def score(
@@ -34,13 +111,8 @@ def score(
     device: str = "cpu",
 ) -> Scores:
     """Return the class scores of ``films``, whose cases are ``cases``, all with known labels."""
-    return Scores(
-        labels=labels,
-        targets=films.targets.numpy(),
-        probabilities=probabilities(network, films.images, device=device).double().numpy(),
-        patients=tuple(case.patient for case in cases),
-        files=tuple(case.path.name for case in cases),
-    )
+    scored = probabilities(network, films.images, device=device).double().numpy()
+    return Scores.of(labels, films.targets.numpy(), scored, cases)
 
 
 @torch.inference_mode()

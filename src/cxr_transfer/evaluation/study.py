@@ -26,6 +26,7 @@ from cxr_transfer.collections.splits import SplitBy, folds, patient_overlap, spl
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.metrics import Scores
+from cxr_transfer.evaluation.run_folder import openings, record_opening
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
@@ -208,6 +209,7 @@ def run_study(
         | ({"dataset_0": dataset_0(archives).counts()} if "model_0" in rows else {}),
         "patients_in_two_parts": max(patient_overlap(part) for part in parts),
         "left_out": left_out,
+        "test_openings": {name: openings(out / name) for name in rows} if not study.folds else {},
     }
     return report.write_study(out, content, rows)
 
@@ -290,6 +292,7 @@ def _evaluate(
     device = resolve_device(execution.device)
     scores = score(network, test, cases, dataset.labels, device=device)
     write_scores(folder / "predictions.csv", dataset.labels, scores.probabilities, cases)
+    record_opening(folder, "study", cases, checkpoint.weights_sha256)
     return report.Row(
         scores=scores,
         ms_per_image=time_per_image(network, test, device=device),

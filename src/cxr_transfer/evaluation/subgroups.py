@@ -85,7 +85,7 @@ def subgroups(
     _check_paired(scores, cases)
     return {
         axis: [
-            _group(name, _only(scores, rows), resamples, seed)
+            _group(name, scores.only(rows), resamples, seed)
             for name, rows in _rows(cases, group_of).items()
         ]
         for axis, group_of in AXES.items()
@@ -145,7 +145,7 @@ def within_sources(
     _check_paired(scores, cases)
     compared, one_class_only = [], []
     for source, rows in _rows(cases, AXES["source"]).items():
-        part = _only(scores, rows)
+        part = scores.only(rows)
         counts = _films_by_class(part)
         head = {"source": source, "films": len(part.files), "patients": len(set(part.patients))}
         if len(counts) > 1:
@@ -219,17 +219,6 @@ def _rows(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, l
     for row, case in enumerate(cases):
         rows[group_of(case)].append(row)
     return {name: rows[name] for name in sorted(rows, key=lambda name: (name == NOT_STATED, name))}
-
-
-def _only(scores: Scores, rows: Sequence[int]) -> Scores:
-    """The same scores for these rows alone; the classes stay, with or without a film."""
-    return Scores(
-        labels=scores.labels,
-        targets=scores.targets[rows],
-        probabilities=scores.probabilities[rows],
-        patients=tuple(scores.patients[row] for row in rows),
-        files=tuple(scores.files[row] for row in rows),
-    )
 
 
 def _films_by_class(scores: Scores) -> dict[str, int]:

@@ -1,0 +1,84 @@
+"""All sources at once, in three classes that a source cannot stand for.
+
+``normal``, ``other_pneumonia`` and ``covid19``, each from more than one source, so that to know
+where a film is from does not tell what it shows: Kermany's children (normal, bacterial), Cohen's
+adults (COVID-19, and what else the collection holds), RSNA's healthy adults, BIMCV's with COVID-19,
+NIH's with a pneumonia, and a user's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cxr_transfer.collections.archives import read_archives
+from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.datasets import Dataset, dataset_1, outside_cases
+from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.labels import MULTI_SOURCE
+
+_AS = {"normal": "normal", "no finding": "normal", "covid19": "covid19"}
+_LEFT_OUT = frozenset({"unknown"})
+
+
+def multi_source(archives: Sequence[Collection], added: Iterable[Case] = ()) -> Dataset:
+    """Return every frontal film with a known finding, and films ``added`` by the user.
+
+    Of Kermany the films of Dataset_1 alone: its other copies were compressed differently, and that
+    would be a mark of its classes. Films of Cohen's whose finding is not known are left out, and
+    such of a patient who has COVID-19 films, too.
+
+    Raises:
+        DataError: ``collection_absent`` or ``classes``; what `dataset_1` raises.
+    """
+    target = dataset_1(archives)
+    films = [*target.cases, *outside_cases(archives, target), *added]
+    return Dataset("multi_source", MULTI_SOURCE, tuple(map(_relabelled, filter(_is_known, films))))
+
+
+def added_source(given: str) -> tuple[Case, ...]:
+    """Read ``NAME=DIR``: a user's films, all of them of the source NAME.
+
+    Args:
+        given: A name, and after "=" a folder per class or a manifest (.csv). Classes are the three
+            of `multi_source`; "pneumonia", "bacterial", "viral" and the like are other pneumonia.
+
+    Raises:
+        UsageError: ``bad_source`` when it is not of this form.
+        DataError: What reading the folder or manifest raises; ``archives`` for a folder of those.
+    """
+    name, equals, place = given.partition("=")
+    if not (name and equals and place):
+        raise UsageError(
+            "bad_source",
+            f"Expected NAME=DIR, a name and the place of its films, but got {given!r}; write for "
+            "example clinic_a=films/clinic_a.",
+        )
+    path = Path(place)
+    if path.is_file():
+        cases = read_manifest(path)
+    else:
+        found = read_archives(path)
+        if any(collection.name != "folder" for collection in found):
+            raise DataError(
+                "archives",
+                f"Expected a folder per class or a manifest for the source {name}, but {path} "
+                "holds archives; give those with --data.",
+            )
+        cases = found[0].cases
+    return tuple(
+        dataclasses.replace(
+            case, source=name, patient=f"{name}:{case.patient.removeprefix(f'{name}:')}", split=""
+        )
+        for case in cases
+    )
+
+
+def _is_known(case: Case) -> bool:
+    return case.label not in _LEFT_OUT
+
+
+def _relabelled(case: Case) -> Case:
+    return dataclasses.replace(case, label=_AS.get(case.label, "other_pneumonia"))

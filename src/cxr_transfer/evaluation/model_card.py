@@ -1,0 +1,510 @@
+"""The model card: what is known of one checkpoint, and what is not, as one page of Markdown.
+
+In come the checkpoint, what its run left beside it, and the reports of ``evaluate``, ``study`` and
+``audit``; out goes a page of entries. An entry that nothing fills says "not done", and the share
+that is filled stands at the top (TRUST, row 20). Computes nothing but counts, and scores no film.
+
+Form: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*); its sections in our order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.intervals import Estimate, share
+from cxr_transfer.evaluation.metrics import Scores
+from cxr_transfer.evaluation.run_folder import (
+    PartRow,
+    opened_words,
+    openings,
+    own_overlap,
+    parts,
+    patients_in_several_parts,
+    run_folder,
+    validation_scores,
+)
+from cxr_transfer.models.card import Checkpoint, checkpoint_files, read_card
+
+NOT_DONE = "not done"
+PARTS = ("train", "validation", "test")
+
+FOR = (
+    "Research on how such models learn and fail; teaching; a point of comparison on the same "
+    "films. Its output is a class score: how a film compares with the films of training, not how "
+    "likely a disease is."
+)
+NOT_FOR = (
+    "Any statement about a person: whether, how badly or with what somebody is ill. Films of other "
+    "kinds than those of training (lateral views, other ages, other machines, other findings): the "
+    "model names one of its classes all the same."
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of the card.
+
+    Attributes:
+        title: What is asked.
+        said: The answer in Markdown; "" when nothing answers it.
+        why: Why it is blank, if more is known than that.
+    """
+
+    title: str
+    said: str
+    why: str = ""
+
+
+def model_card(
+    checkpoint_path: Path,
+    *,
+    audit: Mapping[str, Any] | None = None,
+    evaluation: Mapping[str, Any] | None = None,
+) -> str:
+    """Return the model card of a checkpoint.
+
+    Args:
+        checkpoint_path: Weights file, its card, a run folder or a released model's name.
+        audit: Content of its ``audit.json``. Default: of the run folder, or of ``audit/`` in it.
+        evaluation: Content of a ``report.json`` of ``evaluate`` or ``study``. Default: of the run
+            folder or of ``test/`` in it. What it does not tell is taken from the study in whose
+            folder the run lies.
+
+    Returns:
+        Markdown.
+
+    Raises:
+        DataError: ``other_weights`` when a report that was given is of another checkpoint,
+            ``other_report`` when it is a report of something else.
+        ModelError: As `checkpoint_files` and `read_card`.
+    """
+    card = read_card(checkpoint_files(checkpoint_path)[0])
+    folder = run_folder(checkpoint_path)
+    _check_given(card, audit, ("checks",))
+    _check_given(card, evaluation, ("evaluation", "models"))
+    audit = audit or _beside(card, folder / "audit.json", folder / "audit" / "audit.json")
+    beside = (folder / "report.json", folder / "test" / "report.json")
+    evaluation = evaluation or _beside(card, *beside)
+    rows = _own_parts(card, folder)
+    report = _Report.of(card, evaluation, _beside(card, folder.parent / "report.json"))
+    checks = {check["name"]: check for check in (audit or {}).get("checks", ())}
+    validation = validation_scores(folder, card.label_set) if rows else None
+    sections = {
+        "The model": _model(card),
+        "What it is for": [Entry("For", FOR), Entry("Not for", NOT_FOR)],
+        "The films that it learnt from": _data(card, rows),
+        "Figures": _figures(report, validation, audit),
+        "Reasons for doubt that were looked for": _doubts(card, rows, report, checks, folder),
+        "Limits": [Entry("Known", "\n".join(f"* {each}" for each in _limits(card, rows, audit)))],
+    }
+    return _page(card, sections)
+
+
+@dataclass(frozen=True)
+class _Report:
+    """What a report says of this checkpoint; all None without a report."""
+
+    metrics: Mapping[str, Any] | None = None
+    worth: Mapping[str, Any] | None = None
+    comparisons: Sequence[Mapping[str, Any]] = ()
+    about: str = ""
+
+    @classmethod
+    def of(cls, card: Checkpoint, *contents: Mapping[str, Any] | None) -> _Report:
+        """Read reports, the one to prefer first."""
+        found = cls()
+        for content in contents:
+            if content is None:
+                continue
+            about = f"data `{content['data_hash'][:12]}`, {content['time'][:10]}"
+            models = content.get("models", {})
+            name = next((name for name, model in models.items() if _is(card, model)), "")
+            metrics = models[name] if models else content.get("evaluation")
+            if not found.metrics and metrics:
+                about = f"the test part, {about}" if models else about
+                found = replace(found, metrics=metrics, about=about)
+            pairs = [pair for pair in content.get("comparisons", ()) if name in pair.values()]
+            found = replace(
+                found,
+                worth=found.worth or content.get("worth"),
+                comparisons=found.comparisons or pairs,
+            )
+        return found
+
+
+def _model(card: Checkpoint) -> list[Entry]:
+    known = card.provenance
+    size = f"{card.preprocessing.height} x {card.preprocessing.width}"
+    stages = [
+        f"{stage['name']} (trains {', '.join(stage['train'])}; learning rate "
+        f"{stage['learning_rate']:g})"
+        for stage in card.recipe.get("stages", ())
+    ]
+    versions = known.get("versions", {})
+    return [
+        Entry("Name and title", ": ".join(filter(None, (card.name, card.recipe.get("title"))))),
+        Entry("Network", f"{card.architecture}, grey films of {size} pixels"),
+        Entry("Classes, in the order of the scores", ", ".join(card.labels)),
+        Entry("Started from", known.get("initial", "")),
+        Entry("Trained in stages", "; ".join(stages)),
+        Entry(
+            "When, and by which software",
+            f"{known['time']}, {', '.join(f'{n} {v}' for n, v in versions.items())}"
+            if known.get("time")
+            else "",
+        ),
+        Entry(
+            "To repeat it",
+            f"seed {known['seed']}, commit `{provenance.short(known.get('commit', ''))}`, "
+            f"precision {known.get('precision', 'float32')} on {known.get('device', 'cpu')}, data "
+            f"`{card.data['data_hash'][:12]}`, split `{card.data['split_hash'][:12]}`"
+            if "seed" in known and "data_hash" in card.data
+            else "",
+        ),
+        Entry("Weights", f"SHA-256 `{card.weights_sha256}`"),
+    ]
+
+
+def _data(card: Checkpoint, rows: Sequence[PartRow]) -> list[Entry]:
+    films = card.data.get("films", {})
+    counted = ", ".join(f"{part} {films[part]}" for part in PARTS if part in films)
+    split_by = {
+        "patient": "by patient",
+        "image": "by image, as in the paper: a patient may stand in several parts",
+        "given": "as its owner gave the parts",
+    }.get(card.data.get("split_by", ""), "")
+    if not rows:
+        why = "there is no split.csv of this run beside the checkpoint"
+        table = licences = views = people = ""
+    else:
+        why = "the manifest does not state it"
+        table = "\n".join(_source_table(rows))
+        licences = _counted(row.licence for row in rows)
+        views = _counted(row.view for row in rows)
+        ages = sorted(float(row.age) for row in rows if row.age)
+        people = (
+            f"age stated for {len(ages)} of {len(rows)} films, {ages[0]:g} to {ages[-1]:g} years, "
+            f"median {ages[len(ages) // 2]:g}; sex: {_counted(row.sex for row in rows)}"
+            if ages
+            else ""
+        )
+    return [
+        Entry("Data set", f"{card.data['name']}: {counted} films" if "name" in card.data else ""),
+        Entry("Parts", f"drawn {split_by}" if split_by else ""),
+        Entry("Films by source, class and part", table, why),
+        Entry("Licences", licences, why),
+        Entry("Views", views, why),
+        Entry("Ages and sexes", people, why),
+    ]
+
+
+def _figures(
+    report: _Report, validation: Scores | None, audit: Mapping[str, Any] | None
+) -> list[Entry]:
+    found, why = report.metrics, "no report of this checkpoint is beside it, nor was one given"
+    if found is None and audit:
+        said = (
+            f"accuracy {_percent(audit['accuracy'])}, macro AUROC {_written(audit['auroc_macro'])} "
+            f"over {audit['films']['scored']} films (of the audit, data "
+            f"`{audit['data_hash'][:12]}`)"
+        )
+    elif found is None:
+        said = ""
+    else:
+        said = (
+            f"accuracy {_percent(found['accuracy'])}, macro F1 {_percent(found['f1_macro'])}, "
+            f"macro AUROC {_written(found['auroc_macro'])} over {found['test_images']} films of "
+            f"{found['test_patients']} patients ({report.about}); accuracy and F1 in percent, 95 % "
+            "intervals by patient"
+        )
+    worth = report.worth or {}
+    return [
+        Entry("Films that training has not seen", said, why),
+        Entry("By class", "\n".join(_class_table(found)) if found else "", why),
+        Entry(
+            "Validation films, which chose the weights and prove nothing",
+            f"accuracy {_right(validation)} percent over {len(validation.files)} films"
+            if validation
+            else "",
+            "their scores are not beside the checkpoint",
+        ),
+        Entry("Subgroups", _subgroups(worth), why),
+        Entry("Calibration", _calibration(worth), why),
+        Entry("Operating points", _operating_points(worth), why),
+        Entry("Compared with other models", _comparisons(report), "no study was given"),
+    ]
+
+
+_CHECKED = (
+    ("Copies of films across parts and sources", "overlap"),
+    ("Source and class", "source_by_class"),
+    ("Source told from the network's own features", "source_classifier"),
+    ("The score without the lungs", "occlusion"),
+    ("What the files alone tell", "metadata"),
+    ("What age, sex and view alone tell", "demographics"),
+    ("Films of like age, sex and view", "matched"),
+    ("Films from elsewhere", "outside"),
+    ("Told apart within one source", "within_source"),
+    ("Sources left out of training", "left_out"),
+    ("Heat maps inside the lungs, and whether they follow the weights", "heat_maps"),
+    ("Scores and what comes true", "calibration"),
+    ("Groups that are served worse", "groups"),
+    ("Films that are no frontal chest radiograph", "gate"),
+    ("Changes that change no finding", "fragility"),
+)
+"""What an audit looks for, in the order of the pitfalls, and the name of its check."""
+
+
+def _doubts(
+    card: Checkpoint,
+    rows: Sequence[PartRow],
+    report: _Report,
+    checks: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+) -> list[Entry]:
+    told = checks.get("parts", {})
+    said = [
+        f"{patients_in_several_parts(rows)} patients in several parts; {own_overlap(card, rows)} "
+        "test films of which training saw the film or the patient."
+        if rows
+        else "",
+        "" if told.get("verdict", NOT_DONE) == NOT_DONE else told["reading"],
+    ]
+    entries = [Entry("A patient in several parts", " ".join(filter(None, said)))]
+    for title, name in _CHECKED:
+        check = checks.get(name)
+        if check is None:
+            why = "this audit does not make the check" if checks else "no audit is beside it"
+            entries.append(Entry(title, "", why))
+        elif check["verdict"] == NOT_DONE:
+            entries.append(
+                Entry(title, "", check["reading"].removeprefix("Not done: ").rstrip("."))
+            )
+        else:
+            entries.append(Entry(title, f"**{check['verdict']}**. {check['reading']}"))
+    opened = openings(folder) if rows else None
+    entries.append(
+        Entry("How often the test part was opened", opened_words(opened) if opened else "")
+    )
+    return entries
+
+
+def _limits(
+    card: Checkpoint, rows: Sequence[PartRow], audit: Mapping[str, Any] | None
+) -> list[str]:
+    said = [
+        f"It knows {len(card.labels)} classes and names one of them for every film, also for a "
+        "finding that it was never taught.",
+    ]
+    sources: dict[str, set[str]] = {label: set() for label in card.labels}
+    for row in rows:
+        sources.setdefault(row.label, set()).add(row.source)
+    for label, found in sources.items():
+        if len(found) == 1:
+            said.append(
+                f"All its films of {label} come from one source ({next(iter(found))}): a network "
+                "that recognises the source would score as high."
+            )
+    if card.data.get("split_by") == "image":
+        said.append("Its parts share patients: figures on its test part are too high.")
+    if audit and audit["verdict"] == "fail":
+        failed = [
+            check["title"]
+            for check in audit["checks"]
+            if check["hard"] and check["verdict"] == "fail"
+        ]
+        said.append(
+            "**Its audit fails it: the figures do not mean that it recognises a disease** "
+            f"({'; '.join(failed)})."
+        )
+    if not audit:
+        said.append("Nobody has looked for shortcuts: there is no audit.")
+    return [*said, "It has been tested on stored films only, never in use."]
+
+
+def _page(card: Checkpoint, sections: Mapping[str, Sequence[Entry]]) -> str:
+    entries = [entry for section in sections.values() for entry in section]
+    filled = sum(bool(entry.said) for entry in entries)
+    lines = [
+        f"# Model card: {card.name}",
+        "",
+        f"**{INTENDED_USE}**",
+        "",
+        f"{filled} of {len(entries)} entries are filled ({100 * filled / len(entries):.0f} %); the "
+        f'others say "{NOT_DONE}".',
+    ]
+    for title, section in sections.items():
+        lines += ["", f"## {title}"]
+        for entry in section:
+            blank = f"*{NOT_DONE}*" + (f" ({entry.why})" if entry.why else "")
+            said = entry.said or blank
+            block = "\n" in said or said.startswith("* ")
+            lines += ["", f"**{entry.title}**" + ("" if block else f": {_ended(said)}")]
+            lines += ["", said] if block else []
+    return "\n".join(lines) + "\n"
+
+
+def _own_parts(card: Checkpoint, folder: Path) -> tuple[PartRow, ...]:
+    """The films of ``split.csv``, if they are those of which the card tells."""
+    rows = parts(folder)
+    counts = Counter(row.split for row in rows)
+    told = card.data.get("films", {})
+    return rows if {part: counts[part] for part in told} == told else ()
+
+
+def _beside(card: Checkpoint, *paths: Path) -> Mapping[str, Any] | None:
+    """The first of these reports that is there and of this checkpoint."""
+    for path in paths:
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(content, dict) and _speaks_of(card, content):
+            return content
+    return None
+
+
+def _speaks_of(card: Checkpoint, content: Mapping[str, Any]) -> bool:
+    models = content.get("models", {"": content.get("checkpoint", {})})
+    return any(_is(card, model) for model in models.values())
+
+
+def _is(card: Checkpoint, model: Mapping[str, Any]) -> bool:
+    return bool(model.get("weights_sha256") == card.weights_sha256)
+
+
+def _check_given(card: Checkpoint, content: Mapping[str, Any] | None, holds: Sequence[str]) -> None:
+    if content is None:
+        return
+    if not set(holds) & set(content):
+        raise DataError(
+            "other_report",
+            f"Expected a report with {' or '.join(holds)} in it, but got one with "
+            f"{', '.join(list(content)[:5]) or 'nothing'}; give audit.json as the audit, "
+            "report.json as the evaluation.",
+        )
+    if not _speaks_of(card, content):
+        raise DataError(
+            "other_weights",
+            f"Expected a report of {card.name} with the weights {card.weights_sha256[:12]}, but "
+            "got one of another checkpoint; give the one that was made with it.",
+        )
+
+
+def _source_table(rows: Sequence[PartRow]) -> list[str]:
+    counts = Counter((row.source, row.label, row.split) for row in rows)
+    kinds = sorted({(row.source, row.label) for row in rows})
+    people = {
+        kind: len({row.patient for row in rows if (row.source, row.label) == kind})
+        for kind in kinds
+    }
+    return [
+        f"| source | class | {' | '.join(PARTS)} | patients |",
+        f"|---|---|{'---|' * (len(PARTS) + 1)}",
+        *(
+            f"| {_cell(source)} | {_cell(label)} | "
+            f"{' | '.join(str(counts[source, label, part]) for part in PARTS)} | "
+            f"{people[source, label]} |"
+            for source, label in kinds
+        ),
+    ]
+
+
+def _class_table(found: Mapping[str, Any]) -> list[str]:
+    names = ("precision", "recall", "f1", "auroc")
+    return [
+        "| class | films | precision, % | recall, % | F1, % | AUROC, % |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {_cell(label)} | {one['films']} | {' | '.join(_percent(one[n]) for n in names)} |"
+            for label, one in found["per_class"].items()
+        ),
+    ]
+
+
+def _subgroups(worth: Mapping[str, Any]) -> str:
+    if not worth:
+        return ""
+    lines = ["| by | group | films | accuracy, % |", "|---|---|---|---|"]
+    for axis, groups in worth["subgroups"].items():
+        lines += [
+            f"| {axis} | {_cell(group['group'])} | {group['films']} | "
+            f"{'too few' if group['too_few'] else _percent(group['accuracy'])} |"
+            for group in groups
+        ]
+    return "\n".join(lines)
+
+
+def _calibration(worth: Mapping[str, Any]) -> str:
+    if not worth:
+        return ""
+    found = worth["calibration"]
+    said = (
+        f"expected calibration error {_written(found['before']['ece'])}, Brier score "
+        f"{_written(found['before']['brier'])}"
+    )
+    if found["after"]:
+        said += (
+            f"; after a temperature of {found['temperature']:.3g} fitted on validation films "
+            f"{_written(found['after']['ece'])} and {_written(found['after']['brier'])}"
+        )
+    return said
+
+
+def _operating_points(worth: Mapping[str, Any]) -> str:
+    if not worth or not worth["operating_points"]:
+        return ""
+    lines = [
+        "| class | for | score from | sensitivity, % | specificity, % |",
+        "|---|---|---|---|---|",
+    ]
+    for label, points in worth["operating_points"].items():
+        lines += [
+            f"| {_cell(label)} | {name} | {point['threshold']:.3g} | "
+            f"{_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
+            for name, point in points.items()
+        ]
+    return "\n".join(lines)
+
+
+def _comparisons(report: _Report) -> str:
+    return "; ".join(
+        f"{pair['b']} over {pair['a']}: accuracy gained {_percent(pair['accuracy_b_minus_a'])} "
+        f"points, exact McNemar p = {pair['p_mcnemar_exact']:.3g} (Holm {pair['p_holm']:.3g})"
+        for pair in report.comparisons
+    )
+
+
+def _counted(values: Iterable[str]) -> str:
+    counts = Counter(values)
+    if not set(counts) - {""}:
+        return ""
+    return ", ".join(f"{value or 'not stated'} {n}" for value, n in counts.most_common())
+
+
+def _right(validation: Scores) -> str:
+    right = validation.predicted == validation.targets
+    return share(right, validation.patients).percent()
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith((".", ")", "*")) else f"{text}."
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _percent(found: Mapping[str, float | None]) -> str:
+    return Estimate.from_dict(found).percent()
+
+
+def _written(found: Mapping[str, float | None]) -> str:
+    return Estimate.from_dict(found).written()

@@ -1,0 +1,41 @@
+import pytest
+
+from cxr_transfer.collections.archives import read_archives
+from cxr_transfer.collections.multi_source import added_source, multi_source
+from cxr_transfer.collections.phantom import PhantomSize, write_phantom
+from cxr_transfer.errors import UsageError
+from cxr_transfer.labels import MULTI_SOURCE
+from made import write_film
+
+
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory):
+    root = tmp_path_factory.mktemp("archives")
+    write_phantom(root, seed=2, size=PhantomSize(normal=8, bacterial=8, viral=4, covid19=8))
+    return read_archives(root)
+
+
+def test_classes_are_three_whatever_the_archives_call_them(archives):
+    found = multi_source(archives)
+    assert found.labels == MULTI_SOURCE
+    findings = {(case.finding, case.label) for case in found.cases}
+    assert ("bacterial", "other_pneumonia") in findings or any(
+        label == "other_pneumonia" for _, label in findings
+    )
+    assert not any(case.split for case in found.cases)
+
+
+def test_an_added_source_has_its_name_and_keeps_its_patients_apart(tmp_path, archives):
+    for label in ("normal", "covid19"):
+        write_film(tmp_path / "films" / label / "1.png")
+    added = added_source(f"clinic={tmp_path / 'films'}")
+    assert {case.source for case in added} == {"clinic"}
+    assert len({case.patient for case in added}) == 2
+    whole = multi_source(archives, added)
+    assert sum(case.source == "clinic" for case in whole.cases) == 2
+
+
+@pytest.mark.parametrize("given", ["films", "=films", "clinic=", ""])
+def test_what_is_not_a_name_and_a_place_is_refused(given):
+    with pytest.raises(UsageError, match="NAME=DIR"):
+        added_source(given)

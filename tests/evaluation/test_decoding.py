@@ -1,0 +1,59 @@
+"""One decoding gives what three gave: the index, the model inputs, and what the files tell."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from cxr_transfer.collections.index import index
+from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.baselines import file_features
+from cxr_transfer.evaluation.decoding import decode_once
+from cxr_transfer.labels import DATASET_1
+from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.training.films import load_films
+from made import case, write_film
+
+SMALL = Preprocessing(height=48, width=64)
+
+
+@pytest.fixture
+def cases(tmp_path):
+    labels = ["covid19", "normal", "viral", "bacterial", "normal"]
+    return [
+        case(write_film(tmp_path / f"{number}.{'png' if number % 2 else 'jpg'}", number), label)
+        for number, label in enumerate(labels)
+    ]
+
+
+def test_it_gives_what_three_decodings_give(cases):
+    told = []
+    found = decode_once(cases, SMALL, DATASET_1, each=lambda: told.append(1))
+    films = load_films(cases, SMALL, DATASET_1)
+    assert found.cases == index(cases)
+    assert torch.equal(found.films.images, films.images)
+    assert torch.equal(found.films.targets, films.targets)
+    assert list(found.files) == [file_features(each.path) for each in cases]
+    assert len(told) == len(cases)
+
+
+def test_files_are_looked_at_only_where_that_is_asked_for(cases):
+    found = decode_once(cases, SMALL, DATASET_1, files=False)
+    assert found.files == ()
+    assert np.array_equal(found.films.images, load_films(cases, SMALL, DATASET_1).images)
+
+
+def test_every_damaged_film_is_named(cases):
+    for each in cases[1:3]:
+        each.path.write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"2 of 5 cannot: 1\.png .*; 2\.jpg") as error:
+        decode_once(cases, SMALL, DATASET_1)
+    assert error.value.code == "damaged_films"
+
+
+def test_a_film_that_is_not_the_manifests_is_refused(cases):
+    cases[3] = dataclasses.replace(cases[3], sha256="0" * 64)
+    with pytest.raises(DataError, match=r"3\.png") as error:
+        decode_once(cases, SMALL, DATASET_1)
+    assert error.value.code == "changed_films"

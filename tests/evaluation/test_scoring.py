@@ -1,0 +1,75 @@
+"""Quicker scores are used only where they call the same films the same."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cxr_transfer.errors import UsageError
+from cxr_transfer.evaluation.scoring import Scorer
+from cxr_transfer.models.networks import build, features, probabilities
+
+FILMS = np.random.default_rng(0).integers(0, 256, (24, 1, 48, 48)).astype(np.uint8)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return build("simple_cnn", 3, size=(48, 48), epsilon=1e-3).eval()
+
+
+def test_exact_scores_are_those_of_the_network(network):
+    scorer = Scorer(network, "cpu")
+    plain = probabilities(network, torch.from_numpy(FILMS)).double().numpy()
+    assert np.array_equal(scorer.exact(FILMS), plain)
+    assert np.array_equal(scorer.quick(FILMS), plain), "until another precision is settled"
+    assert np.array_equal(
+        scorer.features(FILMS), features(network, torch.from_numpy(FILMS)).double().numpy()
+    )
+
+
+def test_bfloat16_is_settled_where_it_calls_films_the_same(network):
+    with torch.no_grad():  # far from the border between two classes
+        network.head.bias.copy_(torch.tensor([0.0, 5.0, 0.0]))
+    scorer = Scorer(network, "cpu")
+    exact = scorer.exact(FILMS)
+    told = scorer.settle(FILMS, exact, "bfloat16")
+    assert (told["quoted_scores"], told["changed_films"]) == ("float32", "bfloat16")
+    assert told["called_otherwise"] == 0
+    quick = scorer.quick(FILMS)
+    assert 0 < np.abs(quick - exact).max() == told["largest_difference"] < 0.05
+    assert np.array_equal(scorer.exact(FILMS), exact)
+
+
+def test_bfloat16_is_left_where_it_calls_films_otherwise():
+    class Torn(nn.Sequential):
+        """Two classes so close that rounding decides."""
+
+        def forward(self, images):
+            grey = images.float().mean(dim=(1, 2, 3), keepdim=False)[:, None] / 255
+            return super().forward(grey)
+
+    torch.manual_seed(0)
+    network = Torn(nn.Linear(1, 64), nn.Linear(64, 2))
+    with torch.no_grad():
+        network[1].weight[1] = network[1].weight[0]
+        network[1].weight[1, ::2] += 1e-4
+        network[1].weight[1, 1::2] -= 1e-4
+        network[1].bias.zero_()
+    scorer = Scorer(network.eval(), "cpu")
+    told = scorer.settle(FILMS, scorer.exact(FILMS), "bfloat16")
+    assert told["called_otherwise"] > 1
+    assert told["changed_films"] == "float32"
+    assert np.array_equal(scorer.quick(FILMS), scorer.exact(FILMS))
+
+
+def test_float32_asks_nothing_and_another_precision_is_refused(network):
+    scorer = Scorer(network, "cpu")
+    exact = scorer.exact(FILMS)
+    assert scorer.settle(FILMS, exact, "float32") == {
+        "quoted_scores": "float32",
+        "changed_films": "float32",
+    }
+    with pytest.raises(UsageError) as error:
+        scorer.settle(FILMS, exact, "float8")
+    assert error.value.code == "unknown_precision"
