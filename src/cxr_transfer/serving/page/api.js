@@ -1,0 +1,109 @@
+// The server, asked politely: few requests at a time, and back off when it says that it is busy.
+// Knows paths, tokens and waiting; knows nothing of what is on the screen.
+
+const TRIES = 12;
+const TRIES_LOST = 3; // a film that ends the process that reads it is not sent for ever
+const LONGEST_WAIT_S = 30;
+const UNNAMED = "film"; // a file's name may hold a patient's: it is sent for a report only
+
+let token = null; // in memory only
+let askForToken = async () => null;
+let asking = null;
+let closedUntil = 0; // one "busy" holds back every request, not only the one that was told
+
+/** Set what asks a person for a token; it returns the token, or null. */
+export function onTokenNeeded(ask) {
+  askForToken = ask;
+}
+
+export async function models() {
+  return (await request("v1/models")).json();
+}
+
+/** Return the server's answer for one film, with the envelope that it came in. */
+export async function predict(file, model, explained) {
+  const form = new FormData();
+  form.append("files", file, UNNAMED);
+  if (model) form.append("model", model);
+  if (explained) form.append("heat_map", "true");
+  const response = await request("v1/predict", form, (status) => [413, 415, 422].includes(status));
+  const body = await response.json();
+  if (!body.answers?.length) throw new Error(said(body, response));
+  return body;
+}
+
+/** Return the film as the server decoded it, grey and 8 bits, and how large it is. */
+export async function film(file) {
+  const form = new FormData();
+  form.append("file", file, UNNAMED);
+  const response = await request("v1/film", form);
+  const picture = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
+  // A large film is sent smaller than it is.
+  const width = Number(response.headers.get("X-Cxr-Width")) || picture.width;
+  const height = Number(response.headers.get("X-Cxr-Height")) || picture.height;
+  return { picture, width, height };
+}
+
+export async function report(files, model) {
+  const form = new FormData();
+  for (const file of files) form.append("files", file, file.name);
+  if (model) form.append("model", model);
+  return (await request("v1/report", form)).blob();
+}
+
+async function request(path, body = null, accepts = () => false) {
+  for (let tried = 1; ; tried += 1) {
+    await untilOpen();
+    let response;
+    try {
+      response = await fetch(path, {
+        method: body ? "POST" : "GET",
+        body,
+        headers: token ? { Authorization: `Bearer ${token}` } : {},
+        cache: "no-store",
+        credentials: "omit",
+        referrerPolicy: "no-referrer",
+      });
+    } catch {
+      if (tried >= 4) throw new Error("The server cannot be reached.");
+      holdBack(2 ** tried / 4);
+      continue;
+    }
+    if (response.ok || accepts(response.status)) return response;
+    const text = await response.json().catch(() => null);
+    if (response.status === 429 || response.status === 503) {
+      const lost = [text?.code, text?.answers?.[0]?.code].includes("worker_lost");
+      if (tried < (lost ? TRIES_LOST : TRIES)) {
+        holdBack(retryAfter(response) ?? 2 ** tried / 4);
+        continue;
+      }
+    }
+    if (response.status === 401 && tried < TRIES) {
+      const used = token;
+      asking ??= askForToken().finally(() => (asking = null));
+      token = (await asking) ?? token;
+      if (token !== used) continue;
+    }
+    throw new Error(said(text, response));
+  }
+}
+
+function holdBack(seconds) {
+  const spread = 1 + 0.25 * Math.random();
+  closedUntil = Math.max(closedUntil, Date.now() + 1000 * Math.min(LONGEST_WAIT_S, seconds) * spread);
+}
+
+async function untilOpen() {
+  while (closedUntil > Date.now()) {
+    await new Promise((resolve) => setTimeout(resolve, closedUntil - Date.now()));
+  }
+}
+
+function retryAfter(response) {
+  const seconds = Number.parseFloat(response.headers.get("Retry-After"));
+  return Number.isFinite(seconds) ? Math.max(0.1, seconds) : null;
+}
+
+function said(body, response) {
+  return body?.answers?.[0]?.message || body?.message || `The server answered ${response.status}.`;
+}

@@ -1,0 +1,56 @@
+// What is dropped or chosen becomes a list of {file, path}, folders opened to their ends.
+// Knows nothing of servers; judges no content, only passes over what operating systems leave behind.
+
+const CLUTTER = new Set(["thumbs.db", "desktop.ini", "__macosx", "dicomdir"]);
+
+const isClutter = (path) =>
+  path.split("/").some((part) => part.startsWith(".") || CLUTTER.has(part.toLowerCase()));
+
+/** Return whether something dragged holds files (and not, say, selected text). */
+export function holdsFiles(transfer) {
+  return [...(transfer?.types ?? [])].includes("Files");
+}
+
+/** Return the films of a drop; a transfer is empty after the event, so its items are taken first. */
+export async function dropped(transfer) {
+  const items = [...transfer.items].filter((item) => item.kind === "file");
+  const taken = items.map((item) => {
+    const entry = item.webkitGetAsEntry?.();
+    return entry?.isDirectory ? entry : item.getAsFile();
+  });
+  const found = await Promise.all(taken.map((one) => (one instanceof File ? [whole(one)] : within(one))));
+  return tidy(found.flat());
+}
+
+/** Return the films of a file or folder picker. */
+export function chosen(files) {
+  return tidy([...files].map(whole));
+}
+
+const whole = (file) => ({ file, path: file.webkitRelativePath || file.name });
+
+const tidy = (films) => films.filter(({ path }) => !isClutter(path));
+
+async function within(folder) {
+  if (!folder) return [];
+  const reader = folder.createReader();
+  const entries = [];
+  for (;;) {
+    // A reader hands out a hundred entries at a time.
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) break;
+    entries.push(...some);
+  }
+  entries.sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }));
+  const found = [];
+  for (const entry of entries) {
+    if (entry.isDirectory) found.push(...(await within(entry)));
+    else found.push(await opened(entry));
+  }
+  return found;
+}
+
+async function opened(entry) {
+  const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+  return { file, path: entry.fullPath.replace(/^\/+/, "") };
+}

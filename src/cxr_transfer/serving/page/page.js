@@ -1,0 +1,494 @@
+// The page: films in on the left, the film in the middle, answers on the right.
+// Holds what there is (films, models, what is selected) and lets the other modules show it.
+
+import * as api from "./api.js";
+import { element, shown } from "./elements.js";
+import { asCsv, asJson, save } from "./export.js";
+import { chosen, dropped, holdsFiles } from "./intake.js";
+import { listenToKeys } from "./keys.js";
+import { forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
+import { Queue } from "./queue.js";
+import { audit, card, inShort } from "./results.js";
+import { OPENING, Viewer } from "./viewer.js";
+import { Worklist } from "./worklist.js";
+
+const AT_ONCE = 3; // requests for answers
+const IN_A_REPORT = 32; // as many files as the server takes at once
+
+const $ = (id) => document.getElementById(id);
+const films = [];
+let numbered = 0;
+let selected = null;
+let models = [];
+let model = null; // the catalogue's entry
+let other = null; // the one to compare with, or null
+let version = "";
+
+const intendedUse = $("intended-use").textContent;
+const primer = $("answer").firstElementChild;
+
+// Models
+
+async function openCatalogue() {
+  try {
+    const catalogue = await api.models();
+    models = catalogue.models;
+    model = models.find(({ name }) => name === catalogue.default) ?? models[0];
+  } catch (error) {
+    $("model").replaceChildren(element("option", { text: "none" }));
+    note(`${error.message} Load this page again to try again.`);
+    return;
+  }
+  showModels();
+}
+
+function showModels() {
+  const options = (chosenOne, but) =>
+    models.map((one) => {
+      const named = one.title && one.title !== one.name ? `${one.name}: ${one.title}` : one.name;
+      const option = element("option", { value: one.name, text: named });
+      option.selected = one === chosenOne;
+      option.disabled = one === but;
+      return option;
+    });
+  $("model").replaceChildren(...options(model, null));
+  $("other").replaceChildren(element("option", { value: "", text: "no other" }), ...options(other, model));
+  $("model").disabled = models.length < 2;
+  $("other").disabled = models.length < 2;
+  for (const [id, one] of [["model-verdict", model], ["other-verdict", other]]) {
+    const { kind, words, sentence } = one ? audit(one) : {};
+    $(id).hidden = !one;
+    $(id).className = `chip ${kind}`;
+    $(id).textContent = words ?? "";
+    $(id).title = sentence ?? "";
+  }
+}
+
+$("model").addEventListener("change", (event) => {
+  model = models.find(({ name }) => name === event.target.value);
+  if (other === model) other = null;
+  showModels();
+  askForAll();
+});
+
+$("other").addEventListener("change", (event) => {
+  other = models.find(({ name }) => name === event.target.value) ?? null;
+  showModels();
+  askForAll();
+});
+
+const inUse = () => [model, other].filter(Boolean);
+
+// Films in
+
+function add(found) {
+  if (!found.length) return note("No films among what was given.");
+  const first = films.length === 0;
+  for (const { file, path } of found) {
+    const film = { id: (numbered += 1), file, path, answers: new Map(), view: { ...OPENING } };
+    films.push(film);
+    worklist.add(film);
+    ask(film);
+  }
+  $("main").classList.remove("empty-list");
+  if (first) {
+    select(films[0]);
+    if (document.activeElement === document.body || $("empty").contains(document.activeElement)) {
+      $("films").focus();
+    }
+  }
+  showSummary();
+  return say(`${found.length} ${found.length === 1 ? "film" : "films"} added.`);
+}
+
+function remove(film) {
+  const place = films.indexOf(film);
+  films.splice(place, 1);
+  forget(film);
+  worklist.remove(film);
+  if (film === selected) select(films[Math.min(place, films.length - 1)] ?? null);
+  $("main").classList.toggle("empty-list", !films.length);
+  showSummary();
+}
+
+function clear() {
+  for (const film of films.splice(0)) {
+    forget(film);
+    worklist.remove(film);
+  }
+  queue.clear();
+  select(null);
+  $("main").classList.add("empty-list");
+  showSummary();
+  say("All films taken off the list.");
+  $("choose-files").focus();
+}
+
+for (const [button, input] of [
+  ["choose-files", "file-input"],
+  ["choose-files-again", "file-input"],
+  ["choose-folder", "folder-input"],
+]) {
+  $(button).addEventListener("click", () => $(input).click());
+}
+for (const id of ["file-input", "folder-input"]) {
+  $(id).addEventListener("change", (event) => {
+    const found = chosen(event.target.files);
+    event.target.value = "";
+    add(found);
+  });
+}
+$("clear").addEventListener("click", clear);
+
+let entered = 0;
+addEventListener("dragenter", (event) => {
+  if (!holdsFiles(event.dataTransfer)) return;
+  event.preventDefault();
+  entered += 1;
+  $("drop").hidden = false;
+});
+addEventListener("dragover", (event) => {
+  if (holdsFiles(event.dataTransfer)) event.preventDefault();
+});
+addEventListener("dragleave", (event) => {
+  if (!holdsFiles(event.dataTransfer)) return;
+  entered = Math.max(0, entered - 1);
+  $("drop").hidden = entered === 0;
+});
+addEventListener("drop", async (event) => {
+  if (!holdsFiles(event.dataTransfer)) return;
+  event.preventDefault();
+  entered = 0;
+  $("drop").hidden = true;
+  try {
+    add(await dropped(event.dataTransfer));
+  } catch {
+    say("The folder cannot be read.");
+  }
+});
+
+// Answers, a few at a time, the film that is looked at first
+
+function entryOf(film, { name }) {
+  if (!film.answers.has(name)) film.answers.set(name, { state: "new" });
+  return film.answers.get(name);
+}
+
+function ask(film) {
+  for (const one of inUse()) {
+    const entry = entryOf(film, one);
+    if (entry.state === "new") {
+      entry.state = "waiting";
+      queue.add({ film, model: one });
+    } else if (wantsExplanation(film, one)) {
+      entry.explaining = true;
+      queue.add({ film, model: one });
+    }
+  }
+  showState(film);
+}
+
+function askForAll() {
+  films.forEach(ask);
+  if (selected) show();
+  showSummary();
+}
+
+// A heat map costs the server much more than a score: it is made where it will be looked at.
+function wantsExplanation(film, one) {
+  const { state, answer, explaining, unexplained } = entryOf(film, one);
+  const wanted = film.explain || (film === selected && viewer.heat.on);
+  const open = state === "done" && answer.status === "ok" && !answer.heat_map;
+  return wanted && open && one.explains && !explaining && !unexplained;
+}
+
+const queue = new Queue(AT_ONCE, ({ film }) => film === selected, assess);
+
+async function assess({ film, model: one }) {
+  const entry = entryOf(film, one);
+  if (!films.includes(film)) return;
+  if (!inUse().includes(one)) {
+    if (entry.state === "waiting") entry.state = "new";
+    entry.explaining = false;
+    return;
+  }
+  if (!entry.explaining) entry.state = "sending";
+  update(film);
+  try {
+    const body = await api.predict(film.file, one.name, entry.explaining);
+    const [answer] = body.answers;
+    Object.assign(entry, { state: "done", body, answer });
+    version = body.version ?? version;
+    entry.overlay = await overlayOf(answer.heat_map);
+    if (answer.status !== "error") worklist.mayAppear(film);
+    if (entry.explaining) entry.unexplained = answer.heat_map ? "" : "No heat map of this film";
+    else if (film === selected) tell(film, one, answer);
+  } catch (error) {
+    if (entry.explaining) entry.unexplained = error.message;
+    else Object.assign(entry, { state: "failed", failure: error.message });
+    if (film === selected) say(`No answer: ${error.message}`);
+  }
+  entry.explaining = false;
+  update(film);
+}
+
+function tell(film, one, answer) {
+  const { text } = inShort({ state: "done", answer });
+  const reason = answer.status === "ok" ? "class score, of 100" : answer.message;
+  say(`${shown(film.file.name)}, ${one.name}: ${text}. ${reason}`);
+}
+
+// What is on the screen
+
+function update(film) {
+  showState(film);
+  showSummary();
+  if (film !== selected) return;
+  // A heat map may have been asked for while the answer was under way.
+  ask(film);
+  show();
+}
+
+function showState(film) {
+  const states = inUse().map((one) => inShort(entryOf(film, one)));
+  if (!states.length) return;
+  const worst = ["sending", "waiting", "error", "refused", "ok"].find((kind) =>
+    states.some((state) => state.kind === kind),
+  );
+  worklist.state(film, { kind: worst, text: [...new Set(states.map(({ text }) => text))].join(" / ") });
+}
+
+let summaryDue = false;
+function showSummary() {
+  if (summaryDue) return;
+  summaryDue = true;
+  requestAnimationFrame(() => {
+    summaryDue = false;
+    const kinds = films.map((film) => inUse().map((one) => inShort(entryOf(film, one)).kind));
+    const count = (kind) => kinds.filter((of) => of.includes(kind)).length;
+    const answered = kinds.filter((of) => of.length && !of.some((kind) => ["waiting", "sending"].includes(kind))).length;
+    const parts = [`${films.length} ${films.length === 1 ? "film" : "films"}`, `${answered} answered`];
+    if (count("refused")) parts.push(`${count("refused")} not assessed`);
+    if (count("error")) parts.push(`${count("error")} not read`);
+    $("summary").textContent = films.length ? parts.join(", ") : "None yet";
+    $("progress").max = Math.max(1, films.length);
+    $("progress").value = answered;
+    $("progress").hidden = !films.length || answered === films.length;
+    $("clear").hidden = !films.length;
+    for (const button of $("downloads").querySelectorAll("button")) button.disabled = !answered;
+  });
+}
+
+async function select(film) {
+  selected = film;
+  worklist.select(film);
+  $("answer").replaceChildren(primer);
+  viewer.show(null, film?.view ?? { ...OPENING });
+  viewer.layers([{}]);
+  stageMessage("");
+  if (!film) return;
+  ask(film);
+  show();
+  $("results").scrollTop = 0;
+  try {
+    const decoded = await pictureOf(film);
+    if (film !== selected) return;
+    viewer.show(decoded, film.view);
+    worklist.draw(film, decoded.picture);
+  } catch (error) {
+    if (film === selected) stageMessage(error.message);
+  }
+}
+
+function show() {
+  const film = selected;
+  const cards = inUse().map((one) => {
+    const entry = entryOf(film, one);
+    const again = () => {
+      entry.state = "new";
+      ask(film);
+      show();
+    };
+    const explain = () => {
+      film.explain = true;
+      entry.unexplained = "";
+      ask(film);
+      show();
+    };
+    return card(entry, one, { again, explain });
+  });
+  const answers = inUse().map((one) => entryOf(film, one).answer);
+  const differ = answers.length > 1 && answers.every((answer) => answer?.status === "ok") && answers[0].label !== answers[1].label;
+  const held = $("answer").contains(document.activeElement);
+  $("answer").replaceChildren(
+    ...(differ ? [element("p", { class: "differ", text: "The two models disagree on this film." })] : []),
+    element("div", { class: cards.length > 1 ? "cards two" : "cards" }, ...cards),
+  );
+  if (held) $("results").focus({ preventScroll: true });
+  viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(film, one).overlay })));
+  showViewer(viewer);
+}
+
+function stageMessage(text) {
+  $("stage-message").textContent = text;
+  $("stage-message").hidden = !text;
+}
+
+/** Say something that is not of the film that is looked at. */
+function note(text) {
+  $("note-text").textContent = text;
+  $("note").hidden = !text;
+  say(text);
+}
+
+$("note-close").addEventListener("click", () => note(""));
+
+let sayDue = null;
+function say(text) {
+  clearTimeout(sayDue);
+  sayDue = setTimeout(() => ($("live").textContent = text), 150);
+}
+
+let drawing = Promise.resolve();
+function appear(film) {
+  if (!film || film.drawn) return;
+  film.drawn = true;
+  drawing = drawing.then(async () => {
+    if (!films.includes(film)) return;
+    try {
+      worklist.draw(film, await thumbnailOf(film));
+    } catch {
+      // a list without this picture is a list still
+    }
+  });
+}
+
+// The viewer's knobs
+
+const worklist = new Worklist($("films"), { select, remove, appear });
+const viewer = new Viewer($("stage"), showViewer);
+
+function showViewer(shownViewer) {
+  const { view, heat, film, scale, tool } = shownViewer;
+  $("window").value = view.window;
+  $("level").value = view.level;
+  $("invert").setAttribute("aria-pressed", String(view.invert));
+  $("heat").setAttribute("aria-pressed", String(heat.on));
+  $("opacity").value = Math.round(100 * heat.opacity);
+  for (const button of document.querySelectorAll("[data-tool].tool")) {
+    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+  }
+  $("corner-name").textContent = selected ? shown(selected.file.name) : "";
+  $("corner-grey").textContent = film ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
+  $("corner-size").textContent = film ? `${film.width} × ${film.height}   ${Math.round(100 * scale)} %` : "";
+  if (selected && heat.on && film) {
+    const entries = inUse().map((one) => entryOf(selected, one));
+    const scored = entries.filter(({ answer }) => answer?.status === "ok");
+    const lacking = scored.find(({ overlay }) => !overlay);
+    const coming = scored.some(({ explaining }) => explaining);
+    stageMessage(coming ? "The heat map is being made" : lacking ? lacking.unexplained || "No heat map of this model" : "");
+  } else if (film) {
+    stageMessage("");
+  }
+}
+
+function setHeat(heat) {
+  viewer.setHeat(heat);
+  if (selected && heat.on) {
+    for (const one of inUse()) entryOf(selected, one).unexplained = "";
+    ask(selected);
+    show();
+  }
+}
+
+$("toolbar").addEventListener("click", (event) => {
+  const tool = event.target.closest("[data-tool]")?.dataset.tool;
+  if (tool) viewer.setTool(tool);
+});
+$("zoom-in").addEventListener("click", () => viewer.zoomBy(1.25));
+$("zoom-out").addEventListener("click", () => viewer.zoomBy(0.8));
+$("fit").addEventListener("click", () => viewer.fit());
+$("actual").addEventListener("click", () => viewer.actualSize());
+$("invert").addEventListener("click", () => viewer.setGreys({ invert: !viewer.view.invert }));
+$("reset").addEventListener("click", () => viewer.reset());
+$("heat").addEventListener("click", () => setHeat({ on: !viewer.heat.on }));
+$("window").addEventListener("input", (event) => viewer.setGreys({ window: event.target.valueAsNumber }));
+$("level").addEventListener("input", (event) => viewer.setGreys({ level: event.target.valueAsNumber }));
+$("opacity").addEventListener("input", (event) => setHeat({ on: true, opacity: event.target.valueAsNumber / 100 }));
+
+// Keys
+
+function selectBeside(steps) {
+  const film = worklist.beside(steps);
+  if (film) select(film);
+}
+
+const acts = {
+  nextFilm: () => selectBeside(1),
+  previousFilm: () => selectBeside(-1),
+  heat: () => setHeat({ on: !viewer.heat.on }),
+  stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
+  help: () => $("help-panel").showModal(),
+  escape: () => ($("downloads").open = false),
+};
+listenToKeys(viewer, $("stage"), acts, () => $("single-keys").checked);
+$("help").addEventListener("click", acts.help);
+
+// Downloads
+
+function answersOf(some) {
+  return some.flatMap((film) =>
+    inUse()
+      .map((one) => entryOf(film, one))
+      .filter(({ state }) => state === "done")
+      .map(({ answer }) => ({ ...answer, file: film.path })),
+  );
+}
+
+async function saveReport(some) {
+  note("The report is being made.");
+  try {
+    for (let from = 0; from < some.length; from += IN_A_REPORT) {
+      const part = some.slice(from, from + IN_A_REPORT).map(({ file }) => file);
+      const number = some.length > IN_A_REPORT ? `-${1 + from / IN_A_REPORT}` : "";
+      save(`report${number}.pdf`, await api.report(part, model.name), "application/pdf");
+    }
+    note("");
+    say("The report is saved.");
+  } catch (error) {
+    note(`No report: ${error.message}`);
+  }
+}
+
+const DOWNLOADS = {
+  "save-csv": () => save("answers.csv", asCsv(answersOf(films), intendedUse), "text/csv;charset=utf-8"),
+  "save-json": () => save("answers.json", asJson(answersOf(films), intendedUse, version), "application/json"),
+  "save-pdf": () => selected && saveReport([selected]),
+  "save-pdf-all": () => saveReport([...films]),
+};
+for (const [id, download] of Object.entries(DOWNLOADS)) {
+  $(id).addEventListener("click", () => {
+    $("downloads").open = false;
+    $("downloads").querySelector("summary").focus();
+    download();
+  });
+}
+document.addEventListener("click", (event) => {
+  if (!$("downloads").contains(event.target)) $("downloads").open = false;
+});
+
+// A token, where the server asks for one
+
+api.onTokenNeeded(
+  () =>
+    new Promise((resolve) => {
+      const panel = $("token-panel");
+      $("token").value = "";
+      panel.returnValue = "";
+      panel.addEventListener("close", () => resolve(panel.returnValue === "use" ? $("token").value : null), { once: true });
+      panel.showModal();
+    }),
+);
+
+showSummary();
+openCatalogue().then(askForAll);

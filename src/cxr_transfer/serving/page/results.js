@@ -1,0 +1,233 @@
+// What is said of one film by one model: scores with how sure they are, or why there are none.
+// Knows answers and words; asks nobody.
+
+import { element, icon, score, shown } from "./elements.js";
+
+// A heading for each reason; the server's own sentence stands below it.
+const REASONS = {
+  blank_or_noise: "The picture is blank, or nothing but noise",
+  out_of_distribution: "Not like a chest film that this model knows",
+  view: "Not a frontal view",
+  inverted: "Black and white are exchanged",
+  rotated: "The film lies on its side",
+  upside_down: "The film stands on its head",
+  collage: "More than one film in the picture",
+  blank_image: "The picture is blank",
+  too_small: "Too few pixels",
+  bad_aspect: "Too long and narrow for a chest film",
+  bad_grey_scale: "Its grey scale cannot be told",
+  colour_dicom: "A picture in colour",
+  insufficient_depth: "Too few shades of grey",
+  wrong_modality: "Not a radiograph of the chest, by its header",
+  no_pixel_data: "A file without a picture",
+  pixel_length_mismatch: "The file is shorter or longer than it says",
+  unsupported_format: "Not a film file",
+  unsupported_syntax: "A way of compression that is not read here",
+  missing_decoder: "A decoder is not installed on the server",
+  empty_file: "An empty file",
+  truncated_image: "The file is cut short",
+  corrupt_image: "The file is damaged",
+  unreadable: "The file cannot be decoded",
+  multi_frame: "More than one picture in the file",
+  too_many_pixels: "Too many pixels",
+  too_many_bytes: "The file is too large",
+  too_large_to_decode: "Too large to be decoded",
+  too_slow_to_decode: "Takes too long to decode",
+  worker_lost: "The server lost the process that read it",
+};
+
+const VERDICTS = {
+  fail: ["fail", "fails its audit"],
+  warn: ["warn", "audit with warnings"],
+  pass: ["pass", "passes its audit"],
+};
+
+/** Return what the audit says of a model, in few words and in a sentence. */
+export function audit(model) {
+  const [kind, words] = VERDICTS[model.audit] ?? ["none", "not audited"];
+  const sentence = {
+    fail: "This model fails its audit: a score does not mean that it recognises a disease. See audit.md beside its weights.",
+    warn: "This model's audit has warnings: see audit.md beside its weights.",
+    pass: "This model passes its audit: see audit.md beside its weights.",
+    none: "No audit of this model is known: whether it recognises a disease, or where a film comes from, has not been asked.",
+  }[kind];
+  return { kind, words, sentence };
+}
+
+/** Return in words where one answer stands, for a line of a list. */
+export function inShort(entry) {
+  if (entry.state === "new" || entry.state === "waiting") return { kind: "waiting", text: "waiting" };
+  if (entry.state === "sending") return { kind: "sending", text: "being assessed" };
+  if (entry.state === "failed") return { kind: "error", text: "no answer" };
+  const { status, label, probabilities } = entry.answer;
+  if (status === "ok") return { kind: "ok", text: `${label} ${score(probabilities[label])}` };
+  if (status === "cannot_assess") return { kind: "refused", text: "cannot assess" };
+  return { kind: "error", text: "cannot be read" };
+}
+
+/** Return the card of one model's answer. */
+export function card(entry, model, { again, explain }) {
+  const said = audit(model);
+  const body = {
+    waiting: () => [element("p", { class: "quiet", text: "Waiting for its turn." })],
+    sending: () => [element("p", { class: "quiet busy", text: "Being assessed." })],
+    failed: () => failed(entry, again),
+    done: () => (entry.answer.status === "ok" ? scored(entry, model, said, explain) : refused(entry.answer)),
+  }[entry.state]();
+  return element(
+    "article",
+    { class: "card", "aria-label": `Answer of ${model.name}`, "data-status": entry.answer?.status ?? entry.state },
+    element(
+      "header",
+      { class: "card-head" },
+      element("h3", { text: model.name }),
+      element("span", { class: `chip ${said.kind}`, text: said.words }),
+    ),
+    ...body,
+    entry.state === "done" ? about(entry) : null,
+  );
+}
+
+function scored({ answer, explaining }, model, said, explain) {
+  const classes = Object.entries(answer.probabilities);
+  return [
+    element(
+      "p",
+      { class: "headline" },
+      element("strong", { text: answer.label }),
+      element("span", { text: `class score ${score(answer.probabilities[answer.label])}` }),
+    ),
+    element(
+      "table",
+      { class: "scores" },
+      element("caption", { text: "Class scores, of 100" }),
+      element("tbody", {}, ...classes.map(([label, value]) => bar(label, value, label === answer.label))),
+      element("tfoot", {}, bar("uncertainty", uncertainty(classes.map(([, value]) => value)), false)),
+    ),
+    said.kind === "pass" ? null : element("p", { class: `audit ${said.kind}`, text: said.sentence }),
+    element("p", { class: "quiet", text: calibration(answer) }),
+    warnings([...answer.warnings, ...(model.notes ?? [])]),
+    heat(answer),
+    neighbours(answer),
+    model.explains && !answer.heat_map ? explainer(explaining, explain) : null,
+  ];
+}
+
+function refused(answer) {
+  const assessed = answer.status === "cannot_assess";
+  return [
+    element(
+      "p",
+      { class: "headline refused" },
+      element("strong", { text: assessed ? "Cannot assess" : "Cannot be read" }),
+    ),
+    REASONS[answer.code] ? element("p", { class: "reason", text: REASONS[answer.code] }) : null,
+    element("p", { class: "message", text: answer.message }),
+    element("p", { class: "quiet", text: "No class is given." }),
+    warnings(answer.warnings),
+  ];
+}
+
+function failed(entry, again) {
+  return [
+    element("p", { class: "headline refused" }, element("strong", { text: "No answer" })),
+    element("p", { class: "message", text: entry.failure }),
+    button("Try again", again),
+  ];
+}
+
+function explainer(explaining, explain) {
+  return explaining
+    ? element("p", { class: "quiet busy", text: "Heat map and nearest training films are being looked for." })
+    : button("Nearest training films and heat map", explain);
+}
+
+function button(text, act) {
+  const made = element("button", { type: "button", class: "button", text });
+  made.addEventListener("click", act);
+  return made;
+}
+
+function bar(label, value, first) {
+  const fill = element("span", { class: "fill" });
+  fill.style.inlineSize = `${100 * value}%`;
+  return element(
+    "tr",
+    { class: first ? "first" : null },
+    element("th", { scope: "row", text: label }),
+    element("td", { class: "track-cell" }, element("span", { class: "track", "aria-hidden": "true" }, fill)),
+    element("td", { class: "number", text: score(value) }),
+  );
+}
+
+/** Return the entropy of scores over its largest value: 0 one class has all, 1 all are equal. */
+export function uncertainty(scores) {
+  const entropy = -scores.reduce((sum, p) => (p > 0 ? sum + p * Math.log(p) : sum), 0);
+  return Math.min(1, Math.max(0, entropy / Math.log(scores.length)));
+}
+
+function calibration(answer) {
+  return answer.calibrated
+    ? "Calibrated on films like those of training: of films scored 80, about 80 in 100 bore that label there. Elsewhere it may not hold. Uncertainty: 0 where one class has all, 100 where all are equal."
+    : "Not calibrated: how high a score is does not say how often it is right. Uncertainty: 0 where one class has all, 100 where all are equal.";
+}
+
+function warnings(texts) {
+  if (!texts.length) return null;
+  return element(
+    "ul",
+    { class: "warnings", "aria-label": "Warnings" },
+    ...texts.map((text) => element("li", {}, icon("caution"), element("span", { text }))),
+  );
+}
+
+function heat(answer) {
+  if (!answer.heat_map) return null;
+  const percent = (share) => `${Math.round(100 * share)} %`;
+  const lungs =
+    typeof answer.lung_share === "number" && typeof answer.lung_area === "number"
+      ? ` ${percent(answer.lung_share)} of it lies over the lungs, which cover ${percent(answer.lung_area)} of the film.`
+      : "";
+  return element("p", {
+    class: "quiet",
+    text: `The heat map shows what moved the score of ${answer.label}; it outlines no finding.${lungs}`,
+  });
+}
+
+function neighbours(answer) {
+  if (!answer.neighbours?.length) return null;
+  const rows = answer.neighbours.map((near) =>
+    element(
+      "tr",
+      {},
+      element("td", { text: shown(String(near.label)) }),
+      element("td", { text: shown(String(near.source)) }),
+      element("td", { class: "number", text: Number(near.distance).toFixed(3) }),
+    ),
+  );
+  const heads = ["label", "source", "distance"].map((text) => element("th", { scope: "col", text }));
+  return element(
+    "table",
+    { class: "neighbours" },
+    element("caption", { text: "Nearest training films, as this network sees them" }),
+    element("thead", {}, element("tr", {}, ...heads)),
+    element("tbody", {}, ...rows),
+  );
+}
+
+function about(entry) {
+  const facts = [
+    ["model", entry.answer.model],
+    ["request", entry.body.request_id],
+    ["version", entry.body.version],
+    ["code", entry.answer.code],
+    ["time", entry.answer.ms ? `${Number(entry.answer.ms).toFixed(0)} ms` : ""],
+  ].filter(([, value]) => value);
+  return element(
+    "dl",
+    { class: "facts" },
+    ...facts.map(([name, value]) =>
+      element("div", {}, element("dt", { text: name }), element("dd", { text: String(value) })),
+    ),
+  );
+}

@@ -1,0 +1,130 @@
+"""HTTP as uvicorn speaks it, with patience that ends: slow, trickling and deaf clients are closed.
+
+uvicorn waits for ever for the rest of a header, for the rest of a body, and for a client to read.
+Here each connection is looked at every few seconds. It has to finish its header within two looks,
+bring its body at no less than `SLOWEST` bytes a second and before `Settings.body_s` are over, and
+read what it asked for. Knows nothing of what is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+LOOK_S = 5.0
+SLOWEST = 2048
+PIECES = 256
+SMALLEST_PIECE = 64
+LONGEST_LEFTOVER_S = 4.0
+"""How long the rest of a body is still read when its answer has been given."""
+
+MOST_CONNECTIONS = 1000
+LAST_WORD_S = 0.5
+"""How long a stopping server waits for a request that may be on its way on a connection."""
+
+
+class _Connection(h11.Connection):
+    """h11's reading of a connection, which ends a body that comes in crumbs.
+
+    Each crumb costs the event loop as much as a large piece, and a client that sends them as fast
+    as it can would keep everybody else waiting.
+    """
+
+    def __init__(self, most_header: int) -> None:
+        super().__init__(h11.SERVER, most_header)
+        self._pieces = 0
+        self._bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return what came next; crumbs are an error of the client's."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        elif isinstance(event, h11.Data):
+            self._pieces += 1
+            self._bytes += len(event.data)
+            if self._pieces > PIECES and self._bytes < SMALLEST_PIECE * self._pieces:
+                raise h11.RemoteProtocolError("a body in crumbs")
+        return event
+
+
+class PatientProtocol(H11Protocol):
+    """A connection whose patience ends."""
+
+    body_s = 120.0
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.conn = _Connection(self.config.h11_max_incomplete_event_size or 16384)
+        self._look: asyncio.TimerHandle | None = None
+        self._received = 0
+        self._before: tuple[str, Any] = ("", None)
+        self._since = 0.0
+        self._received_before = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to watch a new connection."""
+        if len(self.connections) >= MOST_CONNECTIONS:
+            transport.abort()
+        super().connection_made(transport)
+        self._look = self.loop.call_later(LOOK_S, self._watch)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop to watch it."""
+        if self._look:
+            self._look.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come, and note how much."""
+        self._received += len(data)
+        super().data_received(data)
+
+    def shutdown(self) -> None:
+        """Close the connection, but for a request that is on its way."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LAST_WORD_S, super().shutdown)
+        else:
+            super().shutdown()
+
+    def _watch(self) -> None:
+        """End the connection when it is waiting for a client that does nothing, or too little."""
+        now, state = self.loop.time(), (self._waits_for(), self.cycle)
+        if state != self._before:
+            self._before, self._since = state, now
+        else:
+            came = (self._received - self._received_before) / LOOK_S
+            late = now - self._since
+            waits_for = state[0]
+            if (
+                waits_for in ("header", "reading")
+                or (waits_for == "body" and (came < SLOWEST or late > self.body_s))
+                or (waits_for == "leftover" and late >= LONGEST_LEFTOVER_S)
+            ):
+                self.transport.abort()
+                return
+        self._received_before = self._received
+        self._look = self.loop.call_later(LOOK_S, self._watch)
+
+    def _waits_for(self) -> str:
+        """Return what of the client this connection is waiting for; "" when it is our turn."""
+        if self.flow.write_paused:
+            return "reading"
+        if self.conn.their_state is h11.IDLE:
+            return "header"
+        if self.conn.their_state is h11.SEND_BODY:
+            if self.cycle is not None and self.cycle.response_complete:
+                return "leftover"
+            return "" if self.flow.read_paused else "body"
+        return ""

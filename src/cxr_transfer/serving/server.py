@@ -1,0 +1,177 @@
+"""The server from its start to its end: it listens, opens models, answers, and leaves in order.
+
+`serve` comes back when the server was told to stop (SIGTERM, Ctrl-C) and every accepted request
+has its answer, or raises what kept it from starting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+
+from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.serving.door import Door, log, one_line_each
+from cxr_transfer.serving.metrics import Metrics
+from cxr_transfer.serving.protocol import PatientProtocol
+from cxr_transfer.serving.settings import Settings, settings
+
+_BACKLOG = 512
+_HEADER_BYTES = 16384
+_OPEN_FILES = 4096
+
+
+def serve(
+    models: Sequence[str | Path] = (),
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    *,
+    allowed_hosts: Sequence[str] = (),
+) -> None:
+    """Serve models over HTTP until told to stop; lines of log go to standard error.
+
+    Args:
+        models: Names or paths; the first answers where none is named. Without any: the released
+            model that `cxr predict` takes.
+        host: Address or name to bind; all but loopback need a token.
+        port: 0 takes any free one, which is in the first line of log.
+        token: Of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
+        allowed_hosts: Names under which the server may be reached.
+
+    Raises:
+        UsageError: ``bad_port``, ``bad_host``, ``no_token``, ``bad_token``, ``same_model_twice``.
+        ModelError: What opening a model raises.
+        MachineError: ``port_in_use``, ``no_port``, ``no_worker``.
+    """
+    chosen = settings(host, port, token, allowed_hosts=tuple(allowed_hosts))
+    listener = _listener(chosen)
+    one_line_each(logging.StreamHandler())
+    _set_limits()
+    with listener:
+        asyncio.run(_serve(chosen, listener, models))
+
+
+def _listener(chosen: Settings) -> socket.socket:
+    """Return a socket that is bound, before anything that takes time."""
+    try:
+        (family, *_, address), *_ = socket.getaddrinfo(
+            chosen.host, chosen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError):
+        raise UsageError(
+            "bad_host", f"Expected an address to listen at, but got {chosen.host!r}; try 127.0.0.1."
+        ) from None
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        # Two sockets may be bound with SO_REUSEADDR, but only one may listen.
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise MachineError(
+                "port_in_use",
+                f"Expected port {chosen.port} to be free, but another program listens there; stop "
+                "it or give another --port.",
+            ) from None
+        raise MachineError(
+            "no_port",
+            f"Expected to listen at {chosen.host}:{chosen.port}, but got: {error.strerror}; give "
+            "another --host or --port.",
+        ) from None
+    return listener
+
+
+def _set_limits() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold films
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str | Path]) -> None:
+    # A busy port or a missing token need not wait for what computes.
+    from cxr_transfer.serving.api import build
+    from cxr_transfer.serving.room import Room
+
+    metrics = Metrics()
+    room = Room(chosen, metrics)
+    app = build(chosen, room, metrics)
+    door = Door(app, chosen, room.load, metrics)
+    app.state.stopping = lambda: door.closing
+    PatientProtocol.body_s = chosen.body_s
+    config = uvicorn.Config(
+        door,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",  # its lines name paths and clients
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=5,
+        h11_max_incomplete_event_size=_HEADER_BYTES,
+    )
+    server = _Server(config, door, chosen)
+    opening = asyncio.create_task(room.open(models))
+
+    def opened(task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception():
+            server.should_exit = True
+        else:
+            log("ready", models=list(room.models))
+
+    opening.add_done_callback(opened)
+    where = listener.getsockname()
+    log("listening", host=where[0], port=where[1])
+    try:
+        await server.serve([listener])
+        if not opening.done():
+            opening.cancel()
+        with suppress(asyncio.CancelledError):
+            await opening
+    finally:
+        await room.close()
+        log("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which on SIGTERM says so first, and leaves when nobody inside waits any more."""
+
+    def __init__(self, config: uvicorn.Config, door: Door, chosen: Settings) -> None:
+        super().__init__(config)
+        self._door = door
+        self._settings = chosen
+        self._told = 0.0
+
+    def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
+        """Let nobody in any more; the second time, leave now."""
+        if self._door.closing and sig == signal.SIGINT:
+            self.force_exit = self.should_exit = True
+        self._door.closing = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether it is time to leave; asked ten times a second."""
+        if self._door.closing and not self.should_exit:
+            now = asyncio.get_running_loop().time()
+            if not self._told:
+                self._told = now
+                log("stopping", inside=self._door.inside)
+            since = now - self._told
+            done = since >= self._settings.notice_s and not self._door.inside
+            self.should_exit = done or since >= self._settings.drain_s
+        return await super().on_tick(counter)

@@ -1,0 +1,130 @@
+"""How a server is set up: where it listens, who may ask, and how much it takes on at once.
+
+Comes in: the command line's options and the environment. Goes out: `Settings` that hold, or a
+`UsageError`. Knows nothing of models or requests.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cxr_transfer.errors import UsageError
+from cxr_transfer.radiograph.film import MAX_BYTES
+
+TOKEN_VARIABLE = "CXR_TOKEN"
+SHORTEST_TOKEN = 16
+MIB = 1024 * 1024
+
+
+class Settings(BaseModel):
+    """Where a server listens and what it takes on.
+
+    Attributes:
+        host: Address to bind.
+        port: 0 takes any free one.
+        token: What clients must send as ``Authorization: Bearer``; None lets everybody ask.
+        allowed_hosts: Names that the header Host may hold; empty lets it hold any.
+        workers: Decoding processes.
+        batch: Films at most that the network sees at once.
+        queue: Films at most that wait for their answer.
+        longest_wait_s: A film that would wait longer is refused at once.
+        film_bytes: Of one file.
+        body_bytes: Of one request.
+        held_bytes: Of all requests' bodies together.
+        files: In one request.
+        decode_s: Decoding one film; then its worker is ended.
+        worker_bytes: Address space of a decoding process.
+        explain_s: A heat map, the first one with what it loads.
+        explainer_bytes: Address space of the process that draws heat maps and reports.
+        body_s: A request's body, however fast it comes.
+        drain_s: How long accepted requests may still take after SIGTERM.
+        notice_s: How long a stopping server still says that it stops.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    batch: int = 8
+    queue: int = 64
+    longest_wait_s: float = 2.0
+    film_bytes: int = MAX_BYTES
+    body_bytes: int = 2 * MAX_BYTES
+    held_bytes: int = 512 * MIB
+    files: int = 32
+    decode_s: float = 10.0
+    worker_bytes: int = 2048 * MIB
+    explain_s: float = 60.0
+    explainer_bytes: int = 4096 * MIB
+    body_s: float = 120.0
+    drain_s: float = 20.0
+    notice_s: float = 1.0
+
+
+def settings(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    *,
+    allowed_hosts: tuple[str, ...] = (),
+) -> Settings:
+    """Return settings for these options.
+
+    Args:
+        host: Address or name to bind; all but loopback need a token.
+        port: 0 to 65535.
+        token: None takes the environment's ``CXR_TOKEN``, where there is one.
+        allowed_hosts: Names under which the server is reached; without any, a server on loopback
+            answers to loopback's own names only, and one with a token to every name.
+
+    Raises:
+        UsageError: ``bad_port``, ``no_token``, ``bad_token``.
+    """
+    if not 0 <= port <= 65535:
+        raise UsageError("bad_port", f"Expected a port of 0 to 65535, but got {port}; give one.")
+    if token is None:
+        token = os.environ.get(TOKEN_VARIABLE)
+    local = is_loopback(host)
+    if token is None and not local:
+        raise UsageError(
+            "no_token",
+            f"Expected a token before others than this machine may ask, but got none for {host}; "
+            f"give --token or set {TOKEN_VARIABLE}, or listen at 127.0.0.1.",
+        )
+    if token is not None:
+        _check_token(token)
+    if not allowed_hosts and local:
+        # Else a web site whose name resolves to 127.0.0.1 could read answers (DNS rebinding).
+        allowed_hosts = ("localhost", "127.0.0.1", "::1", host)
+    return Settings(host=host, port=port, token=token, allowed_hosts=allowed_hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches ``host``.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_token(token: str) -> None:
+    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+        raise UsageError(
+            "bad_token",
+            f"Expected a token of at least {SHORTEST_TOKEN} printable ASCII characters, but got "
+            f"{len(token)} that may not all be such; make one with: openssl rand -hex 32.",
+        )
+    if " " in token:
+        raise UsageError(
+            "bad_token", "Expected a token without spaces, but got some; leave them out."
+        )

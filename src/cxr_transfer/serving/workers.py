@@ -1,0 +1,209 @@
+"""Processes that decode, each with one film at a time; one that dies takes no other film with it.
+
+Comes in: a piece of work for `worker`. Goes out: its answer, or the error that says whether the
+film was too much for it or the process was taken away. A lost process is replaced at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from cxr_transfer.errors import FilmError, MachineError
+from cxr_transfer.serving import frames
+
+_START_S = 60.0
+_FRAME = 2**20  # of the stream's buffer
+
+
+class WorkerLost(Exception):  # noqa: N818 - it is an event, and not the film's or the user's error
+    """A process was taken away (by a person, or by the system for memory) while it worked."""
+
+
+class _Worker:
+    """One process and the connection to it."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.process = process
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def start(cls, memory: int) -> _Worker:
+        """Start a process; it is not known yet whether it works."""
+        ours, theirs = socket.socketpair()
+        # One thread: there is a process per core already.
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-P",
+                "-m",
+                "cxr_transfer.serving.worker",
+                str(theirs.fileno()),
+                str(memory),
+                pass_fds=[theirs.fileno()],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                # Decoders' libraries may write what stands in a film.
+                stderr=asyncio.subprocess.DEVNULL,
+                env=environment,
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=_FRAME)
+        return cls(process, reader, writer)
+
+    async def greeting(self) -> None:
+        """Wait for the first word of a process that has all that it needs."""
+        async with asyncio.timeout(_START_S):
+            await frames.read(self._reader)
+
+    @property
+    def lives(self) -> bool:
+        return self.process.returncode is None and not self._reader.at_eof()
+
+    async def ask(
+        self, header: frames.Header, pieces: Sequence[bytes]
+    ) -> tuple[frames.Header, frames.Pieces]:
+        self._writer.writelines(frames.packed(header, pieces))
+        await self._writer.drain()
+        return await frames.read(self._reader)
+
+    def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        self._writer.close()
+
+
+class Workers:
+    """A number of processes, kept at that number.
+
+    Args:
+        number: Processes.
+        memory: Address space of each, bytes.
+
+    Attributes:
+        replaced: How many were started in place of others.
+    """
+
+    def __init__(self, number: int, memory: int) -> None:
+        self.replaced = 0
+        self._number = number
+        self._memory = memory
+        self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
+        self._all: set[_Worker] = set()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._closing = False
+
+    @property
+    def alive(self) -> int:
+        """How many processes there are at this moment."""
+        return sum(worker.lives for worker in self._all)
+
+    async def start(self) -> None:
+        """Start all processes.
+
+        Raises:
+            MachineError: ``no_worker`` when one cannot be started.
+        """
+        try:
+            first = await asyncio.gather(*(self._started() for _ in range(self._number)))
+        except (OSError, EOFError, TimeoutError):
+            raise MachineError(
+                "no_worker",
+                "Expected to start a decoding process, but it ended at once; is there memory for "
+                f"{self._number} of them?",
+            ) from None
+        self._keepers = [asyncio.create_task(self._keep(worker)) for worker in first]
+
+    async def ask(
+        self, header: frames.Header, pieces: Sequence[bytes] = (), *, seconds: float
+    ) -> tuple[frames.Header, frames.Pieces]:
+        """Have a piece of work done, as soon as a process is free.
+
+        Args:
+            header: ``work`` names it; the rest is for it.
+            pieces: Bytes that belong to it.
+            seconds: Then the process is ended.
+
+        Raises:
+            FilmError: ``decode_timeout``, ``decoder_crashed``, and the worker's own errors.
+            WorkerLost: The process was taken away.
+        """
+        worker = await self._idle.get()
+        while not worker.lives:
+            worker = await self._idle.get()
+        done = False
+        try:
+            async with asyncio.timeout(seconds):
+                answer, content = await worker.ask(header, pieces)
+            done = True
+        except TimeoutError:
+            raise FilmError(
+                "decode_timeout",
+                f"Expected a film that is read within {seconds:g} seconds, but it was not; export "
+                "it anew.",
+            ) from None
+        except (OSError, EOFError):
+            # Ended by a signal of its own making, the film is to blame; killed, it is not.
+            code = await worker.process.wait()
+            if code in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE):
+                raise FilmError(
+                    "decoder_crashed",
+                    "Expected a film that can be read, but its decoder crashed; export it anew.",
+                ) from None
+            raise WorkerLost from None
+        finally:
+            if done:
+                self._idle.put_nowait(worker)
+            else:
+                worker.end()
+        if "error" in answer:
+            raise FilmError(answer["error"], answer["message"])
+        return answer, content
+
+    async def close(self) -> None:
+        """End all processes."""
+        self._closing = True
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+        for worker in list(self._all):
+            worker.end()
+        await asyncio.gather(*(worker.process.wait() for worker in self._all))
+
+    async def _started(self) -> _Worker:
+        worker = await _Worker.start(self._memory)
+        self._all.add(worker)
+        try:
+            await worker.greeting()
+        except (OSError, EOFError, TimeoutError):
+            worker.end()
+            await worker.process.wait()
+            self._all.discard(worker)
+            raise
+        self._idle.put_nowait(worker)
+        return worker
+
+    async def _keep(self, worker: _Worker) -> None:
+        """Replace ``worker`` when it ends, and so on."""
+        while True:
+            await worker.process.wait()
+            worker.end()
+            self._all.discard(worker)
+            while not self._closing:
+                try:
+                    worker = await self._started()
+                    self.replaced += 1
+                    break
+                except (OSError, EOFError, TimeoutError):
+                    await asyncio.sleep(1)  # the machine has no room now

@@ -1,0 +1,157 @@
+"""A server in a process of its own, and how tests ask it."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.serving.settings import Settings
+
+PROGRAM = Path(__file__).with_name("program.py")
+DECODER = str(Settings().worker_bytes).encode()
+"""A decoding process's last argument: what tells it from the one that draws heat maps."""
+
+
+class Server:
+    """A server in a process of its own.
+
+    Attributes:
+        process: The process.
+        port: Where it listens.
+        url: Where it is asked.
+        lines: What it has logged so far.
+    """
+
+    def __init__(self, *models, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, PROGRAM, "0", *map(str, models)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | environment,
+        )
+        self.lines = []
+        first = self.process.stderr.readline()
+        self.lines.append(first)
+        self.port = json.loads(first)["port"]
+        self.url = f"http://127.0.0.1:{self.port}"
+        # Read on, or a full pipe would stop the server.
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        with self.process.stderr:
+            self.lines.extend(self.process.stderr)
+
+    def client(self, **options):
+        # To read certificates takes longer than most of what is asked.
+        return httpx.Client(base_url=self.url, timeout=60, verify=False, **options)
+
+    def wait_until_ready(self):
+        with self.client() as client:
+            until(lambda: client.get("/readyz").status_code == 200)
+        return self
+
+    def workers(self):
+        """Process ids of the decoders, without the one that draws heat maps."""
+        return [
+            pid
+            for pid in children(self.process.pid)
+            if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2] == DECODER
+        ]
+
+    def waiting(self):
+        """How many films have no answer yet."""
+        with self.client() as client:
+            lines = client.get("/metrics").text.splitlines()
+        return next(float(one.split()[1]) for one in lines if one.startswith("cxr_films_waiting"))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(40)
+        self._reader.join()
+        return code
+
+
+def children(pid):
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def until(true, seconds=60):
+    """Wait until something is true; a minute is for ever."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def stopped(pids):
+    """Let processes stand still meanwhile."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def running(*models, **environment):
+    one = Server(*models, **environment)
+    try:
+        yield one.wait_until_ready()
+    finally:
+        one.stop()
+
+
+def phantom(seed=0, finding="normal", pixels=300):
+    """A generated film, (H, W) uint8."""
+    return draw_film(finding, rng=np.random.default_rng(seed), pixels=pixels)
+
+
+def as_bytes(image, kind="PNG", **options):
+    content = io.BytesIO()
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(content, kind, **options)
+    return content.getvalue()
+
+
+def send(client, *contents, path="/v1/predict", name="film.png", field="files", **data):
+    files = [(field, (name, content)) for content in contents]
+    return client.post(path, files=files, data=data)
+
+
+def send_patiently(client, *contents, **how):
+    """As `send`, and again while the server is busy: how many films it takes is its own affair."""
+    while (response := send(client, *contents, **how)).status_code == 503:
+        time.sleep(0.2)
+    return response
+
+
+def alike(found, expected):
+    """Tell whether an answer over HTTP is a `Prediction`, whatever it is called and took."""
+    known = expected.as_dict()
+    same = ("status", "code", "message", "label", "calibrated", "model")
+    return (
+        all(found[name] == known[name] for name in same)
+        and found["warnings"] == list(known["warnings"])
+        and found["probabilities"] == pytest.approx(known["probabilities"], abs=1e-5)
+    )

@@ -1,0 +1,308 @@
+"""One server, asked as a client asks: answers, refusals, and what must be in neither."""
+
+import base64
+import io
+import json
+import random
+import struct
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.data import get_testdata_file
+
+from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.radiograph import decode
+from serving.asking import alike, as_bytes, phantom, send, send_patiently
+
+ASKED = (("/v1/predict", "files"), ("/v1/film", "file"), ("/v1/report", "files"))
+
+
+def film_of_pydicom(name):
+    return Path(get_testdata_file(name, download=False)).read_bytes()
+
+
+FORMATS = {
+    "jpeg": lambda: as_bytes(phantom(), "JPEG", quality=90),
+    "png": lambda: as_bytes(phantom()),
+    "png of 16 bits": lambda: as_bytes(phantom().astype(np.uint16) * 257),
+    "tiff": lambda: as_bytes(phantom(), "TIFF"),
+    "colour": lambda: as_bytes(Image.fromarray(phantom()).convert("RGB"), "JPEG"),
+    "dicom": lambda: film_of_pydicom("RG1_UNCR.dcm"),
+    "shin bone": lambda: film_of_pydicom("RG3_UNCR.dcm"),
+    "blank": lambda: as_bytes(np.zeros((200, 200), np.uint8)),
+}
+BROKEN = {
+    "empty": (b"", 422, "empty_file"),
+    "text": (b"<html>hello</html>", 415, "unsupported_format"),
+    "zip": (b"PK\x03\x04" + bytes(300), 415, "unsupported_format"),
+    "truncated": (as_bytes(phantom(), "JPEG")[:4000], 422, "truncated_image"),
+    "small": (as_bytes(np.zeros((20, 20), np.uint8)), 422, "too_small"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_film_is_answered_as_the_predictor_answers_it(client, predictor, kind):
+    content = FORMATS[kind]()
+    expected = predictor.predict(content)
+    response = send(client, content)
+    body = response.json()
+    assert response.status_code == (200 if expected.status != "error" else 422)
+    (answer,) = body["answers"]
+    assert alike(answer, expected)
+    assert answer["file"] == "film.png"
+    assert body["intended_use"] == INTENDED_USE == response.headers["x-intended-use"]
+    assert body["version"] == __version__
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert body["model"] == predictor.model
+
+
+def test_many_at_once_each_get_their_own_answer(server, predictor):
+    films = {f"{seed}.png": as_bytes(phantom(seed, pixels=160)) for seed in range(24)}
+    expected = {name: predictor.predict(content) for name, content in films.items()}
+    spread = {tuple(answer.probabilities.values()) for answer in expected.values()}
+    assert len(spread) == len(films), "films of equal scores could be swapped unnoticed"
+
+    def ask(name):
+        with server.client() as client:
+            (answer,) = send_patiently(client, films[name], name=name).json()["answers"]
+        return name, answer
+
+    asked = random.Random(0).sample([*films] * 3, 3 * len(films))
+    with ThreadPoolExecutor(12) as pool:
+        for name, answer in pool.map(ask, asked):
+            assert answer["file"] == name
+            assert alike(answer, expected[name])
+
+
+def test_many_films_in_one_request_keep_their_order(client, predictor):
+    contents = [as_bytes(phantom(seed)) for seed in range(5)]
+    contents[2] = b"no film"
+    response = send(client, *contents)
+    assert response.status_code == 200
+    answers = response.json()["answers"]
+    assert [answer["status"] for answer in answers] == [*["ok"] * 2, "error", *["ok"] * 2]
+    assert all(alike(*pair) for pair in zip(answers, map(predictor.predict, contents), strict=True))
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_single_bad_film_has_its_status(client, kind):
+    content, status, code = BROKEN[kind]
+    response = send(client, content)
+    (answer,) = response.json()["answers"]
+    assert (response.status_code, answer["status"], answer["code"]) == (status, "error", code)
+    assert answer["label"] is None
+    assert answer["probabilities"] == {}
+    assert answer["message"].startswith("Expected ")
+
+
+def test_a_bomb_is_refused_by_its_header(client):
+    header = b"IHDR" + struct.pack(">IIBBBBB", 30000, 30000, 8, 0, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header
+    content += struct.pack(">I", zlib.crc32(header))
+    content += struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    response = send(client, content)
+    assert response.status_code == 413
+    assert response.json()["answers"][0]["code"] == "too_many_pixels"
+
+
+def test_a_heat_map_fits_over_its_film(client):
+    content = as_bytes(phantom())
+    (answer,) = send(client, content, heat_map="true").json()["answers"]
+    kind, _, encoded = answer["heat_map"].partition(",")
+    assert kind == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as overlay:
+        assert overlay.mode == "RGBA"
+        film = decode(content)
+        assert overlay.width / overlay.height == pytest.approx(film.width / film.height, rel=0.02)
+    assert answer["lung_share"] is None or 0 <= answer["lung_share"] <= 1
+    assert 0 < answer["lung_area"] < 1
+
+
+def test_a_film_comes_back_to_be_looked_at(client):
+    content = as_bytes(Image.fromarray(phantom()).resize((2400, 2100)))
+    response = send(client, content, path="/v1/film", field="file")
+    assert response.headers["content-type"] == "image/png"
+    assert json.loads(response.headers["x-cxr-warnings"]) == []
+    with Image.open(io.BytesIO(response.content)) as film:
+        assert film.mode == "L"
+        assert max(film.size) == 2048
+    small = as_bytes(phantom())
+    with Image.open(io.BytesIO(send(client, small, path="/v1/film", field="file").content)) as film:
+        assert (np.asarray(film) == phantom()).all()
+
+
+def test_a_film_that_cannot_be_read_cannot_be_looked_at(client):
+    response = send(client, b"no film", path="/v1/film", field="file")
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_format")
+
+
+def test_a_report_is_a_pdf(client):
+    response = send(client, as_bytes(phantom()), b"no film", path="/v1/report")
+    assert response.headers["content-type"] == "application/pdf"
+    assert response.content.startswith(b"%PDF-")
+    assert response.content.count(b"/Type /Page\n") + response.content.count(b"/Type /Page ") == 2
+
+
+def test_models_are_told(client, predictor):
+    told = client.get("/v1/models").json()
+    assert told["default"] == "random"
+    (model,) = told["models"]
+    assert model["labels"] == list(predictor.card.labels)
+    assert model["weights_sha256"] == predictor.card.weights_sha256
+    assert model["audit"] == "not done"
+    assert model["size"] == [48, 48]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("C:\\films\\one.dcm", "one.dcm"),
+        ("ab\u202ec.png", "abc.png"),
+        ("x" * 300, "x" * 120),
+        ("=cmd()", "=cmd()"),
+        ("фильм.png", "фильм.png"),
+    ],
+)
+def test_names_are_never_paths(client, name, shown):
+    (answer,) = send(client, as_bytes(phantom()), name=name).json()["answers"]
+    assert answer["file"] == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "code"),
+    [
+        ({"content": b"film"}, 415, "not_a_form"),
+        ({"json": {"files": 1}}, 415, "not_a_form"),
+        ({"data": {"model": "random"}, "files": {"other": b"x"}}, 422, "no_files"),
+        ({"files": {"files": b"x"}, "data": {"model": "none"}}, 404, "unknown_model"),
+        ({"files": {"files": b"x"}, "data": {"heat_map": "perhaps"}}, 422, "bad_field"),
+        (
+            {"content": b"--x\r\n", "headers": {"content-type": "multipart/form-data"}},
+            422,
+            "bad_form",
+        ),
+        (
+            {"content": b"xx", "headers": {"content-type": "multipart/form-data; boundary=b"}},
+            422,
+            "bad_form",
+        ),
+        ({"files": [("files", b"x")] * 33}, 422, "too_many_files"),
+        ({"files": [("files", b"x")], "data": {f"f{n}": "1" for n in range(20)}}, 422, None),
+        ({"files": {"files": b"x"}, "headers": {"origin": "http://other.example"}}, 403, None),
+        ({"files": {"files": b"x"}, "headers": {"host": "other.example"}}, 400, "unknown_host"),
+    ],
+)
+def test_what_is_no_request_for_films_is_refused(client, options, status, code):
+    response = client.post("/v1/predict", **options)
+    body = response.json()
+    assert response.status_code == status
+    assert code is None or body["code"] == code
+    assert body["message"].startswith("Expected ")
+    assert body["intended_use"] == INTENDED_USE
+    assert body["request_id"] == response.headers["x-request-id"]
+
+
+def test_a_client_may_name_its_request(client):
+    given = client.get("/healthz", headers={"x-request-id": "seen-0001"})
+    assert given.headers["x-request-id"] == "seen-0001"
+    odd = client.get("/healthz", headers={"x-request-id": "a b<script>"})
+    assert "script" not in odd.headers["x-request-id"]
+
+
+def test_the_page_may_load_nothing_from_elsewhere(client):
+    for path in ("/", "/no-such-file.js", "/v1/models"):
+        policy = client.get(path).headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "http" not in policy
+    assert client.get("/").headers["content-type"].startswith("text/html")
+    assert client.get("/..%2fapi.py").status_code == 404
+    assert client.get("/docs").status_code == 404
+
+
+def test_other_web_sites_get_no_leave_to_read(client):
+    response = client.options(
+        "/v1/predict",
+        headers={"origin": "http://other.example", "access-control-request-method": "POST"},
+    )
+    assert response.status_code == 403
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_metrics_count(client):
+    def films():
+        lines = client.get("/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith('cxr_films_total{code="",status="ok"}')]
+        return float(found[0].split()[1]) if found else 0
+
+    before = films()
+    send(client, as_bytes(phantom()))
+    assert films() == before + 1
+
+
+def test_no_identity_of_a_dicom_is_answered_or_logged(server, client):
+    import pydicom
+
+    film = pydicom.dcmread(get_testdata_file("RG1_UNCR.dcm", download=False))
+    secrets = {
+        "PatientName": "SECRETNAME^ZEBRA",
+        "PatientID": "SECRETID4711",
+        "AccessionNumber": "SECRETACC",
+        "InstitutionName": "SECRETPLACE",
+        "PatientBirthDate": "19010203",
+    }
+    for tag, value in secrets.items():
+        setattr(film, tag, value)
+    content = io.BytesIO()
+    film.save_as(content)
+    whole = content.getvalue()
+    for one in (whole, whole[: len(whole) // 2], whole[:4000]):
+        said = b""
+        for path, field in (
+            ("/v1/predict", "files"),
+            ("/v1/film", "file"),
+            ("/v1/report", "files"),
+        ):
+            response = send(client, one, path=path, field=field, name="SECRETFILE.dcm")
+            assert response.status_code in (200, 415, 422)
+            headers = json.dumps(dict(response.headers)).encode()
+            said += response.content.replace(b"SECRETFILE.dcm", b"") + headers
+        said += client.get("/metrics").content
+        assert not any(value.encode() in said for value in secrets.values())
+    logged = "".join(server.lines)
+    assert '"route": "/v1/report"' in logged
+    assert "SECRET" not in logged
+    assert "19010203" not in logged
+
+
+def test_a_storm_of_bad_films_does_no_harm(server, predictor):
+    good = as_bytes(phantom(), "JPEG")
+    expected = predictor.predict(good)
+    rng = np.random.default_rng(0)
+
+    def film(number):
+        if number % 2:
+            return good
+        damaged = bytearray(good)
+        for place in rng.integers(0, len(damaged), 20):
+            damaged[place] = rng.integers(0, 256)
+        cut = [bytes(damaged), good[: len(good) // 2], b"", bytes(rng.bytes(2000)), b"PK\x03\x04"]
+        return cut[number // 2 % 5]
+
+    films = [film(number) for number in range(60)]
+
+    def ask(content):
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            return send_patiently(client, content)
+
+    with ThreadPoolExecutor(8) as pool:
+        for content, response in zip(films, pool.map(ask, films), strict=True):
+            assert response.status_code < 500
+            if content is good:
+                assert alike(response.json()["answers"][0], expected)

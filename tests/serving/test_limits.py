@@ -1,0 +1,167 @@
+"""Clients that send too much, too slowly, or not what they announce; the rest go on meanwhile."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from serving.asking import as_bytes, phantom, send, stopped, until
+
+HEAD = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
+
+
+def connected(server, text=""):
+    one = socket.create_connection(("127.0.0.1", server.port), timeout=40)
+    one.sendall(text.encode())
+    return one
+
+
+def answered(one):
+    """All that comes until the other side closes."""
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        while part := one.recv(65536):
+            said += part
+    one.close()
+    return said
+
+
+def test_an_announced_flood_is_refused_before_it_comes(server):
+    one = connected(server, f"{HEAD}{FORM}Content-Length: 99999999999\r\n\r\n")
+    assert one.recv(65536).startswith(b"HTTP/1.1 413")
+    one.close()
+
+
+def test_an_unannounced_flood_is_refused_while_it_comes(server):
+    one = connected(server, f"{HEAD}{FORM}Transfer-Encoding: chunked\r\n\r\n")
+    part = b"--b\r\nContent-Disposition: form-data; name=files; filename=a\r\n\r\n"
+    one.sendall(b"%x\r\n%s\r\n" % (len(part), part))
+    chunk = b"100000\r\n" + bytes(0x100000) + b"\r\n"
+    with contextlib.suppress(ConnectionError):
+        for _ in range(140):
+            one.sendall(chunk)
+    one.shutdown(socket.SHUT_WR)
+    assert b" 413 " in answered(one).partition(b"\r\n")[0]
+
+
+def test_a_body_shorter_than_announced_costs_nobody_anything(server, client):
+    one = connected(server, f"{HEAD}{FORM}Content-Length: 5000\r\n\r\n--b\r\n")
+    one.close()
+    assert send(client, as_bytes(phantom())).status_code == 200
+
+
+def test_a_body_longer_than_announced_is_no_second_request(server):
+    body = '--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n--b--\r\n'
+    one = connected(server, f"{HEAD}{FORM}Content-Length: {len(body)}\r\n\r\n{body}garbage\r\n\r\n")
+    said = answered(one)
+    assert said.startswith(b"HTTP/1.1 415")
+    assert b"HTTP/1.1 400" in said
+
+
+def test_ten_thousand_tiny_parts_are_refused(client):
+    part = '--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n'
+    response = client.post(
+        "/v1/predict",
+        content=(part * 10_000 + "--b--\r\n").encode(),
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+    assert response.status_code == 422
+
+
+def test_a_body_in_crumbs_is_ended(server):
+    part = '--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+    one = connected(server, f"{HEAD}{FORM}Transfer-Encoding: chunked\r\n\r\n")
+    one.sendall(f"{len(part):x}\r\n{part}\r\n".encode())
+    with contextlib.suppress(ConnectionError):
+        for _ in range(2000):
+            one.sendall(b"1\r\n-\r\n")
+    # The end may overtake what is said of it.
+    assert answered(one)[:12] in (b"HTTP/1.1 400", b"")
+
+
+def test_clients_that_do_nothing_are_closed(server, client):
+    """The rest of a header, the rest of a body: neither is waited for."""
+    idle = [
+        connected(server),
+        connected(server, "POST /v1/pre"),
+        connected(server, HEAD),
+        connected(server, f"{HEAD}{FORM}Content-Length: 5000\r\n\r\n--b\r\nContent"),
+        connected(server, f"{HEAD}{FORM}Transfer-Encoding: chunked\r\n\r\n5\r\n--b\r\n\r\n"),
+    ]
+    trickling = connected(server, HEAD)
+
+    def trickle():
+        with contextlib.suppress(ConnectionError):
+            while True:
+                trickling.sendall(b"X")
+                time.sleep(0.5)
+
+    with ThreadPoolExecutor(8) as pool:
+        closed = [pool.submit(answered, one) for one in idle]
+        ended = pool.submit(trickle)
+        assert client.get("/healthz").status_code == 200
+        for one in closed:
+            assert b"HTTP/1.1 200" not in one.result()
+        ended.result()
+    trickling.close()
+
+
+def test_a_film_that_takes_for_ever_is_given_up(server, client):
+    with ThreadPoolExecutor(1) as pool, stopped(server.workers()):
+        response = pool.submit(send, client, as_bytes(phantom())).result()
+    assert response.status_code == 422
+    assert response.json()["answers"][0]["code"] == "decode_timeout"
+    until(lambda: send(client, as_bytes(phantom())).status_code == 200)
+
+
+def test_more_than_there_is_room_for_is_refused_at_once(server):
+    film = as_bytes(phantom())
+
+    def ask(_number):
+        with server.client() as client:
+            return send(client, film)
+
+    with ThreadPoolExecutor(64) as pool:
+        with stopped(server.workers()):
+            asked = [pool.submit(ask, number) for number in range(64)]
+            # Those that were let in wait; all others have their answer already.
+            until(lambda: sum(one.done() for one in asked) + server.waiting() == len(asked))
+            refused = [one.result() for one in asked if one.done()]
+            with server.client() as client:
+                assert client.get("/healthz").status_code == 200
+        responses = [one.result() for one in asked]
+    refused = [one for one in refused if one.status_code == 503]
+    assert refused
+    for response in refused:
+        assert response.json()["code"] == "busy"
+        assert int(response.headers["retry-after"]) >= 1
+    accepted = [one.status_code for one in responses if one.status_code != 503]
+    assert len(accepted) + len(refused) == len(asked)
+    # Of the two before the stopped workers, this machine may have been too slow to come back.
+    assert accepted.count(200) >= len(accepted) - len(server.workers())
+
+
+def test_a_killed_worker_takes_its_own_film_only(server):
+    film = as_bytes(phantom())
+    before = server.workers()
+
+    def ask(_number):
+        with server.client() as client:
+            return send(client, film)
+
+    with ThreadPoolExecutor(4) as pool:
+        with stopped(before):
+            asked = [pool.submit(ask, number) for number in range(len(before) + 2)]
+            until(lambda: server.waiting() == len(asked))
+            os.kill(before[0], signal.SIGKILL)
+            until(lambda: any(one.done() for one in asked))
+        statuses = sorted(one.result().status_code for one in asked)
+    assert statuses == [*[200] * (len(asked) - 1), 503]
+    lost = next(one.result() for one in asked if one.result().status_code == 503)
+    assert lost.json()["answers"][0]["code"] == "worker_lost"
+    assert "retry-after" in lost.headers
+    until(lambda: len(server.workers()) == len(before))
+    assert before[0] not in server.workers()

@@ -1,0 +1,663 @@
+"""The page in a real browser before a real server: what a reader sees, moves, keeps, is refused."""
+
+import base64
+import csv
+import io
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydicom.data import get_testdata_file
+from sklearn.datasets import load_sample_image
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.inference.converted import kept_conversion
+from cxr_transfer.inference.engine import Engine
+from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.models.checkpoint import save_checkpoint
+from cxr_transfer.models.networks import build
+from cxr_transfer.models.reference import Reference
+from cxr_transfer.radiograph import Preprocessing, decode, gate
+from serving.asking import as_bytes, running, send
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+if not CHROMIUM:
+    pytest.skip(
+        "Expected a browser, but found no chromium; run: apt-get install chromium.",
+        allow_module_level=True,
+    )
+from playwright.sync_api import expect, sync_playwright  # noqa: E402
+
+LABELS = ("normal", "bacterial", "covid19")
+SIDE = 96
+DESK, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
+PATIENCE_MS = 60_000  # for a busy machine; nothing here is timed
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, cache):
+    """One that fails its audit and knows its training films, and one of which nothing is known."""
+    torch.manual_seed(2)  # whose heat maps are not empty, whatever the class
+    folders = {}
+    for name in ("known", "unknown"):
+        folder = tmp_path_factory.mktemp(name)
+        card = {
+            "name": name,
+            "architecture": "simple_cnn",
+            "labels": LABELS,
+            "preprocessing": Preprocessing(height=SIDE, width=SIDE),
+            "epsilon": 1e-3,
+        }
+        save_checkpoint(folder, build("simple_cnn", 3, size=(SIDE, SIDE), epsilon=1e-3), card)
+        folders[name] = folder
+    card = Predictor.open(folders["known"]).card
+    films = np.random.default_rng(0).integers(0, 256, (12, 1, SIDE, SIDE), np.uint8)
+    _, features = Engine(kept_conversion(card)).answer(films)
+    reference = Reference.fit(
+        features,
+        labels=[LABELS[i % 3] for i in range(12)],
+        sources=["kermany", "kermany", "cohen"] * 4,
+        held_out=features,
+        weights_sha256=card.weights_sha256,
+    )
+    # A random network finds any film strange; what is strange is tried elsewhere.
+    replace(reference, unusual=1e9, threshold=1e9).save(folders["known"])
+    audit = {"verdict": "fail", "checkpoint": {"weights_sha256": card.weights_sha256}}
+    (folders["known"] / "audit.json").write_text(json.dumps(audit))
+    return list(folders.values())
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    with running(*models) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def films():
+    """A real film as DICOM, the same as PNG, generated ones, and what is no film."""
+    dicom = Path(get_testdata_file("RG1_UNCR.dcm", download=False)).read_bytes()
+    film = np.rint(255 * decode(dicom).pixels[::3, ::3]).astype(np.uint8)
+    return {
+        "film.dcm": dicom,
+        "film.png": as_bytes(film),
+        "flower.jpg": as_bytes(load_sample_image("flower.jpg"), "JPEG"),
+        "notes.png": b"no film at all",
+    }
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+class Reader:
+    """Somebody before the page; what no page may do is noted all the while."""
+
+    def __init__(self, browser, url, *, opens="known", **options):
+        self.context = browser.new_context(viewport=DESK, **options)
+        self.context.set_default_timeout(PATIENCE_MS)
+        self.page = self.context.new_page()
+        self.asked, self.broken = [], []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("pageerror", lambda error: self.broken.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.broken.append(dialog.message))
+        self.page.on("console", self._hear)
+        self.page.goto(url)
+        if opens:
+            expect(self.page.locator("#model")).to_have_value(opens, timeout=PATIENCE_MS)
+
+    def _hear(self, message):
+        # A refused film's 4xx stands on the console as an error of no page.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.broken.append(message.text)
+
+    def drop(self, **films):
+        """Drop files as a hand does: a DataTransfer that was made in the page."""
+        coded = {name: base64.b64encode(content).decode() for name, content in films.items()}
+        self.page.evaluate(
+            """(films) => {
+                const transfer = new DataTransfer();
+                for (const [name, coded] of Object.entries(films)) {
+                    const bytes = Uint8Array.from(atob(coded), (one) => one.charCodeAt(0));
+                    const type = name.endsWith(".png") ? "image/png" : "";
+                    transfer.items.add(new File([bytes], name, { type }));
+                }
+                for (const kind of ["dragenter", "dragover", "drop"]) {
+                    const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
+                    document.body.dispatchEvent(new DragEvent(kind, options));
+                }
+            }""",
+            coded,
+        )
+        self.settle()
+
+    def settle(self):
+        """Wait until nothing is waiting or being assessed, and the screen is drawn."""
+        self.page.wait_for_function(
+            """() => {
+                const rows = [...document.querySelectorAll(".film")];
+                const open = (row) => [undefined, "waiting", "sending"].includes(row.dataset.kind);
+                return !rows.some(open) && !document.querySelector(".busy");
+            }"""
+        )
+        self.drawn()
+
+    def drawn(self):
+        self.page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+
+    def pixels(self, pane=0):
+        """Return what the film's canvas shows, (height, width, 4)."""
+        self.drawn()
+        url = self.page.locator(f"#pane-{pane} canvas").evaluate("(canvas) => canvas.toDataURL()")
+        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+            return np.asarray(picture.convert("RGBA"))
+
+    def wait_for_film(self):
+        expect(self.page.locator("#corner-size")).not_to_be_empty(timeout=PATIENCE_MS)
+        self.drawn()
+
+    def select(self, name):
+        self.page.locator(".film", has_text=name).click()
+        self.drawn()
+
+    def text(self, selector):
+        return self.page.locator(selector).inner_text()
+
+    def saved(self, button):
+        """Return the name and the content of what a button of the menu saves."""
+        self.page.locator("#downloads summary").click()
+        with self.page.expect_download() as download:
+            self.page.locator(button).click()
+        return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+@pytest.fixture
+def sit_down(browser, server):
+    """Open the page; afterwards it must not have asked, kept or broken anything it should not."""
+    readers = []
+
+    def down(**options):
+        readers.append(Reader(browser, server.url, **options))
+        return readers[-1]
+
+    yield down
+    for reader in readers:
+        kept = reader.page.evaluate(
+            "() => [Object.keys(localStorage), sessionStorage.length, document.cookie]"
+        )
+        elsewhere = [
+            url for url in reader.asked if not url.startswith((server.url, "blob:", "data:"))
+        ]
+        reader.context.close()
+        assert not reader.broken
+        assert not elsewhere
+        assert kept in ([[], 0, ""], [["theme"], 0, ""])
+
+
+@pytest.fixture
+def reader(sit_down):
+    return sit_down()
+
+
+@pytest.fixture
+def reading(reader, films):
+    """A reader before the PNG of the real film, answered."""
+    reader.drop(**{"film.png": films["film.png"]})
+    reader.wait_for_film()
+    return reader
+
+
+def scores_of(reader, card=0):
+    rows = reader.page.locator(".card").nth(card).locator(".scores tbody tr").all_inner_texts()
+    return {label: float(number) for label, number in (row.split() for row in rows)}
+
+
+def drag(reader, across, down, button="left"):
+    box = reader.page.locator("#pane-0").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    mouse = reader.page.mouse
+    mouse.move(x, y)
+    mouse.down(button=button)
+    mouse.move(x + across, y + down, steps=4)
+    mouse.up(button=button)
+    reader.drawn()
+
+
+def grey_scale(reader):
+    """Return window and level as they stand in the corner."""
+    reader.drawn()
+    return tuple(map(int, re.findall(r"-?\d+", reader.text("#corner-grey"))))
+
+
+def test_a_dicom_and_a_png_that_are_dropped_get_what_the_server_answers(reader, server, films):
+    reader.drop(**{name: films[name] for name in ("film.dcm", "film.png")})
+    reader.wait_for_film()
+    with server.client() as client:
+        for name in ("film.dcm", "film.png"):
+            (answer,) = send(client, films[name]).json()["answers"]
+            assert answer["status"] == "ok"
+            reader.select(name)
+            expected = {label: round(100 * p, 1) for label, p in answer["probabilities"].items()}
+            assert scores_of(reader) == pytest.approx(expected, abs=0.11)
+            headline = reader.text(".headline")
+            assert answer["label"] in headline
+            assert f"class score {max(expected.values()):.1f}" in headline
+            for warning in answer["warnings"]:
+                assert warning in reader.text(".warnings")
+    assert reader.text("#summary") == "2 films, 2 answered"
+
+
+def test_the_film_is_on_the_canvas_as_the_server_decodes_it(reader, films):
+    reader.drop(**{"film.dcm": films["film.dcm"]})
+    reader.wait_for_film()
+    film = decode(films["film.dcm"])
+    assert f"{film.width} × {film.height}" in reader.text("#corner-size")
+    shown = reader.pixels()
+    inside = np.flatnonzero(shown[shown.shape[0] // 2, :, 3])
+    row = shown[shown.shape[0] // 2, inside[0] : inside[-1] + 1, 0].astype(float)
+    middle = 255 * film.pixels[film.height // 2]
+    expected = np.interp(np.linspace(0, len(middle) - 1, len(row)), range(len(middle)), middle)
+    assert np.corrcoef(row, expected)[0, 1] > 0.98
+    assert (shown[..., :1] == shown[..., :3]).all()
+
+
+def test_the_intended_use_is_seen_before_and_after_and_said_with_one_voice(reading):
+    notice = reading.page.locator("#intended-use")
+    assert notice.inner_text() == INTENDED_USE
+    expect(notice).to_be_in_viewport()
+    words = reading.page.locator("body").inner_text().lower()
+    assert "probability" not in words
+    assert "diagnosis" not in words.replace(INTENDED_USE.lower(), "")
+
+
+def test_how_far_to_trust_a_score_stands_beside_it(reading):
+    assert reading.text("#model-verdict") == "fails its audit"
+    assert "fails its audit" in reading.text(".card .audit")
+    assert reading.text(".card").count("Calibrated on films like those of training") == 1
+    scores = np.array([*scores_of(reading).values()]) / 100
+    entropy = -(scores * np.log(scores)).sum() / np.log(len(scores))
+    said = float(reading.text(".scores tfoot .number"))
+    assert said == pytest.approx(100 * entropy, abs=1)
+
+
+def test_the_heat_map_comes_with_the_nearest_films_and_its_slider_changes_pixels(reading):
+    bare = reading.pixels()
+    reading.page.locator("#heat").click()
+    expect(reading.page.locator(".neighbours")).to_be_visible(timeout=PATIENCE_MS)
+    reading.settle()
+    rows = reading.page.locator(".neighbours tbody tr").all_inner_texts()
+    assert len(rows) == 5
+    assert all(row.split()[0] in LABELS and row.split()[1] in ("kermany", "cohen") for row in rows)
+    assert "outlines no finding" in reading.text(".card")
+    faint, full = reading.pixels(), None
+    slider = reading.page.locator("#opacity")
+    slider.fill("100")
+    full = reading.pixels()
+    away = [np.abs(one.astype(int) - bare).sum() for one in (faint, full)]
+    assert 0 < away[0] < away[1]
+    slider.fill("0")
+    assert (reading.pixels() == bare).all()
+
+
+def test_the_mouse_sets_window_and_level_moves_and_zooms(reading):
+    opened = reading.pixels()
+    drag(reading, -60, 30)
+    assert grey_scale(reading) == (196, 158)
+    assert (reading.pixels() != opened).any()
+    drag(reading, 20, 0, button="right")
+    assert grey_scale(reading) == (216, 158)
+    reading.page.locator("#reset").click()
+    assert (reading.pixels() == opened).all()
+
+    drag(reading, 80, 0, button="middle")
+    moved = reading.pixels()
+    assert grey_scale(reading) == (256, 128)
+    assert (moved[:, 100:-1] == opened[:, 20:-81]).mean() > 0.9
+    reading.page.locator("#fit").click()
+    scale = reading.text("#corner-size")
+    reading.page.locator("#pane-0").hover()
+    reading.page.mouse.wheel(0, -300)
+    reading.drawn()
+    percent = [
+        int(re.search(r"(\d+) %", text)[1]) for text in (scale, reading.text("#corner-size"))
+    ]
+    assert percent[1] > 1.2 * percent[0]
+    reading.page.locator("#actual").click()
+    reading.drawn()
+    assert "100 %" in reading.text("#corner-size")
+
+
+def test_windowing_is_that_of_dicom(reading):
+    """PS3.3 C.11.2.1.2.1 over 0..255; inversion last."""
+    opened = reading.pixels()
+    inside = opened[..., 3] == 255
+    reading.page.locator("#window").fill("100")
+    reading.page.locator("#level").fill("150")
+    stored = opened[..., 0].astype(float)
+    expected = np.clip(((stored - 149.5) / 99 + 0.5) * 255, 0, 255)
+    assert np.abs(reading.pixels()[..., 0] - expected)[inside].max() <= 0.51
+    reading.page.locator("#invert").click()
+    assert np.abs(reading.pixels()[..., 0] - (255 - expected))[inside].max() <= 0.51
+    assert (reading.pixels()[~inside] == opened[~inside]).all()
+
+
+def test_all_of_it_is_reached_without_a_mouse(reader, films, tmp_path):
+    keyboard = reader.page.keyboard
+    paths = []
+    for name in ("film.png", "flower.jpg"):
+        (tmp_path / name).write_bytes(films[name])
+        paths.append(tmp_path / name)
+
+    def tab_to(element):
+        for _ in range(40):
+            keyboard.press("Tab")
+            if reader.page.evaluate("document.activeElement.id") == element:
+                return
+        pytest.fail(f"Tab never comes to {element}")
+
+    tab_to("choose-files")
+    with reader.page.expect_file_chooser() as chooser:
+        keyboard.press("Enter")
+    chooser.value.set_files(paths)
+    reader.settle()
+    reader.wait_for_film()
+
+    assert reader.page.evaluate("document.activeElement.id") == "films"
+    keyboard.press("ArrowDown")
+    assert reader.text(".film[aria-selected=true] .film-name") == "flower.jpg"
+    keyboard.press("ArrowUp")
+    reader.wait_for_film()
+
+    tab_to("stage")
+    opened = reader.pixels()
+    for key, undo in (("i", "i"), ("+", "0"), ("ArrowLeft", "0"), ("Shift+ArrowLeft", "r")):
+        keyboard.press(key)
+        assert (reader.pixels() != opened).any(), key
+        keyboard.press(undo)
+        assert (reader.pixels() == opened).all(), undo
+    keyboard.press("h")
+    expect(reader.page.locator(".neighbours")).to_be_visible(timeout=PATIENCE_MS)
+    reader.settle()
+    faint = reader.pixels()
+    keyboard.press("]")
+    assert (reader.pixels() != faint).any()
+    keyboard.press("n")
+    assert reader.text(".film[aria-selected=true] .film-name") == "flower.jpg"
+
+    keyboard.press("?")
+    expect(reader.page.locator("#help-panel")).to_be_visible()
+    keyboard.press("Escape")
+    expect(reader.page.locator("#help-panel")).to_be_hidden()
+    tab_to("results")
+
+
+def test_keys_of_one_letter_can_be_switched_off(reading):
+    reading.page.keyboard.press("?")
+    reading.page.locator("#single-keys").uncheck()
+    reading.page.keyboard.press("Escape")
+    reading.page.locator("#films").focus()
+    reading.page.keyboard.press("i")
+    assert reading.page.locator("#invert").get_attribute("aria-pressed") == "false"
+    reading.page.locator("#stage").focus()
+    reading.page.keyboard.press("i")
+    reading.drawn()
+    assert reading.page.locator("#invert").get_attribute("aria-pressed") == "true"
+
+
+def test_a_flower_gets_no_class_but_the_reason(reader, films):
+    reader.drop(**{name: films[name] for name in ("flower.jpg", "notes.png")})
+    card = reader.text(".card")
+    assert "Cannot assess" in card
+    assert "Not like a chest film" in card
+    assert "Expected" in card
+    assert "No class is given." in card
+    assert not any(label in card for label in LABELS)
+    assert reader.page.locator(".scores").count() == 0
+    reader.select("notes.png")
+    assert "Cannot be read" in reader.text(".card")
+    assert "unsupported_format" in reader.text(".facts")
+    states = reader.page.locator(".film-state").all_inner_texts()
+    assert states == ["cannot assess", "cannot be read"]
+    assert reader.text("#summary") == "2 films, 2 answered, 1 not assessed, 1 not read"
+
+
+def test_every_reason_of_the_gate_has_words_of_its_own():
+    words = (Path(gate.__file__).parents[1] / "serving/page/results.js").read_text()
+    for code in {"blank_or_noise", *(code for code, _ in gate._SAID.values())}:
+        assert re.search(rf'^  {code}: "', words, re.MULTILINE), code
+
+
+def test_two_models_stand_side_by_side(reading, server, films):
+    alone = scores_of(reading)
+    reading.page.locator("#other").select_option("unknown")
+    reading.settle()
+    assert reading.page.locator(".card h3").all_inner_texts() == ["known", "unknown"]
+    assert scores_of(reading, 0) == alone
+    with server.client() as client:
+        (answer,) = send(client, films["film.png"], model="unknown").json()["answers"]
+    expected = {label: round(100 * p, 1) for label, p in answer["probabilities"].items()}
+    assert scores_of(reading, 1) == pytest.approx(expected, abs=0.11)
+    assert "Not calibrated" in reading.page.locator(".card").nth(1).inner_text()
+    assert reading.text("#other-verdict") == "not audited"
+    assert (reading.pixels(0) == reading.pixels(1)).all()
+    assert reading.pixels(1).any()
+    labels = [max(scores_of(reading, n), key=scores_of(reading, n).get) for n in (0, 1)]
+    assert reading.page.locator(".differ").count() == (labels[0] != labels[1])
+
+    reading.page.locator("#heat").click()
+    reading.settle()
+    assert (reading.pixels(0) != reading.pixels(1)).any()
+    drag(reading, -50, 0)
+    reading.page.locator("#other").select_option("")
+    expect(reading.page.locator("#pane-1")).to_be_hidden()
+    assert grey_scale(reading) == (206, 128)
+
+
+def test_answers_are_saved_as_csv_json_and_pdf(reader, films):
+    name = '=cmd("a",b).png'
+    reader.drop(**{name: films["film.png"], "flower.jpg": films["flower.jpg"]})
+    called, content = reader.saved("#save-csv")
+    rows = list(csv.DictReader(io.StringIO(content.decode())))
+    assert called == "answers.csv"
+    assert [row["file"] for row in rows] == [f"'{name}", "flower.jpg"]
+    assert [row["status"] for row in rows] == ["ok", "cannot_assess"]
+    assert sum(float(rows[0][f"score_{label}"]) for label in LABELS) == pytest.approx(1, abs=1e-5)
+    assert rows[1]["score_normal"] == ""
+    assert {row["intended_use"] for row in rows} == {INTENDED_USE}
+
+    called, content = reader.saved("#save-json")
+    told = json.loads(content)
+    assert called == "answers.json"
+    assert told["intended_use"] == INTENDED_USE
+    assert [answer["file"] for answer in told["answers"]] == [name, "flower.jpg"]
+    assert told["answers"][0]["probabilities"]["normal"] == float(rows[0]["score_normal"])
+
+    called, content = reader.saved("#save-pdf")
+    assert called == "report.pdf"
+    assert content.startswith(b"%PDF")
+
+
+def test_no_cell_is_a_formula(reader):
+    for text in ("=1+1", "+1", "-1", "@a", "\tb", "\rc"):
+        cell = reader.page.evaluate(
+            "async (text) => (await import('./export.js')).cell(text)", text
+        )
+        assert next(csv.reader(io.StringIO(cell, newline="")))[0] == f"'{text}"
+    assert reader.page.evaluate("async () => (await import('./export.js')).cell(-1.5)") == "-1.5"
+
+
+def test_what_a_file_is_called_is_text_and_nothing_else(reader, films):
+    names = {
+        "<img src=x onerror=alert(1)>.png": "<img src=x onerror=alert(1)>.png",
+        "\u202egnp.exe": "\ufffdgnp.exe",
+        "a\nb\x00c.png": "a\ufffdb\ufffdc.png",
+        r"C:\windows\x.png": r"C:\windows\x.png",
+        "CON": "CON",
+        "ä" * 200 + ".png": "ä" * 200 + ".png",
+    }
+    reader.drop(**dict.fromkeys(names, films["notes.png"]))
+    shown = reader.page.locator(".film-name").evaluate_all("(all) => all.map((e) => e.textContent)")
+    assert shown == list(names.values())
+    assert reader.page.locator("#films img, #answer img").count() == 0
+    reader.select("<img src=x")
+    assert "<img" not in reader.text("#answer")
+    assert reader.text("#corner-name") == "<img src=x onerror=alert(1)>.png"
+
+
+def test_a_folder_is_opened_to_its_ends(reader, films, tmp_path):
+    for name in ("a.png", "deep/er/b.png", ".hidden/c.png", "__MACOSX/d.png", "Thumbs.db"):
+        (tmp_path / "ward" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ward" / name).write_bytes(films["notes.png"])
+    session = reader.context.new_cdp_session(reader.page)
+    data = {"items": [], "files": [str(tmp_path / "ward")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        session.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": data})
+    expect(reader.page.locator(".film")).to_have_count(2, timeout=PATIENCE_MS)
+    reader.settle()
+    assert sorted(reader.page.locator(".film-name").all_inner_texts()) == ["a.png", "b.png"]
+    reader.page.locator("#clear").click()
+    expect(reader.page.locator("#empty")).to_be_visible()
+
+    reader.page.locator("#folder-input").set_input_files(tmp_path / "ward")
+    expect(reader.page.locator(".film")).to_have_count(2, timeout=PATIENCE_MS)
+    reader.settle()
+
+
+def test_a_film_taken_off_the_list_is_gone(reader, films):
+    reader.drop(**{name: films[name] for name in ("film.png", "flower.jpg")})
+    reader.page.locator("#films").focus()
+    reader.page.keyboard.press("Delete")
+    reader.drawn()
+    assert reader.page.locator(".film-name").all_inner_texts() == ["flower.jpg"]
+    assert "Cannot assess" in reader.text(".card")
+
+
+def test_a_server_that_is_busy_is_asked_again(reader, films):
+    refusals = []
+
+    def refuse_twice(route):
+        if len(refusals) == 2:
+            return route.continue_()
+        refusals.append(route.request.url)
+        body = json.dumps({"code": "busy", "message": "Expected room, but there is none."})
+        return route.fulfill(status=503, headers={"Retry-After": "0.2"}, body=body)
+
+    reader.page.route("**/v1/predict", refuse_twice)
+    reader.drop(**{"film.png": films["film.png"]})
+    assert len(refusals) == 2
+    assert reader.page.locator(".card[data-status=ok]").count() == 1
+
+
+def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, films):
+    reader.page.route("**/v1/predict", lambda route: route.abort())
+    reader.drop(**{"film.png": films["film.png"]})
+    assert "cannot be reached" in reader.text(".card")
+    reader.page.unroute("**/v1/predict")
+    reader.page.get_by_role("button", name="Try again").click()
+    reader.settle()
+    assert reader.page.locator(".card[data-status=ok]").count() == 1
+
+
+def test_a_token_is_asked_for_once_and_kept_nowhere(browser, models, films):
+    token = "0123456789abcdef-right"
+    with running(models[1], CXR_TOKEN=token) as guarded:
+        reader = Reader(browser, guarded.url, opens=None)
+        page = reader.page
+        expect(page.locator("#token-panel")).to_be_visible(timeout=PATIENCE_MS)
+        page.locator("#token").fill(token)
+        page.keyboard.press("Enter")
+        expect(page.locator("#model")).to_have_value("unknown", timeout=PATIENCE_MS)
+        reader.drop(**{"film.png": films["film.png"]})
+        assert page.locator(".card[data-status=ok]").count() == 1
+        assert page.evaluate("() => localStorage.length + sessionStorage.length") == 0
+        assert token not in page.content()
+        reader.context.close()
+        assert not reader.broken
+
+
+def test_a_phone_scrolls_down_only(reader, films):
+    reader.page.set_viewport_size(PHONE)
+    wide = "document.documentElement.scrollWidth <= innerWidth"
+    assert reader.page.evaluate(wide)
+    reader.drop(**{"film.png": films["film.png"], "ä" * 100: films["notes.png"]})
+    reader.wait_for_film()
+    assert reader.page.evaluate(wide)
+    reader.page.locator("#other").select_option("unknown")
+    reader.settle()
+    assert reader.page.evaluate(wide)
+    reader.page.locator(".card").nth(1).scroll_into_view_if_needed()
+    expect(reader.page.locator("#intended-use")).to_be_in_viewport()
+    reader.page.keyboard.press("?")
+    assert reader.page.locator("#help-panel").evaluate("(panel) => panel.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_theme_follows_the_system_until_it_is_chosen(sit_down, scheme):
+    page = sit_down(color_scheme=scheme).page
+    ground = "getComputedStyle(document.body).backgroundColor"
+    first = page.evaluate(ground)
+    assert (sum(map(int, re.findall(r"\d+", first)[:3])) > 380) == (scheme == "light")
+    page.locator("#theme").click()
+    chosen = page.evaluate(ground)
+    assert chosen != first
+    page.reload()
+    assert page.evaluate(ground) == chosen
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_axe_finds_nothing(sit_down, films, scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="install axe-playwright-python"
+    ).Axe()
+    reader = sit_down(color_scheme=scheme)
+
+    def look(where):
+        found = axe.run(reader.page).response["violations"]
+        told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        assert not told, where
+
+    look("nothing dropped yet")
+    reader.drop(**{name: films[name] for name in ("film.png", "flower.jpg", "notes.png")})
+    reader.wait_for_film()
+    look("a film with scores")
+    reader.page.locator("#heat").click()
+    reader.page.locator("#other").select_option("unknown")
+    reader.settle()
+    look("two models with heat maps")
+    reader.select("flower.jpg")
+    look("cannot assess")
+    reader.select("notes.png")
+    look("cannot be read")
+    reader.page.locator("#downloads summary").click()
+    look("downloads")
+    reader.page.locator("#help").click()
+    look("help")
+    reader.page.keyboard.press("Escape")
+    reader.page.set_viewport_size(PHONE)
+    look("a phone")
+
+
+def test_what_happens_is_said_to_those_who_do_not_see_it(reader, films):
+    reader.drop(**{"film.png": films["film.png"]})
+    live = reader.page.locator("#live")
+    expect(live).to_have_text(re.compile(r"film\.png, known: \w+ \d+\.\d\. class score"))
+    assert live.get_attribute("aria-live") == "polite"
+    stage = reader.page.get_by_role("application", name="Film")
+    assert stage.get_attribute("aria-describedby") == "stage-keys"
+    assert reader.page.get_by_role("listbox", name="Films").get_by_role("option").count() == 1
+    for name in ("Width", "Level", "Heat map opacity, percent"):
+        assert reader.page.get_by_role("slider", name=name).count() == 1

@@ -1,0 +1,43 @@
+import pytest
+
+from cxr_transfer.errors import UsageError
+from cxr_transfer.serving.settings import settings
+
+TOKEN = "0123456789abcdef"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "films.example"])
+def test_only_loopback_does_without_a_token(host):
+    with pytest.raises(UsageError) as caught:
+        settings(host)
+    assert caught.value.code == "no_token"
+    assert settings(host, token=TOKEN).token == TOKEN
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
+def test_loopback_answers_to_its_own_names_only(host):
+    chosen = settings(host)
+    assert chosen.token is None
+    assert {host, "localhost"} <= set(chosen.allowed_hosts)
+    assert "films.example" not in chosen.allowed_hosts
+
+
+def test_the_environment_may_hold_the_token(monkeypatch):
+    monkeypatch.setenv("CXR_TOKEN", TOKEN)
+    assert settings("0.0.0.0").token == TOKEN
+    assert settings("0.0.0.0", token="another-long-token").token == "another-long-token"
+
+
+@pytest.mark.parametrize("token", ["", "short", "with spaces in the middle", "ein-schlüssel-wort"])
+def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(token):
+    with pytest.raises(UsageError) as caught:
+        settings(token=token)
+    assert caught.value.code == "bad_token"
+    assert not token or token not in caught.value.message
+
+
+@pytest.mark.parametrize("port", [-1, 65536])
+def test_ports_are_ports(port):
+    with pytest.raises(UsageError) as caught:
+        settings(port=port)
+    assert caught.value.code == "bad_port"
