@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.phantom import draw_film
 
 
 def grey(seed=0, height=132, width=148):
@@ -29,9 +30,11 @@ def encoded(image, kind="PNG", **options):
 
 
 def write_film(path, seed=0):
-    """Write a film to ``path``; without loss where it is a PNG."""
+    """Write a film that looks like a chest to ``path``; without loss where it is a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(grey(seed)).save(path)
+    label = ("normal", "bacterial", "covid19")[seed % 3]
+    film = draw_film(label, rng=np.random.default_rng(seed), pixels=148)
+    Image.fromarray(film).save(path)
     return path
 
 

@@ -62,3 +62,6 @@ DATASET_0 = LabelSet(("normal", "bacterial", "viral"))
 
 DATASET_1 = LabelSet(("normal", "bacterial", "covid19"))
 """The classes of the paper's second data set (section 3.1: y in {0, 1, 2})."""
+
+MULTI_SOURCE = LabelSet(("normal", "other_pneumonia", "covid19"))
+"""Classes that every source can hold: what the recipe of that name tells apart."""

@@ -12,7 +12,7 @@ from cxr_transfer.inference.conversion import convert, drawn_films
 from cxr_transfer.inference.converted import read_converted
 from cxr_transfer.inference.engine import Engine
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import probabilities
+from cxr_transfer.models.networks import features, probabilities
 
 
 @pytest.fixture
@@ -39,14 +39,29 @@ def test_scores_are_the_checkpoints_for_every_number_of_films(checkpoint, conver
         given = films(number, seed=number)
         expected = probabilities(network, torch.from_numpy(given)).numpy()
         assert np.abs(engine.scores(given) - expected).max() < 1e-5
+        scores, seen = engine.answer(given)
+        assert np.array_equal(scores, engine.scores(given))
+        expected = features(network, torch.from_numpy(given)).numpy()
+        assert seen.shape == expected.shape
+        assert np.abs(seen - expected).max() < 1e-4 * np.abs(expected).max()
 
 
 def test_scores_that_were_given_out_do_not_change_with_the_next_film(converted):
     engine = Engine(converted)
     first = engine.scores(films(1, seed=1))
-    before = first.copy()
-    engine.scores(films(1, seed=2))
-    assert np.array_equal(first, before)
+    both = engine.answer(films(1, seed=1))
+    before = first.copy(), both[1].copy()
+    engine.answer(films(1, seed=2))
+    assert np.array_equal(first, before[0])
+    assert np.array_equal(both[0], before[0])
+    assert np.array_equal(both[1], before[1])
+
+
+def test_threads_are_as_many_as_a_batch_system_says(converted, monkeypatch):
+    expected = Engine(converted).scores(films(3))
+    for said in ("1", "2,1", "0", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+        assert np.allclose(Engine(converted).scores(films(3)), expected, atol=1e-6)
 
 
 def test_bfloat16_is_another_precision_and_close(converted):
@@ -65,6 +80,9 @@ def test_int8_needs_training_films_and_stays_close(checkpoint, tmp_path):
     assert not done.check["drawn"]
     assert 0 < done.check["mean_difference"] < 0.02
     assert "FakeQuantize" in out.read_text()
+    assert done.check["features_mean_difference"] > 0
+    _, seen = Engine(out).answer(films(5))
+    assert len(seen) == 5
 
 
 def test_a_conversion_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
@@ -94,8 +112,11 @@ def test_other_bytes_than_were_exported_are_refused(converted, suffix):
 def test_what_is_missing_or_foreign_is_named(converted):
     card = converted.with_suffix(".json")
     content = json.loads(card.read_text())
-    card.write_text(json.dumps(content | {"schema_version": 2}))
-    assert "schema_version" in refusal(lambda: read_converted(converted), "bad_card")
+    for other in (1, 3):  # 1 has no features
+        card.write_text(json.dumps(content | {"schema_version": other}))
+        assert "anew" in refusal(lambda: read_converted(converted), "other_schema")
+    card.write_text(json.dumps(content | {"of_tomorrow": 1}))
+    assert "of_tomorrow" in refusal(lambda: read_converted(converted), "bad_card")
     card.write_text("{")
     refusal(lambda: read_converted(converted), "bad_card")
     card.unlink()
@@ -108,8 +129,25 @@ def test_a_graph_that_is_none_is_a_model_error(tmp_path):
     refusal(lambda: Engine(tmp_path / "x.xml"), "bad_model")
 
 
+def test_a_graph_without_features_is_a_model_error(tmp_path):
+    import openvino
+    from openvino import opset13
+
+    films_in = opset13.parameter([-1, 1, 48, 48], np.uint8, name="films")
+    graph = openvino.Model([opset13.convert(films_in, "f32")], [films_in], "other")
+    assert "cxr export" in refusal(lambda: Engine(graph), "bad_model")
+
+
 def test_a_name_that_is_no_graphs_is_refused(checkpoint, tmp_path):
     refusal(lambda: convert(checkpoint, tmp_path / "model.onnx"), "not_an_xml", UsageError)
+
+
+def test_the_checkpoints_card_is_never_overwritten(checkpoint):
+    before = (checkpoint / "checkpoint.json").read_bytes()
+    out = checkpoint / "checkpoint.xml"
+    refusal(lambda: convert(checkpoint, out), "overwrites_checkpoint", UsageError)
+    assert (checkpoint / "checkpoint.json").read_bytes() == before
+    assert not out.exists()
 
 
 def test_drawn_films_are_the_same_every_time_and_differ(checkpoint):

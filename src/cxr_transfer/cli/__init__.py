@@ -11,7 +11,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from cxr_transfer import INTENDED_USE, __version__
-from cxr_transfer.cli.answer import EXPORT_EXAMPLES, PREDICT_EXAMPLES, export, predict
+from cxr_transfer.cli.answer import (
+    EXPLAIN_EXAMPLES,
+    EXPORT_EXAMPLES,
+    PREDICT_EXAMPLES,
+    explain,
+    export,
+    predict,
+)
 from cxr_transfer.cli.data import (
     DATA_CHECK_EXAMPLES,
     DATA_PREPARE_EXAMPLES,
@@ -19,9 +26,17 @@ from cxr_transfer.cli.data import (
     data_prepare,
 )
 from cxr_transfer.cli.doctor import doctor
+from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
 from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
-from cxr_transfer.cli.trust import AUDIT_EXAMPLES, EVALUATE_EXAMPLES, audit, evaluate
+from cxr_transfer.cli.trust import (
+    AUDIT_EXAMPLES,
+    CARD_EXAMPLES,
+    EVALUATE_EXAMPLES,
+    audit,
+    card,
+    evaluate,
+)
 from cxr_transfer.errors import CxrError
 
 app = typer.Typer(
@@ -37,8 +52,11 @@ app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=AUDIT_EXAMPLES)(audit)
+app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
+app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 app.command(epilog=EXPORT_EXAMPLES)(export)
+app.command(epilog=SERVE_EXAMPLES)(serve)
 app.add_typer(data_app, name="data")
 data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
 data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_transfer import INTENDED_USE
-from cxr_transfer.cli.terminal import choice, say, steps
+from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, say, steps
 
 if TYPE_CHECKING:
     from cxr_transfer.inference.predictor import Prediction
@@ -17,41 +18,92 @@ if TYPE_CHECKING:
 
 PREDICT_EXAMPLES = (
     "Examples:\n\n"
-    "cxr predict film.png --model runs/study/model_3\n\n"
-    "cxr predict films/ --model runs/study/model_3 --json > answers.jsonl\n\n"
-    "cxr predict films/ --model model_3-int8.xml --csv > answers.csv"
+    "cxr predict film.dcm\n\n"
+    "cxr predict films/ --json > answers.jsonl\n\n"
+    "cxr predict 'films/*.png' --model runs/study/model_1 --heatmaps maps\n\n"
+    "cxr predict archive/ --out answers.parquet  (goes on where it was stopped)\n\n"
+    "find archive -name '*.dcm' | cxr predict - --csv > answers.csv"
 )
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Films, or folders of them.")],
-    model: Annotated[Path, typer.Option(help="Run folder, checkpoint, or exported .xml.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Films, folders, patterns; '-' takes a film, or names of films, a line each, "
+            "from standard input."
+        ),
+    ],
+    model: Annotated[str, typer.Option(help=f"{CHECKPOINT_HELP} Or an exported .xml.")] = (
+        DEFAULT_MODEL
+    ),
     json: Annotated[bool, typer.Option("--json", help="A line of JSON per film.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="A row of CSV per film.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Table (.csv or .parquet) with a row per film; resumed when stopped."),
+    ] = None,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Folder for a heat map of each film that got a class.")
+    ] = None,
+    any_modality: Annotated[
+        bool, typer.Option(help="Take DICOM films whatever modality or body part they name.")
+    ] = False,
     precision: Annotated[
         str, typer.Option(help="float32 (the same scores everywhere), or bfloat16 (faster).")
     ] = "float32",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding threads; default: processors + 1.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Decoding threads; default: processors + 1. With --cluster: processes, 2.",
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Spread the films over Ray's machines: 'local' starts some processes here, "
+            "'auto' or an address is a cluster that runs (needs --out)."
+        ),
     ] = None,
 ) -> None:
     """Answer for films, one line each; a film that cannot be read never stops the others."""
     from cxr_transfer.inference.answers import as_csv, as_json, as_lines
-    from cxr_transfer.inference.predictor import Predictor, films_in
+    from cxr_transfer.inference.predictor import Predictor
 
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
-    found = list(films_in(files))
+    if cluster and not out:
+        raise typer.BadParameter("--cluster writes a table: give --out TABLE.parquet too")
+    if out and (json or csv or heatmaps):
+        raise typer.BadParameter("--out writes a table: leave --json, --csv and --heatmaps out")
+    found = _asked(files)
     say(INTENDED_USE)
-    predictor = Predictor.open(model, precision=precision)
+    if out:
+        films = [film for film in found if isinstance(film, Path)]
+        if len(films) < len(found):
+            raise typer.BadParameter("--out takes files, not a film on standard input")
+        options = {"precision": precision, "any_modality": any_modality}
+        _table(films, out, model, options, workers, cluster)
+        return
+    if heatmaps and model.endswith(".xml"):
+        raise typer.BadParameter("a converted network has no gradients: give its checkpoint")
+    predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
+    for note in predictor.notes:
+        say(note)
     written = as_json if json else as_csv if csv else as_lines
     failed = 0
     with steps("predicting", len(found)) as step:
+        drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
 
         def told() -> Iterator[Prediction]:
             nonlocal failed
-            for answer in predictor.predict_files(found, workers=workers):
+            for film, answer in zip(
+                found, predictor.predict_files(found, workers=workers), strict=True
+            ):
                 failed += answer.status != "ok"
+                if drawn and answer.status == "ok":
+                    drawn(film, answer.label)
                 step()
                 yield answer
 
@@ -61,17 +113,152 @@ def predict(
         raise typer.Exit(1)
 
 
+def _asked(given: Sequence[str]) -> list[Path | bytes]:
+    """Return the films that arguments stand for: paths, and the film on standard input."""
+    import glob
+    import os
+
+    from cxr_transfer.errors import UsageError
+    from cxr_transfer.inference.predictor import films_in
+
+    found: list[Path | bytes] = []
+    for one in given:
+        if one == "-":
+            content = sys.stdin.buffer.read()
+            if b"\0" in content:  # Every picture holds one, and no name can.
+                found.append(content)
+            else:
+                found += [Path(name) for name in os.fsdecode(content).splitlines() if name]
+        elif not os.path.lexists(one) and glob.has_magic(one):
+            found += films_in(Path(path) for path in sorted(glob.glob(one, recursive=True)))
+        else:
+            found += films_in([Path(one)])
+    if not found:
+        raise UsageError(
+            "no_films", "Expected films, but there are none in what was given; give other paths."
+        )
+    return found
+
+
+def _table(
+    films: Sequence[Path],
+    out: Path,
+    model: str,
+    options: dict[str, Any],
+    workers: int | None,
+    cluster: str | None,
+) -> None:
+    """Write a row for each film to ``out``, here or on Ray's machines."""
+    from cxr_transfer.inference.batch import predict_into
+    from cxr_transfer.inference.cluster import predict_on_cluster
+    from cxr_transfer.inference.predictor import Predictor
+
+    with steps("predicting", len(films)) as step:
+        if cluster:
+            done = predict_on_cluster(
+                model,
+                films,
+                out,
+                workers=workers or 2,
+                address=None if cluster == "local" else cluster,
+                options=options,
+                each=step,
+            )
+        else:
+            predictor = Predictor.open(model, **options)
+            done = predict_into(predictor, films, out, workers=workers, settings=options, each=step)
+    resumed = f" ({done.resumed} answered before)" if done.resumed else ""
+    say(
+        f"{out}: {done.files} films{resumed}: {done.ok} got a class, {done.cannot_assess} cannot "
+        f"be assessed, {done.error} could not be read"
+    )
+    if done.ok < done.files:
+        raise typer.Exit(1)
+
+
+def _heat_maps(
+    model: str, folder: Path, any_modality: bool
+) -> Callable[[Path | bytes, str | None], None]:
+    from cxr_transfer.inference.explain import Explainer, write_explanation
+    from cxr_transfer.radiograph import decode, read_film
+
+    explainer = Explainer.open(model, any_modality=any_modality)
+
+    def draw(film: Path | bytes, label: str | None) -> None:
+        if isinstance(film, bytes):
+            radiograph, stem = decode(film, any_modality=any_modality), "film"
+        else:
+            radiograph, stem = read_film(film, any_modality=any_modality), film.stem
+        write_explanation(explainer.explain(radiograph, label=label), radiograph, folder, stem)
+
+    return draw
+
+
+EXPLAIN_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr explain film.dcm --out why\n\n"
+    "cxr explain film.png --model runs/mine --label covid19 --out why --json"
+)
+
+
+def explain(
+    file: Annotated[Path, typer.Argument(help="A film.")],
+    out: Annotated[Path, typer.Option(help="Folder for the sheet (.png) and its .json.")],
+    model: Annotated[str, typer.Option(help=CHECKPOINT_HELP)] = DEFAULT_MODEL,
+    label: Annotated[
+        str | None, typer.Option(help="Class whose score is explained; default: the highest.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the JSON.")] = False,
+    any_modality: Annotated[
+        bool, typer.Option(help="Take a DICOM film whatever modality or body part it names.")
+    ] = False,
+) -> None:
+    """Show what raised a film's score: a heat map, and the training films most like it."""
+    import json as json_module
+
+    from cxr_transfer.inference.explain import Explainer, write_explanation
+    from cxr_transfer.radiograph import read_film
+
+    say(INTENDED_USE)
+    film = read_film(file, any_modality=any_modality)
+    explanation = Explainer.open(model, any_modality=any_modality).explain(film, label=label)
+    sheet = write_explanation(explanation, film, out, file.stem)
+    if json:
+        typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
+        return
+    scores = ", ".join(f"{name} {100 * p:.1f}" for name, p in explanation.probabilities.items())
+    typer.echo(f"{explanation.label} ({scores})")
+    if explanation.lung_share is not None:
+        typer.echo(
+            f"{100 * explanation.lung_share:.0f} % of the heat map lies in the lungs, which are "
+            f"{100 * explanation.lung_area:.0f} % of the film"
+        )
+    for one in explanation.neighbours:
+        typer.echo(f"like a training film of {one.source}: {one.label} ({one.distance:.2f})")
+    for warning in explanation.warnings:
+        typer.echo(warning)
+    say(f"sheet: {sheet}")
+
+
 EXPORT_EXAMPLES = (
     "Examples:\n\n"
+    "cxr export model_3 --out model_3.onnx\n\n"
     "cxr export runs/study/model_3 --out model_3.xml\n\n"
-    "cxr export runs/study/model_3 --precision int8 --out model_3-int8.xml"
+    "cxr export runs/study/model_3 --precision int8 --out model_3-int8.xml\n\n"
+    "cxr export runs/study/model_3 --format torchscript --out model_3.pt"
 )
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder, .safetensors or its .json.")],
-    out: Annotated[Path, typer.Option(help="NAME.xml; .bin and .json come to lie beside it.")],
-    precision: Annotated[str, typer.Option(help="float32 or int8.")] = "float32",
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    out: Annotated[
+        Path, typer.Option(help="File; a .json that says how to use it comes to lie beside it.")
+    ],
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(help="openvino, onnx or torchscript; default: by the name's ending."),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32; openvino also int8.")] = "float32",
     data: Annotated[
         Path | None,
         typer.Option(
@@ -80,19 +267,33 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Convert a checkpoint to OpenVINO, checked against the checkpoint before it is kept."""
-    from cxr_transfer.inference.conversion import convert
+    """Hand a network on to other tools, compared with the checkpoint before it is kept."""
+    from cxr_transfer.inference.export import export as run
     from cxr_transfer.inference.material import calibration_and_check
+    from cxr_transfer.inference.predictor import reference_beside
+    from cxr_transfer.models.card import checkpoint_files, read_card
+    from cxr_transfer.models.reference import Reference
 
-    chosen = choice("--precision", precision, ("float32", "int8"))
+    if format is not None:
+        choice("--format", format, ("openvino", "onnx", "torchscript"))
+    choice("--precision", precision, ("float32", "int8"))
+    card_path, weights = checkpoint_files(checkpoint)
+    beside = reference_beside(weights)
+    reference = beside and Reference.load(
+        beside, weights_sha256=read_card(card_path).weights_sha256
+    )
     calibration, check = calibration_and_check(checkpoint, data)
-    done = convert(
+    done = run(
         checkpoint,
         out,
-        precision=chosen,  # type: ignore[arg-type]
+        format=format,  # type: ignore[arg-type]
+        precision=precision,  # type: ignore[arg-type]
         calibration=calibration,
         check=check,
+        temperature=reference.temperature if reference else None,
     ).check
+    if reference and out.suffix == ".xml":
+        reference.save(out.with_suffix(".reference.safetensors"))
     films = "generated films" if done["drawn"] else "films"
     say(
         f"{out}: compared with the checkpoint on {done['films']} {films}: largest difference of a "

@@ -41,6 +41,10 @@ def train(
         Path | None, typer.Option("--from", help="Checkpoint that the recipe starts from.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
+    add_source: Annotated[
+        list[str] | None,
+        typer.Option(help="For multi_source: NAME=DIR, films of your own; may be repeated."),
+    ] = None,
     split: Annotated[str, typer.Option(help="patient, or image as in the paper.")] = "patient",
     pretraining: Annotated[str, typer.Option(help="For model_0: clean or paper.")] = "clean",
     seed: Annotated[
@@ -55,6 +59,7 @@ def train(
     """Train one recipe; the same command goes on with a run that was stopped."""
     import os
 
+    from cxr_transfer.collections.multi_source import added_source
     from cxr_transfer.collections.opening import open_dataset
     from cxr_transfer.collections.splits import split as draw
     from cxr_transfer.provenance import stamp
@@ -71,8 +76,15 @@ def train(
     named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{run.name}/{stamp()}")
     folder = out or Path(named)
     tell, bar = (say, steps) if is_main_process() else (silent, no_steps)
+    added = [case for source in add_source or () for case in added_source(source)]
     with bar("reading films", 0) as step:
-        dataset = open_dataset(data, run.dataset, pretraining=clean, each=step)  # type: ignore[arg-type]
+        dataset = open_dataset(
+            data,
+            run.dataset,
+            pretraining=clean,  # type: ignore[arg-type]
+            added=added,
+            each=step,
+        )
     dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
     with bar("decoding films", len(dataset.cases)) as step:
         films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
@@ -87,4 +99,10 @@ def train(
         weights=weights,
         say=tell,
     )
+    if is_main_process() and not (folder / "reference.safetensors").is_file():
+        from cxr_transfer.inference.fitting import fit_reference
+
+        # What the training films look like to the network: by it a stranger among films is known.
+        with bar("looking at the training films once more", 0) as step:
+            fit_reference(folder, each=step).save(folder)
     tell(f"checkpoint: {folder}")

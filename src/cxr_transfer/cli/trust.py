@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import DEVICE_HELP, say, steps
-
-if TYPE_CHECKING:
-    pass
-
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, DEVICE_HELP, say, steps
 
 EVALUATE_EXAMPLES = (
     "Examples:\n\n"
@@ -21,7 +17,7 @@ EVALUATE_EXAMPLES = (
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder, .safetensors or its .json.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
     data: Annotated[Path, typer.Option(help="Manifest (.csv), archives or a folder per class.")],
     out: Annotated[Path, typer.Option(help="Report folder.")],
     part: Annotated[
@@ -53,20 +49,31 @@ def evaluate(
 
 AUDIT_EXAMPLES = (
     "Examples:\n\n"
-    "cxr audit runs/study/model_3 --data ../data --out runs/audit\n\n"
+    "cxr audit model_3 --data ../data --out runs/audit\n\n"
+    "cxr audit runs/study/model_3 --data ../data --out runs/audit --retrain\n\n"
     "cxr audit runs/mine --data films.csv --out runs/mine/audit || echo not to be trusted"
 )
 
 
 def audit(
-    checkpoint: Annotated[Path, typer.Argument(help="Run folder, .safetensors or its .json.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
     data: Annotated[
         Path, typer.Option(help="Archives, a manifest (.csv) or a folder per class: all its films.")
     ],
     out: Annotated[Path, typer.Option(help="Report folder.")],
+    retrain: Annotated[
+        bool,
+        typer.Option(help="Train the recipe again without each source (long; goes on if stopped)."),
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="With --retrain: file with ResNet-50's weights.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap.")] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of retraining and of the scores of changed films; as in train.")
+    ] = "auto",
 ) -> None:
     """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
     from cxr_transfer.collections.opening import open_all
@@ -78,7 +85,63 @@ def audit(
     with owned(out):
         claim(out, {"audit_of": checkpoint.name})
         with steps("reading films", len(cases)) as step:
-            found = run(checkpoint, cases, out, device=device, seed=seed, each=step, say=say)
+            found = run(
+                checkpoint,
+                cases,
+                out,
+                retrain=retrain,
+                weights=weights,
+                device=device,
+                precision=precision,
+                seed=seed,
+                each=step,
+                say=say,
+            )
     typer.echo((out / ("audit.json" if json else "audit.md")).read_text(encoding="utf-8"))
     if found["verdict"] == "fail":
         raise typer.Exit(1)
+
+
+CARD_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr card model_3\n\n"
+    "cxr card runs/mine --audit runs/mine/audit/audit.json --out MODEL_CARD.md"
+)
+
+
+def card(
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+    audit: Annotated[
+        Path | None, typer.Option(help="Its audit.json; default: the one in the run folder.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="Its report.json; default: the one in the run folder.")
+    ] = None,
+) -> None:
+    """Write the model card: filled from the run, and blanks say 'not done'."""
+    from cxr_transfer.evaluation.model_card import model_card
+    from cxr_transfer.files import write_text
+
+    text = model_card(checkpoint, audit=_report(audit), evaluation=_report(evaluation))
+    if out is None:
+        typer.echo(text)
+        return
+    write_text(out, text)
+    say(f"model card: {out}")
+
+
+def _report(path: Path | None) -> dict[str, Any] | None:
+    import json
+
+    from cxr_transfer.errors import DataError
+
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError("not_json", f"Expected JSON in {path}, but got: {error}.") from None
+    if not isinstance(found, dict):
+        raise DataError("not_json", f"Expected a report in {path}, but got something else.")
+    return found

@@ -34,11 +34,13 @@ def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[
         # A name may hold anything, line ends and what moves a terminal's cursor among it.
         name = answer.file if answer.file.isprintable() else ascii(answer.file)[1:-1]
         if answer.status != "ok":
-            yield f"{name}: {answer.status}: {answer.message} [{answer.code}]"
+            status = answer.status.replace("_", " ")
+            yield f"{name}: {status}: {answer.message} [{answer.code}]"
             continue
         scores = ", ".join(f"{label} {100 * p:.1f}" for label, p in answer.probabilities.items())
         warned = "".join(f"; {warning}" for warning in answer.warnings)
-        yield f"{name}: {answer.label} ({scores}; not calibrated{warned})"
+        meaning = "" if answer.calibrated else "; not calibrated"
+        yield f"{name}: {answer.label} ({scores}{meaning}{warned})"
 
 
 def _row(cells: Sequence[object]) -> str:

@@ -1,8 +1,9 @@
 """A checkpoint becomes a converted network, compared with the checkpoint before it is kept.
 
-The only room of inference that needs torch (and, for int8, NNCF); everything is imported where it
-is needed. What travels in the graph: scaling (the networks' first layer) and softmax, so that grey
-8-bit films go in and class scores come out. Decoding and resizing are ``radiograph``'s.
+Needs torch (and, for int8, NNCF); everything is imported where it is needed. What travels in the
+graph: scaling (the networks' first layer) and softmax, so that grey 8-bit films go in, and class
+scores and the features behind them come out. Decoding and resizing are ``radiograph``'s, and are
+described in the JSON beside the graph.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,8 @@ import numpy.typing as npt
 from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.errors import MachineError, ModelError, UsageError
 from cxr_transfer.files import write_bytes, write_json
-from cxr_transfer.inference.converted import Converted, Weights, sha256
+from cxr_transfer.inference.converted import Converted, Weights, described, sha256
+from cxr_transfer.models.card import checkpoint_files
 from cxr_transfer.radiograph import Preprocessing, Radiograph
 
 if TYPE_CHECKING:
@@ -27,14 +30,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 Films = npt.NDArray[np.uint8]
+Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Scores (N, C) and features (N, F)."""
 
 LARGEST_DIFFERENCE = 1e-4
 """Of a float32 conversion's score from the checkpoint's."""
+
+LARGEST_FEATURE_DIFFERENCE = 1e-4
+"""Of a float32 conversion's feature from the checkpoint's, as a share of the largest feature."""
 
 LARGEST_MEAN_DIFFERENCE = 0.02
 """Of an int8 conversion's scores, over films and classes."""
 
 CALIBRATION_FILMS = 300
+COMPARED_AT_ONCE = 16
 
 
 def convert(
@@ -44,6 +53,7 @@ def convert(
     precision: Weights = "float32",
     calibration: Films | None = None,
     check: Films | None = None,
+    temperature: float | None = None,
 ) -> Converted:
     """Convert ``checkpoint`` into ``out`` (.xml, with .bin and .json beside it).
 
@@ -53,21 +63,27 @@ def convert(
         precision: "float32", or "int8" (quantized after training).
         calibration: (N, 1, H, W) training films from which int8's ranges are taken.
         check: (N, 1, H, W) other films on which both networks are compared; None draws some.
+        temperature: What the scores are calibrated with afterwards, for the description; None
+            where it is not known.
 
     Raises:
-        UsageError: ``not_an_xml``, ``no_calibration``.
+        UsageError: ``not_an_xml``, ``overwrites_checkpoint``, ``no_calibration``.
         ModelError: ``conversion_differs``, and what `load_checkpoint` raises.
         MachineError: ``missing_package`` (NNCF, for int8), ``disk_full``, ``not_writable``.
     """
     import openvino
-    import torch
 
     from cxr_transfer.inference.engine import Engine
     from cxr_transfer.models.checkpoint import load_checkpoint
-    from cxr_transfer.models.networks import probabilities
 
     if out.suffix != ".xml":
         raise UsageError("not_an_xml", f"Expected a name that ends in .xml, but got {out}.")
+    if out.with_suffix(".json").resolve() == checkpoint_files(checkpoint)[0].resolve():
+        raise UsageError(
+            "overwrites_checkpoint",
+            f"Expected another name than the checkpoint's, but got {out}: its description would "
+            "take the place of the checkpoint's card.",
+        )
     card, network = load_checkpoint(checkpoint)
     graph = _graph(network, card.preprocessing)
     if precision == "int8":
@@ -78,28 +94,103 @@ def convert(
                 "MANIFEST.csv with a part 'train'.",
             )
         graph = _quantized(graph, calibration)
-    films = drawn_films(card.preprocessing) if check is None else check
-    expected = probabilities(network, torch.from_numpy(films)).numpy()
-    found = Engine(graph).scores(films)
-    difference = np.abs(found - expected)
-    report: dict[str, Any] = {
-        "films": len(films),
-        "drawn": check is None,
-        "largest_difference": float(difference.max()),
-        "mean_difference": float(difference.mean()),
-        "same_class": float((found.argmax(1) == expected.argmax(1)).mean()),
-    }
-    _refuse_a_difference(report, precision)
+    report = compared(network, Engine(graph).answer, card.preprocessing, check, precision)
     # OpenVINO writes where it is told, part by part; what stands at `out` must be whole.
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / out.name
         openvino.save_model(graph, written, compress_to_fp16=False)
         hashes = {name: sha256(written.with_suffix(f".{name}")) for name in ("xml", "bin")}
-        converted = Converted(precision=precision, check=report, sha256=hashes, card=card)
+        converted = described(
+            card,
+            format="openvino",
+            precision=precision,
+            check=report,
+            sha256=hashes,
+            temperature=temperature,
+        )
         for suffix in (".bin", ".xml"):
             write_bytes(out.with_suffix(suffix), written.with_suffix(suffix).read_bytes())
     write_json(out.with_suffix(".json"), converted.model_dump(mode="json"))
     return converted
+
+
+def answering(network: nn.Sequential) -> nn.Module:
+    """Return ``network`` as a module that gives class scores and what its head saw of them."""
+    from torch import Tensor, nn
+
+    class Answering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = network[:-1], network[-1]
+
+        def forward(self, films: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.body(films).flatten(1)
+            return self.head(features).softmax(dim=1), features
+
+    return Answering().eval()
+
+
+def compared(
+    network: nn.Sequential,
+    other: Callable[[Films], Answer],
+    preprocessing: Preprocessing,
+    films: Films | None,
+    precision: Weights = "float32",
+) -> dict[str, Any]:
+    """Return by how much another form of a network differs from it, or refuse it.
+
+    Args:
+        network: The checkpoint's own.
+        other: The other form: films (N, 1, H, W) in, scores and features out.
+        preprocessing: Of the network.
+        films: What both see; None draws some.
+        precision: Of the other form; it decides what is tolerated.
+
+    Raises:
+        ModelError: ``conversion_differs``.
+    """
+    import torch
+
+    from cxr_transfer.models.networks import features, probabilities
+
+    drawn = films is None
+    films = drawn_films(preprocessing) if films is None else films
+    seen_by_head = features(network, torch.from_numpy(films))
+    scores, seen = probabilities(network[-1:], seen_by_head).numpy(), seen_by_head.numpy()
+    parts = [
+        other(films[start : start + COMPARED_AT_ONCE])
+        for start in range(0, len(films), COMPARED_AT_ONCE)
+    ]
+    found_scores, found_features = (np.concatenate(column) for column in zip(*parts, strict=True))
+    difference = np.abs(found_scores - scores)
+    of_features = np.abs(found_features - seen) / max(float(np.abs(seen).max()), 1e-12)
+    report: dict[str, Any] = {
+        "films": len(films),
+        "drawn": drawn,
+        "largest_difference": float(difference.max()),
+        "mean_difference": float(difference.mean()),
+        "same_class": float((found_scores.argmax(1) == scores.argmax(1)).mean()),
+        "features_largest_difference": float(of_features.max()),
+        "features_mean_difference": float(of_features.mean()),
+    }
+    bounds = {
+        "float32": {
+            "largest_difference": LARGEST_DIFFERENCE,
+            "features_largest_difference": LARGEST_FEATURE_DIFFERENCE,
+        },
+        "int8": {"mean_difference": LARGEST_MEAN_DIFFERENCE},
+    }
+    for name, bound in bounds[precision].items():
+        # Not `>`: what is no number must not pass.
+        if not report[name] <= bound:
+            what = "features" if name.startswith("features") else "scores"
+            raise ModelError(
+                "conversion_differs",
+                f"Expected the converted network's {what} within {bound:g} of the checkpoint's "
+                f"({name.replace('_', ' ')}), but got {report[name]:.3g} over {len(films)} films; "
+                "nothing was written.",
+            )
+    return report
 
 
 def drawn_films(preprocessing: Preprocessing, number: int = 8) -> Films:
@@ -114,14 +205,17 @@ def drawn_films(preprocessing: Preprocessing, number: int = 8) -> Films:
 def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> openvino.Model:
     import openvino
     import torch
-    from torch import nn
 
-    scored = nn.Sequential(network, nn.Softmax(dim=1)).eval()
+    from cxr_transfer.inference.engine import OUTPUTS
+
     example = torch.zeros((2, 1, *preprocessing.size), dtype=torch.uint8)
     with warnings.catch_warnings():
-        # Tracing warns of checks on the input's shape, which is fixed in the next line.
+        # Tracing warns that it is to be given up, and of checks on the input's shape, which is
+        # fixed further down.
         warnings.simplefilter("ignore")
-        graph = openvino.convert_model(scored, example_input=example)
+        graph = openvino.convert_model(answering(network), example_input=example)
+    for output, name in zip(graph.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
     graph.reshape([-1, 1, *preprocessing.size])
     return graph
 
@@ -143,17 +237,3 @@ def _quantized(graph: openvino.Model, calibration: Films) -> openvino.Model:
         graph, nncf.Dataset(films), subset_size=len(films), preset=nncf.QuantizationPreset.MIXED
     )
     return quantized
-
-
-def _refuse_a_difference(report: dict[str, Any], precision: Weights) -> None:
-    name, bound = {
-        "float32": ("largest_difference", LARGEST_DIFFERENCE),
-        "int8": ("mean_difference", LARGEST_MEAN_DIFFERENCE),
-    }[precision]
-    if not report[name] <= bound:
-        raise ModelError(
-            "conversion_differs",
-            f"Expected the converted network's scores within {bound:g} of the checkpoint's "
-            f"({name.replace('_', ' ')}), but got {report[name]:.3g} over {report['films']} films; "
-            "nothing was written.",
-        )

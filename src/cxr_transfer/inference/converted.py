@@ -1,7 +1,8 @@
-"""A network in OpenVINO's form on disk: ``NAME.xml``, ``NAME.bin`` (weights) and ``NAME.json``.
+"""What stands beside a network in another form than the checkpoint's: ``NAME.json``.
 
-The JSON holds the card of the checkpoint, how the conversion was checked, and the hashes of the
-other two. Knows nothing of torch, nor of how films are read.
+It holds the hashes of the other files, how they were checked, what a user of another tool must do
+to a film before the network and to its scores behind it, and the checkpoint's card. OpenVINO's
+form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Knows nothing of torch.
 """
 
 from __future__ import annotations
@@ -13,11 +14,34 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import cache_folder
 from cxr_transfer.models.card import Checkpoint
 
 Weights = Literal["float32", "int8"]
+Format = Literal["openvino", "onnx", "torchscript"]
+
+SCHEMA: Literal[2] = 2
+"""2: the graph has the features as its second output."""
+
+PREPARATION = (
+    "Take the one frame. Turn it as its EXIF orientation says. Lay transparent parts on black.",
+    "Make it grey, bright = dense, 0..255: colours as (19595 R + 38470 G + 7471 B + 32768) >> 16 "
+    "of their 8-bit values (ITU-R BT.601; PIL.Image.convert('L')); 16-bit grey v as 255 v / 65535, "
+    "not rounded; TIFF with WhiteIsZero turned round. DICOM: modality LUT or rescale, then VOI LUT "
+    "or the first window, then MONOCHROME1 turned round (PS3.3, C.11), not rounded; padding black.",
+    "Resize the whole film to (height, width), aspect ratio not kept, unless it has that size: in "
+    "float32, with a triangle filter that widens with the reduction (antialiased), along the "
+    "width first, then along the height, nothing rounded in between; pixel centres at half "
+    "integers, weights normalised at the borders. PIL.Image.convert('F').resize((width, height), "
+    "PIL.Image.Resampling.BILINEAR) does this; torch's interpolate(mode='bilinear', "
+    "antialias=True, align_corners=False) does within rounding. OpenCV's INTER_LINEAR and the "
+    "defaults of torch and TensorFlow do not: they leave pixels out.",
+    "Round half to even, clip to 0..255, as uint8 (N, 1, height, width). Nothing else: scaling, "
+    "means and channels are in the network.",
+)
+"""From a decoded image to the input of every network (`radiograph`), for users of other tools."""
 
 
 class Converted(BaseModel):
@@ -25,27 +49,91 @@ class Converted(BaseModel):
 
     Attributes:
         schema_version: Of this file.
+        intended_use: What the network may be used for.
+        format: Of the files beside this one.
         precision: Of weights and activations in the graph.
-        check: Films compared with the checkpoint's own network, largest difference of a score,
-            share of films with the same class.
-        sha256: Of the ``.xml`` and of the ``.bin``.
+        check: Films compared with the checkpoint's own network, largest difference of a score and
+            of a feature (as a share of the largest), share of films with the same class.
+        sha256: Of the other files, by suffix.
+        labels: The classes in the order of the scores.
+        temperature: Calibrated scores are softmax(log(scores) / temperature); None where it was
+            not known.
+        inputs: Name, shape and type; how a film becomes one, step by step.
+        outputs: Names, shapes, types and meaning, in order.
         card: Of the checkpoint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA
+    intended_use: str
+    format: Format
     precision: Weights
     check: dict[str, Any]
-    sha256: dict[Literal["xml", "bin"], str]
+    sha256: dict[str, str]
+    labels: tuple[str, ...]
+    temperature: float | None
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
     card: Checkpoint
+
+
+def described(
+    card: Checkpoint,
+    *,
+    format: Format,  # noqa: A002
+    precision: Weights,
+    check: dict[str, Any],
+    sha256: dict[str, str],
+    temperature: float | None,
+) -> Converted:
+    """Return what is to stand beside a network that was converted from ``card``'s checkpoint."""
+    preprocessing = card.preprocessing
+    classes = len(card.labels)
+    return Converted(
+        intended_use=INTENDED_USE,
+        format=format,
+        precision=precision,
+        check=check,
+        sha256=sha256,
+        labels=card.labels,
+        temperature=temperature,
+        inputs={
+            "films": {
+                "shape": ["N", 1, *preprocessing.size],
+                "type": "uint8",
+                "height": preprocessing.height,
+                "width": preprocessing.width,
+                "interpolation": preprocessing.interpolation,
+                "antialias": True,
+                "keep_aspect": preprocessing.keep_aspect,
+                "rounding": "half to even",
+                "steps": list(PREPARATION),
+            }
+        },
+        outputs={
+            "scores": {
+                "shape": ["N", classes],
+                "type": "float32",
+                "meaning": "class scores, rows summing to 1, in the order of the labels; neither "
+                "calibrated nor probabilities of a disease",
+            },
+            "features": {
+                "shape": ["N", "F"],
+                "type": "float32",
+                "meaning": "what the last layer sees of a film; for int8 they are not those of "
+                "the float32 network",
+            },
+        },
+        card=card,
+    )
 
 
 def read_converted(path: Path) -> Converted:
     """Read what stands beside the graph ``path`` (.xml), and check both its files.
 
     Raises:
-        ModelError: ``no_model``, ``bad_card``, ``wrong_hash``.
+        ModelError: ``no_model``, ``bad_card``, ``other_schema``, ``wrong_hash``.
     """
     absent = [
         str(file)
@@ -60,7 +148,15 @@ def read_converted(path: Path) -> Converted:
         )
     card = path.with_suffix(".json")
     try:
-        converted = Converted.model_validate(json.loads(card.read_text(encoding="utf-8")))
+        content = json.loads(card.read_text(encoding="utf-8"))
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version != SCHEMA:
+            raise ModelError(
+                "other_schema",
+                f"Expected a converted network of schema {SCHEMA}, but {card} has {version}; "
+                "export it anew with 'cxr export', or update cxr-transfer.",
+            )
+        converted = Converted.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -70,8 +166,8 @@ def read_converted(path: Path) -> Converted:
         ) from None
     except (ValueError, OSError, RecursionError) as error:
         raise ModelError("bad_card", f"Expected JSON in {card}, but got: {error}.") from None
-    for suffix, expected in converted.sha256.items():
-        if sha256(path.with_suffix(f".{suffix}")) != expected:
+    for suffix in ("xml", "bin"):
+        if sha256(path.with_suffix(f".{suffix}")) != converted.sha256.get(suffix):
             raise ModelError(
                 "wrong_hash",
                 f"Expected {path.with_suffix(f'.{suffix}')} as it was exported, but it has "
@@ -88,4 +184,4 @@ def sha256(path: Path) -> str:
 
 def kept_conversion(card: Checkpoint) -> Path:
     """Return where the conversion of a checkpoint is kept, whether it is there yet or not."""
-    return cache_folder() / "converted" / card.weights_sha256 / "float32.xml"
+    return cache_folder() / "converted" / card.weights_sha256 / f"float32-{SCHEMA}.xml"

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.errors import DataError
 from cxr_transfer.models.card import checkpoint_files, read_card
 from cxr_transfer.radiograph import read_film
 from cxr_transfer.workers import in_order
@@ -16,16 +18,18 @@ Films = npt.NDArray[np.uint8]
 
 
 def calibration_and_check(
-    checkpoint: Path, manifest: Path | None = None
+    checkpoint: Path, manifest: Path | None = None, *, calibrate: bool = True
 ) -> tuple[Films | None, Films | None]:
     """Return the model inputs (N, 1, H, W) of the training and of the validation films.
 
     Args:
         checkpoint: Run folder, weights file or card.
-        manifest: With parts; None is the ``split.csv`` of the run folder.
+        manifest: With parts; None is the ``split.csv`` of the run folder, which is passed over
+            where its films are no longer there.
+        calibrate: Whether the training films are wanted; they are many.
 
     Returns:
-        None for a part that is not there, or for both when there is no manifest.
+        None for a part that is not there or not wanted, for both when there is no manifest.
 
     Raises:
         ModelError: What reading the card raises.
@@ -33,15 +37,21 @@ def calibration_and_check(
     """
     card_path, _ = checkpoint_files(checkpoint)
     preprocessing = read_card(card_path).preprocessing
-    if manifest is None:
-        manifest = card_path.parent / "split.csv"
-        if not manifest.is_file():
-            return None, None
-    cases = read_manifest(manifest)
+    cases = read_manifest(manifest) if manifest else _of_the_run(card_path.parent)
 
     def films(part: str) -> Films | None:
         paths = [case.path for case in cases if case.split == part]
         found = list(in_order(lambda path: preprocessing.apply(read_film(path))[None], paths))
         return np.stack(found) if found else None
 
-    return films("train"), films("validation")
+    return films("train") if calibrate else None, films("validation")
+
+
+def _of_the_run(folder: Path) -> tuple[Case, ...]:
+    split = folder / "split.csv"
+    try:
+        return read_manifest(split) if split.is_file() else ()
+    except DataError as error:
+        if error.code != "missing_films":
+            raise
+        return ()  # a run folder that went to another machine without its films

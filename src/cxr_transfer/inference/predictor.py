@@ -1,14 +1,15 @@
-"""Files in, answers out: the only walk from a file to class scores, behind every door.
+"""Films in, answers out: the only walk from a film to class scores, behind every door.
 
-Order: file -> radiograph -> model input (decoding threads) -> class scores (OpenVINO, in batches)
--> `Prediction`. A film that cannot be read is an answer too, and never stops the others.
+Order: file -> `preparation` (decoding threads) -> class scores and features (OpenVINO, in batches)
+-> `Reference` (is this like the training films? what do scores mean?) -> `Prediction`. A film that
+cannot be read or judged is an answer too, and never stops the others.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,32 +18,43 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxr_transfer import DEFAULT_MODEL
 from cxr_transfer.collections.case import JUNK
-from cxr_transfer.errors import FilmError
 from cxr_transfer.inference.converted import Converted, kept_conversion, read_converted
 from cxr_transfer.inference.engine import Engine
+from cxr_transfer.inference.preparation import Prepared, prepare
 from cxr_transfer.models.card import checkpoint_files, read_card
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.models.reference import Reference
+from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.workers import in_order
 
 BATCH = 16
+UNFAMILIAR = (
+    "Expected a frontal chest film like those that the model was trained on, but this picture is "
+    "far from all of them; look whether it is one, and do not take a class from it."
+)
+UNUSUAL = "the film is unlike most films that the model was trained on: its scores may mean little"
+NO_REFERENCE = (
+    "nothing is known of the films that this model was trained on: scores are not calibrated, and "
+    "an unfamiliar film is not noticed"
+)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is answered for one file.
+    """What is answered for one film.
 
     Attributes:
         file: As it was given.
-        status: "ok" or "error".
-        code: Of the error; "" without one.
-        message: One line for a person; "" without an error.
-        label: The class with the highest score; None on an error.
-        probabilities: Class scores in the network's order; empty on an error.
-        calibrated: Whether the scores were fitted to observed frequencies; they are not yet.
+        status: "ok", "cannot_assess" (it was read, and no class should be given) or "error".
+        code: Of the refusal or the error; "" without one.
+        message: One line for a person; "" when the status is "ok".
+        label: The class with the highest score; None unless the status is "ok".
+        probabilities: Class scores in the network's order; empty unless the status is "ok".
+        calibrated: Whether the scores were fitted to what came true on validation films.
         model: Name and first digits of the hash of the network's weights.
         warnings: What a reader should know of the film.
-        ms: Decoding this film and its share of its batch's inference, milliseconds.
+        ms: Reading this film and its share of its batch's inference, milliseconds.
     """
 
     file: str
@@ -62,117 +74,188 @@ class Prediction:
 
 
 class Predictor:
-    """A network that answers for files.
+    """A network that answers for films.
 
-    >>> predictor = Predictor.open("runs/study/model_3")  # doctest: +SKIP
-    >>> predictor.predict("film.png").label  # doctest: +SKIP
+    >>> predictor = Predictor.released("model_3")  # doctest: +SKIP
+    >>> predictor.predict("film.dcm").label  # doctest: +SKIP
     'normal'
+
+    Attributes:
+        card: Of the checkpoint: labels in order, preprocessing, where it comes from.
+        converted: How the network in use was made from it, and how that was checked.
+        reference: What is known of the training films; None where nothing is.
     """
 
-    def __init__(self, converted: Converted, engine: Engine) -> None:
+    def __init__(
+        self,
+        converted: Converted,
+        engine: Engine,
+        reference: Reference | None = None,
+        *,
+        any_modality: bool = False,
+    ) -> None:
         self.card = converted.card
         self.converted = converted
+        self.reference = reference
         self._engine = engine
-        self._model = f"{self.card.name} {self.card.weights_sha256[:12]}"
+        self._any_modality = any_modality
+        self.model = f"{self.card.name} {self.card.weights_sha256[:12]}"
 
     @classmethod
-    def open(cls, model: str | Path, *, precision: str = "float32") -> Predictor:
-        """Open a run folder, a weights file, its card, or a converted network (.xml).
+    def released(cls, name: str = DEFAULT_MODEL, *, precision: str = "float32") -> Predictor:
+        """Open one of the models that come with the package.
+
+        Raises:
+            ModelError: ``no_model`` naming those that there are.
+        """
+        return cls.open(name, precision=precision)
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path = DEFAULT_MODEL,
+        *,
+        precision: str = "float32",
+        any_modality: bool = False,
+    ) -> Predictor:
+        """Open a released model, a run folder, a weights file, its card, or an exported ``.xml``.
 
         A checkpoint is converted when it is first opened (that needs torch and some seconds); the
         conversion is kept in the cache folder.
 
         Args:
-            model: The path.
+            model: Name or path.
             precision: "float32" (the same scores on every machine), or "bfloat16".
+            any_modality: Whether DICOM headers may name another modality or body part.
 
         Raises:
             ModelError, UsageError, MachineError: What reading, converting and compiling raise.
         """
         path = Path(model)
-        if path.suffix != ".xml":
-            path = _converted(path)
-        return cls(read_converted(path), Engine(path, precision=precision))
+        if path.suffix == ".xml":
+            graph, reference = path, reference_beside(path)
+        else:
+            graph, reference = _converted(path)
+        converted = read_converted(graph)
+        engine = Engine(graph, precision=precision)
+        known = None
+        if reference is not None:
+            known = Reference.load(reference, weights_sha256=converted.card.weights_sha256)
+        return cls(converted, engine, known, any_modality=any_modality)
 
-    def predict(self, file: str | Path) -> Prediction:
-        """Answer for one file, without the threads that many are worth."""
-        return next(self._answers([self._open(file)]))
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said once of all of this predictor's answers."""
+        return () if self.reference else (NO_REFERENCE,)
+
+    def predict(self, film: str | Path | bytes | Radiograph) -> Prediction:
+        """Answer for one film: a path, the content of a file, or a film that was read."""
+        return self.answers([self._prepare(film)])[0]
 
     def predict_files(
-        self, files: Iterable[str | Path], *, workers: int | None = None
+        self, files: Iterable[str | Path | bytes], *, workers: int | None = None
     ) -> Iterator[Prediction]:
-        """Answer for every file, in order, decoding ahead while the network computes.
+        """Answer for every film, in order, decoding ahead while the network computes.
 
         Args:
-            files: Paths, taken as they are needed: there may be any number.
+            files: Paths, or contents of files, taken as they are needed: there may be any number.
             workers: Decoding threads; None is one per processor, and one.
         """
-        opened = in_order(self._open, files, workers=workers, ahead=4 * BATCH)
-        while batch := list(islice(opened, BATCH)):
-            yield from self._answers(batch)
+        prepared = in_order(self._prepare, files, workers=workers, ahead=4 * BATCH)
+        while batch := list(islice(prepared, BATCH)):
+            yield from self.answers(batch)
 
-    def _open(self, file: str | Path) -> _Opened:
+    def answers(self, batch: Sequence[Prepared]) -> list[Prediction]:
+        """Return the answers for films that were prepared, in their order."""
         started = time.perf_counter()
-        opened = _Opened(str(file))
-        try:
-            film = read_film(Path(file))
-            opened.image = self.card.preprocessing.apply(film)
-            opened.warnings = film.warnings
-        except FilmError as error:
-            opened.error = error
-        opened.ms = 1000 * (time.perf_counter() - started)
-        return opened
-
-    def _answers(self, batch: list[_Opened]) -> Iterator[Prediction]:
-        started = time.perf_counter()
-        images = [opened.image[None] for opened in batch if opened.image is not None]
-        scores = iter(self._engine.scores(np.stack(images)) if images else np.empty((0, 0)))
+        images = [one.image[None] for one in batch if one.image is not None]
+        if images:
+            scores, features = self._engine.answer(np.stack(images))
+            if self.reference:
+                scores = calibrated(scores, self.reference.temperature)
+            rows = iter(zip(scores, self._familiar(features), strict=True))
         each = 1000 * (time.perf_counter() - started) / max(1, len(images))
-        for opened in batch:
-            if opened.error:
-                yield Prediction(
-                    opened.file,
-                    "error",
-                    opened.error.code,
-                    opened.error.message,
-                    model=self._model,
-                    ms=round(opened.ms, 2),
-                )
-                continue
-            row = next(scores)
-            yield Prediction(
-                opened.file,
-                "ok",
-                label=self.card.labels[int(row.argmax())],
-                probabilities={
-                    label: round(float(score), 6)
-                    for label, score in zip(self.card.labels, row, strict=True)
-                },
-                model=self._model,
-                warnings=opened.warnings,
-                ms=round(opened.ms + each, 2),
+        return [
+            self._refused(one) if one.image is None else self._answer(one, *next(rows), each)
+            for one in batch
+        ]
+
+    def _prepare(self, film: str | Path | bytes | Radiograph) -> Prepared:
+        return prepare(film, self.card.preprocessing, any_modality=self._any_modality)
+
+    def _familiar(self, features: npt.NDArray[np.float32]) -> Sequence[str]:
+        return self.reference.judge(features) if self.reference else ["ok"] * len(features)
+
+    def _refused(self, one: Prepared) -> Prediction:
+        return Prediction(
+            one.file,
+            one.status,
+            one.code,
+            one.message,
+            model=self.model,
+            warnings=one.warnings,
+            ms=round(one.ms, 2),
+        )
+
+    def _answer(
+        self, one: Prepared, scores: npt.NDArray[np.float32], familiar: str, each: float
+    ) -> Prediction:
+        ms = round(one.ms + each, 2)
+        if familiar == "unfamiliar":
+            return Prediction(
+                one.file,
+                "cannot_assess",
+                "out_of_distribution",
+                UNFAMILIAR,
+                model=self.model,
+                warnings=one.warnings,
+                ms=ms,
             )
+        return Prediction(
+            one.file,
+            "ok",
+            label=self.card.labels[int(scores.argmax())],
+            probabilities={
+                label: round(float(score), 6)
+                for label, score in zip(self.card.labels, scores, strict=True)
+            },
+            calibrated=self.reference is not None,
+            model=self.model,
+            warnings=(*one.warnings, *([UNUSUAL] if familiar == "unusual" else [])),
+            ms=ms,
+        )
 
 
-@dataclass
-class _Opened:
-    """A file on its way: its model input or its error, not its full-size pixels."""
+def calibrated(scores: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
+    """Return scores (N, C) at another temperature: the softmax of logits divided by it.
 
-    file: str
-    image: npt.NDArray[np.uint8] | None = None
-    error: FilmError | None = None
-    warnings: tuple[str, ...] = ()
-    ms: float = 0.0
+    Guo et al. 2017 (ICML 70:1321). The order of the classes stays as it is.
+
+    >>> calibrated(np.array([[0.8, 0.2]], np.float32), 2.0).round(3)
+    array([[0.667, 0.333]], dtype=float32)
+    """
+    logits = np.log(np.maximum(scores, np.finfo(np.float32).tiny)) / np.float32(temperature)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    rescaled: npt.NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
+    return rescaled
 
 
-def _converted(checkpoint: Path) -> Path:
-    """Return the conversion of a checkpoint, made now where it was not kept."""
-    kept = kept_conversion(read_card(checkpoint_files(checkpoint)[0]))
+def reference_beside(weights: Path) -> Path | None:
+    """Return what is kept of the training films beside a weights file or a graph, if it is."""
+    own = weights.with_suffix(".reference.safetensors")
+    shared = weights.parent / "reference.safetensors"
+    return next((path for path in (own, shared) if path.is_file()), None)
+
+
+def _converted(checkpoint: Path) -> tuple[Path, Path | None]:
+    """Return the conversion of a checkpoint, made now where it was not kept, and its reference."""
+    card, weights = checkpoint_files(checkpoint)
+    kept = kept_conversion(read_card(card))
     if not kept.with_suffix(".json").is_file():
         from cxr_transfer.inference.conversion import convert
 
         convert(checkpoint, kept)
-    return kept
+    return kept, reference_beside(weights) or reference_beside(kept)
 
 
 def films_in(paths: Iterable[Path]) -> Iterator[Path]:

@@ -23,6 +23,8 @@ Architecture = Literal["simple_cnn", "resnet50"]
 SCHEMA: Literal[1] = 1
 WEIGHTS = "checkpoint.safetensors"
 CARD = "checkpoint.json"
+RELEASED = Path(__file__).parent.parent / "released"
+"""Folders of the checkpoints that come with the package, each under its name."""
 
 
 class Checkpoint(BaseModel):
@@ -68,13 +70,29 @@ def fingerprint(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
+def released_models() -> tuple[str, ...]:
+    """Return the names of the models that come with the package, sorted."""
+    return tuple(sorted(card.parent.name for card in RELEASED.glob(f"*/{CARD}")))
+
+
 def checkpoint_files(path: Path) -> tuple[Path, Path]:
-    """Return the card and the weights of a run folder, a weights file or a card.
+    """Return the card and the weights of a run folder, a weights file, a card, or a name.
+
+    Args:
+        path: A path; or, where there is nothing at it, the name of a released model.
 
     Raises:
         ModelError: ``not_safetensors``, ``no_checkpoint``.
     """
+    if not path.exists() and str(path) in released_models():
+        path = RELEASED / path
     folder, stem = (path, "checkpoint") if path.is_dir() else (path.parent, path.stem)
+    if not path.is_dir() and path.suffix == "" and not path.exists():
+        raise ModelError(
+            "no_checkpoint",
+            f"Expected a checkpoint at {path}, but there is none, and no released model of that "
+            f"name either ({', '.join(released_models()) or 'none came with this package'}).",
+        )
     if not path.is_dir() and path.suffix not in (".safetensors", ".json"):
         raise ModelError(
             "not_safetensors",

@@ -55,7 +55,7 @@ class Recipe(BaseModel):
         name: Names the run folder.
         title: One line for people.
         network: Architecture.
-        dataset: Which films of the archives: the paper's data sets.
+        dataset: Which films of the archives: the paper's data sets, or those of all sources.
         initial: ``random``, ``imagenet``, or the recipe whose checkpoint it starts from.
         new_head: Replace the last layer by a new one when starting from a checkpoint.
         preprocessing: Travels with the weights.
@@ -67,7 +67,7 @@ class Recipe(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     title: str
     network: Architecture
-    dataset: Literal["dataset_0", "dataset_1"]
+    dataset: Literal["dataset_0", "dataset_1", "multi_source"]
     initial: str = "random"
     new_head: bool = True
     preprocessing: Preprocessing = Preprocessing()

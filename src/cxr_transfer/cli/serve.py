@@ -1,0 +1,48 @@
+"""What `cxr serve` does: the HTTP API and the page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, say
+
+SERVE_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr serve  (then open http://127.0.0.1:8000)\n\n"
+    "cxr serve --model model_3 --model runs/mine --port 9000\n\n"
+    "CXR_TOKEN=... cxr serve --host 0.0.0.0 --allowed-host films.example.org"
+)
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{CHECKPOINT_HELP} May be repeated; the first answers by default."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address; all but loopback need a token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="0 takes any free one.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(help="That clients must send. Better: the environment's CXR_TOKEN."),
+    ] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Name under which clients reach it; may be repeated.")
+    ] = None,
+) -> None:
+    """Serve models over HTTP, with a page for a reading room at the root."""
+    try:
+        from cxr_transfer.serving.server import serve as run
+    except ImportError as error:
+        from cxr_transfer.errors import MachineError
+
+        raise MachineError(
+            "missing_package",
+            f"Expected {error.name}, but it is not installed: pip install 'cxr-transfer[serve]'.",
+        ) from None
+    say(INTENDED_USE)
+    run(model or (), host, port, token, allowed_hosts=allowed_host or ())

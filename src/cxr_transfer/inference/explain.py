@@ -1,0 +1,354 @@
+"""Why a network gave a film its class: where on the film, and which training films are like it.
+
+A checkpoint and a film in; an `Explanation` out, and its files: a sheet for people, JSON for
+programs, an overlay for a page. What the gate or the reference refuses is not explained: there is
+no class to give reasons for. Needs torch, which a prediction does not: maps need gradients.
+
+A heat map says what raised a score. It is no outline of a finding, and whether a network's maps
+mean anything is what its audit asks (`evaluation.saliency`).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import nn
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.errors import FilmError
+from cxr_transfer.evaluation.saliency import heat_maps, lung_share
+from cxr_transfer.files import write_json
+from cxr_transfer.inference.predictor import UNFAMILIAR, UNUSUAL, calibrated, reference_beside
+from cxr_transfer.inference.preparation import prepare
+from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.networks import features, probabilities
+from cxr_transfer.models.reference import Neighbour, Reference
+from cxr_transfer.radiograph import Radiograph
+from cxr_transfer.radiograph.lungs import lung_mask
+
+METHOD = "Grad-CAM"
+NEIGHBOURS = 5
+
+NO_NEIGHBOURS = "nothing is kept of the films that this model was trained on: none can be named"
+NO_MAP = "nothing on the film raised the score of its class: the heat map is empty"
+
+LARGEST_SIDE = 1024
+"""Of an overlay in pixels: it has the film's proportions, and no detail that would need more."""
+
+# Dark to light in even steps for every common colour blindness: matplotlib's "inferno", at nine
+# even places.
+HEAT = (
+    (0, 0, 4),
+    (33, 12, 74),
+    (87, 16, 110),
+    (138, 34, 106),
+    (188, 55, 84),
+    (228, 90, 49),
+    (249, 142, 9),
+    (249, 203, 53),
+    (252, 255, 164),
+)
+_OPAQUE = 0.7  # where a map is highest: the film is still seen below
+
+_STEM_BYTES = 100
+_RESERVED = {"CON", "PRN", "AUX", "NUL"} | {f"{p}{n}" for p in ("COM", "LPT") for n in range(10)}
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What can be told of a film's class scores.
+
+    Attributes:
+        model: Name and first digits of the hash of the network's weights.
+        label: The class that is explained: the one with the highest score, if no other was named.
+        probabilities: Class scores in the network's order.
+        calibrated: Whether the scores were fitted to what came true on validation films.
+        heat_map: (H, W) float32 in [0, 1], of ``label``, at the size of the model input; all 0
+            where nothing raised its score.
+        lungs: (H, W) bool, where the lungs are taken to be.
+        lung_share: Share of the map that lies there; None of an empty map.
+        lung_area: Share of the film that this is: what an even map would have.
+        neighbours: The training films that are most like this one to the network, nearest first.
+        warnings: What a reader should know of the film and of this explanation.
+    """
+
+    model: str
+    label: str
+    probabilities: dict[str, float]
+    calibrated: bool
+    heat_map: npt.NDArray[np.float32]
+    lungs: npt.NDArray[np.bool_]
+    lung_share: float | None
+    lung_area: float
+    neighbours: tuple[Neighbour, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as it stands in JSON: all but the pixels."""
+        return {
+            "intended_use": INTENDED_USE,
+            "model": self.model,
+            "label": self.label,
+            "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
+            "calibrated": self.calibrated,
+            "method": METHOD,
+            "lung_share": None if self.lung_share is None else round(self.lung_share, 4),
+            "lung_area": round(self.lung_area, 4),
+            "neighbours": [
+                {
+                    "label": one.label,
+                    "source": one.source,
+                    "distance": round(float(one.distance), 4),
+                }
+                for one in self.neighbours
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+class Explainer:
+    """A checkpoint, loaded once, that explains films.
+
+    >>> explainer = Explainer.open("model_3")  # doctest: +SKIP
+    >>> explainer.explain("film.dcm").lung_share  # doctest: +SKIP
+    0.48
+
+    Attributes:
+        card: Of the checkpoint.
+        reference: What is known of the training films; None where nothing is.
+    """
+
+    def __init__(
+        self,
+        card: Checkpoint,
+        network: nn.Sequential,
+        reference: Reference | None = None,
+        *,
+        any_modality: bool = False,
+    ) -> None:
+        self.card = card
+        self.reference = reference
+        self._network = network
+        self._any_modality = any_modality
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path,
+        *,
+        reference: Reference | None = None,
+        any_modality: bool = False,
+    ) -> Explainer:
+        """Open a released model, a run folder, a weights file or its card.
+
+        Args:
+            model: Name or path. A converted network has no gradients: it is not explained.
+            reference: Of the training films; None takes the one beside the weights, if there is.
+            any_modality: Whether DICOM headers may name another modality or body part.
+
+        Raises:
+            ModelError: What `load_checkpoint` and `Reference.load` raise.
+        """
+        path = Path(model)
+        card, network = load_checkpoint(path)
+        beside = reference_beside(checkpoint_files(path)[1])
+        if reference is None and beside is not None:
+            reference = Reference.load(beside, weights_sha256=card.weights_sha256)
+        return cls(card, network, reference, any_modality=any_modality)
+
+    def explain(
+        self, film: str | Path | bytes | Radiograph, *, label: str | None = None
+    ) -> Explanation:
+        """Explain the scores of one film.
+
+        Args:
+            film: A path, the content of a file, or a film that was read.
+            label: The class whose score is explained; None is the one with the highest.
+
+        Raises:
+            FilmError: Of a film that cannot be read, or of which no class should be given, with
+                the code that `Predictor.predict` answers with.
+            DataError: ``unknown_label`` for a class that the network does not know.
+        """
+        prepared = prepare(film, self.card.preprocessing, any_modality=self._any_modality)
+        if prepared.image is None:
+            raise FilmError(prepared.code, prepared.message)
+        image, warnings = prepared.image, list(prepared.warnings)
+        images = torch.from_numpy(image)[None, None]
+        scores = probabilities(self._network, images).numpy()
+        neighbours: tuple[Neighbour, ...] = ()
+        if self.reference is None:
+            warnings.append(NO_NEIGHBOURS)
+        else:
+            seen = features(self._network, images).numpy()
+            familiar = self.reference.judge(seen)[0]
+            if familiar == "unfamiliar":
+                raise FilmError("out_of_distribution", UNFAMILIAR)
+            warnings += [UNUSUAL] if familiar == "unusual" else []
+            scores = calibrated(scores, self.reference.temperature)
+            neighbours = self.reference.neighbours(seen[0], number=NEIGHBOURS)
+        labels = self.card.label_set
+        target = int(scores[0].argmax()) if label is None else labels.target(label)
+        maps, lungs = heat_maps(self._network, images, target=[target]), lung_mask(image)
+        share = float(lung_share(maps, lungs[None])[0])
+        if math.isnan(share):
+            warnings.append(NO_MAP)
+        return Explanation(
+            model=f"{self.card.name} {self.card.weights_sha256[:12]}",
+            label=labels.names[target],
+            probabilities=dict(zip(labels, map(float, scores[0]), strict=True)),
+            calibrated=self.reference is not None,
+            heat_map=maps[0],
+            lungs=lungs,
+            lung_share=None if math.isnan(share) else share,
+            lung_area=float(lungs.mean()),
+            neighbours=neighbours,
+            warnings=tuple(warnings),
+        )
+
+
+def explain(
+    model: str | Path,
+    film: str | Path | bytes | Radiograph,
+    *,
+    reference: Reference | None = None,
+) -> Explanation:
+    """Explain one film; for more, keep an `Explainer`.
+
+    Raises:
+        ModelError, FilmError: As `Explainer.open` and `Explainer.explain`.
+    """
+    return Explainer.open(model, reference=reference).explain(film)
+
+
+def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, stem: str) -> Path:
+    """Write ``STEM.png``, a sheet for people, and ``STEM.json``.
+
+    The same film and model write the same files again. Where there are files of that name that
+    are of another film or model, or not ours at all, a few digits are put behind the stem.
+
+    Args:
+        explanation: Of the film.
+        film: The film itself.
+        folder: Where to; it is made.
+        stem: A name, such as the film's without its ending; see `safe_stem`.
+
+    Returns:
+        Path of the sheet.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    from cxr_transfer.evaluation.figures import explanation_sheet  # matplotlib: not for overlays
+
+    whose = {"film_sha256": film.digest(), "model": explanation.model}
+    stem = _own_stem(folder, safe_stem(stem), whose)
+    # The JSON first: it says whose the name is.
+    write_json(folder / f"{stem}.json", whose | explanation.as_dict())
+    sheet = folder / f"{stem}.png"
+    explanation_sheet(
+        sheet,
+        film.stored,
+        explanation.heat_map,
+        explanation.lungs,
+        explanation.probabilities,
+        explanation.label,
+        lines=_lines(explanation),
+        title=f"{explanation.model}: {explanation.label}",
+    )
+    return sheet
+
+
+def heat_map_png(explanation: Explanation, film: Radiograph) -> bytes:
+    """Return the heat map as a PNG to be laid over the film: the higher, the less transparent.
+
+    Returns:
+        RGBA, with the film's proportions and its size, but no side above `LARGEST_SIDE`.
+    """
+    scale = min(1.0, LARGEST_SIDE / max(film.height, film.width))
+    size = max(1, round(scale * film.width)), max(1, round(scale * film.height))
+    enlarged = Image.fromarray(explanation.heat_map).resize(size, Image.Resampling.BILINEAR)
+    content = io.BytesIO()
+    Image.fromarray(_coloured(np.asarray(enlarged).clip(0, 1))).save(content, "PNG")
+    return content.getvalue()
+
+
+def safe_stem(name: str) -> str:
+    """Return a file name's stem made of ``name``, whatever that holds: never a path.
+
+    Letters and digits of all scripts, dots, hyphens and underscores stay; the rest becomes an
+    underscore; what is too long is cut.
+
+    >>> safe_stem("../../etc/passwd")
+    'etc_passwd'
+    >>> safe_stem("CON"), safe_stem("=cmd()"), safe_stem("")
+    ('film_CON', 'cmd', 'film')
+    """
+    composed = unicodedata.normalize("NFC", name)
+    kept = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in composed)
+    kept = kept.lstrip("._-").encode()[:_STEM_BYTES].decode(errors="ignore").rstrip("._-")
+    # Windows takes these for devices, with any ending.
+    reserved = kept.partition(".")[0].upper() in _RESERVED
+    return f"film_{kept}" if reserved else kept or "film"
+
+
+def _own_stem(folder: Path, stem: str, whose: dict[str, str]) -> str:
+    """Return ``stem``, or a longer one where files of that name are somebody else's."""
+    card = folder / f"{stem}.json"
+    if not card.exists() and not card.with_name(f"{stem}.png").exists():
+        return stem
+    try:
+        content = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict) and whose.items() <= content.items():
+        return stem
+    return f"{stem}-{fingerprint(json.dumps(whose))}"
+
+
+def _lines(explanation: Explanation) -> list[str]:
+    """What the sheet says in words."""
+    area = f"{100 * explanation.lung_area:.0f} % of the film"
+    lines = ["Heat map"]
+    if explanation.lung_share is None:
+        lines.append(f"empty; the outlined lungs are {area}")
+    else:
+        share = f"{100 * explanation.lung_share:.0f} % of it lies in the outlined lungs"
+        lines.append(f"{share}, which are {area}")
+    lines += [
+        "It shows what raised the score, not where a finding is.",
+        "",
+        "Nearest training films",
+    ]
+    lines += [
+        f"{one.label} ({one.source}), distance {one.distance:.2f}" for one in explanation.neighbours
+    ]
+    lines += [] if explanation.neighbours else ["none kept with this model"]
+    if not explanation.calibrated:
+        lines += ["", "Class scores", "not calibrated"]
+    said = [one for one in explanation.warnings if one not in (NO_NEIGHBOURS, NO_MAP)]
+    return lines + (["", "Take note", *said] if said else [])
+
+
+def _coloured(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Return (H, W, 4) uint8 for values in [0, 1]."""
+    levels = np.linspace(0, 1, 256)
+    table = np.empty((256, 4))
+    for channel, anchors in enumerate(zip(*HEAT, strict=True)):
+        table[:, channel] = np.interp(levels, np.linspace(0, 1, len(HEAT)), anchors)
+    table[:, 3] = 255 * _OPAQUE * levels
+    coloured: npt.NDArray[np.uint8] = np.rint(table).astype(np.uint8)[
+        np.rint(255 * heat).astype(np.uint8)
+    ]
+    return coloured

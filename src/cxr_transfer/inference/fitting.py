@@ -1,0 +1,90 @@
+"""A checkpoint and the films it was trained on become its `Reference`.
+
+What the training films look like to the network, by which an unfamiliar film is known and the
+nearest training cases are named, and the temperature at which scores mean what they say. Needs
+torch and the films; `cxr train` calls it once, and what it returns travels with the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.evaluation.calibration import temperature
+from cxr_transfer.evaluation.metrics import Scores
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.card import checkpoint_files
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.networks import features
+from cxr_transfer.models.reference import Reference
+from cxr_transfer.training.films import load_films
+from cxr_transfer.training.validation import read_validation
+
+
+def fit_reference(
+    checkpoint_path: Path,
+    *,
+    manifest: Path | None = None,
+    device: str = "cpu",
+    each: Callable[[], None] = lambda: None,
+) -> Reference:
+    """Look at the training and validation films of a checkpoint once more.
+
+    Args:
+        checkpoint_path: Run folder, weights file or card.
+        manifest: With parts; None is the ``split.csv`` of the run folder. The scores of the
+            validation films, ``validation.csv``, are looked for beside it.
+        device: Where the network runs.
+        each: Called after every film.
+
+    Raises:
+        UsageError: ``no_manifest`` without a manifest.
+        DataError: ``empty_part`` without training or validation films; what reading them raises.
+        ModelError: What `load_checkpoint` and `read_validation` raise.
+    """
+    card, network = load_checkpoint(checkpoint_path)
+    manifest = manifest or checkpoint_files(checkpoint_path)[0].parent / "split.csv"
+    if not manifest.is_file():
+        raise UsageError(
+            "no_manifest",
+            f"Expected the films that {card.name} was trained on in {manifest}, but there is no "
+            "such file; give their manifest with --data.",
+        )
+    cases = read_manifest(manifest)
+
+    def seen(part: str) -> tuple[list[Case], npt.NDArray[np.float32]]:
+        of_part = [case for case in cases if case.split == part]
+        if not of_part:
+            raise DataError(
+                "empty_part",
+                f"Expected films in the part '{part}' of {manifest}, but there are none.",
+            )
+        films = load_films(of_part, card.preprocessing, card.label_set, each=each)
+        return of_part, features(network, films.images, device=device).numpy()
+
+    train, of_train = seen("train")
+    _, of_validation = seen("validation")
+    return Reference.fit(
+        of_train,
+        labels=[case.label for case in train],
+        sources=[case.source for case in train],
+        held_out=of_validation,
+        temperature=_temperature(manifest.parent, card.label_set),
+        weights_sha256=card.weights_sha256,
+    )
+
+
+def _temperature(folder: Path, labels: LabelSet) -> float:
+    kept = read_validation(folder, labels)
+    if kept is None:
+        return 1.0
+    targets, scores, patients, files = kept
+    found = temperature(Scores(labels, targets, scores, patients, files))
+    # Where every validation film is right, no temperature is too cold: none can be fitted.
+    return found if np.isfinite(found) and found > 0 else 1.0

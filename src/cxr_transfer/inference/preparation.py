@@ -1,0 +1,85 @@
+"""A file becomes a model input, or the reason why it cannot be judged: all that needs no network.
+
+Decoding, the gate's look at header and picture, preprocessing: the same for a path on the command
+line and for bytes that came over a wire, in this process or in another. What it returns is small
+(not the film's full-size pixels) and can be sent between processes. Knows no model.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import Preprocessing, Radiograph, decode, read_film
+from cxr_transfer.radiograph.gate import concerns
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A film on its way to the network.
+
+    Attributes:
+        file: As it was given.
+        image: Model input, (height, width) uint8; None where there is none to judge.
+        status: "ok", "cannot_assess" (the gate refused it) or "error" (it could not be read).
+        code: Of the refusal or the error; "" without one.
+        message: One line for a person; "" without a refusal or an error.
+        warnings: What a reader should know of the film.
+        ms: What all this took, milliseconds.
+    """
+
+    file: str
+    image: npt.NDArray[np.uint8] | None
+    status: str = "ok"
+    code: str = ""
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    ms: float = 0.0
+
+
+def prepare(
+    film: str | Path | bytes | Radiograph,
+    preprocessing: Preprocessing,
+    *,
+    file: str | None = None,
+    any_modality: bool = False,
+    gate: bool = True,
+) -> Prepared:
+    """Read, judge and resize one film. Raises nothing of what a file can be.
+
+    Args:
+        film: A path, the content of a file, or a film that was read.
+        preprocessing: Of the network that will see it.
+        file: Its name in the answer; None is the path, or "".
+        any_modality: Whether a DICOM header may name another modality or body part.
+        gate: Whether the gate may refuse it; what it finds is told either way.
+    """
+    started = time.perf_counter()
+    path = isinstance(film, str | Path)
+    name = file if file is not None else str(film) if path else ""
+
+    def took() -> float:
+        return 1000 * (time.perf_counter() - started)
+
+    try:
+        if isinstance(film, Radiograph):
+            radiograph = film
+        elif isinstance(film, bytes):
+            radiograph = decode(film, any_modality=any_modality)
+        else:
+            radiograph = read_film(Path(film), any_modality=any_modality)
+    except FilmError as error:
+        return Prepared(name, None, "error", error.code, error.message, ms=took())
+    found = concerns(radiograph)
+    refusal = next((one for one in found if one.refuses), None) if gate else None
+    said = (*radiograph.warnings, *(one.message for one in found if one is not refusal))
+    if refusal:
+        return Prepared(
+            name, None, "cannot_assess", refusal.code, refusal.message, warnings=said, ms=took()
+        )
+    return Prepared(name, preprocessing.apply(radiograph), warnings=said, ms=took())

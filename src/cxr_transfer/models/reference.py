@@ -1,0 +1,353 @@
+"""Features of training films in, ``reference.safetensors`` out: what a network has met before.
+
+Travels beside a checkpoint and answers two questions of a film by the features that the network's
+head sees: is it unlike all that the network was trained on, and which training films are nearest?
+It also carries the temperature of the network's class scores.
+
+Holds labels and sources of the training films, never a name, a patient or a pixel. Knows nothing
+of torch, and does not judge whether a film is any good: see ``radiograph/gate.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.files import write_bytes
+
+REFERENCE = "reference.safetensors"
+SCHEMA = 1
+
+Familiarity = Literal["ok", "unusual", "unfamiliar"]
+Floats = npt.NDArray[np.float32]
+
+_DIRECTIONS = 64
+_FILMS = 4000
+_LEAST_REST = 1e-3  # of all variance
+_UNUSUAL_SHARE = 0.05  # of held-out good films that are to lie beyond
+_UNFAMILIAR_SHARE = 0.01
+_BEYOND = 1.0
+_KNOWN = (
+    "weights_sha256",
+    "labels",
+    "sources",
+    "rest",
+    "unusual",
+    "threshold",
+    "temperature",
+)
+_REAL = ("centre", "deviations", "directions", "films")
+_REMEDY = "take the one that came with the checkpoint"
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training film near another in feature space.
+
+    Attributes:
+        label: Its class.
+        source: The collection that it is from.
+        distance: Along the main directions; 0 for itself, about 1.4 between any two films.
+    """
+
+    label: str
+    source: str
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Where a network's training films lie in its feature space, and how far is far.
+
+    The covariance of the features is that of probabilistic principal components (Tipping & Bishop,
+    J. R. Stat. Soc. B 61, 1999, 611-622): free along the first 64 directions, one variance for all
+    others. So a distance counts what no training film has, too. One centre for all classes: with
+    one per class (Lee et al., NeurIPS 2018) strangers were told hardly better.
+
+    Attributes:
+        weights_sha256: Of the weights whose features these are.
+        labels: Names of classes, indexed by ``label_of``.
+        sources: Names of collections, indexed by ``source_of``.
+        centre: (F,) mean of the training films.
+        directions: (D, F) orthonormal, of falling variance.
+        deviations: (D,) standard deviations along them.
+        rest: Standard deviation in every other direction; 0 where there is none.
+        films: (N, D) training films along them; all deviations together are 1.
+        label_of: (N,)
+        source_of: (N,)
+        unusual: Distance beyond which lie 5 % of held-out films: worth a warning.
+        threshold: Distance beyond which a film is unfamiliar: not to be judged.
+        temperature: By which logits are divided before the softmax.
+    """
+
+    weights_sha256: str
+    labels: tuple[str, ...]
+    sources: tuple[str, ...]
+    centre: Floats
+    directions: Floats
+    deviations: Floats
+    rest: float
+    films: Floats
+    label_of: npt.NDArray[np.int64]
+    source_of: npt.NDArray[np.int64]
+    unusual: float
+    threshold: float
+    temperature: float = 1.0
+
+    @classmethod
+    def fit(
+        cls,
+        features: Floats,
+        *,
+        labels: Sequence[str],
+        sources: Sequence[str],
+        held_out: Floats,
+        weights_sha256: str,
+        temperature: float = 1.0,
+    ) -> Reference:
+        """Learn from training films what is near, and from others what is far.
+
+        Args:
+            features: (N, F) of training films. Of more than 4000 films every k-th is kept as a
+                neighbour; all take part in the rest.
+            labels: N classes.
+            sources: N collections.
+            held_out: (M, F) of good films that the network was not trained on.
+            weights_sha256: Of the weights that gave the features.
+            temperature: Fitted elsewhere; carried along.
+
+        Raises:
+            DataError: ``features`` unless there are 2 training films and 1 held-out film of one
+                width, all finite, with a label and a source each.
+        """
+        _check(features, held_out, labels, sources)
+        centre = features.mean(axis=0, dtype=np.float64)
+        _, spread, directions = np.linalg.svd(features - centre, full_matrices=False)
+        variances = spread**2 / (len(features) - 1)
+        kept = int(min(_DIRECTIONS, (variances > 1e-6 * variances.sum()).sum()))
+        # Dead features have no variance at all; the directions' rounding must not weigh in theirs.
+        others = features.shape[1] - kept
+        left = max(float(variances[kept:].sum()), _LEAST_REST * float(variances.sum()))
+        rest = float(np.sqrt(left / others)) if others else 0.0
+        # From here on as it is stored, so that limits hold for what is loaded.
+        reference = cls(
+            weights_sha256=weights_sha256,
+            labels=tuple(sorted(set(labels))),
+            sources=tuple(sorted(set(sources))),
+            centre=centre.astype(np.float32),
+            directions=_stored(directions[:kept]),
+            deviations=np.sqrt(variances[:kept]).astype(np.float32),
+            rest=rest,
+            films=np.empty((0, kept), np.float32),
+            label_of=np.empty(0, np.int64),
+            source_of=np.empty(0, np.int64),
+            unusual=0.0,
+            threshold=0.0,
+            temperature=temperature,
+        )
+        some = slice(None, None, -(-len(features) // _FILMS))
+        label_of = {name: at for at, name in enumerate(reference.labels)}
+        source_of = {name: at for at, name in enumerate(reference.sources)}
+        far = reference.distances(held_out)
+        unusual, edge = np.quantile(far, (1 - _UNUSUAL_SHARE, 1 - _UNFAMILIAR_SHARE))
+        return replace(
+            reference,
+            films=_stored(reference._places(features[some])),
+            label_of=np.array([label_of[name] for name in labels[some]], np.int64),
+            source_of=np.array([source_of[name] for name in sources[some]], np.int64),
+            unusual=float(unusual),
+            threshold=float(_BEYOND * edge),
+        )
+
+    def distances(self, features: Floats) -> npt.NDArray[np.float64]:
+        """Return how far films lie from the training films' centre, in deviations.
+
+        The Mahalanobis distance over the root of the number of features: about 1 for a training
+        film, whatever the network.
+
+        Args:
+            features: (K, F), as the network's head sees them.
+
+        Raises:
+            ModelError: ``bad_reference`` for another width than that of the training films'.
+        """
+        away = self._centred(features)
+        along = away @ self.directions.T
+        squares = ((along / self.deviations) ** 2).sum(axis=1)
+        if self.rest:
+            squares += ((away - along @ self.directions) ** 2).sum(axis=1) / self.rest**2
+        return np.asarray(np.sqrt(squares / features.shape[1]))
+
+    def judge(self, features: Floats) -> list[Familiarity]:
+        """Say of each film whether it lies among the training films, beside them or elsewhere.
+
+        Args:
+            features: (K, F), as the network's head sees them.
+
+        Returns:
+            "ok"; "unusual": worth a warning, as films of another hospital often are; or
+            "unfamiliar": like nothing the network was trained on, not to be judged.
+
+        Raises:
+            ModelError: As `distances`.
+        """
+        return [
+            "unfamiliar" if far > self.threshold else "unusual" if far > self.unusual else "ok"
+            for far in self.distances(features)
+        ]
+
+    def neighbours(self, features: Floats, number: int = 5) -> tuple[Neighbour, ...]:
+        """Return the training films nearest to one film, nearest first.
+
+        Args:
+            features: (F,), as the network's head sees them.
+            number: How many, where there are as many.
+
+        Raises:
+            ModelError: As `distances`.
+        """
+        far = np.linalg.norm(self.films - self._places(features[None]), axis=1)
+        return tuple(
+            Neighbour(
+                self.labels[self.label_of[at]], self.sources[self.source_of[at]], float(far[at])
+            )
+            for at in np.argsort(far, kind="stable")[:number]
+        )
+
+    def save(self, folder: Path) -> Path:
+        """Write ``reference.safetensors`` into ``folder`` and return its path.
+
+        Raises:
+            MachineError: ``disk_full``, ``not_writable``.
+        """
+        known = {name: getattr(self, name) for name in _KNOWN} | {"schema_version": SCHEMA}
+        tensors: dict[str, npt.NDArray[Any]] = {
+            "centre": self.centre,
+            "deviations": self.deviations,
+            "directions": self.directions.astype(np.float16),
+            "films": self.films.astype(np.float16),
+            "label_of": self.label_of.astype(np.int32),
+            "source_of": self.source_of.astype(np.int32),
+        }
+        # safetensors writes an array's memory as it lies, and several entries in any order.
+        whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        content = safetensors.numpy.save(whole, {"reference": json.dumps(known)})
+        write_bytes(folder / REFERENCE, content)
+        return folder / REFERENCE
+
+    @classmethod
+    def load(cls, path: Path, *, weights_sha256: str) -> Reference:
+        """Load a reference from its file or from the folder that holds it.
+
+        Args:
+            path: The file or folder.
+            weights_sha256: Of the weights that it is to serve.
+
+        Raises:
+            ModelError: ``bad_reference`` for what is absent, damaged, of a newer schema or not
+                finite; ``wrong_hash`` for a reference of other weights.
+        """
+        path = path / REFERENCE if path.is_dir() else path
+        try:
+            content = path.read_bytes()
+            tensors = safetensors.numpy.load(content)
+            size = int.from_bytes(content[:8], "little")
+            known = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["reference"])
+            version = known.pop("schema_version")
+            if version != SCHEMA:
+                raise _bad(path, f"schema {SCHEMA}", f"{version}", "update cxr-transfer")
+            fields: dict[str, Any] = {name: known[name] for name in _KNOWN}
+            fields |= {name: tuple(known[name]) for name in ("labels", "sources")}
+            fields |= {name: tensors[name].astype(np.float32) for name in _REAL}
+            fields |= {name: tensors[name].astype(np.int64) for name in ("label_of", "source_of")}
+            reference = cls(**fields)
+            reference._require_whole(path)
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+            said = f"{type(error).__name__}: {error}"
+            raise _bad(path, "a reference", said, _REMEDY) from None
+        if reference.weights_sha256 != weights_sha256:
+            raise ModelError(
+                "wrong_hash",
+                f"Expected a reference of the weights with SHA-256 {weights_sha256[:12]}..., but "
+                f"{path} is of {reference.weights_sha256[:12]}...; take the one that came with the "
+                "checkpoint.",
+            )
+        return reference
+
+    def _centred(self, features: Floats) -> Floats:
+        width = len(self.centre)
+        if features.ndim != 2 or features.shape[1] != width:
+            raise ModelError(
+                "bad_reference",
+                f"Expected features (K, {width}), but got {features.shape}; take the reference "
+                "that came with the checkpoint.",
+            )
+        return np.asarray(features - self.centre, np.float32)
+
+    def _places(self, features: Floats) -> Floats:
+        # Not each in its deviation: those that hardly vary would count as much as what tells
+        # classes apart.
+        along = self._centred(features) @ self.directions.T
+        return np.asarray(along / np.sqrt((self.deviations**2).sum()), np.float32)
+
+    def _require_whole(self, path: Path) -> None:
+        width, kept, films = len(self.centre), len(self.deviations), len(self.films)
+        shapes = {
+            "directions": (kept, width),
+            "films": (films, kept),
+            "label_of": (films,),
+            "source_of": (films,),
+        }
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                found = f"{name} {getattr(self, name).shape}"
+                raise _bad(path, f"{name} {shape}", found, _REMEDY)
+        numbers = (self.rest, self.unusual, self.threshold, self.temperature)
+        arrays = (self.centre, self.directions, self.deviations, self.films, np.array(numbers))
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise _bad(path, "finite numbers", "NaN or infinity", _REMEDY)
+        if not (self.deviations > 0).all() or self.temperature <= 0:
+            found = "a deviation or a temperature that is not"
+            raise _bad(path, "positive deviations and temperature", found, _REMEDY)
+        for name, names in (("label_of", self.labels), ("source_of", self.sources)):
+            numbers_of = getattr(self, name)
+            if films and not 0 <= numbers_of.min() <= numbers_of.max() < len(names):
+                raise _bad(path, f"{name} from 0 to {len(names) - 1}", "others", _REMEDY)
+
+
+def _stored(values: npt.NDArray[Any]) -> Floats:
+    """Return ``values`` rounded as the file has them."""
+    return values.astype(np.float16).astype(np.float32)
+
+
+def _bad(path: Path, expected: str, found: str, remedy: str) -> ModelError:
+    message = f"Expected {expected} in {path}, but got {found}; {remedy}."
+    return ModelError("bad_reference", message)
+
+
+def _check(
+    features: Floats, held_out: Floats, labels: Sequence[str], sources: Sequence[str]
+) -> None:
+    films = len(features)
+    shapes = features.ndim == held_out.ndim == 2 and features.shape[1:] == held_out.shape[1:]
+    if not shapes or films < 2 or not len(held_out) or not films == len(labels) == len(sources):
+        raise DataError(
+            "features",
+            "Expected features (N, F) of 2 or more training films with N labels and sources, and "
+            f"(M, F) of held-out films, but got {features.shape} with {len(labels)} and "
+            f"{len(sources)}, and {held_out.shape}; compute both with the same network.",
+        )
+    if not (np.isfinite(features).all() and np.isfinite(held_out).all()):
+        raise DataError(
+            "features",
+            "Expected finite features, but got NaN or infinity; check the weights.",
+        )

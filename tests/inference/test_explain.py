@@ -1,0 +1,295 @@
+"""Why a film got its class: the same scores as everywhere, and files that harm no other."""
+
+import dataclasses
+import io
+import json
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.errors import DataError, FilmError
+from cxr_transfer.evaluation.saliency import heat_maps, lung_share
+from cxr_transfer.inference.explain import (
+    HEAT,
+    LARGEST_SIDE,
+    NEIGHBOURS,
+    NO_MAP,
+    NO_NEIGHBOURS,
+    Explainer,
+    Explanation,
+    explain,
+    heat_map_png,
+    safe_stem,
+    write_explanation,
+)
+from cxr_transfer.inference.predictor import UNFAMILIAR, calibrated
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.networks import features, probabilities
+from cxr_transfer.models.reference import Neighbour, Reference
+from cxr_transfer.radiograph import Radiograph
+from cxr_transfer.radiograph.lungs import lung_mask
+from made import encoded
+
+HOSTILE = (
+    "../../etc/passwd",
+    "..",
+    "/etc/passwd",
+    "C:\\Windows\\x",
+    "CON",
+    "com1.dcm",
+    "a\nb\0c",
+    "=cmd()|' /C calc'!A0",
+    "ß東京" * 100,
+    "\udcff\udc80",
+    ".hidden",
+    "-rf",
+    "  ",
+    "",
+)
+
+
+def drawn(seed=0, finding="covid19", pixels=224):
+    return Radiograph(draw_film(finding, rng=np.random.default_rng(seed), pixels=pixels), "PNG")
+
+
+@pytest.fixture(scope="module")
+def explainer(checkpoint):
+    return Explainer.open(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def explanation(explainer):
+    return explainer.explain(drawn())
+
+
+@pytest.fixture
+def made_up():
+    """An explanation that no network gave, for what is written of it."""
+    heat, lungs = np.zeros((48, 48), np.float32), np.zeros((48, 48), bool)
+    heat[:24, :24] = 1
+    lungs[10:40, 5:43] = True
+    return Explanation(
+        model="model_3 0123456789ab",
+        label="covid19",
+        probabilities={"normal": 0.1, "bacterial": 0.2, "covid19": 0.7},
+        calibrated=True,
+        heat_map=heat,
+        lungs=lungs,
+        lung_share=0.42,
+        lung_area=0.38,
+        neighbours=(Neighbour("covid19", "cohen", 12.3),),
+        warnings=("the film is unusual",),
+    )
+
+
+def model_input(card, film):
+    return torch.from_numpy(card.preprocessing.apply(film))[None, None]
+
+
+def reference_of(checkpoint, *, held_out=range(20, 40), temperature=2.0):
+    """What is known of a network's training films, were they forty generated ones."""
+    card, network = load_checkpoint(checkpoint)
+    seen, others = (
+        features(network, torch.cat([model_input(card, drawn(seed)) for seed in seeds])).numpy()
+        for seeds in (range(20), held_out)
+    )
+    return Reference.fit(
+        seen,
+        labels=[("bacterial", "covid19")[seed % 2] for seed in range(20)],
+        sources=[("kermany", "cohen")[seed % 2] for seed in range(20)],
+        held_out=others,
+        temperature=temperature,
+        weights_sha256=card.weights_sha256,
+    )
+
+
+def test_the_scores_are_the_networks_own(checkpoint, explanation):
+    card, network = load_checkpoint(checkpoint)
+    expected = probabilities(network, model_input(card, drawn()))[0].numpy()
+    assert list(explanation.probabilities) == list(card.labels)
+    assert list(explanation.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    assert explanation.label == card.labels[int(expected.argmax())]
+    assert not explanation.calibrated
+    assert card.weights_sha256[:12] in explanation.model
+
+
+def test_the_map_is_of_the_class_and_its_share_of_the_lungs(checkpoint, explainer):
+    card, network = load_checkpoint(checkpoint)
+    image = model_input(card, drawn())
+    lungs = lung_mask(image[0, 0].numpy())
+    for target, label in enumerate(card.labels):
+        found = explainer.explain(drawn(), label=label)
+        assert found.label == label
+        expected = heat_maps(network, image, target=[target])
+        assert np.allclose(found.heat_map, expected[0], atol=1e-5)
+        assert found.heat_map.shape == card.preprocessing.size
+        assert np.array_equal(found.lungs, lungs)
+        assert found.lung_area == pytest.approx(lungs.mean())
+        if found.lung_share is None:
+            assert NO_MAP in found.warnings
+        else:
+            assert found.lung_share == pytest.approx(lung_share(expected, lungs[None])[0])
+
+
+def test_a_path_bytes_and_a_film_that_was_read_are_explained_alike(checkpoint, tmp_path):
+    film = drawn()
+    path = tmp_path / "film.png"
+    path.write_bytes(encoded(film.stored))
+    answers = [explain(checkpoint, one) for one in (film, path, str(path), path.read_bytes())]
+    said = {json.dumps(answer.as_dict()) for answer in answers}
+    assert len(said) == 1
+
+
+def test_without_a_reference_no_training_film_is_named_and_that_is_said(explanation):
+    assert explanation.neighbours == ()
+    assert NO_NEIGHBOURS in explanation.warnings
+
+
+def test_with_a_reference_the_nearest_are_named_and_the_scores_calibrated(checkpoint):
+    reference = reference_of(checkpoint)
+    found = Explainer.open(checkpoint, reference=reference).explain(drawn(3))
+    assert len(found.neighbours) == NEIGHBOURS
+    nearest = found.neighbours[0]
+    assert (nearest.label, nearest.source) == ("covid19", "cohen")  # the film itself
+    assert nearest.distance < 0.01 < found.neighbours[1].distance
+    distances = [one.distance for one in found.neighbours]
+    assert distances == sorted(distances)
+    assert NO_NEIGHBOURS not in found.warnings
+    plain = Explainer.open(checkpoint).explain(drawn(3))
+    scores = np.array([list(plain.probabilities.values())], np.float32)
+    expected = calibrated(scores, 2.0)[0].tolist()
+    assert list(found.probabilities.values()) == pytest.approx(expected, abs=1e-6)
+    assert found.calibrated
+    assert found.label == plain.label
+    written = found.as_dict()["neighbours"]
+    assert [set(one) for one in written] == [{"label", "source", "distance"}] * NEIGHBOURS
+
+
+def test_the_reference_beside_the_weights_is_found(checkpoint, tmp_path):
+    for file in checkpoint.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    reference_of(checkpoint).save(tmp_path)
+    assert len(Explainer.open(tmp_path).explain(drawn()).neighbours) == NEIGHBOURS
+
+
+def test_an_unfamiliar_film_is_not_explained(checkpoint):
+    strict = dataclasses.replace(reference_of(checkpoint), threshold=1e-6, unusual=1e-7)
+    with pytest.raises(FilmError, match="far from all") as raised:
+        Explainer.open(checkpoint, reference=strict).explain(drawn(77))
+    assert raised.value.code == "out_of_distribution"
+    assert raised.value.message == UNFAMILIAR
+
+
+def test_what_the_predictor_would_refuse_is_refused_with_its_code(explainer, tmp_path):
+    grey = Radiograph(np.full((300, 300), 90, np.uint8), "PNG")
+    with pytest.raises(FilmError) as raised:
+        explainer.explain(grey)
+    assert raised.value.code == "blank_or_noise"
+    with pytest.raises(FilmError) as raised:
+        explainer.explain(tmp_path / "absent.png")
+    assert raised.value.code == "missing_file"
+
+
+def test_a_class_that_the_network_does_not_know_is_refused(explainer):
+    with pytest.raises(DataError, match="measles"):
+        explainer.explain(drawn(), label="measles")
+
+
+def test_an_empty_map_is_said_and_written(made_up, tmp_path):
+    empty = dataclasses.replace(made_up, heat_map=np.zeros_like(made_up.heat_map), lung_share=None)
+    sheet = write_explanation(empty, drawn(), tmp_path, "film")
+    assert json.loads(sheet.with_suffix(".json").read_text())["lung_share"] is None
+    overlay = Image.open(io.BytesIO(heat_map_png(empty, drawn())))
+    assert overlay.getchannel("A").getextrema() == (0, 0)
+
+
+def test_a_sheet_and_json_are_written_without_pixels_or_names(made_up, tmp_path):
+    sheet = write_explanation(made_up, drawn(), tmp_path / "maps", "Mrs Example")
+    assert sheet == tmp_path / "maps" / "Mrs_Example.png"
+    with Image.open(sheet) as image:
+        image.load()
+        assert "Example" not in str(image.info)
+    text = sheet.with_suffix(".json").read_text()
+    content = json.loads(text)
+    assert "Example" not in text
+    assert content["intended_use"] == INTENDED_USE
+    assert content["label"] == made_up.label
+    assert content["probabilities"] == pytest.approx(made_up.probabilities, abs=1e-6)
+    assert content["film_sha256"] == drawn().digest()
+    assert len(text) < 5000
+    assert len(list((tmp_path / "maps").iterdir())) == 2
+
+
+def test_one_name_for_two_films_or_models_overwrites_nothing(made_up, tmp_path):
+    first = write_explanation(made_up, drawn(), tmp_path, "image")
+    second = write_explanation(made_up, drawn(9), tmp_path, "image")
+    other = dataclasses.replace(made_up, model="another 0123456789ab")
+    third = write_explanation(other, drawn(), tmp_path, "image")
+    assert len({first, second, third}) == 3
+    assert all(sheet.name.startswith("image") for sheet in (first, second, third))
+    for sheet, film in ((first, drawn()), (second, drawn(9)), (third, drawn())):
+        content = json.loads(sheet.with_suffix(".json").read_text())
+        assert content["film_sha256"] == film.digest()
+
+
+def test_the_same_film_again_takes_the_same_names(made_up, tmp_path):
+    for _ in range(2):
+        for seed in (0, 9):
+            write_explanation(made_up, drawn(seed), tmp_path, "image")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.json"])
+def test_a_file_of_somebody_else_is_left_alone(name, made_up, tmp_path):
+    theirs = b"[1, 2]" if name.endswith("json") else encoded(drawn().stored)
+    (tmp_path / name).write_bytes(theirs)
+    sheet = write_explanation(made_up, drawn(), tmp_path, "image")
+    assert (tmp_path / name).read_bytes() == theirs
+    assert sheet.stem != "image"
+    assert sheet.is_file()
+    assert sheet.with_suffix(".json").is_file()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_name_is_never_a_path(name, tmp_path):
+    stem = safe_stem(name)
+    file = tmp_path / f"{stem}.json"
+    file.write_text("x")
+    assert [each.name for each in tmp_path.iterdir()] == [file.name]
+    assert stem.isprintable()
+    assert not stem.startswith((".", "-", "="))
+    assert stem.partition(".")[0].upper() not in ("CON", "COM1")
+    assert 0 < len(stem.encode()) <= 105
+    assert safe_stem(stem) == stem
+
+
+def test_stems_keep_what_tells_films_apart():
+    for name in ("IM-0001-0001", "1.2.840.113619.2", "Übersicht_2", "東京"):
+        assert safe_stem(name) == name
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 200), (150, 450)])
+def test_an_overlay_has_the_films_size_and_is_clear_where_the_map_is_low(height, width, made_up):
+    film = Radiograph(np.zeros((height, width), np.uint8), "PNG")
+    overlay = Image.open(io.BytesIO(heat_map_png(made_up, film)))
+    assert (overlay.format, overlay.mode, overlay.size) == ("PNG", "RGBA", (width, height))
+    pixels = np.asarray(overlay)
+    assert pixels[0, 0].tolist() == [*HEAT[-1], 178]
+    assert pixels[-1, -1, 3] == 0
+    assert pixels[0, -1, 3] == pixels[-1, 0, 3] == 0
+
+
+def test_the_overlay_of_a_large_film_keeps_its_proportions(made_up):
+    film = Radiograph(np.zeros((4000, 3000), np.uint8), "PNG")
+    overlay = Image.open(io.BytesIO(heat_map_png(made_up, film)))
+    assert overlay.size == (LARGEST_SIDE * 3 // 4, LARGEST_SIDE)
+
+
+def test_colours_are_those_of_the_sheet():
+    inferno = matplotlib.colormaps["inferno"](np.linspace(0, 1, len(HEAT)))[:, :3]
+    assert np.abs(255 * inferno - HEAT).max() <= 0.5

@@ -1,0 +1,100 @@
+"""A run folder and its films become what travels beside the weights."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.index import index
+from cxr_transfer.collections.manifest import write_manifest
+from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.inference.fitting import fit_reference
+from cxr_transfer.inference.predictor import Predictor, calibrated
+from cxr_transfer.models.card import read_card
+from cxr_transfer.models.reference import Reference
+from made import write_film
+
+LABELS = ("normal", "bacterial", "covid19")
+
+
+@pytest.fixture(scope="module")
+def run(checkpoint, tmp_path_factory):
+    """A run folder with its films: 24 to train on, 12 to validate on, whose scores are too sure."""
+    folder = tmp_path_factory.mktemp("run")
+    for file in checkpoint.iterdir():
+        if file.is_file():
+            shutil.copy(file, folder)
+    cases = [
+        Case(
+            path=write_film(folder / "films" / f"{number:02}.png", number),
+            label=LABELS[number % 3],
+            patient=f"p{number}",
+            source=("here", "there")[number % 2],
+            split="train" if number < 24 else "validation",
+        )
+        for number in range(36)
+    ]
+    write_manifest(folder / "split.csv", index(cases))
+    rows = ["file,patient,label,score_normal,score_bacterial,score_covid19"]
+    rows += [
+        f"{n}.png,p{n},{LABELS[n % 3 if n % 4 else (n + 1) % 3]},"
+        + ",".join("0.98" if k == n % 3 else "0.01" for k in range(3))
+        for n in range(24, 36)
+    ]
+    (folder / "validation.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_scores_that_were_too_sure_become_less_so_and_stay_in_order(run):
+    reference = fit_reference(run)
+    assert reference.temperature > 1.5, "a quarter of them is wrong at 0.98"
+    before = Predictor.open(run)
+    film = run / "films" / "00.png"
+    plain = before.predict(film)
+    reference.save(run)
+    try:
+        after = Predictor.open(run).predict(film)
+    finally:
+        (run / "reference.safetensors").unlink()
+    assert not plain.calibrated
+    assert after.calibrated
+    assert after.label == plain.label
+    expected = calibrated(
+        np.array([list(plain.probabilities.values())], np.float32), reference.temperature
+    )
+    assert list(after.probabilities.values()) == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_labels_and_sources_of_the_training_films_come_along_and_no_name(run, tmp_path):
+    reference = fit_reference(run)
+    kept = reference.save(tmp_path)
+    content = kept.read_bytes()
+    assert b"films/" not in content
+    assert b"p12" not in content
+    sha256 = read_card(run / "checkpoint.json").weights_sha256
+    again = Reference.load(tmp_path, weights_sha256=sha256)
+    assert set(again.labels) == set(LABELS)
+    assert set(again.sources) == {"here", "there"}
+
+
+def test_without_films_it_says_what_is_missing(checkpoint, run):
+    with pytest.raises(UsageError, match=r"split\.csv"):
+        fit_reference(checkpoint)
+    manifest = run / "other.csv"
+    manifest.write_text((run / "split.csv").read_text().replace("validation", "test"))
+    with pytest.raises(DataError, match="'validation'"):
+        fit_reference(run, manifest=manifest)
+
+
+def test_an_unfamiliar_film_gets_no_class(run, monkeypatch):
+    reference = fit_reference(run)
+    predictor = Predictor.open(run)
+    film = run / "films" / "01.png"
+    assert predictor.predict(film).status == "ok"
+    predictor.reference = reference
+    object.__setattr__(reference, "threshold", 0.0)
+    refused = predictor.predict(film)
+    assert (refused.status, refused.code) == ("cannot_assess", "out_of_distribution")
+    assert refused.label is None
+    assert refused.probabilities == {}

@@ -1,0 +1,64 @@
+"""What happens to a film before any network sees it: the same for a path, bytes and a film."""
+
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxr_transfer.inference.preparation import prepare
+from cxr_transfer.radiograph import Preprocessing, read_film
+from made import write_film
+
+SIZE = Preprocessing(height=64, width=64)
+
+
+@pytest.fixture
+def film(tmp_path):
+    return write_film(tmp_path / "film.png")
+
+
+def test_a_path_bytes_and_a_film_come_out_the_same(film):
+    images = [
+        prepare(given, SIZE).image
+        for given in (film, str(film), film.read_bytes(), read_film(film))
+    ]
+    assert images[0].shape == (64, 64)
+    for image in images[1:]:
+        assert np.array_equal(image, images[0])
+
+
+def test_it_is_named_as_it_was_given(film):
+    assert prepare(film, SIZE).file == str(film)
+    assert prepare(film.read_bytes(), SIZE).file == ""
+    assert prepare(film.read_bytes(), SIZE, file="upload.png").file == "upload.png"
+
+
+def test_a_film_that_cannot_be_read_is_an_error_with_its_code():
+    found = prepare(b"no film at all", SIZE, file="x")
+    assert (found.status, found.code, found.image) == ("error", "unsupported_format", None)
+    assert found.message
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+def test_what_holds_no_picture_cannot_be_assessed(grey, tmp_path):
+    path = tmp_path / "blank.png"
+    Image.new("L", (300, 300), grey).save(path)
+    found = prepare(path, SIZE)
+    assert (found.status, found.code, found.image) == ("cannot_assess", "blank_or_noise", None)
+
+
+def test_without_the_gate_it_is_told_and_not_refused(tmp_path):
+    path = tmp_path / "blank.png"
+    Image.new("L", (300, 300), 0).save(path)
+    found = prepare(path, SIZE, gate=False)
+    assert found.status == "ok"
+    assert found.image is not None
+    assert found.warnings
+
+
+def test_it_can_be_sent_to_another_process(film):
+    sent = pickle.loads(pickle.dumps(prepare(film, SIZE)))
+    assert np.array_equal(sent.image, prepare(film, SIZE).image)
+    refused = pickle.loads(pickle.dumps(prepare(b"", SIZE)))
+    assert refused.code == "empty_file"

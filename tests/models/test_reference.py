@@ -1,0 +1,265 @@
+"""A reference knows its training films again, tells strangers, and is loaded as it was saved."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from numpy.random import default_rng
+
+from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.models.reference import REFERENCE, Reference
+
+WIDTH, HASH = 96, "ab" * 32
+LABELS = ("normal", "bacterial", "covid19")
+SOURCES = {"normal": "kermany", "bacterial": "kermany", "covid19": "cohen"}
+
+
+def films(number, seed):
+    """Features as a network has them: a class's own direction, few common ones, a little noise."""
+    common = default_rng(0).standard_normal((10, WIDTH))
+    rng = default_rng(seed)
+    targets = rng.integers(3, size=number)
+    features = rng.standard_normal((number, 10)) @ common + 0.1 * rng.standard_normal(
+        (number, WIDTH)
+    )
+    features[np.arange(number), targets] += 40
+    return features.astype(np.float32), [LABELS[target] for target in targets]
+
+
+def fit(number=400, *, seed=1, **options):
+    features, labels = films(number, seed)
+    return Reference.fit(
+        features,
+        labels=labels,
+        sources=[SOURCES[label] for label in labels],
+        held_out=films(200, 2)[0],
+        weights_sha256=HASH,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return fit(temperature=1.5)
+
+
+def rewritten(path, **changes):
+    """Write the file at ``path`` anew with other metadata or tensors."""
+    content = path.read_bytes()
+    tensors = safetensors.numpy.load(content)
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    known = json.loads(header["__metadata__"]["reference"])
+    for name, value in changes.items():
+        if name in tensors:
+            tensors[name] = value
+        else:
+            known[name] = value
+    path.write_bytes(safetensors.numpy.save(tensors, {"reference": json.dumps(known)}))
+    return path
+
+
+def test_of_good_films_few_are_unusual_and_hardly_any_is_unfamiliar(reference):
+    said = reference.judge(films(2000, 3)[0])
+    assert 0.4 < np.median(reference.distances(films(2000, 3)[0])) < 2
+    assert said.count("unfamiliar") < 60
+    assert 20 < said.count("unusual") + said.count("unfamiliar") < 240
+
+
+def test_the_limits_leave_the_stated_shares_of_held_out_films_beyond(reference):
+    far = reference.distances(films(200, 2)[0])
+    assert (far > reference.unusual).mean() == pytest.approx(0.05, abs=0.006)
+    assert (far > reference.threshold).mean() <= 0.01
+
+
+def test_a_film_far_along_a_direction_of_the_training_films_is_unfamiliar(reference):
+    far = reference.centre + 12 * reference.deviations[0] * reference.directions[0]
+    assert reference.judge(far[None]) == ["unfamiliar"]
+
+
+def test_a_film_that_has_what_no_training_film_has_is_unfamiliar(reference):
+    # In the middle along every direction in which training films differ much.
+    stranger = reference.centre + 3 * default_rng(5).standard_normal(WIDTH).astype(np.float32)
+    away = stranger - reference.centre
+    stranger -= away @ reference.directions.T @ reference.directions
+    assert reference.judge(stranger[None]) == ["unfamiliar"]
+    assert reference.judge(reference.centre[None]) == ["ok"]
+
+
+def test_distances_do_not_depend_on_the_unit_of_the_features(reference):
+    features, labels = films(400, 1)
+    scaled = Reference.fit(
+        1000 * features,
+        labels=labels,
+        sources=["made"] * len(labels),
+        held_out=1000 * films(200, 2)[0],
+        weights_sha256=HASH,
+    )
+    others = films(20, 7)[0]
+    np.testing.assert_allclose(
+        scaled.distances(1000 * others), reference.distances(others), rtol=1e-3
+    )
+
+
+def test_a_training_film_is_its_own_nearest_neighbour(reference):
+    features, labels = films(400, 1)
+    for at in (0, 17, 399):
+        nearest, *others = reference.neighbours(features[at], 4)
+        assert (nearest.label, nearest.source) == (labels[at], SOURCES[labels[at]])
+        assert nearest.distance < 0.01 < others[0].distance
+        assert [each.distance for each in others] == sorted(each.distance for each in others)
+
+
+def test_neighbours_of_a_new_film_are_of_its_class(reference):
+    features, labels = films(50, 9)
+    right = [
+        each.label == label
+        for film, label in zip(features, labels, strict=True)
+        for each in reference.neighbours(film)
+    ]
+    assert len(right) == 250
+    assert np.mean(right) > 0.9
+
+
+def test_no_more_neighbours_are_given_than_there_are():
+    assert len(fit(6).neighbours(films(1, 3)[0][0], 50)) == 6
+
+
+def test_a_saved_reference_is_loaded_as_it_was(reference, tmp_path):
+    path = reference.save(tmp_path)
+    assert path == tmp_path / REFERENCE
+    strangers = 3 * films(30, 4)[0]
+    for place in (path, tmp_path):
+        loaded = Reference.load(place, weights_sha256=HASH)
+        assert loaded.temperature == 1.5
+        assert (loaded.unusual, loaded.threshold) == (reference.unusual, reference.threshold)
+        np.testing.assert_array_equal(loaded.distances(strangers), reference.distances(strangers))
+        assert loaded.neighbours(strangers[0]) == reference.neighbours(strangers[0])
+
+
+def test_the_same_films_give_the_same_bytes(tmp_path):
+    first, second = (fit().save(tmp_path / name).read_bytes() for name in "ab")
+    assert first == second
+
+
+def test_ten_thousand_films_of_a_large_network_make_a_small_file(tmp_path):
+    rng = default_rng(0)
+    features = rng.standard_normal((500, 2048)).astype(np.float32)
+    reference = Reference.fit(
+        np.tile(features, (20, 1)),
+        labels=["normal"] * 10_000,
+        sources=["made"] * 10_000,
+        held_out=features[:20],
+        weights_sha256=HASH,
+    )
+    assert len(reference.films) <= 4000
+    assert reference.save(tmp_path).stat().st_size < 1_500_000
+
+
+def test_features_that_are_all_alike_in_some_columns_are_no_obstacle():
+    features, labels = films(100, 1)
+    features[:, 40:] = 0  # a rectifier's dead outputs
+    reference = Reference.fit(
+        features, labels=labels, sources=labels, held_out=features, weights_sha256=HASH
+    )
+    assert np.isfinite(reference.distances(features)).all()
+    dead = features[:1].copy()
+    dead[0, 90] = 50
+    assert reference.judge(dead) == ["unfamiliar"]
+
+
+def test_a_reference_of_other_weights_is_refused_by_name(reference, tmp_path):
+    reference.save(tmp_path)
+    with pytest.raises(ModelError, match=r"cdcdcdcdcdcd.*abababababab") as refused:
+        Reference.load(tmp_path, weights_sha256="cd" * 32)
+    assert refused.value.code == "wrong_hash"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema_version": 2}, "schema 1"),
+        ({"temperature": 0.0}, "positive"),
+        ({"threshold": float("nan")}, "finite"),
+        ({"centre": np.full(WIDTH, np.inf, np.float32)}, "finite"),
+        ({"label_of": np.full(400, 3, np.int32)}, "label_of"),
+        ({"source_of": np.zeros(3, np.int32)}, "source_of"),
+        ({"labels": None}, "TypeError"),
+        ({"rest": "much"}, "reference"),
+    ],
+)
+def test_a_reference_that_does_not_hold_together_is_refused(reference, tmp_path, changes, said):
+    path = rewritten(reference.save(tmp_path), **changes)
+    with pytest.raises(ModelError, match=said) as refused:
+        Reference.load(path, weights_sha256=HASH)
+    assert refused.value.code == "bad_reference"
+    assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", b"{}" * 50, None])
+def test_what_is_no_reference_is_refused(reference, tmp_path, content):
+    path = reference.save(tmp_path)
+    if content is None:
+        content = path.read_bytes()[:-100]
+    path.write_bytes(content)
+    with pytest.raises(ModelError) as refused:
+        Reference.load(path, weights_sha256=HASH)
+    assert refused.value.code == "bad_reference"
+
+
+def test_an_absent_reference_is_refused(tmp_path):
+    with pytest.raises(ModelError) as refused:
+        Reference.load(tmp_path, weights_sha256=HASH)
+    assert refused.value.code == "bad_reference"
+
+
+def test_features_of_another_network_are_refused(reference):
+    for ask in (reference.distances, reference.judge):
+        with pytest.raises(ModelError, match=f"{WIDTH}"):
+            ask(np.zeros((2, WIDTH + 1), np.float32))
+    with pytest.raises(ModelError, match=f"{WIDTH}"):
+        reference.neighbours(np.zeros(WIDTH + 1, np.float32))
+
+
+@pytest.mark.parametrize("wrong", ["labels", "width", "none_held_out", "nan"])
+def test_training_films_that_do_not_fit_together_are_refused(wrong):
+    features, labels = films(20, 1)
+    held_out = features[:5]
+    if wrong == "labels":
+        labels = labels[:-1]
+    elif wrong == "width":
+        held_out = held_out[:, :-1]
+    elif wrong == "none_held_out":
+        held_out = held_out[:0]
+    else:
+        features[3, 3] = np.nan
+    with pytest.raises(DataError) as refused:
+        Reference.fit(
+            features,
+            labels=labels,
+            sources=["made"] * 20,
+            held_out=held_out,
+            weights_sha256=HASH,
+        )
+    assert refused.value.code == "features"
+
+
+def test_nothing_but_labels_sources_and_numbers_is_kept(reference):
+    kept = {field.name for field in dataclasses.fields(reference)}
+    text = [name for name in kept if isinstance(getattr(reference, name), str | tuple)]
+    assert sorted(text) == ["labels", "sources", "weights_sha256"]
+    assert reference.labels == ("bacterial", "covid19", "normal")
+    assert reference.sources == ("cohen", "kermany")
+
+
+def test_what_lies_crosswise_in_memory_is_saved_as_it_is(reference, tmp_path):
+    crosswise = dataclasses.replace(
+        reference,
+        directions=np.asfortranarray(reference.directions),
+        films=np.asfortranarray(reference.films),
+    )
+    crosswise.save(tmp_path)
+    loaded = Reference.load(tmp_path, weights_sha256=HASH)
+    np.testing.assert_array_equal(loaded.directions, reference.directions)
+    np.testing.assert_array_equal(loaded.films, reference.films)
