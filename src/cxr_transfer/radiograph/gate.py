@@ -1,0 +1,232 @@
+"""Radiograph in, concerns out: may this picture be judged as one frontal chest film?
+
+What the header says comes first, then whether there is a picture at all, then colour, then what a
+thumbnail looks like: a frontal film, or a lateral, inverted, turned one, several films side by
+side, or something else. For the last there are 1,536 numbers a film and one linear layer over them
+(``gate.safetensors``), fitted by ``benchmarks/gate_results.py``, which measures the gate as well.
+
+The module knows no network and no classes of disease: how far a film lies from those that a
+network was trained on is asked of that network's own features (``models/reference.py``). Modality
+and body part are the decoder's affair. Left and right cannot be told: a mirrored film passes.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+from PIL import Image
+
+from cxr_transfer.radiograph.film import Radiograph
+
+Plane = npt.NDArray[np.float32]
+
+LOOKS = ("frontal", "lateral", "inverted", "rotated", "upside_down", "collage", "other")
+"""What a picture may look like, in the order of the linear layer's rows."""
+
+WEIGHTS = "gate.safetensors"
+
+_NO_FILMS = ("CT", "MR", "NM", "PT", "US")  # DICOM modalities, should the caller allow them
+_SIDE = 64  # of the thumbnail: what a film is of shows at this size, disease hardly does
+_CELLS, _DIRECTIONS = 8, 8
+_SAMPLES = 512  # pixels a side that grey values are counted on
+_BLANK = 0.02  # standard deviation in [0, 1]; 0.055 is the lowest of 4,300 real films
+_NOISE = 0.3  # share of the deviation left at 32 x 32; 0.75 is the lowest of the same films
+PARTICULAR = 0.6  # of the score that is not for "frontal": less, and it is called "other"
+COLOUR = 0.05  # mean; real films that were saved in colour are at 0.00
+
+
+@dataclass(frozen=True)
+class Concern:
+    """A reason why a class score would say nothing, or less than it seems.
+
+    Attributes:
+        code: ``blank_or_noise``, ``inverted``, ``upside_down``, ``rotated``, ``view``, ``collage``,
+            ``out_of_distribution``.
+        message: One line for a person: expected, received, remedy.
+        refuses: Whether no class may be given ("cannot assess"); else it is a warning beside it.
+    """
+
+    code: str
+    message: str
+    refuses: bool
+
+
+_BLANK_OR_NOISE = (
+    "Expected a chest film, but the picture is {}; check the file, or take the film anew."
+)
+_IN_COLOUR = (
+    "Expected a grey radiograph, but got a picture in colour (a photo or a screenshot?); use the "
+    "original film."
+)
+_LATERAL_BY_HEADER = (
+    "Expected a frontal film (PA or AP), but its header says that this is a lateral view; use the "
+    "frontal view."
+)
+_UNLIKE_MOST = (
+    "Expected a frontal chest film like others, but this is unlike most; check that it is whole, "
+    "upright and of a chest, and trust its class score the less."
+)
+_SAID = {
+    "lateral": (
+        "view",
+        "Expected a frontal film (PA or AP), but this looks like a lateral view; use the frontal "
+        "view.",
+    ),
+    "inverted": (
+        "inverted",
+        "Expected bones brighter than air, but this looks like a negative; invert it, or use the "
+        "original film.",
+    ),
+    "rotated": (
+        "rotated",
+        "Expected an upright film, but this looks turned by a quarter; turn it and try again.",
+    ),
+    "upside_down": (
+        "upside_down",
+        "Expected an upright film, but this looks upside down; turn it and try again.",
+    ),
+    "collage": (
+        "collage",
+        "Expected one film, but this looks like several side by side; save each as a file of its "
+        "own.",
+    ),
+    "other": (
+        "out_of_distribution",
+        "Expected one frontal chest film, but this looks like something else (a photo, a "
+        "screenshot, another body part, a CT slice?); use the original film.",
+    ),
+}
+
+
+def concerns(radiograph: Radiograph) -> list[Concern]:
+    """Return what speaks against judging ``radiograph``, in the order a reader should hear it.
+
+    Returns:
+        Concerns of the header, then of the picture; empty for a film that may be judged.
+    """
+    found = []
+    if radiograph.header.view == "lateral":
+        found.append(Concern("view", _LATERAL_BY_HEADER, refuses=True))
+    if nothing := empty(radiograph):
+        # What an empty picture looks like beyond that is chance.
+        return [*found, Concern("blank_or_noise", _BLANK_OR_NOISE.format(nothing), refuses=True)]
+    if radiograph.colour > COLOUR:
+        found.append(Concern("out_of_distribution", _IN_COLOUR, refuses=True))
+    scores = looks(radiograph)
+    layer = _layer()
+    if scores["frontal"] < layer.doubt:
+        likeliest = max(LOOKS[1:], key=scores.__getitem__)
+        particular = scores[likeliest] > PARTICULAR * (1 - scores["frontal"])
+        if radiograph.header.modality in _NO_FILMS:
+            particular = False  # a CT slice is no lateral view, whatever it looks like
+        refuses = scores["frontal"] < layer.refuse
+        code, message = _SAID[likeliest if particular else "other"]
+        if not (particular or refuses):
+            message = _UNLIKE_MOST
+        if code not in {concern.code for concern in found}:
+            found.append(Concern(code, message, refuses))
+    return found
+
+
+def empty(radiograph: Radiograph) -> str:
+    """Return "blank" or "noise" for a picture that shows nothing, else ""."""
+    step = max(1, min(radiograph.height, radiograph.width) // _SAMPLES)
+    sample = radiograph.stored[::step, ::step]
+    contrast = float(sample.std(dtype=np.float64))
+    contrast /= 255 if radiograph.stored.dtype == np.uint8 else 1
+    if contrast < _BLANK:
+        return "blank"
+    # Noise averages out on the way to a thumbnail; a film does not.
+    small = np.asarray(Image.fromarray(sample).resize((32, 32), Image.Resampling.BOX))
+    left = float(small.std(dtype=np.float64))
+    left /= 255 if radiograph.stored.dtype == np.uint8 else 1
+    return "noise" if left < _NOISE * contrast else ""
+
+
+def looks(radiograph: Radiograph) -> dict[str, float]:
+    """Return how much the picture looks like each of `LOOKS`: softmax scores that sum to 1."""
+    layer = _layer()
+    # Not "@": BLAS would start threads, and its sums depend on their number.
+    logits = np.einsum("kf,f->k", layer.weights, described(radiograph)) + layer.biases
+    scores = np.exp(logits - logits.max())
+    return dict(zip(LOOKS, (scores / scores.sum()).tolist(), strict=True))
+
+
+def described(radiograph: Radiograph) -> Plane:
+    """Return what the linear layer sees: (1536,) float32.
+
+    The thumbnail's ranks from -1 to 1 at 32 x 32, halved, so that exposure and gamma do not count;
+    then the directions of its edges in 8 x 8 cells, signed, in 8 bins (histograms of oriented
+    gradients: Dalal & Triggs, CVPR 2005), each cell scaled to length 1.
+    """
+    ranks = _ranks(_thumbnail(radiograph, _SIDE))
+    coarse = ranks.reshape(_SIDE // 2, 2, _SIDE // 2, 2).mean((1, 3))
+    return np.concatenate([0.5 * coarse.ravel(), _edges(ranks)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """The fitted layer, and below which score for "frontal" a film is doubted or refused."""
+
+    weights: Plane  # (looks, features)
+    biases: Plane  # (looks,)
+    doubt: float
+    refuse: float
+
+
+@functools.cache
+def _layer() -> _Layer:
+    with (
+        resources.as_file(resources.files("cxr_transfer.radiograph") / WEIGHTS) as path,
+        safetensors.safe_open(path, framework="numpy") as file,
+    ):
+        known = json.loads(file.metadata()["gate"])
+        return _Layer(
+            file.get_tensor("weights").astype(np.float32),
+            file.get_tensor("biases").astype(np.float32),
+            known["doubt"],
+            known["refuse"],
+        )
+
+
+def _thumbnail(radiograph: Radiograph, side: int) -> npt.NDArray[np.uint8]:
+    stored = radiograph.stored
+    film = Image.fromarray(stored).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    if stored.dtype == np.uint8:
+        return np.asarray(film)
+    # In 8 bits too, or the noise of a black background would be spread over its share of ranks.
+    grey: npt.NDArray[np.uint8] = np.rint(np.asarray(film) * 255).clip(0, 255).astype(np.uint8)
+    return grey
+
+
+def _ranks(values: npt.NDArray[np.uint8]) -> Plane:
+    """Return the place of each value among all, from -1 to 1; equal values share theirs."""
+    counts = np.bincount(values.ravel(), minlength=256)
+    middle = np.cumsum(counts) - 0.5 * counts
+    ranks: Plane = (2 * middle / values.size - 1).astype(np.float32)[values]
+    return ranks
+
+
+def _edges(plane: Plane) -> Plane:
+    down, across = np.gradient(plane)
+    strength = np.hypot(down, across).ravel()
+    direction = (np.arctan2(down, across).ravel() / np.pi + 1) * _DIRECTIONS / 2
+    lower = np.floor(direction)
+    upper_share = direction - lower
+    bins = lower.astype(np.intp)
+    place = np.arange(_SIDE) * _CELLS // _SIDE
+    cell = _DIRECTIONS * (_CELLS * place[:, None] + place).ravel()
+    size = _CELLS * _CELLS * _DIRECTIONS
+    counts = np.bincount(cell + bins % _DIRECTIONS, strength * (1 - upper_share), size)
+    counts += np.bincount(cell + (bins + 1) % _DIRECTIONS, strength * upper_share, size)
+    cells = counts.reshape(-1, _DIRECTIONS)
+    # In a cell without edges the noise is not to be blown up to full strength.
+    least = 0.02 * (_SIDE / _CELLS) ** 2
+    scaled: Plane = np.sqrt(cells / (cells.sum(axis=1, keepdims=True) + least))
+    return scaled.ravel().astype(np.float32)
