@@ -28,8 +28,10 @@ FENCES = {
     "gdcm": ("radiograph/codestream.py",),
     "openjpeg": ("radiograph/codestream.py",),
     "monai": ("evaluation/saliency.py",),
+    **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("inference/export.py",)),
+    "pyarrow": ("inference/batch.py",),
     "ray": ("inference/cluster.py",),
-    "fastapi": ("serving/",),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
     "openvino": ("inference/engine.py", "inference/conversion.py"),
     "nncf": ("inference/conversion.py",),
 }

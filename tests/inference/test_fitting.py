@@ -20,7 +20,7 @@ LABELS = ("normal", "bacterial", "covid19")
 
 @pytest.fixture(scope="module")
 def run(checkpoint, tmp_path_factory):
-    """A run folder with its films: 24 to train on, 12 to validate on, whose scores are too sure."""
+    """A run folder with its films: 24 to train on, 12 to validate on, which say nothing to it."""
     folder = tmp_path_factory.mktemp("run")
     for file in checkpoint.iterdir():
         if file.is_file():
@@ -36,19 +36,12 @@ def run(checkpoint, tmp_path_factory):
         for number in range(36)
     ]
     write_manifest(folder / "split.csv", index(cases))
-    rows = ["file,patient,label,score_normal,score_bacterial,score_covid19"]
-    rows += [
-        f"{n}.png,p{n},{LABELS[n % 3 if n % 4 else (n + 1) % 3]},"
-        + ",".join("0.98" if k == n % 3 else "0.01" for k in range(3))
-        for n in range(24, 36)
-    ]
-    (folder / "validation.csv").write_text("\n".join(rows) + "\n")
     return folder
 
 
-def test_scores_that_were_too_sure_become_less_so_and_stay_in_order(run):
+def test_scores_of_a_network_that_knows_nothing_become_less_sure_and_stay_in_order(run):
     reference = fit_reference(run)
-    assert reference.temperature > 1.5, "a quarter of them is wrong at 0.98"
+    assert reference.temperature > 1, "its weights are random: no sureness is its due"
     before = Predictor.open(run)
     film = run / "films" / "00.png"
     plain = before.predict(film)

@@ -268,6 +268,7 @@ def export(
     ] = None,
 ) -> None:
     """Hand a network on to other tools, compared with the checkpoint before it is kept."""
+    from cxr_transfer.files import write_bytes
     from cxr_transfer.inference.export import export as run
     from cxr_transfer.inference.material import calibration_and_check
     from cxr_transfer.inference.predictor import reference_beside
@@ -282,7 +283,7 @@ def export(
     reference = beside and Reference.load(
         beside, weights_sha256=read_card(card_path).weights_sha256
     )
-    calibration, check = calibration_and_check(checkpoint, data)
+    calibration, check = calibration_and_check(checkpoint, data, calibrate=precision == "int8")
     done = run(
         checkpoint,
         out,
@@ -292,10 +293,12 @@ def export(
         check=check,
         temperature=reference.temperature if reference else None,
     ).check
-    if reference and out.suffix == ".xml":
-        reference.save(out.with_suffix(".reference.safetensors"))
+    # An int8 network's features lie elsewhere: a reference of the float32 ones would misjudge them.
+    if beside and out.suffix == ".xml" and precision == "float32":
+        write_bytes(out.with_suffix(".reference.safetensors"), beside.read_bytes())
     films = "generated films" if done["drawn"] else "films"
     say(
         f"{out}: compared with the checkpoint on {done['films']} {films}: largest difference of a "
-        f"score {done['largest_difference']:.2g}, the same class on {done['same_class']:.1%}"
+        f"score {done['largest_difference']:.2g}, of a feature "
+        f"{done['features_largest_difference']:.2g}, the same class on {done['same_class']:.1%}"
     )

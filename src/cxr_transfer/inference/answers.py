@@ -25,7 +25,7 @@ def as_csv(answers: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str
     for answer in answers:
         cells = answer.as_dict() | {"warnings": "; ".join(answer.warnings)}
         cells |= {f"score_{label}": answer.probabilities.get(label, "") for label in labels}
-        yield _row([_inert(cells[column]) for column in columns])
+        yield _row([inert(cells[column]) for column in columns])
 
 
 def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
@@ -45,11 +45,12 @@ def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[
 
 def _row(cells: Sequence[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow(cells)
     return text.getvalue().removesuffix("\n")
 
 
-def _inert(cell: object) -> object:
+def inert(cell: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula."""
     # A spreadsheet runs a cell that begins like a formula.
     if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{cell}"

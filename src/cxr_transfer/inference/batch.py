@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.files import owned, scratch_file, write_json, write_text
-from cxr_transfer.inference.answers import COLUMNS, _inert
+from cxr_transfer.inference.answers import COLUMNS, inert
 from cxr_transfer.inference.predictor import Predictor
 
 CHUNK = 512
@@ -280,7 +280,7 @@ def _write_csv(
     csv.writer(text, lineterminator="\n").writerow(columns)
     # All text in quotes: a carriage return in a name would else end its row.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerows([_inert(row[name]) for name in columns] for row in rows)
+    writer.writerows([inert(row[name]) for name in columns] for row in rows)
     text.detach()
 
 

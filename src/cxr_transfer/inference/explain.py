@@ -208,7 +208,7 @@ class Explainer:
             model=f"{self.card.name} {self.card.weights_sha256[:12]}",
             label=labels.names[target],
             probabilities=dict(zip(labels, map(float, scores[0]), strict=True)),
-            calibrated=self.reference is not None,
+            calibrated=self.reference is not None and self.reference.calibrated,
             heat_map=maps[0],
             lungs=lungs,
             lung_share=None if math.isnan(share) else share,

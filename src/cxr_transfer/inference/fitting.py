@@ -7,16 +7,18 @@ torch and the films; `cxr train` calls it once, and what it returns travels with
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.manifest import read_manifest
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.evaluation.calibration import temperature
+from cxr_transfer.evaluation.calibration import COLDEST, HOTTEST, temperature
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import checkpoint_files
@@ -24,7 +26,6 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features
 from cxr_transfer.models.reference import Reference
 from cxr_transfer.training.films import load_films
-from cxr_transfer.training.validation import read_validation
 
 
 def fit_reference(
@@ -38,15 +39,14 @@ def fit_reference(
 
     Args:
         checkpoint_path: Run folder, weights file or card.
-        manifest: With parts; None is the ``split.csv`` of the run folder. The scores of the
-            validation films, ``validation.csv``, are looked for beside it.
+        manifest: With parts; None is the ``split.csv`` of the run folder.
         device: Where the network runs.
         each: Called after every film.
 
     Raises:
         UsageError: ``no_manifest`` without a manifest.
         DataError: ``empty_part`` without training or validation films; what reading them raises.
-        ModelError: What `load_checkpoint` and `read_validation` raise.
+        ModelError: What `load_checkpoint` raises.
     """
     card, network = load_checkpoint(checkpoint_path)
     manifest = manifest or checkpoint_files(checkpoint_path)[0].parent / "split.csv"
@@ -69,22 +69,28 @@ def fit_reference(
         return of_part, features(network, films.images, device=device).numpy()
 
     train, of_train = seen("train")
-    _, of_validation = seen("validation")
+    validation, of_validation = seen("validation")
     return Reference.fit(
         of_train,
         labels=[case.label for case in train],
         sources=[case.source for case in train],
         held_out=of_validation,
-        temperature=_temperature(manifest.parent, card.label_set),
+        temperature=_temperature(network, of_validation, validation, card.label_set),
         weights_sha256=card.weights_sha256,
     )
 
 
-def _temperature(folder: Path, labels: LabelSet) -> float:
-    kept = read_validation(folder, labels)
-    if kept is None:
-        return 1.0
-    targets, scores, patients, files = kept
-    found = temperature(Scores(labels, targets, scores, patients, files))
-    # Where every validation film is right, no temperature is too cold: none can be fitted.
-    return found if np.isfinite(found) and found > 0 else 1.0
+@torch.inference_mode()
+def _temperature(
+    network: nn.Sequential,
+    seen: npt.NDArray[np.float32],
+    cases: Sequence[Case],
+    labels: LabelSet,
+) -> float:
+    """Return the temperature that fits films (N, F), as the network's head sees them; else 1."""
+    scored = network[-1].cpu()(torch.from_numpy(seen)).double().softmax(dim=1).numpy()
+    targets = np.array([labels.target(case.label) for case in cases])
+    names = tuple(case.patient for case in cases), tuple(case.path.name for case in cases)
+    found = temperature(Scores(labels, targets, scored, *names))
+    # Where every film is right no temperature is too cold: there is none to be had.
+    return found if COLDEST * 1.01 < found < HOTTEST / 1.01 else 1.0

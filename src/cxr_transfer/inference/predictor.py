@@ -219,7 +219,7 @@ class Predictor:
                 label: round(float(score), 6)
                 for label, score in zip(self.card.labels, scores, strict=True)
             },
-            calibrated=self.reference is not None,
+            calibrated=self.reference is not None and self.reference.calibrated,
             model=self.model,
             warnings=(*one.warnings, *([UNUSUAL] if familiar == "unusual" else [])),
             ms=ms,

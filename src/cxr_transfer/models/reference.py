@@ -168,6 +168,11 @@ class Reference:
             threshold=float(_BEYOND_EDGE * edge),
         )
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether a temperature could be fitted: at 1 the scores are the network's own."""
+        return self.temperature != 1.0
+
     def distances(self, features: Floats) -> npt.NDArray[np.float64]:
         """Return how far films lie from the training films' centre, in deviations.
 
