@@ -141,7 +141,7 @@ class Door:
         """Refuse what may not come in, or for which there is no room.
 
         Raises:
-            Refusal: 400, 401, 403, 411, 413 or 503.
+            Refusal: 400, 401, 403, 413 or 503.
         """
         hosts = self._settings.allowed_hosts
         if hosts and _name(f"//{headers.get('host', '')}") not in hosts:
