@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 OUT ?= runs/study
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check study bench clean
+.PHONY: help install browser demo test check study bench clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -24,8 +24,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install ## Install, then run the whole study on generated films (about 4 minutes).
 	$(BIN)/cxr study --data phantom --out runs/demo --max-epochs 10 --skip-unavailable
 
-test: install ## Install, then run the tests.
+test: install browser ## Install, then run the tests.
 	$(BIN)/pytest
+
+browser: ## Debian's chromium for the page's tests (installed for root alone; skipped without).
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "installing chromium for the page's tests" && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
+		echo "no chromium: the page's tests are skipped"
 
 check: install ## What CI runs: format, lint, types, tests.
 	$(BIN)/ruff format --check .

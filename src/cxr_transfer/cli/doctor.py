@@ -11,19 +11,29 @@ from cxr_transfer import INTENDED_USE
 if TYPE_CHECKING:
     pass
 
+EXTRAS = {
+    "serve": "fastapi",
+    "parquet": "pyarrow",
+    "cluster": "ray",
+    "export": "onnx",
+    "int8": "nncf",
+    "tensorboard": "tensorboard",
+}
+"""What is not installed by default, and the package by which it is known."""
+
 
 def doctor() -> None:
     """Print versions, devices and weights at hand; what is missing, and how to get it."""
     import importlib.util
     import shutil
 
+    from cxr_transfer.models.card import released_models
     from cxr_transfer.models.pretrained import describe_imagenet
     from cxr_transfer.provenance import commit, machine, versions
     from cxr_transfer.training.execution import best_device
 
     here = machine()
     weights = describe_imagenet()
-    board = importlib.util.find_spec("tensorboard") is not None
     rows = {
         **versions(),
         "commit": commit() or "installed package",
@@ -31,8 +41,11 @@ def doctor() -> None:
         "device": best_device(),
         "disk": f"{shutil.disk_usage('.').free / 1e9:.1f} GB free here",
         "ResNet-50": weights.message,
-        "tensorboard": "installed" if board else 'missing: pip install "cxr-transfer[tensorboard]"',
+        "released": ", ".join(released_models()) or "no models came with this package",
     }
+    for extra, package in EXTRAS.items():
+        there = importlib.util.find_spec(package) is not None
+        rows[extra] = "installed" if there else f'missing: pip install "cxr-transfer[{extra}]"'
     for name, value in rows.items():
         typer.echo(f"{name:<14} {value}")
     typer.echo(f"\n{INTENDED_USE}")

@@ -26,12 +26,15 @@ TRAIN_EXAMPLES = (
     "Examples:\n\n"
     "cxr train model_1 --data ../data --out runs/mine\n\n"
     "cxr train model_2 --data films.csv --from runs/study/model_0\n\n"
+    "cxr train multi_source --data ../data --add-source clinic_a=films/clinic_a\n\n"
     "cxr train my_recipe.toml --data ../data --devices 2"
 )
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="model_0 .. model_3, or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="model_0 .. model_3, multi_source, or a TOML file.")
+    ],
     data: Annotated[Path, typer.Option(help="Archives, a manifest (.csv), or a folder per class.")],
     out: Annotated[
         Path | None,
