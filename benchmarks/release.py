@@ -4,7 +4,8 @@
     cxr evaluate model_3 --data runs/seed0/model_3/split.csv --out runs/released/model_3
     cxr audit model_3 --data DATA --out runs/audit/model_3
     cxr card model_3 --evaluation runs/released/model_3/report.json \
-        --audit runs/audit/model_3/audit.json --out src/cxr_transfer/released/model_3/MODEL_CARD.md
+        --audit runs/audit/model_3/audit.json --run runs/seed0/model_3 \\
+        --out src/cxr_transfer/released/model_3/MODEL_CARD.md
 
 Kernels are kept in float16, all else in float32; the network computes in float32 as before. How far
 that moves a class score is measured on the run's own validation and test films and stands in the
@@ -72,8 +73,7 @@ def main() -> None:
         write_text(folder / CARD, released.model_dump_json(indent=1) + "\n")
         fit_reference(folder, manifest=options.run / "split.csv").save(folder)
         target = RELEASED / card.name
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+        target.mkdir(parents=True, exist_ok=True)
         for file in (WEIGHTS, CARD, "reference.safetensors"):
             shutil.copy(folder / file, target / file)
     size = sum(path.stat().st_size for path in target.iterdir())

@@ -3,7 +3,7 @@ import pytest
 from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.multi_source import added_source, multi_source
 from cxr_transfer.collections.phantom import PhantomSize, write_phantom
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import MULTI_SOURCE
 from made import write_film
 
@@ -19,9 +19,8 @@ def test_classes_are_three_whatever_the_archives_call_them(archives):
     found = multi_source(archives)
     assert found.labels == MULTI_SOURCE
     findings = {(case.finding, case.label) for case in found.cases}
-    assert ("bacterial", "other_pneumonia") in findings or any(
-        label == "other_pneumonia" for _, label in findings
-    )
+    assert {("normal", "normal"), ("bacterial", "other_pneumonia")} <= findings
+    assert {label for finding, label in findings if "COVID-19" in finding} == {"covid19"}
     assert not any(case.split for case in found.cases)
 
 
@@ -39,3 +38,12 @@ def test_an_added_source_has_its_name_and_keeps_its_patients_apart(tmp_path, arc
 def test_what_is_not_a_name_and_a_place_is_refused(given):
     with pytest.raises(UsageError, match="NAME=DIR"):
         added_source(given)
+
+
+def test_classes_of_an_added_source_are_read_in_any_case_and_never_guessed(tmp_path):
+    for label in ("Normal", "COVID-19", "viral"):
+        write_film(tmp_path / "films" / label / "1.png")
+    assert {case.label for case in added_source(f"x={tmp_path / 'films'}")} == set(MULTI_SOURCE)
+    write_film(tmp_path / "films" / "healthy" / "1.png")
+    with pytest.raises(DataError, match="healthy"):
+        added_source(f"x={tmp_path / 'films'}")

@@ -22,7 +22,6 @@ from cxr_transfer.inference.explain import (
     NO_NEIGHBOURS,
     Explainer,
     Explanation,
-    explain,
     heat_map_png,
     safe_stem,
     write_explanation,
@@ -140,7 +139,10 @@ def test_a_path_bytes_and_a_film_that_was_read_are_explained_alike(checkpoint, t
     film = drawn()
     path = tmp_path / "film.png"
     path.write_bytes(encoded(film.stored))
-    answers = [explain(checkpoint, one) for one in (film, path, str(path), path.read_bytes())]
+    answers = [
+        Explainer.open(checkpoint).explain(one)
+        for one in (film, path, str(path), path.read_bytes())
+    ]
     said = {json.dumps(answer.as_dict()) for answer in answers}
     assert len(said) == 1
 

@@ -127,8 +127,17 @@ def test_mistakes_end_in_one_line_with_a_code(words, code, expect, cxr, tmp_path
     assert done.stderr.splitlines()[-1].startswith("cxr: Expected")
 
 
+COMMANDS = (
+    *("study", "train", "evaluate", "audit", "card", "predict", "explain", "export", "serve"),
+    "doctor",
+)
+
+
 def test_every_command_has_help_with_the_intended_use_at_the_front_door(cxr):
     text = cxr("--help").stdout
     assert "Research use only" in text
-    for command in ("study", "train", "evaluate", "doctor", "data check", "data prepare"):
-        assert "Usage" in cxr(*command.split(), "--help").stdout
+    commands = [*COMMANDS, "data check", "data prepare"]
+    for command in commands:
+        said = cxr(*command.split(), "--help").stdout
+        assert "Usage" in said
+        assert "Example" in said, command

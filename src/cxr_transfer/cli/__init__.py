@@ -5,6 +5,7 @@ Everything that needs tensors is imported inside its command, so that ``cxr --he
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, NoReturn
 
@@ -25,7 +26,7 @@ from cxr_transfer.cli.data import (
     data_check,
     data_prepare,
 )
-from cxr_transfer.cli.doctor import doctor
+from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
 from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
 from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
@@ -60,11 +61,15 @@ app.command(epilog=SERVE_EXAMPLES)(serve)
 app.add_typer(data_app, name="data")
 data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
 data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)
-app.command()(doctor)
+app.command(epilog=DOCTOR_EXAMPLES)(doctor)
 
 
 def main() -> None:
     """Run ``cxr``; every error is one line on standard error and an exit code."""
+    # A file's name may be no text at all; it is still the answer's.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
     try:
         app()
     except CxrError as error:

@@ -34,9 +34,12 @@ def predict(
             "from standard input."
         ),
     ],
-    model: Annotated[str, typer.Option(help=f"{CHECKPOINT_HELP} Or an exported .xml.")] = (
-        DEFAULT_MODEL
-    ),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{CHECKPOINT_HELP} Or an exported .xml. Default: the released {DEFAULT_MODEL}."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="A line of JSON per film.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="A row of CSV per film.")] = False,
     out: Annotated[
@@ -86,7 +89,7 @@ def predict(
         options = {"precision": precision, "any_modality": any_modality}
         _table(films, out, model, options, workers, cluster)
         return
-    if heatmaps and model.endswith(".xml"):
+    if heatmaps and model and model.endswith(".xml"):
         raise typer.BadParameter("a converted network has no gradients: give its checkpoint")
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
     for note in predictor.notes:
@@ -130,7 +133,8 @@ def _asked(given: Sequence[str]) -> list[Path | bytes]:
             else:
                 found += [Path(name) for name in os.fsdecode(content).splitlines() if name]
         elif not os.path.lexists(one) and glob.has_magic(one):
-            found += films_in(Path(path) for path in sorted(glob.glob(one, recursive=True)))
+            matching = sorted(glob.glob(one, recursive=True)) or [one]
+            found += films_in(Path(path) for path in matching)
         else:
             found += films_in([Path(one)])
     if not found:
@@ -143,7 +147,7 @@ def _asked(given: Sequence[str]) -> list[Path | bytes]:
 def _table(
     films: Sequence[Path],
     out: Path,
-    model: str,
+    model: str | None,
     options: dict[str, Any],
     workers: int | None,
     cluster: str | None,
@@ -152,11 +156,12 @@ def _table(
     from cxr_transfer.inference.batch import predict_into
     from cxr_transfer.inference.cluster import predict_on_cluster
     from cxr_transfer.inference.predictor import Predictor
+    from cxr_transfer.models.card import RELEASED
 
     with steps("predicting", len(films)) as step:
         if cluster:
             done = predict_on_cluster(
-                model,
+                model or RELEASED / DEFAULT_MODEL,
                 films,
                 out,
                 workers=workers or 2,
@@ -166,6 +171,8 @@ def _table(
             )
         else:
             predictor = Predictor.open(model, **options)
+            for note in predictor.notes:
+                say(note)
             done = predict_into(predictor, films, out, workers=workers, settings=options, each=step)
     resumed = f" ({done.resumed} answered before)" if done.resumed else ""
     say(
@@ -177,8 +184,9 @@ def _table(
 
 
 def _heat_maps(
-    model: str, folder: Path, any_modality: bool
+    model: str | None, folder: Path, any_modality: bool
 ) -> Callable[[Path | bytes, str | None], None]:
+    from cxr_transfer.errors import FilmError
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import decode, read_film
 
@@ -189,7 +197,12 @@ def _heat_maps(
             radiograph, stem = decode(film, any_modality=any_modality), "film"
         else:
             radiograph, stem = read_film(film, any_modality=any_modality), film.stem
-        write_explanation(explainer.explain(radiograph, label=label), radiograph, folder, stem)
+        try:
+            explanation = explainer.explain(radiograph, label=label)
+        except FilmError as error:  # At the border of what is familiar two precisions may differ.
+            say(f"no heat map of {ascii(stem)[1:-1]}: {error.message} [{error.code}]")
+            return
+        write_explanation(explanation, radiograph, folder, stem)
 
     return draw
 
@@ -204,7 +217,10 @@ EXPLAIN_EXAMPLES = (
 def explain(
     file: Annotated[Path, typer.Argument(help="A film.")],
     out: Annotated[Path, typer.Option(help="Folder for the sheet (.png) and its .json.")],
-    model: Annotated[str, typer.Option(help=CHECKPOINT_HELP)] = DEFAULT_MODEL,
+    model: Annotated[
+        str | None,
+        typer.Option(help=f"{CHECKPOINT_HELP} Default: the released {DEFAULT_MODEL}."),
+    ] = None,
     label: Annotated[
         str | None, typer.Option(help="Class whose score is explained; default: the highest.")
     ] = None,
@@ -273,29 +289,30 @@ def export(
     from cxr_transfer.inference.material import calibration_and_check
     from cxr_transfer.inference.predictor import reference_beside
     from cxr_transfer.models.card import checkpoint_files, read_card
-    from cxr_transfer.models.reference import Reference
 
     if format is not None:
         choice("--format", format, ("openvino", "onnx", "torchscript"))
     choice("--precision", precision, ("float32", "int8"))
     card_path, weights = checkpoint_files(checkpoint)
-    beside = reference_beside(weights)
-    reference = beside and Reference.load(
-        beside, weights_sha256=read_card(card_path).weights_sha256
-    )
+    found = reference_beside(weights, read_card(card_path).weights_sha256)
+    # An int8 network's features lie elsewhere: the float32 ones' reference would misjudge them.
+    reference = found if precision == "float32" else None
     calibration, check = calibration_and_check(checkpoint, data, calibrate=precision == "int8")
-    done = run(
+    written = run(
         checkpoint,
         out,
         format=format,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
         calibration=calibration,
         check=check,
-        temperature=reference.temperature if reference else None,
-    ).check
-    # An int8 network's features lie elsewhere: a reference of the float32 ones would misjudge them.
-    if beside and out.suffix == ".xml" and precision == "float32":
-        write_bytes(out.with_suffix(".reference.safetensors"), beside.read_bytes())
+        temperature=reference[1].temperature if reference else None,
+    )
+    done = written.check
+    if written.format == "openvino":
+        beside = out.with_suffix(".reference.safetensors")
+        beside.unlink(missing_ok=True)
+        if reference:
+            write_bytes(beside, reference[0].read_bytes())
     films = "generated films" if done["drawn"] else "films"
     say(
         f"{out}: compared with the checkpoint on {done['films']} {films}: largest difference of a "

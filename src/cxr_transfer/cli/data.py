@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cxr_transfer.cli.terminal import steps
-
-if TYPE_CHECKING:
-    pass
-
 
 DATA_CHECK_EXAMPLES = "Example:\n\ncxr data check ../data"
 

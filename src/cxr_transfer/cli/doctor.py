@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from cxr_transfer import INTENDED_USE
 
-if TYPE_CHECKING:
-    pass
+DOCTOR_EXAMPLES = "Example:\n\ncxr doctor"
 
 EXTRAS = {
     "serve": "fastapi",

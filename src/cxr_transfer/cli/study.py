@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cxr_transfer.cli.terminal import DEVICE_HELP, PRECISION_HELP, choice, execution, say, steps
-
-if TYPE_CHECKING:
-    pass
-
 
 STUDY_EXAMPLES = (
     "Examples:\n\n"
@@ -82,5 +78,9 @@ def study(
             say=say,
             steps=steps,
         )
-    typer.echo((out / "report.md").read_text(encoding="utf-8").partition("\n## Model_")[0])
+    typer.echo(
+        (out / "report.md")
+        .read_text(encoding="utf-8", errors="surrogateescape")
+        .partition("\n## Model_")[0]
+    )
     say(f"report: {out / 'report.md'}")

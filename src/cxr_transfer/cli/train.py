@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,10 +17,6 @@ from cxr_transfer.cli.terminal import (
     silent,
     steps,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 TRAIN_EXAMPLES = (
     "Examples:\n\n"
@@ -65,6 +61,7 @@ def train(
     from cxr_transfer.collections.multi_source import added_source
     from cxr_transfer.collections.opening import open_dataset
     from cxr_transfer.collections.splits import split as draw
+    from cxr_transfer.models.reference import REFERENCE
     from cxr_transfer.provenance import stamp
     from cxr_transfer.training.execution import is_main_process
     from cxr_transfer.training.films import load_films
@@ -102,7 +99,7 @@ def train(
         weights=weights,
         say=tell,
     )
-    if is_main_process() and not (folder / "reference.safetensors").is_file():
+    if is_main_process() and not (folder / REFERENCE).is_file():
         from cxr_transfer.inference.fitting import fit_reference
 
         # What the training films look like to the network: by it a stranger among films is known.

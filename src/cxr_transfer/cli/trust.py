@@ -18,7 +18,7 @@ EVALUATE_EXAMPLES = (
 
 def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
-    data: Annotated[Path, typer.Option(help="Manifest (.csv), archives or a folder per class.")],
+    data: Annotated[Path, typer.Option(help="Manifest (.csv) or a folder per class.")],
     out: Annotated[Path, typer.Option(help="Report folder.")],
     part: Annotated[
         str | None, typer.Option(help="Part of a manifest with parts; default: test.")
@@ -44,7 +44,7 @@ def evaluate(
                 checkpoint, cases, out, allow_seen=allow_seen, device=device, seed=seed, each=step
             )
     name = "report.json" if json else "report.md"
-    typer.echo((out / name).read_text(encoding="utf-8"))
+    typer.echo((out / name).read_text(encoding="utf-8", errors="surrogateescape"))
 
 
 AUDIT_EXAMPLES = (
@@ -97,7 +97,11 @@ def audit(
                 each=step,
                 say=say,
             )
-    typer.echo((out / ("audit.json" if json else "audit.md")).read_text(encoding="utf-8"))
+    typer.echo(
+        (out / ("audit.json" if json else "audit.md")).read_text(
+            encoding="utf-8", errors="surrogateescape"
+        )
+    )
     if found["verdict"] == "fail":
         raise typer.Exit(1)
 
@@ -118,12 +122,16 @@ def card(
     evaluation: Annotated[
         Path | None, typer.Option(help="Its report.json; default: the one in the run folder.")
     ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder that it is from, where it was handed on without."),
+    ] = None,
 ) -> None:
     """Write the model card: filled from the run, and blanks say 'not done'."""
     from cxr_transfer.evaluation.model_card import model_card
     from cxr_transfer.files import write_text
 
-    text = model_card(checkpoint, audit=_report(audit), evaluation=_report(evaluation))
+    text = model_card(checkpoint, audit=_report(audit), evaluation=_report(evaluation), run=run)
     if out is None:
         typer.echo(text)
         return
@@ -139,8 +147,8 @@ def _report(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        found = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError("not_json", f"Expected JSON in {path}, but got: {error}.") from None
     if not isinstance(found, dict):
         raise DataError("not_json", f"Expected a report in {path}, but got something else.")

@@ -61,11 +61,12 @@ def read_cohen(root: Path) -> Collection:
 
 
 def _case(path: Path, row: dict[str, str]) -> Case:
-    finding = row["finding"].strip()
+    # Later copies say "Pneumonia/Viral/COVID-19".
+    finding = row["finding"].strip().rpartition("/")[2]
     if finding == "COVID-19" or finding.startswith("COVID-19,"):
         label = "covid19"
     else:
-        label = "unknown" if finding == "todo" else finding.lower()
+        label = "unknown" if finding in ("todo", "Unknown") else finding.lower()
     try:
         age = float(row.get("age") or "")
     except ValueError:

@@ -16,10 +16,20 @@ from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.case import Case, Collection
 from cxr_transfer.collections.datasets import Dataset, dataset_1, outside_cases
 from cxr_transfer.collections.manifest import read_manifest
-from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.labels import MULTI_SOURCE
 
-_AS = {"normal": "normal", "no finding": "normal", "covid19": "covid19"}
+_AS = {
+    "normal": "normal",
+    "no finding": "normal",
+    "covid19": "covid19",
+    "covid-19": "covid19",
+    "other_pneumonia": "other_pneumonia",
+    "pneumonia": "other_pneumonia",
+    "bacterial": "other_pneumonia",
+    "viral": "other_pneumonia",
+}
+"""What a user's classes may be called, in lower case."""
 _LEFT_OUT = frozenset({"unknown"})
 
 
@@ -43,11 +53,11 @@ def added_source(given: str) -> tuple[Case, ...]:
 
     Args:
         given: A name, and after "=" a folder per class or a manifest (.csv). Classes are the three
-            of `multi_source`; "pneumonia", "bacterial", "viral" and the like are other pneumonia.
+            of `multi_source`; "pneumonia", "bacterial" and "viral" are other pneumonia.
 
     Raises:
         UsageError: ``bad_source`` when it is not of this form.
-        DataError: What reading the folder or manifest raises; ``archives`` for a folder of those.
+        DataError: ``unknown_label``; ``archives`` for a folder of those; what reading raises.
     """
     name, equals, place = given.partition("=")
     if not (name and equals and place):
@@ -68,9 +78,21 @@ def added_source(given: str) -> tuple[Case, ...]:
                 "holds archives; give those with --data.",
             )
         cases = found[0].cases
+    unknown = sorted({case.label for case in cases if case.label.lower() not in _AS})
+    if unknown:
+        raise DataError(
+            "unknown_label",
+            f"Expected the classes {', '.join(MULTI_SOURCE)} in the source {name} (or "
+            f"{', '.join(sorted(_AS.keys() - set(MULTI_SOURCE)))}), but got {listing(unknown)}; "
+            "rename them.",
+        )
     return tuple(
         dataclasses.replace(
-            case, source=name, patient=f"{name}:{case.patient.removeprefix(f'{name}:')}", split=""
+            case,
+            label=_AS[case.label.lower()],
+            source=name,
+            patient=f"{name}:{case.patient.removeprefix(f'{name}:')}",
+            split="",
         )
         for case in cases
     )
@@ -81,4 +103,5 @@ def _is_known(case: Case) -> bool:
 
 
 def _relabelled(case: Case) -> Case:
-    return dataclasses.replace(case, label=_AS.get(case.label, "other_pneumonia"))
+    # Of the archives' findings all but these are pneumonias of some kind (or ARDS).
+    return dataclasses.replace(case, label=_AS.get(case.label.lower(), "other_pneumonia"))

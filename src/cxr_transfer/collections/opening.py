@@ -55,17 +55,17 @@ def open_dataset(
         DataError: What the readers raise; ``classes`` for fewer than two.
         UsageError: ``added_to_what`` for sources added to another data set.
     """
-    if added and name != "multi_source":
+    if added and (name != "multi_source" or not _holds_archives(data)):
         raise UsageError(
             "added_to_what",
-            f"Expected the recipe multi_source with added sources, but got {name}'s; give your "
-            "films with --data instead.",
+            f"Expected the recipe multi_source and archives to add sources to, but got {name} and "
+            f"{data}; put all your films into one manifest (path,label,patient,source) instead.",
         )
     if data.is_file():
-        return _own(data.stem, (*read_manifest(data), *added), name, each)
+        return _own(data.stem, read_manifest(data), name, each)
     archives = read_archives(data)
     if any(found.name == "folder" for found in archives):
-        return _own(data.name, (*archives[0].cases, *added), name, each)
+        return _own(data.name, archives[0].cases, name, each)
     if name == "multi_source":
         return indexed(multi_source(archives, added), each)
     target = indexed(dataset_1(archives), each)
@@ -123,6 +123,10 @@ def open_all(data: Path) -> tuple[Case, ...]:
         return archives[0].cases
     target = dataset_1(archives)
     return (*target.cases, *outside_cases(archives, target))
+
+
+def _holds_archives(data: Path) -> bool:
+    return data.is_dir() and all(found.name != "folder" for found in read_archives(data))
 
 
 def _own(title: str, cases: Sequence[Case], like: DatasetName, each: Callable[[], None]) -> Dataset:

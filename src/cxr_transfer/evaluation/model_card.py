@@ -67,6 +67,7 @@ def model_card(
     *,
     audit: Mapping[str, Any] | None = None,
     evaluation: Mapping[str, Any] | None = None,
+    run: Path | None = None,
 ) -> str:
     """Return the model card of a checkpoint.
 
@@ -76,6 +77,7 @@ def model_card(
         evaluation: Content of a ``report.json`` of ``evaluate`` or ``study``. Default: of the run
             folder or of ``test/`` in it. What it does not tell is taken from the study in whose
             folder the run lies.
+        run: The run folder that the checkpoint is from, where it was handed on without it.
 
     Returns:
         Markdown.
@@ -86,7 +88,7 @@ def model_card(
         ModelError: As `checkpoint_files` and `read_card`.
     """
     card = read_card(checkpoint_files(checkpoint_path)[0])
-    folder = run_folder(checkpoint_path)
+    folder = run or run_folder(checkpoint_path)
     _check_given(card, audit, ("checks",))
     _check_given(card, evaluation, ("evaluation", "models"))
     audit = audit or _beside(card, folder / "audit.json", folder / "audit" / "audit.json")

@@ -133,7 +133,11 @@ def leave_sources_out(
         gone = np.array([case.source in sources for case in cases])
         lacking = _lacking([c for c, out in zip(cases, gone, strict=True) if not out], labels)
         if lacking or len(found["left_out"]) == MOST:
-            why = f"too few patients of {', '.join(lacking)} are left" if lacking else "one of many"
+            why = (
+                f"too few patients of {', '.join(lacking)} are left"
+                if lacking
+                else f"more than {MOST} sets"
+            )
             found["not_possible"].append({"sources": list(sources), "why": why})
             continue
         slug = re.sub(r"[^a-z0-9]+", "_", "_".join(sources).lower()).strip("_")
@@ -146,9 +150,12 @@ def leave_sources_out(
             found["not_possible"].append({"sources": list(sources), "why": error.message})
             continue
         left = _tested(retraining, folder, cases, films, np.flatnonzero(gone))
-        if left is not None:
-            macro = _evaluated(retraining, inside).auroc_macro.as_dict()
-            found["left_out"].append({"sources": list(sources)} | left | {"inside": macro})
+        if left is None:
+            why = "training met all of its films"
+            found["not_possible"].append({"sources": list(sources), "why": why})
+            continue
+        macro = _evaluated(retraining, inside).auroc_macro.as_dict()
+        found["left_out"].append({"sources": list(sources)} | left | {"inside": macro})
     return found
 
 

@@ -244,6 +244,9 @@ def _run(
 def _claim(folder: Path, run: dict[str, Any]) -> None:
     record = folder / RECORD
     if not record.is_file():
+        # Parts without a record are of a run that ended while it was tidied away.
+        for part in folder.glob("*.jsonl"):
+            part.unlink()
         write_json(record, run)
         return
     try:

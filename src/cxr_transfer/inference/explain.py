@@ -24,13 +24,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.errors import FilmError
 from cxr_transfer.evaluation.saliency import heat_maps, lung_share
 from cxr_transfer.files import write_json
 from cxr_transfer.inference.predictor import UNFAMILIAR, UNUSUAL, calibrated, reference_beside
 from cxr_transfer.inference.preparation import prepare
-from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint
+from cxr_transfer.models.card import RELEASED, Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features, probabilities
 from cxr_transfer.models.reference import Neighbour, Reference
@@ -145,7 +145,7 @@ class Explainer:
     @classmethod
     def open(
         cls,
-        model: str | Path,
+        model: str | Path | None = None,
         *,
         reference: Reference | None = None,
         any_modality: bool = False,
@@ -160,11 +160,11 @@ class Explainer:
         Raises:
             ModelError: What `load_checkpoint` and `Reference.load` raise.
         """
-        path = Path(model)
+        path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
         card, network = load_checkpoint(path)
-        beside = reference_beside(checkpoint_files(path)[1])
-        if reference is None and beside is not None:
-            reference = Reference.load(beside, weights_sha256=card.weights_sha256)
+        if reference is None:
+            beside = reference_beside(checkpoint_files(path)[1], card.weights_sha256)
+            reference = beside[1] if beside else None
         return cls(card, network, reference, any_modality=any_modality)
 
     def explain(
@@ -208,7 +208,7 @@ class Explainer:
             model=f"{self.card.name} {self.card.weights_sha256[:12]}",
             label=labels.names[target],
             probabilities=dict(zip(labels, map(float, scores[0]), strict=True)),
-            calibrated=self.reference is not None and self.reference.calibrated,
+            calibrated=bool(self.reference and self.reference.calibrated),
             heat_map=maps[0],
             lungs=lungs,
             lung_share=None if math.isnan(share) else share,
@@ -216,20 +216,6 @@ class Explainer:
             neighbours=neighbours,
             warnings=tuple(warnings),
         )
-
-
-def explain(
-    model: str | Path,
-    film: str | Path | bytes | Radiograph,
-    *,
-    reference: Reference | None = None,
-) -> Explanation:
-    """Explain one film; for more, keep an `Explainer`.
-
-    Raises:
-        ModelError, FilmError: As `Explainer.open` and `Explainer.explain`.
-    """
-    return Explainer.open(model, reference=reference).explain(film)
 
 
 def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, stem: str) -> Path:

@@ -20,11 +20,12 @@ import numpy.typing as npt
 
 from cxr_transfer import DEFAULT_MODEL
 from cxr_transfer.collections.case import JUNK
+from cxr_transfer.errors import ModelError
 from cxr_transfer.inference.converted import Converted, kept_conversion, read_converted
 from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.preparation import Prepared, prepare
-from cxr_transfer.models.card import checkpoint_files, read_card
-from cxr_transfer.models.reference import Reference
+from cxr_transfer.models.card import RELEASED, checkpoint_files, read_card, released_models
+from cxr_transfer.models.reference import REFERENCE, Reference
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.workers import in_order
 
@@ -108,12 +109,18 @@ class Predictor:
         Raises:
             ModelError: ``no_model`` naming those that there are.
         """
-        return cls.open(name, precision=precision)
+        if name not in released_models():
+            raise ModelError(
+                "no_model",
+                f"Expected a released model ({', '.join(released_models()) or 'there are none'}), "
+                f"but got {name!r}; Predictor.open takes checkpoints of your own.",
+            )
+        return cls.open(RELEASED / name, precision=precision)
 
     @classmethod
     def open(
         cls,
-        model: str | Path = DEFAULT_MODEL,
+        model: str | Path | None = None,
         *,
         precision: str = "float32",
         any_modality: bool = False,
@@ -124,24 +131,29 @@ class Predictor:
         conversion is kept in the cache folder.
 
         Args:
-            model: Name or path.
+            model: Path, or where there is nothing at it the name of a released model; None is the
+                released `DEFAULT_MODEL`.
             precision: "float32" (the same scores on every machine), or "bfloat16".
             any_modality: Whether DICOM headers may name another modality or body part.
 
         Raises:
             ModelError, UsageError, MachineError: What reading, converting and compiling raise.
         """
-        path = Path(model)
-        if path.suffix == ".xml":
-            graph, reference = path, reference_beside(path)
-        else:
-            graph, reference = _converted(path)
+        path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
+        graph, beside = (path, path) if path.suffix == ".xml" else _converted(path)
         converted = read_converted(graph)
         engine = Engine(graph, precision=precision)
         known = None
-        if reference is not None:
-            known = Reference.load(reference, weights_sha256=converted.card.weights_sha256)
+        # An int8 network's features lie elsewhere: that reference would misjudge them.
+        if converted.precision == "float32":
+            found = reference_beside(beside, converted.card.weights_sha256)
+            known = found[1] if found else None
         return cls(converted, engine, known, any_modality=any_modality)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether its scores were fitted to what came true on validation films."""
+        return self.reference is not None and self.reference.calibrated
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -219,7 +231,7 @@ class Predictor:
                 label: round(float(score), 6)
                 for label, score in zip(self.card.labels, scores, strict=True)
             },
-            calibrated=self.reference is not None and self.reference.calibrated,
+            calibrated=self.calibrated,
             model=self.model,
             warnings=(*one.warnings, *([UNUSUAL] if familiar == "unusual" else [])),
             ms=ms,
@@ -240,22 +252,41 @@ def calibrated(scores: npt.NDArray[np.float32], temperature: float) -> npt.NDArr
     return rescaled
 
 
-def reference_beside(weights: Path) -> Path | None:
-    """Return what is kept of the training films beside a weights file or a graph, if it is."""
-    own = weights.with_suffix(".reference.safetensors")
-    shared = weights.parent / "reference.safetensors"
-    return next((path for path in (own, shared) if path.is_file()), None)
+def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Reference] | None:
+    """Return what is kept of the training films beside a weights file or a graph, if it is.
+
+    Args:
+        weights: Of the checkpoint, or an exported graph.
+        weights_sha256: Of the checkpoint.
+
+    Raises:
+        ModelError: ``bad_reference``, ``wrong_hash`` of a file that has this network's own name.
+            One that stands there for another checkpoint of the same folder is passed over.
+    """
+    own, shared = weights.with_suffix(".reference.safetensors"), weights.parent / REFERENCE
+    if own.is_file():
+        return own, Reference.load(own, weights_sha256=weights_sha256)
+    if not shared.is_file():
+        return None
+    try:
+        return shared, Reference.load(shared, weights_sha256=weights_sha256)
+    except ModelError as error:
+        if error.code == "wrong_hash":
+            return None
+        raise
 
 
-def _converted(checkpoint: Path) -> tuple[Path, Path | None]:
-    """Return the conversion of a checkpoint, made now where it was not kept, and its reference."""
+def _converted(checkpoint: Path) -> tuple[Path, Path]:
+    """Return the conversion of a checkpoint, made now where it was not kept, and its weights."""
     card, weights = checkpoint_files(checkpoint)
     kept = kept_conversion(read_card(card))
-    if not kept.with_suffix(".json").is_file():
+    try:
+        read_converted(kept)
+    except ModelError:  # Not there yet, or damaged: what is kept is ours to make anew.
         from cxr_transfer.inference.conversion import convert
 
         convert(checkpoint, kept)
-    return kept, reference_beside(weights) or reference_beside(kept)
+    return kept, weights
 
 
 def films_in(paths: Iterable[Path]) -> Iterator[Path]:
@@ -267,9 +298,12 @@ def films_in(paths: Iterable[Path]) -> Iterator[Path]:
         if not path.is_dir():
             yield path
             continue
-        for folder, below, names in os.walk(path):
+        unreadable: list[OSError] = []
+        for folder, below, names in os.walk(path, onerror=unreadable.append):
             below[:] = sorted(name for name in below if not _is_clutter(name))
             yield from (Path(folder, name) for name in sorted(names) if not _is_clutter(name))
+        # Itself no film: it gets a row that says so.
+        yield from (Path(error.filename) for error in unreadable)
 
 
 def _is_clutter(name: str) -> bool:

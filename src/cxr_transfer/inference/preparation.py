@@ -18,6 +18,8 @@ from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode, read_film
 from cxr_transfer.radiograph.gate import concerns
 
+UNREADABLE = "Expected a film that can be decoded, but this one cannot; export it anew."
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
@@ -73,9 +75,14 @@ def prepare(
             radiograph = decode(film, any_modality=any_modality)
         else:
             radiograph = read_film(Path(film), any_modality=any_modality)
+        found = concerns(radiograph)
     except FilmError as error:
         return Prepared(name, None, "error", error.code, error.message, ms=took())
-    found = concerns(radiograph)
+    except MemoryError:
+        raise
+    except Exception:
+        # Nobody's film may stop the others, whatever a decoder thinks of it.
+        return Prepared(name, None, "error", "unreadable", UNREADABLE, ms=took())
     refusal = next((one for one in found if one.refuses), None) if gate else None
     said = (*radiograph.warnings, *(one.message for one in found if one is not refusal))
     if refusal:

@@ -276,7 +276,15 @@ class Reference:
             fields |= {name: tensors[name].astype(np.int64) for name in ("label_of", "source_of")}
             reference = cls(**fields)
             reference._require_whole(path)
-        except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (
+            OSError,
+            safetensors.SafetensorError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             said = f"{type(error).__name__}: {error}"
             raise _bad(path, "a reference", said, _REMEDY) from None
         if reference.weights_sha256 != weights_sha256:
