@@ -29,12 +29,16 @@ def encoded(image, kind="PNG", **options):
     return content.getvalue()
 
 
+def chest(seed=0):
+    """A film that looks like a chest, (height, width) uint8; another seed gives another."""
+    label = ("normal", "bacterial", "covid19")[seed % 3]
+    return draw_film(label, rng=np.random.default_rng(seed), pixels=148)
+
+
 def write_film(path, seed=0):
     """Write a film that looks like a chest to ``path``; without loss where it is a PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    label = ("normal", "bacterial", "covid19")[seed % 3]
-    film = draw_film(label, rng=np.random.default_rng(seed), pixels=148)
-    Image.fromarray(film).save(path)
+    Image.fromarray(chest(seed)).save(path)
     return path
 
 

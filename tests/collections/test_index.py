@@ -8,14 +8,14 @@ import pytest
 
 from cxr_transfer.collections.index import data_hash, index
 from cxr_transfer.errors import DataError
-from made import case, encoded, grey, write_film
+from made import case, chest, encoded, write_film
 
 
 def test_a_film_is_known_by_its_content(tmp_path):
     path = write_film(tmp_path / "a.png")
     (found,) = index([case(path)])
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert (found.height, found.width) == grey().shape
+    assert (found.height, found.width) == chest().shape
     assert found == dataclasses.replace(
         case(path),
         sha256=found.sha256,
@@ -28,7 +28,7 @@ def test_a_film_is_known_by_its_content(tmp_path):
 def test_a_copy_is_equal_and_another_encoding_is_equal_in_pixels(tmp_path):
     write_film(tmp_path / "a.png", seed=1)
     shutil.copy(tmp_path / "a.png", tmp_path / "b.png")
-    (tmp_path / "c.tif").write_bytes(encoded(grey(1), "TIFF"))
+    (tmp_path / "c.tif").write_bytes(encoded(chest(1), "TIFF"))
     write_film(tmp_path / "d.png", seed=2)
     first, copy, other, new = index(
         [case(tmp_path / f) for f in ("a.png", "b.png", "c.tif", "d.png")]
