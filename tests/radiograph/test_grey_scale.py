@@ -107,6 +107,27 @@ def test_signed_values_without_negative_ones_begin_at_black():
     assert shown(GreyScale(Bits(12, 11, signed=True)), film)[-1] == 1
 
 
+def test_a_few_negative_values_do_not_make_black_grey():
+    film = np.linspace(0, 4000, 4096).astype(np.int16).reshape(64, 64)
+    scale = GreyScale(Bits(16, 15, signed=True))
+    plain = shown(scale, film)
+    film[0, :5] = range(-5, 0)
+    assert np.allclose(shown(scale, film), plain, atol=0.005)
+
+
+def test_a_film_around_zero_without_white_is_not_made_brighter():
+    film = np.linspace(-2048, 900, 4096).astype(np.int16).reshape(64, 64)
+    seen = shown(GreyScale(Bits(16, 15, signed=True)), film)
+    assert seen[0] == 0
+    assert seen[-1] == pytest.approx((900 + 2048) / 4095)
+
+
+def test_a_dark_film_around_zero_stays_dark():
+    film = (RAMP.astype(np.int16) % 21) - 10
+    seen = shown(GreyScale(Bits(16, 15, signed=True)), film)
+    assert np.ptp(seen) == pytest.approx(20 / 255)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_bits_around_the_samples_are_nothing(order):
     overlay = (RAMP | (RAMP << 12)).astype(f"{order}u2")

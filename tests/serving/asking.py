@@ -47,7 +47,7 @@ class Server:
         self.port = json.loads(first)["port"]
         self.url = f"http://127.0.0.1:{self.port}"
         # Read on, or a full pipe would stop the server.
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self):
@@ -79,9 +79,14 @@ class Server:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(40)
-        self._reader.join()
-        return code
+        try:
+            return self.process.wait(40)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            self._reader.join()
 
 
 def children(pid):
@@ -141,7 +146,10 @@ def send(client, *contents, path="/v1/predict", name="film.png", field="files", 
 
 def send_patiently(client, *contents, **how):
     """As `send`, and again while the server is busy: how many films it takes is its own affair."""
+    end = time.monotonic() + 60
     while (response := send(client, *contents, **how)).status_code == 503:
+        if response.json().get("code") != "busy" or time.monotonic() > end:
+            break  # a process that was lost is no matter of patience
         time.sleep(0.2)
     return response
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -24,6 +25,7 @@ def failed(*arguments, **environment):
         capture_output=True,
         text=True,
         env=os.environ | environment,
+        timeout=120,
     )
     spoken = [line for line in done.stderr.splitlines() if not line.startswith("{")]
     return done.returncode, spoken
@@ -52,21 +54,19 @@ def test_a_server_that_is_told_to_stop_keeps_its_word(checkpoint, predictor):
     server = Server(checkpoint).wait_until_ready()
     film = as_bytes(phantom())
 
-    def ask(_number):
-        with server.client() as client:
-            return send(client, film)
-
-    with ThreadPoolExecutor(6) as pool:
+    with ExitStack() as opened:
+        # Before the workers stand still: their time for a film runs meanwhile.
+        client, *clients = [opened.enter_context(server.client()) for _ in range(7)]
+        pool = opened.enter_context(ThreadPoolExecutor(6))
         with stopped(server.workers()):
-            asked = [pool.submit(ask, number) for number in range(6)]
+            asked = [pool.submit(send, one, film) for one in clients]
             until(lambda: server.waiting() == len(asked))
             server.process.send_signal(signal.SIGTERM)
-            with server.client() as client:
-                until(lambda: client.get("/readyz").status_code == 503)
-                ready = client.get("/readyz")
-                assert ready.json()["reason"] == "stopping"
-                late = send(client, film)
-                assert (late.status_code, late.json()["code"]) == (503, "stopping")
+            until(lambda: client.get("/readyz").status_code == 503)
+            ready = client.get("/readyz")
+            assert ready.json()["reason"] == "stopping"
+            late = send(client, film)
+            assert (late.status_code, late.json()["code"]) == (503, "stopping")
         assert [one.result().status_code for one in asked] == [200] * len(asked)
     assert server.stop() == 0
     with pytest.raises(httpx.ConnectError):

@@ -1,13 +1,20 @@
 """Clients that send too much, too slowly, or not what they announce; the rest go on meanwhile."""
 
 import contextlib
+import io
 import os
 import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from serving.asking import as_bytes, phantom, send, stopped, until
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxr_transfer.serving.protocol import LOOK_S
+from cxr_transfer.serving.settings import Settings
+from serving.asking import as_bytes, phantom, running, send, stopped, until
 
 HEAD = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
 FORM = "Content-Type: multipart/form-data; boundary=b\r\n"
@@ -43,7 +50,8 @@ def test_an_unannounced_flood_is_refused_while_it_comes(server):
     with contextlib.suppress(ConnectionError):
         for _ in range(140):
             one.sendall(chunk)
-    one.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_WR)
     assert b" 413 " in answered(one).partition(b"\r\n")[0]
 
 
@@ -109,6 +117,31 @@ def test_clients_that_do_nothing_are_closed(server, client):
     trickling.close()
 
 
+def test_who_reads_slowly_is_waited_for(server):
+    """For longer than a connection that stands still is kept."""
+    grain = np.random.default_rng(0).integers(0, 256, (2000, 2000), np.uint8)
+    film = as_bytes(grain, compress_level=1)
+    body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    body += film + b"\r\n--b--\r\n"
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    one.settimeout(40)
+    one.connect(("127.0.0.1", server.port))
+    head = HEAD.replace("predict", "film")
+    one.sendall(f"{head}{FORM}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+    one.sendall(body)
+    said, slow = b"", time.monotonic() + 3 * LOOK_S
+    while part := one.recv(16384):
+        said += part
+        if time.monotonic() < slow:
+            time.sleep(0.5)
+    one.close()
+    head, _, content = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    with Image.open(io.BytesIO(content)) as shown:
+        assert (np.asarray(shown) == grain).all()
+
+
 def test_a_film_that_takes_for_ever_is_given_up(server, client):
     with ThreadPoolExecutor(1) as pool, stopped(server.workers()):
         response = pool.submit(send, client, as_bytes(phantom())).result()
@@ -119,14 +152,15 @@ def test_a_film_that_takes_for_ever_is_given_up(server, client):
 
 def test_more_than_there_is_room_for_is_refused_at_once(server):
     film = as_bytes(phantom())
+    many = Settings().queue + 8  # on a fast machine, the queue alone is the bound
 
     def ask(_number):
         with server.client() as client:
             return send(client, film)
 
-    with ThreadPoolExecutor(64) as pool:
+    with ThreadPoolExecutor(many) as pool:
         with stopped(server.workers()):
-            asked = [pool.submit(ask, number) for number in range(64)]
+            asked = [pool.submit(ask, number) for number in range(many)]
             # Those that were let in wait; all others have their answer already.
             until(lambda: sum(one.done() for one in asked) + server.waiting() == len(asked))
             refused = [one.result() for one in asked if one.done()]
@@ -144,7 +178,15 @@ def test_more_than_there_is_room_for_is_refused_at_once(server):
     assert accepted.count(200) >= len(accepted) - len(server.workers())
 
 
-def test_a_killed_worker_takes_its_own_film_only(server):
+@pytest.fixture
+def own_server(checkpoint, predictor):
+    """Whose queue nobody else's film has made short."""
+    with running(checkpoint) as one:
+        yield one
+
+
+def test_a_killed_worker_takes_its_own_film_only(own_server):
+    server = own_server
     film = as_bytes(phantom())
     before = server.workers()
 

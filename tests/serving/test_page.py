@@ -40,6 +40,7 @@ LABELS = ("normal", "bacterial", "covid19")
 SIDE = 96
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 PATIENCE_MS = 60_000  # for a busy machine; nothing here is timed
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def models(tmp_path_factory, cache):
         weights_sha256=card.weights_sha256,
     )
     # A random network finds any film strange; what is strange is tried elsewhere.
-    replace(reference, unusual=1e9, threshold=1e9).save(folders["known"])
+    replace(reference, unusual=1e9, threshold=1e9, temperature=1.1).save(folders["known"])
     audit = {"verdict": "fail", "checkpoint": {"weights_sha256": card.weights_sha256}}
     (folders["known"] / "audit.json").write_text(json.dumps(audit))
     return list(folders.values())
@@ -489,6 +490,27 @@ def test_answers_are_saved_as_csv_json_and_pdf(reader, films):
     called, content = reader.saved("#save-pdf")
     assert called == "report.pdf"
     assert content.startswith(b"%PDF")
+
+
+def test_what_cannot_be_read_does_not_take_the_rest_of_a_drop_with_it(reader):
+    found = reader.page.evaluate(
+        """async () => {
+            const file = (name) => ({ name, fullPath: `/a/${name}`, isDirectory: false });
+            const bad = { ...file("bad"), file: (_, fail) => fail(new Error("locked")) };
+            const good = { ...file("good"), file: (give) => give(new File(["x"], "good")) };
+            const parts = [[bad, good], []];
+            const readEntries = (give) => give(parts.shift());
+            const folder = { isDirectory: true, createReader: () => ({ readEntries }) };
+            const items = [
+                { kind: "file", webkitGetAsEntry: () => folder },
+                { kind: "file", getAsFile: () => null },
+                { kind: "file", getAsFile: () => new File(["x"], "alone") },
+            ];
+            const { found, lost } = await (await import("./intake.js")).dropped({ items });
+            return [found.map(({ path }) => path), lost];
+        }"""
+    )
+    assert found == [["a/good", "alone"], 2]
 
 
 def test_no_cell_is_a_formula(reader):

@@ -22,6 +22,15 @@ def test_loopback_answers_to_its_own_names_only(host):
     assert "films.example" not in chosen.allowed_hosts
 
 
+def test_another_name_shuts_out_none_of_loopbacks():
+    chosen = settings("127.0.0.2", allowed_hosts=("Films.Example",))
+    own = {"localhost", "127.0.0.1", "::1"}
+    assert set(chosen.allowed_hosts) == own | {"127.0.0.2", "films.example"}
+    chosen = settings("0.0.0.0", token=TOKEN, allowed_hosts=("films.example",))
+    assert set(chosen.allowed_hosts) == own | {"films.example"}
+    assert settings("0.0.0.0", token=TOKEN).allowed_hosts == ()
+
+
 def test_the_environment_may_hold_the_token(monkeypatch):
     monkeypatch.setenv("CXR_TOKEN", TOKEN)
     assert settings("0.0.0.0").token == TOKEN

@@ -192,7 +192,8 @@ class GreyScale:
     ) -> tuple[float, float]:
         """Return the range of the bits that the film uses, for many of 12 bits say they have 16.
 
-        By whole bits, and never less than 8: a dark film stays dark.
+        By whole bits, and never less than 8: a dark film stays dark. Around zero as far below as
+        above, unless the film goes so little below (a filter's overshoot) that black would be grey.
         """
         seen = np.zeros(values.shape, bool)
         for rows in _blocks(patterns):
@@ -203,8 +204,13 @@ class GreyScale:
         lowest, highest = int(present.min()), int(present.max())
         if lowest >= 0:
             return 0, (1 << max(8, highest.bit_length())) - 1
-        half = 1 << max(7, highest.bit_length(), (-lowest - 1).bit_length())
-        return -half, half - 1
+        below = 1 << (-lowest - 1).bit_length()
+        half = max(128, below, 1 << max(0, highest).bit_length())
+        low = -below if _OVERSHOOT * below <= half else -half
+        return low, max(half - 1, low + 255)
+
+
+_OVERSHOOT = 8  # times as far above zero as below
 
 
 def _looked_up(table: Grey, patterns: npt.NDArray[Any]) -> Grey:

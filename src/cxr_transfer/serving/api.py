@@ -48,6 +48,7 @@ MEDIA = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
 
 _EXAMPLE = {
     "intended_use": INTENDED_USE,
@@ -229,8 +230,8 @@ def _tell(request: Request, **known: object) -> None:
 
 
 def _page(name: str) -> Response:
-    path = PAGE / name
-    if path.suffix not in MEDIA or path.parent != PAGE or not path.is_file():
+    path = PAGES.get(name)
+    if path is None:
         raise HTTPException(404, "Not found")
     return Response(path.read_bytes(), headers={"Content-Type": MEDIA[path.suffix]})
 

@@ -2,7 +2,8 @@
 
 In order: an identifier, the server's name (DNS rebinding), the origin (other web sites), the token,
 whether there is room. Then the body is counted while it comes. On the way out: headers for
-browsers, one line of log, counts. Never logs a path, a name or a header that a client chose.
+browsers, one line of log, counts. Never logs a path, a name or a header that a client chose: an
+identifier of its own a client gets back, but it is not logged, for it may be a patient's.
 """
 
 from __future__ import annotations
@@ -90,9 +91,9 @@ class Door:
             return
         started = time.perf_counter()
         headers = Headers(scope=scope)
-        request_id = headers.get("x-request-id", "")
-        if not _OWN_ID.fullmatch(request_id):
-            request_id = uuid.uuid4().hex
+        logged_id = uuid.uuid4().hex
+        given = headers.get("x-request-id", "")
+        request_id = given if _OWN_ID.fullmatch(given) else logged_id
         scope.setdefault("state", {})["request_id"] = request_id
         status = 499  # the client left before there was an answer
 
@@ -123,7 +124,7 @@ class Door:
                 raise
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            log("failed", request_id=request_id, type=type(error).__name__, line=where.lineno)
+            log("failed", request_id=logged_id, type=type(error).__name__, line=where.lineno)
             if status == 499:
                 failed = Refusal(500, "internal", "Expected to answer, but failed; ask again.")
                 await _tell(failed, request_id, scope, receive, answer)
@@ -134,7 +135,7 @@ class Door:
             route = getattr(scope.get("route"), "path", None) or "other"
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(seconds)
-            told = {"request_id": request_id, "route": route, "status": status}
+            told = {"request_id": logged_id, "route": route, "status": status}
             log("request", **told, ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))
 
     def _check(self, path: str, method: str, headers: Headers) -> None:
@@ -223,11 +224,20 @@ def log(event: str, **known: object) -> None:
 def _refuse_other_sites(headers: Headers) -> None:
     """Refuse what a browser sends on behalf of another web site."""
     origin, host = headers.get("origin"), headers.get("host", "")
-    other = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
-    if other or headers.get("sec-fetch-site") == "cross-site":
+    other = origin is not None and _netloc(origin) != host.lower()
+    # A link is followed without an origin, and what it leads to is not told to where it stands.
+    followed = headers.get("sec-fetch-mode") == "navigate"
+    if other or (headers.get("sec-fetch-site") == "cross-site" and not followed):
         raise Refusal(
             403, "other_site", "Expected a request of this page's own, but another site sent it."
         )
+
+
+def _netloc(url: str) -> str | None:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _name(url: str) -> str:

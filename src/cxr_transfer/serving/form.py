@@ -88,6 +88,12 @@ async def read_form(
         raise Refusal(
             422, "bad_form", "Expected a whole multipart form, but it is damaged; send it anew."
         ) from None
+    except UnicodeError:
+        raise Refusal(
+            422,
+            "bad_form",
+            "Expected a multipart form in UTF-8, but got another encoding; send it anew.",
+        ) from None
     given = dict(request.query_params)
     films: list[Film] = []
     for name, value in parts:

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from typing import Any
 
 _LENGTH = struct.Struct(">I")
+_MOST_HEADER = 2**20
+_MOST_PIECES = 2**28
 
 Header = dict[str, Any]
 Pieces = list[bytes]
@@ -27,14 +29,30 @@ def packed(header: Header, pieces: Sequence[bytes] = ()) -> Pieces:
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[Header, Pieces]:
-    """Read one message.
+    """Read one message of a worker's, which a film may have led astray.
 
     Raises:
         asyncio.IncompleteReadError: The other side left.
+        ValueError: It is no message, or a larger one than any worker has to send.
     """
     (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
-    header: Header = json.loads(await reader.readexactly(length))
-    return header, [await reader.readexactly(size) for size in header.pop("sizes")]
+    if length > _MOST_HEADER:
+        raise ValueError("a header that is too long")
+    header, sizes = _opened(await reader.readexactly(length))
+    return header, [await reader.readexactly(size) for size in sizes]
+
+
+def _opened(text: bytes) -> tuple[Header, list[int]]:
+    try:
+        header = json.loads(text)
+    except RecursionError:
+        raise ValueError("a header that is too deep") from None
+    sizes = header.pop("sizes", None) if isinstance(header, dict) else None
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError("a header without sizes")
+    if sum(sizes) > _MOST_PIECES:
+        raise ValueError("more bytes than any answer has")
+    return header, sizes
 
 
 def receive(connection: socket.socket) -> tuple[Header, Pieces]:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from cxr_transfer.errors import CxrError, FilmError
+from cxr_transfer.errors import FilmError
 from cxr_transfer.inference.predictor import Prediction
 from cxr_transfer.inference.preparation import Prepared
 from cxr_transfer.serving.answers import Refusal, busy
@@ -65,7 +65,7 @@ class Room:
         self._settings = settings
         self._metrics = metrics
         # Heat maps and reports take long, and torch: not to be waited for by plain answers.
-        self._slow = Workers(1, settings.explainer_bytes)
+        self._slow = Workers(1, settings.explainer_bytes, writes=True)
         self._slow_load = Load(_SLOW_QUEUE, _SLOW_WAIT_S)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._batches: dict[str, Batches] = {}
@@ -124,16 +124,18 @@ class Room:
         return self._works and self.decoders.alive > 0
 
     async def _try(self) -> bool:
-        film = generated_film()
-        self._works = False if self._tried_at < 0 else self._works
-        with suppress(CxrError, WorkerLost):
+        works = False
+        with suppress(Exception):  # whatever it is: a room that fails does not work
+            film = Film("", generated_film())
             answers = [
-                (served, await self._predicted(served, Film("", film), gate=False))
+                (served, await self._predicted(served, film, gate=False))
                 for served in self.models.values()
             ]
-            self._works = all(served.answers_as_tried(answer) for served, answer in answers)
-        self._tried_at = time.monotonic()
-        return self._works
+            if any(answer.code == "worker_lost" for _, answer in answers):
+                return self._works  # says nothing of the way; to be tried again
+            works = all(served.answers_as_tried(answer) for served, answer in answers)
+        self._works, self._tried_at = works, time.monotonic()
+        return works
 
     def model(self, name: str | None) -> Served:
         """Return the model of that name, or the first one.

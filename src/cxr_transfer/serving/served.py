@@ -56,7 +56,7 @@ class Served:
             "title": str(card.recipe.get("title", card.name)),
             "labels": list(card.labels),
             "weights_sha256": card.weights_sha256,
-            "calibrated": self.predictor.reference is not None,
+            "calibrated": self.predictor.calibrated,
             "explains": self.explains,
             "audit": _verdict(Path(self.given), card.weights_sha256),
             "size": list(card.preprocessing.size),

@@ -27,7 +27,7 @@ class Settings(BaseModel):
         port: 0 takes any free one.
         token: What clients must send as ``Authorization: Bearer``; None lets everybody ask.
         allowed_hosts: Names that the header Host may hold; empty lets it hold any.
-        workers: Decoding processes.
+        workers: Decoding processes; one for each core, but 8 at most.
         batch: Films at most that the network sees at once.
         queue: Films at most that wait for their answer.
         longest_wait_s: A film that would wait longer is refused at once.
@@ -50,7 +50,7 @@ class Settings(BaseModel):
     port: int = 8000
     token: str | None = None
     allowed_hosts: tuple[str, ...] = ()
-    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    workers: int = Field(default_factory=lambda: _cores(), ge=1)
     batch: int = 8
     queue: int = 64
     longest_wait_s: float = 2.0
@@ -80,8 +80,9 @@ def settings(
         host: Address or name to bind; all but loopback need a token.
         port: 0 to 65535.
         token: None takes the environment's ``CXR_TOKEN``, where there is one.
-        allowed_hosts: Names under which the server is reached; without any, a server on loopback
-            answers to loopback's own names only, and one with a token to every name.
+        allowed_hosts: Names under which the server is reached besides loopback's own, capitals or
+            not; without any, a server on loopback answers to loopback's own names only, and one
+            with a token to every name.
 
     Raises:
         UsageError: ``bad_port``, ``no_token``, ``bad_token``.
@@ -99,9 +100,10 @@ def settings(
         )
     if token is not None:
         _check_token(token)
-    if not allowed_hosts and local:
+    if allowed_hosts or local:
         # Else a web site whose name resolves to 127.0.0.1 could read answers (DNS rebinding).
-        allowed_hosts = ("localhost", "127.0.0.1", "::1", host)
+        own = ("localhost", "127.0.0.1", "::1", *((host,) if local else ()))
+        allowed_hosts = tuple(name.lower() for name in (*allowed_hosts, *own))
     return Settings(host=host, port=port, token=token, allowed_hosts=allowed_hosts)
 
 
@@ -115,6 +117,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _cores() -> int:
+    """Return how many cores this process may use, 8 at most.
+
+    In a container or a service, those are fewer than the machine has.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return min(8, len(os.sched_getaffinity(0)))
+    return min(8, os.cpu_count() or 1)
 
 
 def _check_token(token: str) -> None:

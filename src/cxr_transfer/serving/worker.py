@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cxr_transfer.errors import CxrError
+from cxr_transfer.errors import CxrError, FilmError
 from cxr_transfer.inference.preparation import prepare
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 from cxr_transfer.serving.frames import Header, Pieces, receive, send
@@ -31,11 +31,15 @@ if TYPE_CHECKING:
 LARGEST_SIDE = 2048
 """Of a film that is sent to be looked at, pixels."""
 
+NOT_OF_THE_FILM = (
+    "Expected to work on the film, but something else failed; tell who runs the server."
+)
+
 
 def main() -> None:
     """Answer messages on the connection that the first argument names, until it ends."""
     connection = socket.socket(fileno=int(sys.argv[1]))
-    bound = int(sys.argv[2])
+    may_write, bound = sys.argv[2] == "writes", int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold films
     # Ctrl-C and a service's stop reach the whole group; the server says when it is time to leave.
@@ -43,6 +47,8 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     os.nice(1)  # who asks whether the server lives is not to wait for a decoder
     _warm()
+    if not may_write:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     send(connection, {"ready": True})
     while True:
         try:
@@ -64,8 +70,11 @@ def _warm() -> None:
 def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     try:
         return WORK[header.pop("work")](header, pieces)
-    except CxrError as error:
+    except FilmError as error:
         return {"error": error.code, "message": error.message}, []
+    except CxrError as error:
+        # Its message is for who runs the server: it may name paths.
+        return {"error": error.code, "message": NOT_OF_THE_FILM}, []
     except MemoryError:
         return {
             "error": "too_large_to_decode",

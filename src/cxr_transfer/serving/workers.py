@@ -16,6 +16,8 @@ from contextlib import suppress
 
 from cxr_transfer.errors import FilmError, MachineError
 from cxr_transfer.serving import frames
+from cxr_transfer.serving.door import log
+from cxr_transfer.serving.settings import TOKEN_VARIABLE
 
 _START_S = 60.0
 _FRAME = 2**20  # of the stream's buffer
@@ -39,11 +41,12 @@ class _Worker:
         self._writer = writer
 
     @classmethod
-    async def start(cls, memory: int) -> _Worker:
+    async def start(cls, memory: int, *, writes: bool) -> _Worker:
         """Start a process; it is not known yet whether it works."""
         ours, theirs = socket.socketpair()
         # One thread: there is a process per core already.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment.pop(TOKEN_VARIABLE, None)
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -51,6 +54,7 @@ class _Worker:
                 "-m",
                 "cxr_transfer.serving.worker",
                 str(theirs.fileno()),
+                "writes" if writes else "reads",
                 str(memory),
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
@@ -90,13 +94,15 @@ class Workers:
     Args:
         number: Processes.
         memory: Address space of each, bytes.
+        writes: Whether they may write files; what strangers send is decoded where none can be.
 
     Attributes:
         replaced: How many were started in place of others.
     """
 
-    def __init__(self, number: int, memory: int) -> None:
+    def __init__(self, number: int, memory: int, *, writes: bool = False) -> None:
         self.replaced = 0
+        self._writes = writes
         self._number = number
         self._memory = memory
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
@@ -117,7 +123,7 @@ class Workers:
         """
         try:
             first = await asyncio.gather(*(self._started() for _ in range(self._number)))
-        except (OSError, EOFError, TimeoutError):
+        except (OSError, EOFError, ValueError, TimeoutError):
             raise MachineError(
                 "no_worker",
                 "Expected to start a decoding process, but it ended at once; is there memory for "
@@ -133,15 +139,19 @@ class Workers:
         Args:
             header: ``work`` names it; the rest is for it.
             pieces: Bytes that belong to it.
-            seconds: Then the process is ended.
+            seconds: Then the process is ended. Three times as long is one waited for.
 
         Raises:
             FilmError: ``decode_timeout``, ``decoder_crashed``, and the worker's own errors.
-            WorkerLost: The process was taken away.
+            WorkerLost: The process was taken away, or none became free.
         """
-        worker = await self._idle.get()
-        while not worker.lives:
-            worker = await self._idle.get()
+        try:
+            async with asyncio.timeout(3 * seconds):
+                worker = await self._idle.get()
+                while not worker.lives:
+                    worker = await self._idle.get()
+        except TimeoutError:
+            raise WorkerLost from None
         done = False
         try:
             async with asyncio.timeout(seconds):
@@ -153,22 +163,22 @@ class Workers:
                 f"Expected a film that is read within {seconds:g} seconds, but it was not; export "
                 "it anew.",
             ) from None
+        except (ValueError, LookupError):
+            raise _crashed() from None  # what it said is no answer
         except (OSError, EOFError):
-            # Ended by a signal of its own making, the film is to blame; killed, it is not.
-            code = await worker.process.wait()
-            if code in (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE):
-                raise FilmError(
-                    "decoder_crashed",
-                    "Expected a film that can be read, but its decoder crashed; export it anew.",
-                ) from None
-            raise WorkerLost from None
+            # Ended by itself, the film is to blame; killed, it is not.
+            if await worker.process.wait() in (-signal.SIGKILL, -signal.SIGTERM):
+                raise WorkerLost from None
+            raise _crashed() from None
         finally:
             if done:
                 self._idle.put_nowait(worker)
             else:
                 worker.end()
         if "error" in answer:
-            raise FilmError(answer["error"], answer["message"])
+            if "type" in answer:
+                log("decoder_failed", type=str(answer["type"])[:64])
+            raise FilmError(str(answer["error"]), str(answer.get("message", "")))
         return answer, content
 
     async def close(self) -> None:
@@ -182,11 +192,11 @@ class Workers:
         await asyncio.gather(*(worker.process.wait() for worker in self._all))
 
     async def _started(self) -> _Worker:
-        worker = await _Worker.start(self._memory)
+        worker = await _Worker.start(self._memory, writes=self._writes)
         self._all.add(worker)
         try:
             await worker.greeting()
-        except (OSError, EOFError, TimeoutError):
+        except (OSError, EOFError, ValueError, TimeoutError):
             worker.end()
             await worker.process.wait()
             self._all.discard(worker)
@@ -205,5 +215,12 @@ class Workers:
                     worker = await self._started()
                     self.replaced += 1
                     break
-                except (OSError, EOFError, TimeoutError):
+                except (OSError, EOFError, ValueError, TimeoutError):
                     await asyncio.sleep(1)  # the machine has no room now
+
+
+def _crashed() -> FilmError:
+    return FilmError(
+        "decoder_crashed",
+        "Expected a film that can be read, but its decoder crashed; export it anew.",
+    )

@@ -54,12 +54,13 @@ export async function report(files, model) {
 async function request(path, body = null, accepts = () => false) {
   for (let tried = 1; ; tried += 1) {
     await untilOpen();
+    const used = token;
     let response;
     try {
       response = await fetch(path, {
         method: body ? "POST" : "GET",
         body,
-        headers: token ? { Authorization: `Bearer ${token}` } : {},
+        headers: used ? { Authorization: `Bearer ${used}` } : {},
         cache: "no-store",
         credentials: "omit",
         referrerPolicy: "no-referrer",
@@ -79,9 +80,10 @@ async function request(path, body = null, accepts = () => false) {
       }
     }
     if (response.status === 401 && tried < TRIES) {
-      const used = token;
-      asking ??= askForToken().finally(() => (asking = null));
-      token = (await asking) ?? token;
+      if (token === used) {
+        asking ??= askForToken().finally(() => (asking = null));
+        token = (await asking) ?? token;
+      }
       if (token !== used) continue;
     }
     throw new Error(said(text, response));

@@ -11,7 +11,10 @@ export function holdsFiles(transfer) {
   return [...(transfer?.types ?? [])].includes("Files");
 }
 
-/** Return the films of a drop; a transfer is empty after the event, so its items are taken first. */
+/**
+ * Return the films of a drop, and how many files or folders in it cannot be read.
+ * A transfer is empty after the event, so its items are taken first.
+ */
 export async function dropped(transfer) {
   const items = [...transfer.items].filter((item) => item.kind === "file");
   const taken = items.map((item) => {
@@ -19,7 +22,8 @@ export async function dropped(transfer) {
     return entry?.isDirectory ? entry : item.getAsFile();
   });
   const found = await Promise.all(taken.map((one) => (one instanceof File ? [whole(one)] : within(one))));
-  return tidy(found.flat());
+  const all = found.flat();
+  return { found: tidy(all.filter(Boolean)), lost: all.filter((one) => !one).length };
 }
 
 /** Return the films of a file or folder picker. */
@@ -31,18 +35,20 @@ const whole = (file) => ({ file, path: file.webkitRelativePath || file.name });
 
 const tidy = (films) => films.filter(({ path }) => !isClutter(path));
 
+// What cannot be read is null: it is not to take the rest of a drop with it.
 async function within(folder) {
-  if (!folder) return [];
+  if (!folder) return [null];
   const reader = folder.createReader();
   const entries = [];
+  const found = [];
   for (;;) {
     // A reader hands out a hundred entries at a time.
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) break;
+    const some = await new Promise((resolve) => reader.readEntries(resolve, () => resolve(null)));
+    if (!some) found.push(null);
+    if (!some?.length) break;
     entries.push(...some);
   }
   entries.sort((one, other) => one.name.localeCompare(other.name, "en", { numeric: true }));
-  const found = [];
   for (const entry of entries) {
     if (entry.isDirectory) found.push(...(await within(entry)));
     else found.push(await opened(entry));
@@ -51,6 +57,6 @@ async function within(folder) {
 }
 
 async function opened(entry) {
-  const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-  return { file, path: entry.fullPath.replace(/^\/+/, "") };
+  const file = await new Promise((resolve) => entry.file(resolve, () => resolve(null)));
+  return file && { file, path: entry.fullPath.replace(/^\/+/, "") };
 }

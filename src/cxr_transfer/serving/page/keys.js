@@ -39,7 +39,7 @@ export function listenToKeys(viewer, stage, acts, areOn) {
     if (key === "Escape") acts.escape();
     const onFilm = target === stage;
     const isWrittenIn = target.matches("select, textarea, input:not([type=range])");
-    const letter = (onFilm || (areOn() && !isWrittenIn)) && letters[key.toLowerCase()];
+    const letter = (onFilm || (areOn() && !isWrittenIn)) && letters[key?.toLowerCase()];
     const act = (onFilm && (event.shiftKey ? shifted : arrows)[key]) || letter;
     if (!act) return;
     event.preventDefault();

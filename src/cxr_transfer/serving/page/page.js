@@ -14,6 +14,7 @@ import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
 const IN_A_REPORT = 32; // as many files as the server takes at once
+const REPORT_BYTES = 100 * 1024 * 1024; // and as many bytes, with room for what stands between them
 
 const $ = (id) => document.getElementById(id);
 const films = [];
@@ -160,11 +161,9 @@ addEventListener("drop", async (event) => {
   event.preventDefault();
   entered = 0;
   $("drop").hidden = true;
-  try {
-    add(await dropped(event.dataTransfer));
-  } catch {
-    say("The folder cannot be read.");
-  }
+  const { found, lost } = await dropped(event.dataTransfer);
+  if (found.length || !lost) add(found);
+  if (lost) note(`${lost} of what was given cannot be read.`);
 });
 
 // Answers, a few at a time, the film that is looked at first
@@ -219,9 +218,9 @@ async function assess({ film, model: one }) {
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
     version = body.version ?? version;
-    entry.overlay = await overlayOf(answer.heat_map);
+    entry.overlay = await overlayOf(answer.heat_map).catch(() => null);
     if (answer.status !== "error") worklist.mayAppear(film);
-    if (entry.explaining) entry.unexplained = answer.heat_map ? "" : "No heat map of this film";
+    if (entry.explaining) entry.unexplained = entry.overlay ? "" : "No heat map of this film";
     else if (film === selected) tell(film, one, answer);
   } catch (error) {
     if (entry.explaining) entry.unexplained = error.message;
@@ -438,19 +437,41 @@ $("help").addEventListener("click", acts.help);
 
 function answersOf(some) {
   return some.flatMap((film) =>
-    inUse()
-      .map((one) => entryOf(film, one))
-      .filter(({ state }) => state === "done")
-      .map(({ answer }) => ({ ...answer, file: film.path })),
+    inUse().map((one) => {
+      const entry = entryOf(film, one);
+      const done = entry.state === "done";
+      const answer = done ? entry.answer : noAnswer(one, entry.failure || "Not answered yet.");
+      return { ...answer, file: film.path };
+    }),
   );
+}
+
+// A film that is left out of a table would pass for one that was never given.
+function noAnswer(one, message) {
+  const said = { status: "error", code: "no_answer", message, label: null, probabilities: {} };
+  return { file: "", ...said, calibrated: false, model: one.model, warnings: [], ms: 0 };
+}
+
+function inParts(some) {
+  const parts = [];
+  let bytes = 0;
+  for (const { file } of some) {
+    bytes += file.size;
+    if (!parts.length || parts.at(-1).length === IN_A_REPORT || bytes > REPORT_BYTES) {
+      parts.push([]);
+      bytes = file.size;
+    }
+    parts.at(-1).push(file);
+  }
+  return parts;
 }
 
 async function saveReport(some) {
   note("The report is being made.");
   try {
-    for (let from = 0; from < some.length; from += IN_A_REPORT) {
-      const part = some.slice(from, from + IN_A_REPORT).map(({ file }) => file);
-      const number = some.length > IN_A_REPORT ? `-${1 + from / IN_A_REPORT}` : "";
+    const parts = inParts(some);
+    for (const [at, part] of parts.entries()) {
+      const number = parts.length > 1 ? `-${at + 1}` : "";
       save(`report${number}.pdf`, await api.report(part, model.name), "application/pdf");
     }
     note("");

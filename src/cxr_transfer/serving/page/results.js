@@ -32,7 +32,8 @@ const REASONS = {
   too_many_pixels: "Too many pixels",
   too_many_bytes: "The file is too large",
   too_large_to_decode: "Too large to be decoded",
-  too_slow_to_decode: "Takes too long to decode",
+  decode_timeout: "Takes too long to decode",
+  decoder_crashed: "The decoder broke down over the file",
   worker_lost: "The server lost the process that read it",
 };
 
