@@ -372,7 +372,7 @@ def test_all_of_it_is_reached_without_a_mouse(reader, films, tmp_path):
 
     tab_to("choose-files")
     choosers = []
-    reader.page.on("filechooser", choosers.append)
+    reader.page.on("filechooser", lambda chooser: choosers.append(chooser))
     for _ in range(10):
         # A busy machine may hear a key too late for the browser to take it for somebody's wish.
         keyboard.press("Enter")
