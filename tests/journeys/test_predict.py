@@ -1,10 +1,16 @@
 """A person with a checkpoint and films: export, predict, and what is started for it."""
 
+import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from cxr_transfer.inference.predictor import Predictor
+
+CXR = Path(sys.executable).with_name("cxr")
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +67,44 @@ def test_what_is_no_model_is_named(cxr, archives, tmp_path):
     film = next(archives.rglob("*.jpeg"))
     assert "no_model" in cxr("predict", film, "--model", tmp_path / "x.xml", expect=4).stderr
     assert "no_checkpoint" in cxr("predict", film, "--model", tmp_path, expect=4).stderr
+
+
+def test_every_door_gives_one_film_the_same_scores(cxr, run, archives, tmp_path):
+    film = next(archives.rglob("*.jpeg"))
+    python = Predictor.open(run).predict(film)
+    line = json.loads(cxr("predict", film, "--model", run, "--json").stdout)
+    with film.open("rb") as handle:
+        piped = subprocess.run(
+            [CXR, "predict", "-", "--model", run, "--json"],
+            stdin=handle,
+            capture_output=True,
+            check=True,
+        )
+    cxr("predict", film, "--model", run, "--out", tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as handle:
+        (row,) = csv.DictReader(handle)
+    listed = cxr("predict", film.parent / "*.jpeg", "--model", run, "--json").stdout.splitlines()
+    among_others = next(found for found in map(json.loads, listed) if found["file"] == str(film))
+    for scores in (
+        line["probabilities"],
+        json.loads(piped.stdout)["probabilities"],
+        among_others["probabilities"],
+        {label: float(row[f"score_{label}"]) for label in python.probabilities},
+    ):
+        assert scores == pytest.approx(python.probabilities, abs=2e-6)
+
+
+def test_a_film_is_explained_and_a_map_is_drawn_for_every_class_given(cxr, run, archives, tmp_path):
+    film = next(archives.rglob("*.jpeg"))
+    said = cxr("explain", film, "--model", run, "--out", tmp_path / "why").stdout
+    assert "like a training film of" in said
+    assert (tmp_path / "why" / f"{film.stem}.png").is_file()
+    (tmp_path / "note.txt").write_text("no film")
+    words = ("--model", run, "--heatmaps", tmp_path / "maps")
+    cxr("predict", film, tmp_path / "note.txt", *words, expect=1)
+    assert [path.name for path in sorted((tmp_path / "maps").glob("*.png"))] == [f"{film.stem}.png"]
+
+
+def test_nothing_to_answer_for_is_said(cxr, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "no_films" in cxr("predict", tmp_path / "empty", expect=2).stderr
