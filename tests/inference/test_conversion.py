@@ -11,6 +11,9 @@ from cxr_transfer.inference import conversion
 from cxr_transfer.inference.conversion import convert, drawn_films
 from cxr_transfer.inference.converted import read_converted
 from cxr_transfer.inference.engine import Engine
+from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.inference.preparation import prepare
+from cxr_transfer.inference.trial import trial_film
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features, probabilities
 
@@ -83,6 +86,9 @@ def test_int8_needs_training_films_and_stays_close(checkpoint, tmp_path):
     assert done.check["features_mean_difference"] > 0
     _, seen = Engine(out).answer(films(5))
     assert len(seen) == 5
+    assert done.trial.tolerance >= 0.02
+    card, _ = load_checkpoint(checkpoint)
+    Predictor.open(out).check(prepare(trial_film(), card.preprocessing, gate=False))
 
 
 def test_a_conversion_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
@@ -112,7 +118,7 @@ def test_other_bytes_than_were_exported_are_refused(converted, suffix):
 def test_what_is_missing_or_foreign_is_named(converted):
     card = converted.with_suffix(".json")
     content = json.loads(card.read_text())
-    for other in (1, 3):  # 1 has no features
+    for other in (1, 2, 4):  # 1 has no features, 2 no scores of the trial film
         card.write_text(json.dumps(content | {"schema_version": other}))
         assert "anew" in refusal(lambda: read_converted(converted), "other_schema")
     card.write_text(json.dumps(content | {"of_tomorrow": 1}))

@@ -26,10 +26,10 @@ from cxr_transfer.inference.explain import (
     safe_stem,
     write_explanation,
 )
-from cxr_transfer.inference.predictor import UNFAMILIAR, calibrated
+from cxr_transfer.inference.predictor import UNFAMILIAR
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features, probabilities
-from cxr_transfer.models.reference import Neighbour, Reference
+from cxr_transfer.models.reference import Neighbour, Reference, at_temperature
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.lungs import lung_mask
 from made import encoded
@@ -135,6 +135,16 @@ def test_the_map_is_of_the_class_and_its_share_of_the_lungs(checkpoint, explaine
             assert found.lung_share == pytest.approx(lung_share(expected, lungs[None])[0])
 
 
+def test_the_body_runs_once_for_scores_and_neighbours_and_once_for_the_map(checkpoint):
+    explainer = Explainer.open(checkpoint, reference=reference_of(checkpoint))
+    seen = []
+    first = explainer._network[0]
+    handle = first.register_forward_hook(lambda *_: seen.append(1))
+    explainer.explain(drawn(3))
+    handle.remove()
+    assert len(seen) == 2
+
+
 def test_a_path_bytes_and_a_film_that_was_read_are_explained_alike(checkpoint, tmp_path):
     film = drawn()
     path = tmp_path / "film.png"
@@ -164,7 +174,7 @@ def test_with_a_reference_the_nearest_are_named_and_the_scores_calibrated(checkp
     assert NO_NEIGHBOURS not in found.warnings
     plain = Explainer.open(checkpoint).explain(drawn(3))
     scores = np.array([list(plain.probabilities.values())], np.float32)
-    expected = calibrated(scores, 2.0)[0].tolist()
+    expected = at_temperature(scores, 2.0)[0].tolist()
     assert list(found.probabilities.values()) == pytest.approx(expected, abs=1e-6)
     assert found.calibrated
     assert found.label == plain.label

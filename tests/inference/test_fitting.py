@@ -10,9 +10,9 @@ from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import write_manifest
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.inference.fitting import fit_reference
-from cxr_transfer.inference.predictor import Predictor, calibrated
+from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.card import read_card
-from cxr_transfer.models.reference import Reference
+from cxr_transfer.models.reference import Reference, at_temperature
 from made import write_film
 
 LABELS = ("normal", "bacterial", "covid19")
@@ -53,10 +53,27 @@ def test_a_temperature_changes_scores_as_it_says_and_not_their_order(run):
     assert not plain.calibrated
     assert after.calibrated
     assert after.label == plain.label
-    expected = calibrated(
+    expected = at_temperature(
         np.array([list(plain.probabilities.values())], np.float32), reference.temperature
     )
     assert list(after.probabilities.values()) == pytest.approx(expected[0], abs=1e-4)
+
+
+def test_where_every_film_is_right_none_is_fitted_and_the_scores_stay(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("cxr_transfer.inference.fitting.temperature", lambda _scores: None)
+    reference = fit_reference(run)
+    assert reference.temperature is None
+    assert not reference.calibrated
+    sha256 = read_card(run / "checkpoint.json").weights_sha256
+    reference.save(tmp_path)
+    again = Reference.load(tmp_path, weights_sha256=sha256)
+    assert again.temperature is None
+    predictor = Predictor.open(run)
+    before = predictor.predict(run / "films" / "00.png")
+    predictor.reference = again
+    after = predictor.predict(run / "films" / "00.png")
+    assert after.probabilities == before.probabilities
+    assert not after.calibrated
 
 
 def test_labels_and_sources_of_the_training_films_come_along_and_no_name(run, tmp_path):

@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from cxr_transfer.errors import ModelError
 from cxr_transfer.inference.answers import as_csv, as_json, as_lines
+from cxr_transfer.inference.converted import kept_conversion, read_converted
 from cxr_transfer.inference.predictor import BATCH, Predictor, films_in
+from cxr_transfer.inference.preparation import prepare
+from cxr_transfer.inference.trial import trial_film
+from cxr_transfer.models.card import read_card
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import probabilities
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.radiograph import decode, read_film
 from made import write_film
 
 
@@ -55,6 +60,53 @@ def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
     monkeypatch.setattr("cxr_transfer.inference.conversion.convert", None)
     again = Predictor.open(checkpoint).predict(files[1])
     assert again.probabilities == first.probabilities
+
+
+def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
+    Predictor.open(checkpoint)
+    read = []
+    monkeypatch.setattr(
+        "cxr_transfer.inference.predictor.read_converted",
+        lambda path: read.append(path) or read_converted(path),
+    )
+    Predictor.open(checkpoint)
+    assert len(read) == 1
+
+
+def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path))
+    kept = kept_conversion(read_card(checkpoint / "checkpoint.json"))
+    Predictor.open(checkpoint)
+    content = json.loads(kept.with_suffix(".json").read_text())
+    del content["trial"]
+    kept.with_suffix(".json").write_text(json.dumps(content | {"schema_version": 2}))
+    assert Predictor.open(checkpoint).converted.trial
+    assert json.loads(kept.with_suffix(".json").read_text())["schema_version"] == 3
+
+
+def test_the_trial_film_scores_as_the_checkpoints_own_network_scored_it(checkpoint):
+    card, network = load_checkpoint(checkpoint)
+    predictor = Predictor.open(checkpoint)
+    image = torch.from_numpy(card.preprocessing.apply(decode(trial_film())))[None, None]
+    expected = probabilities(network, image)[0].tolist()
+    trial = predictor.converted.trial
+    assert list(trial.scores) == list(card.labels)
+    assert list(trial.scores.values()) == pytest.approx(expected, abs=1e-7)
+    assert trial.tolerance == 1e-4
+    prepared = prepare(trial_film(), card.preprocessing, gate=False)
+    predictor.check(prepared)
+
+    label = card.labels[1]
+    for wrong in (trial.scores[label] + 2e-4, float("nan")):
+        scores = trial.scores | {label: wrong}
+        other = trial.model_copy(update={"scores": scores})
+        predictor.converted = predictor.converted.model_copy(update={"trial": other})
+        with pytest.raises(ModelError, match=label) as raised:
+            predictor.check(prepared)
+        assert raised.value.code == "self_test"
+        assert "\n" not in raised.value.message
+    with pytest.raises(ModelError, match="to be read"):
+        predictor.check(prepare(b"no film", card.preprocessing))
 
 
 def test_nothing_but_bad_files_is_answered_too(checkpoint, files):

@@ -9,7 +9,8 @@ import safetensors.numpy
 from numpy.random import default_rng
 
 from cxr_transfer.errors import DataError, ModelError
-from cxr_transfer.models.reference import REFERENCE, Reference
+from cxr_transfer.models.card import RELEASED, read_card, released_models
+from cxr_transfer.models.reference import REFERENCE, Reference, at_temperature
 
 WIDTH, HASH = 96, "ab" * 32
 LABELS = ("normal", "bacterial", "covid19")
@@ -136,6 +137,38 @@ def test_a_saved_reference_is_loaded_as_it_was(reference, tmp_path):
         assert (loaded.unusual, loaded.threshold) == (reference.unusual, reference.threshold)
         np.testing.assert_array_equal(loaded.distances(strangers), reference.distances(strangers))
         assert loaded.neighbours(strangers[0]) == reference.neighbours(strangers[0])
+
+
+def test_no_temperature_is_kept_as_none_and_a_temperature_of_one_was_none(reference, tmp_path):
+    none = dataclasses.replace(reference, temperature=None)
+    none.save(tmp_path)
+    scores = np.array([[0.7, 0.2, 0.1]], np.float32)
+    for path in (tmp_path / REFERENCE, rewritten(tmp_path / REFERENCE, temperature=1.0)):
+        loaded = Reference.load(path, weights_sha256=HASH)
+        assert loaded.temperature is None
+        assert not loaded.calibrated
+        assert loaded.calibrate(scores) is scores
+    assert reference.calibrated
+    assert reference.calibrate(scores)[0, 0] < 0.7
+
+
+def test_the_references_that_are_shipped_can_be_read():
+    for name in released_models():
+        card = read_card(RELEASED / name / "checkpoint.json")
+        reference = Reference.load(RELEASED / name, weights_sha256=card.weights_sha256)
+        assert reference.temperature is None or reference.temperature not in (0, 1)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_scores_of_zero_keep_their_place_at_any_temperature(kind):
+    scores = np.array([[1.0, 0.0, 0.0], [0.0, 0.4, 0.6]], kind)
+    for temperature in (1e-6, 0.05, 1, 20, 1e6):
+        found = at_temperature(scores, temperature)
+        assert found.dtype == kind
+        assert np.isfinite(found).all()
+        assert found.sum(axis=1) == pytest.approx([1, 1], abs=1e-6)
+        assert found.argmax(axis=1).tolist() == [0, 2]
+    assert at_temperature(scores, 1, smallest=0.5)[0].tolist() == pytest.approx([0.5, 0.25, 0.25])
 
 
 def test_the_same_films_give_the_same_bytes(tmp_path):

@@ -71,11 +71,18 @@ class Server:
             if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-2] == DECODER
         ]
 
+    def drawers(self):
+        """Process ids of what draws heat maps and reports."""
+        return sorted(set(children(self.process.pid)) - set(self.workers()))
+
     def waiting(self):
         """How many films have no answer yet."""
+        return self.counted("cxr_films_waiting")
+
+    def counted(self, name):
         with self.client() as client:
             lines = client.get("/metrics").text.splitlines()
-        return next(float(one.split()[1]) for one in lines if one.startswith("cxr_films_waiting"))
+        return next(float(one.split()[1]) for one in lines if one.startswith(name))
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -139,7 +146,7 @@ def as_bytes(image, kind="PNG", **options):
     return content.getvalue()
 
 
-def send(client, *contents, path="/v1/predict", name="film.png", field="files", **data):
+def send(client, *contents, path="/v1/predict", name="film", field="files", **data):
     files = [(field, (name, content)) for content in contents]
     return client.post(path, files=files, data=data)
 

@@ -1,11 +1,19 @@
-"""A server in a process of its own, as `cxr serve` starts it: PROGRAM PORT MODEL ..."""
+"""A server in a process of its own, as `cxr serve` starts it: PROGRAM PORT MODEL ...
 
+The environment's DRAIN_S is a time limit other than the server's own.
+"""
+
+import os
 import sys
 
 from cxr_transfer.errors import CxrError
 from cxr_transfer.serving.server import serve
+from cxr_transfer.serving.settings import Settings
 
 if __name__ == "__main__":
+    if drain := os.environ.get("DRAIN_S"):
+        Settings.model_fields["drain_s"].default = float(drain)
+        Settings.model_rebuild(force=True)
     try:
         serve(sys.argv[2:], port=int(sys.argv[1]))
     except CxrError as error:

@@ -55,7 +55,7 @@ def test_a_film_is_answered_as_the_predictor_answers_it(client, predictor, kind)
     assert response.status_code == (200 if expected.status != "error" else 422)
     (answer,) = body["answers"]
     assert alike(answer, expected)
-    assert answer["file"] == "film.png"
+    assert answer["file"] == "film"
     assert body["intended_use"] == INTENDED_USE == response.headers["x-intended-use"]
     assert body["version"] == __version__
     assert body["request_id"] == response.headers["x-request-id"]
@@ -88,6 +88,22 @@ def test_many_films_in_one_request_keep_their_order(client, predictor):
     answers = response.json()["answers"]
     assert [answer["status"] for answer in answers] == [*["ok"] * 2, "error", *["ok"] * 2]
     assert all(alike(*pair) for pair in zip(answers, map(predictor.predict, contents), strict=True))
+
+
+@pytest.mark.parametrize("name", ["film.jpg", "C:\\films\\1.DCM", "x" * 300 + ".tif"])
+def test_a_name_that_promises_another_format_is_warned_of(
+    server, client, predictor, name, tmp_path
+):
+    path = tmp_path / f"film{name[-4:]}"
+    path.write_bytes(as_bytes(phantom()))
+    expected = predictor.predict(path)
+    assert any("the content is PNG" in warning for warning in expected.warnings)
+    (answer,) = send(client, path.read_bytes(), name=name).json()["answers"]
+    assert alike(answer, expected)
+    shown = send(client, path.read_bytes(), path="/v1/film", field="file", name=name)
+    assert json.loads(shown.headers["x-cxr-warnings"]) == [expected.warnings[0]]
+    until(lambda: shown.headers["x-request-id"] in "".join(server.lines))
+    assert name[-4:] not in "".join(server.lines)
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -156,6 +172,7 @@ def test_models_are_told(client, predictor):
     assert model["labels"] == list(predictor.card.labels)
     assert model["weights_sha256"] == predictor.card.weights_sha256
     assert model["audit"] == "not done"
+    assert model["card"] is False
     assert model["size"] == [48, 48]
 
 

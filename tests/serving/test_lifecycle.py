@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
@@ -73,6 +74,32 @@ def test_a_server_that_is_told_to_stop_keeps_its_word(checkpoint, predictor):
         httpx.get(f"{server.url}/healthz")
 
 
+def test_who_would_wait_too_long_for_a_server_that_stops_is_told(checkpoint, predictor):
+    """A heat map may take longer than a stopping server has."""
+    server = Server(checkpoint, DRAIN_S="2").wait_until_ready()
+    before = server.counted("cxr_batch_films_count")
+    head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+    head += "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 90000\r\n\r\n"
+    with (
+        server.client() as client,
+        ThreadPoolExecutor(1) as pool,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as half,
+        stopped(server.drawers()),
+    ):
+        half.sendall(head.encode())
+        asked = pool.submit(send, client, as_bytes(phantom()), heat_map="true")
+        until(lambda: server.counted("cxr_batch_films_count") > before)  # the map comes next
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        told = asked.result()
+        assert (told.status_code, told.json()["code"]) == (503, "stopping")
+        assert int(told.headers["retry-after"]) >= 1
+        assert half.recv(65536).startswith(b"HTTP/1.1 503")
+        assert server.process.wait(30) == 0
+        assert time.monotonic() - started < 15
+    assert server.stop() == 0
+
+
 def test_two_models_answer_by_name(checkpoint, predictor, tmp_path):
     import torch
 
@@ -94,6 +121,69 @@ def test_two_models_answer_by_name(checkpoint, predictor, tmp_path):
         assert scores["random"] == pytest.approx(predictor.predict(film).probabilities, abs=1e-5)
         assert scores["other"] != scores["random"]
         assert send(client, film).json()["answers"][0]["probabilities"] == scores["other"]
+
+        for asked, pages in (({}, 1), ({"other": "random"}, 2), ({"other": "other"}, 1)):
+            report = send(client, film, path="/v1/report", **asked)
+            assert report.status_code == 200
+            assert report.content.count(b"/Type /Page ") == pages
+        assert send(client, film, path="/v1/report", other="nobody").status_code == 404
+
+
+def test_what_is_known_of_a_model_is_told_if_it_is_of_these_weights(checkpoint, tmp_path):
+    folder = shutil.copytree(checkpoint, tmp_path / "model")
+    sha256 = json.loads((folder / "checkpoint.json").read_text())["weights_sha256"]
+    check = {
+        "name": "overlap",
+        "title": "Films seen in training",
+        "verdict": "fail",
+        "hard": True,
+        "reading": "One.",
+        "bounds": "fails at 1",
+        "measured": {"same": ["Mrs-Example.png"]},
+    }
+    audit = {"verdict": "fail", "checks": [check], "machine": {"name": "ward-7"}}
+    text = f"# Model card\n\n**Weights**: SHA-256 `{sha256}`, äöü\n"
+    with running(folder) as server, server.client() as client:
+
+        def told(of, beside):
+            (folder / "MODEL_CARD.md").write_text(text.replace(sha256, of), encoding=beside)
+            content = audit | {"checkpoint": {"weights_sha256": of}}
+            (folder / "audit.json").write_text(json.dumps(content))
+            (model,) = client.get("/v1/models").json()["models"]
+            answers = [client.get(f"/v1/models/random/{kind}") for kind in ("card", "audit")]
+            return model["card"], model["audit"], *answers
+
+        has_card, verdict, card, found = told(sha256, "utf-8")
+        assert (has_card, verdict) == (True, "fail")
+        assert (card.status_code, found.status_code) == (200, 200)
+        assert card.headers["content-type"].startswith("text/markdown")
+        assert card.text == text
+        kept = {name: value for name, value in check.items() if name != "measured"}
+        assert found.json()["checks"] == [kept]
+        assert found.json()["intended_use"]
+        assert "Example" not in found.text
+        assert "ward-7" not in found.text
+
+        for other in (("0" * 64, "utf-8"), (sha256, "utf-16")):
+            has_card, verdict, card, found = told(*other)
+            assert (has_card, card.status_code, card.json()["code"]) == (False, 404, "no_card")
+        has_card, verdict, card, found = told("0" * 64, "utf-8")
+        assert (verdict, found.status_code, found.json()["code"]) == ("not done", 404, "no_audit")
+        assert client.get("/v1/models/nobody/card").json()["code"] == "unknown_model"
+
+
+def test_a_network_that_scores_otherwise_than_its_checkpoint_ends_in_one_line(checkpoint, tmp_path):
+    from cxr_transfer.inference.conversion import convert
+
+    convert(checkpoint, tmp_path / "x.xml")
+    card = tmp_path / "x.json"
+    content = json.loads(card.read_text())
+    content["trial"]["scores"]["normal"] += 0.001
+    card.write_text(json.dumps(content))
+    code, spoken = failed(0, tmp_path / "x.xml")
+    assert (code, len(spoken)) == (4, 1)
+    assert "self_test" in spoken[0]
+    assert "normal" in spoken[0]
 
 
 def test_damaged_weights_end_in_one_line(checkpoint, tmp_path):

@@ -38,6 +38,19 @@ from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 LABELS = ("normal", "bacterial", "covid19")
 SIDE = 96
+CARD = """# Model card: known
+
+**Weights**: `SHA`, *not done*, 2 ** 3 <img src=x onerror=alert(1)>
+
+## Figures
+
+| class | films |
+|---|---|
+| a\\|b | 7 |
+
+* one
+* **two**
+"""
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 PATIENCE_MS = 60_000  # for a busy machine; nothing here is timed
 expect.set_options(timeout=PATIENCE_MS)
@@ -71,8 +84,12 @@ def models(tmp_path_factory, cache):
     )
     # A random network finds any film strange; what is strange is tried elsewhere.
     replace(reference, unusual=1e9, threshold=1e9, temperature=1.1).save(folders["known"])
+    check = {"name": "outside", "title": "Films from elsewhere", "verdict": "fail", "hard": True}
+    check |= {"reading": "Wrong in <b>3</b> of 4 groups.", "bounds": "fails below 80 %"}
     audit = {"verdict": "fail", "checkpoint": {"weights_sha256": card.weights_sha256}}
-    (folders["known"] / "audit.json").write_text(json.dumps(audit))
+    (folders["known"] / "audit.json").write_text(json.dumps(audit | {"checks": [check]}))
+    text = CARD.replace("SHA", card.weights_sha256)
+    (folders["known"] / "MODEL_CARD.md").write_text(text)
     return list(folders.values())
 
 
@@ -474,6 +491,44 @@ def test_two_models_stand_side_by_side(reading, server, films):
     assert grey_scale(reading) == (206, 128)
 
 
+def test_a_report_of_two_models_covers_both(reading):
+    for other, pages in (("", 1), ("unknown", 2)):
+        reading.page.locator("#other").select_option(other)
+        reading.settle()
+        _, content = reading.saved("#save-pdf")
+        assert content.count(b"/Type /Page ") == pages
+
+
+def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, films):
+    page, panel = reader.page, reader.page.locator("#about-panel")
+    page.locator("#model-verdict").click()
+    expect(panel).to_be_visible()
+    assert panel.locator("h2").inner_text() == "known"
+    assert "does not mean that it recognises a disease" in panel.inner_text()
+    row = panel.locator(".checks tr")
+    assert row.locator(".chip.fail").count() == 1
+    assert "Films from elsewhere" in row.inner_text()
+    assert "<b>3</b>" in row.inner_text()
+    assert "Model card: known" in panel.locator("h3").all_inner_texts()
+    assert panel.locator("h4").all_inner_texts() == ["Figures"]
+    assert panel.locator("strong").all_inner_texts() == ["Weights", "two"]
+    assert panel.locator("em").all_inner_texts() == ["not done"]
+    assert "2 ** 3 <img src=x" in panel.inner_text()
+    assert panel.locator("img").count() == 0
+    assert panel.locator("table:not(.checks) td").all_inner_texts() == ["a|b", "7"]
+    assert panel.locator("li").all_inner_texts() == ["one", "two"]
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+
+    reader.drop(**{"film.png": films["film.png"]})
+    page.locator("#other").select_option("unknown")
+    reader.settle()
+    expect(page.locator("#other-verdict")).to_be_disabled()
+    assert page.get_by_role("button", name="Audit and model card").count() == 1
+    page.get_by_role("button", name="Audit and model card").click()
+    expect(panel).to_be_visible()
+
+
 def test_answers_are_saved_as_csv_json_and_pdf(reader, films):
     name = '=cmd("a",b).png'
     reader.drop(**{name: films["film.png"], "flower.jpg": films["flower.jpg"]})
@@ -675,7 +730,13 @@ def test_axe_finds_nothing(sit_down, films, scheme):
     reader.page.locator("#help").click()
     look("help")
     reader.page.keyboard.press("Escape")
+    reader.page.locator("#model-verdict").click()
+    expect(reader.page.locator("#about-panel")).to_be_visible()
+    look("audit and card")
     reader.page.set_viewport_size(PHONE)
+    look("audit and card on a phone")
+    assert reader.page.locator("#about-panel").evaluate("(p) => p.scrollWidth <= p.clientWidth")
+    reader.page.keyboard.press("Escape")
     look("a phone")
 
 

@@ -49,6 +49,32 @@ def test_a_room_whose_network_breaks_is_not_ready(checkpoint, predictor, monkeyp
     asyncio.run(tried())
 
 
+def test_a_room_whose_network_scores_otherwise_than_stored_is_not_ready(checkpoint, monkeypatch):
+    async def tried():
+        room = Room(Settings(workers=1), Metrics())
+        monkeypatch.setattr(room_module, "TRY_AGAIN_S", -1.0)
+        try:
+            await room.open([checkpoint])
+            assert await room.works()
+            (served,) = room.models.values()
+            engine = served.predictor._engine
+
+            async def fails():
+                return not await room.works()
+
+            with monkeypatch.context() as patch:
+                # Only a little, and also where an answer would not show it.
+                patch.setattr(
+                    engine, "scores", lambda films: 0.999 * type(engine).scores(engine, films)
+                )
+                await until(fails)
+            await until(room.works)
+        finally:
+            await room.close()
+
+    asyncio.run(tried())
+
+
 def decoding(check, **options):
     async def tried():
         others = set(children(os.getpid()))

@@ -21,14 +21,7 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import figures, report
 from cxr_transfer.evaluation.assessment_page import page
 from cxr_transfer.evaluation.audit_figures import worst_errors
-from cxr_transfer.evaluation.calibration import (
-    COLDEST,
-    HOTTEST,
-    calibration,
-    reliability,
-    temperature,
-    tempered,
-)
+from cxr_transfer.evaluation.calibration import calibration, reliability, temperature, tempered
 from cxr_transfer.evaluation.decisions import (
     at_threshold,
     aurc,
@@ -162,9 +155,6 @@ def _worth(
     """
     again: dict[str, Any] = {"resamples": resamples, "seed": seed}
     heat = temperature(validation) if validation else None
-    # Where every validation film is right, no temperature is too cold: there is none to be had.
-    if heat and not COLDEST * 1.01 < heat < HOTTEST / 1.01:
-        heat = None
     cooled = tempered(scores, heat) if heat else None
     points = None
     if validation:

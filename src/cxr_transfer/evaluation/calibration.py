@@ -27,6 +27,7 @@ from cxr_transfer.evaluation.intervals import (
     wilson,
 )
 from cxr_transfer.evaluation.metrics import Floats, Scores
+from cxr_transfer.models.reference import at_temperature
 
 BINS = 10
 """Bins of equal width from 0 to 1, each with its upper edge, the first with 0 too."""
@@ -36,6 +37,8 @@ SMALLEST = 1e-12
 
 COLDEST, HOTTEST = 0.05, 20.0
 """Between these a temperature is looked for."""
+
+_NEAR = 1.01  # so near to one of them, the search ended at it
 
 
 @dataclass(frozen=True)
@@ -68,12 +71,12 @@ class Calibration:
         return {name: getattr(self, name).as_dict() for name in names}
 
 
-def temperature(validation: Scores) -> float:
+def temperature(validation: Scores) -> float | None:
     """Find the temperature T at which softmax(log p / T) has the lowest log loss.
 
     T > 1 makes scores less sure, T < 1 surer; the order of a film's classes stays. Looked for
-    between 0.05 and 20: a result at a bound says that these films set none, as when every film
-    is right (the surer the better) or when scores tell nothing.
+    between 0.05 and 20: None where the lowest loss lies at a bound, for then these films set none,
+    as when every film is right (the surer the better) or when scores tell nothing.
 
     Source: Guo et al. 2017, ICML, section 4.2.
 
@@ -99,7 +102,8 @@ def temperature(validation: Scores) -> float:
     # The loss is convex in 1 / T, so that it has one valley, however T is scaled.
     bounds = (math.log(COLDEST), math.log(HOTTEST))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
-    return math.exp(float(found.x))
+    best = math.exp(float(found.x))
+    return best if COLDEST * _NEAR < best < HOTTEST / _NEAR else None
 
 
 def tempered(scores: Scores, temperature: float) -> Scores:
@@ -125,10 +129,8 @@ def tempered(scores: Scores, temperature: float) -> Scores:
             "temperature",
             f"Expected a finite temperature above 0, but got {temperature}; 1 changes nothing.",
         )
-    logs = _logs(scores)
-    # The highest becomes exp(0): whatever the temperature, nothing overflows.
-    powers = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
-    return dataclasses.replace(scores, probabilities=powers / powers.sum(axis=1, keepdims=True))
+    rescaled = at_temperature(scores.probabilities, temperature, SMALLEST)
+    return dataclasses.replace(scores, probabilities=rescaled)
 
 
 def calibration(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Calibration:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from cxr_transfer.inference.predictor import Prediction
 
@@ -18,14 +19,25 @@ def as_json(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[s
         yield json.dumps(answer.as_dict())
 
 
+def columns(labels: Sequence[str]) -> list[str]:
+    """Return the columns of a table of answers, with one for each class's score."""
+    before = COLUMNS.index("label") + 1
+    return [*COLUMNS[:before], *(f"score_{label}" for label in labels), *COLUMNS[before:]]
+
+
+def cells(answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Return an answer, as it stands in JSON, by column; what it does not have is None."""
+    scores = {f"score_{label}": answer["probabilities"].get(label) for label in labels}
+    return {**answer, "warnings": "; ".join(answer["warnings"]), **scores}
+
+
 def as_csv(answers: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
     """Yield a header, then a row of CSV for each answer, with a column for each class's score."""
-    columns = [*COLUMNS[:5], *(f"score_{label}" for label in labels), *COLUMNS[5:]]
-    yield _row(columns)
+    names = columns(labels)
+    yield _row(names)
     for answer in answers:
-        cells = answer.as_dict() | {"warnings": "; ".join(answer.warnings)}
-        cells |= {f"score_{label}": answer.probabilities.get(label, "") for label in labels}
-        yield _row([inert(cells[column]) for column in columns])
+        found = cells(answer.as_dict(), labels)
+        yield _row([inert(found[name]) for name in names])
 
 
 def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
@@ -43,9 +55,9 @@ def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[
         yield f"{name}: {answer.label} ({scores}{meaning}{warned})"
 
 
-def _row(cells: Sequence[object]) -> str:
+def _row(row: Sequence[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow(cells)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow(row)
     return text.getvalue().removesuffix("\n")
 
 

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.files import owned, scratch_file, write_json, write_text
-from cxr_transfer.inference.answers import COLUMNS, inert
+from cxr_transfer.inference.answers import cells, columns, inert
 from cxr_transfer.inference.predictor import Predictor
 
 CHUNK = 512
@@ -36,7 +36,6 @@ ROW_GROUP = 16_384
 """Rows that are in memory at once while a Parquet file is composed."""
 
 RECORD = "run.json"
-_BEFORE_SCORES = COLUMNS.index("label") + 1
 
 Each = Callable[[], object]
 
@@ -263,15 +262,13 @@ def _claim(folder: Path, run: dict[str, Any]) -> None:
 
 
 def _columns(labels: Sequence[str]) -> list[str]:
-    after = [name for name in COLUMNS[_BEFORE_SCORES:] if name != "ms"]
-    return [*COLUMNS[:_BEFORE_SCORES], *(f"score_{label}" for label in labels), *after]
+    return [name for name in columns(labels) if name != "ms"]
 
 
 def _row(answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     """Return an answer by column; what it does not have is None."""
-    cells = {**answer, "warnings": "; ".join(answer["warnings"])}
-    cells |= {f"score_{label}": answer["probabilities"].get(label) for label in labels}
-    return {name: cells[name] for name in _columns(labels)}
+    found = cells(answer, labels)
+    return {name: found[name] for name in _columns(labels)}
 
 
 def _write_csv(
@@ -279,11 +276,11 @@ def _write_csv(
 ) -> None:
     # Film names need not be UTF-8: such bytes go out as they came in.
     text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
-    columns = _columns(labels)
-    csv.writer(text, lineterminator="\n").writerow(columns)
+    names = _columns(labels)
+    csv.writer(text, lineterminator="\n").writerow(names)
     # All text in quotes: a carriage return in a name would else end its row.
     writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerows([inert(row[name]) for name in columns] for row in rows)
+    writer.writerows([inert(row[name]) for name in names] for row in rows)
     text.detach()
 
 

@@ -22,8 +22,9 @@ from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.errors import MachineError, ModelError, UsageError
 from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.inference.converted import Converted, Weights, described, sha256
-from cxr_transfer.models.card import checkpoint_files
-from cxr_transfer.radiograph import Preprocessing, Radiograph
+from cxr_transfer.inference.trial import Trial, trial_film
+from cxr_transfer.models.card import Checkpoint, checkpoint_files
+from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 
 if TYPE_CHECKING:
     import openvino
@@ -64,11 +65,11 @@ def convert(
         calibration: (N, 1, H, W) training films from which int8's ranges are taken.
         check: (N, 1, H, W) other films on which both networks are compared; None draws some.
         temperature: What the scores are calibrated with afterwards, for the description; None
-            where it is not known.
+            where none is known, or none could be fitted.
 
     Raises:
         UsageError: ``not_an_xml``, ``overwrites_checkpoint``, ``no_calibration``.
-        ModelError: ``conversion_differs``, and what `load_checkpoint` raises.
+        ModelError: ``conversion_differs``, ``self_test``, and what `load_checkpoint` raises.
         MachineError: ``missing_package`` (NNCF, for int8), ``disk_full``, ``not_writable``.
     """
     import openvino
@@ -94,7 +95,9 @@ def convert(
                 "MANIFEST.csv with a part 'train'.",
             )
         graph = _quantized(graph, calibration)
-    report = compared(network, Engine(graph).answer, card.preprocessing, check, precision)
+    engine = Engine(graph)
+    report = compared(network, engine.answer, card.preprocessing, check, precision)
+    trial = tried(network, engine.answer, card, precision)
     # OpenVINO writes where it is told, part by part; what stands at `out` must be whole.
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / out.name
@@ -105,6 +108,7 @@ def convert(
             format="openvino",
             precision=precision,
             check=report,
+            trial=trial,
             sha256=hashes,
             temperature=temperature,
         )
@@ -191,6 +195,39 @@ def compared(
                 "nothing was written.",
             )
     return report
+
+
+def tried(
+    network: nn.Sequential,
+    other: Callable[[Films], Answer],
+    card: Checkpoint,
+    precision: Weights = "float32",
+) -> Trial:
+    """Return what a network makes of the generated film, by which its other form is known again.
+
+    Args:
+        network: The checkpoint's own: its scores are kept.
+        other: The other form, which must score alike; see `compared`.
+        card: Of the checkpoint.
+        precision: Of the other form. Int8 is off already here: as far again as int8 may be off on
+            average is tolerated elsewhere.
+
+    Raises:
+        ModelError: ``self_test``.
+    """
+    import torch
+
+    from cxr_transfer.models.networks import probabilities
+
+    film = card.preprocessing.apply(decode(trial_film()))[None, None]
+    scores, found = probabilities(network, torch.from_numpy(film))[0].numpy(), other(film)[0][0]
+    tolerance = LARGEST_DIFFERENCE
+    if precision == "int8":
+        tolerance = LARGEST_MEAN_DIFFERENCE + float(np.abs(found - scores).max())
+    known = dict(zip(card.labels, map(float, scores), strict=True))
+    trial = Trial(scores=known, tolerance=tolerance)
+    trial.check(found, card.name)
+    return trial
 
 
 def drawn_films(preprocessing: Preprocessing, number: int = 8) -> Films:

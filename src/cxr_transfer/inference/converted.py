@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import cache_folder
+from cxr_transfer.inference.trial import Trial
 from cxr_transfer.models.card import Checkpoint
 
 Weights = Literal["float32", "int8"]
 Format = Literal["openvino", "onnx", "torchscript"]
 
-SCHEMA: Literal[2] = 2
-"""2: the graph has the features as its second output."""
+SCHEMA: Literal[3] = 3
+"""2: the graph has the features as its second output. 3: the scores of one film are kept."""
 
 PREPARATION = (
     "Take the one frame. Turn it as its EXIF orientation says. Lay transparent parts on black.",
@@ -54,10 +55,11 @@ class Converted(BaseModel):
         precision: Of weights and activations in the graph.
         check: Films compared with the checkpoint's own network, largest difference of a score and
             of a feature (as a share of the largest), share of films with the same class.
+        trial: What one generated film scores, so that the network is known again elsewhere.
         sha256: Of the other files, by suffix.
         labels: The classes in the order of the scores.
-        temperature: Calibrated scores are softmax(log(scores) / temperature); None where it was
-            not known.
+        temperature: Calibrated scores are softmax(log(scores) / temperature); None where none
+            is known, or none could be fitted.
         inputs: Name, shape and type; how a film becomes one, step by step.
         outputs: Names, shapes, types and meaning, in order.
         card: Of the checkpoint.
@@ -65,11 +67,12 @@ class Converted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[2] = SCHEMA
+    schema_version: Literal[3] = SCHEMA
     intended_use: str
     format: Format
     precision: Weights
     check: dict[str, Any]
+    trial: Trial
     sha256: dict[str, str]
     labels: tuple[str, ...]
     temperature: float | None
@@ -84,6 +87,7 @@ def described(
     format: Format,  # noqa: A002
     precision: Weights,
     check: dict[str, Any],
+    trial: Trial,
     sha256: dict[str, str],
     temperature: float | None,
 ) -> Converted:
@@ -95,6 +99,7 @@ def described(
         format=format,
         precision=precision,
         check=check,
+        trial=trial,
         sha256=sha256,
         labels=card.labels,
         temperature=temperature,

@@ -28,7 +28,7 @@ from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.errors import FilmError
 from cxr_transfer.evaluation.saliency import heat_maps, lung_share
 from cxr_transfer.files import write_json
-from cxr_transfer.inference.predictor import UNFAMILIAR, UNUSUAL, calibrated, reference_beside
+from cxr_transfer.inference.predictor import UNFAMILIAR, UNUSUAL, reference_beside
 from cxr_transfer.inference.preparation import prepare
 from cxr_transfer.models.card import RELEASED, Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
@@ -186,17 +186,18 @@ class Explainer:
             raise FilmError(prepared.code, prepared.message)
         image, warnings = prepared.image, list(prepared.warnings)
         images = torch.from_numpy(image)[None, None]
-        scores = probabilities(self._network, images).numpy()
+        seen_by_head = features(self._network, images)
+        scores = probabilities(self._network[-1:], seen_by_head).numpy()
         neighbours: tuple[Neighbour, ...] = ()
         if self.reference is None:
             warnings.append(NO_NEIGHBOURS)
         else:
-            seen = features(self._network, images).numpy()
+            seen = seen_by_head.numpy()
             familiar = self.reference.judge(seen)[0]
             if familiar == "unfamiliar":
                 raise FilmError("out_of_distribution", UNFAMILIAR)
             warnings += [UNUSUAL] if familiar == "unusual" else []
-            scores = calibrated(scores, self.reference.temperature)
+            scores = self.reference.calibrate(scores)
             neighbours = self.reference.neighbours(seen[0], number=NEIGHBOURS)
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)

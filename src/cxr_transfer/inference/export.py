@@ -21,7 +21,14 @@ import numpy as np
 
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import write_bytes, write_json
-from cxr_transfer.inference.conversion import Answer, Films, answering, compared, convert
+from cxr_transfer.inference.conversion import (
+    Answer,
+    Films,
+    answering,
+    compared,
+    convert,
+    tried,
+)
 from cxr_transfer.inference.converted import Converted, Format, Weights, described
 from cxr_transfer.models.checkpoint import load_checkpoint
 
@@ -59,14 +66,14 @@ def export(
         calibration: (N, 1, H, W) training films from which int8's ranges are taken.
         check: (N, 1, H, W) other films on which both networks are compared; None draws some.
         temperature: What the scores are calibrated with afterwards, for the description; None
-            where it is not known.
+            where none is known, or none could be fitted.
 
     Returns:
         What stands in the JSON; ``check`` has the differences that were found.
 
     Raises:
         UsageError: ``unknown_format``, ``unknown_precision``, and what `convert` raises.
-        ModelError: ``conversion_differs``, and what `load_checkpoint` raises.
+        ModelError: ``conversion_differs``, ``self_test``, and what `load_checkpoint` raises.
         MachineError: ``missing_package``, ``disk_full``, ``not_writable``.
     """
     chosen = format or FORMATS.get(out.suffix)
@@ -105,6 +112,7 @@ def export(
         format=chosen,
         precision=precision,
         check=report,
+        trial=tried(network, answer, card),
         sha256={out.suffix.removeprefix("."): sha256(content).hexdigest()},
         temperature=temperature,
     )

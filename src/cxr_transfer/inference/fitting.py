@@ -18,7 +18,7 @@ from torch import nn
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.manifest import read_manifest
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.evaluation.calibration import COLDEST, HOTTEST, temperature
+from cxr_transfer.evaluation.calibration import temperature
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import checkpoint_files
@@ -86,11 +86,9 @@ def _temperature(
     seen: npt.NDArray[np.float32],
     cases: Sequence[Case],
     labels: LabelSet,
-) -> float:
-    """Return the temperature that fits films (N, F), as the network's head sees them; else 1."""
+) -> float | None:
+    """Return the temperature that fits films (N, F), as the network's head sees them."""
     scored = network[-1].cpu()(torch.from_numpy(seen)).double().softmax(dim=1).numpy()
     targets = np.array([labels.target(case.label) for case in cases])
     names = tuple(case.patient for case in cases), tuple(case.path.name for case in cases)
-    found = temperature(Scores(labels, targets, scored, *names))
-    # Where every film is right no temperature is too cold: there is none to be had.
-    return found if COLDEST * 1.01 < found < HOTTEST / 1.01 else 1.0
+    return temperature(Scores(labels, targets, scored, *names))

@@ -140,8 +140,10 @@ class Predictor:
             ModelError, UsageError, MachineError: What reading, converting and compiling raise.
         """
         path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
-        graph, beside = (path, path) if path.suffix == ".xml" else _converted(path)
-        converted = read_converted(graph)
+        if path.suffix == ".xml":
+            graph, beside, converted = path, path, read_converted(path)
+        else:
+            graph, beside, converted = _converted(path)
         engine = Engine(graph, precision=precision)
         known = None
         # An int8 network's features lie elsewhere: that reference would misjudge them.
@@ -184,13 +186,31 @@ class Predictor:
         if images:
             scores, features = self._engine.answer(np.stack(images))
             if self.reference:
-                scores = calibrated(scores, self.reference.temperature)
+                scores = self.reference.calibrate(scores)
             rows = iter(zip(scores, self._familiar(features), strict=True))
         each = 1000 * (time.perf_counter() - started) / max(1, len(images))
         return [
             self._refused(one) if one.image is None else self._answer(one, *next(rows), each)
             for one in batch
         ]
+
+    def check(self, prepared: Prepared) -> None:
+        """Compare what the network makes of the trial film with what is kept of it.
+
+        Holds for "float32" alone: another precision scores otherwise.
+
+        Args:
+            prepared: That film, whatever way it came.
+
+        Raises:
+            ModelError: ``self_test``.
+        """
+        if prepared.image is None:
+            raise ModelError(
+                "self_test", f"Expected the self-test film to be read, but got: {prepared.message}"
+            )
+        scores = self._engine.scores(prepared.image[None, None])[0]
+        self.converted.trial.check(scores, self.card.name)
 
     def _prepare(self, film: str | Path | bytes | Radiograph) -> Prepared:
         return prepare(film, self.card.preprocessing, any_modality=self._any_modality)
@@ -238,20 +258,6 @@ class Predictor:
         )
 
 
-def calibrated(scores: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:
-    """Return scores (N, C) at another temperature: the softmax of logits divided by it.
-
-    Guo et al. 2017 (ICML 70:1321). The order of the classes stays as it is.
-
-    >>> calibrated(np.array([[0.8, 0.2]], np.float32), 2.0).round(3)
-    array([[0.667, 0.333]], dtype=float32)
-    """
-    logits = np.log(np.maximum(scores, np.finfo(np.float32).tiny)) / np.float32(temperature)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    rescaled: npt.NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
-    return rescaled
-
-
 def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Reference] | None:
     """Return what is kept of the training films beside a weights file or a graph, if it is.
 
@@ -276,17 +282,17 @@ def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Referenc
         raise
 
 
-def _converted(checkpoint: Path) -> tuple[Path, Path]:
-    """Return the conversion of a checkpoint, made now where it was not kept, and its weights."""
+def _converted(checkpoint: Path) -> tuple[Path, Path, Converted]:
+    """Return the graph of a checkpoint, made now where it was not kept, its weights, its card."""
     card, weights = checkpoint_files(checkpoint)
     kept = kept_conversion(read_card(card))
     try:
-        read_converted(kept)
+        converted = read_converted(kept)
     except ModelError:  # Not there yet, or damaged: what is kept is ours to make anew.
         from cxr_transfer.inference.conversion import convert
 
-        convert(checkpoint, kept)
-    return kept, weights
+        converted = convert(checkpoint, kept)
+    return kept, weights, converted
 
 
 def films_in(paths: Iterable[Path]) -> Iterator[Path]:

@@ -49,6 +49,7 @@ def prepare(
     preprocessing: Preprocessing,
     *,
     file: str | None = None,
+    named: str = "",
     any_modality: bool = False,
     gate: bool = True,
 ) -> Prepared:
@@ -58,6 +59,7 @@ def prepare(
         film: A path, the content of a file, or a film that was read.
         preprocessing: Of the network that will see it.
         file: Its name in the answer; None is the path, or "".
+        named: For the content of a file: the format that the file's name promises.
         any_modality: Whether a DICOM header may name another modality or body part.
         gate: Whether the gate may refuse it; what it finds is told either way.
     """
@@ -72,7 +74,7 @@ def prepare(
         if isinstance(film, Radiograph):
             radiograph = film
         elif isinstance(film, bytes):
-            radiograph = decode(film, any_modality=any_modality)
+            radiograph = decode(film, named=named, any_modality=any_modality)
         else:
             radiograph = read_film(Path(film), any_modality=any_modality)
         found = concerns(radiograph)

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ SCHEMA = 1
 
 Familiarity = Literal["ok", "unusual", "unfamiliar"]
 Floats = npt.NDArray[np.float32]
+_Real = TypeVar("_Real", np.float32, np.float64)
 
 _DIRECTIONS = 64
 _FILMS = 4000
@@ -86,7 +87,7 @@ class Reference:
         unusual: Distance beyond which lie 5 % of held-out films: worth a warning.
         threshold: Distance beyond which a film is unfamiliar, not to be judged: a quarter farther
             than 99 % of held-out films. Films of a new hospital reach 99 %, other things go on.
-        temperature: By which logits are divided before the softmax.
+        temperature: By which logits are divided before the softmax; None where none was fitted.
     """
 
     weights_sha256: str
@@ -101,7 +102,7 @@ class Reference:
     source_of: npt.NDArray[np.int64]
     unusual: float
     threshold: float
-    temperature: float = 1.0
+    temperature: float | None = None
 
     @classmethod
     def fit(
@@ -112,7 +113,7 @@ class Reference:
         sources: Sequence[str],
         held_out: Floats,
         weights_sha256: str,
-        temperature: float = 1.0,
+        temperature: float | None = None,
     ) -> Reference:
         """Learn from training films what is near, and from others what is far.
 
@@ -123,7 +124,7 @@ class Reference:
             sources: N collections.
             held_out: (M, F) of good films that the network was not trained on.
             weights_sha256: Of the weights that gave the features.
-            temperature: Fitted elsewhere; carried along.
+            temperature: Fitted elsewhere, or None; carried along.
 
         Raises:
             DataError: ``features`` unless there are 2 training films and 1 held-out film of one
@@ -170,8 +171,12 @@ class Reference:
 
     @property
     def calibrated(self) -> bool:
-        """Whether a temperature could be fitted: at 1 the scores are the network's own."""
-        return self.temperature != 1.0
+        """Whether a temperature was fitted: without one the scores stay the network's own."""
+        return self.temperature is not None
+
+    def calibrate(self, scores: Floats) -> Floats:
+        """Return the network's scores (N, C) at the temperature; as they are where none is."""
+        return scores if self.temperature is None else at_temperature(scores, self.temperature)
 
     def distances(self, features: Floats) -> npt.NDArray[np.float64]:
         """Return how far films lie from the training films' centre, in deviations.
@@ -272,6 +277,8 @@ class Reference:
                 raise _bad(path, f"schema {SCHEMA}", f"{version}", "update cxr-transfer")
             fields: dict[str, Any] = {name: known[name] for name in _KNOWN}
             fields |= {name: tuple(known[name]) for name in ("labels", "sources")}
+            if fields["temperature"] == 1:  # as older files say that none was fitted
+                fields["temperature"] = None
             fields |= {name: tensors[name].astype(np.float32) for name in _REAL}
             fields |= {name: tensors[name].astype(np.int64) for name in ("label_of", "source_of")}
             reference = cls(**fields)
@@ -324,17 +331,42 @@ class Reference:
             if getattr(self, name).shape != shape:
                 found = f"{name} {getattr(self, name).shape}"
                 raise _bad(path, f"{name} {shape}", found, _REMEDY)
-        numbers = (self.rest, self.unusual, self.threshold, self.temperature)
+        heat = 1.0 if self.temperature is None else self.temperature
+        numbers = (self.rest, self.unusual, self.threshold, heat)
         arrays = (self.centre, self.directions, self.deviations, self.films, np.array(numbers))
         if not all(np.isfinite(array).all() for array in arrays):
             raise _bad(path, "finite numbers", "NaN or infinity", _REMEDY)
-        if not (self.deviations > 0).all() or self.temperature <= 0:
+        if not (self.deviations > 0).all() or heat <= 0:
             found = "a deviation or a temperature that is not"
             raise _bad(path, "positive deviations and temperature", found, _REMEDY)
         for name, names in (("label_of", self.labels), ("source_of", self.sources)):
             numbers_of = getattr(self, name)
             if films and not 0 <= numbers_of.min() <= numbers_of.max() < len(names):
                 raise _bad(path, f"{name} from 0 to {len(names) - 1}", "others", _REMEDY)
+
+
+def at_temperature(
+    scores: npt.NDArray[_Real], temperature: float, smallest: float = 0.0
+) -> npt.NDArray[_Real]:
+    """Return scores (N, C) at another temperature: the softmax of logits divided by it.
+
+    Guo et al. 2017 (ICML 70:1321). The order of the classes stays as it is.
+
+    Args:
+        scores: Rows summing to 1.
+        temperature: Above 0.
+        smallest: Taken for a smaller score; never less than the type's own smallest number.
+
+    >>> at_temperature(np.array([[0.8, 0.2]], np.float32), 2.0).round(3)
+    array([[0.667, 0.333]], dtype=float32)
+    """
+    kind = scores.dtype.type
+    least = max(smallest, float(np.finfo(kind).tiny))
+    logs = np.log(np.maximum(scores, kind(least)))
+    # The highest becomes exp(0): whatever the temperature, nothing overflows.
+    powers = np.exp((logs - logs.max(axis=1, keepdims=True)) / kind(temperature))
+    rescaled: npt.NDArray[_Real] = powers / powers.sum(axis=1, keepdims=True)
+    return rescaled
 
 
 def _stored(values: npt.NDArray[Any]) -> Floats:

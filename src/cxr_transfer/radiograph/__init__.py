@@ -2,6 +2,6 @@
 
 from cxr_transfer.radiograph.film import Header, Radiograph
 from cxr_transfer.radiograph.preprocessing import Preprocessing
-from cxr_transfer.radiograph.reading import decode, read_film
+from cxr_transfer.radiograph.reading import decode, named_format, read_film
 
-__all__ = ["Header", "Preprocessing", "Radiograph", "decode", "read_film"]
+__all__ = ["Header", "Preprocessing", "Radiograph", "decode", "named_format", "read_film"]

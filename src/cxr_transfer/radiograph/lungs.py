@@ -177,6 +177,32 @@ def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
     return near
 
 
+def lung_box(image: Grey, *, margin: float = 0.05) -> tuple[float, float, float, float]:
+    """Find the box around both lungs on one frontal film.
+
+    Args:
+        image: The film, (H, W) uint8, bright = dense.
+        margin: By how much the box is wider on each side, in sizes of the exposed field.
+
+    Returns:
+        Left, top, right, bottom in shares of the film's width and height, within the film. Where
+        nothing on the film looks like lungs: the box at its usual place.
+
+    Raises:
+        DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
+    """
+    if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
+        raise _not_an_input("one grey film, (H, W) of uint8", image)
+    (left, top, right, bottom), (midline, half, apex, height) = _find(image)
+    across, down = (right - left) / image.shape[1], (bottom - top) / image.shape[0]
+    return (
+        max(0.0, left / image.shape[1] + across * float(midline - half - margin)),
+        max(0.0, top / image.shape[0] + down * float(apex - margin)),
+        min(1.0, left / image.shape[1] + across * float(midline + half + margin)),
+        min(1.0, top / image.shape[0] + down * float(apex + height + margin)),
+    )
+
+
 def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
     """Take the lungs away: what a network still knows, it knows from elsewhere.
 

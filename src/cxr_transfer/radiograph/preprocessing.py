@@ -10,17 +10,34 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field
 
 from cxr_transfer.radiograph.film import Radiograph
+from cxr_transfer.radiograph.lungs import lung_box
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in shares of the film's width and height."""
+
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Preprocessing(BaseModel):
     """How a radiograph becomes a model input.
 
     The paper (section 4.1) resizes to 224 x 224 and says neither how nor whether the aspect ratio
-    was kept; the defaults are our reading.
+    was kept; the defaults are our reading. The other choices take marks of a film's source away:
+    what lies around the lungs, how sharp it was stored, how it was exposed.
+
+    Attributes:
+        height: Of the model input in pixels.
+        width: Of the model input in pixels.
+        interpolation: Pillow's filter; it widens with the reduction (no aliasing).
+        keep_aspect: Whether the film keeps its proportions.
+        crop: ``lungs`` keeps the box around both lungs (`lung_box`), ``none`` the whole film.
+        detail: Pixels a side to which the film is reduced before it is brought to its size, so that
+            a film that was stored small is as sharp as all others; None reduces nothing.
+        equalise: Whether grey values are spread so that each is about as frequent.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -29,26 +46,65 @@ class Preprocessing(BaseModel):
     width: int = Field(224, ge=48, le=2048)
     interpolation: Literal["bilinear"] = "bilinear"
     keep_aspect: Literal[False] = False
+    crop: Literal["none", "lungs"] = "none"
+    detail: int | None = Field(None, ge=16, le=2048)
+    equalise: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.height, self.width
 
-    def apply(self, radiograph: Radiograph) -> npt.NDArray[np.uint8]:
+    def box(self, radiograph: Radiograph) -> Box:
+        """Return which part of the film becomes the model input."""
+        if self.crop == "none":
+            return WHOLE
+        return lung_box(_grey(_resized(radiograph, WHOLE, self.height, self.width)))
+
+    def apply(self, radiograph: Radiograph, box: Box | None = None) -> npt.NDArray[np.uint8]:
         """Return the film as (height, width) uint8.
 
-        Pillow's bilinear filter widens with the reduction (no aliasing). An 8-bit film that
-        already has the size comes back unchanged, value for value.
+        An 8-bit film that already has the size, and of which nothing is to be taken away, comes
+        back unchanged, value for value.
+
+        Args:
+            radiograph: The film.
+            box: What `box` returned for it, where that is known.
         """
-        stored = radiograph.stored
-        whole = 1 if stored.dtype == np.uint8 else 255
-        if stored.shape == (self.height, self.width):
-            resized = stored * np.float32(whole)
+        box = box or self.box(radiograph)
+        if self.detail is None:
+            grey = _grey(_resized(radiograph, box, self.height, self.width))
         else:
-            # As mode F: nothing is rounded before the end.
-            film = Image.fromarray(stored).convert("F")
-            film = film.resize((self.width, self.height), Image.Resampling.BILINEAR)
-            resized = np.asarray(film) * np.float32(whole)
-        grey: npt.NDArray[np.uint8] = np.rint(resized).clip(0, 255).astype(np.uint8)
-        return grey
+            coarse = Image.fromarray(_grey(_resized(radiograph, box, self.detail, self.detail)))
+            # Bicubic: bilinear would leave creases at the coarse pixels.
+            fine = coarse.resize((self.width, self.height), Image.Resampling.BICUBIC)
+            grey = np.asarray(fine)
+        return np.asarray(ImageOps.equalize(Image.fromarray(grey))) if self.equalise else grey
+
+
+def _resized(radiograph: Radiograph, box: Box, height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return a part of the film as (height, width) float32, 0..255."""
+    stored = radiograph.stored
+    whole = np.float32(1 if stored.dtype == np.uint8 else 255)
+    if box == WHOLE and stored.shape == (height, width):
+        return stored * whole
+    left, top, right, bottom = box
+    # As mode F: nothing is rounded before the end.
+    film = Image.fromarray(stored).convert("F")
+    film = film.resize(
+        (width, height),
+        Image.Resampling.BILINEAR,
+        box=(
+            left * radiograph.width,
+            top * radiograph.height,
+            right * radiograph.width,
+            bottom * radiograph.height,
+        ),
+    )
+    resized: npt.NDArray[np.float32] = np.asarray(film) * whole
+    return resized
+
+
+def _grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    rounded: npt.NDArray[np.uint8] = np.rint(values).clip(0, 255).astype(np.uint8)
+    return rounded

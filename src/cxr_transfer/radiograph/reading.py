@@ -1,8 +1,8 @@
 """A file or its bytes in, radiograph out: the one door to the decoders.
 
 Training, command line, server and DICOM node all come through here, so one file is one film to
-them all. Reads by content, never by name. Knows neither how a raster image nor how a DICOM file is
-decoded, nor what is done with the film.
+them all. Reads by content, never by name; where a name promises another format, a warning says so.
+Knows neither how a raster image nor how a DICOM file is decoded, nor what is done with the film.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import raster
@@ -67,28 +67,41 @@ def read_film(path: Path, *, any_modality: bool = False) -> Radiograph:
         raise FilmError(
             "unreadable", f"Expected a readable file, but got: {reason}; check its name and rights."
         ) from None
-    film = decode(content, any_modality=any_modality)
-    if _NAMED.get(path.suffix.lower(), film.format) == film.format:
-        return film
-    warning = f"the content is {film.format}, whatever the file's name says"
-    return dataclasses.replace(film, warnings=(*film.warnings, warning))
+    return decode(content, named=named_format(path.name), any_modality=any_modality)
 
 
-def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
+def named_format(name: str) -> str:
+    """Return the format that a file's name promises; "" where it promises none.
+
+    It says no more of the name, which may be a patient's.
+
+    >>> named_format("film.JPG"), named_format("film.of.1998")
+    ('JPEG', '')
+    """
+    return _NAMED.get(PurePath(name).suffix.lower(), "")
+
+
+def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Radiograph:
     """Decode the bytes of one film.
 
     Args:
         content: A whole JPEG, PNG, TIFF or DICOM file.
+        named: The format that its name promises; a warning tells where the content has another.
         any_modality: Take a DICOM file whatever its header calls the modality and body part.
 
     Raises:
         FilmError: What `raster.decode` and `dicom.decode` raise.
     """
-    if not _is_dicom(content):
-        return raster.decode(content)
-    from cxr_transfer.radiograph import dicom  # a JPEG need not wait for pydicom
+    if _is_dicom(content):
+        from cxr_transfer.radiograph import dicom  # a JPEG need not wait for pydicom
 
-    return dicom.decode(content, any_modality=any_modality)
+        film = dicom.decode(content, any_modality=any_modality)
+    else:
+        film = raster.decode(content)
+    if named in ("", film.format):
+        return film
+    warning = f"the content is {film.format}, whatever the file's name says"
+    return dataclasses.replace(film, warnings=(*film.warnings, warning))
 
 
 def _is_dicom(content: bytes) -> bool:

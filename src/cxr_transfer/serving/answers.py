@@ -86,6 +86,7 @@ class ModelCard(BaseModel):
     calibrated: bool
     explains: bool = Field(description="Whether it can draw heat maps.")
     audit: str = Field(description='The verdict of its audit, or "not done".')
+    card: bool = Field(description="Whether it has a model card.")
     size: list[int] = Field(description="Height and width of its input.")
     notes: list[str]
 
@@ -95,6 +96,30 @@ class Models(Envelope):
 
     default: str
     models: list[ModelCard]
+
+
+class AuditCheck(BaseModel):
+    """A reason for doubt that was looked for."""
+
+    name: str
+    title: str
+    verdict: Literal["pass", "warn", "fail", "not done"]
+    hard: bool = Field(description="Whether the model fails where this fails.")
+    reading: str
+    bounds: str
+
+
+class AuditFound(BaseModel):
+    """What a model's audit found, in words; what it measured may name films and stays away."""
+
+    model: str
+    verdict: Literal["pass", "warn", "fail"]
+    time: str = ""
+    checks: list[AuditCheck] = []
+
+
+class Audit(Envelope, AuditFound):
+    """What a model's audit found."""
 
 
 class Health(Envelope):
@@ -133,6 +158,16 @@ def busy(retry_after_s: int, code: str = "busy") -> Refusal:
         code,
         f"Expected room for another film, but the queue is full; ask again in {retry_after_s} s.",
         {"Retry-After": str(retry_after_s)},
+    )
+
+
+def stopping() -> Refusal:
+    """Return the refusal of what a server that stops does no more."""
+    return Refusal(
+        503,
+        "stopping",
+        "Expected a server that stays, but this one is stopping; ask another, or again.",
+        {"Retry-After": "5"},
     )
 
 

@@ -22,6 +22,7 @@ from cxr_transfer.serving.answers import (
     STATUS,
     UNPROCESSABLE,
     Answers,
+    Audit,
     Health,
     Models,
     Readiness,
@@ -85,6 +86,12 @@ _REFUSED = {
     422: "The form or the film cannot be read.",
     503: "No room now; see Retry-After.",
 }
+_NO_SUCH: dict[int | str, dict[str, Any]] = {
+    404: {
+        "description": "There is no such model, or nothing of the kind beside it.",
+        "model": Refused,
+    }
+}
 
 
 def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
@@ -129,7 +136,7 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     )
     async def film(request: Request) -> Response:
         form = await read_form(request, settings, files="file", fields=())
-        known, png = await room.film(form.films[0].content)
+        known, png = await room.film(form.films[0])
         headers = {
             "X-Cxr-Format": known["format"],
             "X-Cxr-Height": str(known["height"]),
@@ -141,15 +148,20 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     @app.post(
         "/v1/report",
         summary="A report of films, with figures",
-        openapi_extra=_form("files", many=True, fields=("model",)),
+        openapi_extra=_form("files", many=True, fields=("model", "other")),
         response_class=Response,
         responses=_responses(None, media="application/pdf"),
     )
     async def report(request: Request) -> Response:
-        form = await read_form(request, settings, files="files", fields=("model",))
-        served = room.model(form.fields.get("model"))
-        answers = await room.answers(served, form.films, heat_map=True)
-        pdf = await room.report(form.films, answers, request.state.request_id)
+        form = await read_form(request, settings, files="files", fields=("model", "other"))
+        asked = [room.model(form.fields.get("model"))]
+        if (other := room.model(form.fields.get("other") or asked[0].name)) is not asked[0]:
+            asked.append(other)
+        answers = [await room.answers(one, form.films, heat_map=True) for one in asked]
+        # A page for each, the models' pages of one film one behind the other.
+        films = [film for film in form.films for _ in asked]
+        of_films = [answer for of_film in zip(*answers, strict=True) for answer in of_film]
+        pdf = await room.report(films, of_films, request.state.request_id)
         headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 
@@ -158,6 +170,37 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
         default = room.model(None)
         described = [served.described() for served in room.models.values()]
         return JSONResponse(_envelope(request) | {"default": default.name, "models": described})
+
+    @app.get(
+        "/v1/models/{name}/card",
+        summary="What is known of a model, as Markdown",
+        response_class=Response,
+        responses=_gets(None, "text/markdown") | _NO_SUCH,
+    )
+    async def model_card(name: str) -> Response:
+        if (text := room.model(name).card()) is None:
+            raise Refusal(
+                404,
+                "no_card",
+                "Expected a MODEL_CARD.md of these weights beside the model, but there is none; "
+                "'cxr card' writes one.",
+            )
+        return Response(text, media_type="text/markdown")
+
+    @app.get(
+        "/v1/models/{name}/audit",
+        summary="Which reasons for doubt a model's audit found",
+        responses=_gets(Audit) | _NO_SUCH,
+    )
+    async def model_audit(request: Request, name: str) -> Response:
+        if (found := room.model(name).audit()) is None:
+            raise Refusal(
+                404,
+                "no_audit",
+                "Expected an audit.json of these weights beside the model, but there is none; "
+                "'cxr audit' makes one.",
+            )
+        return JSONResponse(_envelope(request) | found)
 
     @app.get("/healthz", summary="Whether the process lives", responses=_gets(Health))
     async def health(request: Request) -> Response:
@@ -170,7 +213,7 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
         elif not room.models:
             reason = "models are being opened"
         elif not await room.works():
-            reason = "the self-test film does not score as at the start"
+            reason = "the self-test film does not score as stored with the model"
         else:
             reason = ""
         content = _envelope(request) | {"ready": not reason, "reason": reason}
@@ -180,7 +223,7 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
         "/metrics",
         summary="Counts and times for Prometheus",
         response_class=Response,
-        responses=_gets(None) | {200: {"content": {"text/plain": {}}}},
+        responses=_gets(None, "text/plain"),
     )
     async def counts() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
@@ -241,6 +284,7 @@ def _form(files: str, *, many: bool, fields: tuple[str, ...]) -> dict[str, Any]:
     film = {"type": "string", "format": "binary"}
     kinds: dict[str, dict[str, Any]] = {
         "model": {"type": "string", "description": "Its name; the server's first without one."},
+        "other": {"type": "string", "description": "Another one, for pages of its own."},
         "heat_map": {"type": "boolean", "default": False},
     }
     properties: dict[str, Any] = {
@@ -272,7 +316,9 @@ def _responses(
     return told
 
 
-def _gets(model: type[Any] | None) -> dict[int | str, dict[str, Any]]:
+def _gets(
+    model: type[Any] | None, media: str = "application/json"
+) -> dict[int | str, dict[str, Any]]:
     """Return the description of answers to a GET."""
     told: dict[int | str, dict[str, Any]] = {
         status: {"description": _REFUSED[status], "model": Refused} for status in (400, 401, 403)
@@ -282,4 +328,6 @@ def _gets(model: type[Any] | None) -> dict[int | str, dict[str, Any]]:
         told[200] = {"model": model}
         if model is Readiness:
             told[503] = {"description": "Not ready.", "model": Readiness}
+    else:
+        told[200] = {"content": {media: {"schema": {"type": "string"}}}}
     return told

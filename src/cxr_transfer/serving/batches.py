@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+import numpy as np
+
 from cxr_transfer.inference.predictor import Prediction, Predictor
 from cxr_transfer.inference.preparation import Prepared
 
@@ -34,6 +36,17 @@ class Batches:
         self._seen = seen
         self._waiting: deque[tuple[Prepared, asyncio.Future[Prediction]]] = deque()
         self._task: asyncio.Task[None] | None = None
+
+    def warm(self) -> None:
+        """Let the network see a batch of each size; for the thread in which it computes.
+
+        It prepares itself for a size, and keeps memory for it, when it first meets it: a rare one
+        would come hours later, let a film wait and the memory grow. The largest one first, since
+        the others find room in what it leaves.
+        """
+        blank = np.zeros(self._predictor.card.preprocessing.size, np.uint8)
+        for number in range(self._size, 0, -1):
+            self._predictor.answers([Prepared("", blank)] * number)
 
     async def answer(self, prepared: Prepared) -> Prediction:
         """Return the network's answer for one film."""

@@ -26,7 +26,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.serving.answers import Refusal, busy, refused
+from cxr_transfer.serving.answers import Refusal, busy, refused, stopping
 from cxr_transfer.serving.load import Load
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.settings import Settings
@@ -83,6 +83,13 @@ class Door:
         self._metrics = metrics
         self._token = _digest(settings.token) if settings.token else b""
         self._held = 0
+        self._patience: set[asyncio.Timeout] = set()
+
+    def hurry(self, seconds: float) -> None:
+        """Let nobody inside wait longer than that: who has no answer by then is told why."""
+        end = asyncio.get_running_loop().time() + seconds
+        for patience in self._patience:
+            patience.reschedule(end)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request in, or say why not."""
@@ -116,7 +123,10 @@ class Door:
             self._check(scope["path"], scope["method"], headers)
             self.inside += films
             entered = films
-            await self._app(scope, body.receive if films else receive, answer)
+            if films:
+                await self._answered(scope, body.receive, answer)
+            else:
+                await self._app(scope, receive, answer)
         except Refusal as refusal:
             await _tell(refusal, request_id, scope, receive, answer)
         except (ClientDisconnect, asyncio.CancelledError):
@@ -137,6 +147,24 @@ class Door:
             self._metrics.seconds.labels(route).observe(seconds)
             told = {"request_id": logged_id, "route": route, "status": status}
             log("request", **told, ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a request for films answered.
+
+        Raises:
+            Refusal: 503 when the server stops before its body came or its answer was found.
+        """
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                self._patience.add(patience)
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            if patience.expired():
+                raise stopping() from None
+            raise
+        finally:
+            self._patience.discard(patience)
 
     def _check(self, path: str, method: str, headers: Headers) -> None:
         """Refuse what may not come in, or for which there is no room.
@@ -167,12 +195,7 @@ class Door:
         if method != "POST":
             return
         if self.closing:
-            raise Refusal(
-                503,
-                "stopping",
-                "Expected a server that stays, but this one is stopping; ask another, or again.",
-                {"Retry-After": "5"},
-            )
+            raise stopping()
         length = headers.get("content-length", "0")
         if int(length) > self._settings.body_bytes:
             raise too_large(self._settings.body_bytes)

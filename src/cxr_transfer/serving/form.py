@@ -8,6 +8,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from cxr_transfer.radiograph import named_format
 from cxr_transfer.serving.answers import Refusal, shown_name
 from cxr_transfer.serving.room import Film
 from cxr_transfer.serving.settings import Settings
@@ -100,7 +101,8 @@ async def read_form(
         if isinstance(value, UploadFile):
             if name == files:
                 shown = shown_name(value.filename, len(films) + 1)
-                films.append(Film(shown, await value.read()))
+                named = named_format(value.filename or "")
+                films.append(Film(shown, await value.read(), named))
             await value.close()
         elif name != files:
             given[name] = value

@@ -20,12 +20,13 @@ import numpy as np
 from cxr_transfer.errors import FilmError
 from cxr_transfer.inference.predictor import Prediction
 from cxr_transfer.inference.preparation import Prepared
+from cxr_transfer.inference.trial import trial_film
 from cxr_transfer.serving.answers import Refusal, busy
 from cxr_transfer.serving.batches import Batches
 from cxr_transfer.serving.frames import Header
 from cxr_transfer.serving.load import Load
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.served import Served, generated_film, open_models
+from cxr_transfer.serving.served import Served, open_models
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.serving.workers import WorkerLost, Workers
 
@@ -39,10 +40,14 @@ _SLOW_WAIT_S = 20.0
 
 
 class Film(NamedTuple):
-    """A film as it was sent: the name that it has in the answer, and its bytes."""
+    """A film as it was sent: the name that it has in the answer, its bytes, and what they are.
+
+    The format is the one that the name it was sent under promises; "" where it promises none.
+    """
 
     name: str
     content: bytes
+    named: str = ""
 
 
 class Room:
@@ -103,6 +108,7 @@ class Room:
                 self._settings.batch,
                 self._metrics.batches.observe,
             )
+            await loop.run_in_executor(self._thread, self._batches[served.name].warm)
         self.models = {served.name: served for served in opened}
         await self.works()
 
@@ -112,7 +118,7 @@ class Room:
         await asyncio.gather(self.decoders.close(), self._slow.close())
 
     async def works(self) -> bool:
-        """Tell whether a generated film still goes the whole way and scores as at the start."""
+        """Tell whether the trial film still goes the whole way and scores as is kept of it."""
         if not self.models:
             return False
         if time.monotonic() - self._tried_at > TRY_AGAIN_S and (
@@ -124,16 +130,18 @@ class Room:
         return self._works and self.decoders.alive > 0
 
     async def _try(self) -> bool:
-        works = False
+        works, loop = False, asyncio.get_running_loop()
         with suppress(Exception):  # whatever it is: a room that fails does not work
-            film = Film("", generated_film())
-            answers = [
-                (served, await self._predicted(served, film, gate=False))
-                for served in self.models.values()
-            ]
-            if any(answer.code == "worker_lost" for _, answer in answers):
-                return self._works  # says nothing of the way; to be tried again
-            works = all(served.answers_as_tried(answer) for served, answer in answers)
+            film = Film("", trial_film())
+            for served in self.models.values():
+                prepared = await self._prepared(served, film, gate=False)
+                if prepared.code == "worker_lost":
+                    return self._works  # says nothing of the way; to be tried again
+                # As every film goes. A model may find this one strange, and then tells no scores:
+                # those are looked at by themselves.
+                await self._batches[served.name].answer(prepared)
+                await loop.run_in_executor(self._thread, served.predictor.check, prepared)
+            works = True
         self._works, self._tried_at = works, time.monotonic()
         return works
 
@@ -178,19 +186,21 @@ class Room:
             self._metrics.films.labels(answer["status"], answer["code"]).inc()
         return answers
 
-    async def film(self, content: bytes) -> tuple[Header, bytes]:
+    async def film(self, film: Film) -> tuple[Header, bytes]:
         """Return what is known of a film, and its picture as PNG.
 
         Raises:
             FilmError: It cannot be read.
             Refusal: 503 where there is no room.
         """
-        self._check_size(content)
+        self._check_size(film.content)
         if self.load.is_full():
             raise busy(self.load.retry_after_s)
         with self.load.holding(1):
             known, (png,) = await self.decoders.ask(
-                {"work": "film"}, [content], seconds=self._settings.decode_s
+                {"work": "film", "named": film.named},
+                [film.content],
+                seconds=self._settings.decode_s,
             )
         return known, png
 
@@ -207,15 +217,20 @@ class Room:
         _, (pdf,) = await self._slowly(header, [film.content for film in films])
         return pdf
 
-    async def _predicted(self, served: Served, film: Film, *, gate: bool = True) -> Prediction:
-        prepared = await self._prepared(served, film, gate)
+    async def _predicted(self, served: Served, film: Film) -> Prediction:
+        prepared = await self._prepared(served, film)
         if prepared.image is None:
             return served.predictor.answers([prepared])[0]
         return await self._batches[served.name].answer(prepared)
 
-    async def _prepared(self, served: Served, film: Film, gate: bool) -> Prepared:
+    async def _prepared(self, served: Served, film: Film, *, gate: bool = True) -> Prepared:
         preprocessing = served.predictor.card.preprocessing
-        work = {"work": "prepare", "preprocessing": preprocessing.model_dump(), "gate": gate}
+        work = {
+            "work": "prepare",
+            "preprocessing": preprocessing.model_dump(),
+            "gate": gate,
+            "named": film.named,
+        }
         try:
             self._check_size(film.content)
             known, image = await self.decoders.ask(

@@ -1,30 +1,24 @@
-"""The models that answer: opened, named apart, and tried on one generated film each.
+"""The models that answer: opened, named apart, and known again by the scores of one film.
 
 Comes in: names and paths. Goes out: `Served` models. Knows nothing of requests.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from cxr_transfer import DEFAULT_MODEL
-from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.errors import CxrError, ModelError, UsageError
 from cxr_transfer.inference.converted import sha256
-from cxr_transfer.inference.predictor import Prediction, Predictor
+from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.preparation import prepare
+from cxr_transfer.inference.trial import trial_film
 from cxr_transfer.models.card import checkpoint_files, read_card
-
-SAME_SCORE = 1e-4
-"""Scores of one film may differ by so much between batches of different sizes."""
+from cxr_transfer.serving.answers import AuditFound
 
 NOT_DONE = "not done"
 
@@ -37,14 +31,12 @@ class Served:
         name: By which it is asked for.
         given: As it was given: where it can be opened again.
         predictor: The model itself.
-        tried: What it answered for the generated film when it was opened.
         explains: Whether it can draw heat maps.
     """
 
     name: str
     given: str
     predictor: Predictor
-    tried: Prediction
     explains: bool
 
     def described(self) -> dict[str, Any]:
@@ -58,21 +50,38 @@ class Served:
             "weights_sha256": card.weights_sha256,
             "calibrated": self.predictor.calibrated,
             "explains": self.explains,
-            "audit": _verdict(Path(self.given), card.weights_sha256),
+            "audit": (self.audit() or {"verdict": NOT_DONE})["verdict"],
+            "card": self.card() is not None,
             "size": list(card.preprocessing.size),
             "notes": list(self.predictor.notes),
         }
 
-    def answers_as_tried(self, answer: Prediction) -> bool:
-        """Tell whether ``answer`` for the generated film is the one from when it was opened."""
-        return (
-            (answer.status, answer.code) == (self.tried.status, self.tried.code)
-            and answer.probabilities.keys() == self.tried.probabilities.keys()
-            and all(
-                abs(score - self.tried.probabilities[label]) <= SAME_SCORE
-                for label, score in answer.probabilities.items()
-            )
-        )
+    def audit(self) -> dict[str, Any] | None:
+        """Return what the audit beside it says in words, if it is of these weights.
+
+        What it measured stays away: that may name films, and so people.
+        """
+        try:
+            found = json.loads(self._beside("audit.json"))
+            if found["checkpoint"]["weights_sha256"] != self.predictor.card.weights_sha256:
+                return None
+            told = AuditFound.model_validate(found | {"model": self.predictor.model})
+        except (CxrError, OSError, ValueError, LookupError, TypeError):
+            return None
+        return told.model_dump()
+
+    def card(self) -> str | None:
+        """Return the model card beside it, if it is of these weights."""
+        try:
+            text = self._beside("MODEL_CARD.md")
+        except (CxrError, OSError, ValueError):
+            return None
+        return text if self.predictor.card.weights_sha256 in text else None
+
+    def _beside(self, name: str) -> str:
+        model = Path(self.given)
+        folder = model.parent if model.suffix == ".xml" else checkpoint_files(model)[0].parent
+        return (folder / name).read_text(encoding="utf-8")
 
 
 def open_models(given: Sequence[str | Path]) -> list[Served]:
@@ -80,33 +89,22 @@ def open_models(given: Sequence[str | Path]) -> list[Served]:
 
     Raises:
         UsageError: ``same_model_twice``.
-        ModelError: What reading a model raises.
+        ModelError: What reading a model raises; ``self_test`` where it scores the trial film
+            otherwise than its checkpoint did.
     """
     wanted = [str(model) for model in given] or [DEFAULT_MODEL]
     for model in wanted:
         _check_weights(model)
     predictors = [Predictor.open(model) for model in wanted]
     names = _names(predictors)
-    film = generated_film()
+    film = trial_film()
+    for predictor in predictors:
+        # Whatever the gate thinks of it: it is the network that is tried.
+        predictor.check(prepare(film, predictor.card.preprocessing, gate=False))
     return [
-        Served(
-            name,
-            model,
-            predictor,
-            # Whatever the gate thinks of it: it is the network that is tried.
-            predictor.answers([prepare(film, predictor.card.preprocessing, gate=False)])[0],
-            explains=Path(model).suffix != ".xml",
-        )
+        Served(name, model, predictor, explains=Path(model).suffix != ".xml")
         for name, model, predictor in zip(names, wanted, predictors, strict=True)
     ]
-
-
-def generated_film() -> bytes:
-    """Return the film that models are tried on, as a PNG: the same one every time."""
-    content = io.BytesIO()
-    film = draw_film("normal", rng=np.random.default_rng(0))
-    Image.fromarray(film).save(content, "PNG")
-    return content.getvalue()
 
 
 def _check_weights(model: str) -> None:
@@ -141,14 +139,3 @@ def _names(predictors: Sequence[Predictor]) -> list[str]:
             "once.",
         )
     return names
-
-
-def _verdict(model: Path, weights_sha256: str) -> str:
-    """Return the verdict of the audit that is kept beside a model, if it is of these weights."""
-    try:
-        folder = checkpoint_files(model)[0].parent if model.suffix != ".xml" else model.parent
-        audit = json.loads((folder / "audit.json").read_text(encoding="utf-8"))
-        known = audit["checkpoint"]["weights_sha256"] == weights_sha256
-        return str(audit["verdict"]) if known else NOT_DONE
-    except (CxrError, OSError, ValueError, LookupError, TypeError):
-        return NOT_DONE

@@ -40,7 +40,8 @@ class Settings(BaseModel):
         explain_s: A heat map, the first one with what it loads.
         explainer_bytes: Address space of the process that draws heat maps and reports.
         body_s: A request's body, however fast it comes.
-        drain_s: How long accepted requests may still take after SIGTERM.
+        drain_s: How long accepted requests may still take after SIGTERM; who waits for longer, as
+            some do for a heat map, is told to ask another server.
         notice_s: How long a stopping server still says that it stops.
     """
 

@@ -93,7 +93,7 @@ def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     preprocessing = Preprocessing.model_validate(header["preprocessing"])
-    prepared = prepare(pieces[0], preprocessing, gate=header["gate"])
+    prepared = prepare(pieces[0], preprocessing, named=header.get("named", ""), gate=header["gate"])
     image = [] if prepared.image is None else [prepared.image.tobytes()]
     return {
         "status": prepared.status,
@@ -104,8 +104,8 @@ def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     }, image
 
 
-def _film(_header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
-    film = decode(pieces[0])
+def _film(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    film = decode(pieces[0], named=header.get("named", ""))
     known = {
         "warnings": film.warnings,
         "format": film.format,

@@ -20,6 +20,15 @@ export async function models() {
   return (await request("v1/models")).json();
 }
 
+/** Return what is known of a model: its audit as JSON and its card as Markdown; null what it has not. */
+export async function known({ name, audit, card }) {
+  const place = `v1/models/${encodeURIComponent(name)}`;
+  return {
+    audit: audit === "not done" ? null : await (await request(`${place}/audit`)).json(),
+    card: card ? await (await request(`${place}/card`)).text() : null,
+  };
+}
+
 /** Return the server's answer for one film, with the envelope that it came in. */
 export async function predict(file, model, explained) {
   const form = new FormData();
@@ -44,10 +53,11 @@ export async function film(file) {
   return { picture, width, height };
 }
 
-export async function report(files, model) {
+export async function report(files, model, other) {
   const form = new FormData();
   for (const file of files) form.append("files", file, file.name);
   if (model) form.append("model", model);
+  if (other) form.append("other", other);
   return (await request("v1/report", form)).blob();
 }
 

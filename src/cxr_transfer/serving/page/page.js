@@ -1,6 +1,7 @@
 // The page: films in on the left, the film in the middle, answers on the right.
 // Holds what there is (films, models, what is selected) and lets the other modules show it.
 
+import { tellOf } from "./about.js";
 import * as api from "./api.js";
 import { element, shown } from "./elements.js";
 import { asCsv, asJson, save } from "./export.js";
@@ -8,12 +9,12 @@ import { chosen, dropped, holdsFiles } from "./intake.js";
 import { listenToKeys } from "./keys.js";
 import { forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
-import { audit, card, inShort } from "./results.js";
+import { audit, card, inShort, moreOf } from "./results.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
-const IN_A_REPORT = 32; // as many files as the server takes at once
+const IN_A_REPORT = 32; // pages: a film has one of each model, and as many films the server takes at once
 const REPORT_BYTES = 100 * 1024 * 1024; // and as many bytes, with room for what stands between them
 
 const $ = (id) => document.getElementById(id);
@@ -62,6 +63,16 @@ function showModels() {
     $(id).className = `chip ${kind}`;
     $(id).textContent = words ?? "";
     $(id).title = sentence ?? "";
+    $(id).disabled = !one || !moreOf(one);
+    $(id).onclick = () => about(one);
+  }
+}
+
+async function about(one) {
+  try {
+    tellOf($("about-panel"), one, await api.known(one));
+  } catch (error) {
+    note(`Nothing more of ${one.name}: ${error.message}`);
   }
 }
 
@@ -314,7 +325,7 @@ function show() {
       ask(film);
       show();
     };
-    return card(entry, one, { again, explain });
+    return card(entry, one, { again, explain, about: () => about(one) });
   });
   const answers = inUse().map((one) => entryOf(film, one).answer);
   const differ = answers.length > 1 && answers.every((answer) => answer?.status === "ok") && answers[0].label !== answers[1].label;
@@ -457,7 +468,7 @@ function inParts(some) {
   let bytes = 0;
   for (const { file } of some) {
     bytes += file.size;
-    if (!parts.length || parts.at(-1).length === IN_A_REPORT || bytes > REPORT_BYTES) {
+    if (!parts.length || parts.at(-1).length >= IN_A_REPORT / inUse().length || bytes > REPORT_BYTES) {
       parts.push([]);
       bytes = file.size;
     }
@@ -472,7 +483,7 @@ async function saveReport(some) {
     const parts = inParts(some);
     for (const [at, part] of parts.entries()) {
       const number = parts.length > 1 ? `-${at + 1}` : "";
-      save(`report${number}.pdf`, await api.report(part, model.name), "application/pdf");
+      save(`report${number}.pdf`, await api.report(part, model.name, other?.name), "application/pdf");
     }
     note("");
     say("The report is saved.");

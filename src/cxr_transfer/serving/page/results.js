@@ -47,12 +47,18 @@ const VERDICTS = {
 export function audit(model) {
   const [kind, words] = VERDICTS[model.audit] ?? ["none", "not audited"];
   const sentence = {
-    fail: "This model fails its audit: a score does not mean that it recognises a disease. See audit.md beside its weights.",
-    warn: "This model's audit has warnings: see audit.md beside its weights.",
-    pass: "This model passes its audit: see audit.md beside its weights.",
+    fail: "This model fails its audit: a score does not mean that it recognises a disease.",
+    warn: "This model's audit has warnings.",
+    pass: "This model passes its audit.",
     none: "No audit of this model is known: whether it recognises a disease, or where a film comes from, has not been asked.",
   }[kind];
   return { kind, words, sentence };
+}
+
+/** Return in words what there is to be read of a model; "" for nothing. */
+export function moreOf(model) {
+  const found = [model.audit in VERDICTS && "audit", model.card && "model card"].filter(Boolean).join(" and ");
+  return found && found[0].toUpperCase() + found.slice(1);
 }
 
 /** Return in words where one answer stands, for a line of a list. */
@@ -67,13 +73,13 @@ export function inShort(entry) {
 }
 
 /** Return the card of one model's answer. */
-export function card(entry, model, { again, explain }) {
+export function card(entry, model, { again, explain, about }) {
   const said = audit(model);
   const body = {
     waiting: () => [element("p", { class: "quiet", text: "Waiting for its turn." })],
     sending: () => [element("p", { class: "quiet busy", text: "Being assessed." })],
     failed: () => failed(entry, again),
-    done: () => (entry.answer.status === "ok" ? scored(entry, model, said, explain) : refused(entry.answer)),
+    done: () => (entry.answer.status === "ok" ? scored(entry, model, said, { explain, about }) : refused(entry.answer)),
   }[entry.state]();
   return element(
     "article",
@@ -85,11 +91,11 @@ export function card(entry, model, { again, explain }) {
       element("span", { class: `chip ${said.kind}`, text: said.words }),
     ),
     ...body,
-    entry.state === "done" ? about(entry) : null,
+    entry.state === "done" ? facts(entry) : null,
   );
 }
 
-function scored({ answer, explaining }, model, said, explain) {
+function scored({ answer, explaining }, model, said, { explain, about }) {
   const classes = Object.entries(answer.probabilities);
   return [
     element(
@@ -106,6 +112,7 @@ function scored({ answer, explaining }, model, said, explain) {
       element("tfoot", {}, bar("uncertainty", uncertainty(classes.map(([, value]) => value)), false)),
     ),
     said.kind === "pass" ? null : element("p", { class: `audit ${said.kind}`, text: said.sentence }),
+    moreOf(model) ? button(moreOf(model), about) : null,
     element("p", { class: "quiet", text: calibration(answer) }),
     warnings([...answer.warnings, ...(model.notes ?? [])]),
     heat(answer),
@@ -216,8 +223,8 @@ function neighbours(answer) {
   );
 }
 
-function about(entry) {
-  const facts = [
+function facts(entry) {
+  const known = [
     ["model", entry.answer.model],
     ["request", entry.body.request_id],
     ["version", entry.body.version],
@@ -227,7 +234,7 @@ function about(entry) {
   return element(
     "dl",
     { class: "facts" },
-    ...facts.map(([name, value]) =>
+    ...known.map(([name, value]) =>
       element("div", {}, element("dt", { text: name }), element("dd", { text: String(value) })),
     ),
   );
