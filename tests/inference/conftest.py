@@ -9,7 +9,7 @@ LABELS = ("normal", "bacterial", "covid19")
 SIDE = 48
 
 
-@pytest.fixture(scope="session", params=["simple_cnn", "resnet50"])
+@pytest.fixture(scope="session", params=["simple_cnn", "resnet50", "resnet50_early"])
 def checkpoint(request, tmp_path_factory):
     """A run folder whose network has random weights, and so answers differently for every film."""
     torch.manual_seed(4)

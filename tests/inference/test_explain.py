@@ -27,10 +27,10 @@ from cxr_transfer.inference.explain import (
     write_explanation,
 )
 from cxr_transfer.inference.predictor import UNFAMILIAR
-from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import features, probabilities
+from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
+from cxr_transfer.models.networks import build, features, probabilities
 from cxr_transfer.models.reference import Neighbour, Reference, at_temperature
-from cxr_transfer.radiograph import Radiograph
+from cxr_transfer.radiograph import Preprocessing, Radiograph
 from cxr_transfer.radiograph.lungs import lung_mask
 from made import encoded
 
@@ -205,6 +205,31 @@ def test_what_the_predictor_would_refuse_is_refused_with_its_code(explainer, tmp
     with pytest.raises(FilmError) as raised:
         explainer.explain(tmp_path / "absent.png")
     assert raised.value.code == "missing_file"
+
+
+def test_a_map_of_a_part_lies_on_that_part_of_the_film(tmp_path):
+    torch.manual_seed(4)
+    prepared = Preprocessing(height=96, width=96, crop="lungs", detail=64, equalise=True)
+    card = {
+        "name": "cropped",
+        "architecture": "resnet50_early",
+        "labels": ("normal", "other_pneumonia", "covid19"),
+        "preprocessing": prepared,
+        "epsilon": 1e-3,
+    }
+    save_checkpoint(tmp_path, build("resnet50_early", 3, size=(96, 96), epsilon=1e-3), card)
+    film = drawn(3, pixels=400)
+    left, top, right, bottom = (round(96 * edge) for edge in prepared.box(film))
+    found = Explainer.open(tmp_path).explain(film)
+    within = np.zeros((96, 96), bool)
+    within[top:bottom, left:right] = True
+    assert not within.all()
+    assert found.heat_map.shape == (96, 96)
+    assert found.heat_map[within].max() > 0.9
+    assert not found.heat_map[~within].any()
+    assert not found.lungs[~within].any()
+    assert found.lungs.sum() > 0.2 * within.sum()
+    assert found.lung_area == pytest.approx(found.lungs.mean())
 
 
 def test_a_class_that_the_network_does_not_know_is_refused(explainer):

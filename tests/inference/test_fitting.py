@@ -1,5 +1,6 @@
 """A run folder and its films become what travels beside the weights."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import write_manifest
-from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.errors import DataError, FilmError, UsageError
+from cxr_transfer.inference.explain import Explainer
 from cxr_transfer.inference.fitting import fit_reference
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.card import read_card
@@ -40,7 +42,8 @@ def run(checkpoint, tmp_path_factory):
 
 
 def test_a_temperature_changes_scores_as_it_says_and_not_their_order(run):
-    reference = fit_reference(run)
+    # Not what is fitted: of a network with random weights that may be none.
+    reference = dataclasses.replace(fit_reference(run), temperature=1.7)
     assert reference.calibrated
     before = Predictor.open(run)
     film = run / "films" / "00.png"
@@ -108,3 +111,41 @@ def test_an_unfamiliar_film_gets_no_class(run, monkeypatch):
     assert (refused.status, refused.code) == ("cannot_assess", "out_of_distribution")
     assert refused.label is None
     assert refused.probabilities == {}
+
+
+def with_coverage(run, folder, coverage):
+    """A copy of the run whose recipe wants this share answered."""
+    shutil.copytree(run, folder)
+    card = read_card(folder / "checkpoint.json")
+    card = card.model_copy(update={"recipe": {"coverage": coverage}})
+    (folder / "checkpoint.json").write_text(card.model_dump_json())
+    return folder
+
+
+def test_of_films_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
+    folder = with_coverage(run, tmp_path / "run", 0.5)
+    fit_reference(folder).save(folder)
+    predictor = Predictor.open(folder)
+    assert predictor.reference.coverage == 0.5
+    validation = [folder / "films" / f"{number:02}.png" for number in range(24, 36)]
+    answers = [predictor.predict(film) for film in validation]
+    told = [answer for answer in answers if answer.status == "ok"]
+    refused = [answer for answer in answers if answer.status != "ok"]
+    assert 5 <= len(told) <= 8
+    assert {answer.code for answer in refused} == {"not_sure"}
+    assert all(not answer.probabilities and answer.label is None for answer in refused)
+    least = predictor.reference.least_score
+    assert min(max(answer.probabilities.values()) for answer in told) >= least - 1e-4
+    assert f"{least:.2f}" in refused[0].message
+    with pytest.raises(FilmError) as raised:
+        Explainer.open(folder).explain(refused[0].file)
+    assert raised.value.code == "not_sure"
+
+
+def test_a_recipe_that_answers_all_abstains_from_none(run, tmp_path):
+    reference = fit_reference(run)
+    assert reference.least_score is None
+    assert reference.is_sure(np.array([[0.34, 0.33, 0.33]], np.float32)).all()
+    reference.save(tmp_path)
+    sha256 = read_card(run / "checkpoint.json").weights_sha256
+    assert Reference.load(tmp_path, weights_sha256=sha256).least_score is None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from cxr_transfer.collections.phantom import draw_film_and_lungs
 from cxr_transfer.radiograph import Preprocessing, decode
 from made import encoded, grey
 
@@ -62,6 +63,8 @@ def test_sixteen_bits_are_rounded_once_and_not_cut():
         {"height": 31},
         {"width": 2049},
         {"height": "tall"},
+        {"crop": "heart"},
+        {"detail": 8},
     ],
 )
 def test_what_it_cannot_do_is_refused(settings):
@@ -72,3 +75,62 @@ def test_what_it_cannot_do_is_refused(settings):
 def test_it_cannot_change_once_it_travels():
     with pytest.raises(ValidationError):
         Preprocessing().height = 96
+
+
+def film_of(image):
+    return decode(encoded(image))
+
+
+def test_a_lung_crop_keeps_the_box_around_the_lungs_and_nothing_else():
+    image, lungs = draw_film_and_lungs("normal", rng=np.random.default_rng(3), pixels=448)
+    crop = Preprocessing(crop="lungs")
+    left, top, right, bottom = crop.box(film_of(image))
+    height, width = image.shape
+    within = (
+        slice(round(top * height), round(bottom * height)),
+        slice(round(left * width), round(right * width)),
+    )
+    assert lungs[within].sum() > 0.97 * lungs.sum()
+    assert (right - left) * (bottom - top) < 0.9
+    inside = film_of(image[within])
+    found, expected = crop.apply(film_of(image)), Preprocessing().apply(inside)
+    assert np.abs(found.astype(int) - expected).mean() < 2
+
+
+def test_a_letter_beside_the_lungs_does_not_reach_a_cropped_input():
+    image, _ = draw_film_and_lungs("normal", rng=np.random.default_rng(3), pixels=448)
+    image = np.pad(image, 60)  # a film on a larger black plate
+    marked = image.copy()
+    marked[10:40, 10:60] = 255
+    reached = {
+        name: np.abs(one.apply(film_of(image)).astype(int) - one.apply(film_of(marked))).max()
+        for name, one in (("whole", Preprocessing()), ("lungs", Preprocessing(crop="lungs")))
+    }
+    assert reached["whole"] > 200
+    assert reached["lungs"] < 100
+
+
+def test_films_stored_large_and_small_are_as_sharp_as_each_other():
+    image, _ = draw_film_and_lungs("covid19", rng=np.random.default_rng(1), pixels=896)
+    rng = np.random.default_rng(0)
+    grainy = film_of((image + rng.normal(0, 20, image.shape)).clip(0, 255).astype(np.uint8))
+    stored_small = film_of(Preprocessing(height=130, width=130).apply(grainy))
+    sharpness = {
+        name: [
+            np.abs(np.diff(one.apply(film).astype(float))).mean() for film in (grainy, stored_small)
+        ]
+        for name, one in (("own", Preprocessing()), ("same", Preprocessing(detail=64)))
+    }
+    assert sharpness["own"][0] > 1.2 * sharpness["own"][1]
+    assert sharpness["same"][0] == pytest.approx(sharpness["same"][1], rel=0.05)
+
+
+def test_equalised_inputs_use_every_grey_and_do_not_know_the_exposure():
+    image, _ = draw_film_and_lungs("normal", rng=np.random.default_rng(2), pixels=224)
+    dark = np.rint(255 * (image / 255.0) ** 1.6).astype(np.uint8)
+    spread = Preprocessing(equalise=True)
+    bright_input, dark_input = (spread.apply(film_of(one)).astype(float) for one in (image, dark))
+    assert np.abs(bright_input - dark_input).mean() < 3
+    assert np.abs(image.astype(float) - dark).mean() > 15
+    counts = np.histogram(bright_input, bins=4, range=(0, 256))[0] / bright_input.size
+    assert counts.min() > 0.15

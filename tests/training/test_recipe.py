@@ -74,6 +74,8 @@ def test_a_stage_has_the_papers_defaults():
     (stage,) = parse_recipe(plain(), origin="test").stages
     assert stage.model_dump() == {
         "name": "all",
+        "fit": "adam",
+        "penalty": 0.02,
         "train": ("*",),
         "learning_rate": 1e-3,
         "batch_size": 20,
@@ -168,7 +170,8 @@ def test_a_shipped_recipe_written_out_is_the_same_recipe(name):
     written = tomllib.loads(recipe.to_toml())
     assert parse_recipe(written, origin="test") == recipe
     assert written["stages"][0].keys() == Stage.model_fields.keys(), "defaults are written too"
-    assert written.keys() == Recipe.model_fields.keys()
+    # TOML has no word for None.
+    assert Recipe.model_fields.keys() - written.keys() == {"coverage"}
 
 
 TITLES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -8,6 +8,7 @@ the bounds are the checks'.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.collections.case import Case
@@ -50,12 +50,6 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.radiograph.lungs import border_only, lungs_blacked, lungs_only
 from cxr_transfer.training.execution import Execution, resolve_device
 from cxr_transfer.training.films import Films
-
-OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
-    "lungs blacked out": lungs_blacked,
-    "border only": border_only,
-    "lungs only": lungs_only,
-}
 
 PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
 """Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
@@ -139,16 +133,18 @@ def audit(
     part = _Part(labels, decoded, kinds.inside)
     whole = part.scores(scored[kinds.inside])
     evaluation = evaluate(whole, **again)
+    cropped = checkpoint.preprocessing.crop == "lungs"
     occluded = {
         name: evaluate(part.scores(scorer.exact(hide(part.images))), **again)
-        for name, hide in OCCLUSIONS.items()
+        for name, hide in _occlusions(cropped).items()
     }
     changed = {
         name: _accuracy(scorer.quick(corrupted(part.images, name, seed=seed)), whole)
         for name in CORRUPTIONS
     }
     say("where its scores come from")
-    maps = _heat_maps(network, part, at, again)
+    patients = [case.patient for case in part.cases]
+    maps = saliency_evidence(network, part.images, patients, device=at, cropped=cropped, **again)
     say("what files, age, sex, view and features tell by themselves")
     known_unseen = unseen[decoded.films.targets.numpy()[unseen] >= 0]
     rows = parts(folder)
@@ -261,11 +257,14 @@ def _accuracy(scored: npt.NDArray[np.float64], whole: Scores) -> float:
     return float((scored.argmax(axis=1) == whole.targets).mean())
 
 
-def _heat_maps(
-    network: nn.Sequential, part: _Part, device: str, again: dict[str, int]
-) -> dict[str, Any]:
-    patients = [case.patient for case in part.cases]
-    return saliency_evidence(network, part.images, patients, device=device, **again)
+def _occlusions(
+    cropped: bool,
+) -> dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]]:
+    return {
+        "lungs blacked out": functools.partial(lungs_blacked, cropped=cropped),
+        "border only": border_only,
+        "lungs only": functools.partial(lungs_only, cropped=cropped),
+    }
 
 
 def _of_known_labels(decoded: Decoded) -> tuple[list[Case], Films]:

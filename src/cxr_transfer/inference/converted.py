@@ -32,13 +32,18 @@ PREPARATION = (
     "of their 8-bit values (ITU-R BT.601; PIL.Image.convert('L')); 16-bit grey v as 255 v / 65535, "
     "not rounded; TIFF with WhiteIsZero turned round. DICOM: modality LUT or rescale, then VOI LUT "
     "or the first window, then MONOCHROME1 turned round (PS3.3, C.11), not rounded; padding black.",
-    "Resize the whole film to (height, width), aspect ratio not kept, unless it has that size: in "
+    "Where 'crop' is 'lungs', cut out the box around the lungs as cxr_transfer's Preprocessing.box "
+    "finds it, to fractions of a pixel; else take the whole film.",
+    "Resize it to (height, width), aspect ratio not kept, unless it has that size: in "
     "float32, with a triangle filter that widens with the reduction (antialiased), along the "
     "width first, then along the height, nothing rounded in between; pixel centres at half "
     "integers, weights normalised at the borders. PIL.Image.convert('F').resize((width, height), "
     "PIL.Image.Resampling.BILINEAR) does this; torch's interpolate(mode='bilinear', "
     "antialias=True, align_corners=False) does within rounding. OpenCV's INTER_LINEAR and the "
     "defaults of torch and TensorFlow do not: they leave pixels out.",
+    "Where 'detail' is a number, resize to that many pixels a side in this way and round; then to "
+    "(height, width) with PIL.Image.Resampling.BICUBIC. Where 'equalise' is true, spread the grey "
+    "values as PIL.ImageOps.equalize does.",
     "Round half to even, clip to 0..255, as uint8 (N, 1, height, width). Nothing else: scaling, "
     "means and channels are in the network.",
 )
@@ -112,6 +117,9 @@ def described(
                 "interpolation": preprocessing.interpolation,
                 "antialias": True,
                 "keep_aspect": preprocessing.keep_aspect,
+                "crop": preprocessing.crop,
+                "detail": preprocessing.detail,
+                "equalise": preprocessing.equalise,
                 "rounding": "half to even",
                 "steps": list(PREPARATION),
             }

@@ -28,7 +28,12 @@ from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.errors import FilmError
 from cxr_transfer.evaluation.saliency import heat_maps, lung_share
 from cxr_transfer.files import write_json
-from cxr_transfer.inference.predictor import UNFAMILIAR, UNUSUAL, reference_beside
+from cxr_transfer.inference.predictor import (
+    UNFAMILIAR,
+    UNUSUAL,
+    not_sure,
+    reference_beside,
+)
 from cxr_transfer.inference.preparation import prepare
 from cxr_transfer.models.card import RELEASED, Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
@@ -36,6 +41,7 @@ from cxr_transfer.models.networks import features, probabilities
 from cxr_transfer.models.reference import Neighbour, Reference
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.lungs import lung_mask
+from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
 METHOD = "Grad-CAM"
 NEIGHBOURS = 5
@@ -198,11 +204,15 @@ class Explainer:
                 raise FilmError("out_of_distribution", UNFAMILIAR)
             warnings += [UNUSUAL] if familiar == "unusual" else []
             scores = self.reference.calibrate(scores)
+            if not self.reference.is_sure(scores)[0]:
+                raise FilmError("not_sure", not_sure(self.reference, scores[0]))
             neighbours = self.reference.neighbours(seen[0], number=NEIGHBOURS)
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)
-        maps, lungs = heat_maps(self._network, images, target=[target]), lung_mask(image)
+        maps = heat_maps(self._network, images, target=[target])
+        lungs = lung_mask(image, cropped=self.card.preprocessing.crop == "lungs")
         share = float(lung_share(maps, lungs[None])[0])
+        heat_map, lungs = (_on_film(one, prepared.box) for one in (maps[0], lungs))
         if math.isnan(share):
             warnings.append(NO_MAP)
         return Explanation(
@@ -210,13 +220,28 @@ class Explainer:
             label=labels.names[target],
             probabilities=dict(zip(labels, map(float, scores[0]), strict=True)),
             calibrated=bool(self.reference and self.reference.calibrated),
-            heat_map=maps[0],
+            heat_map=heat_map,
             lungs=lungs,
             lung_share=None if math.isnan(share) else share,
             lung_area=float(lungs.mean()),
             neighbours=neighbours,
             warnings=tuple(warnings),
         )
+
+
+def _on_film(part: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+    """Return a map of a part of the film, (H, W), as one of the whole film; nothing beyond it."""
+    if box == WHOLE:
+        return part
+    height, width = part.shape
+    left, top, right, bottom = (
+        round(edge * side) for edge, side in zip(box, (width, height) * 2, strict=True)
+    )
+    kind = Image.Resampling.NEAREST if part.dtype == bool else Image.Resampling.BILINEAR
+    small = Image.fromarray(part.astype(np.float32)).resize((right - left, bottom - top), kind)
+    whole = np.zeros_like(part)
+    whole[top:bottom, left:right] = np.asarray(small)
+    return whole
 
 
 def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, stem: str) -> Path:

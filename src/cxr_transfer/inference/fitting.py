@@ -7,6 +7,7 @@ torch and the films; `cxr train` calls it once, and what it returns travels with
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def fit_reference(
 
     train, of_train = seen("train")
     validation, of_validation = seen("validation")
-    return Reference.fit(
+    reference = Reference.fit(
         of_train,
         labels=[case.label for case in train],
         sources=[case.source for case in train],
@@ -78,6 +79,21 @@ def fit_reference(
         temperature=_temperature(network, of_validation, validation, card.label_set),
         weights_sha256=card.weights_sha256,
     )
+    coverage = card.recipe.get("coverage")
+    if coverage is None:
+        return reference
+    highest = reference.calibrate(_scored(network, of_validation)).max(axis=1)
+    least = float(np.quantile(highest, 1 - coverage, method="lower"))
+    return dataclasses.replace(reference, least_score=least, coverage=float(coverage))
+
+
+@torch.inference_mode()
+def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the class scores of films (N, F), as the network's head sees them."""
+    scores: npt.NDArray[np.float32] = (
+        network[-1].cpu()(torch.from_numpy(seen)).softmax(dim=1).numpy()
+    )
+    return scores
 
 
 @torch.inference_mode()
@@ -88,6 +104,7 @@ def _temperature(
     labels: LabelSet,
 ) -> float | None:
     """Return the temperature that fits films (N, F), as the network's head sees them."""
+    # Not `_scored`: the logarithms of small scores matter here.
     scored = network[-1].cpu()(torch.from_numpy(seen)).double().softmax(dim=1).numpy()
     targets = np.array([labels.target(case.label) for case in cases])
     names = tuple(case.patient for case in cases), tuple(case.path.name for case in cases)

@@ -35,6 +35,11 @@ UNFAMILIAR = (
     "far from all of them; look whether it is one, and do not take a class from it."
 )
 UNUSUAL = "the film is unlike most films that the model was trained on: its scores may mean little"
+NOT_SURE = (
+    "Expected a film that the model can tell the classes of apart, but its highest class score is "
+    "{score:.2f}, below the {least:.2f} that {coverage:.0f} % of the films reach by which that was "
+    "chosen; take no class from it."
+)
 NO_REFERENCE = (
     "nothing is known of the films that this model was trained on: scores are not calibrated, and "
     "an unfamiliar film is not noticed"
@@ -234,15 +239,9 @@ class Predictor:
     ) -> Prediction:
         ms = round(one.ms + each, 2)
         if familiar == "unfamiliar":
-            return Prediction(
-                one.file,
-                "cannot_assess",
-                "out_of_distribution",
-                UNFAMILIAR,
-                model=self.model,
-                warnings=one.warnings,
-                ms=ms,
-            )
+            return self._unjudged(one, "out_of_distribution", UNFAMILIAR, ms)
+        if self.reference and not self.reference.is_sure(scores[None])[0]:
+            return self._unjudged(one, "not_sure", not_sure(self.reference, scores), ms)
         return Prediction(
             one.file,
             "ok",
@@ -256,6 +255,23 @@ class Predictor:
             warnings=(*one.warnings, *([UNUSUAL] if familiar == "unusual" else [])),
             ms=ms,
         )
+
+    def _unjudged(self, one: Prepared, code: str, message: str, ms: float) -> Prediction:
+        return Prediction(
+            one.file,
+            "cannot_assess",
+            code,
+            message,
+            model=self.model,
+            warnings=one.warnings,
+            ms=ms,
+        )
+
+
+def not_sure(reference: Reference, scores: npt.NDArray[np.float32]) -> str:
+    """Say why no class is given for a film of these scores (C,)."""
+    least, coverage = reference.least_score or 0.0, 100 * (reference.coverage or 1.0)
+    return NOT_SURE.format(score=float(scores.max()), least=least, coverage=coverage)
 
 
 def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Reference] | None:

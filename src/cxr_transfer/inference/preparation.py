@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode, read_film
 from cxr_transfer.radiograph.gate import concerns
+from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
 UNREADABLE = "Expected a film that can be decoded, but this one cannot; export it anew."
 
@@ -33,6 +34,7 @@ class Prepared:
         message: One line for a person; "" without a refusal or an error.
         warnings: What a reader should know of the film.
         ms: What all this took, milliseconds.
+        box: Which part of the film the model input shows.
     """
 
     file: str
@@ -42,6 +44,7 @@ class Prepared:
     message: str = ""
     warnings: tuple[str, ...] = ()
     ms: float = 0.0
+    box: Box = WHOLE
 
 
 def prepare(
@@ -91,4 +94,6 @@ def prepare(
         return Prepared(
             name, None, "cannot_assess", refusal.code, refusal.message, warnings=said, ms=took()
         )
-    return Prepared(name, preprocessing.apply(radiograph), warnings=said, ms=took())
+    box = preprocessing.box(radiograph)
+    image = preprocessing.apply(radiograph, box)
+    return Prepared(name, image, warnings=said, ms=took(), box=box)

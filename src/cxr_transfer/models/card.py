@@ -17,7 +17,7 @@ from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 
-Architecture = Literal["simple_cnn", "resnet50"]
+Architecture = Literal["simple_cnn", "resnet50", "resnet50_early"]
 """Names of the table in ``networks.py``."""
 
 SCHEMA: Literal[1] = 1

@@ -7,11 +7,16 @@ named by these children, never counted.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from cxr_transfer.models.card import Architecture
-from cxr_transfer.models.resnet50 import resnet50
+from cxr_transfer.models.early_resnet50 import early_resnet50, load_early_imagenet
+from cxr_transfer.models.resnet50 import load_imagenet, resnet50
 from cxr_transfer.models.simple_cnn import simple_cnn
 
 
@@ -28,7 +33,25 @@ def build(
     """
     if architecture == "simple_cnn":
         return simple_cnn(classes, size=size)
+    if architecture == "resnet50_early":
+        return early_resnet50(classes, size=size, epsilon=epsilon)
     return resnet50(classes, epsilon=epsilon)
+
+
+def load_pretrained(
+    architecture: Architecture,
+    network: nn.Sequential,
+    tensors: Mapping[str, npt.NDArray[np.floating]],
+) -> None:
+    """Put ImageNet weights, Keras' tensors, into a network of the table.
+
+    Raises:
+        ModelError: As `load_imagenet`; ``foreign_weights`` for the CNN, which has none.
+    """
+    if architecture == "resnet50_early":
+        load_early_imagenet(network, tensors)
+    else:
+        load_imagenet(network, tensors)
 
 
 @torch.inference_mode()

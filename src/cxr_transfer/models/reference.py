@@ -45,6 +45,7 @@ _KNOWN = (
     "threshold",
     "temperature",
 )
+_OPTIONAL = ("least_score", "coverage")
 _REAL = ("centre", "deviations", "directions", "films")
 _REMEDY = "take the one that came with the checkpoint"
 
@@ -88,6 +89,9 @@ class Reference:
         threshold: Distance beyond which a film is unfamiliar, not to be judged: a quarter farther
             than 99 % of held-out films. Films of a new hospital reach 99 %, other things go on.
         temperature: By which logits are divided before the softmax; None where none was fitted.
+        least_score: Highest class score, calibrated, below which no class is given; None gives one
+            to every film.
+        coverage: Share of held-out films whose highest score reaches that.
     """
 
     weights_sha256: str
@@ -103,6 +107,8 @@ class Reference:
     unusual: float
     threshold: float
     temperature: float | None = None
+    least_score: float | None = None
+    coverage: float | None = None
 
     @classmethod
     def fit(
@@ -178,6 +184,12 @@ class Reference:
         """Return the network's scores (N, C) at the temperature; as they are where none is."""
         return scores if self.temperature is None else at_temperature(scores, self.temperature)
 
+    def is_sure(self, scores: Floats) -> npt.NDArray[np.bool_]:
+        """Tell of which films, by their calibrated scores (N, C), a class may be given."""
+        least = 0.0 if self.least_score is None else self.least_score
+        sure: npt.NDArray[np.bool_] = scores.max(axis=1) >= least
+        return sure
+
     def distances(self, features: Floats) -> npt.NDArray[np.float64]:
         """Return how far films lie from the training films' centre, in deviations.
 
@@ -239,7 +251,8 @@ class Reference:
         Raises:
             MachineError: ``disk_full``, ``not_writable``.
         """
-        known = {name: getattr(self, name) for name in _KNOWN} | {"schema_version": SCHEMA}
+        known = {name: getattr(self, name) for name in (*_KNOWN, *_OPTIONAL)}
+        known |= {"schema_version": SCHEMA}
         tensors: dict[str, npt.NDArray[Any]] = {
             "centre": self.centre,
             "deviations": self.deviations,
@@ -276,6 +289,7 @@ class Reference:
             if version != SCHEMA:
                 raise _bad(path, f"schema {SCHEMA}", f"{version}", "update cxr-transfer")
             fields: dict[str, Any] = {name: known[name] for name in _KNOWN}
+            fields |= {name: known.get(name) for name in _OPTIONAL}
             fields |= {name: tuple(known[name]) for name in ("labels", "sources")}
             if fields["temperature"] == 1:  # as older files say that none was fitted
                 fields["temperature"] = None
@@ -332,7 +346,8 @@ class Reference:
                 found = f"{name} {getattr(self, name).shape}"
                 raise _bad(path, f"{name} {shape}", found, _REMEDY)
         heat = 1.0 if self.temperature is None else self.temperature
-        numbers = (self.rest, self.unusual, self.threshold, heat)
+        least = 0.0 if self.least_score is None else self.least_score
+        numbers = (self.rest, self.unusual, self.threshold, heat, least, self.coverage or 0.0)
         arrays = (self.centre, self.directions, self.deviations, self.films, np.array(numbers))
         if not all(np.isfinite(array).all() for array in arrays):
             raise _bad(path, "finite numbers", "NaN or infinity", _REMEDY)

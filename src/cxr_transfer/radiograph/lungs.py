@@ -56,6 +56,16 @@ _STEPS = (
     np.linspace(-1.6, 2.6, 6),
     np.linspace(-2.6, 1.6, 7),
 )
+# On a film that `lung_box` cropped: the usual place again, as the box cuts it out.
+_BOX_MARGIN = 0.05
+_CROPPED = np.array(
+    (
+        0.5,
+        _USUAL[1] / (2 * _USUAL[1] + 2 * _BOX_MARGIN),
+        _BOX_MARGIN / (_USUAL[3] + 2 * _BOX_MARGIN),
+        _USUAL[3] / (_USUAL[3] + 2 * _BOX_MARGIN),
+    )
+)
 _CELLS = 48  # the film is searched at 48 x 48: a lung's border, not its ribs
 _RING = 0.04  # how far around the outline "just around" reaches, in sizes of the outline
 _UNUSUAL = 0.045  # the contrast that it takes to outweigh one squared deviation from the usual
@@ -140,7 +150,7 @@ def _find(image: Grey) -> tuple[tuple[int, int, int, int], Plane]:
     return field, place
 
 
-def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
+def lung_mask(image: Grey, *, margin: float = MARGIN, cropped: bool = False) -> Mask:
     """Find both lungs on one frontal film.
 
     An outline of fixed shape is placed by the film's grey values and by where lungs usually are:
@@ -152,6 +162,7 @@ def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
     Args:
         image: The film, (H, W) uint8, bright = dense.
         margin: By how much the mask is dilated, in widths of the film; 0 gives the outline itself.
+        cropped: Whether `lung_box` cropped the film: where the lungs are is known then.
 
     Returns:
         (H, W) bool, true in the lungs. Where nothing on the film looks like lungs (blank, noise):
@@ -166,8 +177,10 @@ def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
     if not 0 <= margin <= 0.5:
         message = f"Expected a margin of 0 to 0.5 widths, but got {margin}; choose one of these."
         raise UsageError("bad_margin", message)
-    (left, top, right, bottom), place = _find(image)
     height, width = image.shape
+    (left, top, right, bottom), place = (
+        ((0, 0, width, height), _CROPPED) if cropped else _find(image)
+    )
     y = (np.arange(height) + 0.5 - top) / (bottom - top)
     x = (np.arange(width) + 0.5 - left) / (right - left)
     mask = _outline(y, x, place)
@@ -177,7 +190,7 @@ def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
     return near
 
 
-def lung_box(image: Grey, *, margin: float = 0.05) -> tuple[float, float, float, float]:
+def lung_box(image: Grey, *, margin: float = _BOX_MARGIN) -> tuple[float, float, float, float]:
     """Find the box around both lungs on one frontal film.
 
     Args:
@@ -203,7 +216,7 @@ def lung_box(image: Grey, *, margin: float = 0.05) -> tuple[float, float, float,
     )
 
 
-def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
+def lungs_blacked(images: Grey, *, margin: float = MARGIN, cropped: bool = False) -> Grey:
     """Take the lungs away: what a network still knows, it knows from elsewhere.
 
     The test of Maguolo & Nanni (Information Fusion 76, 2021, 1-7), who blackened the centre.
@@ -211,6 +224,7 @@ def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
     Args:
         images: Films, (N, 1, H, W) uint8.
         margin: By how much each mask is dilated, in widths of the film.
+        cropped: Whether `lung_box` cropped the films.
 
     Returns:
         New films of the same shape; `lungs_only` keeps exactly what is replaced here.
@@ -219,15 +233,16 @@ def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
         DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    return _kept(images, ~_masks(images, margin))
+    return _kept(images, ~_masks(images, margin, cropped))
 
 
-def lungs_only(images: Grey, *, margin: float = MARGIN) -> Grey:
+def lungs_only(images: Grey, *, margin: float = MARGIN, cropped: bool = False) -> Grey:
     """Take everything but the lungs away.
 
     Args:
         images: Films, (N, 1, H, W) uint8.
         margin: By how much each mask is dilated, in widths of the film.
+        cropped: Whether `lung_box` cropped the films.
 
     Returns:
         New films of the same shape.
@@ -236,7 +251,7 @@ def lungs_only(images: Grey, *, margin: float = MARGIN) -> Grey:
         DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    return _kept(images, _masks(images, margin))
+    return _kept(images, _masks(images, margin, cropped))
 
 
 def border_only(images: Grey, share: float = 0.12) -> Grey:
@@ -297,11 +312,11 @@ def _require_films(images: Grey) -> None:
         raise _not_an_input("films, (N, 1, H, W) of uint8", images)
 
 
-def _masks(images: Grey, margin: float) -> Mask:
+def _masks(images: Grey, margin: float, cropped: bool) -> Mask:
     _require_films(images)
     masks = np.empty(images.shape, np.bool_)
     for mask, image in zip(masks, images, strict=True):
-        mask[0] = lung_mask(image[0], margin=margin)
+        mask[0] = lung_mask(image[0], margin=margin, cropped=cropped)
     return masks
 
 

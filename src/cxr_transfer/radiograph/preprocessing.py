@@ -78,8 +78,8 @@ class Preprocessing(BaseModel):
             coarse = Image.fromarray(_grey(_resized(radiograph, box, self.detail, self.detail)))
             # Bicubic: bilinear would leave creases at the coarse pixels.
             fine = coarse.resize((self.width, self.height), Image.Resampling.BICUBIC)
-            grey = np.asarray(fine)
-        return np.asarray(ImageOps.equalize(Image.fromarray(grey))) if self.equalise else grey
+            grey = np.array(fine)
+        return np.array(ImageOps.equalize(Image.fromarray(grey))) if self.equalise else grey
 
 
 def _resized(radiograph: Radiograph, box: Box, height: int, width: int) -> npt.NDArray[np.float32]:

@@ -25,6 +25,8 @@ class Stage(BaseModel):
 
     Attributes:
         name: Stands in the history.
+        fit: ``adam`` trains; ``logistic`` fits the head alone by logistic regression, at once.
+        penalty: Of ``logistic``: what the sum of squared weights costs, beside a film's mean loss.
         train: Children of the network that train, by name; ``["*"]`` is all of them.
         learning_rate: Of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
         batch_size: Films per step over all devices; a partial last batch is kept.
@@ -38,6 +40,8 @@ class Stage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9_]+$")
+    fit: Literal["adam", "logistic"] = "adam"
+    penalty: float = Field(0.02, gt=0, allow_inf_nan=False)
     train: tuple[str, ...] = Field(min_length=1)
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(20, ge=1)
@@ -46,6 +50,12 @@ class Stage(BaseModel):
     reduce_after: int = Field(5, ge=1)
     reduce_factor: float = Field(0.1, gt=0, lt=1)
     keep: Literal["best", "last"] = "best"
+
+    @model_validator(mode="after")
+    def _only_a_head_is_fitted(self) -> Stage:
+        if self.fit == "logistic" and self.train != ("head",):
+            raise ValueError('fit = "logistic" fits the head alone: train = ["head"]')
+        return self
 
 
 class Recipe(BaseModel):
@@ -59,6 +69,8 @@ class Recipe(BaseModel):
         initial: ``random``, ``imagenet``, or the recipe whose checkpoint it starts from.
         new_head: Replace the last layer by a new one when starting from a checkpoint.
         preprocessing: Travels with the weights.
+        coverage: Share of validation films that get an answer; on films as unsure as the others the
+            model abstains. None answers all.
         stages: In the order in which they run.
     """
 
@@ -71,6 +83,7 @@ class Recipe(BaseModel):
     initial: str = "random"
     new_head: bool = True
     preprocessing: Preprocessing = Preprocessing()
+    coverage: float | None = Field(None, gt=0, le=1)
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -160,7 +173,12 @@ def parse_recipe(content: dict[str, Any], *, origin: str) -> Recipe:
 def _toml(table: dict[str, Any]) -> str:
     # JSON's strings, numbers, booleans and flat lists are TOML's, but for two matters: TOML has no
     # pairs of surrogates, and wants DEL escaped.
-    lines = (f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in table.items())
+    # Nor has TOML a word for nothing: what is None is left out, and read as None again.
+    lines = (
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+        for key, value in table.items()
+        if value is not None
+    )
     return "".join(lines).replace("\x7f", "\\u007f")
 
 

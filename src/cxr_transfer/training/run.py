@@ -30,9 +30,9 @@ from cxr_transfer.files import owned, write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.networks import build, load_pretrained
 from cxr_transfer.models.pretrained import imagenet_weights
-from cxr_transfer.models.resnet50 import EPSILON, load_imagenet
+from cxr_transfer.models.resnet50 import EPSILON
 from cxr_transfer.training.execution import (
     DEFAULT,
     Execution,
@@ -223,7 +223,7 @@ def initial(
     if recipe.initial == "imagenet":
         found = imagenet_weights(weights)
         network = build(recipe.network, len(labels), size=size, epsilon=found.epsilon)
-        load_imagenet(network, found.tensors)
+        load_pretrained(recipe.network, network, found.tensors)
         return Start(network, found.epsilon, f"ImageNet: {found.origin}", found.sha256, {})
     if start is None:
         raise UsageError(

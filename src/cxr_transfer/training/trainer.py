@@ -31,6 +31,7 @@ from cxr_transfer.training.execution import (
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.prefix import activations, cut, freeze, part_of
+from cxr_transfer.training.probe import fit_head
 from cxr_transfer.training.recipe import Recipe, Stage
 from cxr_transfer.training.stage import Stored, damaged, quiet, run_stage
 
@@ -107,17 +108,22 @@ def train_stages(
             Stored(keep(part_of(prefix, base), inputs), films.targets)
             for inputs, films in zip(shared, (training, validation), strict=True)
         ]
-        rows = run_stage(
-            stage,
-            rest,
-            *stored,
-            folder=folder,
-            seed=seed,
-            device=device,
-            precision=precision,
-            execution=execution,
-            tell=_teller(folder, f"{recipe.name} · {stage.name}", list(history), say),
-        )
+        tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), say)
+        if stage.fit == "logistic":
+            rows = fit_head(rest, *stored, penalty=stage.penalty, stage=stage.name)
+            tell(rows)
+        else:
+            rows = run_stage(
+                stage,
+                rest,
+                *stored,
+                folder=folder,
+                seed=seed,
+                device=device,
+                precision=precision,
+                execution=execution,
+                tell=tell,
+            )
         history += rows
         network.cpu()
         if is_main_process():

@@ -1,0 +1,388 @@
+"""How far the recipe `multi_source` carries: films of sources that it has not met.
+
+    python benchmarks/outside_results.py --data DATA --out docs/results
+
+What cannot be won by knowing where a film is from: COVID-19 against another finding inside Cohen's
+collection, out of fold and by patient; and, trained without two sources, the COVID-19 films of the
+one against the others of the other. Then Dataset_1 in five folds, what is left without the lungs,
+what each choice of the recipe brings, and how it grows with films and with sources. Only the head
+differs between trainings, so what the frozen part makes of the films is computed once for each
+choice (kept in ``--cache``). Writes ``outside.json`` and ``outside.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer.collections.index import data_hash
+from cxr_transfer.collections.opening import open_dataset
+from cxr_transfer.collections.splits import folds
+from cxr_transfer.evaluation.intervals import Estimate, share
+from cxr_transfer.evaluation.metrics import Scores, evaluate
+from cxr_transfer.files import write_json, write_text
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.networks import features
+from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.radiograph.lungs import lungs_blacked
+from cxr_transfer.training.films import Films, load_films
+from cxr_transfer.training.memory import keep_freed_memory
+from cxr_transfer.training.probe import fit_head
+from cxr_transfer.training.recipe import Recipe, load_recipe
+from cxr_transfer.training.run import initial
+from cxr_transfer.training.stage import Stored
+
+COVID = 2
+PAIRS = (("bimcv", "rsna"), ("bimcv", "nih"), ("cohen", "rsna"), ("cohen", "nih"))
+SENSITIVITY = 0.8
+COVERAGE = 0.9
+RESAMPLES = 2000
+SHARES = (0.1, 0.25, 0.5, 1.0)
+DRAWS = 5
+GOALS = {
+    "within": ">= 0.80",
+    "bimcv|rsna": ">= 0.93; healthy <= 5 %",
+    "bimcv|nih": "pneumonia <= 10 %",
+    "cohen|rsna": "healthy <= 5 %",
+    "cohen|nih": "pneumonia <= 10 %",
+    "dataset_1": ">= 98 %",
+    "shortcut": "<= 0.3",
+}
+
+
+class Known(NamedTuple):
+    """What is known of the films, a row each."""
+
+    targets: np.ndarray
+    sources: np.ndarray
+    patients: np.ndarray
+    folds: np.ndarray
+
+
+class Seen(NamedTuple):
+    """What the frozen part makes of the films, and of the films without their lungs."""
+
+    whole: np.ndarray
+    lungless: np.ndarray
+
+
+def variants(recipe: Recipe) -> dict[str, Recipe]:
+    """Return the recipe, and the recipe without each of its choices."""
+
+    def other(network: str = recipe.network, **changes: object) -> Recipe:
+        prepared = recipe.preprocessing.model_copy(update=changes)
+        return recipe.model_copy(update={"network": network, "preprocessing": prepared})
+
+    return {
+        "the recipe": recipe,
+        "the whole film": other(crop="none"),
+        "its own sharpness": other(detail=None),
+        "greys not spread": other(equalise=False),
+        "all of ResNet-50": other(network="resnet50"),
+        "all of ResNet-50, films as Model_3 takes them": recipe.model_copy(
+            update={"network": "resnet50", "preprocessing": Preprocessing()}
+        ),
+    }
+
+
+def seen_by(recipe: Recipe, dataset, cache: Path) -> Seen:
+    key = json.dumps([recipe.network, recipe.preprocessing.model_dump(), data_hash(dataset.cases)])
+    path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+    if not path.is_file():
+        started = time.monotonic()
+        network = initial(recipe, dataset.labels, seed=0).network
+        cropped = recipe.preprocessing.crop == "lungs"
+        films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
+        lungless = torch.from_numpy(lungs_blacked(films.images.numpy(), cropped=cropped))
+        found = [features(network, images).numpy() for images in (films.images, lungless)]
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez(path, whole=found[0], lungless=found[1])
+        print(f"{recipe.network}, {recipe.preprocessing}: {time.monotonic() - started:.0f} s")
+    stored = np.load(path)
+    return Seen(stored["whole"], stored["lungless"])
+
+
+def fitted(recipe: Recipe, seen: np.ndarray, known: Known, rows: np.ndarray) -> Callable:
+    """Fit the head on ``rows`` as training does; return what scores others."""
+    head = nn.Linear(seen.shape[1], 3)
+    training = Stored(torch.from_numpy(seen[rows]), torch.from_numpy(known.targets[rows]))
+    rest = nn.Sequential(OrderedDict(head=head))
+    fit_head(rest, training, training, penalty=recipe.stages[0].penalty, stage="head")
+
+    @torch.inference_mode()
+    def score(others: np.ndarray) -> np.ndarray:
+        return head(torch.from_numpy(others)).double().softmax(dim=1).numpy()
+
+    return score
+
+
+def area(positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Estimate:
+    """Return the AUROC with its interval by patient."""
+    both = Scores(
+        LabelSet(("other", "covid19")),
+        positive.astype(np.int64),
+        np.column_stack([1 - scores, scores]),
+        tuple(patients),
+        tuple(map(str, range(len(scores)))),
+    )
+    return evaluate(both, resamples=RESAMPLES).per_class["covid19"]["auroc"]
+
+
+def out_of_fold(recipe: Recipe, seen: Seen, known: Known) -> tuple[np.ndarray, np.ndarray]:
+    whole, lungless = (np.zeros((len(known.targets), 3)) for _ in range(2))
+    for fold in np.unique(known.folds):
+        tested = known.folds == fold
+        score = fitted(recipe, seen.whole, known, np.flatnonzero(~tested))
+        whole[tested], lungless[tested] = score(seen.whole[tested]), score(seen.lungless[tested])
+    return whole, lungless
+
+
+def pair(recipe: Recipe, seen: Seen, known: Known, one: str, other: str, least: float) -> dict:
+    """Train without both; tell the COVID-19 films of the one from the other's."""
+    out = np.isin(known.sources, (one, other))
+    score = fitted(recipe, seen.whole, known, np.flatnonzero(~out))
+    sick = (known.sources == one) & (known.targets == COVID)
+    well = (known.sources == other) & (known.targets != COVID)
+    rows = np.flatnonzero(sick | well)
+    found = score(seen.whole[rows])
+    positive = sick[rows]
+    threshold = np.quantile(found[positive, COVID], 1 - SENSITIVITY)
+    called = found[~positive, COVID] >= threshold
+    named = found.argmax(axis=1) == COVID
+    sure = found.max(axis=1) >= least
+    patients = known.patients[rows]
+    return {
+        "films": [int(positive.sum()), int((~positive).sum())],
+        "auroc": area(positive, found[:, COVID], patients).as_dict(),
+        "called_at_sensitivity": share(called, patients[~positive]).as_dict(),
+        "named": share(named[~positive], patients[~positive]).as_dict(),
+        "sensitivity_named": share(named[positive], patients[positive]).as_dict(),
+        "answered": [float(sure[positive].mean()), float(sure[~positive].mean())],
+        "named_of_answered": float(named[~positive & sure].mean()),
+    }
+
+
+def figures(recipe: Recipe, seen: Seen, known: Known) -> dict:
+    whole, lungless = out_of_fold(recipe, seen, known)
+    least = float(np.quantile(whole.max(axis=1), 1 - COVERAGE))
+    cohen = (known.sources == "cohen") & (known.targets != 0)
+    first = (known.sources == "kermany") | ((known.sources == "cohen") & (known.targets == COVID))
+    right = whole.argmax(axis=1) == known.targets
+    positive = known.targets == COVID
+    areas = [area(positive, scores[:, COVID], known.patients) for scores in (whole, lungless)]
+    shares = {}
+    for source in np.unique(known.sources):
+        for label, name in enumerate(("normal", "other_pneumonia", "covid19")):
+            these = (known.sources == source) & (known.targets == label)
+            if these.any():
+                said = np.bincount(whole[these].argmax(axis=1), minlength=3)
+                shares[f"{source} {name}"] = [int(count) for count in said]
+    return {
+        "within": area(
+            known.targets[cohen] == COVID, whole[cohen, COVID], known.patients[cohen]
+        ).as_dict(),
+        "dataset_1": share(right[first], known.patients[first]).as_dict(),
+        "accuracy": share(right, known.patients).as_dict(),
+        "auroc": areas[0].as_dict(),
+        "auroc_without_lungs": areas[1].as_dict(),
+        "shortcut": (areas[1].value - 0.5) / (areas[0].value - 0.5),
+        "least_score": least,
+        "pairs": {
+            f"{one}|{other}": pair(recipe, seen, known, one, other, least) for one, other in PAIRS
+        },
+        "named": shares,
+    }
+
+
+def curves(recipe: Recipe, seen: Seen, known: Known) -> dict:
+    """How the figures grow with patients, and with sources."""
+
+    def auroc(rows: np.ndarray, one: str, other: str) -> float:
+        tested = np.flatnonzero(
+            ((known.sources == one) & (known.targets == COVID)) | (known.sources == other)
+        )
+        found = fitted(recipe, seen.whole, known, rows)(seen.whole[tested])[:, COVID]
+        return area(known.targets[tested] == COVID, found, known.patients[tested]).value
+
+    grown: dict[str, dict] = {}
+    for one, other in (("bimcv", "rsna"), ("cohen", "nih")):
+        rows = np.flatnonzero(~np.isin(known.sources, (one, other)))
+        people = np.unique(known.patients[rows])
+        found = {}
+        for part in SHARES:
+            tries = []
+            for seed in range(DRAWS if part < 1 else 1):
+                drawn = np.random.default_rng(seed).permutation(people)[: int(part * len(people))]
+                tries.append(auroc(rows[np.isin(known.patients[rows], drawn)], one, other))
+            found[f"{part:.0%}"] = {"patients": int(part * len(people)), "auroc": tries}
+        grown[f"{one}|{other}"] = found
+    first = (known.sources == "kermany") | ((known.sources == "cohen") & (known.targets == COVID))
+    sets = {
+        "Dataset_1": first,
+        "and Cohen's other findings": first | (known.sources == "cohen"),
+        "and NIH": first | np.isin(known.sources, ("cohen", "nih")),
+    }
+    by_sources = {name: auroc(np.flatnonzero(kept), "bimcv", "rsna") for name, kept in sets.items()}
+    return {"patients": grown, "sources_bimcv|rsna": by_sources}
+
+
+def written(found: dict, places: int = 2) -> str:
+    return Estimate.from_dict(found).written(places)
+
+
+def percent(found: dict) -> str:
+    return Estimate.from_dict(found).percent() + " %"
+
+
+def page(content: dict) -> str:
+    rows = content["variants"]
+    own = rows["the recipe"]
+    lines = [
+        "# Films of sources that it has not met",
+        "",
+        "Written by `benchmarks/outside_results.py`; numbers in [outside.json](outside.json). "
+        f"{content['films']} films of five sources; intervals are 95 % by patient. `A|B`: trained "
+        "without A and B, the COVID-19 films of A against the films of B.",
+        "",
+        INTENDED_USE,
+        "",
+        "| figure | goal | measured |",
+        "|---|---|---|",
+        f"| within Cohen, out of fold, COVID-19 against other findings, AUROC | {GOALS['within']} "
+        f"| {written(own['within'])} |",
+    ]
+    for name, one in own["pairs"].items():
+        called = percent(one["called_at_sensitivity"])
+        lines.append(
+            f"| {name}, AUROC; called COVID-19 where 80 % of A are | {GOALS[name]} | "
+            f"{written(one['auroc'])}; {called} |"
+        )
+    lines += [
+        f"| Dataset_1, five folds, accuracy | {GOALS['dataset_1']} | {percent(own['dataset_1'])} |",
+        f"| lungs blacked out: shortcut ratio | {GOALS['shortcut']} | {own['shortcut']:.2f} (AUROC "
+        f"{written(own['auroc'])} and {written(own['auroc_without_lungs'])} without lungs) |",
+        f"| time to train, two cores | <= 60 minutes | {content['training_s'] / 60:.1f} minutes |",
+        "",
+        "## Named COVID-19 by the highest score, and with abstention",
+        "",
+        f"Abstaining below a highest score of {own['least_score']:.2f}, which "
+        f"{100 * COVERAGE:.0f} % of the out-of-fold films reach.",
+        "",
+        "| pair | A named so | B named so | answered of A, of B | of answered B named so |",
+        "|---|---|---|---|---|",
+    ]
+    for name, one in own["pairs"].items():
+        sick, well = (f"{100 * part:.0f} %" for part in one["answered"])
+        lines.append(
+            f"| {name} | {percent(one['sensitivity_named'])} | {percent(one['named'])} | {sick}, "
+            f"{well} | {100 * one['named_of_answered']:.1f} % |"
+        )
+    lines += [
+        "",
+        "## What each choice brings",
+        "",
+        "| films and network | "
+        + " | ".join(own["pairs"])
+        + " | within Cohen | Dataset_1 | ratio |",
+        "|---|" + "---|" * (len(own["pairs"]) + 3),
+    ]
+    for name, row in rows.items():
+        cells = [written(one["auroc"]) for one in row["pairs"].values()]
+        cells += [written(row["within"]), percent(row["dataset_1"]), f"{row['shortcut']:.2f}"]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "## With more patients, and with more sources",
+        "",
+        "| trained on | " + " | ".join(content["curves"]["patients"]) + " |",
+        "|---|" + "---|" * len(content["curves"]["patients"]),
+    ]
+    curves_of = content["curves"]["patients"].values()
+    for part in next(iter(content["curves"]["patients"].values())):
+        cells = [f"{np.mean(one[part]['auroc']):.2f}" for one in curves_of]
+        lines.append(f"| {part} of the patients (mean of draws) | " + " | ".join(cells) + " |")
+    lines += ["", "| trained on | bimcv\\|rsna |", "|---|---|"]
+    lines += [
+        f"| {name} | {value:.2f} |"
+        for name, value in content["curves"]["sources_bimcv|rsna"].items()
+    ]
+    lines += [
+        "",
+        "## What is called what, out of fold",
+        "",
+        "| source and class | normal | other pneumonia | COVID-19 |",
+        "|---|---|---|---|",
+        *(f"| {name} | {a} | {b} | {c} |" for name, (a, b, c) in own["named"].items()),
+    ]
+    return "\n".join(lines).replace("bimcv|", "bimcv\\|").replace("cohen|", "cohen\\|") + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--cache", type=Path, default=Path("runs/outside_features"))
+    parser.add_argument("--recipe", default="multi_source")
+    parser.add_argument("--only", type=int, default=99, help="So many of the variants.")
+    given = parser.parse_args()
+    keep_freed_memory()
+    recipe = load_recipe(given.recipe)
+    dataset = open_dataset(given.data, "multi_source")
+    started = time.monotonic()
+    films: Films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
+    fold_of = {}
+    for number, drawn in enumerate(folds(dataset, 5)):
+        fold_of |= {case.path: number for case in drawn.cases if case.split == "test"}
+    known = Known(
+        films.targets.numpy(),
+        np.array([case.source for case in dataset.cases]),
+        np.array([case.patient for case in dataset.cases]),
+        np.array([fold_of[case.path] for case in dataset.cases]),
+    )
+    network = initial(recipe, dataset.labels, seed=0).network
+    whole = features(network, films.images).numpy()
+    fitted(recipe, whole, known, np.arange(len(whole)))
+    training_s = time.monotonic() - started
+    rows = {}
+    for name, variant in list(variants(recipe).items())[: given.only]:
+        rows[name] = figures(variant, seen_by(variant, dataset, given.cache), known)
+        one = rows[name]
+        said = " ".join(f"{k} {v['auroc']['value']:.3f}" for k, v in one["pairs"].items())
+        print(f"{name}: {said} within {one['within']['value']:.3f}", flush=True)
+    content = {
+        "intended_use": INTENDED_USE,
+        "command": "python benchmarks/outside_results.py --data DATA",
+        "films": len(dataset.cases),
+        "training_s": training_s,
+        "goals": GOALS,
+        "variants": rows,
+        "curves": curves(recipe, seen_by(recipe, dataset, given.cache), known),
+        "recipe": recipe.model_dump(mode="json"),
+        "data_hash": data_hash(dataset.cases),
+        "seed": 0,
+        "measured": {
+            "time": provenance.now(),
+            "commit": provenance.commit(),
+            "machine": provenance.machine(),
+            "versions": provenance.versions(),
+        },
+    }
+    write_json(given.out / "outside.json", content)
+    write_text(given.out / "outside.md", page(content))
+
+
+if __name__ == "__main__":
+    main()
