@@ -36,6 +36,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.networks import features
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.lungs import lungs_blacked
+from cxr_transfer.training.execution import resolve_precision
 from cxr_transfer.training.films import Films, load_films
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.probe import fit_head
@@ -96,6 +97,13 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
     }
 
 
+def frozen(network: nn.Sequential, images: torch.Tensor) -> np.ndarray:
+    """Return what the head sees, in the precision in which training computes it."""
+    precision = resolve_precision("auto", "cpu")
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        return features(network, images).numpy()
+
+
 def seen_by(recipe: Recipe, dataset, cache: Path) -> Seen:
     key = json.dumps([recipe.network, recipe.preprocessing.model_dump(), data_hash(dataset.cases)])
     path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
@@ -105,7 +113,7 @@ def seen_by(recipe: Recipe, dataset, cache: Path) -> Seen:
         cropped = recipe.preprocessing.crop == "lungs"
         films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
         lungless = torch.from_numpy(lungs_blacked(films.images.numpy(), cropped=cropped))
-        found = [features(network, images).numpy() for images in (films.images, lungless)]
+        found = [frozen(network, images) for images in (films.images, lungless)]
         cache.mkdir(parents=True, exist_ok=True)
         np.savez(path, whole=found[0], lungless=found[1])
         print(f"{recipe.network}, {recipe.preprocessing}: {time.monotonic() - started:.0f} s")
@@ -353,7 +361,7 @@ def main() -> None:
         np.array([fold_of[case.path] for case in dataset.cases]),
     )
     network = initial(recipe, dataset.labels, seed=0).network
-    whole = features(network, films.images).numpy()
+    whole = frozen(network, films.images)
     fitted(recipe, whole, known, np.arange(len(whole)))
     training_s = time.monotonic() - started
     rows = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -61,6 +61,7 @@ def train(
     from cxr_transfer.collections.multi_source import added_source
     from cxr_transfer.collections.opening import open_dataset
     from cxr_transfer.collections.splits import split as draw
+    from cxr_transfer.evaluation.added_source import what_it_brings
     from cxr_transfer.models.reference import REFERENCE
     from cxr_transfer.provenance import stamp
     from cxr_transfer.training.execution import is_main_process
@@ -106,3 +107,41 @@ def train(
         with bar("looking at the training films once more", 0) as step:
             fit_reference(folder, each=step).save(folder)
     tell(f"checkpoint: {folder}")
+    # One process alone: the others of a distributed run have nothing to do here.
+    for name in sorted({case.source for case in added}) if devices * num_nodes == 1 else ():
+        brought = what_it_brings(
+            name,
+            run,
+            dataset,
+            films,
+            folder,
+            seed=seed,
+            execution=execution(device, precision, devices, num_nodes),
+            start=start,
+            weights=weights,
+            say=tell,
+        )
+        for line in _brought(brought):
+            tell(line)
+
+
+def _brought(found: dict[str, Any]) -> list[str]:
+    """Say in lines what a source brought, on its own test films."""
+    from cxr_transfer.evaluation.intervals import Estimate
+
+    def estimate(one: dict[str, Any]) -> str:
+        return Estimate.from_dict(one).written(2)
+
+    lines = [f"{found['source']}: {found['films']} test films of {found['patients']} patients"]
+    for label, one in found["auroc"].items():
+        lines.append(
+            f"  {label} against the rest, AUROC: too few films"
+            if one is None
+            else f"  {label} against the rest, AUROC: {estimate(one['without'])} without it, "
+            f"{estimate(one['with'])} with it, difference {estimate(one['difference'])}, "
+            f"p {one['p']:.3f}"
+        )
+    if found["accuracy"]:
+        without, with_it = (estimate(found["accuracy"][key]) for key in ("without", "with"))
+        lines.append(f"  accuracy: {without} without it, {with_it} with it")
+    return lines

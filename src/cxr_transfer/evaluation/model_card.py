@@ -31,6 +31,7 @@ from cxr_transfer.evaluation.run_folder import (
     validation_scores,
 )
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, read_card
+from cxr_transfer.radiograph import Preprocessing
 
 NOT_DONE = "not done"
 PARTS = ("train", "validation", "test")
@@ -143,19 +144,28 @@ class _Report:
 
 def _model(card: Checkpoint) -> list[Entry]:
     known = card.provenance
-    size = f"{card.preprocessing.height} x {card.preprocessing.width}"
     stages = [
-        f"{stage['name']} (trains {', '.join(stage['train'])}; learning rate "
+        f"{stage['name']} (logistic regression, penalty {stage['penalty']:g})"
+        if stage.get("fit") == "logistic"
+        else f"{stage['name']} (trains {', '.join(stage['train'])}; learning rate "
         f"{stage['learning_rate']:g})"
         for stage in card.recipe.get("stages", ())
     ]
+    coverage = card.recipe.get("coverage")
     versions = known.get("versions", {})
     return [
         Entry("Name and title", ": ".join(filter(None, (card.name, card.recipe.get("title"))))),
-        Entry("Network", f"{card.architecture}, grey films of {size} pixels"),
+        Entry("Network", f"{card.architecture}, {_films_of(card.preprocessing)}"),
         Entry("Classes, in the order of the scores", ", ".join(card.labels)),
         Entry("Started from", known.get("initial", "")),
         Entry("Trained in stages", "; ".join(stages)),
+        Entry(
+            "Abstention",
+            f"gives a class to {100 * coverage:.0f} % of its validation films, and to none whose "
+            "highest score is below theirs"
+            if coverage
+            else "none: every film that it may judge gets a class",
+        ),
         Entry(
             "When, and by which software",
             f"{known['time']}, {', '.join(f'{n} {v}' for n, v in versions.items())}"
@@ -172,6 +182,18 @@ def _model(card: Checkpoint) -> list[Entry]:
         ),
         Entry("Weights", f"SHA-256 `{card.weights_sha256}`"),
     ]
+
+
+def _films_of(preprocessing: Preprocessing) -> str:
+    """Say what becomes of a film before the network sees it."""
+    said = [f"grey films of {preprocessing.height} x {preprocessing.width} pixels"]
+    if preprocessing.crop == "lungs":
+        said.append("cropped to the lungs")
+    if preprocessing.detail:
+        said.append(f"as sharp as {preprocessing.detail} pixels a side allow")
+    if preprocessing.equalise:
+        said.append("grey values spread evenly")
+    return ", ".join(said)
 
 
 def _data(card: Checkpoint, rows: Sequence[PartRow]) -> list[Entry]:

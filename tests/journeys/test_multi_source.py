@@ -1,0 +1,81 @@
+"""All sources at once, and one of one's own: from films to a model that abstains."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cxr_transfer.collections.phantom import PhantomSize, draw_film, write_phantom
+
+RECIPE = """
+name = "sources"
+title = "a head on random features"
+network = "resnet50_early"
+dataset = "multi_source"
+coverage = 0.8
+
+[preprocessing]
+height = 64
+width = 64
+crop = "lungs"
+detail = 48
+equalise = true
+
+[[stages]]
+name = "head"
+fit = "logistic"
+train = ["head"]
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cxr):
+    root = tmp_path_factory.mktemp("sources")
+    size = PhantomSize(normal=24, bacterial=24, viral=4, covid19=24)
+    write_phantom(root / "archives", seed=2, size=size)
+    rng = np.random.default_rng(7)
+    for label, finding in (("normal", "normal"), ("covid19", "covid19")):
+        (root / "clinic" / label).mkdir(parents=True)
+        for number in range(60):
+            film = draw_film(finding, rng=rng, pixels=160)
+            Image.fromarray(film).save(root / "clinic" / label / f"{number}.png")
+    (root / "sources.toml").write_text(RECIPE)
+    done = cxr(
+        *("train", root / "sources.toml", "--data", root / "archives", "--out", root / "run"),
+        *("--add-source", f"clinic={root / 'clinic'}"),
+    )
+    return root, done.stdout + done.stderr
+
+
+def test_the_run_tells_what_the_added_source_brings(trained):
+    root, said = trained
+    found = json.loads((root / "run" / "added_clinic.json").read_text())
+    with (root / "run" / "split.csv").open(newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["source"] == "clinic"]
+    tested = [row for row in rows if row["split"] == "test"]
+    assert len(rows) == 120
+    assert found["films"] == len(tested) > 20
+    area = found["auroc"]["covid19"]
+    assert 0 <= area["p"] <= 1
+    assert area["with"]["value"] > 0.6, "its own films were learnt from"
+    assert found["auroc"]["other_pneumonia"] is None, "the clinic has none"
+    assert "covid19 against the rest, AUROC" in said
+    without = json.loads((root / "run" / "without_clinic" / "checkpoint.json").read_text())
+    whole = json.loads((root / "run" / "checkpoint.json").read_text())
+    clinics = sum(row["split"] == "train" for row in rows)
+    assert whole["data"]["films"]["train"] - without["data"]["films"]["train"] == clinics
+
+
+def test_what_it_is_not_sure_of_it_does_not_judge(trained, cxr):
+    root, _ = trained
+    done = cxr("predict", root / "clinic", "--model", root / "run", "--csv", expect=1)
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    assert len(rows) == 120
+    codes = {row["code"] for row in rows}
+    assert "not_sure" in codes
+    told = [row for row in rows if row["status"] == "ok"]
+    assert told
+    assert all(row["label"] for row in told)
+    assert not any(row["label"] for row in rows if row["code"] == "not_sure")
