@@ -27,7 +27,6 @@ FENCES = {
     "typer": ("cli/",),
     "gdcm": ("radiograph/codestream.py",),
     "openjpeg": ("radiograph/codestream.py",),
-    "monai": ("evaluation/saliency.py",),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("inference/export.py",)),
     "pyarrow": ("inference/batch.py",),
     "ray": ("inference/cluster.py",),

@@ -229,7 +229,8 @@ def test_a_map_of_a_part_lies_on_that_part_of_the_film(tmp_path):
     assert not found.heat_map[~within].any()
     assert not found.lungs[~within].any()
     assert found.lungs.sum() > 0.2 * within.sum()
-    assert found.lung_area == pytest.approx(found.lungs.mean())
+    # Of what the model sees, as the share of the map is.
+    assert found.lung_area == pytest.approx(found.lungs[within].mean(), abs=0.03)
 
 
 def test_a_class_that_the_network_does_not_know_is_refused(explainer):

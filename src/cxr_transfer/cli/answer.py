@@ -247,7 +247,7 @@ def explain(
     if explanation.lung_share is not None:
         typer.echo(
             f"{100 * explanation.lung_share:.0f} % of the heat map lies in the lungs, which are "
-            f"{100 * explanation.lung_area:.0f} % of the film"
+            f"{100 * explanation.lung_area:.0f} % of what the model sees"
         )
     for one in explanation.neighbours:
         typer.echo(f"like a training film of {one.source}: {one.label} ({one.distance:.2f})")
@@ -306,6 +306,8 @@ def export(
         calibration=calibration,
         check=check,
         temperature=reference[1].temperature if reference else None,
+        least_score=reference[1].least_score if reference else None,
+        coverage=reference[1].coverage if reference else None,
     )
     done = written.check
     if written.format == "openvino":

@@ -581,7 +581,7 @@ def _report_lines(answer: Mapping[str, Any]) -> list[str]:
     if answer["lung_share"] is not None:
         lines += [
             f"{100 * answer['lung_share']:.0f} % of the map lies in the outlined lungs, which are "
-            f"{100 * answer['lung_area']:.0f} % of the film"
+            f"{100 * answer['lung_area']:.0f} % of what the model sees"
         ]
     if answer["neighbours"]:
         lines += ["", "Nearest training films, by distance of features"]

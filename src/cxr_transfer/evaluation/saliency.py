@@ -1,23 +1,23 @@
 """Where on a film a network's score comes from, and how far such a map may be trusted.
 
-In come a network and films; out go Grad-CAM maps, the share of them that lies in the lungs, and
+In come a network and films; out go HiResCAM maps, the share of them that lies in the lungs, and
 how much they change when the network's weights are drawn anew. A map is a picture of what raised a
 score, not a finding and no proof of one (TRUST, row 10): it knows no labels, and a network that
 reads the hospital from the chest wall has handsome maps too.
 
-Sources: Grad-CAM, Selvaraju et al. 2017 (ICCV, 618); the randomisation check, Adebayo et al. 2018
-(NeurIPS 31, "Sanity checks for saliency maps").
+Sources: HiResCAM, Draelos & Carin 2020 (arXiv 2011.08891). Where a network takes one mean over a
+film, as ResNet-50 does, its map is that of Grad-CAM (Selvaraju et al. 2017, ICCV, 618); where
+places count differently, Grad-CAM spreads what one adds over all of them. The randomisation check:
+Adebayo et al. 2018 (NeurIPS 31, "Sanity checks for saliency maps").
 """
 
 from __future__ import annotations
 
 import copy
-import functools
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,6 @@ from cxr_transfer.evaluation.intervals import (
     share,
 )
 from cxr_transfer.radiograph.lungs import lung_mask
-
-if TYPE_CHECKING:
-    from monai.visualize.class_activation_maps import GradCAM
 
 Maps = npt.NDArray[np.float32]
 Masks = npt.NDArray[np.bool_]
@@ -62,10 +59,12 @@ def heat_maps(
     target: Sequence[int] | None = None,
     device: str = "cpu",
 ) -> Maps:
-    """Return where the score of a class comes from, by Grad-CAM at the last layer with places.
+    """Return where the score of a class comes from, by HiResCAM at the last layer with places.
 
-    The layer is the child before `PLACES_END`: ``conv5_block3`` (7 x 7 for a film of 224 x 224) or
-    ``relu4`` (12 x 12). Maps are enlarged bilinearly, so their borders are no finer than that.
+    The layer is the child before `PLACES_END`: ``conv5_block3`` (7 x 7 for a film of 224 x 224),
+    ``relu4`` (12 x 12) or ``both_sides`` (28 x 28). Each place has what it adds to the score, to
+    first order; where only means and a linear head follow, exactly that. Maps are enlarged
+    bilinearly, so their borders are no finer than the layer.
 
     Args:
         network: Of `models.networks`; frozen or not, its weights, gradients and modes are left as
@@ -363,8 +362,8 @@ def _maps(
     """
     end = _end(network)
     features = _through(_part(network, 0, end), inputs, device)
-    # A tail of its own: MONAI leaves hooks and gradients in what it is given, and a gradient is
-    # needed only from the logits to the map, be what lies before frozen or not.
+    # A tail of its own: a gradient is needed only from the logits to the map, be what lies before
+    # frozen or not, and the network's own weights keep theirs.
     tail = copy.deepcopy(_part(network, end)).requires_grad_(False)
     logits = _through(tail, features, device)
     classes = logits.argmax(dim=1) if target is None else torch.as_tensor(target)
@@ -374,25 +373,15 @@ def _maps(
             f"Expected a class below {logits.shape[1]} for each of {len(features)} films, but got "
             f"{classes.tolist()[:5]}; give indices of the network's labels.",
         )
-    watched = nn.Sequential(OrderedDict([("map", nn.Identity()), *tail.named_children()])).eval()
-    cam = _grad_cam()(watched, "map")
     maps = torch.zeros((len(features), *features.shape[2:]))
-    # Class by class: MONAI adds up, for each film, the scores of all the classes in a batch.
-    for one in np.unique(classes.numpy()):
-        for rows in torch.split(torch.nonzero(classes == int(one))[:, 0], BATCH):
-            batch = features[rows].to(device).requires_grad_()
-            found = cam.compute_map(batch, class_idx=int(one))  # type: ignore[no-untyped-call]
-            maps[rows] = found[:, 0].detach().cpu()
+    for rows in torch.split(torch.arange(len(features)), BATCH):
+        batch = features[rows].to(device).requires_grad_()
+        with torch.enable_grad():
+            scores = tail(batch).gather(1, classes[rows].to(device)[:, None])
+        # The sum over films: no film's score depends on another's map.
+        (slope,) = torch.autograd.grad(scores.sum(), batch)
+        maps[rows] = (slope * batch).sum(dim=1).relu().detach().cpu()
     return maps, classes
-
-
-@functools.cache
-def _grad_cam() -> type[GradCAM]:
-    # Some seconds, and in passing MONAI silences all warnings and replaces the way they are shown:
-    # both are put back.
-    with warnings.catch_warnings():
-        from monai.visualize.class_activation_maps import GradCAM
-    return GradCAM
 
 
 def _redraw(layers: nn.Sequential, generator: torch.Generator) -> None:

@@ -2,7 +2,8 @@
 
 A checkpoint and a film in; an `Explanation` out, and its files: a sheet for people, JSON for
 programs, an overlay for a page. What the gate or the reference refuses is not explained: there is
-no class to give reasons for. Needs torch, which a prediction does not: maps need gradients.
+no class to give reasons for, unless the network is only not sure and a class is named. Needs torch,
+which a prediction does not: maps need gradients.
 
 A heat map says what raised a score. It is no outline of a finding, and whether a network's maps
 mean anything is what its audit asks (`evaluation.saliency`).
@@ -43,7 +44,7 @@ from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.lungs import lung_mask
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
-METHOD = "Grad-CAM"
+METHOD = "HiResCAM"
 NEIGHBOURS = 5
 
 NO_NEIGHBOURS = "nothing is kept of the films that this model was trained on: none can be named"
@@ -184,7 +185,7 @@ class Explainer:
 
         Raises:
             FilmError: Of a film that cannot be read, or of which no class should be given, with
-                the code that `Predictor.predict` answers with.
+                the code that `Predictor.predict` answers with; ``not_sure`` only without a label.
             DataError: ``unknown_label`` for a class that the network does not know.
         """
         prepared = prepare(film, self.card.preprocessing, any_modality=self._any_modality)
@@ -204,14 +205,16 @@ class Explainer:
                 raise FilmError("out_of_distribution", UNFAMILIAR)
             warnings += [UNUSUAL] if familiar == "unusual" else []
             scores = self.reference.calibrate(scores)
-            if not self.reference.is_sure(scores)[0]:
+            # A class that was named is explained: who named it may have computed in another way,
+            # and found the score on the other side of the limit.
+            if label is None and not self.reference.is_sure(scores)[0]:
                 raise FilmError("not_sure", not_sure(self.reference, scores[0]))
             neighbours = self.reference.neighbours(seen[0], number=NEIGHBOURS)
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)
         maps = heat_maps(self._network, images, target=[target])
         lungs = lung_mask(image, cropped=self.card.preprocessing.crop == "lungs")
-        share = float(lung_share(maps, lungs[None])[0])
+        share, area = float(lung_share(maps, lungs[None])[0]), float(lungs.mean())
         heat_map, lungs = (_on_film(one, prepared.box) for one in (maps[0], lungs))
         if math.isnan(share):
             warnings.append(NO_MAP)
@@ -223,7 +226,7 @@ class Explainer:
             heat_map=heat_map,
             lungs=lungs,
             lung_share=None if math.isnan(share) else share,
-            lung_area=float(lungs.mean()),
+            lung_area=area,
             neighbours=neighbours,
             warnings=tuple(warnings),
         )
@@ -331,7 +334,7 @@ def _own_stem(folder: Path, stem: str, whose: dict[str, str]) -> str:
 
 def _lines(explanation: Explanation) -> list[str]:
     """What the sheet says in words."""
-    area = f"{100 * explanation.lung_area:.0f} % of the film"
+    area = f"{100 * explanation.lung_area:.0f} % of what the model sees"
     lines = ["Heat map"]
     if explanation.lung_share is None:
         lines.append(f"empty; the outlined lungs are {area}")

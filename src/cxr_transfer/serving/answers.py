@@ -48,7 +48,9 @@ class FilmAnswer(BaseModel):
     ms: float
     heat_map: str | None = Field(None, description="RGBA PNG to lay over the film, as a data URL.")
     lung_share: float | None = Field(None, description="Share of the heat map within the lungs.")
-    lung_area: float | None = Field(None, description="Share of the film that the lungs are.")
+    lung_area: float | None = Field(
+        None, description="Share of what the model sees that the lungs are."
+    )
     neighbours: list[Neighbour] = []
 
 

@@ -7,6 +7,7 @@ import { element, icon, score, shown } from "./elements.js";
 const REASONS = {
   blank_or_noise: "The picture is blank, or nothing but noise",
   out_of_distribution: "Not like a chest film that this model knows",
+  not_sure: "The model cannot tell the classes apart on this film",
   view: "Not a frontal view",
   inverted: "Black and white are exchanged",
   rotated: "The film lies on its side",
@@ -194,7 +195,7 @@ function heat(answer) {
   const percent = (share) => `${Math.round(100 * share)} %`;
   const lungs =
     typeof answer.lung_share === "number" && typeof answer.lung_area === "number"
-      ? ` ${percent(answer.lung_share)} of it lies over the lungs, which cover ${percent(answer.lung_area)} of the film.`
+      ? ` ${percent(answer.lung_share)} of it lies over the lungs, which cover ${percent(answer.lung_area)} of what the model sees.`
       : "";
   return element("p", {
     class: "quiet",
