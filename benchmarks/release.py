@@ -32,6 +32,7 @@ from cxr_transfer.models.card import CARD, RELEASED, WEIGHTS
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import probabilities
 from cxr_transfer.training.films import load_films
+from cxr_transfer.training.memory import keep_freed_memory
 
 LARGEST_DIFFERENCE = 0.01
 """Of a class score, between float16 and float32 kernels."""
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="run folder with split.csv and validation.csv")
     options = parser.parse_args()
 
+    keep_freed_memory()
     card, network = load_checkpoint(options.run)
     halved = {
         name: (tensor.half() if tensor.ndim > 1 else tensor).contiguous()

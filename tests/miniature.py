@@ -17,6 +17,7 @@ def make_films(number, seed):
 
 
 def make_recipe(network="simple_cnn", stages=(("all", ["*"]),), **settings):
+    """A recipe of stages: each a name, what it trains, and maybe more than ``settings`` say."""
     return parse_recipe(
         {
             "name": "law",
@@ -25,7 +26,8 @@ def make_recipe(network="simple_cnn", stages=(("all", ["*"]),), **settings):
             "dataset": "dataset_1",
             "preprocessing": {"height": SIDE, "width": SIDE},
             "stages": [
-                {"name": name, "train": train, "max_epochs": 3} | settings for name, train in stages
+                {"name": name, "train": train, "max_epochs": 3} | settings | dict(*own)
+                for name, train, *own in stages
             ],
         },
         origin="test",

@@ -25,7 +25,7 @@ INTENDED_USE = (
 )
 """Said at every door: README, ``--help``, reports, model cards."""
 
-DEFAULT_MODEL = "model_3"
+DEFAULT_MODEL = "multi_source"
 """The released model that answers when none is named."""
 
 

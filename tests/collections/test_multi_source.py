@@ -40,6 +40,25 @@ def test_what_is_not_a_name_and_a_place_is_refused(given):
         added_source(given)
 
 
+@pytest.mark.parametrize("name", ["../up", "a/b", "a b", "klinik.a", "Klínik", "a\n", "."])
+def test_a_name_that_could_not_name_a_file_is_refused(tmp_path, name):
+    for label in ("normal", "covid19"):
+        write_film(tmp_path / "films" / label / "1.png")
+    with pytest.raises(UsageError, match="letters, digits") as error:
+        added_source(f"{name}={tmp_path / 'films'}")
+    assert error.value.code == "bad_source"
+    assert added_source(f"Clinic-A_2={tmp_path / 'films'}")[0].source == "Clinic-A_2"
+
+
+@pytest.mark.parametrize("name", ["cohen", "kermany", "Kermany"])
+def test_a_name_of_a_source_of_the_archives_is_refused(tmp_path, archives, name):
+    for label in ("normal", "covid19"):
+        write_film(tmp_path / "films" / label / "1.png")
+    with pytest.raises(UsageError, match=f"but got {name},") as error:
+        multi_source(archives, added_source(f"{name}={tmp_path / 'films'}"))
+    assert error.value.code == "source_taken"
+
+
 def test_classes_of_an_added_source_are_read_in_any_case_and_never_guessed(tmp_path):
     for label in ("Normal", "COVID-19", "viral"):
         write_film(tmp_path / "films" / label / "1.png")

@@ -190,3 +190,37 @@ def test_an_unknown_metric_is_refused_with_the_known_ones():
     a, b = two_models()
     with pytest.raises(UsageError, match=r"accuracy, precision_macro.*'kappa'"):
         paired_difference(a, b, "kappa")
+
+
+def test_the_difference_of_one_class_is_that_of_its_areas_by_patient():
+    a, b = two_models(per_patient=3)
+    found = paired_difference(a, b, "auroc", label="covid19", resamples=200)
+    one, other = (
+        evaluate(scores, resamples=5).per_class["covid19"]["auroc"].value for scores in (a, b)
+    )
+    assert found.value == pytest.approx(other - one)
+    assert found.low <= found.value <= found.high
+    # Twelve times the same film under one name are one patient, not twelve films.
+    rows = np.repeat(np.arange(0, 240, 3), 12)
+    (one, once), (other, again) = (
+        (scores.only(rows), scores.only(np.arange(0, 240, 3))) for scores in (a, b)
+    )
+    settings = {"label": "covid19", "resamples": 200}
+    copied = paired_difference(one, other, "auroc", **settings)
+    assert copied.as_dict() == pytest.approx(
+        paired_difference(once, again, "auroc", **settings).as_dict()
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "label", "code"),
+    [
+        ("auroc", "", "unknown_metric"),
+        ("accuracy", "covid19", "unknown_metric"),
+        ("auroc", "viral", "unknown_label"),
+    ],
+)
+def test_a_figure_and_a_class_that_do_not_go_together_are_refused(metric, label, code):
+    with pytest.raises((DataError, UsageError)) as error:
+        paired_difference(*two_models(), metric, label=label)
+    assert error.value.code == code

@@ -156,6 +156,24 @@ def test_what_the_run_knows_stands_in_it(run):
         assert word not in page.replace(INTENDED_USE, "")
 
 
+def test_what_is_done_to_films_and_when_it_gives_no_class_stand_in_it(run):
+    page = model_card(run)
+    assert "cropped" not in entry(page, "Network")
+    assert entry(page, "Abstention") == "none: every film that it may judge gets a class."
+    prepared = Preprocessing(height=96, width=80, crop="lungs", detail=48, equalise=True)
+    head = {"name": "head", "fit": "logistic", "penalty": 0.02, "train": ["head"]}
+    recipe = {"title": "a fitted one", "coverage": 0.85, "stages": [head]}
+    write(run, checkpoint(preprocessing=prepared, recipe=recipe))
+    page = model_card(run)
+    assert entry(page, "Network") == (
+        "simple_cnn, grey films of 96 x 80 pixels, cropped to the lungs, as sharp as 48 pixels a "
+        "side allow, grey values spread evenly."
+    )
+    assert entry(page, "Abstention").startswith("gives a class to 85 % of its validation films")
+    said = entry(page, "Trained in stages")
+    assert said == "head (logistic regression, penalty 0.02)"
+
+
 def test_a_card_without_its_run_says_what_it_cannot_know(run):
     (run / "split.csv").unlink()
     page = model_card(run / "checkpoint.json")

@@ -2,6 +2,7 @@
 
 import builtins
 import csv
+import dataclasses
 import json
 import os
 import resource
@@ -20,6 +21,7 @@ from cxr_transfer.inference import batch
 from cxr_transfer.inference.answers import COLUMNS
 from cxr_transfer.inference.batch import Summary, predict_into
 from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.models.reference import Reference
 from made import full_disk
 
 pytestmark = pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
@@ -197,6 +199,33 @@ def test_other_weights_in_the_same_place_are_refused(checkpoint, predictor, file
     )
     small = Predictor.open(tmp_path / "int8.xml")
     assert "network" in refusal(lambda: predict_into(small, files, out), "other_run")
+
+
+def test_other_limits_of_the_same_weights_are_refused(checkpoint, files, tmp_path):
+    predictor, out = Predictor.open(checkpoint), tmp_path / "x.csv"
+    rng = np.random.default_rng(0)
+    fitted = Reference.fit(
+        rng.normal(size=(20, 8)).astype(np.float32),
+        labels=["normal"] * 20,
+        sources=["here"] * 20,
+        held_out=rng.normal(size=(9, 8)).astype(np.float32),
+        weights_sha256=predictor.card.weights_sha256,
+        temperature=1.5,
+    )
+    known = dataclasses.replace(fitted, least_score=0.5, coverage=0.9)
+    predictor.reference = known
+    with batch.resumable(predictor, files, out):
+        pass
+    for name in ("temperature", "unusual", "threshold", "least_score", "coverage"):
+        other = dataclasses.replace(known, **{name: 0.75 * getattr(known, name)})
+        predictor.reference = other
+        said = refusal(lambda: predict_into(predictor, files, out), "other_run")
+        assert f"differs in {name};" in said
+    predictor.reference = None
+    assert "coverage" in refusal(lambda: predict_into(predictor, files, out), "other_run")
+    predictor.reference = known
+    with batch.resumable(predictor, files, out) as parts:
+        assert parts.missing()
 
 
 def test_a_table_that_is_there_is_never_overwritten(predictor, files, tmp_path):

@@ -197,6 +197,19 @@ def test_an_unfamiliar_film_is_not_explained(checkpoint):
     assert raised.value.message == UNFAMILIAR
 
 
+def test_a_film_that_is_not_sure_is_explained_only_for_a_class_that_is_named(checkpoint):
+    unsure = dataclasses.replace(
+        reference_of(checkpoint), least_score=0.9999, coverage=0.5, threshold=1e6
+    )
+    explainer = Explainer.open(checkpoint, reference=unsure)
+    with pytest.raises(FilmError) as raised:
+        explainer.explain(drawn(3))
+    assert raised.value.code == "not_sure"
+    found = explainer.explain(drawn(3), label="bacterial")
+    assert found.label == "bacterial"
+    assert max(found.probabilities.values()) < 0.9999
+
+
 def test_what_the_predictor_would_refuse_is_refused_with_its_code(explainer, tmp_path):
     grey = Radiograph(np.full((300, 300), 90, np.uint8), "PNG")
     with pytest.raises(FilmError) as raised:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.collections.manifest import write_manifest
@@ -20,7 +20,7 @@ from cxr_transfer.inference.export import export
 from cxr_transfer.inference.material import calibration_and_check
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features, probabilities
-from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.radiograph import Preprocessing, Radiograph, read_film
 from made import case, full_disk, grey, write_film
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -110,6 +110,37 @@ def test_the_json_says_all_that_another_tool_must_do(checkpoint, onnx_file, tmp_
     assert np.array_equal(given, ours)
     scores, _ = run_onnx(onnx_file, given)
     assert np.allclose(scores, probabilities(network, torch.from_numpy(ours)), atol=1e-5)
+
+
+@any_network
+def test_the_steps_stand_in_the_order_in_which_they_are_done(checkpoint, onnx_file):
+    steps = json.loads(onnx_file.with_name("network.onnx.json").read_text())["inputs"]["films"][
+        "steps"
+    ]
+    said = ("BILINEAR", "half to even", "BICUBIC", "equalize", "(N, 1, height, width)")
+    places = [next(at for at, step in enumerate(steps) if word in step) for word in said]
+    assert places == sorted(places)
+
+    preprocessing = Preprocessing(height=48, width=64, detail=32, equalise=True)
+    stored = np.sqrt(grey(7) / np.float32(255))  # of more than 8 bits: rounding shows
+    coarse = Image.fromarray(255 * stored).resize((32, 32), Image.Resampling.BILINEAR)
+    rounded = Image.fromarray(np.rint(np.asarray(coarse)).clip(0, 255).astype(np.uint8))
+    fine = ImageOps.equalize(rounded.resize((64, 48), Image.Resampling.BICUBIC))
+    assert np.array_equal(np.asarray(fine), preprocessing.apply(Radiograph(stored, "PNG")))
+
+
+@any_network
+def test_the_json_says_when_no_class_is_given(checkpoint, onnx_file, tmp_path):
+    plain = json.loads(onnx_file.with_name("network.onnx.json").read_text())
+    assert (plain["least_score"], plain["coverage"]) == (None, None)
+    assert "no class" in plain["outputs"]["scores"]["meaning"]
+    assert "below least_score" in plain["outputs"]["scores"]["meaning"]
+    limits = {"temperature": 1.5, "least_score": 0.6, "coverage": 0.9}
+    for name, card in (("x.xml", "x.json"), ("x.pt", "x.pt.json")):
+        export(checkpoint, tmp_path / name, **limits)
+        found = json.loads((tmp_path / card).read_text())
+        assert {limit: found[limit] for limit in limits} == limits
+    assert read_converted(tmp_path / "x.xml").least_score == 0.6
 
 
 @any_network

@@ -6,13 +6,22 @@ import shutil
 import numpy as np
 import pytest
 
+from cxr_transfer.cli.answer import export
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import write_manifest
 from cxr_transfer.errors import DataError, FilmError, UsageError
+from cxr_transfer.inference.batch import predict_into, resumable
+from cxr_transfer.inference.conversion import convert
+from cxr_transfer.inference.converted import read_converted
 from cxr_transfer.inference.explain import Explainer
 from cxr_transfer.inference.fitting import fit_reference
-from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.inference.predictor import (
+    NO_ABSTENTION,
+    NO_REFERENCE,
+    Predictor,
+    not_sure,
+)
 from cxr_transfer.models.card import read_card
 from cxr_transfer.models.reference import Reference, at_temperature
 from made import write_film
@@ -136,10 +145,55 @@ def test_of_films_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
     assert all(not answer.probabilities and answer.label is None for answer in refused)
     least = predictor.reference.least_score
     assert min(max(answer.probabilities.values()) for answer in told) >= least - 1e-4
-    assert f"{least:.2f}" in refused[0].message
+    assert f"{least:.3f}" in refused[0].message
     with pytest.raises(FilmError) as raised:
         Explainer.open(folder).explain(refused[0].file)
     assert raised.value.code == "not_sure"
+
+
+def test_a_score_just_below_the_limit_reads_as_below_it(run):
+    reference = dataclasses.replace(fit_reference(run), least_score=0.412, coverage=0.9)
+    said = not_sure(reference, np.array([0.408, 0.3, 0.292], np.float32))
+    assert "0.408, below the 0.412 that 90 % of the films" in said
+
+
+def test_where_the_limit_is_not_known_it_is_said_that_it_abstains_from_nothing(run, tmp_path):
+    folder = with_coverage(run, tmp_path / "run", 0.5)
+    exported = tmp_path / "network.xml"
+    convert(folder, exported)
+    for alone in (folder, exported):
+        assert Predictor.open(alone).notes == (NO_REFERENCE, NO_ABSTENTION)
+    reference = fit_reference(folder)
+    dataclasses.replace(reference, least_score=None, coverage=None).save(folder)
+    assert Predictor.open(folder).notes == (NO_ABSTENTION,)
+    reference.save(folder)
+    assert Predictor.open(folder).notes == ()
+    assert Predictor.open(run).notes == (NO_REFERENCE,)
+
+
+def test_an_export_tells_other_tools_when_no_class_is_given(run, tmp_path):
+    folder = with_coverage(run, tmp_path / "run", 0.5)
+    reference = fit_reference(folder)
+    reference.save(folder)
+    export(folder, tmp_path / "network.xml")
+    found = read_converted(tmp_path / "network.xml")
+    assert found.temperature == reference.temperature
+    assert (found.least_score, found.coverage) == (reference.least_score, 0.5)
+
+
+def test_a_run_that_was_stopped_goes_on_under_no_other_coverage(run, tmp_path):
+    folder = with_coverage(run, tmp_path / "run", 0.5)
+    fit_reference(folder).save(folder)
+    films, out = sorted((folder / "films").iterdir()), tmp_path / "x.csv"
+    with resumable(Predictor.open(folder), films, out):
+        pass  # stopped before the first chunk was done
+    card = read_card(folder / "checkpoint.json")
+    card = card.model_copy(update={"recipe": {"coverage": 0.8}})
+    (folder / "checkpoint.json").write_text(card.model_dump_json())
+    fit_reference(folder).save(folder)
+    with pytest.raises(UsageError, match="least_score, coverage;") as raised:
+        predict_into(Predictor.open(folder), films, out)
+    assert raised.value.code == "other_run"
 
 
 def test_a_recipe_that_answers_all_abstains_from_none(run, tmp_path):

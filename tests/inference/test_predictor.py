@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,6 +61,27 @@ def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
     monkeypatch.setattr("cxr_transfer.inference.conversion.convert", None)
     again = Predictor.open(checkpoint).predict(files[1])
     assert again.probabilities == first.probabilities
+
+
+def test_two_checkpoints_of_the_same_weights_are_not_mixed_up(
+    checkpoint, files, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "cache"))
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint, other)
+    card = read_card(checkpoint / "checkpoint.json")
+    coarse = card.preprocessing.model_copy(update={"detail": 16})
+    changed = card.model_copy(update={"name": "other", "preprocessing": coarse})
+    (other / "checkpoint.json").write_text(changed.model_dump_json())
+    _, network = load_checkpoint(checkpoint)
+    for folder, own in ((checkpoint, card), (other, changed), (checkpoint, card)):
+        predictor = Predictor.open(folder)
+        assert predictor.card == own
+        image = torch.from_numpy(own.preprocessing.apply(read_film(files[0])))[None, None]
+        expected = probabilities(network, image)[0].tolist()
+        answer = predictor.predict(files[0])
+        assert answer.model.startswith(f"{own.name} ")
+        assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):

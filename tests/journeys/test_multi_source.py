@@ -58,14 +58,27 @@ def test_the_run_tells_what_the_added_source_brings(trained):
     assert len(rows) == 120
     assert found["films"] == len(tested) > 20
     area = found["auroc"]["covid19"]
-    assert 0 <= area["p"] <= 1
+    assert 0 <= area["p_by_film"] <= 1
+    assert found["met_in_training"] == 0
     assert area["with"]["value"] > 0.6, "its own films were learnt from"
     assert found["auroc"]["other_pneumonia"] is None, "the clinic has none"
     assert "covid19 against the rest, AUROC" in said
+    assert " by film" in said
     without = json.loads((root / "run" / "without_clinic" / "checkpoint.json").read_text())
     whole = json.loads((root / "run" / "checkpoint.json").read_text())
     clinics = sum(row["split"] == "train" for row in rows)
     assert whole["data"]["films"]["train"] - without["data"]["films"]["train"] == clinics
+
+
+def test_with_several_processes_it_is_said_that_nothing_is_compared(trained, cxr):
+    root, _ = trained
+    done = cxr(
+        *("train", root / "sources.toml", "--data", root / "archives", "--out", root / "run"),
+        *("--add-source", f"clinic={root / 'clinic'}", "--devices", 2, "--device", "cpu"),
+    )
+    said = " ".join((done.stdout + done.stderr).split())
+    assert "not measured what clinic brings" in said
+    assert "AUROC" not in said
 
 
 def test_what_it_is_not_sure_of_it_does_not_judge(trained, cxr):

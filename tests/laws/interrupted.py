@@ -1,4 +1,7 @@
-"""Run by the tests as a process of its own: a small training into a folder, then its digest."""
+"""Run by the tests as a process of its own: a small training into a folder, then its digest.
+
+A second word, "fitted", has the head fitted instead of trained.
+"""
 
 import hashlib
 import sys
@@ -14,7 +17,8 @@ from miniature import SIDE, make_films, make_recipe
 
 def main():
     folder = Path(sys.argv[1])
-    recipe = make_recipe(stages=[("head", ["head"]), ("all", ["*"])], max_epochs=4)
+    head = {"fit": "logistic"} if sys.argv[2:] == ["fitted"] else {}
+    recipe = make_recipe(stages=[("head", ["head"], head), ("all", ["*"])], max_epochs=4)
     torch.manual_seed(1)
     network = simple_cnn(3, size=(SIDE, SIDE))
     history = train_stages(

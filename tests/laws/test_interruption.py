@@ -10,10 +10,10 @@ from pathlib import Path
 SCRIPT = Path(__file__).with_name("interrupted.py")
 
 
-def start(folder, largest_file=resource.RLIM_INFINITY):
+def start(folder, *words, largest_file=resource.RLIM_INFINITY):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[1])}
     return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder)],
+        [sys.executable, str(SCRIPT), str(folder), *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -24,16 +24,16 @@ def start(folder, largest_file=resource.RLIM_INFINITY):
     )
 
 
-def finish(folder):
-    process = start(folder)
+def finish(folder, *words):
+    process = start(folder, *words)
     lines = process.communicate(timeout=300)[0].splitlines()
     assert process.returncode == 0, lines
     return lines
 
 
-def kill_after(folder, line_start):
+def kill_after(folder, line_start, *words):
     """Start, and kill -9 as soon as a line that starts so is printed."""
-    process = start(folder)
+    process = start(folder, *words)
     for line in process.stdout:
         if line.startswith(line_start):
             process.kill()
@@ -51,6 +51,18 @@ def test_a_killed_run_ends_bit_equal_to_the_uninterrupted_one(tmp_path):
     assert lines[-1] == whole[-1]
     epochs = [line for line in lines if "epoch" in line]
     assert len(epochs) < 4, "went on, instead of starting again"
+
+
+def test_a_run_killed_behind_a_fitted_head_ends_bit_equal(tmp_path):
+    whole = finish(tmp_path / "whole", "fitted")
+    folder = tmp_path / "killed"
+    # Between the stages, as near as a line tells, and in the first epoch that is resumed.
+    for line in ("law · head: epoch 1", "law · all: epoch 1"):
+        kill_after(folder, line, "fitted")
+    assert (folder / "partial" / "head.safetensors").is_file()
+    lines = finish(folder, "fitted")
+    assert lines[-1] == whole[-1]
+    assert not any(line.startswith("law · head") for line in lines), "fitted a second time"
 
 
 def test_a_full_disk_is_named_and_what_was_there_is_intact(tmp_path):

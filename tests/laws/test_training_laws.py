@@ -98,6 +98,27 @@ def test_training_on_kept_activations_is_training_through_the_whole_network(
         assert row["loss"] == pytest.approx(other["loss"], rel=1e-3)
 
 
+def test_a_fitted_head_and_a_trained_stage_go_together(training, validation, tmp_path):
+    fitted = ("head", ["head"], {"fit": "logistic", "penalty": 0.1})
+    alone, (first,) = trained(make_recipe(stages=[fitted]), training, validation, tmp_path / "one")
+    recipe = make_recipe(stages=[fitted, ("all", ["*"])], max_epochs=2, learning_rate=1e-6)
+    both, history = trained(recipe, training, validation, tmp_path / "two")
+    assert [(row["stage"], row["epoch"]) for row in history] == [
+        ("head", 1), ("all", 1), ("all", 2),
+    ]  # fmt: skip
+    assert (history[0]["loss"], history[0]["val_loss"]) == (first["loss"], first["val_loss"])
+    before, after, now = (weights_of(each) for each in (network_of("simple_cnn"), alone, both))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"head.weight", "head.bias"}, "a fitted head leaves the rest as it was"
+    assert not torch.equal(now["conv1.weight"], before["conv1.weight"])
+    # The head that was fitted is the one that is trained on, by a step of the rate at a time.
+    moved = (now["head.weight"] - after["head.weight"]).abs().max()
+    assert 0 < moved < 1e-4 < after["head.weight"].abs().max()
+    again, other = trained(recipe, training, validation, tmp_path / "again")
+    assert same(both, again)
+    assert [row["loss"] for row in other] == [row["loss"] for row in history]
+
+
 def test_many_activations_are_kept_in_a_file_that_leaves_nothing_behind(
     training, validation, tmp_path, monkeypatch
 ):
@@ -203,5 +224,31 @@ def test_a_batch_that_does_not_divide_over_the_processes_is_refused(training, va
             folder=tmp_path,
             seed=0,
             execution=Execution(device="cpu", devices=3),
+        )
+    assert raised.value.code == "batch_not_divisible"
+
+
+def test_a_fitted_head_has_no_batch_to_divide(training, validation, tmp_path):
+    stages = [("head", ["head"], {"fit": "logistic", "batch_size": 20})]
+    network = network_of("simple_cnn")
+    on_three = Execution(device="cpu", devices=3)
+    train_stages(
+        make_recipe(stages=stages),
+        network,
+        training,
+        validation,
+        folder=tmp_path / "fitted",
+        seed=0,
+        execution=on_three,
+    )
+    with pytest.raises(UsageError) as raised:
+        train_stages(
+            make_recipe(stages=[*stages, ("all", ["*"])]),
+            network,
+            training,
+            validation,
+            folder=tmp_path / "mixed",
+            seed=0,
+            execution=on_three,
         )
     assert raised.value.code == "batch_not_divisible"

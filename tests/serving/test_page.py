@@ -459,9 +459,10 @@ def test_a_flower_gets_no_class_but_the_reason(reader, films):
     assert reader.text("#summary") == "2 films, 2 answered, 1 not assessed, 1 not read"
 
 
-def test_every_reason_of_the_gate_has_words_of_its_own():
+def test_every_reason_to_give_no_class_has_words_of_its_own():
     words = (Path(gate.__file__).parents[1] / "serving/page/results.js").read_text()
-    for code in {"blank_or_noise", *(code for code, _ in gate._SAID.values())}:
+    of_the_model = {"out_of_distribution", "not_sure"}
+    for code in {"blank_or_noise", *(code for code, _ in gate._SAID.values())} | of_the_model:
         assert re.search(rf'^  {code}: "', words, re.MULTILINE), code
 
 

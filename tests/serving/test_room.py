@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import lungs
 from cxr_transfer.serving import room as room_module
+from cxr_transfer.serving import worker
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.room import Room
 from cxr_transfer.serving.settings import TOKEN_VARIABLE, Settings
@@ -87,6 +89,12 @@ def decoding(check, **options):
             await workers.close()
 
     asyncio.run(tried())
+
+
+def test_a_decoder_has_looked_for_lungs_before_its_first_film():
+    lungs._search.cache_clear()
+    worker._warm()
+    assert lungs._search.cache_info().currsize == 1
 
 
 def test_a_decoder_knows_no_token_and_writes_no_file(monkeypatch):

@@ -53,3 +53,13 @@ def test_a_film_damaged_since_it_was_opened_stops_the_loading(cases):
     with pytest.raises(FilmError) as error:
         load_films(cases, SMALL, DATASET_1)
     assert error.value.code == "truncated_image"
+
+
+def test_rows_are_taken_by_number_or_by_flag(cases):
+    films = load_films(cases, SMALL, DATASET_1)
+    by_number = films.only(np.array([4, 0]))
+    assert by_number.targets.tolist() == [0, 2]
+    assert torch.equal(by_number.images, films.images[[4, 0]])
+    by_flag = films.only(np.array([True, False, False, True, False, False]))
+    assert by_flag.targets.tolist() == [2, 1]
+    assert len(films.only(np.zeros(6, dtype=bool))) == 0

@@ -174,6 +174,14 @@ def test_a_shipped_recipe_written_out_is_the_same_recipe(name):
     assert Recipe.model_fields.keys() - written.keys() == {"coverage"}
 
 
+def test_coverage_and_how_films_are_prepared_are_read_back(tmp_path):
+    recipe = load_recipe("multi_source")
+    assert (recipe.coverage, recipe.preprocessing.crop) == (0.9, "lungs")
+    (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "recipe.toml")) == recipe
+    assert "coverage = 0.9" in recipe.to_toml()
+
+
 TITLES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 STAGES = st.fixed_dictionaries(
     {"train": st.lists(TITLES, min_size=1, max_size=3)},
@@ -186,11 +194,16 @@ STAGES = st.fixed_dictionaries(
 )
 
 
-@example('\x7f \U0001fa7b " \\ \n \x00', True, [{"train": ["*"]}])
-@given(TITLES, st.booleans(), st.lists(STAGES, min_size=1, max_size=3))
-def test_any_recipe_written_out_is_the_same_recipe(title, new_head, stages):
+@example('\x7f \U0001fa7b " \\ \n \x00', True, None, [{"train": ["*"]}])
+@given(
+    TITLES,
+    st.booleans(),
+    st.none() | st.floats(0, 1, exclude_min=True),
+    st.lists(STAGES, min_size=1, max_size=3),
+)
+def test_any_recipe_written_out_is_the_same_recipe(title, new_head, coverage, stages):
     named = [stage | {"name": f"s{number}"} for number, stage in enumerate(stages)]
-    content = plain(title=title, initial=title, new_head=new_head, stages=named)
+    content = plain(title=title, initial=title, new_head=new_head, coverage=coverage, stages=named)
     recipe = parse_recipe(content, origin="test")
     assert parse_recipe(tomllib.loads(recipe.to_toml()), origin="test") == recipe
 

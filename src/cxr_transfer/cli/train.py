@@ -42,7 +42,10 @@ def train(
     weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
     add_source: Annotated[
         list[str] | None,
-        typer.Option(help="For multi_source: NAME=DIR, films of your own; may be repeated."),
+        typer.Option(
+            help="For multi_source: NAME=DIR, films of your own; may be repeated. The recipe is "
+            "trained a second time without each of them, to tell what it brings."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="patient, or image as in the paper.")] = "patient",
     pretraining: Annotated[str, typer.Option(help="For model_0: clean or paper.")] = "clean",
@@ -107,8 +110,15 @@ def train(
         with bar("looking at the training films once more", 0) as step:
             fit_reference(folder, each=step).save(folder)
     tell(f"checkpoint: {folder}")
-    # One process alone: the others of a distributed run have nothing to do here.
-    for name in sorted({case.source for case in added}) if devices * num_nodes == 1 else ():
+    names = sorted({case.source for case in added})
+    if names and devices * num_nodes > 1:
+        # The other processes of a distributed run have nothing to do here.
+        tell(
+            f"not measured what {', '.join(names)} brings, since that takes one process: give the "
+            f"command again with --out {folder}, without --devices and --num-nodes"
+        )
+        return
+    for name in names:
         brought = what_it_brings(
             name,
             run,
@@ -132,14 +142,18 @@ def _brought(found: dict[str, Any]) -> list[str]:
     def estimate(one: dict[str, Any]) -> str:
         return Estimate.from_dict(one).written(2)
 
-    lines = [f"{found['source']}: {found['films']} test films of {found['patients']} patients"]
+    met = found["met_in_training"]
+    left_out = f"; {met} left out, met in training" if met else ""
+    lines = [
+        f"{found['source']}: {found['films']} test films of {found['patients']} patients{left_out}"
+    ]
     for label, one in found["auroc"].items():
         lines.append(
             f"  {label} against the rest, AUROC: too few films"
             if one is None
             else f"  {label} against the rest, AUROC: {estimate(one['without'])} without it, "
             f"{estimate(one['with'])} with it, difference {estimate(one['difference'])}, "
-            f"p {one['p']:.3f}"
+            f"p {one['p_by_film']:.3f} by film"
         )
     if found["accuracy"]:
         without, with_it = (estimate(found["accuracy"][key]) for key in ("without", "with"))

@@ -9,6 +9,7 @@ NIH's with a pneumonia, and a user's own.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,6 +32,8 @@ _AS = {
 }
 """What a user's classes may be called, in lower case."""
 _LEFT_OUT = frozenset({"unknown"})
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""Of a user's source: it names files and folders, too."""
 
 
 def multi_source(archives: Sequence[Collection], added: Iterable[Case] = ()) -> Dataset:
@@ -40,9 +43,16 @@ def multi_source(archives: Sequence[Collection], added: Iterable[Case] = ()) -> 
     would be a mark of its classes. Films of Cohen's whose finding is not known are left out, and
     such of a patient who has COVID-19 films, too.
 
+    Args:
+        archives: What was found in the data folder.
+        added: Of sources whose names the archives do not use.
+
     Raises:
+        UsageError: ``source_taken`` for an added source with a name that the archives use.
         DataError: ``collection_absent`` or ``classes``; what `dataset_1` raises.
     """
+    added = tuple(added)
+    _check_free({case.source for case in added}, archives)
     target = dataset_1(archives)
     films = [*target.cases, *outside_cases(archives, target), *added]
     return Dataset("multi_source", MULTI_SOURCE, tuple(map(_relabelled, filter(_is_known, films))))
@@ -52,8 +62,9 @@ def added_source(given: str) -> tuple[Case, ...]:
     """Read ``NAME=DIR``: a user's films, all of them of the source NAME.
 
     Args:
-        given: A name, and after "=" a folder per class or a manifest (.csv). Classes are the three
-            of `multi_source`; "pneumonia", "bacterial" and "viral" are other pneumonia.
+        given: A name of letters, digits, "_" and "-", and after "=" a folder per class or a
+            manifest (.csv). Classes are the three of `multi_source`; "pneumonia", "bacterial" and
+            "viral" are other pneumonia.
 
     Raises:
         UsageError: ``bad_source`` when it is not of this form.
@@ -65,6 +76,12 @@ def added_source(given: str) -> tuple[Case, ...]:
             "bad_source",
             f"Expected NAME=DIR, a name and the place of its films, but got {given!r}; write for "
             "example clinic_a=films/clinic_a.",
+        )
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "bad_source",
+            f"Expected NAME=DIR with a name of letters, digits, _ and - alone, since files are "
+            f"named after it, but got {name!r}; write for example clinic_a={place}.",
         )
     path = Path(place)
     if path.is_file():
@@ -96,6 +113,18 @@ def added_source(given: str) -> tuple[Case, ...]:
         )
         for case in cases
     )
+
+
+def _check_free(names: Iterable[str], archives: Sequence[Collection]) -> None:
+    """Refuse names that the archives use: two sources would pass for one."""
+    used = {case.source.casefold() for found in archives for case in found.cases}
+    taken = sorted(name for name in names if name.casefold() in used)
+    if taken:
+        raise UsageError(
+            "source_taken",
+            f"Expected a name of its own for an added source, but got {listing(taken)}, which is a "
+            f"source of the archives (these are {', '.join(sorted(used))}); choose another name.",
+        )
 
 
 def _is_known(case: Case) -> bool:

@@ -1,7 +1,8 @@
 """What a source of one's own brings: the same recipe without it, on that source's test films.
 
 In come a finished run and the films that it had; out go figures within the one source, before and
-after, where to know the source tells nothing. The run without it is a run folder like any other.
+after, where to know the source tells nothing. Films that either network has met are left out. The
+run without it is a run folder like any other.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.collections.datasets import Dataset
+from cxr_transfer.evaluation.assessment import seen_in_training
+from cxr_transfer.evaluation.comparison import paired_difference
 from cxr_transfer.evaluation.delong import delong
 from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.evaluation.scoring import score
@@ -58,10 +60,12 @@ def what_it_brings(
         say: Is told what happens.
 
     Returns:
-        ``films`` and ``patients`` of the source's test part; ``accuracy``, ``without`` and
-        ``with``, `Estimate` as dicts; ``auroc``, by class ``without``, ``with``, ``difference``
-        (`Estimate` as dicts) and DeLong's ``p``; None where the class or the others have fewer than
-        `TOO_FEW_TO_RANK` films.
+        ``films`` and ``patients`` of the source's test part that are scored; ``met_in_training``,
+        films of it that are not, since one of the two networks knows them or their patient from
+        training or validation; ``accuracy``, ``without`` and ``with``, `Estimate` as dicts, None
+        without films; ``auroc``, by class ``without``, ``with`` and ``difference``, `Estimate` as
+        dicts, by patient, and ``p_by_film``, DeLong's, which takes films as independent; None where
+        the class or the others have fewer than `TOO_FEW_TO_RANK` films.
 
     Raises:
         DataError, ModelError, MachineError: What training and scoring raise.
@@ -75,7 +79,7 @@ def what_it_brings(
     before = run_recipe(
         recipe,
         rest,
-        _only(films, others),
+        films.only(others),
         folder / f"without_{source}",
         seed=seed,
         execution=execution,
@@ -83,13 +87,26 @@ def what_it_brings(
         weights=weights,
         say=say,
     )
-    tested = np.array([case.source == source and case.split == "test" for case in dataset.cases])
-    cases = [case for case, one in zip(dataset.cases, tested, strict=True) if one]
+    of_source = [
+        row
+        for row, case in enumerate(dataset.cases)
+        if case.source == source and case.split == "test"
+    ]
+    runs = [load_checkpoint(run) for run in (before, folder)]
+    # Parts drawn by image share patients, and what the recipe starts from has films of its own.
+    met = np.zeros(len(of_source), dtype=np.bool_)
+    for checkpoint, _ in runs:
+        met |= np.array(
+            seen_in_training(checkpoint, [dataset.cases[row] for row in of_source]), dtype=np.bool_
+        )
+    tested = np.array(of_source, dtype=np.int64)[~met]
+    cases = [dataset.cases[row] for row in tested]
     content: dict[str, Any] = {
         "intended_use": INTENDED_USE,
         "source": source,
         "films": len(cases),
         "patients": len({case.patient for case in cases}),
+        "met_in_training": int(met.sum()),
         "accuracy": None,
         "auroc": {},
         "seed": seed,
@@ -98,10 +115,9 @@ def what_it_brings(
         "machine": provenance.machine(),
     }
     if cases:
-        part, device = _only(films, tested), resolve_device(execution.device)
+        part, device = films.only(tested), resolve_device(execution.device)
         without, with_it = (
-            score(load_checkpoint(run)[1], part, cases, dataset.labels, device=device)
-            for run in (before, folder)
+            score(network, part, cases, dataset.labels, device=device) for _, network in runs
         )
         content |= _compared(without, with_it, resamples, seed)
     write_json(folder / f"added_{source}.json", content)
@@ -116,19 +132,16 @@ def _compared(without: Scores, with_it: Scores, resamples: int, seed: int) -> di
         if min(number, len(without.files) - number) < TOO_FEW_TO_RANK:
             areas[label] = None
             continue
-        test = delong(without, with_it, label)
+        difference = paired_difference(
+            without, with_it, "auroc", label=label, resamples=resamples, seed=seed
+        )
         areas[label] = {
             "without": found[0].per_class[label]["auroc"].as_dict(),
             "with": found[1].per_class[label]["auroc"].as_dict(),
-            "difference": test.difference.as_dict(),
-            "p": test.p,
+            "difference": difference.as_dict(),
+            "p_by_film": delong(without, with_it, label).p,
         }
     accuracy = {
         name: one.accuracy.as_dict() for name, one in zip(("without", "with"), found, strict=True)
     }
     return {"accuracy": accuracy, "auroc": areas}
-
-
-def _only(films: Films, kept: npt.NDArray[np.bool_]) -> Films:
-    rows = np.flatnonzero(kept)
-    return Films(films.images[rows], films.targets[rows])

@@ -269,8 +269,7 @@ def _occlusions(
 
 def _of_known_labels(decoded: Decoded) -> tuple[list[Case], Films]:
     rows = np.flatnonzero(decoded.films.targets.numpy() >= 0)
-    films = Films(decoded.films.images[rows], decoded.films.targets[rows])
-    return [decoded.cases[row] for row in rows], films
+    return [decoded.cases[row] for row in rows], decoded.films.only(rows)
 
 
 def _both_splits(retraining: Retraining, ours: _Part) -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.evaluation.intervals import Estimate, percentile_interval, value_and_resamples
-from cxr_transfer.evaluation.metrics import AVERAGES, Scores, statistics
+from cxr_transfer.evaluation.metrics import AVERAGES, OF_A_CLASS, Scores, statistics
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,7 @@ def paired_difference(
     scores_b: Scores,
     metric: str = "accuracy",
     *,
+    label: str = "",
     resamples: int = 2000,
     seed: int = 0,
 ) -> Estimate:
@@ -104,22 +105,28 @@ def paired_difference(
     Args:
         scores_a: The first model's scores.
         scores_b: The second model's scores of the same films in the same order.
-        metric: One of `metrics.AVERAGES`; the difference has its unit.
+        metric: One of `metrics.AVERAGES`, or with a label of `metrics.OF_A_CLASS`; the difference
+            has its unit.
+        label: The class whose figure it is, one against the rest; "" for all classes.
         resamples: Number of resamples.
         seed: The same seed and patients give the same resamples.
 
     Raises:
-        DataError: ``not_paired`` unless labels, files, targets and patients agree.
+        DataError: ``not_paired`` unless labels, files, targets and patients agree;
+            ``unknown_label``.
         UsageError: ``unknown_metric``, or ``resamples`` below 1.
     """
-    if metric not in AVERAGES:
+    known = OF_A_CLASS if label else AVERAGES
+    if metric not in known:
         raise UsageError(
             "unknown_metric",
-            f"Expected one of {', '.join(AVERAGES)}, but got {metric!r}; choose one of these.",
+            f"Expected one of {', '.join(known)}, but got {metric!r}; choose one of these.",
         )
     check_same_films(scores_a, scores_b)
     weights = value_and_resamples(scores_a.patients, resamples=resamples, seed=seed)
     difference = statistics(scores_b, weights)[metric] - statistics(scores_a, weights)[metric]
+    if label:
+        difference = difference[:, scores_a.labels.target(label)]
     return percentile_interval(difference[0], difference[1:])
 
 

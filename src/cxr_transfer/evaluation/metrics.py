@@ -180,6 +180,9 @@ AVERAGES = (
 )
 """The statistics that are one number for all classes."""
 
+OF_A_CLASS = ("precision", "recall", "f1", "auroc", "average_precision")
+"""The statistics that are one number for each class."""
+
 
 def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluation:
     """Return the figures of merit of ``scores`` with their 95 % intervals by patient.

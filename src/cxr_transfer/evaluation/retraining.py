@@ -202,7 +202,7 @@ def _retrained(
     labels = retraining.checkpoint.label_set
     dataset = unparted(name, labels, [cases[row] for row in rows])
     dataset = split(dataset, by=by, seed=retraining.seed)
-    chosen = _rows(films, rows)
+    chosen = films.only(rows)
     folder = run_recipe(
         retraining.recipe,
         dataset,
@@ -236,7 +236,7 @@ def _tested(
         return None
     tested = [cases[row] for row in rows]
     device = resolve_device(retraining.execution.device)
-    scores = score(network, _rows(films, rows), tested, checkpoint.label_set, device=device)
+    scores = score(network, films.only(rows), tested, checkpoint.label_set, device=device)
     per_class = _evaluated(retraining, scores).per_class
     return {
         "films": len(tested),
@@ -253,10 +253,6 @@ def _tested(
 
 def _evaluated(retraining: Retraining, scores: Scores) -> Evaluation:
     return evaluate(scores, resamples=retraining.resamples, seed=retraining.seed)
-
-
-def _rows(films: Films, rows: npt.NDArray[np.int64]) -> Films:
-    return Films(films.images[rows], films.targets[rows])
 
 
 def _sets(cases: Sequence[Case]) -> list[tuple[str, ...]]:

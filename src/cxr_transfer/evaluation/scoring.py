@@ -23,6 +23,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.networks import features, probabilities
 from cxr_transfer.training.execution import resolve_precision
 from cxr_transfer.training.films import Films
+from cxr_transfer.training.memory import keep_freed_memory
 
 TIMED_FILMS = 100
 
@@ -40,6 +41,7 @@ class Scorer:
     """
 
     def __init__(self, network: nn.Sequential, device: str) -> None:
+        keep_freed_memory()  # one batch's activations lie where the last one's did
         self.network, self.device, self.precision = network, device, "float32"
 
     def exact(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:

@@ -37,6 +37,9 @@ ROW_GROUP = 16_384
 
 RECORD = "run.json"
 
+LIMITS = ("temperature", "unusual", "threshold", "least_score", "coverage")
+"""Of a `Reference`: what of it decides answers."""
+
 Each = Callable[[], object]
 
 
@@ -228,11 +231,13 @@ def _run(
         # As it is given, for that is what stands in the row, and where it points to.
         for name in (str(file), os.path.abspath(file)):
             names.update(os.fsencode(name) + b"\0")
+    known = predictor.reference
     return {
         "version": __version__,
         "model": predictor.model,
         "network": dict(predictor.converted.sha256),
-        "temperature": predictor.reference.temperature if predictor.reference else None,
+        # A reference may be fitted anew beside the same weights: its limits decide answers, too.
+        **{name: getattr(known, name) if known else None for name in LIMITS},
         "settings": dict(settings),
         "files": len(files),
         "files_sha256": names.hexdigest(),

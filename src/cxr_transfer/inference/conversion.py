@@ -55,6 +55,8 @@ def convert(
     calibration: Films | None = None,
     check: Films | None = None,
     temperature: float | None = None,
+    least_score: float | None = None,
+    coverage: float | None = None,
 ) -> Converted:
     """Convert ``checkpoint`` into ``out`` (.xml, with .bin and .json beside it).
 
@@ -66,6 +68,9 @@ def convert(
         check: (N, 1, H, W) other films on which both networks are compared; None draws some.
         temperature: What the scores are calibrated with afterwards, for the description; None
             where none is known, or none could be fitted.
+        least_score: Highest calibrated score below which no class is to be given, for the
+            description; None where every film is to get one, or none is known.
+        coverage: Share of the films by which that was chosen whose highest score reaches it.
 
     Raises:
         UsageError: ``not_an_xml``, ``overwrites_checkpoint``, ``no_calibration``.
@@ -111,6 +116,8 @@ def convert(
             trial=trial,
             sha256=hashes,
             temperature=temperature,
+            least_score=least_score,
+            coverage=coverage,
         )
         for suffix in (".bin", ".xml"):
             write_bytes(out.with_suffix(suffix), written.with_suffix(suffix).read_bytes())

@@ -34,18 +34,20 @@ PREPARATION = (
     "or the first window, then MONOCHROME1 turned round (PS3.3, C.11), not rounded; padding black.",
     "Where 'crop' is 'lungs', cut out the box around the lungs as cxr_transfer's Preprocessing.box "
     "finds it, to fractions of a pixel; else take the whole film.",
-    "Resize it to (height, width), aspect ratio not kept, unless it has that size: in "
-    "float32, with a triangle filter that widens with the reduction (antialiased), along the "
-    "width first, then along the height, nothing rounded in between; pixel centres at half "
-    "integers, weights normalised at the borders. PIL.Image.convert('F').resize((width, height), "
-    "PIL.Image.Resampling.BILINEAR) does this; torch's interpolate(mode='bilinear', "
-    "antialias=True, align_corners=False) does within rounding. OpenCV's INTER_LINEAR and the "
-    "defaults of torch and TensorFlow do not: they leave pixels out.",
-    "Where 'detail' is a number, resize to that many pixels a side in this way and round; then to "
-    "(height, width) with PIL.Image.Resampling.BICUBIC. Where 'equalise' is true, spread the grey "
-    "values as PIL.ImageOps.equalize does.",
-    "Round half to even, clip to 0..255, as uint8 (N, 1, height, width). Nothing else: scaling, "
-    "means and channels are in the network.",
+    "Resize it to (height, width), or where 'detail' is a number to (detail, detail), aspect ratio "
+    "not kept, unless it is a whole film of that size: in float32, with a triangle filter that "
+    "widens with the reduction (antialiased), along the width first, then along the height, "
+    "nothing rounded in between; pixel centres at half integers, weights normalised at the "
+    "borders. PIL.Image.convert('F').resize((width, height), PIL.Image.Resampling.BILINEAR) does "
+    "this; torch's interpolate(mode='bilinear', antialias=True, align_corners=False) does within "
+    "rounding. OpenCV's INTER_LINEAR and the defaults of torch and TensorFlow do not: they leave "
+    "pixels out.",
+    "Round half to even, clip to 0..255, as uint8: from here on all values are of 8 bits.",
+    "Where 'detail' is a number, resize these 8-bit values (PIL's mode 'L') to (height, width) "
+    "with PIL.Image.Resampling.BICUBIC.",
+    "Where 'equalise' is true, spread the grey values as PIL.ImageOps.equalize does.",
+    "Give it as (N, 1, height, width). Nothing else: scaling, means and channels are in the "
+    "network.",
 )
 """From a decoded image to the input of every network (`radiograph`), for users of other tools."""
 
@@ -65,6 +67,9 @@ class Converted(BaseModel):
         labels: The classes in the order of the scores.
         temperature: Calibrated scores are softmax(log(scores) / temperature); None where none
             is known, or none could be fitted.
+        least_score: No class is given where the highest calibrated score is below it; None gives
+            one to every film.
+        coverage: Share of the films by which it was chosen whose highest score reaches it.
         inputs: Name, shape and type; how a film becomes one, step by step.
         outputs: Names, shapes, types and meaning, in order.
         card: Of the checkpoint.
@@ -81,6 +86,8 @@ class Converted(BaseModel):
     sha256: dict[str, str]
     labels: tuple[str, ...]
     temperature: float | None
+    least_score: float | None = None
+    coverage: float | None = None
     inputs: dict[str, Any]
     outputs: dict[str, Any]
     card: Checkpoint
@@ -95,6 +102,8 @@ def described(
     trial: Trial,
     sha256: dict[str, str],
     temperature: float | None,
+    least_score: float | None,
+    coverage: float | None,
 ) -> Converted:
     """Return what is to stand beside a network that was converted from ``card``'s checkpoint."""
     preprocessing = card.preprocessing
@@ -108,6 +117,8 @@ def described(
         sha256=sha256,
         labels=card.labels,
         temperature=temperature,
+        least_score=least_score,
+        coverage=coverage,
         inputs={
             "films": {
                 "shape": ["N", 1, *preprocessing.size],
@@ -129,7 +140,8 @@ def described(
                 "shape": ["N", classes],
                 "type": "float32",
                 "meaning": "class scores, rows summing to 1, in the order of the labels; neither "
-                "calibrated nor probabilities of a disease",
+                "calibrated nor probabilities of a disease; no class where the highest calibrated "
+                "score is below least_score (null: a class for every film)",
             },
             "features": {
                 "shape": ["N", "F"],

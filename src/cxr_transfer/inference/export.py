@@ -53,6 +53,8 @@ def export(
     calibration: Films | None = None,
     check: Films | None = None,
     temperature: float | None = None,
+    least_score: float | None = None,
+    coverage: float | None = None,
 ) -> Converted:
     """Write ``checkpoint`` in another form to ``out``, and its description beside it.
 
@@ -67,6 +69,9 @@ def export(
         check: (N, 1, H, W) other films on which both networks are compared; None draws some.
         temperature: What the scores are calibrated with afterwards, for the description; None
             where none is known, or none could be fitted.
+        least_score: Highest calibrated score below which no class is to be given, for the
+            description; None where every film is to get one, or none is known.
+        coverage: Share of the films by which that was chosen whose highest score reaches it.
 
     Returns:
         What stands in the JSON; ``check`` has the differences that were found.
@@ -96,6 +101,8 @@ def export(
             calibration=calibration,
             check=check,
             temperature=temperature,
+            least_score=least_score,
+            coverage=coverage,
         )
     if precision != "float32":
         raise UsageError(
@@ -115,6 +122,8 @@ def export(
         trial=tried(network, answer, card),
         sha256={out.suffix.removeprefix("."): sha256(content).hexdigest()},
         temperature=temperature,
+        least_score=least_score,
+        coverage=coverage,
     )
     write_bytes(out, content)
     write_json(out.with_name(f"{out.name}.json"), converted.model_dump(mode="json"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -37,12 +38,16 @@ UNFAMILIAR = (
 UNUSUAL = "the film is unlike most films that the model was trained on: its scores may mean little"
 NOT_SURE = (
     "Expected a film that the model can tell the classes of apart, but its highest class score is "
-    "{score:.2f}, below the {least:.2f} that {coverage:.0f} % of the films reach by which that was "
+    "{score:.3f}, below the {least:.3f} that {coverage:.0f} % of the films reach by which that was "
     "chosen; take no class from it."
 )
 NO_REFERENCE = (
     "nothing is known of the films that this model was trained on: scores are not calibrated, and "
     "an unfamiliar film is not noticed"
+)
+NO_ABSTENTION = (
+    "this model was made to give no class where it is not sure, but its limit for that is not "
+    "known here: it abstains from nothing"
 )
 
 
@@ -165,7 +170,12 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said once of all of this predictor's answers."""
-        return () if self.reference else (NO_REFERENCE,)
+        least = self.reference.least_score if self.reference else None
+        abstains = self.card.recipe.get("coverage") is None or least is not None
+        return (
+            *(() if self.reference else (NO_REFERENCE,)),
+            *(() if abstains else (NO_ABSTENTION,)),
+        )
 
     def predict(self, film: str | Path | bytes | Radiograph) -> Prediction:
         """Answer for one film: a path, the content of a file, or a film that was read."""
@@ -300,11 +310,15 @@ def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Referenc
 
 def _converted(checkpoint: Path) -> tuple[Path, Path, Converted]:
     """Return the graph of a checkpoint, made now where it was not kept, its weights, its card."""
-    card, weights = checkpoint_files(checkpoint)
-    kept = kept_conversion(read_card(card))
-    try:
+    card_path, weights = checkpoint_files(checkpoint)
+    card = read_card(card_path)
+    kept = kept_conversion(card)
+    converted: Converted | None = None
+    with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
         converted = read_converted(kept)
-    except ModelError:  # Not there yet, or damaged: what is kept is ours to make anew.
+    # It is kept by its weights alone: another checkpoint may have the same ones, and take its films
+    # in another way or go by another name.
+    if converted is None or converted.card != card:
         from cxr_transfer.inference.conversion import convert
 
         converted = convert(checkpoint, kept)

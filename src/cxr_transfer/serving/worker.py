@@ -23,6 +23,7 @@ from PIL import Image
 from cxr_transfer.errors import CxrError, FilmError
 from cxr_transfer.inference.preparation import prepare
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
+from cxr_transfer.radiograph.lungs import lung_box
 from cxr_transfer.serving.frames import Header, Pieces, receive, send
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Read a first film: what decoding and the gate load is then loaded."""
+    """Read a first film: what decoding and the gate load is then loaded, and the lungs' tables."""
     content = io.BytesIO()
-    Image.fromarray(np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)).save(
-        content, "JPEG"
-    )
+    grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
+    Image.fromarray(grey).save(content, "JPEG")
     prepare(content.getvalue(), Preprocessing())
+    lung_box(grey)  # by itself: the gate refuses this film before anything is cropped
 
 
 def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -34,6 +35,11 @@ class Films:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def only(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Films:
+        """Return the films of these rows alone, given by number or by a flag for each film."""
+        index = torch.from_numpy(rows)
+        return Films(self.images[index], self.targets[index])
+
 
 def select(dataset: Dataset, films: Films, part: str) -> tuple[tuple[Case, ...], Films]:
     """Return the cases and the films of one part, "train", "validation" or "test".
@@ -43,9 +49,9 @@ def select(dataset: Dataset, films: Films, part: str) -> tuple[tuple[Case, ...],
         films: Those of ``dataset.cases``, in their order.
         part: Which.
     """
-    rows = torch.tensor([case.split == part for case in dataset.cases])
+    rows = np.array([case.split == part for case in dataset.cases], dtype=np.bool_)
     cases = tuple(case for case in dataset.cases if case.split == part)
-    return cases, Films(films.images[rows], films.targets[rows])
+    return cases, films.only(rows)
 
 
 def load_films(

@@ -10,27 +10,43 @@ classifier probes").
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.training.prefix import part_of
 from cxr_transfer.training.stage import Stored
 
 _ITERATIONS = 2000
 
+_NEGLIGIBLE = 1e-6
+"""Of a feature's own size, or of the widest feature's spread: no more than rounding makes."""
+
 
 @torch.no_grad()
 def fit_head(
-    rest: nn.Sequential, training: Stored, validation: Stored, *, penalty: float, stage: str
+    rest: nn.Sequential,
+    training: Stored,
+    validation: Stored,
+    *,
+    penalty: float,
+    stage: str,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Fit the head in place by multinomial logistic regression with a quadratic penalty.
 
     Features are standardised for the fit (the head then takes them as they are), and every class
-    counts as much as another, however many films it has.
+    counts as much as another, however many films it has. A class without films in training gets
+    weights of 0 and a bias of -30: it is practically never named. Where two classes alone have
+    films, scikit-learn fits the difference of their logits and puts the penalty on that: twice what
+    the multinomial one would be for the same head.
 
     Args:
         rest: What the films are fed to: what is behind what was kept, ends with the head.
@@ -38,10 +54,17 @@ def fit_head(
         validation: The same of the films that are only looked at.
         penalty: Of the sum of squared weights, beside the mean loss of a film.
         stage: Stands in the history.
+        say: Is told when the fit was stopped before its end.
 
     Returns:
         The history: one row.
+
+    Raises:
+        DataError: ``empty`` without training or validation films; ``classes`` when the training
+            films are of one class.
+        ModelError: ``loss_not_finite`` when a feature is no finite number.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression  # a second; for this stage alone
 
     started = time.monotonic()
@@ -50,18 +73,27 @@ def fit_head(
     known_of = [films.targets.cpu() for films in (training, validation)]
     if not isinstance(head, nn.Linear):
         raise TypeError(f"expected a linear head, got {head}")
+    _check(seen, known_of)
     features, targets = seen[0].double().numpy(), known_of[0].numpy()
-    centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    centre, spread = _centre_and_spread(features)
     # scikit-learn adds half the squared weights to C times the summed loss.
-    fitted = LogisticRegression(
+    regression = LogisticRegression(
         C=1 / (2 * penalty * len(targets)),
         class_weight="balanced",
         max_iter=_ITERATIONS,
         tol=1e-6,
-    ).fit((features - centre) / spread, targets)
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ConvergenceWarning)
+        fitted = regression.fit((features - centre) / spread, targets)
+    if any(issubclass(one.category, ConvergenceWarning) for one in caught):
+        say(
+            f"{stage}: the fit was stopped after {int(fitted.n_iter_.max())} steps, before its end;"
+            " a larger penalty makes it easier"
+        )
     known = fitted.classes_
     weight = np.zeros((head.out_features, head.in_features))
-    # A class without films: nothing is known of it, and it is never named.
+    # A class without films: nothing is known of it, and it is practically never named.
     bias = np.full(len(weight), -30.0)
     if len(known) == 2:  # scikit-learn keeps the difference of the two
         found, level = (
@@ -87,6 +119,38 @@ def fit_head(
             "seconds": time.monotonic() - started,
         }
     ]
+
+
+def _check(seen: list[Tensor], known_of: list[Tensor]) -> None:
+    """Refuse, before any fit, films from which no head or no figure follows."""
+    for name, features in zip(("training", "validation"), seen, strict=True):
+        if not len(features):
+            raise DataError(
+                "empty",
+                f"Expected {name} films to fit a head, but got none; give that part some films.",
+            )
+        unfit = int((~features.isfinite()).flatten(1).any(dim=1).sum())
+        if unfit:
+            raise ModelError(
+                "loss_not_finite",
+                f"Expected finite features of the {name} films, but got NaN or infinity for "
+                f"{unfit} of {len(features)}; check the weights that the recipe starts from.",
+            )
+    if not (known_of[0] != known_of[0][0]).any():
+        raise DataError(
+            "classes",
+            f"Expected training films of at least two classes to fit a head, but all "
+            f"{len(known_of[0])} are of one; give the training part films of another.",
+        )
+
+
+def _centre_and_spread(
+    features: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mean and spread of each feature; 1 where it hardly varies, so that it stays next to 0."""
+    centre, spread = features.mean(axis=0), features.std(axis=0)
+    negligible = spread <= _NEGLIGIBLE * np.maximum(np.abs(centre), spread.max())
+    return centre, np.where(negligible, 1.0, spread + 1e-6)
 
 
 def _judged(head: nn.Module, seen: Tensor, targets: Tensor) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from cxr_transfer import provenance
@@ -172,6 +173,12 @@ def _run(
 def claim(folder: Path, settings: dict[str, Any]) -> bool:
     """Write the settings of a run into its folder, or check that they are the same.
 
+    The recipe of an earlier run is read as recipes are: a key that came later has its default.
+
+    Args:
+        folder: Run folder.
+        settings: JSON's kinds of values; the recipe under "recipe".
+
     Returns:
         Whether they stood there before.
 
@@ -187,10 +194,10 @@ def claim(folder: Path, settings: dict[str, Any]) -> bool:
         earlier = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         earlier = {}
+    earlier = earlier if isinstance(earlier, dict) else {}
+    earlier |= {"recipe": _completed(earlier.get("recipe"))}
     different = [
-        f"{key} {_short(earlier.get(key))} there, {_short(value)} now"
-        for key, value in settings.items()
-        if earlier.get(key) != value
+        line for key, value in settings.items() for line in _different(key, earlier.get(key), value)
     ]
     if different:
         raise UsageError(
@@ -299,6 +306,38 @@ def _card(
         },
         "seen": {key: sorted(new | set(begun.seen.get(key, ()))) for key, new in seen.items()},
     }
+
+
+def _completed(recipe: object) -> object:
+    """A recipe that was written down, with every key of today; as it is where it is none."""
+    try:
+        return Recipe.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:
+        return recipe
+
+
+def _different(key: str, there: object, now: object) -> list[str]:
+    """What differs, named by its innermost key; nothing where nothing does."""
+    inner = [_by_key(value) for value in (there, now)]
+    if all(inner):
+        names = dict.fromkeys([*inner[1], *inner[0]])  # in the order of today's
+        return [
+            line
+            for name in names
+            for line in _different(f"{key}.{name}", *(each.get(name) for each in inner))
+        ]
+    if there == now:
+        return []
+    texts = _short(there), _short(now)
+    # Two long values may begin alike: the same text twice would tell nothing.
+    return [key if texts[0] == texts[1] else f"{key} {texts[0]} there, {texts[1]} now"]
+
+
+def _by_key(value: object) -> dict[Any, Any]:
+    """What a table, or a list of tables, holds by key or number; else empty."""
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        return dict(enumerate(value))
+    return value if isinstance(value, dict) else {}
 
 
 def _short(value: object) -> str:

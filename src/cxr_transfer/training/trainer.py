@@ -69,11 +69,15 @@ def train_stages(
 
     Raises:
         UsageError: ``unknown_module``, ``batch_not_divisible``.
+        DataError: ``classes``, ``empty``, where a head is fitted.
         ModelError: ``loss_not_finite``.
         MachineError: ``no_device``, ``disk_full``, ``not_writable``.
         KeyboardInterrupt: As it came; what was done stands in ``folder/partial``.
     """
-    check_processes(execution, [stage.batch_size for stage in recipe.stages])
+    # A head that is fitted takes all films at once: its stage has no batches.
+    check_processes(
+        execution, [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
+    )
     keep_freed_memory()
     quiet()
     device = resolve_device(execution.device)
@@ -110,7 +114,7 @@ def train_stages(
         ]
         tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), say)
         if stage.fit == "logistic":
-            rows = fit_head(rest, *stored, penalty=stage.penalty, stage=stage.name)
+            rows = fit_head(rest, *stored, penalty=stage.penalty, stage=stage.name, say=say)
             tell(rows)
         else:
             rows = run_stage(
