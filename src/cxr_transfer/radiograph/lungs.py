@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from scipy import ndimage
 
 from cxr_transfer.errors import DataError, UsageError
 
@@ -186,6 +185,8 @@ def lung_mask(image: Grey, *, margin: float = MARGIN, cropped: bool = False) -> 
     mask = _outline(y, x, place)
     if margin == 0 or not mask.any():  # a film of very few pixels may fall between the lungs
         return mask
+    from scipy import ndimage  # for masks alone: whoever crops films does without it
+
     near: Mask = ndimage.distance_transform_edt(~mask) <= margin * width
     return near
 
