@@ -2,7 +2,7 @@
 
 Travels beside a checkpoint and answers two questions of a film by the features that the network's
 head sees: is it unlike all that the network was trained on, and which training films are nearest?
-It also carries the temperature of the network's class scores.
+It also carries the temperature of the class scores, and the score below which no class is given.
 
 Holds labels and sources of the training films, never a name, a patient or a pixel. Knows nothing
 of torch, and does not judge whether a film is any good: see ``radiograph/gate.py``.
