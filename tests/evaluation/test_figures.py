@@ -13,7 +13,7 @@ from PIL import Image
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import DataError, MachineError
-from cxr_transfer.evaluation import audit_figures, figures
+from cxr_transfer.evaluation import audit_figures, error_sheet, figures
 from cxr_transfer.evaluation.association import source_by_class
 from cxr_transfer.evaluation.intervals import NOT_DEFINED, Estimate
 from cxr_transfer.evaluation.metrics import Scores, evaluate, roc_band
@@ -140,7 +140,15 @@ def draw_worst(path):
     audit_figures.worst_errors(path, scores, cases, images, "Model_1")
 
 
+def draw_errors(path):
+    cases = [case(f"{i}.png", label) for i, label in enumerate(DATASET_1.names * 2)]
+    images = np.stack([grey(i, 64, 64) for i in range(6)])[:, None]
+    scored = scores_of().probabilities
+    error_sheet.error_sheet(path, DATASET_1, scored, cases, images, np.array([4, 1]), "Model_1")
+
+
 ALL = (
+    draw_errors,
     draw_band,
     draw_mosaic,
     draw_masked,

@@ -20,7 +20,6 @@ from cxr_transfer.collections.index import data_hash
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import figures, report
 from cxr_transfer.evaluation.assessment_page import page
-from cxr_transfer.evaluation.audit_figures import worst_errors
 from cxr_transfer.evaluation.calibration import calibration, reliability, temperature, tempered
 from cxr_transfer.evaluation.decisions import (
     at_threshold,
@@ -30,6 +29,7 @@ from cxr_transfer.evaluation.decisions import (
     risk_coverage,
 )
 from cxr_transfer.evaluation.decoding import decode_once
+from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
 from cxr_transfer.evaluation.intervals import Estimate, share
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
 from cxr_transfer.evaluation.run_folder import (
@@ -72,7 +72,8 @@ def assess(
 
     Returns:
         The content of ``out/report.json``. Over the films whose labels the network knows:
-        ``evaluation`` and what `_worth` adds (null when there are no such films). Over all of
+        ``evaluation``, what `_worth` adds, and ``errors``, how many are called wrong and how many
+        of these ``figures/errors.png`` shows (null when there are no such films). Over all of
         them: ``groups``, what the films of each source and label are called.
 
     Raises:
@@ -104,6 +105,9 @@ def assess(
         validation = validation_scores(folder, labels)
         worth = _worth(scores, of_known, validation, resamples=resamples, seed=seed)
     write_scores(out / "predictions.csv", labels, scored, cases)
+    errors = surest_errors(films.targets.numpy(), scored)
+    wrong = [cases[row] for row in errors]
+    write_scores(out / "errors.csv", labels, scored[errors], wrong, numbered=True)
     content = {
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
@@ -111,6 +115,7 @@ def assess(
         "seen_in_training": seen,
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
+        "errors": {"films": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
         "groups": groups(labels, scored, cases),
         "test_openings": record_opening(folder, "evaluate", cases, checkpoint.weights_sha256),
         "ms_per_image": time_per_image(network, films, device=at).as_dict(),
@@ -124,17 +129,12 @@ def assess(
     }
     write_json(out / "report.json", content)
     drawn: tuple[str, ...] = ()
+    name, pictures = checkpoint.name, out / "figures"
     if scores and evaluation and worth:
-        name, pictures = checkpoint.name, out / "figures"
         report.draw_evaluation(pictures, name, scores, evaluation, title=name)
         drawn = _draw(pictures, name, scores, evaluation, worth)
-        worst_errors(
-            pictures / f"{name}_worst_errors.png",
-            scores,
-            of_known,
-            films.images.numpy()[known],
-            f"{name}: its surest errors (for your own eyes)",
-        )
+    sheet = pictures / "errors.png"
+    error_sheet(sheet, labels, scored, cases, films.images.numpy(), errors, name)
     write_text(out / "report.md", page(checkpoint, content, evaluation, drawn))
     return content
 

@@ -62,6 +62,8 @@ def page(
             *report.class_table(evaluation),
         ]
     lines += ["", opened_words(content["test_openings"])]
+    if evaluation:
+        lines += _errors(checkpoint.name, evaluation.films, content["errors"])
     worth = content["worth"]
     if worth:
         lines += _within_sources(worth["within_sources"])
@@ -75,6 +77,24 @@ def page(
         ]
     lines += ["", *(f"![](figures/{name})" for name in drawn)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _errors(name: str, films: int, found: Mapping[str, int]) -> list[str]:
+    lines = ["", "## Errors", "", f"![](figures/{name}_confusion.png)", ""]
+    wrong, shown = found["films"], found["shown"]
+    if not wrong:
+        return [*lines, "Every film is called its own class: there is no error to show."]
+    these = "them" if shown == wrong else f"the first {shown}"
+    return [
+        *lines,
+        f"Films called another class than their own: {wrong} of {films}. "
+        "[errors.csv](errors.csv) has them all, the highest score first; the picture shows "
+        f"{these} as the network saw them, under the same numbers.",
+        "",
+        "![](figures/errors.png)",
+        "",
+        "**This picture holds the films themselves: leave it out when you hand the report on.**",
+    ]
 
 
 def _within_sources(found: Mapping[str, Any]) -> list[str]:

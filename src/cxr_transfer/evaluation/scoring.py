@@ -140,7 +140,12 @@ def time_per_image(network: nn.Module, films: Films, *, device: str = "cpu") -> 
 
 
 def write_scores(
-    path: Path, labels: LabelSet, scored: npt.NDArray[np.float64], cases: Sequence[Case]
+    path: Path,
+    labels: LabelSet,
+    scored: npt.NDArray[np.float64],
+    cases: Sequence[Case],
+    *,
+    numbered: bool = False,
 ) -> None:
     """Write a row per film: file, source, label, predicted, and the score of each class.
 
@@ -149,19 +154,21 @@ def write_scores(
         labels: The network's.
         scored: (N, C) class scores.
         cases: N cases.
+        numbered: Whether a first column, ``number``, counts the rows from 1.
     """
     columns = ["file", "source", "label", "predicted", *(f"score_{name}" for name in labels)]
     write_csv(
         path,
-        columns,
+        ["number", *columns] if numbered else columns,
         (
-            {
+            ({"number": number} if numbered else {})
+            | {
                 "file": case.path.name,
                 "source": case.source,
                 "label": case.label,
                 "predicted": labels.names[int(row.argmax())],
             }
             | {f"score_{name}": f"{value:.6f}" for name, value in zip(labels, row, strict=True)}
-            for case, row in zip(cases, scored, strict=True)
+            for number, (case, row) in enumerate(zip(cases, scored, strict=True), start=1)
         ),
     )
