@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.networks import features
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.lungs import lungs_blacked
+from cxr_transfer.training.exchange import exchanged
 from cxr_transfer.training.execution import resolve_precision
 from cxr_transfer.training.films import Films, load_films
 from cxr_transfer.training.memory import keep_freed_memory
@@ -43,12 +45,14 @@ from cxr_transfer.training.probe import fit_head
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import initial
 from cxr_transfer.training.stage import Stored
+from cxr_transfer.training.trainer import train_stages
 
 COVID = 2
 PAIRS = (("bimcv", "rsna"), ("bimcv", "nih"), ("cohen", "rsna"), ("cohen", "nih"))
 SENSITIVITY = 0.8
 COVERAGE = 0.9
 RESAMPLES = 2000
+VALIDATION = 300
 SHARES = (0.1, 0.25, 0.5, 1.0)
 DRAWS = 5
 GOALS = {
@@ -72,10 +76,16 @@ class Known(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the frozen part makes of the films, and of the films without their lungs."""
+    """What the frozen part makes of the films, and of what was made of them.
+
+    ``exchanged`` has, for each film and each source, the film's lungs in the surroundings of one
+    film of that source, whose row is in ``partners``: a training takes one whose partner it has.
+    """
 
     whole: np.ndarray
     lungless: np.ndarray
+    exchanged: np.ndarray
+    partners: np.ndarray
 
 
 def variants(recipe: Recipe) -> dict[str, Recipe]:
@@ -85,14 +95,19 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         prepared = recipe.preprocessing.model_copy(update=changes)
         return recipe.model_copy(update={"network": network, "preprocessing": prepared})
 
+    def alone(variant: Recipe) -> Recipe:
+        return variant.model_copy(update={"stages": (without,)})
+
+    without = recipe.stages[0].model_copy(update={"exchange": 0.0})
     return {
         "the recipe": recipe,
-        "the whole film": other(crop="none"),
+        "surroundings not exchanged": alone(recipe),
+        "the whole film, nothing exchanged": alone(other(crop="none")),
         "its own sharpness": other(detail=None),
         "greys not spread": other(equalise=False),
         "all of ResNet-50": other(network="resnet50"),
-        "all of ResNet-50, films as Model_3 takes them": recipe.model_copy(
-            update={"network": "resnet50", "preprocessing": Preprocessing()}
+        "all of ResNet-50, films as Model_3 takes them, nothing exchanged": recipe.model_copy(
+            update={"network": "resnet50", "preprocessing": Preprocessing(), "stages": (without,)}
         ),
     }
 
@@ -104,29 +119,70 @@ def frozen(network: nn.Sequential, images: torch.Tensor) -> np.ndarray:
         return features(network, images).numpy()
 
 
-def seen_by(recipe: Recipe, dataset, cache: Path) -> Seen:
-    key = json.dumps([recipe.network, recipe.preprocessing.model_dump(), data_hash(dataset.cases)])
+def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
+    exchange = recipe.stages[0].exchange > 0
+    start = initial(recipe, dataset.labels, seed=0)
+    key = json.dumps(
+        [
+            recipe.network,
+            recipe.preprocessing.model_dump(),
+            exchange,
+            start.sha256,
+            data_hash(dataset.cases),
+        ]
+    )
     path = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if not path.is_file():
         started = time.monotonic()
-        network = initial(recipe, dataset.labels, seed=0).network
+        network = start.network
         cropped = recipe.preprocessing.crop == "lungs"
         films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
         lungless = torch.from_numpy(lungs_blacked(films.images.numpy(), cropped=cropped))
         found = [frozen(network, images) for images in (films.images, lungless)]
+        names = np.unique(known.sources) if exchange else np.empty(0)
+        partners = np.full((len(known.targets), len(names)), -1)
+        made = np.zeros((*partners.shape, found[0].shape[1]), np.float32)
+        for place, name in enumerate(names):
+            rows = np.flatnonzero(known.sources != name)
+            of = np.flatnonzero(known.sources == name)
+            partners[rows, place] = np.random.default_rng(place).choice(of, len(rows))
+            surroundings = np.arange(len(known.targets))
+            surroundings[rows] = partners[rows, place]
+            made[rows, place] = frozen(network, exchanged(films.images, surroundings)[rows])
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(path, whole=found[0], lungless=found[1])
+        np.savez(path, whole=found[0], lungless=found[1], exchanged=made, partners=partners)
         print(f"{recipe.network}, {recipe.preprocessing}: {time.monotonic() - started:.0f} s")
     stored = np.load(path)
-    return Seen(stored["whole"], stored["lungless"])
+    return Seen(*(stored[name] for name in Seen._fields))
 
 
-def fitted(recipe: Recipe, seen: np.ndarray, known: Known, rows: np.ndarray) -> Callable:
+def others_of(seen: Seen, known: Known, rows: np.ndarray) -> Stored | None:
+    """Return one film made of each of ``rows``, its partner among them, if there is another."""
+    there = np.zeros(len(known.targets), bool)
+    there[rows] = True
+    usable = (seen.partners[rows] >= 0) & there[seen.partners[rows]]
+    if not usable.any():
+        return None
+    drawn = np.where(usable, np.random.default_rng(0).random(usable.shape), -1).argmax(axis=1)
+    kept = np.flatnonzero(usable.any(axis=1))
+    made = seen.exchanged[rows[kept], drawn[kept]]
+    return Stored(torch.from_numpy(made), torch.from_numpy(known.targets[rows[kept]]))
+
+
+def fitted(recipe: Recipe, seen: Seen, known: Known, rows: np.ndarray) -> Callable:
     """Fit the head on ``rows`` as training does; return what scores others."""
-    head = nn.Linear(seen.shape[1], 3)
-    training = Stored(torch.from_numpy(seen[rows]), torch.from_numpy(known.targets[rows]))
-    rest = nn.Sequential(OrderedDict(head=head))
-    fit_head(rest, training, training, penalty=recipe.stages[0].penalty, stage="head")
+    stage = recipe.stages[0]
+    head = nn.Linear(seen.whole.shape[1], 3)
+    training = Stored(torch.from_numpy(seen.whole[rows]), torch.from_numpy(known.targets[rows]))
+    fit_head(
+        nn.Sequential(OrderedDict(head=head)),
+        training,
+        training,
+        others=others_of(seen, known, rows) if stage.exchange else None,
+        others_weight=stage.exchange,
+        penalty=stage.penalty,
+        stage="head",
+    )
 
     @torch.inference_mode()
     def score(others: np.ndarray) -> np.ndarray:
@@ -151,7 +207,7 @@ def out_of_fold(recipe: Recipe, seen: Seen, known: Known) -> tuple[np.ndarray, n
     whole, lungless = (np.zeros((len(known.targets), 3)) for _ in range(2))
     for fold in np.unique(known.folds):
         tested = known.folds == fold
-        score = fitted(recipe, seen.whole, known, np.flatnonzero(~tested))
+        score = fitted(recipe, seen, known, np.flatnonzero(~tested))
         whole[tested], lungless[tested] = score(seen.whole[tested]), score(seen.lungless[tested])
     return whole, lungless
 
@@ -159,7 +215,7 @@ def out_of_fold(recipe: Recipe, seen: Seen, known: Known) -> tuple[np.ndarray, n
 def pair(recipe: Recipe, seen: Seen, known: Known, one: str, other: str, least: float) -> dict:
     """Train without both; tell the COVID-19 films of the one from the other's."""
     out = np.isin(known.sources, (one, other))
-    score = fitted(recipe, seen.whole, known, np.flatnonzero(~out))
+    score = fitted(recipe, seen, known, np.flatnonzero(~out))
     sick = (known.sources == one) & (known.targets == COVID)
     well = (known.sources == other) & (known.targets != COVID)
     rows = np.flatnonzero(sick | well)
@@ -220,7 +276,7 @@ def curves(recipe: Recipe, seen: Seen, known: Known) -> dict:
         tested = np.flatnonzero(
             ((known.sources == one) & (known.targets == COVID)) | (known.sources == other)
         )
-        found = fitted(recipe, seen.whole, known, rows)(seen.whole[tested])[:, COVID]
+        found = fitted(recipe, seen, known, rows)(seen.whole[tested])[:, COVID]
         return area(known.targets[tested] == COVID, found, known.patients[tested]).value
 
     grown: dict[str, dict] = {}
@@ -360,13 +416,20 @@ def main() -> None:
         np.array([case.patient for case in dataset.cases]),
         np.array([fold_of[case.path] for case in dataset.cases]),
     )
-    network = initial(recipe, dataset.labels, seed=0).network
-    whole = frozen(network, films.images)
-    fitted(recipe, whole, known, np.arange(len(whole)))
+    with tempfile.TemporaryDirectory() as folder:
+        train_stages(
+            recipe,
+            initial(recipe, dataset.labels, seed=0).network,
+            films,
+            films.only(np.arange(VALIDATION)),
+            sources=list(known.sources),
+            folder=Path(folder),
+            seed=0,
+        )
     training_s = time.monotonic() - started
     rows = {}
     for name, variant in list(variants(recipe).items())[: given.only]:
-        rows[name] = figures(variant, seen_by(variant, dataset, given.cache), known)
+        rows[name] = figures(variant, seen_by(variant, dataset, known, given.cache), known)
         one = rows[name]
         said = " ".join(f"{k} {v['auroc']['value']:.3f}" for k, v in one["pairs"].items())
         print(f"{name}: {said} within {one['within']['value']:.3f}", flush=True)
@@ -377,7 +440,7 @@ def main() -> None:
         "training_s": training_s,
         "goals": GOALS,
         "variants": rows,
-        "curves": curves(recipe, seen_by(recipe, dataset, given.cache), known),
+        "curves": curves(recipe, seen_by(recipe, dataset, known, given.cache), known),
         "recipe": recipe.model_dump(mode="json"),
         "data_hash": data_hash(dataset.cases),
         "seed": 0,

@@ -36,6 +36,8 @@ def fit_head(
     training: Stored,
     validation: Stored,
     *,
+    others: Stored | None = None,
+    others_weight: float = 1.0,
     penalty: float,
     stage: str,
     say: Callable[[str], None] = lambda line: None,
@@ -52,6 +54,8 @@ def fit_head(
         rest: What the films are fed to: what is behind what was kept, ends with the head.
         training: Features (N, F) and targets.
         validation: The same of the films that are only looked at.
+        others: The same of films that are made of training films.
+        others_weight: What one of those counts, beside the 1 of a training film.
         penalty: Of the sum of squared weights, beside the mean loss of a film.
         stage: Stands in the history.
         say: Is told when the fit was stopped before its end.
@@ -66,6 +70,7 @@ def fit_head(
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression  # a second; for this stage alone
+    from threadpoolctl import threadpool_limits
 
     started = time.monotonic()
     before, head = part_of(rest, 0, -1).cpu().eval(), rest.get_submodule("head").cpu()
@@ -76,16 +81,23 @@ def fit_head(
     _check(seen, known_of)
     features, targets = seen[0].double().numpy(), known_of[0].numpy()
     centre, spread = _centre_and_spread(features)
+    counts = np.ones(len(targets))
+    if others is not None:
+        made = before(others.inputs.cpu()).double().numpy()
+        features = np.concatenate([features, made])
+        targets = np.concatenate([targets, others.targets.cpu().numpy()])
+        counts = np.concatenate([counts, np.full(len(made), others_weight)])
+    counts *= _balance(targets, counts)
     # scikit-learn adds half the squared weights to C times the summed loss.
     regression = LogisticRegression(
-        C=1 / (2 * penalty * len(targets)),
-        class_weight="balanced",
+        C=1 / (2 * penalty * counts.sum()),
         max_iter=_ITERATIONS,
         tol=1e-6,
     )
-    with warnings.catch_warnings(record=True) as caught:
+    # One thread: two take twice as long on matrices of this size, and ten times beside other work.
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
         warnings.simplefilter("always", ConvergenceWarning)
-        fitted = regression.fit((features - centre) / spread, targets)
+        fitted = regression.fit((features - centre) / spread, targets, sample_weight=counts)
     if any(issubclass(one.category, ConvergenceWarning) for one in caught):
         say(
             f"{stage}: the fit was stopped after {int(fitted.n_iter_.max())} steps, before its end;"
@@ -151,6 +163,16 @@ def _centre_and_spread(
     centre, spread = features.mean(axis=0), features.std(axis=0)
     negligible = spread <= _NEGLIGIBLE * np.maximum(np.abs(centre), spread.max())
     return centre, np.where(negligible, 1.0, spread + 1e-6)
+
+
+def _balance(
+    targets: npt.NDArray[np.int64], counts: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Factors (N,) with which every class counts as much as another, and all as much as before."""
+    _, place = np.unique(targets, return_inverse=True)
+    of_class = np.bincount(place, counts)
+    factors: npt.NDArray[np.float64] = (counts.sum() / (len(of_class) * of_class))[place]
+    return factors
 
 
 def _judged(head: nn.Module, seen: Tensor, targets: Tensor) -> tuple[float, float]:

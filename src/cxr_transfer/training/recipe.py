@@ -27,6 +27,8 @@ class Stage(BaseModel):
         name: Stands in the history.
         fit: ``adam`` trains; ``logistic`` fits the head alone by logistic regression, at once.
         penalty: Of ``logistic``: what the sum of squared weights costs, beside a film's mean loss.
+        exchange: Of ``logistic``: what a film counts, beside the 1 of each film as it is, whose
+            surroundings were exchanged for those of a film of another source; 0 exchanges nothing.
         train: Children of the network that train, by name; ``["*"]`` is all of them.
         learning_rate: Of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
         batch_size: Films per step over all devices; a partial last batch is kept.
@@ -42,6 +44,7 @@ class Stage(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     fit: Literal["adam", "logistic"] = "adam"
     penalty: float = Field(0.02, gt=0, allow_inf_nan=False)
+    exchange: float = Field(0.0, ge=0, allow_inf_nan=False)
     train: tuple[str, ...] = Field(min_length=1)
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(20, ge=1)
@@ -55,6 +58,8 @@ class Stage(BaseModel):
     def _only_a_head_is_fitted(self) -> Stage:
         if self.fit == "logistic" and self.train != ("head",):
             raise ValueError('fit = "logistic" fits the head alone: train = ["head"]')
+        if self.exchange and self.fit != "logistic":
+            raise ValueError('exchange is for fit = "logistic"')
         return self
 
 
@@ -91,6 +96,12 @@ class Recipe(BaseModel):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError("two stages have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _lungs_come_to_lie_on_lungs(self) -> Recipe:
+        if self.preprocessing.crop != "lungs" and any(stage.exchange for stage in self.stages):
+            raise ValueError('exchange needs films that are crops of the lungs: crop = "lungs"')
         return self
 
     def limited(self, max_epochs: int | None) -> Recipe:

@@ -25,7 +25,7 @@ from cxr_transfer import provenance
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.datasets import Dataset
 from cxr_transfer.collections.index import data_hash
-from cxr_transfer.collections.manifest import PARTS, write_manifest
+from cxr_transfer.collections.manifest import PARTS, PARTS_FILE, write_manifest
 from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.files import owned, write_json, write_text
 from cxr_transfer.labels import LabelSet
@@ -145,7 +145,7 @@ def _run(
         return folder
     if is_main_process():
         write_text(folder / "recipe.toml", recipe.to_toml())
-        write_manifest(folder / "split.csv", dataset.cases)
+        write_manifest(folder / PARTS_FILE, dataset.cases)
 
     def log(line: str) -> None:
         say(line)
@@ -153,11 +153,13 @@ def _run(
             with (folder / "log.txt").open("a", encoding="utf-8") as handle:
                 handle.write(f"{provenance.now()} {line}\n")
 
+    learnt_cases, learnt = select(dataset, films, "train")
     train_stages(
         recipe,
         begun.network,
-        select(dataset, films, "train")[1],
+        learnt,
         validation,
+        sources=[case.source for case in learnt_cases],
         folder=folder,
         seed=settings["seed"],
         execution=execution,

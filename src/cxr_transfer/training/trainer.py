@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes, write_csv
 from cxr_transfer.models.checkpoint import fit_weights
 from cxr_transfer.training import callbacks
+from cxr_transfer.training.exchange import draw_partners, exchanged
 from cxr_transfer.training.execution import (
     DEFAULT,
     Execution,
@@ -33,7 +34,7 @@ from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.prefix import activations, cut, freeze, part_of
 from cxr_transfer.training.probe import fit_head
 from cxr_transfer.training.recipe import Recipe, Stage
-from cxr_transfer.training.stage import Stored, damaged, quiet, run_stage
+from cxr_transfer.training.stage import Stored, damaged, quiet, run_stage, seed_of
 
 COLUMNS = (*callbacks.HISTORY, "seconds")
 
@@ -44,6 +45,7 @@ def train_stages(
     training: Films,
     validation: Films,
     *,
+    sources: Sequence[str] = (),
     folder: Path,
     seed: int,
     execution: Execution = DEFAULT,
@@ -59,6 +61,7 @@ def train_stages(
         network: Flat sequence of named children; ends with the best (or last) weights.
         training: Films that are learnt from.
         validation: Films that decide when to stop and which weights are kept.
+        sources: Of the training films, where a stage exchanges surroundings between sources.
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order and dropout.
         execution: Device, processes, progress.
@@ -114,7 +117,24 @@ def train_stages(
         ]
         tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), say)
         if stage.fit == "logistic":
-            rows = fit_head(rest, *stored, penalty=stage.penalty, stage=stage.name, say=say)
+            partners = draw_partners(
+                sources if stage.exchange else (), seed=seed_of(seed, "exchange", stage.name)
+            )
+            others = None
+            if len(partners):
+                say(f"{recipe.name}: exchanging what lies around the lungs between sources")
+                others = Stored(
+                    keep(prefix, exchanged(training.images, partners)), training.targets
+                )
+            rows = fit_head(
+                rest,
+                *stored,
+                others=others,
+                others_weight=stage.exchange,
+                penalty=stage.penalty,
+                stage=stage.name,
+                say=say,
+            )
             tell(rows)
         else:
             rows = run_stage(
