@@ -1,6 +1,7 @@
 """A recipe retrained without a source is tested on films that it never met; it is done once."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.splits import split
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.evaluation.audit import audit
 from cxr_transfer.evaluation.leaks import unparted
 from cxr_transfer.evaluation.retraining import Retraining, both_splits, leave_sources_out
 from cxr_transfer.labels import LabelSet
@@ -135,3 +137,22 @@ def test_a_recipe_whose_start_is_not_there_is_refused(trained, tmp_path):
     with pytest.raises(UsageError) as error:
         Retraining(recipe, card, None, None, tmp_path)
     assert error.value.code == "no_start"
+
+
+def test_that_imagenet_weights_are_missing_is_said_before_a_film_is_read(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoint.json"
+    card = read_card(path)
+    recipe = card.recipe | {"initial": "imagenet", "network": "resnet50"}
+    path.write_text(card.model_copy(update={"recipe": recipe}).model_dump_json())
+    with pytest.raises(ModelError) as error:
+        audit(
+            tmp_path / "run",
+            [Case(tmp_path / "no such film.png", "normal", "p", "a")],
+            tmp_path / "out",
+            retrain=True,
+            weights=tmp_path / "no such weights.h5",
+            device="cpu",
+        )
+    assert error.value.code == "missing_file"
+    assert "no such weights" in error.value.message

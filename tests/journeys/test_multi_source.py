@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -92,3 +93,20 @@ def test_what_it_is_not_sure_of_it_does_not_judge(trained, cxr):
     assert told
     assert all(row["label"] for row in told)
     assert not any(row["label"] for row in rows if row["code"] == "not_sure")
+
+
+def test_its_audit_takes_the_archives_and_goes_with_its_weights(trained, cxr):
+    root, _ = trained
+    words = ("--data", root / "archives", "--out", root / "audit", "--device", "cpu")
+    cxr("audit", root / "run", *words)
+    found = json.loads((root / "audit" / "audit.json").read_text())
+    films = found["films"]
+    assert films["elsewhere"] == 0, "every label is one of the model's"
+    assert films["seen_in_training"] + films["scored"] == films["all"] > 50
+    (by_source,) = (one for one in found["checks"] if one["name"] == "source_by_class")
+    counts = by_source["measured"]["counts"]
+    assert counts["kermany"]["other_pneumonia"] == 12  # half of the bacterial films
+    # Another network, whose folder and recipe have the same names.
+    shutil.copytree(root / "run" / "without_clinic", root / "other" / "run")
+    done = cxr("audit", root / "other" / "run", *words, expect=2)
+    assert "audit_of" in done.stderr

@@ -92,17 +92,14 @@ def train(
     dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
     with bar("decoding films", len(dataset.cases)) as step:
         films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
-    run_recipe(
-        run,
-        dataset,
-        films,
-        folder,
-        seed=seed,
-        execution=execution(device, precision, devices, num_nodes),
-        start=start,
-        weights=weights,
-        say=tell,
-    )
+    training: dict[str, Any] = {
+        "seed": seed,
+        "execution": execution(device, precision, devices, num_nodes),
+        "start": start,
+        "weights": weights,
+        "say": tell,
+    }
+    run_recipe(run, dataset, films, folder, **training)
     if is_main_process() and not (folder / REFERENCE).is_file():
         from cxr_transfer.inference.fitting import fit_reference
 
@@ -119,19 +116,8 @@ def train(
         )
         return
     for name in names:
-        brought = what_it_brings(
-            name,
-            run,
-            dataset,
-            films,
-            folder,
-            seed=seed,
-            execution=execution(device, precision, devices, num_nodes),
-            start=start,
-            weights=weights,
-            say=tell,
-        )
-        for line in _brought(brought):
+        # The same training again, without that source.
+        for line in _brought(what_it_brings(name, run, dataset, films, folder, **training)):
             tell(line)
 
 

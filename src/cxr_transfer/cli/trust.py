@@ -79,11 +79,14 @@ def audit(
     from cxr_transfer.collections.opening import open_all
     from cxr_transfer.evaluation.audit import audit as run
     from cxr_transfer.files import owned
+    from cxr_transfer.models.card import checkpoint_files, read_card
     from cxr_transfer.training.run import claim
 
-    cases = open_all(data)
+    known = read_card(checkpoint_files(checkpoint)[0])
+    cases = open_all(data, known.label_set)
     with owned(out):
-        claim(out, {"audit_of": checkpoint.name})
+        # By the weights: another run's folder may have the same name.
+        claim(out, {"audit_of": f"{known.name} {known.weights_sha256[:12]}"})
         with steps("reading films", len(cases)) as step:
             found = run(
                 checkpoint,

@@ -37,6 +37,8 @@ COLUMNS = (
     "height",
 )
 PARTS = ("train", "validation", "test")
+PARTS_FILE = "split.csv"
+"""Of a run folder: its films, each with its part."""
 _SPLITS = {"": "", "val": "validation", "valid": "validation"} | {part: part for part in PARTS}
 
 

@@ -107,11 +107,16 @@ def open_cases(data: Path, part: str | None = None) -> tuple[Case, ...]:
     return kept
 
 
-def open_all(data: Path) -> tuple[Case, ...]:
-    """Open every film for an audit: of archives Dataset_1 and what lies outside it.
+def open_all(data: Path, labels: LabelSet) -> tuple[Case, ...]:
+    """Open every film for an audit.
 
     Args:
         data: Archives, a manifest (.csv, all its parts) or a folder per class.
+        labels: Of the network that is audited.
+
+    Returns:
+        Of archives Dataset_1 and what lies outside it, under the archives' own labels; but for a
+        network of the classes of ``multi_source`` that data set, since no archive uses its labels.
 
     Raises:
         DataError: What the readers raise.
@@ -121,6 +126,8 @@ def open_all(data: Path) -> tuple[Case, ...]:
     archives = read_archives(data)
     if all(found.name == "folder" for found in archives):
         return archives[0].cases
+    if labels == MULTI_SOURCE:
+        return multi_source(archives).cases
     target = dataset_1(archives)
     return (*target.cases, *outside_cases(archives, target))
 

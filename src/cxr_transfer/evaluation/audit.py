@@ -96,7 +96,9 @@ def audit(
         DataError: ``nothing_to_audit`` when no film with a known label is left that training has
             not seen; what `decode_once` raises.
         UsageError: ``no_start`` when the recipe cannot be trained again; ``unknown_precision``.
-        ModelError: What `load_checkpoint` raises.
+        ModelError: What `load_checkpoint` raises; with ``retrain`` `imagenet_weights`, before any
+            film is read.
+        MachineError: What `imagenet_weights` raises.
     """
     checkpoint, network = load_checkpoint(checkpoint_path)
     labels, folder, at = checkpoint.label_set, run_folder(checkpoint_path), resolve_device(device)

@@ -32,6 +32,7 @@ from cxr_transfer.evaluation.subgroups import TOO_FEW_TO_RANK
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint, read_card
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.training.execution import DEFAULT, Execution, resolve_device
 from cxr_transfer.training.films import Films, select
 from cxr_transfer.training.recipe import Recipe, parse_recipe
@@ -92,12 +93,15 @@ class Retraining:
 
         Raises:
             UsageError: ``bad_recipe``; ``no_start``.
-            ModelError: As `checkpoint_files` and `read_card`.
+            ModelError: As `checkpoint_files`, `read_card` and `imagenet_weights`.
+            MachineError: As `imagenet_weights`.
         """
         card_path = checkpoint_files(checkpoint_path)[0]
         checkpoint = read_card(card_path)
         recipe = parse_recipe(checkpoint.recipe, origin=card_path.name)
         start = _start(checkpoint, recipe, card_path.parent)
+        if recipe.initial == "imagenet":
+            imagenet_weights(weights)  # What is missing is said now, not after the scoring.
         return cls(
             recipe, checkpoint, start, weights, out, execution, seed, resamples=resamples, say=say
         )

@@ -17,12 +17,12 @@ from typing import Any
 from cxr_transfer import provenance
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import data_hash
+from cxr_transfer.collections.manifest import PARTS_FILE
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.training.validation import read_validation
 
-PARTS_FILE = "split.csv"
 OPENINGS_FILE = "openings.csv"
 _OPENING = ("time", "command", "films", "data_hash", "weights_sha256")
 

@@ -85,10 +85,56 @@ def heat_maps(
     films = _films(images)
     if not len(films):
         return np.zeros((0, *films.shape[2:]), np.float32)
+    at_places, after = places(network, films, device=device)
+    return maps_of_places(after, at_places, films.shape[2:], target=target, device=device)
+
+
+def places(
+    network: nn.Sequential, images: Tensor | npt.NDArray[np.uint8], *, device: str = "cpu"
+) -> tuple[Tensor, nn.Sequential]:
+    """Run a network as far as films still have places: most of its work, for scores and maps alike.
+
+    Args:
+        network: As of `heat_maps`.
+        images: One or more films, (N, 1, H, W) uint8.
+        device: As torch names it.
+
+    Returns:
+        What the last layer with places gives, (N, C, h, w), and the layers after it, which make
+        logits of that.
+
+    Raises:
+        DataError, ModelError: As `heat_maps`.
+    """
+    films, end = _films(images), _end(network)
     with _judging(network, device):
-        coarse, _ = _maps(network, films, target, device)
+        return _through(_part(network, 0, end), films, device), _part(network, end)
+
+
+def maps_of_places(
+    after: nn.Sequential,
+    at_places: Tensor,
+    size: Sequence[int],
+    *,
+    target: Sequence[int] | None = None,
+    device: str = "cpu",
+) -> Maps:
+    """Return `heat_maps` of films that went through `places` before.
+
+    Args:
+        after: The layers after the places.
+        at_places: What came before them, (N, C, h, w).
+        size: Height and width of the films.
+        target: As of `heat_maps`.
+        device: As torch names it.
+
+    Raises:
+        DataError: ``targets``, as `heat_maps`.
+    """
+    with _judging(after, device):
+        coarse, _ = _maps(after, at_places, target, device)
     large = functional.interpolate(
-        coarse[:, None], size=films.shape[2:], mode="bilinear", align_corners=False
+        coarse[:, None], size=tuple(size), mode="bilinear", align_corners=False
     )[:, 0]
     highest = large.amax(dim=(1, 2), keepdim=True)
     # Divided by its maximum, not stretched from its minimum: an even map is even evidence, and

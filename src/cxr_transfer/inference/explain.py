@@ -27,7 +27,7 @@ from torch import nn
 
 from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.errors import FilmError
-from cxr_transfer.evaluation.saliency import heat_maps, lung_share
+from cxr_transfer.evaluation.saliency import lung_share, maps_of_places, places
 from cxr_transfer.files import write_json
 from cxr_transfer.inference.predictor import (
     UNFAMILIAR,
@@ -193,8 +193,10 @@ class Explainer:
             raise FilmError(prepared.code, prepared.message)
         image, warnings = prepared.image, list(prepared.warnings)
         images = torch.from_numpy(image)[None, None]
-        seen_by_head = features(self._network, images)
-        scores = probabilities(self._network[-1:], seen_by_head).numpy()
+        # The body runs once: for the scores, the neighbours and the map.
+        at_places, after = places(self._network, images)
+        seen_by_head = features(after, at_places)
+        scores = probabilities(after[-1:], seen_by_head).numpy()
         neighbours: tuple[Neighbour, ...] = ()
         if self.reference is None:
             warnings.append(NO_NEIGHBOURS)
@@ -212,7 +214,7 @@ class Explainer:
             neighbours = self.reference.neighbours(seen[0], number=NEIGHBOURS)
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)
-        maps = heat_maps(self._network, images, target=[target])
+        maps = maps_of_places(after, at_places, image.shape, target=[target])
         lungs = lung_mask(image, cropped=self.card.preprocessing.crop == "lungs")
         share, area = float(lung_share(maps, lungs[None])[0]), float(lungs.mean())
         heat_map, lungs = (_on_film(one, prepared.box) for one in (maps[0], lungs))

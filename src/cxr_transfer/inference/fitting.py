@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.collections.manifest import PARTS_FILE, read_manifest
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.evaluation.calibration import temperature
 from cxr_transfer.evaluation.metrics import Scores
@@ -50,7 +50,7 @@ def fit_reference(
         ModelError: What `load_checkpoint` raises.
     """
     card, network = load_checkpoint(checkpoint_path)
-    manifest = manifest or checkpoint_files(checkpoint_path)[0].parent / "split.csv"
+    manifest = manifest or checkpoint_files(checkpoint_path)[0].parent / PARTS_FILE
     if not manifest.is_file():
         raise UsageError(
             "no_manifest",
@@ -71,41 +71,37 @@ def fit_reference(
 
     train, of_train = seen("train")
     validation, of_validation = seen("validation")
+    scored = _scored(network, of_validation)
     reference = Reference.fit(
         of_train,
         labels=[case.label for case in train],
         sources=[case.source for case in train],
         held_out=of_validation,
-        temperature=_temperature(network, of_validation, validation, card.label_set),
+        temperature=_temperature(scored, validation, card.label_set),
         weights_sha256=card.weights_sha256,
     )
     coverage = card.recipe.get("coverage")
     if coverage is None:
         return reference
-    highest = reference.calibrate(_scored(network, of_validation)).max(axis=1)
+    # In float32, as a prediction is compared with it.
+    highest = reference.calibrate(scored.astype(np.float32)).max(axis=1)
     least = float(np.quantile(highest, 1 - coverage, method="lower"))
     return dataclasses.replace(reference, least_score=least, coverage=float(coverage))
 
 
 @torch.inference_mode()
-def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the class scores of films (N, F), as the network's head sees them."""
-    scores: npt.NDArray[np.float32] = (
-        network[-1].cpu()(torch.from_numpy(seen)).softmax(dim=1).numpy()
-    )
+def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the class scores (N, C) of films (N, F), as the network's head sees them."""
+    logits = network[-1].cpu()(torch.from_numpy(seen))
+    # In float64: a temperature is fitted to the logarithms of small scores, too.
+    scores: npt.NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
     return scores
 
 
-@torch.inference_mode()
 def _temperature(
-    network: nn.Sequential,
-    seen: npt.NDArray[np.float32],
-    cases: Sequence[Case],
-    labels: LabelSet,
+    scored: npt.NDArray[np.float64], cases: Sequence[Case], labels: LabelSet
 ) -> float | None:
-    """Return the temperature that fits films (N, F), as the network's head sees them."""
-    # Not `_scored`: the logarithms of small scores matter here.
-    scored = network[-1].cpu()(torch.from_numpy(seen)).double().softmax(dim=1).numpy()
+    """Return the temperature that fits films of these scores (N, C)."""
     targets = np.array([labels.target(case.label) for case in cases])
     names = tuple(case.patient for case in cases), tuple(case.path.name for case in cases)
     return temperature(Scores(labels, targets, scored, *names))

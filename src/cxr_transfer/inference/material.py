@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.collections.manifest import PARTS_FILE, read_manifest
 from cxr_transfer.errors import DataError
 from cxr_transfer.models.card import checkpoint_files, read_card
 from cxr_transfer.radiograph import read_film
@@ -48,7 +48,7 @@ def calibration_and_check(
 
 
 def _of_the_run(folder: Path) -> tuple[Case, ...]:
-    split = folder / "split.csv"
+    split = folder / PARTS_FILE
     try:
         return read_manifest(split) if split.is_file() else ()
     except DataError as error:

@@ -171,8 +171,7 @@ def lung_mask(image: Grey, *, margin: float = MARGIN, cropped: bool = False) -> 
         DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
-        raise _not_an_input("one grey film, (H, W) of uint8", image)
+    _require_film(image)
     if not 0 <= margin <= 0.5:
         message = f"Expected a margin of 0 to 0.5 widths, but got {margin}; choose one of these."
         raise UsageError("bad_margin", message)
@@ -205,8 +204,7 @@ def lung_box(image: Grey, *, margin: float = _BOX_MARGIN) -> tuple[float, float,
     Raises:
         DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
     """
-    if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
-        raise _not_an_input("one grey film, (H, W) of uint8", image)
+    _require_film(image)
     (left, top, right, bottom), (midline, half, apex, height) = _find(image)
     across, down = (right - left) / image.shape[1], (bottom - top) / image.shape[0]
     return (
@@ -306,6 +304,11 @@ def _not_an_input(expected: str, images: npt.NDArray[Any]) -> DataError:
         "prepare films with Preprocessing.apply."
     )
     return DataError("not_a_model_input", message)
+
+
+def _require_film(image: Grey) -> None:
+    if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
+        raise _not_an_input("one grey film, (H, W) of uint8", image)
 
 
 def _require_films(images: Grey) -> None:
