@@ -5,6 +5,7 @@ import pytest
 
 from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.evaluation.robustness import CORRUPTIONS, corrupted
+from cxr_transfer.radiograph import Preprocessing
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +37,11 @@ def test_noise_is_the_same_for_the_same_seed_only(films):
 
 def test_no_films_are_no_films(films):
     assert corrupted(films[:0], "blur").shape == (0, *films.shape[1:])
+
+
+def test_changed_films_are_finished(films):
+    evened = Preprocessing(height=160, width=160, detail=80, equalise=True)
+    found = corrupted(films, "noise", preprocessing=evened)
+    expected = [evened.finish(film[0]) for film in corrupted(films, "noise")]
+    assert np.array_equal(found[:, 0], np.stack(expected))
+    assert not np.array_equal(found, corrupted(films, "noise"))

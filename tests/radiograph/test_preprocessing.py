@@ -134,3 +134,18 @@ def test_equalised_inputs_use_every_grey_and_do_not_know_the_exposure():
     assert np.abs(image.astype(float) - dark).mean() > 15
     counts = np.histogram(bright_input, bins=4, range=(0, 256))[0] / bright_input.size
     assert counts.min() > 0.15
+
+
+def test_a_change_before_the_last_steps_reaches_the_input_as_far_as_they_let_it():
+    image, _ = draw_film_and_lungs("normal", rng=np.random.default_rng(0), pixels=448)
+    evened, film = Preprocessing(crop="lungs", detail=112, equalise=True), film_of(image)
+    plain, whole = evened.unfinished.apply(film), evened.apply(film)
+    noise = np.random.default_rng(1).normal(0, 12, plain.shape)
+
+    def changed(grey):
+        return evened.finish(grey.round().clip(0, 255).astype(np.uint8)).astype(float)
+
+    assert np.abs(changed(plain) - whole).mean() < 2
+    assert np.abs(changed(plain + noise) - whole).mean() < 0.8 * np.abs(noise).mean()
+    assert np.abs(changed(255 * (plain / 255) ** 0.7) - whole).mean() < 3
+    assert np.array_equal(Preprocessing().finish(plain), plain)

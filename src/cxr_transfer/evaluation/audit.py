@@ -49,7 +49,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.radiograph.lungs import border_only, lungs_blacked, lungs_only
 from cxr_transfer.training.execution import Execution, resolve_device
-from cxr_transfer.training.films import Films
+from cxr_transfer.training.films import Films, load_films
 
 PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
 """Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
@@ -140,10 +140,13 @@ def audit(
         name: evaluate(part.scores(scorer.exact(hide(part.images))), **again)
         for name, hide in _occlusions(cropped).items()
     }
-    changed = {
-        name: _accuracy(scorer.quick(corrupted(part.images, name, seed=seed)), whole)
-        for name in CORRUPTIONS
-    }
+    # Before a film is reduced and equalised: what these take away of a change does no harm.
+    preprocessing = checkpoint.preprocessing
+    plain = part.images
+    if preprocessing != preprocessing.unfinished:
+        plain = load_films(part.cases, preprocessing.unfinished, labels).images.numpy()
+    change = functools.partial(corrupted, preprocessing=preprocessing, seed=seed)
+    changed = {name: _accuracy(scorer.quick(change(plain, name)), whole) for name in CORRUPTIONS}
     say("where its scores come from")
     patients = [case.patient for case in part.cases]
     maps = saliency_evidence(network, part.images, patients, device=at, cropped=cropped, **again)

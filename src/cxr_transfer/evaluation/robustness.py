@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from cxr_transfer.radiograph import Preprocessing
+
 Plane = npt.NDArray[np.uint8]
 
 
@@ -65,12 +67,26 @@ CORRUPTIONS: Mapping[str, Callable[[Image.Image, np.random.Generator], Image.Ima
 }
 
 
-def corrupted(images: Plane, name: str, *, seed: int = 0) -> Plane:
-    """Return ``images`` (N, 1, H, W) changed by one of `CORRUPTIONS`; one seed, one noise.
+def corrupted(
+    images: Plane, name: str, *, preprocessing: Preprocessing | None = None, seed: int = 0
+) -> Plane:
+    """Return ``images`` changed by one of `CORRUPTIONS`.
+
+    Args:
+        images: (N, 1, H, W) uint8: model inputs, or with ``preprocessing`` what its `unfinished`
+            makes of films.
+        name: Of the change.
+        preprocessing: What the changed films are finished with.
+        seed: One seed, one noise.
+
+    Returns:
+        New inputs of the same shape.
 
     Raises:
         KeyError: For a name that is not among them.
     """
     change, rng = CORRUPTIONS[name], np.random.default_rng(seed)
     films = [np.asarray(change(Image.fromarray(image[0]), rng)) for image in images]
+    if preprocessing is not None:
+        films = [preprocessing.finish(film) for film in films]
     return np.stack(films)[:, None] if films else images.copy()

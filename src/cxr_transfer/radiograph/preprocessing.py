@@ -72,12 +72,32 @@ class Preprocessing(BaseModel):
             box: What `box` returned for it, where that is known.
         """
         box = box or self.box(radiograph)
-        if self.detail is None:
-            grey = _grey(_resized(radiograph, box, self.height, self.width))
-        else:
-            coarse = Image.fromarray(_grey(_resized(radiograph, box, self.detail, self.detail)))
+        height, width = (self.detail, self.detail) if self.detail else self.size
+        return self._finished(_grey(_resized(radiograph, box, height, width)))
+
+    @property
+    def unfinished(self) -> Preprocessing:
+        """The same without the steps of `finish`: the film as it comes, in its place and size."""
+        return self.model_copy(update={"detail": None, "equalise": False})
+
+    def finish(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Return what `unfinished` made as a model input; nearly what `apply` gives at once.
+
+        For whoever changes a film in between, as noise would: what of that these steps take away
+        does not reach a network.
+
+        Args:
+            image: (height, width) uint8.
+        """
+        if self.detail is not None:
+            coarse = Image.fromarray(image).resize((self.detail,) * 2, Image.Resampling.BILINEAR)
+            image = np.array(coarse)
+        return self._finished(image)
+
+    def _finished(self, grey: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if self.detail is not None:
             # Bicubic: bilinear would leave creases at the coarse pixels.
-            fine = coarse.resize((self.width, self.height), Image.Resampling.BICUBIC)
+            fine = Image.fromarray(grey).resize((self.width, self.height), Image.Resampling.BICUBIC)
             grey = np.array(fine)
         return np.array(ImageOps.equalize(Image.fromarray(grey))) if self.equalise else grey
 
