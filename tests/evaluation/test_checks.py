@@ -69,6 +69,7 @@ def evidence(**changes):
         "cases": cases_of(good),
         "evaluation": evaluate(good, resamples=50),
         "occluded": {"lungs blacked out": chance, "border only": chance},
+        "unchanged": float((good.predicted == good.targets).mean()),
         "corrupted": {"blur": float((good.predicted == good.targets).mean()) - 0.01},
         "metadata": chance,
         "grey_levels": None,

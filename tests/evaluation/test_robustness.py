@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cxr_transfer.collections.phantom import draw_film
-from cxr_transfer.evaluation.robustness import CORRUPTIONS, corrupted
+from cxr_transfer.evaluation.robustness import CORRUPTIONS, UNCHANGED, corrupted
 from cxr_transfer.radiograph import Preprocessing
 
 
@@ -45,3 +45,10 @@ def test_changed_films_are_finished(films):
     expected = [evened.finish(film[0]) for film in corrupted(films, "noise")]
     assert np.array_equal(found[:, 0], np.stack(expected))
     assert not np.array_equal(found, corrupted(films, "noise"))
+
+
+def test_no_change_is_none_but_the_last_steps(films):
+    assert np.array_equal(corrupted(films, UNCHANGED), films)
+    evened = Preprocessing(height=160, width=160, detail=80, equalise=True)
+    found = corrupted(films, UNCHANGED, preprocessing=evened)
+    assert np.array_equal(found[1, 0], evened.finish(films[1, 0]))

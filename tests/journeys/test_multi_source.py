@@ -27,6 +27,7 @@ equalise = true
 [[stages]]
 name = "head"
 fit = "logistic"
+exchange = 0.1
 train = ["head"]
 """
 
@@ -56,6 +57,7 @@ def test_the_run_tells_what_the_added_source_brings(trained):
     with (root / "run" / "split.csv").open(newline="") as handle:
         rows = [row for row in csv.DictReader(handle) if row["source"] == "clinic"]
     tested = [row for row in rows if row["split"] == "test"]
+    assert "around the lungs between sources" in (root / "run" / "log.txt").read_text()
     assert len(rows) == 120
     assert found["films"] == len(tested) > 20
     area = found["auroc"]["covid19"]

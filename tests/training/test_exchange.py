@@ -83,8 +83,8 @@ def test_a_head_unlearns_what_exchanged_films_do_not_confirm():
             rest,
             training,
             training,
-            others=others if weight else None,
-            others_weight=weight,
+            exchanged=others if weight else None,
+            exchanged_weight=weight,
             penalty=0.001,
             stage="head",
         )
@@ -136,6 +136,13 @@ def test_training_exchanges_between_sources_and_says_so(tmp_path):
     assert torch.equal(heads["two"], heads["again"])
     assert not torch.allclose(heads["none"], heads["two"], atol=1e-4)
     assert sum("around the lungs" in line for line in said) == 2
+    assert sum("of one source" in line for line in said) == 1
+
+
+def test_films_without_their_sources_are_not_exchanged_in_silence(tmp_path):
+    films, network = make_films(6, seed=0), build("resnet50_early", 3, size=(64, 64), epsilon=1e-3)
+    with pytest.raises(ValueError, match="source for each"):
+        train_stages(recipe(exchange=0.5), network, films, films, folder=tmp_path, seed=0)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ def test_a_stage_has_the_papers_defaults():
         "name": "all",
         "fit": "adam",
         "penalty": 0.02,
+        "exchange": 0.0,
         "train": ("*",),
         "learning_rate": 1e-3,
         "batch_size": 20,

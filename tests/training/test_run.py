@@ -22,7 +22,7 @@ def before(settings):
     for key in ("crop", "detail", "equalise"):
         del earlier["recipe"]["preprocessing"][key]
     for stage in earlier["recipe"]["stages"]:
-        del stage["fit"], stage["penalty"]
+        del stage["fit"], stage["penalty"], stage["exchange"]
     return earlier
 
 

@@ -116,7 +116,8 @@ def open_all(data: Path, labels: LabelSet) -> tuple[Case, ...]:
 
     Returns:
         Of archives Dataset_1 and what lies outside it, under the archives' own labels; but for a
-        network of the classes of ``multi_source`` that data set, since no archive uses its labels.
+        network of the classes of ``multi_source`` that data set, since ``other_pneumonia`` is no
+        archive's label.
 
     Raises:
         DataError: What the readers raise.

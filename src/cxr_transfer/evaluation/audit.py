@@ -40,7 +40,7 @@ from cxr_transfer.evaluation.leaks import parts_evidence
 from cxr_transfer.evaluation.matching import matched_pairs
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
 from cxr_transfer.evaluation.retraining import Retraining, both_splits, leave_sources_out
-from cxr_transfer.evaluation.robustness import CORRUPTIONS, corrupted
+from cxr_transfer.evaluation.robustness import CORRUPTIONS, UNCHANGED, corrupted
 from cxr_transfer.evaluation.run_folder import own_overlap, parts, record_opening, run_folder
 from cxr_transfer.evaluation.saliency import saliency_evidence
 from cxr_transfer.evaluation.scoring import Scorer
@@ -144,9 +144,12 @@ def audit(
     preprocessing = checkpoint.preprocessing
     plain = part.images
     if preprocessing != preprocessing.unfinished:
+        say(f"reading {len(plain)} films once more, for what changes no finding")
         plain = load_films(part.cases, preprocessing.unfinished, labels).images.numpy()
-    change = functools.partial(corrupted, preprocessing=preprocessing, seed=seed)
-    changed = {name: _accuracy(scorer.quick(change(plain, name)), whole) for name in CORRUPTIONS}
+    change = functools.partial(corrupted, plain, preprocessing=preprocessing, seed=seed)
+    unchanged, *changed = (
+        _accuracy(scorer.quick(change(name)), whole) for name in (UNCHANGED, *CORRUPTIONS)
+    )
     say("where its scores come from")
     patients = [case.patient for case in part.cases]
     maps = saliency_evidence(network, part.images, patients, device=at, cropped=cropped, **again)
@@ -159,7 +162,8 @@ def audit(
         cases=part.cases,
         evaluation=evaluation,
         occluded=occluded,
-        corrupted=changed,
+        unchanged=unchanged,
+        corrupted=dict(zip(CORRUPTIONS, changed, strict=True)),
         **_tables(ours, decoded, again),
         association=source_by_class(ours.cases, **again),
         source_classifier=source_classifier(scorer.features(ours.images), ours.cases, **again),

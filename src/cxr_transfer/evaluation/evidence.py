@@ -55,6 +55,7 @@ class Evidence:
         evaluation: Of ``scores``.
         occluded: Evaluations of the same films by what was left of them: "lungs blacked out",
             "border only", "lungs only".
+        unchanged: Accuracy of the same films, brought to the network as the changed ones are.
         corrupted: Accuracy of the same films by the name of the change.
         metadata: Evaluation of what size, format, compression and corners alone tell of the
             labels; None if not done.
@@ -77,6 +78,7 @@ class Evidence:
     cases: Sequence[Case]
     evaluation: Evaluation
     occluded: Mapping[str, Evaluation]
+    unchanged: float
     corrupted: Mapping[str, float]
     metadata: Evaluation | None
     grey_levels: Evaluation | None

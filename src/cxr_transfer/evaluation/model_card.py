@@ -145,7 +145,9 @@ class _Report:
 def _model(card: Checkpoint) -> list[Entry]:
     known = card.provenance
     stages = [
-        f"{stage['name']} (logistic regression, penalty {stage['penalty']:g})"
+        f"{stage['name']} (logistic regression, penalty {stage['penalty']:g}"
+        + (f", surroundings exchanged: {stage['exchange']:g}" if stage.get("exchange") else "")
+        + ")"
         if stage.get("fit") == "logistic"
         else f"{stage['name']} (trains {', '.join(stage['train'])}; learning rate "
         f"{stage['learning_rate']:g})"

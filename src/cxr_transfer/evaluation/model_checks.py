@@ -248,7 +248,7 @@ def fragility(evidence: Evidence) -> Check:
     )
     if not evidence.corrupted:
         return not_done("fragility", title, "no film was changed", bounds)
-    whole = evidence.evaluation.accuracy.value
+    whole = evidence.unchanged
     falls = {name: whole - value for name, value in evidence.corrupted.items()}
     worst = max(falls, key=falls.__getitem__)
     return Check(

@@ -1,6 +1,7 @@
 """How much a model's score depends on what changes no finding: compression, contrast, position.
 
-In come model inputs, out go the same films changed as scanners, viewers and e-mail change them.
+In come model inputs, or films short of their last steps; out go model inputs of the same films,
+changed as scanners, viewers and e-mail change them.
 Fixed changes with a name, not random ones: the drop of each is a figure (TRUST, row 18).
 """
 
@@ -16,6 +17,10 @@ from PIL import Image, ImageFilter
 from cxr_transfer.radiograph import Preprocessing
 
 Plane = npt.NDArray[np.uint8]
+
+
+def _same(film: Image.Image, _: np.random.Generator) -> Image.Image:
+    return film
 
 
 def _jpeg(film: Image.Image, _: np.random.Generator) -> Image.Image:
@@ -67,10 +72,14 @@ CORRUPTIONS: Mapping[str, Callable[[Image.Image, np.random.Generator], Image.Ima
 }
 
 
+UNCHANGED = "unchanged"
+"""No change, but brought to the network in the same way: what the others are compared with."""
+
+
 def corrupted(
     images: Plane, name: str, *, preprocessing: Preprocessing | None = None, seed: int = 0
 ) -> Plane:
-    """Return ``images`` changed by one of `CORRUPTIONS`.
+    """Return ``images`` changed by one of `CORRUPTIONS`, or `UNCHANGED`.
 
     Args:
         images: (N, 1, H, W) uint8: model inputs, or with ``preprocessing`` what its `unfinished`
@@ -85,7 +94,8 @@ def corrupted(
     Raises:
         KeyError: For a name that is not among them.
     """
-    change, rng = CORRUPTIONS[name], np.random.default_rng(seed)
+    change = _same if name == UNCHANGED else CORRUPTIONS[name]
+    rng = np.random.default_rng(seed)
     films = [np.asarray(change(Image.fromarray(image[0]), rng)) for image in images]
     if preprocessing is not None:
         films = [preprocessing.finish(film) for film in films]

@@ -81,10 +81,10 @@ class Preprocessing(BaseModel):
         return self.model_copy(update={"detail": None, "equalise": False})
 
     def finish(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return what `unfinished` made as a model input; nearly what `apply` gives at once.
+        """Return what `unfinished` made as a model input.
 
-        For whoever changes a film in between, as noise would: what of that these steps take away
-        does not reach a network.
+        A little softer than what `apply` gives, which resizes once. For whoever changes a film in
+        between, as noise would: what of that these steps take away does not reach a network.
 
         Args:
             image: (height, width) uint8.

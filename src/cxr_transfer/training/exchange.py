@@ -1,11 +1,12 @@
 """Films whose surroundings were exchanged: the lungs of one film, all else of another source's.
 
 What such a film is called stays with its lungs. A head that is fitted to them as well as to the
-films as they were gains nothing from what lies around the lungs, which tells of the hospital first.
+films as they were gains less from what lies around the lungs, which tells of the hospital first.
 The films have to be crops of the lungs (`Preprocessing.crop`), so that lungs come to lie on lungs.
 
-Source: the backgrounds drawn at random ("Mixed-Rand") of Xiao et al. 2021 ("Noise or Signal: The
-Role of Image Backgrounds in Object Recognition", ICLR).
+After the backgrounds drawn at random ("Mixed-Rand") of Xiao et al. 2021 ("Noise or Signal: The
+Role of Image Backgrounds in Object Recognition", ICLR), but never from a film's own source: there
+surroundings would go on telling the class.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ def exchanged(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
     from scipy import ndimage
 
     films = images.numpy()
+    # On crops the outline is at one place, whatever the film shows.
     lungs = lung_mask(films[0, 0], cropped=True).astype(np.float32)
     lungs = ndimage.gaussian_filter(lungs, _EDGE * films.shape[3])
     mixed = np.empty_like(films)

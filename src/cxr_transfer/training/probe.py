@@ -36,8 +36,8 @@ def fit_head(
     training: Stored,
     validation: Stored,
     *,
-    others: Stored | None = None,
-    others_weight: float = 1.0,
+    exchanged: Stored | None = None,
+    exchanged_weight: float = 1.0,
     penalty: float,
     stage: str,
     say: Callable[[str], None] = lambda line: None,
@@ -54,8 +54,8 @@ def fit_head(
         rest: What the films are fed to: what is behind what was kept, ends with the head.
         training: Features (N, F) and targets.
         validation: The same of the films that are only looked at.
-        others: The same of films that are made of training films.
-        others_weight: What one of those counts, beside the 1 of a training film.
+        exchanged: The same of training films whose surroundings were exchanged.
+        exchanged_weight: What one of those counts, beside the 1 of a training film.
         penalty: Of the sum of squared weights, beside the mean loss of a film.
         stage: Stands in the history.
         say: Is told when the fit was stopped before its end.
@@ -74,19 +74,19 @@ def fit_head(
 
     started = time.monotonic()
     before, head = part_of(rest, 0, -1).cpu().eval(), rest.get_submodule("head").cpu()
-    seen = [before(films.inputs.cpu()).float() for films in (training, validation)]
-    known_of = [films.targets.cpu() for films in (training, validation)]
+    given = (training, validation) if exchanged is None else (training, validation, exchanged)
+    seen = [before(films.inputs.cpu()).float() for films in given]
+    known_of = [films.targets.cpu() for films in given]
     if not isinstance(head, nn.Linear):
         raise TypeError(f"expected a linear head, got {head}")
     _check(seen, known_of)
     features, targets = seen[0].double().numpy(), known_of[0].numpy()
     centre, spread = _centre_and_spread(features)
     counts = np.ones(len(targets))
-    if others is not None:
-        made = before(others.inputs.cpu()).double().numpy()
-        features = np.concatenate([features, made])
-        targets = np.concatenate([targets, others.targets.cpu().numpy()])
-        counts = np.concatenate([counts, np.full(len(made), others_weight)])
+    if exchanged is not None:
+        features = np.concatenate([features, seen[2].double().numpy()])
+        targets = np.concatenate([targets, known_of[2].numpy()])
+        counts = np.concatenate([counts, np.full(len(seen[2]), exchanged_weight)])
     counts *= _balance(targets, counts)
     # scikit-learn adds half the squared weights to C times the summed loss.
     regression = LogisticRegression(
@@ -94,8 +94,9 @@ def fit_head(
         max_iter=_ITERATIONS,
         tol=1e-6,
     )
-    # One thread: two take twice as long on matrices of this size, and ten times beside other work.
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1):
+    # One thread: on two cores two took twice as long for 3,414 x 1,536, and ten times as long
+    # beside other work.
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, "blas"):
         warnings.simplefilter("always", ConvergenceWarning)
         fitted = regression.fit((features - centre) / spread, targets, sample_weight=counts)
     if any(issubclass(one.category, ConvergenceWarning) for one in caught):
@@ -135,7 +136,7 @@ def fit_head(
 
 def _check(seen: list[Tensor], known_of: list[Tensor]) -> None:
     """Refuse, before any fit, films from which no head or no figure follows."""
-    for name, features in zip(("training", "validation"), seen, strict=True):
+    for name, features in zip(("training", "validation", "exchanged"), seen, strict=False):
         if not len(features):
             raise DataError(
                 "empty",

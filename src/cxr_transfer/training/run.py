@@ -88,7 +88,7 @@ def run_recipe(
         dataset: Indexed cases, each with its part.
         films: The decoded films of ``dataset.cases``, in their order.
         folder: Run folder; held while the run lasts.
-        seed: Fixes initial weights, order and dropout.
+        seed: Fixes initial weights, order, dropout, and which films exchange surroundings.
         execution: Device, processes, progress.
         start: Checkpoint to start from, where the recipe wants one.
         weights: ImageNet weights file, where the recipe wants them and they are not at hand.
@@ -114,6 +114,8 @@ def run_recipe(
         "split_hash": split_hash(dataset.cases),
         "start": begun.sha256,
     }
+    if any(stage.exchange for stage in recipe.stages):
+        settings["sources"] = _sources_hash(dataset.cases)
     # Of a distributed run the first process owns the folder; the others only compute.
     with owned(folder) if is_main_process() else nullcontext():
         return _run(recipe, dataset, films, folder, begun, settings, execution, say)
@@ -267,6 +269,12 @@ def split_hash(cases: tuple[Case, ...]) -> str:
     """Return one SHA-256 for who stands in which part."""
     lines = sorted(f"{case.split} {case.sha256}" for case in cases)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _sources_hash(cases: tuple[Case, ...]) -> str:
+    """Return one SHA-256 for where films are from, which some trainings depend on."""
+    lines = sorted(f"{case.source} {case.sha256}" for case in cases)
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 
 def _card(

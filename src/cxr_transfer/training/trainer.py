@@ -63,7 +63,7 @@ def train_stages(
         validation: Films that decide when to stop and which weights are kept.
         sources: Of the training films, where a stage exchanges surroundings between sources.
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
-        seed: Fixes order and dropout.
+        seed: Fixes order, dropout, and which films exchange surroundings.
         execution: Device, processes, progress.
         say: Is told a line per epoch.
 
@@ -117,20 +117,13 @@ def train_stages(
         ]
         tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), say)
         if stage.fit == "logistic":
-            partners = draw_partners(
-                sources if stage.exchange else (), seed=seed_of(seed, "exchange", stage.name)
-            )
-            others = None
-            if len(partners):
-                say(f"{recipe.name}: exchanging what lies around the lungs between sources")
-                others = Stored(
-                    keep(prefix, exchanged(training.images, partners)), training.targets
-                )
+            mixed = _exchanged(stage, training, sources, seed, recipe.name, say)
+            others = Stored(keep(prefix, mixed.images), mixed.targets) if mixed else None
             rows = fit_head(
                 rest,
                 *stored,
-                others=others,
-                others_weight=stage.exchange,
+                exchanged=others,
+                exchanged_weight=stage.exchange,
                 penalty=stage.penalty,
                 stage=stage.name,
                 say=say,
@@ -156,6 +149,27 @@ def train_stages(
     network.requires_grad_(False)
     network.eval()
     return history
+
+
+def _exchanged(
+    stage: Stage,
+    training: Films,
+    sources: Sequence[str],
+    seed: int,
+    name: str,
+    say: Callable[[str], None],
+) -> Films | None:
+    """Return each film's lungs in the surroundings of another source's, where a stage wants it."""
+    if not stage.exchange:
+        return None
+    if len(sources) != len(training):
+        raise ValueError(f"expected a source for each of {len(training)} films, got {len(sources)}")
+    partners = draw_partners(sources, seed=seed_of(seed, "exchange", stage.name))
+    if not len(partners):
+        say(f"{name}: nothing is exchanged, since all training films are of one source")
+        return None
+    say(f"{name}: exchanging what lies around the lungs between sources")
+    return Films(exchanged(training.images, partners), training.targets)
 
 
 def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
