@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+import warnings
 
 import matplotlib as mpl
 import numpy as np
@@ -92,6 +93,10 @@ def draw_reliability(path):
     figures.reliability_plot(path, BEFORE, AFTER, "Model_1")
 
 
+def draw_reliability_untempered(path):
+    figures.reliability_plot(path, BEFORE, [], "Model_1")
+
+
 def draw_risk_coverage(path):
     figures.risk_coverage_plot(path, COVERAGE, RISK, "Model_1")
 
@@ -160,6 +165,7 @@ ALL = (
     draw_pr,
     draw_history,
     draw_reliability,
+    draw_reliability_untempered,
     draw_risk_coverage,
     draw_forest,
 )
@@ -362,6 +368,16 @@ def test_training_history_takes_one_epoch_text_and_nan(tmp_path, drawn):
     with pytest.raises(DataError, match="at least one epoch"):
         figures.training_history(tmp_path / "none.png", [])
     assert sorted(os.listdir(tmp_path)) == ["one.png", "two.png"]
+
+
+def test_without_a_temperature_there_is_no_half_that_claims_one(tmp_path, drawn):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_reliability_untempered(tmp_path / "figure.png")
+    assert len(drawn[0].axes) == 2
+    labels = [label for axes in drawn[0].axes for label in axes.get_legend_handles_labels()[1]]
+    assert any(label.startswith("before") for label in labels)
+    assert not any(label.startswith("after") for label in labels)
 
 
 def test_reliability_shows_share_whisker_diagonal_and_films_before_and_after(tmp_path, drawn):

@@ -1,7 +1,8 @@
 """Every film of an audit decoded once: its hashes, what its file tells, and the model input.
 
-Decoding is most of an audit's time. In come cases, out go the same cases indexed, their films as
-`load_films` gives them, and their files' features as `file_features` does.
+In come cases, out go the same cases indexed, their films as `load_films` gives them, and their
+files' features as `file_features` does. (What changes no finding is done to films before they are
+reduced and equalised: for that, and where a network wants it, an audit reads its films once more.)
 """
 
 from __future__ import annotations

@@ -243,16 +243,19 @@ def reliability_plot(
     Args:
         path: The PNG file.
         before: Rows of `calibration.reliability`.
-        after: The same of the tempered scores.
+        after: The same of the tempered scores; none where no temperature was fitted.
         title: One line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    with canvas(path, (10.5, 7.4), title) as figure:
-        panels = figure.subplots(2, 2, sharex=True, sharey="row", height_ratios=(5, 1))
+    columns = [("before", before), ("after", after)][: 2 if after else 1]
+    with canvas(path, (5.25 * len(columns), 7.4), title) as figure:
+        panels = figure.subplots(
+            2, len(columns), sharex=True, sharey="row", height_ratios=(5, 1), squeeze=False
+        )
         most = max((row["films"] for row in (*before, *after)), default=1)
-        for column, (name, rows) in enumerate((("before", before), ("after", after))):
+        for column, (name, rows) in enumerate(columns):
             shares, films = panels[:, column]
             colour = PALETTE[column]
             shares.plot([0, 1], [0, 1], ":", color=GREY, lw=1, label="right as often as sure")
