@@ -137,14 +137,6 @@ def draw_masked(path):
     audit_figures.masked_bars(path, [*rows, ("age alone", NOT_DEFINED)], "Model_1")
 
 
-def draw_worst(path):
-    cases = [case(f"{i}.png", label) for i, label in enumerate(DATASET_1.names * 2)]
-    images = np.stack([grey(i, 64, 64) for i in range(6)])[:, None]
-    # Films 1, 3 and 4, with 0.6, 0.5 and 0.8.
-    scores = scores_of((0, 0, 1, 2, 1, 2))
-    audit_figures.worst_errors(path, scores, cases, images, "Model_1")
-
-
 def draw_errors(path):
     cases = [case(f"{i}.png", label) for i, label in enumerate(DATASET_1.names * 2)]
     images = np.stack([grey(i, 64, 64) for i in range(6)])[:, None]
@@ -157,7 +149,6 @@ ALL = (
     draw_band,
     draw_mosaic,
     draw_masked,
-    draw_worst,
     draw_bars,
     draw_times,
     draw_confusion,
@@ -463,23 +454,6 @@ def test_bars_of_what_is_left_grow_from_chance(tmp_path, drawn):
     assert math.isnan(reach[2])
     assert texts(axes) == ["0.95 [0.90, 0.98]", "0.40 [0.30, 0.50]", "not defined"]
     assert axes.get_xlim()[0] <= 0.3, "a whisker is not cut off"
-
-
-def test_the_surest_error_comes_first_and_right_films_are_not_shown(tmp_path, drawn):
-    draw_worst(tmp_path / "f.png")
-    captions = [axes.get_title() for axes in drawn[0].axes if axes.get_title()]
-    assert [caption.split("called ")[1] for caption in captions] == [
-        "covid19 0.80", "bacterial 0.60", "bacterial 0.50",
-    ]  # fmt: skip
-
-
-def test_a_sheet_without_an_error_says_so(tmp_path, drawn):
-    cases = [case(f"{i}.png") for i in range(6)]
-    right = scores_of((0, 1, 1, 1, 2, 2))
-    audit_figures.worst_errors(
-        tmp_path / "f.png", right, cases, np.zeros((6, 1, 64, 64), np.uint8), "all right"
-    )
-    assert texts(drawn[0].axes[0]) == ["no errors"]
 
 
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path):

@@ -98,8 +98,11 @@ def test_the_page_begins_with_the_verdict_and_holds_every_check(audited):
     assert "Research use only" in page
     for check in found["checks"]:
         assert check["reading"] in page
-    for name in ("without_the_lungs", "sources", "worst_errors"):
+    for name in ("without_the_lungs", "sources"):
         assert (root / "audit" / "figures" / f"{name}.png").is_file()
+    wrong = found["accuracy"]["value"] < 1
+    assert (root / "audit" / "figures" / "errors.png").is_file() == wrong
+    assert ("errors.png" in page) == wrong
 
 
 def test_every_check_is_made_and_the_page_has_its_tables(audited):

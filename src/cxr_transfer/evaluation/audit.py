@@ -35,6 +35,7 @@ from cxr_transfer.evaluation.baselines import (
 )
 from cxr_transfer.evaluation.checks import run_checks, verdict
 from cxr_transfer.evaluation.decoding import Decoded, decode_once
+from cxr_transfer.evaluation.error_sheet import error_sheet, surest_errors
 from cxr_transfer.evaluation.evidence import Evidence
 from cxr_transfer.evaluation.leaks import parts_evidence
 from cxr_transfer.evaluation.matching import matched_pairs
@@ -355,10 +356,7 @@ def _draw(folder: Path, name: str, evidence: Evidence, images: npt.NDArray[np.ui
         evidence.scores.labels.names,
         "Where the films of each class come from",
     )
-    audit_figures.worst_errors(
-        folder / "worst_errors.png",
-        evidence.scores,
-        evidence.cases,
-        images,
-        f"{name}: its surest errors (for your own eyes)",
-    )
+    found = evidence.scores
+    errors = surest_errors(found.targets, found.probabilities)
+    sheet = folder / "errors.png"
+    error_sheet(sheet, found.labels, found.probabilities, evidence.cases, images, errors, name)

@@ -1,4 +1,4 @@
-"""Figures of what an audit looks at: where films come from, what is left of them, what went wrong.
+"""Figures of what an audit looks at: where films come from, and what is left of them.
 
 As `figures`, whose paper and pens these are: numbers that others computed in, PNG files out.
 """
@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from cxr_transfer.collections.case import Case
 from cxr_transfer.evaluation.figures import (
     ABOVE,
     BARS,
@@ -27,13 +25,9 @@ from cxr_transfer.evaluation.figures import (
     whiskers,
 )
 from cxr_transfer.evaluation.intervals import Estimate
-from cxr_transfer.evaluation.metrics import Scores
 
 DARK = (PALETTE[0], PALETTE[3], PALETTE[4])
 """On which dark letters do not show."""
-
-WORST = 12
-"""Errors on a sheet."""
 
 
 def source_mosaic(path: Path, found: Mapping[str, Any], labels: Sequence[str], title: str) -> None:
@@ -114,60 +108,3 @@ def masked_bars(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
         axes.set(xlabel="AUROC (0.5 is chance) [95 % interval]", xlim=(min(0.4, lowest), 1))
         axes.set_ylim(len(rows) - 0.5, -0.5)  # the first on top
         axes.grid(axis="x")
-
-
-def worst_errors(
-    path: Path,
-    scores: Scores,
-    cases: Sequence[Case],
-    images: npt.NDArray[np.uint8],
-    title: str,
-) -> None:
-    """Draw the errors of which the network was surest; for the eyes of who owns the films.
-
-    Args:
-        path: The PNG file.
-        scores: Of N films.
-        cases: The same N films in the same order.
-        images: Theirs, (N, 1, H, W) grey.
-        title: One line.
-
-    Raises:
-        MachineError: ``disk_full`` or ``not_writable``.
-    """
-    sure = scores.probabilities.max(axis=1)
-    wrong = np.flatnonzero(scores.predicted != scores.targets)
-    worst = wrong[np.argsort(-sure[wrong], kind="stable")][:WORST]
-    names = scores.labels.names
-    captions = [
-        f"{cases[row].label}, called {names[scores.predicted[row]]} {sure[row]:.2f}"
-        for row in worst
-    ]
-    film_sheet(path, images[worst, 0], captions, title)
-
-
-def film_sheet(
-    path: Path, images: npt.NDArray[np.uint8], captions: Sequence[str], title: str
-) -> None:
-    """Draw films side by side with a line under each; for the eyes of who owns the films.
-
-    Args:
-        path: The PNG file.
-        images: (N, H, W) grey.
-        captions: N lines.
-        title: One line.
-
-    Raises:
-        MachineError: ``disk_full`` or ``not_writable``.
-    """
-    across = 4
-    down = max(1, -(-len(images) // across))
-    with canvas(path, (2.4 * across, 0.8 + 2.8 * down), title) as figure:
-        panels = figure.subplots(down, across, squeeze=False).ravel()
-        for axes in panels:
-            axes.axis("off")
-        for axes, image, caption in zip(panels, images, captions, strict=False):
-            axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-            axes.set_title(caption, size=8, y=-0.12)
-        if not len(images):
-            panels[0].text(0, 0.5, "no errors")

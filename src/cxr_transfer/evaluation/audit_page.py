@@ -59,6 +59,8 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         "",
         "![](figures/sources.png)",
     ]
+    if content["accuracy"]["value"] < 1:
+        lines += ["", "[Its surest errors](figures/errors.png), for your own eyes: it holds films."]
     for check in checks:
         lines += [
             "",

@@ -54,8 +54,9 @@ def error_sheet(
 ) -> None:
     """Draw the first `SHOWN` of ``errors`` as the network saw them, each with what it was called.
 
-    Under a film stand its number in ``errors.csv`` (file names are long, and may tell a patient),
-    its class, what it is called and with which score, and its source.
+    Under a film stand its number (file names are long, and may tell a patient; an evaluation's
+    ``errors.csv`` has the same numbers), its class, what it is called and with
+    which score, and its source.
 
     Args:
         path: The PNG file. Without errors there is none, and one of an earlier evaluation goes.
