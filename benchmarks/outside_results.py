@@ -35,6 +35,7 @@ from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.networks import features
+from cxr_transfer.models.reference import Reference
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.lungs import lungs_blacked
 from cxr_transfer.training.exchange import exchanged
@@ -136,9 +137,8 @@ def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
     if not path.is_file():
         started = time.monotonic()
         network = start.network
-        cropped = recipe.preprocessing.crop == "lungs"
         films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
-        lungless = torch.from_numpy(lungs_blacked(films.images.numpy(), cropped=cropped))
+        lungless = torch.from_numpy(lungs_blacked(films.images.numpy()))
         found = [frozen(network, images) for images in (films.images, lungless)]
         names = np.unique(known.sources) if exchange else np.empty(0)
         partners = np.full((len(known.targets), len(names)), -1)
@@ -242,6 +242,38 @@ def pair(recipe: Recipe, seen: Seen, known: Known, one: str, other: str, least: 
     }
 
 
+def within_unseen(recipe: Recipe, seen: Seen, known: Known) -> dict:
+    """Train without Cohen; tell COVID-19 from other findings inside it: one new place."""
+    out = known.sources == "cohen"
+    score = fitted(recipe, seen, known, np.flatnonzero(~out))
+    rows = np.flatnonzero(out & (known.targets != 0))
+    found = score(seen.whole[rows])[:, COVID]
+    return area(known.targets[rows] == COVID, found, known.patients[rows]).as_dict()
+
+
+def unfamiliar(seen: Seen, known: Known) -> dict[str, list[float]]:
+    """Of each source, known from the others alone: shares called unusual or more, and refused."""
+    shares = {}
+    for source in np.unique(known.sources):
+        out = known.sources == source
+        train, held_out = (
+            np.flatnonzero(~out & part) for part in (known.folds > 0, known.folds == 0)
+        )
+        reference = Reference.fit(
+            seen.whole[train],
+            labels=[str(target) for target in known.targets[train]],
+            sources=[str(one) for one in known.sources[train]],
+            held_out=seen.whole[held_out],
+            weights_sha256="",
+        )
+        judged = np.array(reference.judge(seen.whole[out]))
+        shares[str(source)] = [
+            float((judged != "ok").mean()),
+            float((judged == "unfamiliar").mean()),
+        ]
+    return shares
+
+
 def figures(recipe: Recipe, seen: Seen, known: Known) -> dict:
     whole, lungless = out_of_fold(recipe, seen, known)
     least = float(np.quantile(whole.max(axis=1), 1 - COVERAGE))
@@ -261,6 +293,7 @@ def figures(recipe: Recipe, seen: Seen, known: Known) -> dict:
         "within": area(
             known.targets[cohen] == COVID, whole[cohen, COVID], known.patients[cohen]
         ).as_dict(),
+        "within_unseen": within_unseen(recipe, seen, known),
         "dataset_1": share(right[first], known.patients[first]).as_dict(),
         "accuracy": share(right, known.patients).as_dict(),
         "auroc": areas[0].as_dict(),
@@ -330,6 +363,7 @@ def page(content: dict) -> str:
         "|---|---|---|",
         f"| within Cohen, out of fold, COVID-19 against other findings, AUROC | {GOALS['within']} "
         f"| {written(own['within'])} |",
+        "| the same, trained without Cohen | - | " + written(own["within_unseen"]) + " |",
     ]
     for name, one in own["pairs"].items():
         called = percent(one["called_at_sensitivity"])
@@ -358,6 +392,17 @@ def page(content: dict) -> str:
             f"{well} | {100 * one['named_of_answered']:.1f} % |"
         )
     lines += [
+        "",
+        "## Films of a source that was not trained on: is it like films that are known?",
+        "",
+        "Asked of the features of all other sources; beyond the limits as `cxr train` sets them.",
+        "",
+        "| source | unusual (a warning) or beyond | unfamiliar (refused) |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {100 * odd:.1f} % | {100 * refused:.1f} % |"
+            for name, (odd, refused) in content["unfamiliar"].items()
+        ),
         "",
         "## What each choice brings",
         "",
@@ -448,6 +493,7 @@ def main() -> None:
         "training_s": training_s,
         "goals": GOALS,
         "variants": rows,
+        "unfamiliar": unfamiliar(seen_by(recipe, dataset, known, given.cache), known),
         "curves": curves(recipe, seen_by(recipe, dataset, known, given.cache), known),
         "recipe": recipe.model_dump(mode="json"),
         "data_hash": data_hash(dataset.cases),

@@ -11,6 +11,7 @@ from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import write_manifest
 from cxr_transfer.errors import DataError, FilmError, UsageError
+from cxr_transfer.inference.answers import as_lines
 from cxr_transfer.inference.batch import predict_into, resumable
 from cxr_transfer.inference.conversion import convert
 from cxr_transfer.inference.converted import read_converted
@@ -142,8 +143,15 @@ def test_of_films_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
     refused = [answer for answer in answers if answer.status != "ok"]
     assert 5 <= len(told) <= 8
     assert {answer.code for answer in refused} == {"not_sure"}
-    assert all(not answer.probabilities and answer.label is None for answer in refused)
+    assert all(answer.label is None for answer in refused)
     least = predictor.reference.least_score
+    # Between which classes it could not tell is said all the same.
+    assert all(tuple(answer.probabilities) == LABELS for answer in refused)
+    assert max(max(answer.probabilities.values()) for answer in refused) < least
+    (line,) = as_lines(refused[:1], LABELS)
+    highest = 100 * max(refused[0].probabilities.values())
+    assert "[not_sure]" in line
+    assert f"{highest:.1f}" in line.split("[not_sure]")[1]
     assert min(max(answer.probabilities.values()) for answer in told) >= least - 1e-4
     assert f"{least:.3f}" in refused[0].message
     with pytest.raises(FilmError) as raised:

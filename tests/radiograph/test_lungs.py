@@ -12,10 +12,12 @@ from cxr_transfer.radiograph.lungs import (
     MARGIN,
     border_only,
     dice,
+    lung_box,
     lung_mask,
     lungs_blacked,
     lungs_only,
 )
+from cxr_transfer.workers import in_order
 
 FINDINGS = ("normal", "bacterial", "viral", "covid19")
 SEEDS = range(6)
@@ -51,11 +53,8 @@ def test_the_lungs_of_generated_films_are_found(finding, child):
         film, lungs = drawn(finding, seed, child)
         overlap.append(dice(lung_mask(film, margin=0), lungs))
         cover.append(covered(lung_mask(film), lungs))
-    # The drawn lungs are without the heart, which the outline holds. Measured over all of these:
-    # 0.76 at worst and 0.83 in the mean, cover 0.95; the usual place alone has 0.71 and 0.78.
-    assert min(overlap) > 0.73
-    assert np.mean(overlap) > 0.78
-    assert min(cover) >= 0.9
+    assert min(overlap) > 0.9
+    assert min(cover) >= 0.97
 
 
 def test_the_film_decides_and_not_the_usual_place_alone():
@@ -64,7 +63,7 @@ def test_the_film_decides_and_not_the_usual_place_alone():
     for seed in SEEDS:
         film, lungs = resized(*drawn(seed=seed), (224, 224))
         gain.append(dice(lung_mask(film, margin=0), lungs) - dice(usual, lungs))
-    assert np.mean(gain) > 0.03
+    assert np.mean(gain) > 0.1
 
 
 def test_a_film_in_black_bands_has_the_same_lungs_in_another_place():
@@ -73,8 +72,8 @@ def test_a_film_in_black_bands_has_the_same_lungs_in_another_place():
         small, where = resized(film, lungs, (150, 160))
         banded, there = np.zeros((224, 224), np.uint8), np.zeros((224, 224), bool)
         banded[60:210, 15:175], there[60:210, 15:175] = small, where
-        assert dice(lung_mask(banded, margin=0), there) > 0.72
-        assert covered(lung_mask(banded), there) > 0.85
+        assert dice(lung_mask(banded, margin=0), there) > 0.88
+        assert covered(lung_mask(banded), there) > 0.95
         assert dice(lung_mask(BLANK, margin=0), there) < 0.7  # or nothing would have been shown
 
 
@@ -84,7 +83,7 @@ def test_the_mask_moves_with_the_chest(down, across):
         film, lungs = resized(*drawn(seed=seed), (224, 224))
         film = ndimage.shift(film, (down, across), mode="nearest")
         lungs = ndimage.shift(lungs.astype(np.uint8), (down, across), order=0).astype(bool)
-        assert dice(lung_mask(film, margin=0), lungs) > 0.7
+        assert dice(lung_mask(film, margin=0), lungs) > 0.88
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (224, 224), (300, 500), (500, 300)])
@@ -123,10 +122,57 @@ def test_a_blank_film_has_two_lungs_at_their_usual_place(grey):
     assert 0.25 < mask.mean() < 0.5
 
 
-def test_noise_has_the_lungs_of_a_blank_film():
+def test_a_gas_bubble_or_a_letter_is_no_lung():
+    film, _ = resized(*drawn(seed=2), (224, 224))
+    before = lung_mask(film, margin=0)
+    film = film.copy()
+    film[200:212, 30:44] = 0
+    film[4:20, 4:30] = 255
+    after = lung_mask(film, margin=0)
+    assert ndimage.label(after)[1] <= 2
+    assert dice(before, after) > 0.95
+
+
+def test_lungs_are_found_on_a_film_that_was_cropped_to_them():
+    overlap = []
+    for seed in SEEDS:
+        film, lungs = drawn(seed=seed)
+        left, top, right, bottom = lung_box(film)
+        height, width = film.shape
+        rows = slice(round(top * height), round(bottom * height))
+        columns = slice(round(left * width), round(right * width))
+        film, lungs = resized(film[rows, columns], lungs[rows, columns], (224, 224))
+        overlap.append(dice(lung_mask(film, margin=0), lungs))
+    assert min(overlap) > 0.73
+
+
+def test_the_box_reaches_as_far_beyond_the_lungs_as_it_is_told():
+    film, _ = drawn(seed=1)
+    (left, top, right, bottom), wide = lung_box(film, margin=0), lung_box(film, margin=0.05)
+    mask = lung_mask(film, margin=0)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    found = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    edges = np.array((left, top, right, bottom)) * (film.shape[::-1] * 2)
+    assert np.abs(edges - found).max() < 0.01 * film.shape[1]
+    across, down = 0.05 * (right - left), 0.05 * (bottom - top)
+    expected = (left - across, top - down, right + across, bottom + down)
+    assert wide == pytest.approx(expected, abs=1e-6)
+    mirrored = lung_box(film[:, ::-1], margin=0)
+    assert mirrored == pytest.approx((1 - right, top, 1 - left, bottom), abs=0.005)
+
+
+def test_many_threads_find_what_one_finds():
+    some = [drawn(finding, seed)[0] for seed in SEEDS for finding in FINDINGS]
+    assert list(in_order(lung_box, some, workers=6)) == [lung_box(film) for film in some]
+
+
+def test_noise_has_a_mask_too():
     for seed in SEEDS:
         noise = default_rng(seed).integers(0, 256, (224, 224), dtype=np.uint8)
-        assert (lung_mask(noise) == lung_mask(BLANK)).all()
+        assert lung_mask(noise).any()
+        left, top, right, bottom = lung_box(noise)
+        assert 0 <= left < right <= 1
+        assert 0 <= top < bottom <= 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 300), (7, 5)])

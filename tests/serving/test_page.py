@@ -459,6 +459,36 @@ def test_a_flower_gets_no_class_but_the_reason(reader, films):
     assert reader.text("#summary") == "2 films, 2 answered, 1 not assessed, 1 not read"
 
 
+def test_of_a_film_it_is_not_sure_of_the_scores_are_shown_and_no_class(
+    browser, models, films, tmp_path
+):
+    folder = tmp_path / "known"
+    shutil.copytree(models[0], folder)
+    sha256 = Predictor.open(folder).card.weights_sha256
+    strict = Reference.load(folder, weights_sha256=sha256)
+    replace(strict, least_score=0.9999, coverage=0.9).save(folder)
+    with running(folder) as server:
+        reader = Reader(browser, server.url)
+        reader.drop(**{"film.png": films["film.png"]})
+        reader.wait_for_film()
+        card = reader.text(".card")
+        assert "Cannot assess" in card
+        assert "No class is given." in card
+        assert "too close for a class" in card
+        assert tuple(scores_of(reader)) == LABELS
+        assert sum(scores_of(reader).values()) == pytest.approx(100, abs=0.2)
+        assert reader.page.locator(".scores .first").count() == 0
+        with server.client() as client:
+            (answer,) = send(client, films["film.png"]).json()["answers"]
+        assert (answer["status"], answer["code"]) == ("cannot_assess", "not_sure")
+        assert answer["label"] is None
+        _, content = reader.saved("#save-csv")
+        assert f"{max(answer['probabilities'].values())}" in content.decode()
+        assert reader.saved("#save-pdf")[1].startswith(b"%PDF")
+        reader.context.close()
+        assert not reader.broken
+
+
 def test_every_reason_to_give_no_class_has_words_of_its_own():
     words = (Path(gate.__file__).parents[1] / "serving/page/results.js").read_text()
     of_the_model = {"out_of_distribution", "not_sure"}

@@ -55,6 +55,11 @@ from cxr_transfer.training.films import Films, load_films
 PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
 """Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
 
+_OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
+    "lungs blacked out": lungs_blacked,
+    "border only": border_only,
+    "lungs only": lungs_only,
+}
 RETRAINING = "leave-one-source-out retraining (ask for it with --retrain)"
 
 
@@ -136,10 +141,9 @@ def audit(
     part = _Part(labels, decoded, kinds.inside)
     whole = part.scores(scored[kinds.inside])
     evaluation = evaluate(whole, **again)
-    cropped = checkpoint.preprocessing.crop == "lungs"
     occluded = {
         name: evaluate(part.scores(scorer.exact(hide(part.images))), **again)
-        for name, hide in _occlusions(cropped).items()
+        for name, hide in _OCCLUSIONS.items()
     }
     # Before a film is reduced and equalised: what these take away of a change does no harm.
     preprocessing = checkpoint.preprocessing
@@ -153,7 +157,7 @@ def audit(
     )
     say("where its scores come from")
     patients = [case.patient for case in part.cases]
-    maps = saliency_evidence(network, part.images, patients, device=at, cropped=cropped, **again)
+    maps = saliency_evidence(network, part.images, patients, device=at, **again)
     say("what files, age, sex, view and features tell by themselves")
     known_unseen = unseen[decoded.films.targets.numpy()[unseen] >= 0]
     rows = parts(folder)
@@ -200,7 +204,7 @@ def audit(
         "checks": [check.as_dict() for check in found],
         "not_done": [] if retrain else [RETRAINING],
         "test_openings": opened,
-        "lung_mask": "one outline, placed and sized by contrast; not a trained network",
+        "lung_mask": "a small network fitted to lungs drawn by hand: docs/results/lung_mask.json",
         "precision": quick,
         "data_hash": data_hash(cases),
         "commit": provenance.commit(),
@@ -265,16 +269,6 @@ class _Part:
 
 def _accuracy(scored: npt.NDArray[np.float64], whole: Scores) -> float:
     return float((scored.argmax(axis=1) == whole.targets).mean())
-
-
-def _occlusions(
-    cropped: bool,
-) -> dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]]:
-    return {
-        "lungs blacked out": functools.partial(lungs_blacked, cropped=cropped),
-        "border only": border_only,
-        "lungs only": functools.partial(lungs_only, cropped=cropped),
-    }
 
 
 def _of_known_labels(decoded: Decoded) -> tuple[list[Case], Films]:

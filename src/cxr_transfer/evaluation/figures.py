@@ -508,7 +508,7 @@ def _outline(axes: Axes, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) ->
     axes.legend(handles=[line], loc="upper left", bbox_to_anchor=(0, 0), fontsize=9)
 
 
-def _score_bars(axes: Axes, scores: Mapping[str, float], label: str) -> None:
+def _score_bars(axes: Axes, scores: Mapping[str, float], label: str | None) -> None:
     places = np.arange(float(len(scores)))
     colours = [PALETTE[0] if name == label else BARS[0] for name in scores]
     axes.barh(places, list(scores.values()), 0.6, color=colours)

@@ -260,7 +260,6 @@ def saliency_evidence(
     limit: int = 100,
     resamples: int = 2000,
     device: str = "cpu",
-    cropped: bool = False,
 ) -> dict[str, Any]:
     """Return what an audit asks of a network's heat maps.
 
@@ -272,7 +271,6 @@ def saliency_evidence(
         limit: Of more films than this, so many are chosen by chance.
         resamples: Of the bootstrap by patient.
         device: As torch names it.
-        cropped: Whether the films were cropped to the lungs.
 
     Returns:
         - ``films``: how many were looked at; ``empty_maps``: of these, without a map;
@@ -306,7 +304,7 @@ def saliency_evidence(
         chosen = np.sort(np.random.default_rng(seed).permutation(len(films))[:limit])
         films = films[torch.from_numpy(chosen)]
         patients = [patients[row] for row in chosen]
-    masks = np.stack([lung_mask(film, cropped=cropped) for film in films[:, 0].numpy()])
+    masks = np.stack([lung_mask(film) for film in films[:, 0].numpy()])
     maps = heat_maps(network, films, device=device)
     rich = enrichment(maps, masks)
     known = ~np.isnan(rich)

@@ -45,11 +45,12 @@ def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[
     for answer in answers:
         # A name may hold anything, line ends and what moves a terminal's cursor among it.
         name = answer.file if answer.file.isprintable() else ascii(answer.file)[1:-1]
+        scores = ", ".join(f"{label} {100 * p:.1f}" for label, p in answer.probabilities.items())
         if answer.status != "ok":
             status = answer.status.replace("_", " ")
-            yield f"{name}: {status}: {answer.message} [{answer.code}]"
+            close = f" ({scores})" if scores else ""
+            yield f"{name}: {status}: {answer.message} [{answer.code}]{close}"
             continue
-        scores = ", ".join(f"{label} {100 * p:.1f}" for label, p in answer.probabilities.items())
         warned = "".join(f"; {warning}" for warning in answer.warnings)
         meaning = "" if answer.calibrated else "; not calibrated"
         yield f"{name}: {answer.label} ({scores}{meaning}{warned})"

@@ -215,7 +215,7 @@ class Explainer:
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)
         maps = maps_of_places(after, at_places, image.shape, target=[target])
-        lungs = lung_mask(image, cropped=self.card.preprocessing.crop == "lungs")
+        lungs = lung_mask(image)
         share, area = float(lung_share(maps, lungs[None])[0]), float(lungs.mean())
         heat_map, lungs = (_on_film(one, prepared.box) for one in (maps[0], lungs))
         if math.isnan(share):

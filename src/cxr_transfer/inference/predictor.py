@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class Prediction:
         code: Of the refusal or the error; "" without one.
         message: One line for a person; "" when the status is "ok".
         label: The class with the highest score; None unless the status is "ok".
-        probabilities: Class scores in the network's order; empty unless the status is "ok".
+        probabilities: Class scores in the network's order; empty unless the status is "ok" or the
+            code ``not_sure``: then they are too close for a class, and say between which.
         calibrated: Whether the scores were fitted to what came true on validation films.
         model: Name and first digits of the hash of the network's weights.
         warnings: What a reader should know of the film.
@@ -249,10 +250,16 @@ class Predictor:
     ) -> Prediction:
         ms = round(one.ms + each, 2)
         if familiar == "unfamiliar":
-            return self._unjudged(one, "out_of_distribution", UNFAMILIAR, ms)
-        if self.reference and not self.reference.is_sure(scores[None])[0]:
-            return self._unjudged(one, "not_sure", not_sure(self.reference, scores), ms)
-        return Prediction(
+            return Prediction(
+                one.file,
+                "cannot_assess",
+                "out_of_distribution",
+                UNFAMILIAR,
+                model=self.model,
+                warnings=one.warnings,
+                ms=ms,
+            )
+        known = Prediction(
             one.file,
             "ok",
             label=self.card.labels[int(scores.argmax())],
@@ -265,17 +272,10 @@ class Predictor:
             warnings=(*one.warnings, *([UNUSUAL] if familiar == "unusual" else [])),
             ms=ms,
         )
-
-    def _unjudged(self, one: Prepared, code: str, message: str, ms: float) -> Prediction:
-        return Prediction(
-            one.file,
-            "cannot_assess",
-            code,
-            message,
-            model=self.model,
-            warnings=one.warnings,
-            ms=ms,
-        )
+        if self.reference is None or self.reference.is_sure(scores[None])[0]:
+            return known
+        said = not_sure(self.reference, scores)
+        return replace(known, status="cannot_assess", code="not_sure", message=said, label=None)
 
 
 def not_sure(reference: Reference, scores: npt.NDArray[np.float32]) -> str:

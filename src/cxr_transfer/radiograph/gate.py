@@ -23,6 +23,7 @@ import safetensors
 from PIL import Image
 
 from cxr_transfer.radiograph.film import Radiograph
+from cxr_transfer.radiograph.ranks import ranks
 
 Plane = npt.NDArray[np.float32]
 
@@ -165,9 +166,9 @@ def described(radiograph: Radiograph) -> Plane:
     then the directions of its edges in 8 x 8 cells, signed, in 8 bins (histograms of oriented
     gradients: Dalal & Triggs, CVPR 2005), each cell scaled to length 1.
     """
-    ranks = _ranks(_thumbnail(radiograph, _SIDE))
-    coarse = ranks.reshape(_SIDE // 2, 2, _SIDE // 2, 2).mean((1, 3))
-    return np.concatenate([0.5 * coarse.ravel(), _edges(ranks)])
+    ranked = ranks(_thumbnail(radiograph, _SIDE))
+    coarse = ranked.reshape(_SIDE // 2, 2, _SIDE // 2, 2).mean((1, 3))
+    return np.concatenate([0.5 * coarse.ravel(), _edges(ranked)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,14 +204,6 @@ def _thumbnail(radiograph: Radiograph, side: int) -> npt.NDArray[np.uint8]:
     # In 8 bits too, or the noise of a black background would be spread over its share of ranks.
     grey: npt.NDArray[np.uint8] = np.rint(np.asarray(film) * 255).clip(0, 255).astype(np.uint8)
     return grey
-
-
-def _ranks(values: npt.NDArray[np.uint8]) -> Plane:
-    """Return the place of each value among all, from -1 to 1; equal values share theirs."""
-    counts = np.bincount(values.ravel(), minlength=256)
-    middle = np.cumsum(counts) - 0.5 * counts
-    ranks: Plane = (2 * middle / values.size - 1).astype(np.float32)[values]
-    return ranks
 
 
 def _edges(plane: Plane) -> Plane:

@@ -1,27 +1,26 @@
 """Where the lungs are on a frontal film, and films with the lungs, or all else, taken away.
 
-In: model inputs, grey and of 8 bits. Out: masks of bool, or copies of the films in which a part is
-replaced by one grey. An outline of both lungs is laid over the film at many places and sizes; those
-that are darker inside than just around, at places where lungs usually are, decide. There is no
-network and nothing to load.
+In: model inputs, grey and of 8 bits. Out: masks of bool, boxes, or copies of the films in which a
+part is replaced by one grey. A small network looks at a thumbnail's ranks (``lung_network.py``); of
+what it takes for lung the one or two largest pieces are kept.
 
 The module does not know whether a film is a chest at all, or frontal: it gives a mask for any
-picture. The outline has one shape, with the heart's left border and all disease inside it: a mask
-says where to look for lungs, and its area or form is no measurement of anybody. It draws on the
-film, the lungs too, so the place of the mask itself may tell a little of what was taken away.
+picture. Lungs were drawn as a radiologist outlines the chest, white lung and lung behind the heart
+inside; a mask says where to look for lungs, and its area or form is no measurement of anybody. The
+film decides where it lies, the lungs too, so its place may tell a little of what was taken away.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.radiograph.lung_network import CELLS, shares
+from cxr_transfer.radiograph.ranks import ranks
 
 Grey = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -31,53 +30,15 @@ MARGIN = 0.03
 """Default dilation of the mask in widths of the film.
 
 A test for shortcuts asks what a network can do without the lungs, so lung left visible makes the
-answer wrong, and a strip of chest wall lost does not. Of the lungs' borders drawn by hand on real
-films three quarters lie inside the outline or within this distance of it; to gain the next tenth
-takes almost twice as much, and wider masks take the shoulders and the film's border as well.
+answer wrong, and a strip of chest wall lost does not.
 """
 
-# The outline of one lung, mirrored for the other (so a mirrored film has the mirrored mask). Across
-# from the midline (0) to the widest place (1), down from the apex (0) to the costophrenic angle
-# (1). Rounded from the average of drawn masks: see benchmarks/lung_mask_dice.py.
-_DOWN = (0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1)
-_CHEST_WALL = (0.33, 0.5, 0.62, 0.76, 0.83, 0.9, 0.95, 0.985, 1)
-_ACROSS = (0, 0.3, 0.55, 0.7, 0.8, 0.9, 1)
-_DIAPHRAGM = (0.87, 0.88, 0.86, 0.87, 0.89, 0.93, 1)
-_MEDIASTINUM = ((0, 0.7, 1), (0.15, 0.15, 0.2))
+BOX_MARGIN = 0.1
+"""Default distance of the box from the lungs, on each side, in sizes of the box of the lungs."""
 
-# Where lungs usually are and how that varies, in sizes of the exposed field: midline, half the
-# width of both lungs together, top, height; and in how many deviations they are looked for.
-_USUAL = np.array((0.5, 0.415, 0.1, 0.745))
-_SPREAD = np.array((0.03, 0.05, 0.058, 0.115))
-_STEPS = (
-    np.linspace(-2, 2, 5),
-    np.linspace(-2.4, 1.6, 6),
-    np.linspace(-1.6, 2.6, 6),
-    np.linspace(-2.6, 1.6, 7),
-)
-# On a film that `lung_box` cropped: the usual place again, as the box cuts it out.
-_BOX_MARGIN = 0.05
-_CROPPED = np.array(
-    (
-        0.5,
-        _USUAL[1] / (2 * _USUAL[1] + 2 * _BOX_MARGIN),
-        _BOX_MARGIN / (_USUAL[3] + 2 * _BOX_MARGIN),
-        _USUAL[3] / (_USUAL[3] + 2 * _BOX_MARGIN),
-    )
-)
-_CELLS = 48  # the film is searched at 48 x 48: a lung's border, not its ribs
-_RING = 0.04  # how far around the outline "just around" reaches, in sizes of the outline
-_UNUSUAL = 0.045  # the contrast that it takes to outweigh one squared deviation from the usual
-_DECISION = 0.02  # contrasts closer than this are a tie: their places are averaged
-_NO_CONTRAST = 0.15  # ranks, from -1 to 1; below it nothing on the film looks like lungs
-
-
-class _Search(NamedTuple):
-    """Every place and size that is tried."""
-
-    places: Plane  # (K, 4): midline, half width, top, height
-    weights: Plane  # (K, cells): times the film's ranks: how much brighter around than inside
-    unusual: Plane  # (K,): what each has to outweigh
+_SECOND = 0.15  # of the larger piece: a smaller one is gas in the bowel or a letter
+_LEAST = 0.04  # of the film: less is no pair of lungs
+_USUAL = (0.17, 0.13, 0.83, 0.83)  # left, top, right, bottom: where most films have the lungs
 
 
 def _centres(cells: int) -> Plane:
@@ -85,87 +46,61 @@ def _centres(cells: int) -> Plane:
     return centres
 
 
-def _outline(y: Plane, x: Plane, place: Plane) -> Mask:
-    """Mark what of rows ``y`` and columns ``x`` (in fields) lies in the outline at ``place``."""
-    midline, half, top, height = place
-    across, down = np.abs(x - midline)[None] / half, (y - top)[:, None] / height
-    inside: Mask = (down >= 0) & (down <= np.interp(across, _ACROSS, _DIAPHRAGM))
-    inside &= across <= np.interp(down, _DOWN, _CHEST_WALL)
-    inside &= across >= np.interp(down, *_MEDIASTINUM)
-    return inside
+def _usual() -> Plane:
+    """Two ellipses where most films have the lungs: for a picture on which none are found."""
+    left, top, right, bottom = _USUAL
+    at = _centres(CELLS)
+    across = (np.abs(at - (left + right) / 2) / ((right - left) / 2))[None]
+    down = ((at - (top + bottom) / 2) / ((bottom - top) / 2))[:, None]
+    found: Plane = (((across - 0.6) / 0.4) ** 2 + down**2 <= 1).astype(np.float32)
+    return found
 
 
-@functools.cache
-def _search() -> _Search:
-    deviations = np.array(list(itertools.product(*_STEPS)))
-    places = _USUAL + _SPREAD * deviations
-    fine, cells = _centres(3 * _CELLS), _centres(_CELLS)
-    weights = np.empty((len(places), _CELLS * _CELLS), np.float32)
-    for row, place in zip(weights, places, strict=True):
-        midline, half, top, height = place
-        inside = _outline(fine, fine, place).reshape(_CELLS, 3, _CELLS, 3).mean((1, 3))
-        rows = (cells > top - _RING * height) & (cells < top + (1 + _RING / 2) * height)
-        columns = np.abs(cells - midline) < (1 + _RING) * half
-        around = np.clip((rows[:, None] & columns[None]) - inside, 0, 1)
-        row[:] = (around / around.sum() - inside / inside.sum()).ravel()
-    return _Search(places, weights, (deviations**2).sum(axis=1))
+def _pieces(cells: Mask) -> list[list[int]]:
+    """Return the pieces of a mask that hang together, the largest first, as places in its rows.
 
-
-def _exposed(image: Grey) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of the film without black bands beside it."""
-    height, width = image.shape
-    dark, bright = float(image.min()), float(np.percentile(image, 99))
-    lit = image > dark + 0.1 * (bright - dark)
-    # A letter or a speck in a band is no film: a tenth of the row or the column has to be lit.
-    rows, columns = (np.flatnonzero(lit.mean(axis=axis) > 0.1) for axis in (1, 0))
-    if len(rows) < 0.3 * height or len(columns) < 0.3 * width:
-        return 0, 0, width, height
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _ranks(values: Plane) -> Plane:
-    """Return the place of each value among all, from -1 to 1; equal values share theirs.
-
-    Exposure, contrast and gamma of a film differ between hospitals; its ranks do not.
+    Its outermost cells have to be empty.
     """
-    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - 0.5 * counts
-    ranks: Plane = (2 * middle / values.size - 1)[index].astype(np.float32)
-    return ranks.ravel()
+    # Not scipy's: prediction does without it.
+    left, row = set(np.flatnonzero(cells).tolist()), cells.shape[1]
+    pieces = []
+    while left:
+        piece = [left.pop()]
+        for place in piece:
+            for near in (place - row, place - 1, place + 1, place + row):
+                if near in left:
+                    left.remove(near)
+                    piece.append(near)
+        pieces.append(piece)
+    return sorted(pieces, key=len, reverse=True)
 
 
-def _find(image: Grey) -> tuple[tuple[int, int, int, int], Plane]:
-    """Return the exposed field in pixels and the place of the lungs in it."""
-    field, search = _exposed(image), _search()
-    film = Image.fromarray(image.astype(np.float32))
-    small = film.resize((_CELLS, _CELLS), Image.Resampling.BILINEAR, box=field)
-    # Not "@": BLAS would start threads, and its sums depend on their number.
-    contrast = np.einsum("kp,p->k", search.weights, _ranks(np.asarray(small)))
-    score = contrast - _UNUSUAL * search.unusual
-    if contrast[score.argmax()] < _NO_CONTRAST:
-        return (0, 0, image.shape[1], image.shape[0]), _USUAL
-    share = np.exp((score - score.max()) / _DECISION)
-    place: Plane = (share[:, None] * search.places).sum(axis=0) / share.sum()
-    return field, place
+def _find(image: Grey) -> Plane:
+    """Return the share of lung in each of 64 x 64 cells, of one or two lungs and nothing else."""
+    small = Image.fromarray(image).resize((CELLS, CELLS), Image.Resampling.BILINEAR)
+    found = shares(ranks(np.asarray(small)))
+    pieces = _pieces(np.pad(found > 0.5, 1))
+    lungs = [piece for piece in pieces[:2] if len(piece) >= _SECOND * len(pieces[0])]
+    if sum(map(len, lungs)) < _LEAST * CELLS * CELLS:
+        return _usual()
+    kept = np.zeros((CELLS + 2, CELLS + 2), np.bool_)
+    kept.flat[[place for piece in lungs for place in piece]] = True
+    # With the cells around, whose shares say where between two cells the border is.
+    for axis in (0, 1):
+        kept |= np.roll(kept, 1, axis) | np.roll(kept, -1, axis)
+    return np.where(kept[1:-1, 1:-1], found, 0)
 
 
-def lung_mask(image: Grey, *, margin: float = MARGIN, cropped: bool = False) -> Mask:
-    """Find both lungs on one frontal film.
-
-    An outline of fixed shape is placed by the film's grey values and by where lungs usually are:
-    the idea of active shape models (van Ginneken, Stegmann & Loog, Medical Image Analysis 10, 2006,
-    19-40), with four numbers for the shape and an exhaustive search. Lung that disease has made
-    white and lung behind the heart are inside; films of a chest that fills less than about half of
-    the exposed field, or that lies on its side, are beyond it.
+def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
+    """Find both lungs on one frontal film, or on a part of it.
 
     Args:
         image: The film, (H, W) uint8, bright = dense.
         margin: By how much the mask is dilated, in widths of the film; 0 gives the outline itself.
-        cropped: Whether `lung_box` cropped the film: where the lungs are is known then.
 
     Returns:
         (H, W) bool, true in the lungs. Where nothing on the film looks like lungs (blank, noise):
-        the outline at its usual place.
+        two ellipses at their usual place.
 
     Raises:
         DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
@@ -176,12 +111,8 @@ def lung_mask(image: Grey, *, margin: float = MARGIN, cropped: bool = False) -> 
         message = f"Expected a margin of 0 to 0.5 widths, but got {margin}; choose one of these."
         raise UsageError("bad_margin", message)
     height, width = image.shape
-    (left, top, right, bottom), place = (
-        ((0, 0, width, height), _CROPPED) if cropped else _find(image)
-    )
-    y = (np.arange(height) + 0.5 - top) / (bottom - top)
-    x = (np.arange(width) + 0.5 - left) / (right - left)
-    mask = _outline(y, x, place)
+    found = Image.fromarray(_find(image).astype(np.float32))
+    mask: Mask = np.asarray(found.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
     if margin == 0 or not mask.any():  # a film of very few pixels may fall between the lungs
         return mask
     from scipy import ndimage  # for masks alone: whoever crops films does without it
@@ -190,32 +121,44 @@ def lung_mask(image: Grey, *, margin: float = MARGIN, cropped: bool = False) -> 
     return near
 
 
-def lung_box(image: Grey, *, margin: float = _BOX_MARGIN) -> tuple[float, float, float, float]:
+def lung_box(image: Grey, *, margin: float = BOX_MARGIN) -> tuple[float, float, float, float]:
     """Find the box around both lungs on one frontal film.
 
     Args:
         image: The film, (H, W) uint8, bright = dense.
-        margin: By how much the box is wider on each side, in sizes of the exposed field.
+        margin: How far the box reaches beyond the lungs on each side, in their width and height.
 
     Returns:
         Left, top, right, bottom in shares of the film's width and height, within the film. Where
-        nothing on the film looks like lungs: the box at its usual place.
+        nothing on the film looks like lungs: the box around their usual place.
 
     Raises:
         DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
     """
     _require_film(image)
-    (left, top, right, bottom), (midline, half, apex, height) = _find(image)
-    across, down = (right - left) / image.shape[1], (bottom - top) / image.shape[0]
+    found = _find(image)
+    (left, right), (top, bottom) = (_edges(found.max(axis=axis)) for axis in (0, 1))
+    across, down = margin * (right - left), margin * (bottom - top)
     return (
-        max(0.0, left / image.shape[1] + across * float(midline - half - margin)),
-        max(0.0, top / image.shape[0] + down * float(apex - margin)),
-        min(1.0, left / image.shape[1] + across * float(midline + half + margin)),
-        min(1.0, top / image.shape[0] + down * float(apex + height + margin)),
+        max(0.0, left - across),
+        max(0.0, top - down),
+        min(1.0, right + across),
+        min(1.0, bottom + down),
     )
 
 
-def lungs_blacked(images: Grey, *, margin: float = MARGIN, cropped: bool = False) -> Grey:
+def _edges(profile: Plane) -> tuple[float, float]:
+    """Return where a profile over 64 cells first and last crosses one half, from 0 to 1."""
+
+    def rising(values: Plane) -> float:
+        first = int(np.argmax(values > 0.5))
+        below = float(values[first - 1]) if first else 0.0
+        return (first - 0.5 + (0.5 - below) / (float(values[first]) - below)) / CELLS
+
+    return max(0.0, rising(profile)), min(1.0, 1 - rising(profile[::-1]))
+
+
+def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
     """Take the lungs away: what a network still knows, it knows from elsewhere.
 
     The test of Maguolo & Nanni (Information Fusion 76, 2021, 1-7), who blackened the centre.
@@ -223,7 +166,6 @@ def lungs_blacked(images: Grey, *, margin: float = MARGIN, cropped: bool = False
     Args:
         images: Films, (N, 1, H, W) uint8.
         margin: By how much each mask is dilated, in widths of the film.
-        cropped: Whether `lung_box` cropped the films.
 
     Returns:
         New films of the same shape; `lungs_only` keeps exactly what is replaced here.
@@ -232,16 +174,15 @@ def lungs_blacked(images: Grey, *, margin: float = MARGIN, cropped: bool = False
         DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    return _kept(images, ~_masks(images, margin, cropped))
+    return _kept(images, ~_masks(images, margin))
 
 
-def lungs_only(images: Grey, *, margin: float = MARGIN, cropped: bool = False) -> Grey:
+def lungs_only(images: Grey, *, margin: float = MARGIN) -> Grey:
     """Take everything but the lungs away.
 
     Args:
         images: Films, (N, 1, H, W) uint8.
         margin: By how much each mask is dilated, in widths of the film.
-        cropped: Whether `lung_box` cropped the films.
 
     Returns:
         New films of the same shape.
@@ -250,7 +191,7 @@ def lungs_only(images: Grey, *, margin: float = MARGIN, cropped: bool = False) -
         DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    return _kept(images, _masks(images, margin, cropped))
+    return _kept(images, _masks(images, margin))
 
 
 def border_only(images: Grey, share: float = 0.12) -> Grey:
@@ -316,11 +257,11 @@ def _require_films(images: Grey) -> None:
         raise _not_an_input("films, (N, 1, H, W) of uint8", images)
 
 
-def _masks(images: Grey, margin: float, cropped: bool) -> Mask:
+def _masks(images: Grey, margin: float) -> Mask:
     _require_films(images)
     masks = np.empty(images.shape, np.bool_)
     for mask, image in zip(masks, images, strict=True):
-        mask[0] = lung_mask(image[0], margin=margin, cropped=cropped)
+        mask[0] = lung_mask(image[0], margin=margin)
     return masks
 
 

@@ -40,8 +40,10 @@ class FilmAnswer(BaseModel):
     status: Literal["ok", "cannot_assess", "error"]
     code: str = Field(description='Of a refusal or an error; "" without one.')
     message: str
-    label: str | None = Field(description="The class with the highest score.")
-    probabilities: dict[str, float] = Field(description="Class scores; they sum to 1.")
+    label: str | None = Field(description='The class with the highest score; null unless "ok".')
+    probabilities: dict[str, float] = Field(
+        description="Class scores, which sum to 1; of what is not assessed only with not_sure."
+    )
     calibrated: bool
     model: str
     warnings: list[str]

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Read a first film: what decoding and the gate load is then loaded, and the lungs' tables."""
+    """Read a first film: what decoding, the gate and the lungs' network load is then loaded."""
     content = io.BytesIO()
     grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
     Image.fromarray(grey).save(content, "JPEG")

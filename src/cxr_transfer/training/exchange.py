@@ -67,11 +67,10 @@ def exchanged(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
     from scipy import ndimage
 
     films = images.numpy()
-    # On crops the outline is at one place, whatever the film shows.
-    lungs = lung_mask(films[0, 0], cropped=True).astype(np.float32)
-    lungs = ndimage.gaussian_filter(lungs, _EDGE * films.shape[3])
     mixed = np.empty_like(films)
     # Film by film: all of them as float32 would take four times the memory.
     for row, partner in enumerate(partners):
+        lungs = lung_mask(films[row, 0]).astype(np.float32)
+        lungs = ndimage.gaussian_filter(lungs, _EDGE * films.shape[3])
         mixed[row, 0] = np.rint(lungs * films[row, 0] + (1 - lungs) * films[partner, 0])
     return torch.from_numpy(mixed)

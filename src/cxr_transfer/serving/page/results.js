@@ -97,7 +97,6 @@ export function card(entry, model, { again, explain, about }) {
 }
 
 function scored({ answer, explaining }, model, said, { explain, about }) {
-  const classes = Object.entries(answer.probabilities);
   return [
     element(
       "p",
@@ -105,13 +104,7 @@ function scored({ answer, explaining }, model, said, { explain, about }) {
       element("strong", { text: answer.label }),
       element("span", { text: `class score ${score(answer.probabilities[answer.label])}` }),
     ),
-    element(
-      "table",
-      { class: "scores" },
-      element("caption", { text: "Class scores, of 100" }),
-      element("tbody", {}, ...classes.map(([label, value]) => bar(label, value, label === answer.label))),
-      element("tfoot", {}, bar("uncertainty", uncertainty(classes.map(([, value]) => value)), false)),
-    ),
+    scores(answer, "Class scores, of 100"),
     said.kind === "pass" ? null : element("p", { class: `audit ${said.kind}`, text: said.sentence }),
     moreOf(model) ? button(moreOf(model), about) : null,
     element("p", { class: "quiet", text: calibration(answer) }),
@@ -120,6 +113,17 @@ function scored({ answer, explaining }, model, said, { explain, about }) {
     neighbours(answer),
     model.explains && !answer.heat_map ? explainer(explaining, explain) : null,
   ];
+}
+
+function scores(answer, caption) {
+  const classes = Object.entries(answer.probabilities);
+  return element(
+    "table",
+    { class: "scores" },
+    element("caption", { text: caption }),
+    element("tbody", {}, ...classes.map(([label, value]) => bar(label, value, label === answer.label))),
+    element("tfoot", {}, bar("uncertainty", uncertainty(classes.map(([, value]) => value)), false)),
+  );
 }
 
 function refused(answer) {
@@ -133,6 +137,7 @@ function refused(answer) {
     REASONS[answer.code] ? element("p", { class: "reason", text: REASONS[answer.code] }) : null,
     element("p", { class: "message", text: answer.message }),
     element("p", { class: "quiet", text: "No class is given." }),
+    answer.code === "not_sure" ? scores(answer, "Class scores, of 100: too close for a class") : null,
     warnings(answer.warnings),
   ];
 }
