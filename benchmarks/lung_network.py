@@ -6,11 +6,11 @@
         /tmp/xrv/torchxrayvision/data/semantic_masks_v7labs_lungs.zip \
         ../shared/data/covid-chestxray-dataset/images --out src/cxr_transfer/radiograph
 
-A U-Net (Ronneberger et al., MICCAI 2015) of 107,000 weights on thumbnails of 64 x 64 ranks. Learns
+A U-Net (Ronneberger et al., MICCAI 2015) of 108,000 weights on thumbnails of 64 x 64 ranks. Learns
 from lungs drawn by hand on films of Cohen's collection, a fifth of the patients held out
 (`lung_mask_dice.held_out`), and from generated films. Each is seen turned, shifted, stretched, cut
 to the lungs, whitened in a part, blurred, noisy or in bands of black or white: hospitals do all of
-it. Knows no disease; neither films nor masks are copied. Ten minutes on two cores.
+it. Knows no disease; neither films nor masks are copied. Three minutes on one core.
 """
 
 from __future__ import annotations
