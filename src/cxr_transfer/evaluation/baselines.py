@@ -29,6 +29,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from cxr_transfer.collections.case import FRONTAL_VIEWS, Case
 from cxr_transfer.errors import DataError, UsageError
@@ -210,7 +211,9 @@ def baseline(
         elif len(held_out):
             # A column unknown throughout says nothing, and the trees cannot bin it.
             rows = np.where(np.isnan(table[fitted]).all(axis=0), 0.0, table)
-            model = _model(kind, seed).fit(rows[fitted], truth[fitted])
+            # More threads than one make a linear fit slower: see training/probe.py.
+            with threadpool_limits(1, "blas"):
+                model = _model(kind, seed).fit(rows[fitted], truth[fitted])
             probabilities[np.ix_(held_out, known)] = model.predict_proba(rows[held_out])
     return dataclasses.replace(scores, probabilities=probabilities)
 
