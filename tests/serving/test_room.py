@@ -3,12 +3,13 @@
 import asyncio
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import lungs
+from cxr_transfer.radiograph import lung_network
 from cxr_transfer.serving import room as room_module
 from cxr_transfer.serving import worker
 from cxr_transfer.serving.metrics import Metrics
@@ -92,9 +93,10 @@ def decoding(check, **options):
 
 
 def test_a_decoder_has_looked_for_lungs_before_its_first_film():
-    lungs._search.cache_clear()
-    worker._warm()
-    assert lungs._search.cache_info().currsize == 1
+    lung_network._compiled.cache_clear()
+    with ThreadPoolExecutor(1) as fresh:  # a thread that has not looked yet, as a decoder's
+        fresh.submit(worker._warm).result()
+    assert lung_network._compiled.cache_info().currsize == 1
 
 
 def test_a_decoder_knows_no_token_and_writes_no_file(monkeypatch):
