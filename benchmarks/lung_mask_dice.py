@@ -89,7 +89,7 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def measured(pairs: list[dict]) -> dict:
     """Return Dice, and the share of the true lungs that the mask covers, at both margins."""
-    usual = np.zeros_like(pairs[0]["film"])  # a blank film has the outline at its usual place
+    usual = np.zeros_like(pairs[0]["film"])  # a blank film has lungs at their usual place
     found: dict = {
         "films": len(pairs),
         "patients": len({pair["patientid"] for pair in pairs}),

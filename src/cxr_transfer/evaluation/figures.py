@@ -504,7 +504,9 @@ def _outline(axes: Axes, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) ->
         for side, reach in zip(mask.shape, shape, strict=True)
     )
     axes.contour(across, down, mask, levels=[0.5], colors=PALETTE[5], linewidths=1.5)
-    line = Line2D([], [], color=PALETTE[5], lw=1.5, label="the lungs, by an outline of one shape")
+    line = Line2D(
+        [], [], color=PALETTE[5], lw=1.5, label="the lungs, as a small network finds them"
+    )
     axes.legend(handles=[line], loc="upper left", bbox_to_anchor=(0, 0), fontsize=9)
 
 
