@@ -54,7 +54,7 @@ WEIGHT = {"frontal": 4, "other": 2}
 REFUSED, DOUBTED = 0.01, 0.03  # of good films of each source, on which the limits are set
 SIDE = 256  # pixels a side of made pictures
 KNOWN = ("kermany", "cohen")  # sources of the runs' training films
-ADULTS = ("rsna", "bimcv", "nih")
+ADULTS = ("rsna", "valencia", "nih")
 ADULTS_IN_FEATURES = 100  # of each source: a ResNet takes its time
 GENERATED, GENERATED_NUMBER = "generated film", 200
 FINDINGS = ("normal", "bacterial", "viral", "covid19")
@@ -855,10 +855,10 @@ CAVEATS = (
     '* "Unfamiliar" begins a quarter beyond the 99th percentile of the validation part. The '
     "quarter was chosen with these figures in view (from 1.15 to 1.5 times they hardly differ), so "
     "the share of the test part that distance refuses is slightly favourable.",
-    "* The adult sources (rsna, bimcv, nih) are none of the runs' training films, and none of the "
-    "reference's; the linear layer has seen other patients of theirs.",
+    "* The adult sources (rsna, valencia, nih) are none of the runs' training films, and none of "
+    "the reference's; the linear layer has seen other patients of theirs.",
     "* The limits were set on the very scores that are reported (1 % and 3 % of good films, all "
-    "sources alike). Some films stand in Cohen's collection and in bimcv under different names.",
+    "sources alike). Some films stand in Cohen's collection and in others under different names.",
     "* Pictures that are refused as blank or noise take no part in the areas under the curve. "
     "Photos are scored in grey for these; the gate refuses them for their colour as well.",
     "* All laterals are of one collection (Cohen's), so that the area within it is the fairer one.",

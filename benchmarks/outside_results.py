@@ -49,7 +49,7 @@ from cxr_transfer.training.stage import Stored
 from cxr_transfer.training.trainer import train_stages
 
 COVID = 2
-PAIRS = (("bimcv", "rsna"), ("bimcv", "nih"), ("cohen", "rsna"), ("cohen", "nih"))
+PAIRS = (("valencia", "rsna"), ("valencia", "nih"), ("cohen", "rsna"), ("cohen", "nih"))
 SENSITIVITY = 0.8
 COVERAGE = 0.9
 RESAMPLES = 2000
@@ -58,8 +58,8 @@ SHARES = (0.1, 0.25, 0.5, 1.0)
 DRAWS = 5
 GOALS = {
     "within": ">= 0.80",
-    "bimcv|rsna": ">= 0.93; healthy <= 5 %",
-    "bimcv|nih": "pneumonia <= 10 %",
+    "valencia|rsna": ">= 0.93; healthy <= 5 %",
+    "valencia|nih": "pneumonia <= 10 %",
     "cohen|rsna": "healthy <= 5 %",
     "cohen|nih": "pneumonia <= 10 %",
     "dataset_1": ">= 98 %",
@@ -318,7 +318,7 @@ def curves(recipe: Recipe, seen: Seen, known: Known) -> dict:
         return area(known.targets[tested] == COVID, found, known.patients[tested]).value
 
     grown: dict[str, dict] = {}
-    for one, other in (("bimcv", "rsna"), ("cohen", "nih")):
+    for one, other in (("valencia", "rsna"), ("cohen", "nih")):
         rows = np.flatnonzero(~np.isin(known.sources, (one, other)))
         people = np.unique(known.patients[rows])
         found = {}
@@ -335,8 +335,10 @@ def curves(recipe: Recipe, seen: Seen, known: Known) -> dict:
         "and Cohen's other findings": first | (known.sources == "cohen"),
         "and NIH": first | np.isin(known.sources, ("cohen", "nih")),
     }
-    by_sources = {name: auroc(np.flatnonzero(kept), "bimcv", "rsna") for name, kept in sets.items()}
-    return {"patients": grown, "sources_bimcv|rsna": by_sources}
+    by_sources = {
+        name: auroc(np.flatnonzero(kept), "valencia", "rsna") for name, kept in sets.items()
+    }
+    return {"patients": grown, "sources_valencia|rsna": by_sources}
 
 
 def written(found: dict, places: int = 2) -> str:
@@ -429,10 +431,10 @@ def page(content: dict) -> str:
     for part in next(iter(content["curves"]["patients"].values())):
         cells = [f"{np.mean(one[part]['auroc']):.2f}" for one in curves_of]
         lines.append(f"| {part} of the patients (mean of draws) | " + " | ".join(cells) + " |")
-    lines += ["", "| trained on | bimcv\\|rsna |", "|---|---|"]
+    lines += ["", "| trained on | valencia\\|rsna |", "|---|---|"]
     lines += [
         f"| {name} | {value:.2f} |"
-        for name, value in content["curves"]["sources_bimcv|rsna"].items()
+        for name, value in content["curves"]["sources_valencia|rsna"].items()
     ]
     lines += [
         "",
@@ -442,7 +444,7 @@ def page(content: dict) -> str:
         "|---|---|---|---|",
         *(f"| {name} | {a} | {b} | {c} |" for name, (a, b, c) in own["named"].items()),
     ]
-    return "\n".join(lines).replace("bimcv|", "bimcv\\|").replace("cohen|", "cohen\\|") + "\n"
+    return "\n".join(lines).replace("valencia|", "valencia\\|").replace("cohen|", "cohen\\|") + "\n"
 
 
 def main() -> None:

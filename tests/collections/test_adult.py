@@ -1,4 +1,4 @@
-"""The adult films: patients of NIH from names, one patient per film elsewhere."""
+"""The adult films: patients of NIH and studies of Valencia from names, else one per film."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from cxr_transfer.collections.adult import is_adult, read_adult
 
 @pytest.fixture
 def root(tmp_path):
-    names = ("rsna/Normal-1.png", "rsna/Normal-2.png", "bimcv/COVID-1.png")
-    names += ("nih/00000061_002.png", "nih/00000061_007.png")
+    names = ("rsna/Normal-1.png", "rsna/Normal-2.png", "valencia/0a1b_2c.jpg")
+    names += ("valencia/0a1b_3d.jpg", "nih/00000061_002.png", "nih/00000061_007.png")
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    labels = {"rsna": "normal", "bimcv": "covid19", "nih": "pneumonia"}
+    labels = {"rsna": "normal", "valencia": "covid19", "nih": "pneumonia"}
     rows = [(name, labels[name.partition("/")[0]], name.partition("/")[0]) for name in names]
     rows.append(("rsna/Normal-3.png", "normal", "rsna"))
     text = "filename,label,source\r\n" + "".join(",".join(row) + "\r\n" for row in rows)
@@ -25,7 +25,8 @@ def test_rows_are_read_in_their_order(root):
     assert [(case.label, case.patient, case.source) for case in cases] == [
         ("normal", "rsna:Normal-1", "rsna"),
         ("normal", "rsna:Normal-2", "rsna"),
-        ("covid19", "bimcv:COVID-1", "bimcv"),
+        ("covid19", "valencia:0a1b", "valencia"),
+        ("covid19", "valencia:0a1b", "valencia"),
         ("pneumonia", "nih:00000061", "nih"),
         ("pneumonia", "nih:00000061", "nih"),
     ]

@@ -45,7 +45,7 @@ def indexed(dataset):
 
 def test_the_archives_hold_what_their_publishers_say(archives):
     films = Counter(found.name for found in archives for _ in found.cases)
-    assert films == {"kermany": 5856 + 1044, "cohen": 652, "adult": 1850}
+    assert films == {"kermany": 5856 + 1044, "cohen": 652, "adult": 4430}
 
 
 def test_dataset_0_has_the_papers_films(first):
@@ -82,7 +82,7 @@ def test_outside_are_the_adults_and_128_frontal_films_but_those_of_covid19_patie
     assert not {case.patient for case in cohen} & {case.patient for case in second.cases}
     assert {case.view for case in cohen} <= set(FRONTAL_VIEWS)
     adults = Counter(case.source for case in outside if case.source != "cohen")
-    assert adults == {"rsna": 800, "bimcv": 800, "nih": 250}
+    assert adults == {"rsna": 800, "valencia": 3130, "nih": 500}
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(not DATA.is_dir(), reason=f"the real collections are not at {DATA}"),
 ]
-SOURCES = ("kermany", "cohen", "rsna", "bimcv", "nih")
+SOURCES = ("kermany", "cohen", "rsna", "valencia", "nih")
 OF_EACH = 30
 
 

@@ -1,9 +1,11 @@
 """Adult films of three places: ``labels.csv`` (``filename,label,source``) beside the folders.
 
-``rsna``: without findings (RSNA Pneumonia Challenge); ``bimcv``: COVID-19 (BIMCV-COVID19+ and
-others); both as the COVID-19 Radiography Database has them. ``nih``: labelled pneumonia, cause
-unknown (NIH ChestX-ray14), named ``<patient>_<visit>.png``. The first two name no patient: every
-film counts as one of its own, which makes their intervals too narrow rather than too wide.
+``rsna``: without findings (RSNA Pneumonia Challenge, as the COVID-19 Radiography Database has it);
+it names no patient, so every film counts as one of its own, which makes intervals too narrow rather
+than too wide. ``nih``: normal, and labelled pneumonia of unknown cause (NIH ChestX-ray14), named
+``<patient>_<visit>.png``. ``valencia``: typical of COVID-19, negative for pneumonia, and
+``atypical``, as radiologists read them (SIIM-FISABIO-RSNA 2021; academic and non-commercial use),
+named ``<study>_<image>.jpg``: a study is the nearest known thing to a patient.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 from cxr_transfer.collections.case import Case, Collection
 
 _COLUMNS = ["filename", "label", "source"]
+_NAMED_BY_PATIENT = ("nih", "valencia")  # what stands before "_"; of valencia the study
 
 
 def is_adult(folder: Path) -> bool:
@@ -38,7 +41,8 @@ def read_adult(root: Path) -> Collection:
             if not path.is_file():
                 missing.append(f"{row['filename']}: the file is absent")
                 continue
-            name = path.stem.partition("_")[0] if row["source"] == "nih" else path.stem
+            is_named = row["source"] in _NAMED_BY_PATIENT
+            name = path.stem.partition("_")[0] if is_named else path.stem
             cases.append(
                 Case(
                     path=path,

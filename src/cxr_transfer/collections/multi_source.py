@@ -2,8 +2,8 @@
 
 ``normal``, ``other_pneumonia`` and ``covid19``, each from more than one source, so that to know
 where a film is from does not tell what it shows: Kermany's children (normal, bacterial), Cohen's
-adults (COVID-19, and what else the collection holds), RSNA's healthy adults, BIMCV's with COVID-19,
-NIH's with a pneumonia, and a user's own.
+adults (COVID-19, and what else the collection holds), RSNA's healthy adults, Valencia's with and
+without COVID-19, NIH's with a pneumonia and without, and a user's own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AS = {
     "viral": "other_pneumonia",
 }
 """What a user's classes may be called, in lower case."""
-_LEFT_OUT = frozenset({"unknown"})
+_LEFT_OUT = frozenset({"unknown", "atypical"})  # atypical: an effusion, nodules, many a pattern
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 """Of a user's source: it names files and folders, too."""
 
