@@ -21,6 +21,12 @@ def grey(seed=0, height=132, width=148):
     return np.rint(film.clip(0, 255)).astype(np.uint8)
 
 
+def full(seed=0, height=132, width=148):
+    """The film of `grey`, over all of its 8 bits."""
+    film = grey(seed, height, width).astype(np.float64)
+    return np.rint((film - film.min()) * (255 / np.ptp(film))).astype(np.uint8)
+
+
 def encoded(image, kind="PNG", **options):
     """The bytes of an array or a Pillow image in a format of Pillow's."""
     content = io.BytesIO()

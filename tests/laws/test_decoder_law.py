@@ -10,7 +10,7 @@ from pydicom.uid import UID, JPEGBaseline8Bit
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import decode
-from made import encoded, grey
+from made import encoded, full
 from made_dicom import LOSSLESS, PLAIN, dicom
 from watchdog import seconds
 
@@ -36,7 +36,7 @@ def at(film, bits):
     windowed=st.booleans(),
 )
 def test_a_film_is_one_radiograph_at_every_depth(seed, bits, syntax, negative, signed, windowed):
-    film = grey(seed)
+    film = full(seed)
     stored = at(255 - film if negative else film, bits)
     elements = {
         "BitsStored": bits,
@@ -59,7 +59,7 @@ def test_a_film_is_one_radiograph_at_every_depth(seed, bits, syntax, negative, s
 @settings(max_examples=30, **QUIET)
 @given(seed=st.integers(0, 50), kind=st.sampled_from(["PNG", "TIFF"]), deep=st.booleans())
 def test_a_film_is_one_radiograph_in_every_file_format(seed, kind, deep):
-    film = grey(seed)
+    film = full(seed)
     raster = decode(encoded(at(film, 16) if deep else film, kind))
     secondary = decode(dicom(at(film, 16) if deep else film))
     assert raster.digest() == secondary.digest() == decode(encoded(film)).digest() or deep
@@ -68,7 +68,7 @@ def test_a_film_is_one_radiograph_in_every_file_format(seed, kind, deep):
 
 @functools.cache
 def seeds():
-    film = grey()
+    film = full()
     window = {"BitsStored": 12, "WindowCenter": 2000, "WindowWidth": 3000}
     return (
         *(dicom(film, syntax) for syntax in (*PLAIN, RLE, JPEG_2000, JPEGBaseline8Bit)),

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.grey_scale import Bits, GreyScale, Rescale, Table, Window
+from cxr_transfer.radiograph.grey_scale import (
+    Bits,
+    GreyScale,
+    Logarithm,
+    Rescale,
+    Table,
+    Window,
+)
 
 TWELVE = Bits(12, 11, signed=False)
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
@@ -115,17 +122,16 @@ def test_a_few_negative_values_do_not_make_black_grey():
     assert np.allclose(shown(scale, film), plain, atol=0.005)
 
 
-def test_a_film_around_zero_without_white_is_not_made_brighter():
+def test_a_film_around_zero_is_shown_over_the_values_in_use():
     film = np.linspace(-2048, 900, 4096).astype(np.int16).reshape(64, 64)
     seen = shown(GreyScale(Bits(16, 15, signed=True)), film)
-    assert seen[0] == 0
-    assert seen[-1] == pytest.approx((900 + 2048) / 4095)
+    assert (seen[0], seen[-1]) == (0, 1)
 
 
-def test_a_dark_film_around_zero_stays_dark():
+def test_what_hardly_varies_is_not_made_a_picture():
     film = (RAMP.astype(np.int16) % 21) - 10
     seen = shown(GreyScale(Bits(16, 15, signed=True)), film)
-    assert np.ptp(seen) == pytest.approx(20 / 255)
+    assert np.ptp(seen) == pytest.approx(20 / 63)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -136,15 +142,72 @@ def test_bits_around_the_samples_are_nothing(order):
     assert np.array_equal(shown(GreyScale(Bits(12, 15, False)), raised), shown(GreyScale(TWELVE)))
 
 
-def test_the_range_is_that_of_the_bits_in_use():
-    film, is_narrow = GreyScale(Bits(16, 15, signed=False)).apply(RAMP)
-    assert is_narrow
+def test_the_range_is_that_of_the_values_in_use():
+    film, (notice,) = GreyScale(Bits(16, 15, signed=False)).apply(RAMP)
+    assert "16 bits" in notice
+    assert "0 to 4095" in notice
     assert np.array_equal(film.ravel(), shown(GreyScale(TWELVE)))
-    film, is_narrow = GreyScale(Bits(16, 15, signed=False)).apply(RAMP // 64)
-    assert film.max() == np.float32(63 / 255), "a dark film stays dark"
-    film, is_narrow = GreyScale(Bits(8, 7, signed=False)).apply((RAMP // 64).astype(np.uint8))
-    assert film.max() == 63
-    assert not is_narrow
+    film, notices = GreyScale(Bits(8, 7, signed=False)).apply((RAMP // 64).astype(np.uint8))
+    assert film.max() == 63, "8 bits are taken as they are"
+    assert notices == ()
+
+
+@pytest.mark.parametrize("modality", [Rescale(), Rescale(2, -300), Rescale(-3, 5)])
+def test_offset_and_marks_change_nothing(modality):
+    sixteen = Bits(16, 15, signed=False)
+    ramps = np.tile(RAMP, (2, 1))
+    plain = shown(GreyScale(sixteen, modality), ramps)
+    film = ramps + 12_000
+    assert np.allclose(shown(GreyScale(sixteen, modality), film), plain, atol=1e-6)
+    film[0, :8] = 65_535
+    film[0, 8:16] = 0
+    seen = shown(GreyScale(sixteen, modality), film)
+    assert np.allclose(seen[16:], plain[16:], atol=1e-6)
+    white = 1 if modality.slope > 0 else 0
+    assert (seen[:8] == white).all()
+    assert (seen[8:16] == 1 - white).all()
+
+
+def test_a_window_that_shows_nothing_is_left_out():
+    film, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(RAMP)
+    assert np.array_equal(film.ravel(), shown(GreyScale(TWELVE)))
+    assert notices == ("its window or VOI LUT shows next to nothing, and was left out",)
+    blank = np.full_like(RAMP, 7)
+    film, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(blank)
+    assert not film.any()
+    assert notices == (), "nothing is hidden by it"
+
+
+def test_what_is_hidden_is_black_and_does_not_widen_the_range():
+    hidden = np.zeros(RAMP.shape, bool)
+    hidden[:8] = hidden[-8:] = True
+    for inverted in (False, True):
+        film, _ = GreyScale(TWELVE, inverted=inverted).apply(RAMP, hidden)
+        assert not film[hidden].any()
+        assert (film[~hidden].min(), film[~hidden].max()) == (0, 1)
+
+
+def test_a_table_may_lack_what_no_pixel_needs():
+    short = Table(0, np.arange(2048, dtype=np.uint16), 2048)
+    whole = Table(0, np.arange(4096, dtype=np.uint16))
+    dark = RAMP // 2
+    for name, kind in (("modality", {"modality": short}), ("VOI", {"voi": short})):
+        film, notices = GreyScale(TWELVE, **kind).apply(dark)
+        assert notices[0] == f"its {name} LUT is shorter than described; no pixel needs the rest"
+        assert film.max() == 1
+    film, notices = GreyScale(TWELVE, voi=short).apply(RAMP)
+    assert notices[0] == "its VOI LUT is shorter than described, and was left out"
+    assert np.array_equal(film.ravel(), shown(GreyScale(TWELVE)))
+    with pytest.raises(FilmError, match="2048 entries that pixels need"):
+        GreyScale(TWELVE, modality=short).apply(RAMP)
+    assert np.array_equal(shown(GreyScale(TWELVE, whole)), shown(GreyScale(TWELVE)))
+
+
+def test_a_detectors_own_values_are_shown_by_their_logarithm():
+    dense = np.linspace(0, 5, 4096).reshape(64, 64)
+    counts = np.rint(60_000 * np.exp(-dense)).astype(np.uint16)
+    seen = shown(GreyScale(Bits(16, 15, signed=False), Logarithm()), counts)
+    assert np.abs(seen - dense.ravel() / 5).max() < 1e-3
 
 
 def test_a_table_clamps_at_its_ends():

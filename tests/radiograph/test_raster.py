@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import decode, raster, read_film
+from cxr_transfer.radiograph import decode, png_structure, read_film
 from cxr_transfer.radiograph.film import MAX_BYTES
-from made import encoded, grey
+from made import encoded, full
 from watchdog import seconds
 
-FILM = grey()
+FILM = full()
 EXACT = FILM.astype(np.float32) / np.float32(255)
 PNG = encoded(FILM)
 JPEG = encoded(FILM, "JPEG", quality=90)
@@ -34,7 +34,7 @@ def chunk(name, content):
 def png(width, height, *chunks, bits=8, colour=0):
     """A PNG of any header and any further chunks."""
     header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    return raster._PNG + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
+    return png_structure.SIGNATURE + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
 
 
 def tiff(film, bits=8, photometric=1):
@@ -67,7 +67,7 @@ IDAT = PNG.index(b"IDAT")
 ZEROS = zlib.compress(bytes(1000))
 REFUSED = {
     "no bytes": (b"", "empty_file"),
-    "JPEG without its end": (JPEG[:-2], "truncated_image"),
+    "progressive JPEG without its end": (PROGRESSIVE[:-2], "truncated_image"),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "truncated_image"),
     "half a progressive JPEG": (PROGRESSIVE[: len(PROGRESSIVE) // 2], "truncated_image"),
     "half a JPEG and an end marker": (JPEG[: len(JPEG) // 2] + b"\xff\xd9", "truncated_image"),
@@ -324,7 +324,7 @@ def test_a_palette_is_applied():
     assert np.array_equal(decode(encoded(image)).pixels, EXACT)
 
 
-def test_colour_is_made_grey():
+def test_colour_is_made_full():
     assert np.array_equal(decode(encoded(Image.fromarray(FILM).convert("RGB"))).pixels, EXACT)
 
 
@@ -341,8 +341,11 @@ def test_transparent_parts_are_black(mode):
     assert film.warnings == ("transparent parts were laid on black",)
 
 
+KEY = int(FILM[70, 70])
+
+
 @pytest.mark.parametrize(
-    ("mode", "key"), [("L", 100), ("RGB", (100, 100, 100)), ("P", 100)], ids=["L", "RGB", "P"]
+    ("mode", "key"), [("L", KEY), ("RGB", (KEY,) * 3), ("P", KEY)], ids=["L", "RGB", "P"]
 )
 def test_a_transparent_colour_is_black(mode, key):
     image = Image.fromarray(FILM)
@@ -350,7 +353,7 @@ def test_a_transparent_colour_is_black(mode, key):
         image = Image.frombytes("P", image.size, FILM.tobytes())
         image.putpalette([index for index in range(256) for _ in range(3)])
     film = decode(encoded(image.convert(mode), transparency=key))
-    assert np.array_equal(film.pixels, np.where(FILM == 100, 0, EXACT))
+    assert np.array_equal(film.pixels, np.where(FILM == KEY, 0, EXACT))
     assert film.warnings == ("transparent parts were laid on black",)
 
 
@@ -448,7 +451,7 @@ def test_a_mutated_file_is_a_film_or_refused(mutation):
     for position, value in changes:
         mutated[position % len(mutated)] = value
     mutated = bytes(mutated[:end])
-    if mutated.startswith(raster._PNG):  # else its checksums would say it all
+    if mutated.startswith(png_structure.SIGNATURE):  # else its checksums would say it all
         mutated = mend(mutated)
     check_any(mutated)
 
@@ -465,7 +468,7 @@ def mend(content):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", raster._PNG, b"II*\0"]))
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", png_structure.SIGNATURE, b"II*\0"]))
 @example(b"", b"\xff\xd8\xff")
 def test_random_bytes_are_a_film_or_refused(content, signature):
     check_any(signature + content)

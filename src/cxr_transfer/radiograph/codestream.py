@@ -8,7 +8,6 @@ mean.
 
 from __future__ import annotations
 
-import io
 import re
 import struct
 from collections.abc import Callable, Iterator
@@ -20,11 +19,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.raster import load_jpeg
+from cxr_transfer.radiograph.jpeg_2000_structure import read_jpeg_2000
+from cxr_transfer.radiograph.raster import decode_jpeg
 
 Samples = npt.NDArray[Any]
-_JPEG_START, _J2K_START, _J2K_SIZE = b"\xff\xd8", b"\xff\x4f", b"\xff\x51"
-_JP2_START = b"\0\0\0\x0cjP  "
+Decoded = tuple[Samples, bool]
+"""Samples, and whether their frame has an end marker, which is all that may be missing."""
+
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _SOS, _JPEG_LS_FRAME = 0xDA, 0xF7  # ITU-T T.81, table B.1; T.87, annex C
 _FRAMES = {*range(0xC0, 0xD0), _JPEG_LS_FRAME} - {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC
 # DHT, DQT, DRI, application data, JPEG-LS parameters, comments
@@ -57,10 +59,10 @@ class Codec:
 
     name: str
     package: str
-    decode: Callable[[bytes, Shape, str], Samples]
+    decode: Callable[[bytes, Shape, str], Decoded]
 
 
-def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Samples:
+def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Decoded:
     """Decode one compressed frame.
 
     Args:
@@ -71,6 +73,7 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Sampl
 
     Returns:
         (rows, columns) or (rows, columns, 3), integers as stored; not yet masked to their bits.
+        And whether the frame has an end marker.
 
     Raises:
         FilmError: ``missing_decoder`` where its package is not installed,
@@ -78,7 +81,7 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Sampl
             ``corrupt_image``.
     """
     try:
-        samples = codec.decode(frame, shape, syntax)
+        samples, is_ended = codec.decode(frame, shape, syntax)
     except (FilmError, MemoryError):
         raise
     except ImportError:
@@ -98,7 +101,7 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Sampl
     expected = (shape.rows, shape.columns) + ((3,) if shape.samples == 3 else ())
     if samples.shape != expected:
         raise wrong_length(f"{codec.name} of another size")
-    return samples
+    return samples, is_ended
 
 
 def wrong_length(found: str) -> FilmError:
@@ -110,9 +113,7 @@ def wrong_length(found: str) -> FilmError:
     )
 
 
-def _check_announced(shape: Shape, announced: tuple[int, int, int] | None) -> None:
-    if announced is None:
-        raise wrong_length("data of another transfer syntax")
+def _check_announced(shape: Shape, announced: tuple[int, int, int]) -> None:
     if announced != (shape.rows, shape.columns, shape.samples):
         raise wrong_length("a compressed picture of another size")
 
@@ -157,10 +158,13 @@ def _check_jpeg(frame: bytes, shape: Shape) -> int:
     return bits
 
 
-def _one_scan(frame: bytes) -> bytes:
+def _one_scan(frame: bytes) -> tuple[bytes, bool]:
     """Return a JPEG or JPEG-LS up to its end, where it is of one frame and one scan.
 
     GDCM ends the whole process over some that are not.
+
+    Returns:
+        The frame with an end marker, and whether that is its own.
 
     Raises:
         ValueError: It is not.
@@ -174,57 +178,54 @@ def _one_scan(frame: bytes) -> bytes:
     in_scan = _MARKER_LS if frames[0] == _JPEG_LS_FRAME else _MARKER
     found = in_scan.search(frame, end)
     if found is None:
-        raise ValueError("truncated")
-    if found[0] != b"\xff\xd9":
+        return frame.rstrip(b"\0") + _JPEG_END, False
+    if found[0] != _JPEG_END:
         raise ValueError("a marker out of place")
-    return frame[: found.end()]
+    return frame[: found.end()], True
 
 
-def _jpeg_2000_announces(frame: bytes) -> tuple[int, int, int] | None:
-    """Return rows, columns and components: ISO/IEC 15444-1, A.5.1; None of anything else."""
-    start = frame.find(_J2K_START + _J2K_SIZE) if frame.startswith(_JP2_START) else 0
-    if start < 0 or frame[start : start + 4] != _J2K_START + _J2K_SIZE:
-        return None
-    right, bottom, left, top = struct.unpack(">4L", frame[start + 8 : start + 24])
-    components = int.from_bytes(frame[start + 40 : start + 42])
-    return bottom - top, right - left, components
-
-
-def _baseline(frame: bytes, shape: Shape, syntax: str) -> Samples:
+def _baseline(frame: bytes, shape: Shape, syntax: str) -> Decoded:
     _check_jpeg(frame, shape)
-    with Image.open(io.BytesIO(frame), formats=("JPEG",)) as image:
-        load_jpeg(image, frame)
-        return np.asarray(image)
+    return decode_jpeg(frame)
 
 
-def _extended(frame: bytes, shape: Shape, syntax: str) -> Samples:
+def _extended(frame: bytes, shape: Shape, syntax: str) -> Decoded:
     decode = _baseline if _check_jpeg(frame, shape) == 8 else _lossless
     return decode(frame, shape, syntax)
 
 
-def _lossless(frame: bytes, shape: Shape, syntax: str) -> Samples:
+def _lossless(frame: bytes, shape: Shape, syntax: str) -> Decoded:
     """Decode with GDCM, whose libjpeg makes up pixels that are missing and says nothing.
 
-    They are alike; where the last ones are, the frame is decoded again with more bytes before its
-    end: in whole data they change nothing.
+    They are alike; where the last ones are, or no end marker is there, the frame is decoded again
+    with more bytes before its end: in whole data they change nothing.
     """
-    samples = _gdcm(frame, shape, syntax)
-    if not np.ptp(samples[-1, -_ALIKE:], axis=0).any():
-        whole = _one_scan(frame)
+    _check_jpeg(frame, shape)
+    whole, is_ended = _one_scan(frame)
+    samples = _gdcm(whole, shape, syntax)
+    if not is_ended or not np.ptp(samples[-1, -_ALIKE:], axis=0).any():
         try:
             longer = _gdcm(whole[:-2] + b"\x55" * 64 + whole[-2:], shape, syntax)
         except Exception:
-            return samples  # GDCM minds more bytes than there should be: none were missing
+            if not is_ended:
+                raise
+            return samples, is_ended  # GDCM minds more bytes than there should be: none are missing
         if not np.array_equal(samples, longer):
             raise ValueError("truncated")
-    return samples
+    return samples, is_ended
+
+
+def _jpeg_ls(frame: bytes, shape: Shape, syntax: str) -> Decoded:
+    _check_jpeg(frame, shape)
+    whole, is_ended = _one_scan(frame)
+    return _gdcm(whole, shape, syntax), is_ended
 
 
 def _gdcm(frame: bytes, shape: Shape, syntax: str) -> Samples:
+    """Decode a JPEG or JPEG-LS of one scan, as `_one_scan` returns it."""
     bits = _check_jpeg(frame, shape)
     if not 2 <= bits <= 16:
         raise ValueError("bits that no film has")
-    frame = _one_scan(frame)
     import gdcm
 
     for quiet in (gdcm.Trace.DebugOff, gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff):
@@ -250,19 +251,19 @@ def _gdcm(frame: bytes, shape: Shape, syntax: str) -> Samples:
     return _shaped(plain, shape, "u1" if allocated == 8 else "<u2")
 
 
-def _openjpeg(frame: bytes, shape: Shape, syntax: str) -> Samples:
-    _check_announced(shape, _jpeg_2000_announces(frame))
-    # OpenJPEG may make a blurred film of one that ends early: look for its end (A.4.4), which some
-    # writers pad.
-    if not frame.rstrip(b"\0\xff").endswith(b"\xff\xd9"):
-        raise ValueError("truncated")
+def _openjpeg(frame: bytes, shape: Shape, syntax: str) -> Decoded:
+    found = read_jpeg_2000(frame)
+    if found is None:
+        raise wrong_length("data of another transfer syntax")
+    _check_announced(shape, (found.rows, found.columns, found.components))
     from openjpeg.utils import decode
 
-    samples: Samples = decode(frame)
-    return samples
+    # The codestream alone: what else a file of several boxes says is nothing of ours.
+    samples: Samples = decode(found.pixels)
+    return samples, found.is_ended
 
 
-def _run_lengths(frame: bytes, shape: Shape, syntax: str) -> Samples:
+def _run_lengths(frame: bytes, shape: Shape, syntax: str) -> Decoded:
     """Decode RLE: DICOM PS3.5, annex G; a segment is PackBits, as Pillow reads it in TIFF."""
     each = shape.bits_allocated // 8
     count, *starts = struct.unpack("<16L", frame[:64])
@@ -280,7 +281,7 @@ def _run_lengths(frame: bytes, shape: Shape, syntax: str) -> Samples:
             high.astype(np.uint16) << 8 | low
             for high, low in zip(planes[::2], planes[1::2], strict=True)
         ]
-    return planes[0] if shape.samples == 1 else np.dstack(planes)
+    return planes[0] if shape.samples == 1 else np.dstack(planes), True
 
 
 def _shaped(plain: bytes | bytearray | Samples, shape: Shape, kind: str) -> Samples:
@@ -294,6 +295,6 @@ def _shaped(plain: bytes | bytearray | Samples, shape: Shape, kind: str) -> Samp
 JPEG_BASELINE = Codec("JPEG baseline", "pillow", _baseline)
 JPEG_EXTENDED = Codec("JPEG extended", "python-gdcm", _extended)
 JPEG_LOSSLESS = Codec("JPEG lossless", "python-gdcm", _lossless)
-JPEG_LS = Codec("JPEG-LS", "python-gdcm", _gdcm)
+JPEG_LS = Codec("JPEG-LS", "python-gdcm", _jpeg_ls)
 JPEG_2000 = Codec("JPEG 2000", "pylibjpeg-openjpeg", _openjpeg)
 RLE = Codec("RLE", "pillow", _run_lengths)

@@ -104,6 +104,15 @@ def check_size(width: int, height: int) -> None:
         )
 
 
+def too_complex(limit: str) -> FilmError:
+    """Return the error for a file whose structure would keep a decoder busy without an end.
+
+    Args:
+        limit: How much of what it may have at most, such as "100 scans in a JPEG".
+    """
+    return FilmError("too_complex", f"Expected at most {limit}, but got more; save the image anew.")
+
+
 def several_frames() -> FilmError:
     """Return the error for a file of more than one picture."""
     return FilmError(

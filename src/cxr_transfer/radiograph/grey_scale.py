@@ -1,15 +1,15 @@
 """Stored values in, grey out: the grey-scale pipeline of DICOM PS3.3, C.11, as one table.
 
-Modality LUT or rescale, then VOI LUT or window, then inversion: each is a function of the stored
-value alone, so all of them are computed once for every value that its bits can hold, and the film
-is looked up. Knows nothing of files and tags.
+Modality LUT or rescale, then VOI LUT or window (where there is none, the values in use decide:
+``grey_range.py``), then inversion: each is a function of the stored value alone, so all of them are
+computed once for every value that its bits can hold, and the film is looked up. Knows nothing of
+files and tags.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,13 @@ import numpy.typing as npt
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph.film import Grey
+from cxr_transfer.radiograph.grey_range import LEAST_LEVELS, counted, looked_up, range_in_use
 
 Values = npt.NDArray[np.float64]
-_BLOCK = 1 << 20  # pixels
+Counts = npt.NDArray[np.int64]
+_EACH = 4  # of the rows and columns that are looked at for a blank picture
+_BLANK = 0.02  # standard deviation in [0, 1]: as the gate has it
+_LOG_STEP = 0.01  # of a logarithm: a chest spans 2 and more
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,12 @@ class Table:
     Attributes:
         first: The value that the first entry stands for; smaller ones have it too.
         entries: What comes out; values beyond the last have the last.
+        missing: Entries that were described and are not there.
     """
 
     first: int
     entries: npt.NDArray[np.uint16]
+    missing: int = 0
 
     @property
     def highest(self) -> int:
@@ -75,6 +81,17 @@ class Table:
         """Return the entries for ``values``."""
         index = np.clip(values - self.first, 0, len(self.entries) - 1).astype(np.int64)
         return self.entries[index].astype(np.float64)
+
+    def missing_of(self, values: Values, counts: Counts) -> int:
+        """Return how many of the missing entries stand for values that pixels have.
+
+        Args:
+            values: Values that would be looked up.
+            counts: How many pixels have each of them.
+        """
+        used = np.unique(np.floor(values[counts > 0]))
+        end = self.first + len(self.entries)
+        return int(((used >= end) & (used < end + self.missing)).sum())
 
 
 @dataclass(frozen=True)
@@ -122,106 +139,142 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Logarithm:
+    """What a detector counted, as what stopped the rays: the logarithm, falling.
+
+    For pixels that are linear to the X-ray intensity (PS3.3, C.8.11.3.1.2, "LIN").
+    """
+
+    def __call__(self, values: Values) -> Values:
+        """Return ``-log(values)``; what is less than 1 counts as 1."""
+        return -np.log(np.maximum(values, 1.0))
+
+
+@dataclass(frozen=True)
 class GreyScale:
     """How stored values become grey.
 
     Attributes:
         bits: Where they lie.
         modality: To the values of the device.
-        voi: To brightness; None shows the whole range of the bits that are in use.
+        voi: To brightness; None shows the range of the values that are in use (`range_in_use`).
         inverted: Whether the lowest value is white. Applied last.
         padding: The lowest and highest stored value that is no picture: PS3.3, C.7.5.1.1.2.
     """
 
     bits: Bits
-    modality: Rescale | Table = Rescale()
+    modality: Rescale | Table | Logarithm = Rescale()
     voi: Window | Table | None = None
     inverted: bool = False
     padding: tuple[int, int] | None = None
 
-    def apply(self, samples: npt.NDArray[Any]) -> tuple[Grey, bool]:
-        """Return the film, and whether fewer bits than announced were in use.
+    def apply(
+        self, samples: npt.NDArray[Any], hidden: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[Grey, tuple[str, ...]]:
+        """Return the film, and what to tell of how its values were shown.
 
         Args:
             samples: (height, width) integers as stored.
+            hidden: (height, width); pixels that are no picture.
 
         Returns:
-            uint8 where nothing finer comes out, else float32 in [0, 1]; padding is black.
+            uint8 where nothing finer comes out, else float32 in [0, 1]; what is hidden, and
+            padding, is black.
 
         Raises:
-            FilmError: ``bad_grey_scale`` where no finite brightness comes out.
+            FilmError: ``bad_grey_scale`` where no finite brightness comes out, or a modality table
+                lacks what pixels need.
         """
         patterns = self.bits.patterns(samples)
         values = self.bits.values()
         is_padding = np.zeros(values.shape, bool)
         if self.padding:
             is_padding = (values >= self.padding[0]) & (values <= self.padding[1])
-        low, high = values.min(), values.max()
-        plain = self.voi is None and isinstance(self.modality, Rescale)
-        if plain and self.bits.stored > 8:
-            low, high = self._range_in_use(patterns, values, is_padding)
-        is_narrow = high - low + 1 < len(values)
+        counts: Counts | None = None
+        needs_counts = self.voi is None or isinstance(self.modality, Table)
+        if needs_counts or isinstance(self.voi, Table):
+            counts = counted(patterns, len(values), hidden)
+            counts[is_padding] = 0
         with np.errstate(all="ignore"):
-            brightness = self._brightness(values, low, high)
+            brightness, notices = self._brightness(values, counts)
         if not np.isfinite(brightness).all():
-            raise FilmError(
-                "bad_grey_scale",
-                "Expected a grey scale with finite values, but its rescale or window gives none; "
-                "export the film anew.",
-            )
+            raise _bad_scale("its rescale or window gives none that is finite")
         if self.inverted:
             brightness = 1 - brightness
         brightness[is_padding] = 0
         whole = np.rint(brightness * 255)
         is_whole = self.bits.stored <= 8 and bool(np.allclose(brightness * 255, whole, atol=1e-6))
         table = whole.astype(np.uint8) if is_whole else brightness.astype(np.float32)
-        return _looked_up(table, patterns), is_narrow
+        film = looked_up(table, patterns)
+        if hidden is not None:
+            film[hidden] = 0
+        if self.voi is not None and _shows_nothing(film, patterns):
+            shown, said = replace(self, voi=None).apply(samples, hidden)
+            return shown, ("its window or VOI LUT shows next to nothing, and was left out", *said)
+        return film, notices
 
-    def _brightness(self, values: Values, low: float, high: float) -> Values:
+    def _brightness(self, values: Values, counts: Counts | None) -> tuple[Values, tuple[str, ...]]:
+        notices: list[str] = []
+        if isinstance(self.modality, Table) and counts is not None:
+            missing = self.modality.missing_of(values, counts)
+            if missing:
+                raise _bad_scale(f"its modality LUT lacks {missing} entries that pixels need")
+            if self.modality.missing:
+                notices.append(
+                    "its modality LUT is shorter than described; no pixel needs the rest"
+                )
         shown = self.modality(values)
-        if self.voi is not None:
-            shown = self.voi(shown)
-            return shown / self.voi.highest if isinstance(self.voi, Table) else shown
-        if isinstance(self.modality, Table):
-            return shown / self.modality.highest
-        dark, bright = sorted(self.modality(np.array([low, high])))
-        return np.asarray(np.clip((shown - dark) / (bright - dark), 0, 1))
+        voi = self.voi
+        if isinstance(voi, Table) and counts is not None and voi.missing:
+            lacking = voi.missing_of(shown, counts)
+            notices.append(
+                "its VOI LUT is shorter than described"
+                + (", and was left out" if lacking else "; no pixel needs the rest")
+            )
+            voi = None if lacking else voi
+        if isinstance(voi, Table):
+            return voi(shown) / voi.highest, tuple(notices)
+        if voi is not None:
+            return voi(shown), tuple(notices)
+        return self._over_range_in_use(shown, counts, notices), tuple(notices)
 
-    def _range_in_use(
-        self, patterns: npt.NDArray[Any], values: Values, is_padding: npt.NDArray[np.bool_]
-    ) -> tuple[float, float]:
-        """Return the range of the bits that the film uses, for many of 12 bits say they have 16.
-
-        By whole bits, and never less than 8: a dark film stays dark. Around zero as far below as
-        above, unless the film goes so little below (a filter's overshoot) that black would be grey.
-        """
-        seen = np.zeros(values.shape, bool)
-        for rows in _blocks(patterns):
-            seen[patterns[rows]] = True
-        present = values[seen & ~is_padding]
-        if not len(present):
-            return float(values.min()), float(values.max())
-        lowest, highest = int(present.min()), int(present.max())
-        if lowest >= 0:
-            return 0, (1 << max(8, highest.bit_length())) - 1
-        below = 1 << (-lowest - 1).bit_length()
-        half = max(128, below, 1 << max(0, highest).bit_length())
-        low = -below if _OVERSHOOT * below <= half else -half
-        return low, max(half - 1, low + 255)
-
-
-_OVERSHOOT = 8  # times as far above zero as below
-
-
-def _looked_up(table: Grey, patterns: npt.NDArray[Any]) -> Grey:
-    film = np.empty(patterns.shape, table.dtype)
-    for rows in _blocks(patterns):
-        film[rows] = table[patterns[rows]]
-    return film
+    def _over_range_in_use(
+        self, shown: Values, counts: Counts | None, notices: list[str]
+    ) -> Values:
+        if not np.isfinite(shown).all():
+            return shown
+        if not np.ptp(shown):
+            raise _bad_scale("its rescale gives all of them the same")
+        if self.bits.stored <= 8 and not isinstance(self.modality, Logarithm):
+            # Of 8 bits somebody has chosen already what they show.
+            if isinstance(self.modality, Table):
+                return shown / self.modality.highest
+            dark, bright = sorted((float(shown.min()), float(shown.max())))
+            return np.asarray(np.clip((shown - dark) / (bright - dark), 0, 1))
+        if counts is None:
+            counts = np.ones(len(shown), np.int64)
+        order = np.argsort(shown, kind="stable")
+        steps = {Rescale: getattr(self.modality, "slope", 1.0), Logarithm: _LOG_STEP}
+        step = abs(steps.get(type(self.modality), 1.0))
+        found = range_in_use(shown[order], counts[order], step=step)
+        notice = found.notice(self.bits.stored, step)
+        if notice and not isinstance(self.modality, Logarithm):
+            notices.append(notice)
+        return found.brightness(shown)
 
 
-def _blocks(patterns: npt.NDArray[Any]) -> Iterator[slice]:
-    """Yield slices of rows: numpy widens the indices of a look-up to 64 bits."""
-    height, width = patterns.shape
-    step = max(1, _BLOCK // width)
-    return (slice(start, start + step) for start in range(0, height, step))
+def _shows_nothing(film: Grey, patterns: npt.NDArray[Any]) -> bool:
+    """Tell whether a window leaves a blank picture of stored values that are none."""
+    sample, stored = film[::_EACH, ::_EACH], patterns[::_EACH, ::_EACH]
+    whole = 255 if film.dtype == np.uint8 else 1
+    if float(sample.std(dtype=np.float64)) >= _BLANK * whole:
+        return False
+    return len(np.unique(stored)) >= LEAST_LEVELS
+
+
+def _bad_scale(found: str) -> FilmError:
+    return FilmError(
+        "bad_grey_scale",
+        f"Expected a grey scale that gives every pixel a brightness, but {found}; export the film "
+        "anew.",
+    )

@@ -1,41 +1,31 @@
 """JPEG, PNG and TIFF bytes in, radiograph out, or an error that says what is wrong with the file.
 
-Checks the header before any pixel is decoded, so that a small file that unfolds to gigabytes costs
-nothing. Knows nothing of labels, models or where the file is from; never puts a file's tags into a
-message. A changed bit in a JPEG's pixels mostly decodes to a slightly other film, and is then not
-found: the format has no checksum.
+Each format's structure is read first (``jpeg_structure.py`` and its neighbours): size and number of
+parts are judged before a decoder sets memory or time aside, so that a small file that unfolds to
+gigabytes costs nothing. Knows nothing of labels, models or where the file is from; never puts a
+file's tags into a message. A changed bit in a JPEG's pixels mostly decodes to a slightly other
+picture, and is then not found: the format has no checksum.
 """
 
 from __future__ import annotations
 
 import io
-import re
-import warnings as python_warnings
-import zlib
-from itertools import cycle
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.film import (
-    MAX_PIXELS,
-    Grey,
-    Radiograph,
-    check_size,
-    several_frames,
-)
+from cxr_transfer.radiograph.film import MAX_PIXELS, Grey, Radiograph, check_size, several_frames
+from cxr_transfer.radiograph.grey_range import counted, range_in_use, spread
+from cxr_transfer.radiograph.jpeg_structure import END, START, Jpeg, read_jpeg
+from cxr_transfer.radiograph.png_structure import SIGNATURE, read_png
+from cxr_transfer.radiograph.tiff_structure import is_tiff, read_tiff
 
 # Not GIF, whose grey values are often dithered, nor WebP, whose canvas Pillow sets aside before its
 # size can be checked: both are refused with a remedy.
-_FORMATS = ("JPEG", "PNG", "TIFF")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_MARKER = re.compile(rb"\xff[\x01-\xfe]")  # T.81, B.1.1.2; in a scan FF 00 is the value FF
-_DRI, _SOS, _EOI = 0xDD, 0xDA, 0xD9
-_RESTARTS = range(0xD0, 0xD8)
-_STANDALONE, _FIRST_NAMED = (*_RESTARTS, 0xD8), 0xC0
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274  # TIFF 6.0, section 8
-_WHITE_IS_ZERO = 0
 _OTHERS = (
     (b"GIF8", "a GIF"),
     (b"RIFF", "a WebP or other RIFF file"),
@@ -43,40 +33,165 @@ _OTHERS = (
     (b"PK", "a zip archive"),
     (b"BM", "a BMP"),
 )
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # TIFF 6.0, section 8: what brings each orientation upright
+_ONLY_8_OF_16 = 128  # of 256 levels: with fewer, the high bytes of 16-bit colours are no picture
 
-# Pillow warns from a larger number of pixels on, where ours is an error, and of damaged tags, which
-# take nothing from the film.
-python_warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-python_warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+NO_END_MARKER = "the end marker of its JPEG is missing; its pixels are whole"
+_PREVIEW = "a smaller copy of the picture in the same file was passed over"
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A file whose structure was read, for Pillow to decode.
+
+    Attributes:
+        format: "JPEG", "PNG" or "TIFF".
+        width: Columns, as the structure says.
+        height: Rows, as the structure says.
+        pixels: The bytes that are decoded.
+        orientation: How the picture lies, 1 to 8.
+        is_deep_colour: Whether it has 16 bits and more than one channel.
+        bits: Bits of a grey sample.
+        is_white_zero: Whether the lowest of 16-bit values is white.
+        warnings: What a reader should know.
+        jpeg: What a JPEG is made of.
+    """
+
+    format: str
+    width: int
+    height: int
+    pixels: bytes
+    orientation: int = 1
+    is_deep_colour: bool = False
+    bits: int = 16
+    is_white_zero: bool = False
+    warnings: tuple[str, ...] = ()
+    jpeg: Jpeg | None = None
 
 
 def decode(content: bytes) -> Radiograph:
-    """Decode the bytes of one film.
+    """Decode the bytes of one picture.
 
     Returns:
         The radiograph; what was done to it (alpha, colour, orientation) is in its warnings.
 
     Raises:
         FilmError: ``empty_file``, ``unsupported_format``, ``too_many_pixels``, ``too_small``,
-            ``bad_aspect``, ``insufficient_depth``, ``multi_frame``, ``truncated_image``,
-            ``corrupt_image``, ``blank_image``.
+            ``bad_aspect``, ``too_complex``, ``insufficient_depth``, ``multi_frame``,
+            ``truncated_image``, ``corrupt_image``, ``blank_image``.
     """
     if not content:
         raise FilmError("empty_file", "Expected an image, but the file has no bytes; copy it anew.")
-    if content.startswith(_PNG):
-        _check_png(content)
     try:
-        image = Image.open(io.BytesIO(content), formats=_FORMATS)
-    except UnidentifiedImageError:
-        if _moves(content):
-            raise several_frames() from None
-        kind = next(
-            (name for start, name in _OTHERS if content.startswith(start)), "something else"
+        opened = _opened(content)
+    except (FilmError, MemoryError):
+        raise
+    except Exception as error:
+        raise _damaged(error) from None
+    if opened is None:
+        raise _unsupported(content)
+    check_size(opened.width, opened.height)
+    image = _open(opened)
+    with image:
+        _check_header(image)
+        warnings = list(opened.warnings)
+        try:
+            image.load()
+            if opened.jpeg and _is_cut_short(image, opened.jpeg):
+                raise OSError("truncated")
+            upright: Image.Image = image
+            if opened.orientation in _TURNS:
+                upright = image.transpose(_TURNS[opened.orientation])
+                warnings.append("turned as its EXIF orientation says")
+            plain = _without_transparency(upright, warnings)
+            colour = _colour(plain)
+            if plain.mode == "RGB" and colour == 0:
+                plain = plain.getchannel("R")  # as a conversion would have it, but sooner
+            if opened.is_deep_colour:
+                _check_deep_colour(plain)
+            pixels = _grey(plain, opened, warnings)
+        except (FilmError, MemoryError):
+            raise
+        except Exception as error:
+            raise _damaged(error) from None
+        return Radiograph(pixels, opened.format, tuple(warnings), colour=colour)
+
+
+def _opened(content: bytes) -> _Opened | None:
+    """Read the structure of a file; None of one that is none of these formats."""
+    if content.startswith(START):
+        jpeg = read_jpeg(content)
+        if any(w >= jpeg.width or h >= jpeg.height for w, h in jpeg.others):
+            raise several_frames()
+        warnings = ((NO_END_MARKER,) if not jpeg.is_ended else ()) + (
+            (_PREVIEW,) if jpeg.others else ()
         )
+        return _Opened(
+            "JPEG",
+            jpeg.width,
+            jpeg.height,
+            jpeg.pixels,
+            jpeg.orientation,
+            warnings=warnings,
+            jpeg=jpeg,
+        )
+    if content.startswith(SIGNATURE):
+        png = read_png(content)
+        if png is None:
+            return None
+        return _Opened("PNG", png.width, png.height, content, png.orientation, png.is_deep_colour)
+    if is_tiff(content):
+        tiff = read_tiff(content)
+        return _Opened(
+            "TIFF",
+            tiff.width,
+            tiff.height,
+            tiff.pixels,
+            tiff.orientation,
+            tiff.is_deep_colour,
+            bits=tiff.bits[0],
+            is_white_zero=tiff.is_white_zero,
+            warnings=(_PREVIEW,) if tiff.has_preview else (),
+        )
+    return None
+
+
+def _unsupported(content: bytes) -> FilmError:
+    if _moves(content):
+        return several_frames()
+    kind = next((name for start, name in _OTHERS if content.startswith(start)), "something else")
+    return FilmError(
+        "unsupported_format",
+        f"Expected a JPEG, PNG, TIFF or DICOM file, but the content is {kind}; save the film "
+        "as PNG, or take the original.",
+    )
+
+
+def _damaged(error: Exception) -> FilmError:
+    """Return the error for damaged bytes: they lead a decoder to every kind of exception."""
+    code = "truncated_image" if "truncated" in str(error) else "corrupt_image"
+    return FilmError(
+        code,
+        "Expected a whole image, but its pixel data ends early or is damaged; export it anew.",
+    )
+
+
+def _open(opened: _Opened) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(opened.pixels), formats=(opened.format,))
+    except UnidentifiedImageError:
         raise FilmError(
             "unsupported_format",
-            f"Expected a JPEG, PNG, TIFF or DICOM file, but the content is {kind}; save the film "
-            "as PNG, or take the original.",
+            f"Expected a {opened.format} of 8 or 16 bits, but got one of another kind; save the "
+            "image as PNG, or take the original.",
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise FilmError(
@@ -86,108 +201,48 @@ def decode(content: bytes) -> Radiograph:
     except MemoryError:
         raise
     except Exception:
-        # Damaged bytes lead a decoder to every kind of exception; they all say the same.
         raise FilmError(
             "corrupt_image", "Expected a whole image, but its header is damaged; export it anew."
         ) from None
-    with image:
-        _check_header(image)
-        warnings: list[str] = []
-        colour = 0.0
-        try:
-            # Loading turns a TIFF, and takes the tag away.
-            turned = getattr(image, "tag_v2", {}).get(_ORIENTATION) in range(2, 9)
-            if image.format == "JPEG":
-                load_jpeg(image, content)
-            image.load()
-            upright: Image.Image = image
-            if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
-                upright, turned = ImageOps.exif_transpose(image), True
-            if turned:
-                warnings.append("turned as its EXIF orientation says")
-            plain = _without_transparency(upright, warnings)
-            colour = _colour(plain)
-            if plain.mode == "RGB" and colour == 0:
-                plain = plain.getchannel("R")  # as a conversion would have it, but sooner
-            pixels = _tiff_scale(image, _grey(plain))
-        except (FilmError, MemoryError):
-            raise
-        except Exception as error:
-            code = "truncated_image" if "truncated" in str(error) else "corrupt_image"
-            raise FilmError(
-                code,
-                "Expected a whole image, but its pixel data ends early or is damaged; export it "
-                "anew.",
-            ) from None
-        return Radiograph(pixels, image.format or "", tuple(warnings), colour=colour)
 
 
-def _check_png(content: bytes) -> None:
-    """Refuse a PNG with a wrong checksum: Pillow does not look at those of the pixels."""
-    view, start = memoryview(content), len(_PNG)
-    while start + 12 <= len(content):
-        end = start + 8 + int.from_bytes(view[start : start + 4])
-        if end + 4 > len(content):
-            return  # Cut off: decoding it says so.
-        if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4]):
-            raise FilmError(
-                "corrupt_image",
-                "Expected a whole image, but the checksum of a PNG chunk is wrong; export it anew.",
-            )
-        start = end + 4
+def decode_jpeg(content: bytes) -> tuple[npt.NDArray[np.uint8], bool]:
+    """Decode a JPEG of 8 bits that stands in another file.
 
+    Args:
+        content: The JPEG.
 
-def load_jpeg(image: Image.Image, content: bytes) -> None:
-    """Decode an opened JPEG; libjpeg mends damaged ones and says nothing, so look for it.
+    Returns:
+        (height, width) or (height, width, channels), and whether it has an end marker.
 
     Raises:
-        OSError: The pixels end early or are damaged.
+        FilmError: ``too_complex``, and those of its size.
+        Exception: Whatever damaged bytes lead to.
     """
-    _check_markers(content)
-    image.load()
-    if _is_cut_short(image, content):
-        raise OSError("truncated")
+    jpeg = read_jpeg(content)
+    check_size(jpeg.width, jpeg.height)
+    with Image.open(io.BytesIO(jpeg.pixels), formats=("JPEG",)) as image:
+        check_size(image.width, image.height)
+        image.load()
+        if _is_cut_short(image, jpeg):
+            raise OSError("truncated")
+        return np.asarray(image), jpeg.is_ended
 
 
-def _check_markers(content: bytes) -> None:
-    """Walk the segments and scans of a JPEG: ITU-T T.81, annex B.
-
-    Raises:
-        OSError: A marker stands where none may, or a restart marker is missing or out of turn.
-    """
-    start, restarts = 2, False
-    while found := _MARKER.search(content, start):
-        marker, start = found[0][-1], found.end()
-        if marker == _EOI:
-            return
-        if marker < _FIRST_NAMED or marker in _STANDALONE:
-            raise OSError("a marker out of place")
-        if marker == _DRI:
-            restarts = content[start + 2 : start + 4] != b"\0\0"
-        start += int.from_bytes(content[start : start + 2])
-        if marker == _SOS:
-            expected = cycle(_RESTARTS)
-            while (found := _MARKER.search(content, start)) and found[0][-1] in _RESTARTS:
-                if not restarts or found[0][-1] != next(expected):
-                    raise OSError("a restart marker out of turn")
-                start = found.end()
-    raise OSError("truncated")
-
-
-def _is_cut_short(image: Image.Image, content: bytes) -> bool:
+def _is_cut_short(image: Image.Image, jpeg: Jpeg) -> bool:
     """Tell whether the pixels of a JPEG end before its end marker.
 
     libjpeg fills the rest with mid-grey (of a progressive film: leaves it blurred) and says
     nothing. Where that may be, the film is decoded again with more bytes before the marker: in
     whole data they change nothing.
     """
-    end = content.rfind(b"\xff\xd9")
-    if image.format != "JPEG" or image.mode not in ("L", "RGB") or end < 0:
+    if image.mode not in ("L", "RGB") and jpeg.is_ended:
         return False
     last = image.getpixel((image.width - 1, image.height - 1))
-    if last not in (128, (128, 128, 128)) and "progressive" not in image.info:
+    may_be = last in (128, (128, 128, 128)) or "progressive" in image.info or not jpeg.is_ended
+    if not may_be:
         return False
-    longer = content[:end] + b"\x55" * 64 + content[end:]
+    longer = jpeg.pixels[: -len(END)] + b"\x55" * 64 + END
     with Image.open(io.BytesIO(longer), formats=("JPEG",)) as other:
         return other.tobytes() != image.tobytes()
 
@@ -246,30 +301,41 @@ def _colour(image: Image.Image) -> float:
     return float((most - np.minimum(np.minimum(red, green), blue)).mean()) / 255
 
 
-def _grey(image: Image.Image) -> Grey:
-    """Return (height, width) uint8, or float32 in [0, 1]; each mode over its own full range."""
-    if image.mode in ("I;16", "I;16B", "I;16L", "I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise FilmError(
-                "corrupt_image",
-                "Expected 16-bit grey values, but got larger ones; export the film with 16 bits.",
-            )
-        return values.astype(np.float32) / np.float32(65535)
+def _check_deep_colour(image: Image.Image) -> None:
+    """Refuse 16-bit colours that do not fill their bits: Pillow gives their high bytes alone."""
+    counts = counted(np.asarray(image.convert("L")), 256)
+    found = range_in_use(np.arange(256, dtype=np.float64), counts)
+    if found.high - found.low < _ONLY_8_OF_16 - 1:
+        raise FilmError(
+            "insufficient_depth",
+            "Expected 16-bit colours that fill their bits, but these fill few of the 16 bits; save "
+            "the image in grey.",
+        )
+
+
+def _grey(image: Image.Image, opened: _Opened, warnings: list[str]) -> Grey:
+    """Return (height, width), bright = dense: uint8, or float32 in [0, 1] of more than 8 bits."""
     if image.mode == "F":
         raise FilmError(
             "unsupported_format",
             "Expected integer grey values, but got floating-point pixels; export the film with 16 "
             "bits.",
         )
-    return np.asarray(image if image.mode == "L" else image.convert("L"))
+    if not image.mode.startswith("I"):
+        return np.asarray(image if image.mode == "L" else image.convert("L"))
+    pixels, notice = spread(_from_zero(np.asarray(image)), opened.bits if opened.bits == 12 else 16)
+    if notice:
+        warnings.append(notice)
+    # Pillow gives 8-bit negatives as they are seen, and deeper ones as they are stored.
+    return np.float32(1) - pixels if opened.is_white_zero else pixels
 
 
-def _tiff_scale(image: Image.Image, pixels: Grey) -> Grey:
-    """Return ``pixels`` bright = dense: Pillow gives 12 bits unscaled, 16-bit negatives as such."""
-    tags = getattr(image, "tag_v2", {})
-    if tags.get(_BITS_PER_SAMPLE) == (12,):
-        pixels = np.minimum(pixels * np.float32(65535 / 4095), np.float32(1))
-    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO and image.mode.startswith("I;16"):
-        pixels = np.float32(1) - pixels
-    return pixels
+def _from_zero(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return integer grey values from 0 to 65535, where they have no larger range."""
+    low = min(0, int(values.min()))
+    if int(values.max()) - low > 65535:
+        raise FilmError(
+            "unsupported_format",
+            "Expected 16-bit grey values, but got larger ones; export the film with 16 bits.",
+        )
+    return values if low == 0 else values.astype(np.int64) - low

@@ -1,0 +1,167 @@
+"""Which values are shown from black to white where nothing in a file says it.
+
+A file of more than 8 bits need not fill them: 12 bits stand in containers of 16, an offset lies
+under all values, a marker is four times as bright as anything else. So that a picture looks the
+same however it was stored, the values in use decide, at both ends, by one rule for every format.
+Files of 8 bits are taken as they are: somebody has already chosen what they show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+TAIL = 0.01
+"""Share of the pixels at either end that does not decide what is usual."""
+FENCE = 0.5
+"""How far beyond the usual values others may lie, in widths of the usual range, before they are
+marks on the picture: of 600 real images 97 % lose nothing by it."""
+LEAST_LEVELS = 64
+"""Levels that the range has at least: what varies less is blank, and must not be made to look like
+a picture."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values that are shown from black to white.
+
+    Attributes:
+        low: The value that is shown black, as are all below.
+        high: The value that is shown white, as are all above.
+        outside: Share of the pixels that lie beyond it.
+    """
+
+    low: float
+    high: float
+    outside: float
+
+    def brightness(self, values: Values) -> Values:
+        """Return the brightness of ``values``, in [0, 1]."""
+        return np.asarray(np.clip((values - self.low) / (self.high - self.low), 0, 1))
+
+    def notice(self, bits: int, step: float = 1.0) -> str:
+        """Return what to tell of the choice; "" where the values fill their bits.
+
+        Args:
+            bits: Bits of a stored value.
+            step: Difference between two neighbouring values.
+        """
+        levels = (self.high - self.low) / step + 1
+        if levels > 1 << (bits - 1) and not self.outside:
+            return ""
+        beyond = (
+            "" if not self.outside else f"; {100 * self.outside:.2g} % of the pixels lie beyond"
+        )
+        return (
+            f"nothing says which of the {bits} bits are shown: scaled over the values in use, "
+            f"{self.low:g} to {self.high:g}{beyond}"
+        )
+
+
+def range_in_use(values: Values, counts: npt.NDArray[np.int64], *, step: float = 1.0) -> Range:
+    """Return the range that a picture's values use.
+
+    First what stands apart is left out: values on the other side of a gap that is wider than all
+    that the rest spans. Then the ends are the most extreme values within a fence around the
+    percentiles 1 and 99, as the whiskers of a box plot are drawn (Tukey 1977, Exploratory Data
+    Analysis, section 2C).
+
+    Args:
+        values: Different values, in rising order, finite.
+        counts: How many pixels have each of them.
+        step: Difference between two neighbouring values that the file can hold.
+
+    >>> marked = np.append(np.arange(4096.0), 16383.0)
+    >>> range_in_use(marked, np.append(np.full(4096, 500), 16))  # doctest: +ELLIPSIS
+    Range(low=0.0, high=4095.0, outside=7.812438965...e-06)
+    """
+    is_used = counts > 0
+    values, counts = values[is_used], counts[is_used]
+    total = int(counts.sum())
+    if not total:
+        return Range(0.0, LEAST_LEVELS * step, 0.0)
+    values, counts = _without_what_stands_apart(values, counts)
+    below = np.cumsum(counts)
+    kept = int(below[-1])
+    usual_low = values[np.searchsorted(below, TAIL * kept, side="right")]
+    usual_high = values[np.searchsorted(below, (1 - TAIL) * kept)]
+    fence = FENCE * (usual_high - usual_low)
+    is_inside = (values >= usual_low - fence) & (values <= usual_high + fence)
+    low, high = float(values[is_inside][0]), float(values[is_inside][-1])
+    outside = (total - int(counts[is_inside].sum())) / total
+    return Range(low, max(high, low + (LEAST_LEVELS - 1) * step), outside)
+
+
+def _without_what_stands_apart(
+    values: Values, counts: npt.NDArray[np.int64]
+) -> tuple[Values, npt.NDArray[np.int64]]:
+    """Drop marks and padding, at most at both ends, that a wide gap separates from the picture."""
+    for _ in range(2):
+        if len(values) < 3:
+            break
+        gaps = np.diff(values)
+        at = int(gaps.argmax()) + 1
+        # The picture is the side of more different values: a flat border may have more pixels.
+        keep = slice(at, None) if len(values) - at > at else slice(None, at)
+        if gaps[at - 1] <= values[keep][-1] - values[keep][0]:
+            break
+        values, counts = values[keep], counts[keep]
+    return values, counts
+
+
+def spread(samples: npt.NDArray[Any], bits: int) -> tuple[npt.NDArray[np.float32], str]:
+    """Return a picture as brightness over the values that it uses, and what to tell of that.
+
+    Args:
+        samples: (height, width) integers, from 0 on, below 2 ** ``bits``.
+        bits: Bits of a sample.
+
+    Returns:
+        (height, width) float32 in [0, 1], and a notice; "" where the values fill their bits.
+    """
+    values = np.arange(1 << bits, dtype=np.float64)
+    counts = counted(samples, len(values))
+    found = range_in_use(values, counts)
+    table = found.brightness(values).astype(np.float32)
+    return looked_up(table, samples), found.notice(bits)
+
+
+_BLOCK = 1 << 20  # pixels
+
+
+def _blocks(height: int, width: int) -> list[slice]:
+    # numpy widens what it counts, and the indices of a look-up, to 64 bits.
+    step = max(1, _BLOCK // max(1, width))
+    return [slice(start, start + step) for start in range(0, height, step)]
+
+
+def counted(
+    samples: npt.NDArray[Any], number: int, is_left_out: npt.NDArray[np.bool_] | None = None
+) -> npt.NDArray[np.int64]:
+    """Return how many pixels have each of the values 0 to ``number`` - 1.
+
+    Args:
+        samples: (height, width) integers in that range.
+        number: How many values there are.
+        is_left_out: (height, width); pixels that do not count.
+    """
+    counts = np.zeros(number, np.int64)
+    for rows in _blocks(*samples.shape):
+        block = samples[rows]
+        if is_left_out is not None:
+            block = block[~is_left_out[rows]]
+        counts += np.bincount(block.ravel(), minlength=number)
+    return counts
+
+
+def looked_up(table: npt.NDArray[Any], samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the table's entry for each sample (height, width)."""
+    picture = np.empty(samples.shape, table.dtype)
+    for rows in _blocks(*samples.shape):
+        picture[rows] = table[samples[rows]]
+    return picture

@@ -1,0 +1,159 @@
+"""What a JPEG is made of, before a decoder sees it: ITU-T T.81, annex B.
+
+Walks through segments and scans without decoding one. Refuses what would keep a decoder busy
+without an end, and hands on only the segments that pixels are made of: comments, Exif, colour
+profiles and previews are never parsed by a library. Knows nothing of pixels.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from itertools import cycle
+
+from cxr_transfer.radiograph import exif
+from cxr_transfer.radiograph.film import too_complex
+
+MOST_SEGMENTS = 4096
+"""Segments that a picture may have: each costs a decoder some microseconds, and four millions fit
+into a file."""
+MOST_SCANS = 100
+"""Scans that a picture may have: each goes through all of its pixels. Encoders write up to 20."""
+
+START, END = b"\xff\xd8", b"\xff\xd9"
+_MARKER = re.compile(rb"\xff[\x01-\xfe]")  # B.1.1.2; in a scan FF 00 is the value FF
+_DRI, _SOS, _EOI, _COM, _APP0, _APP1, _APP2, _APP14 = 0xDD, 0xDA, 0xD9, 0xFE, 0xE0, 0xE1, 0xE2, 0xEE
+_RESTARTS = range(0xD0, 0xD8)
+_STANDALONE, _FIRST_NAMED = (*_RESTARTS, 0xD8), 0xC0
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without DHT, JPG, DAC
+_SEQUENTIAL = (0xC0, 0xC1)
+_NOT_PIXELS = frozenset({_COM, *range(0xE1, 0xEE), 0xEF})  # APP0 and APP14 tell of colours
+_EXIF, _XMP, _PREVIEWS = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
+_ENTRY_COUNT, _ENTRIES, _ENTRY = 0xB001, 0xB002, 16  # CIPA DC-007, 5.2.3
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """What a JPEG is made of.
+
+    Attributes:
+        width: Columns of the picture.
+        height: Rows of the picture.
+        pixels: The file with nothing but what its pixels are made of, and an end marker.
+        is_ended: Whether the file has an end marker of its own.
+        orientation: How it lies, 1 to 8, as Exif or XMP says.
+        others: Sizes (width, height) of further pictures in the file (CIPA DC-007).
+    """
+
+    width: int
+    height: int
+    pixels: bytes
+    is_ended: bool
+    orientation: int
+    others: tuple[tuple[int, int], ...]
+
+
+def read_jpeg(content: bytes) -> Jpeg:
+    """Walk through the segments and scans of a JPEG.
+
+    Args:
+        content: The file, beginning with its start marker; what follows its end is passed over.
+
+    Raises:
+        FilmError: ``too_complex``.
+        OSError: A marker stands where none may, a restart marker is missing or out of turn, or
+            the pixels end early ("truncated").
+    """
+    start, restarts, is_ended = 2, False, False
+    kept = [START]
+    segments = scans = orientation = kind = 0
+    size = (0, 0)
+    components = scanned = 0
+    others: tuple[tuple[int, int], ...] = ()
+    while found := _MARKER.search(content, start):
+        marker, begin, start = found[0][-1], found.start(), found.end()
+        if marker == _EOI:
+            is_ended = True
+            break
+        if marker < _FIRST_NAMED or marker in _STANDALONE:
+            raise OSError("a marker out of place")
+        segments += 1
+        if segments > MOST_SEGMENTS:
+            raise too_complex(f"{MOST_SEGMENTS} segments in a JPEG")
+        end = start + int.from_bytes(content[start : start + 2])
+        body = content[start + 2 : end]
+        if marker == _DRI:
+            restarts = body[:2] != b"\0\0"
+        elif marker in _FRAMES and len(body) >= 6:
+            height, width, components = struct.unpack(">xHHB", body[:6])
+            size, kind = (width, height), marker
+        elif marker == _APP1 and body.startswith(_EXIF):
+            orientation = orientation or exif.orientation(body[len(_EXIF) :])
+        elif marker == _APP1 and body.startswith(_XMP):
+            orientation = orientation or exif.orientation_in_xmp(body)
+        elif marker == _APP2 and body.startswith(_PREVIEWS):
+            others = others or _other_pictures(content, start + 2 + len(_PREVIEWS))
+        if marker == _SOS:
+            scans += 1
+            scanned += body[0] if body else 0
+            if scans > MOST_SCANS:
+                raise too_complex(f"{MOST_SCANS} scans in a JPEG")
+            expected = cycle(_RESTARTS)
+            while (found := _MARKER.search(content, end)) and found[0][-1] in _RESTARTS:
+                if not restarts or found[0][-1] != next(expected):
+                    raise OSError("a restart marker out of turn")
+                end = found.end()
+            end = found.start() if found else len(content)
+        if marker not in _NOT_PIXELS:
+            kept.append(content[begin:end])
+        start = end
+    if not is_ended and not (kind in _SEQUENTIAL and scanned >= components > 0):
+        # Of a progressive picture nobody knows which scan would have been the last.
+        raise OSError("truncated")
+    kept.append(END)
+    return Jpeg(*size, b"".join(kept), is_ended, orientation or 1, others)
+
+
+def _other_pictures(content: bytes, base: int) -> tuple[tuple[int, int], ...]:
+    """Return the sizes of the pictures that an index of several names beside the first.
+
+    Args:
+        content: The file.
+        base: Place of the index, which its offsets count from (CIPA DC-007, 5.2.2).
+    """
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[base : base + 4])
+    if order is None:
+        return ()
+    try:
+        (directory,) = struct.unpack_from(f"{order}L", content, base + 4)
+        (entries,) = struct.unpack_from(f"{order}H", content, base + directory)
+        fields = {}
+        for at in range(base + directory + 2, base + directory + 2 + 12 * min(entries, 16), 12):
+            tag, _, number, value = struct.unpack_from(f"{order}HHLL", content, at)
+            fields[tag] = (number, value)
+        number, place = fields[_ENTRY_COUNT][1], base + fields[_ENTRIES][1]
+        places = [
+            struct.unpack_from(f"{order}8xL", content, place + _ENTRY * index)[0]
+            for index in range(1, min(number, 16))
+        ]
+    except (struct.error, KeyError):
+        return ()
+    return tuple(size for place in places if (size := _size_at(content, base + place)))
+
+
+def _size_at(content: bytes, start: int) -> tuple[int, int] | None:
+    """Return width and height of the JPEG that begins at ``start``; None where none does."""
+    if content[start : start + 2] != START:
+        return None
+    start += 2
+    for _ in range(64):
+        found = _MARKER.match(content, start)
+        if not found:
+            return None
+        marker, start = found[0][-1], found.end()
+        if marker in _FRAMES:
+            height, width = struct.unpack(">HH", content[start + 3 : start + 7].ljust(4, b"\0"))
+            return width, height
+        start += int.from_bytes(content[start : start + 2])
+    return None
