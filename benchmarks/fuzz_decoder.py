@@ -42,7 +42,7 @@ from made import encoded, grey
 MEMORY = 1 << 30
 SECONDS = 20
 RENEWED = 2000  # inputs after which a new worker starts
-PACKAGES = ("pillow", "pydicom", "python-gdcm", "pylibjpeg-openjpeg", "numpy")
+PACKAGES = ("pillow", "pydicom", "imagecodecs", "numpy")
 REAL = ("RG1_UNCR", "RG1_UNCI", "RG1_J2KR", "RG1_J2KI")
 REAL_SHARE = 0.04  # they are a hundred times as large as the others
 WORDS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

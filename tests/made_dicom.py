@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 import gdcm
+import imagecodecs
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -48,7 +49,12 @@ def dicom(samples, syntax=ExplicitVRLittleEndian, *, preamble=True, **elements):
     data = dataset(samples, **elements)
     if syntax in PLAIN or "PixelData" in elements:
         return written(data, syntax, preamble=preamble)
-    frame = {RLELossless: _pydicom, JPEG2000Lossless: _pydicom, JPEGBaseline8Bit: _pillow}
+    frame = {
+        RLELossless: _pydicom,
+        JPEG2000Lossless: _pydicom,
+        JPEGBaseline8Bit: _pillow,
+        JPEGExtended12Bit: _imagecodecs,
+    }
     return frame.get(syntax, _gdcm)(data, samples, syntax)
 
 
@@ -114,6 +120,15 @@ def _pillow(data, samples, syntax):
     return written(data, syntax)
 
 
+def _imagecodecs(data, samples, syntax):
+    bits = 8 if samples.dtype == np.uint8 else 12
+    frame = imagecodecs.jpeg8_encode(samples, level=95, bitspersample=bits)
+    data.PixelData = encapsulate([frame])
+    data["PixelData"].VR = "OB"
+    data["PixelData"].is_undefined_length = True
+    return written(data, syntax)
+
+
 def _pydicom(data, samples, syntax):
     data.file_meta = FileMetaDataset()
     data.compress(syntax, np.ascontiguousarray(samples), generate_instance_uid=False)
@@ -125,7 +140,6 @@ def _gdcm(data, samples, syntax):
         JPEGLossless: gdcm.TransferSyntax.JPEGLosslessProcess14,
         JPEGLosslessSV1: gdcm.TransferSyntax.JPEGLosslessProcess14_1,
         JPEGLSLossless: gdcm.TransferSyntax.JPEGLSLossless,
-        JPEGExtended12Bit: gdcm.TransferSyntax.JPEGExtendedProcess2_4,
     }
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder, "before"), Path(folder, "after")

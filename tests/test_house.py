@@ -21,12 +21,11 @@ LAYERS = (
 )
 RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
 FENCES = {
-    "pydicom": ("radiograph/dicom.py", "serving/pacs.py"),
+    "pydicom": ("radiograph/dicom",),
     "matplotlib": ("evaluation/figures.py",),
     "lightning": ("training/",),
     "typer": ("cli/",),
-    "gdcm": ("radiograph/codestream.py",),
-    "openjpeg": ("radiograph/codestream.py",),
+    "imagecodecs": ("radiograph/codestream.py", "radiograph/raster.py"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("inference/export.py",)),
     "pyarrow": ("inference/batch.py",),
     "ray": ("inference/cluster.py",),

@@ -468,7 +468,10 @@ def mend(content):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200), st.sampled_from([b"", b"\xff\xd8\xff", png_structure.SIGNATURE, b"II*\0"]))
+@given(
+    st.binary(max_size=200),
+    st.sampled_from([b"", b"\xff\xd8\xff", png_structure.SIGNATURE, b"II*\0"]),
+)
 @example(b"", b"\xff\xd8\xff")
 def test_random_bytes_are_a_film_or_refused(content, signature):
     check_any(signature + content)

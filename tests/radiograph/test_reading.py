@@ -55,7 +55,7 @@ def test_a_plain_image_does_not_wait_for_pydicom(tmp_path):
         "import pathlib, sys\n"
         "from cxr_transfer.radiograph import read_film\n"
         "read_film(pathlib.Path(sys.argv[1]))\n"
-        "print({'pydicom', 'gdcm', 'openjpeg', 'torch'} & sys.modules.keys())\n"
+        "print({'pydicom', 'imagecodecs', 'torch'} & sys.modules.keys())\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "film.png")], capture_output=True, text=True

@@ -1,14 +1,13 @@
 """One compressed frame in, its samples out: what DICOM files hold beside plain pixels.
 
 Checks the size that the frame itself announces before a decoder sets memory aside. The decoders
-are libraries: Pillow (JPEG of 8 bits, runs), GDCM (other JPEG, JPEG-LS) and OpenJPEG (JPEG 2000),
-each imported when it is first needed. Knows nothing of DICOM's elements, nor of what the samples
-mean.
+are libraries: Pillow (JPEG of 8 bits, runs), and through imagecodecs libjpeg-turbo (other JPEG),
+CharLS (JPEG-LS) and OpenJPEG (JPEG 2000), imported when they are first needed. Knows nothing of
+DICOM's elements, nor of what the samples mean.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,20 +19,16 @@ from PIL import Image
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph.jpeg_2000_structure import read_jpeg_2000
+from cxr_transfer.radiograph.jpeg_structure import END, START, read_jpeg
 from cxr_transfer.radiograph.raster import decode_jpeg
 
 Samples = npt.NDArray[Any]
 Decoded = tuple[Samples, bool]
 """Samples, and whether their frame has an end marker, which is all that may be missing."""
 
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _SOS, _JPEG_LS_FRAME = 0xDA, 0xF7  # ITU-T T.81, table B.1; T.87, annex C
 _FRAMES = {*range(0xC0, 0xD0), _JPEG_LS_FRAME} - {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC
-# DHT, DQT, DRI, application data, JPEG-LS parameters, comments
-_ALLOWED = _FRAMES | {0xC4, _SOS, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xF8, 0xFE}
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not FF 00, nor restarts
 _ALIKE = 8  # pixels
-_MARKER_LS = re.compile(rb"\xff[\x80-\xfe]")  # T.87, A.1: a zero bit follows each FF of a scan
 
 
 @dataclass(frozen=True)
@@ -59,17 +54,16 @@ class Codec:
 
     name: str
     package: str
-    decode: Callable[[bytes, Shape, str], Decoded]
+    decode: Callable[[bytes, Shape], Decoded]
 
 
-def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Decoded:
+def decode_frame(codec: Codec, frame: bytes, shape: Shape) -> Decoded:
     """Decode one compressed frame.
 
     Args:
         codec: Its decoder.
         frame: The bytes of the frame, its fragments joined.
         shape: What the samples must be.
-        syntax: The UID of the transfer syntax.
 
     Returns:
         (rows, columns) or (rows, columns, 3), integers as stored; not yet masked to their bits.
@@ -81,7 +75,7 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape, syntax: str) -> Decod
             ``corrupt_image``.
     """
     try:
-        samples, is_ended = codec.decode(frame, shape, syntax)
+        samples, is_ended = codec.decode(frame, shape)
     except (FilmError, MemoryError):
         raise
     except ImportError:
@@ -141,7 +135,7 @@ def _jpeg_segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
 
 def _jpeg_header(frame: bytes) -> tuple[int, int, int, int]:
     """Return bits, rows, columns and components of a JPEG or JPEG-LS; zeros of anything else."""
-    if frame.startswith(_JPEG_START):
+    if frame.startswith(START):
         for marker, start, _ in _jpeg_segments(frame):
             if marker in _FRAMES:
                 bits, rows, columns, components = struct.unpack(">BHHB", frame[start : start + 6])
@@ -158,112 +152,61 @@ def _check_jpeg(frame: bytes, shape: Shape) -> int:
     return bits
 
 
-def _one_scan(frame: bytes) -> tuple[bytes, bool]:
-    """Return a JPEG or JPEG-LS up to its end, where it is of one frame and one scan.
-
-    GDCM ends the whole process over some that are not.
-
-    Returns:
-        The frame with an end marker, and whether that is its own.
-
-    Raises:
-        ValueError: It is not.
-    """
-    segments = list(_jpeg_segments(frame))
-    markers = [marker for marker, _, _ in segments]
-    frames = [marker for marker in markers if marker in _FRAMES]
-    if len(frames) != 1 or not set(markers) <= _ALLOWED:
-        raise ValueError("another structure")
-    end = segments[-1][2]
-    in_scan = _MARKER_LS if frames[0] == _JPEG_LS_FRAME else _MARKER
-    found = in_scan.search(frame, end)
-    if found is None:
-        return frame.rstrip(b"\0") + _JPEG_END, False
-    if found[0] != _JPEG_END:
-        raise ValueError("a marker out of place")
-    return frame[: found.end()], True
-
-
-def _baseline(frame: bytes, shape: Shape, syntax: str) -> Decoded:
+def _baseline(frame: bytes, shape: Shape) -> Decoded:
     _check_jpeg(frame, shape)
     return decode_jpeg(frame)
 
 
-def _extended(frame: bytes, shape: Shape, syntax: str) -> Decoded:
-    decode = _baseline if _check_jpeg(frame, shape) == 8 else _lossless
-    return decode(frame, shape, syntax)
+def _extended(frame: bytes, shape: Shape) -> Decoded:
+    bits = _check_jpeg(frame, shape)
+    if bits not in (8, 12):  # T.81, table B.2
+        raise FilmError(
+            "unsupported_format",
+            f"Expected a JPEG extended of 8 or 12 bits, but got one of {bits}; export the film "
+            "uncompressed.",
+        )
+    return (_baseline if bits == 8 else _lossless)(frame, shape)
 
 
-def _lossless(frame: bytes, shape: Shape, syntax: str) -> Decoded:
-    """Decode with GDCM, whose libjpeg makes up pixels that are missing and says nothing.
+def _lossless(frame: bytes, shape: Shape) -> Decoded:
+    """Decode with libjpeg-turbo, which makes up pixels that are missing and says nothing.
 
     They are alike; where the last ones are, or no end marker is there, the frame is decoded again
     with more bytes before its end: in whole data they change nothing.
     """
     _check_jpeg(frame, shape)
-    whole, is_ended = _one_scan(frame)
-    samples = _gdcm(whole, shape, syntax)
-    if not is_ended or not np.ptp(samples[-1, -_ALIKE:], axis=0).any():
-        try:
-            longer = _gdcm(whole[:-2] + b"\x55" * 64 + whole[-2:], shape, syntax)
-        except Exception:
-            if not is_ended:
-                raise
-            return samples, is_ended  # GDCM minds more bytes than there should be: none are missing
-        if not np.array_equal(samples, longer):
+    jpeg = read_jpeg(frame)
+    from imagecodecs import jpeg8_decode
+
+    samples: Samples = jpeg8_decode(jpeg.pixels)
+    if not jpeg.is_ended or not np.ptp(samples[-1, -_ALIKE:], axis=0).any():
+        longer = jpeg.pixels[: -len(END)] + b"\x55" * 64 + END
+        if not np.array_equal(samples, jpeg8_decode(longer)):
             raise ValueError("truncated")
-    return samples, is_ended
+    return samples, jpeg.is_ended
 
 
-def _jpeg_ls(frame: bytes, shape: Shape, syntax: str) -> Decoded:
+def _jpeg_ls(frame: bytes, shape: Shape) -> Decoded:
     _check_jpeg(frame, shape)
-    whole, is_ended = _one_scan(frame)
-    return _gdcm(whole, shape, syntax), is_ended
+    whole = frame.rstrip(b"\0")
+    is_ended = whole.endswith(END)
+    from imagecodecs import jpegls_decode
+
+    return jpegls_decode(whole if is_ended else whole + END), is_ended
 
 
-def _gdcm(frame: bytes, shape: Shape, syntax: str) -> Samples:
-    """Decode a JPEG or JPEG-LS of one scan, as `_one_scan` returns it."""
-    bits = _check_jpeg(frame, shape)
-    if not 2 <= bits <= 16:
-        raise ValueError("bits that no film has")
-    import gdcm
-
-    for quiet in (gdcm.Trace.DebugOff, gdcm.Trace.WarningOff, gdcm.Trace.ErrorOff):
-        quiet()
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(frame)
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    grey = gdcm.PhotometricInterpretation.MONOCHROME2
-    kind = grey if shape.samples == 1 else gdcm.PhotometricInterpretation.RGB
-    allocated = 8 if bits <= 8 else 16
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((shape.columns, shape.rows, 1))
-    image.SetDataElement(element)
-    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(syntax)))
-    image.SetPixelFormat(gdcm.PixelFormat(shape.samples, allocated, bits, bits - 1, 0))
-    # GDCM gives its buffer as text; the bytes that are none are behind surrogates.
-    plain = image.GetBuffer().encode("utf-8", "surrogateescape")
-    return _shaped(plain, shape, "u1" if allocated == 8 else "<u2")
-
-
-def _openjpeg(frame: bytes, shape: Shape, syntax: str) -> Decoded:
+def _openjpeg(frame: bytes, shape: Shape) -> Decoded:
     found = read_jpeg_2000(frame)
     if found is None:
         raise wrong_length("data of another transfer syntax")
     _check_announced(shape, (found.rows, found.columns, found.components))
-    from openjpeg.utils import decode
+    from imagecodecs import jpeg2k_decode
 
     # The codestream alone: what else a file of several boxes says is nothing of ours.
-    samples: Samples = decode(found.pixels)
-    return samples, found.is_ended
+    return jpeg2k_decode(found.pixels), found.is_ended
 
 
-def _run_lengths(frame: bytes, shape: Shape, syntax: str) -> Decoded:
+def _run_lengths(frame: bytes, shape: Shape) -> Decoded:
     """Decode RLE: DICOM PS3.5, annex G; a segment is PackBits, as Pillow reads it in TIFF."""
     each = shape.bits_allocated // 8
     count, *starts = struct.unpack("<16L", frame[:64])
@@ -284,17 +227,9 @@ def _run_lengths(frame: bytes, shape: Shape, syntax: str) -> Decoded:
     return planes[0] if shape.samples == 1 else np.dstack(planes), True
 
 
-def _shaped(plain: bytes | bytearray | Samples, shape: Shape, kind: str) -> Samples:
-    samples = np.frombuffer(plain, kind)
-    size = (shape.rows, shape.columns) + ((3,) if shape.samples == 3 else ())
-    if samples.size != int(np.prod(size)):
-        raise wrong_length("another number of samples")
-    return samples.reshape(size)
-
-
 JPEG_BASELINE = Codec("JPEG baseline", "pillow", _baseline)
-JPEG_EXTENDED = Codec("JPEG extended", "python-gdcm", _extended)
-JPEG_LOSSLESS = Codec("JPEG lossless", "python-gdcm", _lossless)
-JPEG_LS = Codec("JPEG-LS", "python-gdcm", _jpeg_ls)
-JPEG_2000 = Codec("JPEG 2000", "pylibjpeg-openjpeg", _openjpeg)
+JPEG_EXTENDED = Codec("JPEG extended", "imagecodecs", _extended)
+JPEG_LOSSLESS = Codec("JPEG lossless", "imagecodecs", _lossless)
+JPEG_LS = Codec("JPEG-LS", "imagecodecs", _jpeg_ls)
+JPEG_2000 = Codec("JPEG 2000", "imagecodecs", _openjpeg)
 RLE = Codec("RLE", "pillow", _run_lengths)

@@ -270,7 +270,7 @@ def _samples(elements: Elements, shape: Shape) -> Samples:
         return _plain_samples(elements, content, shape)
     if not content:
         raise wrong_length("no frame")
-    samples, is_ended = decode_frame(codec, content, shape, elements.syntax)
+    samples, is_ended = decode_frame(codec, content, shape)
     if not is_ended:
         elements.warn(f"the end marker of its {codec.name} is missing; its pixels are whole")
     return samples
@@ -400,14 +400,13 @@ def _outside_shutter(elements: Elements, rows: int, columns: int) -> Mask | None
     shapes = [shape for shape in elements.texts(tags.SHUTTER_SHAPE) if shape]
     if not shapes:
         return None
-    visible = Image.new("1", (columns, rows), 1)
+    hidden = np.zeros((rows, columns), np.bool_)
     for shape in shapes:
-        opening = Image.new("1", (columns, rows), 0)
-        if not _draw_opening(elements, shape, ImageDraw.Draw(opening)):
+        opening = _opening(elements, shape, rows, columns)
+        if opening is None:
             elements.warn(f"{name_of(tags.SHUTTER_SHAPE)} is not described, and was left out")
-            continue
-        visible.paste(0, mask=Image.fromarray(~np.asarray(opening)))
-    hidden: Mask = ~np.asarray(visible)
+        else:
+            hidden |= ~opening
     if not hidden.any():
         return None
     if hidden.mean() > 1 - _LEAST_VISIBLE:
@@ -417,36 +416,37 @@ def _outside_shutter(elements: Elements, rows: int, columns: int) -> Mask | None
     return hidden
 
 
-def _draw_opening(elements: Elements, shape: str, draw: ImageDraw.ImageDraw) -> bool:
-    """Draw what one shape leaves visible; rows and columns count from 1. False without numbers."""
+def _opening(elements: Elements, shape: str, rows: int, columns: int) -> Mask | None:
+    """Return what one shape leaves visible; None where its numbers are missing.
+
+    Rows and columns count from 1, and the edges are visible.
+    """
 
     def numbers(*wanted: int) -> list[float]:
         found = [number for tag in wanted for number in elements.numbers(tag)]
         return [min(max(number, -_FAR), _FAR) for number in found]
 
+    row, column = np.ogrid[1 : rows + 1, 1 : columns + 1]
     if shape == "RECTANGULAR":
         edges = numbers(
             tags.SHUTTER_LEFT, tags.SHUTTER_UPPER, tags.SHUTTER_RIGHT, tags.SHUTTER_LOWER
         )
         if len(edges) != 4:
-            return False
-        left, upper, right, lower = (edge - 1 for edge in edges)
-        if left < right and upper < lower:
-            draw.rectangle((left, upper, right, lower), fill=1)
-        return True
+            return None
+        left, upper, right, lower = edges
+        return (column >= left) & (column <= right) & (row >= upper) & (row <= lower)
     if shape == "CIRCULAR":
         circle = numbers(tags.SHUTTER_CENTRE, tags.SHUTTER_RADIUS)
-        if len(circle) != 3 or circle[2] <= 0:
-            return False
-        row, column, radius = circle[0] - 1, circle[1] - 1, circle[2]
-        draw.ellipse((column - radius, row - radius, column + radius, row + radius), fill=1)
-        return True
+        if len(circle) != 3:
+            return None
+        return (row - circle[0]) ** 2 + (column - circle[1]) ** 2 <= circle[2] ** 2
     vertices = numbers(tags.SHUTTER_VERTICES) if shape == "POLYGONAL" else []
     if len(vertices) < 6 or len(vertices) % 2:
-        return False  # also BITMAP, which lies in an overlay of its own
-    pairs = zip(vertices[::2], vertices[1::2], strict=True)
-    draw.polygon([(column - 1, row - 1) for row, column in pairs], fill=1)
-    return True
+        return None  # also BITMAP, which lies in an overlay of its own
+    drawn = Image.new("L", (columns, rows))
+    points = zip(vertices[1::2], vertices[::2], strict=True)
+    ImageDraw.Draw(drawn).polygon([(x - 1, y - 1) for x, y in points], fill=1)
+    return np.asarray(drawn) > 0
 
 
 def _upright(elements: Elements, film: Grey, header: Header) -> tuple[Grey, Header]:

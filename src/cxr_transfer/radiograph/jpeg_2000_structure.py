@@ -16,6 +16,9 @@ MOST_TILES = 16_384
 """Tiles that a picture may have: 60 million pixels in tiles of 64 x 64 take 14,648."""
 MOST_CODE_BLOCKS = 1_000_000
 """Code-blocks that a picture may have: 60 million pixels in blocks of 16 x 16 take 312,500."""
+MOST_PRECINCTS = 200_000
+"""Precincts, over all resolutions, that a picture may have: each takes OpenJPEG 2 kB. 60 million
+pixels in precincts of 64 x 64 take 20,000."""
 MOST_PACKETS = 1_000_000
 """Packets (of a layer, component, resolution and precinct) that a picture may have."""
 MOST_LEVELS = 32  # A.6.1
@@ -177,19 +180,20 @@ def _check_coding(
     if levels > MOST_LEVELS:
         raise ValueError("more levels than there can be")
     block = 1 << (stream[at + 1] & 15) + 2, 1 << (stream[at + 2] & 15) + 2
-    blocks = packets = 0
+    blocks = precincts = 0
     for level in range(levels + 1):
         # Sizes of a resolution, of which the bands are half as large but for the lowest.
         width, height = (-(-side >> levels - level) for side in tile)
         exponents = stream[at + 5 + level] if has_precincts else 0xFF
         across, down = 1 << (exponents & 15), 1 << (exponents >> 4)
-        precincts = -(-width // across) * -(-height // down)
-        packets += layers * precincts
+        precincts += -(-width // across) * -(-height // down)
         bands, half = (1, 0) if level == 0 else (3, 1)
         # A code-block is no larger than the part of a precinct that lies in its band.
         wide, high = min(block[0], max(1, across >> half)), min(block[1], max(1, down >> half))
         blocks += bands * -(-(width >> half or 1) // wide) * -(-(height >> half or 1) // high)
-    if parts * packets > MOST_PACKETS:
+    if parts * precincts > MOST_PRECINCTS:
+        raise too_complex(f"{MOST_PRECINCTS} precincts in a JPEG 2000")
+    if parts * precincts * layers > MOST_PACKETS:
         raise too_complex(f"{MOST_PACKETS} packets in a JPEG 2000")
     if parts * blocks > MOST_CODE_BLOCKS:
         raise too_complex(f"{MOST_CODE_BLOCKS} code-blocks in a JPEG 2000")

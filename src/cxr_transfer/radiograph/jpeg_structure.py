@@ -20,6 +20,8 @@ MOST_SEGMENTS = 4096
 into a file."""
 MOST_SCANS = 100
 """Scans that a picture may have: each goes through all of its pixels. Encoders write up to 20."""
+MOST_SCANNED = 3_000_000_000
+"""Scans times pixels that a picture may have: a few seconds of a processor."""
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")  # B.1.1.2; in a scan FF 00 is the value FF
@@ -27,7 +29,9 @@ _DRI, _SOS, _EOI, _COM, _APP0, _APP1, _APP2, _APP14 = 0xDD, 0xDA, 0xD9, 0xFE, 0x
 _RESTARTS = range(0xD0, 0xD8)
 _STANDALONE, _FIRST_NAMED = (*_RESTARTS, 0xD8), 0xC0
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without DHT, JPG, DAC
-_SEQUENTIAL = (0xC0, 0xC1)
+_SEQUENTIAL = (0xC0, 0xC1, 0xC3)  # one scan for each component, or for all: also lossless
+_RESERVED = range(0xF0, 0xFE)
+_BEHIND = (*range(0xE0, 0xF0), _COM, 0xDC)  # DNL: what may follow when all is there
 _NOT_PIXELS = frozenset({_COM, *range(0xE1, 0xEE), 0xEF})  # APP0 and APP14 tell of colours
 _EXIF, _XMP, _PREVIEWS = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"MPF\0"
 _ENTRY_COUNT, _ENTRIES, _ENTRY = 0xB001, 0xB002, 16  # CIPA DC-007, 5.2.3
@@ -76,7 +80,13 @@ def read_jpeg(content: bytes) -> Jpeg:
         if marker == _EOI:
             is_ended = True
             break
-        if marker < _FIRST_NAMED or marker in _STANDALONE:
+        is_complete = kind in _SEQUENTIAL and scanned >= components > 0
+        if (
+            marker < _FIRST_NAMED
+            or marker in _STANDALONE
+            or marker in _RESERVED
+            or (is_complete and marker not in _BEHIND)
+        ):
             raise OSError("a marker out of place")
         segments += 1
         if segments > MOST_SEGMENTS:
@@ -97,7 +107,7 @@ def read_jpeg(content: bytes) -> Jpeg:
         if marker == _SOS:
             scans += 1
             scanned += body[0] if body else 0
-            if scans > MOST_SCANS:
+            if scans > MOST_SCANS or scans * size[0] * size[1] > MOST_SCANNED:
                 raise too_complex(f"{MOST_SCANS} scans in a JPEG")
             expected = cycle(_RESTARTS)
             while (found := _MARKER.search(content, end)) and found[0][-1] in _RESTARTS:
@@ -111,6 +121,8 @@ def read_jpeg(content: bytes) -> Jpeg:
     if not is_ended and not (kind in _SEQUENTIAL and scanned >= components > 0):
         # Of a progressive picture nobody knows which scan would have been the last.
         raise OSError("truncated")
+    if not is_ended:
+        kept[-1] = kept[-1].rstrip(END[:1])  # the first half of the marker
     kept.append(END)
     return Jpeg(*size, b"".join(kept), is_ended, orientation or 1, others)
 

@@ -77,7 +77,8 @@ def read_png(content: bytes) -> Png | None:
         if len(content) <= len(SIGNATURE):
             return None
         raise FilmError(
-            "corrupt_image", "Expected a whole image, but its PNG header is damaged; export it anew."
+            "corrupt_image",
+            "Expected a whole image, but its PNG header is damaged; export it anew.",
         )
     width, height, bits, kind = struct.unpack(">LLBB", header[:10])
     is_deep_colour = bits == 16 and kind not in (_GREY, _PALETTE)

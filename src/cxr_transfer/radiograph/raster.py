@@ -22,7 +22,7 @@ from cxr_transfer.radiograph.film import MAX_PIXELS, Grey, Radiograph, check_siz
 from cxr_transfer.radiograph.grey_range import counted, range_in_use, spread
 from cxr_transfer.radiograph.jpeg_structure import END, START, Jpeg, read_jpeg
 from cxr_transfer.radiograph.png_structure import SIGNATURE, read_png
-from cxr_transfer.radiograph.tiff_structure import is_tiff, read_tiff
+from cxr_transfer.radiograph.tiff_structure import Tiff, is_tiff, read_tiff
 
 # Not GIF, whose grey values are often dithered, nor WebP, whose canvas Pillow sets aside before its
 # size can be checked: both are refused with a remedy.
@@ -150,6 +150,9 @@ def _opened(content: bytes) -> _Opened | None:
         return _Opened("PNG", png.width, png.height, content, png.orientation, png.is_deep_colour)
     if is_tiff(content):
         tiff = read_tiff(content)
+        if tiff.is_compressed:
+            check_size(tiff.width, tiff.height)
+            _check_compressed(tiff)
         return _Opened(
             "TIFF",
             tiff.width,
@@ -162,6 +165,23 @@ def _opened(content: bytes) -> _Opened | None:
             warnings=(_PREVIEW,) if tiff.has_preview else (),
         )
     return None
+
+
+def _check_compressed(tiff: Tiff) -> None:
+    """Refuse compressed pixels that are damaged, before Pillow sees them.
+
+    It would refuse them, too, but its libtiff writes to the terminal whatever it minds; that of
+    imagecodecs raises it.
+
+    Raises:
+        Exception: Whatever damaged bytes lead to.
+    """
+    for piece in tiff.jpegs:
+        read_jpeg(piece)
+    if max(tiff.bits) in (8, 16):
+        from imagecodecs import tiff_decode
+
+        tiff_decode(tiff.pixels, index=0)
 
 
 def _unsupported(content: bytes) -> FilmError:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import raster
 from cxr_transfer.radiograph.film import MAX_BYTES, Radiograph
+from cxr_transfer.radiograph.silence import silence
 
 _NAMED = {
     ".jpg": "JPEG",
@@ -92,12 +93,13 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
     Raises:
         FilmError: What `raster.decode` and `dicom.decode` raise.
     """
-    if _is_dicom(content):
-        from cxr_transfer.radiograph import dicom  # a JPEG need not wait for pydicom
+    with silence():
+        if _is_dicom(content):
+            from cxr_transfer.radiograph import dicom  # a JPEG need not wait for pydicom
 
-        film = dicom.decode(content, any_modality=any_modality)
-    else:
-        film = raster.decode(content)
+            film = dicom.decode(content, any_modality=any_modality)
+        else:
+            film = raster.decode(content)
     if named in ("", film.format):
         return film
     warning = f"the content is {film.format}, whatever the file's name says"

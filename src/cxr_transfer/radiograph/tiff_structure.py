@@ -24,16 +24,29 @@ _KINDS |= {b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}  # of each type in bytes
 _NUMBERS = {1: "B", 3: "H", 4: "L", 16: "Q"}
-_SUBFILE, _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC = 254, 256, 257, 258, 262
-_STRIPS, _ORIENTATION, _PLANAR, _TILES, _SAMPLE_FORMAT = 273, 274, 284, 324, 339
+_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_STRIPS, _STRIP_LENGTHS, _TILES, _TILE_LENGTHS = 273, 279, 324, 325
+_ORIENTATION, _PLANAR, _SAMPLE_FORMAT = 274, 284, 339
 _OF_PIXELS = frozenset(
     (
-        *(_WIDTH, _HEIGHT, _BITS, 259, _PHOTOMETRIC, 266, _STRIPS, 277, 278, 279, _PLANAR),
-        *(292, 293, 317, 320, 322, 323, _TILES, 325, 332, 338, _SAMPLE_FORMAT, 347),
+        *(
+            _WIDTH,
+            _HEIGHT,
+            _BITS,
+            _COMPRESSION,
+            _PHOTOMETRIC,
+            266,
+            _STRIPS,
+            277,
+            278,
+            _STRIP_LENGTHS,
+            _PLANAR,
+        ),
+        *(292, 293, 317, 320, 322, 323, _TILES, _TILE_LENGTHS, 332, 338, _SAMPLE_FORMAT, 347),
         *(529, 530, 531, 532),
     )
 )
-_IS_PREVIEW, _SEPARATE, _UNSIGNED = 1, 2, 1
+_IS_PREVIEW, _SEPARATE, _PLAIN, _JPEG = 1, 2, 1, 7
 
 
 @dataclass(frozen=True)
@@ -45,6 +58,8 @@ class Tiff:
         height: Rows of the picture.
         pixels: The file with a directory of nothing but what its pixels are made of.
         bits: Bits of each channel.
+        is_compressed: Whether its pixels are compressed.
+        jpegs: Its strips or tiles, where each is a JPEG.
         is_white_zero: Whether the lowest value is white.
         orientation: How it lies, 1 to 8.
         has_preview: Whether smaller copies of the picture were left out.
@@ -54,6 +69,8 @@ class Tiff:
     height: int
     pixels: bytes
     bits: tuple[int, ...]
+    is_compressed: bool
+    jpegs: tuple[bytes, ...]
     is_white_zero: bool
     orientation: int
     has_preview: bool
@@ -112,9 +129,22 @@ def read_tiff(content: bytes) -> Tiff:
         first(_HEIGHT, 0),
         _rewritten(content, kept, order, is_big),
         bits,
+        first(_COMPRESSION, _PLAIN) != _PLAIN,
+        _pieces(content, fields) if first(_COMPRESSION, _PLAIN) == _JPEG else (),
         first(_PHOTOMETRIC, 1) == 0,
         orientation if 1 <= orientation <= 8 else 1,
         has_preview,
+    )
+
+
+def _pieces(content: bytes, fields: dict[int, _Field]) -> tuple[bytes, ...]:
+    """Return the bytes of each strip, or of each tile."""
+    places, lengths = (
+        next((fields[tag].values for tag in tags if tag in fields), ())
+        for tags in ((_STRIPS, _TILES), (_STRIP_LENGTHS, _TILE_LENGTHS))
+    )
+    return tuple(
+        content[place : place + length] for place, length in zip(places, lengths, strict=False)
     )
 
 

@@ -1,0 +1,143 @@
+"""Small files that would keep a decoder busy, or fill its memory, by structure alone."""
+
+import struct
+import zlib
+
+import numpy as np
+from pydicom.encaps import encapsulate
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
+
+from made import encoded, full
+from made_dicom import dataset, written
+
+MANY = 1_000_000
+FILM = full()
+
+
+def chunk(name, content):
+    checksum = struct.pack(">I", zlib.crc32(name + content))
+    return struct.pack(">I", len(content)) + name + content + checksum
+
+
+def jpeg(segment, number):
+    """A JPEG with many a segment behind its start."""
+    plain = encoded(FILM, "JPEG", quality=90)
+    return plain[:2] + segment * number + plain[2:]
+
+
+def scans(number):
+    """A progressive JPEG whose last scan comes again and again."""
+    plain = encoded(np.zeros((4000, 4000), np.uint8), "JPEG", quality=90, progressive=True)
+    last = plain.rindex(b"\xff\xda")
+    return plain[:-2] + plain[last:-2] * number + plain[-2:]
+
+
+def png(name, number):
+    """A PNG with many an empty chunk of one name."""
+    plain = encoded(FILM)
+    place = plain.index(b"IDAT") - 4
+    return plain[:place] + chunk(name, b"") * number + plain[place:]
+
+
+def tiff(fields, *, data=b"", big=False):
+    """A TIFF with a directory of any fields (tag, type, number, value), then any bytes."""
+    head = b"II*\0" + struct.pack("<I", 8)
+    directory = struct.pack("<H", len(fields) & 0xFFFF)
+    directory += b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    return head + directory + data
+
+
+def strips(number):
+    """A TIFF whose picture is cut into many strips."""
+    height, width = FILM.shape
+    start = 8 + 2 + 12 * 8 + 4
+    fields = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1)]
+    fields += [(262, 3, 1, 1), (273, 4, number, start), (278, 4, 1, 1), (279, 4, number, start)]
+    return tiff(fields, data=struct.pack("<I", start) * number)
+
+
+def same_values(number):
+    """A TIFF whose fields all point to the same megabytes."""
+    fields = [(256, 4, 1, 148), (257, 4, 1, 132)]
+    fields += [(60_000 + index, 1, 10 * MANY, 8) for index in range(number)]
+    return tiff(fields, data=bytes(10 * MANY))
+
+
+def box(kind, body):
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def size_marker(width, height, tile=None):
+    tile = tile or (width, height)
+    body = struct.pack(">HIIIIIIIIH", 0, width, height, 0, 0, *tile, 0, 0, 1) + b"\7\1\1"
+    return b"\xff\x51" + struct.pack(">H", 2 + len(body)) + body
+
+
+def codestream(width, height, *, tile=None, levels=5, block=(4, 4), layers=1, precincts=b""):
+    """A JPEG 2000 codestream of one empty tile-part."""
+    coding = struct.pack(">BBHB", int(bool(precincts)), 0, layers, 0)
+    coding += bytes([levels, *block, 0, 1]) + precincts
+    coding = b"\xff\x52" + struct.pack(">H", 2 + len(coding)) + coding
+    steps = bytes([0x40] + [0x40] * (3 * levels))
+    quantisation = b"\xff\x5c" + struct.pack(">H", 2 + len(steps)) + steps
+    part = b"\xff\x90" + struct.pack(">HHIBB", 10, 0, 14, 0, 1) + b"\xff\x93"
+    return (
+        b"\xff\x4f" + size_marker(width, height, tile) + coding + quantisation + part + b"\xff\xd9"
+    )
+
+
+def in_dicom(frame, height, width, syntax=JPEG2000Lossless):
+    data = dataset(FILM, Rows=height, Columns=width)
+    data.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2)])
+    data["PixelData"].VR = "OB"
+    data["PixelData"].is_undefined_length = True
+    return written(data, syntax)
+
+
+def decoy():
+    """A JP2 whose real codestream is larger than what stands in a box before it."""
+    start = b"\0\0\0\x0cjP  \r\n\x87\n"
+    frame = start + box(b"free", b"\xff\x4f" + size_marker(148, 132))
+    return in_dicom(frame + box(b"jp2c", codestream(30_000, 30_000)), 132, 148)
+
+
+def fragments(number):
+    data = dataset(FILM)
+    data.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])[: -0 or None]
+    data["PixelData"].VR = "OB"
+    data["PixelData"].is_undefined_length = True
+    plain = written(data, JPEGLosslessSV1)
+    end = plain.rindex(b"\xfe\xff\xdd\xe0")
+    return plain[:end] + b"\xfe\xff\x00\xe0\0\0\0\0" * number + plain[end:]
+
+
+BOMBS = {
+    "comments": (lambda: jpeg(b"\xff\xfe\0\2", 4 * MANY), "too_complex"),
+    "empty Exif": (lambda: jpeg(b"\xff\xe1\0\x08Exif\0\0", MANY), "too_complex"),
+    "tables": (lambda: jpeg(b"\xff\xc4\0\2", 4 * MANY), "too_complex"),
+    "scans": (lambda: scans(2000), "too_complex"),
+    "tIME": (lambda: png(b"tIME", MANY), "too_complex"),
+    "tEXt": (lambda: png(b"tEXt", MANY), "too_complex"),
+    "empty IDAT": (lambda: png(b"IDAT", MANY), "too_complex"),
+    "strips": (lambda: strips(4 * MANY), "too_complex"),
+    "fields": (lambda: tiff([(60_000, 4, 1, 0)] * 65_535), "too_complex"),
+    "the same values": (lambda: same_values(900), "corrupt_image"),
+    "decoy": (decoy, "pixel_length_mismatch"),
+    "tiles": (
+        lambda: in_dicom(codestream(7000, 7000, tile=(16, 16)), 7000, 7000),
+        "too_complex",
+    ),
+    "code-blocks": (
+        lambda: in_dicom(codestream(7000, 7000, block=(0, 0)), 7000, 7000),
+        "too_complex",
+    ),
+    "precincts": (
+        lambda: in_dicom(codestream(7000, 7000, precincts=b"\x11" * 6), 7000, 7000),
+        "too_complex",
+    ),
+    "layers": (
+        lambda: in_dicom(codestream(7000, 7000, layers=65_535, precincts=b"\x77" * 6), 7000, 7000),
+        "too_complex",
+    ),
+    "fragments": (lambda: fragments(MANY), "too_complex"),
+}

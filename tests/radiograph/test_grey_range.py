@@ -1,0 +1,87 @@
+"""The values in use decide what is black and white: invariant to offset, gain, bits and marks."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cxr_transfer.radiograph.grey_range import LEAST_LEVELS, counted, range_in_use, spread
+from made import full, grey
+
+FILM = np.rint(full().astype(np.float64) * (4095 / 255)).astype(np.uint16)
+
+
+def found(samples, bits=16):
+    values = np.arange(1 << bits, dtype=np.float64)
+    return range_in_use(values, counted(samples, len(values)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 20),
+    offset=st.integers(0, 20_000),
+    gain=st.integers(1, 10),
+    marks=st.sampled_from([None, 0, 65_535]),
+)
+def test_a_picture_looks_the_same_with_an_offset_a_gain_and_marks(seed, offset, gain, marks):
+    film = grey(seed).astype(np.uint16) * 16
+    plain, _ = spread(film, 16)
+    stored = film * gain + offset
+    kept = np.ones(film.shape, bool)
+    far = marks is not None and abs(marks - float(stored.mean())) > 1.5 * np.ptp(stored)
+    if far:
+        stored[:4, :4], kept[:4, :4] = marks, False
+    shown, _ = spread(stored, 16)
+    assert np.abs(shown - plain)[kept].max() < 1e-6
+    if far:
+        assert (shown[:4, :4] == (1 if marks else 0)).all()
+
+
+def test_a_flat_border_far_from_the_picture_does_not_count():
+    film = FILM + 12_000
+    film[:, :60] = 0  # more pixels than any value of the picture has
+    assert found(film).low == film[:, 60:].min()
+    assert found(film).high == film[:, 60:].max()
+
+
+def test_both_ends_may_stand_apart():
+    film = FILM + 20_000
+    film[0], film[-1] = 0, 65_535
+    assert (found(film).low, found(film).high) == (film[1:-1].min(), film[1:-1].max())
+    assert found(film).outside == pytest.approx(2 / film.shape[0])
+
+
+def test_values_that_hang_together_are_kept():
+    assert (found(FILM).low, found(FILM).high) == (0, 4095)
+    sparse = full().astype(np.uint16) * 257  # 8 bits in 16: wide gaps everywhere
+    assert (found(sparse).low, found(sparse).high) == (0, 65_535)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 5])
+def test_what_hardly_varies_stays_blank(levels):
+    film = (1000 + np.arange(132 * 148) % levels).reshape(132, 148).astype(np.uint16)
+    shown, _ = spread(film, 16)
+    assert np.ptp(shown) == pytest.approx((levels - 1) / (LEAST_LEVELS - 1))
+
+
+def test_a_notice_says_what_was_in_use():
+    assert found(full().astype(np.uint16) * 257).notice(16) == ""
+    assert "16 bits" in found(FILM).notice(16)
+    assert "0 to 4095" in found(FILM).notice(16)
+    assert found(FILM, 12).notice(12) == ""
+    marked = FILM.copy()
+    marked[0, :7] = 60_000
+    assert "0.036 % of the pixels lie beyond" in found(marked).notice(16)
+
+
+def test_pixels_that_are_left_out_do_not_count():
+    left_out = np.zeros(FILM.shape, bool)
+    left_out[:50] = True
+    counts = counted(FILM, 4096, left_out)
+    assert counts.sum() == FILM[50:].size
+    assert np.array_equal(counts, np.bincount(FILM[50:].ravel(), minlength=4096))
+
+
+def test_nothing_in_use_is_no_error():
+    counts = np.zeros(4096, np.int64)
+    assert range_in_use(np.arange(4096.0), counts).low == 0
