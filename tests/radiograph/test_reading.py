@@ -49,6 +49,13 @@ def test_bytes_that_only_begin_alike_are_no_dicom(content):
         decode(content)
 
 
+def test_grey_levels_are_those_in_use():
+    deep = np.arange(132 * 148, dtype=np.uint16).reshape(132, 148)
+    assert decode(encoded(deep)).levels == 132 * 148
+    assert decode(encoded((deep % 50).astype(np.uint8))).levels == 50
+    assert decode(dicom(deep % 4096, BitsStored=12)).levels == 4096
+
+
 def test_a_plain_image_does_not_wait_for_pydicom(tmp_path):
     (tmp_path / "film.png").write_bytes(encoded(FILM))
     script = (

@@ -50,7 +50,10 @@ def predict(
         Path | None, typer.Option(help="Folder for a heat map of each film that got a class.")
     ] = None,
     any_modality: Annotated[
-        bool, typer.Option(help="Take DICOM films whatever modality or body part they name.")
+        bool,
+        typer.Option(
+            help="Take DICOM images whatever modality or body part they name, and FOR PROCESSING."
+        ),
     ] = False,
     precision: Annotated[
         str, typer.Option(help="float32 (the same scores everywhere), or bfloat16 (faster).")
@@ -226,7 +229,10 @@ def explain(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the JSON.")] = False,
     any_modality: Annotated[
-        bool, typer.Option(help="Take a DICOM film whatever modality or body part it names.")
+        bool,
+        typer.Option(
+            help="Take a DICOM image whatever modality or body part it names, and FOR PROCESSING."
+        ),
     ] = False,
 ) -> None:
     """Show what raised a film's score: a heat map, and the training films most like it."""

@@ -63,6 +63,13 @@ class Radiograph:
         return self.stored.astype(np.float32, copy=False)
 
     @property
+    def levels(self) -> int:
+        """Number of different grey values, at most 65,536: how finely the file holds them."""
+        if self.stored.dtype == np.uint8:
+            return int(np.count_nonzero(np.bincount(self.stored.ravel(), minlength=256)))
+        return len(np.unique(self.stored))
+
+    @property
     def height(self) -> int:
         """Rows."""
         return int(self.stored.shape[0])

@@ -35,7 +35,8 @@ def read_film(path: Path, *, any_modality: bool = False) -> Radiograph:
 
     Args:
         path: The file.
-        any_modality: Take a DICOM file whatever its header calls the modality and body part.
+        any_modality: Take a DICOM file whatever its header calls the modality and body part, and
+            where it says FOR PROCESSING.
 
     Raises:
         FilmError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
@@ -88,7 +89,8 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
     Args:
         content: A whole JPEG, PNG, TIFF or DICOM file.
         named: The format that its name promises; a warning tells where the content has another.
-        any_modality: Take a DICOM file whatever its header calls the modality and body part.
+        any_modality: Take a DICOM file whatever its header calls the modality and body part, and
+            where it says FOR PROCESSING.
 
     Raises:
         FilmError: What `raster.decode` and `dicom.decode` raise.

@@ -20,6 +20,8 @@ const REASONS = {
   colour_dicom: "A picture in colour",
   insufficient_depth: "Too few shades of grey",
   wrong_modality: "Not a radiograph of the chest, by its header",
+  for_processing: "A detector's own values, not the picture that is shown",
+  too_complex: "Made of more parts than a radiograph has",
   no_pixel_data: "A file without a picture",
   pixel_length_mismatch: "The file is shorter or longer than it says",
   unsupported_format: "Not a film file",
