@@ -248,8 +248,8 @@ def text(content: dict, gains: dict) -> str:
     if outside:
         lines += [
             "The Model_3 of seed 0, on films of no class, place or age that it was taught. None of "
-            "these groups but valencia's `covid19` has COVID-19 (`unknown` is not known to), and no "
-            "patient of Dataset_1 is among them. Percent called COVID-19, 95 % by patient.",
+            "these groups but valencia's `covid19` has COVID-19 (`unknown` is not known to), and "
+            "no patient of Dataset_1 is among them. Percent called COVID-19, 95 % by patient.",
             "",
             "| source | label | films | called covid19 |",
             "|---|---|---|---|",
