@@ -4,8 +4,10 @@ import struct
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.filebase import DicomBytesIO
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -310,10 +312,6 @@ def test_an_unmarked_end_of_whole_fragments_is_read(syntax):
     [JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, JPEGBaseline8Bit, JPEGExtended12Bit],
 )
 def test_a_frame_without_its_end_marker_is_read_where_its_pixels_are_whole(syntax):
-    from pydicom import dcmread
-    from pydicom.encaps import generate_frames
-    from pydicom.filebase import DicomBytesIO
-
     whole = dicom(FILM, syntax)
     frame = next(generate_frames(dcmread(DicomBytesIO(whole)).PixelData, number_of_frames=1))
     plain = frame.rstrip(b"\0")
@@ -342,6 +340,20 @@ def test_a_frame_in_the_place_of_the_table_of_offsets_is_read():
     film = decode(without)
     assert np.array_equal(film.stored, FILM)
     assert "lacks its table of offsets" in film.warnings[0]
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLosslessSV1, JPEGBaseline8Bit])
+def test_compressed_pixels_with_a_length_or_without_a_capsule_are_read(syntax):
+    data = dcmread(DicomBytesIO(dicom(FILM, syntax)))
+    capsule = data.PixelData
+    frame = next(generate_frames(capsule, number_of_frames=1))
+    plain = decode(dicom(FILM, syntax))
+    for content, warning in ((capsule, "has a length"), (frame, "not encapsulated")):
+        head = dicom(FILM, syntax)
+        start = head.index(b"\xe0\x7f\x10\x00OB\0\0")
+        film = decode(head[: start + 8] + struct.pack("<L", len(content)) + content)
+        assert film.digest() == plain.digest()
+        assert warning in film.warnings[0]
 
 
 def test_native_422_is_read_where_it_is_grey():

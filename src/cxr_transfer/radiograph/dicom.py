@@ -16,15 +16,11 @@ from pydicom.uid import (
     HTJ2K,
     JPEG2000,
     UID,
-    DeflatedExplicitVRLittleEndian,
     DigitalIntraOralXRayImageStorageForProcessing,
     DigitalMammographyXRayImageStorageForProcessing,
     DigitalXRayImageStorageForProcessing,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
     HTJ2KLossless,
     HTJ2KLosslessRPCL,
-    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -40,6 +36,7 @@ from cxr_transfer.radiograph import codestream
 from cxr_transfer.radiograph import dicom_elements as tags
 from cxr_transfer.radiograph.codestream import Codec, Samples, Shape, decode_frame, wrong_length
 from cxr_transfer.radiograph.dicom_elements import (
+    PLAIN,
     Elements,
     damaged,
     name_of,
@@ -58,10 +55,6 @@ from cxr_transfer.radiograph.grey_scale import Bits, GreyScale, Table
 
 Mask = npt.NDArray[np.bool_]
 
-_PLAIN = (
-    *(ImplicitVRLittleEndian, ExplicitVRLittleEndian),
-    *(ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
-)
 _CODECS: Mapping[str, Codec] = {
     JPEGBaseline8Bit: codestream.JPEG_BASELINE,
     JPEGExtended12Bit: codestream.JPEG_EXTENDED,
@@ -255,7 +248,7 @@ def _check_header(elements: Elements) -> Shape:
 def _samples(elements: Elements, shape: Shape) -> Samples:
     """Return the samples as stored: (rows, columns), or (rows, columns, 3)."""
     codec = _CODECS.get(elements.syntax)
-    if codec is None and elements.syntax not in (*_PLAIN, ""):
+    if codec is None and elements.syntax not in PLAIN:
         name = UID(elements.syntax).name
         name = "an unknown one" if name == elements.syntax else name
         raise FilmError(
@@ -356,7 +349,7 @@ def _without_colour(
             raise bad_grey_scale(f"{name_of(tags.PHOTOMETRIC)} is not that of a grey film")
         return samples, None
     first, second, third = (samples[..., channel] for channel in range(3))
-    is_plain = elements.syntax in (*_PLAIN, "", RLELossless)
+    is_plain = elements.syntax in (*PLAIN, RLELossless)
     if is_plain and photometric.startswith("YBR_FULL"):  # PS3.3, C.7.6.3.1.2
         neutral = 1 << (elements.integer(tags.STORED, 8) - 1)
         if (second != neutral).any() or (third != neutral).any():

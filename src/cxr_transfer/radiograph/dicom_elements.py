@@ -20,7 +20,12 @@ from pydicom.datadict import dictionary_description
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator, read_sequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph.film import MAX_PIXELS, too_complex
@@ -34,6 +39,14 @@ MAX_READS = 40_000
 _PREAMBLE = 132  # PS3.10, section 7.1
 UNDEFINED = 0xFFFFFFFF
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
+_ITEM_BYTES = b"\xfe\xff\x00\xe0"
+_STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")  # of a JPEG, of a JPEG 2000
+PLAIN = (
+    *(ImplicitVRLittleEndian, ExplicitVRLittleEndian),
+    *(ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
+    "",
+)
+"""Transfer syntaxes of pixels that are not compressed; "" where the file names none."""
 _MOST_TEXT = 1 << 16  # of an element's bytes that are looked at
 
 _SYNTAX = 0x00020010
@@ -298,8 +311,18 @@ def read_elements(content: bytes) -> Elements:
     if length != UNDEFINED:
         if start + length > len(view):
             raise cut_short()
-        pixels = bytes(view[start : start + length])
-        return Elements(found, syntax, little, pixels, False, vr, elements.warnings)
+        pixels, is_encapsulated = bytes(view[start : start + length]), False
+        # Some writers give encapsulated pixels a length, and some leave the capsule out.
+        if syntax not in PLAIN and pixels.startswith(_ITEM_BYTES):
+            elements.warn(f"{name_of(PIXELS)} is encapsulated and has a length")
+            pixels, is_encapsulated = (
+                b"".join(_fragments(memoryview(pixels), little, elements)),
+                True,
+            )
+        elif syntax not in PLAIN and pixels.startswith(_STARTS):
+            elements.warn(f"{name_of(PIXELS)} is compressed and not encapsulated")
+            is_encapsulated = True
+        return Elements(found, syntax, little, pixels, is_encapsulated, vr, elements.warnings)
     frame = b"".join(_fragments(view[start:], little, elements))
     return Elements(found, syntax, little, frame, True, vr, elements.warnings)
 
