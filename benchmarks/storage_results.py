@@ -89,7 +89,7 @@ def stored(image: Image.Image) -> Iterator[tuple[str, bytes]]:
 
 
 def answers(predictor: Predictor, cases: list[Case]) -> dict[str, list]:
-    """Return for each way of storing (class kept, largest difference of a score) per image."""
+    """Return for each way of storing (same answer, another class, largest difference) per image."""
     found: dict[str, list] = {}
     for case in cases:
         with Image.open(case.path) as image:
@@ -105,7 +105,8 @@ def answers(predictor: Predictor, cases: list[Case]) -> dict[str, list]:
                 for label, score in first.probabilities.items()
             )
             same = (answer.status, answer.label) == (first.status, first.label)
-            found.setdefault(name, []).append((same, difference))
+            other = bool(answer.label and first.label) and answer.label != first.label
+            found.setdefault(name, []).append((same, other, difference))
     return found
 
 
@@ -141,12 +142,16 @@ def written(content: dict) -> str:
         "",
         INTENDED_USE,
         "",
-        "| stored as | images | same answer | largest difference of a score | beyond 0.05 |",
-        "|---|---|---|---|---|",
+        "Another answer is another class, or a class for one and abstention for the other.",
+        "",
+        "| stored as | images | same answer | another class | largest difference of a score "
+        "| beyond 0.05 |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in content["stored"].items():
         lines.append(
-            f"| {name} | {row['images']} | {row['same']} | {row['largest']:.4f} | {row['beyond']} |"
+            f"| {name} | {row['images']} | {row['same']} | {row['other_class']} | "
+            f"{row['largest']:.4f} | {row['beyond']} |"
         )
     lines += [
         "",
@@ -193,9 +198,10 @@ def main() -> None:
         "stored": {
             name: {
                 "images": len(each),
-                "same": sum(same for same, _ in each),
-                "largest": max(difference for _, difference in each),
-                "beyond": sum(difference > CLOSE for _, difference in each),
+                "same": sum(same for same, _, _ in each),
+                "other_class": sum(other for _, other, _ in each),
+                "largest": max(difference for _, _, difference in each),
+                "beyond": sum(difference > CLOSE for _, _, difference in each),
             }
             for name, each in rows.items()
         },
