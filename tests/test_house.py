@@ -9,7 +9,7 @@ import cxr_transfer
 
 HOUSE = Path(cxr_transfer.__file__).parent
 LAYERS = (
-    ("errors", "labels", "files", "provenance", "workers"),
+    ("errors", "labels", "files", "provenance", "forks", "openvino_runtime", "workers"),
     ("radiograph",),
     ("collections",),
     ("models",),
@@ -30,11 +30,7 @@ FENCES = {
     "pyarrow": ("inference/batch.py",),
     "ray": ("inference/cluster.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), ("serving/",)),
-    "openvino": (
-        "inference/engine.py",
-        "inference/conversion.py",
-        "radiograph/lung_network.py",
-    ),
+    "openvino": ("openvino_runtime.py",),
     "nncf": ("inference/conversion.py",),
 }
 MODULES = {path.relative_to(HOUSE).as_posix(): path for path in sorted(HOUSE.rglob("*.py"))}

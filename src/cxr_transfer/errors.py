@@ -15,6 +15,7 @@ This module knows nothing of how an error is shown: ``cli/`` alone prints and ex
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -39,6 +40,11 @@ class CxrError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def __reduce__(self) -> tuple[type[CxrError], tuple[str, str]]:
+        # Exceptions are rebuilt from one argument otherwise: a pool of processes, to which one was
+        # sent that cannot be rebuilt, waits for ever.
+        return type(self), (self.code, self.message)
 
 
 class UsageError(CxrError):
@@ -67,6 +73,33 @@ class MachineError(CxrError):
     """The machine lacks something: disk, memory, a device, a package, a download."""
 
     exit_code = 5
+
+
+def check_list(values: object, plural: str) -> None:
+    """Refuse one text or path where several are meant: it would be taken letter by letter.
+
+    Args:
+        values: What is to be a list, or another iterable.
+        plural: What is in it, such as "paths".
+
+    Raises:
+        TypeError: With what is expected.
+    """
+    is_one = isinstance(values, str | bytes | bytearray | memoryview | os.PathLike)
+    if is_one or not isinstance(values, Iterable):
+        remedy = "; put it into a list" if is_one else ""
+        raise TypeError(f"Expected a list of {plural}, but got {kind_of(values)}{remedy}.")
+
+
+def kind_of(value: object) -> str:
+    """Return the type of a value as it stands in a message.
+
+    >>> kind_of("a"), kind_of(None)
+    ('str', 'None')
+    """
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return "None" if value is None else f"{module}{kind.__qualname__}"
 
 
 def listing(items: Iterable[str]) -> str:

@@ -9,12 +9,14 @@ import functools
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cxr_transfer import __version__
 
+_ARITHMETIC = re.compile("avx|amx|fma|f16c|sse4|asimd|neon|sve|sme|i8mm|bf16")
 _PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "scipy", "pillow")
 
 
@@ -69,6 +71,20 @@ def _git(folder: Path, *arguments: str) -> str:
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
     )
     return done.stdout.strip()
+
+
+def processor_abilities() -> tuple[str, ...]:
+    """Return the instruction sets that decide the last bits, or more, of what is computed here.
+
+    Those that Linux names; elsewhere the processor's kind.
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return (platform.machine(), platform.processor())
+    named = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    sets = named.group(1).split() if named else [platform.machine()]
+    return tuple(sorted({name for name in sets if not named or _ARITHMETIC.search(name)}))
 
 
 def machine() -> dict[str, str | int]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from cxr_transfer.forks import forked
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -25,16 +27,26 @@ def in_order(
         items: Taken one by one, no faster than the results are.
         workers: Threads; None is one per processor, and one more while another waits for a disk.
         ahead: Results at most that are made before they are asked for.
+
+    Raises:
+        MachineError: ``forked`` where a forked child goes on with what its parent began.
     """
+    process = os.getpid()
+
+    def result(future: Future[Out]) -> Out:
+        if os.getpid() != process:
+            raise forked("threads")
+        return future.result()
+
     with ThreadPoolExecutor(workers or (os.cpu_count() or 1) + 1) as pool:
         pending: deque[Future[Out]] = deque()
         try:
             for item in items:
                 pending.append(pool.submit(work, item))
                 if len(pending) > ahead:
-                    yield pending.popleft().result()
+                    yield result(pending.popleft())
             while pending:
-                yield pending.popleft().result()
+                yield result(pending.popleft())
         finally:
             # Whoever stops asking does not wait for what nobody will see.
             for future in pending:

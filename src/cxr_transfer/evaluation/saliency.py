@@ -26,6 +26,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cxr_transfer import forks
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.evaluation.intervals import (
     NOT_DEFINED,
@@ -389,6 +390,7 @@ def _part(network: nn.Sequential, start: int, end: int | None = None) -> nn.Sequ
 
 @torch.no_grad()
 def _through(layers: nn.Sequential, inputs: Tensor, device: str) -> Tensor:
+    forks.use("torch")
     return torch.cat([layers(batch.to(device)).cpu() for batch in torch.split(inputs, BATCH)])
 
 

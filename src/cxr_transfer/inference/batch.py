@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_transfer import INTENDED_USE, __version__
-from cxr_transfer.errors import DataError, MachineError, UsageError
+from cxr_transfer.errors import DataError, MachineError, UsageError, check_list, kind_of
 from cxr_transfer.files import owned, scratch_file, write_json, write_text
 from cxr_transfer.inference.answers import cells, columns, inert
 from cxr_transfer.inference.predictor import Predictor
@@ -82,6 +82,7 @@ def predict_into(
         each: Called once for every file that has been answered.
 
     Raises:
+        TypeError: One path where a list is meant; an item that is no path.
         UsageError: ``unknown_format``, ``out_exists``, ``other_run`` when ``out`` was begun with
             other files or another model, ``folder_in_use``.
         DataError: ``empty``, ``damaged_part``.
@@ -197,6 +198,10 @@ def resumable(
     each: Each | None = None,
 ) -> Iterator[Parts]:
     """Give the chunks of ``out``, held for this run; see `predict_into`."""
+    check_list(files, "paths")
+    for file in files:
+        if not isinstance(file, str | os.PathLike):
+            raise TypeError(f"Expected paths, but one is {kind_of(file)}; name the files.")
     if out.suffix not in (".csv", ".parquet"):
         raise UsageError(
             "unknown_format", f"Expected a name that ends in .csv or .parquet, but got {out}."

@@ -48,6 +48,7 @@ def predict_on_cluster(
         each: Called once for every file that has been answered.
 
     Raises:
+        TypeError: One path where a list is meant; an item that is no path.
         MachineError: ``missing_package`` (Ray), ``no_cluster``, ``node_failed``.
         CxrError: What `Predictor.open` and `predict_into` raise.
     """

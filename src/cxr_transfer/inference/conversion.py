@@ -11,37 +11,37 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.errors import MachineError, ModelError, UsageError
 from cxr_transfer.files import write_bytes, write_json
-from cxr_transfer.inference.converted import Converted, Weights, described, sha256
-from cxr_transfer.inference.trial import Trial, trial_film
+from cxr_transfer.inference.converted import Converted, described, sha256
+from cxr_transfer.inference.trial import (
+    LARGEST_DIFFERENCE,
+    LARGEST_MEAN_DIFFERENCE,
+    Films,
+    Trial,
+    Weights,
+    drawn_films,
+    trial_film,
+)
 from cxr_transfer.models.card import Checkpoint, checkpoint_files
-from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
+from cxr_transfer.openvino_runtime import Graph, abilities, exclusive
+from cxr_transfer.radiograph import Preprocessing, decode
 
 if TYPE_CHECKING:
-    import openvino
     from torch import nn
 
-Films = npt.NDArray[np.uint8]
 Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Scores (N, C) and features (N, F)."""
 
-LARGEST_DIFFERENCE = 1e-4
-"""Of a float32 conversion's score from the checkpoint's."""
-
 LARGEST_FEATURE_DIFFERENCE = 1e-4
 """Of a float32 conversion's feature from the checkpoint's, as a share of the largest feature."""
-
-LARGEST_MEAN_DIFFERENCE = 0.02
-"""Of an int8 conversion's scores, over films and classes."""
 
 CALIBRATION_FILMS = 300
 COMPARED_AT_ONCE = 16
@@ -75,10 +75,9 @@ def convert(
     Raises:
         UsageError: ``not_an_xml``, ``overwrites_checkpoint``, ``no_calibration``.
         ModelError: ``conversion_differs``, ``self_test``, and what `load_checkpoint` raises.
-        MachineError: ``missing_package`` (NNCF, for int8), ``disk_full``, ``not_writable``.
+        MachineError: ``missing_package`` (NNCF, for int8), ``disk_full``, ``not_writable``,
+            ``forked``.
     """
-    import openvino
-
     from cxr_transfer.inference.engine import Engine
     from cxr_transfer.models.checkpoint import load_checkpoint
 
@@ -102,11 +101,12 @@ def convert(
         graph = _quantized(graph, calibration)
     engine = Engine(graph)
     report = compared(network, engine.answer, card.preprocessing, check, precision)
-    trial = tried(network, engine.answer, card, precision)
+    trial = tried(network, engine.answer, card, report, precision)
     # OpenVINO writes where it is told, part by part; what stands at `out` must be whole.
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / out.name
-        openvino.save_model(graph, written, compress_to_fp16=False)
+        with exclusive() as openvino:
+            openvino.save_model(graph, written, compress_to_fp16=False)
         hashes = {name: sha256(written.with_suffix(f".{name}")) for name in ("xml", "bin")}
         converted = described(
             card,
@@ -114,6 +114,7 @@ def convert(
             precision=precision,
             check=report,
             trial=trial,
+            made_on=abilities(),
             sha256=hashes,
             temperature=temperature,
             least_score=least_score,
@@ -208,14 +209,16 @@ def tried(
     network: nn.Sequential,
     other: Callable[[Films], Answer],
     card: Checkpoint,
+    report: Mapping[str, Any],
     precision: Weights = "float32",
 ) -> Trial:
-    """Return what a network makes of the generated film, by which its other form is known again.
+    """Return what a network makes of generated films, by which its other form is known again.
 
     Args:
         network: The checkpoint's own: its scores are kept.
         other: The other form, which must score alike; see `compared`.
         card: Of the checkpoint.
+        report: What `compared` returned of the two.
         precision: Of the other form. Int8 is off already here: as far again as int8 may be off on
             average is tolerated elsewhere.
 
@@ -229,55 +232,56 @@ def tried(
     film = card.preprocessing.apply(decode(trial_film()))[None, None]
     scores, found = probabilities(network, torch.from_numpy(film))[0].numpy(), other(film)[0][0]
     tolerance = LARGEST_DIFFERENCE
+    left = LARGEST_DIFFERENCE - report["largest_difference"]
     if precision == "int8":
         tolerance = LARGEST_MEAN_DIFFERENCE + float(np.abs(found - scores).max())
+        left = LARGEST_MEAN_DIFFERENCE - report["mean_difference"]
     known = dict(zip(card.labels, map(float, scores), strict=True))
-    trial = Trial(scores=known, tolerance=tolerance)
+    drawn = other(drawn_films(card.preprocessing))[0].tolist()
+    trial = Trial(scores=known, tolerance=tolerance, drawn=drawn, drawn_tolerance=left)
     trial.check(found, card.name)
     return trial
 
 
-def drawn_films(preprocessing: Preprocessing, number: int = 8) -> Films:
-    """Return ``number`` generated films, (N, 1, H, W), the same ones every time."""
-    findings = ("normal", "bacterial", "viral", "covid19")
-    drawn = [
-        draw_film(findings[seed % 4], rng=np.random.default_rng(seed)) for seed in range(number)
-    ]
-    return np.stack([preprocessing.apply(Radiograph(film, "PNG"))[None] for film in drawn])
-
-
-def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> openvino.Model:
-    import openvino
+def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> Graph:
     import torch
 
     from cxr_transfer.inference.engine import OUTPUTS
 
     example = torch.zeros((2, 1, *preprocessing.size), dtype=torch.uint8)
-    with warnings.catch_warnings():
+    with exclusive() as openvino, warnings.catch_warnings():
         # Tracing warns that it is to be given up, and of checks on the input's shape, which is
         # fixed further down.
         warnings.simplefilter("ignore")
-        graph = openvino.convert_model(answering(network), example_input=example)
+        graph: Graph = openvino.convert_model(answering(network), example_input=example)
     for output, name in zip(graph.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     graph.reshape([-1, 1, *preprocessing.size])
     return graph
 
 
-def _quantized(graph: openvino.Model, calibration: Films) -> openvino.Model:
-    try:
-        import nncf
-    except ImportError:
-        raise MachineError(
-            "missing_package",
-            "Expected NNCF for an int8 conversion, but it is not installed: "
-            'pip install "cxr-transfer[int8]".',
-        ) from None
-    nncf.set_log_level(logging.ERROR)
+def _quantized(graph: Graph, calibration: Films) -> Graph:
     # Evenly over what is given, which often stands in the order of its classes.
     picked = np.linspace(0, len(calibration) - 1, min(CALIBRATION_FILMS, len(calibration)))
     films = [calibration[int(row)][None] for row in picked]
-    quantized: openvino.Model = nncf.quantize(
-        graph, nncf.Dataset(films), subset_size=len(films), preset=nncf.QuantizationPreset.MIXED
-    )
+    with exclusive():
+        try:
+            import nncf
+        except ImportError:
+            raise MachineError(
+                "missing_package",
+                "Expected NNCF for an int8 conversion, but it is not installed: "
+                'pip install "cxr-transfer[int8]".',
+            ) from None
+        nncf.set_log_level(logging.ERROR)
+        # Weights of 7 bits. Processors without VNNI add two products of 8 bits in 16, where those
+        # of 8-bit weights are cut off: the same network would score otherwise on each of them.
+        settings = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+        quantized: Graph = nncf.quantize(
+            graph,
+            nncf.Dataset(films),
+            subset_size=len(films),
+            preset=nncf.QuantizationPreset.MIXED,
+            advanced_parameters=settings,
+        )
     return quantized

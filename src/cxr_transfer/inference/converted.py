@@ -17,14 +17,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import cache_folder
-from cxr_transfer.inference.trial import Trial
+from cxr_transfer.inference.trial import Trial, Weights
 from cxr_transfer.models.card import Checkpoint
 
-Weights = Literal["float32", "int8"]
 Format = Literal["openvino", "onnx", "torchscript"]
 
-SCHEMA: Literal[3] = 3
-"""2: the graph has the features as its second output. 3: the scores of one film are kept."""
+SCHEMA: Literal[4] = 4
+"""2: the graph has the features as its second output. 3: the scores of one film are kept.
+4: int8 holds on every processor; scores of more films, and what processor they were compared on."""
 
 PREPARATION = (
     "Take the one frame. Turn it as its EXIF orientation says. Lay transparent parts on black.",
@@ -62,7 +62,8 @@ class Converted(BaseModel):
         precision: Of weights and activations in the graph.
         check: Films compared with the checkpoint's own network, largest difference of a score and
             of a feature (as a share of the largest), share of films with the same class.
-        trial: What one generated film scores, so that the network is known again elsewhere.
+        trial: What generated films score, so that the network is known again elsewhere.
+        made_on: What decided the arithmetic where it was checked (`openvino_runtime.abilities`).
         sha256: Of the other files, by suffix.
         labels: The classes in the order of the scores.
         temperature: Calibrated scores are softmax(log(scores) / temperature); None where none
@@ -77,12 +78,13 @@ class Converted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[3] = SCHEMA
+    schema_version: Literal[4] = SCHEMA
     intended_use: str
     format: Format
     precision: Weights
     check: dict[str, Any]
     trial: Trial
+    made_on: tuple[str, ...]
     sha256: dict[str, str]
     labels: tuple[str, ...]
     temperature: float | None
@@ -100,6 +102,7 @@ def described(
     precision: Weights,
     check: dict[str, Any],
     trial: Trial,
+    made_on: tuple[str, ...],
     sha256: dict[str, str],
     temperature: float | None,
     least_score: float | None,
@@ -114,6 +117,7 @@ def described(
         precision=precision,
         check=check,
         trial=trial,
+        made_on=made_on,
         sha256=sha256,
         labels=card.labels,
         temperature=temperature,
@@ -176,10 +180,13 @@ def read_converted(path: Path) -> Converted:
         content = json.loads(card.read_text(encoding="utf-8"))
         version = content.get("schema_version") if isinstance(content, dict) else None
         if isinstance(version, int) and version != SCHEMA:
+            remedy = (
+                "export it anew with 'cxr export'" if version < SCHEMA else "update cxr-transfer"
+            )
             raise ModelError(
                 "other_schema",
-                f"Expected a converted network of schema {SCHEMA}, but {card} has {version}; "
-                "export it anew with 'cxr export', or update cxr-transfer.",
+                f"Expected a converted network of schema {SCHEMA}, but {card} has {version}, of "
+                f"{'an older' if version < SCHEMA else 'a newer'} cxr-transfer; {remedy}.",
             )
         converted = Converted.model_validate(content)
     except ValidationError as error:

@@ -1,25 +1,27 @@
-"""The one place that runs OpenVINO: a converted network in, scores and features for films out."""
+"""A converted network in, scores and features for films out. Any number of threads may ask it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
-import openvino
-from openvino import properties
-from openvino.properties import hint
 
 from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.openvino_runtime import Graph, Network, Precision
 
-PRECISIONS = {"float32": openvino.Type.f32, "bfloat16": openvino.Type.bf16}
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 OUTPUTS = ("scores", "features")
 """Of a converted network: class scores (N, C), and what its head saw of the films (N, F)."""
 
 
 class Engine:
     """A compiled network on this machine's processor.
+
+    Threads that ask at the same time are answered one after the other: each answer takes all
+    cores, and is the same as if its thread were alone.
 
     Args:
         graph: ``.xml`` with its ``.bin`` beside it, or the graph itself.
@@ -31,48 +33,47 @@ class Engine:
     Raises:
         UsageError: ``unknown_precision``.
         ModelError: ``bad_model`` when OpenVINO cannot read it, or it has other outputs.
+        MachineError: ``forked`` in a child of a process that had used OpenVINO.
     """
 
-    def __init__(self, graph: Path | openvino.Model, *, precision: str = "float32") -> None:
+    def __init__(self, graph: Path | Graph, *, precision: str = "float32") -> None:
         if precision not in PRECISIONS:
             raise UsageError(
                 "unknown_precision",
                 f"Expected a precision out of {', '.join(PRECISIONS)}, but got {precision!r}.",
             )
-        core = openvino.Core()
-        # Left alone, OpenVINO computes in bfloat16 wherever the processor can: the same film would
-        # then score differently on two machines without anybody having asked for it.
-        settings = {
-            hint.inference_precision: PRECISIONS[precision],
-            hint.performance_mode: hint.PerformanceMode.LATENCY,
-            properties.enable_mmap: True,
-        }
-        if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(threads):
-            settings[properties.inference_num_threads] = int(threads)
+        said = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(said) if said.isdecimal() and int(said) else None
         try:
-            self._compiled = core.compile_model(graph, "CPU", settings)
+            self._network = Network(graph, precision=precision, threads=threads)  # type: ignore[arg-type]
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(
                 "bad_model", f"Expected a network that OpenVINO can read, but got: {reason}."
             ) from None
-        found = [output.get_names() for output in self._compiled.outputs]
-        if found != [{name} for name in OUTPUTS]:
+        if self._network.outputs != [{name} for name in OUTPUTS]:
             raise ModelError(
                 "bad_model",
                 f"Expected a network with the outputs {' and '.join(OUTPUTS)}, but got "
-                f"{len(found)} others; convert its checkpoint anew with 'cxr export'.",
+                f"{len(self._network.outputs)} others; convert its checkpoint anew with "
+                "'cxr export'.",
             )
-        self._request = self._compiled.create_infer_request()
 
     def scores(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return (N, C) scores, rows summing to 1, for films (N, 1, H, W)."""
-        scores: npt.NDArray[np.float32] = self._request.infer(films)[0].copy()
-        return scores
+        """Return (N, C) scores, rows summing to 1, for films (N, 1, H, W).
+
+        Raises:
+            MachineError: ``forked``.
+        """
+        return self.answer(films)[0]
 
     def answer(
         self, films: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return scores as `scores` does, and (N, F) features, for films (N, 1, H, W)."""
-        results = self._request.infer(films)
-        return results[0].copy(), results[1].copy()
+        """Return scores as `scores` does, and (N, F) features, for films (N, 1, H, W).
+
+        Raises:
+            MachineError: ``forked``.
+        """
+        scores, features = self._network(films)
+        return scores, features

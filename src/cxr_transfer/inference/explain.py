@@ -41,6 +41,7 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features, probabilities
 from cxr_transfer.models.reference import Neighbour, Reference
 from cxr_transfer.radiograph import Radiograph
+from cxr_transfer.radiograph.in_memory import ImageLike, ValueRange
 from cxr_transfer.radiograph.lungs import lung_mask
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
@@ -146,7 +147,8 @@ class Explainer:
     ) -> None:
         self.card = card
         self.reference = reference
-        self._network = network
+        # Threads that ask at the same time share it: none may find it as another trains.
+        self._network = network.eval()
         self._any_modality = any_modality
 
     @classmethod
@@ -175,20 +177,31 @@ class Explainer:
         return cls(card, network, reference, any_modality=any_modality)
 
     def explain(
-        self, film: str | Path | bytes | Radiograph, *, label: str | None = None
+        self,
+        film: ImageLike,
+        *,
+        label: str | None = None,
+        value_range: ValueRange | None = None,
     ) -> Explanation:
-        """Explain the scores of one film.
+        """Explain the scores of one film. Any number of threads may ask.
 
         Args:
-            film: A path, the content of a file, or a film that was read.
+            film: What `Predictor.predict` takes.
             label: The class whose score is explained; None is the one with the highest.
+            value_range: Values that are black and white in an array, as of `Predictor.predict`.
 
         Raises:
+            TypeError, UsageError, MachineError: As `Predictor.predict`.
             FilmError: Of a film that cannot be read, or of which no class should be given, with
                 the code that `Predictor.predict` answers with; ``not_sure`` only without a label.
             DataError: ``unknown_label`` for a class that the network does not know.
         """
-        prepared = prepare(film, self.card.preprocessing, any_modality=self._any_modality)
+        prepared = prepare(
+            film,
+            self.card.preprocessing,
+            value_range=value_range,
+            any_modality=self._any_modality,
+        )
         if prepared.image is None:
             raise FilmError(prepared.code, prepared.message)
         image, warnings = prepared.image, list(prepared.warnings)

@@ -23,14 +23,15 @@ from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.inference.conversion import (
     Answer,
-    Films,
     answering,
     compared,
     convert,
     tried,
 )
-from cxr_transfer.inference.converted import Converted, Format, Weights, described
+from cxr_transfer.inference.converted import Converted, Format, described
+from cxr_transfer.inference.trial import Films, Weights
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.provenance import processor_abilities
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -119,7 +120,8 @@ def export(
         format=chosen,
         precision=precision,
         check=report,
-        trial=tried(network, answer, card),
+        trial=tried(network, answer, card, report),
+        made_on=processor_abilities(),
         sha256={out.suffix.removeprefix("."): sha256(content).hexdigest()},
         temperature=temperature,
         least_score=least_score,

@@ -27,7 +27,15 @@ from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.preparation import Prepared, prepare
 from cxr_transfer.models.card import RELEASED, checkpoint_files, read_card, released_models
 from cxr_transfer.models.reference import REFERENCE, Reference
-from cxr_transfer.radiograph import Radiograph
+from cxr_transfer.openvino_runtime import abilities
+from cxr_transfer.radiograph.in_memory import (
+    ImageLike,
+    ValueRange,
+    check_image,
+    check_images,
+    check_range,
+    is_in_memory,
+)
 from cxr_transfer.workers import in_order
 
 BATCH = 16
@@ -56,7 +64,7 @@ class Prediction:
     """What is answered for one film.
 
     Attributes:
-        file: As it was given.
+        file: The path as it was given; "" of an image that was in memory.
         status: "ok", "cannot_assess" (it was read, and no class should be given) or "error".
         code: Of the refusal or the error; "" without one.
         message: One line for a person; "" when the status is "ok".
@@ -87,6 +95,9 @@ class Prediction:
 
 class Predictor:
     """A network that answers for films.
+
+    Any number of threads may use one: each gets the answers that it would get alone. A process that
+    was forked after a network was used cannot use one; start processes with "spawn".
 
     >>> predictor = Predictor.released("model_3")  # doctest: +SKIP
     >>> predictor.predict("film.dcm").label  # doctest: +SKIP
@@ -156,6 +167,12 @@ class Predictor:
         else:
             graph, beside, converted = _converted(path)
         engine = Engine(graph, precision=precision)
+        # Checked where it was made; on a processor that computes otherwise, once more.
+        if precision == "float32" and converted.made_on != abilities():
+            card = converted.card
+            converted.trial.check_drawn(
+                engine.scores, card.preprocessing, converted.precision, card.name
+            )
         known = None
         # An int8 network's features lie elsewhere: that reference would misjudge them.
         if converted.precision == "float32":
@@ -178,21 +195,61 @@ class Predictor:
             *(() if abstains else (NO_ABSTENTION,)),
         )
 
-    def predict(self, film: str | Path | bytes | Radiograph) -> Prediction:
-        """Answer for one film: a path, the content of a file, or a film that was read."""
-        return self.answers([self._prepare(film)])[0]
+    def predict(self, film: ImageLike, *, value_range: ValueRange | None = None) -> Prediction:
+        """Answer for one film.
+
+        Args:
+            film: A path, the content of a file, a file opened in binary mode, a numpy array, a PIL
+                image, a pydicom data set, or a film that was read; see `read_image`.
+            value_range: Values that are black and white in an array; None is (0, 255) of uint8, and
+                an error of uint16 and float32, of which nothing else says it.
+
+        Raises:
+            TypeError: It is none of these; one image is meant, and no list.
+            UsageError: ``no_value_range``, ``bad_value_range``.
+            MachineError: ``forked`` in a child of a process that had used a network.
+        """
+        return self.answers([self._prepare(film, value_range)])[0]
 
     def predict_files(
-        self, files: Iterable[str | Path | bytes], *, workers: int | None = None
+        self,
+        files: Iterable[ImageLike],
+        *,
+        value_range: ValueRange | None = None,
+        workers: int | None = None,
     ) -> Iterator[Prediction]:
         """Answer for every film, in order, decoding ahead while the network computes.
 
+        What is in memory and may change (arrays, images, data sets, files) is prepared at once when
+        it is taken, in the thread that iterates; paths and bytes are read by other threads.
+
         Args:
-            files: Paths, or contents of files, taken as they are needed: there may be any number.
+            files: What `predict` takes, taken as they are needed: there may be any number.
+            value_range: Values that are black and white in arrays, as of `predict`.
             workers: Decoding threads; None is one per processor, and one.
+
+        Raises:
+            TypeError: One film where a list is meant; an item that is no film.
+            UsageError, MachineError: As of `predict`.
         """
-        prepared = in_order(self._prepare, files, workers=workers, ahead=4 * BATCH)
-        while batch := list(islice(prepared, BATCH)):
+        check_images(files)
+        check_range(value_range)
+        return self._predicted(files, value_range, workers)
+
+    def _predicted(
+        self, files: Iterable[ImageLike], value_range: ValueRange | None, workers: int | None
+    ) -> Iterator[Prediction]:
+        def taken() -> Iterator[ImageLike | Prepared]:
+            for film in files:
+                check_image(film)
+                # A program may put the next image into the same array.
+                yield self._prepare(film, value_range) if is_in_memory(film) else film
+
+        def prepared(film: ImageLike | Prepared) -> Prepared:
+            return film if isinstance(film, Prepared) else self._prepare(film, value_range)
+
+        ahead = in_order(prepared, taken(), workers=workers, ahead=4 * BATCH)
+        while batch := list(islice(ahead, BATCH)):
             yield from self.answers(batch)
 
     def answers(self, batch: Sequence[Prepared]) -> list[Prediction]:
@@ -228,8 +285,13 @@ class Predictor:
         scores = self._engine.scores(prepared.image[None, None])[0]
         self.converted.trial.check(scores, self.card.name)
 
-    def _prepare(self, film: str | Path | bytes | Radiograph) -> Prepared:
-        return prepare(film, self.card.preprocessing, any_modality=self._any_modality)
+    def _prepare(self, film: ImageLike, value_range: ValueRange | None) -> Prepared:
+        return prepare(
+            film,
+            self.card.preprocessing,
+            value_range=value_range,
+            any_modality=self._any_modality,
+        )
 
     def _familiar(self, features: npt.NDArray[np.float32]) -> Sequence[str]:
         return self.reference.judge(features) if self.reference else ["ok"] * len(features)

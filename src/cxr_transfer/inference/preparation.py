@@ -1,22 +1,30 @@
 """A file becomes a model input, or the reason why it cannot be judged: all that needs no network.
 
 Decoding, the gate's look at header and picture, preprocessing: the same for a path on the command
-line and for bytes that came over a wire, in this process or in another. What it returns is small
-(not the film's full-size pixels) and can be sent between processes. Knows no model.
+line, for bytes that came over a wire and for an array of a program, in this process or in another.
+What it returns is small (not the film's full-size pixels) and can be sent between processes. Knows
+no model.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import Preprocessing, Radiograph, decode, read_film
+from cxr_transfer.errors import CxrError, FilmError
+from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.gate import concerns
+from cxr_transfer.radiograph.in_memory import (
+    ImageLike,
+    ValueRange,
+    check_image,
+    check_range,
+    read_image,
+)
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
 UNREADABLE = "Expected a film that can be decoded, but this one cannot; export it anew."
@@ -48,42 +56,49 @@ class Prepared:
 
 
 def prepare(
-    film: str | Path | bytes | Radiograph,
+    film: ImageLike,
     preprocessing: Preprocessing,
     *,
     file: str | None = None,
     named: str = "",
+    value_range: ValueRange | None = None,
     any_modality: bool = False,
     gate: bool = True,
 ) -> Prepared:
     """Read, judge and resize one film. Raises nothing of what a file can be.
 
     Args:
-        film: A path, the content of a file, or a film that was read.
+        film: What `read_image` takes: a path, the content of a file, an array and so on.
         preprocessing: Of the network that will see it.
         file: Its name in the answer; None is the path, or "".
         named: For the content of a file: the format that the file's name promises.
+        value_range: Values that are black and white in an array, as of `read_image`.
         any_modality: Whether a DICOM header may name another modality or body part.
         gate: Whether the gate may refuse it; what it finds is told either way.
+
+    Raises:
+        TypeError: It is nothing that stands for an image.
+        UsageError: ``no_value_range``, ``bad_value_range``.
+        MachineError: ``forked``.
     """
+    check_image(film)
+    check_range(value_range)
     started = time.perf_counter()
-    path = isinstance(film, str | Path)
-    name = file if file is not None else str(film) if path else ""
+    name = file
+    if name is None:
+        name = str(film) if isinstance(film, str | os.PathLike) else ""
 
     def took() -> float:
         return 1000 * (time.perf_counter() - started)
 
     try:
-        if isinstance(film, Radiograph):
-            radiograph = film
-        elif isinstance(film, bytes):
-            radiograph = decode(film, named=named, any_modality=any_modality)
-        else:
-            radiograph = read_film(Path(film), any_modality=any_modality)
+        radiograph = read_image(
+            film, value_range=value_range, named=named, any_modality=any_modality
+        )
         found = concerns(radiograph)
     except FilmError as error:
         return Prepared(name, None, "error", error.code, error.message, ms=took())
-    except MemoryError:
+    except (CxrError, MemoryError):
         raise
     except Exception:
         # Nobody's film may stop the others, whatever a decoder thinks of it.

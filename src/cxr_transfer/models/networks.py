@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from cxr_transfer import forks
 from cxr_transfer.models.card import Architecture
 from cxr_transfer.models.early_resnet50 import early_resnet50, load_early_imagenet
 from cxr_transfer.models.resnet50 import load_imagenet, resnet50
@@ -30,7 +31,11 @@ def build(
         classes: Number of outputs.
         size: Height and width of the films (the CNN's dense layer depends on it).
         epsilon: Of ResNet-50's batch normalisation, as the weight file wants it.
+
+    Raises:
+        MachineError: ``forked`` in a child of a process that had used a network.
     """
+    forks.use("torch")
     if architecture == "simple_cnn":
         return simple_cnn(classes, size=size)
     if architecture == "resnet50_early":
@@ -58,7 +63,12 @@ def load_pretrained(
 def probabilities(
     network: nn.Module, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
 ) -> Tensor:
-    """Return class scores (N, classes), float32, rows summing to 1, for films (N, 1, H, W)."""
+    """Return class scores (N, classes), float32, rows summing to 1, for films (N, 1, H, W).
+
+    Raises:
+        MachineError: ``forked`` in a child of a process that had used a network.
+    """
+    forks.use("torch")
     network.eval().to(device)
     scores = [
         network(images[start : start + batch_size].to(device)).float().softmax(dim=1).cpu()
@@ -71,7 +81,12 @@ def probabilities(
 def features(
     network: nn.Sequential, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
 ) -> Tensor:
-    """Return what the network's head sees, (N, F) float32, for films (N, 1, H, W)."""
+    """Return what the network's head sees, (N, F) float32, for films (N, 1, H, W).
+
+    Raises:
+        MachineError: ``forked`` in a child of a process that had used a network.
+    """
+    forks.use("torch")
     body = network[:-1].eval().to(device)
     found = [
         body(images[start : start + batch_size].to(device)).float().flatten(1).cpu()

@@ -1,6 +1,6 @@
 """The bytes of a DICOM file in, the elements that say how its picture is shown out.
 
-Only the elements in `_WANTED` are looked at. Names, numbers and dates of patients are skipped as
+Only the elements in `WANTED` are looked at. Names, numbers and dates of patients are skipped as
 bytes, so no message, warning or log can hold them. One odd element never refuses a whole picture:
 what cannot be understood is left out, and a warning names it. Clauses are those of the DICOM
 standard, edition 2024.
@@ -71,7 +71,7 @@ SHAPE = 0x20500020
 _SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _GROUPS_OF_INTEREST = (0x00289132, 0x00289145)  # Frame VOI LUT, Pixel Value Transformation
 FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
-_WANTED = [
+WANTED = [
     *(CLASS, MODALITY, INTENT, BODY_PART, VIEW_POSITION, PATIENT_ORIENTATION),
     *(SHUTTER_SHAPE, SHUTTER_LEFT, SHUTTER_RIGHT, SHUTTER_UPPER, SHUTTER_LOWER, SHUTTER_CENTRE),
     *(SHUTTER_RADIUS, SHUTTER_VERTICES),
@@ -288,7 +288,7 @@ def read_elements(content: bytes) -> Elements:
             not explicit,
             little,
             stop_when=lambda tag, *_: tag == PIXELS,
-            specific_tags=list(_WANTED),
+            specific_tags=list(WANTED),
         ):
             found[int(element.tag)] = element
     except EOFError:

@@ -6,49 +6,44 @@ how well it finds them: ``docs/results/lung_mask.json``.
 
 from __future__ import annotations
 
-import functools
 import os
-import threading
 from importlib import resources
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from openvino import CompiledModel
+from cxr_transfer.openvino_runtime import Network, exclusive
 
 NETWORK = "lungs.xml"
 CELLS = 64
 """Of the thumbnail, a side."""
 
-_OWN = threading.local()
+_network: Network | None = None
 
 
 def shares(ranked: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return for (64, 64) ranks the share of lung in each cell, (64, 64) from 0 to 1.
 
     A mirrored film has the mirrored shares. May be called from several threads.
+
+    Raises:
+        MachineError: ``forked`` in a child of a process that had used OpenVINO.
     """
-    # Films are decoded in threads, and a request serves one at a time.
-    request = getattr(_OWN, "request", None)
-    if request is None:
-        request = _OWN.request = _compiled().create_infer_request()
-    found: npt.NDArray[np.float32] = request.infer(ranked[None, None])[0][0, 0].copy()
-    return found
+    (found,) = _opened()(ranked[None, None])
+    cells: npt.NDArray[np.float32] = found[0, 0]
+    return cells
 
 
-@functools.cache
-def _compiled() -> CompiledModel:
-    import openvino  # takes a tenth of a second, and whoever crops no film does without it
-    from openvino import properties
-    from openvino.properties import hint
+def _opened() -> Network:
+    global _network
+    if _network is None:
+        with exclusive():  # which also imports OpenVINO: who crops no film does without it
+            if _network is None:
+                _network = _compiled()
+    return _network
 
-    settings = {
-        # In bfloat16 two machines would find two boxes.
-        hint.inference_precision: openvino.Type.f32,
-        properties.inference_num_threads: os.cpu_count() or 1,
-        properties.num_streams: os.cpu_count() or 1,  # one thread for each film
-    }
+
+def _compiled() -> Network:
     with resources.as_file(resources.files("cxr_transfer.radiograph")) as folder:
-        return openvino.Core().compile_model(folder / NETWORK, "CPU", settings)
+        # In float32: in bfloat16 two machines would find two boxes. One thread for each film.
+        return Network(folder / NETWORK, streams=os.cpu_count() or 1)

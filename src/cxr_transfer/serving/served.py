@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer import DEFAULT_MODEL
-from cxr_transfer.errors import CxrError, ModelError, UsageError
+from cxr_transfer.errors import CxrError, ModelError, UsageError, check_list
 from cxr_transfer.inference.converted import sha256
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.preparation import prepare
@@ -88,10 +88,12 @@ def open_models(given: Sequence[str | Path]) -> list[Served]:
     """Open models; the first one answers where none is named.
 
     Raises:
+        TypeError: One model where a list is meant.
         UsageError: ``same_model_twice``.
         ModelError: What reading a model raises; ``self_test`` where it scores the trial film
             otherwise than its checkpoint did.
     """
+    check_list(given, "models")
     wanted = [str(model) for model in given] or [DEFAULT_MODEL]
     for model in wanted:
         _check_weights(model)

@@ -20,7 +20,7 @@ from types import FrameType
 
 import uvicorn
 
-from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.errors import MachineError, UsageError, check_list
 from cxr_transfer.serving.door import Door, log, one_line_each
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.protocol import PatientProtocol
@@ -50,10 +50,13 @@ def serve(
         allowed_hosts: Names under which the server may be reached.
 
     Raises:
+        TypeError: One model or host where a list is meant.
         UsageError: ``bad_port``, ``bad_host``, ``no_token``, ``bad_token``, ``same_model_twice``.
         ModelError: What opening a model raises.
         MachineError: ``port_in_use``, ``no_port``, ``no_worker``.
     """
+    check_list(models, "models")
+    check_list(allowed_hosts, "hosts")
     chosen = settings(host, port, token, allowed_hosts=tuple(allowed_hosts))
     listener = _listener(chosen)
     one_line_each(logging.StreamHandler())

@@ -1,0 +1,139 @@
+"""The one place that runs OpenVINO: a graph in, a network out that any thread may ask.
+
+What is made on first use in here (the library itself, its conversion to numpy, a compiled network)
+is made by one thread while all others wait, and with one inference: OpenVINO's Python part holds
+locks of C++ while it waits for Python's, and two threads in it for the first time can wait for each
+other without an end. So every import, every compilation and every conversion goes through
+`exclusive`, and a `Network` has answered once before anybody has it. Knows no films and no classes
+(docs/decisions/0011-first-use-and-threads.md).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_transfer import forks
+from cxr_transfer.provenance import processor_abilities
+
+if TYPE_CHECKING:
+    import openvino
+
+Graph: TypeAlias = "openvino.Model"
+Precision = Literal["float32", "bfloat16"]
+
+_EXCLUSIVE = threading.RLock()
+_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Variables by which OpenVINO is kept from some of a processor's instruction sets."""
+
+
+@contextmanager
+def exclusive() -> Iterator[ModuleType]:
+    """Give OpenVINO to this thread alone, for what is not an inference.
+
+    Raises:
+        MachineError: ``forked``.
+    """
+    forks.use("OpenVINO")  # before the lock: a forked child may have inherited it held
+    with _EXCLUSIVE:
+        import openvino
+
+        yield openvino
+
+
+def abilities() -> tuple[str, ...]:
+    """Return what decides the arithmetic of networks here: processor, limits, OpenVINO's version.
+
+    Raises:
+        MachineError: ``forked``.
+    """
+    with exclusive() as library:
+        version = f"openvino {library.get_version()}"
+    limits = (f"{name} {os.environ[name]}" for name in _LIMITS if name in os.environ)
+    return (*processor_abilities(), *limits, version)
+
+
+class Network:
+    """A compiled network that has answered once, and that any number of threads may ask.
+
+    Args:
+        graph: Path of an ``.xml`` with its ``.bin`` beside it, or the graph itself.
+        precision: Precision that is computed in.
+        threads: Threads of one inference; None is OpenVINO's choice.
+        streams: Inferences that are computed side by side, with one thread each; None computes one
+            after the other, on all threads.
+
+    Attributes:
+        outputs: Names of each output.
+
+    Raises:
+        MachineError: ``forked``.
+        RuntimeError: OpenVINO cannot read, compile or run the graph.
+    """
+
+    def __init__(
+        self,
+        graph: Path | Graph,
+        *,
+        precision: Precision = "float32",
+        threads: int | None = None,
+        streams: int | None = None,
+    ) -> None:
+        with exclusive() as library:
+            hint, properties = library.properties.hint, library.properties
+            # Left alone, OpenVINO computes in bfloat16 wherever the processor can: one image would
+            # then have two answers on two machines without anybody having asked for it.
+            precisions = {"float32": library.Type.f32, "bfloat16": library.Type.bf16}
+            settings: dict[Any, Any] = {
+                hint.inference_precision: precisions[precision],
+                properties.enable_mmap: True,
+            }
+            if streams is None:
+                settings[hint.performance_mode] = hint.PerformanceMode.LATENCY
+            else:
+                settings[properties.num_streams] = streams
+                threads = streams
+            if threads is not None:
+                settings[properties.inference_num_threads] = threads
+            compiled = library.Core().compile_model(graph, "CPU", settings)
+            self.outputs = [output.get_names() for output in compiled.outputs]
+            self._requests: SimpleQueue[Any] = SimpleQueue()
+            example = [_blank(each) for each in compiled.inputs]
+            for _ in range(streams or 1):
+                request = compiled.create_infer_request()
+                request.infer(example)
+                self._requests.put(request)
+
+    def __call__(self, images: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
+        """Return the outputs for images, in order, as arrays that stay as they are.
+
+        Waits where as many threads ask as inferences are computed side by side.
+
+        Args:
+            images: Value of the one input.
+
+        Raises:
+            MachineError: ``forked``.
+        """
+        forks.use("OpenVINO")
+        request = self._requests.get()
+        try:
+            results = request.infer(images)
+            return tuple(results[number].copy() for number in range(len(self.outputs)))
+        finally:
+            self._requests.put(request)
+
+
+def _blank(given: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - openvino's, which is untyped
+    """Return zeros of the least shape that an input takes."""
+    shape = [1 if side.is_dynamic else side.get_length() for side in given.partial_shape]
+    return np.zeros(shape, given.element_type.to_dtype())

@@ -1,0 +1,305 @@
+"""An image in whatever form a program has it in, radiograph out: for every entry point of Python.
+
+Paths and the bytes of files go to `reading` as they are. A PIL image and a pydicom data set become
+the bytes of a file again, without loss, so that one decoder judges them all. An array has no
+format to decode: its values are grey already, between two that are stated.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard, cast
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cxr_transfer.errors import FilmError, UsageError, check_list, kind_of
+from cxr_transfer.radiograph.film import (
+    MAX_BYTES,
+    Grey,
+    Radiograph,
+    check_size,
+    several_frames,
+)
+from cxr_transfer.radiograph.grey_range import looked_up
+from cxr_transfer.radiograph.reading import decode, read_film
+
+if TYPE_CHECKING:
+    from cxr_transfer.radiograph.dicom_dataset import Dataset
+
+ValueRange: TypeAlias = tuple[float, float]
+"""The values that are black and white."""
+
+InMemory: TypeAlias = "npt.NDArray[Any] | Image.Image | Dataset | BinaryIO"
+ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Radiograph | InMemory"
+"""What stands for one image."""
+
+EXPECTED = (
+    "an image (a path, the bytes of a file, a file opened in binary mode, a 2-D numpy array, a PIL "
+    "image, a pydicom data set, or a Radiograph)"
+)
+_KINDS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
+_AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
+_AS_TIFF = ("CMYK", "I")
+_CONVERTED = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
+_ORIENTATION = 274  # of Exif
+_STEPS = 65535  # of a floating-point range: finer than any network's input
+
+
+def read_image(
+    image: ImageLike,
+    *,
+    value_range: ValueRange | None = None,
+    named: str = "",
+    any_modality: bool = False,
+) -> Radiograph:
+    """Read one image, wherever it is.
+
+    Args:
+        image: Path of a file, its bytes, a file object opened in binary mode (read from where it
+            stands), a 2-D array of uint8, uint16 or float32 in which larger values are brighter, a
+            PIL image, a pydicom data set, or a radiograph, which comes back as it is.
+        value_range: Values that are black and white in arrays and in PIL images of mode "F"; None
+            is (0, 255) of uint8, and an error of the others: 12 bits in uint16 look like 16.
+        named: Format that the name of these bytes promises; "" where it promises none.
+        any_modality: Whether a DICOM header may name another modality or body part.
+
+    Raises:
+        TypeError: It is none of these.
+        UsageError: ``no_value_range``, ``bad_value_range``.
+        FilmError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
+            all that `read_film` raises.
+    """
+    check_image(image)
+    check_range(value_range)
+    if isinstance(image, Radiograph):
+        return image
+    if isinstance(image, str | os.PathLike):
+        return read_film(Path(image), any_modality=any_modality)
+    if isinstance(image, np.ndarray):
+        return _of_array(image, value_range)
+    if isinstance(image, Image.Image):
+        if image.mode == "F":
+            check_size(image.width, image.height)
+            return _of_array(np.asarray(image), value_range)
+        return decode(_encoded(image))
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode(bytes(image), named=named, any_modality=any_modality)
+    if _is_dataset(image):
+        from cxr_transfer.radiograph.dicom_dataset import written
+
+        return decode(written(image), any_modality=any_modality)
+    return decode(_content(cast(BinaryIO, image)), named=named, any_modality=any_modality)
+
+
+def check_image(image: object) -> None:
+    """Refuse what is no image at all: that is a fault of the program, and not of an image.
+
+    Raises:
+        TypeError: With what is expected.
+    """
+    if isinstance(image, np.ndarray):
+        _check_array(image)
+        return
+    known = (str, os.PathLike, bytes, bytearray, memoryview, Radiograph, Image.Image)
+    if isinstance(image, known) or _is_dataset(image):
+        return
+    if callable(getattr(image, "read", None)):
+        if _gives_text(image):
+            raise TypeError(
+                f"Expected {EXPECTED}, but got a file opened in text mode; open it with 'rb'."
+            )
+        return
+    remedy = ""
+    if isinstance(image, list | tuple | set | dict):
+        remedy = "; give several images to predict_files, and one without a list around it"
+    raise TypeError(f"Expected {EXPECTED}, but got {_kind_of(image)}{remedy}.")
+
+
+def check_images(images: object) -> None:
+    """Refuse what is no list of images, as one path is, which would be taken letter by letter.
+
+    Args:
+        images: What is to be a list, or another iterable; of a list, each item is looked at.
+
+    Raises:
+        TypeError: With what is expected.
+    """
+    check_list(images, "images")
+    is_one = isinstance(images, Radiograph | Image.Image) or _is_dataset(images)
+    is_one |= isinstance(images, np.ndarray) and images.ndim < 3
+    if is_one or hasattr(images, "read"):
+        raise TypeError(
+            f"Expected a list of images, but got one, {_kind_of(images)}; put it into a list."
+        )
+    if isinstance(images, list | tuple):
+        for image in images:
+            check_image(image)
+
+
+def check_range(value_range: object) -> None:
+    """Refuse a range that is none.
+
+    Raises:
+        UsageError: ``bad_value_range``.
+    """
+    if value_range is None:
+        return
+    try:
+        low, high = (float(value) for value in value_range)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (low < high and math.isfinite(high - low)):
+        raise UsageError(
+            "bad_value_range",
+            "Expected the values that are black and white, the lower one first, such as "
+            f"value_range=(0, 4095), but got {value_range!r}.",
+        )
+
+
+def is_in_memory(image: object) -> bool:
+    """Tell an image that may change, or be read only once, from a path or bytes, which stay."""
+    return not isinstance(image, str | os.PathLike | bytes | Radiograph)
+
+
+def _kind_of(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"a {value.ndim}-D array of {value.dtype}"
+    return kind_of(value)
+
+
+def _gives_text(file: Any) -> bool:  # noqa: ANN401 - anything that can be read
+    try:
+        return isinstance(file.read(0), str)
+    except Exception:  # closed, perhaps; reading it says so
+        return isinstance(file, io.TextIOBase)
+
+
+def _is_dataset(value: object) -> TypeGuard[Dataset]:
+    # Where pydicom was never imported, nothing is of it.
+    if "pydicom" not in sys.modules:
+        return False
+    from cxr_transfer.radiograph.dicom_dataset import is_dataset
+
+    return is_dataset(value)
+
+
+def _check_array(array: npt.NDArray[Any]) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(
+            "Expected a plain numpy array, but got a masked one; fill what is masked first."
+        )
+    if array.ndim != 2 or array.dtype.newbyteorder("=") not in _KINDS:
+        raise TypeError(
+            "Expected an array of one grey image, (height, width) of uint8, uint16 or float32, but "
+            f"got {array.shape} of {array.dtype}; make it grey, or give a PIL image."
+        )
+
+
+def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiograph:
+    """Return an array as a radiograph, its range from black to white."""
+    height, width = array.shape
+    check_size(width, height)
+    if value_range is None:
+        if array.dtype != np.uint8:
+            raise UsageError(
+                "no_value_range",
+                f"Expected the values that are black and white in an array of {array.dtype}, but "
+                "nothing states them; give value_range, such as (0, 4095) for 12 bits.",
+            )
+        value_range = (0, 255)
+    low, high = map(float, value_range)
+    least, most = float(array.min()), float(array.max())
+    if not math.isfinite(most - least):
+        raise FilmError(
+            "not_finite",
+            "Expected finite grey values, but got NaN or infinite ones; fill them first.",
+        )
+    rounding = 0.5 * (high - low) / _STEPS if array.dtype.kind == "f" else 0.0
+    if least < low - rounding or most > high + rounding:
+        raise FilmError(
+            "outside_value_range",
+            f"Expected grey values from {low:g} to {high:g}, as value_range states, but got "
+            f"{least:g} to {most:g}; state the range that they have, or clip them.",
+        )
+    stored: Grey
+    if array.dtype == np.uint8 and (low, high) == (0, 255):
+        stored = np.array(array, np.uint8, order="C")
+    elif array.dtype.kind == "f":
+        stored = np.clip((array - np.float32(low)) / np.float32(high - low), 0, 1)
+    else:
+        levels = np.arange(1 << 8 * array.dtype.itemsize, dtype=np.float64)
+        stored = looked_up(((levels - low) / (high - low)).astype(np.float32), array)
+    return Radiograph(stored, "array")
+
+
+def _encoded(image: Image.Image) -> bytes:
+    """Return the bytes of a file of a PIL image, without loss.
+
+    Raises:
+        FilmError: ``multi_frame``, ``unsupported_format``, ``truncated_image``, ``corrupt_image``,
+            those of `check_size`.
+    """
+    check_size(image.width, image.height)
+    # A JPEG of a camera may hold a smaller copy of itself, and then is a file of several pictures.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise several_frames()
+    try:
+        image.load()  # of one that was only opened, now; a TIFF is turned by it
+        lies = image.getexif().get(_ORIENTATION)
+        if image.mode in _CONVERTED:
+            image = image.convert(_CONVERTED[image.mode])
+        content = io.BytesIO()
+        if image.mode in _AS_PNG:
+            exif = Image.Exif()
+            exif[_ORIENTATION] = lies if lies in range(1, 9) else 1
+            # Not compressed: it is decoded at once.
+            image.save(content, "PNG", compress_level=0, exif=exif, icc_profile=None)
+        elif image.mode in _AS_TIFF:
+            image.save(content, "TIFF", compression=None)
+        else:
+            raise FilmError(
+                "unsupported_format",
+                f"Expected a grey or an RGB image, but got one of PIL's mode {image.mode!r}; "
+                "convert it to 'L' first.",
+            )
+    except (FilmError, MemoryError):
+        raise
+    except Exception as error:
+        raise FilmError(
+            "truncated_image" if "truncated" in str(error) else "corrupt_image",
+            "Expected a whole image, but its pixel data ends early or is damaged; export it anew.",
+        ) from None
+    return content.getvalue()
+
+
+def _content(file: BinaryIO) -> bytes:
+    """Read what is left of a file, and no more than an image may have.
+
+    Raises:
+        FilmError: ``unreadable``, ``too_many_bytes``.
+    """
+    content = bytearray()
+    try:
+        while len(content) <= MAX_BYTES:
+            part = file.read(MAX_BYTES + 1 - len(content))
+            if not part:
+                break
+            content += part
+    except (OSError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise FilmError(
+            "unreadable", f"Expected a file that can be read, but got: {reason}; open it anew."
+        ) from None
+    if len(content) > MAX_BYTES:
+        raise FilmError(
+            "too_many_bytes",
+            f"Expected at most {MAX_BYTES} bytes, but got more; export a smaller copy of the "
+            "image.",
+        )
+    return bytes(content)
