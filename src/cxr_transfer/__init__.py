@@ -10,13 +10,7 @@ become cases and splits), ``models``, ``training``, ``evaluation``, ``inference`
 {'normal': 0.02, 'bacterial': 0.01, 'covid19': 0.97}
 """
 
-import sys
 from typing import TYPE_CHECKING
-
-# OpenVINO and NNCF report each import and conversion to their makers, over the internet, through
-# this package, and do without it where it cannot be imported. A hospital's films, or the fact that
-# there are any, are nobody's business.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from cxr_transfer.inference.predictor import Prediction, Predictor

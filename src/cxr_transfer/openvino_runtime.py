@@ -11,6 +11,7 @@ other without an end. So every import, every compilation and every conversion go
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,10 @@ def exclusive() -> Iterator[ModuleType]:
     """
     forks.use("OpenVINO")  # before the lock: a forked child may have inherited it held
     with _EXCLUSIVE:
+        # OpenVINO and NNCF report imports and conversions to their makers, over the internet,
+        # through this package, and do without it where it cannot be imported. A hospital's images,
+        # or the fact that there are any, are nobody's business.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino
 
         yield openvino
@@ -106,11 +111,13 @@ class Network:
                 settings[properties.inference_num_threads] = threads
             compiled = library.Core().compile_model(graph, "CPU", settings)
             self.outputs = [output.get_names() for output in compiled.outputs]
+            if len(compiled.inputs) != 1:
+                raise RuntimeError(f"it has {len(compiled.inputs)} inputs instead of one")
+            blank = _blank(compiled.inputs[0])
             self._requests: SimpleQueue[Any] = SimpleQueue()
-            example = [_blank(each) for each in compiled.inputs]
             for _ in range(streams or 1):
                 request = compiled.create_infer_request()
-                request.infer(example)
+                self._answer(request, blank)
                 self._requests.put(request)
 
     def __call__(self, images: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
@@ -127,10 +134,13 @@ class Network:
         forks.use("OpenVINO")
         request = self._requests.get()
         try:
-            results = request.infer(images)
-            return tuple(results[number].copy() for number in range(len(self.outputs)))
+            return self._answer(request, images)
         finally:
             self._requests.put(request)
+
+    def _answer(self, request: Any, images: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:  # noqa: ANN401
+        results = request.infer(images)
+        return tuple(results[number].copy() for number in range(len(self.outputs)))
 
 
 def _blank(given: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - openvino's, which is untyped

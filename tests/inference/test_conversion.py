@@ -1,6 +1,9 @@
 """A converted network is the checkpoint's network, or it is not kept."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,14 +11,16 @@ import torch
 
 from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.inference import conversion
-from cxr_transfer.inference.conversion import convert, drawn_films
+from cxr_transfer.inference.conversion import convert
 from cxr_transfer.inference.converted import read_converted
 from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.preparation import prepare
-from cxr_transfer.inference.trial import trial_film
+from cxr_transfer.inference.trial import drawn_films, trial_film
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features, probabilities
+from cxr_transfer.openvino_runtime import abilities
+from cxr_transfer.provenance import processor_abilities
 
 
 @pytest.fixture
@@ -91,6 +96,110 @@ def test_int8_needs_training_films_and_stays_close(checkpoint, tmp_path):
     Predictor.open(out).check(prepare(trial_film(), card.preprocessing, gate=False))
 
 
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+"""Keeps OpenVINO from VNNI, as a processor without it does: products of 8 bits saturate."""
+
+
+def elsewhere(script, *arguments, **variables):
+    """What a process writes that runs ``script`` with other ``variables``."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | variables,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_int8_scores_alike_on_a_processor_without_vnni(checkpoint, tmp_path):
+    pytest.importorskip("nncf")
+    out = tmp_path / "int8.xml"
+    convert(checkpoint, out, precision="int8", calibration=films(24), check=films(12, 1))
+    np.save(tmp_path / "films.npy", films(12, 2))
+    script = (
+        "import sys, numpy\n"
+        "from pathlib import Path\n"
+        "from cxr_transfer.inference.engine import Engine\n"
+        "from cxr_transfer.inference.predictor import Predictor\n"
+        "folder = Path(sys.argv[1])\n"
+        "Predictor.open(folder / 'int8.xml')\n"
+        "scores = Engine(folder / 'int8.xml').scores(numpy.load(folder / 'films.npy'))\n"
+        "numpy.save(folder / 'scores.npy', scores)\n"
+    )
+    elsewhere(script, tmp_path, **AVX2)
+    found, expected = np.load(tmp_path / "scores.npy"), Engine(out).scores(films(12, 2))
+    assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("checkpoint", ["resnet50_early"], indirect=True)
+def test_int8_that_saturates_is_refused_wherever_it_does(checkpoint, tmp_path, monkeypatch):
+    nncf = pytest.importorskip("nncf")
+    settings = nncf.AdvancedQuantizationParameters
+
+    def eight_bits(**_):
+        return settings(overflow_fix=nncf.OverflowFix.DISABLE)
+
+    monkeypatch.setattr(nncf, "AdvancedQuantizationParameters", eight_bits)
+    given = {"precision": "int8", "calibration": films(24), "check": films(12, 1)}
+    out = tmp_path / "int8.xml"
+    if not {"avx512_vnni", "avx_vnni"} & set(processor_abilities()):
+        refusal(lambda: convert(checkpoint, out, **given), "conversion_differs")
+        return
+    convert(checkpoint, out, **given)
+    Predictor.open(out)
+    script = (
+        "import sys\n"
+        "from cxr_transfer.errors import ModelError\n"
+        "from cxr_transfer.inference.predictor import Predictor\n"
+        "try: Predictor.open(sys.argv[1])\n"
+        "except ModelError as error: print(error.code, error.message, end='')\n"
+    )
+    said = elsewhere(script, out, **AVX2)
+    assert said.startswith("other_processor Expected")
+    assert "\n" not in said
+    assert "on this processor" in said
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_conversion_is_compared_again_on_a_processor_of_other_abilities(
+    checkpoint, tmp_path, precision
+):
+    if precision == "int8":
+        pytest.importorskip("nncf")
+    out = tmp_path / "network.xml"
+    done = convert(checkpoint, out, precision=precision, calibration=films(24), check=films(12, 1))
+    assert done.made_on == abilities()
+    spent = done.check["mean_difference" if precision == "int8" else "largest_difference"]
+    bound = 0.02 if precision == "int8" else 1e-4
+    assert done.trial.drawn_tolerance == pytest.approx(bound - spent)
+    drawn = drawn_films(done.card.preprocessing)
+    assert np.allclose(done.trial.drawn, Engine(out).scores(drawn), atol=1e-6)
+    card = out.with_suffix(".json")
+    content = json.loads(card.read_text())
+
+    def keep(made_on, shift, **trial):
+        moved = [[scores[0] + shift, *scores[1:]] for scores in content["trial"]["drawn"]]
+        trial = content["trial"] | {"drawn": moved} | trial
+        card.write_text(json.dumps(content | {"made_on": made_on, "trial": trial}))
+
+    # A mean over three classes.
+    shift = 3 * bound if precision == "int8" else bound
+    keep([*content["made_on"], "more"], 0.9 * (shift - 3 * spent))
+    Predictor.open(out)
+    keep([*content["made_on"], "more"], 1.1 * shift)
+    assert "export" in refusal(lambda: Predictor.open(out), "other_processor")
+    Predictor.open(out, precision="bfloat16")  # asked for, and another precision
+    keep(content["made_on"], 1.1 * shift)
+    Predictor.open(out)
+    keep(["other"], float("nan"))
+    refusal(lambda: Predictor.open(out), "other_processor")
+    keep(["other"], 0.0, drawn_tolerance=0.03)
+    assert "drawn_tolerance" in refusal(lambda: Predictor.open(out), "bad_card")
+    keep(["other"], 0.0, drawn=[])
+    refusal(lambda: Predictor.open(out), "bad_card")
+
+
 def test_a_conversion_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(conversion, "LARGEST_DIFFERENCE", 0.0)
     said = refusal(lambda: convert(checkpoint, tmp_path / "x.xml"), "conversion_differs")
@@ -118,9 +227,9 @@ def test_other_bytes_than_were_exported_are_refused(converted, suffix):
 def test_what_is_missing_or_foreign_is_named(converted):
     card = converted.with_suffix(".json")
     content = json.loads(card.read_text())
-    for other in (1, 2, 4):  # 1 has no features, 2 no scores of the trial film
+    for other, remedy in ((1, "anew"), (2, "anew"), (3, "anew"), (5, "update")):
         card.write_text(json.dumps(content | {"schema_version": other}))
-        assert "anew" in refusal(lambda: read_converted(converted), "other_schema")
+        assert remedy in refusal(lambda: read_converted(converted), "other_schema")
     card.write_text(json.dumps(content | {"of_tomorrow": 1}))
     assert "of_tomorrow" in refusal(lambda: read_converted(converted), "bad_card")
     card.write_text("{")

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib
 import numpy as np
@@ -105,6 +106,26 @@ def reference_of(checkpoint, *, held_out=range(20, 40), temperature=2.0):
         temperature=temperature,
         weights_sha256=card.weights_sha256,
     )
+
+
+def test_many_threads_get_the_explanations_that_one_gets(explainer):
+    films = [drawn(seed) for seed in range(6)]
+    expected = [explainer.explain(film) for film in films]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(explainer.explain, films * 3))
+    for one, other in zip(found, expected * 3, strict=True):
+        assert one.probabilities == other.probabilities
+        assert np.array_equal(one.heat_map, other.heat_map)
+        assert np.array_equal(one.lungs, other.lungs)
+
+
+def test_an_array_is_explained_as_its_image_is(explainer, explanation):
+    found = explainer.explain(drawn().stored)
+    assert np.array_equal(found.heat_map, explanation.heat_map)
+    deep = drawn().stored.astype(np.float32)
+    assert explainer.explain(deep, value_range=(0, 255)).label == explanation.label
+    with pytest.raises(TypeError, match="Expected an image"):
+        explainer.explain(None)
 
 
 def test_the_scores_are_the_networks_own(checkpoint, explanation):

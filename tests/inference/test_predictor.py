@@ -4,12 +4,15 @@ import csv
 import io
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from cxr_transfer.errors import ModelError
+from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.inference.answers import as_csv, as_json, as_lines
 from cxr_transfer.inference.converted import kept_conversion, read_converted
 from cxr_transfer.inference.predictor import BATCH, Predictor, films_in
@@ -19,7 +22,8 @@ from cxr_transfer.models.card import read_card
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import probabilities
 from cxr_transfer.radiograph import decode, read_film
-from made import write_film
+from made import chest, write_film
+from made_dicom import dataset
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,90 @@ def test_many_are_answered_in_order_as_one_is_and_a_bad_file_stops_nobody(checkp
         alone = predictor.predict(files[number])
         assert alone.label == answers[number].label
         assert alone.probabilities == pytest.approx(answers[number].probabilities, abs=2e-6)
+
+
+def test_many_threads_get_the_answers_that_one_gets(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    films = [file for file in files if file.is_file()] * 2
+
+    def untimed(film):
+        return replace(predictor.predict(film), ms=0.0)
+
+    expected = [untimed(film) for film in films]
+    for number in (2, 12):
+        with ThreadPoolExecutor(number) as pool:
+            assert list(pool.map(untimed, films)) == expected
+
+
+def test_several_batches_at_once_are_those_of_one_thread(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+
+    def all_of_them(_):
+        return [replace(answer, ms=0.0) for answer in predictor.predict_files(files, workers=2)]
+
+    expected = all_of_them(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(all_of_them, range(4))) == [expected] * 4
+
+
+def test_an_image_has_one_answer_in_every_form(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    expected = predictor.predict(files[0])
+    grey = chest()
+    with files[0].open("rb") as handle, Image.open(files[0]) as image:
+        given = [files[0].read_bytes(), handle, grey, image, dataset(grey)]
+        for film in given:
+            answer = predictor.predict(film)
+            assert replace(answer, ms=0.0) == replace(expected, file="", ms=0.0)
+        handle.seek(0)
+        for answer in predictor.predict_files(given):
+            assert (answer.file, answer.label) == ("", expected.label)
+            assert answer.probabilities == pytest.approx(expected.probabilities, abs=2e-6)
+    deep = grey.astype(np.uint16) * 16
+    assert predictor.predict(deep, value_range=(0, 4080)).probabilities == expected.probabilities
+    (answer,) = predictor.predict_files([deep], value_range=(0, 4080))
+    assert answer.probabilities == expected.probabilities
+
+
+def test_an_array_that_is_filled_anew_is_each_image_in_its_turn(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    films = [chest(seed)[:140, :140] for seed in range(6)]
+    expected = [predictor.predict(film).probabilities for film in films]
+    buffer = np.empty_like(films[0])
+
+    def one_after_the_other():
+        for film in films:
+            buffer[:] = film
+            yield buffer
+
+    found = predictor.predict_files(one_after_the_other())
+    for answer, scores in zip(found, expected, strict=True):
+        assert answer.probabilities == pytest.approx(scores, abs=2e-6)
+
+
+def test_one_film_where_a_list_is_meant_is_no_answer_for_each_letter(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    grey = chest()
+    for one in ("a.png", files[0], b"abc", grey, Image.fromarray(grey), dataset(grey), None, 7):
+        with pytest.raises(TypeError, match="Expected a list of images"):
+            predictor.predict_files(one)  # before anybody asks for the first answer
+
+
+def test_what_is_no_film_is_a_type_error_and_no_row(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    for wrong in (None, 7, [files[0]], grey_of_three_dimensions()):
+        with pytest.raises(TypeError, match="Expected a"):
+            predictor.predict(wrong)
+        with pytest.raises(TypeError, match="Expected a"):
+            predictor.predict_files([files[0], wrong])
+        with pytest.raises(TypeError, match="Expected a"):
+            list(predictor.predict_files(iter([files[0], wrong])))
+    with pytest.raises(UsageError, match="value_range"):
+        predictor.predict(np.zeros((150, 150), np.uint16))
+
+
+def grey_of_three_dimensions():
+    return np.zeros((150, 150, 3), np.uint8)
 
 
 def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
@@ -100,10 +188,10 @@ def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkey
     kept = kept_conversion(read_card(checkpoint / "checkpoint.json"))
     Predictor.open(checkpoint)
     content = json.loads(kept.with_suffix(".json").read_text())
-    del content["trial"]
-    kept.with_suffix(".json").write_text(json.dumps(content | {"schema_version": 2}))
-    assert Predictor.open(checkpoint).converted.trial
-    assert json.loads(kept.with_suffix(".json").read_text())["schema_version"] == 3
+    del content["made_on"]
+    kept.with_suffix(".json").write_text(json.dumps(content | {"schema_version": 3}))
+    assert Predictor.open(checkpoint).converted.made_on
+    assert json.loads(kept.with_suffix(".json").read_text())["schema_version"] == 4
 
 
 def test_the_trial_film_scores_as_the_checkpoints_own_network_scored_it(checkpoint):

@@ -277,11 +277,14 @@ def _quantized(graph: Graph, calibration: Films) -> Graph:
         # Weights of 7 bits. Processors without VNNI add two products of 8 bits in 16, where those
         # of 8-bit weights are cut off: the same network would score otherwise on each of them.
         settings = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+        # The head takes no time, and may weigh small differences of features (multi_source's does).
+        head = nncf.IgnoredScope(patterns=[r".*\.head/.*"])
         quantized: Graph = nncf.quantize(
             graph,
             nncf.Dataset(films),
             subset_size=len(films),
             preset=nncf.QuantizationPreset.MIXED,
+            ignored_scope=head,
             advanced_parameters=settings,
         )
     return quantized

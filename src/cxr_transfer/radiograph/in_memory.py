@@ -28,6 +28,7 @@ from cxr_transfer.radiograph.film import (
 )
 from cxr_transfer.radiograph.grey_range import looked_up
 from cxr_transfer.radiograph.reading import decode, read_film
+from cxr_transfer.radiograph.silence import silence
 
 if TYPE_CHECKING:
     from cxr_transfer.radiograph.dicom_dataset import Dataset
@@ -87,13 +88,17 @@ def read_image(
         if image.mode == "F":
             check_size(image.width, image.height)
             return _of_array(np.asarray(image), value_range)
-        return decode(_encoded(image))
+        with silence():
+            content = _encoded(image)
+        return decode(content)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), named=named, any_modality=any_modality)
     if _is_dataset(image):
         from cxr_transfer.radiograph.dicom_dataset import written
 
-        return decode(written(image), any_modality=any_modality)
+        with silence():
+            content = written(image)
+        return decode(content, any_modality=any_modality)
     return decode(_content(cast(BinaryIO, image)), named=named, any_modality=any_modality)
 
 
