@@ -49,7 +49,7 @@ _AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
 _AS_TIFF = ("CMYK", "I")
 _CONVERTED = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 _ORIENTATION = 274  # of Exif
-_STEPS = 65535  # of a floating-point range: finer than any network's input
+_ROUNDING = 1e-6  # of a floating-point range: who computed 1.0000001 meant 1
 
 
 def read_image(
@@ -225,7 +225,10 @@ def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiog
             "not_finite",
             "Expected finite grey values, but got NaN or infinite ones; fill them first.",
         )
-    rounding = 0.5 * (high - low) / _STEPS if array.dtype.kind == "f" else 0.0
+    rounding = 0.0
+    if array.dtype.kind == "f":
+        largest = max(abs(low), abs(high))
+        rounding = _ROUNDING * (high - low) + float(np.finfo(np.float32).eps) * largest
     if least < low - rounding or most > high + rounding:
         raise FilmError(
             "outside_value_range",

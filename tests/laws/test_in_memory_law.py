@@ -1,0 +1,58 @@
+"""One image is one radiograph, in whatever form a program has it in memory."""
+
+import io
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydicom import dcmread
+
+from cxr_transfer.radiograph import decode
+from cxr_transfer.radiograph.in_memory import read_image
+from made import encoded, full
+from made_dicom import PLAIN, dicom
+
+QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+
+
+@settings(max_examples=60, **QUIET)
+@given(
+    seed=st.integers(0, 50),
+    bits=st.sampled_from([8, 10, 12, 14, 16]),
+    low=st.floats(-1e4, 1e4),
+    width=st.floats(1e-3, 1e5),
+    syntax=st.sampled_from(PLAIN),
+)
+def test_an_image_is_one_radiograph_in_every_form(seed, bits, low, width, syntax):
+    most = (1 << bits) - 1
+    levels = full(seed).astype(np.float64) / 255
+    stored = np.rint(levels * most).astype(np.uint8 if bits == 8 else np.uint16)
+    content = encoded(Image.fromarray(stored))
+    high = low + width
+    floats = (low + levels * width).astype(np.float32)
+    with Image.open(io.BytesIO(content)) as image:
+        of_a_file = [read_image(given) for given in (content, io.BytesIO(content), image)]
+    of_what_says_its_range = [
+        read_image(stored, value_range=(0, most)),
+        read_image(floats, value_range=(low, high)),
+        read_image(dcmread(io.BytesIO(dicom(stored, syntax, BitsStored=bits)))),
+    ]
+    # Half a step of the depth; a large offset leaves float32 few digits for what lies above it.
+    step = 0.5 / most + 2**-22 * (1 + abs(low) / width)
+    for radiograph in of_a_file + of_what_says_its_range:
+        assert np.abs(radiograph.pixels - levels).max() < step
+    assert {radiograph.warnings for radiograph in of_a_file} == {decode(content).warnings}
+    assert {radiograph.warnings for radiograph in of_what_says_its_range} == {()}
+
+
+@settings(max_examples=60, **QUIET)
+@given(data=st.data(), kind=st.sampled_from([np.uint8, np.uint16, np.float32]))
+def test_an_array_keeps_the_order_of_its_values(data, kind):
+    seed = data.draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    array = (rng.random((130, 140)) * 250).astype(kind)
+    found = read_image(array, value_range=(0, 250)).pixels
+    order = np.argsort(array, axis=None, kind="stable")
+    assert (np.diff(found.ravel()[order]) >= 0).all()
+    assert 0 <= found.min() <= found.max() <= 1
