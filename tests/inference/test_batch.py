@@ -22,7 +22,7 @@ from cxr_transfer.inference.answers import COLUMNS
 from cxr_transfer.inference.batch import Summary, predict_into
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.reference import Reference
-from made import full_disk
+from made import chest, full_disk
 
 pytestmark = pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
 
@@ -321,3 +321,14 @@ def test_names_that_are_hard_to_write(predictor, tmp_path, suffix):
         assert found == ["'=cmd()", *names[1:]]
     else:
         assert [row["file"] for row in rows_of(out)] == [*names[:3], "\\xff.png", names[4]]
+
+
+def test_one_path_where_a_list_is_meant_and_what_is_no_path_are_type_errors(predictor, tmp_path):
+    out = tmp_path / "out.csv"
+    for wrong in ("a.png", b"a.png", tmp_path, None, 7):
+        with pytest.raises(TypeError, match="Expected a list of paths"):
+            predict_into(predictor, wrong, out)
+    for wrong in (b"content", None, 7, ["a.png"], chest()):
+        with pytest.raises(TypeError, match="Expected paths"):
+            predict_into(predictor, ["a.png", wrong], out)
+    assert not list(tmp_path.iterdir())

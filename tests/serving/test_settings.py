@@ -1,6 +1,7 @@
 import pytest
 
 from cxr_transfer.errors import UsageError
+from cxr_transfer.serving.server import serve
 from cxr_transfer.serving.settings import settings
 
 TOKEN = "0123456789abcdef"
@@ -50,3 +51,9 @@ def test_ports_are_ports(port):
     with pytest.raises(UsageError) as caught:
         settings(port=port)
     assert caught.value.code == "bad_port"
+
+
+@pytest.mark.parametrize("given", [{"models": "model_3"}, {"allowed_hosts": "films.example"}])
+def test_one_name_where_a_list_is_meant_is_not_taken_letter_by_letter(given):
+    with pytest.raises(TypeError, match="Expected a list of"):
+        serve(**given)

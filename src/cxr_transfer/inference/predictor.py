@@ -27,7 +27,7 @@ from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.preparation import Prepared, prepare
 from cxr_transfer.models.card import RELEASED, checkpoint_files, read_card, released_models
 from cxr_transfer.models.reference import REFERENCE, Reference
-from cxr_transfer.openvino_runtime import abilities
+from cxr_transfer.openvino_runtime import abilities, exclusive
 from cxr_transfer.radiograph.in_memory import (
     ImageLike,
     ValueRange,
@@ -376,14 +376,15 @@ def _converted(checkpoint: Path) -> tuple[Path, Path, Converted]:
     card = read_card(card_path)
     kept = kept_conversion(card)
     converted: Converted | None = None
-    with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
-        converted = read_converted(kept)
-    # It is kept by its weights alone: another checkpoint may have the same ones, and take its films
-    # in another way or go by another name.
-    if converted is None or converted.card != card:
-        from cxr_transfer.inference.conversion import convert
+    with exclusive():  # several threads that open it convert it once
+        with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
+            converted = read_converted(kept)
+        # It is kept by its weights alone: another checkpoint may have the same ones, and take its
+        # films in another way or go by another name.
+        if converted is None or converted.card != card:
+            from cxr_transfer.inference.conversion import convert
 
-        converted = convert(checkpoint, kept)
+            converted = convert(checkpoint, kept)
     return kept, weights, converted
 
 
