@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.errors import ModelError
+from cxr_transfer.inference import conversion
 from cxr_transfer.inference.answers import as_csv, as_json, as_lines
 from cxr_transfer.inference.converted import kept_conversion, read_converted
 from cxr_transfer.inference.predictor import BATCH, Predictor, films_in
@@ -136,7 +138,7 @@ def test_what_is_no_film_is_a_type_error_and_no_row(checkpoint, files):
             predictor.predict_files([files[0], wrong])
         with pytest.raises(TypeError, match="Expected a"):
             list(predictor.predict_files(iter([files[0], wrong])))
-    with pytest.raises(UsageError, match="value_range"):
+    with pytest.raises(TypeError, match="value_range"):
         predictor.predict(np.zeros((150, 150), np.uint16))
 
 
@@ -255,3 +257,21 @@ def test_a_name_moves_no_cursor_and_is_no_formula(checkpoint):
     assert line.isprintable()
     row = list(csv.reader(io.StringIO("\n".join(as_csv(answers, labels)))))[1]
     assert row[0] == "'=cmd()\x1b[2J\n.png"
+
+
+def test_threads_that_open_a_checkpoint_at_once_convert_it_once(
+    checkpoint, files, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path))
+    made, start = [], threading.Barrier(4)
+
+    def opened(_):
+        start.wait()
+        return Predictor.open(checkpoint).predict(files[0]).probabilities
+
+    convert = conversion.convert
+    monkeypatch.setattr(conversion, "convert", lambda *given: made.append(given) or convert(*given))
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(opened, range(4))
+    assert len(made) == 1
+    assert all(scores == first for scores in others)

@@ -56,8 +56,10 @@ def test_what_is_no_image_is_the_programs_fault_and_no_answer(given):
 
 def test_a_range_that_is_missing_is_the_programs_fault_and_a_wrong_value_the_images():
     array = np.full((150, 150), 300, np.uint16)
-    with pytest.raises(UsageError, match="value_range"):
+    with pytest.raises(TypeError, match="value_range"):
         prepare(array, SIZE)
+    with pytest.raises(UsageError, match="lower one first"):
+        prepare(array, SIZE, value_range=(255, 0))
     found = prepare(array, SIZE, value_range=(0, 255))
     assert (found.status, found.code, found.file) == ("error", "outside_value_range", "")
     found = prepare(array, SIZE, value_range=(0, 300))

@@ -33,7 +33,6 @@ from cxr_transfer.radiograph.in_memory import (
     ValueRange,
     check_image,
     check_images,
-    check_range,
     is_in_memory,
 )
 from cxr_transfer.workers import in_order
@@ -201,12 +200,12 @@ class Predictor:
         Args:
             film: A path, the content of a file, a file opened in binary mode, a numpy array, a PIL
                 image, a pydicom data set, or a film that was read; see `read_image`.
-            value_range: Values that are black and white in an array; None is (0, 255) of uint8, and
-                an error of uint16 and float32, of which nothing else says it.
+            value_range: Values that are black and white in an array. None is (0, 255) of uint8;
+                uint16 and float32 need it, since nothing else says what their values mean.
 
         Raises:
-            TypeError: It is none of these; one image is meant, and no list.
-            UsageError: ``no_value_range``, ``bad_value_range``.
+            TypeError: It is none of these; one image is meant, and no list. A range is missing.
+            UsageError: ``bad_value_range``.
             MachineError: ``forked`` in a child of a process that had used a network.
         """
         return self.answers([self._prepare(film, value_range)])[0]
@@ -232,8 +231,7 @@ class Predictor:
             TypeError: One film where a list is meant; an item that is no film.
             UsageError, MachineError: As of `predict`.
         """
-        check_images(files)
-        check_range(value_range)
+        check_images(files, value_range)
         return self._predicted(files, value_range, workers)
 
     def _predicted(
@@ -241,7 +239,7 @@ class Predictor:
     ) -> Iterator[Prediction]:
         def taken() -> Iterator[ImageLike | Prepared]:
             for film in files:
-                check_image(film)
+                check_image(film, value_range)
                 # A program may put the next image into the same array.
                 yield self._prepare(film, value_range) if is_in_memory(film) else film
 

@@ -22,7 +22,6 @@ from cxr_transfer.radiograph.in_memory import (
     ImageLike,
     ValueRange,
     check_image,
-    check_range,
     read_image,
 )
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
@@ -77,12 +76,11 @@ def prepare(
         gate: Whether the gate may refuse it; what it finds is told either way.
 
     Raises:
-        TypeError: It is nothing that stands for an image.
-        UsageError: ``no_value_range``, ``bad_value_range``.
+        TypeError: It is nothing that stands for an image, or a range is missing.
+        UsageError: ``bad_value_range``.
         MachineError: ``forked``.
     """
-    check_image(film)
-    check_range(value_range)
+    check_image(film, value_range)
     started = time.perf_counter()
     name = file
     if name is None:

@@ -65,19 +65,18 @@ def read_image(
         image: Path of a file, its bytes, a file object opened in binary mode (read from where it
             stands), a 2-D array of uint8, uint16 or float32 in which larger values are brighter, a
             PIL image, a pydicom data set, or a radiograph, which comes back as it is.
-        value_range: Values that are black and white in arrays and in PIL images of mode "F"; None
-            is (0, 255) of uint8, and an error of the others: 12 bits in uint16 look like 16.
+        value_range: Values that are black and white in arrays and in PIL images of mode "F". None
+            is (0, 255) of uint8; uint16 and floating point need it: 12 bits of 16 look as 16 do.
         named: Format that the name of these bytes promises; "" where it promises none.
         any_modality: Whether a DICOM header may name another modality or body part.
 
     Raises:
-        TypeError: It is none of these.
-        UsageError: ``no_value_range``, ``bad_value_range``.
+        TypeError: It is none of these, or a range is missing.
+        UsageError: ``bad_value_range``.
         FilmError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
             all that `read_film` raises.
     """
-    check_image(image)
-    check_range(value_range)
+    check_image(image, value_range)
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | os.PathLike):
@@ -102,14 +101,26 @@ def read_image(
     return decode(_content(cast(BinaryIO, image)), named=named, any_modality=any_modality)
 
 
-def check_image(image: object) -> None:
+def check_image(image: object, value_range: ValueRange | None = None) -> None:
     """Refuse what is no image at all: that is a fault of the program, and not of an image.
+
+    Args:
+        image: What is to be an image.
+        value_range: Values that are to be black and white, as of `read_image`.
 
     Raises:
         TypeError: With what is expected.
+        UsageError: ``bad_value_range``.
     """
+    check_range(value_range)
     if isinstance(image, np.ndarray):
         _check_array(image)
+    if value_range is None and (kind := _without_range(image)):
+        raise TypeError(
+            f"Expected value_range, the values that are black and white, for {kind}, but got none; "
+            "give value_range=(0, 4095) for 12 bits, (0, 1) for shares."
+        )
+    if isinstance(image, np.ndarray):
         return
     known = (str, os.PathLike, bytes, bytearray, memoryview, Radiograph, Image.Image)
     if isinstance(image, known) or _is_dataset(image):
@@ -126,15 +137,18 @@ def check_image(image: object) -> None:
     raise TypeError(f"Expected {EXPECTED}, but got {_kind_of(image)}{remedy}.")
 
 
-def check_images(images: object) -> None:
+def check_images(images: object, value_range: ValueRange | None = None) -> None:
     """Refuse what is no list of images, as one path is, which would be taken letter by letter.
 
     Args:
         images: What is to be a list, or another iterable; of a list, each item is looked at.
+        value_range: Values that are to be black and white, as of `read_image`.
 
     Raises:
         TypeError: With what is expected.
+        UsageError: ``bad_value_range``.
     """
+    check_range(value_range)
     check_list(images, "images")
     is_one = isinstance(images, Radiograph | Image.Image) or _is_dataset(images)
     is_one |= isinstance(images, np.ndarray) and images.ndim < 3
@@ -144,7 +158,7 @@ def check_images(images: object) -> None:
         )
     if isinstance(images, list | tuple):
         for image in images:
-            check_image(image)
+            check_image(image, value_range)
 
 
 def check_range(value_range: object) -> None:
@@ -206,19 +220,19 @@ def _check_array(array: npt.NDArray[Any]) -> None:
         )
 
 
+def _without_range(image: object) -> str:
+    """Name an image of which nothing says what its values mean; "" for all others."""
+    if isinstance(image, np.ndarray) and image.dtype != np.uint8:
+        return f"an array of {image.dtype}"
+    is_float = isinstance(image, Image.Image) and image.mode == "F"
+    return "a PIL image of mode 'F'" if is_float else ""
+
+
 def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiograph:
     """Return an array as a radiograph, its range from black to white."""
     height, width = array.shape
     check_size(width, height)
-    if value_range is None:
-        if array.dtype != np.uint8:
-            raise UsageError(
-                "no_value_range",
-                f"Expected the values that are black and white in an array of {array.dtype}, but "
-                "nothing states them; give value_range, such as (0, 4095) for 12 bits.",
-            )
-        value_range = (0, 255)
-    low, high = map(float, value_range)
+    low, high = map(float, value_range or (0, 255))
     least, most = float(array.min()), float(array.max())
     if not math.isfinite(most - least):
         raise FilmError(
@@ -239,7 +253,9 @@ def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiog
     if array.dtype == np.uint8 and (low, high) == (0, 255):
         stored = np.array(array, np.uint8, order="C")
     elif array.dtype.kind == "f":
-        stored = np.clip((array - np.float32(low)) / np.float32(high - low), 0, 1)
+        shares: npt.NDArray[np.float32] = np.subtract(array, np.float32(low), order="C")
+        shares /= np.float32(high - low)
+        stored = np.clip(shares, 0, 1, out=shares)
     else:
         levels = np.arange(1 << 8 * array.dtype.itemsize, dtype=np.float64)
         stored = looked_up(((levels - low) / (high - low)).astype(np.float32), array)
