@@ -37,6 +37,15 @@ _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Variables by which OpenVINO is kept from some of a processor's instruction sets."""
 
 
+def check_process() -> None:
+    """Refuse a process that was forked after OpenVINO was used: nothing in here would answer it.
+
+    Raises:
+        MachineError: ``forked``.
+    """
+    forks.use("OpenVINO")
+
+
 @contextmanager
 def exclusive() -> Iterator[ModuleType]:
     """Give OpenVINO to this thread alone, for what is not an inference.
@@ -44,7 +53,7 @@ def exclusive() -> Iterator[ModuleType]:
     Raises:
         MachineError: ``forked``.
     """
-    forks.use("OpenVINO")  # before the lock: a forked child may have inherited it held
+    check_process()  # before the lock: a forked child may have inherited it held
     with _EXCLUSIVE:
         # OpenVINO and NNCF report imports and conversions to their makers, over the internet,
         # through this package, and do without it where it cannot be imported. A hospital's images,
@@ -131,7 +140,7 @@ class Network:
         Raises:
             MachineError: ``forked``.
         """
-        forks.use("OpenVINO")
+        check_process()
         request = self._requests.get()
         try:
             return self._answer(request, images)

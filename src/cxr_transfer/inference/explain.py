@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
+from cxr_transfer import DEFAULT_MODEL, INTENDED_USE, forks
 from cxr_transfer.errors import FilmError
 from cxr_transfer.evaluation.saliency import lung_share, maps_of_places, places
 from cxr_transfer.files import write_json
@@ -196,6 +196,7 @@ class Explainer:
                 the code that `Predictor.predict` answers with; ``not_sure`` only without a label.
             DataError: ``unknown_label`` for a class that the network does not know.
         """
+        forks.use("torch")  # before anything is decoded, which may wait for its parent's threads
         prepared = prepare(
             film,
             self.card.preprocessing,

@@ -27,7 +27,7 @@ from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.preparation import Prepared, prepare
 from cxr_transfer.models.card import RELEASED, checkpoint_files, read_card, released_models
 from cxr_transfer.models.reference import REFERENCE, Reference
-from cxr_transfer.openvino_runtime import abilities, exclusive
+from cxr_transfer.openvino_runtime import abilities, check_process, exclusive
 from cxr_transfer.radiograph.in_memory import (
     ImageLike,
     ValueRange,
@@ -208,6 +208,7 @@ class Predictor:
             UsageError: ``bad_value_range``.
             MachineError: ``forked`` in a child of a process that had used a network.
         """
+        check_process()  # before anything is decoded, which may wait for its parent's threads
         return self.answers([self._prepare(film, value_range)])[0]
 
     def predict_files(
@@ -237,6 +238,8 @@ class Predictor:
     def _predicted(
         self, files: Iterable[ImageLike], value_range: ValueRange | None, workers: int | None
     ) -> Iterator[Prediction]:
+        check_process()
+
         def taken() -> Iterator[ImageLike | Prepared]:
             for film in files:
                 check_image(film, value_range)
