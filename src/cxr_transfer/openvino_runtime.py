@@ -10,13 +10,13 @@ other without an end. So every import, every compilation and every conversion go
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -123,11 +123,11 @@ class Network:
             if len(compiled.inputs) != 1:
                 raise RuntimeError(f"it has {len(compiled.inputs)} inputs instead of one")
             blank = _blank(compiled.inputs[0])
-            self._requests: SimpleQueue[Any] = SimpleQueue()
-            for _ in range(streams or 1):
-                request = compiled.create_infer_request()
+            requests = [compiled.create_infer_request() for _ in range(streams or 1)]
+            for request in requests:
                 self._answer(request, blank)
-                self._requests.put(request)
+            self._requests = [(threading.Lock(), request) for request in requests]
+            self._turns = itertools.count()
 
     def __call__(self, images: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
         """Return the outputs for images, in order, as arrays that stay as they are.
@@ -141,11 +141,10 @@ class Network:
             MachineError: ``forked``.
         """
         check_process()
-        request = self._requests.get()
-        try:
+        # In turns, and not whichever is free: taken out of a queue, one could be lost to Ctrl-C.
+        lock, request = self._requests[next(self._turns) % len(self._requests)]
+        with lock:
             return self._answer(request, images)
-        finally:
-            self._requests.put(request)
 
     def _answer(self, request: Any, images: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:  # noqa: ANN401
         results = request.infer(images)
