@@ -12,7 +12,7 @@ import torch
 from cxr_transfer.errors import ModelError
 from cxr_transfer.inference.answers import as_csv, as_json, as_lines
 from cxr_transfer.inference.converted import kept_conversion, read_converted
-from cxr_transfer.inference.predictor import BATCH, Predictor, films_in
+from cxr_transfer.inference.predictor import BATCH, Predictor
 from cxr_transfer.inference.preparation import prepare
 from cxr_transfer.inference.trial import trial_film
 from cxr_transfer.models.card import read_card
@@ -134,14 +134,6 @@ def test_the_trial_film_scores_as_the_checkpoints_own_network_scored_it(checkpoi
 def test_nothing_but_bad_files_is_answered_too(checkpoint, files):
     (answer,) = Predictor.open(checkpoint).predict_files([files[5]])
     assert (answer.status, answer.label, answer.probabilities) == ("error", None, {})
-
-
-def test_a_folder_stands_for_its_films_in_the_order_of_their_names(tmp_path):
-    for name in ("b/2.png", "b/1.png", "a.png", ".hidden/x.png", "__MACOSX/y.png", "Thumbs.db"):
-        write_film(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in films_in([tmp_path])]
-    assert found == ["a.png", "b/1.png", "b/2.png"]
-    assert list(films_in([tmp_path / "absent.png"])) == [tmp_path / "absent.png"]
 
 
 def test_answers_are_whole_as_json_csv_and_lines(checkpoint, files):
