@@ -97,7 +97,7 @@ def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
 
 def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setenv("CXR_CACHE", str(tmp_path))
-    kept = kept_conversion(read_card(checkpoint / "checkpoint.json"))
+    kept = kept_conversion(read_card(checkpoint / "checkpoint.json"), tmp_path)
     Predictor.open(checkpoint)
     content = json.loads(kept.with_suffix(".json").read_text())
     del content["trial"]
@@ -159,3 +159,31 @@ def test_a_name_moves_no_cursor_and_is_no_formula(checkpoint):
     assert line.isprintable()
     row = list(csv.reader(io.StringIO("\n".join(as_csv(answers, labels)))))[1]
     assert row[0] == "'=cmd()\x1b[2J\n.png"
+
+
+@pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
+def test_a_cache_that_cannot_be_written_stops_no_prediction(
+    checkpoint, files, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    expected = Predictor.open(checkpoint).predict(files[0])
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "file" / "cache"))
+    predictor = Predictor.open(checkpoint)
+    assert predictor.predict(files[0]).probabilities == expected.probabilities
+    assert str(tmp_path / "file" / "cache") in predictor.cache_note
+    assert "CXR_CACHE" in predictor.cache_note
+    assert predictor.cache_note not in predictor.notes, "a server's folders are nobody's business"
+    again = Predictor.open(checkpoint)
+    assert again.predict(files[0]).probabilities == expected.probabilities
+
+
+@pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
+def test_a_cache_that_has_the_network_need_not_be_written(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path))
+    assert Predictor.open(checkpoint).cache_note == ""
+    for folder in sorted(tmp_path.rglob("*"), reverse=True):
+        folder.chmod(0o555 if folder.is_dir() else 0o444)
+    tmp_path.chmod(0o555)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert Predictor.open(checkpoint).cache_note == ""
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

@@ -47,26 +47,30 @@ def data_check(
 
 def _check_text(found: dict[str, Any]) -> str:
     from cxr_transfer.collections.image_files import printable
+    from cxr_transfer.collections.patients import is_unknown
     from cxr_transfer.errors import listing
 
     def counts(table: dict[str, int]) -> str:
         return ", ".join(f"{number} {name}" for name, number in table.items())
 
     def film(row: dict[str, Any]) -> str:
-        known = {"patient": row["patient"], "part": row["split"], "SHA-256": row["sha256"]}
+        patient = "" if is_unknown(row["patient"]) else row["patient"]
+        known = {"patient": patient, "part": row["split"], "SHA-256": row["sha256"]}
         told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
         return f"{printable(row['file'])} ({told})"
 
     lines: list[str] = []
     for table in found["archives"]:
+        unknown = table["films_of_unknown_patients"]
         lines += [
             f"{table['collection']} ({table['folder']}): {table['films']} "
             f"{'generated ' if table['generated'] else ''}films of "
-            f"{table['patients']} patients, {table['patients_with_several_films']} with several",
+            f"{table['patients']} patients, {table['patients_with_several_films']} with several"
+            + (f"; {unknown} of unknown patients" if unknown else ""),
             f"  classes  {counts(table['classes'])}",
             f"  sources  {counts(table['sources'])}",
             f"  views    {counts(table['views'])}",
-            f"  parts    {counts(table['parts'])}",
+            *([f"  parts    {counts(table['parts'])}"] if table["parts"] else []),
             f"  sizes    {table['sizes']}",
             *([f"  greys    {table['grey_levels']}"] if table["grey_levels"] else []),
             f"  missing  {len(table['missing'])}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from cxr_transfer.collections import adult, cohen, folder, kermany
 from cxr_transfer.collections.case import Collection
 from cxr_transfer.collections.image_files import (
+    around,
     identity,
     is_clutter,
     is_own_folder,
@@ -46,7 +47,9 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
     """
     if not root.is_dir():
         raise DataError("no_folder", f"Expected a folder with films at {root}, but there is none.")
-    found = [collection for collection in _walk(root, _DEPTH, {}) if collection.cases]
+    # What a link that leads up would bring in is not what was given.
+    above = dict.fromkeys(around(root) - {identity(root)}, _DEPTH)
+    found = [collection for collection in _walk(root, _DEPTH, above) if collection.cases]
     if not found and folder.is_folder(root):
         found = [folder.read_folder(root)]
     if not found:

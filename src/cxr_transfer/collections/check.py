@@ -15,6 +15,7 @@ from typing import Any
 from cxr_transfer.collections.case import Case, Collection
 from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.index import described, sha256_of_file
+from cxr_transfer.collections.patients import is_unknown
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import Radiograph, read_film
 from cxr_transfer.workers import in_order
@@ -101,7 +102,7 @@ def _damaged(case: Case, error: FilmError) -> Row:
 
 
 def _table(archive: Collection, cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, Any]:
-    films_of = Counter(case.patient for case in cases)
+    films_of = Counter(case.patient for case in cases if not is_unknown(case.patient))
     return {
         "collection": archive.name,
         "folder": _last_parts(archive.root),
@@ -109,10 +110,11 @@ def _table(archive: Collection, cases: Sequence[Case], rows: Sequence[Row]) -> d
         "films": len(cases),
         "patients": len(films_of),
         "patients_with_several_films": sum(number > 1 for number in films_of.values()),
+        "films_of_unknown_patients": len(cases) - films_of.total(),
         "classes": dict(Counter(case.label for case in cases).most_common()),
         "sources": dict(Counter(case.source for case in cases).most_common()),
         "views": dict(Counter(case.view or "not stated" for case in cases).most_common()),
-        "parts": dict(Counter(case.split or "not stated" for case in cases).most_common()),
+        "parts": dict(Counter(case.split for case in cases if case.split).most_common()),
         "sizes": _sizes(cases),
         "grey_levels": _grey_levels(rows),
         "missing": list(archive.missing),

@@ -16,6 +16,7 @@ from cxr_transfer.collections.cells import label_of, one_spelling
 from cxr_transfer.collections.image_files import (
     LeftOut,
     Why,
+    around,
     holds_images,
     identity,
     image_files,
@@ -42,10 +43,10 @@ def read_folder(root: Path) -> Collection:
             ``missing_label`` when a folder's name stands for no class.
     """
     left_out = LeftOut(root)
-    around = [who] if (who := identity(root)) else []
+    above = around(root)
     found: dict[Path, list[Path]] = {}
     for folder in _folders(root, left_out):
-        films = image_files(folder, left_out, entered=around)
+        films = image_files(folder, left_out, entered=above)
         if films:
             found[folder] = films
         else:
@@ -104,7 +105,7 @@ def _check_names(names: list[str], root: Path) -> None:
 
 def _folders(root: Path, left_out: LeftOut) -> list[Path]:
     """The folders in ``root`` that may hold a class; all else beside them is counted."""
-    folders = []
+    folders, above = [], around(root)
     for path in sorted(root.iterdir()):
         if is_clutter(path.name):
             left_out.add(Why.CLUTTER, path)
@@ -112,6 +113,8 @@ def _folders(root: Path, left_out: LeftOut) -> list[Path]:
             kind = kind_of(path)
             is_film = kind in (Kind.IMAGE, Kind.OTHER_FORMAT)
             left_out.add(Why.NO_CLASS if is_film else reason(kind), path)
+        elif identity(path) in above:
+            left_out.add(Why.ENTERED_BEFORE, path)
         elif is_own_folder(path):
             left_out.add(Why.OURS, path)
         else:

@@ -162,9 +162,10 @@ def walk(
 ) -> Iterator[tuple[Path, Kind]]:
     """Yield every file below ``folder`` with its kind: a folder's files first, then its folders.
 
-    Links are followed. Hidden files, what operating systems leave behind, folders that were entered
-    before and this program's own folders are counted and passed over. A folder that cannot be
-    opened is yielded as unreadable.
+    Links are followed, those to folders after the folders themselves, and none that leads back up.
+    Hidden files, what operating systems leave behind, folders that were entered before and this
+    program's own folders are counted and passed over. A folder that cannot be opened is yielded as
+    unreadable.
 
     Args:
         folder: Where to begin; it is entered whatever it is.
@@ -173,7 +174,7 @@ def walk(
         leave_out: Real paths that are passed over without a word.
         recursive: Whether folders below are entered; if not, they are counted as no images.
     """
-    seen = set(entered)
+    seen = {*entered, *around(folder)}
     pending = [folder]
     while pending:
         here = pending.pop()
@@ -204,6 +205,8 @@ def walk(
                 below.append(path)
             else:
                 left_out.add(Why.NO_IMAGE, path)
+        # Links last: a folder that one leads to is met under its own name before.
+        below.sort(key=os.path.islink)
         pending += reversed(below)
 
 
@@ -219,6 +222,15 @@ def identity(folder: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def around(folder: Path) -> set[tuple[int, int]]:
+    """Return the identities of ``folder`` and of all folders around it.
+
+    A link to one of them leads back; to follow it would bring in what lies beside ``folder``.
+    """
+    real = Path(os.path.realpath(folder))
+    return {who for path in (real, *real.parents) if (who := identity(path))}
 
 
 def is_clutter(name: str) -> bool:

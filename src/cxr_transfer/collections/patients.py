@@ -113,8 +113,8 @@ def patient_notices(cases: Sequence[Case]) -> tuple[str, ...]:
     if hashed:
         images = sum(case.patient in hashed for case in cases)
         notices.append(
-            f"{images} of {len(cases)} images name {len(hashed)} patients in their DICOM headers, "
-            "kept as salted hashes"
+            f"{images} of {len(cases)} images name their patient in the DICOM header; patients: "
+            f"{len(hashed)}, known by salted hashes alone"
         )
         if not _salt(settings_folder())[1]:
             notices.append(

@@ -207,5 +207,5 @@ def sha256(path: Path) -> str:
 
 
 def kept_conversion(card: Checkpoint, cache: Path) -> Path:
-    """Return where a cache folder keeps the conversion of a checkpoint, if it has it or not."""
+    """Return where ``cache`` keeps the conversion of a checkpoint, whether it has it yet or not."""
     return cache / "converted" / card.weights_sha256 / f"float32-{SCHEMA}.xml"

@@ -29,8 +29,13 @@ _PREAMBLE = 132  # PS3.10, section 7.1
 _SYNTAX = 0x00020010
 _NUMBER, _SEX, _AGE = 0x00100020, 0x00100040, 0x00101010  # PS3.3, C.7.1.1 and C.7.2.2
 _VIEW_POSITION = 0x00185101  # PS3.3, C.8.1.1
-_ROWS = 0x00280010
-_WANTED = [_NUMBER, _SEX, _AGE, _VIEW_POSITION, _ROWS]
+_CLASS, _ROWS = 0x00080016, 0x00280010
+_WANTED = [_CLASS, _NUMBER, _SEX, _AGE, _VIEW_POSITION, _ROWS]
+_WITHOUT_PICTURE = tuple(
+    f"1.2.840.10008.5.1.4.1.1.{kind}."
+    # Waveforms, presentation states, raw data and registrations, reports and notes, documents.
+    for kind in (9, 11, 66, 88, 104)
+) + tuple(f"1.2.840.10008.5.1.4.1.1.481.{kind}" for kind in (3, 4, 5, 6, 7, 8, 9))  # PS3.4, B.5
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class PatientFacts:
         age: Patient's Age, such as "045Y".
         sex: Patient's Sex.
         view: View Position.
-        has_picture: Whether the file holds a picture; True also where the header is damaged.
+        has_picture: Whether the file may hold a picture: it states a size, or is not of a class
+            that never has one (a report, a presentation state).
     """
 
     number: str = field(default="", repr=False)
@@ -71,19 +77,19 @@ def read_patient_facts(path: Path) -> PatientFacts | None:
 def patient_facts(content: bytes) -> PatientFacts:
     """Return what the first bytes of a DICOM file say of the patient; see `read_patient_facts`."""
     found: dict[int, bytes] = {}
-    is_whole = False
     # Of what stands in a header pydicom warns in its words, which nobody is to read.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Damaged bytes lead to every kind of exception; what was read before stands.
         with suppress(Exception):
-            is_whole = _read(content, found)
+            _read(content, found)
     return PatientFacts(
         number=_text(found.get(_NUMBER, b"")),
         age=_text(found.get(_AGE, b"")),
         sex=_text(found.get(_SEX, b"")),
         view=_text(found.get(_VIEW_POSITION, b"")),
-        has_picture=_ROWS in found or not is_whole,
+        has_picture=_ROWS in found
+        or not _text(found.get(_CLASS, b"")).startswith(_WITHOUT_PICTURE),
     )
 
 
@@ -99,8 +105,8 @@ class _Bounded(io.BytesIO):
         return super().read(size)
 
 
-def _read(content: bytes, found: dict[int, bytes]) -> bool:
-    """Put the elements that are wanted into ``found``; tell whether no other can follow."""
+def _read(content: bytes, found: dict[int, bytes]) -> None:
+    """Put the elements that are wanted into ``found``, one after the other."""
     stream = _Bounded(content)
     stream.seek(_PREAMBLE if content[_PREAMBLE - 4 : _PREAMBLE] == b"DICM" else 0)
     # PS3.10, section 7.1: the file meta information is explicit and little-endian, always.
@@ -127,9 +133,6 @@ def _read(content: bytes, found: dict[int, bytes]) -> bool:
     ):
         if isinstance(element.value, bytes):
             found.setdefault(int(element.tag), element.value)
-    # Stopped before the end, or at the end of a file that was read to its own.
-    end = len(stream.getbuffer())
-    return stream.tell() < end or (stream.tell() == end and max(end, len(content)) < LARGEST_HEADER)
 
 
 def _text(value: bytes) -> str:

@@ -7,6 +7,7 @@ worth, opens nothing that could block, and raises nothing.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from enum import Enum
 from pathlib import Path
@@ -17,7 +18,8 @@ from cxr_transfer.radiograph.reading import _is_dicom, named_format
 HEAD = 4096
 """Bytes that are looked at."""
 
-_DIRECTORY = b"1.2.840.10008.1.3.10\0"  # Media Storage Directory Storage: PS3.4, annex B
+# Media Storage Directory Storage: PS3.4, annex B
+_DIRECTORY = re.compile(rb"1\.2\.840\.10008\.1\.3\.10(?![0-9.])")
 _READ = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OTHER = (b"GIF8", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"8BPS", b"\xff\x0a")
 _BRANDS = (b"heic", b"heix", b"mif1", b"avif")  # ISO base media files, behind "ftyp"
@@ -79,7 +81,7 @@ def kind_of_content(head: bytes) -> Kind:
     if head.startswith(_READ):
         return Kind.OURS if _OURS in head[:256] else Kind.IMAGE
     if is_dicom(head):
-        return Kind.DIRECTORY if _DIRECTORY in head[128:] else Kind.IMAGE
+        return Kind.DIRECTORY if _DIRECTORY.search(head[:1024]) else Kind.IMAGE
     is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     is_bmp = head[:2] == b"BM" and head[6:10] == bytes(4)
     is_heif = head[4:8] == b"ftyp" and head[8:12] in _BRANDS
