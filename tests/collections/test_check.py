@@ -2,7 +2,9 @@
 
 import hashlib
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.check import COLUMNS, check
@@ -38,6 +40,9 @@ def test_a_folder_per_class_is_told_file_by_file(films):
         assert row["sha256"] == digest(films / name)
     assert rows["b/3.png"]["status"] == "truncated_image"
     assert {row["status"] for name, row in rows.items() if name != "b/3.png"} == {"ok"}
+    few = np.asarray(Image.open(films / "b" / "1.png"))
+    assert rows["b/1.png"]["grey_levels"] == len(np.unique(few)) <= 256
+    assert rows["b/3.png"]["grey_levels"] is None
     assert (rows["b/IM1"]["view"], rows["b/IM1"]["format"]) == ("L", "DICOM")
     assert rows["b/IM1"]["patient"].startswith("dicom:")
     assert [row["file"] for row in found["damaged"]] == ["b/3.png"]
@@ -46,6 +51,8 @@ def test_a_folder_per_class_is_told_file_by_file(films):
     ]
     (table,) = found["archives"]
     assert (table["films"], table["patients"], table["films_of_unknown_patients"]) == (5, 1, 4)
+    fewest = min(row["grey_levels"] for row in found["images"] if row["status"] == "ok")
+    assert table["grey_levels"].startswith(f"{fewest} (")
     assert table["views"] == {"not stated": 4, "L": 1}
     assert "no patient is known of 5 of 6 images" in " ".join(table["notices"])
 

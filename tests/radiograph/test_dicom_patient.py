@@ -114,6 +114,14 @@ def test_millions_of_empty_items_end():
     assert patient_facts(meta[:start] + sequence + items) == PatientFacts()
 
 
+def test_nothing_is_printed_or_warned_of_odd_elements(capfd):
+    content = dicom(SAMPLES, SpecificCharacterSet="ISO_IR 100", **SAID)
+    odd = content.replace(b"ISO_IR 100", b"ISO_IR 999").replace(b"045Y", b"OLD ")
+    facts = patient_facts(odd)
+    assert (facts.number, facts.age) == ("P 17", "OLD")
+    assert capfd.readouterr() == ("", "")
+
+
 @given(st.binary(max_size=300), st.integers(0, 400))
 def test_any_damage_raises_nothing(noise, at):
     content = dicom(SAMPLES, **SAID)[:600]

@@ -208,6 +208,7 @@ def _table(
 def _heat_maps(
     model: str | None, folder: Path, any_modality: bool
 ) -> Callable[[Path | bytes, str | None], None]:
+    from cxr_transfer.collections.image_files import stem_of
     from cxr_transfer.errors import FilmError
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import decode, read_film
@@ -218,7 +219,7 @@ def _heat_maps(
         if isinstance(film, bytes):
             radiograph, stem = decode(film, any_modality=any_modality), "film"
         else:
-            radiograph, stem = read_film(film, any_modality=any_modality), film.stem
+            radiograph, stem = read_film(film, any_modality=any_modality), stem_of(film)
         try:
             explanation = explainer.explain(radiograph, label=label)
         except FilmError as error:  # At the border of what is familiar two precisions may differ.
@@ -257,13 +258,14 @@ def explain(
     """Show what raised a film's score: a heat map, and the training films most like it."""
     import json as json_module
 
+    from cxr_transfer.collections.image_files import stem_of
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import read_film
 
     say(INTENDED_USE)
     film = read_film(file, any_modality=any_modality)
     explanation = Explainer.open(model, any_modality=any_modality).explain(film, label=label)
-    sheet = write_explanation(explanation, film, out, file.stem)
+    sheet = write_explanation(explanation, film, out, stem_of(file))
     if json:
         typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
         return

@@ -36,10 +36,9 @@ def check(
 
     Returns:
         ``archives``: a table for each collection. ``images``: a row for each image by `COLUMNS`;
-        ``status`` is "ok" or the code of the error, ``grey_levels`` how many of the values that
-        it could hold are in use (None where that is not known). ``identical``: groups of rows
-        whose films are equal pixel for pixel, over all collections. ``damaged``: rows of films
-        that cannot be read.
+        ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
+        use (None of damaged films). ``identical``: groups of rows whose films are equal pixel for
+        pixel, over all collections. ``damaged``: rows of films that cannot be read.
     """
     tables, rows = [], []
     same: dict[str, list[Row]] = defaultdict(list)
@@ -80,7 +79,7 @@ def _facts(film: Radiograph) -> Row:
     """What is told of a film beside its size; not the film itself, which is large."""
     return {
         "format": film.format,
-        "grey_levels": getattr(film, "grey_levels", None),
+        "grey_levels": film.levels,
         "warnings": "; ".join(film.warnings),
     }
 
@@ -132,13 +131,13 @@ def _sizes(cases: Sequence[Case]) -> str:
 
 
 def _grey_levels(rows: Sequence[Row]) -> str | None:
-    """Say how many grey levels are in use, and which film uses fewest; None where none is known."""
+    """Say how many grey values are in use, and which film uses fewest; None without films."""
     known = [row for row in rows if row["grey_levels"] is not None]
     if not known:
         return None
     fewest = min(known, key=lambda row: row["grey_levels"])
     most = max(row["grey_levels"] for row in known)
-    return f"{fewest['grey_levels']} ({printable(fewest['file'])}) to {most} in use"
+    return f"{fewest['grey_levels']} ({printable(fewest['file'])}) to {most} values in use"
 
 
 def _last_parts(path: Path) -> str:

@@ -250,6 +250,15 @@ def relative_name(path: Path, root: Path | None) -> str:
     return path.as_posix()
 
 
+def stem_of(path: Path) -> str:
+    """Return a file's name without the ending of an image; a UID's last number is none.
+
+    >>> stem_of(Path("a/film.1998.png")), stem_of(Path("a/1.2.840.17"))
+    ('film.1998', '1.2.840.17')
+    """
+    return path.stem if named_format(path.name) else path.name
+
+
 def printable(name: str) -> str:
     """Return a file's name on one line, as nothing that moves a terminal's cursor."""
     return name if name.isprintable() else ascii(name)[1:-1]

@@ -10,7 +10,6 @@ and raises nothing. Clauses are those of the DICOM standard, edition 2024.
 from __future__ import annotations
 
 import io
-import warnings
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from pydicom.filereader import data_element_generator
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from cxr_transfer.radiograph.signatures import HEAD, is_dicom
+from cxr_transfer.radiograph.silence import silence
 
 LARGEST_HEADER = 1 << 20
 """Bytes of a file (of a deflated one: inflated) that are looked at; the patient stands in front."""
@@ -31,11 +31,12 @@ _NUMBER, _SEX, _AGE = 0x00100020, 0x00100040, 0x00101010  # PS3.3, C.7.1.1 and C
 _VIEW_POSITION = 0x00185101  # PS3.3, C.8.1.1
 _CLASS, _ROWS = 0x00080016, 0x00280010
 _WANTED = [_CLASS, _NUMBER, _SEX, _AGE, _VIEW_POSITION, _ROWS]
-_WITHOUT_PICTURE = tuple(
-    f"1.2.840.10008.5.1.4.1.1.{kind}."
-    # Waveforms, presentation states, raw data and registrations, reports and notes, documents.
-    for kind in (9, 11, 66, 88, 104)
-) + tuple(f"1.2.840.10008.5.1.4.1.1.481.{kind}" for kind in (3, 4, 5, 6, 7, 8, 9))  # PS3.4, B.5
+_UIDS = "1.2.840.10008.5.1.4."
+_WITHOUT_PICTURE = (  # PS3.4, B.5
+    *(f"{_UIDS}1.1.{kind}." for kind in (9, 11, 66, 88, 104)),  # waveforms to documents
+    *(f"{_UIDS}1.1.481.{kind}" for kind in (3, 4, 5, 6, 7, 8, 9)),  # of radiotherapy
+    *(f"{_UIDS}{kind}" for kind in (3, 4)),  # worklists, hanging protocols, palettes
+)
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,9 @@ def read_patient_facts(path: Path) -> PatientFacts | None:
 def patient_facts(content: bytes) -> PatientFacts:
     """Return what the first bytes of a DICOM file say of the patient; see `read_patient_facts`."""
     found: dict[int, bytes] = {}
-    # Of what stands in a header pydicom warns in its words, which nobody is to read.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # Damaged bytes lead to every kind of exception; what was read before stands.
-        with suppress(Exception):
-            _read(content, found)
+    # Damaged bytes lead to every kind of exception; what was read before stands.
+    with silence(), suppress(Exception):
+        _read(content, found)
     return PatientFacts(
         number=_text(found.get(_NUMBER, b"")),
         age=_text(found.get(_AGE, b"")),
