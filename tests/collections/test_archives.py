@@ -170,3 +170,12 @@ def test_a_class_more_than_kermanys_does_not_vanish(tmp_path):
     assert error.value.code == "parts_not_classes"
     found = read_archives(tmp_path / "train")[0]
     assert {case.label for case in found.cases} == {"NORMAL", "PNEUMONIA", "COVID19"}
+
+
+@pytest.mark.parametrize("name", ["1.png", "sick/1.png"])
+def test_images_without_two_classes_are_told_apart_from_none(tmp_path, name):
+    touch(tmp_path / name)
+    with pytest.raises(DataError) as error:
+        read_archives(tmp_path)
+    assert error.value.code == "empty"
+    assert "images that do not lie in two folders" in error.value.message

@@ -13,6 +13,7 @@ from cxr_transfer.collections import adult, cohen, folder, kermany
 from cxr_transfer.collections.case import Collection
 from cxr_transfer.collections.image_files import (
     around,
+    holds_images,
     identity,
     is_clutter,
     is_own_folder,
@@ -56,7 +57,7 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
         raise DataError(
             "empty",
             f"Expected films at {root} (an archive as published, or one folder per class, two at "
-            f"least), but found none{_table_in(root)}. Where the archives are from: {WHERE_FROM}.",
+            f"least), but found none{_instead(root)}. Where the archives are from: {WHERE_FROM}.",
         )
     return tuple(
         dataclasses.replace(
@@ -71,8 +72,8 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
     )
 
 
-def _table_in(root: Path) -> str:
-    """Say what a table in ``root`` would be good for, where there is one."""
+def _instead(root: Path) -> str:
+    """Say what is there instead of archives or classes: a table, or images without classes."""
     for table in sorted(root.glob("*.csv")):
         columns = [name.lower() for name in columns_of(table)]
         if set(REQUIRED) <= set(columns):
@@ -82,6 +83,8 @@ def _table_in(root: Path) -> str:
                 f" ({table.name} is of no archive that is known: to use it as a manifest, name its "
                 f"columns {','.join(REQUIRED)}[,patient,...])"
             )
+    if holds_images(root):
+        return " (but images that do not lie in two folders, each named after a class)"
     return ""
 
 
