@@ -24,7 +24,7 @@ COLUMNS = (
     *("file", "status", "label", "patient", "source", "split", "view", "age", "sex"),
     *("width", "height", "format", "grey_levels", "warnings", "sha256"),
 )
-"""Of the row that is told of each image."""
+"""Columns of the row that is told of each image."""
 
 Row = dict[str, Any]
 

@@ -172,7 +172,7 @@ class _Table:
 
     Attributes:
         rows: By column name, lower case.
-        encoding: Of the file's text.
+        encoding: Encoding of the file's text.
         notices: What is not used.
     """
 

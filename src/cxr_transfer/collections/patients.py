@@ -28,7 +28,7 @@ from cxr_transfer.files import settings_folder
 from cxr_transfer.radiograph.signatures import is_dicom_file
 
 SALT = "patient-salt"
-"""Of the settings folder: the key of the hashes, hexadecimal. Not to be handed on with a model."""
+"""File in the settings folder with the key of the hashes; not to be handed on with a model."""
 
 _SALT_BYTES, _DIGITS = 32, 16
 _UNKNOWN, _HASHED = "unknown:", "dicom:"
