@@ -1,6 +1,7 @@
 """What `cxr data check` tells: counts, and which file is meant."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,3 +74,9 @@ def test_a_manifest_is_told_by_its_own_paths_patients_and_parts(films):
     assert table["patients_with_several_films"] == 1
     assert table["parts"] == {"train": 2}
     assert found["damaged"][0]["sha256"] == digest(films / "b" / "3.png")
+
+
+def test_the_folder_in_which_one_is_is_named(films, monkeypatch):
+    monkeypatch.chdir(films)
+    (table,) = check(read_archives(Path()))["archives"]
+    assert table["folder"] == f"{films.parent.name}/films"

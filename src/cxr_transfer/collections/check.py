@@ -6,6 +6,7 @@ terminal, JSON or CSV. Opens every film once; a damaged one is listed, not fatal
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -141,4 +142,4 @@ def _grey_levels(rows: Sequence[Row]) -> str | None:
 
 
 def _last_parts(path: Path) -> str:
-    return "/".join(path.parts[-2:])
+    return "/".join(Path(os.path.abspath(path)).parts[-2:])  # `path` may be "."
