@@ -30,12 +30,15 @@ def write_films(folder: Path, *, training: int, large: int, data: Path | None = 
         cases = dataset_1(read_archives(data)).cases
         for label in CLASSES:
             (folder / "classes" / label).mkdir(parents=True)
-            for case in [case for case in cases if case.label == label][: training // 3]:
+            some = [case for case in cases if case.label == label][: training // 3]
+            for number, case in enumerate(some):
                 # Keras decodes by the file's name, which in Cohen's archive is sometimes wrong.
                 with Image.open(case.path) as film:
                     if film.format != "JPEG":
                         continue
-                shutil.copy(case.path, folder / "classes" / label / f"{case.path.stem}.jpeg")
+                # Two films may have one name in two folders.
+                name = f"{number:05}_{case.path.stem}.jpeg"
+                shutil.copy(case.path, folder / "classes" / label / name)
     else:
         for number in range(training):
             label = CLASSES[number % 3]

@@ -511,7 +511,7 @@ def split_of(run: Path) -> dict[str, list[dict[str, str]]]:
     parts: dict[str, list[dict[str, str]]] = {"train": [], "validation": [], "test": []}
     with (run / "split.csv").open(newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
-            parts[row["split"]].append(row | {"name": Path(row["path"]).name})
+            parts[row["split"]].append(row | {"name": str((run / row["path"]).resolve())})
     return parts
 
 
@@ -522,7 +522,11 @@ def sampled(pictures: list[Picture], tested: set[str]) -> list[Picture]:
     for each in pictures:
         if each.path:
             known = each.group in KNOWN
-            wanted = each.path.name in tested if known else count[each.group] < ADULTS_IN_FEATURES
+            wanted = (
+                str(each.path.resolve()) in tested
+                if known
+                else count[each.group] < ADULTS_IN_FEATURES
+            )
         else:
             wanted = len(each.image) > 0 and each.group not in ("constant", "noise")
         if wanted:
@@ -534,7 +538,7 @@ def sampled(pictures: list[Picture], tested: set[str]) -> list[Picture]:
 def with_distances(run: Path, pictures: list[Picture], cache: Path | None) -> dict:
     """Fit the run's reference, and let it judge the test part and a sample of all else."""
     parts = split_of(run)
-    films = {each.path.name: each for each in pictures if each.path}
+    films = {str(each.path.resolve()): each for each in pictures if each.path}
     asked = sampled(pictures, {row["name"] for row in parts["test"]})
     wanted = {
         "train": [films[row["name"]] for row in parts["train"]],

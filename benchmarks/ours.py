@@ -72,7 +72,8 @@ def one(folder: Path, model: Path, precision: str) -> dict:
 
 
 def whole_folder(folder: Path, model: Path, precision: str, limit: int | None) -> dict:
-    from cxr_transfer.inference.predictor import Predictor, films_in
+    from cxr_transfer.collections.image_files import films_in
+    from cxr_transfer.inference.predictor import Predictor
 
     predictor = Predictor.open(model, precision=precision)
     files = list(films_in([folder / "megapixel"]))[:limit]

@@ -60,8 +60,12 @@ def scores_of(run: Path) -> Scores | None:
         return None
     with table.open(newline="") as handle:
         rows = list(csv.DictReader(handle))
-    with split.open(newline="") as handle:
-        patients = [row["patient"] for row in csv.DictReader(handle) if row["split"] == "test"]
+    if rows and "patient" in rows[0]:
+        patients = [row["patient"] for row in rows]
+    else:  # a run of before this column came
+        with split.open(newline="") as handle:
+            parts = list(csv.DictReader(handle))
+        patients = [row["patient"] for row in parts if row["split"] == "test"]
     found = np.array([[float(row[f"score_{name}"]) for name in DATASET_1] for row in rows])
     return Scores(
         DATASET_1,

@@ -1,14 +1,25 @@
 """Files are whole or absent, whatever the system refuses; a folder has one owner."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from cxr_transfer.errors import MachineError, UsageError
-from cxr_transfer.files import owned, write_bytes, write_csv, write_json, write_text
+from cxr_transfer.files import (
+    cache_folder,
+    owned,
+    settings_folder,
+    writable_cache,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
 from made import full_disk
 
 OWNER = """
@@ -136,3 +147,58 @@ def test_a_folder_that_cannot_be_made_is_not_owned(tmp_path):
     with pytest.raises(MachineError) as error, owned(tmp_path / "file" / "run"):
         pass
     assert error.value.code == "not_writable"
+
+
+@pytest.mark.parametrize(
+    ("folder", "own", "system", "below"),
+    [
+        (cache_folder, "CXR_CACHE", "XDG_CACHE_HOME", ".cache"),
+        (settings_folder, "CXR_CONFIG", "XDG_CONFIG_HOME", ".config"),
+    ],
+)
+def test_what_is_kept_for_a_user_lies_where_the_user_says(
+    folder, own, system, below, tmp_path, monkeypatch
+):
+    monkeypatch.delenv(own, raising=False)
+    monkeypatch.delenv(system, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert folder() == tmp_path / below / "cxr-transfer"
+    monkeypatch.setenv(system, str(tmp_path / "system"))
+    assert folder() == tmp_path / "system" / "cxr-transfer"
+    monkeypatch.setenv(own, str(tmp_path / "own"))
+    assert folder() == tmp_path / "own"
+
+
+def test_a_cache_that_can_be_written_is_used_and_left_clean(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "new" / "cache"))
+    assert writable_cache() == (tmp_path / "new" / "cache", "")
+    assert names(tmp_path / "new" / "cache") == []
+
+
+SCRIPT = """
+from cxr_transfer.files import writable_cache
+folder, warning = writable_cache()
+assert writable_cache()[0] == folder, "one for the whole process"
+(folder / "deep").mkdir()
+(folder / "deep" / "kept").write_text("x")
+print(folder)
+print(warning)
+"""
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_for_this_process_and_named(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "tmp").mkdir()
+    settings = {"CXR_CACHE": str(tmp_path / "file" / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder, warning = done.stdout.splitlines()
+    assert Path(folder).parent == tmp_path / "tmp"
+    assert names(tmp_path / "tmp") == [], "nothing is left of it"
+    assert settings["CXR_CACHE"] in warning
+    assert "set CXR_CACHE" in warning

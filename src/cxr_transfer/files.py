@@ -7,18 +7,25 @@ the files mean.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import csv
 import errno
+import functools
 import io
 import json
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer.errors import MachineError, UsageError
+
+SOFTWARE = "cxr-transfer"
+"""Stands in every picture that this program draws, so that none is taken for a radiograph."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -82,8 +89,68 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
 
 def cache_folder() -> Path:
     """Return where what can be had again is kept: ``$CXR_CACHE``, or ``~/.cache/cxr-transfer``."""
-    folder = os.environ.get("CXR_CACHE")
-    return Path(folder) if folder else Path.home() / ".cache" / "cxr-transfer"
+    return _users_folder("CXR_CACHE", "XDG_CACHE_HOME", ".cache")
+
+
+def settings_folder() -> Path:
+    """Return where what must not be lost is kept: ``$CXR_CONFIG``, ``~/.config/cxr-transfer``."""
+    return _users_folder("CXR_CONFIG", "XDG_CONFIG_HOME", ".config")
+
+
+def _users_folder(own: str, system: str, below_home: str) -> Path:
+    if folder := os.environ.get(own):
+        return Path(folder)
+    if folder := os.environ.get(system):
+        return Path(folder) / SOFTWARE
+    # Not Path.home(), which raises for a user without a home.
+    return Path(os.path.expanduser("~")) / below_home / SOFTWARE
+
+
+def writable_cache() -> tuple[Path, str]:
+    """Return a folder to keep in what can be had again, and a warning where it will not last.
+
+    Where the cache folder cannot be written (a read-only home, a service without one), it is a
+    folder of this process alone, which is removed at its end.
+
+    Raises:
+        MachineError: ``no_cache`` where there is no such folder either.
+    """
+    folder = cache_folder()
+    try:
+        _try_to_write(folder)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    else:
+        return folder, ""
+    try:
+        temporary = _temporary_cache()
+    except OSError as error:
+        raise MachineError(
+            "no_cache",
+            f"Expected to keep what is computed once in {folder}, but got: {reason}; nor in a "
+            f"temporary folder: {error.strerror or error}. Set CXR_CACHE to a folder that can be "
+            "written.",
+        ) from None
+    return temporary, (
+        f"the cache {folder} cannot be written ({reason}): what is computed once is kept in a "
+        "temporary folder and computed again next time; set CXR_CACHE to a folder that can be "
+        "written"
+    )
+
+
+def _try_to_write(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".{uuid.uuid4().hex}.probe"
+    with open(probe, "xb"):
+        pass
+    os.unlink(probe)
+
+
+@functools.cache
+def _temporary_cache() -> Path:
+    folder = tempfile.mkdtemp(prefix=f"{SOFTWARE}-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 @contextlib.contextmanager

@@ -47,6 +47,16 @@ def test_only_a_table_of_exactly_these_columns_is_one(root):
     assert not is_adult(root)
 
 
+def test_the_same_columns_with_other_sources_are_somebody_elses(root):
+    table = root / "labels.csv"
+    table.write_text("filename,label,source\na.png,normal,clinic\n")
+    assert not is_adult(root)
+    table.write_text("filename,label,source\nrsna/a.png,normal,rsna\na.png,normal,clinic\n")
+    assert not is_adult(root)
+    table.write_text("filename,label,source\nrsna/a.png,normal,rsna\n")
+    assert is_adult(root)
+
+
 def test_somebody_elses_latin_1_table_is_passed_over(root):
     (root / "labels.csv").write_bytes("Größe,label\n1,é\n".encode("latin-1"))
     assert not is_adult(root)

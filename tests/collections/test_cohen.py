@@ -98,3 +98,29 @@ def test_a_table_without_a_needed_column_is_refused(archive):
 def test_a_copy_has_a_table_and_images(archive, tmp_path):
     assert not is_cohen(tmp_path)
     assert is_cohen(archive([], []))
+
+
+@pytest.mark.parametrize("columns", [["path", "label"], [*COLUMNS[:3], *COLUMNS[4:]]])
+def test_a_table_of_other_columns_beside_images_is_somebody_elses(archive, columns):
+    assert not is_cohen(archive([], [], columns))
+
+
+def test_a_table_that_is_no_text_is_somebody_elses(archive):
+    root = archive([], [])
+    (root / "metadata.csv").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
+    assert not is_cohen(root)
+
+
+def test_ages_and_patients_that_are_none_are_not_known(archive):
+    rows = [row("a.jpg", "nan", age="nan"), row("b.jpg", "", age="-5"), row("c.jpg", age="65.0")]
+    first, second, third = read_cohen(archive(rows, ["a.jpg", "b.jpg", "c.jpg"])).cases
+    assert (first.age, second.age, third.age) == (None, None, 65)
+    assert first.patient != second.patient
+
+
+def test_images_without_a_row_and_broken_links_are_counted(archive):
+    root = archive([row("a.jpg")], ["a.jpg", "b.jpg", "notes.txt"])
+    (root / "images" / "c.jpg").symlink_to("nowhere.jpg")
+    found = read_cohen(root)
+    assert found.ignored == 3
+    assert "1 broken link (images/c.jpg)" in found.notices[0]

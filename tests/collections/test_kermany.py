@@ -49,7 +49,8 @@ def test_what_is_no_film_is_counted_and_an_untold_cause_is_told(root):
     found = read_kermany(root)
     assert found.ignored == len(JUNK) + 2  # and the notes, and __MACOSX
     assert len(found.missing) == 1
-    assert found.missing[0].startswith("person_unknown.jpeg: ")
+    assert found.missing[0].startswith("train/PNEUMONIA/person_unknown.jpeg: ")
+    assert "train/NORMAL/notes.txt" in found.notices[0]
 
 
 def test_the_layout_is_known_by_train(root, tmp_path):
@@ -57,3 +58,15 @@ def test_the_layout_is_known_by_train(root, tmp_path):
     assert not is_kermany(root / "train")
     (tmp_path / "user" / "train").mkdir(parents=True)
     assert not is_kermany(tmp_path / "user")
+
+
+def test_other_collections_of_such_folders_are_not_this_one(root, tmp_path):
+    (root / "train" / "COVID19").mkdir()
+    assert not is_kermany(root), "a class more"
+    for name in ("a.png", "b.png", "person1_bacteria_1.jpeg"):
+        (tmp_path / "own" / "train" / "PNEUMONIA").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / "train" / "PNEUMONIA" / name).touch()
+    assert not is_kermany(tmp_path / "own"), "other names"
+    (tmp_path / "own" / "train" / "NORMAL").mkdir()
+    (tmp_path / "own" / "train" / "NORMAL" / "IM-0115-0001.jpeg").touch()
+    assert is_kermany(tmp_path / "own")

@@ -1,10 +1,17 @@
 """A manifest, as people and their programs write it: understood, or refused by line."""
 
 import dataclasses
+import os
 
 import pytest
 
-from cxr_transfer.collections.manifest import check_consistent, read_manifest, write_manifest
+from cxr_transfer.collections.manifest import (
+    check_consistent,
+    read_listed,
+    read_manifest,
+    write_manifest,
+)
+from cxr_transfer.collections.patients import is_unknown
 from cxr_transfer.errors import DataError
 from made import case
 
@@ -36,6 +43,13 @@ def refusal(read, content, code="manifest"):
 
 WRITTEN = {
     "plain": PLAIN,
+    "UTF-16": PLAIN.encode("utf-16"),
+    "UTF-16 little-endian without a mark": PLAIN.encode("utf-16-le"),
+    "UTF-16 big-endian without a mark": PLAIN.encode("utf-16-be"),
+    "zero-width and non-breaking spaces": PLAIN.replace("p1", "\u200bp1\u00a0").replace(
+        "path,", "\ufeffpath\u200b,"
+    ),
+    "another spelling": PLAIN + "a.png,NORMAL,p1\n",
     "byte-order mark": b"\xef\xbb\xbf" + PLAIN.encode(),
     "CRLF": PLAIN.replace("\n", "\r\n"),
     "CR": PLAIN.replace("\n", "\r"),
@@ -72,6 +86,69 @@ def test_latin_1_is_read_where_it_is_no_utf_8(read, encoding):
     assert (found.path.name, found.label) == ("é.png", "fièvre")
 
 
+def test_a_path_is_found_in_another_unicode_form_and_as_bytes_that_are_no_text(read, tmp_path):
+    (found,) = read("path,label\ne\u0301.png,x\n")
+    assert found.path == tmp_path / "\u00e9.png"
+    odd = tmp_path / os.fsdecode(b"R\xf6ntgen.png")
+    odd.touch()
+    write_manifest(tmp_path / "films.csv", [case(odd)])
+    assert read_manifest(tmp_path / "films.csv")[0].path == odd
+
+
+def test_what_pandas_writes_for_missing_values_is_missing(read):
+    text = "path,label,patient,source,view,age,sex,finding,split,sha256,width\n"
+    first, second = read(
+        text + "a.png,normal,12.0,NaN,NaN,12.0,NaN,NaN,NaN,NaN,NaN\n"
+        "b.png,viral,nan,None,<NA>,NaN,,None,,nan,224.0\n"
+    )
+    assert (first.patient, first.source, first.age, first.sex) == ("12", "films", 12.0, "")
+    assert (first.view, first.finding, first.split, first.sha256) == ("", "", "", "")
+    assert (second.age, second.width) == (None, 224)
+    assert is_unknown(second.patient)
+
+
+def test_patients_that_are_not_named_are_not_one(read):
+    cells = ("", "nan", "None", "unknown")
+    names = ("a.png", "b.png", '"c,d.png"', "\u00e9.png")
+    rows = (f"{name},x,{cell}\n" for name, cell in zip(names, cells, strict=True))
+    cases = read("path,label,patient\n" + "".join(rows))
+    assert len({each.patient for each in cases}) == 4
+    assert all(is_unknown(each.patient) for each in cases)
+
+
+def test_one_class_in_several_spellings_is_one_and_is_told(read, tmp_path):
+    read(
+        "path,label,patient,source\na.png,Normal,p1,Clinic A\nb.png,normal,P1,clinic a\n"
+        '"c,d.png",nor\u200bmal,p2,clinic a\n\u00e9.png,sick,,\n'
+    )
+    found = read_listed(tmp_path / "films.csv")
+    assert [each.label for each in found.cases] == ["normal"] * 3 + ["sick"]
+    assert [each.source for each in found.cases] == ["clinic a"] * 3 + ["films"]
+    assert len({each.patient for each in found.cases}) == 3
+    told = "\n".join(found.notices)
+    assert "labels that differ in spelling alone are one: 'Normal' (1)" in told
+    assert "sources that differ in spelling alone are one: 'Clinic A' (1)" in told
+    assert "patients whose names differ in spelling alone are one: 1" in told
+    assert "p1" not in told, "whose names they are is nobody's business"
+    assert "no patient is known of 1 of 4 images" in told
+    assert "the split may leak" in told
+
+
+def test_columns_that_are_not_used_are_told(read, tmp_path):
+    read("path,label,patient_id\na.png,x,7\n")
+    assert "columns that are not used: patient_id" in read_listed(tmp_path / "films.csv").notices
+
+
+def test_a_manifest_where_all_is_said_needs_no_notice(read, tmp_path):
+    read(PLAIN)
+    assert read_listed(tmp_path / "films.csv").notices == ()
+
+
+def test_a_film_is_known_by_its_path_as_it_is_written(read):
+    first, second = read("path,label\n./a.png,x\nsub\\e.png,y\n")
+    assert (first.file, second.file) == ("./a.png", "sub\\e.png")
+
+
 def test_absolute_and_windows_paths_are_found(read, tmp_path):
     (absolute,) = read(f"path,label\n{tmp_path / 'sub' / 'e.png'},normal\n")
     (windows,) = read("path,label\nsub\\e.png,normal\n")
@@ -102,7 +179,15 @@ REFUSED = {
     "age in words": ("path,label,age\na.png,normal,old\n", "line 2"),
     "an endless cell": ('path,label\na.png,normal\n"' + "x" * 200_000 + "\n", "line 3"),
     "binary": (b"path,label\na.png,\0\n", "binary"),
-    "UTF-16": (PLAIN.encode("utf-16"), "binary"),
+    "label NaN": ("path,label\na.png,NaN\n", "line 2: label must name a class, but is 'NaN'"),
+    "label None": ("path,label\na.png,x\nb.png,None\n", "line 3: label must name a class"),
+    "label of zero-width spaces": ("path,label\na.png,\u200b\n", "line 2: label must name"),
+    "age below 0": ("path,label,age\na.png,x,-5\n", "line 2: age must be years from 0 to 130"),
+    "age infinite": ("path,label,age\na.png,x,inf\n", "line 2: age must be years"),
+    "age above all": ("path,label,age\na.png,x,999\n", "line 2: age must be years"),
+    "sex as a code": ("path,label,sex\na.png,x,1\n", "line 2: sex must be M, F or empty"),
+    "size below 0": ("path,label,width\na.png,x,-1\n", "line 2: width must be a whole number"),
+    "hash cut off": ("path,label,sha256\na.png,x,ab\n", "line 2: sha256 must be 64 hexadecimal"),
     "two labels": ("path,label\na.png,normal\nb.png,viral\na.png,viral\n", "lines 2 and 4"),
     "two patients": (PLAIN + "./a.png,normal,p2\n", "lines 2 and 4"),
     "two parts": (
@@ -180,6 +265,24 @@ def test_written_paths_move_with_the_folder(tmp_path):
     (tmp_path / "old").rename(tmp_path / "new")
     (found,) = read_manifest(tmp_path / "new" / "m.csv")
     assert found.path == tmp_path / "new" / "a.png"
+
+
+def test_a_manifest_behind_a_link_is_relative_to_its_real_folder(tmp_path):
+    (tmp_path / "far" / "away" / "run").mkdir(parents=True)
+    (tmp_path / "far" / "a.png").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away" / "run")
+    write_manifest(tmp_path / "link" / "m.csv", [case(tmp_path / "far" / "a.png")])
+    (found,) = read_manifest(tmp_path / "link" / "m.csv")
+    assert found.path == tmp_path / "far" / "a.png"
+
+
+def test_a_film_that_is_a_link_keeps_its_name(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "9f2c").touch()
+    (tmp_path / "a.png").symlink_to("store/9f2c")
+    write_manifest(tmp_path / "m.csv", [case(tmp_path / "a.png")])
+    (found,) = read_manifest(tmp_path / "m.csv")
+    assert (found.file, found.path) == ("a.png", tmp_path / "a.png")
 
 
 def test_a_patient_in_two_parts_is_refused_by_name():

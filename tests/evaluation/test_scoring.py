@@ -1,13 +1,20 @@
 """Quicker scores are used only where they call the same films the same."""
 
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from cxr_transfer.errors import UsageError
-from cxr_transfer.evaluation.scoring import Scorer
+from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.evaluation.comparison import check_same_films
+from cxr_transfer.evaluation.metrics import Scores
+from cxr_transfer.evaluation.scoring import Scorer, write_scores
+from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.networks import build, features, probabilities
+from made import case
 
 FILMS = np.random.default_rng(0).integers(0, 256, (24, 1, 48, 48)).astype(np.uint8)
 
@@ -61,6 +68,37 @@ def test_bfloat16_is_left_where_it_calls_films_otherwise():
     assert told["called_otherwise"] > 1
     assert told["changed_films"] == "float32"
     assert np.array_equal(scorer.quick(FILMS), scorer.exact(FILMS))
+
+
+def test_two_films_of_one_name_are_told_apart_in_every_row(tmp_path):
+    cases = [
+        case(f"/data/{place}/1.png", "normal", written=f"{place}/1.png", patient=f"p {place}")
+        for place in ("a", "b")
+    ]
+    cases = [replace(each, split="test", sha256=2 * "ab" * 16, source="clinic") for each in cases]
+    scored = np.array([[0.75, 0.25], [0.5, 0.5]])
+    labels = LabelSet(("normal", "sick"))
+    write_scores(tmp_path / "t.csv", labels, scored, cases, numbered=True)
+    with (tmp_path / "t.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert rows[1] == {
+        "number": "2",
+        "file": "b/1.png",
+        "patient": "p b",
+        "source": "clinic",
+        "split": "test",
+        "sha256": 2 * "ab" * 16,
+        "label": "normal",
+        "predicted": "normal",
+        "score_normal": "0.500000",
+        "score_sick": "0.500000",
+    }
+    scores = Scores.of(labels, np.array([0, 0]), scored, cases)
+    assert scores.files == ("a/1.png", "b/1.png")
+    swapped = Scores.of(labels, np.array([0, 0]), scored, cases[::-1])
+    with pytest.raises(DataError) as error:
+        check_same_films(scores, swapped)
+    assert error.value.code == "not_paired"
 
 
 def test_float32_asks_nothing_and_another_precision_is_refused(network):

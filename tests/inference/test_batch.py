@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE
+from cxr_transfer.collections.image_files import films_in
 from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.files import owned
@@ -332,3 +333,22 @@ def test_one_path_where_a_list_is_meant_and_what_is_no_path_are_type_errors(pred
         with pytest.raises(TypeError, match="Expected paths"):
             predict_into(predictor, ["a.png", wrong], out)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_among_the_films_is_no_film_and_goes_on_where_it_was(predictor, tmp_path):
+    for seed in range(20):
+        film = draw_film("normal", rng=np.random.default_rng(seed))
+        Image.fromarray(film).save(tmp_path / f"{seed:02}.png")
+    out = tmp_path / "answers.csv"
+
+    def listed():
+        return list(films_in([tmp_path], leave_out=[out, batch.partial_folder(out)]))
+
+    before = listed()
+    with batch.resumable(predictor, before, out) as parts:
+        found = predictor.predict_files(parts.chunk(0))
+        parts.keep(0, [answer.as_dict() for answer in found])
+    assert listed() == before
+    assert predict_into(predictor, listed(), out).resumed == 16
+    assert [row["file"] for row in rows_of(out)] == [str(path) for path in before]
+    assert listed() == before

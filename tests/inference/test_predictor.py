@@ -17,7 +17,7 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.inference import conversion
 from cxr_transfer.inference.answers import as_csv, as_json, as_lines
 from cxr_transfer.inference.converted import kept_conversion, read_converted
-from cxr_transfer.inference.predictor import BATCH, Predictor, films_in
+from cxr_transfer.inference.predictor import BATCH, Predictor
 from cxr_transfer.inference.preparation import prepare
 from cxr_transfer.inference.trial import trial_film
 from cxr_transfer.models.card import read_card
@@ -187,7 +187,7 @@ def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
 
 def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setenv("CXR_CACHE", str(tmp_path))
-    kept = kept_conversion(read_card(checkpoint / "checkpoint.json"))
+    kept = kept_conversion(read_card(checkpoint / "checkpoint.json"), tmp_path)
     Predictor.open(checkpoint)
     content = json.loads(kept.with_suffix(".json").read_text())
     del content["made_on"]
@@ -224,14 +224,6 @@ def test_the_trial_film_scores_as_the_checkpoints_own_network_scored_it(checkpoi
 def test_nothing_but_bad_files_is_answered_too(checkpoint, files):
     (answer,) = Predictor.open(checkpoint).predict_files([files[5]])
     assert (answer.status, answer.label, answer.probabilities) == ("error", None, {})
-
-
-def test_a_folder_stands_for_its_films_in_the_order_of_their_names(tmp_path):
-    for name in ("b/2.png", "b/1.png", "a.png", ".hidden/x.png", "__MACOSX/y.png", "Thumbs.db"):
-        write_film(tmp_path / name) if name.endswith("png") else (tmp_path / name).touch()
-    found = [path.relative_to(tmp_path).as_posix() for path in films_in([tmp_path])]
-    assert found == ["a.png", "b/1.png", "b/2.png"]
-    assert list(films_in([tmp_path / "absent.png"])) == [tmp_path / "absent.png"]
 
 
 def test_answers_are_whole_as_json_csv_and_lines(checkpoint, files):
@@ -275,3 +267,31 @@ def test_threads_that_open_a_checkpoint_at_once_convert_it_once(
         first, *others = pool.map(opened, range(4))
     assert len(made) == 1
     assert all(scores == first for scores in others)
+
+
+@pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
+def test_a_cache_that_cannot_be_written_stops_no_prediction(
+    checkpoint, files, tmp_path, monkeypatch
+):
+    (tmp_path / "file").touch()
+    expected = Predictor.open(checkpoint).predict(files[0])
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path / "file" / "cache"))
+    predictor = Predictor.open(checkpoint)
+    assert predictor.predict(files[0]).probabilities == expected.probabilities
+    assert str(tmp_path / "file" / "cache") in predictor.cache_note
+    assert "CXR_CACHE" in predictor.cache_note
+    assert predictor.cache_note not in predictor.notes, "a server's folders are nobody's business"
+    again = Predictor.open(checkpoint)
+    assert again.predict(files[0]).probabilities == expected.probabilities
+
+
+@pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
+def test_a_cache_that_has_the_network_need_not_be_written(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXR_CACHE", str(tmp_path))
+    assert Predictor.open(checkpoint).cache_note == ""
+    for folder in sorted(tmp_path.rglob("*"), reverse=True):
+        folder.chmod(0o555 if folder.is_dir() else 0o444)
+    tmp_path.chmod(0o555)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert Predictor.open(checkpoint).cache_note == ""
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

@@ -23,9 +23,12 @@ def run(cxr, archives, tmp_path_factory):
 
 def test_films_are_answered_and_what_is_no_film_is_named(cxr, run, archives, tmp_path):
     (tmp_path / "note.txt").write_text("no film")
+    (tmp_path / "film.png").write_text("no film")
     film = next(archives.rglob("*.jpeg"))
     done = cxr("predict", film, tmp_path, "--model", run, "--json", expect=1)
     good, bad = map(json.loads, done.stdout.splitlines())
+    assert bad["file"] == str(tmp_path / "film.png")
+    assert f"left out: 1 file that is no image ({tmp_path / 'note.txt'})" in done.stderr
     assert good["status"] == "ok"
     assert good["calibrated"], "training looked at its films once more"
     assert bad["code"] == "unsupported_format"
@@ -108,3 +111,7 @@ def test_a_film_is_explained_and_a_map_is_drawn_for_every_class_given(cxr, run, 
 def test_nothing_to_answer_for_is_said(cxr, tmp_path):
     (tmp_path / "empty").mkdir()
     assert "no_films" in cxr("predict", tmp_path / "empty", expect=2).stderr
+    (tmp_path / "empty" / "note.txt").write_text("no film")
+    said = cxr("predict", tmp_path / "empty", expect=2).stderr
+    assert "no_films" in said
+    assert "1 file that is no image" in said

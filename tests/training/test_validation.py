@@ -1,5 +1,8 @@
 """Scores of the validation films come back as they were, or it is said that they are not."""
 
+import csv
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +36,33 @@ def test_every_digit_comes_back(written):
     assert np.array_equal(found, targets)
     assert patients == ("p0", "p0", "p1", "p1", "p2", "p2", "p3")
     assert files[0] == "0.png"
+
+
+def test_rows_tell_which_film_is_meant(tmp_path, written):
+    films = make_films(2, seed=1)
+    cases = [
+        replace(case(f"/data/{place}/1.png", patient="p"), split="validation", written=f"{place}/1")
+        for place in "ab"
+    ]
+    torch.manual_seed(0)
+    write_validation(tmp_path, simple_cnn(3, size=(SIDE, SIDE)), cases, films, DATASET_1)
+    assert read_validation(tmp_path, DATASET_1)[3] == ("a/1", "b/1")
+    with (tmp_path / FILE).open(newline="") as handle:
+        row = next(csv.DictReader(handle))
+    assert (row["patient"], row["split"], row["source"]) == ("p", "validation", "made")
+    assert row["sha256"] == ""
+
+
+def test_a_table_of_before_more_columns_came_is_read(written):
+    folder, _, targets = written
+    with (folder / FILE).open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    kept = ["file", "patient", "label", *(f"score_{name}" for name in DATASET_1)]
+    with (folder / FILE).open("w", newline="") as handle:
+        writer = csv.DictWriter(handle, kept, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    assert np.array_equal(read_validation(folder, DATASET_1)[0], targets)
 
 
 def test_what_is_not_there_or_of_other_labels_is_said(written, tmp_path):

@@ -13,7 +13,8 @@ from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, say, steps
 
 if TYPE_CHECKING:
-    from cxr_transfer.inference.predictor import Prediction
+    from cxr_transfer.collections.image_files import LeftOut
+    from cxr_transfer.inference.predictor import Prediction, Predictor
 
 
 PREDICT_EXAMPLES = (
@@ -75,6 +76,7 @@ def predict(
 ) -> None:
     """Answer for films, one line each; a film that cannot be read never stops the others."""
     from cxr_transfer.inference.answers import as_csv, as_json, as_lines
+    from cxr_transfer.inference.batch import partial_folder
     from cxr_transfer.inference.predictor import Predictor
 
     if json and csv:
@@ -83,8 +85,11 @@ def predict(
         raise typer.BadParameter("--cluster writes a table: give --out TABLE.parquet too")
     if out and (json or csv or heatmaps):
         raise typer.BadParameter("--out writes a table: leave --json, --csv and --heatmaps out")
-    found = _asked(files)
+    written = [out, partial_folder(out)] if out else [heatmaps] if heatmaps else []
+    found, left_out = _asked(files, written)
     say(INTENDED_USE)
+    for notice in left_out.notices():
+        say(notice)
     if out:
         films = [film for film in found if isinstance(film, Path)]
         if len(films) < len(found):
@@ -95,9 +100,8 @@ def predict(
     if heatmaps and model and model.endswith(".xml"):
         raise typer.BadParameter("a converted network has no gradients: give its checkpoint")
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
-    for note in predictor.notes:
-        say(note)
-    written = as_json if json else as_csv if csv else as_lines
+    _say_notes(predictor)
+    as_text = as_json if json else as_csv if csv else as_lines
     failed = 0
     with steps("predicting", len(found)) as step:
         drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
@@ -113,21 +117,27 @@ def predict(
                 step()
                 yield answer
 
-        for line in written(told(), predictor.card.labels):
+        for line in as_text(told(), predictor.card.labels):
             typer.echo(line)
     if failed:
         raise typer.Exit(1)
 
 
-def _asked(given: Sequence[str]) -> list[Path | bytes]:
-    """Return the films that arguments stand for: paths, and the film on standard input."""
+def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | bytes], LeftOut]:
+    """Return the films that arguments stand for, and what of folders was passed over.
+
+    Args:
+        given: Files, folders and patterns; "-" is standard input: a film, or names of films.
+        written: Files and folders that this command writes: they are no films.
+    """
     import glob
     import os
 
+    from cxr_transfer.collections.image_files import LeftOut, films_in
     from cxr_transfer.errors import UsageError
-    from cxr_transfer.inference.predictor import films_in
 
     found: list[Path | bytes] = []
+    left_out = LeftOut()
     for one in given:
         if one == "-":
             content = sys.stdin.buffer.read()
@@ -137,14 +147,24 @@ def _asked(given: Sequence[str]) -> list[Path | bytes]:
                 found += [Path(name) for name in os.fsdecode(content).splitlines() if name]
         elif not os.path.lexists(one) and glob.has_magic(one):
             matching = sorted(glob.glob(one, recursive=True)) or [one]
-            found += films_in(Path(path) for path in matching)
+            paths = [Path(path) for path in matching]
+            found += films_in(paths, leave_out=written, left_out=left_out)
         else:
-            found += films_in([Path(one)])
+            found += films_in([Path(one)], leave_out=written, left_out=left_out)
     if not found:
+        passed_over = "".join(f" ({notice})" for notice in left_out.notices())
         raise UsageError(
-            "no_films", "Expected films, but there are none in what was given; give other paths."
+            "no_films",
+            f"Expected films, but there are none in what was given{passed_over}; give other paths.",
         )
-    return found
+    return found, left_out
+
+
+def _say_notes(predictor: Predictor) -> None:
+    """Say once what holds of all answers, and where the network could not be kept."""
+    for note in (*predictor.notes, predictor.cache_note):
+        if note:
+            say(note)
 
 
 def _table(
@@ -174,8 +194,7 @@ def _table(
             )
         else:
             predictor = Predictor.open(model, **options)
-            for note in predictor.notes:
-                say(note)
+            _say_notes(predictor)
             done = predict_into(predictor, films, out, workers=workers, settings=options, each=step)
     resumed = f" ({done.resumed} answered before)" if done.resumed else ""
     say(
@@ -189,6 +208,7 @@ def _table(
 def _heat_maps(
     model: str | None, folder: Path, any_modality: bool
 ) -> Callable[[Path | bytes, str | None], None]:
+    from cxr_transfer.collections.image_files import stem_of
     from cxr_transfer.errors import FilmError
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import decode, read_film
@@ -199,7 +219,7 @@ def _heat_maps(
         if isinstance(film, bytes):
             radiograph, stem = decode(film, any_modality=any_modality), "film"
         else:
-            radiograph, stem = read_film(film, any_modality=any_modality), film.stem
+            radiograph, stem = read_film(film, any_modality=any_modality), stem_of(film)
         try:
             explanation = explainer.explain(radiograph, label=label)
         except FilmError as error:  # At the border of what is familiar two precisions may differ.
@@ -238,13 +258,14 @@ def explain(
     """Show what raised a film's score: a heat map, and the training films most like it."""
     import json as json_module
 
+    from cxr_transfer.collections.image_files import stem_of
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import read_film
 
     say(INTENDED_USE)
     film = read_film(file, any_modality=any_modality)
     explanation = Explainer.open(model, any_modality=any_modality).explain(film, label=label)
-    sheet = write_explanation(explanation, film, out, file.stem)
+    sheet = write_explanation(explanation, film, out, stem_of(file))
     if json:
         typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
         return

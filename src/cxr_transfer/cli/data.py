@@ -8,55 +8,81 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import steps
+from cxr_transfer.cli.terminal import say, steps
 
-DATA_CHECK_EXAMPLES = "Example:\n\ncxr data check ../data"
+DATA_CHECK_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr data check ../data\n\n"
+    "cxr data check films.csv --table images.csv  (a row for each image)"
+)
 
 
 def data_check(
-    folder: Annotated[Path, typer.Argument(help="Folder with archives, or a folder per class.")],
+    data: Annotated[
+        Path, typer.Argument(help="Archives, a manifest (.csv), or a folder per class.")
+    ],
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    table: Annotated[
+        Path | None, typer.Option(help="CSV file to write, with a row for each image.")
+    ] = None,
 ) -> None:
     """Print what is there by class, patient, source, view and size; what is missing or double."""
     import json as json_module
 
     from cxr_transfer.collections.archives import read_archives
-    from cxr_transfer.collections.check import check
+    from cxr_transfer.collections.check import COLUMNS, check
+    from cxr_transfer.collections.manifest import read_listed
+    from cxr_transfer.files import write_csv
 
-    archives = read_archives(folder)
+    archives = (read_listed(data),) if data.is_file() else read_archives(data)
     total = sum(len(archive.cases) for archive in archives)
     with steps("reading films", total) as step:
         found = check(archives, each=step)
+    if table:
+        write_csv(table, COLUMNS, found["images"])
     typer.echo(json_module.dumps(found, indent=2) if json else _check_text(found))
     if found["damaged"]:
         raise typer.Exit(1)
 
 
 def _check_text(found: dict[str, Any]) -> str:
+    from cxr_transfer.collections.image_files import printable
+    from cxr_transfer.collections.patients import is_unknown
     from cxr_transfer.errors import listing
 
     def counts(table: dict[str, int]) -> str:
         return ", ".join(f"{number} {name}" for name, number in table.items())
 
+    def film(row: dict[str, Any]) -> str:
+        patient = "" if is_unknown(row["patient"]) else row["patient"]
+        known = {"patient": patient, "part": row["split"], "SHA-256": row["sha256"]}
+        told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
+        return f"{printable(row['file'])} ({told})"
+
     lines: list[str] = []
     for table in found["archives"]:
+        unknown = table["films_of_unknown_patients"]
         lines += [
             f"{table['collection']} ({table['folder']}): {table['films']} "
             f"{'generated ' if table['generated'] else ''}films of "
-            f"{table['patients']} patients, {table['patients_with_several_films']} with several",
+            f"{table['patients']} patients, {table['patients_with_several_films']} with several"
+            + (f"; {unknown} of unknown patients" if unknown else ""),
             f"  classes  {counts(table['classes'])}",
             f"  sources  {counts(table['sources'])}",
             f"  views    {counts(table['views'])}",
+            *([f"  parts    {counts(table['parts'])}"] if table["parts"] else []),
             f"  sizes    {table['sizes']}",
+            *([f"  greys    {table['grey_levels']}"] if table["grey_levels"] else []),
             f"  missing  {len(table['missing'])}"
             + (f": {listing(table['missing'])}" if table["missing"] else ""),
             f"  ignored  {table['ignored']} other files",
+            *(f"  note     {line}" for line in table["notices"]),
             "",
         ]
     lines.append(f"identical films: {len(found['identical'])} groups")
-    lines += [f"  {' = '.join(names)}" for names in found["identical"]]
+    lines += [f"  {' = '.join(map(film, group))}" for group in found["identical"]]
     lines.append(f"damaged films: {len(found['damaged'])}")
-    lines += [f"  {name}" for name in found["damaged"]]
+    lines += [f"  {film(row)}: {row['status']}" for row in found["damaged"]]
     return "\n".join(lines)
 
 
@@ -77,9 +103,12 @@ def data_prepare(
     )
     from cxr_transfer.collections.index import data_hash, index
     from cxr_transfer.collections.manifest import write_manifest
+    from cxr_transfer.collections.opening import notices_of
     from cxr_transfer.files import owned, write_json
 
     archives = read_archives(folder)
+    for notice in notices_of(archives):
+        say(notice)
     zero, one = dataset_0(archives), dataset_1(archives)
     outside = outside_cases(archives, one)
     with owned(out):

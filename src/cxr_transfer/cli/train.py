@@ -80,7 +80,8 @@ def train(
     named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{run.name}/{stamp()}")
     folder = out or Path(named)
     tell, bar = (say, steps) if is_main_process() else (silent, no_steps)
-    added = [case for source in add_source or () for case in added_source(source)]
+    sources = [added_source(source) for source in add_source or ()]
+    added = [case for source in sources for case in source.cases]
     with bar("reading films", 0) as step:
         dataset = open_dataset(
             data,
@@ -89,6 +90,8 @@ def train(
             added=added,
             each=step,
         )
+    for notice in (*dataset.notices, *(line for source in sources for line in source.notices)):
+        tell(notice)
     dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
     with bar("decoding films", len(dataset.cases)) as step:
         films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)

@@ -31,12 +31,17 @@ def evaluate(
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
 ) -> None:
     """Evaluate a checkpoint: figures with intervals, and what each group of films is called."""
-    from cxr_transfer.collections.opening import open_cases
+    from cxr_transfer.collections.opening import open_cases, spelled_as
     from cxr_transfer.evaluation.assessment import assess
     from cxr_transfer.files import owned
+    from cxr_transfer.models.card import checkpoint_files, read_card
     from cxr_transfer.training.run import claim
 
-    cases = open_cases(data, part)
+    read = open_cases(data, part)
+    read = spelled_as(read, read_card(checkpoint_files(checkpoint)[0]).label_set)
+    for notice in read.notices:
+        say(notice)
+    cases = read.cases
     with owned(out):
         claim(out, {"evaluation_of": checkpoint.name})
         with steps("reading films", len(cases)) as step:
@@ -83,7 +88,10 @@ def audit(
     from cxr_transfer.training.run import claim
 
     known = read_card(checkpoint_files(checkpoint)[0])
-    cases = open_all(data, known.label_set)
+    read = open_all(data, known.label_set)
+    for notice in read.notices:
+        say(notice)
+    cases = read.cases
     with owned(out):
         # By the weights: another run's folder may have the same name.
         claim(out, {"audit_of": f"{known.name} {known.weights_sha256[:12]}"})

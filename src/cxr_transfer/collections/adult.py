@@ -14,19 +14,24 @@ import csv
 from pathlib import Path
 
 from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.tables import columns_of
 
 _COLUMNS = ["filename", "label", "source"]
+_SOURCES = frozenset({"rsna", "nih", "valencia"})
 _NAMED_BY_PATIENT = ("nih", "valencia")  # what stands before "_"; of valencia the study
 
 
 def is_adult(folder: Path) -> bool:
-    """Tell whether ``folder`` has a ``labels.csv`` with exactly these columns."""
+    """Tell whether ``folder`` has a ``labels.csv`` of exactly these columns and known sources.
+
+    Somebody else's ``labels.csv`` may have the columns, and other sources.
+    """
     table = folder / "labels.csv"
-    if not table.is_file():
+    if columns_of(table) != _COLUMNS:
         return False
-    # Somebody else's labels.csv may be anything.
     with table.open(newline="", encoding="utf-8-sig", errors="replace") as handle:
-        return next(csv.reader(handle), []) == _COLUMNS
+        sources = {row["source"] for row in csv.DictReader(handle)}
+    return bool(sources & _SOURCES) and sources <= _SOURCES
 
 
 def read_adult(root: Path) -> Collection:

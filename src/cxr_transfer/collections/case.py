@@ -8,11 +8,6 @@ from pathlib import Path
 FRONTAL_VIEWS = ("PA", "AP", "AP Supine")
 """Views that count as frontal; the names are Cohen et al.'s."""
 
-JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
-"""What operating systems leave in folders: never a film, counted and passed over."""
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".dcm", ".dicom"})
-
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -33,6 +28,8 @@ class Case:
         pixels: SHA-256 of the decoded film; "" until indexed.
         width: Pixels; 0 until indexed.
         height: Pixels; 0 until indexed.
+        written: The path as the manifest has it, or as seen from the data folder; "" for the whole
+            path. What a person knows the file by.
     """
 
     path: Path
@@ -49,6 +46,12 @@ class Case:
     pixels: str = ""
     width: int = 0
     height: int = 0
+    written: str = field(default="", compare=False)
+
+    @property
+    def file(self) -> str:
+        """What names the file in tables and messages: two files of one name differ in it."""
+        return self.written or self.path.as_posix()
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class Collection:
         missing: Named by the archive's own table but absent, with the reason.
         ignored: Files that are no films (left by operating systems, other types).
         generated: Whether the films are drawn (`phantom`) and show no patient.
+        notices: What a person should know of how it was read, a line each; said once.
     """
 
     name: str
@@ -70,3 +74,4 @@ class Collection:
     missing: tuple[str, ...] = field(default=())
     ignored: int = 0
     generated: bool = False
+    notices: tuple[str, ...] = field(default=())

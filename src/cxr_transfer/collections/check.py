@@ -1,19 +1,33 @@
-"""What is in a folder of archives: counts, what is missing, what stands there twice.
+"""What is in archives, a folder or a manifest: counts, what is missing, what stands there twice.
 
-Comes in: collections. Goes out: a plain table per archive, ready for a terminal or JSON. Opens
-every film once; a damaged one is listed, not fatal.
+Comes in: collections. Goes out: a plain table per collection and a row per image, ready for a
+terminal, JSON or CSV. Opens every film once; a damaged one is listed, not fatal.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer.collections.case import Case, Collection
-from cxr_transfer.collections.index import index_each
+from cxr_transfer.collections.image_files import printable
+from cxr_transfer.collections.index import described, sha256_of_file
+from cxr_transfer.collections.patients import is_unknown
 from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.workers import in_order
+
+COLUMNS = (
+    *("file", "status", "label", "patient", "source", "split", "view", "age", "sex"),
+    *("width", "height", "format", "grey_levels", "warnings", "sha256"),
+)
+"""Columns of the row that is told of each image."""
+
+Row = dict[str, Any]
 
 
 def check(
@@ -22,31 +36,73 @@ def check(
     """Return what `cxr data check` prints.
 
     Returns:
-        ``archives`` (a table each), ``identical`` (groups of films that are equal pixel for
-        pixel, over all archives), ``damaged`` (names with the error's code).
+        ``archives``: a table for each collection. ``images``: a row for each image by `COLUMNS`;
+        ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
+        use (None of damaged films). ``identical``: groups of rows whose films are equal pixel for
+        pixel, over all collections. ``damaged``: rows of films that cannot be read.
     """
-    damaged: list[str] = []
-    tables = []
-    same: dict[str, list[str]] = defaultdict(list)
+    tables, rows = [], []
+    same: dict[str, list[Row]] = defaultdict(list)
     for archive in archives:
         readable: list[Case] = []
-        for case, outcome in zip(archive.cases, index_each(archive.cases), strict=True):
+        of_archive: list[Row] = []
+        for case, outcome in zip(archive.cases, in_order(_look, archive.cases), strict=True):
             each()
             if isinstance(outcome, FilmError):
-                damaged.append(f"{case.path.name}: {outcome.code}")
-            else:
-                readable.append(outcome)
-                same[outcome.pixels].append(f"{archive.root.name}/{case.path.name}")
-        tables.append(_table(archive, readable))
+                of_archive.append(_damaged(case, outcome))
+                continue
+            known, film = outcome
+            readable.append(known)
+            of_archive.append(_row(known, film))
+            same[known.pixels].append(of_archive[-1])
+        tables.append(_table(archive, readable, of_archive))
+        rows += of_archive
     return {
         "archives": tables,
-        "identical": sorted(names for names in same.values() if len(names) > 1),
-        "damaged": damaged,
+        "images": rows,
+        "identical": sorted(
+            (group for group in same.values() if len(group) > 1),
+            key=lambda group: [row["file"] for row in group],
+        ),
+        "damaged": [row for row in rows if row["status"] != "ok"],
     }
 
 
-def _table(archive: Collection, cases: Sequence[Case]) -> dict[str, Any]:
-    films_of = Counter(case.patient for case in cases)
+def _look(case: Case) -> tuple[Case, Row] | FilmError:
+    try:
+        film = read_film(case.path)
+        return described(case, film), _facts(film)
+    except FilmError as error:
+        return error
+
+
+def _facts(film: Radiograph) -> Row:
+    """What is told of a film beside its size; not the film itself, which is large."""
+    return {
+        "format": film.format,
+        "grey_levels": film.levels,
+        "warnings": "; ".join(film.warnings),
+    }
+
+
+def _row(case: Case, film: Row) -> Row:
+    return (
+        {name: getattr(case, name) for name in COLUMNS if hasattr(case, name)}
+        | film
+        | {"status": "ok"}
+    )
+
+
+def _damaged(case: Case, error: FilmError) -> Row:
+    digest = ""
+    with suppress(OSError):
+        digest = sha256_of_file(case.path)
+    nothing = dict.fromkeys(("format", "grey_levels", "warnings"))
+    return _row(case, nothing) | {"status": error.code, "sha256": digest}
+
+
+def _table(archive: Collection, cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, Any]:
+    films_of = Counter(case.patient for case in cases if not is_unknown(case.patient))
     return {
         "collection": archive.name,
         "folder": _last_parts(archive.root),
@@ -54,12 +110,16 @@ def _table(archive: Collection, cases: Sequence[Case]) -> dict[str, Any]:
         "films": len(cases),
         "patients": len(films_of),
         "patients_with_several_films": sum(number > 1 for number in films_of.values()),
+        "films_of_unknown_patients": len(cases) - films_of.total(),
         "classes": dict(Counter(case.label for case in cases).most_common()),
         "sources": dict(Counter(case.source for case in cases).most_common()),
         "views": dict(Counter(case.view or "not stated" for case in cases).most_common()),
+        "parts": dict(Counter(case.split for case in cases if case.split).most_common()),
         "sizes": _sizes(cases),
+        "grey_levels": _grey_levels(rows),
         "missing": list(archive.missing),
         "ignored": archive.ignored,
+        "notices": list(archive.notices),
     }
 
 
@@ -71,5 +131,15 @@ def _sizes(cases: Sequence[Case]) -> str:
     return f"{small.width} x {small.height} to {large.width} x {large.height} pixels"
 
 
+def _grey_levels(rows: Sequence[Row]) -> str | None:
+    """Say how many grey values are in use, and which film uses fewest; None without films."""
+    known = [row for row in rows if row["grey_levels"] is not None]
+    if not known:
+        return None
+    fewest = min(known, key=lambda row: row["grey_levels"])
+    most = max(row["grey_levels"] for row in known)
+    return f"{fewest['grey_levels']} ({printable(fewest['file'])}) to {most} values in use"
+
+
 def _last_parts(path: Path) -> str:
-    return "/".join(path.parts[-2:])
+    return "/".join(Path(os.path.abspath(path)).parts[-2:])  # `path` may be "."

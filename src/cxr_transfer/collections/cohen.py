@@ -10,14 +10,20 @@ import csv
 from pathlib import Path
 
 from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.cells import age_in_years, patient_name
+from cxr_transfer.collections.image_files import LeftOut, image_files
+from cxr_transfer.collections.tables import columns_of
 from cxr_transfer.errors import DataError
 
 _NEEDED = {"patientid", "finding", "view", "modality", "filename"}
 
 
 def is_cohen(folder: Path) -> bool:
-    """Tell whether ``folder`` is a copy of the collection."""
-    return (folder / "metadata.csv").is_file() and (folder / "images").is_dir()
+    """Tell whether ``folder`` is a copy of the collection, by the columns of its table.
+
+    Many a folder has a ``metadata.csv`` beside ``images/``: those are somebody else's.
+    """
+    return (folder / "images").is_dir() and set(columns_of(folder / "metadata.csv")) >= _NEEDED
 
 
 def read_cohen(root: Path) -> Collection:
@@ -44,7 +50,7 @@ def read_cohen(root: Path) -> Collection:
                 "as published.",
             )
         for row in table:
-            name = row["filename"]
+            name = row["filename"] or ""
             if row["modality"] != "X-ray":
                 missing.append(f"{name}: {row['modality']}, not an X-ray")
             elif not (path := root / "images" / Path(name).name).is_file():
@@ -57,7 +63,17 @@ def read_cohen(root: Path) -> Collection:
         f"{name}: stands in several rows ({', '.join(sorted(patients))}), read once"
         for name, patients in same_film.items()
     ]
-    return Collection("cohen", root, tuple(cases.values()), tuple(missing))
+    left_out = LeftOut(root)
+    named = {case.path for case in cases.values()}
+    without_row = set(image_files(root / "images", left_out)) - named
+    return Collection(
+        "cohen",
+        root,
+        tuple(cases.values()),
+        tuple(missing),
+        left_out.total + len(without_row),
+        notices=left_out.notices(),
+    )
 
 
 def _case(path: Path, row: dict[str, str]) -> Case:
@@ -68,13 +84,13 @@ def _case(path: Path, row: dict[str, str]) -> Case:
     else:
         label = "unknown" if finding in ("todo", "Unknown") else finding.lower()
     try:
-        age = float(row.get("age") or "")
+        age = age_in_years(row.get("age") or "")
     except ValueError:
         age = None
     return Case(
         path=path,
         label=label,
-        patient=f"cohen:{row['patientid']}",
+        patient=f"cohen:{row['patientid'] if patient_name(row['patientid']) else path.name}",
         source="cohen",
         view=row["view"].strip(),
         age=age,

@@ -29,12 +29,14 @@ class Dataset:
         labels: The classes.
         cases: The films.
         split_by: How the parts were drawn: "patient", "image", "given", or "" before that.
+        notices: What a person should know of how the films were read, a line each; said once.
     """
 
     name: str
     labels: LabelSet
     cases: tuple[Case, ...]
     split_by: str = ""
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         present = {case.label for case in self.cases}

@@ -1,64 +1,122 @@
 """A user's own films: one folder per class, ``DIR/<label>/**/<film>``.
 
-The folder names are the labels; every film counts as its own patient, because a folder tells
-none. Who knows the patients writes a manifest (``path,label,patient,source``) instead.
+The folder names are the labels. A folder tells no patients, but DICOM headers do; every other film
+counts as a patient of its own. Who knows the patients writes a manifest
+(``path,label,patient,source``) instead.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 
-from cxr_transfer.collections.case import IMAGE_SUFFIXES, JUNK, Case, Collection
-from cxr_transfer.errors import DataError
+from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.cells import label_of, one_spelling
+from cxr_transfer.collections.image_files import (
+    LeftOut,
+    Why,
+    around,
+    holds_images,
+    identity,
+    image_files,
+    is_clutter,
+    is_own_folder,
+    reason,
+    relative_name,
+)
+from cxr_transfer.collections.patients import from_headers, patient_notices, unknown_patient
+from cxr_transfer.errors import DataError, listing
+from cxr_transfer.radiograph.signatures import Kind, kind_of
 
 
 def is_folder(folder: Path) -> bool:
     """Tell whether ``folder`` has at least two sub-folders that hold films."""
-    return len(_classes(folder)) >= 2
+    return folder.is_dir() and sum(map(holds_images, _folders(folder, LeftOut()))) >= 2
 
 
 def read_folder(root: Path) -> Collection:
-    """Read ``root``; files that are no films are counted as ignored.
+    """Read ``root``; files that are no films are counted as ignored, and told.
 
     Raises:
-        DataError: ``parts_not_classes`` when the folders are train, test and the like.
+        DataError: ``parts_not_classes`` when the folders are train, test and the like;
+            ``missing_label`` when a folder's name stands for no class.
     """
-    cases: list[Case] = []
-    ignored = 0
-    names = {folder.name.lower() for folder in _classes(root)}
-    if names <= {"train", "test", "val", "valid", "validation"}:
+    left_out = LeftOut(root)
+    above = around(root)
+    found: dict[Path, list[Path]] = {}
+    for folder in _folders(root, left_out):
+        films = image_files(folder, left_out, entered=above)
+        if films:
+            found[folder] = films
+        else:
+            left_out.add(Why.NO_IMAGES_IN, folder)
+    _check_names([folder.name for folder in found], root)
+    source = os.path.basename(os.path.abspath(root))  # `root` may be "."
+    cases = [
+        Case(
+            path=path,
+            label=label_of(folder.name),
+            patient=unknown_patient(path),
+            source=source,
+            finding=folder.name,
+            written=relative_name(path, root),
+        )
+        for folder, films in found.items()
+        for path in films
+    ]
+    known, without_picture, notices = from_headers(cases)
+    for path in without_picture:
+        left_out.add(Why.NO_PICTURE, path)
+    labels, merged = one_spelling([case.label for case in known], "labels")
+    read = tuple(
+        dataclasses.replace(case, label=label) for case, label in zip(known, labels, strict=True)
+    )
+    return Collection(
+        "folder",
+        root,
+        read,
+        ignored=left_out.total,
+        notices=(*left_out.notices(), *merged, *notices, *patient_notices(read)),
+    )
+
+
+def _check_names(names: list[str], root: Path) -> None:
+    parts = {name.lower() for name in names}
+    if parts and parts <= {"train", "test", "val", "valid", "validation"}:
         raise DataError(
             "parts_not_classes",
-            f"Expected a folder per class in {root}, but got the parts {', '.join(sorted(names))}; "
+            f"Expected a folder per class in {root}, but got the parts {', '.join(sorted(parts))}; "
             "write a manifest (path,label,patient,split) to keep these parts, or name one of them.",
         )
-    for folder in _classes(root):
-        for path in sorted(folder.rglob("*")):
-            if path.is_dir() or JUNK & set(path.parts):
-                ignored += path.name in JUNK
-            elif path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-                cases.append(
-                    Case(
-                        path=path,
-                        label=folder.name,
-                        patient=f"{root.name}:{path.relative_to(root).as_posix()}",
-                        source=root.name,
-                        finding=folder.name,
-                    )
-                )
-            else:
-                ignored += 1
-    return Collection("folder", root, tuple(cases), (), ignored)
+    nameless = []
+    for name in names:
+        try:
+            label_of(name)
+        except ValueError:
+            nameless.append(ascii(name))
+    if nameless:
+        raise DataError(
+            "missing_label",
+            f"Expected folders in {root} that are named after a class, but got {listing(nameless)}"
+            "; name the class, or move the folder elsewhere.",
+        )
 
 
-def _classes(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return []
-    return [
-        folder
-        for folder in sorted(root.iterdir())
-        if folder.is_dir()
-        and folder.name not in JUNK
-        and not folder.name.startswith(".")
-        and any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*"))
-    ]
+def _folders(root: Path, left_out: LeftOut) -> list[Path]:
+    """The folders in ``root`` that may hold a class; all else beside them is counted."""
+    folders, above = [], around(root)
+    for path in sorted(root.iterdir()):
+        if is_clutter(path.name):
+            left_out.add(Why.CLUTTER, path)
+        elif not path.is_dir():
+            kind = kind_of(path)
+            is_film = kind in (Kind.IMAGE, Kind.OTHER_FORMAT)
+            left_out.add(Why.NO_CLASS if is_film else reason(kind), path)
+        elif identity(path) in above:
+            left_out.add(Why.ENTERED_BEFORE, path)
+        elif is_own_folder(path):
+            left_out.add(Why.OURS, path)
+        else:
+            folders.append(path)
+    return folders

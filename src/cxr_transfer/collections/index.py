@@ -8,10 +8,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.image_files import printable
 from cxr_transfer.errors import DataError, FilmError, listing
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.radiograph import Radiograph, read_film
 from cxr_transfer.workers import in_order
 
 
@@ -28,9 +30,9 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
     for case, outcome in zip(cases, index_each(cases), strict=True):
         each()
         if isinstance(outcome, FilmError):
-            damaged.append(f"{case.path.name} ({outcome.code})")
+            damaged.append(f"{printable(case.file)} ({outcome.code})")
         elif case.sha256 and case.sha256 != outcome.sha256:
-            changed.append(case.path.name)
+            changed.append(printable(case.file))
         else:
             done.append(outcome)
     if damaged:
@@ -55,16 +57,26 @@ def index_each(cases: Sequence[Case]) -> Iterable[Case | FilmError]:
 
 def _index(case: Case) -> Case | FilmError:
     try:
-        film = read_film(case.path)
+        return described(case, read_film(case.path))
     except FilmError as error:
         return error
+
+
+def described(case: Case, film: Radiograph) -> Case:
+    """Return ``case`` with the hashes and the size of its film, which was decoded just now."""
     return dataclasses.replace(
         case,
-        sha256=hashlib.sha256(case.path.read_bytes()).hexdigest(),
+        sha256=sha256_of_file(case.path),
         pixels=film.digest(),
         width=film.width,
         height=film.height,
     )
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def data_hash(cases: Iterable[Case]) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cxr_transfer.collections.case import IMAGE_SUFFIXES, Case, Collection
+from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.image_files import LeftOut, image_files, is_clutter
 
 _PNEUMONIA = re.compile(r"(?P<patient>person\d+)_(?P<cause>bacteria|virus)_\d+", re.IGNORECASE)
 _LABELS = {"bacteria": "bacterial", "virus": "viral"}
@@ -27,32 +28,62 @@ _VAL_BACTERIAL = (
     "1954_bacteria_4886",
 )
 _VAL = {f"NORMAL2-IM-{name}-0001" for name in _VAL_NORMAL} | {f"person{n}" for n in _VAL_BACTERIAL}
+_NORMAL = re.compile(r"(NORMAL2-)?IM-\d+-\d+", re.IGNORECASE)
 _PARTS = ("train", "test", "val")
+_CLASSES = {"NORMAL": _NORMAL, "PNEUMONIA": _PNEUMONIA}
 
 
 def is_kermany(folder: Path) -> bool:
-    """Tell whether ``folder`` holds the official layout (at least ``train/`` with a class)."""
-    return any((folder / "train" / name).is_dir() for name in ("NORMAL", "PNEUMONIA"))
+    """Tell whether ``folder`` holds the official layout: its classes, and names as it gives them.
+
+    Other collections have a ``train/NORMAL``, too: those with a third class, or with films of other
+    names, are not this one.
+    """
+    train = folder / "train"
+    try:
+        classes = {path.name for path in train.iterdir() if _is_class(path)}
+        if not classes or not classes <= _CLASSES.keys():
+            return False
+        return any(_is_named(train / name, _CLASSES[name]) for name in classes)
+    except OSError:
+        return False
+
+
+def _is_class(path: Path) -> bool:
+    return path.is_dir() and not is_clutter(path.name)
+
+
+def _is_named(folder: Path, pattern: re.Pattern[str]) -> bool:
+    """Tell whether most files in a folder have such names."""
+    names = [path.name for path in folder.iterdir() if not is_clutter(path.name)]
+    return 2 * sum(bool(pattern.match(name)) for name in names) > len(names)
 
 
 def read_kermany(root: Path) -> Collection:
     """Read the archive at ``root``; a file whose name tells no cause is listed as missing."""
     cases: list[Case] = []
     missing: list[str] = []
-    ignored = 0
+    left_out = LeftOut(root)
     for part in _PARTS:
-        for kind in ("NORMAL", "PNEUMONIA"):
+        for kind in _CLASSES:
             folder = root / part / kind
-            for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-                if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
-                    ignored += 1
-                    continue
+            if not folder.is_dir():
+                continue
+            for path in image_files(folder, left_out, recursive=False):
                 case = _case(path, kind, part)
                 if case is None:
-                    missing.append(f"{path.name}: the name tells neither bacteria nor virus")
+                    name = path.relative_to(root).as_posix()
+                    missing.append(f"{name}: the name tells neither bacteria nor virus")
                 else:
                     cases.append(case)
-    return Collection("kermany", root, tuple(cases), tuple(missing), ignored)
+    return Collection(
+        "kermany",
+        root,
+        tuple(cases),
+        tuple(missing),
+        left_out.total,
+        notices=left_out.notices(),
+    )
 
 
 def _case(path: Path, kind: str, part: str) -> Case | None:

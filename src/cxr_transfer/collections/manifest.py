@@ -2,20 +2,39 @@
 
 Columns ``path,label,patient,source`` and optional ``view,age,sex,licence,finding,split,sha256,
 pixels,width,height``. Paths are relative to the manifest's folder, or absolute. Reading is strict:
-what cannot be understood is an error with its line number, before any film is opened.
+what cannot be understood is an error with its line number, before any film is opened. What can be
+understood in one way only is taken so, and told: a missing value that a program wrote as a word
+(``NaN``), one class in two spellings.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
+import dataclasses
 import io
 import os
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
-from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.cells import (
+    age_in_years,
+    clean,
+    is_missing,
+    label_of,
+    one_spelling,
+    patient_name,
+    sex_of,
+    sha256_of,
+    spelling_key,
+    view_of,
+    whole_number,
+)
+from cxr_transfer.collections.image_files import printable
+from cxr_transfer.collections.patients import from_headers, patient_notices, unknown_patient
+from cxr_transfer.collections.tables import decoded, separator_of
 from cxr_transfer.errors import DataError, listing
 from cxr_transfer.files import write_csv
 
@@ -51,7 +70,10 @@ def write_manifest(path: Path, cases: Iterable[Case]) -> None:
         (
             {
                 **{name: getattr(case, name) for name in COLUMNS},
-                "path": Path(os.path.relpath(case.path.resolve(), folder)).as_posix(),
+                # A film that is a link keeps its own name; the folders that lead to it do not.
+                "path": Path(
+                    os.path.relpath(case.path.parent.resolve() / case.path.name, folder)
+                ).as_posix(),
                 "age": "" if case.age is None else f"{case.age:g}",
             }
             for case in cases
@@ -60,37 +82,44 @@ def write_manifest(path: Path, cases: Iterable[Case]) -> None:
 
 
 def read_manifest(path: Path) -> tuple[Case, ...]:
+    """Return the cases of a manifest; see `read_listed`."""
+    return read_listed(path).cases
+
+
+def read_listed(path: Path) -> Collection:
     """Read a manifest written by us or by a user.
 
-    Accepts a byte-order mark, UTF-8 or Latin-1, ``,`` ``;`` or tab, CRLF, quoted commas, blank
-    lines, Windows separators. Without a patient column every film counts as its own patient;
-    without a source column the manifest's name is the source.
+    Accepts UTF-8, UTF-16 or Windows' encoding, with or without a byte-order mark, ``,`` ``;`` or
+    tab, CRLF, quoted commas, blank lines, Windows separators. Where a row names no patient, the
+    film's DICOM header may; else the film counts as a patient of its own. Without a source column
+    the manifest's name is the source.
 
     Raises:
         DataError: ``manifest`` (unreadable, columns, values), ``missing_films``,
             or one film in two rows that differ.
+        MachineError: ``bad_salt``, as `patients.from_headers`.
     """
     table = _table(path)
     cases: list[Case] = []
     problems: list[str] = []
     seen: dict[Path, tuple[int, Case]] = {}
     absent: list[str] = []
-    for line, row in table:
+    for line, row in table.rows:
         try:
-            case = _case(path, row)
+            case = _case(path, row, table.encoding)
         except ValueError as error:
             problems.append(f"line {line}: {error}")
             continue
         if case.path in seen:
             first, earlier = seen[case.path]
-            if earlier != case:
+            if not _agree(earlier, case):
                 problems.append(f"lines {first} and {line} name one film and contradict each other")
             continue  # The same row twice says nothing new.
         seen[case.path] = (line, case)
         if os.path.isfile(case.path):  # Path.is_file raises for a name that is too long
             cases.append(case)
         else:
-            absent.append(f"line {line}: {row['path']}")
+            absent.append(f"line {line}: {printable(row['path'])}")
     if problems:
         raise DataError(
             "manifest",
@@ -107,10 +136,52 @@ def read_manifest(path: Path) -> tuple[Case, ...]:
         raise DataError(
             "empty", f"Expected at least one film in {path}, but got none; add a row per film."
         )
-    return tuple(cases)
+    known, without_picture, notices = from_headers(cases)
+    if without_picture:
+        names = (case.file for case in cases if case.path in set(without_picture))
+        raise DataError(
+            "manifest",
+            f"Expected films in {path}, but {len(without_picture)} are DICOM files without a "
+            f"picture: {listing(names)}; remove their rows.",
+        )
+    labels, merged = one_spelling([case.label for case in known], "labels")
+    sources, merged_sources = one_spelling([case.source for case in known], "sources")
+    patients, merged_patients = _one_patient(known)
+    read = tuple(
+        dataclasses.replace(case, label=label, source=source, patient=patient)
+        for case, label, source, patient in zip(known, labels, sources, patients, strict=True)
+    )
+    return Collection(
+        "manifest",
+        path,
+        read,
+        notices=(
+            *table.notices,
+            *merged,
+            *merged_sources,
+            *merged_patients,
+            *notices,
+            *patient_notices(read),
+        ),
+    )
 
 
-def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """A CSV file's rows, each with its line number.
+
+    Attributes:
+        rows: By column name, lower case.
+        encoding: Encoding of the file's text.
+        notices: What is not used.
+    """
+
+    rows: list[tuple[int, dict[str, str]]]
+    encoding: str
+    notices: tuple[str, ...]
+
+
+def _table(path: Path) -> _Table:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -118,13 +189,12 @@ def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
             "manifest", f"Expected to read {path}, but got: {error.strerror}."
         ) from None
     try:
-        text = content.removeprefix(codecs.BOM_UTF8).decode("utf-8")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")
-    if "\0" in text:
-        raise DataError("manifest", f"Expected a CSV file at {path}, but got binary content.")
-    header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
+        text, encoding = decoded(content)
+    except ValueError:
+        raise DataError(
+            "manifest", f"Expected a CSV file at {path}, but got binary content."
+        ) from None
+    separator = separator_of(text.partition("\n")[0])
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         lines = [(reader.line_num, cells) for cells in reader]
@@ -132,17 +202,17 @@ def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise DataError(
             "manifest", f"Expected CSV in {path}, but got in line {reader.line_num}: {error}."
         ) from None
-    names = [name.strip().lower() for name in lines[0][1]] if lines else []
+    names = [clean(name).lower() for name in lines[0][1]] if lines else []
     lacking = [name for name in REQUIRED if name not in names]
     if lacking or len(set(names)) != len(names):
         raise DataError(
             "manifest",
             f"Expected the columns path,label[,patient,source,view,age,sex,split] once each in "
-            f"line 1 of {path}, but got {','.join(names) or 'nothing'}.",
+            f"line 1 of {path}, but got {','.join(map(printable, names)) or 'nothing'}.",
         )
     rows: list[tuple[int, dict[str, str]]] = []
     for line, cells in lines[1:]:
-        if not any(cell.strip() for cell in cells):
+        if not any(clean(cell) for cell in cells):
             continue
         if len(cells) != len(names):
             raise DataError(
@@ -151,47 +221,89 @@ def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
                 'quotes around a cell that holds a separator ("a,b").',
             )
         rows.append((line, {name: cell.strip() for name, cell in zip(names, cells, strict=True)}))
-    return rows
+    unused = [printable(name) or "without a name" for name in names if name not in COLUMNS]
+    told = (f"columns that are not used: {listing(unused)}",) if unused else ()
+    return _Table(rows, encoding, told)
 
 
-def _case(manifest: Path, row: dict[str, str]) -> Case:
-    if not row["path"] or not row["label"]:
-        raise ValueError("path and label must not be empty")
-    split = row.get("split", "").lower()
+def _case(manifest: Path, row: dict[str, str], encoding: str) -> Case:
+    if not row["path"]:
+        raise ValueError("path must not be empty")
+    split = "" if is_missing(row.get("split", "")) else clean(row["split"]).lower()
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(PARTS)} or empty, but is {split!r}")
-    age = row.get("age", "")
-    try:
-        years = float(age) if age else None
-        width, height = (int(row.get(name) or 0) for name in ("width", "height"))
-    except ValueError:
-        raise ValueError("age, width and height must be numbers or empty") from None
-    path = _film_path(manifest, row["path"])
-    source = row.get("source") or manifest.stem
+    path = _film_path(manifest, row["path"], encoding)
+    source = row.get("source", "")
     return Case(
         path=path,
-        label=row["label"],
-        patient=row.get("patient") or f"{source}:{row['path']}",
-        source=source,
-        view=row.get("view", ""),
-        age=years,
-        sex=row.get("sex", ""),
-        licence=row.get("licence", ""),
-        finding=row.get("finding", ""),
+        label=label_of(row["label"]),
+        patient=patient_name(row.get("patient", "")) or unknown_patient(path),
+        source=manifest.stem if is_missing(source) else source,
+        view=view_of(row.get("view", "")),
+        age=age_in_years(row.get("age", "")),
+        sex=sex_of(row.get("sex", "")),
+        licence=_words(row.get("licence", "")),
+        finding=_words(row.get("finding", "")),
         split=_SPLITS[split],
-        sha256=row.get("sha256", ""),
-        pixels=row.get("pixels", ""),
-        width=width,
-        height=height,
+        sha256=sha256_of(row.get("sha256", ""), "sha256"),
+        pixels=sha256_of(row.get("pixels", ""), "pixels"),
+        width=whole_number(row.get("width", ""), "width"),
+        height=whole_number(row.get("height", ""), "height"),
+        written=row["path"],
     )
 
 
-def _film_path(manifest: Path, written: str) -> Path:
-    path = manifest.parent / written
-    if not os.path.isfile(path) and "\\" in written:
+def _words(cell: str) -> str:
+    return "" if is_missing(cell) else cell
+
+
+def _agree(one: Case, other: Case) -> bool:
+    """Tell whether two rows of one film say the same, however they spell it."""
+    return one == dataclasses.replace(
+        other,
+        label=one.label if spelling_key(one.label) == spelling_key(other.label) else other.label,
+    )
+
+
+def _one_patient(cases: Sequence[Case]) -> tuple[list[str], tuple[str, ...]]:
+    """Give a patient one name, however it is spelled: a union too many is no leak."""
+    names, merged = one_spelling([case.patient for case in cases], "patients")
+    if not merged:
+        return names, ()
+    spelled: dict[str, set[str]] = defaultdict(set)
+    for case, name in zip(cases, names, strict=True):
+        spelled[name].add(case.patient)
+    # Their number alone: whose they are is nobody's business.
+    several = sum(len(found) > 1 for found in spelled.values())
+    return names, (f"patients whose names differ in spelling alone are one: {several}",)
+
+
+def _film_path(manifest: Path, written: str, encoding: str) -> Path:
+    # Real, because ".." behind a link leads elsewhere than the text of the path says.
+    folder = os.path.realpath(manifest.parent)
+    for spelling in _spellings(written, encoding):
+        path = os.path.join(folder, spelling)
+        if os.path.isfile(path):
+            plain = os.path.abspath(path)
+            is_same = os.path.isfile(plain) and os.path.samefile(plain, path)
+            return Path(plain if is_same else os.path.realpath(path))
+    return Path(os.path.abspath(os.path.join(folder, written)))
+
+
+def _spellings(written: str, encoding: str) -> Iterator[str]:
+    """Yield a path as it is written, then as other systems and programs write the same path."""
+    yield written
+    if "\\" in written:
         # Written on Windows: the same relative path with this system's separators.
-        path = manifest.parent / PureWindowsPath(written).as_posix()
-    return Path(os.path.abspath(path))
+        yield PureWindowsPath(written).as_posix()
+    # Composed or not: a name may have been written on another system than the file.
+    yield from (unicodedata.normalize(form, written) for form in ("NFC", "NFD"))
+    yield clean(written)
+    if not encoding.startswith("utf"):
+        try:
+            yield os.fsdecode(written.encode(encoding))  # a name that is no UTF-8
+        except UnicodeEncodeError:
+            return
 
 
 def check_consistent(cases: Sequence[Case]) -> None:

@@ -16,7 +16,8 @@ from pathlib import Path
 from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.case import Case, Collection
 from cxr_transfer.collections.datasets import Dataset, dataset_1, outside_cases
-from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.collections.manifest import read_listed
+from cxr_transfer.collections.patients import is_unique
 from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.labels import MULTI_SOURCE
 
@@ -58,7 +59,7 @@ def multi_source(archives: Sequence[Collection], added: Iterable[Case] = ()) -> 
     return Dataset("multi_source", MULTI_SOURCE, tuple(map(_relabelled, filter(_is_known, films))))
 
 
-def added_source(given: str) -> tuple[Case, ...]:
+def added_source(given: str) -> Collection:
     """Read ``NAME=DIR``: a user's films, all of them of the source NAME.
 
     Args:
@@ -85,7 +86,7 @@ def added_source(given: str) -> tuple[Case, ...]:
         )
     path = Path(place)
     if path.is_file():
-        cases = read_manifest(path)
+        read = read_listed(path)
     else:
         found = read_archives(path)
         if any(collection.name != "folder" for collection in found):
@@ -94,8 +95,8 @@ def added_source(given: str) -> tuple[Case, ...]:
                 f"Expected a folder per class or a manifest for the source {name}, but {path} "
                 "holds archives; give those with --data.",
             )
-        cases = found[0].cases
-    unknown = sorted({case.label for case in cases if case.label.lower() not in _AS})
+        read = found[0]
+    unknown = sorted({case.label for case in read.cases if case.label.lower() not in _AS})
     if unknown:
         raise DataError(
             "unknown_label",
@@ -103,16 +104,24 @@ def added_source(given: str) -> tuple[Case, ...]:
             f"{', '.join(sorted(_AS.keys() - set(MULTI_SOURCE)))}), but got {listing(unknown)}; "
             "rename them.",
         )
-    return tuple(
+    cases = tuple(
         dataclasses.replace(
             case,
             label=_AS[case.label.lower()],
             source=name,
-            patient=f"{name}:{case.patient.removeprefix(f'{name}:')}",
+            patient=_of_source(name, case.patient),
             split="",
+            written="",  # there are several data folders: the whole path alone tells which file
         )
-        for case in cases
+        for case in read.cases
     )
+    notices = tuple(f"{name}: {line}" for line in read.notices)
+    return dataclasses.replace(read, cases=cases, notices=notices)
+
+
+def _of_source(name: str, patient: str) -> str:
+    # A hash is the same patient's in every source, and nobody else's.
+    return patient if is_unique(patient) else f"{name}:{patient.removeprefix(f'{name}:')}"
 
 
 def _check_free(names: Iterable[str], archives: Sequence[Collection]) -> None:

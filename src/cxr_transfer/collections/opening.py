@@ -7,12 +7,14 @@ class gives a user's own. Every film is opened once on the way (`index`).
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.cells import one_spelling
 from cxr_transfer.collections.datasets import (
     Dataset,
     dataset_0,
@@ -21,7 +23,7 @@ from cxr_transfer.collections.datasets import (
     pretraining_cases,
 )
 from cxr_transfer.collections.index import index
-from cxr_transfer.collections.manifest import check_consistent, read_manifest
+from cxr_transfer.collections.manifest import check_consistent, read_listed
 from cxr_transfer.collections.multi_source import multi_source
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
@@ -62,10 +64,21 @@ def open_dataset(
             f"{data}; put all your films into one manifest (path,label,patient,source) instead.",
         )
     if data.is_file():
-        return _own(data.stem, read_manifest(data), name, each)
+        return _own(data.stem, read_listed(data), name, each)
     archives = read_archives(data)
     if any(found.name == "folder" for found in archives):
-        return _own(data.name, archives[0].cases, name, each)
+        return _own(os.path.basename(os.path.abspath(data)), archives[0], name, each)
+    dataset = _of_archives(archives, name, pretraining, added, each)
+    return dataclasses.replace(dataset, notices=notices_of(archives))
+
+
+def _of_archives(
+    archives: Sequence[Collection],
+    name: DatasetName,
+    pretraining: Pretraining,
+    added: Sequence[Case],
+    each: Callable[[], None],
+) -> Dataset:
     if name == "multi_source":
         return indexed(multi_source(archives, added), each)
     target = indexed(dataset_1(archives), each)
@@ -75,7 +88,7 @@ def open_dataset(
     return pretraining_cases(source, target) if pretraining == "clean" else source
 
 
-def open_cases(data: Path, part: str | None = None) -> tuple[Case, ...]:
+def open_cases(data: Path, part: str | None = None) -> Collection:
     """Open the films of a manifest or folder for an evaluation, whatever their labels.
 
     Args:
@@ -89,7 +102,7 @@ def open_cases(data: Path, part: str | None = None) -> tuple[Case, ...]:
             left.
     """
     if data.is_file():
-        cases = read_manifest(data)
+        read = read_listed(data)
     else:
         archives = read_archives(data)
         if any(found.name != "folder" for found in archives):
@@ -98,16 +111,17 @@ def open_cases(data: Path, part: str | None = None) -> tuple[Case, ...]:
                 f"Expected a manifest or a folder per class, but {data} holds archives; make their "
                 "manifests with 'cxr data prepare' and give one of them.",
             )
-        cases = archives[0].cases
+        read = archives[0]
+    cases = read.cases
     part = {"val": "validation"}.get(part or "", part)
     wanted = part or ("test" if any(case.split for case in cases) else "")
     kept = tuple(case for case in cases if case.split == wanted) if wanted else cases
     if not kept:
         raise DataError("empty", f"Expected films of the part {wanted!r} in {data}, but got none.")
-    return kept
+    return dataclasses.replace(read, cases=kept)
 
 
-def open_all(data: Path, labels: LabelSet) -> tuple[Case, ...]:
+def open_all(data: Path, labels: LabelSet) -> Collection:
     """Open every film for an audit.
 
     Args:
@@ -123,26 +137,52 @@ def open_all(data: Path, labels: LabelSet) -> tuple[Case, ...]:
         DataError: What the readers raise.
     """
     if data.is_file():
-        return read_manifest(data)
+        return spelled_as(read_listed(data), labels)
     archives = read_archives(data)
     if all(found.name == "folder" for found in archives):
-        return archives[0].cases
+        return spelled_as(archives[0], labels)
     if labels == MULTI_SOURCE:
-        return multi_source(archives).cases
-    target = dataset_1(archives)
-    return (*target.cases, *outside_cases(archives, target))
+        cases = multi_source(archives).cases
+    else:
+        target = dataset_1(archives)
+        cases = (*target.cases, *outside_cases(archives, target))
+    return Collection("archives", data, cases, notices=notices_of(archives))
+
+
+def notices_of(archives: Sequence[Collection]) -> tuple[str, ...]:
+    """Return what a person should know of how archives were read, each line once."""
+    return tuple(dict.fromkeys(line for found in archives for line in found.notices))
+
+
+def spelled_as(read: Collection, labels: LabelSet) -> Collection:
+    """Return ``read`` with the labels that a network knows in that network's spelling.
+
+    Args:
+        read: Cases of any labels.
+        labels: Labels of the network; one that differs in case or spaces alone is the same class.
+    """
+    written = [case.label for case in read.cases]
+    spelled, merged = one_spelling(written, "labels", preferred=labels)
+    cases = tuple(
+        dataclasses.replace(case, label=label)
+        for case, label in zip(read.cases, spelled, strict=True)
+    )
+    return dataclasses.replace(read, cases=cases, notices=(*read.notices, *merged))
 
 
 def _holds_archives(data: Path) -> bool:
     return data.is_dir() and all(found.name != "folder" for found in read_archives(data))
 
 
-def _own(title: str, cases: Sequence[Case], like: DatasetName, each: Callable[[], None]) -> Dataset:
-    check_consistent(cases)
-    present = {case.label for case in cases}
+def _own(title: str, read: Collection, like: DatasetName, each: Callable[[], None]) -> Dataset:
+    check_consistent(read.cases)
     named = {"dataset_0": DATASET_0, "dataset_1": DATASET_1, "multi_source": MULTI_SOURCE}[like]
-    labels = named if present == set(named.names) else LabelSet(tuple(sorted(present)))
-    return indexed(Dataset(title, labels, tuple(cases)), each)
+    spelled = spelled_as(read, named)
+    if {case.label for case in spelled.cases} == set(named.names):
+        labels, read = named, spelled
+    else:
+        labels = LabelSet(tuple(sorted({case.label for case in read.cases})))
+    return indexed(Dataset(title, labels, read.cases, notices=read.notices), each)
 
 
 def indexed(dataset: Dataset, each: Callable[[], None]) -> Dataset:

@@ -19,6 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.datasets import Dataset
+from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.manifest import PARTS, check_consistent
 from cxr_transfer.errors import DataError, UsageError, listing
 
@@ -151,20 +152,22 @@ def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
         check_consistent(dataset.cases)
     where: dict[str, set[str]] = defaultdict(set)
     labelled: dict[str, set[str]] = defaultdict(set)
-    names: dict[str, str] = {}
+    names: dict[str, list[str]] = defaultdict(list)
     for case in dataset.cases:
         if case.pixels:
             where[case.pixels].add(case.split)
             labelled[case.pixels].add(case.label)
-            names.setdefault(case.pixels, case.path.name)
-    two_labels = sorted(names[key] for key, labels in labelled.items() if len(labels) > 1)
+            names[case.pixels].append(printable(case.file))
+    two_labels = sorted(
+        " = ".join(names[key]) for key, labels in labelled.items() if len(labels) > 1
+    )
     if two_labels:
         raise DataError(
             "two_labels",
             f"Expected one label per film, but {len(two_labels)} stand under two labels: "
             f"{listing(two_labels)}; keep the right one.",
         )
-    twice = sorted(names[key] for key, parts in where.items() if len(parts) > 1)
+    twice = sorted(" = ".join(names[key]) for key, parts in where.items() if len(parts) > 1)
     if twice:
         raise DataError(
             "film_overlap",

@@ -299,7 +299,7 @@ def _tables(ours: _Part, decoded: Decoded, again: dict[str, int]) -> dict[str, A
 def _baseline(
     table: npt.NDArray[np.float64], ours: _Part, again: dict[str, int]
 ) -> Evaluation | None:
-    patients, files = zip(*((case.patient, case.path.name) for case in ours.cases), strict=True)
+    patients, files = zip(*((case.patient, case.file) for case in ours.cases), strict=True)
     try:
         scores = baseline(table, ours.targets, ours.labels, patients, files, seed=again["seed"])
     except DataError:
@@ -323,8 +323,8 @@ def _near_copies(
     ]
     return [
         {
-            "seen": cases[rows[min(pair[:2])]].path.name,
-            "scored": cases[rows[max(pair[:2])]].path.name,
+            "seen": cases[rows[min(pair[:2])]].file,
+            "scored": cases[rows[max(pair[:2])]].file,
             "bits": int(pair[2]),
             "mirrored": bool(pair[3]),
             "likeness": round(likeness, 3),

@@ -284,7 +284,7 @@ def source_classifier(
         return found
     labels = LabelSet(tuple(kept))
     targets = np.array([labels.target(cases[row].source) for row in used])
-    files = tuple(cases[row].path.name for row in used)
+    files = tuple(cases[row].file for row in used)
     scores = baseline(
         features[used], targets, labels, names, files, kind="linear", folds=folds, seed=seed
     )

@@ -7,8 +7,6 @@ reduced and equalised: for that, and where a network wants it, an audit reads it
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +15,8 @@ import numpy.typing as npt
 import torch
 
 from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.index import index
+from cxr_transfer.collections.image_files import printable
+from cxr_transfer.collections.index import described, index
 from cxr_transfer.errors import FilmError
 from cxr_transfer.evaluation.baselines import file_features
 from cxr_transfer.labels import LabelSet
@@ -68,14 +67,8 @@ def decode_once(
             film = read_film(case.path)
         except FilmError:
             return None
-        known = dataclasses.replace(
-            case,
-            sha256=hashlib.sha256(case.path.read_bytes()).hexdigest(),
-            pixels=film.digest(),
-            width=film.width,
-            height=film.height,
-        )
-        return known, preprocessing.apply(film), file_features(case.path, film) if files else None
+        told = file_features(case.path, film) if files else None
+        return described(case, film), preprocessing.apply(film), told
 
     done: list[Case] = []
     told: list[dict[str, float]] = []
@@ -83,7 +76,8 @@ def decode_once(
         if outcome is None or case.sha256 not in ("", outcome[0].sha256):
             index(cases)  # names every film that is damaged or changed
             raise FilmError(
-                "unreadable", f"Expected to read {case.path.name}, but it is changing; try again."
+                "unreadable",
+                f"Expected to read {printable(case.file)}, but it is changing; try again.",
             )
         known, images[row, 0], features = outcome
         done.append(known)

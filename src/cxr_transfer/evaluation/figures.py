@@ -31,7 +31,7 @@ from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Evaluation, Floats, Scores, pr_curve, roc_curve
-from cxr_transfer.files import write_bytes
+from cxr_transfer.files import SOFTWARE, write_bytes
 from cxr_transfer.labels import LabelSet
 
 DPI = 150
@@ -406,7 +406,7 @@ def canvas(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figu
         figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
         yield figure
         content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=DPI)
+        figure.savefig(content, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
     write_bytes(path, content.getvalue())
 
 

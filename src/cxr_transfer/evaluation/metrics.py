@@ -92,7 +92,7 @@ class Scores:
         cases: Sequence[Case],
     ) -> Self:
         """Return the scores of ``cases``, row for row."""
-        patients, files = zip(*((case.patient, case.path.name) for case in cases), strict=True)
+        patients, files = zip(*((case.patient, case.file) for case in cases), strict=True)
         return cls(labels, targets, probabilities, patients, files)
 
     def only(self, rows: npt.ArrayLike) -> Scores:

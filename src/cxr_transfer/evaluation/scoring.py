@@ -147,7 +147,7 @@ def write_scores(
     *,
     numbered: bool = False,
 ) -> None:
-    """Write a row per film: file, source, label, predicted, and the score of each class.
+    """Write a row per film: what names it, its label, what it is called, and each class's score.
 
     Args:
         path: The CSV file.
@@ -156,18 +156,15 @@ def write_scores(
         cases: N cases.
         numbered: Whether a first column, ``number``, counts the rows from 1.
     """
-    columns = ["file", "source", "label", "predicted", *(f"score_{name}" for name in labels)]
+    known = ["file", "patient", "source", "split", "sha256", "label"]
+    columns = [*known, "predicted", *(f"score_{name}" for name in labels)]
     write_csv(
         path,
         ["number", *columns] if numbered else columns,
         (
             ({"number": number} if numbered else {})
-            | {
-                "file": case.path.name,
-                "source": case.source,
-                "label": case.label,
-                "predicted": labels.names[int(row.argmax())],
-            }
+            | {name: getattr(case, name) for name in known}
+            | {"predicted": labels.names[int(row.argmax())]}
             | {f"score_{name}": f"{value:.6f}" for name, value in zip(labels, row, strict=True)}
             for number, (case, row) in enumerate(zip(cases, scored, strict=True), start=1)
         ),

@@ -20,7 +20,7 @@ from cxr_transfer import provenance
 from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.datasets import Dataset, dataset_0, dataset_1, pretraining_cases
 from cxr_transfer.collections.index import data_hash
-from cxr_transfer.collections.opening import indexed
+from cxr_transfer.collections.opening import indexed, notices_of
 from cxr_transfer.collections.phantom import write_phantom
 from cxr_transfer.collections.splits import SplitBy, folds, patient_overlap, split
 from cxr_transfer.errors import DataError, MachineError, UsageError
@@ -116,6 +116,8 @@ def run_study(
     steps = steps or _no_steps
     left_out = _check_weights(study, weights)
     archives = read_archives(_data_folder(data, out, study.seed, say))
+    for notice in notices_of(archives):
+        say(notice)
     generated = any(found.generated for found in archives)
     if generated:
         say("the films are generated: they show no patient")

@@ -62,6 +62,11 @@ class Summary:
     resumed: int
 
 
+def partial_folder(out: Path) -> Path:
+    """Return the folder that holds what is done of the table ``out`` while it is in the making."""
+    return out.with_name(f"{out.name}.partial")
+
+
 def predict_into(
     predictor: Predictor,
     files: Sequence[str | Path],
@@ -210,7 +215,7 @@ def resumable(
         _pyarrow()  # now, and not when everything is answered
     if not files:
         raise DataError("empty", "Expected at least one file, but got none; name some.")
-    folder = out.with_name(f"{out.name}.partial")
+    folder = partial_folder(out)
     # With a record, the table is this run's own, which was stopped before it could tidy up.
     if os.path.lexists(out) and not (folder / RECORD).is_file():
         raise UsageError(

@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import ModelError
-from cxr_transfer.files import cache_folder
 from cxr_transfer.inference.trial import Trial, Weights
 from cxr_transfer.models.card import Checkpoint
 
@@ -214,6 +213,6 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def kept_conversion(card: Checkpoint) -> Path:
-    """Return where the conversion of a checkpoint is kept, whether it is there yet or not."""
-    return cache_folder() / "converted" / card.weights_sha256 / f"float32-{SCHEMA}.xml"
+def kept_conversion(card: Checkpoint, cache: Path) -> Path:
+    """Return where ``cache`` keeps the conversion of a checkpoint, whether it has it yet or not."""
+    return cache / "converted" / card.weights_sha256 / f"float32-{SCHEMA}.xml"

@@ -103,5 +103,5 @@ def _temperature(
 ) -> float | None:
     """Return the temperature that fits films of these scores (N, C)."""
     targets = np.array([labels.target(case.label) for case in cases])
-    names = tuple(case.patient for case in cases), tuple(case.path.name for case in cases)
+    names = tuple(case.patient for case in cases), tuple(case.file for case in cases)
     return temperature(Scores(labels, targets, scored, *names))

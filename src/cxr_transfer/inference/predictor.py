@@ -7,7 +7,6 @@ cannot be read or judged is an answer too, and never stops the others.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,12 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer import DEFAULT_MODEL
-from cxr_transfer.collections.case import JUNK
 from cxr_transfer.errors import ModelError
+from cxr_transfer.files import cache_folder, writable_cache
 from cxr_transfer.inference.converted import Converted, kept_conversion, read_converted
 from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.preparation import Prepared, prepare
-from cxr_transfer.models.card import RELEASED, checkpoint_files, read_card, released_models
+from cxr_transfer.models.card import (
+    RELEASED,
+    Checkpoint,
+    checkpoint_files,
+    read_card,
+    released_models,
+)
 from cxr_transfer.models.reference import REFERENCE, Reference
 from cxr_transfer.openvino_runtime import abilities, check_process, exclusive
 from cxr_transfer.radiograph.in_memory import (
@@ -106,6 +111,8 @@ class Predictor:
         card: Of the checkpoint: labels in order, preprocessing, where it comes from.
         converted: How the network in use was made from it, and how that was checked.
         reference: What is known of the training films; None where nothing is.
+        cache_note: A warning where the converted network could not be kept for the next time; ""
+            where it is. It names a folder of this machine.
     """
 
     def __init__(
@@ -115,12 +122,14 @@ class Predictor:
         reference: Reference | None = None,
         *,
         any_modality: bool = False,
+        cache_note: str = "",
     ) -> None:
         self.card = converted.card
         self.converted = converted
         self.reference = reference
         self._engine = engine
         self._any_modality = any_modality
+        self.cache_note = cache_note
         self.model = f"{self.card.name} {self.card.weights_sha256[:12]}"
 
     @classmethod
@@ -161,10 +170,11 @@ class Predictor:
             ModelError, UsageError, MachineError: What reading, converting and compiling raise.
         """
         path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
+        note = ""
         if path.suffix == ".xml":
             graph, beside, converted = path, path, read_converted(path)
         else:
-            graph, beside, converted = _converted(path)
+            graph, beside, converted, note = _converted(path)
         engine = Engine(graph, precision=precision)
         # Checked where it was made; on a processor that computes otherwise, once more.
         if precision == "float32" and converted.made_on != abilities():
@@ -177,7 +187,7 @@ class Predictor:
         if converted.precision == "float32":
             found = reference_beside(beside, converted.card.weights_sha256)
             known = found[1] if found else None
-        return cls(converted, engine, known, any_modality=any_modality)
+        return cls(converted, engine, known, any_modality=any_modality, cache_note=note)
 
     @property
     def calibrated(self) -> bool:
@@ -371,40 +381,35 @@ def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Referenc
         raise
 
 
-def _converted(checkpoint: Path) -> tuple[Path, Path, Converted]:
-    """Return the graph of a checkpoint, made now where it was not kept, its weights, its card."""
+def _converted(checkpoint: Path) -> tuple[Path, Path, Converted, str]:
+    """Return the graph of a checkpoint, made now where it was not kept, its weights, its card.
+
+    The last is a warning where the graph could not be kept for the next time.
+    """
     card_path, weights = checkpoint_files(checkpoint)
     card = read_card(card_path)
-    kept = kept_conversion(card)
-    converted: Converted | None = None
     with exclusive():  # several threads that open it convert it once
-        with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
-            converted = read_converted(kept)
-        # It is kept by its weights alone: another checkpoint may have the same ones, and take its
-        # films in another way or go by another name.
-        if converted is None or converted.card != card:
+        # A cache that cannot be written may have it all the same.
+        kept = kept_conversion(card, cache_folder())
+        converted = _read_kept(kept, card)
+        if converted:
+            return kept, weights, converted, ""
+        cache, note = writable_cache()
+        kept = kept_conversion(card, cache)
+        # What this process made before, where it is the process's own folder.
+        converted = _read_kept(kept, card) if note else None
+        if converted is None:
             from cxr_transfer.inference.conversion import convert
 
             converted = convert(checkpoint, kept)
-    return kept, weights, converted
+        return kept, weights, converted, note
 
 
-def films_in(paths: Iterable[Path]) -> Iterator[Path]:
-    """Yield files as they are given, and of folders all files below, sorted by name.
-
-    Hidden files, and what operating systems leave behind, are passed over.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        unreadable: list[OSError] = []
-        for folder, below, names in os.walk(path, onerror=unreadable.append):
-            below[:] = sorted(name for name in below if not _is_clutter(name))
-            yield from (Path(folder, name) for name in sorted(names) if not _is_clutter(name))
-        # Itself no film: it gets a row that says so.
-        yield from (Path(error.filename) for error in unreadable)
-
-
-def _is_clutter(name: str) -> bool:
-    return name.startswith(".") or name in JUNK
+def _read_kept(kept: Path, card: Checkpoint) -> Converted | None:
+    """Return what is kept of a checkpoint's conversion; None where it has to be made anew."""
+    with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
+        converted = read_converted(kept)
+        # It is kept by its weights alone: another checkpoint may have the same ones, and take its
+        # films in another way or go by another name.
+        return converted if converted.card == card else None
+    return None

@@ -35,12 +35,13 @@ def write_validation(
 ) -> None:
     """Score ``films``, whose cases are ``cases``, into ``folder/validation.csv``."""
     scored = probabilities(network, films.images, device=device)
-    columns = ["file", "patient", "label", *(f"score_{name}" for name in labels)]
+    known = ["file", "patient", "source", "split", "sha256", "label"]
+    columns = [*known, *(f"score_{name}" for name in labels)]
     write_csv(
         folder / FILE,
         columns,
         (
-            {"file": case.path.name, "patient": case.patient, "label": case.label}
+            {name: getattr(case, name) for name in known}
             # Every digit: a temperature is fitted on logarithms of small scores.
             | {f"score_{name}": repr(x) for name, x in zip(labels, row, strict=True)}
             for case, row in zip(cases, scored.tolist(), strict=True)

@@ -1,0 +1,276 @@
+"""Which files of a folder are images: decided by content, links followed, nothing lost uncounted.
+
+The one listing behind training, evaluation, ``cxr data check`` and ``cxr predict``. What it passes
+over (texts, DICOM directories, broken links, what this program wrote itself) is counted by reason,
+with names, so that a command can say it once. A folder is entered once, whatever links lead to it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from cxr_transfer.radiograph import named_format
+from cxr_transfer.radiograph.signatures import Kind, kind_of
+
+JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
+"""What operating systems leave in folders: never an image, counted and passed over."""
+
+NAMED = 5
+"""Names that a notice gives for each reason."""
+
+
+class Why(Enum):
+    """Why a file or folder was passed over, for one and for several of them."""
+
+    CLUTTER = ("hidden file", "hidden files")
+    NO_IMAGE = ("file that is no image", "files that are no images")
+    OTHER_FORMAT = (
+        "image of a format that is not read",
+        "images of formats that are not read",
+    )
+    OURS = ("written by this program", "written by this program")
+    BROKEN_LINK = ("broken link", "broken links")
+    UNREADABLE = ("that cannot be opened", "that cannot be opened")
+    ENTERED_BEFORE = (
+        "link to a folder that is read anyway",
+        "links to folders that are read anyway",
+    )
+    NO_CLASS = ("image beside the class folders", "images beside the class folders")
+    NO_PICTURE = ("DICOM file without a picture", "DICOM files without a picture")
+    NO_IMAGES_IN = ("folder without images", "folders without images")
+
+
+_REASONS = {
+    Kind.OTHER_FORMAT: Why.OTHER_FORMAT,
+    Kind.OURS: Why.OURS,
+    Kind.BROKEN_LINK: Why.BROKEN_LINK,
+    Kind.UNREADABLE: Why.UNREADABLE,
+}
+_LOCK, _RECORDS = ".lock", ("run.json", "prepared.json")
+
+
+@dataclass
+class LeftOut:
+    """What listings passed over, by reason.
+
+    Attributes:
+        root: Folder that names are told relative to; None tells whole paths.
+        counts: How many files and folders, by reason.
+        names: The first `NAMED` of each reason.
+    """
+
+    root: Path | None = None
+    counts: Counter[Why] = field(default_factory=Counter)
+    names: dict[Why, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, why: Why, path: Path) -> None:
+        """Count ``path`` under a reason."""
+        self.counts[why] += 1
+        if len(self.names[why]) < NAMED:
+            self.names[why].append(printable(relative_name(path, self.root)))
+
+    @property
+    def total(self) -> int:
+        """Files and folders that were passed over, for whatever reason."""
+        return self.counts.total()
+
+    def notices(self) -> tuple[str, ...]:
+        """Return a line of what a person should know; none where there is nothing to know."""
+        told = [
+            f"{number} {why.value[number > 1]} ({', '.join(self.names[why])}"
+            f"{', ...' if number > NAMED else ''})"
+            for why, number in self.counts.items()
+            if why is not Why.CLUTTER
+        ]
+        return (f"left out: {', '.join(told)}",) if told else ()
+
+
+def image_files(
+    folder: Path,
+    left_out: LeftOut,
+    *,
+    entered: Iterable[tuple[int, int]] = (),
+    recursive: bool = True,
+) -> list[Path]:
+    """Return the images of ``folder``, in the order of the paths.
+
+    Args:
+        folder: Is listed, whatever it is.
+        left_out: Is told what is passed over.
+        entered: Identities (`identity`) of folders that must not be entered from here.
+        recursive: Whether images further down count, too.
+    """
+    found = []
+    for path, kind in walk(folder, left_out, entered=entered, recursive=recursive):
+        if _is_image(path, kind):
+            found.append(path)
+        else:
+            left_out.add(reason(kind), path)
+    return sorted(found)
+
+
+def holds_images(folder: Path) -> bool:
+    """Tell whether there is an image at or below ``folder``."""
+    return any(_is_image(path, kind) for path, kind in walk(folder, LeftOut()))
+
+
+def films_in(
+    paths: Iterable[Path],
+    *,
+    leave_out: Iterable[Path] = (),
+    left_out: LeftOut | None = None,
+) -> Iterator[Path]:
+    """Yield files as they are given, and of folders all images below, sorted by name.
+
+    Of a folder also what may be an image and cannot be read (a broken link, another format, a
+    folder without rights) is yielded: it gets a row that says so.
+
+    Args:
+        paths: Files and folders.
+        leave_out: Files and folders that this run itself writes: they are no input.
+        left_out: Is told what is passed over.
+    """
+    told = LeftOut() if left_out is None else left_out
+    ours = {os.path.realpath(path) for path in leave_out}
+    for path in paths:
+        is_folder = path.is_dir()
+        # A folder that is named is meant, unless it is a table in the making.
+        if os.path.realpath(path) in ours and (not is_folder or is_own_folder(path)):
+            continue
+        if not is_folder:
+            yield path
+            continue
+        for file, kind in walk(path, told, leave_out=ours):
+            if kind in (Kind.OURS, Kind.DIRECTORY, Kind.OTHER, Kind.SPECIAL):
+                told.add(reason(kind), file)
+            else:
+                yield file
+
+
+def walk(
+    folder: Path,
+    left_out: LeftOut,
+    *,
+    entered: Iterable[tuple[int, int]] = (),
+    leave_out: frozenset[str] | set[str] = frozenset(),
+    recursive: bool = True,
+) -> Iterator[tuple[Path, Kind]]:
+    """Yield every file below ``folder`` with its kind: a folder's files first, then its folders.
+
+    Links are followed, those to folders after the folders themselves, and none that leads back up.
+    Hidden files, what operating systems leave behind, folders that were entered before and this
+    program's own folders are counted and passed over. A folder that cannot be opened is yielded as
+    unreadable.
+
+    Args:
+        folder: Where to begin; it is entered whatever it is.
+        left_out: Is told what is passed over.
+        entered: Identities of folders that are not entered.
+        leave_out: Real paths that are passed over without a word.
+        recursive: Whether folders below are entered; if not, they are counted as no images.
+    """
+    seen = {*entered, *around(folder)}
+    pending = [folder]
+    while pending:
+        here = pending.pop()
+        who = identity(here)
+        if here is not folder:
+            why = Why.ENTERED_BEFORE if who in seen else Why.OURS if is_own_folder(here) else None
+            if why:
+                left_out.add(why, here)
+                continue
+        if who:
+            seen.add(who)
+        try:
+            with os.scandir(here) as entries:
+                known = sorted((entry.name, _is_folder(entry)) for entry in entries)
+        except OSError:
+            yield here, Kind.UNREADABLE
+            continue
+        below = []
+        for name, is_folder in known:
+            path = here / name
+            if is_clutter(name):
+                left_out.add(Why.CLUTTER, path)
+            elif leave_out and os.path.realpath(path) in leave_out:
+                continue
+            elif not is_folder:
+                yield path, kind_of(path)
+            elif recursive:
+                below.append(path)
+            else:
+                left_out.add(Why.NO_IMAGE, path)
+        # Links last: a folder that one leads to is met under its own name before.
+        below.sort(key=os.path.islink)
+        pending += reversed(below)
+
+
+def reason(kind: Kind) -> Why:
+    """Return why a file of this kind is passed over, where it is."""
+    return _REASONS.get(kind, Why.NO_IMAGE)
+
+
+def identity(folder: Path) -> tuple[int, int] | None:
+    """Return what is the same for all paths to ``folder``; None where it cannot be asked."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def around(folder: Path) -> set[tuple[int, int]]:
+    """Return the identities of ``folder`` and of all folders around it.
+
+    A link to one of them leads back; to follow it would bring in what lies beside ``folder``.
+    """
+    real = Path(os.path.realpath(folder))
+    return {who for path in (real, *real.parents) if (who := identity(path))}
+
+
+def is_clutter(name: str) -> bool:
+    """Tell whether a file or folder of this name is hidden, or an operating system's."""
+    return name.startswith(".") or name in JUNK
+
+
+def is_own_folder(folder: Path) -> bool:
+    """Tell whether this program wrote ``folder``: a run, a report, a table in the making."""
+    return (folder / _LOCK).is_file() and any((folder / name).is_file() for name in _RECORDS)
+
+
+def relative_name(path: Path, root: Path | None) -> str:
+    """Return how a person knows a file: relative to ``root`` where it lies in it, else whole."""
+    if root is not None and path.is_relative_to(root):
+        return path.relative_to(root).as_posix()
+    return path.as_posix()
+
+
+def stem_of(path: Path) -> str:
+    """Return a file's name without the ending of an image; a UID's last number is none.
+
+    >>> stem_of(Path("a/film.1998.png")), stem_of(Path("a/1.2.840.17"))
+    ('film.1998', '1.2.840.17')
+    """
+    return path.stem if named_format(path.name) else path.name
+
+
+def printable(name: str) -> str:
+    """Return a file's name on one line, as nothing that moves a terminal's cursor."""
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _is_image(path: Path, kind: Kind) -> bool:
+    # What is named as an image and cannot be opened is one, and is told as damaged later on.
+    return kind is Kind.IMAGE or (kind is Kind.UNREADABLE and bool(named_format(path.name)))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
