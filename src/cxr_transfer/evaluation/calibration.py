@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.evaluation.intervals import (
@@ -27,18 +26,11 @@ from cxr_transfer.evaluation.intervals import (
     wilson,
 )
 from cxr_transfer.evaluation.metrics import Floats, Scores
+from cxr_transfer.models.calibration import SMALLEST, fit_temperature, log_scores
 from cxr_transfer.models.reference import at_temperature
 
 BINS = 10
 """Bins of equal width from 0 to 1, each with its upper edge, the first with 0 too."""
-
-SMALLEST = 1e-12
-"""Taken for a smaller score wherever a logarithm is: one 0 would make every loss infinite."""
-
-COLDEST, HOTTEST = 0.05, 20.0
-"""Between these a temperature is looked for."""
-
-_NEAR = 1.01  # so near to one of them, the search ended at it
 
 
 @dataclass(frozen=True)
@@ -72,38 +64,15 @@ class Calibration:
 
 
 def temperature(validation: Scores) -> float | None:
-    """Find the temperature T at which softmax(log p / T) has the lowest log loss.
-
-    T > 1 makes scores less sure, T < 1 surer; the order of a film's classes stays. Looked for
-    between 0.05 and 20: None where the lowest loss lies at a bound, for then these films set none,
-    as when every film is right (the surer the better) or when scores tell nothing.
-
-    Source: Guo et al. 2017, ICML, section 4.2.
+    """Find the temperature of these scores: see `models.calibration.fit_temperature`.
 
     Args:
-        validation: Films that neither trained the model nor will test it. Scores below 1e-12
-            are taken for 1e-12.
+        validation: Films that neither trained the model nor will test it.
 
-    All four films score 9 to 1, but only three are right: 3 to 1 is their due, and log 9 = 2 log 3.
-
-    >>> from cxr_transfer.labels import LabelSet
-    >>> names, files = LabelSet(("normal", "covid19")), tuple("abcd")
-    >>> scores = Scores(names, np.array([0, 0, 0, 1]), np.array([[0.9, 0.1]] * 4), files, files)
-    >>> round(temperature(scores), 4)
-    2.0
+    Returns:
+        None where these films set none.
     """
-    logs = _logs(validation)
-    # Against the true class: its own entry is 0, and a loss near 0 keeps its digits.
-    margins = logs - np.take_along_axis(logs, validation.targets[:, None], axis=1)
-
-    def loss(log_temperature: float) -> float:
-        return float(np.logaddexp.reduce(margins / math.exp(log_temperature), axis=1).mean())
-
-    # The loss is convex in 1 / T, so that it has one valley, however T is scaled.
-    bounds = (math.log(COLDEST), math.log(HOTTEST))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
-    best = math.exp(float(found.x))
-    return best if COLDEST * _NEAR < best < HOTTEST / _NEAR else None
+    return fit_temperature(validation.probabilities, validation.targets)
 
 
 def tempered(scores: Scores, temperature: float) -> Scores:
@@ -183,7 +152,9 @@ def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floa
             [_gaps(p, y) for p, y in zip(scores.probabilities.T, of_class.T, strict=True)], axis=1
         ),
         "brier": ((scores.probabilities - of_class) ** 2).sum(axis=1, keepdims=True),
-        "log_loss": -np.take_along_axis(_logs(scores), scores.targets[:, None], axis=1),
+        "log_loss": -np.take_along_axis(
+            log_scores(scores.probabilities), scores.targets[:, None], axis=1
+        ),
     }
     films = weights.sum(axis=1)
     # No part of Brier score or log loss is below 0: the absolute value leaves those two alone.
@@ -238,11 +209,6 @@ def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _logs(scores: Scores) -> Floats:
-    """(N, C) logarithms of the scores, none of them infinite."""
-    return np.asarray(np.log(np.maximum(scores.probabilities, SMALLEST)), dtype=np.float64)
 
 
 def _bin(score: Floats, bins: int) -> npt.NDArray[np.int64]:
