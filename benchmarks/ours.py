@@ -28,14 +28,14 @@ def training(folder: Path, recipe_name: str, precision: str) -> dict:
     from cxr_transfer.training.trainer import train_stages
 
     recipe = load_recipe(recipe_name).limited(EPOCHS)
-    dataset = split(open_dataset(folder / "classes", "dataset_1", pretraining="clean"), seed=0)
+    dataset = split(open_dataset(folder / "classes", "dataset_1"), seed=0)
     started = time.perf_counter()
     films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
     decoded = time.perf_counter()
     network = build(recipe.network, 3, size=recipe.preprocessing.size, epsilon=1e-3)
     train, validation = (select(dataset, films, part)[1] for part in ("train", "validation"))
     with tempfile.TemporaryDirectory() as run:
-        rows = train_stages(
+        trained = train_stages(
             recipe,
             network,
             train,
@@ -46,7 +46,7 @@ def training(folder: Path, recipe_name: str, precision: str) -> dict:
         )
     ended = time.perf_counter()
     stages = {
-        stage.name: [row["seconds"] for row in rows if row["stage"] == stage.name]
+        stage.name: [row["seconds"] for row in trained.history if row["stage"] == stage.name]
         for stage in recipe.stages
     }
     return {

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from cxr_transfer.collections.index import data_hash, index
+from cxr_transfer.collections.index import data_hash, index, index_readable
 from cxr_transfer.errors import DataError
 from made import case, chest, encoded, write_film
 
@@ -43,6 +43,19 @@ def test_order_is_kept_and_every_film_is_told_of(tmp_path):
     found = index(cases, each=lambda: told.append(None))
     assert [each.path for each in found] == [each.path for each in cases]
     assert len(told) == 9
+
+
+def test_what_can_be_read_is_indexed_and_what_cannot_is_told_with_code_and_reason(tmp_path):
+    good = write_film(tmp_path / "good.png")
+    (tmp_path / "empty.png").touch()
+    cases = [case(tmp_path / name) for name in ("empty.png", "good.png", "gone.png")]
+    done, damaged = index_readable(cases)
+    assert done == index([case(good)])
+    assert [(one.path.rpartition("/")[2], one.code) for one in damaged] == [
+        ("empty.png", "empty_file"),
+        ("gone.png", "missing_file"),
+    ]
+    assert all(one.message.startswith("Expected ") for one in damaged)
 
 
 def test_damaged_films_are_named_with_their_codes_and_counted(tmp_path):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from cxr_transfer.collections.archives import read_archives
@@ -70,14 +72,61 @@ def test_a_name_of_a_source_of_the_archives_is_refused(tmp_path, archives, name)
     assert error.value.code == "source_taken"
 
 
-def test_classes_of_an_added_source_are_read_in_any_case_and_never_guessed(tmp_path):
+def test_classes_of_an_added_source_are_read_in_any_case_and_never_guessed(tmp_path, archives):
     for label in ("Normal", "COVID-19", "viral"):
         write_film(tmp_path / "films" / label / "1.png")
-    added = added_source(f"x={tmp_path / 'films'}")
-    assert {case.label for case in added.cases} == set(MULTI_SOURCE)
-    assert added.notices[0].startswith("x: no patient is known of 3 of 3 images")
+    added = added_source(f"clinic={tmp_path / 'films'}")
+    assert added.notices[0].startswith("clinic: no patient is known of 3 of 3 images")
     paths = {case.file for case in added.cases}
     assert paths == {case.path.as_posix() for case in added.cases}, "of which folder, is told"
+    whole = multi_source(archives, added.cases)
+    assert {case.label for case in whole.cases if case.source == "clinic"} == set(MULTI_SOURCE)
     write_film(tmp_path / "films" / "healthy" / "1.png")
-    with pytest.raises(DataError, match="healthy"):
-        added_source(f"x={tmp_path / 'films'}")
+    added = added_source(f"clinic={tmp_path / 'films'}").cases
+    with pytest.raises(DataError, match=r"healthy \(1 image\)") as error:
+        multi_source(archives, added)
+    assert error.value.code == "unknown_label"
+    found = multi_source(archives, added, {"healthy": "normal"})
+    assert sum(case.source == "clinic" for case in found.cases) == 4
+
+
+def test_what_belongs_to_none_of_the_classes_is_left_out_and_counted(archives):
+    found = multi_source(archives)
+    assert found.left_out == {"unknown": 4}
+    assert found.notices == (
+        "left out, since they belong to none of the classes: 4 images of unknown",
+    )
+    assert not any(case.finding in ("todo", "unknown") for case in found.cases)
+
+
+def with_findings(archives, finding):
+    """The archives, with Cohen's SARS called by another name."""
+    return [
+        dataclasses.replace(
+            found,
+            cases=tuple(
+                dataclasses.replace(case, label=finding, finding=finding)
+                if case.label == "sars"
+                else case
+                for case in found.cases
+            ),
+        )
+        for found in archives
+    ]
+
+
+def test_a_finding_of_an_archive_that_the_table_does_not_know_is_refused(archives):
+    changed = with_findings(archives, "pneumothorax")
+    with pytest.raises(DataError, match=r"pneumothorax \(4 images\)") as error:
+        multi_source(changed)
+    assert error.value.code == "unknown_label"
+    found = multi_source(changed, mapping={"pneumothorax": ""})
+    assert found.left_out == {"pneumothorax": 4, "unknown": 4}
+    found = multi_source(changed, table={"Pneumothorax": "normal"})
+    assert {case.label for case in found.cases if case.finding == "pneumothorax"} == {"normal"}
+
+
+def test_a_recipes_own_table_goes_before_the_packages(archives):
+    found = multi_source(archives, table={"sars": "", "unknown": "other_pneumonia"})
+    assert found.left_out == {"sars": 4}
+    assert {case.label for case in found.cases if case.finding == "todo"} == {"other_pneumonia"}

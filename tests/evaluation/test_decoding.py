@@ -9,7 +9,7 @@ import torch
 from cxr_transfer.collections.index import index
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.baselines import file_features
-from cxr_transfer.evaluation.decoding import decode_once
+from cxr_transfer.evaluation.decoding import decode_once, leave_out
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.films import load_films
@@ -57,3 +57,49 @@ def test_a_film_that_is_not_the_manifests_is_refused(cases):
     with pytest.raises(DataError, match=r"3\.png") as error:
         decode_once(cases, SMALL, DATASET_1)
     assert error.value.code == "changed_films"
+
+
+def test_damaged_films_are_left_out_on_a_persons_word_and_the_rest_is_as_without_them(cases):
+    whole = [cases[0], *cases[3:]]
+    expected = decode_once(whole, SMALL, DATASET_1)
+    for each in cases[1:3]:
+        each.path.write_bytes(b"nothing")
+    told = []
+    found = decode_once(cases, SMALL, DATASET_1, skip_damaged=True, each=lambda: told.append(None))
+    assert [(one.path, one.code) for one in found.damaged] == [
+        (each.file, "unsupported_format") for each in cases[1:3]
+    ]
+    assert found.cases == expected.cases
+    assert torch.equal(found.films.images, expected.films.images)
+    assert torch.equal(found.films.targets, expected.films.targets)
+    assert found.files == expected.files
+    assert len(told) == len(cases)
+
+
+def test_where_all_are_damaged_nothing_is_left_to_decode(cases):
+    for each in cases:
+        each.path.write_bytes(b"nothing")
+    with pytest.raises(DataError) as error:
+        decode_once(cases, SMALL, DATASET_1, skip_damaged=True)
+    assert error.value.code == "empty"
+
+
+def test_a_film_that_is_not_the_manifests_is_refused_beside_damaged_ones(cases):
+    cases[1].path.write_bytes(b"nothing")
+    cases[3] = dataclasses.replace(cases[3], sha256="0" * 64)
+    with pytest.raises(DataError) as error:
+        decode_once(cases, SMALL, DATASET_1, skip_damaged=True)
+    assert error.value.code == "changed_films"
+
+
+def test_what_is_left_out_is_listed_in_the_report_and_said(cases, tmp_path):
+    cases[1].path.write_bytes(b"nothing")
+    damaged = decode_once(cases, SMALL, DATASET_1, skip_damaged=True).damaged
+    said = []
+    leave_out(tmp_path, damaged, said.append)
+    assert "unsupported_format" in (tmp_path / "damaged.csv").read_text()
+    where = tmp_path / "damaged.csv"
+    assert said == [f"left out, since it cannot be read: 1 file, listed in {where}"]
+    leave_out(tmp_path, (), said.append)
+    assert len(said) == 1
+    assert not (tmp_path / "damaged.csv").exists()

@@ -50,7 +50,10 @@ def write(root, *, marked):
             {"path": f"{number}.png", "label": label, "patient": number, "source": source}
             | dict(zip(("sex", "age", "view"), person, strict=True))
         )
-    for name, kept in (("train", [row for row in rows if row["source"] != "c"]), ("all", rows)):
+    (root / "half.png").write_bytes((root / "0.png").read_bytes()[:3000])
+    half = rows[0] | {"path": "half.png", "patient": "half"}
+    known = [row for row in rows if row["source"] != "c"]
+    for name, kept in (("train", known), ("all", [*rows, half])):
         with (root / f"{name}.csv").open("w", newline="") as handle:
             writer = csv.DictWriter(handle, rows[0])
             writer.writeheader()
@@ -65,7 +68,7 @@ def audited(request, tmp_path_factory, cxr):
     cxr("train", root / "small.toml", "--data", root / "train.csv", "--out", root / "run",
         "--device", "cpu", "--precision", "float32")  # fmt: skip
     done = cxr("audit", root / "run", "--data", root / "all.csv", "--out", root / "audit",
-               expect=1 if request.param else 0)  # fmt: skip
+               "--skip-damaged", expect=1 if request.param else 0)  # fmt: skip
     return request.param, json.loads((root / "audit" / "audit.json").read_text()), root, done
 
 
@@ -88,6 +91,19 @@ def test_films_that_training_saw_are_not_scored_and_those_from_elsewhere_are_tol
     assert films["elsewhere"] == 80
     assert films["seen_in_training"] + films["scored"] + films["elsewhere"] == films["all"]
     assert films["scored"] >= 40
+
+
+def test_a_damaged_file_stops_an_audit_unless_a_person_says_otherwise(audited, cxr):
+    _, found, root, done = audited
+    assert found["films"]["damaged"] == 1
+    assert "1 file that cannot be read was left out: damaged.csv." in done.stdout
+    assert "left out, since it cannot be read: 1 file, listed in" in done.stderr
+    assert "half.png,truncated_image," in (root / "audit" / "damaged.csv").read_text()
+    words = ("audit", root / "run", "--data", root / "all.csv", "--out", root / "strict")
+    refused = cxr(*words, expect=3)
+    assert "[damaged_films]" in refused.stderr
+    assert "--skip-damaged" in refused.stderr
+    assert not (root / "strict" / "run.json").exists()
 
 
 def test_the_page_begins_with_the_verdict_and_holds_every_check(audited):

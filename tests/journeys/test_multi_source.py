@@ -29,6 +29,12 @@ name = "head"
 fit = "logistic"
 exchange = 0.1
 train = ["head"]
+
+[[stages]]
+name = "spoilt"
+learning_rate = 1.0
+max_epochs = 1
+train = ["head"]
 """
 
 
@@ -71,6 +77,34 @@ def test_the_run_tells_what_the_added_source_brings(trained):
     whole = json.loads((root / "run" / "checkpoint.json").read_text())
     clinics = sum(row["split"] == "train" for row in rows)
     assert whole["data"]["films"]["train"] - without["data"]["films"]["train"] == clinics
+
+
+def test_a_last_stage_that_spoils_all_is_said_and_the_weights_before_it_are_kept(trained, cxr):
+    root, said = trained
+    line = "sources · spoilt: no epoch has a lower validation loss"
+    assert line in said
+    assert line in (root / "run" / "log.txt").read_text()
+    card = json.loads((root / "run" / "checkpoint.json").read_text())
+    assert [stage["kept_epoch"] for stage in card["provenance"]["stages"]] == [1, None]
+    assert (
+        "those before it, since none of its 1 epochs was better" in cxr("card", root / "run").stdout
+    )
+
+
+def test_what_belongs_to_none_of_the_classes_is_said_and_stands_in_the_card(trained, cxr):
+    root, said = trained
+    assert "none of the classes: 4 images of unknown" in said
+    for run in (root / "run", root / "run" / "without_clinic"):
+        card = json.loads((run / "checkpoint.json").read_text())
+        assert card["data"]["left_out"] == {"unknown": 4}
+    assert "4 images of unknown" in cxr("card", root / "run").stdout
+
+
+def test_the_run_without_the_source_has_its_reference_too(trained, cxr):
+    root, _ = trained
+    film = next((root / "clinic" / "normal").iterdir())
+    done = cxr("predict", film, "--model", root / "run" / "without_clinic", "--json", expect=None)
+    assert "nothing is known of the films" not in done.stderr
 
 
 def test_with_several_processes_it_is_said_that_nothing_is_compared(trained, cxr):

@@ -1,6 +1,8 @@
 """Retraining on one's own films: a folder per class, a recipe of one's own, several processes."""
 
+import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -103,6 +105,62 @@ def test_a_command_that_could_not_run_leaves_the_folder_free(own, trained, cxr):
     assert card["provenance"]["initial"].startswith("mine ")
 
 
+def test_damaged_files_are_left_out_on_a_persons_word_and_listed(own, trained, cxr, tmp_path):
+    films = tmp_path / "films"
+    shutil.copytree(own / "films", films)
+    (films / "clear" / "half.png").write_bytes((films / "clear" / "0.png").read_bytes()[:3000])
+    (films / "cloudy" / "empty.png").touch()
+    words = ("train", own / "mine.toml", "--data", films, "--out", tmp_path / "run")
+    done = cxr(*words, expect=3)
+    assert "[damaged_films]" in done.stderr
+    assert "--skip-damaged" in done.stderr
+    done = cxr(*words, "--skip-damaged")
+    assert "left out, since they cannot be read: 2 files, listed in" in done.stderr
+    with (tmp_path / "run" / "damaged.csv").open(newline="") as handle:
+        rows = {row["path"].rpartition("/")[2]: row["code"] for row in csv.DictReader(handle)}
+    assert rows == {"half.png": "truncated_image", "empty.png": "empty_file"}
+    # The same images are left, so the same weights come out.
+    one, two = (run / "checkpoint.safetensors" for run in (trained, tmp_path / "run"))
+    assert one.read_bytes() == two.read_bytes()
+    evaluated = ("evaluate", tmp_path / "run", "--data", films, "--out", tmp_path / "report")
+    assert "[damaged_films]" in cxr(*evaluated, "--allow-seen", expect=3).stderr
+    page = cxr(*evaluated, "--allow-seen", "--skip-damaged").stdout
+    assert "2 files that cannot be read were left out" in page
+    assert (tmp_path / "report" / "damaged.csv").is_file()
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert (report["films"], report["damaged_files"]) == (50, 2)
+    assert "2 files that cannot be read" in cxr("card", tmp_path / "run").stdout
+
+
+def test_labels_of_ones_own_are_mapped_in_training_and_so_in_evaluation(own, cxr, tmp_path):
+    films = tmp_path / "films"
+    shutil.copytree(own / "films", films)
+    (films / "odd").mkdir()
+    for number in range(10):
+        shutil.move(films / "clear" / f"{number}.png", films / "odd" / f"{number}.png")
+    (films / "junk").mkdir()
+    film = np.random.default_rng(1).integers(0, 256, (128, 140), np.uint8)
+    Image.fromarray(film).save(films / "junk" / "0.png")
+    words = ("train", own / "mine.toml", "--data", films, "--out", tmp_path / "run")
+    done = cxr(*words, "--label", "odd=clear", "--label", "junk=", "--max-epochs", 1)
+    assert "none of the classes: 1 image of junk" in done.stderr
+    card = json.loads((tmp_path / "run" / "checkpoint.json").read_text())
+    assert card["labels"] == list(LABELS)
+    assert card["recipe"]["labels"] == {"odd": "clear", "junk": ""}
+    assert sum(card["data"]["films"].values()) == 50
+    done = cxr(
+        *("evaluate", tmp_path / "run", "--data", films, "--out", tmp_path / "report"),
+        *("--allow-seen", "--json"),
+    )
+    assert "labels: odd counts as clear (10 images)" in done.stderr
+    report = json.loads(done.stdout)
+    assert {group["label"]: group["films"] for group in report["groups"]} == {
+        "clear": 25, "cloudy": 25,
+    }  # fmt: skip
+    refused = cxr(*words, "--label", "odd=clear", "--label", "junk=cloudy", expect=2)
+    assert "[other_run]" in refused.stderr
+
+
 def test_parts_instead_of_classes_are_refused(own, cxr, tmp_path):
     for part in ("train", "test"):
         (tmp_path / "films").mkdir(exist_ok=True)
@@ -116,7 +174,8 @@ def test_parts_instead_of_classes_are_refused(own, cxr, tmp_path):
     [
         (["train", "model_9", "--data", "."], "no_recipe", 2),
         (["train", "model_1", "--data", "/nowhere"], "no_folder", 3),
-        (["evaluate", "/nowhere", "--data", ".", "--out", "x"], "empty", 3),
+        (["evaluate", "/nowhere", "--data", ".", "--out", "x"], "no_checkpoint", 4),
+        (["evaluate", "model_3", "--data", ".", "--out", "x"], "empty", 3),
         (["study", "--models", "model_7", "--out", "x"], "unknown_model", 2),
     ],
 )

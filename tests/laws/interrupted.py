@@ -1,6 +1,7 @@
 """Run by the tests as a process of its own: a small training into a folder, then its digest.
 
-A second word, "fitted", has the head fitted instead of trained.
+A second word, "fitted", has the head fitted instead of trained; "back" spoils the second stage, so
+that it goes back to the weights that it began with.
 """
 
 import hashlib
@@ -18,10 +19,11 @@ from miniature import SIDE, make_films, make_recipe
 def main():
     folder = Path(sys.argv[1])
     head = {"fit": "logistic"} if sys.argv[2:] == ["fitted"] else {}
-    recipe = make_recipe(stages=[("head", ["head"], head), ("all", ["*"])], max_epochs=4)
+    rate = {"learning_rate": 0.5} if sys.argv[2:] == ["back"] else {}
+    recipe = make_recipe(stages=[("head", ["head"], head), ("all", ["*"], rate)], max_epochs=4)
     torch.manual_seed(1)
     network = simple_cnn(3, size=(SIDE, SIDE))
-    history = train_stages(
+    trained = train_stages(
         recipe,
         network,
         make_films(46, seed=1),
@@ -34,7 +36,7 @@ def main():
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():
         digest.update(tensor.numpy().tobytes())
-    for row in history:
+    for row in trained.history:
         digest.update(repr({k: v for k, v in row.items() if k != "seconds"}).encode())
     print("digest", digest.hexdigest())
 

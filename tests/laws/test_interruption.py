@@ -11,7 +11,8 @@ SCRIPT = Path(__file__).with_name("interrupted.py")
 
 
 def start(folder, *words, largest_file=resource.RLIM_INFINITY):
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parents[1])}
+    path = os.pathsep.join(filter(None, (str(SCRIPT.parents[1]), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.Popen(
         [sys.executable, str(SCRIPT), str(folder), *words],
         stdout=subprocess.PIPE,
@@ -63,6 +64,17 @@ def test_a_run_killed_behind_a_fitted_head_ends_bit_equal(tmp_path):
     lines = finish(folder, "fitted")
     assert lines[-1] == whole[-1]
     assert not any(line.startswith("law · head") for line in lines), "fitted a second time"
+
+
+def test_a_run_killed_in_a_stage_that_goes_back_ends_bit_equal(tmp_path):
+    whole = finish(tmp_path / "whole", "back")
+    assert any(line.endswith("the weights before it are kept") for line in whole)
+    folder = tmp_path / "killed"
+    for line in ("law · all: epoch 2", "law · all: epoch 4", "law · all: no epoch"):
+        kill_after(folder, line, "back")
+    lines = finish(folder, "back")
+    assert lines[-1] == whole[-1]
+    assert not any(line.startswith("law · head") for line in lines)
 
 
 def test_a_full_disk_is_named_and_what_was_there_is_intact(tmp_path):

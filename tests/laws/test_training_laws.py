@@ -1,6 +1,7 @@
 """What must hold for every training: frozen means frozen, kept activations change nothing."""
 
 import copy
+import csv
 
 import pytest
 import torch
@@ -33,10 +34,10 @@ def weights_of(network):
 
 def trained(recipe, training, validation, folder, seed=0, execution=CPU):
     network = network_of(recipe.network)
-    history = train_stages(
+    done = train_stages(
         recipe, network, training, validation, folder=folder, seed=seed, execution=execution
     )
-    return network, history
+    return network, done.history
 
 
 def same(a, b):
@@ -101,7 +102,7 @@ def test_training_on_kept_activations_is_training_through_the_whole_network(
 def test_a_fitted_head_and_a_trained_stage_go_together(training, validation, tmp_path):
     fitted = ("head", ["head"], {"fit": "logistic", "penalty": 0.1})
     alone, (first,) = trained(make_recipe(stages=[fitted]), training, validation, tmp_path / "one")
-    recipe = make_recipe(stages=[fitted, ("all", ["*"])], max_epochs=2, learning_rate=1e-6)
+    recipe = make_recipe(stages=[fitted, ("all", ["*"], {"learning_rate": 1e-6})], max_epochs=2)
     both, history = trained(recipe, training, validation, tmp_path / "two")
     assert [(row["stage"], row["epoch"]) for row in history] == [
         ("head", 1), ("all", 1), ("all", 2),
@@ -168,6 +169,68 @@ def test_the_best_weights_are_kept_not_the_last(training, validation, tmp_path):
     with torch.inference_mode():
         loss = torch.nn.functional.cross_entropy(network(validation.images), validation.targets)
     assert loss.item() == pytest.approx(best, rel=1e-5)
+
+
+def going_nowhere(keep):
+    """A head that learns, and then a stage whose rate spoils all."""
+    spoiling = {"learning_rate": 0.5, "max_epochs": 2, "keep": keep}
+    return make_recipe(stages=[("head", ["head"], {"keep": keep}), ("all", ["*"], spoiling)])
+
+
+def test_a_stage_that_improves_nothing_gives_back_what_it_was_given(training, validation, tmp_path):
+    recipe = going_nowhere("best_overall")
+    alone = recipe.model_copy(update={"stages": recipe.stages[:1]})
+    expected, _ = trained(alone, training, validation, tmp_path / "alone")
+    said = []
+    network = network_of("simple_cnn")
+    done = train_stages(
+        recipe, network, training, validation, folder=tmp_path / "both", seed=0, execution=CPU,
+        say=said.append,
+    )  # fmt: skip
+    assert same(network, expected)
+    (line,) = (line for line in said if "no epoch has a lower validation loss" in line)
+    assert line.endswith("the weights before it are kept")
+    head, last = done.outcomes
+    assert (head.improved, last.improved, last.goes_back) == (True, False, True)
+    assert last.val_loss == head.val_loss
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(network(validation.images), validation.targets)
+    assert loss.item() == pytest.approx(last.val_loss, rel=1e-5)
+    with (tmp_path / "both" / "history.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    kept = [(row["stage"], int(row["epoch"])) for row in rows if row["kept"] == "1"]
+    assert kept == [("head", head.kept_epoch)]
+    assert {row["kept"] for row in rows} == {"0", "1"}
+
+
+def test_the_papers_rule_keeps_each_stages_own_best_and_says_so(training, validation, tmp_path):
+    said = []
+    network = network_of("simple_cnn")
+    done = train_stages(
+        going_nowhere("best_of_stage"), network, training, validation, folder=tmp_path, seed=0,
+        execution=CPU, say=said.append,
+    )  # fmt: skip
+    head, last = done.outcomes
+    assert last.val_loss > head.val_loss
+    assert not last.improved
+    with torch.inference_mode():
+        loss = torch.nn.functional.cross_entropy(network(validation.images), validation.targets)
+    assert loss.item() == pytest.approx(last.val_loss, rel=1e-5)
+    assert sum("as in the paper" in line for line in said) == 1
+
+
+def test_a_stage_that_improves_ends_alike_under_both_rules(training, validation, tmp_path):
+    networks = []
+    for keep in ("best_overall", "best_of_stage"):
+        stages = [("head", ["head"], {"max_epochs": 1, "learning_rate": 1e-5}), ("all", ["*"])]
+        network, history = trained(
+            make_recipe(stages=stages, keep=keep), training, validation, tmp_path / keep
+        )
+        best = min((row for row in history if row["stage"] == "all"), key=lambda r: r["val_loss"])
+        assert best["val_loss"] < history[0]["val_loss"]
+        assert best["kept"] == 1
+        networks.append(network)
+    assert same(*networks)
 
 
 def test_batch_size_does_not_change_a_score():

@@ -14,6 +14,7 @@ from cxr_transfer.collections.datasets import (
     pretraining_cases,
 )
 from cxr_transfer.collections.index import data_hash, index
+from cxr_transfer.collections.multi_source import multi_source
 from cxr_transfer.collections.splits import patient_overlap, split
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -97,3 +98,10 @@ def test_the_papers_split_by_image_leaks_patients(second):
 
 def test_dataset_1_is_the_same_data_as_ever(second):
     assert data_hash(second.cases) == DATASET_1_HASH
+
+
+def test_all_sources_have_the_class_that_their_findings_count_as(archives):
+    """No finding of the real collections has a class by default: each stands in the table."""
+    found = multi_source(archives)
+    assert found.counts() == {"normal": 2852, "other_pneumonia": 827, "covid19": 1931}
+    assert found.left_out == {"atypical": 380, "unknown": 28, "ards": 4}

@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cxr_transfer.errors import UsageError
+from cxr_transfer.models.card import RELEASED, read_card, released_models
 from cxr_transfer.training.recipe import (
     Recipe,
     Stage,
@@ -62,7 +63,7 @@ def test_a_shipped_recipe_holds_the_papers_values(name):
     assert (recipe.preprocessing.height, recipe.preprocessing.width) == (224, 224)
     for stage in recipe.stages:
         assert (stage.batch_size, stage.max_epochs, stage.stop_after) == (20, 500, 10)
-        assert (stage.reduce_after, stage.reduce_factor, stage.keep) == (5, 0.1, "best")
+        assert (stage.reduce_after, stage.reduce_factor, stage.keep) == (5, 0.1, "best_of_stage")
 
 
 def test_every_shipped_recipe_is_named_as_its_file():
@@ -84,7 +85,7 @@ def test_a_stage_has_the_papers_defaults():
         "stop_after": 10,
         "reduce_after": 5,
         "reduce_factor": 0.1,
-        "keep": "best",
+        "keep": "best_overall",
     }
 
 
@@ -120,6 +121,63 @@ def test_an_unknown_key_is_refused_with_the_nearest(changes, said):
 )
 def test_a_wrong_value_is_refused_by_key(changes, where):
     assert where in refusal(plain(**changes))
+
+
+def head(**changes):
+    return {"stages": [{"name": "head", "train": ["head"]} | changes]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (head(penalty=0.1), 'penalty is for fit = "logistic"'),
+        (head(exchange=0.1), 'exchange is for fit = "logistic"'),
+        (head(fit="logistic", learning_rate=0.1), 'learning_rate is for fit = "adam"'),
+        (head(fit="logistic", batch_size=8), 'batch_size is for fit = "adam"'),
+        (head(fit="logistic", stop_after=3), 'stop_after is for fit = "adam"'),
+        (head(fit="logistic", reduce_after=3), 'reduce_after is for fit = "adam"'),
+        (head(fit="logistic", reduce_factor=0.5), 'reduce_factor is for fit = "adam"'),
+        ({"initial": "imagenet"}, "there are no ImageNet weights of simple_cnn"),
+        ({"new_head": False}, "new_head is for a recipe that starts from a checkpoint"),
+        (
+            {"new_head": False, "initial": "imagenet", "network": "resnet50"},
+            "new_head is for a recipe that starts from",
+        ),
+    ],
+)
+def test_a_key_without_effect_is_refused(changes, said):
+    assert said in refusal(plain(**changes))
+
+
+def test_a_cap_on_epochs_is_refused_where_no_stage_has_epochs():
+    fitted = parse_recipe(plain(**head(fit="logistic")), origin="here")
+    with pytest.raises(UsageError, match="--max-epochs") as error:
+        fitted.limited(3)
+    assert error.value.code == "unused_option"
+    assert fitted.limited(None) == fitted
+    stages = [*head(fit="logistic")["stages"], {"name": "all", "train": ["*"]}]
+    both = parse_recipe(plain(stages=stages), origin="here")
+    assert both.limited(3).stages[1].max_epochs == 3
+
+
+@pytest.mark.parametrize("name", released_models())
+def test_the_recipe_of_a_released_model_is_the_one_that_ships(name):
+    """Cards were written when recipes had fewer keys, and ``keep`` other words."""
+    card = read_card(RELEASED / name / "checkpoint.json")
+    assert parse_recipe(card.recipe, origin=name) == load_recipe(name)
+
+
+def test_best_is_read_as_it_was_meant():
+    """A recipe that a checkpoint carries from before keeps its meaning."""
+    recipe = parse_recipe(plain(**head(keep="best")), origin="here")
+    assert recipe.stages[0].keep == "best_of_stage"
+
+
+def test_labels_are_kept_in_the_recipe_and_the_last_word_is_the_callers():
+    recipe = parse_recipe(plain(labels={"a b": "x", "ü": "", "c": "y"}), origin="here")
+    mapped = recipe.relabelling({"c": "", "d-1": "y"})
+    assert mapped.labels == {"a b": "x", "ü": "", "c": "", "d-1": "y"}
+    assert parse_recipe(tomllib.loads(mapped.to_toml()), origin="here") == mapped
 
 
 @pytest.mark.parametrize(
@@ -190,21 +248,29 @@ STAGES = st.fixed_dictionaries(
         "learning_rate": st.floats(1e-30, 1e30),
         "batch_size": st.integers(1, 10**12),
         "reduce_factor": st.floats(0, 1, exclude_min=True, exclude_max=True),
-        "keep": st.sampled_from(["best", "last"]),
+        "keep": st.sampled_from(["best_overall", "best_of_stage", "last"]),
     },
 )
 
 
-@example('\x7f \U0001fa7b " \\ \n \x00', True, None, [{"train": ["*"]}])
+@example('\x7f \U0001fa7b " \\ \n \x00', True, None, {"\x7f": "", "": "a"}, [{"train": ["*"]}])
 @given(
     TITLES,
     st.booleans(),
     st.none() | st.floats(0, 1, exclude_min=True),
+    st.dictionaries(TITLES, TITLES, max_size=3),
     st.lists(STAGES, min_size=1, max_size=3),
 )
-def test_any_recipe_written_out_is_the_same_recipe(title, new_head, coverage, stages):
+def test_any_recipe_written_out_is_the_same_recipe(title, new_head, coverage, labels, stages):
     named = [stage | {"name": f"s{number}"} for number, stage in enumerate(stages)]
-    content = plain(title=title, initial=title, new_head=new_head, coverage=coverage, stages=named)
+    content = plain(
+        title=title,
+        initial=title,
+        new_head=new_head,
+        coverage=coverage,
+        labels=labels,
+        stages=named,
+    )
     recipe = parse_recipe(content, origin="test")
     assert parse_recipe(tomllib.loads(recipe.to_toml()), origin="test") == recipe
 

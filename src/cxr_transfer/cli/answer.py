@@ -312,6 +312,7 @@ def export(
 ) -> None:
     """Hand a network on to other tools, compared with the checkpoint before it is kept."""
     from cxr_transfer.files import write_bytes
+    from cxr_transfer.inference.export import chosen_format
     from cxr_transfer.inference.export import export as run
     from cxr_transfer.inference.material import calibration_and_check
     from cxr_transfer.inference.predictor import reference_beside
@@ -320,6 +321,7 @@ def export(
     if format is not None:
         choice("--format", format, ("openvino", "onnx", "torchscript"))
     choice("--precision", precision, ("float32", "int8"))
+    chosen_format(out, format=format, precision=precision)  # type: ignore[arg-type]
     card_path, weights = checkpoint_files(checkpoint)
     found = reference_beside(weights, read_card(card_path).weights_sha256)
     # An int8 network's features lie elsewhere: the float32 ones' reference would misjudge them.

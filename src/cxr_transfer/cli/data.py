@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import say, steps
+from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, say, steps
 
 DATA_CHECK_EXAMPLES = (
     "Examples:\n\n"
@@ -92,16 +92,23 @@ DATA_PREPARE_EXAMPLES = "Example:\n\ncxr data prepare ../data --out prepared"
 def data_prepare(
     folder: Annotated[Path, typer.Argument(help="Folder with the archives.")],
     out: Annotated[Path, typer.Option(help="Where the manifests are written.")],
+    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
 ) -> None:
     """Write the manifests of Dataset_0, Dataset_1 and the films outside them, with hashes."""
     from cxr_transfer.collections.archives import read_archives
+    from cxr_transfer.collections.damaged import (
+        DAMAGED_FILE,
+        Damaged,
+        damaged_line,
+        write_damaged,
+    )
     from cxr_transfer.collections.datasets import (
         dataset_0,
         dataset_1,
         outside_cases,
         pretraining_cases,
     )
-    from cxr_transfer.collections.index import data_hash, index
+    from cxr_transfer.collections.index import data_hash, index_readable, refuse_damaged
     from cxr_transfer.collections.manifest import write_manifest
     from cxr_transfer.collections.opening import notices_of
     from cxr_transfer.files import owned, write_json
@@ -114,9 +121,13 @@ def data_prepare(
     with owned(out):
         summary: dict[str, Any] = {}
         found = {}
+        damaged: dict[str, Damaged] = {}
         for name, cases in {zero.name: zero.cases, one.name: one.cases, "outside": outside}.items():
             with steps(f"reading {name}", len(cases)) as step:
-                found[name] = index(cases, each=step)
+                found[name], unread = index_readable(cases, each=step)
+            if not skip_damaged:
+                refuse_damaged(unread, len(cases))
+            damaged |= {one.path: one for one in unread}
             write_manifest(out / f"{name}.csv", found[name])
         clean = pretraining_cases(
             dataclasses.replace(zero, cases=found[zero.name]),
@@ -133,4 +144,7 @@ def data_prepare(
             }
             classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
             typer.echo(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
+        write_damaged(out, tuple(damaged.values()))
+        if damaged:
+            say(damaged_line(tuple(damaged.values()), str(out / DAMAGED_FILE)))
         write_json(out / "prepared.json", summary)

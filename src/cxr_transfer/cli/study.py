@@ -26,8 +26,8 @@ def study(
         "runs/study"
     ),
     models: Annotated[
-        str, typer.Option(help="Which, with commas.")
-    ] = "model_0,model_1,model_2,model_3",
+        str | None, typer.Option(help="Which, with commas. Default: all four.")
+    ] = None,
     split: Annotated[str, typer.Option(help="patient, or image as in the paper (leaks).")] = (
         "patient"
     ),
@@ -38,8 +38,9 @@ def study(
         int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
     ] = 0,
     pretraining: Annotated[
-        str, typer.Option(help="clean: Model_0 sees no patient of Dataset_1; paper: it does.")
-    ] = "clean",
+        str | None,
+        typer.Option(help="clean (default): Model_0 sees no patient of Dataset_1; paper: it does."),
+    ] = None,
     model_0: Annotated[
         Path | None,
         typer.Option(
@@ -51,21 +52,40 @@ def study(
     skip_unavailable: Annotated[
         bool, typer.Option(help="Leave Model_3 out where its weights cannot be had.")
     ] = False,
+    skip_damaged: Annotated[
+        bool,
+        typer.Option(help="Leave out files that cannot be read; damaged.csv of a run lists them."),
+    ] = False,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
 ) -> None:
     """Run the paper's four models: table, figures, intervals and tests."""
-    from cxr_transfer.evaluation.study import Study, model_names, run_study
+    from cxr_transfer.errors import UsageError
+    from cxr_transfer.evaluation.study import MODELS, Study, model_names, run_study
     from cxr_transfer.files import owned
 
+    asked_for = MODELS if models is None else model_names(models)
+    if pretraining and not {"model_0", "model_2"} & set(asked_for):
+        raise UsageError(
+            "unused_option",
+            "Expected --pretraining only with model_0 or model_2, but the models are "
+            f"{', '.join(asked_for)}; leave it out.",
+        )
+    if model_0 and models is not None and "model_0" in asked_for:
+        raise UsageError(
+            "unused_option",
+            "Expected model_0 to be trained or given, but got it in --models and with --model-0; "
+            "leave out one of them.",
+        )
     asked = Study(
-        models=model_names(models),
+        models=asked_for,
         split=choice("--split", split, ("patient", "image")),  # type: ignore[arg-type]
         folds=folds,
         seed=seed,
-        pretraining=choice("--pretraining", pretraining, ("clean", "paper")),  # type: ignore[arg-type]
+        pretraining=choice("--pretraining", pretraining or "clean", ("clean", "paper")),  # type: ignore[arg-type]
         max_epochs=max_epochs,
         skip_unavailable=skip_unavailable,
+        skip_damaged=skip_damaged,
     )
     with owned(out):
         run_study(

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
 DEVICE_HELP = "auto, cpu, cuda or mps."
+LABEL_HELP = (
+    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. May be "
+    "repeated. What the recipe's [labels] say holds as in training."
+)
+SKIP_DAMAGED_HELP = "Leave out files that cannot be read; damaged.csv in --out lists them."
 PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
 
 

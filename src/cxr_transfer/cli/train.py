@@ -10,6 +10,7 @@ import typer
 from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
     PRECISION_HELP,
+    SKIP_DAMAGED_HELP,
     choice,
     execution,
     no_steps,
@@ -47,8 +48,21 @@ def train(
             "trained a second time without each of them, to tell what it brings."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="patient, or image as in the paper.")] = "patient",
-    pretraining: Annotated[str, typer.Option(help="For model_0: clean or paper.")] = "clean",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. "
+            "May be repeated. A recipe may have the same as [labels]."
+        ),
+    ] = None,
+    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
+    split: Annotated[
+        str | None,
+        typer.Option(help="patient (default), or image as in the paper; not for parts given."),
+    ] = None,
+    pretraining: Annotated[
+        str | None, typer.Option(help="For Dataset_0 of the archives: clean (default) or paper.")
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
     ] = 0,
@@ -61,20 +75,26 @@ def train(
     """Train one recipe; the same command goes on with a run that was stopped."""
     import os
 
+    from cxr_transfer.collections.damaged import DAMAGED_FILE, damaged_line
+    from cxr_transfer.collections.datasets import Dataset
+    from cxr_transfer.collections.findings import read_mapping
     from cxr_transfer.collections.multi_source import added_source
     from cxr_transfer.collections.opening import open_dataset
     from cxr_transfer.collections.splits import split as draw
+    from cxr_transfer.errors import UsageError
     from cxr_transfer.evaluation.added_source import what_it_brings
-    from cxr_transfer.models.reference import REFERENCE
     from cxr_transfer.provenance import stamp
     from cxr_transfer.training.execution import is_main_process
     from cxr_transfer.training.films import load_films
     from cxr_transfer.training.recipe import load_recipe
-    from cxr_transfer.training.run import run_recipe
+    from cxr_transfer.training.run import check_run, run_recipe
 
-    by = choice("--split", split, ("patient", "image"))
-    clean = choice("--pretraining", pretraining, ("clean", "paper"))
-    run = load_recipe(recipe).limited(max_epochs)
+    by = choice("--split", split or "patient", ("patient", "image"))
+    if pretraining is not None:
+        choice("--pretraining", pretraining, ("clean", "paper"))
+    mapping = read_mapping(label or ())
+    own = load_recipe(recipe).limited(max_epochs)
+    run = own.relabelling(mapping)
     # The processes of a distributed run are this command again: they inherit the folder's name,
     # and only the first of them speaks.
     named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{run.name}/{stamp()}")
@@ -82,33 +102,43 @@ def train(
     tell, bar = (say, steps) if is_main_process() else (silent, no_steps)
     sources = [added_source(source) for source in add_source or ()]
     added = [case for source in sources for case in source.cases]
-    with bar("reading films", 0) as step:
-        dataset = open_dataset(
-            data,
-            run.dataset,
-            pretraining=clean,  # type: ignore[arg-type]
-            added=added,
-            each=step,
-        )
-    for notice in (*dataset.notices, *(line for source in sources for line in source.notices)):
-        tell(notice)
-    dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
-    with bar("decoding films", len(dataset.cases)) as step:
-        films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
-    training: dict[str, Any] = {
+    begin: dict[str, Any] = {
         "seed": seed,
         "execution": execution(device, precision, devices, num_nodes),
         "start": start,
         "weights": weights,
-        "say": tell,
     }
-    run_recipe(run, dataset, films, folder, **training)
-    if is_main_process() and not (folder / REFERENCE).is_file():
-        from cxr_transfer.inference.fitting import fit_reference
 
-        # What the training films look like to the network: by it a stranger among films is known.
-        with bar("looking at the training films once more", 0) as step:
-            fit_reference(folder, each=step).save(folder)
+    def before(found: Dataset) -> None:
+        if split and any(case.split for case in found.cases):
+            raise UsageError(
+                "unused_option",
+                f"Expected --split only where parts are drawn, but {data} gives them; leave it "
+                "out, or remove the split column.",
+            )
+        check_run(run, found.labels, **begin)
+        for line in (*found.notices, *(line for source in sources for line in source.notices)):
+            tell(line)
+
+    with bar("reading films", 0) as step:
+        dataset = open_dataset(
+            data,
+            run.dataset,
+            pretraining=pretraining,  # type: ignore[arg-type]
+            added=added,
+            mapping=mapping,
+            table=own.labels,
+            skip_damaged=skip_damaged,
+            before=before,
+            each=step,
+        )
+    if dataset.damaged:
+        tell(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
+    dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
+    with bar("decoding films", len(dataset.cases)) as step:
+        films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
+    training = begin | {"say": tell}
+    run_recipe(run, dataset, films, folder, **training)
     tell(f"checkpoint: {folder}")
     names = sorted({case.source for case in added})
     if names and devices * num_nodes > 1:

@@ -7,7 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, DEVICE_HELP, say, steps
+from cxr_transfer.cli.terminal import (
+    CHECKPOINT_HELP,
+    DEVICE_HELP,
+    LABEL_HELP,
+    SKIP_DAMAGED_HELP,
+    say,
+    steps,
+)
 
 EVALUATE_EXAMPLES = (
     "Examples:\n\n"
@@ -26,28 +33,49 @@ def evaluate(
     allow_seen: Annotated[
         bool, typer.Option(help="Score films whose patients training saw; do not quote them.")
     ] = False,
+    label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
+    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap.")] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
 ) -> None:
     """Evaluate a checkpoint: figures with intervals, and what each group of films is called."""
-    from cxr_transfer.collections.opening import open_cases, spelled_as
+    from cxr_transfer.collections.findings import read_mapping, unknown_lines
+    from cxr_transfer.collections.opening import open_cases
     from cxr_transfer.evaluation.assessment import assess
     from cxr_transfer.files import owned
     from cxr_transfer.models.card import checkpoint_files, read_card
-    from cxr_transfer.training.run import claim
+    from cxr_transfer.training.run import claimed
 
-    read = open_cases(data, part)
-    read = spelled_as(read, read_card(checkpoint_files(checkpoint)[0]).label_set)
+    known = read_card(checkpoint_files(checkpoint)[0])
+    read = open_cases(
+        data,
+        part,
+        mapping=read_mapping(label or ()),
+        table=known.label_table,
+        labels=known.label_set,
+    )
     for notice in read.notices:
         say(notice)
     cases = read.cases
-    with owned(out):
-        claim(out, {"evaluation_of": checkpoint.name})
-        with steps("reading films", len(cases)) as step:
-            assess(
-                checkpoint, cases, out, allow_seen=allow_seen, device=device, seed=seed, each=step
-            )
+    for line in unknown_lines(case.label for case in cases if case.label not in known.labels):
+        say(line)
+    with (
+        owned(out),
+        claimed(out, {"evaluation_of": checkpoint.name}),
+        steps("reading films", len(cases)) as step,
+    ):
+        assess(
+            checkpoint,
+            cases,
+            out,
+            allow_seen=allow_seen,
+            skip_damaged=skip_damaged,
+            device=device,
+            seed=seed,
+            each=step,
+            say=say,
+        )
     name = "report.json" if json else "report.md"
     typer.echo((out / name).read_text(encoding="utf-8", errors="surrogateescape"))
 
@@ -73,6 +101,8 @@ def audit(
     weights: Annotated[
         Path | None, typer.Option(help="With --retrain: file with ResNet-50's weights.")
     ] = None,
+    label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
+    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap.")] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
@@ -81,33 +111,43 @@ def audit(
     ] = "auto",
 ) -> None:
     """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
+    from cxr_transfer.collections.findings import read_mapping
     from cxr_transfer.collections.opening import open_all
+    from cxr_transfer.errors import UsageError
     from cxr_transfer.evaluation.audit import audit as run
     from cxr_transfer.files import owned
     from cxr_transfer.models.card import checkpoint_files, read_card
-    from cxr_transfer.training.run import claim
+    from cxr_transfer.training.run import claimed
 
+    if weights and not retrain:
+        raise UsageError(
+            "unused_option",
+            f"Expected --weights only with --retrain, but got {weights}; leave it out, or add "
+            "--retrain.",
+        )
     known = read_card(checkpoint_files(checkpoint)[0])
-    read = open_all(data, known.label_set)
+    read = open_all(
+        data, known.label_set, mapping=read_mapping(label or ()), table=known.label_table
+    )
     for notice in read.notices:
         say(notice)
     cases = read.cases
-    with owned(out):
-        # By the weights: another run's folder may have the same name.
-        claim(out, {"audit_of": f"{known.name} {known.weights_sha256[:12]}"})
-        with steps("reading films", len(cases)) as step:
-            found = run(
-                checkpoint,
-                cases,
-                out,
-                retrain=retrain,
-                weights=weights,
-                device=device,
-                precision=precision,
-                seed=seed,
-                each=step,
-                say=say,
-            )
+    # By the weights: another run's folder may have the same name.
+    audit_of = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
+    with owned(out), claimed(out, audit_of), steps("reading films", len(cases)) as step:
+        found = run(
+            checkpoint,
+            cases,
+            out,
+            retrain=retrain,
+            skip_damaged=skip_damaged,
+            weights=weights,
+            device=device,
+            precision=precision,
+            seed=seed,
+            each=step,
+            say=say,
+        )
     typer.echo(
         (out / ("audit.json" if json else "audit.md")).read_text(
             encoding="utf-8", errors="surrogateescape"

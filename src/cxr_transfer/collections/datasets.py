@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxr_transfer.collections.archives import WHERE_FROM
 from cxr_transfer.collections.case import FRONTAL_VIEWS, Case, Collection
+from cxr_transfer.collections.damaged import Damaged
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
 
@@ -30,6 +31,8 @@ class Dataset:
         cases: The films.
         split_by: How the parts were drawn: "patient", "image", "given", or "" before that.
         notices: What a person should know of how the films were read, a line each; said once.
+        left_out: Label to number of films that belong to none of the classes.
+        damaged: Files that cannot be read and were left out.
     """
 
     name: str
@@ -37,6 +40,8 @@ class Dataset:
     cases: tuple[Case, ...]
     split_by: str = ""
     notices: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[Damaged, ...] = ()
 
     def __post_init__(self) -> None:
         present = {case.label for case in self.cases}
@@ -124,7 +129,8 @@ def pretraining_cases(pretraining: Dataset, target: Dataset) -> Dataset:
     pixels = {case.pixels for case in (*seen, *target.cases)} - {""}
     out = {case.path for case in seen}
     rest = tuple(c for c in pretraining.cases if c.path not in out and c.pixels not in pixels)
-    return Dataset(f"{pretraining.name} without {target.name}", pretraining.labels, rest)
+    name = f"{pretraining.name} without {target.name}"
+    return dataclasses.replace(pretraining, name=name, cases=rest)
 
 
 def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.damaged import Damaged
 from cxr_transfer.collections.image_files import printable
 from cxr_transfer.errors import DataError, FilmError, listing
 from cxr_transfer.radiograph import Radiograph, read_film
@@ -24,30 +25,57 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
         DataError: ``damaged_films`` or ``changed_films`` (other bytes than the manifest's hash),
             naming the first 20.
     """
+    done, damaged = index_readable(cases, each=each)
+    refuse_damaged(damaged, len(cases))
+    return done
+
+
+def index_readable(
+    cases: Sequence[Case], *, each: Callable[[], None] = lambda: None
+) -> tuple[tuple[Case, ...], tuple[Damaged, ...]]:
+    """Return those of ``cases`` that can be read, with hashes and sizes, and the files that cannot.
+
+    Raises:
+        DataError: ``changed_films``, as `index`, where every film can be read.
+    """
     done: list[Case] = []
-    damaged: list[str] = []
+    damaged: list[Damaged] = []
     changed: list[str] = []
     for case, outcome in zip(cases, index_each(cases), strict=True):
         each()
         if isinstance(outcome, FilmError):
-            damaged.append(f"{printable(case.file)} ({outcome.code})")
+            damaged.append(Damaged.of(case, outcome))
         elif case.sha256 and case.sha256 != outcome.sha256:
             changed.append(printable(case.file))
         else:
             done.append(outcome)
-    if damaged:
-        raise DataError(
-            "damaged_films",
-            f"Expected films that can be read, but {len(damaged)} of {len(cases)} cannot: "
-            f"{listing(damaged)}; replace or remove them.",
-        )
     if changed:
         raise DataError(
             "changed_films",
             f"Expected the films that the manifest's hashes name, but {len(changed)} of "
             f"{len(cases)} have other bytes: {listing(changed)}; prepare the manifest anew.",
         )
-    return tuple(done)
+    return tuple(done), tuple(damaged)
+
+
+def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
+    """Refuse films that cannot be read.
+
+    Args:
+        damaged: Files that cannot be read.
+        number: How many films there are in all.
+
+    Raises:
+        DataError: ``damaged_films``, naming the first 20.
+    """
+    if damaged:
+        named = (f"{printable(one.path)} ({one.code})" for one in damaged)
+        raise DataError(
+            "damaged_films",
+            f"Expected films that can be read, but {len(damaged)} of {number} cannot: "
+            f"{listing(named)}; replace or remove them, or leave them out with --skip-damaged, "
+            "which lists them.",
+        )
 
 
 def index_each(cases: Sequence[Case]) -> Iterable[Case | FilmError]:

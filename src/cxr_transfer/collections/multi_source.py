@@ -10,53 +10,74 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.case import Case, Collection
+from cxr_transfer.collections.cells import spelling_key
 from cxr_transfer.collections.datasets import Dataset, dataset_1, outside_cases
+from cxr_transfer.collections.findings import FINDINGS, left_out_lines, relabelled
 from cxr_transfer.collections.manifest import read_listed
 from cxr_transfer.collections.patients import is_unique
 from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.labels import MULTI_SOURCE
 
-_AS = {
-    "normal": "normal",
-    "no finding": "normal",
-    "covid19": "covid19",
-    "covid-19": "covid19",
-    "other_pneumonia": "other_pneumonia",
-    "pneumonia": "other_pneumonia",
-    "bacterial": "other_pneumonia",
-    "viral": "other_pneumonia",
-}
-"""What a user's classes may be called, in lower case."""
-_LEFT_OUT = frozenset({"unknown", "atypical"})  # atypical: an effusion, nodules, many a pattern
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 """Of a user's source: it names files and folders, too."""
 
 
-def multi_source(archives: Sequence[Collection], added: Iterable[Case] = ()) -> Dataset:
-    """Return every frontal film with a known finding, and films ``added`` by the user.
+def multi_source(
+    archives: Sequence[Collection],
+    added: Iterable[Case] = (),
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Return every frontal film whose finding counts as a class, and films ``added`` by the user.
 
     Of Kermany the films of Dataset_1 alone: its other copies were compressed differently, and that
-    would be a mark of its classes. Films of Cohen's whose finding is not known are left out, and
-    such of a patient who has COVID-19 films, too.
+    would be a mark of its classes. Films of Cohen's other than COVID-19 are left out where their
+    patient has COVID-19 films, too.
 
     Args:
         archives: What was found in the data folder.
-        added: Of sources whose names the archives do not use.
+        added: Of sources whose names the archives do not use, under their own labels.
+        mapping: Label of these films to class, or to "" to leave its films out.
+        table: More of `FINDINGS`, and before it.
 
     Raises:
-        UsageError: ``source_taken`` for an added source with a name that the archives use.
-        DataError: ``collection_absent`` or ``classes``; what `dataset_1` raises.
+        UsageError: ``source_taken`` for an added source with a name that the archives use; what
+            `relabelled` raises.
+        DataError: ``collection_absent`` or ``classes``; what `dataset_1` and `relabelled` raise.
     """
     added = tuple(added)
     _check_free({case.source for case in added}, archives)
     target = dataset_1(archives)
     films = [*target.cases, *outside_cases(archives, target), *added]
-    return Dataset("multi_source", MULTI_SOURCE, tuple(map(_relabelled, filter(_is_known, films))))
+    return in_three_classes("multi_source", films, mapping, table)
+
+
+def in_three_classes(
+    name: str,
+    cases: Sequence[Case],
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Return ``cases`` as a data set of the three classes: by ``mapping``, ``table``, `FINDINGS`.
+
+    Raises:
+        UsageError: As `relabelled`.
+        DataError: ``unknown_label``, as `relabelled`; ``classes``, as `Dataset`.
+    """
+    found = relabelled(
+        cases,
+        mapping or {},
+        table={**FINDINGS, **{spelling_key(label): each for label, each in (table or {}).items()}},
+        closed=True,
+        classes=MULTI_SOURCE,
+    )
+    lines = tuple(left_out_lines(found.left_out))
+    return Dataset(name, MULTI_SOURCE, found.cases, notices=lines, left_out=found.left_out)
 
 
 def added_source(given: str) -> Collection:
@@ -64,12 +85,11 @@ def added_source(given: str) -> Collection:
 
     Args:
         given: A name of letters, digits, "_" and "-", and after "=" a folder per class or a
-            manifest (.csv). Classes are the three of `multi_source`; "pneumonia", "bacterial" and
-            "viral" are other pneumonia.
+            manifest (.csv). The labels stay as they are: `multi_source` says what they count as.
 
     Raises:
         UsageError: ``bad_source`` when it is not of this form.
-        DataError: ``unknown_label``; ``archives`` for a folder of those; what reading raises.
+        DataError: ``archives`` for a folder of those; what reading raises.
     """
     name, equals, place = given.partition("=")
     if not (name and equals and place):
@@ -96,18 +116,9 @@ def added_source(given: str) -> Collection:
                 "holds archives; give those with --data.",
             )
         read = found[0]
-    unknown = sorted({case.label for case in read.cases if case.label.lower() not in _AS})
-    if unknown:
-        raise DataError(
-            "unknown_label",
-            f"Expected the classes {', '.join(MULTI_SOURCE)} in the source {name} (or "
-            f"{', '.join(sorted(_AS.keys() - set(MULTI_SOURCE)))}), but got {listing(unknown)}; "
-            "rename them.",
-        )
     cases = tuple(
         dataclasses.replace(
             case,
-            label=_AS[case.label.lower()],
             source=name,
             patient=_of_source(name, case.patient),
             split="",
@@ -134,12 +145,3 @@ def _check_free(names: Iterable[str], archives: Sequence[Collection]) -> None:
             f"Expected a name of its own for an added source, but got {listing(taken)}, which is a "
             f"source of the archives (these are {', '.join(sorted(used))}); choose another name.",
         )
-
-
-def _is_known(case: Case) -> bool:
-    return case.label not in _LEFT_OUT
-
-
-def _relabelled(case: Case) -> Case:
-    # Of the archives' findings all but these are pneumonias of some kind (or ARDS).
-    return dataclasses.replace(case, label=_AS.get(case.label.lower(), "other_pneumonia"))

@@ -49,10 +49,7 @@ def folds(
         UsageError: ``folds`` for a number out of range.
         DataError: ``parts_given`` when the cases have parts, and what `split` raises.
     """
-    if not 2 <= number <= MIN_GROUPS:
-        raise UsageError(
-            "folds", f"Expected 2 to {MIN_GROUPS} folds, but got {number}; 5 is usual."
-        )
+    check_number(number)
     if any(case.split for case in dataset.cases):
         raise DataError(
             "parts_given",
@@ -60,6 +57,18 @@ def folds(
             "remove its split column.",
         )
     return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
+
+
+def check_number(number: int) -> None:
+    """Refuse a number of folds that no cross-validation here can have.
+
+    Raises:
+        UsageError: ``folds``.
+    """
+    if not 2 <= number <= MIN_GROUPS:
+        raise UsageError(
+            "folds", f"Expected 2 to {MIN_GROUPS} folds, but got {number}; 5 is usual."
+        )
 
 
 def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Dataset:

@@ -28,7 +28,7 @@ from cxr_transfer.evaluation.decisions import (
     risk_at,
     risk_coverage,
 )
-from cxr_transfer.evaluation.decoding import decode_once
+from cxr_transfer.evaluation.decoding import decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
 from cxr_transfer.evaluation.intervals import Estimate, share
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
@@ -53,10 +53,12 @@ def assess(
     out: Path,
     *,
     allow_seen: bool = False,
+    skip_damaged: bool = False,
     device: str = "auto",
     resamples: int = 2000,
     seed: int = 0,
     each: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on ``cases`` into ``out``.
 
@@ -65,10 +67,12 @@ def assess(
         cases: Films with labels, of any kind.
         out: Report folder.
         allow_seen: Score films and patients that the training saw, and say so.
+        skip_damaged: Leave out files that cannot be read, and list them in ``out``.
         device: As everywhere.
         resamples: Of the bootstrap by patient.
         seed: Of the bootstrap.
         each: Called after every film.
+        say: Is told what is left out.
 
     Returns:
         The content of ``out/report.json``. Over the films whose labels the network knows:
@@ -84,7 +88,9 @@ def assess(
     checkpoint, network = load_checkpoint(checkpoint_path)
     folder = run_folder(checkpoint_path)
     labels = checkpoint.label_set
-    decoded = decode_once(cases, checkpoint.preprocessing, labels, files=False, each=each)
+    decoded = decode_once(
+        cases, checkpoint.preprocessing, labels, files=False, skip_damaged=skip_damaged, each=each
+    )
     cases, films = decoded.cases, decoded.films
     seen = sum(seen_in_training(checkpoint, cases))
     if seen and not allow_seen:
@@ -104,6 +110,7 @@ def assess(
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
         validation = validation_scores(folder, labels)
         worth = _worth(scores, of_known, validation, resamples=resamples, seed=seed)
+    leave_out(out, decoded.damaged, say)
     write_scores(out / "predictions.csv", labels, scored, cases)
     errors = surest_errors(films.targets.numpy(), scored)
     wrong = [cases[row] for row in errors]
@@ -112,6 +119,7 @@ def assess(
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
         "films": len(cases),
+        "damaged_files": len(decoded.damaged),
         "seen_in_training": seen,
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxr_transfer import INTENDED_USE
+from cxr_transfer.collections.damaged import damaged_sentence
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Evaluation
@@ -52,6 +53,8 @@ def page(
             f"**{content['seen_in_training']} of these films or their patients were seen "
             "in training: these figures say nothing of new films.**",
         ]
+    if said := damaged_sentence(content["damaged_files"]):
+        lines += ["", said]
     if evaluation:
         lines += [
             "",

@@ -34,7 +34,7 @@ from cxr_transfer.evaluation.baselines import (
     table_of,
 )
 from cxr_transfer.evaluation.checks import run_checks, verdict
-from cxr_transfer.evaluation.decoding import Decoded, decode_once
+from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import error_sheet, surest_errors
 from cxr_transfer.evaluation.evidence import Evidence
 from cxr_transfer.evaluation.leaks import parts_evidence
@@ -69,6 +69,7 @@ def audit(
     out: Path,
     *,
     retrain: bool = False,
+    skip_damaged: bool = False,
     weights: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -86,10 +87,11 @@ def audit(
         out: Report folder.
         retrain: Train its recipe again without each source, and with parts drawn by patient and by
             image, into ``out/retrain``; what was done there before is kept.
-        weights: ImageNet weights file for that, where the recipe wants them.
+        skip_damaged: Leave out files that cannot be read, and list them in ``out``.
+        weights: ImageNet weights file for retraining, where the recipe wants them.
         device: As everywhere.
-        precision: Of that, and of the scores of changed films ("auto": bfloat16 where it is fast
-            and calls hardly a film otherwise). Every other score is of float32.
+        precision: Of retraining, and of the scores of changed films ("auto": bfloat16 where it is
+            fast and calls hardly a film otherwise). Every other score is of float32.
         resamples: Of the bootstrap by patient.
         seed: Of the bootstrap, the folds, the noise, the new weights, and of retraining.
         each: Called after every film that was read.
@@ -121,7 +123,9 @@ def audit(
         if retrain
         else None
     )
-    decoded = decode_once(cases, checkpoint.preprocessing, labels, each=each)
+    decoded = decode_once(
+        cases, checkpoint.preprocessing, labels, skip_damaged=skip_damaged, each=each
+    )
     cases, images = decoded.cases, decoded.films.images.numpy()
     kinds = _kinds(decoded, np.array(seen_in_training(checkpoint, cases)))
     if not len(kinds.inside):
@@ -132,6 +136,7 @@ def audit(
             "part.",
         )
 
+    leave_out(out, decoded.damaged, say)
     say(f"scoring {len(kinds.inside)} films, whole and in parts")
     scorer = Scorer(network, at)
     scored = np.full((len(cases), len(labels)), np.nan)
@@ -195,6 +200,7 @@ def audit(
         "verdict": verdict(found),
         "films": {
             "all": len(cases),
+            "damaged": len(decoded.damaged),
             "seen_in_training": int(kinds.seen.sum()),
             "scored": len(kinds.inside),
             "elsewhere": len(kinds.elsewhere),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer.collections.damaged import damaged_sentence
 from cxr_transfer.evaluation.evidence import Check
 from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.run_folder import opened_words
@@ -29,6 +30,7 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
     """
     films = content["films"]
     accuracy, area = (Estimate.from_dict(content[name]) for name in ("accuracy", "auroc_macro"))
+    unread = damaged_sentence(films.get("damaged", 0))
     lines = [
         f"# Audit of {checkpoint.name}: {content['verdict'].upper()}",
         "",
@@ -39,7 +41,7 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         f"On {films['scored']} films that training has not seen, of sources that it has: accuracy "
         f"{accuracy.percent()} percent, macro AUROC {area}. {films['seen_in_training']} films were "
         f"seen in training and not scored; {films['elsewhere']} are from elsewhere or of other "
-        "findings. Intervals 95 %, by patient.",
+        f"findings. Intervals 95 %, by patient. {unread}".rstrip(),
         "",
         "| check | verdict | reading |",
         "|---|---|---|",

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.damaged import (
+    DAMAGED_FILE,
+    Damaged,
+    damaged_line,
+    write_damaged,
+)
 from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.index import described, index
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import DataError, FilmError
 from cxr_transfer.evaluation.baselines import file_features
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.radiograph import Preprocessing, read_film
@@ -33,11 +40,13 @@ class Decoded:
         cases: Indexed.
         films: Model inputs and targets; -1 where the label is not among the network's.
         files: `baselines.file_features` of each; none where they were not asked for.
+        damaged: Files that cannot be read and were left out.
     """
 
     cases: tuple[Case, ...]
     films: Films
     files: tuple[dict[str, float], ...]
+    damaged: tuple[Damaged, ...] = ()
 
 
 def decode_once(
@@ -46,6 +55,7 @@ def decode_once(
     labels: LabelSet,
     *,
     files: bool = True,
+    skip_damaged: bool = False,
     each: Callable[[], None] = lambda: None,
 ) -> Decoded:
     """Decode ``cases`` in their order; ``each`` is called after every film.
@@ -55,35 +65,58 @@ def decode_once(
         preprocessing: Of the network.
         labels: Of the network.
         files: Whether to ask what the files tell; `Decoded.files` is empty otherwise.
+        skip_damaged: Leave out files that cannot be read; `Decoded.damaged` has them.
         each: Called after every film.
 
     Raises:
-        DataError: ``damaged_films`` or ``changed_films``, as `index`.
+        DataError: ``damaged_films`` or ``changed_films``, as `index`; ``empty`` when every file is
+            damaged.
     """
     images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
 
-    def work(case: Case) -> tuple[Case, npt.NDArray[np.uint8], dict[str, float] | None] | None:
+    def work(
+        case: Case,
+    ) -> tuple[Case, npt.NDArray[np.uint8], dict[str, float] | None] | FilmError:
         try:
             film = read_film(case.path)
-        except FilmError:
-            return None
+        except FilmError as error:
+            return error
         told = file_features(case.path, film) if files else None
         return described(case, film), preprocessing.apply(film), told
 
     done: list[Case] = []
     told: list[dict[str, float]] = []
-    for row, (case, outcome) in enumerate(zip(cases, in_order(work, cases), strict=True)):
-        if outcome is None or case.sha256 not in ("", outcome[0].sha256):
+    damaged: list[Damaged] = []
+    for case, outcome in zip(cases, in_order(work, cases), strict=True):
+        each()
+        if skip_damaged and isinstance(outcome, FilmError):
+            damaged.append(Damaged.of(case, outcome))
+            continue
+        if isinstance(outcome, FilmError) or case.sha256 not in ("", outcome[0].sha256):
             index(cases)  # names every film that is damaged or changed
             raise FilmError(
                 "unreadable",
                 f"Expected to read {printable(case.file)}, but it is changing; try again.",
             )
-        known, images[row, 0], features = outcome
+        known, images[len(done), 0], features = outcome
         done.append(known)
         if features:
             told.append(features)
-        each()
+    if damaged and not done:
+        raise DataError(
+            "empty", f"Expected films that can be read, but all {len(damaged)} are damaged."
+        )
     targets = [labels.target(case.label) if case.label in labels else -1 for case in done]
-    films = Films(torch.from_numpy(images), torch.tensor(targets, dtype=torch.int64))
-    return Decoded(tuple(done), films, tuple(told))
+    films = Films(torch.from_numpy(images[: len(done)]), torch.tensor(targets, dtype=torch.int64))
+    return Decoded(tuple(done), films, tuple(told), tuple(damaged))
+
+
+def leave_out(out: Path, damaged: Sequence[Damaged], say: Callable[[str], None]) -> None:
+    """List in ``out`` the files that were left out since they cannot be read, and say how many.
+
+    Raises:
+        MachineError: ``disk_full``, ``not_writable``.
+    """
+    write_damaged(out, damaged)
+    if damaged:
+        say(damaged_line(damaged, str(out / DAMAGED_FILE)))

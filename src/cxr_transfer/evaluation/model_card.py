@@ -161,6 +161,7 @@ def _model(card: Checkpoint) -> list[Entry]:
         Entry("Classes, in the order of the scores", ", ".join(card.labels)),
         Entry("Started from", known.get("initial", "")),
         Entry("Trained in stages", "; ".join(stages)),
+        Entry("Weights that each stage kept", _kept(card), "the run did not record it"),
         Entry(
             "Abstention",
             f"gives a class to {100 * coverage:.0f} % of its validation films, and to none whose "
@@ -184,6 +185,20 @@ def _model(card: Checkpoint) -> list[Entry]:
         ),
         Entry("Weights", f"SHA-256 `{card.weights_sha256}`"),
     ]
+
+
+def _kept(card: Checkpoint) -> str:
+    """Say which epoch's weights each stage handed on, and which stage improved nothing."""
+    said = []
+    for stage in card.provenance.get("stages", ()):
+        kept, epochs = stage["kept_epoch"], stage["epochs"]
+        if kept is None:
+            one = f"those before it, since none of its {epochs} epochs was better"
+        else:
+            one = f"those of epoch {kept} of {epochs}, validation loss {stage['val_loss']:.4f}"
+            one += "" if stage["improved"] else ", although those before it were better"
+        said.append(f"{stage['name']}: {one}")
+    return "; ".join(said)
 
 
 def _films_of(preprocessing: Preprocessing) -> str:
@@ -224,11 +239,22 @@ def _data(card: Checkpoint, rows: Sequence[PartRow]) -> list[Entry]:
     return [
         Entry("Data set", f"{card.data['name']}: {counted} films" if "name" in card.data else ""),
         Entry("Parts", f"drawn {split_by}" if split_by else ""),
+        Entry("Left out", _left_out(card), "the run did not record it"),
         Entry("Films by source, class and part", table, why),
         Entry("Licences", licences, why),
         Entry("Views", views, why),
         Entry("Ages and sexes", people, why),
     ]
+
+
+def _left_out(card: Checkpoint) -> str:
+    """Say which images were not trained on: those of no class, and files that cannot be read."""
+    if "damaged" not in card.data:
+        return ""
+    said = [f"{n} images of {label}" for label, n in card.data.get("left_out", {}).items()]
+    if card.data["damaged"]:
+        said.append(f"{card.data['damaged']} files that cannot be read")
+    return ", ".join(said) or "nothing"
 
 
 def _figures(

@@ -214,6 +214,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
             {
                 key: value if key == "stage" else int(value) if key == "epoch" else float(value)
                 for key, value in row.items()
+                if value  # what is not told of an epoch is an empty cell
             }
             for row in csv.DictReader(handle)
         ]

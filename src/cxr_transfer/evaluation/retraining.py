@@ -92,7 +92,8 @@ class Retraining:
         """Read the recipe out of a checkpoint's card, and find what it starts from.
 
         Raises:
-            UsageError: ``bad_recipe``; ``no_start``.
+            UsageError: ``bad_recipe``; ``no_start``; ``unused_option`` for weights that the recipe
+                does not start from.
             ModelError: As `checkpoint_files`, `read_card` and `imagenet_weights`.
             MachineError: As `imagenet_weights`.
         """
@@ -100,6 +101,12 @@ class Retraining:
         checkpoint = read_card(card_path)
         recipe = parse_recipe(checkpoint.recipe, origin=card_path.name)
         start = _start(checkpoint, recipe, card_path.parent)
+        if weights and recipe.initial != "imagenet":
+            raise UsageError(
+                "unused_option",
+                f"Expected --weights only where a recipe starts from ImageNet, but {recipe.name} "
+                f"starts from {recipe.initial}; leave it out.",
+            )
         if recipe.initial == "imagenet":
             imagenet_weights(weights)  # What is missing is said now, not after the scoring.
         return cls(

@@ -18,16 +18,18 @@ import numpy as np
 
 from cxr_transfer import provenance
 from cxr_transfer.collections.archives import read_archives
+from cxr_transfer.collections.damaged import DAMAGED_FILE, damaged_line
 from cxr_transfer.collections.datasets import Dataset, dataset_0, dataset_1, pretraining_cases
 from cxr_transfer.collections.index import data_hash
 from cxr_transfer.collections.opening import indexed, notices_of
 from cxr_transfer.collections.phantom import write_phantom
-from cxr_transfer.collections.splits import SplitBy, folds, patient_overlap, split
+from cxr_transfer.collections.splits import SplitBy, check_number, folds, patient_overlap, split
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.run_folder import openings, record_opening
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
+from cxr_transfer.labels import DATASET_0, DATASET_1
 from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
@@ -39,7 +41,7 @@ from cxr_transfer.training.execution import (
 )
 from cxr_transfer.training.films import Films, load_films, select
 from cxr_transfer.training.recipe import Recipe, load_recipe
-from cxr_transfer.training.run import claim, run_recipe
+from cxr_transfer.training.run import check_run, claim, run_recipe
 
 MODELS = ("model_0", "model_1", "model_2", "model_3")
 PHANTOM = "phantom"
@@ -63,6 +65,7 @@ class Study:
         max_epochs: Cuts every stage short; None is the recipe's own.
         resamples: Of the bootstrap.
         skip_unavailable: Leave Model_3 out, and say so, where its ImageNet weights cannot be had.
+        skip_damaged: Leave out files that cannot be read; every run folder lists its own.
     """
 
     models: tuple[str, ...] = MODELS
@@ -73,8 +76,11 @@ class Study:
     max_epochs: int | None = None
     resamples: int = 2000
     skip_unavailable: bool = False
+    skip_damaged: bool = False
 
     def __post_init__(self) -> None:
+        if self.folds is not None:
+            check_number(self.folds)
         unknown = [name for name in self.models if name not in MODELS]
         if unknown or not self.models:
             raise UsageError(
@@ -110,18 +116,34 @@ def run_study(
         The content of ``out/report.json``.
 
     Raises:
+        UsageError: ``unused_option`` for weights or a Model_0 that no model is made of.
         CxrError: What any part of the walk raises.
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
     steps = steps or _no_steps
+    _check_used(study, weights, model_0)
     left_out = _check_weights(study, weights)
+    models = _models(study, out, left_out, given=model_0)
+    recipes = {name: load_recipe(name).limited(study.max_epochs) for name in models}
+    begin: dict[str, dict[str, Any]] = {
+        name: {"seed": study.seed, "execution": execution} for name in models
+    }
+    if "model_3" in models:
+        begin["model_3"]["weights"] = weights
+    # What can be refused is refused before any film is decoded. Of the Model_0 that is trained
+    # here nothing is known yet.
+    for name in models:
+        if recipes[name].initial != "model_0":
+            check_run(recipes[name], DATASET_0 if name == "model_0" else DATASET_1, **begin[name])
+        elif model_0:
+            check_run(recipes[name], DATASET_1, start=model_0, **begin[name])
     archives = read_archives(_data_folder(data, out, study.seed, say))
     for notice in notices_of(archives):
         say(notice)
     generated = any(found.generated for found in archives)
     if generated:
         say("the films are generated: they show no patient")
-    target = _indexed(dataset_1(archives), steps)
+    target = _indexed(dataset_1(archives), study, steps, say)
     if study.folds:
         parts = folds(target, study.folds, by=study.split, seed=study.seed)
     else:
@@ -140,13 +162,12 @@ def run_study(
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
     claim(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
-    models = _models(study, out, left_out, given=model_0)
     for name, why in left_out.items():
         say(f"{name} is left out: {why}")
 
     rows: dict[str, report.Row] = {}
     if "model_0" in models:
-        pretraining = _indexed(dataset_0(archives), steps)
+        pretraining = _indexed(dataset_0(archives), study, steps, say)
         say(f"Dataset_0: {_counts(pretraining)}")
         if study.pretraining == "clean":
             pretraining = pretraining_cases(pretraining, target)
@@ -154,23 +175,21 @@ def run_study(
         # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
         # compared with it.
         pretraining = split(pretraining, by="patient", seed=study.seed)
-        recipe = load_recipe("model_0").limited(study.max_epochs)
-        films = _films(recipe, pretraining, steps)
+        films = _films(recipes["model_0"], pretraining, steps)
         model_0 = run_recipe(
-            recipe,
+            recipes["model_0"],
             pretraining,
             films,
             out / "model_0",
-            seed=study.seed,
-            execution=execution,
             say=say,
+            **begin["model_0"],
         )
         rows["model_0"] = _evaluate(model_0, pretraining, films, study, execution, out=out)
 
-    recipes = {name: load_recipe(name).limited(study.max_epochs) for name in MODELS[1:]}
-    # All three share one preprocessing, hence one decoding.
-    films = _films(recipes["model_1"], target, steps)
     each_fold: dict[str, list[report.Row]] = {name: [] for name in MODELS[1:] if name in models}
+    if each_fold:
+        # All three share one preprocessing, hence one decoding.
+        films = _films(recipes[next(iter(each_fold))], target, steps)
     for number, part in enumerate(parts, start=1):
         place = out / f"fold_{number}" if study.folds else out
         for name, fold_rows in each_fold.items():
@@ -181,11 +200,9 @@ def run_study(
                 part,
                 films,
                 place / name,
-                seed=study.seed,
-                execution=execution,
                 start=model_0 if recipes[name].initial == "model_0" else None,
-                weights=weights,
                 say=say,
+                **begin[name],
             )
             fold_rows.append(_evaluate(folder, part, films, study, execution, out=out))
     rows |= {name: _pooled(fold_rows) for name, fold_rows in each_fold.items()}
@@ -209,6 +226,7 @@ def run_study(
         "precision": precision,
         "datasets": {"dataset_1": target.counts()}
         | ({"dataset_0": dataset_0(archives).counts()} if "model_0" in rows else {}),
+        "damaged_files": len(target.damaged),
         "patients_in_two_parts": max(patient_overlap(part) for part in parts),
         "left_out": left_out,
         "test_openings": {name: openings(out / name) for name in rows} if not study.folds else {},
@@ -230,6 +248,27 @@ def _models(
     if not wanted:
         raise UsageError("no_models", "Expected a model to run, but all of them are left out.")
     return tuple(name for name in MODELS if name in wanted)
+
+
+def _check_used(study: Study, weights: Path | None, model_0: Path | None) -> None:
+    """Refuse what no model of the study is made of."""
+    for option, given, needs in (
+        ("--weights", weights, "model_3"),
+        ("--skip-unavailable", study.skip_unavailable or None, "model_3"),
+        ("--model-0", model_0, "model_2"),
+    ):
+        if given is not None and needs not in study.models:
+            raise UsageError(
+                "unused_option",
+                f"Expected {option} only with {needs}, but the models are "
+                f"{', '.join(study.models)}; leave it out, or add {needs} to --models.",
+            )
+    if weights and study.skip_unavailable:
+        raise UsageError(
+            "unused_option",
+            "Expected --weights or --skip-unavailable, but got both: weights that are given are "
+            "never done without; leave out one of them.",
+        )
 
 
 def _check_model_0(model_0: Path, target: Dataset, study: Study) -> None:
@@ -255,7 +294,7 @@ def _check_weights(study: Study, weights: Path | None) -> dict[str, str]:
     try:
         imagenet_weights(weights)
     except MachineError as error:
-        if weights or not study.skip_unavailable:
+        if not study.skip_unavailable:
             raise
         # Not the error's own text: it names folders of this machine.
         return {"model_3": f"its ImageNet weights cannot be had here ({error.code})"}
@@ -270,9 +309,13 @@ def _data_folder(data: str, out: Path, seed: int, say: Say) -> Path:
     return out / PHANTOM
 
 
-def _indexed(dataset: Dataset, steps: Steps) -> Dataset:
+def _indexed(dataset: Dataset, study: Study, steps: Steps, say: Say) -> Dataset:
     with steps(f"reading {dataset.name}", len(dataset.cases)) as step:
-        return indexed(dataset, step)
+        found = indexed(dataset, step, skip_damaged=study.skip_damaged)
+    if found.damaged:
+        where = f"{DAMAGED_FILE} of each run folder"
+        say(f"{dataset.name}: {damaged_line(found.damaged, where)}")
+    return found
 
 
 def _films(recipe: Recipe, dataset: Dataset, steps: Steps) -> Films:

@@ -82,18 +82,7 @@ def export(
         ModelError: ``conversion_differs``, ``self_test``, and what `load_checkpoint` raises.
         MachineError: ``missing_package``, ``disk_full``, ``not_writable``.
     """
-    chosen = format or FORMATS.get(out.suffix)
-    if chosen is None or chosen not in FORMATS.values():
-        raise UsageError(
-            "unknown_format",
-            f"Expected a format out of {', '.join(sorted(set(FORMATS.values())))}, or a name that "
-            f"ends in one of {', '.join(FORMATS)}, but got {format or out.name!r}.",
-        )
-    if out.suffix in (".json", ".safetensors"):
-        raise UsageError(
-            "unknown_format",
-            f"Expected another name than a checkpoint's files have, but got {out}.",
-        )
+    chosen = chosen_format(out, format=format, precision=precision)
     if chosen == "openvino":
         return convert(
             checkpoint,
@@ -104,11 +93,6 @@ def export(
             temperature=temperature,
             least_score=least_score,
             coverage=coverage,
-        )
-    if precision != "float32":
-        raise UsageError(
-            "unknown_precision",
-            f"Expected float32 for {chosen}, but got {precision!r}; int8 is OpenVINO's (.xml).",
         )
     card, network = load_checkpoint(checkpoint)
     content, answer = (_onnx if chosen == "onnx" else _torchscript)(
@@ -130,6 +114,42 @@ def export(
     write_bytes(out, content)
     write_json(out.with_name(f"{out.name}.json"), converted.model_dump(mode="json"))
     return converted
+
+
+def chosen_format(
+    out: Path,
+    *,
+    format: Format | None = None,  # noqa: A002
+    precision: Weights = "float32",
+) -> Format:
+    """Return the form in which ``out`` is to be written, before anything is read or converted.
+
+    Args:
+        out: Where to.
+        format: None takes it from the suffix of ``out``.
+        precision: "float32"; for OpenVINO also "int8".
+
+    Raises:
+        UsageError: ``unknown_format``; ``unknown_precision`` for one that the form cannot have.
+    """
+    chosen = format or FORMATS.get(out.suffix)
+    if chosen is None or chosen not in FORMATS.values():
+        raise UsageError(
+            "unknown_format",
+            f"Expected a format out of {', '.join(sorted(set(FORMATS.values())))}, or a name that "
+            f"ends in one of {', '.join(FORMATS)}, but got {format or out.name!r}.",
+        )
+    if out.suffix in (".json", ".safetensors"):
+        raise UsageError(
+            "unknown_format",
+            f"Expected another name than a checkpoint's files have, but got {out}.",
+        )
+    if precision != "float32" and chosen != "openvino":
+        raise UsageError(
+            "unknown_precision",
+            f"Expected float32 for {chosen}, but got {precision!r}; int8 is OpenVINO's (.xml).",
+        )
+    return chosen
 
 
 def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[Films], Answer]]:

@@ -60,6 +60,14 @@ class Checkpoint(BaseModel):
         """The classes in index order."""
         return LabelSet(self.labels)
 
+    @property
+    def label_table(self) -> dict[str, str]:
+        """What labels counted as in training, where the recipe says so: label to class, or ""."""
+        found = self.recipe.get("labels")
+        return (
+            {label: str(name) for label, name in found.items()} if isinstance(found, dict) else {}
+        )
+
 
 def fingerprint(text: str) -> str:
     """Return a short hash that stands for a film or a patient without naming it.

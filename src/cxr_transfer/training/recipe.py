@@ -10,18 +10,32 @@ import difflib
 import importlib.resources
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.card import Architecture
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 
+_OF_ADAM = ("learning_rate", "batch_size", "stop_after", "reduce_after", "reduce_factor")
+_OF_LOGISTIC = ("penalty", "exchange")
+
+NO_CHECKPOINT = {"random": "random weights", "imagenet": "ImageNet's weights"}
+"""What a recipe starts from that is no checkpoint, and how that is called."""
+
 
 class Stage(BaseModel):
-    """One phase of training; the defaults are the paper's (section 4.1).
+    """One phase of training; the defaults are the paper's (section 4.1), but for ``keep``.
 
     Attributes:
         name: Stands in the history.
@@ -36,7 +50,10 @@ class Stage(BaseModel):
         stop_after: Epochs in a row without a strictly better validation loss.
         reduce_after: Epochs in a row without a validation loss better by 1e-4.
         reduce_factor: The learning rate is then multiplied by this.
-        keep: Weights of the epoch with the best validation loss, or of the last.
+        keep: Which weights the stage hands on. ``best_overall``: of the epoch with the lowest
+            validation loss, of this stage or of one before. ``best_of_stage``: of this stage's
+            best epoch, also where the stage before was better, as in the paper. ``last``: of the
+            last epoch. ``best`` is read as ``best_of_stage``, which it meant at first.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,14 +69,27 @@ class Stage(BaseModel):
     stop_after: int = Field(10, ge=1)
     reduce_after: int = Field(5, ge=1)
     reduce_factor: float = Field(0.1, gt=0, lt=1)
-    keep: Literal["best", "last"] = "best"
+    keep: Literal["best_overall", "best_of_stage", "last"] = "best_overall"
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _as_it_was_called(cls, value: object) -> object:
+        return "best_of_stage" if value == "best" else value
 
     @model_validator(mode="after")
     def _only_a_head_is_fitted(self) -> Stage:
         if self.fit == "logistic" and self.train != ("head",):
             raise ValueError('fit = "logistic" fits the head alone: train = ["head"]')
-        if self.exchange and self.fit != "logistic":
-            raise ValueError('exchange is for fit = "logistic"')
+        return self
+
+    @model_validator(mode="after")
+    def _every_key_has_an_effect(self) -> Stage:
+        # A recipe that is written down has every key: a default says nothing.
+        without = _OF_ADAM if self.fit == "logistic" else _OF_LOGISTIC
+        other = "adam" if self.fit == "logistic" else "logistic"
+        for key in without:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f'{key} is for fit = "{other}"')
         return self
 
 
@@ -76,6 +106,7 @@ class Recipe(BaseModel):
         preprocessing: Travels with the weights.
         coverage: Share of validation films that get an answer; on films as unsure as the others the
             model abstains. None answers all.
+        labels: What a label of the data counts as: label to class, or to "" to leave its films out.
         stages: In the order in which they run.
     """
 
@@ -89,6 +120,7 @@ class Recipe(BaseModel):
     new_head: bool = True
     preprocessing: Preprocessing = Preprocessing()
     coverage: float | None = Field(None, gt=0, le=1)
+    labels: dict[str, str] = Field(default_factory=dict)
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -99,26 +131,53 @@ class Recipe(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _imagenet_has_its_weights(self) -> Recipe:
+        if self.initial == "imagenet" and self.network == "simple_cnn":
+            raise ValueError("there are no ImageNet weights of simple_cnn: initial is another")
+        return self
+
+    @model_validator(mode="after")
+    def _a_head_is_replaced_where_there_is_one(self) -> Recipe:
+        if not self.new_head and self.initial in NO_CHECKPOINT:
+            raise ValueError("new_head is for a recipe that starts from a checkpoint")
+        return self
+
+    @model_validator(mode="after")
     def _lungs_come_to_lie_on_lungs(self) -> Recipe:
         if self.preprocessing.crop != "lungs" and any(stage.exchange for stage in self.stages):
             raise ValueError('exchange needs films that are crops of the lungs: crop = "lungs"')
         return self
 
     def limited(self, max_epochs: int | None) -> Recipe:
-        """Return the recipe with no stage longer than ``max_epochs``."""
+        """Return the recipe with no stage longer than ``max_epochs``.
+
+        Raises:
+            UsageError: ``unused_option`` where no stage has epochs.
+        """
         if max_epochs is None:
             return self
+        if all(stage.fit == "logistic" for stage in self.stages):
+            raise UsageError(
+                "unused_option",
+                f"Expected stages with epochs, but {self.name} fits a head at once; leave "
+                "--max-epochs out.",
+            )
         stages = tuple(
             stage.model_copy(update={"max_epochs": min(stage.max_epochs, max_epochs)})
             for stage in self.stages
         )
         return self.model_copy(update={"stages": stages})
 
+    def relabelling(self, mapping: Mapping[str, str]) -> Recipe:
+        """Return the recipe with what ``mapping`` says of labels, before what it says itself."""
+        return self.model_copy(update={"labels": {**self.labels, **mapping}})
+
     def to_toml(self) -> str:
         """Return the recipe written out in full, defaults included, as it is run."""
         content = self.model_dump(mode="json")
         stages = content.pop("stages")
         tables = [("[preprocessing]", content.pop("preprocessing"))]
+        tables.append(("[labels]", content.pop("labels")))
         tables += [("[[stages]]", stage) for stage in stages]
         blocks = [_toml(content)] + [f"{head}\n{_toml(table)}" for head, table in tables]
         return "\n".join(blocks)
@@ -147,7 +206,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         raise UsageError(
             "no_recipe",
             f"Expected a recipe's name ({', '.join(shipped)}) or a TOML file, but got "
-            f"{name_or_path!r}{_nearest(name_or_path, list(shipped))}.",
+            f"{name_or_path!r}{nearest(name_or_path, list(shipped))}.",
         )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -169,7 +228,7 @@ def parse_recipe(content: dict[str, Any], *, origin: str) -> Recipe:
         where = ".".join(str(key) for key in problem["loc"])
         known = [*Recipe.model_fields, *Stage.model_fields, *Preprocessing.model_fields]
         hint = (
-            _nearest(str(problem["loc"][-1]), known)
+            nearest(str(problem["loc"][-1]), known)
             if problem["type"] == "extra_forbidden" and problem["loc"]
             else ""
         )
@@ -186,13 +245,20 @@ def _toml(table: dict[str, Any]) -> str:
     # pairs of surrogates, and wants DEL escaped.
     # Nor has TOML a word for nothing: what is None is left out, and read as None again.
     lines = (
-        f"{key} = {json.dumps(value, ensure_ascii=False)}\n"
+        f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}\n"
         for key, value in table.items()
         if value is not None
     )
     return "".join(lines).replace("\x7f", "\\u007f")
 
 
-def _nearest(word: str, known: list[str]) -> str:
+def _key(key: str) -> str:
+    """A key as TOML wants it: bare where it may be."""
+    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
+    return key if bare else json.dumps(key, ensure_ascii=False)
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """Return the end of a message that names the known word next to ``word``; "" without one."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,8 +1,10 @@
 """One execution of a recipe: a data set with its split in, a run folder with a checkpoint out.
 
 The folder holds ``recipe.toml``, ``split.csv``, ``history.csv``, ``log.txt``, the class scores
-of the validation films, and the checkpoint.
-A run that was interrupted goes on where it stopped; one that is done is left as it is; a folder of
+of the validation films, the checkpoint, and what its training films look like to it
+(``reference.safetensors``).
+What can be refused is refused before a film is decoded, and such a run leaves its folder free. A
+run that was interrupted goes on where it stopped; one that is done is left as it is; a folder of
 another run is refused. Knows nothing of archives, metrics or other models.
 """
 
@@ -11,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from torch import nn
 
 from cxr_transfer import provenance
 from cxr_transfer.collections.case import Case
+from cxr_transfer.collections.damaged import DAMAGED_FILE, write_damaged
 from cxr_transfer.collections.datasets import Dataset
 from cxr_transfer.collections.index import data_hash
 from cxr_transfer.collections.manifest import PARTS, PARTS_FILE, write_manifest
-from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.errors import CxrError, DataError, MachineError, ModelError, UsageError
 from cxr_transfer.files import owned, write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
@@ -37,17 +40,24 @@ from cxr_transfer.models.resnet50 import EPSILON
 from cxr_transfer.training.execution import (
     DEFAULT,
     Execution,
+    check_processes,
     is_main_process,
     resolve_device,
     resolve_precision,
 )
-from cxr_transfer.training.films import Films, select
-from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.films import Films, load_films, select
+from cxr_transfer.training.keeping import Outcome
+from cxr_transfer.training.prefix import freeze
+from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe, nearest, shipped_recipes
+from cxr_transfer.training.reference import has_reference, reference_of
 from cxr_transfer.training.stage import seed_of
 from cxr_transfer.training.trainer import train_stages
 from cxr_transfer.training.validation import FILE, write_validation
 
 SETTINGS = "run.json"
+
+_NAMING = frozenset({SETTINGS, ".lock", "recipe.toml", PARTS_FILE, "log.txt", DAMAGED_FILE})
+"""What a run writes before it has done anything."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class Start:
 def run_recipe(
     recipe: Recipe,
     dataset: Dataset,
-    films: Films,
+    films: Films | None,
     folder: Path,
     *,
     seed: int = 0,
@@ -86,7 +96,8 @@ def run_recipe(
     Args:
         recipe: What is run.
         dataset: Indexed cases, each with its part.
-        films: The decoded films of ``dataset.cases``, in their order.
+        films: Decoded films of ``dataset.cases``, in their order; None decodes them here, once
+            all else is known to be right.
         folder: Run folder; held while the run lasts.
         seed: Fixes initial weights, order, dropout, and which films exchange surroundings.
         execution: Device, processes, progress.
@@ -95,15 +106,20 @@ def run_recipe(
         say: Is told what happens, a line at a time.
 
     Returns:
-        ``folder``, now with its checkpoint.
+        ``folder``, now with its checkpoint and its reference.
 
     Raises:
-        UsageError: ``other_run`` when the folder holds a run with other settings.
-        ModelError, MachineError: as `train_stages`, `load_checkpoint`, `imagenet_weights`.
+        UsageError: ``other_run`` when the folder holds a run with other settings; what `check_run`
+            raises.
+        DataError: ``empty``, ``classes`` where nothing can be learnt from a part.
+        ModelError, MachineError: as `check_run` and `train_stages`.
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
     # What cannot be run is found out before the folder is taken.
-    begun = initial(recipe, dataset.labels, seed=seed, start=start, weights=weights)
+    begun = check_run(
+        recipe, dataset.labels, seed=seed, execution=execution, start=start, weights=weights
+    )
+    _check_parts(recipe, dataset)
     device = resolve_device(execution.device)
     settings = {
         "precision": resolve_precision(execution.precision, device),
@@ -117,11 +133,91 @@ def run_recipe(
     if any(stage.exchange for stage in recipe.stages):
         settings["sources"] = _sources_hash(dataset.cases)
     # Of a distributed run the first process owns the folder; the others only compute.
-    with owned(folder) if is_main_process() else nullcontext():
-        return _run(recipe, dataset, films, folder, begun, settings, execution, say)
+    with (
+        owned(folder) if is_main_process() else nullcontext(),
+        claimed(folder, settings) as begun_before,
+    ):
+        done = begun_before and (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
+        if films is None:
+            films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
+        if done:
+            say(f"{recipe.name}: done before, taken from {folder}")
+        else:
+            _train(recipe, dataset, films, folder, begun, settings, execution, say)
+        if is_main_process():
+            _complete(dataset, films, folder, execution, say)
+    return folder
 
 
-def _run(
+def check_run(
+    recipe: Recipe,
+    labels: LabelSet,
+    *,
+    seed: int = 0,
+    execution: Execution = DEFAULT,
+    start: Path | None = None,
+    weights: Path | None = None,
+) -> Start:
+    """Find out, before any film is decoded, whether ``recipe`` can be run on these classes.
+
+    Args:
+        recipe: What is to be run.
+        labels: Classes of the data.
+        seed: Fixes initial weights.
+        execution: Device, processes, precision.
+        start: Checkpoint to start from.
+        weights: ImageNet weights file.
+
+    Returns:
+        The network as the run begins with it.
+
+    Raises:
+        UsageError: ``unknown_initial``, ``no_start``, ``unused_option``, ``unknown_module``,
+            ``nothing_learns``, ``batch_not_divisible``, ``unknown_precision``.
+        ModelError: ``other_network``, ``other_labels``; what `load_checkpoint` and
+            `imagenet_weights` raise.
+        MachineError: ``no_device``; what `imagenet_weights` raises.
+    """
+    # A head that is fitted takes all films at once: its stage has no batches, and one process.
+    batches = [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
+    if execution.processes > 1 and not batches:
+        raise UsageError(
+            "unused_option",
+            f"Expected one process, since {recipe.name} fits a head and trains nothing, but got "
+            f"{execution.processes}; leave --devices and --num-nodes out.",
+        )
+    check_processes(execution, batches)
+    resolve_precision(execution.precision, resolve_device(execution.device))
+    begun = initial(recipe, labels, seed=seed, start=start, weights=weights)
+    for stage in recipe.stages:
+        freeze(begun.network, stage.train)
+    return begun
+
+
+def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse parts from which nothing can be learnt.
+
+    Raises:
+        DataError: ``empty`` without training or validation films; ``classes`` where a head is to
+            be fitted to films of one class.
+    """
+    for part in ("train", "validation"):
+        if not any(case.split == part for case in dataset.cases):
+            raise DataError(
+                "empty",
+                f"Expected films in the part {part!r} of {dataset.name}, but got none; give that "
+                "part some films.",
+            )
+    learnt = {case.label for case in dataset.cases if case.split == "train"}
+    if len(learnt) < 2 and any(stage.fit == "logistic" for stage in recipe.stages):
+        raise DataError(
+            "classes",
+            f"Expected training films of at least two classes to fit a head, but all are "
+            f"{', '.join(learnt)}; give the training part films of another.",
+        )
+
+
+def _train(
     recipe: Recipe,
     dataset: Dataset,
     films: Films,
@@ -130,24 +226,12 @@ def _run(
     settings: dict[str, Any],
     execution: Execution,
     say: Callable[[str], None],
-) -> Path:
-    done = claim(folder, settings) and (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
-    cases, validation = select(dataset, films, "validation")
-
-    def keep_validation(network: nn.Sequential) -> None:
-        device = resolve_device(execution.device)
-        write_validation(folder, network, cases, validation, dataset.labels, device=device)
-        network.cpu()
-
-    if done:
-        if is_main_process() and not (folder / FILE).is_file():
-            keep_validation(load_checkpoint(folder)[1])
-        shutil.rmtree(folder / "partial", ignore_errors=True)
-        say(f"{recipe.name}: done before, taken from {folder}")
-        return folder
+) -> None:
+    """Train from what was begun to the checkpoint."""
     if is_main_process():
         write_text(folder / "recipe.toml", recipe.to_toml())
         write_manifest(folder / PARTS_FILE, dataset.cases)
+        write_damaged(folder, dataset.damaged)
 
     def log(line: str) -> None:
         say(line)
@@ -155,23 +239,75 @@ def _run(
             with (folder / "log.txt").open("a", encoding="utf-8") as handle:
                 handle.write(f"{provenance.now()} {line}\n")
 
-    learnt_cases, learnt = select(dataset, films, "train")
-    train_stages(
+    cases, learnt = select(dataset, films, "train")
+    trained = train_stages(
         recipe,
         begun.network,
         learnt,
-        validation,
-        sources=[case.source for case in learnt_cases],
+        select(dataset, films, "validation")[1],
+        sources=[case.source for case in cases],
         folder=folder,
         seed=settings["seed"],
         execution=execution,
         say=log,
     )
     if is_main_process():
-        keep_validation(begun.network)
-        save_checkpoint(folder, begun.network, _card(recipe, dataset, begun, settings, execution))
-        shutil.rmtree(folder / "partial", ignore_errors=True)
-    return folder
+        _keep_validation(begun.network, dataset, films, folder, execution)
+        card = _card(recipe, dataset, begun, settings, execution, trained.outcomes)
+        save_checkpoint(folder, begun.network, card)
+
+
+def _complete(
+    dataset: Dataset,
+    films: Films,
+    folder: Path,
+    execution: Execution,
+    say: Callable[[str], None],
+) -> None:
+    """Add to a finished run what it lacks: an earlier version did not keep all of it."""
+    card, network = load_checkpoint(folder)
+    if not (folder / FILE).is_file():
+        _keep_validation(network, dataset, films, folder, execution)
+    if not has_reference(folder, card):
+        say(f"{card.name}: fitting its reference to the training and validation images")
+        train, validation = (select(dataset, films, part) for part in ("train", "validation"))
+        # On the processor, whatever the run's device: there predictions are compared with it.
+        reference_of(card, network, train, validation).save(folder)
+    shutil.rmtree(folder / "partial", ignore_errors=True)
+
+
+def _keep_validation(
+    network: nn.Sequential, dataset: Dataset, films: Films, folder: Path, execution: Execution
+) -> None:
+    cases, validation = select(dataset, films, "validation")
+    device = resolve_device(execution.device)
+    write_validation(folder, network, cases, validation, dataset.labels, device=device)
+    network.cpu()
+
+
+@contextmanager
+def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[bool]:
+    """`claim`, given back where what follows is refused before it left anything in the folder.
+
+    Args:
+        folder: Run or report folder.
+        settings: JSON's kinds of values.
+
+    Yields:
+        What `claim` returns.
+    """
+    there = claim(folder, settings)
+    try:
+        yield there
+    except MachineError:
+        raise  # The same command may go on elsewhere, or with more room.
+    except CxrError:
+        left = {path.name for path in folder.iterdir() if path.name != "partial"}
+        left |= {path.name for path in folder.glob("partial/*")}
+        if not there and is_main_process() and left <= _NAMING:
+            for name in _NAMING - {".lock"}:
+                (folder / name).unlink(missing_ok=True)
+        raise
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> bool:
@@ -223,9 +359,24 @@ def initial(
     """Build the network of ``recipe`` with what it starts from.
 
     Raises:
-        UsageError: ``no_start`` when the recipe starts from a checkpoint and none is given.
-        ModelError: ``other_network`` when that checkpoint does not fit.
+        UsageError: ``no_start`` when the recipe starts from a checkpoint and none is given,
+            ``unknown_initial`` when no recipe has the name either; ``unused_option`` for a
+            checkpoint or weights that the recipe does not start from.
+        ModelError: ``other_network`` or ``other_labels`` when that checkpoint does not fit.
     """
+    if recipe.initial in NO_CHECKPOINT and start is not None:
+        raise UsageError(
+            "unused_option",
+            f"Expected no checkpoint, since {recipe.name} starts from "
+            f"{NO_CHECKPOINT[recipe.initial]}, but got {start}; leave --from out, or choose a "
+            "recipe that starts from one.",
+        )
+    if recipe.initial != "imagenet" and weights is not None:
+        raise UsageError(
+            "unused_option",
+            f"Expected no weights file, since {recipe.name} does not start from ImageNet, but got "
+            f"{weights}; leave --weights out.",
+        )
     torch.manual_seed(seed_of(seed, "weights", recipe.network))
     size = recipe.preprocessing.size
     if recipe.initial == "random":
@@ -237,11 +388,7 @@ def initial(
         load_pretrained(recipe.network, network, found.tensors)
         return Start(network, found.epsilon, f"ImageNet: {found.origin}", found.sha256, {})
     if start is None:
-        raise UsageError(
-            "no_start",
-            f"Expected a checkpoint, since {recipe.name} starts from {recipe.initial}; make one "
-            f"with 'cxr train {recipe.initial} ...' and give it with --from.",
-        )
+        raise _without_start(recipe)
     checkpoint, network = load_checkpoint(start)
     if (checkpoint.architecture, checkpoint.preprocessing) != (
         recipe.network,
@@ -265,6 +412,23 @@ def initial(
     return Start(network, checkpoint.epsilon, origin, checkpoint.weights_sha256, checkpoint.seen)
 
 
+def _without_start(recipe: Recipe) -> UsageError:
+    shipped = shipped_recipes()
+    if recipe.initial in shipped:
+        return UsageError(
+            "no_start",
+            f"Expected a checkpoint, since {recipe.name} starts from {recipe.initial}; make one "
+            f"with 'cxr train {recipe.initial} ...' and give it with --from.",
+        )
+    known = [*NO_CHECKPOINT, *shipped]
+    return UsageError(
+        "unknown_initial",
+        f"Expected initial = {', '.join(known)} or another recipe, whose checkpoint is given with "
+        f"--from, but {recipe.name} has {recipe.initial!r} and got no --from"
+        f"{nearest(recipe.initial, known)}.",
+    )
+
+
 def split_hash(cases: tuple[Case, ...]) -> str:
     """Return one SHA-256 for who stands in which part."""
     lines = sorted(f"{case.split} {case.sha256}" for case in cases)
@@ -283,6 +447,7 @@ def _card(
     begun: Start,
     settings: dict[str, Any],
     execution: Execution,
+    outcomes: Sequence[Outcome],
 ) -> dict[str, Any]:
     learnt = [case for case in dataset.cases if case.split in ("train", "validation")]
     seen = {
@@ -306,6 +471,7 @@ def _card(
             "processes": execution.processes,
             "seed": settings["seed"],
             "initial": begun.origin,
+            "stages": [asdict(outcome) for outcome in outcomes],
         },
         "data": {
             "name": dataset.name,
@@ -313,6 +479,8 @@ def _card(
             "split_by": dataset.split_by,
             "split_hash": settings["split_hash"],
             "films": {part: sum(case.split == part for case in dataset.cases) for part in PARTS},
+            "left_out": dict(dataset.left_out),
+            "damaged": len(dataset.damaged),
         },
         "seen": {key: sorted(new | set(begun.seen.get(key, ()))) for key, new in seen.items()},
     }

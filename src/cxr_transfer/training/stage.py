@@ -177,7 +177,8 @@ def run_stage(
 
     Args:
         stage: Rates, epochs, what is kept.
-        network: What is run of the network in this stage; ends with the best (or last) weights.
+        network: What is run of the network in this stage; ends with this stage's best (or last)
+            weights.
         training: What it is fed, with targets.
         validation: The same of the films that decide.
         folder: Run folder; the resume file lies in its ``partial/``.
@@ -240,7 +241,8 @@ def run_stage(
     except SystemExit:
         # Lightning turns Ctrl-C into an exit of its own.
         raise KeyboardInterrupt from None
-    if stage.keep == "best" and best.weights:
+    # Of which stage the weights are handed on is not decided here: `keeping`.
+    if stage.keep != "last" and best.weights:
         module.load_state_dict(best.weights)
     return history.rows
 

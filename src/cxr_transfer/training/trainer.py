@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes, write_csv
@@ -30,13 +31,33 @@ from cxr_transfer.training.execution import (
     resolve_precision,
 )
 from cxr_transfer.training.films import Films
+from cxr_transfer.training.keeping import (
+    KEPT,
+    Outcome,
+    line_of,
+    marked,
+    outcome_of,
+)
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.prefix import activations, cut, freeze, part_of
 from cxr_transfer.training.probe import fit_head
 from cxr_transfer.training.recipe import Recipe, Stage
 from cxr_transfer.training.stage import Stored, damaged, quiet, run_stage, seed_of
 
-COLUMNS = (*callbacks.HISTORY, "seconds")
+COLUMNS = (*callbacks.HISTORY, "seconds", KEPT)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the stages of a run left beside the weights.
+
+    Attributes:
+        history: A row per epoch over all stages.
+        outcomes: How each stage ended, in order.
+    """
+
+    history: list[dict[str, Any]]
+    outcomes: list[Outcome]
 
 
 def train_stages(
@@ -50,7 +71,7 @@ def train_stages(
     seed: int,
     execution: Execution = DEFAULT,
     say: Callable[[str], None] = lambda line: None,
-) -> list[dict[str, Any]]:
+) -> Trained:
     """Run the stages of ``recipe`` on ``network``, in place.
 
     What stands under ``folder/partial`` from an earlier, interrupted call with the same arguments
@@ -58,17 +79,14 @@ def train_stages(
 
     Args:
         recipe: Its stages are run; its name only names.
-        network: Flat sequence of named children; ends with the best (or last) weights.
+        network: Flat sequence of named children; ends with the weights that the stages keep.
         training: Films that are learnt from.
         validation: Films that decide when to stop and which weights are kept.
         sources: Of the training films, where a stage exchanges surroundings between sources.
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which films exchange surroundings.
         execution: Device, processes, progress.
-        say: Is told a line per epoch.
-
-    Returns:
-        The history, a row per epoch over all stages.
+        say: Is told a line per epoch, and of a stage that never improved on its beginning.
 
     Raises:
         UsageError: ``unknown_module``, ``batch_not_divisible``.
@@ -87,11 +105,14 @@ def train_stages(
     precision = resolve_precision(execution.precision, device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history: list[dict[str, Any]] = []
+    outcomes: list[Outcome] = []
     pending: list[Stage] = []
     for stage in recipe.stages:
         done = folder / "partial" / f"{stage.name}.safetensors"
         if done.is_file() and not pending:
-            _take_up(network, done, history)
+            rows = _take_up(network, done)
+            outcomes.append(outcome_of(stage, rows, _loss_before(outcomes)))
+            history += marked(rows, outcomes[-1])
         else:
             pending.append(stage)
     # What is frozen in all stages to come is computed once for all of them.
@@ -109,6 +130,7 @@ def train_stages(
     )
     shared = [keep(part_of(network, 0, base), films.images) for films in (training, validation)]
     for stage in pending:
+        before = _loss_before(outcomes)
         prefix = _frozen(network, stage)
         rest = part_of(network, len(prefix))
         stored = [
@@ -116,6 +138,8 @@ def train_stages(
             for inputs, films in zip(shared, (training, validation), strict=True)
         ]
         tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), say)
+        # What a stage may go back to. A first one has nothing to go back to.
+        beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
             mixed = _exchanged(stage, training, sources, seed, recipe.name, say)
             others = Stored(keep(prefix, mixed.images), mixed.targets) if mixed else None
@@ -141,14 +165,30 @@ def train_stages(
                 execution=execution,
                 tell=tell,
             )
-        history += rows
         network.cpu()
+        outcome = outcome_of(stage, rows, before)
+        if beginning is not None and outcome.goes_back:
+            network.load_state_dict(beginning)
+        if line := line_of(recipe.name, stage, outcome, before):
+            say(line)
+        outcomes.append(outcome)
+        history += marked(rows, outcome)
         if is_main_process():
+            write_csv(folder / "history.csv", COLUMNS, history)
             _put_down(network, folder / "partial" / f"{stage.name}.safetensors", rows)
             (folder / "partial" / f"{stage.name}.resume").unlink(missing_ok=True)
     network.requires_grad_(False)
     network.eval()
-    return history
+    return Trained(history, outcomes)
+
+
+def _loss_before(outcomes: Sequence[Outcome]) -> float | None:
+    """Validation loss of the weights that the next stage begins with; None before the first."""
+    return outcomes[-1].val_loss if outcomes else None
+
+
+def _copied(network: nn.Sequential) -> dict[str, Tensor]:
+    return {name: tensor.to("cpu", copy=True) for name, tensor in network.state_dict().items()}
 
 
 def _exchanged(
@@ -200,11 +240,12 @@ def _put_down(network: nn.Sequential, path: Path, rows: list[dict[str, Any]]) ->
     write_bytes(path, content)
 
 
-def _take_up(network: nn.Sequential, path: Path, history: list[dict[str, Any]]) -> None:
+def _take_up(network: nn.Sequential, path: Path) -> list[dict[str, Any]]:
+    """Put the weights that a finished stage left into ``network``; return its history."""
     try:
         with safetensors.safe_open(str(path), framework="pt") as stored:
-            rows = json.loads(stored.metadata()["history"])
+            rows: list[dict[str, Any]] = json.loads(stored.metadata()["history"])
         fit_weights(network, safetensors.torch.load_file(path), origin=str(path))
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, ModelError) as error:
         raise damaged(path) from error
-    history += rows
+    return rows

@@ -1,8 +1,9 @@
 """A checkpoint and the films it was trained on become its `Reference`.
 
 What the training films look like to the network, by which an unfamiliar film is known and the
-nearest training cases are named, and the temperature at which scores mean what they say. Needs
-torch and the films; `cxr train` calls it once, and what it returns travels with the weights.
+nearest training cases are named, and the temperature at which scores mean what they say. A training
+ends with it, on films that are still in memory; `fit_reference` reads them once more, for a
+checkpoint that has none.
 """
 
 from __future__ import annotations
@@ -18,15 +19,13 @@ from torch import nn
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.manifest import PARTS_FILE, read_manifest
-from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.evaluation.calibration import temperature
-from cxr_transfer.evaluation.metrics import Scores
-from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.card import checkpoint_files
+from cxr_transfer.errors import DataError, ModelError, UsageError
+from cxr_transfer.models.calibration import fit_temperature
+from cxr_transfer.models.card import Checkpoint, checkpoint_files
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features
 from cxr_transfer.models.reference import Reference
-from cxr_transfer.training.films import load_films
+from cxr_transfer.training.films import Films, load_films
 
 
 def fit_reference(
@@ -59,25 +58,58 @@ def fit_reference(
         )
     cases = read_manifest(manifest)
 
-    def seen(part: str) -> tuple[list[Case], npt.NDArray[np.float32]]:
-        of_part = [case for case in cases if case.split == part]
+    def part(name: str) -> tuple[list[Case], Films]:
+        of_part = [case for case in cases if case.split == name]
         if not of_part:
             raise DataError(
                 "empty_part",
-                f"Expected films in the part '{part}' of {manifest}, but there are none.",
+                f"Expected films in the part '{name}' of {manifest}, but there are none.",
             )
-        films = load_films(of_part, card.preprocessing, card.label_set, each=each)
-        return of_part, features(network, films.images, device=device).numpy()
+        return of_part, load_films(of_part, card.preprocessing, card.label_set, each=each)
 
-    train, of_train = seen("train")
-    validation, of_validation = seen("validation")
+    return reference_of(card, network, part("train"), part("validation"), device=device)
+
+
+def reference_of(
+    card: Checkpoint,
+    network: nn.Sequential,
+    train: tuple[Sequence[Case], Films],
+    validation: tuple[Sequence[Case], Films],
+    *,
+    device: str = "cpu",
+) -> Reference:
+    """Return the reference of a network and the decoded films that it was trained on.
+
+    Args:
+        card: Card of the network.
+        network: Network with the weights that the card names.
+        train: Cases and decoded films of the training part, in one order.
+        validation: Cases and decoded films of the validation part, in one order.
+        device: Where the network runs.
+
+    Raises:
+        DataError: ``unknown_label`` for a validation film of another class; ``features``, as
+            `Reference.fit`.
+    """
+    cases = train[0]
+    targets = validation[1].targets.numpy()
+    foreign = int((targets < 0).sum())
+    if foreign:
+        raise DataError(
+            "unknown_label",
+            f"Expected validation films of the classes {', '.join(card.labels)}, but {foreign} of "
+            f"{len(targets)} have another label; give the manifest of the training.",
+        )
+    of_train, of_validation = (
+        features(network, films.images, device=device).numpy() for _, films in (train, validation)
+    )
     scored = _scored(network, of_validation)
     reference = Reference.fit(
         of_train,
-        labels=[case.label for case in train],
-        sources=[case.source for case in train],
+        labels=[case.label for case in cases],
+        sources=[case.source for case in cases],
         held_out=of_validation,
-        temperature=_temperature(scored, validation, card.label_set),
+        temperature=fit_temperature(scored, targets),
         weights_sha256=card.weights_sha256,
     )
     coverage = card.recipe.get("coverage")
@@ -89,6 +121,15 @@ def fit_reference(
     return dataclasses.replace(reference, least_score=least, coverage=float(coverage))
 
 
+def has_reference(folder: Path, card: Checkpoint) -> bool:
+    """Tell whether ``folder`` holds a whole reference of the checkpoint with this card."""
+    try:
+        found = Reference.load(folder, weights_sha256=card.weights_sha256)
+    except ModelError:
+        return False
+    return found.coverage == card.recipe.get("coverage")
+
+
 @torch.inference_mode()
 def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return the class scores (N, C) of films (N, F), as the network's head sees them."""
@@ -96,12 +137,3 @@ def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArra
     # In float64: a temperature is fitted to the logarithms of small scores, too.
     scores: npt.NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
     return scores
-
-
-def _temperature(
-    scored: npt.NDArray[np.float64], cases: Sequence[Case], labels: LabelSet
-) -> float | None:
-    """Return the temperature that fits films of these scores (N, C)."""
-    targets = np.array([labels.target(case.label) for case in cases])
-    names = tuple(case.patient for case in cases), tuple(case.file for case in cases)
-    return temperature(Scores(labels, targets, scored, *names))

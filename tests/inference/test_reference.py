@@ -1,4 +1,4 @@
-"""A run folder and its films become what travels beside the weights."""
+"""What a reference does to predictions: calibrated scores, strangers refused, abstention."""
 
 import dataclasses
 import shutil
@@ -10,13 +10,12 @@ from cxr_transfer.cli.answer import export
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import write_manifest
-from cxr_transfer.errors import DataError, FilmError, UsageError
+from cxr_transfer.errors import FilmError, UsageError
 from cxr_transfer.inference.answers import as_lines
 from cxr_transfer.inference.batch import predict_into, resumable
 from cxr_transfer.inference.conversion import convert
 from cxr_transfer.inference.converted import read_converted
 from cxr_transfer.inference.explain import Explainer
-from cxr_transfer.inference.fitting import fit_reference
 from cxr_transfer.inference.predictor import (
     NO_ABSTENTION,
     NO_REFERENCE,
@@ -25,6 +24,7 @@ from cxr_transfer.inference.predictor import (
 )
 from cxr_transfer.models.card import read_card
 from cxr_transfer.models.reference import Reference, at_temperature
+from cxr_transfer.training.reference import fit_reference
 from made import write_film
 
 LABELS = ("normal", "bacterial", "covid19")
@@ -73,7 +73,9 @@ def test_a_temperature_changes_scores_as_it_says_and_not_their_order(run):
 
 
 def test_where_every_film_is_right_none_is_fitted_and_the_scores_stay(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("cxr_transfer.inference.fitting.temperature", lambda _scores: None)
+    monkeypatch.setattr(
+        "cxr_transfer.training.reference.fit_temperature", lambda _scores, _targets: None
+    )
     reference = fit_reference(run)
     assert reference.temperature is None
     assert not reference.calibrated
@@ -87,27 +89,6 @@ def test_where_every_film_is_right_none_is_fitted_and_the_scores_stay(run, tmp_p
     after = predictor.predict(run / "films" / "00.png")
     assert after.probabilities == before.probabilities
     assert not after.calibrated
-
-
-def test_labels_and_sources_of_the_training_films_come_along_and_no_name(run, tmp_path):
-    reference = fit_reference(run)
-    kept = reference.save(tmp_path)
-    content = kept.read_bytes()
-    assert b"films/" not in content
-    assert b"p12" not in content
-    sha256 = read_card(run / "checkpoint.json").weights_sha256
-    again = Reference.load(tmp_path, weights_sha256=sha256)
-    assert set(again.labels) == set(LABELS)
-    assert set(again.sources) == {"here", "there"}
-
-
-def test_without_films_it_says_what_is_missing(checkpoint, run):
-    with pytest.raises(UsageError, match=r"split\.csv"):
-        fit_reference(checkpoint)
-    manifest = run / "other.csv"
-    manifest.write_text((run / "split.csv").read_text().replace("validation", "test"))
-    with pytest.raises(DataError, match="'validation'"):
-        fit_reference(run, manifest=manifest)
 
 
 def test_an_unfamiliar_film_gets_no_class(run, monkeypatch):

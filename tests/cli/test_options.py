@@ -1,0 +1,177 @@
+"""An option that would have no effect is refused, before any image is decoded.
+
+The images of the data are no images: whatever decodes one ends with another code.
+"""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from cxr_transfer.cli import app
+from cxr_transfer.collections.phantom import PhantomSize, write_phantom
+from cxr_transfer.errors import CxrError, UsageError
+from cxr_transfer.labels import DATASET_1
+from cxr_transfer.models.checkpoint import save_checkpoint
+from cxr_transfer.models.networks import build
+from cxr_transfer.radiograph import Preprocessing
+
+FITTED = """
+name = "fitted"
+title = "a head at once"
+network = "simple_cnn"
+dataset = "dataset_1"
+
+[[stages]]
+name = "head"
+fit = "logistic"
+train = ["head"]
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("options")
+    size = PhantomSize(normal=24, bacterial=24, viral=12, covid19=12)
+    write_phantom(root / "archives", seed=1, size=size)
+    for path in (root / "archives").rglob("*.jp*g"):
+        path.write_text("no image")
+    lines = ["path,label,split"]
+    for label in DATASET_1:
+        (root / "films" / label).mkdir(parents=True)
+        for number in range(3):
+            (root / "films" / label / f"{number}.png").write_text("no image")
+            part = ("train", "validation", "test")[number]
+            lines.append(f"films/{label}/{number}.png,{label},{part}")
+    (root / "parts.csv").write_text("\n".join(lines))
+    (root / "fitted.toml").write_text(FITTED)
+    (root / "weights.h5").write_text("no weights")
+    card = {
+        "name": "model_0",
+        "architecture": "simple_cnn",
+        "labels": DATASET_1.names,
+        "preprocessing": Preprocessing(),
+        "epsilon": 1e-3,
+        "recipe": {},
+    }
+    (root / "start").mkdir()
+    save_checkpoint(root / "start", build("simple_cnn", 3, size=(224, 224), epsilon=1e-3), card)
+    return root
+
+
+def refusal(root, command, *, kind=CxrError):
+    words = [word.format(root=root) for word in command.split()]
+    found = CliRunner().invoke(app, words)
+    assert isinstance(found.exception, kind), (found.exception, found.output)
+    return found.exception
+
+
+TRAIN = "train model_1 --data {root}/films --out {root}/out"
+OWN = "train {root}/fitted.toml --data {root}/films --out {root}/out"
+ARCHIVES = "train model_1 --data {root}/archives --out {root}/out"
+STUDY = "study --data {root}/archives --out {root}/out"
+EVALUATE = "evaluate {root}/start --data {root}/films --out {root}/out"
+AUDIT = "audit {root}/start --data {root}/films --out {root}/out"
+
+
+@pytest.mark.parametrize(
+    ("command", "names"),
+    [
+        (f"{TRAIN} --from {{root}}/start", "--from"),
+        (f"{TRAIN} --weights {{root}}/weights.h5", "--weights"),
+        (f"{ARCHIVES} --from {{root}}/start", "--from"),
+        (f"{TRAIN} --pretraining clean", "--pretraining"),
+        (f"{TRAIN} --pretraining paper", "--pretraining"),
+        (f"{ARCHIVES} --pretraining clean", "--pretraining"),
+        (f"{ARCHIVES} --label normal=healthy", "--label"),
+        (f"{TRAIN} --label pneumothorax=normal", "pneumothorax"),
+        ("train model_1 --data {root}/parts.csv --out {root}/out --split patient", "--split"),
+        ("train model_1 --data {root}/parts.csv --out {root}/out --split image", "--split"),
+        (f"{OWN} --max-epochs 3", "--max-epochs"),
+        (f"{OWN} --devices 2 --device cpu", "--devices"),
+        (f"{OWN} --num-nodes 2 --device cpu", "--num-nodes"),
+        (f"{STUDY} --models model_1 --model-0 {{root}}/start", "--model-0"),
+        (f"{STUDY} --models model_0,model_2 --model-0 {{root}}/start", "--model-0"),
+        (f"{STUDY} --models model_1 --weights {{root}}/weights.h5", "--weights"),
+        (f"{STUDY} --models model_1 --skip-unavailable", "--skip-unavailable"),
+        (f"{STUDY} --weights {{root}}/weights.h5 --skip-unavailable", "--skip-unavailable"),
+        (f"{STUDY} --models model_1 --pretraining paper", "--pretraining"),
+        (f"{EVALUATE} --label pneumothorax=normal", "pneumothorax"),
+        (f"{AUDIT} --label pneumothorax=normal", "pneumothorax"),
+        (f"{AUDIT} --weights {{root}}/weights.h5", "--weights"),
+    ],
+)
+def test_an_option_without_effect_is_refused_by_name(root, command, names):
+    error = refusal(root, command, kind=UsageError)
+    assert error.code == "unused_option"
+    assert names in error.message
+    assert not (root / "out" / "run.json").exists()
+
+
+def test_weights_are_refused_where_the_recipe_that_is_retrained_has_none(root):
+    card = json.loads((root / "start" / "checkpoint.json").read_text())
+    recipe = {
+        "name": "mine", "title": "mine", "network": "simple_cnn", "dataset": "dataset_1",
+        "stages": [{"name": "all", "train": ["*"]}],
+    }  # fmt: skip
+    (root / "start" / "checkpoint.json").write_text(json.dumps(card | {"recipe": recipe}))
+    error = refusal(root, f"{AUDIT} --retrain --weights {{root}}/weights.h5")
+    (root / "start" / "checkpoint.json").write_text(json.dumps(card))
+    assert error.code == "unused_option"
+    assert "--weights" in error.message
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("train model_2 --data {root}/films --out {root}/out", "no_start"),
+        ("train model_2 --data {root}/films --out {root}/out --from {root}/none", "no_checkpoint"),
+        (f"{TRAIN} --device tpu", "no_device"),
+        (f"{TRAIN} --devices 3 --device cpu", "batch_not_divisible"),
+        (f"{TRAIN} --precision float16", "unknown_precision"),
+        (
+            "train model_3 --data {root}/films --out {root}/out --weights {root}/weights.h5",
+            "unsupported_format",
+        ),
+        (f"{STUDY} --device tpu --models model_1", "no_device"),
+        (f"{STUDY} --precision float16 --models model_1", "unknown_precision"),
+        (f"{STUDY} --folds 1 --models model_1", "folds"),
+        (f"{STUDY} --models model_2 --model-0 {{root}}/none", "no_checkpoint"),
+        (f"{STUDY} --models model_3 --weights {{root}}/none.h5", "missing_file"),
+        ("export {root}/start --out {root}/x.onnx --precision int8", "unknown_precision"),
+        ("export {root}/start --out {root}/x.unknown", "unknown_format"),
+        (f"{EVALUATE} --label normal", "bad_label"),
+        (f"{EVALUATE} --label normal=healthy", "bad_label"),
+        (f"{AUDIT} --label normal=healthy", "bad_label"),
+        ("train multi_source --data {root}/films --out {root}/out --label viral", "bad_label"),
+    ],
+)
+def test_what_cannot_be_run_is_said_before_an_image_is_decoded(root, command, code):
+    assert refusal(root, command).code == code
+    assert not (root / "out" / "run.json").exists()
+
+
+def test_a_label_of_unknown_class_is_said_before_an_image_is_decoded(root, tmp_path):
+    for label in ("normal", "covid19", "pneumothorax"):
+        (tmp_path / "films" / label).mkdir(parents=True)
+        (tmp_path / "films" / label / "1.png").write_text("no image")
+    command = f"train multi_source --data {tmp_path}/films --out {tmp_path}/out"
+    for asked in (command, f"{command} --device cpu"):
+        error = refusal(root, asked)
+        assert error.code == "unknown_label"
+        assert "pneumothorax (1 image)" in error.message
+        assert "--label" in error.message
+    added = (
+        f"train multi_source --data {{root}}/archives --out {tmp_path}/out "
+        f"--add-source clinic={tmp_path}/films"
+    )
+    assert refusal(root, added).code == "unknown_label"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [TRAIN, ARCHIVES, f"{STUDY} --models model_1", EVALUATE, AUDIT])
+def test_damaged_files_stop_the_whole_and_the_way_out_is_named(root, command):
+    error = refusal(root, command)
+    assert error.code == "damaged_films"
+    assert "--skip-damaged" in error.message
+    assert not (root / "out" / "run.json").exists(), "the folder stays free"
