@@ -33,6 +33,7 @@ Graph: TypeAlias = "openvino.Model"
 Precision = Literal["float32", "bfloat16"]
 
 _EXCLUSIVE = threading.RLock()
+_TELEMETRY = "openvino_telemetry"
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Variables by which OpenVINO is kept from some of a processor's instruction sets."""
 
@@ -54,14 +55,28 @@ def exclusive() -> Iterator[ModuleType]:
         MachineError: ``forked``.
     """
     check_process()  # before the lock: a forked child may have inherited it held
-    with _EXCLUSIVE:
-        # OpenVINO and NNCF report imports and conversions to their makers, over the internet,
-        # through this package, and do without it where it cannot be imported. A hospital's images,
-        # or the fact that there are any, are nobody's business.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    with _EXCLUSIVE, _unreported():
         import openvino
 
         yield openvino
+
+
+@contextmanager
+def _unreported() -> Iterator[None]:
+    """Keep OpenVINO and NNCF from reporting imports and conversions to their makers.
+
+    They do so over the internet, through a package of its own, and do without it where it cannot be
+    imported. A hospital's images, or the fact that there are any, are nobody's business. Whether
+    somebody else in this process reports is not ours to say.
+    """
+    if _TELEMETRY in sys.modules:
+        yield
+        return
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        sys.modules.pop(_TELEMETRY, None)
 
 
 def abilities() -> tuple[str, ...]:
