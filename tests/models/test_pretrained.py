@@ -174,9 +174,12 @@ class TestCache:
         with pytest.raises(MachineError, match="set CXR_CACHE") as caught:
             imagenet_weights()
         assert caught.value.code == "not_writable"
+        assert str(in_the_way / "folder") in caught.value.message
+        assert "--out" not in caught.value.message
 
     def test_home_is_the_default(self, monkeypatch, tmp_path):
         monkeypatch.delenv("CXR_CACHE", raising=False)
+        monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
         monkeypatch.setenv("HOME", str(tmp_path))
         assert pretrained.cached_path() == (
             tmp_path / ".cache" / "cxr-transfer" / "resnet50-imagenet.safetensors"

@@ -154,8 +154,12 @@ def _keep(weights: Pretrained, path: Path) -> None:
     try:
         write_bytes(path, safetensors.numpy.save(dict(weights.tensors), told))
     except MachineError as error:
-        remedy = "set CXR_CACHE to a folder with 103 MB of room, or give --weights FILE."
-        raise MachineError(error.code, f"{error.message} For weights: {remedy}") from error
+        reason = getattr(error.__cause__, "strerror", None) or error.code
+        raise MachineError(
+            error.code,
+            f"Expected to keep the ImageNet weights in the cache, {path}, but got: {reason}; set "
+            "CXR_CACHE to a folder with 103 MB of room, or give --weights FILE.",
+        ) from error
 
 
 def read_weights(file: Path) -> Pretrained:
