@@ -15,13 +15,13 @@ from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import index
 from cxr_transfer.collections.manifest import write_manifest
 from cxr_transfer.evaluation.assessment import assess
-from cxr_transfer.training.reference import fit_reference
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.networks import build
 from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.films import load_films
+from cxr_transfer.training.reference import fit_reference
 from cxr_transfer.training.validation import write_validation
 from made import write_film
 
