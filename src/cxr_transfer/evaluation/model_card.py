@@ -422,7 +422,7 @@ def _doubts(
     for title, name in _CHECKED:
         check = checks.get(name)
         if check is None:
-            asked_for = "retraining was not asked for (cxr audit --retrain)"
+            asked_for = "retraining was not asked for: cxr audit --retrain"
             absent = asked_for if name == "left_out" else "this audit does not make the check"
             entries.append(Entry(title, "", absent if checks else "no audit is beside it"))
         elif check["verdict"] == NOT_DONE:
@@ -461,7 +461,7 @@ def _chosen_by_validation(card: Checkpoint, reference: Reference | None) -> str:
     if reference and reference.calibrated:
         chosen.append("the temperature")
     if reference:
-        chosen.append("how far is far from training")
+        chosen.append("the distance that is far from training")
     if _abstains(reference):
         chosen.append("the limit of abstention")
     return f"; they chose {', '.join(chosen)}, and prove nothing" if chosen else ""
