@@ -40,7 +40,7 @@ from cxr_transfer.collections.archives import read_archives
 from cxr_transfer.collections.case import FRONTAL_VIEWS
 from cxr_transfer.collections.phantom import draw_film
 from cxr_transfer.errors import FilmError
-from cxr_transfer.evaluation.intervals import Estimate, share
+from cxr_transfer.evaluation.intervals import INTERVALS, Estimate, share
 from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.files import write_bytes, write_json, write_text
 from cxr_transfer.labels import LabelSet
@@ -774,7 +774,8 @@ def page(content: dict) -> str:
         f"**{INTENDED_USE}**",
         "",
         "Written by `benchmarks/gate_results.py`, whose head says how; numbers in "
-        "[gate.json](gate.json). 95 % intervals by patient, or by picture where there is none. "
+        f"[gate.json](gate.json). 95 % intervals: {INTERVALS}; by picture where there is no "
+        "patient. "
         f'Refused below a score of {content["limits"]["refuse"]} for "frontal", warned below '
         f"{content['limits']['doubt']}. Films, manipulated films and most drawn pictures are "
         "judged by a layer that was fitted without their patient or picture; no real picture of "

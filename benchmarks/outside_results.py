@@ -30,7 +30,7 @@ from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.collections.index import data_hash
 from cxr_transfer.collections.opening import open_dataset
 from cxr_transfer.collections.splits import folds
-from cxr_transfer.evaluation.intervals import Estimate, share
+from cxr_transfer.evaluation.intervals import INTERVALS, Estimate, share
 from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
@@ -356,7 +356,7 @@ def page(content: dict) -> str:
         "# Films of sources that it has not met",
         "",
         "Written by `benchmarks/outside_results.py`; numbers in [outside.json](outside.json). "
-        f"{content['films']} films of five sources; intervals are 95 % by patient. `A|B`: trained "
+        f"{content['films']} films of five sources; 95 % intervals: {INTERVALS}. `A|B`: trained "
         "without A and B, the COVID-19 films of A against the films of B.",
         "",
         INTENDED_USE,

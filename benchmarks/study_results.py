@@ -25,7 +25,7 @@ import numpy as np
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.evaluation.comparison import mcnemar, paired_difference
-from cxr_transfer.evaluation.intervals import Estimate
+from cxr_transfer.evaluation.intervals import INTERVALS, Estimate
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.report import PAPER, TITLES
 from cxr_transfer.files import write_json, write_text
@@ -193,7 +193,7 @@ def text(content: dict, gains: dict) -> str:
         "",
         "## Split by patient, seed 0",
         "",
-        "Percent, macro averages, 95 % intervals by bootstrap over patients.",
+        f"Percent, macro averages, 95 % intervals: {INTERVALS}.",
         "",
         *table(first),
     ]

@@ -64,7 +64,7 @@ def held_out(dataset):
     return [case for case in dataset.cases if (case.source, case.split) == ("clinic", "test")]
 
 
-def test_the_difference_is_by_patient_and_p_says_that_it_is_by_film(tmp_path):
+def test_the_difference_and_p_are_by_patient(tmp_path):
     dataset, films = dataset_of(films_each=3)
     found = brought(tmp_path, dataset, films)
     tested = held_out(dataset)
@@ -72,15 +72,16 @@ def test_the_difference_is_by_patient_and_p_says_that_it_is_by_film(tmp_path):
     assert found["patients"] == len({case.patient for case in tested}) < len(tested)
     assert json.loads((tmp_path / "added_clinic.json").read_text()) == found
     for one in found["auroc"].values():
-        assert one.keys() == {"without", "with", "difference", "p_by_film"}
+        assert one.keys() == {"without", "with", "difference", "p"}
         assert one["difference"]["value"] == pytest.approx(
             one["with"]["value"] - one["without"]["value"]
         )
         assert one["with"]["value"] > 0.9 > one["without"]["value"]
-        assert one["p_by_film"] < 0.05
+        assert one["p"] < 0.05
+    assert found["score_scale"].keys() == {"without", "with"}
     said = _brought(found)
     assert said[0] == f"clinic: {len(tested)} test films of {found['patients']} patients"
-    assert said[1].endswith(" by film")
+    assert ", p " in said[1]
 
 
 def test_films_of_patients_that_training_met_are_left_out_and_counted(tmp_path):

@@ -11,12 +11,12 @@ from cxr_transfer.evaluation.calibration import (
     calibration,
     reliability,
     statistics,
-    temperature,
     tempered,
 )
 from cxr_transfer.evaluation.intervals import patient_weights, wilson
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.labels import DATASET_1, LabelSet
+from cxr_transfer.models.calibration import calibration_error, fit_temperature
 
 NAMES = ("ece", "ece_classwise", "brier", "log_loss")
 
@@ -33,6 +33,10 @@ def calibrated(films=300, seed=0, spread=2.0, per_patient=1):
     chances /= chances.sum(axis=1, keepdims=True)
     targets = [rng.choice(3, p=chance) for chance in chances]
     return scores_of(targets, chances, [f"p{i // per_patient}" for i in range(films)])
+
+
+def temperature(scores):
+    return fit_temperature(scores.probabilities, scores.targets)
 
 
 def expected_calibration_error(score, right, weights):
@@ -82,6 +86,9 @@ def test_calibration_holds_the_values_and_the_quantiles_of_the_replicates():
         quantiles = np.quantile(replicates[name], (0.025, 0.975))
         assert (estimate.low, estimate.high) == pytest.approx(tuple(quantiles))
         assert estimate.low < estimate.high
+    assert found.ece.value == pytest.approx(
+        calibration_error(scores.probabilities, scores.targets), abs=1e-12
+    )
     written = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert tuple(written) == NAMES
     assert written["brier"] == found.brier.as_dict()

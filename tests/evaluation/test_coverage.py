@@ -9,8 +9,8 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 
+from cxr_transfer.evaluation.auroc import auroc_intervals
 from cxr_transfer.evaluation.intervals import (
-    area_interval,
     patient_weights,
     percentile_interval,
     share,
@@ -56,19 +56,6 @@ def true_accuracy():
     return (weight * number * chance_of_right(effect)).sum() / (weight * number).sum()
 
 
-def drawn_scores(rng, distance, patients=200):
-    """Binormal scores: N(0, 1) without the disease, N(distance, 1) with it; half have it.
-
-    One or two films a patient, whose scores correlate by a half.
-    """
-    patient = np.repeat(np.arange(patients), 1 + rng.integers(2, size=patients))
-    targets = patient % 2
-    noise = rng.normal(size=patients)[patient] + rng.normal(size=len(patient))
-    ill = expit(distance * targets + noise / np.sqrt(2))
-    files = tuple(f"{film}.png" for film in range(len(patient)))
-    return Scores(LABELS, targets, np.stack([1 - ill, ill], axis=1), names(patient), files)
-
-
 def test_wilson_holds_a_proportion():
     successes = np.random.default_rng(0).binomial(200, 0.9, size=2000)
     assert 0.93 < held([wilson(int(right), 200) for right in successes], 0.9) < 0.97
@@ -105,33 +92,64 @@ def test_the_accuracy_of_an_evaluation_is_that_share():
     )
 
 
-@pytest.mark.slow
-def test_the_bootstrap_by_patient_holds_the_area_of_binormal_scores():
-    rng, distance = np.random.default_rng(0), 1.2
-    truth = norm.cdf(distance / np.sqrt(2))  # 0.802
-    found = [
-        evaluate(drawn_scores(rng, distance), resamples=400, seed=seed).per_class["covid19"]
-        for seed in range(1500)
-    ]
-    assert 0.93 < held([of_class["auroc"] for of_class in found], truth) < 0.97
+@pytest.mark.parametrize("clustered", [False, True], ids=["one image each", "one to three"])
+@pytest.mark.parametrize("positives", [20, 100])
+@pytest.mark.parametrize("area", [0.7, 0.9, 0.97, 0.99])
+def test_the_interval_of_an_area_holds_it_from_chance_to_near_1(area, positives, clustered):
+    """The grid of docs/results/interval_coverage.md, over data sets that it has not seen.
+
+    There it is 93 to 97 %; over 800 data sets chance alone moves it by 1 to 2 points.
+    """
+    rng = np.random.default_rng(20)
+    distance = norm.ppf(area) * np.sqrt(2)
+    found = []
+    for _ in range(800):
+        patient, of_class = [], []
+        for number, label in ((positives, True), (200, False)):
+            sizes = 1 + rng.integers(3, size=number) if clustered else np.ones(number, int)
+            images = np.repeat(np.arange(number), sizes)[:number]
+            patient += [f"{label}{one}" for one in images]
+            of_class += [label] * number
+        positive = np.array(of_class)
+        names, whose = np.unique(patient, return_inverse=True)
+        noise = rng.normal(size=len(positive))
+        if clustered:
+            noise = (noise + rng.normal(size=len(names))[whose]) / np.sqrt(2)
+        score = noise + distance * positive
+        found += auroc_intervals(positive[None], score[None], patient)[0]
+    assert 0.92 < held(found, area) < 0.98
+    assert all(0 <= one.low <= one.value <= one.high <= 1 for one in found)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("patients", "ill"), [(300, 100), (300, 20)])
-def test_the_interval_of_an_area_near_1_holds_it_where_percentiles_do_not(patients, ill):
-    truth = 0.99
-    distance = norm.ppf(truth) * np.sqrt(2)
-    rng = np.random.default_rng(1)
-    targets = (np.arange(patients) < ill).astype(int)
-    everyone = tuple(names(range(patients)))
-    areas, percentiles = [], []
-    for seed in range(500):
-        score = expit(rng.normal(size=patients) + distance * targets)
-        scores = Scores(LABELS, targets, np.stack([1 - score, score], 1), everyone, everyone)
+def test_the_bootstrap_does_not_hold_an_area_near_1():
+    """Why it is not used for areas."""
+    area, positives, images = 0.99, 20, 220
+    rng, everyone = np.random.default_rng(1), names(range(images))
+    targets = (np.arange(images) < positives).astype(int)
+    percentiles, ours = [], []
+    for seed in range(300):
+        score = expit(rng.normal(size=images) + norm.ppf(area) * np.sqrt(2) * targets)
+        both = np.stack([1 - score, score], 1)
+        scores = Scores(LABELS, targets, both, tuple(everyone), tuple(everyone))
         weights = patient_weights(everyone, resamples=400, seed=seed)
         found = statistics(scores, np.concatenate([np.ones_like(weights[:1]), weights]))
         value, *replicates = found["auroc"][:, 1]
-        areas.append(area_interval(value, replicates, units=ill))
-        percentiles.append(percentile_interval(value, replicates, units=ill))
-    assert held(areas, truth) > 0.93
-    assert held(percentiles, truth) < 0.93
+        percentiles.append(percentile_interval(value, replicates, units=positives))
+        ours.append(evaluate(scores, resamples=1).per_class["covid19"]["auroc"])
+    assert held(ours, area) > 0.93
+    assert held(percentiles, area) < 0.85
+
+
+def test_the_interval_of_a_macro_area_holds_it():
+    rng = np.random.default_rng(3)
+
+    def drawn(images):
+        targets = rng.integers(3, size=images)
+        scores = rng.normal(size=(3, images))
+        scores[targets, np.arange(images)] += 2
+        return targets == np.arange(3)[:, None], scores, names(range(images))
+
+    truth = auroc_intervals(*drawn(200_000))[1].value
+    found = [auroc_intervals(*drawn(150))[1] for _ in range(600)]
+    assert 0.93 < held(found, truth) < 0.97

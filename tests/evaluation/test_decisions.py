@@ -51,8 +51,12 @@ def test_operating_points_reach_what_is_asked_and_the_next_score_does_not(decima
     scores = drawn(seed=seed, decimals=decimals)
     sensitive, specific = (operating_points(scores, "covid19")[name] for name in BOTH)
     seen = np.unique(scores.probabilities[:, 1])
+    # Between two scores, so that none of them needs the last digit.
+    if decimals is None:
+        assert min(np.abs(seen - sensitive).min(), np.abs(seen - specific).min()) > 1e-6
     assert rates(scores, sensitive)[0] >= 0.95
-    assert all(rates(scores, other)[0] < 0.95 for other in seen[seen > sensitive])
+    # The lowest score above it is the last that is still called positive.
+    assert all(rates(scores, other)[0] < 0.95 for other in seen[seen > sensitive][1:])
     assert rates(scores, specific)[1] >= 0.95
     assert all(rates(scores, other)[1] < 0.95 for other in seen[seen < specific])
 
@@ -62,8 +66,10 @@ def test_19_of_20_is_095():
     of_class, others = np.arange(1, 21) / 20, np.arange(1, 21) / 20 - 0.025
     scores = scores_of([1] * 20 + [0] * 20, np.r_[of_class, others])
     found = operating_points(scores, "covid19")
-    assert found["sensitivity 0.95"] == 0.1  # 19 of 20 score at least that
-    assert found["specificity 0.95"] == 0.95  # 19 of 20 of the others lie below
+    # 19 of 20 score at least 0.1, and 0.075 is the next lower score.
+    assert found["sensitivity 0.95"] == 0.0875
+    # 19 of 20 of the others lie below 0.95, the last of them at 0.925.
+    assert found["specificity 0.95"] == 0.9375
     for films in range(1, 300):  # however the division rounds
         score = np.arange(1, films + 1) / films
         found = operating_points(scores_of([1] * films + [0], np.r_[score, 0]), "covid19")
@@ -76,15 +82,34 @@ def test_19_of_20_is_095():
 
 def test_no_film_is_positive_where_no_score_is_specific_enough():
     found = operating_points(scores_of([1, 1, 0], [0.2, 1.0, 1.0]), "covid19")
-    assert 1 < found["specificity 0.95"] < 1 + 1e-12
+    assert found["specificity 0.95"] == 1.000001
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert found["sensitivity 0.95"] == 0.2
+    assert found["sensitivity 0.95"] == 0.1
 
 
 def test_either_class_is_looked_for_in_its_own_score():
     scores = scores_of([1, 1, 0, 0], [0.9, 0.4, 0.3, 0.1])
     found = operating_points(scores, "normal")
-    assert found == {BOTH[0]: 1 - 0.3, BOTH[1]: 1 - 0.3}
+    assert found == {BOTH[0]: 0.65, BOTH[1]: 0.65}
+
+
+def test_a_threshold_picks_the_same_films_by_scores_as_they_are_given():
+    """Scores of a network that is far too sure lie so near 1 that six decimals make them equal."""
+    rng = np.random.default_rng(0)
+    targets = rng.integers(2, size=400)
+    logits = 8 * (2 * targets - 1) + 6 * rng.normal(size=400)
+    scores = scores_of(targets, 1 / (1 + np.exp(-logits)))
+    given = np.array([float(f"{score:.6f}") for score in scores.probabilities[:, 1]])
+    assert len(np.unique(given)) < len(np.unique(scores.probabilities[:, 1]))
+    for threshold in operating_points(scores, "covid19").values():
+        assert float(f"{threshold:.6f}") == threshold
+        found = at_threshold(scores, "covid19", threshold, resamples=5)
+        called = given >= threshold
+        assert found["sensitivity"]["value"] == called[targets == 1].mean()
+        assert found["specificity"]["value"] == (~called)[targets == 0].mean()
+    for row in risk_at(scores, [0.3, 0.6], resamples=5):
+        highest = np.maximum(given, np.round(1 - scores.probabilities[:, 1], 6))
+        assert row["films"] == (highest >= row["threshold"]).sum()
 
 
 @pytest.mark.parametrize(("targets", "words"), [([0, 0], "0 of 2"), ([1, 1], "2 of 2")])
@@ -241,7 +266,7 @@ def test_aurc_of_the_best_the_worst_and_no_order():
 def test_risk_at_keeps_at_least_what_is_asked_and_gives_the_interval_by_patient():
     scores = drawn()
     weights = patient_weights(scores.patients, resamples=200, seed=1)
-    highest = scores.probabilities.max(axis=1)
+    highest = scores.probabilities.max(axis=1).round(6)
     wrong = scores.predicted != scores.targets
     rows = risk_at(scores, resamples=200, seed=1)
     assert [row["coverage"] for row in rows] == [1.0, 0.95, 0.9, 0.8, 0.7, 0.5]

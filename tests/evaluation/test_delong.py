@@ -1,35 +1,14 @@
-"""DeLong's areas and variances are those of the definition, and its test keeps its level."""
+"""DeLong's test keeps its level, also where patients have several films."""
 
 import numpy as np
 import pytest
-from scipy.stats import mannwhitneyu
-from sklearn.metrics import roc_auc_score
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation.delong import areas_and_covariance, delong
+from cxr_transfer.evaluation.delong import delong
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.labels import LabelSet
 
 LABELS = LabelSet(("normal", "covid19"))
-
-
-def by_definition(positive, scores):
-    """DeLong et al. 1988, equations 4 to 6, pair by pair."""
-    above, below = [], []
-    for row in scores:
-        pairs = row[positive][:, None] - row[~positive][None]
-        wins = (pairs > 0) + 0.5 * (pairs == 0)
-        above.append(wins.mean(axis=1))
-        below.append(wins.mean(axis=0))
-    m, n = positive.sum(), (~positive).sum()
-    areas = np.mean(above, axis=1)
-    covariance = np.zeros((len(scores), len(scores)))
-    for r in range(len(scores)):
-        for s in range(len(scores)):
-            s10 = ((above[r] - areas[r]) * (above[s] - areas[s])).sum() / (m - 1)
-            s01 = ((below[r] - areas[r]) * (below[s] - areas[s])).sum() / (n - 1)
-            covariance[r, s] = s10 / m + s01 / n
-    return areas, covariance
 
 
 def drawn(films=60, seed=0, decimals=8, models=2):
@@ -40,24 +19,11 @@ def drawn(films=60, seed=0, decimals=8, models=2):
     return positive, np.round(scores, decimals)
 
 
-@pytest.mark.parametrize("decimals", [8, 1, 0], ids=["all differ", "some equal", "most equal"])
-@pytest.mark.parametrize("seed", range(4))
-def test_midranks_give_what_the_definition_gives(decimals, seed):
-    positive, scores = drawn(seed=seed, decimals=decimals, models=3)
-    areas, covariance = areas_and_covariance(positive, scores)
-    expected, expected_covariance = by_definition(positive, scores)
-    assert areas == pytest.approx(expected)
-    assert covariance == pytest.approx(expected_covariance)
-    for area, row in zip(areas, scores, strict=True):
-        assert area == pytest.approx(roc_auc_score(positive, row))
-        u = mannwhitneyu(row[positive], row[~positive]).statistic
-        assert area == pytest.approx(u / positive.sum() / (~positive).sum())
-
-
-def scores_of(positive, row):
+def scores_of(positive, row, patients=None):
     ill = 1 / (1 + np.exp(-row))
     files = tuple(f"{i}.png" for i in range(len(row)))
-    return Scores(LABELS, positive.astype(int), np.stack([1 - ill, ill], 1), files, files)
+    both = np.stack([1 - ill, ill], 1)
+    return Scores(LABELS, positive.astype(int), both, tuple(patients or files), files)
 
 
 def test_the_test_is_symmetric_and_of_both_classes_alike():
@@ -93,10 +59,29 @@ def test_models_that_are_alike_are_told_apart_in_one_of_twenty_data_sets():
     assert 0.025 < np.mean(np.array(ps) < 0.05) < 0.085
 
 
-def test_too_few_films_have_no_test():
-    positive = np.array([True, False, False])
-    with pytest.raises(DataError) as error:
-        areas_and_covariance(positive, np.zeros((2, 3)))
+def test_and_so_are_they_where_each_patient_has_several_films_but_not_film_by_film():
+    by_patient, by_film = [], []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        patient = np.repeat(np.arange(60), 4)
+        positive = (rng.random(60) < 0.4)[patient]
+        # What a model makes of a patient it makes of all of the patient's films.
+        a, b = (positive + rng.normal(size=60)[patient] for _ in range(2))
+        films = [scores_of(positive, row) for row in (a, b)]
+        patients = [scores_of(positive, row, [f"p{i}" for i in patient]) for row in (a, b)]
+        by_film.append(delong(*films, "covid19").p)
+        by_patient.append(delong(*patients, "covid19").p)
+    assert 0.025 < np.mean(np.array(by_patient) < 0.05) < 0.085
+    assert np.mean(np.array(by_film) < 0.05) > 0.2
+
+
+@pytest.mark.parametrize("patients", [list("abc"), list("aabc"), list("abcc")])
+def test_too_few_patients_have_no_test(patients):
+    positive = np.arange(len(patients)) < len(patients) // 2
+    row = np.arange(len(patients), dtype=float)
+    scores = scores_of(positive, row, patients)
+    with pytest.raises(DataError, match="at least 2 patients") as error:
+        delong(scores, scores, "covid19")
     assert error.value.code == "no_curve"
 
 

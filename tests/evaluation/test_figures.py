@@ -367,15 +367,15 @@ def test_without_a_temperature_there_is_no_half_that_claims_one(tmp_path, drawn)
         draw_reliability_untempered(tmp_path / "figure.png")
     assert len(drawn[0].axes) == 2
     labels = [label for axes in drawn[0].axes for label in axes.get_legend_handles_labels()[1]]
-    assert any(label.startswith("before") for label in labels)
-    assert not any(label.startswith("after") for label in labels)
+    assert any(label.startswith("as given by the network") for label in labels)
+    assert not any(label.startswith("calibrated") for label in labels)
 
 
 def test_reliability_shows_share_whisker_diagonal_and_films_before_and_after(tmp_path, drawn):
     draw_reliability(tmp_path / "figure.png")
     panels = np.reshape(drawn[0].axes, (2, 2))
     for (shares, films), rows, name in zip(
-        panels.T, (BEFORE, AFTER), ("before", "after"), strict=True
+        panels.T, (BEFORE, AFTER), ("as given by the network", "calibrated"), strict=True
     ):
         (dots,) = markers(shares, "o")
         assert dots.get_xdata() == pytest.approx([row["mean_score"] for row in rows])
@@ -385,7 +385,7 @@ def test_reliability_shows_share_whisker_diagonal_and_films_before_and_after(tmp
         assert np.allclose([segment[:, 1] for segment in whiskers], ends)
         (diagonal,) = [line for line in shares.lines if line.get_linestyle() == ":"]
         assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
-        assert legend(shares)[1] == f"{name} tempering: share right [95 % interval]"
+        assert legend(shares)[1] == f"{name}: share right [95 %, Wilson]"
         assert shares.get_xlim() == shares.get_ylim() == films.get_xlim() == (0, 1)
         assert [bar.get_height() for bar in films.patches] == [row["films"] for row in rows]
         centres = [bar.get_x() + bar.get_width() / 2 for bar in films.patches]

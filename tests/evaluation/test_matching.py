@@ -35,7 +35,7 @@ def test_a_model_of_the_age_alone_is_found_out():
     cases = people()
     age = np.array([each.age for each in cases])
     scores = scored(cases, np.where(age > 50, 0.8, 0.2))
-    (pair,) = matched_pairs(scores, cases, resamples=100)
+    (pair,) = matched_pairs(scores, cases)
     assert pair["classes"] == ["normal", "covid19"]
     assert pair["on"] == ["age", "sex"]
     assert pair["all"]["value"] > 0.7
@@ -46,7 +46,7 @@ def test_a_model_of_the_age_alone_is_found_out():
 def test_a_model_of_the_disease_keeps_its_figure():
     cases = people()
     ill = np.array([0.9 if each.label == "covid19" else 0.1 for each in cases])
-    (pair,) = matched_pairs(scored(cases, ill), cases, resamples=100)
+    (pair,) = matched_pairs(scored(cases, ill), cases)
     assert pair["matched"]["value"] == pair["all"]["value"] == 1.0
     assert 20 <= pair["films"] < len(cases)
     assert pair["films"] % 2 == 0
@@ -55,7 +55,7 @@ def test_a_model_of_the_disease_keeps_its_figure():
 def test_what_is_stated_of_few_is_not_matched_on_and_the_unknown_is_like_nothing():
     cases = people(stated=0.5)
     known = sum(each.age is not None for each in cases)
-    (pair,) = matched_pairs(scored(cases, np.full(200, 0.5)), cases, resamples=10)
+    (pair,) = matched_pairs(scored(cases, np.full(200, 0.5)), cases)
     assert pair["films"] <= known
     assert matched_pairs(scored(people(stated=0.02), np.full(200, 0.5)), people(stated=0.02)) == []
 
@@ -72,16 +72,16 @@ def test_the_third_class_has_no_say():
     cases = people()
     ill = np.random.default_rng(1).random(200)
     scores = scored(cases, ill)
-    (plain,) = matched_pairs(scores, cases, resamples=10)
+    (plain,) = matched_pairs(scores, cases)
     third = np.random.default_rng(2).random((200, 1)) * 0.9
     shared = scores.probabilities[:, [0, 2]]
     shared = shared / shared.sum(axis=1, keepdims=True) * (1 - third)
     table = np.column_stack([shared[:, :1], third, shared[:, 1:]])
-    (shrunk,) = matched_pairs(Scores.of(LABELS, scores.targets, table, cases), cases, resamples=10)
+    (shrunk,) = matched_pairs(Scores.of(LABELS, scores.targets, table, cases), cases)
     assert shrunk["matched"]["value"] == pytest.approx(plain["matched"]["value"])
 
 
 def test_the_same_seed_takes_the_same_films():
     cases, ill = people(), np.random.default_rng(1).random(200)
-    first, again = (matched_pairs(scored(cases, ill), cases, resamples=20) for _ in range(2))
+    first, again = (matched_pairs(scored(cases, ill), cases) for _ in range(2))
     assert first == again

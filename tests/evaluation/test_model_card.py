@@ -1,6 +1,9 @@
 """A model card says what is known, marks what is not, and never takes another model's figures."""
 
+import ast
 import copy
+import dataclasses
+import inspect
 import json
 import re
 
@@ -10,12 +13,15 @@ import pytest
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.collections.manifest import write_manifest
 from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.evaluation import data_checks, model_checks
 from cxr_transfer.evaluation.metrics import Scores, evaluate
-from cxr_transfer.evaluation.model_card import model_card
+from cxr_transfer.evaluation.model_card import _CHECKED, EARLIER_INTERVALS, model_card
 from cxr_transfer.evaluation.run_folder import record_opening
 from cxr_transfer.files import write_json
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.card import Checkpoint
+from cxr_transfer.models.calibration import NOT_CALIBRATED, TemperatureCheck
+from cxr_transfer.models.card import RELEASED, Checkpoint, released_models
+from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.radiograph import Preprocessing
 from made import case
 
@@ -148,7 +154,7 @@ def test_what_the_run_knows_stands_in_it(run):
     assert "| made | covid19 | 7 | 1 | 2 | 10 |" in table
     assert "not stated 10" in entry(page, "Licences")
     assert "40 to 59 years" in entry(page, "Ages and sexes")
-    assert "*not done*" in entry(page, "Films that training has not seen")
+    assert "*not done*" in entry(page, "Films held back from training")
     assert "*not done* (no audit is beside it)" in entry(page, "What the files alone tell")
     assert "All its films of normal come from one source (made)" in page
     assert "there is no audit" in page
@@ -159,7 +165,7 @@ def test_what_the_run_knows_stands_in_it(run):
 def test_what_is_done_to_films_and_when_it_gives_no_class_stand_in_it(run):
     page = model_card(run)
     assert "cropped" not in entry(page, "Network")
-    assert entry(page, "Abstention") == "none: every film that it may judge gets a class."
+    assert entry(page, "Abstention").startswith("none: however low its highest score")
     prepared = Preprocessing(height=96, width=80, crop="lungs", detail=48, equalise=True)
     head = {"name": "head", "fit": "logistic", "penalty": 0.02, "train": ["head"]}
     recipe = {"title": "a fitted one", "coverage": 0.85, "stages": [head]}
@@ -169,7 +175,8 @@ def test_what_is_done_to_films_and_when_it_gives_no_class_stand_in_it(run):
         "simple_cnn, grey films of 96 x 80 pixels, cropped to the lungs, as sharp as 48 pixels a "
         "side allow, grey values spread evenly."
     )
-    assert entry(page, "Abstention").startswith("gives a class to 85 % of its validation films")
+    # What it was made for is no limit as long as nobody knows it.
+    assert entry(page, "Abstention").startswith("none here: it was made to give no class")
     said = entry(page, "Trained in stages")
     assert said == "head (logistic regression, penalty 0.02)"
 
@@ -199,7 +206,7 @@ def test_an_audit_that_fails_is_a_limit_and_its_checks_are_told(run):
     said = entry(page, "Told apart within one source")
     assert said == "*not done* (no source holds two classes)"
     assert "this audit does not make the check" in entry(page, "What the files alone tell")
-    assert "over 4 films (of the audit" in entry(page, "Films that training has not seen")
+    assert "over 4 films (of the audit" in entry(page, "Films held back from training")
     assert "fails it" not in model_card(run, audit=audit(verdict="warn"))
 
 
@@ -214,7 +221,7 @@ def test_reports_beside_it_are_found_and_those_of_another_model_are_not(run):
     write_json(run.parent / "report.json", study())
     page = model_card(run)
     assert "**fail**" in page
-    assert "data `121212121212`" in entry(page, "Films that training has not seen")
+    assert "data `121212121212`" in entry(page, "Films held back from training")
     assert "| sex | M | 3 | too few |" in entry(page, "Subgroups")
     assert "90.0 [85.0, 95.0]" in entry(page, "Operating points")
     assert "small over other" in entry(page, "Compared with other models")
@@ -223,7 +230,7 @@ def test_reports_beside_it_are_found_and_those_of_another_model_are_not(run):
 def test_a_study_alone_fills_the_figures(run):
     write_json(run.parent / "report.json", study())
     page = model_card(run)
-    assert "the test part, data `343434343434`" in entry(page, "Films that training has not seen")
+    assert "the test part, data `343434343434`" in entry(page, "Films held back from training")
     assert "| covid19 | 2 |" in entry(page, "By class")
     assert entry(page, "Calibration").startswith("*not done*")
 
@@ -271,3 +278,166 @@ def test_reports_are_json_as_they_are_written(run):
     """What is given comes from a file: nothing in it is lost on the way."""
     given = json.loads(json.dumps(evaluation()))
     assert model_card(run, evaluation=given) == model_card(run, evaluation=evaluation())
+
+
+def with_reference(folder, **known):
+    """Put a reference beside the weights."""
+    rng = np.random.default_rng(0)
+    reference = Reference.fit(
+        rng.normal(size=(30, 8)).astype(np.float32),
+        labels=["normal", "covid19"] * 15,
+        sources=["made"] * 30,
+        held_out=rng.normal(size=(20, 8)).astype(np.float32),
+        weights_sha256=WEIGHTS,
+    )
+    dataclasses.replace(reference, **known).save(folder)
+
+
+KEPT = TemperatureCheck(
+    images=200, patients=150, temperature=1.5, reason="", log_loss_before=0.4, log_loss_after=0.3,
+    ece_before=0.1, ece_after=0.04,
+)  # fmt: skip
+PERFECT = TemperatureCheck(
+    images=148, patients=120, temperature=None, reason="no_errors", log_loss_before=0.01,
+    ece_before=0.01,
+)  # fmt: skip
+EVERYTHING = "names one of its classes all the same"
+
+
+def test_a_model_that_abstains_is_not_said_to_name_a_class_for_every_film(run):
+    with_reference(run, temperature=1.5, temperature_check=KEPT, least_score=0.593917, coverage=0.9)
+    page = model_card(run, audit=audit(), evaluation=evaluation())
+    assert entry(page, "Abstention") == (
+        "no class for a film whose highest score is below 0.593917, which 90 % of the validation "
+        "films reach; its scores are told."
+    )
+    assert "what it is not sure of, as above" in entry(page, "Films that get no class")
+    assert "far from all films of training" in entry(page, "Films that get no class")
+    assert "or its highest score is below the limit, the model names" in entry(page, "Not for")
+    assert "a film that is not refused (see above) gets one of them" in page
+    assert "for every film" not in page
+    assert "every film" not in entry(page, "Known")
+    scale = entry(page, "Scale of the scores that are given")
+    assert scale.startswith("calibrated (temperature 1.5). Temperature 1.5: log loss 0.400 before")
+    assert "not calibrated" not in page
+
+
+def test_a_model_that_abstains_from_nothing_is_not_said_to_abstain(run):
+    with_reference(run, temperature=None, temperature_check=PERFECT)
+    page = model_card(run)
+    assert entry(page, "Abstention").startswith("none: however low")
+    assert "not sure" not in page
+    assert "below the limit" not in page
+    assert "unless such a film is far from all films of training, the model" in entry(
+        page, "Not for"
+    )
+    scale = entry(page, "Scale of the scores that are given")
+    why = "Scores are not calibrated: every validation image is right, which sets no temperature."
+    assert scale == f"{NOT_CALIBRATED}. {why}"
+    assert f"* {why}" in entry(page, "Known")
+
+
+def test_a_model_without_a_reference_is_not_said_to_notice_anything(run):
+    page = model_card(run)
+    assert entry(page, "Not for").endswith(EVERYTHING + ".")
+    assert "unless" not in entry(page, "Not for")
+    assert "is not noticed" in entry(page, "Films that get no class")
+    assert "not refused" not in page
+    assert entry(page, "Scale of the scores that are given").startswith(NOT_CALIBRATED)
+
+
+def test_no_check_is_listed_that_no_audit_makes_and_none_is_missing(run):
+    """Read from the audit's own functions, so that neither list can forget the other."""
+    made = set()
+    for module in (data_checks, model_checks):
+        tree = ast.parse(inspect.getsource(module))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.func, ast.Name):
+                first = node.args[0]
+                if node.func.id in ("Check", "not_done", "_baseline") and isinstance(
+                    first, ast.Constant
+                ):
+                    made.add(first.value)
+    assert len(made) > 12
+    assert {name for _, name in _CHECKED} == made - {"parts"}  # parts have an entry of their own
+
+
+def test_retraining_that_was_not_asked_for_is_said_to_be_that(run):
+    page = model_card(run, audit=audit())
+    assert "retraining was not asked for" in entry(page, "Sources left out of training")
+    assert "does not make the check" in entry(page, "What the files alone tell")
+
+
+def test_figures_name_their_scale_and_method_and_older_reports_have_the_older_ones(run):
+    older = entry(
+        model_card(run, evaluation=evaluation(), audit=audit()), "Films held back from training"
+    )
+    assert f"scores {NOT_CALIBRATED}; " in older
+    assert f"95 % intervals: {EARLIER_INTERVALS}" in older
+    told = {"score_scale": "calibrated (temperature 1.5)", "intervals": "made so"}
+    page = model_card(run, evaluation=evaluation() | told, audit=audit() | told)
+    for title in ("Films held back from training", "Scores and intervals of these checks"):
+        said = entry(page, title)
+        assert "scores calibrated (temperature 1.5); " in said
+        assert "95 % intervals: made so" in said
+    points = entry(page, "Operating points")
+    assert points.startswith("Scores calibrated (temperature 1.5); chosen on validation films.")
+    assert "| 0.400000 |" in points
+    of_study = study()
+    of_study["models"]["small"]["score_scale"] = "calibrated (temperature 1.5)"
+    write_json(run.parent / "report.json", of_study)
+    said = entry(model_card(run), "Films held back from training")
+    assert "scores calibrated (temperature 1.5); " in said
+
+
+def test_films_that_training_saw_are_not_passed_off_as_held_back(run):
+    said = entry(
+        model_card(run, evaluation=evaluation() | {"seen_in_training": 3}),
+        "Films held back from training",
+    )
+    assert "**3 of them, or their patients, were seen in training**" in said
+
+
+@pytest.mark.parametrize(
+    ("stages", "chosen"),
+    [
+        ([{"name": "all", "train": ["*"], "learning_rate": 1e-3}], "the weights, the temperature"),
+        ([{"name": "head", "train": ["head"], "fit": "logistic", "penalty": 0.1}], "the temp"),
+    ],
+)
+def test_what_validation_films_chose_is_said_and_no_more(run, stages, chosen):
+    write(run, checkpoint(recipe={"stages": stages}))
+    with_reference(run, temperature=1.5, temperature_check=KEPT)
+    head = "file,patient,label,score_normal,score_covid19\n"
+    rows = "14.png,patient of 14.png,normal,0.9,0.1\n15.png,patient of 15.png,covid19,0.2,0.8\n"
+    (run / "validation.csv").write_text(head + rows)
+    said = entry(model_card(run), "Validation films")
+    assert f"; they chose {chosen}" in said
+    assert said.endswith("and prove nothing.")
+
+
+@pytest.mark.parametrize("name", released_models())
+def test_the_cards_that_are_shipped_say_of_their_models_what_is_so(name):
+    page = (RELEASED / name / "MODEL_CARD.md").read_text(encoding="utf-8")
+    beside = reference_beside(
+        RELEASED / name / "checkpoint.safetensors",
+        json.loads((RELEASED / name / "checkpoint.json").read_text())["weights_sha256"],
+    )
+    fresh = model_card(RELEASED / name)
+    # All that rests on neither run folder nor report stands there as it would be written today.
+    for title in (
+        "Scale of the scores that are given", "Abstention", "Films that get no class", "For",
+        "Not for", "Weights",
+    ):  # fmt: skip
+        assert entry(page, title) == entry(fresh, title), title
+    assert beside[1].score_scale in entry(page, "Scale of the scores that are given")
+    assert ("below the limit" in page) == (beside[1].least_score is not None)
+    assert "names one of them for every film" not in page
+    assert "no frontal chest radiograph**" not in page  # the check that nobody makes
+    assert "95 % intervals: " in entry(page, "Films held back from training")
+    assert "scores " in entry(page, "Films held back from training")
+    audited = RELEASED / name / "audit.json"
+    if audited.is_file():
+        found = json.loads(audited.read_text(encoding="utf-8"))
+        scale = found.get("score_scale", NOT_CALIBRATED)
+        assert entry(page, "Scores and intervals of these checks").startswith(f"scores {scale}")

@@ -28,9 +28,10 @@ from cxr_transfer.inference.explain import (
     write_explanation,
 )
 from cxr_transfer.inference.predictor import UNFAMILIAR
+from cxr_transfer.models.calibration import at_temperature
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.networks import build, features, probabilities
-from cxr_transfer.models.reference import Neighbour, Reference, at_temperature
+from cxr_transfer.models.reference import Neighbour, Reference
 from cxr_transfer.radiograph import Preprocessing, Radiograph
 from cxr_transfer.radiograph.lungs import lung_mask
 from made import encoded

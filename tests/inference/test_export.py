@@ -133,8 +133,9 @@ def test_the_steps_stand_in_the_order_in_which_they_are_done(checkpoint, onnx_fi
 def test_the_json_says_when_no_class_is_given(checkpoint, onnx_file, tmp_path):
     plain = json.loads(onnx_file.with_name("network.onnx.json").read_text())
     assert (plain["least_score"], plain["coverage"]) == (None, None)
-    assert "no class" in plain["outputs"]["scores"]["meaning"]
-    assert "below least_score" in plain["outputs"]["scores"]["meaning"]
+    assert plain["outputs"]["scores"]["scale"] == "as the network gives them"
+    assert "no class" in plain["outputs"]["scores"]["calibrated"]
+    assert "below least_score" in plain["outputs"]["scores"]["calibrated"]
     limits = {"temperature": 1.5, "least_score": 0.6, "coverage": 0.9}
     for name, card in (("x.xml", "x.json"), ("x.pt", "x.pt.json")):
         export(checkpoint, tmp_path / name, **limits)

@@ -22,8 +22,9 @@ from cxr_transfer.inference.predictor import (
     Predictor,
     not_sure,
 )
+from cxr_transfer.models.calibration import at_temperature
 from cxr_transfer.models.card import read_card
-from cxr_transfer.models.reference import Reference, at_temperature
+from cxr_transfer.models.reference import Reference
 from cxr_transfer.training.reference import fit_reference
 from made import write_film
 
@@ -72,11 +73,9 @@ def test_a_temperature_changes_scores_as_it_says_and_not_their_order(run):
     assert list(after.probabilities.values()) == pytest.approx(expected[0], abs=1e-4)
 
 
-def test_where_every_film_is_right_none_is_fitted_and_the_scores_stay(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "cxr_transfer.training.reference.fit_temperature", lambda _scores, _targets: None
-    )
-    reference = fit_reference(run)
+def test_without_a_temperature_the_scores_stay(run, tmp_path):
+    reference = fit_reference(run)  # of 12 validation films: too few to find one
+    assert reference.temperature_check.reason == "too_few_images"
     assert reference.temperature is None
     assert not reference.calibrated
     sha256 = read_card(run / "checkpoint.json").weights_sha256
@@ -118,6 +117,7 @@ def test_of_films_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
     fit_reference(folder).save(folder)
     predictor = Predictor.open(folder)
     assert predictor.reference.coverage == 0.5
+    assert predictor.reference.least_score == round(predictor.reference.least_score, 6)
     validation = [folder / "films" / f"{number:02}.png" for number in range(24, 36)]
     answers = [predictor.predict(film) for film in validation]
     told = [answer for answer in answers if answer.status == "ok"]
@@ -153,9 +153,13 @@ def test_where_the_limit_is_not_known_it_is_said_that_it_abstains_from_nothing(r
     for alone in (folder, exported):
         assert Predictor.open(alone).notes == (NO_REFERENCE, NO_ABSTENTION)
     reference = fit_reference(folder)
+    few = reference.calibration_words
+    assert few == "Scores are not calibrated: there are fewer than 100 validation images (12)."
     dataclasses.replace(reference, least_score=None, coverage=None).save(folder)
-    assert Predictor.open(folder).notes == (NO_ABSTENTION,)
+    assert Predictor.open(folder).notes == (few, NO_ABSTENTION)
     reference.save(folder)
+    assert Predictor.open(folder).notes == (few,)
+    dataclasses.replace(reference, temperature=1.3).save(folder)
     assert Predictor.open(folder).notes == ()
     assert Predictor.open(run).notes == (NO_REFERENCE,)
 

@@ -67,12 +67,12 @@ def test_the_run_tells_what_the_added_source_brings(trained):
     assert len(rows) == 120
     assert found["films"] == len(tested) > 20
     area = found["auroc"]["covid19"]
-    assert 0 <= area["p_by_film"] <= 1
+    assert 0 <= area["p"] <= 1
     assert found["met_in_training"] == 0
     assert area["with"]["value"] > 0.6, "its own films were learnt from"
     assert found["auroc"]["other_pneumonia"] is None, "the clinic has none"
     assert "covid19 against the rest, AUROC" in said
-    assert " by film" in said
+    assert ", p " in said
     without = json.loads((root / "run" / "without_clinic" / "checkpoint.json").read_text())
     whole = json.loads((root / "run" / "checkpoint.json").read_text())
     clinics = sum(row["split"] == "train" for row in rows)

@@ -30,7 +30,9 @@ def test_films_are_answered_and_what_is_no_film_is_named(cxr, run, archives, tmp
     assert bad["file"] == str(tmp_path / "film.png")
     assert f"left out: 1 file that is no image ({tmp_path / 'note.txt'})" in done.stderr
     assert good["status"] == "ok"
-    assert good["calibrated"], "training looked at its films once more"
+    # Training looked at its films once more, and its few validation films set no temperature.
+    assert (good["calibrated"], good["temperature"]) == (False, None)
+    assert "Scores are not calibrated: there are fewer than 100 validation images" in done.stderr
     assert bad["code"] == "unsupported_format"
     assert "Not a medical device" in done.stderr
     spoken = cxr("predict", film, "--model", run).stdout

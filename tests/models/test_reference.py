@@ -9,8 +9,9 @@ import safetensors.numpy
 from numpy.random import default_rng
 
 from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.models.calibration import TemperatureCheck, at_temperature
 from cxr_transfer.models.card import RELEASED, read_card, released_models
-from cxr_transfer.models.reference import REFERENCE, Reference, at_temperature
+from cxr_transfer.models.reference import REFERENCE, Reference
 
 WIDTH, HASH = 96, "ab" * 32
 LABELS = ("normal", "bacterial", "covid19")
@@ -152,6 +153,33 @@ def test_no_temperature_is_kept_as_none_and_a_temperature_of_one_was_none(refere
     assert reference.calibrate(scores)[0, 0] < 0.7
 
 
+def test_what_is_known_of_a_temperature_is_kept_and_older_files_have_none(reference, tmp_path):
+    check = TemperatureCheck(
+        images=150,
+        patients=120,
+        temperature=1.5,
+        reason="",
+        log_loss_before=0.4,
+        log_loss_after=0.3,
+        ece_before=0.1,
+        ece_after=0.04,
+    )
+    told = dataclasses.replace(reference, temperature_check=check)
+    path = told.save(tmp_path)
+    loaded = Reference.load(path, weights_sha256=HASH)
+    assert loaded.temperature_check == check
+    assert loaded.score_scale == "calibrated (temperature 1.5)"
+    assert "cross-fitted on 150 validation images of 120 patients" in loaded.calibration_words
+    reference.save(tmp_path)
+    older = Reference.load(path, weights_sha256=HASH)
+    assert older.temperature_check is None
+    assert "not asked" in older.calibration_words
+    dataclasses.replace(reference, temperature=None).save(tmp_path)
+    bare = Reference.load(path, weights_sha256=HASH)
+    assert bare.score_scale == "as the network gives them"
+    assert bare.calibration_words.startswith("Scores are not calibrated")
+
+
 def test_the_references_that_are_shipped_can_be_read():
     for name in released_models():
         card = read_card(RELEASED / name / "checkpoint.json")
@@ -168,7 +196,9 @@ def test_scores_of_zero_keep_their_place_at_any_temperature(kind):
         assert np.isfinite(found).all()
         assert found.sum(axis=1) == pytest.approx([1, 1], abs=1e-6)
         assert found.argmax(axis=1).tolist() == [0, 2]
-    assert at_temperature(scores, 1, smallest=0.5)[0].tolist() == pytest.approx([0.5, 0.25, 0.25])
+    # What lies below 1e-12 counts as that, as it did when the temperature was found.
+    assert at_temperature(scores, 2.0)[0].tolist() == pytest.approx([1, 1e-6, 1e-6], rel=1e-5)
+    assert at_temperature(scores, None) is scores
 
 
 def test_the_same_films_give_the_same_bytes(tmp_path):
@@ -220,6 +250,8 @@ def test_a_reference_of_other_weights_is_refused_by_name(reference, tmp_path):
         ({"source_of": np.zeros(3, np.int32)}, "source_of"),
         ({"labels": None}, "TypeError"),
         ({"rest": "much"}, "reference"),
+        ({"temperature_check": {"reason": "because I say so"}}, "reference"),
+        ({"temperature_check": "kept"}, "reference"),
     ],
 )
 def test_a_reference_that_does_not_hold_together_is_refused(reference, tmp_path, changes, said):

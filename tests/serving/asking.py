@@ -164,7 +164,7 @@ def send_patiently(client, *contents, **how):
 def alike(found, expected):
     """Tell whether an answer over HTTP is a `Prediction`, whatever it is called and took."""
     known = expected.as_dict()
-    same = ("status", "code", "message", "label", "calibrated", "model")
+    same = ("status", "code", "message", "label", "calibrated", "temperature", "model")
     return (
         all(found[name] == known[name] for name in same)
         and found["warnings"] == list(known["warnings"])

@@ -174,6 +174,7 @@ def test_models_are_told(client, predictor):
     assert model["audit"] == "not done"
     assert model["card"] is False
     assert model["size"] == [48, 48]
+    assert model["score_scale"] == predictor.score_scale
 
 
 @pytest.mark.parametrize(

@@ -536,6 +536,9 @@ def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, f
     expect(panel).to_be_visible()
     assert panel.locator("h2").inner_text() == "known"
     assert "does not mean that it recognises a disease" in panel.inner_text()
+    # An audit that names no scale was made of the network's own scores.
+    assert "audited: as the network gives them." in panel.inner_text()
+    assert "gives: calibrated (temperature 1.1)." in panel.inner_text()
     row = panel.locator(".checks tr")
     assert row.locator(".chip.fail").count() == 1
     assert "Films from elsewhere" in row.inner_text()

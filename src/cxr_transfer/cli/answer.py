@@ -315,8 +315,8 @@ def export(
     from cxr_transfer.inference.export import chosen_format
     from cxr_transfer.inference.export import export as run
     from cxr_transfer.inference.material import calibration_and_check
-    from cxr_transfer.inference.predictor import reference_beside
     from cxr_transfer.models.card import checkpoint_files, read_card
+    from cxr_transfer.models.reference import reference_beside
 
     if format is not None:
         choice("--format", format, ("openvino", "onnx", "torchscript"))

@@ -172,8 +172,7 @@ def _brought(found: dict[str, Any]) -> list[str]:
             if one is None
             else f"  {label} against the rest, AUROC: {estimate(one['without'])} without it, "
             f"{estimate(one['with'])} with it, difference {estimate(one['difference'])}, "
-            f"p {max(one['p_by_film'], 0.001):.3f}{' or less' if one['p_by_film'] < 0.001 else ''} "
-            "by film"
+            f"p {max(one['p'], 0.001):.3f}{' or less' if one['p'] < 0.001 else ''}"
         )
     if found["accuracy"]:
         without, with_it = (estimate(found["accuracy"][key]) for key in ("without", "with"))

@@ -16,6 +16,7 @@ import numpy as np
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.collections.datasets import Dataset
+from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.assessment import seen_in_training
 from cxr_transfer.evaluation.comparison import paired_difference
 from cxr_transfer.evaluation.delong import delong
@@ -23,7 +24,9 @@ from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.evaluation.scoring import score
 from cxr_transfer.evaluation.subgroups import TOO_FEW_TO_RANK
 from cxr_transfer.files import write_json
+from cxr_transfer.models.calibration import score_scale
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.training.execution import DEFAULT, Execution, resolve_device
 from cxr_transfer.training.films import Films
 from cxr_transfer.training.recipe import Recipe
@@ -62,10 +65,10 @@ def what_it_brings(
     Returns:
         ``films`` and ``patients`` of the source's test part that are scored; ``met_in_training``,
         films of it that are not, since one of the two networks knows them or their patient from
-        training or validation; ``accuracy``, ``without`` and ``with``, `Estimate` as dicts, None
-        without films; ``auroc``, by class ``without``, ``with`` and ``difference``, `Estimate` as
-        dicts, by patient, and ``p_by_film``, DeLong's, which takes films as independent; None where
-        the class or the others have fewer than `TOO_FEW_TO_RANK` films.
+        training or validation; ``score_scale`` and ``accuracy``, each ``without`` and ``with``,
+        None without films; ``auroc``, by class ``without``, ``with`` and ``difference``, `Estimate`
+        as dicts, by patient, and ``p``, DeLong's, by patient too; None where the class or the
+        others have fewer than `TOO_FEW_TO_RANK` films or 2 patients.
 
     Raises:
         DataError, ModelError, MachineError: What training and scoring raise.
@@ -92,10 +95,10 @@ def what_it_brings(
         for row, case in enumerate(dataset.cases)
         if case.source == source and case.split == "test"
     ]
-    runs = [load_checkpoint(run) for run in (before, folder)]
+    runs = [(*load_checkpoint(run), temperature_of(run)) for run in (before, folder)]
     # Parts drawn by image share patients, and what the recipe starts from has films of its own.
     met = np.zeros(len(of_source), dtype=np.bool_)
-    for checkpoint, _ in runs:
+    for checkpoint, _, _ in runs:
         met |= np.array(
             seen_in_training(checkpoint, [dataset.cases[row] for row in of_source]), dtype=np.bool_
         )
@@ -109,6 +112,7 @@ def what_it_brings(
         "met_in_training": int(met.sum()),
         "accuracy": None,
         "auroc": {},
+        "score_scale": None,
         "seed": seed,
         "commit": provenance.commit(),
         "time": provenance.now(),
@@ -117,8 +121,11 @@ def what_it_brings(
     if cases:
         part, device = films.only(tested), resolve_device(execution.device)
         without, with_it = (
-            score(network, part, cases, dataset.labels, device=device) for _, network in runs
+            score(network, part, cases, dataset.labels, temperature=heat, device=device)
+            for _, network, heat in runs
         )
+        scales = (score_scale(heat) for _, _, heat in runs)
+        content["score_scale"] = dict(zip(("without", "with"), scales, strict=True))
         content |= _compared(without, with_it, resamples, seed)
     write_json(folder / f"added_{source}.json", content)
     return content
@@ -129,8 +136,12 @@ def _compared(without: Scores, with_it: Scores, resamples: int, seed: int) -> di
     areas: dict[str, Any] = {}
     for label in without.labels:
         number = int((without.targets == without.labels.target(label)).sum())
+        areas[label] = None
         if min(number, len(without.files) - number) < TOO_FEW_TO_RANK:
-            areas[label] = None
+            continue
+        try:
+            test = delong(without, with_it, label)
+        except DataError:  # all of one patient
             continue
         difference = paired_difference(
             without, with_it, "auroc", label=label, resamples=resamples, seed=seed
@@ -139,7 +150,7 @@ def _compared(without: Scores, with_it: Scores, resamples: int, seed: int) -> di
             "without": found[0].per_class[label]["auroc"].as_dict(),
             "with": found[1].per_class[label]["auroc"].as_dict(),
             "difference": difference.as_dict(),
-            "p_by_film": delong(without, with_it, label).p,
+            "p": test.p,
         }
     accuracy = {
         name: one.accuracy.as_dict() for name, one in zip(("without", "with"), found, strict=True)

@@ -1,5 +1,8 @@
 """One checkpoint on one list of films: scores, what they are worth, for whom, and when not.
 
+Scores are those that `cxr predict` gives: at the temperature of the reference beside the
+checkpoint, where there is one. So a threshold of the report picks there what it picks here.
+
 Films whose label the network does not know are scored too: what a network calls films that it
 was never taught is often the most telling figure. Films and patients that its training saw are
 refused.
@@ -7,6 +10,7 @@ refused.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +24,7 @@ from cxr_transfer.collections.index import data_hash
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import figures, report
 from cxr_transfer.evaluation.assessment_page import page
-from cxr_transfer.evaluation.calibration import calibration, reliability, temperature, tempered
+from cxr_transfer.evaluation.calibration import calibration, reliability, tempered
 from cxr_transfer.evaluation.decisions import (
     at_threshold,
     aurc,
@@ -30,7 +34,7 @@ from cxr_transfer.evaluation.decisions import (
 )
 from cxr_transfer.evaluation.decoding import decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
-from cxr_transfer.evaluation.intervals import Estimate, share
+from cxr_transfer.evaluation.intervals import INTERVALS, Estimate, share
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
 from cxr_transfer.evaluation.run_folder import (
     record_opening,
@@ -41,9 +45,11 @@ from cxr_transfer.evaluation.scoring import time_per_image, write_scores
 from cxr_transfer.evaluation.subgroups import gaps, subgroups, within_sources
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.card import Checkpoint, fingerprint
+from cxr_transfer.models.calibration import at_temperature, score_scale
+from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import probabilities
+from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.training.execution import resolve_device
 
 
@@ -75,17 +81,21 @@ def assess(
         say: Is told what is left out.
 
     Returns:
-        The content of ``out/report.json``. Over the films whose labels the network knows:
-        ``evaluation``, what `_worth` adds, and ``errors``, how many are called wrong and how many
+        The content of ``out/report.json``. ``score_scale`` names the scale of all scores and
+        thresholds in it. Over the films whose labels the network knows: ``evaluation``, what
+        `_worth` adds, and ``errors``, how many are called wrong and how many
         of these ``figures/errors.png`` shows (null when there are no such films). Over all of
         them: ``groups``, what the films of each source and label are called.
 
     Raises:
         DataError: ``seen_films`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
-        ModelError: What `load_checkpoint` raises.
+        ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
     checkpoint, network = load_checkpoint(checkpoint_path)
+    beside = reference_beside(checkpoint_files(checkpoint_path)[1], checkpoint.weights_sha256)
+    reference = beside[1] if beside else None
+    heat = reference.temperature if reference else None
     folder = run_folder(checkpoint_path)
     labels = checkpoint.label_set
     decoded = decode_once(
@@ -101,23 +111,30 @@ def assess(
             "--allow-seen and do not quote the figures.",
         )
     at = resolve_device(device)
-    scored = probabilities(network, films.images, device=at).double().numpy()
+    own = probabilities(network, films.images, device=at).double().numpy()
+    scored = at_temperature(own, heat)
     known = films.targets.numpy() >= 0
     of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
     scores = evaluation = worth = None
     if of_known:
         scores = Scores.of(labels, films.targets.numpy()[known], scored[known], of_known)
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
+        uncalibrated = dataclasses.replace(scores, probabilities=own[known])
         validation = validation_scores(folder, labels)
-        worth = _worth(scores, of_known, validation, resamples=resamples, seed=seed)
+        worth = _worth(
+            scores, uncalibrated, of_known, validation, reference, resamples=resamples, seed=seed
+        )
     leave_out(out, decoded.damaged, say)
-    write_scores(out / "predictions.csv", labels, scored, cases)
+    write_scores(out / "predictions.csv", labels, scored, cases, temperature=heat)
     errors = surest_errors(films.targets.numpy(), scored)
     wrong = [cases[row] for row in errors]
-    write_scores(out / "errors.csv", labels, scored[errors], wrong, numbered=True)
+    table = out / "errors.csv"
+    write_scores(table, labels, scored[errors], wrong, temperature=heat, numbered=True)
     content = {
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
+        "score_scale": score_scale(heat),
+        "intervals": INTERVALS,
         "films": len(cases),
         "damaged_files": len(decoded.damaged),
         "seen_in_training": seen,
@@ -149,23 +166,26 @@ def assess(
 
 def _worth(
     scores: Scores,
+    uncalibrated: Scores,
     cases: Sequence[Case],
     validation: Scores | None,
+    reference: Reference | None,
     *,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
     """Return what the scores are worth beyond accuracy.
 
-    ``calibration`` before and after a temperature, ``operating_points`` (both fitted on the
-    validation films alone; null without them), ``risk_coverage``, ``subgroups`` with their
-    ``gaps``, ``within_sources``.
+    ``calibration`` before and after the temperature of the reference (null without one) and what
+    is known of it; ``operating_points``, chosen on the validation films alone (null without them),
+    of scores as they are given; ``abstention`` (null where the model has no limit),
+    ``risk_coverage``, ``subgroups`` with their ``gaps``, ``within_sources``.
     """
     again: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    heat = temperature(validation) if validation else None
-    cooled = tempered(scores, heat) if heat else None
+    heat = reference.temperature if reference else None
     points = None
     if validation:
+        validation = tempered(validation, heat) if heat else validation
         present = set(validation.targets.tolist()) & set(scores.targets.tolist())
         points = {
             label: {
@@ -179,16 +199,39 @@ def _worth(
     return {
         "calibration": {
             "temperature": heat,
-            "before": calibration(scores, **again).as_dict(),
-            "after": calibration(cooled, **again).as_dict() if cooled else None,
-            "reliability_before": reliability(scores),
-            "reliability_after": reliability(cooled) if cooled else None,
+            "temperature_check": reference.calibration_words if reference else None,
+            "before": calibration(uncalibrated, **again).as_dict(),
+            "after": calibration(scores, **again).as_dict() if heat else None,
+            "reliability_before": reliability(uncalibrated),
+            "reliability_after": reliability(scores) if heat else None,
         },
         "operating_points": points,
+        "abstention": _abstention(scores, reference, **again),
         "risk_coverage": {"aurc": aurc(scores), "kept": risk_at(scores, **again)},
         "subgroups": grouped,
         "gaps": gaps(grouped),
-        "within_sources": within_sources(scores, cases, **again),
+        "within_sources": within_sources(scores, cases),
+    }
+
+
+def _abstention(
+    scores: Scores, reference: Reference | None, *, resamples: int, seed: int
+) -> dict[str, Any] | None:
+    """Return how many films get a class by the model's own limit, and how many of these wrongly."""
+    if reference is None or reference.least_score is None:
+        return None
+    # In float32, as a prediction is compared with it.
+    answered = reference.is_sure(scores.probabilities.astype(np.float32))
+    kept = scores.only(answered) if answered.any() else None
+    return {
+        "least_score": reference.least_score,
+        "answered": int(answered.sum()),
+        "not_sure": int((~answered).sum()),
+        "wrong_among_answered": share(
+            kept.predicted != kept.targets, kept.patients, resamples=resamples, seed=seed
+        ).as_dict()
+        if kept
+        else None,
     }
 
 

@@ -18,10 +18,7 @@ from cxr_transfer.models.card import Checkpoint
 
 NOT_DONE = "Not done: there are no scores of validation films beside the checkpoint."
 
-NO_TEMPERATURE = (
-    "No temperature: there are no scores of validation films beside the checkpoint, or all of "
-    "them are right, which determines none."
-)
+NO_REFERENCE = "Scores are not calibrated: there is no reference beside the checkpoint."
 
 
 def page(
@@ -45,7 +42,9 @@ def page(
         "",
         f"Weights `{content['checkpoint']['weights_sha256'][:12]}`, data "
         f"`{content['data_hash'][:12]}`, {content['time']}. Percent unless said, with 95 % "
-        "intervals by patient.",
+        f"intervals: {content['intervals']}. Scores, and thresholds of them, are "
+        f"{content['score_scale']}: what `cxr predict` gives. All films are scored here, also "
+        "those to which it gives no class.",
     ]
     if content["seen_in_training"]:
         lines += [
@@ -76,7 +75,7 @@ def page(
             *_subgroups(worth["subgroups"], worth["gaps"]),
             *_calibration(worth["calibration"]),
             *_operating_points(worth["operating_points"]),
-            *_risk_coverage(worth["risk_coverage"]),
+            *_risk_coverage(worth["risk_coverage"], worth["abstention"]),
         ]
     lines += ["", *(f"![](figures/{name})" for name in drawn)]
     return "\n".join(lines).rstrip() + "\n"
@@ -177,16 +176,13 @@ def _calibration(found: Mapping[str, Any]) -> list[str]:
         "ece_classwise": "the same, class by class",
     }
     after = found["after"]
-    lines += ["| not percent | as it is | after the temperature |", "|---|---|---|"]
+    lines += ["| not percent | as the network gives them | calibrated |", "|---|---|---|"]
     lines += [
         f"| {name} | {_estimate(found['before'][key])} | "
         f"{_estimate(after[key]) if after else 'not done'} |"
         for key, name in names.items()
     ]
-    heat = found["temperature"]
-    if heat is None:
-        return [*lines, "", NO_TEMPERATURE]
-    return [*lines, "", f"Temperature {heat:.3g}, fitted on the validation films alone."]
+    return [*lines, "", found["temperature_check"] or NO_REFERENCE]
 
 
 def _operating_points(found: Mapping[str, Any] | None) -> list[str]:
@@ -194,8 +190,9 @@ def _operating_points(found: Mapping[str, Any] | None) -> list[str]:
     if found is None:
         return [*lines, NOT_DONE]
     lines += [
-        "Thresholds chosen on the validation films; sensitivity and specificity on these; "
-        "predictive values at stated prevalences, by Bayes' rule.",
+        "Thresholds chosen on the validation films, on the scale of the scores that `cxr predict` "
+        "gives; a film is called positive from the threshold on. Sensitivity and specificity on "
+        "these films; predictive values at stated prevalences, by Bayes' rule.",
         "",
     ]
     shares = [
@@ -214,13 +211,13 @@ def _operating_points(found: Mapping[str, Any] | None) -> list[str]:
                 f"{_percent(one['ppv'])}, {_percent(one['npv'])}" for one in point["prevalences"]
             )
             lines.append(
-                f"| {label} | {name} | {point['threshold']:.3g} | {_percent(point['sensitivity'])} "
+                f"| {label} | {name} | {point['threshold']:.6f} | {_percent(point['sensitivity'])} "
                 f"| {_percent(point['specificity'])} | {values} |"
             )
     return lines
 
 
-def _risk_coverage(found: Mapping[str, Any]) -> list[str]:
+def _risk_coverage(found: Mapping[str, Any], limit: Mapping[str, Any] | None) -> list[str]:
     lines = [
         "",
         "## Leaving out unsure films",
@@ -231,10 +228,19 @@ def _risk_coverage(found: Mapping[str, Any]) -> list[str]:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| {one['coverage']:.0%} | {one['films']} | {one['threshold']:.3f} | "
+        f"| {one['coverage']:.0%} | {one['films']} | {one['threshold']:.6f} | "
         f"{_percent(one['risk'])} |"
         for one in found["kept"]
     ]
+    if limit:
+        wrong = limit["wrong_among_answered"]
+        lines += [
+            "",
+            f"The model's own limit is a score of {limit['least_score']:.6f}: "
+            f"{limit['answered']} of these films get a class"
+            + (f", of which {_percent(wrong)} % is wrong" if wrong else "")
+            + f", {limit['not_sure']} get none.",
+        ]
     return lines
 
 

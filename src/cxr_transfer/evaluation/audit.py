@@ -3,7 +3,8 @@
 Order: films -> which of them training saw -> scores of the others, whole, without the lungs, and
 changed -> heat maps -> what files, age, sex, view and source alone tell -> the recipe trained again
 where that is asked for -> `checks` -> ``audit.json``, ``audit.md``, figures. Judges nothing itself:
-the bounds are the checks'.
+the bounds are the checks'. Scores are those that `cxr predict` gives, at the temperature of the
+reference beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from cxr_transfer.evaluation.checks import run_checks, verdict
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import error_sheet, surest_errors
 from cxr_transfer.evaluation.evidence import Evidence
+from cxr_transfer.evaluation.intervals import INTERVALS
 from cxr_transfer.evaluation.leaks import parts_evidence
 from cxr_transfer.evaluation.matching import matched_pairs
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate
@@ -47,7 +49,9 @@ from cxr_transfer.evaluation.saliency import saliency_evidence
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.calibration import score_scale
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.radiograph.lungs import border_only, lungs_blacked, lungs_only
 from cxr_transfer.training.execution import Execution, resolve_device
 from cxr_transfer.training.films import Films, load_films
@@ -104,11 +108,12 @@ def audit(
         DataError: ``nothing_to_audit`` when no film with a known label is left that training has
             not seen; what `decode_once` raises.
         UsageError: ``no_start`` when the recipe cannot be trained again; ``unknown_precision``.
-        ModelError: What `load_checkpoint` raises; with ``retrain`` `imagenet_weights`, before any
-            film is read.
+        ModelError: What `load_checkpoint` and `temperature_of` raise; with ``retrain`` what
+            `imagenet_weights` raises, before any film is read.
         MachineError: What `imagenet_weights` raises.
     """
     checkpoint, network = load_checkpoint(checkpoint_path)
+    heat = temperature_of(checkpoint_path)
     labels, folder, at = checkpoint.label_set, run_folder(checkpoint_path), resolve_device(device)
     again = {"resamples": resamples, "seed": seed}
     retraining = (
@@ -138,7 +143,7 @@ def audit(
 
     leave_out(out, decoded.damaged, say)
     say(f"scoring {len(kinds.inside)} films, whole and in parts")
-    scorer = Scorer(network, at)
+    scorer = Scorer(network, at, heat)
     scored = np.full((len(cases), len(labels)), np.nan)
     unseen = np.sort(np.concatenate([kinds.inside, kinds.elsewhere]))
     scored[unseen] = scorer.exact(images[unseen])
@@ -187,7 +192,7 @@ def audit(
         matched=matched_pairs(
             (matching := _Part(labels, decoded, known_unseen)).scores(scored[known_unseen]),
             matching.cases,
-            **again,
+            seed=seed,
         ),
         heat_maps=maps,
         left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
@@ -197,6 +202,8 @@ def audit(
     content = {
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
+        "score_scale": score_scale(heat),
+        "intervals": INTERVALS,
         "verdict": verdict(found),
         "films": {
             "all": len(cases),

@@ -41,7 +41,8 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         f"On {films['scored']} films that training has not seen, of sources that it has: accuracy "
         f"{accuracy.percent()} percent, macro AUROC {area}. {films['seen_in_training']} films were "
         f"seen in training and not scored; {films['elsewhere']} are from elsewhere or of other "
-        f"findings. Intervals 95 %, by patient. {unread}".rstrip(),
+        f"findings. Scores are {content['score_scale']}: what `cxr predict` gives. Intervals 95 %: "
+        f"{content['intervals']}. {unread}".rstrip(),
         "",
         "| check | verdict | reading |",
         "|---|---|---|",

@@ -1,11 +1,10 @@
-"""Whether a score of 0.9 is right nine times in ten, and the temperature that mends it.
+"""Whether a score of 0.9 is right nine times in ten.
 
-In come `Scores`; out go a temperature found on validation films, the scores it makes, and how far
-scores and outcomes lie apart, with intervals by patient. This module does not know which films
-are validation and which are test: who calls it must not find the temperature on the test films.
+In come `Scores`; out go the scores at a temperature (which `models.calibration` finds), and how
+far scores and outcomes lie apart, with intervals by patient.
 
-Give the scores as the network gave them. In a file of few decimals small ones have become 0, and
-a logarithm sees the difference.
+To temper scores, give them as the network gave them. In a file of few decimals small ones have
+become 0, and a logarithm sees the difference.
 """
 
 from __future__ import annotations
@@ -26,11 +25,13 @@ from cxr_transfer.evaluation.intervals import (
     wilson,
 )
 from cxr_transfer.evaluation.metrics import Floats, Scores
-from cxr_transfer.models.calibration import SMALLEST, fit_temperature, log_scores
-from cxr_transfer.models.reference import at_temperature
-
-BINS = 10
-"""Bins of equal width from 0 to 1, each with its upper edge, the first with 0 too."""
+from cxr_transfer.models.calibration import (
+    BINS,
+    at_temperature,
+    bin_gaps,
+    bin_of,
+    log_scores,
+)
 
 
 @dataclass(frozen=True)
@@ -63,26 +64,14 @@ class Calibration:
         return {name: getattr(self, name).as_dict() for name in names}
 
 
-def temperature(validation: Scores) -> float | None:
-    """Find the temperature of these scores: see `models.calibration.fit_temperature`.
-
-    Args:
-        validation: Films that neither trained the model nor will test it.
-
-    Returns:
-        None where these films set none.
-    """
-    return fit_temperature(validation.probabilities, validation.targets)
-
-
 def tempered(scores: Scores, temperature: float) -> Scores:
-    """Return ``scores`` with the probabilities softmax(log p / T).
+    """Return ``scores`` with the probabilities softmax(log p / T), see `at_temperature`.
 
     Scores below 1e-12 are taken for 1e-12. The predicted classes stay.
 
     Args:
         scores: N films, C classes.
-        temperature: T, as `temperature` finds it; 1 changes nothing.
+        temperature: Temperature T; 1 changes nothing.
 
     Raises:
         UsageError: ``temperature`` unless it is finite and above 0.
@@ -98,7 +87,7 @@ def tempered(scores: Scores, temperature: float) -> Scores:
             "temperature",
             f"Expected a finite temperature above 0, but got {temperature}; 1 changes nothing.",
         )
-    rescaled = at_temperature(scores.probabilities, temperature, SMALLEST)
+    rescaled = at_temperature(scores.probabilities, temperature)
     return dataclasses.replace(scores, probabilities=rescaled)
 
 
@@ -147,9 +136,10 @@ def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floa
     right = scores.predicted == scores.targets
     # What each film adds to each sum: every statistic is made of such sums.
     parts = {
-        "ece": _gaps(highest, right.astype(np.float64)),
+        "ece": bin_gaps(highest, right.astype(np.float64)),
         "ece_classwise": np.concatenate(
-            [_gaps(p, y) for p, y in zip(scores.probabilities.T, of_class.T, strict=True)], axis=1
+            [bin_gaps(p, y) for p, y in zip(scores.probabilities.T, of_class.T, strict=True)],
+            axis=1,
         ),
         "brier": ((scores.probabilities - of_class) ** 2).sum(axis=1, keepdims=True),
         "log_loss": -np.take_along_axis(
@@ -194,7 +184,7 @@ def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
         raise UsageError("bins", f"Expected at least 1 bin, but got {bins}; {BINS} are usual.")
     highest = scores.probabilities.max(axis=1)
     right = scores.predicted == scores.targets
-    place = _bin(highest, bins)
+    place = bin_of(highest, bins)
     rows = []
     for number in np.unique(place).tolist():
         inside = place == number
@@ -209,15 +199,3 @@ def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _bin(score: Floats, bins: int) -> npt.NDArray[np.int64]:
-    """(N,) number of the bin of each score, which holds its upper edge."""
-    # A division gives the very float that a score such as 0.3 is; a sum of tenths does not.
-    inner_edges = np.arange(1, bins) / bins
-    return np.searchsorted(inner_edges, score, side="left").astype(np.int64)
-
-
-def _gaps(score: Floats, outcome: Floats) -> Floats:
-    """(N, BINS): outcome less score, in the column of the score's bin; 0 elsewhere."""
-    return np.asarray(np.eye(BINS)[_bin(score, BINS)] * (outcome - score)[:, None])

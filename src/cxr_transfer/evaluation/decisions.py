@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.evaluation.intervals import Estimate, percentile_interval, value_and_resamples
 from cxr_transfer.evaluation.metrics import Floats, Scores, ratio
+from cxr_transfer.models.calibration import DECIMALS, as_given, between
 
 WANTED = 0.95
 """The sensitivity, and the specificity, for which a threshold is chosen."""
@@ -28,11 +29,12 @@ COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 def operating_points(validation: Scores, label: str) -> dict[str, float]:
     """Choose thresholds on the score of ``label`` against the rest.
 
-    A film is called positive when its score is at least the threshold. Candidates are the scores
-    that occur, and one just above them all, at which no film is positive.
+    A film is called positive when its score, of `DECIMALS` decimals, is at least the threshold.
+    Candidates lie midway between two scores that occur, 0 and 1 among them: a film on the one side
+    is not carried to the other by the last digit, which processors do not share.
 
     Args:
-        validation: Films that will not test the thresholds.
+        validation: Films that will not test the thresholds, on the scale on which these are used.
         label: The class that is looked for.
 
     Returns:
@@ -47,7 +49,7 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
     >>> scored = np.array([[0.9, 0.1], [0.5, 0.5], [0.7, 0.3], [0.2, 0.8]])
     >>> scores = Scores(names, np.array([0, 0, 1, 1]), scored, files, files)
     >>> operating_points(scores, "covid19")
-    {'sensitivity 0.95': 0.3, 'specificity 0.95': 0.8}
+    {'sensitivity 0.95': 0.2, 'specificity 0.95': 0.65}
     """
     positive, score = validation.one_vs_rest(label)
     if positive.all() or not positive.any():
@@ -56,8 +58,10 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
             f"Expected validation films of {label!r} and of others, but got {positive.sum()} of "
             f"{len(positive)}; choose thresholds on films of both.",
         )
-    candidates = np.unique(score)
-    candidates = np.append(candidates, np.nextafter(candidates[-1], math.inf))
+    score = as_given(score)
+    occurring = np.unique(score)
+    above_all = max(1.0, occurring[-1] + 10.0**-DECIMALS)
+    candidates = between(np.append(0.0, occurring), np.append(occurring, above_all))
     below = np.searchsorted(np.sort(score[positive]), candidates, side="left")
     sensitivity = (positive.sum() - below) / positive.sum()
     spared = np.searchsorted(np.sort(score[~positive]), candidates, side="left")
@@ -90,7 +94,7 @@ def at_threshold(
     Args:
         scores: N films.
         label: The class that is looked for.
-        threshold: A film with at least this score is called positive.
+        threshold: A film with at least this score, of `DECIMALS` decimals, is called positive.
         prevalences: Shares of the class, each strictly between 0 and 1.
         resamples: Of the bootstrap by patient.
         seed: Of the bootstrap.
@@ -127,7 +131,7 @@ def at_threshold(
                 "films, not percent.",
             )
     positive, score = scores.one_vs_rest(label)
-    called = score >= threshold
+    called = as_given(score) >= threshold
     weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
     sensitivity = _Rate(scores, weights, called, positive)
     specificity = _Rate(scores, weights, ~called, ~positive)
@@ -150,8 +154,9 @@ def at_threshold(
 def risk_coverage(scores: Scores) -> tuple[Floats, Floats]:
     """Return the share wrong among the surest films, for every share of films kept.
 
-    Films are kept from the highest score down. Films with equal highest scores are kept or left
-    together, since no threshold parts them: they make one point, whatever the films' order.
+    Films are kept from the highest score down. Films with highest scores that are equal to
+    `DECIMALS` decimals are kept or left together, since no threshold parts them: they make one
+    point, whatever the films' order.
 
     Source: El-Yaniv & Wiener 2010, JMLR 11:1605; Geifman & El-Yaniv 2017, NeurIPS.
 
@@ -180,8 +185,9 @@ def risk_at(
 ) -> list[dict[str, Any]]:
     """Return the share wrong when only the surest films are kept, with its interval by patient.
 
-    The threshold is the highest that keeps at least the share of films asked for; with equal
-    scores it may keep more. Resamples keep it, as somebody who uses it would.
+    The threshold is the highest that keeps at least the share of films asked for; with scores that
+    are equal to `DECIMALS` decimals it may keep more. Resamples keep it, as somebody who uses it
+    would.
 
     Args:
         scores: N films.
@@ -212,7 +218,7 @@ def risk_at(
                 "of films to keep, not percent.",
             )
     thresholds, films, _ = _kept(scores)
-    highest = scores.probabilities.max(axis=1)
+    highest = as_given(scores.probabilities.max(axis=1))
     wrong = scores.predicted != scores.targets
     weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
     rows = []
@@ -307,7 +313,7 @@ def _bayes(sure: Floats, spared: Floats, share: float) -> Floats:
 
 def _kept(scores: Scores) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Distinct highest scores from high to low; films with at least that; how many are wrong."""
-    highest = scores.probabilities.max(axis=1)
+    highest = as_given(scores.probabilities.max(axis=1))
     order = np.argsort(-highest, kind="stable")
     last_of_equals = np.flatnonzero(np.diff(highest[order], append=-np.inf))
     wrong = (scores.predicted != scores.targets)[order].cumsum()

@@ -1,11 +1,10 @@
-"""DeLong's test: whether two models' areas under the ROC curve differ, film by film.
+"""DeLong's test: whether two models' areas under the ROC curve differ, on the same films.
 
-In come scores of the same films; out go areas, their variances and a p-value, without resampling.
-Every film counts as independent of the others: where patients have several, the intervals are too
-narrow, and `comparison.paired_difference` goes by patient. Knows no model.
+In come scores of the same films; out go areas, their difference and a p-value, without resampling.
+Patients are the independent units, whether they have one film or several. Knows no model.
 
-Sources: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; by midranks, in the time of a
-sort, as Sun & Xu 2014, IEEE Signal Process. Lett. 21:1389.
+Sources: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; of several films a patient,
+Obuchowski 1997, Biometrics 53:567.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
 from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.auroc import areas_and_covariance
 from cxr_transfer.evaluation.comparison import check_same_films
 from cxr_transfer.evaluation.intervals import Estimate
-from cxr_transfer.evaluation.metrics import Floats, Scores
+from cxr_transfer.evaluation.metrics import Scores
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
 
     Raises:
         DataError: ``not_paired`` unless both have scored the same films; ``no_curve`` with fewer
-            than two films of the class or of the others, from which no variance follows.
+            than two patients with films of the class, or of others: no variance follows from one.
 
     >>> from cxr_transfer.labels import LabelSet
     >>> labels, targets, files = LabelSet(("normal", "covid19")), np.array([0, 0, 1, 1]), "abcd"
@@ -58,7 +57,17 @@ def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
     check_same_films(scores_a, scores_b)
     positive, a = scores_a.one_vs_rest(label)
     _, b = scores_b.one_vs_rest(label)
-    areas, covariance = areas_and_covariance(positive, np.stack([a, b]))
+    patients = np.asarray(scores_a.patients)
+    with_class, without = (len(np.unique(patients[rows])) for rows in (positive, ~positive))
+    if min(with_class, without) < 2:
+        raise DataError(
+            "no_curve",
+            f"Expected films of at least 2 patients of the class and of 2 of others, but got "
+            f"{with_class} and {without}; leave this test out.",
+        )
+    areas, covariance = areas_and_covariance(
+        np.stack([positive, positive]), np.stack([a, b]), scores_a.patients
+    )
     difference = float(areas[1] - areas[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Equal rankings have a variance of 0 but for rounding.
@@ -70,31 +79,3 @@ def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
         reach = float(norm.ppf(0.975)) * spread
     interval = Estimate(difference, difference - reach, difference + reach)
     return DeLong(float(areas[0]), float(areas[1]), interval, p)
-
-
-def areas_and_covariance(positive: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
-    """Return the areas of K models on the same films, and how they vary together.
-
-    Args:
-        positive: (N,), which films are of the class.
-        scores: (K, N), equal ones count half.
-
-    Returns:
-        Areas (K,), and their covariance (K, K).
-
-    Raises:
-        DataError: ``no_curve`` with fewer than two films of the class or of the others.
-    """
-    m, n = int(positive.sum()), int((~positive).sum())
-    if min(m, n) < 2:
-        raise DataError(
-            "no_curve",
-            f"Expected at least 2 films of the class and 2 others, but got {m} and {n}; leave this "
-            "test out.",
-        )
-    ranks = rankdata(scores, axis=1)
-    # Placement values: what share of the others (of the class) a film lies above (below).
-    above = (ranks[:, positive] - rankdata(scores[:, positive], axis=1)) / n
-    below = 1 - (ranks[:, ~positive] - rankdata(scores[:, ~positive], axis=1)) / m
-    covariance = np.cov(above, ddof=1) / m + np.cov(below, ddof=1) / n
-    return above.mean(axis=1), np.atleast_2d(covariance)

@@ -236,20 +236,20 @@ def reliability_plot(
     after: Sequence[Mapping[str, Any]],
     title: str,
 ) -> None:
-    """Draw how often films are right against their score, before and after the temperature.
+    """Draw how often films are right against their score, as it was and calibrated.
 
     Below, how many films each bin holds: a share of few films is worth little.
 
     Args:
         path: The PNG file.
         before: Rows of `calibration.reliability`.
-        after: The same of the tempered scores; none where no temperature was fitted.
+        after: Rows of the calibrated scores; none where there is no temperature.
         title: One line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    columns = [("before", before), ("after", after)][: 2 if after else 1]
+    columns = [("as given by the network", before), ("calibrated", after)][: 2 if after else 1]
     with canvas(path, (5.25 * len(columns), 7.4), title) as figure:
         panels = figure.subplots(
             2, len(columns), sharex=True, sharey="row", height_ratios=(5, 1), squeeze=False
@@ -261,7 +261,7 @@ def reliability_plot(
             shares.plot([0, 1], [0, 1], ":", color=GREY, lw=1, label="right as often as sure")
             scored = [row["mean_score"] for row in rows]
             values = table([Estimate(**row["right"]) for row in rows]).reshape(-1, 3)
-            right = f"{name} tempering: share right [95 % interval]"
+            right = f"{name}: share right [95 %, Wilson]"
             # A good model's scores lie at the edge, where half a dot would be cut off.
             whole = {"clip_on": False, "zorder": 3}
             shares.errorbar(scored, values[:, 0], yerr=whiskers(values), **WHISKER, **whole)

@@ -1,7 +1,8 @@
 """How sure a number is: a value with its interval, Wilson's and the bootstrap by patient.
 
 In come counts, or the patient of every film; out go an `Estimate`, or the weights with which a
-statistic is computed again. This module does not know what is measured: `metrics` does.
+statistic is computed again. This module does not know what is measured: `metrics` does. Areas
+under ROC curves have a method of their own: `auroc`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,18 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit
 from scipy.stats import norm
 
 from cxr_transfer.errors import DataError, UsageError
+
+INTERVALS = (
+    "bootstrap by patient, percentiles (Wilson's over patients where nothing varies); of AUROC "
+    "clustered DeLong by patient, on the logit scale"
+)
+"""By which methods the intervals of an evaluation are made, for people."""
+
+DIFFERENCES = "paired bootstrap by patient, percentiles"
+"""By which method the interval of a difference of two models is made."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +114,7 @@ def wilson(successes: int, total: int, level: float = 0.95) -> Estimate:
             f"Expected 0 <= successes <= total with a total of at least 1, but got {successes} "
             f"of {total}; count the films again.",
         )
-    z = float(norm.ppf((1 + _checked(level)) / 2))
+    z = float(norm.ppf((1 + checked_level(level)) / 2))
     share = successes / total
     centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
     half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + (z / total / 2) ** 2)
@@ -195,7 +204,7 @@ def percentile_interval(
     >>> percentile_interval(0.5, [0.0, 0.25, 0.5, 0.75, 1.0, float("nan")], level=0.5)
     Estimate(value=0.5, low=0.25, high=0.75)
     """
-    outside = (1 - _checked(level)) / 2
+    outside = (1 - checked_level(level)) / 2
     found = np.asarray(replicates, dtype=np.float64)
     found = found[~np.isnan(found)]
     if math.isnan(value) or not found.size:
@@ -203,38 +212,6 @@ def percentile_interval(
     if units and value in (0.0, 1.0) and (found == value).all():
         return wilson(int(value) * units, units, level)
     low, high = np.quantile(found, (outside, 1 - outside))
-    return Estimate(float(value), float(low), float(high))
-
-
-def area_interval(
-    value: float, replicates: npt.ArrayLike, level: float = 0.95, *, units: int = 0
-) -> Estimate:
-    """Return an area under a curve with an interval from its bootstrap ``replicates``.
-
-    Near 1 the replicates are so skewed that their percentiles are too narrow: in simulations
-    (``tests/evaluation/test_coverage.py``) they held a true AUROC of 0.99 in 79 to 90 % of data
-    sets instead of 95. So the spread is taken on the logit scale, where it is nearly normal, and
-    carried back (Pepe 2003, "The Statistical Evaluation of Medical Tests", section 5.2).
-
-    A value of exactly 0 or 1 has no logit: its interval is `percentile_interval`'s, as is that of
-    one replicate.
-
-    Raises:
-        UsageError: ``level`` unless it lies strictly between 0 and 1.
-
-    >>> area_interval(0.99, [0.98, 0.985, 0.99, 0.995, 1.0]).percent()
-    '99.0 [94.9, 99.8]'
-    """
-    found = np.asarray(replicates, dtype=np.float64)
-    found = found[~np.isnan(found)]
-    inside = found[(found > 0) & (found < 1)]
-    if not 0 < value < 1 or found.size < 2 or not inside.size:
-        return percentile_interval(value, replicates, level, units=units)
-    # A resample without one wrong pair lies beyond the best that has one: taken for half as far.
-    nearest = min(inside.min(), 1 - inside.max()) / 2
-    spread = logit(np.clip(found, nearest, 1 - nearest)).std(ddof=1)
-    reach = float(norm.ppf((1 + _checked(level)) / 2)) * spread
-    low, high = expit(logit(value) + np.array([-reach, reach]))
     return Estimate(float(value), float(low), float(high))
 
 
@@ -251,7 +228,12 @@ def share(
     return percentile_interval(float(flags.mean()), found, units=len(set(patients)))
 
 
-def _checked(level: float) -> float:
+def checked_level(level: float) -> float:
+    """Return ``level``.
+
+    Raises:
+        UsageError: ``level`` unless it lies strictly between 0 and 1.
+    """
     if not 0 < level < 1:
         raise UsageError(
             "level",

@@ -17,16 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.collections.case import Case
-from cxr_transfer.evaluation.metrics import Scores, evaluate, ratio
+from cxr_transfer.evaluation.metrics import Scores, aurocs, ratio
 from cxr_transfer.evaluation.subgroups import AXES, NOT_STATED, TOO_FEW_TO_RANK
 from cxr_transfer.labels import LabelSet
 
 MATCHED_ON = ("age", "sex", "view")
 
 
-def matched_pairs(
-    scores: Scores, cases: Sequence[Case], *, resamples: int = 2000, seed: int = 0
-) -> list[dict[str, Any]]:
+def matched_pairs(scores: Scores, cases: Sequence[Case], *, seed: int = 0) -> list[dict[str, Any]]:
     """Compare every two classes among films that agree in age band, sex and view.
 
     From each group of films that agree, as many of one class are taken as of the other, by chance.
@@ -36,8 +34,7 @@ def matched_pairs(
     Args:
         scores: Of N films.
         cases: The same N films in the same order.
-        resamples: Of the bootstrap by patient.
-        seed: Of the choice and of the bootstrap.
+        seed: Seed of the choice.
 
     Returns:
         For each pair with at least 10 matched films of each class: ``classes``; ``on``, what was
@@ -53,14 +50,13 @@ def matched_pairs(
         kept = _matched(cases, rows, on, first, seed) if on else rows[:0]
         if len(kept) < 2 * TOO_FEW_TO_RANK:
             continue
-        again = {"resamples": resamples, "seed": seed}
         found.append(
             {
                 "classes": [first, second],
                 "on": on,
                 "films": len(kept),
-                "matched": _auroc(scores.only(kept), first, second, again),
-                "all": _auroc(scores.only(rows), first, second, again),
+                "matched": _auroc(scores.only(kept), first, second),
+                "all": _auroc(scores.only(rows), first, second),
             }
         )
     return found
@@ -94,10 +90,8 @@ def _matched(
     return np.array(sorted(kept), dtype=np.int64)
 
 
-def _auroc(
-    scores: Scores, first: str, second: str, again: dict[str, int]
-) -> dict[str, float | None]:
-    """Of the second class's share of the two scores: the third class has no say."""
+def _auroc(scores: Scores, first: str, second: str) -> dict[str, float | None]:
+    """Of the second class's share of the two scores: a third class or temperature has no say."""
     pair = LabelSet((first, second))
     columns = [scores.labels.target(each) for each in pair]
     two = scores.probabilities[:, columns]
@@ -110,4 +104,4 @@ def _auroc(
         patients=scores.patients,
         files=scores.files,
     )
-    return evaluate(of_pair, **again).per_class[second]["auroc"].as_dict()
+    return aurocs(of_pair)[0][1].as_dict()

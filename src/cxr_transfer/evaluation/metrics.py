@@ -4,7 +4,8 @@ In come the `Scores` of a model on films it was not trained on; out goes an `Eva
 module does not know which model scored, how the films were split, or how a figure is drawn.
 
 Every statistic is computed from film weights: ones for the value itself, the bootstrap's counts
-for its replicates (`intervals.value_and_resamples`), all of them at once.
+for its replicates (`intervals.value_and_resamples`), all of them at once. The intervals of AUROC
+need no replicates: `auroc`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from sklearn import metrics as sklearn_metrics
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.auroc import auroc_intervals
 from cxr_transfer.evaluation.intervals import (
     Estimate,
-    area_interval,
     patient_weights,
     percentile_interval,
     value_and_resamples,
@@ -136,6 +137,8 @@ class ClassEvaluation(TypedDict):
 class Evaluation:
     """The figures of merit of one model on one set of films, with 95 % intervals by patient.
 
+    By which method they are made says `intervals.INTERVALS`.
+
     Proportions lie in [0, 1]. ``*_macro`` is the mean over classes, F1 the mean of the classes'
     F1 (the paper's reading); ``*_weighted`` weighs each class by its films. A class without a
     film has no recall, F1, AUROC or average precision of its own, and no ``auroc_macro`` is
@@ -210,10 +213,8 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
     def estimate(values: Floats, of: npt.NDArray[np.bool_] | slice = slice(None)) -> Estimate:
         return percentile_interval(values[0], values[1:], units=len(np.unique(patients[of])))
 
-    def area(values: Floats, of: npt.NDArray[np.bool_] | slice = slice(None)) -> Estimate:
-        return area_interval(values[0], values[1:], units=len(np.unique(patients[of])))
-
     classes = len(scores.labels)
+    areas, mean_area = aurocs(scores)
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (scores.targets, scores.predicted), 1)
     per_class: dict[str, ClassEvaluation] = {
@@ -221,7 +222,7 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
             "precision": estimate(found["precision"][:, target], scores.predicted == target),
             "recall": estimate(found["recall"][:, target], scores.targets == target),
             "f1": estimate(found["f1"][:, target], scores.targets == target),
-            "auroc": area(found["auroc"][:, target], scores.targets == target),
+            "auroc": areas[target],
             "average_precision": estimate(
                 found["average_precision"][:, target], scores.targets == target
             ),
@@ -230,12 +231,22 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
         for target, label in enumerate(scores.labels)
     }
     return Evaluation(
-        **{name: (area if name == "auroc_macro" else estimate)(found[name]) for name in AVERAGES},
+        **{name: estimate(found[name]) for name in AVERAGES if name != "auroc_macro"},
+        auroc_macro=mean_area,
         per_class=per_class,
         confusion=confusion,
         films=len(scores.files),
         patients=len(set(scores.patients)),
     )
+
+
+def aurocs(scores: Scores) -> tuple[list[Estimate], Estimate]:
+    """Return the AUROC of each class against the rest, and their mean, with intervals by patient.
+
+    As `evaluate` has them, without the rest; see `auroc.auroc_intervals`.
+    """
+    positive = scores.targets == np.arange(len(scores.labels))[:, None]
+    return auroc_intervals(positive, scores.probabilities.T, scores.patients)
 
 
 def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:

@@ -30,7 +30,9 @@ from cxr_transfer.evaluation.run_folder import (
     run_folder,
     validation_scores,
 )
+from cxr_transfer.models.calibration import NOT_CALIBRATED, score_scale
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, read_card
+from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.radiograph import Preprocessing
 
 NOT_DONE = "not done"
@@ -43,9 +45,14 @@ FOR = (
 )
 NOT_FOR = (
     "Any statement about a person: whether, how badly or with what somebody is ill. Films of other "
-    "kinds than those of training (lateral views, other ages, other machines, other findings): the "
-    "model names one of its classes all the same."
+    "kinds than those of training (other ages, other machines, other findings): "
 )
+
+EARLIER_INTERVALS = (
+    "bootstrap by patient, percentiles; of AUROC the bootstrap's spread on the logit scale, which "
+    "was too wide near 1"
+)
+"""Of reports that do not name the method of their intervals: they were made before it changed."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +93,12 @@ def model_card(
     Raises:
         DataError: ``other_weights`` when a report that was given is of another checkpoint,
             ``other_report`` when it is a report of something else.
-        ModelError: As `checkpoint_files` and `read_card`.
+        ModelError: As `checkpoint_files`, `read_card` and `reference_beside`.
     """
-    card = read_card(checkpoint_files(checkpoint_path)[0])
+    card_path, weights = checkpoint_files(checkpoint_path)
+    card = read_card(card_path)
+    beside_weights = reference_beside(weights, card.weights_sha256)
+    reference = beside_weights[1] if beside_weights else None
     folder = run or run_folder(checkpoint_path)
     _check_given(card, audit, ("checks",))
     _check_given(card, evaluation, ("evaluation", "models"))
@@ -100,22 +110,36 @@ def model_card(
     checks = {check["name"]: check for check in (audit or {}).get("checks", ())}
     validation = validation_scores(folder, card.label_set) if rows else None
     sections = {
-        "The model": _model(card),
-        "What it is for": [Entry("For", FOR), Entry("Not for", NOT_FOR)],
+        "The model": _model(card, reference),
+        "What it is for": [
+            Entry("For", FOR),
+            Entry("Not for", NOT_FOR + _of_other_kinds(reference)),
+        ],
         "The films that it learnt from": _data(card, rows),
-        "Figures": _figures(report, validation, audit),
-        "Reasons for doubt that were looked for": _doubts(card, rows, report, checks, folder),
-        "Limits": [Entry("Known", "\n".join(f"* {each}" for each in _limits(card, rows, audit)))],
+        "Figures": _figures(card, reference, report, validation, audit),
+        "Reasons for doubt that were looked for": _doubts(card, rows, audit, checks, folder),
+        "Limits": [
+            Entry("Known", "\n".join(f"* {each}" for each in _limits(card, reference, rows, audit)))
+        ],
     }
     return _page(card, sections)
 
 
 @dataclass(frozen=True)
 class _Report:
-    """What a report says of this checkpoint; all None without a report."""
+    """What a report says of this checkpoint; nothing without a report.
+
+    Attributes:
+        metrics: Figures of merit.
+        worth: What `assess` adds to them.
+        worth_scale: Scale of the scores, and thresholds, in ``worth``.
+        comparisons: Pairs of models with this one among them.
+        about: What the metrics are of, and how they were made.
+    """
 
     metrics: Mapping[str, Any] | None = None
     worth: Mapping[str, Any] | None = None
+    worth_scale: str = NOT_CALIBRATED
     comparisons: Sequence[Mapping[str, Any]] = ()
     about: str = ""
 
@@ -130,19 +154,25 @@ class _Report:
             models = content.get("models", {})
             name = next((name for name, model in models.items() if _is(card, model)), "")
             metrics = models[name] if models else content.get("evaluation")
+            # Reports that name no scale were made of the network's own scores.
+            scale = (metrics or {} if models else content).get("score_scale", NOT_CALIBRATED)
             if not found.metrics and metrics:
                 about = f"the test part, {about}" if models else about
+                if seen := content.get("seen_in_training"):
+                    about += f"; **{seen} of them, or their patients, were seen in training**"
+                about += (
+                    f"; scores {scale}; accuracy and F1 in percent; 95 % intervals: "
+                    f"{content.get('intervals', EARLIER_INTERVALS)}"
+                )
                 found = replace(found, metrics=metrics, about=about)
+            if not found.worth and content.get("worth"):
+                found = replace(found, worth=content["worth"], worth_scale=scale)
             pairs = [pair for pair in content.get("comparisons", ()) if name in pair.values()]
-            found = replace(
-                found,
-                worth=found.worth or content.get("worth"),
-                comparisons=found.comparisons or pairs,
-            )
+            found = replace(found, comparisons=found.comparisons or pairs)
         return found
 
 
-def _model(card: Checkpoint) -> list[Entry]:
+def _model(card: Checkpoint, reference: Reference | None) -> list[Entry]:
     known = card.provenance
     stages = [
         f"{stage['name']} (logistic regression, penalty {stage['penalty']:g}"
@@ -153,7 +183,6 @@ def _model(card: Checkpoint) -> list[Entry]:
         f"{stage['learning_rate']:g})"
         for stage in card.recipe.get("stages", ())
     ]
-    coverage = card.recipe.get("coverage")
     versions = known.get("versions", {})
     return [
         Entry("Name and title", ": ".join(filter(None, (card.name, card.recipe.get("title"))))),
@@ -163,12 +192,13 @@ def _model(card: Checkpoint) -> list[Entry]:
         Entry("Trained in stages", "; ".join(stages)),
         Entry("Weights that each stage kept", _kept(card), "the run did not record it"),
         Entry(
-            "Abstention",
-            f"gives a class to {100 * coverage:.0f} % of its validation films, and to none whose "
-            "highest score is below theirs"
-            if coverage
-            else "none: every film that it may judge gets a class",
+            "Scale of the scores that are given",
+            f"{reference.score_scale}. {reference.calibration_words}"
+            if reference
+            else f"{NOT_CALIBRATED}: there is no reference beside the checkpoint",
         ),
+        Entry("Abstention", _abstention(card, reference)),
+        Entry("Films that get no class", "; ".join(_no_class(card, reference))),
         Entry(
             "When, and by which software",
             f"{known['time']}, {', '.join(f'{n} {v}' for n, v in versions.items())}"
@@ -199,6 +229,54 @@ def _kept(card: Checkpoint) -> str:
             one += "" if stage["improved"] else ", although those before it were better"
         said.append(f"{stage['name']}: {one}")
     return "; ".join(said)
+
+
+def _abstains(reference: Reference | None) -> bool:
+    return reference is not None and reference.least_score is not None
+
+
+def _abstention(card: Checkpoint, reference: Reference | None) -> str:
+    if reference is not None and reference.least_score is not None:
+        return (
+            "no class for a film whose highest score is below "
+            f"{reference.least_score:.6f}, which {100 * (reference.coverage or 1):.0f} % of the "
+            "validation films reach; its scores are told"
+        )
+    if card.recipe.get("coverage"):
+        return (
+            "none here: it was made to give no class where it is not sure, but the limit for that "
+            "stands in its reference, which is not beside the checkpoint or does not hold it"
+        )
+    return "none: however low its highest score, a film gets a class if nothing else is against it"
+
+
+def _no_class(card: Checkpoint, reference: Reference | None) -> list[str]:
+    """Say which films `cxr predict` refuses to judge by this model, and for which reason."""
+    said = [
+        "what quality control takes for no frontal chest radiograph fit to be judged (lateral, "
+        "turned, negative, blank, another body part)"
+    ]
+    if reference:
+        said.append("what is far from all films of training")
+    if _abstains(reference):
+        said.append("what it is not sure of, as above")
+    if not reference:
+        said.append(
+            "no others: without a reference beside the checkpoint a film unlike those of training "
+            "is not noticed"
+        )
+    return said
+
+
+def _of_other_kinds(reference: Reference | None) -> str:
+    """End the sentence on films of other kinds than those of training."""
+    if reference is None:
+        return "the model names one of its classes all the same."
+    limit = " or its highest score is below the limit" if _abstains(reference) else ""
+    return (
+        "unless such a film is far from all films of training"
+        f"{limit}, the model names one of its classes all the same."
+    )
 
 
 def _films_of(preprocessing: Preprocessing) -> str:
@@ -258,14 +336,19 @@ def _left_out(card: Checkpoint) -> str:
 
 
 def _figures(
-    report: _Report, validation: Scores | None, audit: Mapping[str, Any] | None
+    card: Checkpoint,
+    reference: Reference | None,
+    report: _Report,
+    validation: Scores | None,
+    audit: Mapping[str, Any] | None,
 ) -> list[Entry]:
     found, why = report.metrics, "no report of this checkpoint is beside it, nor was one given"
     if found is None and audit:
         said = (
             f"accuracy {_percent(audit['accuracy'])}, macro AUROC {_written(audit['auroc_macro'])} "
             f"over {audit['films']['scored']} films (of the audit, data "
-            f"`{audit['data_hash'][:12]}`)"
+            f"`{audit['data_hash'][:12]}`; scores {_audit_scale(audit)}; 95 % intervals: "
+            f"{audit.get('intervals', EARLIER_INTERVALS)})"
         )
     elif found is None:
         said = ""
@@ -273,23 +356,30 @@ def _figures(
         said = (
             f"accuracy {_percent(found['accuracy'])}, macro F1 {_percent(found['f1_macro'])}, "
             f"macro AUROC {_written(found['auroc_macro'])} over {found['test_images']} films of "
-            f"{found['test_patients']} patients ({report.about}); accuracy and F1 in percent, 95 % "
-            "intervals by patient"
+            f"{found['test_patients']} patients ({report.about})"
         )
     worth = report.worth or {}
     return [
-        Entry("Films that training has not seen", said, why),
+        Entry("Films held back from training", said, why),
         Entry("By class", "\n".join(_class_table(found)) if found else "", why),
         Entry(
-            "Validation films, which chose the weights and prove nothing",
+            "Validation films",
             f"accuracy {_right(validation)} percent over {len(validation.files)} films"
+            f"{_chosen_by_validation(card, reference)}"
             if validation
             else "",
             "their scores are not beside the checkpoint",
         ),
         Entry("Subgroups", _subgroups(worth), why),
         Entry("Calibration", _calibration(worth), why),
-        Entry("Operating points", _operating_points(worth), why),
+        Entry(
+            "Operating points",
+            _operating_points(worth, report.worth_scale),
+            "the scores of validation films, on which they are chosen, were not beside the "
+            "checkpoint when it was evaluated"
+            if worth
+            else why,
+        ),
         Entry("Compared with other models", _comparisons(report), "no study was given"),
     ]
 
@@ -308,7 +398,6 @@ _CHECKED = (
     ("Heat maps inside the lungs, and whether they follow the weights", "heat_maps"),
     ("Scores and what comes true", "calibration"),
     ("Groups that are served worse", "groups"),
-    ("Films that are no frontal chest radiograph", "gate"),
     ("Changes that change no finding", "fragility"),
 )
 """What an audit looks for, in the order of the pitfalls, and the name of its check."""
@@ -317,7 +406,7 @@ _CHECKED = (
 def _doubts(
     card: Checkpoint,
     rows: Sequence[PartRow],
-    report: _Report,
+    audit: Mapping[str, Any] | None,
     checks: Mapping[str, Mapping[str, Any]],
     folder: Path,
 ) -> list[Entry]:
@@ -333,14 +422,25 @@ def _doubts(
     for title, name in _CHECKED:
         check = checks.get(name)
         if check is None:
-            why = "this audit does not make the check" if checks else "no audit is beside it"
-            entries.append(Entry(title, "", why))
+            asked_for = "retraining was not asked for: cxr audit --retrain"
+            absent = asked_for if name == "left_out" else "this audit does not make the check"
+            entries.append(Entry(title, "", absent if checks else "no audit is beside it"))
         elif check["verdict"] == NOT_DONE:
             entries.append(
                 Entry(title, "", check["reading"].removeprefix("Not done: ").rstrip("."))
             )
         else:
             entries.append(Entry(title, f"**{check['verdict']}**. {check['reading']}"))
+    entries.append(
+        Entry(
+            "Scores and intervals of these checks",
+            f"scores {_audit_scale(audit)}; 95 % intervals: "
+            f"{audit.get('intervals', EARLIER_INTERVALS)}"
+            if audit
+            else "",
+            "no audit is beside it",
+        )
+    )
     opened = openings(folder) if rows else None
     entries.append(
         Entry("How often the test part was opened", opened_words(opened) if opened else "")
@@ -348,13 +448,38 @@ def _doubts(
     return entries
 
 
+def _audit_scale(audit: Mapping[str, Any]) -> str:
+    # An audit that names no scale was made of the network's own scores.
+    return str(audit.get("score_scale", NOT_CALIBRATED))
+
+
+def _chosen_by_validation(card: Checkpoint, reference: Reference | None) -> str:
+    """Say what was chosen on validation films, whose figures therefore prove nothing."""
+    chosen = []
+    if any(stage.get("fit") != "logistic" for stage in card.recipe.get("stages", ())):
+        chosen.append("the weights")
+    if reference and reference.calibrated:
+        chosen.append("the temperature")
+    if reference:
+        chosen.append("the distance that is far from training")
+    if _abstains(reference):
+        chosen.append("the limit of abstention")
+    return f"; they chose {', '.join(chosen)}, and prove nothing" if chosen else ""
+
+
 def _limits(
-    card: Checkpoint, rows: Sequence[PartRow], audit: Mapping[str, Any] | None
+    card: Checkpoint,
+    reference: Reference | None,
+    rows: Sequence[PartRow],
+    audit: Mapping[str, Any] | None,
 ) -> list[str]:
+    kept_back = " that is not refused (see above)" if reference else ""
     said = [
-        f"It knows {len(card.labels)} classes and names one of them for every film, also for a "
-        "finding that it was never taught.",
+        f"It knows {len(card.labels)} classes and no other: a film{kept_back} gets one of them, "
+        "also where it shows a finding that the model was never taught.",
     ]
+    if reference and not reference.calibrated:
+        said.append(reference.calibration_words)
     sources: dict[str, set[str]] = {label: set() for label in card.labels}
     for row in rows:
         sources.setdefault(row.label, set()).add(row.source)
@@ -378,7 +503,7 @@ def _limits(
         )
     if not audit:
         said.append("Nobody has looked for shortcuts: there is no audit.")
-    return [*said, "It has been tested on stored films only, never in use."]
+    return [*said, "All its figures are of stored films: how it does in use is not known."]
 
 
 def _page(card: Checkpoint, sections: Mapping[str, Sequence[Entry]]) -> str:
@@ -499,27 +624,29 @@ def _calibration(worth: Mapping[str, Any]) -> str:
         return ""
     found = worth["calibration"]
     said = (
-        f"expected calibration error {_written(found['before']['ece'])}, Brier score "
-        f"{_written(found['before']['brier'])}"
+        f"of scores {NOT_CALIBRATED}, expected calibration error "
+        f"{_written(found['before']['ece'])}, Brier score {_written(found['before']['brier'])}"
     )
     if found["after"]:
         said += (
-            f"; after a temperature of {found['temperature']:.3g} fitted on validation films "
+            f"; of scores {score_scale(found['temperature'])} "
             f"{_written(found['after']['ece'])} and {_written(found['after']['brier'])}"
         )
     return said
 
 
-def _operating_points(worth: Mapping[str, Any]) -> str:
+def _operating_points(worth: Mapping[str, Any], scale: str) -> str:
     if not worth or not worth["operating_points"]:
         return ""
     lines = [
+        f"Scores {scale}; chosen on validation films.",
+        "",
         "| class | for | score from | sensitivity, % | specificity, % |",
         "|---|---|---|---|---|",
     ]
     for label, points in worth["operating_points"].items():
         lines += [
-            f"| {_cell(label)} | {name} | {point['threshold']:.3g} | "
+            f"| {_cell(label)} | {name} | {point['threshold']:.6f} | "
             f"{_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
             for name, point in points.items()
         ]

@@ -18,9 +18,10 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import figures
 from cxr_transfer.evaluation.comparison import holm, mcnemar, paired_difference
 from cxr_transfer.evaluation.delong import delong
-from cxr_transfer.evaluation.intervals import Estimate
+from cxr_transfer.evaluation.intervals import DIFFERENCES, INTERVALS, Estimate
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate, roc_band
 from cxr_transfer.files import write_json, write_text
+from cxr_transfer.models.calibration import NOT_CALIBRATED
 
 PAPER = {
     "model_1": {
@@ -70,6 +71,8 @@ class Row:
         history: The run's ``history.csv``; None likewise.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
+        score_scale: Scale of ``scores``, as `models.calibration.score_scale` names it; of several
+            folds all of them.
     """
 
     scores: Scores
@@ -79,6 +82,7 @@ class Row:
     history: Path | None
     resamples: int
     seed: int
+    score_scale: str = NOT_CALIBRATED
 
 
 def write_study(out: Path, content: Mapping[str, Any], rows: Mapping[str, Row]) -> dict[str, Any]:
@@ -102,12 +106,14 @@ def write_study(out: Path, content: Mapping[str, Any], rows: Mapping[str, Row]) 
             "ms_per_image": row.ms_per_image.as_dict(),
             "checkpoint": row.checkpoint,
             "weights_sha256": row.weights_sha256,
+            "score_scale": row.score_scale,
         }
         for name, row in rows.items()
     }
     compared = [name for name in rows if name != "model_0"]
     full = {
         "intended_use": INTENDED_USE,
+        "intervals": INTERVALS,
         "models": models,
         "comparisons": _comparisons({name: rows[name] for name in compared}),
         "paper_percent": PAPER,
@@ -249,9 +255,9 @@ def _study_text(
         "",
         "## The table",
         "",
-        f"Percent {tested}, macro averages, with 95 % intervals (bootstrap by patient); "
-        "milliseconds: median and 95 % range over single films. The paper's figures (one split of "
-        "its own, about 300 images) in the lines below.",
+        f"Percent {tested}, macro averages, with 95 % intervals: {INTERVALS}; milliseconds: median "
+        "and 95 % range over single films. The paper's figures (one split of its own, about 300 "
+        "images) in the lines below.",
         "",
         "| | precision | recall | accuracy | F1 | wrong | ms per image |",
         "|---|---|---|---|---|---|---|",
@@ -279,7 +285,8 @@ def _study_text(
             "",
             "## Which is better",
             "",
-            "Exact McNemar test on the same test films, Holm over the pairs.",
+            "Exact McNemar test on the same test films, Holm over the pairs; what is gained with "
+            f"95 % intervals: {DIFFERENCES}. {_scales(rows, compared)}",
             "",
             "| | only the first right | only the second right | p | p (Holm) | accuracy gained | "
             "AUROC gained |",
@@ -303,17 +310,24 @@ def _study_text(
     if compared:
         lines += ["", *(f"![](figures/figure_{number}.png)" for number in (4, 5, 6))]
     for name, evaluation in found.items():
-        lines += ["", f"## {TITLES[name]}", "", *class_table(evaluation), ""]
+        lines += ["", f"## {TITLES[name]}", "", f"Scores {rows[name].score_scale}.", ""]
+        lines += [*class_table(evaluation), ""]
         kinds = ("confusion", "roc", "pr", *(("history",) if rows[name].history else ()))
         lines += [f"![](figures/{name}_{kind}.png)" for kind in kinds]
     return "\n".join(lines) + "\n"
+
+
+def _scales(rows: Mapping[str, Row], compared: Sequence[str]) -> str:
+    """Say on which scale each model's scores are compared; AUROC of three classes depends on it."""
+    each = "; ".join(f"{name} {rows[name].score_scale}" for name in compared)
+    return f"Each model's scores are compared as it gives them: {each}."
 
 
 def _delong_table(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
     labels = list(comparisons[0]["delong"])
     lines = [
         "",
-        "AUROC gained class by class, and DeLong's p, unadjusted; films count as independent.",
+        "AUROC gained class by class, and DeLong's p by patient, unadjusted.",
         "",
         f"| | {' | '.join(labels)} |",
         f"|---|{'---|' * len(labels)}",

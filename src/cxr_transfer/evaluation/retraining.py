@@ -33,6 +33,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint, read_card
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.training.execution import DEFAULT, Execution, resolve_device
 from cxr_transfer.training.films import Films, select
 from cxr_transfer.training.recipe import Recipe, parse_recipe
@@ -226,9 +227,9 @@ def _retrained(
         say=retraining.say,
     )
     tested, part = select(dataset, chosen, "test")
-    network = load_checkpoint(folder)[1]
+    network, heat = load_checkpoint(folder)[1], temperature_of(folder)
     device = resolve_device(retraining.execution.device)
-    return score(network, part, tested, labels, device=device), folder
+    return score(network, part, tested, labels, temperature=heat, device=device), folder
 
 
 def _tested(
@@ -247,7 +248,14 @@ def _tested(
         return None
     tested = [cases[row] for row in rows]
     device = resolve_device(retraining.execution.device)
-    scores = score(network, films.only(rows), tested, checkpoint.label_set, device=device)
+    scores = score(
+        network,
+        films.only(rows),
+        tested,
+        checkpoint.label_set,
+        temperature=temperature_of(folder),
+        device=device,
+    )
     per_class = _evaluated(retraining, scores).per_class
     return {
         "films": len(tested),

@@ -20,6 +20,7 @@ from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.files import write_csv
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.calibration import at_temperature
 from cxr_transfer.models.networks import features, probabilities
 from cxr_transfer.training.execution import resolve_precision
 from cxr_transfer.training.films import Films
@@ -37,12 +38,16 @@ class Scorer:
     Attributes:
         network: In inference mode.
         device: As torch names it, resolved.
+        temperature: Temperature at which all its scores are given; None leaves them as they are.
         precision: Of `quick` and `features`: "float32" until `settle` finds another good enough.
     """
 
-    def __init__(self, network: nn.Sequential, device: str) -> None:
+    def __init__(
+        self, network: nn.Sequential, device: str, temperature: float | None = None
+    ) -> None:
         keep_freed_memory()  # one batch's activations lie where the last one's did
         self.network, self.device, self.precision = network, device, "float32"
+        self.temperature = temperature
 
     def exact(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return class scores (N, C) of films (N, 1, H, W), computed in float32."""
@@ -96,7 +101,7 @@ class Scorer:
     def _scored(self, images: npt.NDArray[np.uint8], *, quick: bool) -> npt.NDArray[np.float64]:
         with self._cast(quick=quick):
             found = probabilities(self.network, torch.from_numpy(images), device=self.device)
-        return found.double().numpy()
+        return at_temperature(found.double().numpy(), self.temperature)
 
     def _cast(self, *, quick: bool) -> torch.autocast:
         # Softmax and features are taken in float32 behind it, by `networks`.
@@ -110,11 +115,22 @@ def score(
     cases: Sequence[Case],
     labels: LabelSet,
     *,
+    temperature: float | None = None,
     device: str = "cpu",
 ) -> Scores:
-    """Return the class scores of ``films``, whose cases are ``cases``, all with known labels."""
+    """Return the class scores of images, as a person is given them.
+
+    Args:
+        network: Network in inference mode.
+        films: Decoded images.
+        cases: Cases of the images, in their order, all with known labels.
+        labels: Classes of the network.
+        temperature: Temperature of the network's reference; None leaves scores as they are.
+        device: Where the network runs.
+    """
     scored = probabilities(network, films.images, device=device).double().numpy()
-    return Scores.of(labels, films.targets.numpy(), scored, cases)
+    given = at_temperature(scored, temperature)
+    return Scores.of(labels, films.targets.numpy(), given, cases)
 
 
 @torch.inference_mode()
@@ -145,6 +161,7 @@ def write_scores(
     scored: npt.NDArray[np.float64],
     cases: Sequence[Case],
     *,
+    temperature: float | None = None,
     numbered: bool = False,
 ) -> None:
     """Write a row per film: what names it, its label, what it is called, and each class's score.
@@ -152,12 +169,13 @@ def write_scores(
     Args:
         path: The CSV file.
         labels: The network's.
-        scored: (N, C) class scores.
+        scored: (N, C) class scores, on the scale on which they are given.
         cases: N cases.
+        temperature: Temperature of that scale, written in the last column; None leaves it empty.
         numbered: Whether a first column, ``number``, counts the rows from 1.
     """
     known = ["file", "patient", "source", "split", "sha256", "label"]
-    columns = [*known, "predicted", *(f"score_{name}" for name in labels)]
+    columns = [*known, "predicted", *(f"score_{name}" for name in labels), "temperature"]
     write_csv(
         path,
         ["number", *columns] if numbered else columns,
@@ -166,6 +184,7 @@ def write_scores(
             | {name: getattr(case, name) for name in known}
             | {"predicted": labels.names[int(row.argmax())]}
             | {f"score_{name}": f"{value:.6f}" for name, value in zip(labels, row, strict=True)}
+            | ({} if temperature is None else {"temperature": temperature})
             for number, (case, row) in enumerate(zip(cases, scored, strict=True), start=1)
         ),
     )

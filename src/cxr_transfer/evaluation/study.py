@@ -30,9 +30,11 @@ from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.run_folder import openings, record_opening
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.labels import DATASET_0, DATASET_1
+from cxr_transfer.models.calibration import score_scale
 from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.training.execution import (
     DEFAULT,
     Execution,
@@ -335,8 +337,10 @@ def _evaluate(
     checkpoint, network = load_checkpoint(folder)
     cases, test = select(dataset, films, "test")
     device = resolve_device(execution.device)
-    scores = score(network, test, cases, dataset.labels, device=device)
-    write_scores(folder / "predictions.csv", dataset.labels, scores.probabilities, cases)
+    heat = temperature_of(folder)
+    scores = score(network, test, cases, dataset.labels, temperature=heat, device=device)
+    table = folder / "predictions.csv"
+    write_scores(table, dataset.labels, scores.probabilities, cases, temperature=heat)
     record_opening(folder, "study", cases, checkpoint.weights_sha256)
     return report.Row(
         scores=scores,
@@ -347,6 +351,7 @@ def _evaluate(
         history=folder / "history.csv",
         resamples=study.resamples,
         seed=study.seed,
+        score_scale=score_scale(heat),
     )
 
 
@@ -367,6 +372,7 @@ def _pooled(rows: Sequence[report.Row]) -> report.Row:
         checkpoint="",
         weights_sha256="",
         history=None,
+        score_scale=", ".join(dict.fromkeys(row.score_scale for row in rows)),
     )
 
 

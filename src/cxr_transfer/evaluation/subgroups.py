@@ -4,8 +4,8 @@ In come the `Scores` of a model and the cases they were computed from; out go pl
 ``report.json``. This module does not know the films or the model, and draws no verdict: a group
 with too few films gets no figure, and a gap is printed beside the groups it came from.
 
-Every figure is `metrics.evaluate` on the group's films alone: the patients drawn again are those
-of the group, so that a group that holds all films has the figures of the whole report.
+Every figure is that of `metrics.evaluate` on the group's films alone: the patients drawn again are
+those of the group, so that a group that holds all films has the figures of the whole report.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation.metrics import Scores, evaluate
+from cxr_transfer.evaluation.metrics import Scores, aurocs, evaluate
 
 TOO_FEW = 20
 """Fewer films than this get no proportion: at 20, Wilson's interval is up to 40 points wide."""
@@ -116,9 +116,7 @@ def gaps(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[st
     return {axis: _gap(found) for axis, found in groups.items()}
 
 
-def within_sources(
-    scores: Scores, cases: Sequence[Case], *, resamples: int = 2000, seed: int = 0
-) -> dict[str, list[dict[str, Any]]]:
+def within_sources(scores: Scores, cases: Sequence[Case]) -> dict[str, list[dict[str, Any]]]:
     """Return how well each class is told from the others among the films of one source.
 
     Where classes come from different sources, a network can tell the sources apart and never look
@@ -128,8 +126,6 @@ def within_sources(
     Args:
         scores: Of N films.
         cases: The same N films in the same order.
-        resamples: Of the bootstrap by patient, within each source.
-        seed: The same seed, scores and cases give the same intervals.
 
     Returns:
         ``compared``: the sources with films of at least two classes, each with ``source``,
@@ -140,7 +136,6 @@ def within_sources(
 
     Raises:
         DataError: ``not_paired`` unless ``cases`` are the films of ``scores``, row for row.
-        UsageError: ``resamples`` below 1.
     """
     _check_paired(scores, cases)
     compared, one_class_only = [], []
@@ -149,7 +144,7 @@ def within_sources(
         counts = _films_by_class(part)
         head = {"source": source, "films": len(part.files), "patients": len(set(part.patients))}
         if len(counts) > 1:
-            compared.append(head | {"classes": _ranked(part, counts, resamples, seed)})
+            compared.append(head | {"classes": _ranked(part, counts)})
         else:
             one_class_only.append(head | {"label": next(iter(counts)), "note": ONE_CLASS_ONLY})
     return {"compared": compared, "one_class_only": one_class_only}
@@ -194,20 +189,16 @@ def _gap(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def _ranked(
-    scores: Scores, counts: Mapping[str, int], resamples: int, seed: int
-) -> dict[str, dict[str, Any]]:
+def _ranked(scores: Scores, counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:
     films = len(scores.files)
     too_few = {label: min(n, films - n) < TOO_FEW_TO_RANK for label, n in counts.items()}
-    found = None if all(too_few.values()) else evaluate(scores, resamples=resamples, seed=seed)
+    areas = dict(zip(scores.labels, aurocs(scores)[0], strict=True))
     return {
         label: {
             "films": number,
             "others": films - number,
             "too_few": too_few[label],
-            "auroc": found.per_class[label]["auroc"].as_dict()
-            if found and not too_few[label]
-            else None,
+            "auroc": None if too_few[label] else areas[label].as_dict(),
         }
         for label, number in counts.items()
     }

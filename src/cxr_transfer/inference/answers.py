@@ -10,7 +10,10 @@ from typing import Any
 
 from cxr_transfer.inference.predictor import Prediction
 
-COLUMNS = ("file", "status", "code", "message", "label", "calibrated", "model", "warnings", "ms")
+COLUMNS = (
+    *("file", "status", "code", "message", "label"),
+    *("calibrated", "temperature", "model", "warnings", "ms"),
+)
 
 
 def as_json(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:

@@ -303,7 +303,8 @@ def _write_parquet(
     handle: BinaryIO, rows: Iterator[dict[str, Any]], labels: Sequence[str], model: str
 ) -> None:
     arrow, parquet = _pyarrow()
-    types = {"calibrated": arrow.bool_()} | {f"score_{label}": arrow.float64() for label in labels}
+    numbers = ("temperature", *(f"score_{label}" for label in labels))
+    types = {"calibrated": arrow.bool_()} | dict.fromkeys(numbers, arrow.float64())
     schema = arrow.schema(
         [(name, types.get(name, arrow.string())) for name in _columns(labels)],
         metadata={"intended_use": INTENDED_USE, "model": model, "labels": json.dumps(labels)},

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import ModelError
 from cxr_transfer.inference.trial import Trial, Weights
+from cxr_transfer.models.calibration import NOT_CALIBRATED
 from cxr_transfer.models.card import Checkpoint
 
 Format = Literal["openvino", "onnx", "torchscript"]
@@ -72,8 +73,8 @@ class Converted(BaseModel):
         made_on: What decided the arithmetic where it was checked (`openvino_runtime.abilities`).
         sha256: Of the other files, by suffix.
         labels: The classes in the order of the scores.
-        temperature: Calibrated scores are softmax(log(scores) / temperature); None where none
-            is known, or none could be fitted.
+        temperature: Calibrated scores are `models.calibration.at_temperature` of it; None where
+            none is known, or none was kept.
         least_score: No class is given where the highest calibrated score is below it; None gives
             one to every film.
         coverage: Share of the films by which it was chosen whose highest score reaches it.
@@ -149,9 +150,13 @@ def described(
             "scores": {
                 "shape": ["N", classes],
                 "type": "float32",
+                "scale": NOT_CALIBRATED,
                 "meaning": "class scores, rows summing to 1, in the order of the labels; neither "
-                "calibrated nor probabilities of a disease; no class where the highest calibrated "
-                "score is below least_score (null: a class for every film)",
+                "calibrated nor probabilities of a disease",
+                "calibrated": "softmax(log(max(scores, 1e-12)) / temperature); where temperature "
+                "is null the scores stay as they are; what 'cxr predict' gives, and the scale of "
+                "every threshold in the model's reports; no class where the highest of them is "
+                "below least_score (null: a class for every film)",
             },
             "features": {
                 "shape": ["N", "F"],

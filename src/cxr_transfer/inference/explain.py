@@ -33,13 +33,13 @@ from cxr_transfer.inference.predictor import (
     UNFAMILIAR,
     UNUSUAL,
     not_sure,
-    reference_beside,
 )
 from cxr_transfer.inference.preparation import prepare
+from cxr_transfer.models.calibration import score_scale
 from cxr_transfer.models.card import RELEASED, Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features, probabilities
-from cxr_transfer.models.reference import Neighbour, Reference
+from cxr_transfer.models.reference import Neighbour, Reference, reference_beside
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.in_memory import ImageLike, ValueRange
 from cxr_transfer.radiograph.lungs import lung_mask
@@ -82,6 +82,7 @@ class Explanation:
         label: The class that is explained: the one with the highest score, if no other was named.
         probabilities: Class scores in the network's order.
         calibrated: Whether the scores were fitted to what came true on validation films.
+        temperature: Temperature at which they are given; None where they are the network's own.
         heat_map: (H, W) float32 in [0, 1], of ``label``, at the size of the model input; all 0
             where nothing raised its score.
         lungs: (H, W) bool, where the lungs are taken to be.
@@ -101,6 +102,7 @@ class Explanation:
     lung_area: float
     neighbours: tuple[Neighbour, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    temperature: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it stands in JSON: all but the pixels."""
@@ -110,6 +112,7 @@ class Explanation:
             "label": self.label,
             "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
             "calibrated": self.calibrated,
+            "temperature": self.temperature,
             "method": METHOD,
             "lung_share": None if self.lung_share is None else round(self.lung_share, 4),
             "lung_area": round(self.lung_area, 4),
@@ -245,6 +248,7 @@ class Explainer:
             lung_area=area,
             neighbours=neighbours,
             warnings=tuple(warnings),
+            temperature=self.reference.temperature if self.reference else None,
         )
 
 
@@ -366,8 +370,7 @@ def _lines(explanation: Explanation) -> list[str]:
         f"{one.label} ({one.source}), distance {one.distance:.2f}" for one in explanation.neighbours
     ]
     lines += [] if explanation.neighbours else ["none kept with this model"]
-    if not explanation.calibrated:
-        lines += ["", "Class scores", "not calibrated"]
+    lines += ["", "Class scores", score_scale(explanation.temperature)]
     said = [one for one in explanation.warnings if one not in (NO_NEIGHBOURS, NO_MAP)]
     return lines + (["", "Take note", *said] if said else [])
 

@@ -24,6 +24,7 @@ from cxr_transfer.files import cache_folder, writable_cache
 from cxr_transfer.inference.converted import Converted, kept_conversion, read_converted
 from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.preparation import Prepared, prepare
+from cxr_transfer.models.calibration import DECIMALS, score_scale
 from cxr_transfer.models.card import (
     RELEASED,
     Checkpoint,
@@ -31,7 +32,7 @@ from cxr_transfer.models.card import (
     read_card,
     released_models,
 )
-from cxr_transfer.models.reference import REFERENCE, Reference
+from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.openvino_runtime import abilities, check_process, exclusive
 from cxr_transfer.radiograph.in_memory import (
     ImageLike,
@@ -76,6 +77,7 @@ class Prediction:
         probabilities: Class scores in the network's order; empty unless the status is "ok" or the
             code ``not_sure``: then they are too close for a class, and say between which.
         calibrated: Whether the scores were fitted to what came true on validation films.
+        temperature: Temperature at which they are given; None where they are the network's own.
         model: Name and first digits of the hash of the network's weights.
         warnings: What a reader should know of the film.
         ms: Reading this film and its share of its batch's inference, milliseconds.
@@ -88,6 +90,7 @@ class Prediction:
     label: str | None = None
     probabilities: dict[str, float] = field(default_factory=dict)
     calibrated: bool = False
+    temperature: float | None = None
     model: str = ""
     warnings: tuple[str, ...] = ()
     ms: float = 0.0
@@ -195,12 +198,18 @@ class Predictor:
         return self.reference is not None and self.reference.calibrated
 
     @property
+    def score_scale(self) -> str:
+        """Name of the scale of its scores."""
+        return score_scale(self.reference.temperature if self.reference else None)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said once of all of this predictor's answers."""
         least = self.reference.least_score if self.reference else None
         abstains = self.card.recipe.get("coverage") is None or least is not None
+        known = self.reference.calibration_words if self.reference else NO_REFERENCE
         return (
-            *(() if self.reference else (NO_REFERENCE,)),
+            *(() if self.calibrated else (known,)),
             *(() if abstains else (NO_ABSTENTION,)),
         )
 
@@ -337,10 +346,11 @@ class Predictor:
             "ok",
             label=self.card.labels[int(scores.argmax())],
             probabilities={
-                label: round(float(score), 6)
+                label: round(float(score), DECIMALS)
                 for label, score in zip(self.card.labels, scores, strict=True)
             },
             calibrated=self.calibrated,
+            temperature=self.reference.temperature if self.reference else None,
             model=self.model,
             warnings=(*one.warnings, *([UNUSUAL] if familiar == "unusual" else [])),
             ms=ms,
@@ -355,30 +365,6 @@ def not_sure(reference: Reference, scores: npt.NDArray[np.float32]) -> str:
     """Say why no class is given for a film of these scores (C,)."""
     least, coverage = reference.least_score or 0.0, 100 * (reference.coverage or 1.0)
     return NOT_SURE.format(score=float(scores.max()), least=least, coverage=coverage)
-
-
-def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Reference] | None:
-    """Return what is kept of the training films beside a weights file or a graph, if it is.
-
-    Args:
-        weights: Of the checkpoint, or an exported graph.
-        weights_sha256: Of the checkpoint.
-
-    Raises:
-        ModelError: ``bad_reference``, ``wrong_hash`` of a file that has this network's own name.
-            One that stands there for another checkpoint of the same folder is passed over.
-    """
-    own, shared = weights.with_suffix(".reference.safetensors"), weights.parent / REFERENCE
-    if own.is_file():
-        return own, Reference.load(own, weights_sha256=weights_sha256)
-    if not shared.is_file():
-        return None
-    try:
-        return shared, Reference.load(shared, weights_sha256=weights_sha256)
-    except ModelError as error:
-        if error.code == "wrong_hash":
-            return None
-        raise
 
 
 def _converted(checkpoint: Path) -> tuple[Path, Path, Converted, str]:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,14 @@ import safetensors.numpy
 
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.files import write_bytes
+from cxr_transfer.models.calibration import TemperatureCheck, as_given, at_temperature, score_scale
+from cxr_transfer.models.card import checkpoint_files, read_card
 
 REFERENCE = "reference.safetensors"
 SCHEMA = 1
 
 Familiarity = Literal["ok", "unusual", "unfamiliar"]
 Floats = npt.NDArray[np.float32]
-_Real = TypeVar("_Real", np.float32, np.float64)
 
 _DIRECTIONS = 64
 _FILMS = 4000
@@ -45,7 +46,7 @@ _KNOWN = (
     "threshold",
     "temperature",
 )
-_OPTIONAL = ("least_score", "coverage")
+_OPTIONAL = ("least_score", "coverage", "temperature_check")
 _REAL = ("centre", "deviations", "directions", "films")
 _REMEDY = "take the one that came with the checkpoint"
 
@@ -89,9 +90,11 @@ class Reference:
         threshold: Distance beyond which a film is unfamiliar, not to be judged: a quarter farther
             than 99 % of held-out films. Films of a new hospital reach 99 %, other things go on.
         temperature: By which logits are divided before the softmax; None where none was fitted.
-        least_score: Highest class score, calibrated, below which no class is given; None gives one
-            to every film.
+        least_score: Limit of the highest score, calibrated and rounded as it is given, below which
+            no class is given; None gives one to every film.
         coverage: Share of held-out films whose highest score reaches that.
+        temperature_check: What the validation images said of the temperature; None in references
+            that were made before it was asked.
     """
 
     weights_sha256: str
@@ -109,6 +112,7 @@ class Reference:
     temperature: float | None = None
     least_score: float | None = None
     coverage: float | None = None
+    temperature_check: TemperatureCheck | None = None
 
     @classmethod
     def fit(
@@ -120,6 +124,7 @@ class Reference:
         held_out: Floats,
         weights_sha256: str,
         temperature: float | None = None,
+        temperature_check: TemperatureCheck | None = None,
     ) -> Reference:
         """Learn from training films what is near, and from others what is far.
 
@@ -131,6 +136,7 @@ class Reference:
             held_out: (M, F) of good films that the network was not trained on.
             weights_sha256: Of the weights that gave the features.
             temperature: Fitted elsewhere, or None; carried along.
+            temperature_check: What is known of it; carried along.
 
         Raises:
             DataError: ``features`` unless there are 2 training films and 1 held-out film of one
@@ -160,6 +166,7 @@ class Reference:
             unusual=0.0,
             threshold=0.0,
             temperature=temperature,
+            temperature_check=temperature_check,
         )
         some = slice(None, None, -(-len(features) // _FILMS))
         label_of = {name: at for at, name in enumerate(reference.labels)}
@@ -180,14 +187,31 @@ class Reference:
         """Whether a temperature was fitted: without one the scores stay the network's own."""
         return self.temperature is not None
 
+    @property
+    def score_scale(self) -> str:
+        """Name of the scale of the scores that `calibrate` returns."""
+        return score_scale(self.temperature)
+
+    @property
+    def calibration_words(self) -> str:
+        """What is known of the temperature, or of why there is none, in one sentence."""
+        if self.temperature_check:
+            return self.temperature_check.words()
+        if self.temperature is None:
+            return "Scores are not calibrated: no temperature was found for them."
+        return (
+            f"Temperature {self.temperature:.3g}, fitted on validation images; whether it helps "
+            "others was not asked when it was made."
+        )
+
     def calibrate(self, scores: Floats) -> Floats:
         """Return the network's scores (N, C) at the temperature; as they are where none is."""
-        return scores if self.temperature is None else at_temperature(scores, self.temperature)
+        return at_temperature(scores, self.temperature)
 
     def is_sure(self, scores: Floats) -> npt.NDArray[np.bool_]:
         """Tell of which films, by their calibrated scores (N, C), a class may be given."""
         least = 0.0 if self.least_score is None else self.least_score
-        sure: npt.NDArray[np.bool_] = scores.max(axis=1) >= least
+        sure: npt.NDArray[np.bool_] = as_given(scores.max(axis=1)) >= least
         return sure
 
     def distances(self, features: Floats) -> npt.NDArray[np.float64]:
@@ -252,7 +276,8 @@ class Reference:
             MachineError: ``disk_full``, ``not_writable``.
         """
         known = {name: getattr(self, name) for name in (*_KNOWN, *_OPTIONAL)}
-        known |= {"schema_version": SCHEMA}
+        check = self.temperature_check
+        known |= {"temperature_check": check and check.model_dump(), "schema_version": SCHEMA}
         tensors: dict[str, npt.NDArray[Any]] = {
             "centre": self.centre,
             "deviations": self.deviations,
@@ -293,6 +318,9 @@ class Reference:
             fields |= {name: tuple(known[name]) for name in ("labels", "sources")}
             if fields["temperature"] == 1:  # as older files say that none was fitted
                 fields["temperature"] = None
+            if fields["temperature_check"] is not None:
+                found = TemperatureCheck.model_validate(fields["temperature_check"])
+                fields["temperature_check"] = found
             fields |= {name: tensors[name].astype(np.float32) for name in _REAL}
             fields |= {name: tensors[name].astype(np.int64) for name in ("label_of", "source_of")}
             reference = cls(**fields)
@@ -306,7 +334,7 @@ class Reference:
             AttributeError,
             RecursionError,
         ) as error:
-            said = f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}".splitlines()[0]
             raise _bad(path, "a reference", said, _REMEDY) from None
         if reference.weights_sha256 != weights_sha256:
             raise ModelError(
@@ -360,28 +388,42 @@ class Reference:
                 raise _bad(path, f"{name} from 0 to {len(names) - 1}", "others", _REMEDY)
 
 
-def at_temperature(
-    scores: npt.NDArray[_Real], temperature: float, smallest: float = 0.0
-) -> npt.NDArray[_Real]:
-    """Return scores (N, C) at another temperature: the softmax of logits divided by it.
-
-    Guo et al. 2017 (ICML 70:1321). The order of the classes stays as it is.
+def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Reference] | None:
+    """Return what is kept of the training films beside a weights file or a graph, if it is.
 
     Args:
-        scores: Rows summing to 1.
-        temperature: Above 0.
-        smallest: Taken for a smaller score; never less than the type's own smallest number.
+        weights: Of the checkpoint, or an exported graph.
+        weights_sha256: Of the checkpoint.
 
-    >>> at_temperature(np.array([[0.8, 0.2]], np.float32), 2.0).round(3)
-    array([[0.667, 0.333]], dtype=float32)
+    Raises:
+        ModelError: ``bad_reference``, ``wrong_hash`` of a file that has this network's own name.
+            One that stands there for another checkpoint of the same folder is passed over.
     """
-    kind = scores.dtype.type
-    least = max(smallest, float(np.finfo(kind).tiny))
-    logs = np.log(np.maximum(scores, kind(least)))
-    # The highest becomes exp(0): whatever the temperature, nothing overflows.
-    powers = np.exp((logs - logs.max(axis=1, keepdims=True)) / kind(temperature))
-    rescaled: npt.NDArray[_Real] = powers / powers.sum(axis=1, keepdims=True)
-    return rescaled
+    own, shared = weights.with_suffix(".reference.safetensors"), weights.parent / REFERENCE
+    if own.is_file():
+        return own, Reference.load(own, weights_sha256=weights_sha256)
+    if not shared.is_file():
+        return None
+    try:
+        return shared, Reference.load(shared, weights_sha256=weights_sha256)
+    except ModelError as error:
+        if error.code == "wrong_hash":
+            return None
+        raise
+
+
+def temperature_of(checkpoint_path: Path) -> float | None:
+    """Return the temperature at which a checkpoint's scores are given; None where it has none.
+
+    Args:
+        checkpoint_path: Run folder, weights file, card, or the name of a released model.
+
+    Raises:
+        ModelError: As `checkpoint_files`, `read_card` and `reference_beside`.
+    """
+    card, weights = checkpoint_files(checkpoint_path)
+    found = reference_beside(weights, read_card(card).weights_sha256)
+    return found[1].temperature if found else None
 
 
 def _stored(values: npt.NDArray[Any]) -> Floats:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.models.calibration import NOT_CALIBRATED
 
 UNPROCESSABLE = 422
 STATUS = {
@@ -45,6 +46,9 @@ class FilmAnswer(BaseModel):
         description="Class scores, which sum to 1; of what is not assessed only with not_sure."
     )
     calibrated: bool
+    temperature: float | None = Field(
+        None, description="At which the scores are given; null where they are the network's own."
+    )
     model: str
     warnings: list[str]
     ms: float
@@ -88,6 +92,7 @@ class ModelCard(BaseModel):
     labels: list[str]
     weights_sha256: str
     calibrated: bool
+    score_scale: str = Field(description="Scale of its scores, and of every threshold of them.")
     explains: bool = Field(description="Whether it can draw heat maps.")
     audit: str = Field(description='The verdict of its audit, or "not done".')
     card: bool = Field(description="Whether it has a model card.")
@@ -119,6 +124,9 @@ class AuditFound(BaseModel):
     model: str
     verdict: Literal["pass", "warn", "fail"]
     time: str = ""
+    score_scale: str = Field(
+        NOT_CALIBRATED, description="Scale of the scores that were audited, as of a model's."
+    )
     checks: list[AuditCheck] = []
 
 

@@ -66,6 +66,7 @@ _EXAMPLE = {
             "label": "normal",
             "probabilities": {"normal": 0.91, "bacterial": 0.08, "covid19": 0.01},
             "calibrated": True,
+            "temperature": 1.37,
             "model": "model_3 dbf3397cd158",
             "warnings": [],
             "ms": 36.8,

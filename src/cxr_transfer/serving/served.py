@@ -49,6 +49,7 @@ class Served:
             "labels": list(card.labels),
             "weights_sha256": card.weights_sha256,
             "calibrated": self.predictor.calibrated,
+            "score_scale": self.predictor.score_scale,
             "explains": self.explains,
             "audit": (self.audit() or {"verdict": NOT_DONE})["verdict"],
             "card": self.card() is not None,

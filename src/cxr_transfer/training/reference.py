@@ -20,7 +20,7 @@ from torch import nn
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.manifest import PARTS_FILE, read_manifest
 from cxr_transfer.errors import DataError, ModelError, UsageError
-from cxr_transfer.models.calibration import fit_temperature
+from cxr_transfer.models.calibration import choose_temperature, least_score
 from cxr_transfer.models.card import Checkpoint, checkpoint_files
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.networks import features
@@ -104,20 +104,22 @@ def reference_of(
         features(network, films.images, device=device).numpy() for _, films in (train, validation)
     )
     scored = _scored(network, of_validation)
+    patients = [case.patient for case in validation[0]]
+    temperature, check = choose_temperature(scored, targets, patients)
     reference = Reference.fit(
         of_train,
         labels=[case.label for case in cases],
         sources=[case.source for case in cases],
         held_out=of_validation,
-        temperature=fit_temperature(scored, targets),
+        temperature=temperature,
+        temperature_check=check,
         weights_sha256=card.weights_sha256,
     )
     coverage = card.recipe.get("coverage")
     if coverage is None:
         return reference
     # In float32, as a prediction is compared with it.
-    highest = reference.calibrate(scored.astype(np.float32)).max(axis=1)
-    least = float(np.quantile(highest, 1 - coverage, method="lower"))
+    least = least_score(reference.calibrate(scored.astype(np.float32)), coverage)
     return dataclasses.replace(reference, least_score=least, coverage=float(coverage))
 
 

@@ -33,7 +33,11 @@ def write_validation(
     *,
     device: str = "cpu",
 ) -> None:
-    """Score ``films``, whose cases are ``cases``, into ``folder/validation.csv``."""
+    """Score ``films``, whose cases are ``cases``, into ``folder/validation.csv``.
+
+    The scores are the network's own: who chooses a threshold on them brings them to the scale on
+    which the model's scores are given first.
+    """
     scored = probabilities(network, films.images, device=device)
     known = ["file", "patient", "source", "split", "sha256", "label"]
     columns = [*known, *(f"score_{name}" for name in labels)]

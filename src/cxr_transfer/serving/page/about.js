@@ -15,7 +15,7 @@ export function tellOf(panel, model, known) {
   panel.scrollTop = 0;
 }
 
-function audited(model, { checks }) {
+function audited(model, { checks, score_scale: scale }) {
   const rows = checks.map(({ title, verdict, reading }) =>
     element(
       "tr",
@@ -27,6 +27,7 @@ function audited(model, { checks }) {
   );
   return [
     element("p", { text: audit(model).sentence }),
+    element("p", { text: `Scores that were audited: ${scale}. Scores that it gives: ${model.score_scale}.` }),
     rows.length ? element("table", { class: "checks" }, element("tbody", {}, ...rows)) : null,
   ].filter(Boolean);
 }

@@ -17,12 +17,13 @@ export function asCsv(answers, intendedUse) {
   const columns = [
     ...["file", "status", "code", "message", "label"],
     ...labels.map((label) => `score_${label}`),
-    ...["calibrated", "model", "warnings", "ms", "intended_use"],
+    ...["calibrated", "temperature", "model", "warnings", "ms", "intended_use"],
   ];
   const rows = answers.map((answer) => [
     ...[answer.file, answer.status, answer.code, answer.message, answer.label],
     ...labels.map((label) => answer.probabilities?.[label]),
-    ...[answer.calibrated, answer.model, (answer.warnings ?? []).join("; "), answer.ms, intendedUse],
+    ...[answer.calibrated, answer.temperature, answer.model],
+    ...[(answer.warnings ?? []).join("; "), answer.ms, intendedUse],
   ]);
   return [columns, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
 }

@@ -460,7 +460,7 @@ function answersOf(some) {
 // A film that is left out of a table would pass for one that was never given.
 function noAnswer(one, message) {
   const said = { status: "error", code: "no_answer", message, label: null, probabilities: {} };
-  return { file: "", ...said, calibrated: false, model: one.model, warnings: [], ms: 0 };
+  return { file: "", ...said, calibrated: false, temperature: null, model: one.model, warnings: [], ms: 0 };
 }
 
 function inParts(some) {
