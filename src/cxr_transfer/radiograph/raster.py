@@ -18,9 +18,16 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.film import MAX_PIXELS, Grey, Radiograph, check_size, several_frames
+from cxr_transfer.radiograph.film import (
+    MAX_PIXELS,
+    Grey,
+    Radiograph,
+    check_size,
+    several_frames,
+    too_complex,
+)
 from cxr_transfer.radiograph.grey_range import counted, range_in_use, spread
-from cxr_transfer.radiograph.jpeg_structure import END, START, Jpeg, read_jpeg
+from cxr_transfer.radiograph.jpeg_structure import END, MOST_SCANNED, START, Jpeg, read_jpeg
 from cxr_transfer.radiograph.png_structure import SIGNATURE, read_png
 from cxr_transfer.radiograph.tiff_structure import Tiff, is_tiff, read_tiff
 
@@ -43,6 +50,11 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # TIFF 6.0, section 8: what brings each orientation upright
 _ONLY_8_OF_16 = 128  # of 256 levels: with fewer, the high bytes of 16-bit colours are no picture
+
+_BAND = 1 << 20  # pixels
+
+MOST_SEGMENTS_OF_PIECES = 500_000
+"""Segments that the strips or tiles of a TIFF may have together."""
 
 NO_END_MARKER = "the end marker of its JPEG is missing; its pixels are whole"
 _PREVIEW = "a smaller copy of the picture in the same file was passed over"
@@ -174,10 +186,15 @@ def _check_compressed(tiff: Tiff) -> None:
     imagecodecs raises it.
 
     Raises:
+        FilmError: ``too_complex``.
         Exception: Whatever damaged bytes lead to.
     """
+    segments = scanned = 0
     for piece in tiff.jpegs:
-        read_jpeg(piece)
+        jpeg = read_jpeg(tiff.pixels[piece])
+        segments, scanned = segments + jpeg.segments, scanned + jpeg.scanned
+        if segments > MOST_SEGMENTS_OF_PIECES or scanned > MOST_SCANNED:
+            raise too_complex(f"{MOST_SEGMENTS_OF_PIECES} segments in the JPEGs of a TIFF")
     if max(tiff.bits) in (8, 16):
         from imagecodecs import tiff_decode
 
@@ -291,19 +308,22 @@ def _without_transparency(image: Image.Image, warnings: list[str]) -> Image.Imag
         image = image.convert("RGBA")
     elif image.mode in ("P", "PA"):
         image = image.convert("RGB")
-    if image.mode in ("RGBA", "LA", "RGBa", "La"):
+    if image.mode in ("RGBa", "La"):
         image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"))
-        if not alpha.any():
+    if image.mode in ("RGBA", "LA"):
+        alpha = image.getchannel("A")
+        least, most = alpha.getextrema()
+        if not most:
             raise FilmError(
                 "blank_image",
                 "Expected a film, but every pixel is transparent; export it without transparency.",
             )
-        if alpha.min() < 255:
-            warnings.append("transparent parts were laid on black")
-            black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-            image = Image.alpha_composite(black, image)
-        image = image.convert("RGB")
+        if least == 255:
+            return image.convert("RGB")
+        warnings.append("transparent parts were laid on black")
+        black = Image.new("RGB", image.size)
+        black.paste(image, mask=alpha)
+        return black
     if image.mode == "CMYK":
         warnings.append("CMYK was converted to grey")
         image = image.convert("RGB")
@@ -314,11 +334,15 @@ def _colour(image: Image.Image) -> float:
     """Return the mean of the largest less the smallest of red, green and blue, in [0, 1]."""
     if image.mode != "RGB":
         return 0.0
-    red, green, blue = (np.asarray(channel) for channel in image.split())
-    if np.array_equal(red, green) and np.array_equal(red, blue):
-        return 0.0
-    most = np.maximum(np.maximum(red, green), blue)
-    return float((most - np.minimum(np.minimum(red, green), blue)).mean()) / 255
+    rows, total = max(1, _BAND // image.width), 0
+    for top in range(0, image.height, rows):
+        # The whole picture's channels would take as much memory again.
+        band = image.crop((0, top, image.width, min(image.height, top + rows)))
+        red, green, blue = np.moveaxis(np.asarray(band), 2, 0)
+        most = np.maximum(np.maximum(red, green), blue)
+        least = np.minimum(np.minimum(red, green), blue)
+        total += int((most - least).sum(dtype=np.int64))
+    return total / (image.width * image.height) / 255
 
 
 def _check_deep_colour(image: Image.Image) -> None:

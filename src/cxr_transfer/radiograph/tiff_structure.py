@@ -17,6 +17,9 @@ MOST_FIELDS = 1000
 """Fields that a directory may have."""
 MOST_PIECES = 100_000
 """Strips or tiles that a picture may have: as many as the rows of the tallest."""
+MOST_SHARED = 4
+"""How many times the bytes of the file its strips or tiles may have together: empty tiles may share
+theirs."""
 _MOST_PAGES = 16
 
 _KINDS = {b"II*\0": ("<", False), b"MM\0*": (">", False)}
@@ -59,7 +62,7 @@ class Tiff:
         pixels: The file with a directory of nothing but what its pixels are made of.
         bits: Bits of each channel.
         is_compressed: Whether its pixels are compressed.
-        jpegs: Its strips or tiles, where each is a JPEG.
+        jpegs: Places (start, end) of its strips or tiles, where each is a JPEG.
         is_white_zero: Whether the lowest value is white.
         orientation: How it lies, 1 to 8.
         has_preview: Whether smaller copies of the picture were left out.
@@ -70,7 +73,7 @@ class Tiff:
     pixels: bytes
     bits: tuple[int, ...]
     is_compressed: bool
-    jpegs: tuple[bytes, ...]
+    jpegs: tuple[slice, ...]
     is_white_zero: bool
     orientation: int
     has_preview: bool
@@ -122,6 +125,7 @@ def read_tiff(content: bytes) -> Tiff:
             "Expected grey values, or colours that lie side by side, but got 16-bit colours in "
             "separate planes; save the image in grey.",
         )
+    pieces = _pieces(content, fields)
     orientation = first(_ORIENTATION, 1)
     kept = {tag: field for tag, field in fields.items() if tag in _OF_PIXELS}
     return Tiff(
@@ -130,21 +134,27 @@ def read_tiff(content: bytes) -> Tiff:
         _rewritten(content, kept, order, is_big),
         bits,
         first(_COMPRESSION, _PLAIN) != _PLAIN,
-        _pieces(content, fields) if first(_COMPRESSION, _PLAIN) == _JPEG else (),
+        pieces if first(_COMPRESSION, _PLAIN) == _JPEG else (),
         first(_PHOTOMETRIC, 1) == 0,
         orientation if 1 <= orientation <= 8 else 1,
         has_preview,
     )
 
 
-def _pieces(content: bytes, fields: dict[int, _Field]) -> tuple[bytes, ...]:
-    """Return the bytes of each strip, or of each tile."""
+def _pieces(content: bytes, fields: dict[int, _Field]) -> tuple[slice, ...]:
+    """Return where the bytes of each strip, or of each tile, are.
+
+    Raises:
+        FilmError: ``too_complex`` where they overlap so much that each byte is read many times.
+    """
     places, lengths = (
         next((fields[tag].values for tag in tags if tag in fields), ())
         for tags in ((_STRIPS, _TILES), (_STRIP_LENGTHS, _TILE_LENGTHS))
     )
+    if sum(lengths[: len(places)]) > MOST_SHARED * len(content):
+        raise too_complex(f"{MOST_SHARED} times its bytes in the strips or tiles of a TIFF")
     return tuple(
-        content[place : place + length] for place, length in zip(places, lengths, strict=False)
+        slice(place, place + length) for place, length in zip(places, lengths, strict=False)
     )
 
 
