@@ -19,8 +19,8 @@ from PIL import Image
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph.jpeg_2000_structure import read_jpeg_2000
+from cxr_transfer.radiograph.jpeg_pixels import decode_jpeg
 from cxr_transfer.radiograph.jpeg_structure import END, read_frame, read_jpeg
-from cxr_transfer.radiograph.raster import decode_jpeg
 
 Samples = npt.NDArray[Any]
 Decoded = tuple[Samples, bool]
