@@ -47,7 +47,7 @@ from cxr_transfer.errors import FilmError
 from cxr_transfer.files import write_json
 from cxr_transfer.radiograph import Radiograph, decode
 from fuzz_mutations import mutated
-from fuzz_seeds import REFUSED, holding, seeds
+from fuzz_seeds import NAMES, REFUSED, holding, seeds
 from made import encoded
 from made_bombs import BOMBS
 from made_dicom import dicom
@@ -61,7 +61,6 @@ AGAIN = 16
 PACKAGES = ("pillow", "pydicom", "imagecodecs", "numpy")
 REAL_SHARE = 0.02  # they are a hundred times as large as the others
 NAMED = ("", "", "JPEG", "PNG", "TIFF", "DICOM")
-NAMES = ("jane", "doe^", "müller", "jürgen")
 CODES = frozenset(
     (
         *("empty_file", "unsupported_format", "too_many_pixels", "too_small", "bad_aspect"),
@@ -79,7 +78,7 @@ class Answer:
     Attributes:
         code: "film", a code of the decoder's, or "FAILED: " and why.
         seconds: Processor time that it took.
-        memory: Most bytes that the process held so far, beyond what it had at its start.
+        memory: Most bytes that the process held meanwhile, beyond what it had before.
     """
 
     code: str
@@ -145,6 +144,14 @@ def state() -> tuple[object, ...]:
     )
 
 
+def peak() -> int:
+    """Return the most bytes that this process held since that was last forgotten."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("Expected a peak of memory, but the system tells none.")
+
+
 class Silence:
     """Where standard output and error of a worker go: to one place that is looked at."""
 
@@ -181,14 +188,15 @@ def work(connection: Connection) -> None:
     limit = pages * resource.getpagesize() + ADDRESSES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     decode(next(iter(seeds_of_worker.values())))
-    before, held = state(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = state()
     while True:
         named, any_modality, again = connection.recv()
         content = connection.recv_bytes()
-        started = time.process_time()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        held, started = peak(), time.process_time()
         code, rest = answered(content, named, any_modality)
         seconds = time.process_time() - started
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held
+        memory = peak() - held
         if said := silence.broken():
             code = f"FAILED: {said}"
         elif state() != before:
@@ -374,12 +382,13 @@ def main() -> None:
     for name, row in {**bombs, **large}.items():
         if row["code"].startswith("FAILED"):
             failures.append({"of": name, "what": row["code"].removeprefix("FAILED: ")})
-    peak, slowest, begun = 0, 0.0, time.monotonic()
+    largest_memory, slowest, begun = 0, 0.0, time.monotonic()
     worker = Worker()
     for index in range(options.inputs):
         name, content, how = inputs[index]
         found = worker.answer(content, **how)
-        slowest, peak = max(slowest, found.seconds), max(peak, found.memory)
+        slowest = max(slowest, found.seconds)
+        largest_memory = max(largest_memory, found.memory)
         failed = found.code.startswith("FAILED")
         counts[name]["failed" if failed else found.code] += 1
         if failed:
@@ -416,7 +425,7 @@ def main() -> None:
             "minutes": round((time.monotonic() - begun) / 60, 1),
             "failures": failures,
             "slowest_seconds": round(slowest, 2),
-            "peak_memory_megabytes": round(peak / 1e6),
+            "peak_memory_megabytes": round(largest_memory / 1e6),
             "answers": dict(total.most_common()),
             "bombs": bombs,
             "largest": large,

@@ -39,6 +39,8 @@ from made import encoded, grey
 from made_dicom import PATIENT, dataset, dicom, table, written
 
 REAL = ("RG1_UNCR", "RG1_UNCI", "RG1_J2KR", "RG1_J2KI")
+NAMES = ("jane", "doe^", "müller", "jürgen")
+"""What of names stands in seeds or comes in by damage; in small letters."""
 REFUSED = (
     "JPEG of two pictures",
     "TIFF of two pages",
