@@ -298,13 +298,13 @@ async def asked(port: int, sent: Sent) -> list[Response]:
         one.setblocking(False)
         async with asyncio.timeout(WAITED_S if sent.is_whole else LEFT_S):
             await loop.sock_connect(one, ("127.0.0.1", port))
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 await loop.sock_sendall(one, sent.content)
                 if sent.closes:
                     return []
                 if not sent.is_whole:
                     one.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 while piece := await loop.sock_recv(one, 1 << 16):
                     came += piece
     return list(responses(came))

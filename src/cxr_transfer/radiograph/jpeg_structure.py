@@ -21,8 +21,9 @@ MOST_SEGMENTS = 4096
 into a file."""
 MOST_SCANS = 100
 """Scans that a picture may have: each goes through all of its pixels. Encoders write up to 20."""
-MOST_SCANNED = 3_000_000_000
-"""Scans times pixels that a picture may have: a few seconds of a processor."""
+MOST_SCANNED = 1_500_000_000
+"""Scans times pixels that a picture may have, some seconds of a processor: 60 million pixels in 20
+scans take 1.2 billions."""
 MOST_RESTARTS = 1_000_000
 """Restart markers that a picture may have: 60 million pixels with one behind each block of 8 x 8
 take 937,500."""
@@ -169,7 +170,7 @@ def read_jpeg(content: bytes) -> Jpeg:
             scans += 1
             scanned += body[0] if body else 0
             if scans > MOST_SCANS or scans * size[0] * size[1] > MOST_SCANNED:
-                raise too_complex(f"{MOST_SCANS} scans in a JPEG")
+                raise too_complex(f"{MOST_SCANS} scans of {MOST_SCANNED} pixels together in a JPEG")
             expected = cycle(_RESTARTS)
             while (found := _MARKER.search(content, end)) and found[0][-1] in _RESTARTS:
                 if not restarts or found[0][-1] != next(expected):
