@@ -23,6 +23,7 @@ import argparse
 import csv
 import io
 import math
+import multiprocessing
 import os
 import shutil
 import sys
@@ -208,7 +209,8 @@ class Images:
             yield f"no answers: {said(ended)}"
             return
         text = ended.out.decode("utf-8", "surrogateescape")
-        if how not in ("parquet", "table") and unprintable(text):
+        # A pipe is for a program: CSV holds the very names, JSON escapes them.
+        if how == "lines" and unprintable(text):
             yield f"a control character on standard output ({how})"
         # Hidden files are passed over.
         expected = {"in/" + name for name in names if not Path(name).name.startswith(".")}
@@ -366,7 +368,13 @@ def main() -> None:
     tallies = {name: Tally() for name in wanted}
     with tempfile.TemporaryDirectory() as place:
         os.environ["CXR_CACHE"] = str(Path(place, "cache"))
-        checkpoint = checkpoint_in(Path(place, "checkpoint"))
+        checkpoint = Path(place, "checkpoint")
+        # In another process: this one is to have computed nothing when it forks.
+        maker = multiprocessing.get_context("spawn").Process(
+            target=checkpoint_in, args=(checkpoint,)
+        )
+        maker.start()
+        maker.join()
         sorts: dict[str, Callable[[Path], Given]] = {
             "manifests": lambda folder: Manifests(options.seed, folder, checkpoint),
             "recipes": lambda folder: Recipes(options.seed, folder),

@@ -25,7 +25,7 @@ ADDRESSES = 4 << 30  # beyond what this process has
 SECONDS = 60.0
 STILL = 600.0  # seconds by the clock
 CODES = (0, 1, 2, 3, 4, 5)
-OF_THE_MACHINE = ("[system]", "[memory]", "[disk_full]", "[not_writable]")
+OF_THE_MACHINE = ("[system]", "[memory]", "[disk_full]", "[not_writable]", "[forked]")
 
 
 @dataclass
