@@ -5,9 +5,9 @@
 
 Images (six of ten inputs) lie by hundreds in folders, damaged by ``fuzz_mutations.py`` and under
 odd names; `cxr predict` answers for each folder, as JSON, CSV, lines or a table. Every file must
-get one row, and the exit code must be 1 where one of them got no class. Manifests, recipes and
-model folders (``fuzz_given.py``) are given one by one to `cxr data check`, `cxr evaluate`,
-`cxr train` (whose films are missing: it ends before it decodes), `cxr predict --model` and
+get one row or be said to be no image, and the exit code must be 1 where one of them got no class.
+Manifests, recipes and model folders (``fuzz_given.py``) are given one by one to `cxr data check`,
+`cxr evaluate`, `cxr train` (whose films are missing: it ends before it decodes), `cxr predict` and
 `cxr card`: each in a fork of this process, which has imported the package and computed nothing. A
 failure is: a traceback; an exit code that is not documented, or that calls the input a fault of the
 machine; a death by a signal; more than 60 seconds of the processor for one input, or 5 for each
@@ -25,6 +25,7 @@ import io
 import math
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -45,6 +46,7 @@ import cxr_transfer.inference.conversion
 import cxr_transfer.inference.predictor
 import cxr_transfer.training.run  # noqa: F401
 from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer.collections.image_files import Why
 from cxr_transfer.files import write_json
 from fuzz_ended import (
     MEMORY,
@@ -110,6 +112,12 @@ NAMES_OF_FILES = (
     *("film.jpg.exe", "'single'", "<b>bold</b>", "@sum", "\udcff\udcfe"),
 )
 ENDINGS = (".png", ".jpg", ".tif", ".dcm", "", ".PNG", ".txt", ".jpeg")
+
+
+def left_out(notices: str) -> int:
+    """Return how many files are said to be no images, or to be left out otherwise."""
+    reasons = "|".join(re.escape(form) for why in Why for form in why.value)
+    return sum(map(int, re.findall(rf"(?:left out: |\), )(\d+) (?:{reasons}) \(", notices)))
 
 
 class Images:
@@ -219,26 +227,26 @@ class Images:
         except (ValueError, KeyError, csv.Error, UnicodeError) as error:
             yield f"{how} that is none: {type(error).__name__}"
             return
+        notices = ended.err.decode(errors="surrogateescape")
+        if len(rows) + left_out(notices) != len(expected):
+            yield f"{how}: a file without a row, or with two, and not said to be left out"
         if how == "lines":
-            if len(rows) != len(expected):
-                yield f"{len(rows)} lines for {len(expected)} files"
             return
         files = Counter(row["file"] for row in rows)
-        lacking = {name.encode("utf-8", "surrogateescape") for name in expected}
+        known = {name.encode("utf-8", "surrogateescape") for name in expected}
         given = {str(name).encode("utf-8", "surrogateescape") for name in files}
         if how == "parquet":
-            lacking = {name.decode(errors="backslashreplace").encode() for name in lacking}
-        if lacking != given or max(files.values()) > 1:
-            yield f"{how}: a file without a row, or with two"
+            known = {name.decode(errors="backslashreplace").encode() for name in known}
+        if given - known or max(files.values()) > 1:
+            yield f"{how}: a row of no file, or two of one"
         for row in rows:
             tally.answers[row["status"] if row["status"] != "error" else row["code"]] += 1
         failed = sum(row["status"] != "ok" for row in rows)
         if ended.code != bool(failed):
             yield f"exit code {ended.code} where {failed} failed"
         yield from {wrong for row in rows for wrong in self._of_row(row)}
-        lines = ended.err.decode(errors="surrogateescape").splitlines()
-        known = (INTENDED_USE, "predicting: ", "table.", "nothing is known of the films")
-        if odd := [line for line in lines if line and not line.startswith(known)]:
+        usual = (INTENDED_USE, "predicting: ", "table.", "left out: ")
+        if odd := [line for line in notices.split("\n") if line and not line.startswith(usual)]:
             yield f"an unexpected line on standard error: {odd[0][:60]}"
 
     @staticmethod
