@@ -5,10 +5,10 @@ import zlib
 
 import numpy as np
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
 
 from made import encoded, full
-from made_dicom import dataset, written
+from made_dicom import dataset, dicom, written
 
 MANY = 1_000_000
 FILM = full()
@@ -23,6 +23,22 @@ def jpeg(segment, number):
     """A JPEG with many a segment behind its start."""
     plain = encoded(FILM, "JPEG", quality=90)
     return plain[:2] + segment * number + plain[2:]
+
+
+def jpeg_in_dicom(before, syntax):
+    """A DICOM whose frame is a JPEG with bytes behind its start."""
+    plain = encoded(FILM, "JPEG", quality=90)
+    return in_dicom(plain[:2] + before + plain[2:], *FILM.shape, syntax)
+
+
+def restarts(number):
+    """A JPEG whose scan has restart markers and hardly a pixel."""
+    plain = encoded(FILM, "JPEG", quality=90)
+    scan = plain.index(b"\xff\xda")
+    start = scan + 2 + int.from_bytes(plain[scan + 2 : scan + 4])
+    interval = b"\xff\xdd\0\4\0\1"
+    turns = b"".join(bytes([0xFF, 0xD0 + index]) for index in range(8))
+    return plain[:scan] + interval + plain[scan:start] + turns * (number // 8) + b"\xff\xd9"
 
 
 def scans(number):
@@ -56,6 +72,19 @@ def strips(number):
     return tiff(fields, data=struct.pack("<I", start) * number)
 
 
+def shared_strips(number, content):
+    """A TIFF whose strips are JPEGs, all of them the same bytes."""
+    directory = 8 + len(content)
+    places = directory + 2 + 9 * 12 + 4
+    fields = [(256, 4, 1, number), (257, 4, 1, number), (258, 3, 1, 8), (259, 3, 1, 7)]
+    fields += [(262, 3, 1, 1), (273, 4, number, places), (277, 3, 1, 1), (278, 4, 1, 1)]
+    fields += [(279, 4, number, places + 4 * number)]
+    entries = struct.pack("<H", len(fields))
+    entries += b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    values = struct.pack("<I", 8) * number + struct.pack("<I", len(content)) * number
+    return b"II*\0" + struct.pack("<I", directory) + content + entries + values
+
+
 def same_values(number):
     """A TIFF whose fields all point to the same megabytes."""
     fields = [(256, 4, 1, 148), (257, 4, 1, 132)]
@@ -84,6 +113,28 @@ def codestream(width, height, *, tile=None, levels=5, block=(4, 4), layers=1, pr
     return (
         b"\xff\x4f" + size_marker(width, height, tile) + coding + quantisation + part + b"\xff\xd9"
     )
+
+
+def with_markers(number):
+    """A JPEG 2000 codestream with many a comment in its main header."""
+    plain = codestream(148, 132)
+    place = plain.index(b"\xff\x52")
+    return plain[:place] + b"\xff\x64\0\2" * number + plain[place:]
+
+
+def with_parts(number):
+    """A JPEG 2000 codestream whose tile comes in many parts."""
+    plain = codestream(148, 132)
+    place = plain.index(b"\xff\x90")
+    return plain[:place] + plain[place:-2] * number + plain[-2:]
+
+
+def with_layers(number):
+    """A JPEG 2000 codestream whose layers and precincts stand in different headers."""
+    plain = codestream(7000, 7000, layers=number)
+    place = plain.index(b"\xff\x5c")
+    own = b"\xff\x53\0\x0f\0\1" + bytes([5, 4, 4, 0, 1]) + b"\x77" * 6
+    return plain[:place] + own + plain[place:]
 
 
 def in_dicom(frame, height, width, syntax=JPEG2000Lossless):
@@ -116,10 +167,22 @@ BOMBS = {
     "empty Exif": (lambda: jpeg(b"\xff\xe1\0\x08Exif\0\0", MANY), "too_complex"),
     "tables": (lambda: jpeg(b"\xff\xc4\0\2", 4 * MANY), "too_complex"),
     "scans": (lambda: scans(2000), "too_complex"),
+    "comments in a DICOM": (
+        lambda: jpeg_in_dicom(b"\xff\xfe\0\2" * 4 * MANY, JPEGBaseline8Bit),
+        "too_complex",
+    ),
+    "comments of JPEG-LS": (
+        lambda: jpeg_in_dicom(b"\xff\xfe\0\2" * 4 * MANY, JPEGLSLossless),
+        "too_complex",
+    ),
+    "fill bytes": (lambda: jpeg_in_dicom(b"\xff" * 40 * MANY, JPEGBaseline8Bit), "read"),
+    "restarts": (lambda: restarts(4 * MANY), "too_complex"),
+    "colour profiles": (lambda: png(b"iCCP", 10_000), "too_complex"),
     "tIME": (lambda: png(b"tIME", MANY), "too_complex"),
     "tEXt": (lambda: png(b"tEXt", MANY), "too_complex"),
     "empty IDAT": (lambda: png(b"IDAT", MANY), "too_complex"),
     "strips": (lambda: strips(4 * MANY), "too_complex"),
+    "shared strips": (lambda: shared_strips(500, bytes(20 * MANY)), "too_complex"),
     "fields": (lambda: tiff([(60_000, 4, 1, 0)] * 65_535), "too_complex"),
     "the same values": (lambda: same_values(900), "corrupt_image"),
     "decoy": (decoy, "pixel_length_mismatch"),
@@ -138,6 +201,18 @@ BOMBS = {
     "layers": (
         lambda: in_dicom(codestream(7000, 7000, layers=65_535, precincts=b"\x77" * 6), 7000, 7000),
         "too_complex",
+    ),
+    "layers elsewhere": (lambda: in_dicom(with_layers(65_535), 7000, 7000), "too_complex"),
+    "comments in JPEG 2000": (lambda: in_dicom(with_markers(4 * MANY), 132, 148), "too_complex"),
+    "tile-parts": (lambda: in_dicom(with_parts(4 * MANY), 132, 148), "too_complex"),
+    "shutters": (
+        lambda: dicom(
+            np.tile(FILM, (15, 14)),
+            ShutterShape=["CIRCULAR"] * 7000,
+            CenterOfCircularShutter=[990, 1036],
+            RadiusOfCircularShutter=900,
+        ),
+        "read",
     ),
     "fragments": (lambda: fragments(MANY), "too_complex"),
 }

@@ -68,6 +68,15 @@ def test_a_converted_network_answers_without_torch(cxr, run, archives, tmp_path)
     assert done.stdout.endswith("set()\n"), done.stderr
 
 
+def test_a_table_for_a_program_holds_the_very_names(cxr, run, tmp_path):
+    names = {"\x1b[31mred.png", "two\nlines.png", "zero\u200bwidth.png"}
+    for name in names:
+        (tmp_path / name).write_bytes(b"no image")
+    done = cxr("predict", tmp_path, "--model", run, "--csv", expect=1)
+    rows = csv.DictReader(done.stdout.splitlines(keepends=True))
+    assert {Path(row["file"]).name for row in rows} == names
+
+
 def test_what_is_no_model_is_named(cxr, archives, tmp_path):
     film = next(archives.rglob("*.jpeg"))
     assert "no_model" in cxr("predict", film, "--model", tmp_path / "x.xml", expect=4).stderr

@@ -103,3 +103,13 @@ def test_what_makes_no_sense_is_damage():
     ):
         with pytest.raises((ValueError, struct.error)):
             read_jpeg_2000(broken)
+
+
+def test_terms_of_one_component_stand_behind_a_number_of_one_byte():
+    large, out = np.tile(FILM, (15, 14)), io.BytesIO()
+    Image.fromarray(large).save(out, "JPEG2000", no_jp2=True, tile_size=(32, 32))
+    whole = out.getvalue()
+    at = whole.index(b"\xff\x52")
+    own = b"\xff\x53\0\x09\0\0" + whole[at + 9 : at + 14]
+    found = read_jpeg_2000(whole[: at + 14] + own + whole[at + 14 :])
+    assert np.array_equal(imagecodecs.jpeg2k_decode(found.pixels), large)

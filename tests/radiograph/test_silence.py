@@ -8,7 +8,10 @@ import sys
 import threading
 import warnings
 
+import numpy as np
 import pydicom
+import pytest
+from PIL import Image
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import decode
@@ -18,8 +21,9 @@ from made_dicom import LOSSLESS, dicom
 
 
 def state():
-    logger = logging.getLogger("pydicom")
-    return list(warnings.filters), logger.level, list(logger.filters)
+    names = ("pydicom", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.TiffImagePlugin")
+    loggers = [logging.getLogger(name) for name in names]
+    return list(warnings.filters), [(one.level, list(one.filters)) for one in loggers]
 
 
 def test_decoding_leaves_filters_and_loggers_as_they_were():
@@ -111,6 +115,24 @@ def test_the_terminal_hears_nothing_of_damaged_pixels(tmp_path):
         [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True
     )
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_what_pillow_logs_of_a_file_is_heard_by_nobody(caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    tiff = encoded(full(), "TIFF", tiffinfo={270: "Doe"})
+    Image.open(io.BytesIO(tiff)).load()
+    assert "Doe" in caplog.text
+    three = encoded(np.dstack([full()] * 3), "TIFF")
+    many = three.replace(b"\x15\x01\x03\0\1\0\0\0\3", b"\x15\x01\x03\0\1\0\0\0\x63")
+    assert many != three
+    contents = tiff, encoded(full()), encoded(full(), "JPEG")
+    caplog.clear()
+    for content in contents:
+        decode(content)
+    with pytest.raises(FilmError):
+        decode(many)
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_pydicom_logs_of_a_file_is_heard_by_nobody(caplog):

@@ -16,13 +16,14 @@ read_film(folder / "good")
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + 400_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-used = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+most = resource.getrlimit(resource.RLIMIT_CPU)[1]
 for name in sys.argv[2:]:
     # Each may have five seconds of the processor; the system ends the process beyond.
     spent = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime) + 6
-    resource.setrlimit(resource.RLIMIT_CPU, (spent, 10 * spent))
+    resource.setrlimit(resource.RLIMIT_CPU, (spent, most))
     try:
         read_film(folder / name)
+        print(name, "read", sep=": ", flush=True)
     except FilmError as error:
         print(name, error.code, sep=": ", flush=True)
 """

@@ -45,8 +45,8 @@ def big_tiff(film):
 def test_pixels_are_those_of_the_whole_file(content):
     found = read_tiff(content)
     assert (found.height, found.width) == FILM.shape
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(found.pixels))), FILM)
-    assert not Image.open(io.BytesIO(found.pixels)).tag_v2.keys() & {270, 65_000}
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(found.plain))), FILM)
+    assert not Image.open(io.BytesIO(found.plain)).tag_v2.keys() & {270, 65_000}
     assert np.array_equal(decode(content).stored, FILM)
 
 

@@ -69,6 +69,18 @@ def test_a_body_longer_than_announced_is_no_second_request(server):
     assert b"HTTP/1.1 400" in said
 
 
+def test_a_damaged_chunk_behind_what_is_refused_is_no_error_of_ours(server, client):
+    """The 400 is sent before the application has a say."""
+    before = len(server.lines)
+    one = connected(server, f"{HEAD}Transfer-Encoding: chunked\r\n\r\nno chunk\r\n")
+    said = answered(one)
+    assert said.startswith(b"HTTP/1.1 400")
+    assert said.count(b"HTTP/1.1") == 1
+    assert client.get("/healthz").status_code == 200
+    until(lambda: any("/healthz" in line for line in server.lines[before:]))
+    assert not any('"failed"' in line or '"library"' in line for line in server.lines[before:])
+
+
 def test_ten_thousand_tiny_parts_are_refused(client):
     part = '--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx\r\n'
     response = client.post(

@@ -275,6 +275,14 @@ def test_any_recipe_written_out_is_the_same_recipe(title, new_head, coverage, la
     assert parse_recipe(tomllib.loads(recipe.to_toml()), origin="test") == recipe
 
 
+def test_a_recipe_nested_without_an_end_is_bad(tmp_path):
+    path = tmp_path / "deep.toml"
+    path.write_text("name = " + "[" * 5000)
+    with pytest.raises(UsageError, match="Expected TOML") as error:
+        load_recipe(str(path))
+    assert error.value.code == "bad_recipe"
+
+
 def test_a_limit_shortens_stages_and_never_lengthens_them():
     stages = [{"name": n, "train": ["*"], "max_epochs": e} for n, e in (("a", 2), ("b", 50))]
     recipe = parse_recipe(plain(stages=stages), origin="test")

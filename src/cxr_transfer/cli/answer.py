@@ -118,7 +118,8 @@ def predict(
                 yield answer
 
         for line in as_text(told(), predictor.card.labels):
-            typer.echo(line)
+            # As it is: Click would take what looks like a colour out of a file's name.
+            typer.echo(line, color=True)
     if failed:
         raise typer.Exit(1)
 

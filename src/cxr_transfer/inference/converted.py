@@ -30,15 +30,15 @@ PREPARATION = (
     "Take the one frame. Turn it as its EXIF orientation says. Lay transparent parts on black.",
     "Make it grey, bright = dense, 0..255: colours as (19595 R + 38470 G + 7471 B + 32768) >> 16 "
     "of their 8-bit values (ITU-R BT.601; PIL.Image.convert('L')); grey of more than 8 bits as "
-    "255 (v - low) / (high - low), clipped, not rounded; TIFF with WhiteIsZero turned round. DICOM: "
-    "modality LUT or rescale, then VOI LUT or the first window, or without these from low to high, "
-    "then MONOCHROME1 turned round (PS3.3, C.11), not rounded; padding and what lies outside of a "
-    "shutter black.",
-    "low and high are those of the values in use, padding left out: drop, at most twice, the values "
-    "behind the widest gap between two used ones, on the side of fewer different values, where the "
-    "gap is wider than the span of the others; of the rest low and high are the lowest and highest "
-    "value within half of (p99 - p1) below p1 and above p99, the percentiles of its pixels; high is "
-    "at least 63 steps above low.",
+    "255 (v - low) / (high - low), clipped, not rounded; TIFF with WhiteIsZero turned round. "
+    "DICOM: modality LUT or rescale, then VOI LUT or the first window, or without these from low "
+    "to high, then MONOCHROME1 turned round (PS3.3, C.11), not rounded; padding and what lies "
+    "outside of a shutter black.",
+    "low and high are those of the values in use, padding left out: drop, at most twice, the "
+    "values behind the widest gap between two used ones, on the side of fewer different values, "
+    "where the gap is wider than the span of the others; of the rest low and high are the lowest "
+    "and highest value within half of (p99 - p1) below p1 and above p99, the percentiles of its "
+    "pixels; high is at least 63 steps above low.",
     "Where 'crop' is 'lungs', cut out the box around the lungs as cxr_transfer's Preprocessing.box "
     "finds it, to fractions of a pixel; else take the whole film.",
     "Resize it to (height, width), or where 'detail' is a number to (detail, detail), aspect ratio "

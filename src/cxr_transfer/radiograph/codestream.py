@@ -9,7 +9,7 @@ DICOM's elements, nor of what the samples mean.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +19,13 @@ from PIL import Image
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph.jpeg_2000_structure import read_jpeg_2000
-from cxr_transfer.radiograph.jpeg_structure import END, START, read_jpeg
-from cxr_transfer.radiograph.raster import decode_jpeg
+from cxr_transfer.radiograph.jpeg_pixels import decode_jpeg
+from cxr_transfer.radiograph.jpeg_structure import END, read_frame, read_jpeg
 
 Samples = npt.NDArray[Any]
 Decoded = tuple[Samples, bool]
 """Samples, and whether their frame has an end marker, which is all that may be missing."""
 
-_SOS, _JPEG_LS_FRAME = 0xDA, 0xF7  # ITU-T T.81, table B.1; T.87, annex C
-_FRAMES = {*range(0xC0, 0xD0), _JPEG_LS_FRAME} - {0xC4, 0xC8, 0xCC}  # DHT, JPG, DAC
 _ALIKE = 8  # pixels
 
 
@@ -112,44 +110,13 @@ def _check_announced(shape: Shape, announced: tuple[int, int, int]) -> None:
         raise wrong_length("a compressed picture of another size")
 
 
-def _jpeg_segments(frame: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of each segment up to the first scan: T.81, B.1.1.
-
-    Raises:
-        ValueError: Something else stands between them.
-    """
-    start, marker = 2, 0
-    while marker != _SOS:
-        if frame[start : start + 1] != b"\xff":
-            raise ValueError("no marker where one must be")
-        marker = frame[start + 1]
-        if marker == 0xFF:
-            start += 1  # a fill byte
-            continue
-        end = start + 2 + int.from_bytes(frame[start + 2 : start + 4])
-        if not start + 4 <= end <= len(frame):
-            raise ValueError("a segment of no length")
-        yield marker, start + 4, end
-        start = end
-
-
-def _jpeg_header(frame: bytes) -> tuple[int, int, int, int]:
-    """Return bits, rows, columns and components of a JPEG or JPEG-LS; zeros of anything else."""
-    if frame.startswith(START):
-        for marker, start, _ in _jpeg_segments(frame):
-            if marker in _FRAMES:
-                bits, rows, columns, components = struct.unpack(">BHHB", frame[start : start + 6])
-                return bits, rows, columns, components
-    return 0, 0, 0, 0
-
-
 def _check_jpeg(frame: bytes, shape: Shape) -> int:
     """Return the bits of a sample, where the frame is a JPEG of the right size."""
-    bits, *announced = _jpeg_header(frame)
-    if not bits:
+    found = read_frame(frame)
+    if found is None:
         raise wrong_length("data of another transfer syntax")
-    _check_announced(shape, (announced[0], announced[1], announced[2]))
-    return bits
+    _check_announced(shape, (found.rows, found.columns, found.components))
+    return found.bits
 
 
 def _baseline(frame: bytes, shape: Shape) -> Decoded:

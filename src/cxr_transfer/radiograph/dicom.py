@@ -390,7 +390,8 @@ def _outside_shutter(elements: Elements, rows: int, columns: int) -> Mask | None
 
     Several shapes hide what any of them hides.
     """
-    shapes = [shape for shape in elements.texts(tags.SHUTTER_SHAPE) if shape]
+    # Each once: thousands of names of one shape would be drawn one after the other.
+    shapes = dict.fromkeys(shape for shape in elements.texts(tags.SHUTTER_SHAPE) if shape)
     if not shapes:
         return None
     hidden = np.zeros((rows, columns), np.bool_)

@@ -21,6 +21,8 @@ MOST_PRECINCTS = 200_000
 pixels in precincts of 64 x 64 take 20,000."""
 MOST_PACKETS = 1_000_000
 """Packets (of a layer, component, resolution and precinct) that a picture may have."""
+MOST_SEGMENTS = 200_000
+"""Marker segments of all headers, and tile-parts, that a picture may have."""
 MOST_LEVELS = 32  # A.6.1
 
 _START, _END = b"\xff\x4f", b"\xff\xd9"
@@ -77,7 +79,7 @@ def read_jpeg_2000(content: bytes) -> Jpeg2000 | None:
     if tiles > MOST_TILES:
         raise too_complex(f"{MOST_TILES} tiles in a JPEG 2000")
     size = min(tile_width, right), min(tile_height, bottom)
-    end, is_ended = _tile_parts(stream, size, tiles * components)
+    end, is_ended = _Walk(stream, size, tiles, components).tile_parts()
     pixels = bytes(stream[:end]) + _END
     return Jpeg2000(
         rows, columns, components, (depth & 0x7F) + 1, bool(depth & 0x80), pixels, is_ended
@@ -103,97 +105,116 @@ def _in_boxes(content: bytes) -> int | None:
     raise too_complex(f"{_MOST_BOXES} boxes in a JP2 file")
 
 
-def _tile_parts(stream: memoryview, tile: tuple[int, int], parts: int) -> tuple[int, bool]:
-    """Check every header, and return where the data ends and whether an end marker follows.
+@dataclass
+class _Walk:
+    """A walk through all headers of a codestream, and what they announce together.
 
-    Args:
-        stream: The codestream.
+    Attributes:
+        stream: Codestream.
         tile: Width and height of the largest tile.
-        parts: Tiles times components, each of which may be coded by one header's terms.
-
-    Raises:
-        ValueError: A tile-part ends behind the file ("truncated"), or something else stands where
-            one must begin.
+        tiles: Number of tiles.
+        components: Number of components; each of each tile may be coded by one header's terms.
+        segments: Number of marker segments and tile-parts so far.
+        layers: Most layers that a header announced so far.
+        precincts: Most precincts, of one tile and component, that a header announced so far.
     """
-    at = _headers(stream, 2, _TILE_PART, tile, parts)
-    seen = 0
-    while True:
-        seen += 1
-        if seen > 255 * MOST_TILES:
-            raise too_complex(f"{255 * MOST_TILES} tile-parts in a JPEG 2000")
-        _, _, length = struct.unpack_from(">HHL", stream, at + 2)
-        _headers(stream, at + 12, _DATA, tile, parts)
-        if length == 0:  # A.4.2: up to the end marker
-            end = _last_end(stream)
-            if end is None:
+
+    stream: memoryview
+    tile: tuple[int, int]
+    tiles: int
+    components: int
+    segments: int = 0
+    layers: int = 1
+    precincts: int = 1
+
+    @property
+    def parts(self) -> int:
+        """Number of tiles times components."""
+        return self.tiles * self.components
+
+    def tile_parts(self) -> tuple[int, bool]:
+        """Check every header, and return where the data ends and whether an end marker follows.
+
+        Raises:
+            FilmError: ``too_complex``.
+            ValueError: A tile-part ends behind the file ("truncated"), or something else stands
+                where one must begin.
+        """
+        at = self._headers(2, _TILE_PART)
+        while True:
+            self._count()
+            _, _, length = struct.unpack_from(">HHL", self.stream, at + 2)
+            self._headers(at + 12, _DATA)
+            if length == 0:  # A.4.2: up to the end marker
+                end = _last_end(self.stream)
+                if end is None:
+                    raise ValueError("truncated")
+                return end, True
+            at += max(14, length)
+            if at > len(self.stream):
                 raise ValueError("truncated")
-            return end, True
-        at += max(14, length)
-        if at > len(stream):
-            raise ValueError("truncated")
-        following = bytes(stream[at : at + 2])
-        if following == _END:
-            return at, True
-        if len(following) < 2 or not any(stream[at:]):
-            # All tile-parts are whole, and nothing but padding follows. Some writers count the end
-            # marker to the last of them.
-            return at, bytes(stream[at - 2 : at]) == _END
-        if following != _TILE_PART.to_bytes(2):
-            raise ValueError("something else where a tile-part must begin")
+            following = bytes(self.stream[at : at + 2])
+            if following == _END:
+                return at, True
+            if len(following) < 2 or not any(self.stream[at:]):
+                # All tile-parts are whole, and nothing but padding follows. Some writers count the
+                # end marker to the last of them.
+                return at, bytes(self.stream[at - 2 : at]) == _END
+            if following != _TILE_PART.to_bytes(2):
+                raise ValueError("something else where a tile-part must begin")
+
+    def _count(self) -> None:
+        self.segments += 1
+        if self.segments > MOST_SEGMENTS:
+            raise too_complex(f"{MOST_SEGMENTS} segments in a JPEG 2000")
+
+    def _headers(self, at: int, last: int) -> int:
+        """Walk through marker segments up to ``last``, and return where that stands."""
+        while True:
+            (marker,) = struct.unpack_from(">H", self.stream, at)
+            if marker == last:
+                return at
+            self._count()
+            (length,) = struct.unpack_from(">H", self.stream, at + 2)
+            if length < 2 or not 0xFF30 < marker < 0xFFFF:
+                raise ValueError("no marker where one must be")
+            if marker == _CODING:
+                style, _, layers = struct.unpack_from(">BBH", self.stream, at + 4)
+                self._check_coding(at + 9, bool(style & 1), layers)
+            elif marker == _CODING_OF:
+                # A.6.2: of one component, its number in one or two bytes. It may be coded in the
+                # layers of any other header.
+                start = at + (6 if self.components > 256 else 5)
+                self._check_coding(start + 1, bool(self.stream[start] & 1), 1)
+            at += 2 + length
+
+    def _check_coding(self, at: int, has_precincts: bool, layers: int) -> None:
+        """Count the code-blocks and packets that coding parameters announce: A.6.1, B.6 to B.9."""
+        levels = self.stream[at]
+        if levels > MOST_LEVELS:
+            raise ValueError("more levels than there can be")
+        block = 1 << (self.stream[at + 1] & 15) + 2, 1 << (self.stream[at + 2] & 15) + 2
+        blocks = precincts = 0
+        for level in range(levels + 1):
+            # Sizes of a resolution, of which the bands are half as large but for the lowest.
+            width, height = (-(-side >> levels - level) for side in self.tile)
+            exponents = self.stream[at + 5 + level] if has_precincts else 0xFF
+            across, down = 1 << (exponents & 15), 1 << (exponents >> 4)
+            precincts += -(-width // across) * -(-height // down)
+            bands, half = (1, 0) if level == 0 else (3, 1)
+            # A code-block is no larger than the part of a precinct that lies in its band.
+            wide, high = min(block[0], max(1, across >> half)), min(block[1], max(1, down >> half))
+            blocks += bands * -(-(width >> half or 1) // wide) * -(-(height >> half or 1) // high)
+        self.layers, self.precincts = max(self.layers, layers), max(self.precincts, precincts)
+        if self.parts * self.precincts > MOST_PRECINCTS:
+            raise too_complex(f"{MOST_PRECINCTS} precincts in a JPEG 2000")
+        if self.parts * self.precincts * self.layers > MOST_PACKETS:
+            raise too_complex(f"{MOST_PACKETS} packets in a JPEG 2000")
+        if self.parts * blocks > MOST_CODE_BLOCKS:
+            raise too_complex(f"{MOST_CODE_BLOCKS} code-blocks in a JPEG 2000")
 
 
 def _last_end(stream: memoryview) -> int | None:
     """Return where the end marker stands behind which nothing but padding follows."""
     plain = bytes(stream).rstrip(b"\0\xff")
     return len(plain) - 2 if plain.endswith(_END) else None
-
-
-def _headers(stream: memoryview, at: int, last: int, tile: tuple[int, int], parts: int) -> int:
-    """Walk through marker segments up to ``last``, and return where that stands."""
-    while True:
-        (marker,) = struct.unpack_from(">H", stream, at)
-        if marker == last:
-            return at
-        (length,) = struct.unpack_from(">H", stream, at + 2)
-        if length < 2 or not 0xFF30 < marker < 0xFFFF:
-            raise ValueError("no marker where one must be")
-        if marker == _CODING:
-            style, _, layers = struct.unpack_from(">BBH", stream, at + 4)
-            _check_coding(stream, at + 9, bool(style & 1), layers, tile, parts)
-        elif marker == _CODING_OF:
-            # A.6.2: of one component, its number in one or two bytes; layers are the main one's.
-            start = at + (6 if parts > 256 else 5)
-            _check_coding(stream, start + 1, bool(stream[start] & 1), 1, tile, parts)
-        at += 2 + length
-
-
-def _check_coding(
-    stream: memoryview,
-    at: int,
-    has_precincts: bool,
-    layers: int,
-    tile: tuple[int, int],
-    parts: int,
-) -> None:
-    """Count the code-blocks and packets that coding parameters announce: A.6.1, B.6 to B.9."""
-    levels = stream[at]
-    if levels > MOST_LEVELS:
-        raise ValueError("more levels than there can be")
-    block = 1 << (stream[at + 1] & 15) + 2, 1 << (stream[at + 2] & 15) + 2
-    blocks = precincts = 0
-    for level in range(levels + 1):
-        # Sizes of a resolution, of which the bands are half as large but for the lowest.
-        width, height = (-(-side >> levels - level) for side in tile)
-        exponents = stream[at + 5 + level] if has_precincts else 0xFF
-        across, down = 1 << (exponents & 15), 1 << (exponents >> 4)
-        precincts += -(-width // across) * -(-height // down)
-        bands, half = (1, 0) if level == 0 else (3, 1)
-        # A code-block is no larger than the part of a precinct that lies in its band.
-        wide, high = min(block[0], max(1, across >> half)), min(block[1], max(1, down >> half))
-        blocks += bands * -(-(width >> half or 1) // wide) * -(-(height >> half or 1) // high)
-    if parts * precincts > MOST_PRECINCTS:
-        raise too_complex(f"{MOST_PRECINCTS} precincts in a JPEG 2000")
-    if parts * precincts * layers > MOST_PACKETS:
-        raise too_complex(f"{MOST_PACKETS} packets in a JPEG 2000")
-    if parts * blocks > MOST_CODE_BLOCKS:
-        raise too_complex(f"{MOST_CODE_BLOCKS} code-blocks in a JPEG 2000")

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from itertools import cycle
 
+from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import exif
 from cxr_transfer.radiograph.film import too_complex
 
@@ -20,15 +21,21 @@ MOST_SEGMENTS = 4096
 into a file."""
 MOST_SCANS = 100
 """Scans that a picture may have: each goes through all of its pixels. Encoders write up to 20."""
-MOST_SCANNED = 3_000_000_000
-"""Scans times pixels that a picture may have: a few seconds of a processor."""
+MOST_SCANNED = 1_500_000_000
+"""Scans times pixels that a picture may have, some seconds of a processor: 60 million pixels in 20
+scans take 1.2 billions."""
+MOST_RESTARTS = 1_000_000
+"""Restart markers that a picture may have: 60 million pixels with one behind each block of 8 x 8
+take 937,500."""
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[\x01-\xfe]")  # B.1.1.2; in a scan FF 00 is the value FF
+_FILLED_MARKER = re.compile(rb"\xff+[\x01-\xfe]")  # any number of fill bytes may precede one
 _DRI, _SOS, _EOI, _COM, _APP0, _APP1, _APP2, _APP14 = 0xDD, 0xDA, 0xD9, 0xFE, 0xE0, 0xE1, 0xE2, 0xEE
 _RESTARTS = range(0xD0, 0xD8)
 _STANDALONE, _FIRST_NAMED = (*_RESTARTS, 0xD8), 0xC0
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without DHT, JPG, DAC
+_JPEG_LS_FRAME = 0xF7  # T.87, annex C
 _SEQUENTIAL = (0xC0, 0xC1, 0xC3)  # one scan for each component, or for all: also lossless
 _RESERVED = range(0xF0, 0xFE)
 _BEHIND = (*range(0xE0, 0xF0), _COM, 0xDC)  # DNL: what may follow when all is there
@@ -48,6 +55,8 @@ class Jpeg:
         is_ended: Whether the file has an end marker of its own.
         orientation: How it lies, 1 to 8, as Exif or XMP says.
         others: Sizes (width, height) of further pictures in the file (CIPA DC-007).
+        segments: Number of its segments.
+        scanned: Number of its scans times that of its pixels.
     """
 
     width: int
@@ -56,6 +65,59 @@ class Jpeg:
     is_ended: bool
     orientation: int
     others: tuple[tuple[int, int], ...]
+    segments: int
+    scanned: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the frame header of a JPEG or JPEG-LS announces: B.2.2.
+
+    Attributes:
+        bits: Bits of a sample.
+        rows: Rows.
+        columns: Columns.
+        components: Samples of a pixel.
+    """
+
+    bits: int
+    rows: int
+    columns: int
+    components: int
+
+
+def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> Frame | None:
+    """Read the frame header of a JPEG or JPEG-LS.
+
+    Args:
+        content: Bytes that hold it.
+        start: Place where it begins.
+        most: Segments that may stand before the header.
+
+    Returns:
+        None where something else begins, or where a scan comes before any header.
+
+    Raises:
+        FilmError: ``too_complex``.
+        ValueError, struct.error: Something else stands where a segment must begin.
+    """
+    if content[start : start + 2] != START:
+        return None
+    start += 2
+    for _ in range(most):
+        found = _FILLED_MARKER.match(content, start)
+        if not found:
+            raise ValueError("no marker where one must be")
+        marker, start = found[0][-1], found.end()
+        if marker == _SOS:
+            return None
+        if marker in _FRAMES or marker == _JPEG_LS_FRAME:
+            return Frame(*struct.unpack_from(">BHHB", content, start + 2))
+        length = int.from_bytes(content[start : start + 2])
+        if length < 2:
+            raise ValueError("a segment of no length")
+        start += length
+    raise too_complex(f"{most} segments in a JPEG")
 
 
 def read_jpeg(content: bytes) -> Jpeg:
@@ -71,7 +133,7 @@ def read_jpeg(content: bytes) -> Jpeg:
     """
     start, restarts, is_ended = 2, False, False
     kept = [START]
-    segments = scans = orientation = kind = 0
+    segments = scans = marked = orientation = kind = 0
     size = (0, 0)
     components = scanned = 0
     others: tuple[tuple[int, int], ...] = ()
@@ -108,11 +170,14 @@ def read_jpeg(content: bytes) -> Jpeg:
             scans += 1
             scanned += body[0] if body else 0
             if scans > MOST_SCANS or scans * size[0] * size[1] > MOST_SCANNED:
-                raise too_complex(f"{MOST_SCANS} scans in a JPEG")
+                raise too_complex(f"{MOST_SCANS} scans of {MOST_SCANNED} pixels together in a JPEG")
             expected = cycle(_RESTARTS)
             while (found := _MARKER.search(content, end)) and found[0][-1] in _RESTARTS:
                 if not restarts or found[0][-1] != next(expected):
                     raise OSError("a restart marker out of turn")
+                marked += 1
+                if marked > MOST_RESTARTS:
+                    raise too_complex(f"{MOST_RESTARTS} restart markers in a JPEG")
                 end = found.end()
             end = found.start() if found else len(content)
         if marker not in _NOT_PIXELS:
@@ -124,7 +189,15 @@ def read_jpeg(content: bytes) -> Jpeg:
     if not is_ended:
         kept[-1] = kept[-1].rstrip(END[:1])  # the first half of the marker
     kept.append(END)
-    return Jpeg(*size, b"".join(kept), is_ended, orientation or 1, others)
+    return Jpeg(
+        *size,
+        b"".join(kept),
+        is_ended,
+        orientation or 1,
+        others,
+        segments,
+        scans * size[0] * size[1],
+    )
 
 
 def _other_pictures(content: bytes, base: int) -> tuple[tuple[int, int], ...]:
@@ -156,16 +229,8 @@ def _other_pictures(content: bytes, base: int) -> tuple[tuple[int, int], ...]:
 
 def _size_at(content: bytes, start: int) -> tuple[int, int] | None:
     """Return width and height of the JPEG that begins at ``start``; None where none does."""
-    if content[start : start + 2] != START:
+    try:
+        frame = read_frame(content, start, most=64)
+    except (FilmError, ValueError, struct.error):
         return None
-    start += 2
-    for _ in range(64):
-        found = _MARKER.match(content, start)
-        if not found:
-            return None
-        marker, start = found[0][-1], found.end()
-        if marker in _FRAMES:
-            height, width = struct.unpack(">HH", content[start + 3 : start + 7].ljust(4, b"\0"))
-            return width, height
-        start += int.from_bytes(content[start : start + 2])
-    return None
+    return (frame.columns, frame.rows) if frame else None

@@ -18,6 +18,7 @@ MOST_CHUNKS = 20_000
 """Chunks that a picture may have: 60 million pixels in pieces of 8 kB take 15,000."""
 
 _GREY, _PALETTE = 0, 3  # colour types, 11.2.2
+_PROFILE = b"iCCP"  # may be there once, 11.3.3.3; Pillow inflates each
 _XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
 
@@ -51,7 +52,7 @@ def read_png(content: bytes) -> Png | None:
         FilmError: ``too_complex``, ``corrupt_image`` for a damaged header or a wrong checksum,
             which Pillow does not look for in the chunks of the pixels.
     """
-    view, start, chunks = memoryview(content), len(SIGNATURE), 0
+    view, start, chunks, profiles = memoryview(content), len(SIGNATURE), 0, 0
     header, orientation = b"", 0
     while start + 12 <= len(content):
         chunks += 1
@@ -66,6 +67,9 @@ def read_png(content: bytes) -> Png | None:
                 "Expected a whole image, but the checksum of a PNG chunk is wrong; export it anew.",
             )
         name, body = bytes(view[start + 4 : start + 8]), view[start + 8 : end]
+        profiles += name == _PROFILE
+        if profiles > 1:
+            raise too_complex("1 colour profile in a PNG")
         if name == b"IHDR":
             header = header or bytes(body)
         elif name == b"eXIf":

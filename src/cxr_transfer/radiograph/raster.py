@@ -20,9 +20,11 @@ from PIL import Image, UnidentifiedImageError
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph.film import MAX_PIXELS, Grey, Radiograph, check_size, several_frames
 from cxr_transfer.radiograph.grey_range import counted, range_in_use, spread
-from cxr_transfer.radiograph.jpeg_structure import END, START, Jpeg, read_jpeg
+from cxr_transfer.radiograph.jpeg_pixels import is_cut_short
+from cxr_transfer.radiograph.jpeg_structure import START, Jpeg, read_jpeg
 from cxr_transfer.radiograph.png_structure import SIGNATURE, read_png
-from cxr_transfer.radiograph.tiff_structure import Tiff, is_tiff, read_tiff
+from cxr_transfer.radiograph.tiff_pixels import unpacked
+from cxr_transfer.radiograph.tiff_structure import PLAIN, is_tiff, read_tiff
 
 # Not GIF, whose grey values are often dithered, nor WebP, whose canvas Pillow sets aside before its
 # size can be checked: both are refused with a remedy.
@@ -43,6 +45,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }  # TIFF 6.0, section 8: what brings each orientation upright
 _ONLY_8_OF_16 = 128  # of 256 levels: with fewer, the high bytes of 16-bit colours are no picture
+
+_BAND = 1 << 20  # pixels
 
 NO_END_MARKER = "the end marker of its JPEG is missing; its pixels are whole"
 _PREVIEW = "a smaller copy of the picture in the same file was passed over"
@@ -105,7 +109,7 @@ def decode(content: bytes) -> Radiograph:
         warnings = list(opened.warnings)
         try:
             image.load()
-            if opened.jpeg and _is_cut_short(image, opened.jpeg):
+            if opened.jpeg and is_cut_short(image, opened.jpeg):
                 raise OSError("truncated")
             upright: Image.Image = image
             if opened.orientation in _TURNS:
@@ -150,14 +154,13 @@ def _opened(content: bytes) -> _Opened | None:
         return _Opened("PNG", png.width, png.height, content, png.orientation, png.is_deep_colour)
     if is_tiff(content):
         tiff = read_tiff(content)
-        if tiff.is_compressed:
-            check_size(tiff.width, tiff.height)
-            _check_compressed(tiff)
+        check_size(tiff.width, tiff.height)
+        is_plain = tiff.compression == PLAIN
         return _Opened(
             "TIFF",
             tiff.width,
             tiff.height,
-            tiff.pixels,
+            tiff.plain if is_plain else unpacked(content, tiff),
             tiff.orientation,
             tiff.is_deep_colour,
             bits=tiff.bits[0],
@@ -165,23 +168,6 @@ def _opened(content: bytes) -> _Opened | None:
             warnings=(_PREVIEW,) if tiff.has_preview else (),
         )
     return None
-
-
-def _check_compressed(tiff: Tiff) -> None:
-    """Refuse compressed pixels that are damaged, before Pillow sees them.
-
-    It would refuse them, too, but its libtiff writes to the terminal whatever it minds; that of
-    imagecodecs raises it.
-
-    Raises:
-        Exception: Whatever damaged bytes lead to.
-    """
-    for piece in tiff.jpegs:
-        read_jpeg(piece)
-    if max(tiff.bits) in (8, 16):
-        from imagecodecs import tiff_decode
-
-        tiff_decode(tiff.pixels, index=0)
 
 
 def _unsupported(content: bytes) -> FilmError:
@@ -226,47 +212,6 @@ def _open(opened: _Opened) -> Image.Image:
         ) from None
 
 
-def decode_jpeg(content: bytes) -> tuple[npt.NDArray[np.uint8], bool]:
-    """Decode a JPEG of 8 bits that stands in another file.
-
-    Args:
-        content: The JPEG.
-
-    Returns:
-        (height, width) or (height, width, channels), and whether it has an end marker.
-
-    Raises:
-        FilmError: ``too_complex``, and those of its size.
-        Exception: Whatever damaged bytes lead to.
-    """
-    jpeg = read_jpeg(content)
-    check_size(jpeg.width, jpeg.height)
-    with Image.open(io.BytesIO(jpeg.pixels), formats=("JPEG",)) as image:
-        check_size(image.width, image.height)
-        image.load()
-        if _is_cut_short(image, jpeg):
-            raise OSError("truncated")
-        return np.asarray(image), jpeg.is_ended
-
-
-def _is_cut_short(image: Image.Image, jpeg: Jpeg) -> bool:
-    """Tell whether the pixels of a JPEG end before its end marker.
-
-    libjpeg fills the rest with mid-grey (of a progressive film: leaves it blurred) and says
-    nothing. Where that may be, the film is decoded again with more bytes before the marker: in
-    whole data they change nothing.
-    """
-    if image.mode not in ("L", "RGB") and jpeg.is_ended:
-        return False
-    last = image.getpixel((image.width - 1, image.height - 1))
-    may_be = last in (128, (128, 128, 128)) or "progressive" in image.info or not jpeg.is_ended
-    if not may_be:
-        return False
-    longer = jpeg.pixels[: -len(END)] + b"\x55" * 64 + END
-    with Image.open(io.BytesIO(longer), formats=("JPEG",)) as other:
-        return other.tobytes() != image.tobytes()
-
-
 def _moves(content: bytes) -> bool:
     """Tell an animated GIF or WebP by its header: neither is read, but the remedy differs."""
     gif = content.startswith(b"GIF8") and content.count(b"\x21\xf9\x04") > 1
@@ -291,19 +236,22 @@ def _without_transparency(image: Image.Image, warnings: list[str]) -> Image.Imag
         image = image.convert("RGBA")
     elif image.mode in ("P", "PA"):
         image = image.convert("RGB")
-    if image.mode in ("RGBA", "LA", "RGBa", "La"):
+    if image.mode in ("RGBa", "La"):
         image = image.convert("RGBA")
-        alpha = np.asarray(image.getchannel("A"))
-        if not alpha.any():
+    if image.mode in ("RGBA", "LA"):
+        alpha = image.getchannel("A")
+        least, most = alpha.getextrema()
+        if not most:
             raise FilmError(
                 "blank_image",
                 "Expected a film, but every pixel is transparent; export it without transparency.",
             )
-        if alpha.min() < 255:
-            warnings.append("transparent parts were laid on black")
-            black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-            image = Image.alpha_composite(black, image)
-        image = image.convert("RGB")
+        if least == 255:
+            return image.convert("RGB")
+        warnings.append("transparent parts were laid on black")
+        black = Image.new("RGB", image.size)
+        black.paste(image, mask=alpha)
+        return black
     if image.mode == "CMYK":
         warnings.append("CMYK was converted to grey")
         image = image.convert("RGB")
@@ -314,11 +262,15 @@ def _colour(image: Image.Image) -> float:
     """Return the mean of the largest less the smallest of red, green and blue, in [0, 1]."""
     if image.mode != "RGB":
         return 0.0
-    red, green, blue = (np.asarray(channel) for channel in image.split())
-    if np.array_equal(red, green) and np.array_equal(red, blue):
-        return 0.0
-    most = np.maximum(np.maximum(red, green), blue)
-    return float((most - np.minimum(np.minimum(red, green), blue)).mean()) / 255
+    rows, total = max(1, _BAND // image.width), 0
+    for top in range(0, image.height, rows):
+        # The whole picture's channels would take as much memory again.
+        band = image.crop((0, top, image.width, min(image.height, top + rows)))
+        red, green, blue = np.moveaxis(np.asarray(band), 2, 0)
+        most = np.maximum(np.maximum(red, green), blue)
+        least = np.minimum(np.minimum(red, green), blue)
+        total += int((most - least).sum(dtype=np.int64))
+    return total / (image.width * image.height) / 255
 
 
 def _check_deep_colour(image: Image.Image) -> None:

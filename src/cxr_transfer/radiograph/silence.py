@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LIBRARIES = r"(?:pydicom|PIL)(?:\.|$)"
+# A logger's filter does not hold for those below it.
+_LOGGERS = ("pydicom", "PIL.ImageFile", "PIL.PngImagePlugin", "PIL.TiffImagePlugin")
 _LOCK = threading.Lock()
 _DECODING = threading.local()
 
@@ -35,7 +37,8 @@ class _Silence:
         with _LOCK:
             self.threads += 1
             if self.threads == 1:
-                logging.getLogger("pydicom").addFilter(self.filter)
+                for name in _LOGGERS:
+                    logging.getLogger(name).addFilter(self.filter)
                 warnings.filterwarnings("ignore", module=_LIBRARIES)
                 self.ignored = warnings.filters[0]
 
@@ -43,7 +46,8 @@ class _Silence:
         with _LOCK:
             self.threads -= 1
             if self.threads == 0:
-                logging.getLogger("pydicom").removeFilter(self.filter)
+                for name in _LOGGERS:
+                    logging.getLogger(name).removeFilter(self.filter)
                 # Not what was there before: another thread may have added filters of its own.
                 if self.ignored in warnings.filters:
                     warnings.filters.remove(self.ignored)  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ by a library. Knows nothing of pixels.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cxr_transfer.errors import FilmError
@@ -24,29 +25,19 @@ _KINDS |= {b"II+\0": ("<", True), b"MM\0+": (">", True)}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _SIZES |= {16: 8, 17: 8, 18: 8}  # of each type in bytes
 _NUMBERS = {1: "B", 3: "H", 4: "L", 16: "Q"}
-_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_STRIPS, _STRIP_LENGTHS, _TILES, _TILE_LENGTHS = 273, 279, 324, 325
-_ORIENTATION, _PLANAR, _SAMPLE_FORMAT = 274, 284, 339
+_SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+FILL_ORDER, STRIPS, SAMPLES, ROWS_PER_STRIP, STRIP_LENGTHS = 266, 273, 277, 278, 279
+PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT = 284, 317, 320, 322, 323
+TILES, TILE_LENGTHS, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT = 324, 325, 332, 338, 339
+_ORIENTATION, _JPEG_TABLES = 274, 347
 _OF_PIXELS = frozenset(
     (
-        *(
-            _WIDTH,
-            _HEIGHT,
-            _BITS,
-            _COMPRESSION,
-            _PHOTOMETRIC,
-            266,
-            _STRIPS,
-            277,
-            278,
-            _STRIP_LENGTHS,
-            _PLANAR,
-        ),
-        *(292, 293, 317, 320, 322, 323, _TILES, _TILE_LENGTHS, 332, 338, _SAMPLE_FORMAT, 347),
-        *(529, 530, 531, 532),
+        *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIPS, SAMPLES),
+        *(ROWS_PER_STRIP, STRIP_LENGTHS, PLANAR, PREDICTOR, COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT),
+        *(TILES, TILE_LENGTHS, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT),
     )
 )
-_IS_PREVIEW, _SEPARATE, _PLAIN, _JPEG = 1, 2, 1, 7
+_IS_PREVIEW, SEPARATE, PLAIN = 1, 2, 1
 
 
 @dataclass(frozen=True)
@@ -56,24 +47,37 @@ class Tiff:
     Attributes:
         width: Columns of the picture.
         height: Rows of the picture.
-        pixels: The file with a directory of nothing but what its pixels are made of.
+        plain: The file with a directory of nothing but what its pixels are made of.
         bits: Bits of each channel.
-        is_compressed: Whether its pixels are compressed.
-        jpegs: Its strips or tiles, where each is a JPEG.
-        is_white_zero: Whether the lowest value is white.
+        order: Byte order, "<" or ">".
+        compression: How its pixels are compressed; `PLAIN` where they are not.
+        pieces: Places of its strips or tiles in the file.
+        numbers: Values of those fields that hold integers, by tag.
+        tables: What the JPEGs of its strips or tiles have in common.
         orientation: How it lies, 1 to 8.
         has_preview: Whether smaller copies of the picture were left out.
     """
 
     width: int
     height: int
-    pixels: bytes
+    plain: bytes
     bits: tuple[int, ...]
-    is_compressed: bool
-    jpegs: tuple[bytes, ...]
-    is_white_zero: bool
+    order: str
+    compression: int
+    pieces: tuple[slice, ...]
+    numbers: Mapping[int, tuple[int, ...]]
+    tables: bytes
     orientation: int
     has_preview: bool
+
+    def first(self, tag: int, otherwise: int) -> int:
+        """Return the first value of a field; ``otherwise`` where it is missing."""
+        return next(iter(self.numbers.get(tag, ())), otherwise)
+
+    @property
+    def is_white_zero(self) -> bool:
+        """Whether the lowest value is white."""
+        return self.first(PHOTOMETRIC, 1) == 0
 
     @property
     def is_deep_colour(self) -> bool:
@@ -84,7 +88,7 @@ class Tiff:
 @dataclass(frozen=True)
 class _Field:
     kind: int
-    number: int
+    place: slice
     entry: bytes
     values: tuple[int, ...]
 
@@ -112,39 +116,45 @@ def read_tiff(content: bytes) -> Tiff:
     fields, following = _directory(content, start, order, is_big)
     has_preview = _check_pages(content, following, order, is_big)
 
-    def first(tag: int, otherwise: int) -> int:
-        return next(iter(fields[tag].values), otherwise) if tag in fields else otherwise
-
-    bits = fields[_BITS].values if _BITS in fields else (1,)
-    if len(bits) > 1 and max(bits) > 8 and first(_PLANAR, 1) == _SEPARATE:
+    numbers = {tag: field.values for tag, field in fields.items() if field.values}
+    bits = numbers.get(BITS, (1,))
+    if len(bits) > 1 and max(bits) > 8 and numbers.get(PLANAR, ())[:1] == (SEPARATE,):
         raise FilmError(
             "unsupported_format",
             "Expected grey values, or colours that lie side by side, but got 16-bit colours in "
             "separate planes; save the image in grey.",
         )
-    orientation = first(_ORIENTATION, 1)
-    kept = {tag: field for tag, field in fields.items() if tag in _OF_PIXELS}
+    # Those alone that are understood here: what Pillow reads is to be what was checked.
+    kept = {tag: field for tag, field in fields.items() if tag in _OF_PIXELS and field.values}
+    width, height, compression, orientation = (
+        next(iter(numbers.get(tag, ())), otherwise)
+        for tag, otherwise in ((WIDTH, 0), (HEIGHT, 0), (COMPRESSION, PLAIN), (_ORIENTATION, 1))
+    )
     return Tiff(
-        first(_WIDTH, 0),
-        first(_HEIGHT, 0),
+        width,
+        height,
         _rewritten(content, kept, order, is_big),
         bits,
-        first(_COMPRESSION, _PLAIN) != _PLAIN,
-        _pieces(content, fields) if first(_COMPRESSION, _PLAIN) == _JPEG else (),
-        first(_PHOTOMETRIC, 1) == 0,
+        order,
+        compression,
+        _pieces(content, numbers),
+        numbers,
+        content[fields[_JPEG_TABLES].place] if _JPEG_TABLES in fields else b"",
         orientation if 1 <= orientation <= 8 else 1,
         has_preview,
     )
 
 
-def _pieces(content: bytes, fields: dict[int, _Field]) -> tuple[bytes, ...]:
-    """Return the bytes of each strip, or of each tile."""
+def _pieces(content: bytes, numbers: Mapping[int, tuple[int, ...]]) -> tuple[slice, ...]:
+    """Return where the bytes of each strip, or of each tile, are; what is cut off is left out."""
     places, lengths = (
-        next((fields[tag].values for tag in tags if tag in fields), ())
-        for tags in ((_STRIPS, _TILES), (_STRIP_LENGTHS, _TILE_LENGTHS))
+        next((numbers[tag] for tag in tags if tag in numbers), ())
+        for tags in ((TILES, STRIPS), (TILE_LENGTHS, STRIP_LENGTHS))
     )
+    end = len(content)
     return tuple(
-        content[place : place + length] for place, length in zip(places, lengths, strict=False)
+        slice(min(place, end), min(place + length, end))
+        for place, length in zip(places, lengths, strict=False)
     )
 
 
@@ -166,7 +176,7 @@ def _directory(
         # Each value would be copied: together they can be no more than there is.
         if held > len(content):
             raise ValueError("fields that hold more than the file")
-        if tag in fields or tag not in _OF_PIXELS | {_SUBFILE, _ORIENTATION}:
+        if tag in fields or tag not in _OF_PIXELS | {_SUBFILE, _ORIENTATION, _JPEG_TABLES}:
             continue
         if number > MOST_PIECES:
             raise too_complex(f"{MOST_PIECES} strips or tiles in a TIFF")
@@ -177,7 +187,7 @@ def _directory(
             raise ValueError("a field outside of the file")
         letter = _NUMBERS.get(kind)
         values = struct.unpack_from(f"{order}{number}{letter}", content, place) if letter else ()
-        fields[tag] = _Field(kind, number, entry, values)
+        fields[tag] = _Field(kind, slice(place, place + length), entry, values)
     end = start + head + size * entries
     (following,) = struct.unpack_from(f"{order}Q" if is_big else f"{order}L", content, end)
     return fields, following

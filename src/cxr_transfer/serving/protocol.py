@@ -96,6 +96,19 @@ class PatientProtocol(H11Protocol):
         self._received += len(data)
         super().data_received(data)
 
+    def send_400_response(self, msg: str) -> None:
+        """Say that what came is no HTTP, where nothing is answered yet, and close the connection.
+
+        What the application answers comes too late then, and is no error of its.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     def shutdown(self) -> None:
         """Close the connection, but for a request that is on its way."""
         if self.cycle is None or self.cycle.response_complete:

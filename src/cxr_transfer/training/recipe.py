@@ -210,7 +210,7 @@ def load_recipe(name_or_path: str) -> Recipe:
         )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError("bad_recipe", f"Expected TOML in {path}, but got: {error}.") from None
     return parse_recipe(content, origin=str(path))
 
