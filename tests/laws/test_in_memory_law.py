@@ -1,18 +1,30 @@
 """One image is one radiograph, in whatever form a program has it in memory."""
 
+import contextlib
 import io
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom import dcmread
+from pydicom.data import get_testdata_files
 
-from cxr_transfer.radiograph import decode
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import decode, film
 from cxr_transfer.radiograph.in_memory import read_image
 from made import encoded, full
 from made_dicom import PLAIN, dicom
 
+FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
+# They end early: pydicom gives what there is, and a data set does not tell that there was more.
+ENDS_EARLY = {
+    "MR_truncated.dcm",
+    "rtplan_truncated.dcm",
+    "emri_small_jpeg_2k_lossless_too_short.dcm",
+}
 QUIET = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 
 
@@ -56,3 +68,32 @@ def test_an_array_keeps_the_order_of_its_values(data, kind):
     order = np.argsort(array, axis=None, kind="stable")
     assert (np.diff(found.ravel()[order]) >= 0).all()
     assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore")  # pydicom's, while it reads odd elements
+@pytest.mark.parametrize("is_parsed", [False, True])
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_data_set_is_the_radiograph_that_its_file_is(path, is_parsed, monkeypatch):
+    monkeypatch.setattr(film, "MIN_SIDE", 1)
+    monkeypatch.setattr(film, "MAX_ASPECT", 1e9)
+    try:
+        data = dcmread(path)
+    except Exception:
+        pytest.skip("pydicom does not read it")
+    if is_parsed:
+        with contextlib.suppress(Exception):
+            list(data.iterall())
+    of_file, of_data = seen(path.read_bytes()), seen(data)
+    if path.name in ENDS_EARLY:
+        assert of_file != of_data
+        return
+    assert of_file == of_data
+
+
+def seen(given):
+    """What is decoded, or the code of the refusal, to be compared."""
+    try:
+        found = read_image(given, any_modality=True)
+    except FilmError as error:
+        return error.code
+    return found.stored.dtype, found.digest(), found.warnings, found.header
