@@ -92,7 +92,11 @@ def test_two_films_of_one_name_are_told_apart_in_every_row(tmp_path):
         "predicted": "normal",
         "score_normal": "0.500000",
         "score_sick": "0.500000",
+        "temperature": "",
     }
+    write_scores(tmp_path / "t.csv", labels, scored, cases, temperature=1.25)
+    with (tmp_path / "t.csv").open(newline="") as handle:
+        assert [row["temperature"] for row in csv.DictReader(handle)] == ["1.25", "1.25"]
     scores = Scores.of(labels, np.array([0, 0]), scored, cases)
     assert scores.files == ("a/1.png", "b/1.png")
     swapped = Scores.of(labels, np.array([0, 0]), scored, cases[::-1])
