@@ -17,8 +17,11 @@ import numpy as np
 import safetensors.numpy
 import torch
 
+from cxr_transfer import DEFAULT_MODEL
+from cxr_transfer.models.card import RELEASED
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.networks import build
+from cxr_transfer.models.reference import REFERENCE
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.recipe import shipped_recipes
 from fuzz_ended import Ended, strict_json, unprintable
@@ -299,6 +302,9 @@ class Models(Given):
     def place(self, number: int, rng: np.random.Generator) -> list[str]:
         name = f"model{number}"
         target = self.folder / name
+        if rng.random() < 0.3:
+            self._place_released(target, rng)
+            return self._words(name, rng)
         shutil.copytree(self._checkpoint, target)
         card = json.loads((target / "checkpoint.json").read_text(encoding="utf-8"))
         weights = (target / "checkpoint.safetensors").read_bytes()
@@ -320,6 +326,19 @@ class Models(Given):
         (target / "checkpoint.safetensors").write_bytes(weights)
         self._add_reports(target, rng)
         return self._words(name, rng)
+
+    def _place_released(self, target: Path, rng: np.random.Generator) -> None:
+        """Copy a released model, and change what lies beside its weights."""
+        shutil.copytree(RELEASED / DEFAULT_MODEL, target)
+        if rng.random() < 0.6:
+            path = target / REFERENCE
+            path.write_bytes(self._changed_weights(path.read_bytes(), rng))
+            return
+        path = target / ("audit.json", "checkpoint.json")[int(rng.integers(2))]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for _ in range(int(rng.integers(1, 4))):
+            self._change_leaf(content, rng)
+        path.write_bytes(json.dumps(content).encode("utf-8", "surrogatepass"))
 
     @staticmethod
     def _words(name: str, rng: np.random.Generator) -> list[str]:
@@ -378,13 +397,19 @@ class Models(Given):
                 tensors[name] = tensor.reshape(-1)[: int(rng.integers(tensor.size + 1))]
             case 4:
                 odd = np.array(tensor, copy=True)
-                odd.reshape(-1)[: 1 + odd.size // 3] = (np.nan, np.inf, 1e38, -1e38)[
-                    int(rng.integers(4))
-                ]
+                wrong = (np.nan, np.inf, 1e38, -1e38) if odd.dtype.kind == "f" else (-1, 9999)
+                odd.reshape(-1)[: 1 + odd.size // 3] = wrong[int(rng.integers(len(wrong)))]
                 tensors[name] = odd
             case _:
-                tensors[name] = tensor * np.float32(1e30)
-        metadata = {"labels": json.dumps(list(LABELS))} if rng.random() < 0.9 else {"labels": "{"}
+                with np.errstate(all="ignore"):
+                    tensors[name] = (tensor * np.float32(1e30)).astype(tensor.dtype)
+        size = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + size])["__metadata__"]
+        if rng.random() < 0.3:
+            key = list(metadata)[int(rng.integers(len(metadata)))]
+            known = json.loads(metadata[key])
+            Models._change_leaf(known, rng)
+            metadata[key] = json.dumps(known) if rng.random() < 0.9 else "{"
         return safetensors.numpy.save(tensors, metadata)
 
     @staticmethod

@@ -556,6 +556,10 @@ def main() -> None:
     options = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     commit, started, begun = provenance.commit(), provenance.now(), time.monotonic()
+    for model in MODELS:
+        # A server that converts a network itself keeps torch, half a gigabyte that no request took.
+        opening = f"from cxr_transfer.inference.predictor import Predictor as P; P.open({model!r})"
+        subprocess.run([sys.executable, "-c", opening], check=True)
     with tempfile.TemporaryDirectory() as place:
         server = Server(Path(place, "log"))
         try:
