@@ -18,7 +18,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
     ValidationError,
     model_validator,
 )
@@ -110,7 +109,7 @@ class Converted(BaseModel):
     check: Words
     trial: Trial
     made_on: Annotated[tuple[str, ...], AfterValidator(checked_words)]
-    sha256: dict[Annotated[str, Field(pattern=r"^[a-z]{1,12}$")], Sha256]
+    sha256: Annotated[dict[str, Sha256], AfterValidator(checked_words)]
     labels: tuple[str, ...]
     temperature: Temperature | None
     least_score: Share | None = None

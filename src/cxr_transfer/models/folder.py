@@ -68,8 +68,8 @@ def opened(path: Path, *, most: int) -> Iterator[io.BufferedReader]:
             raise _not_a_file(path) from None
         reason = getattr(error, "strerror", None) or "links in a circle"
         raise ModelError("unreadable", f"Expected to read {path}, but got: {reason}.") from None
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
+    try:
+        found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise _not_a_file(path)
         if found.st_size > most:
@@ -78,7 +78,10 @@ def opened(path: Path, *, most: int) -> Iterator[io.BufferedReader]:
                 f"Expected at most {most} bytes in {path}, but got {found.st_size}; it is no file "
                 "of a model.",
             )
-        yield file
+        with open(handle, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(handle)
 
 
 def read_bytes(path: Path, *, most: int) -> bytes:

@@ -333,7 +333,7 @@ class Reference:
             weights_sha256: Of the weights that it is to serve.
 
         Raises:
-            ModelError: ``bad_reference`` for what is absent, damaged, of a newer schema, of other
+            ModelError: ``bad_reference`` for what is damaged, of a newer schema, of other
                 types or not finite; ``wrong_hash`` for a reference of other weights; and what
                 `models.folder.opened` raises.
         """
