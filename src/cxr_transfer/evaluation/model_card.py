@@ -9,7 +9,6 @@ Form: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*); its sectio
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.evaluation.intervals import Estimate, share
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.run_folder import (
@@ -32,6 +31,7 @@ from cxr_transfer.evaluation.run_folder import (
 )
 from cxr_transfer.models.calibration import NOT_CALIBRATED, score_scale
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, read_card
+from cxr_transfer.models.folder import read_json
 from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.radiograph import Preprocessing
 
@@ -540,8 +540,8 @@ def _beside(card: Checkpoint, *paths: Path) -> Mapping[str, Any] | None:
     """The first of these reports that is there and of this checkpoint."""
     for path in paths:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = read_json(path)
+        except (ModelError, ValueError):
             continue
         if isinstance(content, dict) and _speaks_of(card, content):
             return content

@@ -6,7 +6,6 @@ One form for a study and for a single evaluation. Knows nothing of networks or f
 from __future__ import annotations
 
 import contextlib
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,8 +19,9 @@ from cxr_transfer.evaluation.comparison import holm, mcnemar, paired_difference
 from cxr_transfer.evaluation.delong import delong
 from cxr_transfer.evaluation.intervals import DIFFERENCES, INTERVALS, Estimate
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate, roc_band
-from cxr_transfer.files import write_json, write_text
+from cxr_transfer.files import read_csv, write_json, write_text
 from cxr_transfer.models.calibration import NOT_CALIBRATED
+from cxr_transfer.models.folder import read_text
 
 PAPER = {
     "model_1": {
@@ -215,15 +215,14 @@ def draw_evaluation(
 
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Read a run's ``history.csv``; figures as numbers."""
-    with path.open(newline="", encoding="utf-8") as handle:
-        return [
-            {
-                key: value if key == "stage" else int(value) if key == "epoch" else float(value)
-                for key, value in row.items()
-                if value  # what is not told of an epoch is an empty cell
-            }
-            for row in csv.DictReader(handle)
-        ]
+    return [
+        {
+            key: value if key == "stage" else int(value) if key == "epoch" else float(value)
+            for key, value in row.items()
+            if value  # what is not told of an epoch is an empty cell
+        }
+        for row in read_csv(read_text(path))
+    ]
 
 
 def _study_text(
