@@ -107,8 +107,11 @@ def csv_line(cells: Sequence[object], *, quoted: bool = False) -> str:
     """
     text = io.StringIO(newline="")
     # With this end, a carriage return in a cell is put in quotes: else it would end the line.
-    quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
-    csv.writer(text, lineterminator="\r\n", quoting=quoting).writerow(cells)
+    csv.writer(
+        text,
+        lineterminator="\r\n",
+        quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL,
+    ).writerow(cells)
     return text.getvalue().removesuffix("\r\n")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, say, steps
+from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, say, steps, tell
 
 DATA_CHECK_EXAMPLES = (
     "Examples:\n\n"
@@ -40,7 +40,7 @@ def data_check(
         found = check(archives, each=step)
     if table:
         write_csv(table, COLUMNS, found["images"])
-    typer.echo(json_module.dumps(found, indent=2) if json else _check_text(found))
+    tell(json_module.dumps(found, indent=2) if json else _check_text(found))
     if found["damaged"]:
         raise typer.Exit(1)
 
@@ -143,7 +143,7 @@ def data_prepare(
                 "data_hash": data_hash(cases) if cases else "",
             }
             classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
-            typer.echo(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
+            tell(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
         write_damaged(out, tuple(damaged.values()))
         if damaged:
             say(damaged_line(tuple(damaged.values()), str(out / DAMAGED_FILE)))
