@@ -17,13 +17,14 @@ from collections.abc import Mapping
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
-# CommonMark, 2.4 and 6; "|" ends a cell of GitHub's tables. An underscore inside a word emphasises
-# nothing, and class names are full of them.
-_MARKDOWN = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
-_BLOCK = re.compile(r"(?=[#+\-=:])|(?<=[0-9])(?=[.)](\s|$))")
-_STARTS_A_BLOCK = re.compile(r"[#+\-=:]|[0-9]{1,9}[.)](\s|$)")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_HTML = re.compile("[&<>]")
+# CommonMark, 2.4 and 6; "|" ends a cell of GitHub's tables. Brackets are a link only before another
+# bracket, and an underscore inside a word emphasises nothing: intervals and class names stay as
+# they are.
+_MARKDOWN = re.compile(r"[\\`*|~]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])")
+_HTML = {"<": "&lt;", "&": "&amp;"}
+_IS_HTML = re.compile(r"<|&(?=#?\w+;)")
+_BLOCK = re.compile(r"(?=[#+\-=:>\[])|(?<=[0-9])(?=[.)](\s|$))")
+_STARTS_A_BLOCK = re.compile(r"[#+\-=:>\[]|[0-9]{1,9}[.)](\s|$)")
 
 
 def for_terminal(text: str, *, lines: bool = False) -> str:
@@ -112,14 +113,14 @@ def cell_texts(row: Mapping[str, str]) -> dict[str, str]:
 def markdown(text: object) -> str:
     r"""Return a value as Markdown that shows it: one line, no markup, no HTML, no new cell.
 
-    >>> print(markdown("<img src=x onerror=alert(1)> | [a](javascript:b) other_pneumonia _x_"))
-    &lt;img src=x onerror=alert(1)&gt; \| \[a\](javascript:b) other_pneumonia \_x\_
-    >>> print(markdown("# a\n- b"))
-    \# a\n- b
+    >>> print(markdown("<img src=x onerror=alert(1)> | ![a](http://b) &lt; other_pneumonia _x_"))
+    &lt;img src=x onerror=alert(1)> \| ![a\](http://b) &amp;lt; other_pneumonia \_x\_
+    >>> print(markdown("# a\n- b"), markdown("0.98 [0.90, 1.00]"))
+    \# a\n- b 0.98 [0.90, 1.00]
     """
     shown = _MARKDOWN.sub(r"\\\g<0>", str(text))
-    shown = _HTML.sub(lambda sign: _ENTITIES[sign[0]], shown)
+    shown = _IS_HTML.sub(lambda sign: _HTML[sign[0]], shown)
     # After the escapes above: a backslash before an "n" of ours is shown as it is.
     shown = for_terminal(shown)
-    # A heading, a list, a rule: only at the start of a line, where this text may come to stand.
+    # A heading, a list, a link's address: only at the start of a line.
     return _BLOCK.sub(r"\\", shown, count=1) if _STARTS_A_BLOCK.match(shown) else shown

@@ -22,6 +22,7 @@ from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate, roc_ba
 from cxr_transfer.files import read_csv, write_json, write_text
 from cxr_transfer.models.calibration import NOT_CALIBRATED
 from cxr_transfer.models.folder import read_text
+from cxr_transfer.text import markdown
 
 PAPER = {
     "model_1": {
@@ -277,7 +278,9 @@ def _study_text(
             f"Model_0 on its own test part of Dataset_0 ({zero.films} films): accuracy "
             f"{zero.accuracy.percent()}, macro F1 {zero.f1_macro.percent()}.",
         ]
-    lines += [f"\n{name} was left out: {why}" for name, why in content["left_out"].items()]
+    lines += [
+        f"\n{name} was left out: {markdown(why)}" for name, why in content["left_out"].items()
+    ]
     lines += ["", *_opened(content["test_openings"])]
     if content["comparisons"]:
         lines += [
@@ -328,7 +331,7 @@ def _delong_table(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
         "",
         "AUROC gained class by class, and DeLong's p by patient, unadjusted.",
         "",
-        f"| | {' | '.join(labels)} |",
+        f"| | {' | '.join(map(markdown, labels))} |",
         f"|---|{'---|' * len(labels)}",
     ]
     for pair in comparisons:
@@ -351,7 +354,7 @@ def class_table(evaluation: Evaluation) -> list[str]:
     ]
     for label, one in evaluation.per_class.items():
         cells = [one[name].percent() for name in names]  # type: ignore[literal-required]
-        lines.append(f"| {label} | {one['films']} | {' | '.join(cells)} |")
+        lines.append(f"| {markdown(label)} | {one['films']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -362,4 +365,4 @@ def _opened(openings: Mapping[str, Any]) -> list[str]:
 
 
 def _written(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {label}" for label, number in counts.items())
+    return ", ".join(f"{number} {markdown(label)}" for label, number in counts.items())

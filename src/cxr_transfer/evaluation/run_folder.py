@@ -24,6 +24,7 @@ from cxr_transfer.files import append_line, read_csv
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.folder import read_text
+from cxr_transfer.text import markdown
 from cxr_transfer.training.validation import read_validation
 
 OPENINGS_FILE = "openings.csv"
@@ -161,6 +162,6 @@ def opened_words(found: dict[str, Any] | None) -> str:
         return "Not done: there is no run folder, so nothing counts how often it was tested."
     if not found["times"]:
         return "No opening of the test part is on record."
-    by = ", ".join(f"{command} {times}" for command, times in found["by"].items())
+    by = ", ".join(f"{markdown(command)} {times}" for command, times in found["by"].items())
     once = "once" if found["times"] == 1 else f"{found['times']} times"
     return f"The test part has been opened {once} ({by})."
