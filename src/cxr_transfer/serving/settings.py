@@ -39,7 +39,8 @@ class Settings(BaseModel):
         decode_s: Decoding one film; then its worker is ended.
         worker_bytes: Address space of a decoding process.
         explain_s: A heat map, the first one with what it loads.
-        explainer_bytes: Address space of the process that draws heat maps and reports.
+        explainer_bytes: Address space of the process that draws heat maps and reports: PyTorch with
+            CUDA's libraries takes 5.6 GB of it on being loaded, of which little becomes memory.
         body_s: Time for a request's body, however fast it comes; what it may then be slow at rises
             with what has come.
         drain_s: How long accepted requests may still take after SIGTERM; who waits for longer, as
@@ -64,7 +65,7 @@ class Settings(BaseModel):
     decode_s: float = 10.0
     worker_bytes: int = 2048 * MIB
     explain_s: float = 60.0
-    explainer_bytes: int = 4096 * MIB
+    explainer_bytes: int = 8192 * MIB
     body_s: float = 120.0
     drain_s: float = 20.0
     notice_s: float = 1.0
