@@ -37,6 +37,7 @@ from cxr_transfer.collections.patients import from_headers, patient_notices, unk
 from cxr_transfer.collections.tables import decoded, separator_of
 from cxr_transfer.errors import DataError, listing
 from cxr_transfer.files import write_csv
+from cxr_transfer.text import cell_text
 
 REQUIRED = ("path", "label")
 COLUMNS = (
@@ -92,7 +93,8 @@ def read_listed(path: Path) -> Collection:
     Accepts UTF-8, UTF-16 or Windows' encoding, with or without a byte-order mark, ``,`` ``;`` or
     tab, CRLF, quoted commas, blank lines, Windows separators. Where a row names no patient, the
     film's DICOM header may; else the film counts as a patient of its own. Without a source column
-    the manifest's name is the source.
+    the manifest's name is the source. The apostrophe that `write_manifest` puts before what a
+    spreadsheet would run is taken off again.
 
     Raises:
         DataError: ``manifest`` (unreadable, columns, values), ``missing_films``,
@@ -220,7 +222,8 @@ def _table(path: Path) -> _Table:
                 f"Expected {len(names)} cells in line {line} of {path}, but got {len(cells)}; put "
                 'quotes around a cell that holds a separator ("a,b").',
             )
-        rows.append((line, {name: cell.strip() for name, cell in zip(names, cells, strict=True)}))
+        texts = [cell_text(cell.strip()) for cell in cells]
+        rows.append((line, dict(zip(names, texts, strict=True))))
     unused = [printable(name) or "without a name" for name in names if name not in COLUMNS]
     told = (f"columns that are not used: {listing(unused)}",) if unused else ()
     return _Table(rows, encoding, told)
