@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from xml.etree import ElementTree
@@ -39,6 +40,9 @@ SCHEMA: Literal[4] = 4
 
 LARGEST_GRAPH = 32 * MIB
 """Bytes of a graph without its weights; the largest of ours has 0.3 MB."""
+
+MOST_DRAWN = 64
+"""Generated films that an opened network may be made to score."""
 
 _LOOPS = {"If", "Loop", "TensorIterator", "ReadValue", "Assign"}
 """Operators that no network here has: with them a graph may run for ever, or remember a film."""
@@ -124,7 +128,10 @@ class Converted(BaseModel):
             raise ValueError("labels that are not those of the card")
         if tuple(self.trial.scores) != self.labels:
             raise ValueError("trial: scores of other labels, or in another order")
-        numbers = (*self.trial.scores.values(), self.trial.tolerance)
+        drawn = self.trial.drawn
+        if len(drawn) > MOST_DRAWN or any(len(row) != len(self.labels) for row in drawn):
+            raise ValueError(f"trial: more than {MOST_DRAWN} drawn films, or other classes")
+        numbers = (*self.trial.scores.values(), self.trial.tolerance, *chain(*drawn))
         if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
             raise ValueError("trial: a score or a tolerance that is not between 0 and 1")
         return self
