@@ -14,14 +14,13 @@ import pytest
 
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import (
-    cache_folder,
-    owned,
-    settings_folder,
-    writable_cache,
     append_line,
+    cache_folder,
     owned,
     read_csv,
     remove_own,
+    settings_folder,
+    writable_cache,
     write_bytes,
     write_csv,
     write_json,
@@ -209,6 +208,8 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_process_and_named(t
     assert names(tmp_path / "tmp") == [], "nothing is left of it"
     assert settings["CXR_CACHE"] in warning
     assert "set CXR_CACHE" in warning
+
+
 # Folders that somebody else may have prepared
 
 

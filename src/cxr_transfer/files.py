@@ -15,10 +15,10 @@ import functools
 import io
 import json
 import os
-import shutil
-import tempfile
 import re
+import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path

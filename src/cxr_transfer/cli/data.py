@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, say, steps, tell
+from cxr_transfer.text import for_terminal
 
 DATA_CHECK_EXAMPLES = (
     "Examples:\n\n"
@@ -46,7 +47,6 @@ def data_check(
 
 
 def _check_text(found: dict[str, Any]) -> str:
-    from cxr_transfer.collections.image_files import printable
     from cxr_transfer.collections.patients import is_unknown
     from cxr_transfer.errors import listing
 
@@ -57,7 +57,7 @@ def _check_text(found: dict[str, Any]) -> str:
         patient = "" if is_unknown(row["patient"]) else row["patient"]
         known = {"patient": patient, "part": row["split"], "SHA-256": row["sha256"]}
         told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
-        return f"{printable(row['file'])} ({told})"
+        return f"{for_terminal(row['file'])} ({told})"
 
     lines: list[str] = []
     for table in found["archives"]:

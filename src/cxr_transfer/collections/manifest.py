@@ -32,12 +32,11 @@ from cxr_transfer.collections.cells import (
     view_of,
     whole_number,
 )
-from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.patients import from_headers, patient_notices, unknown_patient
 from cxr_transfer.collections.tables import decoded, separator_of
 from cxr_transfer.errors import DataError, listing
 from cxr_transfer.files import write_csv
-from cxr_transfer.text import cell_text
+from cxr_transfer.text import cell_text, for_terminal
 
 REQUIRED = ("path", "label")
 COLUMNS = (
@@ -121,7 +120,7 @@ def read_listed(path: Path) -> Collection:
         if os.path.isfile(case.path):  # Path.is_file raises for a name that is too long
             cases.append(case)
         else:
-            absent.append(f"line {line}: {printable(row['path'])}")
+            absent.append(f"line {line}: {for_terminal(row['path'])}")
     if problems:
         raise DataError(
             "manifest",
@@ -210,7 +209,7 @@ def _table(path: Path) -> _Table:
         raise DataError(
             "manifest",
             f"Expected the columns path,label[,patient,source,view,age,sex,split] once each in "
-            f"line 1 of {path}, but got {','.join(map(printable, names)) or 'nothing'}.",
+            f"line 1 of {path}, but got {','.join(map(for_terminal, names)) or 'nothing'}.",
         )
     rows: list[tuple[int, dict[str, str]]] = []
     for line, cells in lines[1:]:
@@ -224,7 +223,7 @@ def _table(path: Path) -> _Table:
             )
         texts = [cell_text(cell.strip()) for cell in cells]
         rows.append((line, dict(zip(names, texts, strict=True))))
-    unused = [printable(name) or "without a name" for name in names if name not in COLUMNS]
+    unused = [for_terminal(name) or "without a name" for name in names if name not in COLUMNS]
     told = (f"columns that are not used: {listing(unused)}",) if unused else ()
     return _Table(rows, encoding, told)
 
