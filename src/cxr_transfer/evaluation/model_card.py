@@ -178,10 +178,10 @@ class _Report:
             if not found.metrics and metrics:
                 about = f"the test part, {about}" if models else about
                 if seen := content.get("seen_in_training"):
-                    about += f"; **{seen} of them, or their patients, were seen in training**"
+                    about += f"; **{seen:d} of them, or their patients, were seen in training**"
                 about += (
-                    f"; scores {scale}; accuracy and F1 in percent; 95 % intervals: "
-                    f"{markdown(content.get("intervals", EARLIER_INTERVALS))}"
+                    f"; scores {markdown(scale)}; accuracy and F1 in percent; 95 % intervals: "
+                    f"{markdown(content.get('intervals', EARLIER_INTERVALS))}"
                 )
                 found = replace(found, metrics=metrics, about=about)
             if not found.worth and content.get("worth"):
