@@ -484,7 +484,7 @@ def _card(
             "split_by": dataset.split_by,
             "split_hash": settings["split_hash"],
             "films": {part: sum(case.split == part for case in dataset.cases) for part in PARTS},
-            "left_out": dict(dataset.left_out),
+            "left_out": {for_terminal(label): n for label, n in dataset.left_out.items()},
             "damaged": len(dataset.damaged),
         },
         "seen": {key: sorted(new | set(begun.seen.get(key, ()))) for key, new in seen.items()},
