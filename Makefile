@@ -7,10 +7,10 @@ DATA ?= ../shared/data
 OUT ?= runs/study
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test check study bench clean
+.PHONY: help install browser demo test check study bench clean audit-deps
 
 help: ## List these commands.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 install: $(VENV)/.installed ## Make .venv with the tested versions.
 
@@ -50,5 +50,13 @@ $(VENV)-keras/.installed: benchmarks/peers/keras/requirements.txt
 	-$(PYTHON) -m venv $(VENV)-keras && \
 		$(VENV)-keras/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
 
+audit-deps: $(VENV)-audit/.installed ## Look for advisories on the tested versions; says so where none can be asked.
+	$(VENV)-audit/bin/python .ci/audit_dependencies.py
+
+$(VENV)-audit/.installed: Makefile
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet --disable-pip-version-check 'pip-audit==2.10.1'
+	@touch $@
+
 clean: ## Remove .venv and caches; runs/ stays.
-	rm -rf $(VENV) $(VENV)-keras .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-keras $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis

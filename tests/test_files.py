@@ -1,5 +1,8 @@
 """Files are whole or absent, whatever the system refuses; a folder has one owner."""
 
+import csv
+import io
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +14,11 @@ import pytest
 
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import (
+    append_line,
     cache_folder,
     owned,
+    read_csv,
+    remove_own,
     settings_folder,
     writable_cache,
     write_bytes,
@@ -202,3 +208,127 @@ def test_a_cache_that_cannot_be_written_is_replaced_for_this_process_and_named(t
     assert names(tmp_path / "tmp") == [], "nothing is left of it"
     assert settings["CXR_CACHE"] in warning
     assert "set CXR_CACHE" in warning
+
+
+# Folders that somebody else may have prepared
+
+
+def test_a_lock_that_is_a_link_empties_nothing(tmp_path):
+    (tmp_path / "victim").write_text("of somebody")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").symlink_to("../victim")
+    with pytest.raises(MachineError) as error, owned(tmp_path / "run"):
+        pass
+    assert error.value.code == "not_writable"
+    assert "it is a link" in error.value.message
+    assert (tmp_path / "victim").read_text() == "of somebody"
+
+
+def test_a_lock_that_is_another_file_is_not_emptied(tmp_path):
+    (tmp_path / "victim").write_text("of somebody")
+    (tmp_path / "run").mkdir()
+    os.link(tmp_path / "victim", tmp_path / "run" / ".lock")
+    with owned(tmp_path / "run"):
+        pass
+    assert (tmp_path / "victim").read_text() == "of somebody"
+
+
+def test_a_pipe_in_the_place_of_a_lock_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / ".lock")
+    with pytest.raises(MachineError) as error, owned(tmp_path):
+        pass
+    assert error.value.code == "not_writable"
+
+
+def test_a_link_to_a_folder_elsewhere_is_refused_and_one_within_is_not(tmp_path):
+    for name in ("run/inside", "elsewhere"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "victim").write_text("of somebody")
+    run = tmp_path / "run"
+    (run / "figures").symlink_to("inside")
+    (run / "report.md").symlink_to("../victim")  # is replaced, not written through
+    (tmp_path / "latest").symlink_to(run)
+    for folder in (run, tmp_path / "latest"):
+        with owned(folder):
+            write_text(folder / "report.md", "ours")
+    assert (tmp_path / "victim").read_text() == "of somebody"
+    (run / "partial").symlink_to("../elsewhere")
+    with pytest.raises(UsageError, match="partial") as error, owned(run):
+        pass
+    assert error.value.code == "outside_link"
+
+
+def test_lines_are_added_and_one_that_was_cut_off_ends_first(tmp_path):
+    append_line(tmp_path / "log.txt", "one")
+    append_line(tmp_path / "log.txt", "zwei \udcff")
+    with (tmp_path / "log.txt").open("ab") as handle:
+        handle.write(b"cut o")
+    append_line(tmp_path / "log.txt", "three")
+    assert (tmp_path / "log.txt").read_bytes() == b"one\nzwei \xff\ncut o\nthree\n"
+
+
+def link(path, target):
+    path.symlink_to(target)
+
+
+@pytest.mark.parametrize("make", [link, lambda path, target: os.link(target, path)])
+def test_no_line_is_added_to_a_file_of_another_name(tmp_path, make):
+    (tmp_path / "victim").write_text("of somebody")
+    make(tmp_path / "log.txt", tmp_path / "victim")
+    with pytest.raises(MachineError) as error:
+        append_line(tmp_path / "log.txt", "one")
+    assert error.value.code == "not_writable"
+    assert (tmp_path / "victim").read_text() == "of somebody"
+
+
+def test_what_is_ours_is_removed_and_what_is_not_stays(tmp_path):
+    folder, unfinished = tmp_path / "partial", f".{'0a' * 16}.part"
+    folder.mkdir()
+    for name in ("a.resume", unfinished, "thesis.odt", ".0a.part"):
+        (folder / name).touch()
+    remove_own(folder, ["a.resume", "absent"])
+    assert names(folder) == [".0a.part", "thesis.odt"]
+    for name in names(folder):
+        (folder / name).unlink()
+    remove_own(folder, [])
+    assert not folder.exists()
+    remove_own(folder, ["a"])
+
+
+def test_nothing_is_removed_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a").touch()
+    (tmp_path / "partial").symlink_to("elsewhere")
+    remove_own(tmp_path / "partial", ["a"])
+    assert names(tmp_path / "elsewhere") == ["a"]
+
+
+# Tables that a spreadsheet may open
+
+NAMES = [
+    '=HYPERLINK("http://x")', "+1+1", "-2+3|cmd", "@SUM(1)", "\tx", "\rx", "\nx", "'=1", "''=1",
+    "'quoted'", "＝1", "-5", "+1.5e-3", "a,b;c\"d", "", "film\x1b[2J\u202e", "\udcff.png",
+]  # fmt: skip
+
+
+def test_a_table_holds_no_formula_and_is_read_back_as_it_was(tmp_path):
+    write_csv(tmp_path / "t.csv", ["=name", "n"], [{"=name": name, "n": 1} for name in NAMES])
+    text = (tmp_path / "t.csv").read_bytes().decode(errors="surrogateescape")
+    assert [row["=name"] for row in read_csv(text)] == NAMES
+    cells = [row[0] for row in csv.reader(io.StringIO(text, newline=""))]
+    assert len(cells) == len(NAMES) + 1
+    formulas = [cell for cell in cells if cell[:1] in set("=+-@\t\r\n＝＋－＠") - {""}]
+    assert formulas == ["-5", "+1.5e-3"], "numbers are none"
+
+
+def test_a_row_with_other_cells_than_the_header_is_read(tmp_path):
+    assert read_csv("a,b\n1\n1,2,3\n") == [{"a": "1", "b": ""}, {"a": "1", "b": "2"}]
+
+
+def test_json_moves_no_cursor_and_is_the_same(tmp_path):
+    content = {"file": "a\x9b2J\u202eb\u2028\udcff\U000e0001ü日"}
+    write_json(tmp_path / "f.json", content)
+    text = (tmp_path / "f.json").read_text(encoding="utf-8")
+    assert text.replace("\n", "").isprintable()
+    assert "ü日" in text
+    assert json.loads(text) == content

@@ -15,7 +15,9 @@ import functools
 import io
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.text import cell, cell_texts, for_json
+
+LOCK = ".lock"
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(part|scratch)")
 
 SOFTWARE = "cxr-transfer"
 """Stands in every picture that this program draws, so that none is taken for a radiograph."""
@@ -54,7 +60,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> MachineError:
-    reason = error.strerror or str(error)
+    reason = "it is a link" if error.errno == errno.ELOOP else error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return MachineError(
             "disk_full",
@@ -74,17 +80,54 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write ``content`` as indented JSON; NaN is refused because JSON has none."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    """Write ``content`` as indented JSON, which any terminal may show.
+
+    NaN is refused because JSON has none.
+    """
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(path, for_json(text) + "\n")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write ``rows`` as CSV (UTF-8, header first); a missing value is an empty cell."""
+    """Write ``rows`` as CSV (UTF-8, header first); a missing value is an empty cell.
+
+    No cell is a formula to a spreadsheet (`text.cell`); `read_csv` gives back what was written.
+    """
+    lines = [csv_line([cell(name) for name in columns])]
+    lines += [csv_line([cell(row.get(name)) for name in columns]) for row in rows]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def csv_line(cells: Sequence[object], *, quoted: bool = False) -> str:
+    """Return cells as a line of CSV, without its end.
+
+    Args:
+        cells: Cells as they are to stand there; see `text.cell`.
+        quoted: Whether all text is put in quotes; else what needs them.
+    """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    # With this end, a carriage return in a cell is put in quotes: else it would end the line.
+    csv.writer(
+        text,
+        lineterminator="\r\n",
+        quoting=csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL,
+    ).writerow(cells)
+    return text.getvalue().removesuffix("\r\n")
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    """Return the rows of what `write_csv` wrote, by column; a cell that is not there is empty.
+
+    Raises:
+        ValueError: It is no CSV.
+    """
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        names = [cell_texts({"": name})[""] for name in reader.fieldnames or ()]
+        reader.fieldnames = names
+        return [cell_texts({name: row.get(name) or "" for name in names}) for row in reader]
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def cache_folder() -> Path:
@@ -184,20 +227,22 @@ def owned(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for one run; the lock dies with the process, also after ``kill -9``.
 
     Raises:
-        UsageError: ``folder_in_use`` when another run holds it.
+        UsageError: ``folder_in_use`` when another run holds it; ``outside_link`` when a link to a
+            folder in it leads out of it, since what is written through that would lie elsewhere.
         MachineError: ``not_writable`` when it cannot be made.
     """
     import fcntl
 
-    lock = folder / ".lock"
+    lock = folder / LOCK
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("w")
+        _refuse_links_out(folder)
+        handle = _open_own(lock, os.O_RDWR)
     except OSError as error:
         raise _unwritable(lock, error) from error
-    with handle:
+    with open(handle, "r+b", buffering=0) as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
                 "folder_in_use",
@@ -205,3 +250,82 @@ def owned(folder: Path) -> Iterator[None]:
                 "for it or choose another --out.",
             ) from None
         yield
+
+
+def append_line(path: Path, line: str) -> None:
+    """Put a line behind those of a file of ours, in one piece; a line that was cut off ends first.
+
+    Never through a link, and never into a file that has another name elsewhere.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``, also for what is no file of ours.
+    """
+    try:
+        with open(_open_own(path, os.O_RDWR | os.O_APPEND), "r+b", buffering=0) as handle:
+            if os.fstat(handle.fileno()).st_nlink != 1:
+                raise OSError(errno.EMLINK, "it has another name elsewhere", str(path))
+            text = f"{line}\n".encode(errors="surrogateescape")
+            if handle.seek(0, os.SEEK_END):
+                handle.seek(-1, os.SEEK_END)
+                text = text if handle.read(1) == b"\n" else b"\n" + text
+            handle.write(text)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def is_unfinished(name: str) -> bool:
+    """Tell a file that a write of ours left behind when it was killed, by its name."""
+    return _UNFINISHED.fullmatch(name) is not None
+
+
+def remove_own(folder: Path, names: Iterable[str]) -> None:
+    """Delete files of ours from ``folder``, in this order, and the folder where it is empty then.
+
+    What else lies in it stays, and so does what cannot be deleted.
+
+    Args:
+        folder: Folder; a link to one is left alone.
+        names: Names of the files.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    unfinished = sorted(name for name in os.listdir(folder) if is_unfinished(name))
+    for name in (*unfinished, *names):
+        with contextlib.suppress(OSError):
+            os.unlink(folder / name)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _open_own(path: Path, flags: int) -> int:
+    """Open a file of ours to write to, made where it is absent: no link, no pipe, nothing emptied.
+
+    Raises:
+        OSError: It cannot be opened, or is no file.
+    """
+    flags |= os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    handle = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return handle
+
+
+def _refuse_links_out(folder: Path) -> None:
+    """Refuse a folder in which a link to a folder leads out of it.
+
+    A link to a file does no harm: files are put in its place, not through it.
+
+    Raises:
+        UsageError: ``outside_link``.
+    """
+    home = folder.resolve()
+    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+        if not (entry.is_symlink() and entry.is_dir()):
+            continue
+        if not Path(os.path.realpath(entry)).is_relative_to(home):
+            raise UsageError(
+                "outside_link",
+                f"Expected a folder of its own, but {folder / entry.name} is a link that leads out "
+                "of it, where nothing is to be written; delete the link or choose another --out.",
+            )

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from cxr_transfer.errors import DataError
 
+MOST_LABELS = 1000
+LONGEST_LABEL = 100
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -16,7 +19,8 @@ class LabelSet:
         names: Unique class names; ``names[target]`` is the label.
 
     Raises:
-        DataError: ``label_set`` when there are fewer than two names, or one stands twice.
+        DataError: ``label_set`` when there are fewer than two names or more than 1000, when one
+            stands twice, is empty, longer than 100 characters, or holds what is not printable.
 
     >>> LabelSet(("normal", "covid19")).target("covid19")
     1
@@ -30,6 +34,21 @@ class LabelSet:
                 "label_set",
                 f"Expected at least two different class names, but got {list(self.names)}; "
                 "give every class one name and at least one film.",
+            )
+        if len(self.names) > MOST_LABELS:
+            raise DataError(
+                "label_set",
+                f"Expected at most {MOST_LABELS} class names, but got {len(self.names)}; is "
+                "another column meant as the label?",
+            )
+        # They stand on terminals, pages and in file names: a name that moves a cursor, or turns
+        # the direction of writing round, is none.
+        odd = [name for name in self.names if not _is_shown(name)]
+        if odd:
+            raise DataError(
+                "label_set",
+                f"Expected class names of 1 to {LONGEST_LABEL} printable characters, but got "
+                f"{odd[0][: 2 * LONGEST_LABEL]!a}; rename the class.",
             )
 
     def __len__(self) -> int:
@@ -55,6 +74,10 @@ class LabelSet:
                 f"Expected one of the labels {', '.join(self.names)}, but got {label!r}; "
                 "rename the label or leave the film out.",
             ) from None
+
+
+def _is_shown(name: str) -> bool:
+    return 0 < len(name) <= LONGEST_LABEL and name.isprintable()
 
 
 DATASET_0 = LabelSet(("normal", "bacterial", "viral"))

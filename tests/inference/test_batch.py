@@ -169,6 +169,70 @@ def test_a_run_that_was_killed_before_it_could_tidy_up_is_done(predictor, files,
     assert len(rows_of(out)) == 20
 
 
+def left(folder):
+    """Names and contents of all that lies in a folder."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"thesis.odt": b"three years"},
+        {"000000.jsonl": b"of somebody"},
+        {"run.json": b"[1]", "000000.jsonl": b"of somebody"},
+        {"run.json": b"no JSON"},
+        {".lock": b"", ".0a.part": b"a hidden file"},
+    ],
+)
+def test_a_folder_of_somebody_elses_is_neither_used_nor_emptied(predictor, files, tmp_path, others):
+    out, folder = tmp_path / "x.csv", tmp_path / "x.csv.partial"
+    folder.mkdir()
+    for name, content in others.items():
+        (folder / name).write_bytes(content)
+    said = refusal(lambda: predict_into(predictor, files[:20], out), "foreign_folder")
+    assert "x.csv.partial" in said
+    assert left(folder) == others
+    assert not out.exists()
+
+
+def test_the_record_of_another_kind_of_run_is_refused(predictor, files, tmp_path):
+    folder = tmp_path / "x.csv.partial"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"recipe": {}, "seed": 0}')
+    (folder / "log.txt").write_text("of a training")
+    refusal(lambda: predict_into(predictor, files[:20], tmp_path / "x.csv"), "other_run")
+    assert sorted(left(folder)) == ["log.txt", "run.json"]
+
+
+def test_a_link_in_the_place_of_the_folder_is_refused(predictor, files, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "x.csv.partial").symlink_to("elsewhere")
+    refusal(lambda: predict_into(predictor, files[:20], tmp_path / "x.csv"), "foreign_folder")
+    assert left(tmp_path / "elsewhere") == {}
+    assert (tmp_path / "x.csv.partial").is_symlink()
+
+
+def test_what_comes_into_the_folder_meanwhile_stays(predictor, files, tmp_path):
+    out, folder = tmp_path / "x.csv", tmp_path / "x.csv.partial"
+
+    def each():
+        (folder / "thesis.odt").write_bytes(b"three years")
+
+    predict_into(predictor, files[:20], out, each=each)
+    assert len(rows_of(out)) == 20
+    assert left(folder) == {"thesis.odt": b"three years"}
+
+
+def test_what_a_killed_write_left_is_no_obstacle_and_is_tidied_away(predictor, files, tmp_path):
+    folder = tmp_path / "x.csv.partial"
+    folder.mkdir()
+    for end in ("part", "scratch"):
+        (folder / f".{'0a' * 16}.{end}").write_bytes(b"half")
+    (folder / ".lock").touch()
+    predict_into(predictor, files[:20], tmp_path / "x.csv")
+    assert not folder.exists()
+
+
 def test_another_run_in_the_same_place_is_refused(checkpoint, predictor, files, tmp_path):
     out = tmp_path / "x.csv"
     kill_at(checkpoint, files, out, 40)

@@ -34,7 +34,7 @@ def card(**changes):
         "epsilon": 1e-3,
         "recipe": {"name": "model_1", "stages": [{"train": ["*"]}]},
         "data": {"name": "dataset_1"},
-        "seen": {"films": ["ab"]},
+        "seen": {"films": ["0123456789abcdef"]},
     } | changes
 
 
@@ -179,6 +179,30 @@ def test_what_is_no_card_is_refused(folder, content, said):
         ({"labels": ["normal"]}, "different class names"),
         ({"labels": ["normal", "covid19", "normal"]}, "different class names"),
         ({"epsilon": "small"}, "epsilon"),
+        ({"epsilon": 0.0}, "epsilon"),
+        ({"epsilon": -1e-3}, "epsilon"),
+        ({"epsilon": 1e400}, "JSON"),
+        ({"epsilon": float("nan")}, "NaN"),
+        ({"weights_sha256": "../../../planted"}, "weights_sha256"),
+        ({"weights_sha256": "AB" * 32}, "weights_sha256"),
+        ({"weights_sha256": "ab" * 32 + "\n"}, "weights_sha256"),
+        ({"name": "../../report"}, "name"),
+        ({"name": "model\x1b[2J"}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 65}, "name"),
+        ({"labels": ["normal", "covid\u202e91"]}, "printable"),
+        ({"labels": ["normal", "a\x1b]0;x\x07"]}, "printable"),
+        ({"labels": ["normal", ""]}, "printable"),
+        ({"labels": ["normal", "x" * 101]}, "printable"),
+        ({"labels": [f"class {number}" for number in range(1001)]}, "at most 1000"),
+        ({"recipe": {"title": "a\x1b[2J"}}, "recipe"),
+        ({"recipe": {"title": "x" * 201}}, "recipe"),
+        ({"recipe": {"title": ["x"]}}, "recipe"),
+        ({"recipe": {"coverage": 2}}, "recipe"),
+        ({"recipe": {"coverage": True}}, "recipe"),
+        ({"provenance": {"initial": "\x9b2J"}}, "provenance"),
+        ({"data": {"name": "two\nlines"}}, "data"),
+        ({"seen": {"films": ["../x"]}}, "seen"),
         ({"preprocessing": {"height": SIDE, "crop": True}}, "preprocessing.crop"),
         ({"schema_version": 0}, "schema_version"),
         ({"schema_version": "2"}, "schema_version"),
@@ -246,6 +270,83 @@ def test_weights_that_are_no_numbers_are_neither_loaded_nor_saved(folder, value)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     replace_weights(folder, stored(broken.state_dict()))
     assert "head.bias" in refusal(folder, "weights_not_finite")
+
+
+def narrowed(kind):
+    """The weights of a network with its last layer's in another type, which PyTorch converts."""
+    weights = dict(network().state_dict())
+    weights["head.weight"] = (
+        torch.view_as_complex(torch.stack([weights["head.weight"]] * 2, -1))
+        if kind == torch.complex64
+        else weights["head.weight"].to(kind)
+    )
+    return stored(weights)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (torch.float8_e4m3fn, "F8_E4M3"),
+        (torch.float8_e5m2, "F8_E5M2"),
+        (torch.bfloat16, "BF16"),
+        (torch.float64, "F64"),
+        (torch.int8, "I8"),
+        (torch.uint8, "U8"),
+        (torch.int64, "I64"),
+        (torch.bool, "BOOL"),
+        (torch.complex64, "C64"),
+    ],
+)
+def test_weights_of_another_type_are_refused_by_name(folder, kind, name):
+    replace_weights(folder, narrowed(kind))
+    message = refusal(folder, "wrong_type")
+    assert f"head.weight is {name}, not F32 or F16" in message
+
+
+def test_weights_of_half_precision_are_widened(folder):
+    replace_weights(folder, narrowed(torch.float16))
+    loaded = load_checkpoint(folder)[1]
+    assert loaded.head.weight.dtype == torch.float32
+
+
+def test_counters_that_are_no_whole_numbers_are_refused(tmp_path):
+    saved = build("resnet50_early", 3, size=(SIDE, SIDE), epsilon=1e-3)
+    save_checkpoint(tmp_path, saved, card(architecture="resnet50_early"))
+    weights = dict(saved.state_dict())
+    name = next(name for name in weights if name.endswith("num_batches_tracked"))
+    weights[name] = weights[name].float()
+    replace_weights(tmp_path, stored(weights))
+    assert f"{name} is F32, not I64" in refusal(tmp_path, "wrong_type")
+
+
+def test_a_file_is_known_not_to_fit_before_its_tensors_are_made(folder):
+    """A header may promise what no memory holds; it is compared with the network alone."""
+    header = json.dumps({"tail": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}})
+    replace_weights(folder, len(header).to_bytes(8, "little") + header.encode())
+    message = refusal(folder, "wrong_weights")
+    assert "missing conv1.weight" in message
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, CARD])
+def test_a_file_of_the_folder_that_is_a_link_out_of_it_is_refused(folder, tmp_path, name):
+    (tmp_path / "elsewhere").write_bytes((folder / name).read_bytes())
+    (folder / name).unlink()
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    assert name in refusal(folder, "outside_link")
+    (tmp_path / "linked").symlink_to(folder)
+    assert name in refusal(tmp_path / "linked", "outside_link")
+
+
+def test_a_folder_that_is_a_link_itself_is_opened(folder, tmp_path):
+    (tmp_path / "latest").symlink_to(folder)
+    assert load_checkpoint(tmp_path / "latest")[0].name == "model_1"
+
+
+def test_a_card_that_could_not_be_read_back_is_not_written(tmp_path):
+    with pytest.raises(ModelError) as error:
+        save_checkpoint(tmp_path, network(), card(name="a/b"))
+    assert error.value.code == "bad_card"
+    assert list(tmp_path.iterdir()) == []
 
 
 # Writing

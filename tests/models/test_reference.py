@@ -243,12 +243,24 @@ def test_a_reference_of_other_weights_is_refused_by_name(reference, tmp_path):
     ("changes", "said"),
     [
         ({"schema_version": 2}, "schema 1"),
-        ({"temperature": 0.0}, "positive"),
-        ({"threshold": float("nan")}, "finite"),
+        ({"temperature": 0.0}, "temperature: "),
+        ({"temperature": 1e-300}, "temperature: "),
+        ({"least_score": True}, "least_score: "),
+        ({"threshold": float("nan")}, "NaN"),
+        ({"threshold": -1.0}, "threshold: "),
+        ({"unusual": "5"}, "unusual: "),
+        ({"least_score": 1.5}, "least_score: "),
+        ({"coverage": -0.1}, "coverage: "),
+        ({"weights_sha256": "../" * 21 + "a"}, "weights_sha256: "),
+        ({"sources": ["cohen", "a\x1b[2J"]}, r"sources: .*a\\x1b\[2J"),
+        ({"labels": ["a\u202eb", "b", "c"]}, r"labels: .*a\\u202eb"),
+        ({"directions": np.zeros((64, WIDTH), np.float32)}, "directions is F32, not F16"),
+        ({"films": np.zeros((400, 64), bool)}, "films is BOOL, not F16"),
+        ({"source_of": np.zeros(400, np.int64)}, "source_of is I64, not I32"),
         ({"centre": np.full(WIDTH, np.inf, np.float32)}, "finite"),
         ({"label_of": np.full(400, 3, np.int32)}, "label_of"),
         ({"source_of": np.zeros(3, np.int32)}, "source_of"),
-        ({"labels": None}, "TypeError"),
+        ({"labels": None}, "labels: "),
         ({"rest": "much"}, "reference"),
         ({"temperature_check": {"reason": "because I say so"}}, "reference"),
         ({"temperature_check": "kept"}, "reference"),
@@ -276,7 +288,20 @@ def test_what_is_no_reference_is_refused(reference, tmp_path, content):
 def test_an_absent_reference_is_refused(tmp_path):
     with pytest.raises(ModelError) as refused:
         Reference.load(tmp_path, weights_sha256=HASH)
-    assert refused.value.code == "bad_reference"
+    assert refused.value.code == "unreadable"
+
+
+def test_a_source_that_a_terminal_would_act_on_is_kept_as_it_is_shown(tmp_path):
+    features, labels = films(20, 1)
+    known = Reference.fit(
+        features,
+        labels=labels,
+        sources=["ward \x1b]0;a\x07"] * 20,
+        held_out=features,
+        weights_sha256=HASH,
+    )
+    known.save(tmp_path)
+    assert Reference.load(tmp_path, weights_sha256=HASH).sources == (r"ward \x1b]0;a\x07",)
 
 
 def test_features_of_another_network_are_refused(reference):

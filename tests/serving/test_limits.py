@@ -154,6 +154,69 @@ def test_who_reads_slowly_is_waited_for(server):
         assert (np.asarray(shown) == grain).all()
 
 
+MEGABYTE = 10**6
+PART = '--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n'
+
+
+def large_upload(server, megabytes):
+    """A connection on which as much of a body has come as the server takes; then nothing more."""
+    one = connected(server, f"{HEAD}{FORM}Content-Length: {102 * MEGABYTE}\r\n\r\n{PART}")
+    one.settimeout(20)
+    piece = bytes(MEGABYTE)
+    with contextlib.suppress(OSError):  # refused on the way: it may hold no more
+        for _ in range(megabytes):
+            one.sendall(piece)
+    return one
+
+
+@pytest.fixture
+def own_server(checkpoint, predictor):
+    """A server whose queue and memory nobody else's film has made short."""
+    with running(checkpoint) as one:
+        yield one
+
+
+def test_large_uploads_that_stand_still_keep_no_small_one_out_and_are_ended(own_server):
+    """Five of 102 MB, of which all but the end has come, and films of 6 MB meanwhile."""
+    server = own_server
+    grain = np.random.default_rng(0).integers(0, 256, (2450, 2450), np.uint8)
+    small = as_bytes(grain, compress_level=1)
+    assert 6 * MEGABYTE < len(small) < 7 * MEGABYTE
+    with ThreadPoolExecutor(5) as pool:
+        slow = list(pool.map(lambda _: large_upload(server, 101), range(5)))
+        until(lambda: server.counted("cxr_held_bytes") > 250 * MEGABYTE)
+        with server.client() as client:
+            for _ in range(3):
+                assert send(client, small).status_code == 200
+            assert send(client, as_bytes(phantom())).status_code == 200
+
+        def trickle(one):
+            with contextlib.suppress(OSError):
+                while True:  # well above what a small body may come at
+                    one.sendall(bytes(4096))
+                    time.sleep(0.5)
+
+        ended = [pool.submit(trickle, one) for one in slow]
+        for one in ended:
+            one.result()
+    until(lambda: server.counted("cxr_held_bytes") == 0)
+    for one in slow:
+        one.close()
+
+
+def test_who_sends_slowly_but_evenly_is_waited_for(server):
+    """For longer than a connection that stands still is kept."""
+    film = as_bytes(phantom(pixels=1200), compress_level=0)
+    body = PART.encode() + film + b"\r\n--b--\r\n"
+    one = connected(server, f"{HEAD}{FORM}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n")
+    pieces = int(3 * LOOK_S / 0.5)
+    size = -(-len(body) // pieces)
+    for start in range(0, len(body), size):
+        one.sendall(body[start : start + size])
+        time.sleep(0.5)
+    assert answered(one).startswith(b"HTTP/1.1 200")
+
+
 def test_a_film_that_takes_for_ever_is_given_up(server, client):
     with ThreadPoolExecutor(1) as pool, stopped(server.workers()):
         response = pool.submit(send, client, as_bytes(phantom())).result()
@@ -188,13 +251,6 @@ def test_more_than_there_is_room_for_is_refused_at_once(server):
     assert len(accepted) + len(refused) == len(asked)
     # Of the two before the stopped workers, this machine may have been too slow to come back.
     assert accepted.count(200) >= len(accepted) - len(server.workers())
-
-
-@pytest.fixture
-def own_server(checkpoint, predictor):
-    """Whose queue nobody else's film has made short."""
-    with running(checkpoint) as one:
-        yield one
 
 
 def test_a_killed_worker_takes_its_own_film_only(own_server):

@@ -1,6 +1,6 @@
 from contextlib import ExitStack
 
-from cxr_transfer.serving.load import Load
+from cxr_transfer.serving.load import Held, Load
 
 
 def test_films_are_let_in_until_the_queue_is_full():
@@ -58,3 +58,31 @@ def test_what_a_film_takes_is_learnt(monkeypatch):
             now[0] += 0.4
         now[0] += 10  # time in which there is nothing to do does not count
     assert abs(load.seconds_each - 0.2) < 1e-3
+
+
+def test_a_body_grows_while_it_is_no_larger_than_what_is_free():
+    held = Held(100)
+    assert held.has_room(0, 50)
+    assert not held.has_room(0, 51)
+    held.take(50)
+    assert not held.has_room(50, 1)
+    assert held.has_room(0, 25)
+    assert not held.has_room(0, 26)
+    assert held.has_room(50, 0), "what has come already stays"
+    held.release(50)
+    assert held.size == 0
+
+
+def test_large_bodies_leave_as_much_free_as_each_of_them_has():
+    for number in (1, 2, 5, 20):
+        held, bodies = Held(512 * 1024), [0] * number
+        growing = True
+        while growing:  # a piece for each in turn, as long as one is taken
+            growing = False
+            for at, body in enumerate(bodies):
+                if held.has_room(body, 64):
+                    held.take(64)
+                    bodies[at], growing = body + 64, True
+        each = 512 * 1024 / (number + 1)
+        assert all(abs(body - each) <= 64 * (number + 1) for body in bodies)
+        assert held.has_room(0, int(each / 2))

@@ -17,6 +17,7 @@ from pydicom.data import get_testdata_file
 from sklearn.datasets import load_sample_image
 
 from cxr_transfer import INTENDED_USE
+from cxr_transfer.files import cache_folder
 from cxr_transfer.inference.converted import kept_conversion
 from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.predictor import Predictor
@@ -74,7 +75,7 @@ def models(tmp_path_factory, cache):
         folders[name] = folder
     card = Predictor.open(folders["known"]).card
     films = np.random.default_rng(0).integers(0, 256, (12, 1, SIDE, SIDE), np.uint8)
-    _, features = Engine(kept_conversion(card)).answer(films)
+    _, features = Engine(kept_conversion(card, cache_folder())).answer(films)
     reference = Reference.fit(
         features,
         labels=[LABELS[i % 3] for i in range(12)],

@@ -77,10 +77,10 @@ def test_a_room_whose_network_scores_otherwise_than_stored_is_not_ready(checkpoi
     asyncio.run(tried())
 
 
-def decoding(check, **options):
+def decoding(check, memory=MEMORY, **options):
     async def tried():
         others = set(children(os.getpid()))
-        workers = Workers(1, MEMORY, **options)
+        workers = Workers(1, memory, **options)
         await workers.start()
         try:
             (pid,) = set(children(os.getpid())) - others
@@ -149,4 +149,4 @@ def test_an_error_of_the_model_tells_no_path(tmp_path):
         assert caught.value.code == "no_checkpoint"
         assert "secret" not in caught.value.message
 
-    decoding(check, writes=True)
+    decoding(check, Settings().explainer_bytes, writes=True)

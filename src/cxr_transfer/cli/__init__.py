@@ -39,6 +39,7 @@ from cxr_transfer.cli.trust import (
     evaluate,
 )
 from cxr_transfer.errors import CxrError
+from cxr_transfer.text import for_terminal
 
 app = typer.Typer(
     name="cxr",
@@ -90,7 +91,7 @@ def main() -> None:
 
 
 def _leave(message: str, code: str, exit_code: int) -> NoReturn:
-    sys.stderr.write(f"cxr: {message.rstrip()} [{code}]\n")
+    sys.stderr.write(f"cxr: {for_terminal(message.rstrip())} [{code}]\n")
     sys.exit(exit_code)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, say, steps
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, say, steps, tell
 
 if TYPE_CHECKING:
     from cxr_transfer.collections.image_files import LeftOut
@@ -101,7 +102,6 @@ def predict(
         raise typer.BadParameter("a converted network has no gradients: give its checkpoint")
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
     _say_notes(predictor)
-    as_text = as_json if json else as_csv if csv else as_lines
     failed = 0
     with steps("predicting", len(found)) as step:
         drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
@@ -117,6 +117,9 @@ def predict(
                 step()
                 yield answer
 
+        # A terminal is read by a person; a pipe by a program, which wants the very names.
+        rows = partial(as_csv, seen=sys.stdout.isatty())
+        as_text = as_json if json else rows if csv else as_lines
         for line in as_text(told(), predictor.card.labels):
             # As it is: Click would take what looks like a colour out of a file's name.
             typer.echo(line, color=True)
@@ -224,7 +227,7 @@ def _heat_maps(
         try:
             explanation = explainer.explain(radiograph, label=label)
         except FilmError as error:  # At the border of what is familiar two precisions may differ.
-            say(f"no heat map of {ascii(stem)[1:-1]}: {error.message} [{error.code}]")
+            say(f"no heat map of {stem}: {error.message} [{error.code}]")
             return
         write_explanation(explanation, radiograph, folder, stem)
 
@@ -271,16 +274,16 @@ def explain(
         typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
         return
     scores = ", ".join(f"{name} {100 * p:.1f}" for name, p in explanation.probabilities.items())
-    typer.echo(f"{explanation.label} ({scores})")
+    tell(f"{explanation.label} ({scores})")
     if explanation.lung_share is not None:
-        typer.echo(
+        tell(
             f"{100 * explanation.lung_share:.0f} % of the heat map lies in the lungs, which are "
             f"{100 * explanation.lung_area:.0f} % of what the model sees"
         )
     for one in explanation.neighbours:
-        typer.echo(f"like a training film of {one.source}: {one.label} ({one.distance:.2f})")
+        tell(f"like a training film of {one.source}: {one.label} ({one.distance:.2f})")
     for warning in explanation.warnings:
-        typer.echo(warning)
+        tell(warning)
     say(f"sheet: {sheet}")
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, say, steps
+from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, say, steps, tell
+from cxr_transfer.text import for_terminal
 
 DATA_CHECK_EXAMPLES = (
     "Examples:\n\n"
@@ -40,13 +41,12 @@ def data_check(
         found = check(archives, each=step)
     if table:
         write_csv(table, COLUMNS, found["images"])
-    typer.echo(json_module.dumps(found, indent=2) if json else _check_text(found))
+    tell(json_module.dumps(found, indent=2) if json else _check_text(found))
     if found["damaged"]:
         raise typer.Exit(1)
 
 
 def _check_text(found: dict[str, Any]) -> str:
-    from cxr_transfer.collections.image_files import printable
     from cxr_transfer.collections.patients import is_unknown
     from cxr_transfer.errors import listing
 
@@ -57,7 +57,7 @@ def _check_text(found: dict[str, Any]) -> str:
         patient = "" if is_unknown(row["patient"]) else row["patient"]
         known = {"patient": patient, "part": row["split"], "SHA-256": row["sha256"]}
         told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
-        return f"{printable(row['file'])} ({told})"
+        return f"{for_terminal(row['file'])} ({told})"
 
     lines: list[str] = []
     for table in found["archives"]:
@@ -143,7 +143,7 @@ def data_prepare(
                 "data_hash": data_hash(cases) if cases else "",
             }
             classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
-            typer.echo(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
+            tell(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
         write_damaged(out, tuple(damaged.values()))
         if damaged:
             say(damaged_line(tuple(damaged.values()), str(out / DAMAGED_FILE)))

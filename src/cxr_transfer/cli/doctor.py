@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from cxr_transfer import INTENDED_USE
+from cxr_transfer.cli.terminal import tell
 
 DOCTOR_EXAMPLES = "Example:\n\ncxr doctor"
 
@@ -44,5 +43,5 @@ def doctor() -> None:
         there = importlib.util.find_spec(package) is not None
         rows[extra] = "installed" if there else f'missing: pip install "cxr-transfer[{extra}]"'
     for name, value in rows.items():
-        typer.echo(f"{name:<14} {value}")
-    typer.echo(f"\n{INTENDED_USE}")
+        tell(f"{name:<14} {value}")
+    tell(f"\n{INTENDED_USE}")

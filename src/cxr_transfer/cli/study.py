@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import DEVICE_HELP, PRECISION_HELP, choice, execution, say, steps
+from cxr_transfer.cli.terminal import (
+    DEVICE_HELP,
+    PRECISION_HELP,
+    choice,
+    execution,
+    say,
+    steps,
+    tell,
+)
 
 STUDY_EXAMPLES = (
     "Examples:\n\n"
@@ -98,7 +106,7 @@ def study(
             say=say,
             steps=steps,
         )
-    typer.echo(
+    tell(
         (out / "report.md")
         .read_text(encoding="utf-8", errors="surrogateescape")
         .partition("\n## Model_")[0]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cxr_transfer.text import for_terminal
+
 if TYPE_CHECKING:
     from cxr_transfer.training.execution import Execution
 
@@ -51,8 +53,13 @@ def choice(option: str, given: str, known: tuple[str, ...]) -> str:
 
 
 def say(line: str) -> None:
-    """Write a line for a person, on standard error."""
-    typer.echo(line, err=True)
+    """Write a line for a person, on standard error, whatever names stand in it."""
+    typer.echo(for_terminal(line), err=True)
+
+
+def tell(text: str) -> None:
+    """Write lines for a person, on standard output, whatever names stand in them."""
+    typer.echo(for_terminal(text, lines=True))
 
 
 def silent(line: str) -> None:
@@ -69,6 +76,7 @@ def no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
 def steps(title: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar with the time left on a terminal, one line elsewhere."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -84,5 +92,5 @@ def steps(title: str, total: int) -> Iterator[Callable[[], None]]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(title, total=total or None)
+        task = progress.add_task(escape(for_terminal(title)), total=total or None)
         yield lambda: progress.advance(task)

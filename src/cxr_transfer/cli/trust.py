@@ -14,6 +14,7 @@ from cxr_transfer.cli.terminal import (
     SKIP_DAMAGED_HELP,
     say,
     steps,
+    tell,
 )
 
 EVALUATE_EXAMPLES = (
@@ -77,7 +78,7 @@ def evaluate(
             say=say,
         )
     name = "report.json" if json else "report.md"
-    typer.echo((out / name).read_text(encoding="utf-8", errors="surrogateescape"))
+    tell((out / name).read_text(encoding="utf-8", errors="surrogateescape"))
 
 
 AUDIT_EXAMPLES = (
@@ -148,7 +149,7 @@ def audit(
             each=step,
             say=say,
         )
-    typer.echo(
+    tell(
         (out / ("audit.json" if json else "audit.md")).read_text(
             encoding="utf-8", errors="surrogateescape"
         )
@@ -184,7 +185,7 @@ def card(
 
     text = model_card(checkpoint, audit=_report(audit), evaluation=_report(evaluation), run=run)
     if out is None:
-        typer.echo(text)
+        tell(text)
         return
     write_text(out, text)
     say(f"model card: {out}")

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer.collections.case import Case, Collection
-from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.index import described, sha256_of_file
 from cxr_transfer.collections.patients import is_unknown
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.text import for_terminal
 from cxr_transfer.workers import in_order
 
 COLUMNS = (
@@ -138,7 +138,7 @@ def _grey_levels(rows: Sequence[Row]) -> str | None:
         return None
     fewest = min(known, key=lambda row: row["grey_levels"])
     most = max(row["grey_levels"] for row in known)
-    return f"{fewest['grey_levels']} ({printable(fewest['file'])}) to {most} values in use"
+    return f"{fewest['grey_levels']} ({for_terminal(fewest['file'])}) to {most} values in use"
 
 
 def _last_parts(path: Path) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.radiograph.signatures import Kind, kind_of
+from cxr_transfer.text import for_terminal
 
 JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
 """What operating systems leave in folders: never an image, counted and passed over."""
@@ -72,7 +73,7 @@ class LeftOut:
         """Count ``path`` under a reason."""
         self.counts[why] += 1
         if len(self.names[why]) < NAMED:
-            self.names[why].append(printable(relative_name(path, self.root)))
+            self.names[why].append(for_terminal(relative_name(path, self.root)))
 
     @property
     def total(self) -> int:
@@ -257,11 +258,6 @@ def stem_of(path: Path) -> str:
     ('film.1998', '1.2.840.17')
     """
     return path.stem if named_format(path.name) else path.name
-
-
-def printable(name: str) -> str:
-    """Return a file's name on one line, as nothing that moves a terminal's cursor."""
-    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _is_image(path: Path, kind: Kind) -> bool:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.damaged import Damaged
-from cxr_transfer.collections.image_files import printable
 from cxr_transfer.errors import DataError, FilmError, listing
 from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.text import for_terminal
 from cxr_transfer.workers import in_order
 
 
@@ -46,7 +46,7 @@ def index_readable(
         if isinstance(outcome, FilmError):
             damaged.append(Damaged.of(case, outcome))
         elif case.sha256 and case.sha256 != outcome.sha256:
-            changed.append(printable(case.file))
+            changed.append(for_terminal(case.file))
         else:
             done.append(outcome)
     if changed:
@@ -69,7 +69,7 @@ def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
         DataError: ``damaged_films``, naming the first 20.
     """
     if damaged:
-        named = (f"{printable(one.path)} ({one.code})" for one in damaged)
+        named = (f"{for_terminal(one.path)} ({one.code})" for one in damaged)
         raise DataError(
             "damaged_films",
             f"Expected films that can be read, but {len(damaged)} of {number} cannot: "

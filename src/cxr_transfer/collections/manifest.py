@@ -32,11 +32,11 @@ from cxr_transfer.collections.cells import (
     view_of,
     whole_number,
 )
-from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.patients import from_headers, patient_notices, unknown_patient
 from cxr_transfer.collections.tables import decoded, separator_of
 from cxr_transfer.errors import DataError, listing
 from cxr_transfer.files import write_csv
+from cxr_transfer.text import cell_text, for_terminal
 
 REQUIRED = ("path", "label")
 COLUMNS = (
@@ -92,7 +92,8 @@ def read_listed(path: Path) -> Collection:
     Accepts UTF-8, UTF-16 or Windows' encoding, with or without a byte-order mark, ``,`` ``;`` or
     tab, CRLF, quoted commas, blank lines, Windows separators. Where a row names no patient, the
     film's DICOM header may; else the film counts as a patient of its own. Without a source column
-    the manifest's name is the source.
+    the manifest's name is the source. The apostrophe that `write_manifest` puts before what a
+    spreadsheet would run is taken off again.
 
     Raises:
         DataError: ``manifest`` (unreadable, columns, values), ``missing_films``,
@@ -119,7 +120,7 @@ def read_listed(path: Path) -> Collection:
         if os.path.isfile(case.path):  # Path.is_file raises for a name that is too long
             cases.append(case)
         else:
-            absent.append(f"line {line}: {printable(row['path'])}")
+            absent.append(f"line {line}: {for_terminal(row['path'])}")
     if problems:
         raise DataError(
             "manifest",
@@ -208,7 +209,7 @@ def _table(path: Path) -> _Table:
         raise DataError(
             "manifest",
             f"Expected the columns path,label[,patient,source,view,age,sex,split] once each in "
-            f"line 1 of {path}, but got {','.join(map(printable, names)) or 'nothing'}.",
+            f"line 1 of {path}, but got {','.join(map(for_terminal, names)) or 'nothing'}.",
         )
     rows: list[tuple[int, dict[str, str]]] = []
     for line, cells in lines[1:]:
@@ -220,8 +221,9 @@ def _table(path: Path) -> _Table:
                 f"Expected {len(names)} cells in line {line} of {path}, but got {len(cells)}; put "
                 'quotes around a cell that holds a separator ("a,b").',
             )
-        rows.append((line, {name: cell.strip() for name, cell in zip(names, cells, strict=True)}))
-    unused = [printable(name) or "without a name" for name in names if name not in COLUMNS]
+        texts = [cell_text(cell.strip()) for cell in cells]
+        rows.append((line, dict(zip(names, texts, strict=True))))
+    unused = [for_terminal(name) or "without a name" for name in names if name not in COLUMNS]
     told = (f"columns that are not used: {listing(unused)}",) if unused else ()
     return _Table(rows, encoding, told)
 

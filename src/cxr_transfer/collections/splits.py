@@ -19,9 +19,9 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.datasets import Dataset
-from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.manifest import PARTS, check_consistent
 from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.text import for_terminal
 
 SplitBy = Literal["patient", "image"]
 
@@ -166,7 +166,7 @@ def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
         if case.pixels:
             where[case.pixels].add(case.split)
             labelled[case.pixels].add(case.label)
-            names[case.pixels].append(printable(case.file))
+            names[case.pixels].append(for_terminal(case.file))
     two_labels = sorted(
         " = ".join(names[key]) for key, labels in labelled.items() if len(labels) > 1
     )

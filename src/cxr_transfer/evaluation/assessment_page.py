@@ -15,6 +15,7 @@ from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Evaluation
 from cxr_transfer.evaluation.run_folder import opened_words
 from cxr_transfer.models.card import Checkpoint
+from cxr_transfer.text import markdown
 
 NOT_DONE = "Not done: there are no scores of validation films beside the checkpoint."
 
@@ -112,11 +113,14 @@ def _within_sources(found: Mapping[str, Any]) -> list[str]:
         lines += ["| source | class | films | others | AUROC |", "|---|---|---|---|---|"]
     for source in found["compared"]:
         lines += [
-            f"| {source['source']} | {label} | {one['films']} | {one['others']} | "
+            f"| {markdown(source['source'])} | {markdown(label)} | {one['films']} | "
+            f"{one['others']} | "
             f"{_percent(one['auroc'])} |"
             for label, one in source["classes"].items()
         ]
-    alone = ", ".join(f"{one['source']} ({one['label']})" for one in found["one_class_only"])
+    alone = ", ".join(
+        markdown(f"{one['source']} ({one['label']})") for one in found["one_class_only"]
+    )
     if alone:
         lines += ["", f"Nothing to compare, for want of a second class: {alone}."]
     return lines
@@ -127,12 +131,12 @@ def _groups(names: Sequence[str], groups: Sequence[Mapping[str, Any]]) -> list[s
         "",
         "## What each group is called",
         "",
-        f"| source | label | films | {' | '.join(f'called {name}' for name in names)} |",
+        f"| source | label | films | {' | '.join(f'called {markdown(name)}' for name in names)} |",
         f"|---|---|---|{'---|' * len(names)}",
     ]
     for group in groups:
         cells = [_percent(group["called"][name]) for name in names]
-        row = [group["source"], group["label"], str(group["films"]), *cells]
+        row = [markdown(group["source"]), markdown(group["label"]), str(group["films"]), *cells]
         lines.append(f"| {' | '.join(row)} |")
     return lines
 
@@ -151,11 +155,12 @@ def _subgroups(
         for group in found:
             accuracy = "too few" if group["too_few"] else _percent(group["accuracy"])
             lines.append(
-                f"| {axis} | {group['group']} | {group['films']} | {group['patients']} | "
+                f"| {axis} | {markdown(group['group'])} | {group['films']} | {group['patients']} | "
                 f"{accuracy} |"
             )
     said = [
-        f"{axis} {100 * gap['gap']:.1f} points ({gap['worst']} to {gap['best']})"
+        f"{axis} {100 * gap['gap']:.1f} points "
+        f"({markdown(gap['worst'])} to {markdown(gap['best'])})"
         for axis, gap in gaps.items()
         if gap
     ]
@@ -211,8 +216,8 @@ def _operating_points(found: Mapping[str, Any] | None) -> list[str]:
                 f"{_percent(one['ppv'])}, {_percent(one['npv'])}" for one in point["prevalences"]
             )
             lines.append(
-                f"| {label} | {name} | {point['threshold']:.6f} | {_percent(point['sensitivity'])} "
-                f"| {_percent(point['specificity'])} | {values} |"
+                f"| {markdown(label)} | {name} | {point['threshold']:.6f} | "
+                f"{_percent(point['sensitivity'])} | {_percent(point['specificity'])} | {values} |"
             )
     return lines
 

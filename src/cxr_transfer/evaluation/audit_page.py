@@ -11,6 +11,7 @@ from cxr_transfer.evaluation.evidence import Check
 from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.run_folder import opened_words
 from cxr_transfer.models.card import Checkpoint
+from cxr_transfer.text import markdown
 
 SAID = {
     "pass": "No check found a shortcut.",
@@ -50,9 +51,11 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
     for check in checks:
         said = f"**{check.verdict}**" if check.hard and check.verdict == "fail" else check.verdict
         lines.append(
-            f"| {check.title}{' (hard)' if check.hard else ''} | {said} | {check.reading} |"
+            f"| {check.title}{' (hard)' if check.hard else ''} | {said} | "
+            f"{markdown(check.reading)} |"
         )
-    skipped = f" Not done: {'; '.join(content['not_done'])}." if content["not_done"] else ""
+    omitted = markdown("; ".join(content["not_done"]))
+    skipped = f" Not done: {omitted}." if omitted else ""
     lines += [
         "",
         f"A hard check that fails fails the audit.{skipped} "
@@ -69,7 +72,7 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
             "",
             f"## {check.title}: {check.verdict}",
             "",
-            check.reading,
+            markdown(check.reading),
             "",
             f"*{check.bounds}.*",
         ]
@@ -133,20 +136,23 @@ def _left_out(found: Mapping[str, Any]) -> list[str]:
         ]
     for one in found["left_out"]:
         areas = "; ".join(
-            f"{label} {Estimate.from_dict(area).written(2)}"
+            f"{markdown(label)} {Estimate.from_dict(area).written(2)}"
             for label, area in one["auroc"].items()
             if area
         )
         right = "; ".join(
-            f"{group['label']} {Estimate.from_dict(group['called'][group['label']]).percent()}"
+            f"{markdown(group['label'])} "
+            f"{Estimate.from_dict(group['called'][group['label']]).percent()}"
             for group in one["groups"]
         )
         inside = Estimate.from_dict(one["inside"]).written(2)
         lines.append(
-            f"| {' and '.join(one['sources'])} | {one['films']} | {areas or 'one class'} | {right} "
-            f"| {inside} |"
+            f"| {markdown(' and '.join(one['sources']))} | {one['films']} | "
+            f"{areas or 'one class'} | {right} | {inside} |"
         )
-    said = [f"{' and '.join(one['sources'])} ({one['why']})" for one in found["not_possible"]]
+    said = [
+        markdown(f"{' and '.join(one['sources'])} ({one['why']})") for one in found["not_possible"]
+    ]
     return [*lines, "", f"Not left out: {'; '.join(said)}."] if said else lines
 
 
@@ -156,8 +162,9 @@ def _matched(found: Mapping[str, Any]) -> list[str]:
         "| classes | alike in | films | AUROC | of all films |",
         "|---|---|---|---|---|",
     ] + [
-        f"| {' and '.join(pair['classes'])} | {', '.join(pair['on'])} | {pair['films']} | "
-        f"{Estimate.from_dict(pair['matched'])} | {Estimate.from_dict(pair['all'])} |"
+        f"| {markdown(' and '.join(pair['classes']))} | {', '.join(pair['on'])} | "
+        f"{pair['films']} | {Estimate.from_dict(pair['matched'])} | "
+        f"{Estimate.from_dict(pair['all'])} |"
         for pair in found["pairs"]
     ]
 
@@ -181,21 +188,24 @@ def _maps(found: Mapping[str, Any]) -> list[str]:
 
 def _called(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     names = list(groups[0]["called"])
+    heads = " | ".join(f"called {markdown(name)}, %" for name in names)
     lines = [
         "",
-        f"| source | label | films | {' | '.join(f'called {name}, %' for name in names)} |",
+        f"| source | label | films | {heads} |",
         f"|---|---|---|{'---|' * len(names)}",
     ]
     for group in groups:
         cells = " | ".join(Estimate.from_dict(group["called"][name]).percent() for name in names)
-        lines.append(f"| {group['source']} | {group['label']} | {group['films']} | {cells} |")
+        row = markdown(group["source"]), markdown(group["label"]), group["films"], cells
+        lines.append(f"| {' | '.join(map(str, row))} |")
     return lines
 
 
 def _crossed(found: Mapping[str, Any]) -> list[str]:
     labels = found["labels"]
-    lines = ["", f"| source | {' | '.join(labels)} |", f"|---|{'---|' * len(labels)}"]
-    return lines + [
-        f"| {source} | {' | '.join(str(found['counts'][source][label]) for label in labels)} |"
-        for source in found["sources"]
-    ]
+    heads = " | ".join(map(markdown, labels))
+    lines = ["", f"| source | {heads} |", f"|---|{'---|' * len(labels)}"]
+    for source in found["sources"]:
+        cells = " | ".join(str(found["counts"][source][label]) for label in labels)
+        lines.append(f"| {markdown(source)} | {cells} |")
+    return lines

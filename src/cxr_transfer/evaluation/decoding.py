@@ -22,12 +22,12 @@ from cxr_transfer.collections.damaged import (
     damaged_line,
     write_damaged,
 )
-from cxr_transfer.collections.image_files import printable
 from cxr_transfer.collections.index import described, index
 from cxr_transfer.errors import DataError, FilmError
 from cxr_transfer.evaluation.baselines import file_features
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.radiograph import Preprocessing, read_film
+from cxr_transfer.text import for_terminal
 from cxr_transfer.training.films import Films
 from cxr_transfer.workers import in_order
 
@@ -96,7 +96,7 @@ def decode_once(
             index(cases)  # names every film that is damaged or changed
             raise FilmError(
                 "unreadable",
-                f"Expected to read {printable(case.file)}, but it is changing; try again.",
+                f"Expected to read {for_terminal(case.file)}, but it is changing; try again.",
             )
         known, images[len(done), 0], features = outcome
         done.append(known)

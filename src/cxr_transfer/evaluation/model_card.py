@@ -9,7 +9,6 @@ Form: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*); its sectio
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.evaluation.intervals import Estimate, share
 from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.run_folder import (
@@ -32,8 +31,10 @@ from cxr_transfer.evaluation.run_folder import (
 )
 from cxr_transfer.models.calibration import NOT_CALIBRATED, score_scale
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, read_card
+from cxr_transfer.models.folder import read_json
 from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.text import markdown
 
 NOT_DONE = "not done"
 PARTS = ("train", "validation", "test")
@@ -92,7 +93,7 @@ def model_card(
 
     Raises:
         DataError: ``other_weights`` when a report that was given is of another checkpoint,
-            ``other_report`` when it is a report of something else.
+            ``other_report`` when it is a report of something else, or not as we write it.
         ModelError: As `checkpoint_files`, `read_card` and `reference_beside`.
     """
     card_path, weights = checkpoint_files(checkpoint_path)
@@ -105,11 +106,30 @@ def model_card(
     audit = audit or _beside(card, folder / "audit.json", folder / "audit" / "audit.json")
     beside = (folder / "report.json", folder / "test" / "report.json")
     evaluation = evaluation or _beside(card, *beside)
+    study = _beside(card, folder.parent / "report.json")
+    try:
+        return _page(card, _sections(card, reference, folder, audit, evaluation, study))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            "other_report",
+            f"Expected the reports of {card.name} as this version writes them, but in one there is "
+            f"something else ({type(error).__name__}: {error}); make it anew.",
+        ) from error
+
+
+def _sections(
+    card: Checkpoint,
+    reference: Reference | None,
+    folder: Path,
+    audit: Mapping[str, Any] | None,
+    evaluation: Mapping[str, Any] | None,
+    study: Mapping[str, Any] | None,
+) -> dict[str, list[Entry]]:
     rows = _own_parts(card, folder)
-    report = _Report.of(card, evaluation, _beside(card, folder.parent / "report.json"))
+    report = _Report.of(card, evaluation, study)
     checks = {check["name"]: check for check in (audit or {}).get("checks", ())}
     validation = validation_scores(folder, card.label_set) if rows else None
-    sections = {
+    return {
         "The model": _model(card, reference),
         "What it is for": [
             Entry("For", FOR),
@@ -122,7 +142,6 @@ def model_card(
             Entry("Known", "\n".join(f"* {each}" for each in _limits(card, reference, rows, audit)))
         ],
     }
-    return _page(card, sections)
 
 
 @dataclass(frozen=True)
@@ -150,7 +169,7 @@ class _Report:
         for content in contents:
             if content is None:
                 continue
-            about = f"data `{content['data_hash'][:12]}`, {content['time'][:10]}"
+            about = f"data `{_digits(content['data_hash'])}`, {markdown(content['time'][:10])}"
             models = content.get("models", {})
             name = next((name for name, model in models.items() if _is(card, model)), "")
             metrics = models[name] if models else content.get("evaluation")
@@ -159,10 +178,10 @@ class _Report:
             if not found.metrics and metrics:
                 about = f"the test part, {about}" if models else about
                 if seen := content.get("seen_in_training"):
-                    about += f"; **{seen} of them, or their patients, were seen in training**"
+                    about += f"; **{seen:d} of them, or their patients, were seen in training**"
                 about += (
-                    f"; scores {scale}; accuracy and F1 in percent; 95 % intervals: "
-                    f"{content.get('intervals', EARLIER_INTERVALS)}"
+                    f"; scores {markdown(scale)}; accuracy and F1 in percent; 95 % intervals: "
+                    f"{markdown(content.get('intervals', EARLIER_INTERVALS))}"
                 )
                 found = replace(found, metrics=metrics, about=about)
             if not found.worth and content.get("worth"):
@@ -174,6 +193,7 @@ class _Report:
 
 def _model(card: Checkpoint, reference: Reference | None) -> list[Entry]:
     known = card.provenance
+    title = ": ".join(filter(None, (card.name, card.recipe.get("title"))))
     stages = [
         f"{stage['name']} (logistic regression, penalty {stage['penalty']:g}"
         + (f", surroundings exchanged: {stage['exchange']:g}" if stage.get("exchange") else "")
@@ -185,12 +205,12 @@ def _model(card: Checkpoint, reference: Reference | None) -> list[Entry]:
     ]
     versions = known.get("versions", {})
     return [
-        Entry("Name and title", ": ".join(filter(None, (card.name, card.recipe.get("title"))))),
+        Entry("Name and title", markdown(title)),
         Entry("Network", f"{card.architecture}, {_films_of(card.preprocessing)}"),
-        Entry("Classes, in the order of the scores", ", ".join(card.labels)),
-        Entry("Started from", known.get("initial", "")),
-        Entry("Trained in stages", "; ".join(stages)),
-        Entry("Weights that each stage kept", _kept(card), "the run did not record it"),
+        Entry("Classes, in the order of the scores", markdown(", ".join(card.labels))),
+        Entry("Started from", markdown(known.get("initial", ""))),
+        Entry("Trained in stages", markdown("; ".join(stages))),
+        Entry("Weights that each stage kept", markdown(_kept(card)), "the run did not record it"),
         Entry(
             "Scale of the scores that are given",
             f"{reference.score_scale}. {reference.calibration_words}"
@@ -201,15 +221,17 @@ def _model(card: Checkpoint, reference: Reference | None) -> list[Entry]:
         Entry("Films that get no class", "; ".join(_no_class(card, reference))),
         Entry(
             "When, and by which software",
-            f"{known['time']}, {', '.join(f'{n} {v}' for n, v in versions.items())}"
+            markdown(f"{known['time']}, {', '.join(f'{n} {v}' for n, v in versions.items())}")
             if known.get("time")
             else "",
         ),
         Entry(
             "To repeat it",
-            f"seed {known['seed']}, commit `{provenance.short(known.get('commit', ''))}`, "
-            f"precision {known.get('precision', 'float32')} on {known.get('device', 'cpu')}, data "
-            f"`{card.data['data_hash'][:12]}`, split `{card.data['split_hash'][:12]}`"
+            f"seed {known['seed']:d}, commit "
+            f"`{markdown(provenance.short(known.get('commit', '')))}`, "
+            f"precision {markdown(known.get('precision', 'float32'))} on "
+            f"{markdown(known.get('device', 'cpu'))}, data "
+            f"`{_digits(card.data['data_hash'])}`, split `{_digits(card.data['split_hash'])}`"
             if "seed" in known and "data_hash" in card.data
             else "",
         ),
@@ -315,9 +337,12 @@ def _data(card: Checkpoint, rows: Sequence[PartRow]) -> list[Entry]:
             else ""
         )
     return [
-        Entry("Data set", f"{card.data['name']}: {counted} films" if "name" in card.data else ""),
+        Entry(
+            "Data set",
+            f"{markdown(card.data['name'])}: {counted} films" if "name" in card.data else "",
+        ),
         Entry("Parts", f"drawn {split_by}" if split_by else ""),
-        Entry("Left out", _left_out(card), "the run did not record it"),
+        Entry("Left out", markdown(_left_out(card)), "the run did not record it"),
         Entry("Films by source, class and part", table, why),
         Entry("Licences", licences, why),
         Entry("Views", views, why),
@@ -346,17 +371,17 @@ def _figures(
     if found is None and audit:
         said = (
             f"accuracy {_percent(audit['accuracy'])}, macro AUROC {_written(audit['auroc_macro'])} "
-            f"over {audit['films']['scored']} films (of the audit, data "
-            f"`{audit['data_hash'][:12]}`; scores {_audit_scale(audit)}; 95 % intervals: "
-            f"{audit.get('intervals', EARLIER_INTERVALS)})"
+            f"over {audit['films']['scored']:d} films (of the audit, data "
+            f"`{_digits(audit['data_hash'])}`; scores {markdown(_audit_scale(audit))}; "
+            f"95 % intervals: {markdown(audit.get('intervals', EARLIER_INTERVALS))})"
         )
     elif found is None:
         said = ""
     else:
         said = (
             f"accuracy {_percent(found['accuracy'])}, macro F1 {_percent(found['f1_macro'])}, "
-            f"macro AUROC {_written(found['auroc_macro'])} over {found['test_images']} films of "
-            f"{found['test_patients']} patients ({report.about})"
+            f"macro AUROC {_written(found['auroc_macro'])} over {found['test_images']:d} films of "
+            f"{found['test_patients']:d} patients ({report.about})"
         )
     worth = report.worth or {}
     return [
@@ -416,7 +441,7 @@ def _doubts(
         "test films of which training saw the film or the patient."
         if rows
         else "",
-        "" if told.get("verdict", NOT_DONE) == NOT_DONE else told["reading"],
+        "" if told.get("verdict", NOT_DONE) == NOT_DONE else markdown(told["reading"]),
     ]
     entries = [Entry("A patient in several parts", " ".join(filter(None, said)))]
     for title, name in _CHECKED:
@@ -426,16 +451,16 @@ def _doubts(
             absent = asked_for if name == "left_out" else "this audit does not make the check"
             entries.append(Entry(title, "", absent if checks else "no audit is beside it"))
         elif check["verdict"] == NOT_DONE:
-            entries.append(
-                Entry(title, "", check["reading"].removeprefix("Not done: ").rstrip("."))
-            )
+            why = check["reading"].removeprefix("Not done: ").rstrip(".")
+            entries.append(Entry(title, "", markdown(why)))
         else:
-            entries.append(Entry(title, f"**{check['verdict']}**. {check['reading']}"))
+            found = f"**{markdown(check['verdict'])}**. {markdown(check['reading'])}"
+            entries.append(Entry(title, found))
     entries.append(
         Entry(
             "Scores and intervals of these checks",
-            f"scores {_audit_scale(audit)}; 95 % intervals: "
-            f"{audit.get('intervals', EARLIER_INTERVALS)}"
+            f"scores {markdown(_audit_scale(audit))}; 95 % intervals: "
+            f"{markdown(audit.get('intervals', EARLIER_INTERVALS))}"
             if audit
             else "",
             "no audit is beside it",
@@ -486,7 +511,8 @@ def _limits(
     for label, found in sources.items():
         if len(found) == 1:
             said.append(
-                f"All its films of {label} come from one source ({next(iter(found))}): a network "
+                f"All its films of {markdown(label)} come from one source "
+                f"({markdown(next(iter(found)))}): a network "
                 "that recognises the source would score as high."
             )
     if card.data.get("split_by") == "image":
@@ -499,7 +525,7 @@ def _limits(
         ]
         said.append(
             "**Its audit fails it: the figures do not mean that it recognises a disease** "
-            f"({'; '.join(failed)})."
+            f"({markdown('; '.join(failed))})."
         )
     if not audit:
         said.append("Nobody has looked for shortcuts: there is no audit.")
@@ -540,8 +566,8 @@ def _beside(card: Checkpoint, *paths: Path) -> Mapping[str, Any] | None:
     """The first of these reports that is there and of this checkpoint."""
     for path in paths:
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            content = read_json(path)
+        except (ModelError, ValueError):
             continue
         if isinstance(content, dict) and _speaks_of(card, content):
             return content
@@ -586,7 +612,7 @@ def _source_table(rows: Sequence[PartRow]) -> list[str]:
         f"| source | class | {' | '.join(PARTS)} | patients |",
         f"|---|---|{'---|' * (len(PARTS) + 1)}",
         *(
-            f"| {_cell(source)} | {_cell(label)} | "
+            f"| {markdown(source)} | {markdown(label)} | "
             f"{' | '.join(str(counts[source, label, part]) for part in PARTS)} | "
             f"{people[source, label]} |"
             for source, label in kinds
@@ -600,7 +626,8 @@ def _class_table(found: Mapping[str, Any]) -> list[str]:
         "| class | films | precision, % | recall, % | F1, % | AUROC, % |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {_cell(label)} | {one['films']} | {' | '.join(_percent(one[n]) for n in names)} |"
+            f"| {markdown(label)} | {one['films']:d} | "
+            f"{' | '.join(_percent(one[n]) for n in names)} |"
             for label, one in found["per_class"].items()
         ),
     ]
@@ -612,7 +639,7 @@ def _subgroups(worth: Mapping[str, Any]) -> str:
     lines = ["| by | group | films | accuracy, % |", "|---|---|---|---|"]
     for axis, groups in worth["subgroups"].items():
         lines += [
-            f"| {axis} | {_cell(group['group'])} | {group['films']} | "
+            f"| {markdown(axis)} | {markdown(group['group'])} | {group['films']:d} | "
             f"{'too few' if group['too_few'] else _percent(group['accuracy'])} |"
             for group in groups
         ]
@@ -646,7 +673,7 @@ def _operating_points(worth: Mapping[str, Any], scale: str) -> str:
     ]
     for label, points in worth["operating_points"].items():
         lines += [
-            f"| {_cell(label)} | {name} | {point['threshold']:.6f} | "
+            f"| {markdown(label)} | {markdown(name)} | {point['threshold']:.6f} | "
             f"{_percent(point['sensitivity'])} | {_percent(point['specificity'])} |"
             for name, point in points.items()
         ]
@@ -655,8 +682,9 @@ def _operating_points(worth: Mapping[str, Any], scale: str) -> str:
 
 def _comparisons(report: _Report) -> str:
     return "; ".join(
-        f"{pair['b']} over {pair['a']}: accuracy gained {_percent(pair['accuracy_b_minus_a'])} "
-        f"points, exact McNemar p = {pair['p_mcnemar_exact']:.3g} (Holm {pair['p_holm']:.3g})"
+        f"{markdown(pair['b'])} over {markdown(pair['a'])}: accuracy gained "
+        f"{_percent(pair['accuracy_b_minus_a'])} points, exact McNemar p = "
+        f"{pair['p_mcnemar_exact']:.3g} (Holm {pair['p_holm']:.3g})"
         for pair in report.comparisons
     )
 
@@ -665,7 +693,7 @@ def _counted(values: Iterable[str]) -> str:
     counts = Counter(values)
     if not set(counts) - {""}:
         return ""
-    return ", ".join(f"{value or 'not stated'} {n}" for value, n in counts.most_common())
+    return ", ".join(f"{markdown(value) or 'not stated'} {n}" for value, n in counts.most_common())
 
 
 def _right(validation: Scores) -> str:
@@ -673,12 +701,13 @@ def _right(validation: Scores) -> str:
     return share(right, validation.patients).percent()
 
 
+def _digits(hashed: str) -> str:
+    """The first digits of a hash that stands in a file of somebody else's."""
+    return "".join(sign for sign in hashed[:12] if sign.isalnum())
+
+
 def _ended(text: str) -> str:
     return text if text.endswith((".", ")", "*")) else f"{text}."
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
 
 
 def _percent(found: Mapping[str, float | None]) -> str:

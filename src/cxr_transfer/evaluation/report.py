@@ -6,7 +6,6 @@ One form for a study and for a single evaluation. Knows nothing of networks or f
 from __future__ import annotations
 
 import contextlib
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,8 +19,10 @@ from cxr_transfer.evaluation.comparison import holm, mcnemar, paired_difference
 from cxr_transfer.evaluation.delong import delong
 from cxr_transfer.evaluation.intervals import DIFFERENCES, INTERVALS, Estimate
 from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate, roc_band
-from cxr_transfer.files import write_json, write_text
+from cxr_transfer.files import read_csv, write_json, write_text
 from cxr_transfer.models.calibration import NOT_CALIBRATED
+from cxr_transfer.models.folder import read_text
+from cxr_transfer.text import markdown
 
 PAPER = {
     "model_1": {
@@ -215,15 +216,14 @@ def draw_evaluation(
 
 def read_history(path: Path) -> list[dict[str, Any]]:
     """Read a run's ``history.csv``; figures as numbers."""
-    with path.open(newline="", encoding="utf-8") as handle:
-        return [
-            {
-                key: value if key == "stage" else int(value) if key == "epoch" else float(value)
-                for key, value in row.items()
-                if value  # what is not told of an epoch is an empty cell
-            }
-            for row in csv.DictReader(handle)
-        ]
+    return [
+        {
+            key: value if key == "stage" else int(value) if key == "epoch" else float(value)
+            for key, value in row.items()
+            if value  # what is not told of an epoch is an empty cell
+        }
+        for row in read_csv(read_text(path))
+    ]
 
 
 def _study_text(
@@ -278,7 +278,9 @@ def _study_text(
             f"Model_0 on its own test part of Dataset_0 ({zero.films} films): accuracy "
             f"{zero.accuracy.percent()}, macro F1 {zero.f1_macro.percent()}.",
         ]
-    lines += [f"\n{name} was left out: {why}" for name, why in content["left_out"].items()]
+    lines += [
+        f"\n{name} was left out: {markdown(why)}" for name, why in content["left_out"].items()
+    ]
     lines += ["", *_opened(content["test_openings"])]
     if content["comparisons"]:
         lines += [
@@ -329,7 +331,7 @@ def _delong_table(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
         "",
         "AUROC gained class by class, and DeLong's p by patient, unadjusted.",
         "",
-        f"| | {' | '.join(labels)} |",
+        f"| | {' | '.join(map(markdown, labels))} |",
         f"|---|{'---|' * len(labels)}",
     ]
     for pair in comparisons:
@@ -352,7 +354,7 @@ def class_table(evaluation: Evaluation) -> list[str]:
     ]
     for label, one in evaluation.per_class.items():
         cells = [one[name].percent() for name in names]  # type: ignore[literal-required]
-        lines.append(f"| {label} | {one['films']} | {' | '.join(cells)} |")
+        lines.append(f"| {markdown(label)} | {one['films']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -363,4 +365,4 @@ def _opened(openings: Mapping[str, Any]) -> list[str]:
 
 
 def _written(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {label}" for label, number in counts.items())
+    return ", ".join(f"{number} {markdown(label)}" for label, number in counts.items())

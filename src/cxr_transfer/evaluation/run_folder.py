@@ -18,9 +18,13 @@ from cxr_transfer import provenance
 from cxr_transfer.collections.case import Case
 from cxr_transfer.collections.index import data_hash
 from cxr_transfer.collections.manifest import PARTS_FILE
+from cxr_transfer.errors import MachineError
 from cxr_transfer.evaluation.metrics import Scores
+from cxr_transfer.files import append_line, read_csv
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import Checkpoint, checkpoint_files, fingerprint
+from cxr_transfer.models.folder import read_text
+from cxr_transfer.text import markdown
 from cxr_transfer.training.validation import read_validation
 
 OPENINGS_FILE = "openings.csv"
@@ -60,11 +64,10 @@ def parts(folder: Path) -> tuple[PartRow, ...]:
     path = folder / PARTS_FILE
     if not path.is_file():
         return ()
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
-        return tuple(
-            PartRow(**{name: row.get(name) or "" for name in PartRow.__dataclass_fields__})
-            for row in csv.DictReader(handle)
-        )
+    return tuple(
+        PartRow(**{name: row.get(name, "") for name in PartRow.__dataclass_fields__})
+        for row in read_csv(read_text(path))
+    )
 
 
 def validation_scores(folder: Path, labels: LabelSet) -> Scores | None:
@@ -128,8 +131,11 @@ def record_opening(
         )
         # A folder that cannot be written to keeps no record; the evaluation itself is none the
         # worse.
-        with contextlib.suppress(OSError):
-            _append(folder / OPENINGS_FILE, values)
+        path = folder / OPENINGS_FILE
+        with contextlib.suppress(MachineError):
+            if not path.exists():
+                append_line(path, ",".join(_OPENING))
+            append_line(path, ",".join(values))
     return openings(folder)
 
 
@@ -140,8 +146,7 @@ def openings(folder: Path) -> dict[str, Any] | None:
     path = folder / OPENINGS_FILE
     lines: list[list[str]] = []
     if path.is_file():
-        with path.open(newline="", encoding="utf-8", errors="replace") as handle:
-            lines = list(csv.reader(handle))
+        lines = list(csv.reader(read_text(path).splitlines()))
     # By their place, not by the header: that may be the line that was cut off.
     commands = [line[1] for line in lines if len(line) == len(_OPENING) and line[0] != _OPENING[0]]
     return {"times": len(commands), "by": dict(Counter(commands))}
@@ -157,18 +162,6 @@ def opened_words(found: dict[str, Any] | None) -> str:
         return "Not done: there is no run folder, so nothing counts how often it was tested."
     if not found["times"]:
         return "No opening of the test part is on record."
-    by = ", ".join(f"{command} {times}" for command, times in found["by"].items())
+    by = ", ".join(f"{markdown(command)} {times}" for command, times in found["by"].items())
     once = "once" if found["times"] == 1 else f"{found['times']} times"
     return f"The test part has been opened {once} ({by})."
-
-
-def _append(path: Path, values: Sequence[str]) -> None:
-    line = ",".join(values) + "\n"
-    with path.open("a+b", buffering=0) as handle:
-        if handle.tell() == 0:
-            line = ",".join(_OPENING) + "\n" + line
-        else:
-            handle.seek(-1, 2)
-            if handle.read(1) != b"\n":  # the line before was cut off
-                line = "\n" + line
-        handle.write(line.encode())

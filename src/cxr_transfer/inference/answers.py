@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
+from cxr_transfer.files import csv_line
 from cxr_transfer.inference.predictor import Prediction
+from cxr_transfer.text import cell, for_terminal
 
 COLUMNS = (
     *("file", "status", "code", "message", "label"),
@@ -34,40 +35,43 @@ def cells(answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     return {**answer, "warnings": "; ".join(answer["warnings"]), **scores}
 
 
-def as_csv(answers: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """Yield a header, then a row of CSV for each answer, with a column for each class's score."""
+def as_csv(
+    answers: Iterable[Prediction], labels: Sequence[str], *, seen: bool = False
+) -> Iterator[str]:
+    """Yield a header, then a row of CSV for each answer, with a column for each class's score.
+
+    Args:
+        answers: Answers in the order of the rows.
+        labels: Classes of the network.
+        seen: Whether the rows go to a terminal, where a person reads them: what is not printable
+            is then shown as an escape. For a program a row holds the very names, no formula among
+            them (`text.cell`).
+    """
     names = columns(labels)
-    yield _row(names)
+    for row in chain[Sequence[object]]([names], _rows(answers, labels, names)):
+        line = csv_line(row, quoted=True)
+        yield for_terminal(line) if seen else line
+
+
+def _rows(
+    answers: Iterable[Prediction], labels: Sequence[str], names: Sequence[str]
+) -> Iterator[list[object]]:
     for answer in answers:
         found = cells(answer.as_dict(), labels)
-        yield _row([inert(found[name]) for name in names])
+        yield [cell(found[name]) for name in names]
 
 
 def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
     """Yield a line for a person for each answer."""
     for answer in answers:
-        # A name may hold anything, line ends and what moves a terminal's cursor among it.
-        name = answer.file if answer.file.isprintable() else ascii(answer.file)[1:-1]
         scores = ", ".join(f"{label} {100 * p:.1f}" for label, p in answer.probabilities.items())
         if answer.status != "ok":
             status = answer.status.replace("_", " ")
             close = f" ({scores})" if scores else ""
-            yield f"{name}: {status}: {answer.message} [{answer.code}]{close}"
-            continue
-        warned = "".join(f"; {warning}" for warning in answer.warnings)
-        meaning = "" if answer.calibrated else "; not calibrated"
-        yield f"{name}: {answer.label} ({scores}{meaning}{warned})"
-
-
-def _row(row: Sequence[object]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).writerow(row)
-    return text.getvalue().removesuffix("\n")
-
-
-def inert(cell: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula."""
-    # A spreadsheet runs a cell that begins like a formula.
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{cell}"
-    return "" if cell is None else cell
+            line = f"{answer.file}: {status}: {answer.message} [{answer.code}]{close}"
+        else:
+            warned = "".join(f"; {warning}" for warning in answer.warnings)
+            meaning = "" if answer.calibrated else "; not calibrated"
+            line = f"{answer.file}: {answer.label} ({scores}{meaning}{warned})"
+        # A name may hold anything, line ends and what moves a terminal's cursor among it.
+        yield for_terminal(line)

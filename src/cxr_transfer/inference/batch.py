@@ -2,18 +2,17 @@
 
 Files are answered chunk by chunk. A chunk that is done is kept in ``OUT.partial/`` (a line of JSON
 per file); when all are, the table is composed from them, put in its place whole, and the parts are
-deleted. The same call goes on where it was stopped and ends on the same bytes: an answer's time is
-left out, being the run's and not the film's. Knows nothing of how a file is answered.
+deleted. A folder of that name that is of somebody else's is neither used nor touched. The same call
+goes on where it was stopped and ends on the same bytes: an answer's time is left out, being the
+run's and not the film's. Knows nothing of how a file is answered.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import json
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,10 +22,27 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from cxr_transfer import INTENDED_USE, __version__
-from cxr_transfer.errors import DataError, MachineError, UsageError, check_list, kind_of
-from cxr_transfer.files import owned, scratch_file, write_json, write_text
-from cxr_transfer.inference.answers import cells, columns, inert
+from cxr_transfer.errors import (
+    DataError,
+    MachineError,
+    UsageError,
+    check_list,
+    kind_of,
+    listing,
+)
+from cxr_transfer.files import (
+    LOCK,
+    csv_line,
+    is_unfinished,
+    owned,
+    remove_own,
+    scratch_file,
+    write_json,
+    write_text,
+)
+from cxr_transfer.inference.answers import cells, columns
 from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.text import cell
 
 CHUNK = 512
 """Files that are answered anew after a kill, at most; each chunk is batched by itself, so that
@@ -89,7 +105,8 @@ def predict_into(
     Raises:
         TypeError: One path where a list is meant; an item that is no path.
         UsageError: ``unknown_format``, ``out_exists``, ``other_run`` when ``out`` was begun with
-            other files or another model, ``folder_in_use``.
+            other files or another model, ``foreign_folder`` when what is to hold its parts is of
+            somebody else's, ``folder_in_use``.
         DataError: ``empty``, ``damaged_part``.
         MachineError: ``missing_package`` (pyarrow, for Parquet), ``disk_full``, ``not_writable``.
     """
@@ -166,7 +183,9 @@ class Parts:
                 handle.flush()
                 os.fsync(handle.fileno())
             os.replace(scratch, self.out)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # The record last: what has none holds no parts, and is not taken for somebody else's.
+        parts = [self._part(number).name for number in self._numbers()]
+        remove_own(self.folder, [*parts, RECORD, LOCK])
         return Summary(
             len(self.files), counts["ok"], counts["cannot_assess"], counts["error"], self.resumed
         )
@@ -217,13 +236,19 @@ def resumable(
         raise DataError("empty", "Expected at least one file, but got none; name some.")
     folder = partial_folder(out)
     # With a record, the table is this run's own, which was stopped before it could tidy up.
-    if os.path.lexists(out) and not (folder / RECORD).is_file():
+    begun = _begun(folder)
+    if os.path.lexists(out) and begun is None:
         raise UsageError(
             "out_exists",
             f"Expected a new file, but {out} is there already; delete it or choose another --out.",
         )
+    run = _run(predictor, files, settings or {})
+    _check_same(folder, begun, run)
     with owned(folder):
-        _claim(folder, _run(predictor, files, settings or {}))
+        begun = _begun(folder)  # another run may have come in between
+        _check_same(folder, begun, run)
+        if begun is None:
+            write_json(folder / RECORD, run)
         parts = Parts(files, out, folder, tuple(predictor.card.labels), predictor.model, 0)
         resumed = len(files) - sum(len(parts.chunk(number)) for number in parts.missing())
         if each:
@@ -255,19 +280,49 @@ def _run(
     }
 
 
-def _claim(folder: Path, run: dict[str, Any]) -> None:
+def _begun(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run that a folder is of; None where it is of none yet.
+
+    Raises:
+        UsageError: ``foreign_folder`` where there is something else: a link, a file, or a folder
+            with other things in it than this package puts there.
+    """
+    if not os.path.lexists(folder):
+        return None
+    if folder.is_symlink() or not folder.is_dir():
+        raise _foreign(folder, "a link" if folder.is_symlink() else "a file")
     record = folder / RECORD
-    if not record.is_file():
-        # Parts without a record are of a run that ended while it was tidied away.
-        for part in folder.glob("*.jsonl"):
-            part.unlink()
-        write_json(record, run)
-        return
-    try:
-        begun = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError:
-        begun = {}
-    differing = [name for name in run if begun.get(name) != run[name]]
+    if record.is_file() and not record.is_symlink():
+        try:
+            begun = json.loads(record.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            begun = None
+        if isinstance(begun, dict):
+            return begun
+        raise _foreign(folder, f"another {RECORD}")
+    others = [
+        name for name in sorted(os.listdir(folder)) if name != LOCK and not is_unfinished(name)
+    ]
+    if others:
+        raise _foreign(folder, listing(map(ascii, others)))
+    return None
+
+
+def _foreign(folder: Path, found: str) -> UsageError:
+    return UsageError(
+        "foreign_folder",
+        f"Expected {folder} to be free for the finished parts of this table, but it is not of this "
+        f"command's making: {found}; choose another --out, or move it away.",
+    )
+
+
+def _check_same(folder: Path, begun: Mapping[str, Any] | None, run: Mapping[str, Any]) -> None:
+    """Refuse to go on with another run.
+
+    Raises:
+        UsageError: ``other_run``.
+    """
+    differing = [name for name in run if begun is not None and begun.get(name) != run[name]]
     if differing:
         raise UsageError(
             "other_run",
@@ -292,10 +347,9 @@ def _write_csv(
     # Film names need not be UTF-8: such bytes go out as they came in.
     text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
     names = _columns(labels)
-    csv.writer(text, lineterminator="\n").writerow(names)
-    # All text in quotes: a carriage return in a name would else end its row.
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerows([inert(row[name]) for name in names] for row in rows)
+    text.write(f"{csv_line(names)}\n")
+    for row in rows:
+        text.write(f"{csv_line([cell(row[name]) for name in names], quoted=True)}\n")
     text.detach()
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from cxr_transfer.errors import MachineError, ModelError, UsageError
 from cxr_transfer.files import write_bytes, write_json
-from cxr_transfer.inference.converted import Converted, described, sha256
+from cxr_transfer.inference.converted import Converted, described
 from cxr_transfer.inference.trial import (
     LARGEST_DIFFERENCE,
     LARGEST_MEAN_DIFFERENCE,
@@ -31,6 +31,7 @@ from cxr_transfer.inference.trial import (
     trial_film,
 )
 from cxr_transfer.models.card import Checkpoint, checkpoint_files
+from cxr_transfer.models.folder import sha256
 from cxr_transfer.openvino_runtime import Graph, abilities, exclusive
 from cxr_transfer.radiograph import Preprocessing, decode
 

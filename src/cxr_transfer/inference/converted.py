@@ -8,23 +8,44 @@ form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Know
 from __future__ import annotations
 
 import hashlib
-import json
+import math
+import re
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from xml.etree import ElementTree
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import ModelError
 from cxr_transfer.inference.trial import Trial, Weights
 from cxr_transfer.models.calibration import NOT_CALIBRATED
-from cxr_transfer.models.card import Checkpoint
+from cxr_transfer.models.card import Checkpoint, Sha256, Words, first_problem
+from cxr_transfer.models.folder import MIB, checked_words, read_bytes, read_json, sha256
+from cxr_transfer.models.reference import Share, Temperature
+from cxr_transfer.text import for_terminal
 
 Format = Literal["openvino", "onnx", "torchscript"]
 
 SCHEMA: Literal[4] = 4
 """2: the graph has the features as its second output. 3: the scores of one film are kept.
 4: int8 holds on every processor; scores of more films, and what processor they were compared on."""
+
+LARGEST_GRAPH = 32 * MIB
+"""Bytes of a graph without its weights; the largest of ours has 0.3 MB."""
+
+MOST_DRAWN = 64
+"""Generated films that an opened network may be made to score."""
+
+_LOOPS = {"If", "Loop", "TensorIterator", "ReadValue", "Assign"}
+"""Operators that no network here has: with them a graph may run for ever, or remember a film."""
 
 PREPARATION = (
     "Take the one frame. Turn it as its EXIF orientation says. Lay transparent parts on black.",
@@ -86,20 +107,34 @@ class Converted(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[4] = SCHEMA
-    intended_use: str
+    intended_use: Annotated[str, AfterValidator(checked_words)]
     format: Format
     precision: Weights
-    check: dict[str, Any]
+    check: Words
     trial: Trial
-    made_on: tuple[str, ...]
-    sha256: dict[str, str]
+    made_on: Annotated[tuple[str, ...], AfterValidator(checked_words)]
+    sha256: Annotated[dict[str, Sha256], AfterValidator(checked_words)]
     labels: tuple[str, ...]
-    temperature: float | None
-    least_score: float | None = None
-    coverage: float | None = None
-    inputs: dict[str, Any]
-    outputs: dict[str, Any]
+    temperature: Temperature | None
+    least_score: Share | None = None
+    coverage: Share | None = None
+    inputs: Words
+    outputs: Words
     card: Checkpoint
+
+    @model_validator(mode="after")
+    def _speaks_of_one_network(self) -> Converted:
+        if self.labels != self.card.labels:
+            raise ValueError("labels that are not those of the card")
+        if tuple(self.trial.scores) != self.labels:
+            raise ValueError("trial: scores of other labels, or in another order")
+        drawn = self.trial.drawn
+        if len(drawn) > MOST_DRAWN or any(len(row) != len(self.labels) for row in drawn):
+            raise ValueError(f"trial: more than {MOST_DRAWN} drawn films, or other classes")
+        numbers = (*self.trial.scores.values(), self.trial.tolerance, *chain(*drawn))
+        if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
+            raise ValueError("trial: a score or a tolerance that is not between 0 and 1")
+        return self
 
 
 def described(
@@ -172,8 +207,12 @@ def described(
 def read_converted(path: Path) -> Converted:
     """Read what stands beside the graph ``path`` (.xml), and check both its files.
 
+    The hashes beside a graph find damage, and a graph of another network; who made the graph also
+    wrote its hashes, and they say nothing of him.
+
     Raises:
-        ModelError: ``no_model``, ``bad_card``, ``other_schema``, ``wrong_hash``.
+        ModelError: ``no_model``, ``bad_card``, ``other_schema``, ``wrong_hash``, ``bad_model``, and
+            what `models.folder.opened` raises.
     """
     absent = [
         str(file)
@@ -188,7 +227,7 @@ def read_converted(path: Path) -> Converted:
         )
     card = path.with_suffix(".json")
     try:
-        content = json.loads(card.read_text(encoding="utf-8"))
+        content = read_json(card)
         version = content.get("schema_version") if isinstance(content, dict) else None
         if isinstance(version, int) and version != SCHEMA:
             remedy = (
@@ -201,30 +240,73 @@ def read_converted(path: Path) -> Converted:
             )
         converted = Converted.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise ModelError(
             "bad_card",
-            f"Expected a converted network's fields in {card}, but {where}: {first['msg']}.",
+            f"Expected a converted network's fields in {card}, but {first_problem(error)}.",
         ) from None
-    except (ValueError, OSError, RecursionError) as error:
+    except ValueError as error:
         raise ModelError("bad_card", f"Expected JSON in {card}, but got: {error}.") from None
-    for suffix in ("xml", "bin"):
-        if sha256(path.with_suffix(f".{suffix}")) != converted.sha256.get(suffix):
+    graph = read_bytes(path, most=LARGEST_GRAPH)
+    found = {"xml": hashlib.sha256(graph).hexdigest(), "bin": sha256(path.with_suffix(".bin"))}
+    for suffix, digest in found.items():
+        if digest != converted.sha256.get(suffix):
             raise ModelError(
                 "wrong_hash",
                 f"Expected {path.with_suffix(f'.{suffix}')} as it was exported, but it has "
                 "other bytes; it is damaged or of another network: export it anew.",
             )
+    try:
+        _check_graph(graph, converted.card)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise ModelError(
+            "bad_model",
+            f"Expected a graph of the network that {card.name} describes in {path}, but got "
+            f"{for_terminal(str(error))}; export it anew.",
+        ) from None
     return converted
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _check_graph(graph: bytes, card: Checkpoint) -> None:
+    """Refuse a graph that is no function of one film's pixels, or has other inputs and outputs.
+
+    Args:
+        graph: XML of OpenVINO's form.
+        card: Card of the checkpoint that it is to be of.
+
+    Raises:
+        ValueError: What it holds instead.
+        ParseError: It is no XML.
+    """
+    if b"<!" in graph.replace(b"<!--", b""):
+        raise ValueError("a document type or entities")
+    net = ElementTree.fromstring(graph)
+    layers = net.findall("./layers/layer")
+    if net.tag != "net" or len(layers) != len(list(net.iter("layer"))):
+        raise ValueError("another structure")
+    for layer in layers:
+        kind = layer.get("type", "")
+        # Its operators are OpenVINO's own: others would be of an extension, a library to load.
+        if not re.fullmatch(r"opset[0-9]{1,2}", layer.get("version", "")) or kind in _LOOPS:
+            raise ValueError(f"an operator {kind[:40]!r} that no network here has")
+    inputs = [layer for layer in layers if layer.get("type") == "Parameter"]
+    data = inputs[0].find("data") if len(inputs) == 1 else None
+    shape = f"?,1,{card.preprocessing.height},{card.preprocessing.width}"
+    told = (data.get("element_type"), data.get("shape")) if data is not None else None
+    if told != ("u8", shape):
+        raise ValueError(f"another input than u8 {shape}")
+    results = [
+        [dim.text for dim in layer.iter("dim")] for layer in layers if layer.get("type") == "Result"
+    ]
+    classes = str(len(card.labels))
+    if not all(len(dims) == 2 for dims in results) or classes not in {dims[1] for dims in results}:
+        raise ValueError(f"outputs without scores of {classes} classes")
 
 
 def kept_conversion(card: Checkpoint, cache: Path) -> Path:
-    """Return where ``cache`` keeps the conversion of a checkpoint, whether it has it yet or not."""
-    return cache / "converted" / card.weights_sha256 / f"float32-{SCHEMA}.xml"
+    """Return where ``cache`` keeps the conversion of a checkpoint, whether it has it yet or not.
+
+    Under the hash of the whole card, which holds the weights' own: two checkpoints that share
+    weights, and nothing else, do not share what is made of them.
+    """
+    key = hashlib.sha256(card.model_dump_json().encode()).hexdigest()
+    return cache / "converted" / key / f"float32-{SCHEMA}.xml"

@@ -28,10 +28,12 @@ from cxr_transfer.models.calibration import DECIMALS, score_scale
 from cxr_transfer.models.card import (
     RELEASED,
     Checkpoint,
+    check_hash,
     checkpoint_files,
     read_card,
     released_models,
 )
+from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.openvino_runtime import abilities, check_process, exclusive
 from cxr_transfer.radiograph.in_memory import (
@@ -374,6 +376,8 @@ def _converted(checkpoint: Path) -> tuple[Path, Path, Converted, str]:
     """
     card_path, weights = checkpoint_files(checkpoint)
     card = read_card(card_path)
+    # A card may name any weights: what is kept of those is taken only where these are here.
+    check_hash(card, sha256(weights), weights)
     with exclusive():  # several threads that open it convert it once
         # A cache that cannot be written may have it all the same.
         kept = kept_conversion(card, cache_folder())

@@ -7,20 +7,38 @@ versions. Knows nothing of tensors, so that what only reads a card starts withou
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.folder import checked_words, read_json
 from cxr_transfer.radiograph.preprocessing import Preprocessing
+from cxr_transfer.text import for_terminal
 
 Architecture = Literal["simple_cnn", "resnet50", "resnet50_early"]
 """Names of the table in ``networks.py``."""
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""In hexadecimal digits; it becomes a part of paths."""
+
+Words = Annotated[dict[str, Any], AfterValidator(checked_words)]
+"""JSON that pages and terminals show: printable texts, finite numbers, not too many of them."""
+
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+
 SCHEMA: Literal[1] = 1
+LONGEST_TITLE = 200
 WEIGHTS = "checkpoint.safetensors"
 CARD = "checkpoint.json"
 RELEASED = Path(__file__).parent.parent / "released"
@@ -31,9 +49,10 @@ class Checkpoint(BaseModel):
     """What a network needs beside its weights, and where it comes from.
 
     Attributes:
-        schema_version: Of this file; a newer one is refused.
-        weights_sha256: Of the ``.safetensors`` file beside it.
-        epsilon: Of the batch normalisation (ResNet-50).
+        schema_version: Version of this file; a newer one is refused.
+        name: Name of the recipe; it stands in answers and in names of files.
+        weights_sha256: SHA-256 of the ``.safetensors`` file beside it.
+        epsilon: Epsilon of the batch normalisation (ResNet-50).
         recipe: The recipe as it was run.
         provenance: Time, versions, commit, machine, seed, device.
         data: Name and hash of the data set, how it was split and that hash, films per part.
@@ -44,16 +63,36 @@ class Checkpoint(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: Literal[1] = SCHEMA
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,63}$")
     architecture: Architecture
     labels: tuple[str, ...]
     preprocessing: Preprocessing
-    epsilon: float
-    weights_sha256: str
-    recipe: dict[str, Any] = Field(default_factory=dict)
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    data: dict[str, Any] = Field(default_factory=dict)
-    seen: dict[str, list[str]] = Field(default_factory=dict)
+    epsilon: float = Field(gt=0, le=1, allow_inf_nan=False)
+    weights_sha256: Sha256
+    recipe: Words = Field(default_factory=dict)
+    provenance: Words = Field(default_factory=dict)
+    data: Words = Field(default_factory=dict)
+    seen: dict[str, list[Fingerprint]] = Field(default_factory=dict, max_length=8)
+
+    @field_validator("labels")
+    @classmethod
+    def _are_labels(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            LabelSet(labels)
+        except DataError as error:
+            raise ValueError(error.message) from None
+        return labels
+
+    @field_validator("recipe")
+    @classmethod
+    def _tells_what_is_used_of_it(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        title, coverage = recipe.get("title", ""), recipe.get("coverage")
+        if not isinstance(title, str) or len(title) > LONGEST_TITLE:
+            raise ValueError(f"a title that is no text of at most {LONGEST_TITLE} characters")
+        number = isinstance(coverage, int | float) and not isinstance(coverage, bool)
+        if coverage is not None and not (number and 0 < coverage <= 1):
+            raise ValueError("a coverage that is no share above 0")
+        return recipe
 
     @property
     def label_set(self) -> LabelSet:
@@ -122,11 +161,11 @@ def read_card(path: Path) -> Checkpoint:
     """Read the card at ``path``.
 
     Raises:
-        ModelError: ``bad_card``, ``newer_schema``.
+        ModelError: ``bad_card``, ``newer_schema``, and what `models.folder.opened` raises.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
+        content = read_json(path)
+    except ValueError as error:
         raise ModelError("bad_card", f"Expected JSON in {path}, but got: {error}.") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version > SCHEMA:
@@ -136,15 +175,34 @@ def read_card(path: Path) -> Checkpoint:
             "cxr-transfer.",
         )
     try:
-        checkpoint = Checkpoint.model_validate(content)
+        return Checkpoint.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise ModelError(
-            "bad_card", f"Expected a checkpoint's fields in {path}, but {where}: {first['msg']}."
+            "bad_card", f"Expected a checkpoint's fields in {path}, but {first_problem(error)}."
         ) from None
-    try:
-        LabelSet(checkpoint.labels)
-    except DataError as error:
-        raise ModelError("bad_card", f"In {path}: {error.message}") from None
-    return checkpoint
+
+
+def check_hash(checkpoint: Checkpoint, found: str, weights_path: Path) -> None:
+    """Refuse weights that are not those of which the card tells.
+
+    Args:
+        checkpoint: The card.
+        found: SHA-256 of the weights' file.
+        weights_path: Path of that file, for the message.
+
+    Raises:
+        ModelError: ``wrong_hash``.
+    """
+    if found != checkpoint.weights_sha256:
+        raise ModelError(
+            "wrong_hash",
+            f"Expected weights with SHA-256 {checkpoint.weights_sha256[:12]}..., but "
+            f"{weights_path} has {found[:12]}...; the file is damaged or of another run.",
+        )
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return where the first thing that is wrong stands, and what it is, in one line."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return for_terminal(f"{where}: {first['msg'].removeprefix('Value error, ')}").rstrip(".")

@@ -15,12 +15,31 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes, write_text
-from cxr_transfer.models.card import CARD, WEIGHTS, Checkpoint, checkpoint_files, read_card
+from cxr_transfer.models.card import (
+    CARD,
+    WEIGHTS,
+    Checkpoint,
+    check_hash,
+    checkpoint_files,
+    first_problem,
+    read_card,
+)
+from cxr_transfer.models.folder import (
+    LARGEST_WEIGHTS,
+    other_types,
+    read_bytes,
+    safetensors_header,
+)
 from cxr_transfer.models.networks import build
+from cxr_transfer.text import for_terminal
+
+REAL, COUNTED = ("F32", "F16"), ("I64",)
+"""Types of weights that are taken: half precision is widened without loss; and of counters."""
 
 
 def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -> Path:
@@ -35,13 +54,18 @@ def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -
         Path of the weights file.
 
     Raises:
-        ModelError: ``weights_not_finite``.
+        ModelError: ``weights_not_finite``; ``bad_card`` for fields that `read_card` would refuse.
         MachineError: ``disk_full``, ``not_writable``.
     """
     weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     _refuse_non_finite(weights)
     content = safetensors.torch.save(weights, {"labels": json.dumps(list(card["labels"]))})
-    checkpoint = Checkpoint(weights_sha256=hashlib.sha256(content).hexdigest(), **card)
+    try:
+        checkpoint = Checkpoint(weights_sha256=hashlib.sha256(content).hexdigest(), **card)
+    except ValidationError as error:
+        raise ModelError(
+            "bad_card", f"Expected the fields of a checkpoint, but {first_problem(error)}."
+        ) from None
     # The old card is wrong for the new weights: a crash in between is found by its hash.
     write_bytes(folder / WEIGHTS, content)
     write_text(folder / CARD, checkpoint.model_dump_json(indent=2) + "\n")
@@ -57,44 +81,91 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
     Raises:
         ModelError: ``no_checkpoint``, ``not_safetensors``, ``bad_card``, ``newer_schema``,
             ``wrong_hash``, ``corrupt_weights``, ``wrong_labels``, ``wrong_weights``,
-            ``weights_not_finite``.
+            ``wrong_type``, ``weights_not_finite``, and what `models.folder.opened` raises.
     """
     card_path, weights_path = checkpoint_files(path)
     checkpoint = read_card(card_path)
-    content = weights_path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != checkpoint.weights_sha256:
-        raise ModelError(
-            "wrong_hash",
-            f"Expected weights with SHA-256 {checkpoint.weights_sha256[:12]}..., but "
-            f"{weights_path} has {found[:12]}...; the file is damaged or of another run.",
-        )
+    content = read_bytes(weights_path, most=LARGEST_WEIGHTS)
+    check_hash(checkpoint, hashlib.sha256(content).hexdigest(), weights_path)
+    try:
+        tensors, metadata = safetensors_header(content)
+    except ValueError as error:
+        raise _corrupt(weights_path, error) from None
+    _check_labels(checkpoint, metadata.get("labels"), card_path)
+    # First without memory: what the file holds is known to fit before any of it is made.
+    with torch.device("meta"):
+        outline = _built(checkpoint).state_dict()
+    _check_tensors(tensors, outline, str(weights_path))
     try:
         weights = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
-        raise ModelError(
-            "corrupt_weights", f"Expected safetensors in {weights_path}, but got: {error}."
-        ) from None
-    _check_labels(checkpoint, content, card_path)
-    network = build(
+        raise _corrupt(weights_path, error) from None
+    network = _built(checkpoint)
+    fit_weights(network, weights, origin=str(weights_path))
+    return checkpoint, network.eval()
+
+
+def _built(checkpoint: Checkpoint) -> nn.Sequential:
+    return build(
         checkpoint.architecture,
         len(checkpoint.labels),
         size=checkpoint.preprocessing.size,
         epsilon=checkpoint.epsilon,
     )
-    fit_weights(network, weights, origin=str(weights_path))
-    return checkpoint, network.eval()
 
 
-def _check_labels(checkpoint: Checkpoint, content: bytes, card_path: Path) -> None:
+def _corrupt(path: Path, error: Exception) -> ModelError:
+    said = for_terminal(str(error))
+    return ModelError("corrupt_weights", f"Expected safetensors in {path}, but got: {said}.")
+
+
+def _check_labels(checkpoint: Checkpoint, trained: str | None, card_path: Path) -> None:
     # An edited card with the same labels in another order would fit, and name every film wrongly.
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    trained = header.get("__metadata__", {}).get("labels")
     if trained is not None and trained != json.dumps(list(checkpoint.labels)):
         raise ModelError(
             "wrong_labels",
-            f"Expected the labels {trained} with which these weights were saved, but {card_path} "
-            f"has {json.dumps(list(checkpoint.labels))}; take the card that came with them.",
+            f"Expected the labels {for_terminal(trained)[:200]} with which these weights were "
+            f"saved, but {card_path} has {json.dumps(list(checkpoint.labels))}; take the card that "
+            "came with them.",
+        )
+
+
+def _check_tensors(
+    tensors: Mapping[str, tuple[str, tuple[int, ...]]], own: Mapping[str, Tensor], origin: str
+) -> None:
+    """Refuse a file whose tensors have other names, shapes or types than a network's.
+
+    Raises:
+        ModelError: ``wrong_weights`` naming what is missing, left over or of another shape;
+            ``wrong_type`` naming what is of another type.
+    """
+    _check_shapes({name: shape for name, (_, shape) in tensors.items()}, own, origin)
+    others = other_types(
+        tensors, lambda name: REAL if own[name].dtype.is_floating_point else COUNTED
+    )
+    if others:
+        raise ModelError(
+            "wrong_type",
+            f"Expected weights in {origin} as they were trained, but {len(others)} are of another "
+            f"type: {'; '.join(others[:5])}; save them in float32.",
+        )
+
+
+def _check_shapes(
+    shapes: Mapping[str, tuple[int, ...]], own: Mapping[str, Tensor], origin: str
+) -> None:
+    wrong = [f"missing {name}" for name in own if name not in shapes]
+    wrong += [f"unknown {for_terminal(name)[:100]}" for name in shapes if name not in own]
+    wrong += [
+        f"{name} is {shapes[name]}, not {tuple(own[name].shape)}"
+        for name in own
+        if name in shapes and shapes[name] != tuple(own[name].shape)
+    ]
+    if wrong:
+        raise ModelError(
+            "wrong_weights",
+            f"Expected the weights of this architecture in {origin}, but {len(wrong)} differ: "
+            f"{'; '.join(wrong[:5])}.",
         )
 
 
@@ -105,20 +176,8 @@ def fit_weights(network: nn.Module, weights: Mapping[str, Tensor], *, origin: st
         ModelError: ``wrong_weights`` naming what is missing, left over or of another shape;
             ``weights_not_finite``.
     """
-    own = network.state_dict()
-    wrong = [f"missing {name}" for name in own if name not in weights]
-    wrong += [f"unknown {name}" for name in weights if name not in own]
-    wrong += [
-        f"{name} is {tuple(weights[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own
-        if name in weights and weights[name].shape != own[name].shape
-    ]
-    if wrong:
-        raise ModelError(
-            "wrong_weights",
-            f"Expected the weights of this architecture in {origin}, but {len(wrong)} differ: "
-            f"{'; '.join(wrong[:5])}.",
-        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    _check_shapes(shapes, network.state_dict(), origin)
     _refuse_non_finite(weights)
     network.load_state_dict(dict(weights))
 

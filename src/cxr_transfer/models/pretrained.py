@@ -36,6 +36,7 @@ import safetensors.numpy
 
 from cxr_transfer.errors import MachineError, ModelError
 from cxr_transfer.files import cache_folder, write_bytes
+from cxr_transfer.models.folder import other_types, safetensors_header
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
@@ -250,10 +251,12 @@ def _from_keras(content: bytes) -> Pretrained:
 def _from_converted(content: bytes) -> Pretrained:
     """Read a file that `imagenet_weights` kept; its header carries the hash of its tensors."""
     try:
-        tensors = safetensors.numpy.load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        told = header["__metadata__"]
-        found = _pretrained(tensors, float(told["epsilon"]), told["origin"])
+        types, told = safetensors_header(content)
+        others = other_types(types, lambda _: ("F32",))
+        epsilon, origin = float(told["epsilon"]), told["origin"]
+        if others or not 0 < epsilon <= 1 or not origin.isprintable():
+            raise ValueError("another type, epsilon or origin")
+        found = _pretrained(safetensors.numpy.load(content), epsilon, origin)
         whole = found.sha256 == told["sha256"]
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
         whole = False

@@ -14,41 +14,71 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.files import write_bytes
+from cxr_transfer.labels import MOST_LABELS
 from cxr_transfer.models.calibration import TemperatureCheck, as_given, at_temperature, score_scale
-from cxr_transfer.models.card import checkpoint_files, read_card
+from cxr_transfer.models.card import Sha256, checkpoint_files, first_problem, read_card
+from cxr_transfer.models.folder import (
+    checked_words,
+    other_types,
+    read_bytes,
+    safetensors_header,
+    strict_json,
+)
+from cxr_transfer.text import for_terminal
 
 REFERENCE = "reference.safetensors"
 SCHEMA = 1
 
 Familiarity = Literal["ok", "unusual", "unfamiliar"]
 Floats = npt.NDArray[np.float32]
+Temperature = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
+"""By which logits are divided: it is looked for between 0.05 and 20."""
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 _DIRECTIONS = 64
 _FILMS = 4000
+_MOST_SOURCES = 4000
 _LEAST_REST = 1e-3  # of all variance
 _UNUSUAL_SHARE = 0.05  # of held-out good films that are to lie beyond
 _EDGE_SHARE, _BEYOND_EDGE = 0.01, 1.25
-_KNOWN = (
-    "weights_sha256",
-    "labels",
-    "sources",
-    "rest",
-    "unusual",
-    "threshold",
-    "temperature",
-)
-_OPTIONAL = ("least_score", "coverage", "temperature_check")
-_REAL = ("centre", "deviations", "directions", "films")
+_REAL, _WHOLE = ("centre", "deviations", "directions", "films"), ("label_of", "source_of")
+_TYPES = {"centre": "F32", "deviations": "F32", "directions": "F16", "films": "F16"}
+_LARGEST = 256 * 1024 * 1024
 _REMEDY = "take the one that came with the checkpoint"
+
+
+class _Known(BaseModel):
+    """What a reference holds beside its arrays, as it stands in its file; see `Reference`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    weights_sha256: Sha256
+    labels: tuple[str, ...] = Field(min_length=1, max_length=MOST_LABELS)
+    sources: tuple[str, ...] = Field(min_length=1, max_length=_MOST_SOURCES)
+    rest: float = Field(ge=0, allow_inf_nan=False)
+    unusual: float = Field(ge=0, allow_inf_nan=False)
+    threshold: float = Field(ge=0, allow_inf_nan=False)
+    temperature: Temperature | None
+    least_score: Share | None = None
+    coverage: Share | None = None
+    temperature_check: TemperatureCheck | None = None
+
+    @field_validator("labels", "sources")
+    @classmethod
+    def _may_be_shown(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        checked_words(names)
+        return names
 
 
 @dataclass(frozen=True)
@@ -78,7 +108,7 @@ class Reference:
     Attributes:
         weights_sha256: Of the weights whose features these are.
         labels: Names of classes, indexed by ``label_of``.
-        sources: Names of collections, indexed by ``source_of``.
+        sources: Names of collections, indexed by ``source_of``, as `text.for_terminal` has them.
         centre: (F,) mean of the training films.
         directions: (D, F) orthonormal, of falling variance.
         deviations: (D,) standard deviations along them.
@@ -152,10 +182,13 @@ class Reference:
         left = max(float(variances[kept:].sum()), _LEAST_REST * float(variances.sum()))
         rest = float(np.sqrt(left / others)) if others else 0.0
         # From here on as it is stored, so that limits hold for what is loaded.
+        some = slice(None, None, -(-len(features) // _FILMS))
+        # A name that a terminal would act on is kept as it is shown there.
+        shown = [for_terminal(name) for name in sources[some]]
         reference = cls(
             weights_sha256=weights_sha256,
             labels=tuple(sorted(set(labels))),
-            sources=tuple(sorted(set(sources))),
+            sources=tuple(sorted(set(shown))),
             centre=centre.astype(np.float32),
             directions=_stored(directions[:kept]),
             deviations=np.sqrt(variances[:kept]).astype(np.float32),
@@ -168,7 +201,6 @@ class Reference:
             temperature=temperature,
             temperature_check=temperature_check,
         )
-        some = slice(None, None, -(-len(features) // _FILMS))
         label_of = {name: at for at, name in enumerate(reference.labels)}
         source_of = {name: at for at, name in enumerate(reference.sources)}
         far = reference.distances(held_out)
@@ -177,7 +209,7 @@ class Reference:
             reference,
             films=_stored(reference._places(features[some])),
             label_of=np.array([label_of[name] for name in labels[some]], np.int64),
-            source_of=np.array([source_of[name] for name in sources[some]], np.int64),
+            source_of=np.array([source_of[name] for name in shown], np.int64),
             unusual=float(unusual),
             threshold=float(_BEYOND_EDGE * edge),
         )
@@ -275,8 +307,8 @@ class Reference:
         Raises:
             MachineError: ``disk_full``, ``not_writable``.
         """
-        known = {name: getattr(self, name) for name in (*_KNOWN, *_OPTIONAL)}
         check = self.temperature_check
+        known = {name: getattr(self, name) for name in _Known.model_fields}
         known |= {"temperature_check": check and check.model_dump(), "schema_version": SCHEMA}
         tensors: dict[str, npt.NDArray[Any]] = {
             "centre": self.centre,
@@ -301,40 +333,39 @@ class Reference:
             weights_sha256: Of the weights that it is to serve.
 
         Raises:
-            ModelError: ``bad_reference`` for what is absent, damaged, of a newer schema or not
-                finite; ``wrong_hash`` for a reference of other weights.
+            ModelError: ``bad_reference`` for what is damaged, of a newer schema, of other
+                types or not finite; ``wrong_hash`` for a reference of other weights; and what
+                `models.folder.opened` raises.
         """
         path = path / REFERENCE if path.is_dir() else path
+        content = read_bytes(path, most=_LARGEST)
         try:
-            content = path.read_bytes()
-            tensors = safetensors.numpy.load(content)
-            size = int.from_bytes(content[:8], "little")
-            known = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["reference"])
+            told, metadata = safetensors_header(content)
+            known = strict_json(metadata["reference"])
             version = known.pop("schema_version")
             if version != SCHEMA:
                 raise _bad(path, f"schema {SCHEMA}", f"{version}", "update cxr-transfer")
-            fields: dict[str, Any] = {name: known[name] for name in _KNOWN}
-            fields |= {name: known.get(name) for name in _OPTIONAL}
-            fields |= {name: tuple(known[name]) for name in ("labels", "sources")}
-            if fields["temperature"] == 1:  # as older files say that none was fitted
-                fields["temperature"] = None
-            if fields["temperature_check"] is not None:
-                found = TemperatureCheck.model_validate(fields["temperature_check"])
-                fields["temperature_check"] = found
+            if known["temperature"] == 1:  # as older files say that none was fitted
+                known["temperature"] = None
+            if others := other_types(told, lambda name: (_TYPES.get(name, "I32"),)):
+                raise _bad(path, "the types that it was saved with", "; ".join(others), _REMEDY)
+            # As JSON again: a list stands for the tuple that a strict model wants.
+            fields: dict[str, Any] = dict(_Known.model_validate_json(json.dumps(known)))
+            tensors = safetensors.numpy.load(content)
             fields |= {name: tensors[name].astype(np.float32) for name in _REAL}
-            fields |= {name: tensors[name].astype(np.int64) for name in ("label_of", "source_of")}
+            fields |= {name: tensors[name].astype(np.int64) for name in _WHOLE}
             reference = cls(**fields)
             reference._require_whole(path)
+        except ValidationError as error:
+            raise _bad(path, "a reference", first_problem(error), _REMEDY) from None
         except (
-            OSError,
             safetensors.SafetensorError,
             ValueError,
             KeyError,
             TypeError,
             AttributeError,
-            RecursionError,
         ) as error:
-            said = f"{type(error).__name__}: {error}".splitlines()[0]
+            said = for_terminal(f"{type(error).__name__}: {error}")
             raise _bad(path, "a reference", said, _REMEDY) from None
         if reference.weights_sha256 != weights_sha256:
             raise ModelError(
@@ -373,15 +404,11 @@ class Reference:
             if getattr(self, name).shape != shape:
                 found = f"{name} {getattr(self, name).shape}"
                 raise _bad(path, f"{name} {shape}", found, _REMEDY)
-        heat = 1.0 if self.temperature is None else self.temperature
-        least = 0.0 if self.least_score is None else self.least_score
-        numbers = (self.rest, self.unusual, self.threshold, heat, least, self.coverage or 0.0)
-        arrays = (self.centre, self.directions, self.deviations, self.films, np.array(numbers))
+        arrays = (self.centre, self.directions, self.deviations, self.films)
         if not all(np.isfinite(array).all() for array in arrays):
             raise _bad(path, "finite numbers", "NaN or infinity", _REMEDY)
-        if not (self.deviations > 0).all() or heat <= 0:
-            found = "a deviation or a temperature that is not"
-            raise _bad(path, "positive deviations and temperature", found, _REMEDY)
+        if not (self.deviations > 0).all():
+            raise _bad(path, "positive deviations", "one that is not", _REMEDY)
         for name, names in (("label_of", self.labels), ("source_of", self.sources)):
             numbers_of = getattr(self, name)
             if films and not 0 <= numbers_of.min() <= numbers_of.max() < len(names):

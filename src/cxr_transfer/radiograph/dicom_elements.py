@@ -98,6 +98,8 @@ class _Bounded(io.BytesIO):
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
+        # Not `getbuffer`: that copies, and Python 3.13 minds a stream that ends before its buffer.
+        self.view = memoryview(content)
         self.reads = 0
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -298,7 +300,7 @@ def read_elements(content: bytes) -> Elements:
     length, vr = _pixels_announced(stream, explicit, little)
     if length is None:
         if not found.keys() & {FLOAT_PIXELS, DOUBLE_PIXELS}:
-            if stream.tell() > len(stream.getbuffer()):
+            if stream.tell() > len(stream.view):
                 raise cut_short()
             raise FilmError(
                 "no_pixel_data",
@@ -306,7 +308,7 @@ def read_elements(content: bytes) -> Elements:
                 "header alone); send the image itself.",
             )
         return elements
-    view = stream.getbuffer()
+    view = stream.view
     start = stream.tell()
     if length != UNDEFINED:
         if start + length > len(view):

@@ -17,7 +17,6 @@ import re
 import time
 import traceback
 import uuid
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.serving.answers import Refusal, busy, refused, stopping
-from cxr_transfer.serving.load import Load
+from cxr_transfer.serving.load import Held, Load
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.settings import Settings
 
@@ -56,6 +55,9 @@ BROWSERS = {
     "Cache-Control": "no-store",
     "X-Intended-Use": INTENDED_USE,
 }
+RETRY_AFTER_S = 5
+"""When a body for which there is no memory is worth sending again."""
+
 _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROTECTED = ("/v1/", "/metrics", "/openapi.json")
 
@@ -82,7 +84,8 @@ class Door:
         self._load = load
         self._metrics = metrics
         self._token = _digest(settings.token) if settings.token else b""
-        self._held = 0
+        self._held_by_all = Held(settings.held_bytes)
+        metrics.watch("cxr_held_bytes", "Bytes of bodies.", lambda: self._held_by_all.size)
         self._patience: set[asyncio.Timeout] = set()
 
     def hurry(self, seconds: float) -> None:
@@ -118,7 +121,7 @@ class Door:
 
         films = scope["method"] == "POST"
         entered = False
-        body = _Body(receive, self._settings.body_bytes, self._hold)
+        body = _Body(receive, self._settings.body_bytes, self._held_by_all)
         try:
             self._check(scope["path"], scope["method"], headers)
             self.inside += films
@@ -140,7 +143,7 @@ class Door:
                 await _tell(failed, request_id, scope, receive, answer)
         finally:
             self.inside -= entered
-            self._held -= body.held
+            self._held_by_all.release(body.held)
             seconds = time.perf_counter() - started
             route = getattr(scope.get("route"), "path", None) or "other"
             self._metrics.requests.labels(route, str(status)).inc()
@@ -199,14 +202,8 @@ class Door:
         length = headers.get("content-length", "0")
         if int(length) > self._settings.body_bytes:
             raise too_large(self._settings.body_bytes)
-        if self._load.is_full():
+        if self._load.is_full() or not self._held_by_all.has_room(0, int(length)):
             raise busy(self._load.retry_after_s)
-
-    def _hold(self, size: int) -> None:
-        """Count bytes of a body; refuse them when all bodies together are too much."""
-        if self._held + size > self._settings.held_bytes:
-            raise busy(self._load.retry_after_s)
-        self._held += size
 
 
 class _Body:
@@ -216,18 +213,20 @@ class _Body:
         held: Bytes so far.
     """
 
-    def __init__(self, receive: Receive, most: int, hold: Callable[[int], None]) -> None:
+    def __init__(self, receive: Receive, most: int, held_by_all: Held) -> None:
         self.held = 0
         self._receive = receive
         self._most = most
-        self._hold = hold
+        self._held_by_all = held_by_all
 
     async def receive(self) -> Message:
         message = await self._receive()
         size = len(message.get("body", b""))
         if self.held + size > self._most:
             raise too_large(self._most)
-        self._hold(size)
+        if not self._held_by_all.has_room(self.held, size):
+            raise busy(RETRY_AFTER_S)
+        self._held_by_all.take(size)
         self.held += size
         return message
 

@@ -1,4 +1,4 @@
-"""How much work is at hand, and whether more may come in.
+"""How much work is at hand and how much memory is held, and whether more may come in.
 
 Counts; measures how long a film takes while there is work; refuses what would wait too long. Knows
 nothing of what a film is, nor of time limits of others.
@@ -70,3 +70,35 @@ class Load:
             each = min(self._busy / self._done, _STEEPEST * self.seconds_each)
             self.seconds_each += _NEWEST * (each - self.seconds_each)
             self._busy, self._done = 0.0, 0
+
+
+class Held:
+    """Memory that bodies of requests share.
+
+    A body may grow as long as it is no larger than what is free then: the rule of switches that
+    share a buffer (Choudhury & Hahne, IEEE/ACM Trans. Networking 6, 1998, 130-140: dynamic
+    thresholds). One body alone may be half of all; of n large ones, each gets 1 / (n + 1), and as
+    much stays free for whoever comes next. So a few large bodies never keep small ones out.
+
+    Args:
+        most: Bytes of all bodies together.
+
+    Attributes:
+        size: Bytes that are held.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.size = 0
+        self._most = most
+
+    def has_room(self, held: int, more: int) -> bool:
+        """Tell whether a body of ``held`` bytes may have ``more``; nothing more always fits."""
+        return not more or held + more <= self._most - self.size - more
+
+    def take(self, size: int) -> None:
+        """Count bytes that came."""
+        self.size += size
+
+    def release(self, size: int) -> None:
+        """Count bytes that are gone."""
+        self.size -= size

@@ -2,8 +2,11 @@
 
 uvicorn waits for ever for the rest of a header, for the rest of a body, and for a client to read.
 Here each connection is looked at every few seconds. It has to finish its header within two looks,
-bring its body at no less than `SLOWEST` bytes a second and before `Settings.body_s` are over, and
-read what it asked for at no less than that. Knows nothing of what is asked.
+and read what it asked for at no less than `SLOWEST` bytes a second. Its body has to come before
+`Settings.body_s` are over, and at no time slower than half the pace that would bring as much as has
+come already in that time: who sent 100 MB at once may not trickle on as who sends little may. A
+client that sends at an even pace and would be done in time is never ended. Knows nothing of what is
+asked.
 """
 
 from __future__ import annotations
@@ -22,6 +25,10 @@ from uvicorn.server import ServerState
 
 LOOK_S = 5.0
 SLOWEST = 2048
+LEAST_SHARE = 0.5
+"""Of the pace that would bring as much as has come already within `Settings.body_s`: networks
+are uneven, and a look is short."""
+
 PIECES = 256
 SMALLEST_PIECE = 64
 LONGEST_LEFTOVER_S = 4.0
@@ -37,22 +44,25 @@ class _Connection(h11.Connection):
 
     Each crumb costs the event loop as much as a large piece, and a client that sends them as fast
     as it can would keep everybody else waiting.
+
+    Attributes:
+        body_bytes: Bytes of the present request's body that have come.
     """
 
     def __init__(self, most_header: int) -> None:
         super().__init__(h11.SERVER, most_header)
         self._pieces = 0
-        self._bytes = 0
+        self.body_bytes = 0
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Return what came next; crumbs are an error of the client's."""
         event = super().next_event()
         if isinstance(event, h11.Request):
-            self._pieces = self._bytes = 0
+            self._pieces = self.body_bytes = 0
         elif isinstance(event, h11.Data):
             self._pieces += 1
-            self._bytes += len(event.data)
-            if self._pieces > PIECES and self._bytes < SMALLEST_PIECE * self._pieces:
+            self.body_bytes += len(event.data)
+            if self._pieces > PIECES and self.body_bytes < SMALLEST_PIECE * self._pieces:
                 raise h11.RemoteProtocolError("a body in crumbs")
         return event
 
@@ -70,7 +80,8 @@ class PatientProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = _Connection(self.config.h11_max_incomplete_event_size or 16384)
+        self._counted = _Connection(self.config.h11_max_incomplete_event_size or 16384)
+        self.conn = self._counted
         self._look: asyncio.TimerHandle | None = None
         self._received = 0
         self._before: tuple[str, Any] = ("", None)
@@ -131,13 +142,17 @@ class PatientProtocol(H11Protocol):
             if (
                 waits_for == "header"
                 or (waits_for == "reading" and read < SLOWEST)
-                or (waits_for == "body" and (came < SLOWEST or late > self.body_s))
+                or (waits_for == "body" and (came < self._slowest() or late > self.body_s))
                 or (waits_for == "leftover" and late >= LONGEST_LEFTOVER_S)
             ):
                 self.transport.abort()
                 return
         self._received_before = self._received
         self._look = self.loop.call_later(LOOK_S, self._watch)
+
+    def _slowest(self) -> float:
+        """Return how many bytes a second the rest of this body must bring: more, the more came."""
+        return max(SLOWEST, self._counted.body_bytes / self.body_s * LEAST_SHARE)
 
     def _unread(self) -> int:
         """Return how many bytes of answers the client has not taken, here and in the system.

@@ -5,19 +5,18 @@ Comes in: names and paths. Goes out: `Served` models. Knows nothing of requests.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer import DEFAULT_MODEL
-from cxr_transfer.errors import CxrError, ModelError, UsageError, check_list
-from cxr_transfer.inference.converted import sha256
+from cxr_transfer.errors import CxrError, UsageError, check_list
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.preparation import prepare
 from cxr_transfer.inference.trial import trial_film
-from cxr_transfer.models.card import checkpoint_files, read_card
+from cxr_transfer.models.card import checkpoint_files
+from cxr_transfer.models.folder import LARGEST_PAGE, read_bytes, strict_json
 from cxr_transfer.serving.answers import AuditFound
 
 NOT_DONE = "not done"
@@ -63,26 +62,26 @@ class Served:
         What it measured stays away: that may name films, and so people.
         """
         try:
-            found = json.loads(self._beside("audit.json"))
+            found = strict_json(self._beside("audit.json"))
             if found["checkpoint"]["weights_sha256"] != self.predictor.card.weights_sha256:
                 return None
             told = AuditFound.model_validate(found | {"model": self.predictor.model})
-        except (CxrError, OSError, ValueError, LookupError, TypeError):
+        except (CxrError, ValueError, LookupError, TypeError):
             return None
         return told.model_dump()
 
     def card(self) -> str | None:
         """Return the model card beside it, if it is of these weights."""
         try:
-            text = self._beside("MODEL_CARD.md")
-        except (CxrError, OSError, ValueError):
+            text = self._beside("MODEL_CARD.md").decode()
+        except (CxrError, ValueError):
             return None
         return text if self.predictor.card.weights_sha256 in text else None
 
-    def _beside(self, name: str) -> str:
+    def _beside(self, name: str) -> bytes:
         model = Path(self.given)
         folder = model.parent if model.suffix == ".xml" else checkpoint_files(model)[0].parent
-        return (folder / name).read_text(encoding="utf-8")
+        return read_bytes(folder / name, most=LARGEST_PAGE)
 
 
 def open_models(given: Sequence[str | Path]) -> list[Served]:
@@ -96,8 +95,6 @@ def open_models(given: Sequence[str | Path]) -> list[Served]:
     """
     check_list(given, "models")
     wanted = [str(model) for model in given] or [DEFAULT_MODEL]
-    for model in wanted:
-        _check_weights(model)
     predictors = [Predictor.open(model) for model in wanted]
     names = _names(predictors)
     film = trial_film()
@@ -108,23 +105,6 @@ def open_models(given: Sequence[str | Path]) -> list[Served]:
         Served(name, model, predictor, explains=Path(model).suffix != ".xml")
         for name, model, predictor in zip(names, wanted, predictors, strict=True)
     ]
-
-
-def _check_weights(model: str) -> None:
-    """Refuse damaged weights now: a kept conversion would hide them, and torch is slow to say it.
-
-    Raises:
-        ModelError: ``wrong_hash``, and what finding and reading the card raises.
-    """
-    if Path(model).suffix == ".xml":
-        return
-    card, weights = checkpoint_files(Path(model))
-    if sha256(weights) != read_card(card).weights_sha256:
-        raise ModelError(
-            "wrong_hash",
-            f"Expected the weights that {card} describes, but {weights} has other bytes; it is "
-            "damaged or of another run: copy it anew.",
-        )
 
 
 def _names(predictors: Sequence[Predictor]) -> list[str]:

@@ -33,13 +33,16 @@ class Settings(BaseModel):
         longest_wait_s: A film that would wait longer is refused at once.
         film_bytes: Of one file.
         body_bytes: Of one request.
-        held_bytes: Of all requests' bodies together.
+        held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
+            than what is free; see `Held`.
         files: In one request.
         decode_s: Decoding one film; then its worker is ended.
         worker_bytes: Address space of a decoding process.
         explain_s: A heat map, the first one with what it loads.
-        explainer_bytes: Address space of the process that draws heat maps and reports.
-        body_s: A request's body, however fast it comes.
+        explainer_bytes: Address space of the process that draws heat maps and reports: PyTorch with
+            CUDA's libraries takes 5.6 GB of it on being loaded, of which little becomes memory.
+        body_s: Time for a request's body, however fast it comes; what it may then be slow at rises
+            with what has come.
         drain_s: How long accepted requests may still take after SIGTERM; who waits for longer, as
             some do for a heat map, is told to ask another server.
         notice_s: How long a stopping server still says that it stops.
@@ -62,7 +65,7 @@ class Settings(BaseModel):
     decode_s: float = 10.0
     worker_bytes: int = 2048 * MIB
     explain_s: float = 60.0
-    explainer_bytes: int = 4096 * MIB
+    explainer_bytes: int = 8192 * MIB
     body_s: float = 120.0
     drain_s: float = 20.0
     notice_s: float = 1.0

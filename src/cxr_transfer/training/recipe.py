@@ -24,7 +24,8 @@ from pydantic import (
 )
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.models.card import Architecture
+from cxr_transfer.models.card import LONGEST_TITLE, Architecture
+from cxr_transfer.models.folder import checked_words
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 
 _OF_ADAM = ("learning_rate", "batch_size", "stop_after", "reduce_after", "reduce_factor")
@@ -112,8 +113,8 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
-    title: str
+    name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=64)
+    title: str = Field(max_length=LONGEST_TITLE)
     network: Architecture
     dataset: Literal["dataset_0", "dataset_1", "multi_source"]
     initial: str = "random"
@@ -122,6 +123,11 @@ class Recipe(BaseModel):
     coverage: float | None = Field(None, gt=0, le=1)
     labels: dict[str, str] = Field(default_factory=dict)
     stages: tuple[Stage, ...] = Field(min_length=1)
+
+    @field_validator("title", "initial", "labels")
+    @classmethod
+    def _may_be_shown(cls, found: Any) -> Any:  # noqa: ANN401 - a text, or a table of texts
+        return checked_words(found)
 
     @model_validator(mode="after")
     def _stage_names_differ(self) -> Recipe:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -30,13 +29,14 @@ from cxr_transfer.collections.datasets import Dataset
 from cxr_transfer.collections.index import data_hash
 from cxr_transfer.collections.manifest import PARTS, PARTS_FILE, write_manifest
 from cxr_transfer.errors import CxrError, DataError, MachineError, ModelError, UsageError
-from cxr_transfer.files import owned, write_json, write_text
+from cxr_transfer.files import append_line, owned, remove_own, write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.networks import build, load_pretrained
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.models.resnet50 import EPSILON
+from cxr_transfer.text import for_terminal
 from cxr_transfer.training.execution import (
     DEFAULT,
     Execution,
@@ -146,6 +146,7 @@ def run_recipe(
             _train(recipe, dataset, films, folder, begun, settings, execution, say)
         if is_main_process():
             _complete(dataset, films, folder, execution, say)
+            _tidy(recipe, folder)
     return folder
 
 
@@ -236,8 +237,7 @@ def _train(
     def log(line: str) -> None:
         say(line)
         if is_main_process():
-            with (folder / "log.txt").open("a", encoding="utf-8") as handle:
-                handle.write(f"{provenance.now()} {line}\n")
+            append_line(folder / "log.txt", f"{provenance.now()} {for_terminal(line)}")
 
     cases, learnt = select(dataset, films, "train")
     trained = train_stages(
@@ -273,7 +273,6 @@ def _complete(
         train, validation = (select(dataset, films, part) for part in ("train", "validation"))
         # On the processor, whatever the run's device: there predictions are compared with it.
         reference_of(card, network, train, validation).save(folder)
-    shutil.rmtree(folder / "partial", ignore_errors=True)
 
 
 def _keep_validation(
@@ -308,6 +307,12 @@ def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[bool]:
             for name in _NAMING - {".lock"}:
                 (folder / name).unlink(missing_ok=True)
         raise
+
+
+def _tidy(recipe: Recipe, folder: Path) -> None:
+    """Delete what the stages left behind for a run that goes on."""
+    names = [f"{stage.name}{end}" for stage in recipe.stages for end in (".resume", ".safetensors")]
+    remove_own(folder / "partial", names)
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> bool:
@@ -474,12 +479,12 @@ def _card(
             "stages": [asdict(outcome) for outcome in outcomes],
         },
         "data": {
-            "name": dataset.name,
+            "name": for_terminal(dataset.name),
             "data_hash": settings["data_hash"],
             "split_by": dataset.split_by,
             "split_hash": settings["split_hash"],
             "films": {part: sum(case.split == part for case in dataset.cases) for part in PARTS},
-            "left_out": dict(dataset.left_out),
+            "left_out": {for_terminal(label): n for label, n in dataset.left_out.items()},
             "damaged": len(dataset.damaged),
         },
         "seen": {key: sorted(new | set(begun.seen.get(key, ()))) for key, new in seen.items()},

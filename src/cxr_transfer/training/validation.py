@@ -6,7 +6,6 @@ teach them, and never on a test part. Knows nothing of what is fitted.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from torch import nn
 
 from cxr_transfer.collections.case import Case
 from cxr_transfer.errors import DataError, ModelError
-from cxr_transfer.files import write_csv
+from cxr_transfer.files import read_csv, write_csv
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.folder import read_text
 from cxr_transfer.models.networks import probabilities
 from cxr_transfer.training.films import Films
 
@@ -63,16 +63,18 @@ def read_validation(
         none.
 
     Raises:
-        ModelError: ``bad_validation`` when the table is not one of these labels.
+        ModelError: ``bad_validation`` when the table is not one of these labels, or of scores
+            that are none; and what `models.folder.opened` raises.
     """
     path = folder / FILE
     if not path.is_file():
         return None
     try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
-            rows = list(csv.DictReader(handle))
+        rows = read_csv(read_text(path))
         targets = np.array([labels.target(row["label"]) for row in rows], dtype=np.int64)
         scores = np.array([[float(row[f"score_{name}"]) for name in labels] for row in rows])
+        if not ((scores >= 0) & (scores <= 1)).all():
+            raise ValueError("scores that are none")
         patients, files = (tuple(row[key] for row in rows) for key in ("patient", "file"))
     except (DataError, KeyError, ValueError, TypeError) as error:
         raise ModelError(
