@@ -120,6 +120,14 @@ def left_out(notices: str) -> int:
     return sum(map(int, re.findall(rf"(?:left out: |\), )(\d+) (?:{reasons}) \(", notices)))
 
 
+def odd_lines(ended: Ended, usual: Ended) -> Iterator[str]:
+    """Yield lines on standard error that nobody expects beside those of whole images."""
+    known = (*usual.err.decode().splitlines(), "table.", "left out: ", "predicting: ")
+    for line in ended.err.decode(errors="surrogateescape").split("\n"):
+        if line and not line.startswith(known) and not line.startswith("cxr: "):
+            yield f"an unexpected line on standard error: {line[:60]}"
+
+
 class Images:
     """Folders of damaged images, and what `cxr predict` answers for them."""
 
@@ -131,7 +139,7 @@ class Images:
         films |= {f"JPEG chest {number}": encoded(chest(number), "JPEG") for number in range(6)}
         self._made = made | films
         self._real = real
-        self._usual: dict[str, int] = {}
+        self._usual: dict[str, Ended] = {}
 
     def _image(self, number: int) -> bytes:
         rng = np.random.default_rng([self._seed, 1, number])
@@ -167,11 +175,13 @@ class Images:
                 how = ("json", "csv", "lines", "table", "parquet")[turn % 5]
                 model = MODELS[turn // 5 % len(MODELS)]
                 words = ["predict", "in", "--model", model, *self._words(how, turn)]
+                usual = self._undamaged(model)
                 ended = program(words, folder, SECONDS + SECONDS_PER_IMAGE * number)
-                found = list(faults(ended, self._of_undamaged(model)))
+                found = list(faults(ended, usual.memory))
                 found += self._judged(how, ended, folder, names, tally)
+                found += odd_lines(ended, usual)
                 tally.slowest = max(tally.slowest, ended.seconds / number)
-                tally.memory = max(tally.memory, ended.memory - self._of_undamaged(model))
+                tally.memory = max(tally.memory, ended.memory - usual.memory)
                 tally.inputs += number
                 for what in found:
                     tally.failures[what] += 1
@@ -184,8 +194,8 @@ class Images:
                     (kept / "stderr").write_bytes(ended.err)
                     (kept / "stdout").write_bytes(ended.out)
 
-    def _of_undamaged(self, model: str) -> int:
-        """Return the memory that a folder of whole images takes."""
+    def _undamaged(self, model: str) -> Ended:
+        """Return how the command ends for a folder of whole images: what is usual for a model."""
         if model not in self._usual:
             with tempfile.TemporaryDirectory() as place:
                 for number in range(12):
@@ -194,7 +204,7 @@ class Images:
                 ended = program(words, Path(place), SECONDS * 10)
             if ended.code not in (0, 1):
                 raise SystemExit(f"Expected answers, but got: {ended.err.decode()}")
-            self._usual[model] = ended.memory
+            self._usual[model] = ended
         return self._usual[model]
 
     @staticmethod
@@ -245,9 +255,6 @@ class Images:
         if ended.code != bool(failed):
             yield f"exit code {ended.code} where {failed} failed"
         yield from {wrong for row in rows for wrong in self._of_row(row)}
-        usual = (INTENDED_USE, "predicting: ", "table.", "left out: ")
-        if odd := [line for line in notices.split("\n") if line and not line.startswith(usual)]:
-            yield f"an unexpected line on standard error: {odd[0][:60]}"
 
     @staticmethod
     def _rows(how: str, text: str, folder: Path) -> Iterator[dict[str, object]]:

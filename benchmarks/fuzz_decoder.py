@@ -268,10 +268,17 @@ def largest() -> Iterator[tuple[str, bytes]]:
     yield "PNG grey and alpha", encoded(np.dstack([film, half]), compress_level=1)
     yield "PNG 16", encoded(deep, compress_level=1)
     yield "PNG 16 colour", imagecodecs.png_encode(np.dstack([deep * 16] * 3), level=1)
-    yield "JPEG CMYK", encoded(Image.merge("CMYK", [Image.fromarray(film)] * 4), "JPEG", quality=50)
+    four = Image.merge("CMYK", [Image.fromarray(film)] * 4)
+    yield "JPEG CMYK", encoded(four, "JPEG", quality=50)
+    yield "JPEG CMYK without end marker", encoded(four, "JPEG", quality=50)[:-2]
+    yield "JPEG CMYK progressive", encoded(four, "JPEG", quality=50, progressive=True)
     yield "JPEG progressive", encoded(film, "JPEG", progressive=True)
     yield "TIFF 16", encoded(deep, "TIFF", compression="tiff_lzw")
     colour = np.dstack([film, film + 1, film])
+    many = {"subsampling": 0, "progressive": True}
+    yield "JPEG colour progressive", encoded(colour, "JPEG", quality=50, **many)
+    yield "JPEG colour without end marker", encoded(colour, "JPEG", subsampling=0)[:-2]
+    yield "TIFF CMYK", encoded(four, "TIFF", compression="tiff_lzw")
     yield "TIFF colour", encoded(colour, "TIFF", compression="tiff_lzw")
     yield "TIFF colour JPEG", encoded(colour, "TIFF", compression="jpeg", quality=50)
     facts = {

@@ -85,6 +85,35 @@ def shared_strips(number, content):
     return b"II*\0" + struct.pack("<I", directory) + content + entries + values
 
 
+def small_jpegs(side):
+    """A TIFF of many a tile that is a JPEG, all of them the same bytes."""
+    one = encoded(np.full((16, 16), 128, np.uint8), "JPEG", quality=50)
+    number = (side // 16) ** 2
+    content = one + bytes(number * len(one) // 4)
+    directory = 8 + len(content)
+    places = directory + 2 + 10 * 12 + 4
+    fields = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, 8), (259, 3, 1, 7)]
+    fields += [(262, 3, 1, 1), (277, 3, 1, 1), (322, 4, 1, 16), (323, 4, 1, 16)]
+    fields += [(324, 4, number, places), (325, 4, number, places + 4 * number)]
+    entries = struct.pack("<H", len(fields))
+    entries += b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4)
+    values = struct.pack("<I", 8) * number + struct.pack("<I", len(one)) * number
+    return b"II*\0" + struct.pack("<I", directory) + content + entries + values
+
+
+def many_vertices():
+    """A DICOM whose shutter has edges without an end, on a large picture."""
+    vertices, turn = [], 0
+    while len(vertices) < 16_000:
+        vertices += [0, turn % 10, 7000, turn * 37 % 7000]
+        turn += 1
+    return dicom(
+        np.tile(FILM, (15, 14)),
+        ShutterShape="POLYGONAL",
+        VerticesOfThePolygonalShutter=vertices[:16_000],
+    )
+
+
 def same_values(number):
     """A TIFF whose fields all point to the same megabytes."""
     fields = [(256, 4, 1, 148), (257, 4, 1, 132)]
@@ -183,6 +212,7 @@ BOMBS = {
     "empty IDAT": (lambda: png(b"IDAT", MANY), "too_complex"),
     "strips": (lambda: strips(4 * MANY), "too_complex"),
     "shared strips": (lambda: shared_strips(500, bytes(20 * MANY)), "too_complex"),
+    "small JPEGs": (lambda: small_jpegs(4800), "too_complex"),
     "fields": (lambda: tiff([(60_000, 4, 1, 0)] * 65_535), "too_complex"),
     "the same values": (lambda: same_values(900), "corrupt_image"),
     "decoy": (decoy, "pixel_length_mismatch"),
@@ -214,5 +244,6 @@ BOMBS = {
         ),
         "read",
     ),
+    "vertices": (many_vertices, "read"),
     "fragments": (lambda: fragments(MANY), "too_complex"),
 }

@@ -108,6 +108,7 @@ _VIEWS = {"PA": "PA", "AP": "AP", "LL": "lateral", "RL": "lateral", "LATERAL": "
 _MIRRORED = "turned as its patient orientation says"
 _LEAST_VISIBLE = 0.1  # of a picture: a shutter that leaves less is none
 _SIMILAR = 3.0  # times the usual difference of two rows
+_MOST_VERTICES = 1000  # of a shutter: a row of pixels is compared with each edge
 _FAR = 1e5  # pixels: a shutter's numbers may be anything
 
 
@@ -435,7 +436,7 @@ def _opening(elements: Elements, shape: str, rows: int, columns: int) -> Mask | 
             return None
         return (row - circle[0]) ** 2 + (column - circle[1]) ** 2 <= circle[2] ** 2
     vertices = numbers(tags.SHUTTER_VERTICES) if shape == "POLYGONAL" else []
-    if len(vertices) < 6 or len(vertices) % 2:
+    if not 6 <= len(vertices) <= 2 * _MOST_VERTICES or len(vertices) % 2:
         return None  # also BITMAP, which lies in an overlay of its own
     drawn = Image.new("L", (columns, rows))
     points = zip(vertices[1::2], vertices[::2], strict=True)

@@ -28,7 +28,9 @@ MOST_UNPACKED = 6 * MAX_PIXELS
 MOST_SHARED = 4
 """How many times the bytes of the file strips or tiles may have together, before they are unpacked:
 empty tiles may share theirs."""
-MOST_SEGMENTS = 500_000
+MOST_JPEGS = 20_000
+"""Strips or tiles that are JPEGs: 60 million pixels in tiles of 64 x 64 take 14,648."""
+MOST_SEGMENTS = 200_000
 """Segments that the JPEGs of all strips or tiles may have together."""
 
 _LZW, _JPEG, _DEFLATE, _DEFLATE_BEFORE, _PACKBITS = 5, 7, 8, 32946, 32773
@@ -203,6 +205,8 @@ class _Jpegs:
             is_ycbcr = tiff.first(tags.PHOTOMETRIC, _RGB) == _YCBCR
             self._common = _ADOBE + bytes([is_ycbcr]) + self._common
         self._segments = self._scanned = 0
+        if len(layout.heights) > MOST_JPEGS:
+            raise too_complex(f"{MOST_JPEGS} JPEGs in a TIFF")
         if layout.bits != 8 or layout.samples not in (1, 3):
             raise FilmError(
                 "unsupported_format",
