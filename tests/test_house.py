@@ -25,7 +25,7 @@ FENCES = {
     "matplotlib": ("evaluation/figures.py",),
     "lightning": ("training/",),
     "typer": ("cli/",),
-    "imagecodecs": ("radiograph/codestream.py", "radiograph/raster.py"),
+    "imagecodecs": ("radiograph/codestream.py", "radiograph/tiff_pixels.py"),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("inference/export.py",)),
     "pyarrow": ("inference/batch.py",),
     "ray": ("inference/cluster.py",),
