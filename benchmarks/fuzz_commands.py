@@ -4,8 +4,9 @@
     python benchmarks/fuzz_commands.py --inputs 500 --only manifests,models --failures /tmp/failed
 
 Images (six of ten inputs) lie by hundreds in folders, damaged by ``fuzz_mutations.py`` and under
-odd names; `cxr predict` answers for each folder, as JSON, CSV, lines or a table. Every file must
-get one row or be said to be no image, and the exit code must be 1 where one of them got no class.
+odd names; `cxr predict` answers for each folder, as JSON, CSV, lines or a table, or
+`cxr data check` looks at it. Every file must get one row or be said to be no image, and the exit
+code must be 1 where one of them got no class, or is damaged.
 Manifests, recipes and model folders (``fuzz_given.py``) are given one by one to `cxr data check`,
 `cxr evaluate`, `cxr train` (whose films are missing: it ends before it decodes), `cxr predict` and
 `cxr card`: each in a fork of this process, which has imported the package and computed nothing. A
@@ -111,6 +112,8 @@ NAMES_OF_FILES = (
     *("\x1b[31mred", "x" * 200, "CON", "Doe^Jane^1970", "zero\u200bwidth", "rtl\u202egnp"),
     *("film.jpg.exe", "'single'", "<b>bold</b>", "@sum", "\udcff\udcfe"),
 )
+PLACES = ("", "", "sub/", "sub/Ünter \n/")
+CLASSES = ("normal/", "covid19/", "covid19/sub/")
 ENDINGS = (".png", ".jpg", ".tif", ".dcm", "", ".PNG", ".txt", ".jpeg")
 
 
@@ -129,7 +132,7 @@ def odd_lines(ended: Ended, usual: Ended) -> Iterator[str]:
 
 
 class Images:
-    """Folders of damaged images, and what `cxr predict` answers for them."""
+    """Folders of damaged images, and what `cxr predict` and `cxr data check` say of them."""
 
     def __init__(self, seed: int, kept: Path | None) -> None:
         self._seed = seed
@@ -151,12 +154,12 @@ class Images:
         others = list(self._made.values())
         return mutated(content, others[int(rng.integers(len(others)))], rng)
 
-    def _write(self, folder: Path, first: int, number: int) -> list[str]:
-        """Write images into a folder and some below; return their names in it."""
+    def _write(self, folder: Path, first: int, number: int, places: Sequence[str]) -> list[str]:
+        """Write images into folders below one; return their names in that."""
         rng = np.random.default_rng([self._seed, 2, first])
         names = []
         for index in range(first, first + number):
-            below = ("", "", "sub/", "sub/Ünter \n/")[int(rng.integers(4))]
+            below = places[int(rng.integers(len(places)))]
             stem = NAMES_OF_FILES[int(rng.integers(len(NAMES_OF_FILES)))]
             name = f"{below}{stem}{index}{ENDINGS[int(rng.integers(len(ENDINGS)))]}"
             path = folder / name
@@ -171,15 +174,21 @@ class Images:
             number = min(FOLDER, inputs - first)
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place)
-                names = self._write(folder / "in", first, number)
-                how = ("json", "csv", "lines", "table", "parquet")[turn % 5]
-                model = MODELS[turn // 5 % len(MODELS)]
-                words = ["predict", "in", "--model", model, *self._words(how, turn)]
+                how = ("json", "csv", "lines", "check", "table", "parquet")[turn % 6]
+                model = MODELS[turn // 6 % len(MODELS)]
+                places = CLASSES if how == "check" else PLACES
+                names = self._write(folder / "in", first, number, places)
                 usual = self._undamaged(model)
-                ended = program(words, folder, SECONDS + SECONDS_PER_IMAGE * number)
-                found = list(faults(ended, usual.memory))
-                found += self._judged(how, ended, folder, names, tally)
-                found += odd_lines(ended, usual)
+                if how == "check":
+                    words = ["data", "check", "in", "--json"]
+                    ended = program(words, folder, SECONDS + SECONDS_PER_IMAGE * number)
+                    found = [*faults(ended, usual.memory), *self._checked(ended, names, tally)]
+                else:
+                    words = ["predict", "in", "--model", model, *self._words(how, turn)]
+                    ended = program(words, folder, SECONDS + SECONDS_PER_IMAGE * number)
+                    found = list(faults(ended, usual.memory))
+                    found += self._judged(how, ended, folder, names, tally)
+                    found += odd_lines(ended, usual)
                 tally.slowest = max(tally.slowest, ended.seconds / number)
                 tally.memory = max(tally.memory, ended.memory - usual.memory)
                 tally.inputs += number
@@ -255,6 +264,33 @@ class Images:
         if ended.code != bool(failed):
             yield f"exit code {ended.code} where {failed} failed"
         yield from {wrong for row in rows for wrong in self._of_row(row)}
+
+    @staticmethod
+    def _checked(ended: Ended, names: Sequence[str], tally: Tally) -> Iterator[str]:
+        """Yield what is wrong with what `cxr data check` says of a folder per class."""
+        if ended.code not in (0, 1):
+            yield f"no check: {said(ended)}"
+            return
+        try:
+            found = strict_json(ended.out.decode())
+            rows, archives = found["images"], found["archives"]
+            files = Counter(row["file"] for row in rows)
+            ignored = sum(archive["ignored"] for archive in archives)
+        except (ValueError, KeyError, TypeError) as error:
+            yield f"a check that is none: {type(error).__name__}: {error}"[:80]
+            return
+        hidden = sum(Path(name).name.startswith(".") for name in names)
+        if len(rows) + ignored not in (len(names), len(names) - hidden):
+            yield "check: a file that is neither an image nor left out"
+        if set(files) - set(names) or max(files.values()) > 1:
+            yield "check: an image of no file, or two of one"
+        if ended.code != bool(found["damaged"]):
+            yield f"check: exit code {ended.code} with {len(found['damaged'])} damaged"
+        for row in rows:
+            tally.answers[f"data check: {row['status']}"] += 1
+            lines = [str(row[name]) for name in ("patient", "view", "sex", "warnings", "status")]
+            if any(name in line.lower() for line in lines for name in NAMES):
+                yield "check: a patient's name"
 
     @staticmethod
     def _rows(how: str, text: str, folder: Path) -> Iterator[dict[str, object]]:
