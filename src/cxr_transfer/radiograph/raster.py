@@ -266,7 +266,9 @@ def _colour(image: Image.Image) -> float:
     for top in range(0, image.height, rows):
         # The whole picture's channels would take as much memory again.
         band = image.crop((0, top, image.width, min(image.height, top + rows)))
-        red, green, blue = np.moveaxis(np.asarray(band), 2, 0)
+        red, green, blue = (np.asarray(channel) for channel in band.split())
+        if np.array_equal(red, green) and np.array_equal(red, blue):
+            continue  # sooner than what follows: mostly grey comes as colour
         most = np.maximum(np.maximum(red, green), blue)
         least = np.minimum(np.minimum(red, green), blue)
         total += int((most - least).sum(dtype=np.int64))
