@@ -193,7 +193,7 @@ def test_a_conversion_is_compared_again_on_a_processor_of_other_abilities(
     keep(content["made_on"], 1.1 * shift)
     Predictor.open(out)
     keep(["other"], float("nan"))
-    refusal(lambda: Predictor.open(out), "other_processor")
+    refusal(lambda: Predictor.open(out), "bad_card")
     keep(["other"], 0.0, drawn_tolerance=0.03)
     assert "drawn_tolerance" in refusal(lambda: Predictor.open(out), "bad_card")
     keep(["other"], 0.0, drawn=[])
