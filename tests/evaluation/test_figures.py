@@ -477,3 +477,13 @@ def test_no_pyplot_and_matplotlib_only_where_figures_are_drawn():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_report_page_names_the_scale_of_its_scores():
+    answer = {"model": "m 0123", "status": "ok", "code": "", "message": "", "lung_share": None,
+              "neighbours": [], "warnings": []}  # fmt: skip
+    said = figures._report_lines(answer | {"temperature": 1.366})
+    assert "Scores are calibrated (temperature 1.37)." in said
+    assert "Scores are as the network gives them." in figures._report_lines(
+        answer | {"temperature": None}
+    )

@@ -111,6 +111,7 @@ def test_every_door_gives_one_film_the_same_scores(cxr, run, archives, tmp_path)
 def test_a_film_is_explained_and_a_map_is_drawn_for_every_class_given(cxr, run, archives, tmp_path):
     film = next(archives.rglob("*.jpeg"))
     said = cxr("explain", film, "--model", run, "--out", tmp_path / "why").stdout
+    assert "; not calibrated)" in said
     assert "like a training film of" in said
     assert (tmp_path / "why" / f"{film.stem}.png").is_file()
     (tmp_path / "note.txt").write_text("no film")

@@ -274,7 +274,8 @@ def explain(
         typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
         return
     scores = ", ".join(f"{name} {100 * p:.1f}" for name, p in explanation.probabilities.items())
-    tell(f"{explanation.label} ({scores})")
+    meaning = "" if explanation.calibrated else "; not calibrated"
+    tell(f"{explanation.label} ({scores}{meaning})")
     if explanation.lung_share is not None:
         tell(
             f"{100 * explanation.lung_share:.0f} % of the heat map lies in the lungs, which are "

@@ -33,6 +33,7 @@ from cxr_transfer.evaluation.intervals import Estimate
 from cxr_transfer.evaluation.metrics import Evaluation, Floats, Scores, pr_curve, roc_curve
 from cxr_transfer.files import SOFTWARE, write_bytes
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.calibration import score_scale
 
 DPI = 150
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -581,8 +582,8 @@ def _report_lines(answer: Mapping[str, Any]) -> list[str]:
     lines = [f"model: {answer['model']}"]
     if answer["status"] != "ok":
         lines += [f"{answer['status'].replace('_', ' ')}: {answer['message']} [{answer['code']}]"]
-    elif not answer["calibrated"]:
-        lines += ["The scores are not calibrated."]
+    else:
+        lines += [f"Scores are {score_scale(answer['temperature'])}."]
     if answer["lung_share"] is not None:
         lines += [
             f"{100 * answer['lung_share']:.0f} % of the map lies in the outlined lungs, which are "
