@@ -9,7 +9,17 @@ import cxr_transfer
 
 HOUSE = Path(cxr_transfer.__file__).parent
 LAYERS = (
-    ("errors", "text", "labels", "files", "provenance", "forks", "openvino_runtime", "workers"),
+    (
+        "errors",
+        "text",
+        "labels",
+        "files",
+        "provenance",
+        "quiet",
+        "forks",
+        "openvino_runtime",
+        "workers",
+    ),
     ("radiograph",),
     ("collections",),
     ("models",),

@@ -20,6 +20,7 @@ from typing import Any
 from cxr_transfer.errors import CxrError, MachineError
 from cxr_transfer.inference.batch import Each, Summary, resumable
 from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.quiet import quiet
 
 OBJECT_STORE = 200 * 1024 * 1024
 """Bytes of shared memory for a Ray that is started here: only names and answers travel."""
@@ -120,48 +121,73 @@ class _Answering:
 @contextmanager
 def _ray(address: str | None, workers: int) -> Iterator[Any]:
     """Give Ray with its data package, connected; what was started here is ended here."""
-    # Both are looked at when it is imported.
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise MachineError(
-            "missing_package",
-            "Expected Ray for a cluster, but it is not installed: "
-            'pip install "cxr-transfer[cluster]".',
-        ) from None
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if ray.is_initialized():  # the caller's own
-        yield ray
-        return
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    # Ray's logs name films: they go when it goes.
-    with tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True) as folder:
+    with _environment():
         try:
-            if address:
-                ray.init(address=address, **quiet)
-            else:
-                ray.init(
-                    address="local",
-                    num_cpus=workers,
-                    object_store_memory=OBJECT_STORE,
-                    include_dashboard=False,
-                    _temp_dir=folder,
-                    **quiet,
-                )
-        except Exception as error:  # Ray raises even the plain one, for a start that took too long
-            reason = str(error).strip().splitlines()[0]
+            import ray
+            import ray.data
+        except ImportError:
             raise MachineError(
-                "no_cluster",
-                f"Expected a Ray cluster at {address or 'this machine'}, but got: {reason}",
+                "missing_package",
+                "Expected Ray for a cluster, but it is not installed: "
+                'pip install "cxr-transfer[cluster]".',
             ) from None
-        try:
-            yield ray
-        finally:
-            ray.shutdown()
+        context = ray.data.DataContext.get_current()
+        with quiet("ray", "ray.data"), _without_progress(context):
+            if ray.is_initialized():  # the caller's own
+                yield ray
+                return
+            # Ray's logs name films: they go when it goes.
+            with tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True) as folder:
+                _start(ray, address, workers, folder)
+                try:
+                    yield ray
+                finally:
+                    ray.shutdown()
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    # Ray looks at both when it is imported and when it starts processes.
+    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _without_progress(context: Any) -> Iterator[None]:  # noqa: ANN401 - Ray's
+    before = context.enable_progress_bars, context.print_on_execution_start
+    context.enable_progress_bars = context.print_on_execution_start = False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars, context.print_on_execution_start = before
+
+
+def _start(ray: Any, address: str | None, workers: int, folder: str) -> None:  # noqa: ANN401 - Ray's
+    said: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    try:
+        if address:
+            ray.init(address=address, **said)
+        else:
+            ray.init(
+                address="local",
+                num_cpus=workers,
+                object_store_memory=OBJECT_STORE,
+                include_dashboard=False,
+                _temp_dir=folder,
+                **said,
+            )
+    except Exception as error:  # Ray raises even the plain one, for a start that took too long
+        reason = str(error).strip().splitlines()[0]
+        raise MachineError(
+            "no_cluster",
+            f"Expected a Ray cluster at {address or 'this machine'}, but got: {reason}",
+        ) from None

@@ -8,7 +8,6 @@ described in the JSON beside the graph.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -33,6 +32,7 @@ from cxr_transfer.inference.trial import (
 from cxr_transfer.models.card import Checkpoint, checkpoint_files
 from cxr_transfer.models.folder import sha256
 from cxr_transfer.openvino_runtime import Graph, abilities, exclusive
+from cxr_transfer.quiet import quiet
 from cxr_transfer.radiograph import Preprocessing, decode
 
 if TYPE_CHECKING:
@@ -274,18 +274,18 @@ def _quantized(graph: Graph, calibration: Films) -> Graph:
                 "Expected NNCF for an int8 conversion, but it is not installed: "
                 'pip install "cxr-transfer[int8]".',
             ) from None
-        nncf.set_log_level(logging.ERROR)
         # Weights of 7 bits. Processors without VNNI add two products of 8 bits in 16, where those
         # of 8-bit weights are cut off: the same network would score otherwise on each of them.
         settings = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
         # The head takes no time, and may weigh small differences of features (multi_source's does).
         head = nncf.IgnoredScope(patterns=[r".*\.head/.*"])
-        quantized: Graph = nncf.quantize(
-            graph,
-            nncf.Dataset(films),
-            subset_size=len(films),
-            preset=nncf.QuantizationPreset.MIXED,
-            ignored_scope=head,
-            advanced_parameters=settings,
-        )
+        with quiet("nncf"):
+            quantized: Graph = nncf.quantize(
+                graph,
+                nncf.Dataset(films),
+                subset_size=len(films),
+                preset=nncf.QuantizationPreset.MIXED,
+                ignored_scope=head,
+                advanced_parameters=settings,
+            )
     return quantized

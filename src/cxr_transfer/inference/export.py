@@ -9,7 +9,6 @@ never opened here.
 from __future__ import annotations
 
 import io
-import logging
 import warnings
 from collections.abc import Callable
 from hashlib import sha256
@@ -32,6 +31,7 @@ from cxr_transfer.inference.converted import Converted, Format, described
 from cxr_transfer.inference.trial import Films, Weights
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.provenance import processor_abilities
+from cxr_transfer.quiet import quiet
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -166,9 +166,8 @@ def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[F
             f"Expected the packages for an ONNX export, but {error.name} is not installed: "
             'pip install "cxr-transfer[export]".',
         ) from None
-    # It tells of every operator of a package that has no part in this.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    # Its log tells of every operator of a package that has no part in this.
+    with quiet("torch.onnx"), warnings.catch_warnings():
         # The exporter's own affairs; what it wrote is compared below.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
 import pickle
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,11 +26,23 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes
+from cxr_transfer.quiet import quiet
 from cxr_transfer.training import callbacks
 from cxr_transfer.training.execution import Execution
 from cxr_transfer.training.recipe import Stage
 
 Batch = tuple[Tensor, Tensor]
+
+# What Lightning says of itself; what a user must know, we say.
+_LOGGERS = ("lightning", "lightning.pytorch", "lightning.fabric")
+_WARNINGS = (
+    ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*Trying to infer the `batch_size`.*",
+    ".*found in the checkpoint.*",
+    ".*module.s. in eval mode at the start.*",
+    ".*isinstance.treespec, LeafSpec.* is deprecated.*",
+)
 
 
 def seed_of(*parts: object) -> int:
@@ -160,6 +170,7 @@ class _WholeFiles(TorchCheckpointIO):
             raise damaged(Path(path)) from error
 
 
+@quiet(*_LOGGERS, expected=_WARNINGS)
 def run_stage(
     stage: Stage,
     network: nn.Sequential,
@@ -292,19 +303,3 @@ def damaged(path: Path) -> ModelError:
         f"Expected what an interrupted run left in {path}, but it is damaged or not ours; remove "
         f"the folder {path.parent} to start this run anew.",
     )
-
-
-def quiet() -> None:
-    """Silence what Lightning says about itself; what a user must know, we say."""
-    logging.getLogger("lightning").setLevel(logging.ERROR)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    for message in (
-        ".*does not have many workers.*",
-        ".*Checkpoint directory .* exists and is not empty.*",
-        ".*Trying to infer the `batch_size`.*",
-        ".*found in the checkpoint.*",
-        ".*module.s. in eval mode at the start.*",
-        ".*isinstance.treespec, LeafSpec.* is deprecated.*",
-    ):
-        warnings.filterwarnings("ignore", message=message)

@@ -42,7 +42,7 @@ from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.prefix import activations, cut, freeze, part_of
 from cxr_transfer.training.probe import fit_head
 from cxr_transfer.training.recipe import Recipe, Stage
-from cxr_transfer.training.stage import Stored, damaged, quiet, run_stage, seed_of
+from cxr_transfer.training.stage import Stored, damaged, run_stage, seed_of
 
 COLUMNS = (*callbacks.HISTORY, "seconds", KEPT)
 
@@ -100,7 +100,6 @@ def train_stages(
         execution, [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
     )
     keep_freed_memory()
-    quiet()
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
