@@ -20,11 +20,11 @@ import numpy as np
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.files import write_json
-from cxr_transfer.inference.batch import CHUNK, predict_into
-from cxr_transfer.inference.cluster import predict_on_cluster
 from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.inference.ray_backend import predict_on_cluster
+from cxr_transfer.inference.table import CHUNK, predict_into
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.radiograph import Preprocessing
 
@@ -53,7 +53,7 @@ def random_model(folder: Path) -> Path:
     import torch
 
     from cxr_transfer.models.checkpoint import save_checkpoint
-    from cxr_transfer.models.networks import build
+    from cxr_transfer.models.registry import build
 
     torch.manual_seed(0)
     preprocessing = Preprocessing()

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.datasets import dataset_1
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.paper import dataset_1
+from cxr_transfer.datasets.phantom import draw_film
 
 CLASSES = ("normal", "bacterial", "covid19")
 DRAWN_LARGE = 20

@@ -40,14 +40,14 @@ import numpy as np
 import torch
 
 # Everything that a command imports is to be there before the first fork.
-import cxr_transfer.collections.opening
-import cxr_transfer.evaluation.assessment
+import cxr_transfer.datasets.loading
+import cxr_transfer.evaluation.evaluate
 import cxr_transfer.evaluation.model_card
-import cxr_transfer.inference.conversion
+import cxr_transfer.export.openvino
 import cxr_transfer.inference.predictor
 import cxr_transfer.training.run  # noqa: F401
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.image_files import Why
+from cxr_transfer.datasets.image_files import Why
 from cxr_transfer.files import write_json
 from fuzz_ended import (
     MEMORY,

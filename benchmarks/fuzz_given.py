@@ -18,10 +18,10 @@ import safetensors.numpy
 import torch
 
 from cxr_transfer import DEFAULT_MODEL
-from cxr_transfer.models.card import RELEASED
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.metadata import RELEASED
 from cxr_transfer.models.reference import REFERENCE
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.recipe import shipped_recipes
 from fuzz_ended import Ended, strict_json, unprintable

@@ -37,7 +37,7 @@ from pydantic import BaseModel, ValidationError
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.files import write_json
-from cxr_transfer.serving.answers import Answers, Audit, Health, Models, Readiness, Refused
+from cxr_transfer.serving.schemas import Answers, Audit, Health, Models, Readiness, Refused
 from fuzz_ended import strict_json
 from fuzz_mutations import by_bytes, mutated
 from fuzz_seeds import NAMES, encoded, seeds

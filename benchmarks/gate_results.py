@@ -36,17 +36,24 @@ from PIL import Image, ImageDraw, ImageFont
 from sklearn.linear_model import LogisticRegression
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.case import FRONTAL_VIEWS
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.case import FRONTAL_VIEWS
+from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.errors import FilmError
-from cxr_transfer.evaluation.intervals import INTERVALS, Estimate, share
-from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.files import write_bytes, write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.reference import Reference
 from cxr_transfer.radiograph import Preprocessing, Radiograph, read_film
-from cxr_transfer.radiograph.gate import COLOUR, LOOKS, PARTICULAR, WEIGHTS, described, empty
+from cxr_transfer.radiograph.quality_control import (
+    COLOUR,
+    LOOKS,
+    PARTICULAR,
+    WEIGHTS,
+    described,
+    empty,
+)
+from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
+from cxr_transfer.statistics.metrics import Scores, evaluate
 
 FOLDS = 5
 PENALTY = 0.03  # scikit-learn's C
@@ -485,7 +492,7 @@ def features_of(run: Path, pictures: list[Picture], cache: Path | None) -> np.nd
     import torch  # here: all else is done without
 
     from cxr_transfer.models.checkpoint import load_checkpoint
-    from cxr_transfer.models.networks import features
+    from cxr_transfer.models.registry import features
 
     torch.set_num_threads(1)
     checkpoint, network = load_checkpoint(run)

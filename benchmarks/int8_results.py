@@ -22,19 +22,19 @@ from pathlib import Path
 import numpy as np
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.datasets import dataset_1
-from cxr_transfer.collections.multi_source import multi_source
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.multi_source import multi_source
+from cxr_transfer.datasets.paper import dataset_1
+from cxr_transfer.export import openvino as conversion
+from cxr_transfer.export.self_test import LARGEST_MEAN_DIFFERENCE
 from cxr_transfer.files import write_json
-from cxr_transfer.inference import conversion
-from cxr_transfer.inference.engine import Engine
-from cxr_transfer.inference.trial import LARGEST_MEAN_DIFFERENCE
-from cxr_transfer.models.card import RELEASED, released_models
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import probabilities
+from cxr_transfer.models.engine import Engine
+from cxr_transfer.models.metadata import RELEASED, released_models
+from cxr_transfer.models.registry import probabilities
 from cxr_transfer.openvino_runtime import abilities, exclusive
+from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import read_film
-from cxr_transfer.workers import in_order
 
 FILMS = 300
 INSTRUCTION_SETS = ("ALL", "AVX2")

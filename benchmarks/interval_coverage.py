@@ -25,17 +25,17 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from cxr_transfer import provenance
-from cxr_transfer.evaluation.auroc import areas_and_covariance, auroc_intervals
-from cxr_transfer.evaluation.intervals import (
+from cxr_transfer.files import write_json, write_text
+from cxr_transfer.labels import DATASET_1
+from cxr_transfer.statistics.auroc import areas_and_covariance, auroc_intervals
+from cxr_transfer.statistics.intervals import (
     Estimate,
     patient_weights,
     percentile_interval,
     value_and_resamples,
     wilson,
 )
-from cxr_transfer.evaluation.metrics import Scores, statistics
-from cxr_transfer.files import write_json, write_text
-from cxr_transfer.labels import DATASET_1
+from cxr_transfer.statistics.metrics import Scores, statistics
 
 Z = float(norm.ppf(0.975))
 AREAS = (0.7, 0.9, 0.97, 0.99)

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.phantom import PhantomSize, write_phantom
+from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 from cxr_transfer.files import write_json
 
 CXR = Path(sys.executable).with_name("cxr")

@@ -28,7 +28,7 @@ from PIL import Image
 from cxr_transfer import INTENDED_USE, provenance, radiograph
 from cxr_transfer.files import write_json
 from cxr_transfer.radiograph import Preprocessing, read_film
-from cxr_transfer.radiograph.lungs import MARGIN, dice, lung_mask
+from cxr_transfer.radiograph.lung_segmentation import MARGIN, dice, lung_mask
 
 FRONTAL = ("PA", "AP", "AP Supine")
 LUNG = 192  # in the masks lungs are 255; 127 marks letters, arrows and devices on the film

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cxr_transfer import provenance
-from cxr_transfer.collections.phantom import draw_film_and_lungs
+from cxr_transfer.datasets.phantom import draw_film_and_lungs
 from cxr_transfer.files import write_json
 from cxr_transfer.radiograph.lung_network import CELLS, NETWORK
 from cxr_transfer.radiograph.ranks import ranks

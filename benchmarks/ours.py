@@ -19,12 +19,12 @@ EPOCHS = 3
 
 
 def training(folder: Path, recipe_name: str, precision: str) -> dict:
-    from cxr_transfer.collections.opening import open_dataset
-    from cxr_transfer.collections.splits import split
-    from cxr_transfer.models.networks import build
-    from cxr_transfer.training.execution import Execution
-    from cxr_transfer.training.films import load_films, select
+    from cxr_transfer.datasets.loading import open_dataset
+    from cxr_transfer.datasets.splits import split
+    from cxr_transfer.models.registry import build
+    from cxr_transfer.training.device import Execution
     from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.tensors import load_films, select
     from cxr_transfer.training.trainer import train_stages
 
     recipe = load_recipe(recipe_name).limited(EPOCHS)
@@ -72,7 +72,7 @@ def one(folder: Path, model: Path, precision: str) -> dict:
 
 
 def whole_folder(folder: Path, model: Path, precision: str, limit: int | None) -> dict:
-    from cxr_transfer.collections.image_files import films_in
+    from cxr_transfer.datasets.image_files import films_in
     from cxr_transfer.inference.predictor import Predictor
 
     predictor = Predictor.open(model, precision=precision)
@@ -87,10 +87,10 @@ def parts(folder: Path, model: Path, precision: str) -> dict:
     """What one film costs in decoding, and what in the network, each alone."""
     import numpy as np
 
-    from cxr_transfer.inference.engine import Engine
     from cxr_transfer.inference.predictor import BATCH
+    from cxr_transfer.models.engine import Engine
+    from cxr_transfer.parallel import in_order
     from cxr_transfer.radiograph import Preprocessing, read_film
-    from cxr_transfer.workers import in_order
 
     def decode(path: Path) -> np.ndarray:
         return Preprocessing().apply(read_film(path))

@@ -27,25 +27,25 @@ import torch
 from torch import nn
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.index import data_hash
-from cxr_transfer.collections.opening import open_dataset
-from cxr_transfer.collections.splits import folds
-from cxr_transfer.evaluation.intervals import INTERVALS, Estimate, share
-from cxr_transfer.evaluation.metrics import Scores, evaluate
+from cxr_transfer.datasets.index import data_hash
+from cxr_transfer.datasets.loading import open_dataset
+from cxr_transfer.datasets.splits import folds
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.networks import features
 from cxr_transfer.models.reference import Reference
+from cxr_transfer.models.registry import features
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.radiograph.lungs import lungs_blacked
-from cxr_transfer.training.exchange import exchanged
-from cxr_transfer.training.execution import resolve_precision
-from cxr_transfer.training.films import Films, load_films
+from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
+from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
+from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.training.background_swap import exchanged
+from cxr_transfer.training.device import resolve_precision
+from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
-from cxr_transfer.training.probe import fit_head
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import initial
 from cxr_transfer.training.stage import Stored
+from cxr_transfer.training.tensors import Films, load_films
 from cxr_transfer.training.trainer import train_stages
 
 COVID = 2

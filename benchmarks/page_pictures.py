@@ -24,7 +24,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 from pydicom.data import get_testdata_file
 
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_film
 
 SERVER = "import sys; from cxr_transfer.serving.server import serve; serve(sys.argv[1:], port=0)"
 FINDINGS = ("normal", "bacterial", "covid19")

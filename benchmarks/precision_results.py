@@ -22,14 +22,14 @@ import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.datasets.manifest import read_manifest
+from cxr_transfer.export.calibration_data import calibration_and_check
+from cxr_transfer.export.openvino import convert
 from cxr_transfer.files import write_json, write_text
-from cxr_transfer.inference.conversion import convert
-from cxr_transfer.inference.engine import Engine
-from cxr_transfer.inference.material import calibration_and_check
 from cxr_transfer.labels import DATASET_1
+from cxr_transfer.models.engine import Engine
+from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import Preprocessing, read_film
-from cxr_transfer.workers import in_order
 
 SEEDS = range(5)
 FIGURES = ("accuracy", "auroc", "log_loss", "calibration_error")

@@ -25,14 +25,14 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 
-from cxr_transfer.collections.manifest import read_manifest
+from cxr_transfer.datasets.manifest import read_manifest
 from cxr_transfer.files import write_bytes, write_text
-from cxr_transfer.models.card import CARD, RELEASED, WEIGHTS
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import probabilities
-from cxr_transfer.training.films import load_films
+from cxr_transfer.models.metadata import CARD, RELEASED, WEIGHTS
+from cxr_transfer.models.registry import probabilities
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.reference import fit_reference
+from cxr_transfer.training.tensors import load_films
 
 LARGEST_DIFFERENCE = 0.01
 """Of a class score, between float16 and float32 kernels."""

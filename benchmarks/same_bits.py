@@ -31,7 +31,7 @@ from cxr_transfer import provenance
 try:
     from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 except ModuleNotFoundError:
-    from cxr_transfer.collections.phantom import PhantomSize, write_phantom
+    from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 
 CXR = Path(sys.executable).with_name("cxr")
 RELEASED = ("multi_source", "model_2", "model_3")
@@ -106,18 +106,21 @@ def record(place: Path) -> dict[str, Any]:
     archives = place / "archives"
     write_phantom(archives, seed=1, size=PhantomSize(normal=48, bacterial=48, viral=24, covid19=24))
     study = place / "study"
-    cxr("study", "--data", archives, "--out", study, "--max-epochs", 2, "--seed", 3,
-        "--models", "model_0,model_1,model_2", "--device", "cpu", "--precision", "float32")  # fmt: skip
+    exact = ("--device", "cpu", "--precision", "float32")
+    models = ("--models", "model_0,model_1,model_2")
+    cxr(
+        "study", "--data", archives, "--out", study, "--max-epochs", 2, "--seed", 3, *models, *exact
+    )
     found["study"] = of_json(study / "report.json")
     for model in ("model_0", "model_1", "model_2"):
         for path in sorted((study / model).glob("*.safetensors")):
             found[f"{model}/{path.name}"] = of_weights(path)
         found[f"{model}/history"] = of_table(study / model / "history.csv")
-    cxr("audit", study / "model_1", "--data", archives, "--out", place / "audit", "--device", "cpu",
-        "--precision", "float32", codes=(0, 1))  # fmt: skip
+    audited = ("--data", archives, "--out", place / "audit")
+    cxr("audit", study / "model_1", *audited, *exact, codes=(0, 1))
     found["audit"] = of_json(place / "audit" / "audit.json")
-    cxr("evaluate", study / "model_2", "--data", study / "model_2" / "split.csv", "--out",
-        place / "evaluated", "--device", "cpu")  # fmt: skip
+    evaluated = ("--data", study / "model_2" / "split.csv", "--out", place / "evaluated")
+    cxr("evaluate", study / "model_2", *evaluated, *exact[:2])
     found["evaluate"] = of_json(place / "evaluated" / "report.json")
     images = sorted(archives.rglob("*.jp*g"))[::6]
     (place / "images").mkdir()
@@ -129,8 +132,8 @@ def record(place: Path) -> dict[str, Any]:
         out = place / f"{model}.csv"
         cxr("predict", place / "images", "--model", model, "--out", out, codes=(0, 1))
         found[f"{model}/predict"] = of_table(out)
-        said = cxr("explain", images[0], "--model", model, "--out", place / "sheets", "--json",
-                   codes=(0, 1, 3))  # fmt: skip
+        sheet = ("--out", place / "sheets", "--json")
+        said = cxr("explain", images[0], "--model", model, *sheet, codes=(0, 1, 3))
         # A model may refuse a generated image (code 3).
         found[f"{model}/explain"] = list(numbers(json.loads(said))) if "{" in said else []
         for suffix in ("xml", "onnx", "pt"):

@@ -39,12 +39,12 @@ import numpy as np
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.datasets import dataset_1
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.paper import dataset_1
+from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.inference.predictor import Predictor
-from cxr_transfer.models.card import checkpoint_files
+from cxr_transfer.models.metadata import checkpoint_files
 
 SERVE = [sys.executable, "-m", "cxr_transfer.cli", "serve"]
 FILMS = 20

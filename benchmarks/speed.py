@@ -358,10 +358,10 @@ def networks(folder: Path) -> dict[str, Path]:
     """Convert a ResNet-50 with random weights: only time is measured with it."""
     import numpy as np
 
-    from cxr_transfer.inference.conversion import convert
-    from cxr_transfer.inference.trial import drawn_films
+    from cxr_transfer.export.openvino import convert
+    from cxr_transfer.export.self_test import drawn_films
     from cxr_transfer.models.checkpoint import save_checkpoint
-    from cxr_transfer.models.networks import build
+    from cxr_transfer.models.registry import build
     from cxr_transfer.radiograph import Preprocessing
 
     preprocessing = Preprocessing()

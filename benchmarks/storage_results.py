@@ -26,8 +26,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELo
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import made_dicom
 from cxr_transfer import INTENDED_USE, Predictor, provenance
-from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.case import FRONTAL_VIEWS, Case
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.radiograph import read_film
 from cxr_transfer.radiograph.grey_range import counted, range_in_use

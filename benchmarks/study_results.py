@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.evaluation.comparison import mcnemar, paired_difference
-from cxr_transfer.evaluation.intervals import INTERVALS, Estimate
-from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.report import PAPER, TITLES
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import DATASET_1
+from cxr_transfer.statistics.comparison import mcnemar, paired_difference
+from cxr_transfer.statistics.intervals import INTERVALS, Estimate
+from cxr_transfer.statistics.metrics import Scores
 
 METRICS = ("precision_macro", "recall_macro", "accuracy", "f1_macro")
 SEEDS = range(5)

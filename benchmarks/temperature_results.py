@@ -25,7 +25,7 @@ from scipy.special import softmax
 
 from cxr_transfer import provenance
 from cxr_transfer.files import write_json, write_text
-from cxr_transfer.models.calibration import (
+from cxr_transfer.statistics.temperature import (
     FEWEST_IMAGES,
     at_temperature,
     calibration_error,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.phantom import draw_film
 
 
 def grey(seed=0, height=132, width=148):

@@ -2,8 +2,8 @@
 
 import torch
 
-from cxr_transfer.training.films import Films
 from cxr_transfer.training.recipe import parse_recipe
+from cxr_transfer.training.tensors import Films
 
 SIDE = 64
 

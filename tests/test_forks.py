@@ -10,7 +10,7 @@ from PIL import Image
 
 from cxr_transfer.errors import CxrError, FilmError, MachineError
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from made import chest
 
@@ -87,7 +87,7 @@ print(predictor.predict(film).status)
 def test_a_child_forked_before_the_first_use_predicts(model):
     script = """
 from cxr_transfer import Predictor
-from cxr_transfer.radiograph.lungs import lung_box
+from cxr_transfer.radiograph.lung_segmentation import lung_box
 child(lambda: Predictor.open(model).predict(film))
 print(Predictor.open(model).predict(film).status)
 """
@@ -131,7 +131,7 @@ with context.Pool(2) as pool:
 
 def test_what_a_parent_began_is_not_gone_on_with_in_a_child(model):
     script = """
-from cxr_transfer.workers import in_order
+from cxr_transfer.parallel import in_order
 results = in_order(str, range(100), workers=2, ahead=4)
 assert next(results) == "0"
 child(lambda: next(results))

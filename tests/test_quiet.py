@@ -6,13 +6,13 @@ import warnings
 
 import pytest
 
-from cxr_transfer.inference.conversion import convert
-from cxr_transfer.inference.export import export
+from cxr_transfer.export.formats import export
+from cxr_transfer.export.openvino import convert
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.registry import build
 from cxr_transfer.quiet import quiet
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.training.execution import Execution
+from cxr_transfer.training.device import Execution
 from cxr_transfer.training.trainer import train_stages
 from miniature import SIDE, make_films, make_recipe
 

@@ -9,11 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from cxr_transfer.cli import app
-from cxr_transfer.collections.phantom import PhantomSize, write_phantom
+from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 from cxr_transfer.errors import CxrError, UsageError
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 
 FITTED = """

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_transfer.collections.index import index
+from cxr_transfer.datasets.file_features import file_features
+from cxr_transfer.datasets.index import index
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation.baselines import file_features
 from cxr_transfer.evaluation.decoding import decode_once, leave_out
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.training.films import load_films
+from cxr_transfer.training.tensors import load_films
 from made import case, write_film
 
 SMALL = Preprocessing(height=48, width=64)

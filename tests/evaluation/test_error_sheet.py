@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_transfer.evaluation import figures
-from cxr_transfer.evaluation.assessment import assess
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
+from cxr_transfer.evaluation.evaluate import assess
+from cxr_transfer.figures import figures
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.registry import build, probabilities
 from cxr_transfer.radiograph import Preprocessing, read_film
-from cxr_transfer.training.films import Films
-from cxr_transfer.training.validation import write_validation
+from cxr_transfer.runs.validation_scores import write_validation
+from cxr_transfer.training.tensors import Films
 from made import case, grey, write_film
 
 SIDE = 48
@@ -57,7 +57,8 @@ def checkpoint(tmp_path_factory):
     images = torch.from_numpy(np.stack([grey(i, SIDE, SIDE) for i in range(9)])[:, None])
     held_out = Films(images, torch.tensor([DATASET_1.target(label) for label in labels]))
     cases = [case(f"{i}.png", label) for i, label in enumerate(labels)]
-    write_validation(folder, network, cases, held_out, DATASET_1)
+    scores = probabilities(network, held_out.images).numpy()
+    write_validation(folder, cases, scores, DATASET_1)
     return folder
 
 

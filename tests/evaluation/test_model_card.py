@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.collections.manifest import write_manifest
+from cxr_transfer.audit import data_checks, model_checks
+from cxr_transfer.datasets.manifest import write_manifest
 from cxr_transfer.errors import DataError, ModelError
-from cxr_transfer.evaluation import data_checks, model_checks
-from cxr_transfer.evaluation.metrics import Scores, evaluate
 from cxr_transfer.evaluation.model_card import _CHECKED, EARLIER_INTERVALS, model_card
-from cxr_transfer.evaluation.run_folder import record_opening
 from cxr_transfer.files import write_json
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.calibration import NOT_CALIBRATED, TemperatureCheck
-from cxr_transfer.models.card import RELEASED, Checkpoint, released_models
+from cxr_transfer.models.metadata import RELEASED, Checkpoint, released_models
 from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.runs.run_folder import record_opening
+from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.statistics.temperature import NOT_CALIBRATED, TemperatureCheck
 from made import case
 
 LABELS = LabelSet(("normal", "covid19"))

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.evaluation.comparison import check_same_films
-from cxr_transfer.evaluation.metrics import Scores
 from cxr_transfer.evaluation.scoring import Scorer, write_scores
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.networks import build, features, probabilities
+from cxr_transfer.models.registry import build, features, probabilities
+from cxr_transfer.statistics.comparison import check_same_films
+from cxr_transfer.statistics.metrics import Scores
 from made import case
 
 FILMS = np.random.default_rng(0).integers(0, 256, (24, 1, 48, 48)).astype(np.uint8)

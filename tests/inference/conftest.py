@@ -1,34 +1,5 @@
-import pytest
-import torch
+"""Fixtures of this folder."""
 
-from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
-from cxr_transfer.radiograph import Preprocessing
+from random_checkpoint import cache, checkpoint
 
-LABELS = ("normal", "bacterial", "covid19")
-SIDE = 48
-
-
-@pytest.fixture(scope="session", params=["simple_cnn", "resnet50", "resnet50_early"])
-def checkpoint(request, tmp_path_factory):
-    """A run folder whose network has random weights, and so answers differently for every film."""
-    torch.manual_seed(4)
-    network = build(request.param, 3, size=(SIDE, SIDE), epsilon=1e-3)
-    folder = tmp_path_factory.mktemp(request.param)
-    card = {
-        "name": request.param,
-        "architecture": request.param,
-        "labels": LABELS,
-        "preprocessing": Preprocessing(height=SIDE, width=SIDE),
-        "epsilon": 1e-3,
-    }
-    save_checkpoint(folder, network, card)
-    return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory):
-    """Conversions are kept where the tests may write, once for all of them."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CXR_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+__all__ = ["cache", "checkpoint"]

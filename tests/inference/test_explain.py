@@ -12,9 +12,8 @@ import torch
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.errors import DataError, FilmError
-from cxr_transfer.evaluation.saliency import heat_maps, lung_share
 from cxr_transfer.inference.explain import (
     HEAT,
     LARGEST_SIDE,
@@ -28,12 +27,13 @@ from cxr_transfer.inference.explain import (
     write_explanation,
 )
 from cxr_transfer.inference.predictor import UNFAMILIAR
-from cxr_transfer.models.calibration import at_temperature
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
-from cxr_transfer.models.networks import build, features, probabilities
 from cxr_transfer.models.reference import Neighbour, Reference
+from cxr_transfer.models.registry import build, features, probabilities
+from cxr_transfer.models.saliency_maps import heat_maps, lung_share
 from cxr_transfer.radiograph import Preprocessing, Radiograph
-from cxr_transfer.radiograph.lungs import lung_mask
+from cxr_transfer.radiograph.lung_segmentation import lung_mask
+from cxr_transfer.statistics.temperature import at_temperature
 from made import encoded
 
 HOSTILE = (

@@ -14,15 +14,15 @@ import torch
 from PIL import Image
 
 from cxr_transfer.errors import ModelError
-from cxr_transfer.inference import conversion
-from cxr_transfer.inference.answers import as_csv, as_json, as_lines
-from cxr_transfer.inference.converted import kept_conversion, read_converted
+from cxr_transfer.export import openvino
+from cxr_transfer.export.metadata import kept_conversion, read_converted
+from cxr_transfer.export.self_test import trial_film
 from cxr_transfer.inference.predictor import BATCH, Predictor
-from cxr_transfer.inference.preparation import prepare
-from cxr_transfer.inference.trial import trial_film
-from cxr_transfer.models.card import read_card
+from cxr_transfer.inference.prepare import prepare
+from cxr_transfer.inference.writers import as_csv, as_json, as_lines
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import probabilities
+from cxr_transfer.models.metadata import read_card
+from cxr_transfer.models.registry import probabilities
 from cxr_transfer.radiograph import decode, read_film
 from made import chest, write_film
 from made_dicom import dataset
@@ -148,7 +148,7 @@ def grey_of_three_dimensions():
 
 def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
     first = Predictor.open(checkpoint).predict(files[1])
-    monkeypatch.setattr("cxr_transfer.inference.conversion.convert", None)
+    monkeypatch.setattr("cxr_transfer.export.openvino.convert", None)
     again = Predictor.open(checkpoint).predict(files[1])
     assert again.probabilities == first.probabilities
 
@@ -261,8 +261,8 @@ def test_threads_that_open_a_checkpoint_at_once_convert_it_once(
         start.wait()
         return Predictor.open(checkpoint).predict(files[0]).probabilities
 
-    convert = conversion.convert
-    monkeypatch.setattr(conversion, "convert", lambda *given: made.append(given) or convert(*given))
+    convert = openvino.convert
+    monkeypatch.setattr(openvino, "convert", lambda *given: made.append(given) or convert(*given))
     with ThreadPoolExecutor(4) as pool:
         first, *others = pool.map(opened, range(4))
     assert len(made) == 1

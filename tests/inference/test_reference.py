@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 
 from cxr_transfer.cli.answer import export
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.index import index
-from cxr_transfer.collections.manifest import write_manifest
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.index import index
+from cxr_transfer.datasets.manifest import write_manifest
 from cxr_transfer.errors import FilmError, UsageError
-from cxr_transfer.inference.answers import as_lines
-from cxr_transfer.inference.batch import predict_into, resumable
-from cxr_transfer.inference.conversion import convert
-from cxr_transfer.inference.converted import read_converted
+from cxr_transfer.export.metadata import read_converted
+from cxr_transfer.export.openvino import convert
 from cxr_transfer.inference.explain import Explainer
 from cxr_transfer.inference.predictor import (
     NO_ABSTENTION,
@@ -22,9 +20,11 @@ from cxr_transfer.inference.predictor import (
     Predictor,
     not_sure,
 )
-from cxr_transfer.models.calibration import at_temperature
-from cxr_transfer.models.card import read_card
+from cxr_transfer.inference.table import predict_into, resumable
+from cxr_transfer.inference.writers import as_lines
+from cxr_transfer.models.metadata import read_card
 from cxr_transfer.models.reference import Reference
+from cxr_transfer.statistics.temperature import at_temperature
 from cxr_transfer.training.reference import fit_reference
 from made import write_film
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr_transfer.collections.phantom import PhantomSize, write_phantom
+from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 
 CXR = Path(sys.executable).with_name("cxr")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "100"}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.evaluation.model_card import model_card
-from cxr_transfer.evaluation.run_folder import openings
+from cxr_transfer.runs.run_folder import openings
 
 RECIPE = """
 name = "small"

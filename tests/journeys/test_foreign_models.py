@@ -15,11 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from cxr_transfer.collections.manifest import read_manifest
-from cxr_transfer.models.card import CARD, WEIGHTS
+from cxr_transfer.datasets.manifest import read_manifest
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.metadata import CARD, WEIGHTS
 from cxr_transfer.models.reference import REFERENCE
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from made import chest, write_film
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.collections.phantom import PhantomSize, draw_film, write_phantom
+from cxr_transfer.datasets.phantom import PhantomSize, draw_film, write_phantom
 
 RECIPE = """
 name = "sources"

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from cxr_transfer.models.simple_cnn import simple_cnn
-from cxr_transfer.training.execution import Execution
+from cxr_transfer.training.device import Execution
 from cxr_transfer.training.trainer import train_stages
 from miniature import SIDE, make_films, make_recipe
 

@@ -11,18 +11,18 @@ import torch
 from typer.testing import CliRunner
 
 from cxr_transfer.cli import app
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.index import index
-from cxr_transfer.collections.manifest import write_manifest
-from cxr_transfer.evaluation.assessment import assess
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.index import index
+from cxr_transfer.datasets.manifest import write_manifest
+from cxr_transfer.evaluation.evaluate import assess
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
-from cxr_transfer.models.networks import build
 from cxr_transfer.models.reference import reference_beside
+from cxr_transfer.models.registry import build, probabilities
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.training.films import load_films
+from cxr_transfer.runs.validation_scores import write_validation
 from cxr_transfer.training.reference import fit_reference
-from cxr_transfer.training.validation import write_validation
+from cxr_transfer.training.tensors import load_films
 from made import write_film
 
 LABELS = ("normal", "bacterial", "covid19")
@@ -68,7 +68,8 @@ def run(tmp_path_factory):
     checkpoint, network = load_checkpoint(folder)
     validation = [case for case in cases if case.split == "validation"]
     films = load_films(validation, checkpoint.preprocessing, checkpoint.label_set)
-    write_validation(folder, network, validation, films, checkpoint.label_set)
+    scores = probabilities(network, films.images).numpy()
+    write_validation(folder, validation, scores, checkpoint.label_set)
     fit_reference(folder).save(folder)
     return folder
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from cxr_transfer.collections.datasets import Dataset
-from cxr_transfer.collections.splits import PARTS, folds, split
+from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.datasets.splits import PARTS, folds, split
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_1
 from made import case

@@ -9,10 +9,10 @@ import torch
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.models.resnet50 import resnet50
 from cxr_transfer.models.simple_cnn import simple_cnn
-from cxr_transfer.training import prefix, trainer
-from cxr_transfer.training.execution import Execution, resolve_device, resolve_precision
-from cxr_transfer.training.films import Films
-from cxr_transfer.training.prefix import cut, freeze
+from cxr_transfer.training import frozen_features, trainer
+from cxr_transfer.training.device import Execution, resolve_device, resolve_precision
+from cxr_transfer.training.frozen_features import cut, freeze
+from cxr_transfer.training.tensors import Films
 from cxr_transfer.training.trainer import train_stages
 from made import full_disk
 from miniature import SIDE, make_films, make_recipe
@@ -125,7 +125,7 @@ def test_many_activations_are_kept_in_a_file_that_leaves_nothing_behind(
 ):
     recipe = make_recipe("resnet50", [HEAD, LAST_BLOCK], max_epochs=1)
     expected, _ = trained(recipe, training, validation, tmp_path / "memory")
-    monkeypatch.setattr(prefix, "IN_MEMORY", 0)
+    monkeypatch.setattr(frozen_features, "IN_MEMORY", 0)
     mapped, _ = trained(recipe, training, validation, tmp_path / "file")
     assert same(mapped, expected)
     assert not list(tmp_path.rglob("*.scratch"))
@@ -134,7 +134,7 @@ def test_many_activations_are_kept_in_a_file_that_leaves_nothing_behind(
 def test_a_disk_too_small_for_activations_is_named_before_they_are_computed(
     training, validation, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(prefix, "IN_MEMORY", 0)
+    monkeypatch.setattr(frozen_features, "IN_MEMORY", 0)
     with full_disk(10_000), pytest.raises(MachineError) as raised:
         trained(make_recipe("resnet50", [HEAD]), training, validation, tmp_path)
     assert raised.value.code == "disk_full"
@@ -234,7 +234,7 @@ def test_a_stage_that_improves_ends_alike_under_both_rules(training, validation,
 
 
 def test_batch_size_does_not_change_a_score():
-    from cxr_transfer.models.networks import probabilities
+    from cxr_transfer.models.registry import probabilities
 
     films = make_films(13, seed=9)
     for kind in ("simple_cnn", "resnet50"):

@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 
 from cxr_transfer.errors import MachineError, ModelError
-from cxr_transfer.models.card import CARD, WEIGHTS
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.metadata import CARD, WEIGHTS
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from made import full_disk
 

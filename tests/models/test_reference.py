@@ -9,9 +9,9 @@ import safetensors.numpy
 from numpy.random import default_rng
 
 from cxr_transfer.errors import DataError, ModelError
-from cxr_transfer.models.calibration import TemperatureCheck, at_temperature
-from cxr_transfer.models.card import RELEASED, read_card, released_models
+from cxr_transfer.models.metadata import RELEASED, read_card, released_models
 from cxr_transfer.models.reference import REFERENCE, Reference
+from cxr_transfer.statistics.temperature import TemperatureCheck, at_temperature
 
 WIDTH, HASH = 96, "ab" * 32
 LABELS = ("normal", "bacterial", "covid19")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from cxr_transfer.collections.phantom import draw_film_and_lungs
+from cxr_transfer.datasets.phantom import draw_film_and_lungs
 from cxr_transfer.radiograph import Preprocessing, decode
 from made import encoded, grey
 

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.case import FRONTAL_VIEWS
-from cxr_transfer.collections.datasets import (
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.case import FRONTAL_VIEWS
+from cxr_transfer.datasets.index import data_hash, index
+from cxr_transfer.datasets.multi_source import multi_source
+from cxr_transfer.datasets.paper import (
     dataset_0,
     dataset_1,
     outside_cases,
     pretraining_cases,
 )
-from cxr_transfer.collections.index import data_hash, index
-from cxr_transfer.collections.multi_source import multi_source
-from cxr_transfer.collections.splits import patient_overlap, split
+from cxr_transfer.datasets.splits import patient_overlap, split
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 pytestmark = [

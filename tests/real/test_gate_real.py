@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_transfer.collections.archives import read_archives
-from cxr_transfer.collections.case import FRONTAL_VIEWS
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.case import FRONTAL_VIEWS
 from cxr_transfer.radiograph import Radiograph, read_film
-from cxr_transfer.radiograph.gate import concerns
+from cxr_transfer.radiograph.quality_control import concerns
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 pytestmark = [

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.collections.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.serving.settings import Settings
 
 PROGRAM = Path(__file__).with_name("program.py")

@@ -3,7 +3,7 @@ import torch
 
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from serving.asking import running
 

@@ -173,7 +173,7 @@ def test_what_is_known_of_a_model_is_told_if_it_is_of_these_weights(checkpoint, 
 
 
 def test_a_network_that_scores_otherwise_than_its_checkpoint_ends_in_one_line(checkpoint, tmp_path):
-    from cxr_transfer.inference.conversion import convert
+    from cxr_transfer.export.openvino import convert
 
     convert(checkpoint, tmp_path / "x.xml")
     card = tmp_path / "x.json"

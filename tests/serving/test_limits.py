@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.serving.protocol import LOOK_S
+from cxr_transfer.serving.http_timeouts import LOOK_S
 from cxr_transfer.serving.settings import Settings
 from serving.asking import as_bytes, phantom, running, send, stopped, until
 

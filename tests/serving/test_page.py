@@ -17,14 +17,14 @@ from pydicom.data import get_testdata_file
 from sklearn.datasets import load_sample_image
 
 from cxr_transfer import INTENDED_USE
+from cxr_transfer.export.metadata import kept_conversion
 from cxr_transfer.files import cache_folder
-from cxr_transfer.inference.converted import kept_conversion
-from cxr_transfer.inference.engine import Engine
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.reference import Reference
-from cxr_transfer.radiograph import Preprocessing, decode, gate
+from cxr_transfer.models.registry import build
+from cxr_transfer.radiograph import Preprocessing, decode, quality_control
 from serving.asking import as_bytes, running, send
 
 CHROMIUM = next(
@@ -491,9 +491,12 @@ def test_of_a_film_it_is_not_sure_of_the_scores_are_shown_and_no_class(
 
 
 def test_every_reason_to_give_no_class_has_words_of_its_own():
-    words = (Path(gate.__file__).parents[1] / "serving/page/results.js").read_text()
+    words = (Path(quality_control.__file__).parents[1] / "serving/page/results.js").read_text()
     of_the_model = {"out_of_distribution", "not_sure"}
-    for code in {"blank_or_noise", *(code for code, _ in gate._SAID.values())} | of_the_model:
+    for code in {
+        "blank_or_noise",
+        *(code for code, _ in quality_control._SAID.values()),
+    } | of_the_model:
         assert re.search(rf'^  {code}: "', words, re.MULTILINE), code
 
 

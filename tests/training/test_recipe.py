@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.models.card import RELEASED, read_card, released_models
+from cxr_transfer.models.metadata import RELEASED, read_card, released_models
 from cxr_transfer.training.recipe import (
     Recipe,
     Stage,

@@ -7,19 +7,19 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.datasets import Dataset
-from cxr_transfer.collections.index import index
-from cxr_transfer.collections.manifest import write_manifest
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.index import index
+from cxr_transfer.datasets.manifest import write_manifest
+from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_1
-from cxr_transfer.models.card import read_card
+from cxr_transfer.models.metadata import read_card
 from cxr_transfer.models.reference import REFERENCE, Reference
-from cxr_transfer.training.execution import Execution
-from cxr_transfer.training.films import load_films
+from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe import parse_recipe
 from cxr_transfer.training.reference import fit_reference
 from cxr_transfer.training.run import run_recipe
+from cxr_transfer.training.tensors import load_films
 from made import write_film
 
 ON_CPU = Execution(device="cpu", precision="float32")

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.damaged import Damaged
-from cxr_transfer.collections.datasets import Dataset
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.damaged import Damaged
+from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import CxrError, DataError, MachineError, ModelError, UsageError
 from cxr_transfer.labels import DATASET_1, LabelSet
-from cxr_transfer.models.card import read_card
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.metadata import read_card
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.training.execution import Execution
+from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe import load_recipe, parse_recipe
 from cxr_transfer.training.run import SETTINGS, check_run, claim, claimed, run_recipe
 from miniature import SIDE, make_films

@@ -14,7 +14,7 @@ from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, say, steps, tell
 
 if TYPE_CHECKING:
-    from cxr_transfer.collections.image_files import LeftOut
+    from cxr_transfer.datasets.image_files import LeftOut
     from cxr_transfer.inference.predictor import Prediction, Predictor
 
 
@@ -76,9 +76,9 @@ def predict(
     ] = None,
 ) -> None:
     """Answer for films, one line each; a film that cannot be read never stops the others."""
-    from cxr_transfer.inference.answers import as_csv, as_json, as_lines
-    from cxr_transfer.inference.batch import partial_folder
     from cxr_transfer.inference.predictor import Predictor
+    from cxr_transfer.inference.table import partial_folder
+    from cxr_transfer.inference.writers import as_csv, as_json, as_lines
 
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
@@ -137,7 +137,7 @@ def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | b
     import glob
     import os
 
-    from cxr_transfer.collections.image_files import LeftOut, films_in
+    from cxr_transfer.datasets.image_files import LeftOut, films_in
     from cxr_transfer.errors import UsageError
 
     found: list[Path | bytes] = []
@@ -180,10 +180,10 @@ def _table(
     cluster: str | None,
 ) -> None:
     """Write a row for each film to ``out``, here or on Ray's machines."""
-    from cxr_transfer.inference.batch import predict_into
-    from cxr_transfer.inference.cluster import predict_on_cluster
     from cxr_transfer.inference.predictor import Predictor
-    from cxr_transfer.models.card import RELEASED
+    from cxr_transfer.inference.ray_backend import predict_on_cluster
+    from cxr_transfer.inference.table import predict_into
+    from cxr_transfer.models.metadata import RELEASED
 
     with steps("predicting", len(films)) as step:
         if cluster:
@@ -212,7 +212,7 @@ def _table(
 def _heat_maps(
     model: str | None, folder: Path, any_modality: bool
 ) -> Callable[[Path | bytes, str | None], None]:
-    from cxr_transfer.collections.image_files import stem_of
+    from cxr_transfer.datasets.image_files import stem_of
     from cxr_transfer.errors import FilmError
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import decode, read_film
@@ -262,7 +262,7 @@ def explain(
     """Show what raised a film's score: a heat map, and the training films most like it."""
     import json as json_module
 
-    from cxr_transfer.collections.image_files import stem_of
+    from cxr_transfer.datasets.image_files import stem_of
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import read_film
 
@@ -316,11 +316,11 @@ def export(
     ] = None,
 ) -> None:
     """Hand a network on to other tools, compared with the checkpoint before it is kept."""
+    from cxr_transfer.export.calibration_data import calibration_and_check
+    from cxr_transfer.export.formats import chosen_format
+    from cxr_transfer.export.formats import export as run
     from cxr_transfer.files import write_bytes
-    from cxr_transfer.inference.export import chosen_format
-    from cxr_transfer.inference.export import export as run
-    from cxr_transfer.inference.material import calibration_and_check
-    from cxr_transfer.models.card import checkpoint_files, read_card
+    from cxr_transfer.models.metadata import checkpoint_files, read_card
     from cxr_transfer.models.reference import reference_beside
 
     if format is not None:

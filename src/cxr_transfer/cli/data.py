@@ -30,9 +30,9 @@ def data_check(
     """Print what is there by class, patient, source, view and size; what is missing or double."""
     import json as json_module
 
-    from cxr_transfer.collections.archives import read_archives
-    from cxr_transfer.collections.check import COLUMNS, check
-    from cxr_transfer.collections.manifest import read_listed
+    from cxr_transfer.datasets.archives import read_archives
+    from cxr_transfer.datasets.check import COLUMNS, check
+    from cxr_transfer.datasets.manifest import read_listed
     from cxr_transfer.files import write_csv
 
     archives = (read_listed(data),) if data.is_file() else read_archives(data)
@@ -47,7 +47,7 @@ def data_check(
 
 
 def _check_text(found: dict[str, Any]) -> str:
-    from cxr_transfer.collections.patients import is_unknown
+    from cxr_transfer.datasets.patients import is_unknown
     from cxr_transfer.errors import listing
 
     def counts(table: dict[str, int]) -> str:
@@ -95,22 +95,22 @@ def data_prepare(
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
 ) -> None:
     """Write the manifests of Dataset_0, Dataset_1 and the films outside them, with hashes."""
-    from cxr_transfer.collections.archives import read_archives
-    from cxr_transfer.collections.damaged import (
+    from cxr_transfer.datasets.archives import read_archives
+    from cxr_transfer.datasets.damaged import (
         DAMAGED_FILE,
         Damaged,
         damaged_line,
         write_damaged,
     )
-    from cxr_transfer.collections.datasets import (
+    from cxr_transfer.datasets.index import data_hash, index_readable, refuse_damaged
+    from cxr_transfer.datasets.loading import notices_of
+    from cxr_transfer.datasets.manifest import write_manifest
+    from cxr_transfer.datasets.paper import (
         dataset_0,
         dataset_1,
         outside_cases,
         pretraining_cases,
     )
-    from cxr_transfer.collections.index import data_hash, index_readable, refuse_damaged
-    from cxr_transfer.collections.manifest import write_manifest
-    from cxr_transfer.collections.opening import notices_of
     from cxr_transfer.files import owned, write_json
 
     archives = read_archives(folder)

@@ -23,10 +23,10 @@ def doctor() -> None:
     import importlib.util
     import shutil
 
-    from cxr_transfer.models.card import released_models
+    from cxr_transfer.models.metadata import released_models
     from cxr_transfer.models.pretrained import describe_imagenet
     from cxr_transfer.provenance import commit, machine, versions
-    from cxr_transfer.training.execution import best_device
+    from cxr_transfer.training.device import best_device
 
     here = machine()
     weights = describe_imagenet()

@@ -15,7 +15,7 @@ import typer
 from cxr_transfer.text import for_terminal
 
 if TYPE_CHECKING:
-    from cxr_transfer.training.execution import Execution
+    from cxr_transfer.training.device import Execution
 
 CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
 DEVICE_HELP = "auto, cpu, cuda or mps."
@@ -31,7 +31,7 @@ def execution(device: str, precision: str, devices: int = 1, num_nodes: int = 1)
     """Return how a training is carried out, with a bar where somebody looks."""
     import importlib.util
 
-    from cxr_transfer.training.execution import Execution
+    from cxr_transfer.training.device import Execution
 
     return Execution(
         device=device,

@@ -75,19 +75,19 @@ def train(
     """Train one recipe; the same command goes on with a run that was stopped."""
     import os
 
-    from cxr_transfer.collections.damaged import DAMAGED_FILE, damaged_line
-    from cxr_transfer.collections.datasets import Dataset
-    from cxr_transfer.collections.findings import read_mapping
-    from cxr_transfer.collections.multi_source import added_source
-    from cxr_transfer.collections.opening import open_dataset
-    from cxr_transfer.collections.splits import split as draw
+    from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.datasets.loading import open_dataset
+    from cxr_transfer.datasets.multi_source import added_source
+    from cxr_transfer.datasets.paper import Dataset
+    from cxr_transfer.datasets.splits import split as draw
     from cxr_transfer.errors import UsageError
-    from cxr_transfer.evaluation.added_source import what_it_brings
     from cxr_transfer.provenance import stamp
-    from cxr_transfer.training.execution import is_main_process
-    from cxr_transfer.training.films import load_films
+    from cxr_transfer.studies.source_contribution import what_it_brings
+    from cxr_transfer.training.device import is_main_process
     from cxr_transfer.training.recipe import load_recipe
     from cxr_transfer.training.run import check_run, run_recipe
+    from cxr_transfer.training.tensors import load_films
 
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
@@ -156,7 +156,7 @@ def train(
 
 def _brought(found: dict[str, Any]) -> list[str]:
     """Say in lines what a source brought, on its own test films."""
-    from cxr_transfer.evaluation.intervals import Estimate
+    from cxr_transfer.statistics.intervals import Estimate
 
     def estimate(one: dict[str, Any]) -> str:
         return Estimate.from_dict(one).written(2)

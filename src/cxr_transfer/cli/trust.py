@@ -41,11 +41,11 @@ def evaluate(
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
 ) -> None:
     """Evaluate a checkpoint: figures with intervals, and what each group of films is called."""
-    from cxr_transfer.collections.findings import read_mapping, unknown_lines
-    from cxr_transfer.collections.opening import open_cases
-    from cxr_transfer.evaluation.assessment import assess
+    from cxr_transfer.datasets.findings import read_mapping, unknown_lines
+    from cxr_transfer.datasets.loading import open_cases
+    from cxr_transfer.evaluation.evaluate import assess
     from cxr_transfer.files import owned
-    from cxr_transfer.models.card import checkpoint_files, read_card
+    from cxr_transfer.models.metadata import checkpoint_files, read_card
     from cxr_transfer.training.run import claimed
 
     known = read_card(checkpoint_files(checkpoint)[0])
@@ -112,12 +112,12 @@ def audit(
     ] = "auto",
 ) -> None:
     """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
-    from cxr_transfer.collections.findings import read_mapping
-    from cxr_transfer.collections.opening import open_all
+    from cxr_transfer.audit.run import audit as run
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.datasets.loading import open_all
     from cxr_transfer.errors import UsageError
-    from cxr_transfer.evaluation.audit import audit as run
     from cxr_transfer.files import owned
-    from cxr_transfer.models.card import checkpoint_files, read_card
+    from cxr_transfer.models.metadata import checkpoint_files, read_card
     from cxr_transfer.training.run import claimed
 
     if weights and not retrain:

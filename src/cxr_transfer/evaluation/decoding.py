@@ -15,21 +15,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.damaged import (
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.damaged import (
     DAMAGED_FILE,
     Damaged,
     damaged_line,
     write_damaged,
 )
-from cxr_transfer.collections.index import described, index
+from cxr_transfer.datasets.file_features import file_features
+from cxr_transfer.datasets.index import described, index
 from cxr_transfer.errors import DataError, FilmError
-from cxr_transfer.evaluation.baselines import file_features
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import Preprocessing, read_film
 from cxr_transfer.text import for_terminal
-from cxr_transfer.training.films import Films
-from cxr_transfer.workers import in_order
+from cxr_transfer.training.tensors import Films
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +39,7 @@ class Decoded:
     Attributes:
         cases: Indexed.
         films: Model inputs and targets; -1 where the label is not among the network's.
-        files: `baselines.file_features` of each; none where they were not asked for.
+        files: `file_features` of each; none where they were not asked for.
         damaged: Files that cannot be read and were left out.
     """
 

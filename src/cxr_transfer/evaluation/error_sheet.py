@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.collections.case import Case
-from cxr_transfer.evaluation.figures import GREY, canvas
-from cxr_transfer.evaluation.metrics import Floats
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.figures.figures import GREY, canvas
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.statistics.metrics import Floats
 
 SHOWN = 24
 """Errors on the sheet: more are no longer looked at one by one."""

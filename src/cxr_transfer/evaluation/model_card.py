@@ -17,9 +17,11 @@ from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.errors import DataError, ModelError
-from cxr_transfer.evaluation.intervals import Estimate, share
-from cxr_transfer.evaluation.metrics import Scores
-from cxr_transfer.evaluation.run_folder import (
+from cxr_transfer.models.folder import read_json
+from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
+from cxr_transfer.models.reference import Reference, reference_beside
+from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.runs.run_folder import (
     PartRow,
     opened_words,
     openings,
@@ -29,11 +31,9 @@ from cxr_transfer.evaluation.run_folder import (
     run_folder,
     validation_scores,
 )
-from cxr_transfer.models.calibration import NOT_CALIBRATED, score_scale
-from cxr_transfer.models.card import Checkpoint, checkpoint_files, read_card
-from cxr_transfer.models.folder import read_json
-from cxr_transfer.models.reference import Reference, reference_beside
-from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.statistics.intervals import Estimate, share
+from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.temperature import NOT_CALIBRATED, score_scale
 from cxr_transfer.text import markdown
 
 NOT_DONE = "not done"

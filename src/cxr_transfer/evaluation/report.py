@@ -14,14 +14,14 @@ from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation import figures
-from cxr_transfer.evaluation.comparison import holm, mcnemar, paired_difference
-from cxr_transfer.evaluation.delong import delong
-from cxr_transfer.evaluation.intervals import DIFFERENCES, INTERVALS, Estimate
-from cxr_transfer.evaluation.metrics import Evaluation, Scores, evaluate, roc_band
+from cxr_transfer.figures import figures
 from cxr_transfer.files import read_csv, write_json, write_text
-from cxr_transfer.models.calibration import NOT_CALIBRATED
 from cxr_transfer.models.folder import read_text
+from cxr_transfer.statistics.comparison import holm, mcnemar, paired_difference
+from cxr_transfer.statistics.delong import delong
+from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS, Estimate
+from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate, roc_band
+from cxr_transfer.statistics.temperature import NOT_CALIBRATED
 from cxr_transfer.text import markdown
 
 PAPER = {

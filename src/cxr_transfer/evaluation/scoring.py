@@ -15,16 +15,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cxr_transfer.collections.case import Case
-from cxr_transfer.evaluation.intervals import Estimate
-from cxr_transfer.evaluation.metrics import Scores
+from cxr_transfer.datasets.case import Case
 from cxr_transfer.files import write_csv
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.calibration import at_temperature
-from cxr_transfer.models.networks import features, probabilities
-from cxr_transfer.training.execution import resolve_precision
-from cxr_transfer.training.films import Films
+from cxr_transfer.models.registry import features, probabilities
+from cxr_transfer.statistics.intervals import Estimate
+from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.temperature import at_temperature
+from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.memory import keep_freed_memory
+from cxr_transfer.training.tensors import Films
 
 TIMED_FILMS = 100
 

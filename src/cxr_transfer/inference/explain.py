@@ -27,23 +27,23 @@ from torch import nn
 
 from cxr_transfer import DEFAULT_MODEL, INTENDED_USE, forks
 from cxr_transfer.errors import FilmError
-from cxr_transfer.evaluation.saliency import lung_share, maps_of_places, places
 from cxr_transfer.files import write_json
 from cxr_transfer.inference.predictor import (
     UNFAMILIAR,
     UNUSUAL,
     not_sure,
 )
-from cxr_transfer.inference.preparation import prepare
-from cxr_transfer.models.calibration import score_scale
-from cxr_transfer.models.card import RELEASED, Checkpoint, checkpoint_files, fingerprint
+from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import features, probabilities
+from cxr_transfer.models.metadata import RELEASED, Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.reference import Neighbour, Reference, reference_beside
+from cxr_transfer.models.registry import features, probabilities
+from cxr_transfer.models.saliency_maps import lung_share, maps_of_places, places
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.in_memory import ImageLike, ValueRange
-from cxr_transfer.radiograph.lungs import lung_mask
+from cxr_transfer.radiograph.lung_segmentation import lung_mask
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
+from cxr_transfer.statistics.temperature import score_scale
 
 METHOD = "HiResCAM"
 NEIGHBOURS = 5
@@ -285,7 +285,7 @@ def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    from cxr_transfer.evaluation.figures import explanation_sheet  # matplotlib: not for overlays
+    from cxr_transfer.figures.figures import explanation_sheet  # matplotlib: not for overlays
 
     whose = {"film_sha256": film.digest(), "model": explanation.model}
     stem = _own_stem(folder, safe_stem(stem), whose)

@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from cxr_transfer import DEFAULT_MODEL
 from cxr_transfer.errors import ModelError
+from cxr_transfer.export.metadata import Converted, kept_conversion, read_converted
 from cxr_transfer.files import cache_folder, writable_cache
-from cxr_transfer.inference.converted import Converted, kept_conversion, read_converted
-from cxr_transfer.inference.engine import Engine
-from cxr_transfer.inference.preparation import Prepared, prepare
-from cxr_transfer.models.calibration import DECIMALS, score_scale
-from cxr_transfer.models.card import (
+from cxr_transfer.inference.prepare import Prepared, prepare
+from cxr_transfer.models.engine import Engine
+from cxr_transfer.models.folder import sha256
+from cxr_transfer.models.metadata import (
     RELEASED,
     Checkpoint,
     check_hash,
@@ -33,9 +33,9 @@ from cxr_transfer.models.card import (
     read_card,
     released_models,
 )
-from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.reference import Reference, reference_beside
 from cxr_transfer.openvino_runtime import abilities, check_process, exclusive
+from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph.in_memory import (
     ImageLike,
     ValueRange,
@@ -43,7 +43,7 @@ from cxr_transfer.radiograph.in_memory import (
     check_images,
     is_in_memory,
 )
-from cxr_transfer.workers import in_order
+from cxr_transfer.statistics.temperature import DECIMALS, score_scale
 
 BATCH = 16
 UNFAMILIAR = (
@@ -389,7 +389,7 @@ def _converted(checkpoint: Path) -> tuple[Path, Path, Converted, str]:
         # What this process made before, where it is the process's own folder.
         converted = _read_kept(kept, card) if note else None
         if converted is None:
-            from cxr_transfer.inference.conversion import convert
+            from cxr_transfer.export.openvino import convert
 
             converted = convert(checkpoint, kept)
         return kept, weights, converted, note

@@ -20,7 +20,13 @@ from torch import Tensor, nn
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes, write_text
-from cxr_transfer.models.card import (
+from cxr_transfer.models.folder import (
+    LARGEST_WEIGHTS,
+    other_types,
+    read_bytes,
+    safetensors_header,
+)
+from cxr_transfer.models.metadata import (
     CARD,
     WEIGHTS,
     Checkpoint,
@@ -29,13 +35,7 @@ from cxr_transfer.models.card import (
     first_problem,
     read_card,
 )
-from cxr_transfer.models.folder import (
-    LARGEST_WEIGHTS,
-    other_types,
-    read_bytes,
-    safetensors_header,
-)
-from cxr_transfer.models.networks import build
+from cxr_transfer.models.registry import build
 from cxr_transfer.text import for_terminal
 
 REAL, COUNTED = ("F32", "F16"), ("I64",)

@@ -25,14 +25,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.files import write_bytes
 from cxr_transfer.labels import MOST_LABELS
-from cxr_transfer.models.calibration import TemperatureCheck, as_given, at_temperature, score_scale
-from cxr_transfer.models.card import Sha256, checkpoint_files, first_problem, read_card
 from cxr_transfer.models.folder import (
     checked_words,
     other_types,
     read_bytes,
     safetensors_header,
     strict_json,
+)
+from cxr_transfer.models.metadata import Sha256, checkpoint_files, first_problem, read_card
+from cxr_transfer.statistics.temperature import (
+    TemperatureCheck,
+    as_given,
+    at_temperature,
+    score_scale,
 )
 from cxr_transfer.text import for_terminal
 

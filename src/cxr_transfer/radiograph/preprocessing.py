@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field
 
 from cxr_transfer.radiograph.film import Radiograph
-from cxr_transfer.radiograph.lungs import lung_box
+from cxr_transfer.radiograph.lung_segmentation import lung_box
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in shares of the film's width and height."""

@@ -18,7 +18,10 @@ from starlette.exceptions import HTTPException
 
 from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.errors import FilmError
-from cxr_transfer.serving.answers import (
+from cxr_transfer.serving.metrics import Metrics
+from cxr_transfer.serving.multipart import read_form
+from cxr_transfer.serving.process_pool import WorkerLost
+from cxr_transfer.serving.schemas import (
     STATUS,
     UNPROCESSABLE,
     Answers,
@@ -32,11 +35,8 @@ from cxr_transfer.serving.answers import (
     refused,
     status_of,
 )
-from cxr_transfer.serving.form import read_form
-from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.room import LOST, Room
+from cxr_transfer.serving.service import LOST, Room
 from cxr_transfer.serving.settings import Settings
-from cxr_transfer.serving.workers import WorkerLost
 
 PAGE = Path(__file__).parent / "page"
 MEDIA = {

@@ -21,9 +21,9 @@ from types import FrameType
 import uvicorn
 
 from cxr_transfer.errors import MachineError, UsageError, check_list
-from cxr_transfer.serving.door import Door, log, one_line_each
+from cxr_transfer.serving.http_timeouts import PatientProtocol
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.protocol import PatientProtocol
+from cxr_transfer.serving.middleware import Door, log, one_line_each
 from cxr_transfer.serving.settings import Settings, settings
 
 _BACKLOG = 512
@@ -110,7 +110,7 @@ def _set_limits() -> None:
 async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str | Path]) -> None:
     # A busy port or a missing token need not wait for what computes.
     from cxr_transfer.serving.api import build
-    from cxr_transfer.serving.room import Room
+    from cxr_transfer.serving.service import Room
 
     metrics = Metrics()
     room = Room(chosen, metrics)

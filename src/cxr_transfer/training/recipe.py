@@ -24,8 +24,8 @@ from pydantic import (
 )
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.models.card import LONGEST_TITLE, Architecture
 from cxr_transfer.models.folder import checked_words
+from cxr_transfer.models.metadata import LONGEST_TITLE, Architecture
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 
 _OF_ADAM = ("learning_rate", "batch_size", "stop_after", "reduce_after", "reduce_factor")

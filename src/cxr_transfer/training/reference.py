@@ -17,15 +17,15 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.manifest import PARTS_FILE, read_manifest
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.manifest import PARTS_FILE, read_manifest
 from cxr_transfer.errors import DataError, ModelError, UsageError
-from cxr_transfer.models.calibration import choose_temperature, least_score
-from cxr_transfer.models.card import Checkpoint, checkpoint_files
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.networks import features
+from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
 from cxr_transfer.models.reference import Reference
-from cxr_transfer.training.films import Films, load_films
+from cxr_transfer.models.registry import features
+from cxr_transfer.statistics.temperature import choose_temperature, least_score
+from cxr_transfer.training.tensors import Films, load_films
 
 
 def fit_reference(

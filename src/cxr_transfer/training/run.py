@@ -23,21 +23,22 @@ from pydantic import ValidationError
 from torch import nn
 
 from cxr_transfer import provenance
-from cxr_transfer.collections.case import Case
-from cxr_transfer.collections.damaged import DAMAGED_FILE, write_damaged
-from cxr_transfer.collections.datasets import Dataset
-from cxr_transfer.collections.index import data_hash
-from cxr_transfer.collections.manifest import PARTS, PARTS_FILE, write_manifest
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.damaged import DAMAGED_FILE, write_damaged
+from cxr_transfer.datasets.index import data_hash
+from cxr_transfer.datasets.manifest import PARTS, PARTS_FILE, write_manifest
+from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import CxrError, DataError, MachineError, ModelError, UsageError
 from cxr_transfer.files import append_line, owned, remove_own, write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.card import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
-from cxr_transfer.models.networks import build, load_pretrained
+from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.models.registry import build, load_pretrained, probabilities
 from cxr_transfer.models.resnet50 import EPSILON
+from cxr_transfer.runs.validation_scores import FILE, write_validation
 from cxr_transfer.text import for_terminal
-from cxr_transfer.training.execution import (
+from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
     check_processes,
@@ -45,14 +46,13 @@ from cxr_transfer.training.execution import (
     resolve_device,
     resolve_precision,
 )
-from cxr_transfer.training.films import Films, load_films, select
-from cxr_transfer.training.keeping import Outcome
-from cxr_transfer.training.prefix import freeze
+from cxr_transfer.training.frozen_features import freeze
+from cxr_transfer.training.kept_weights import Outcome
 from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe, nearest, shipped_recipes
 from cxr_transfer.training.reference import has_reference, reference_of
 from cxr_transfer.training.stage import seed_of
+from cxr_transfer.training.tensors import Films, load_films, select
 from cxr_transfer.training.trainer import train_stages
-from cxr_transfer.training.validation import FILE, write_validation
 
 SETTINGS = "run.json"
 
@@ -280,7 +280,8 @@ def _keep_validation(
 ) -> None:
     cases, validation = select(dataset, films, "validation")
     device = resolve_device(execution.device)
-    write_validation(folder, network, cases, validation, dataset.labels, device=device)
+    scores = probabilities(network, validation.images, device=device)
+    write_validation(folder, cases, scores.numpy(), dataset.labels)
     network.cpu()
 
 

@@ -28,7 +28,7 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes
 from cxr_transfer.quiet import quiet
 from cxr_transfer.training import callbacks
-from cxr_transfer.training.execution import Execution
+from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe import Stage
 
 Batch = tuple[Tensor, Tensor]

@@ -21,8 +21,8 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes, write_csv
 from cxr_transfer.models.checkpoint import fit_weights
 from cxr_transfer.training import callbacks
-from cxr_transfer.training.exchange import draw_partners, exchanged
-from cxr_transfer.training.execution import (
+from cxr_transfer.training.background_swap import draw_partners, exchanged
+from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
     check_processes,
@@ -30,19 +30,19 @@ from cxr_transfer.training.execution import (
     resolve_device,
     resolve_precision,
 )
-from cxr_transfer.training.films import Films
-from cxr_transfer.training.keeping import (
+from cxr_transfer.training.frozen_features import activations, cut, freeze, part_of
+from cxr_transfer.training.kept_weights import (
     KEPT,
     Outcome,
     line_of,
     marked,
     outcome_of,
 )
+from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
-from cxr_transfer.training.prefix import activations, cut, freeze, part_of
-from cxr_transfer.training.probe import fit_head
 from cxr_transfer.training.recipe import Recipe, Stage
 from cxr_transfer.training.stage import Stored, damaged, run_stage, seed_of
+from cxr_transfer.training.tensors import Films
 
 COLUMNS = (*callbacks.HISTORY, "seconds", KEPT)
 

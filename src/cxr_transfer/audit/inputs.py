@@ -1,0 +1,115 @@
+"""What an audit looks at, and the form in which each of its checks answers.
+
+In comes what `audit.py` measured: an `Evidence`. Out of each check goes a `Check`: what was
+measured, what it means in one sentence, and pass, warn or fail by bounds that are stated beside it.
+A check that the films cannot answer says so: it is "not done", never passed. Knows nothing of files
+or networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.statistics.metrics import Evaluation, Scores
+
+Verdict = Literal["pass", "warn", "fail", "not done"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of an audit.
+
+    Attributes:
+        name: Stable, for programs.
+        title: For people.
+        verdict: By ``bounds``.
+        hard: Whether a failure fails the audit.
+        reading: What was found and what it means, one sentence.
+        bounds: When it warns and when it fails.
+        measured: Every figure, with its interval where it has one.
+    """
+
+    name: str
+    title: str
+    verdict: Verdict
+    hard: bool
+    reading: str
+    bounds: str
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as it stands in ``audit.json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the checks look at.
+
+    Attributes:
+        scores: Of the films with known labels that training has not seen.
+        cases: Theirs, in the same order.
+        evaluation: Of ``scores``.
+        occluded: Evaluations of the same films by what was left of them: "lungs blacked out",
+            "border only", "lungs only".
+        unchanged: Accuracy of the same films, brought to the network as the changed ones are.
+        corrupted: Accuracy of the same films by the name of the change.
+        metadata: Evaluation of what size, format, compression and corners alone tell of the
+            labels; None if not done.
+        grey_levels: The same of grey percentiles and bytes per pixel, in which a finding may show.
+        demographics: The same of age, sex and view.
+        association: `association.source_by_class` over all films with known labels.
+        source_classifier: `baselines.source_classifier` on the network's features.
+        near_copies: Near-duplicates between films that training saw and those scored.
+        own_films_seen: Films of the run's own test part that training saw, or whose patient it saw.
+        outside: Groups of films of sources or labels that training has not seen, as
+            `assessment.groups`.
+        parts: `leaks.parts_evidence`: how the run's films were parted, and what parting them by
+            image would leak; None if not known.
+        matched: `matching.matched_pairs` over unseen films.
+        heat_maps: `saliency.saliency_evidence`; None if not done.
+        left_out: `left_out.leave_sources_out`; None if not asked for.
+    """
+
+    scores: Scores
+    cases: Sequence[Case]
+    evaluation: Evaluation
+    occluded: Mapping[str, Evaluation]
+    unchanged: float
+    corrupted: Mapping[str, float]
+    metadata: Evaluation | None
+    grey_levels: Evaluation | None
+    demographics: Evaluation | None
+    association: Mapping[str, Any]
+    source_classifier: Mapping[str, Any] | None
+    near_copies: Sequence[Mapping[str, Any]]
+    own_films_seen: int
+    outside: Sequence[Mapping[str, Any]]
+    parts: Mapping[str, Any] | None = None
+    matched: Sequence[Mapping[str, Any]] = ()
+    heat_maps: Mapping[str, Any] | None = None
+    left_out: Mapping[str, Any] | None = None
+
+
+def not_done(
+    name: str, title: str, why: str, bounds: str, measured: Mapping[str, Any] | None = None
+) -> Check:
+    """Return a check that the films cannot answer, and why."""
+    return Check(name, title, "not done", False, f"Not done: {why}.", bounds, dict(measured or {}))
+
+
+def above(value: float, *, warn: float, fail: float) -> Verdict:
+    """Return the verdict on a figure that should be low.
+
+    >>> [above(value, warn=0.3, fail=0.6) for value in (0.3, 0.4, 0.7)]
+    ['pass', 'warn', 'fail']
+    """
+    return "fail" if value > fail else "warn" if value > warn else "pass"
+
+
+def below(value: float, *, warn: float, fail: float) -> Verdict:
+    """Return the verdict on a figure that should be high."""
+    return "fail" if value < fail else "warn" if value < warn else "pass"

@@ -1,0 +1,306 @@
+"""Checks of the network: whether what it scores by is the lungs, and holds elsewhere.
+
+Films from other places, one source alone, the lungs taken away, films changed in what changes no
+finding: where the figure falls or does not fall there, it says of what it was made.
+
+The pitfalls: DeGrave, Janizek & Lee 2021 (Nat. Mach. Intell. 3:610), Zech et al. 2018 (PLoS Med.
+15:e1002683), Adebayo et al. 2018 (NeurIPS 31).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cxr_transfer.audit.inputs import Check, Evidence, above, below, not_done
+from cxr_transfer.statistics.calibration import calibration
+from cxr_transfer.statistics.intervals import Estimate
+from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
+
+
+def outside(evidence: Evidence) -> Check:
+    """What the network says of films from elsewhere (TRUST, row 7)."""
+    bounds = (
+        "fails where fewer than 80 % of a group of 20 or more films with a known label are called "
+        "so, or more than 90 % of a group of other findings are called one class"
+    )
+    wrong: list[str] = []
+    for group in evidence.outside:
+        if group["films"] < 20:
+            continue
+        called = {name: one["value"] for name, one in group["called"].items()}
+        most = max(called, key=called.__getitem__)
+        title = f"{group['source']}: {group['label']}"
+        if group["label"] in evidence.scores.labels:
+            if called[group["label"]] < 0.8:
+                wrong.append(f"{title} called {most} in {_percent(group['called'][most])}")
+        elif called[most] > 0.9:
+            wrong.append(f"{title} called {most} in {_percent(group['called'][most])}")
+    groups = [
+        {"source": g["source"], "label": g["label"], "films": g["films"], "called": g["called"]}
+        for g in evidence.outside
+    ]
+    if not groups:
+        return not_done(
+            "outside", "Films from elsewhere", "no films of other sources or findings", bounds
+        )
+    large = [group for group in evidence.outside if group["films"] >= 20]
+    if not large:
+        return not_done("outside", "Films from elsewhere", "no group of 20 films", bounds)
+    reading = (
+        f"Wrong in {len(wrong)} of {len(large)} groups ({'; '.join(wrong)} of 100 films): what was "
+        "learnt does not hold there."
+        if wrong
+        else f"Held in all {len(large)} groups of films from elsewhere."
+    )
+    return Check(
+        "outside",
+        "Films from elsewhere",
+        "fail" if wrong else "pass",
+        True,
+        reading,
+        bounds,
+        {"groups": groups},
+    )
+
+
+def within(evidence: Evidence) -> Check:
+    """Whether classes are told apart inside one source (TRUST, row 8)."""
+    bounds = "fails where an AUROC inside a source is below 0.7, warns below 0.8"
+    found = within_sources(evidence.scores, evidence.cases)
+    areas = {
+        f"{one['source']}: {label}": one["classes"][label]["auroc"]
+        for one in found["compared"]
+        for label in one["classes"]
+        if one["classes"][label]["auroc"]
+    }
+    title = "Told apart within one source"
+    if not areas:
+        reason = (
+            "no source holds two classes with 10 films each, so nothing shows that more than "
+            "the source is recognised"
+        )
+        return not_done("within_source", title, reason, bounds, found)
+    name, worst = min(areas.items(), key=lambda item: item[1]["value"])
+    verdict = below(worst["value"], warn=0.8, fail=0.7)
+    reading = f"The worst, {name}, has an AUROC of {_written(worst)} among films of one source."
+    return Check("within_source", title, verdict, True, reading, bounds, found)
+
+
+def left_out(evidence: Evidence) -> Check:
+    """Whether what the recipe learns holds in sources that it has not met (TRUST, row 9).
+
+    It judges the recipe, retrained on what is left, and not this checkpoint: so it is not hard.
+    """
+    title, bounds = (
+        "Sources left out of training",
+        "AUROC on what was left out: fails below 0.7, warns below 0.8; where only single classes "
+        "can be left out, share called so: fails below 50 %, warns below 80 %",
+    )
+    found = evidence.left_out or {"left_out": [], "not_possible": []}
+    areas, shares = [], []
+    for one in found["left_out"]:
+        place = " and ".join(one["sources"])
+        areas += [(f"{label} in {place}", auroc) for label, auroc in one["auroc"].items() if auroc]
+        shares += [
+            (f"{group['source']}: {group['label']}", group["called"][group["label"]])
+            for group in one["groups"]
+        ]
+    if not areas and not shares:
+        why = "no source can be left out so that every class is left to learn from"
+        return not_done("left_out", title, why, bounds, found)
+    name, worst = min(areas or shares, key=lambda each: each[1]["value"])
+    if areas:
+        verdict = below(worst["value"], warn=0.8, fail=0.7)
+        reading = (
+            f"Retrained without them, the worst of {len(areas)}, {name}, has an AUROC of "
+            f"{_written(worst)}."
+        )
+    else:
+        verdict = below(worst["value"], warn=0.8, fail=0.5)
+        reading = (
+            f"Retrained without it, {_percent(worst)} of 100 films of the worst, {name}, are "
+            "called so; no two classes could be left out together."
+        )
+    return Check("left_out", title, verdict, False, reading, bounds, dict(found))
+
+
+def heat_maps(evidence: Evidence) -> Check:
+    """Whether heat maps lie in the lungs and follow what was learnt (TRUST, row 10).
+
+    No proof where it passes: a map shows what raised a score, not why.
+    """
+    title, bounds = (
+        "Heat maps inside the lungs",
+        "enrichment (share of the map in the lungs by the lungs' share of the film): fails below "
+        "0.8, warns where its interval lies below 1; rank correlation with the map of a network "
+        "whose weights were all drawn anew: fails above 0.7, warns above 0.4",
+    )
+    found = evidence.heat_maps
+    if found is None or found["enrichment"]["value"] is None:
+        return not_done("heat_maps", title, "no film has a heat map", bounds, found)
+    rich = found["enrichment"]
+    alike = found["randomised"]["all layers"]
+    verdicts = {
+        "fail" if rich["value"] < 0.8 else "warn" if rich["high"] < 1 else "pass",
+        above(alike["value"], warn=0.4, fail=0.7) if alike["value"] is not None else "pass",
+    }
+    return Check(
+        "heat_maps",
+        title,
+        "fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass",
+        False,
+        f"The maps lie in the lungs {_written(rich)} times as much as even maps would; with all "
+        f"weights drawn anew their correlation is {_written(alike)}.",
+        bounds,
+        dict(found),
+    )
+
+
+def matched(evidence: Evidence) -> Check:
+    """Whether classes are told apart among people alike in age, sex and view (TRUST, row 6)."""
+    title, bounds = (
+        "Films of like age, sex and view",
+        "AUROC of two classes among such films: fails below 0.7, warns below 0.8",
+    )
+    found = list(evidence.matched)
+    if not found:
+        why = (
+            "no two classes have 10 films each of like age, sex or view that training has not seen"
+        )
+        return not_done("matched", title, why, bounds)
+    worst = min(found, key=lambda pair: pair["matched"]["value"])
+    first, second = worst["classes"]
+    return Check(
+        "matched",
+        title,
+        below(worst["matched"]["value"], warn=0.8, fail=0.7),
+        False,
+        f"The worst pair, {first} and {second}, matched on {', '.join(worst['on'])} "
+        f"({worst['films']} films), has an AUROC of {_written(worst['matched'])} instead of "
+        f"{_written(worst['all'])}.",
+        bounds,
+        {"pairs": found},
+    )
+
+
+def occlusion(evidence: Evidence) -> Check:
+    """How much is left when the lungs are taken away (TRUST, row 4)."""
+    full = evidence.evaluation.auroc_macro
+    measured: dict[str, Any] = {"all of the film": full.as_dict()}
+    for name, found in evidence.occluded.items():
+        measured[name] = found.auroc_macro.as_dict()
+    title, bounds = (
+        "The score without the lungs",
+        "shortcut ratio (AUROC without the lungs - 0.5) / (AUROC - 0.5): fails above 0.6, warns "
+        "above 0.3",
+    )
+    black = evidence.occluded.get("lungs blacked out")
+    if black is None or not full.defined or full.value <= 0.5:
+        return not_done(
+            "occlusion",
+            title,
+            "the whole films are told apart no better than by "
+            "chance, or were not scored without the lungs",
+            bounds,
+            measured,
+        )
+    ratio = (black.auroc_macro.value - 0.5) / (full.value - 0.5)
+    measured["shortcut_ratio"] = ratio
+    verdict = above(ratio, warn=0.3, fail=0.6)
+    reading = (
+        f"With the lungs blacked out the AUROC is {black.auroc_macro} instead of {full}: "
+        f"{100 * max(ratio, 0):.0f} % of what the score tells does not need the lungs."
+    )
+    return Check("occlusion", title, verdict, True, reading, bounds, measured)
+
+
+def source_classifier(evidence: Evidence) -> Check:
+    """Whether the network's own features give the source away (TRUST, row 3)."""
+    title, bounds = (
+        "Sources told apart by the network's own features",
+        ("share of the way from chance to certainty: fails above 0.8, warns above 0.4"),
+    )
+    found = evidence.source_classifier
+    if found is None or found.get("accuracy") is None:
+        return not_done(
+            "source_classifier", title, "there are not two sources with ten patients", bounds
+        )
+    accuracy, chance = found["accuracy"], found["chance"]
+    way = (accuracy["value"] - chance) / max(1 - chance, 1e-9)
+    return Check(
+        "source_classifier",
+        title,
+        above(way, warn=0.4, fail=0.8),
+        False,
+        f"A linear model on the features names the source of {_percent(accuracy)} of 100 films; by "
+        f"chance {100 * chance:.1f}.",
+        bounds,
+        dict(found),
+    )
+
+
+def fragility(evidence: Evidence) -> Check:
+    """How far accuracy falls under changes that change no finding (TRUST, row 18)."""
+    title, bounds = (
+        "Changes that change no finding",
+        ("fall of the accuracy: fails above 20 points, warns above 5"),
+    )
+    if not evidence.corrupted:
+        return not_done("fragility", title, "no film was changed", bounds)
+    whole = evidence.unchanged
+    falls = {name: whole - value for name, value in evidence.corrupted.items()}
+    worst = max(falls, key=falls.__getitem__)
+    return Check(
+        "fragility",
+        title,
+        above(falls[worst], warn=0.05, fail=0.2),
+        False,
+        f"At worst, under {worst}, the accuracy falls by {100 * falls[worst]:.1f} points.",
+        bounds,
+        {"accuracy": whole, "fall": falls},
+    )
+
+
+def calibrated(evidence: Evidence) -> Check:
+    """Whether scores mean what they say (TRUST, row 11)."""
+    found = calibration(evidence.scores)
+    return Check(
+        "calibration",
+        "Scores and what comes true",
+        above(found.ece.value, warn=0.05, fail=0.15),
+        False,
+        f"The expected calibration error is {found.ece}, on films like those of training.",
+        "fails above 0.15, warns above 0.05",
+        found.as_dict(),
+    )
+
+
+def groups(evidence: Evidence) -> Check:
+    """Whether some are served worse (TRUST, row 15)."""
+    found = subgroups(evidence.scores, evidence.cases)
+    gap = gaps(found)
+    title, bounds = "Groups", "gap in accuracy: fails above 20 points, warns above 10"
+    known = {axis: one for axis, one in gap.items() if one}
+    if not known:
+        return not_done("groups", title, "no two groups of 20 films", bounds, found)
+    axis = max(known, key=lambda each: known[each]["gap"])
+    worst = known[axis]
+    return Check(
+        "groups",
+        title,
+        above(worst["gap"], warn=0.1, fail=0.2),
+        False,
+        f"Widest by {axis}: {100 * worst['gap']:.1f} points from {worst['worst']} to "
+        f"{worst['best']}.",
+        bounds,
+        {"gaps": gap, "groups": found},
+    )
+
+
+def _written(found: Mapping[str, float]) -> str:
+    return Estimate.from_dict(found).written(2)
+
+
+def _percent(found: Mapping[str, float]) -> str:
+    return Estimate.from_dict(found).percent()

@@ -1,0 +1,124 @@
+"""A folder in, the archives found at or below it out.
+
+Knows each archive's sign (an explicit table) and nothing of what is inside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from cxr_transfer.datasets import adult, cohen, folder, kermany
+from cxr_transfer.datasets.case import Collection
+from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.image_files import (
+    around,
+    holds_images,
+    identity,
+    is_clutter,
+    is_own_folder,
+    relative_name,
+)
+from cxr_transfer.datasets.manifest import REQUIRED
+from cxr_transfer.datasets.phantom import NOTICE_FILE
+from cxr_transfer.errors import DataError
+
+_DEPTH = 4
+_ARCHIVES: tuple[tuple[Callable[[Path], bool], Callable[[Path], Collection]], ...] = (
+    (kermany.is_kermany, kermany.read_kermany),
+    (cohen.is_cohen, cohen.read_cohen),
+    (adult.is_adult, adult.read_adult),
+)
+
+WHERE_FROM = (
+    "Kermany: Mendeley Data doi 10.17632/rscbjbr9sj or Kaggle "
+    "paultimothymooney/chest-xray-pneumonia; Cohen: GitHub ieee8023/covid-chestxray-dataset"
+)
+
+
+def read_archives(root: Path) -> tuple[Collection, ...]:
+    """Read every archive at or below ``root`` (four levels), else its one folder per class.
+
+    Links to folders are followed, and a folder is read once, whatever links lead to it.
+
+    Raises:
+        DataError: ``no_folder`` when there is no such folder, ``empty`` when it holds no films,
+            and what reading a folder per class raises.
+    """
+    if not root.is_dir():
+        raise DataError("no_folder", f"Expected a folder with films at {root}, but there is none.")
+    # What a link that leads up would bring in is not what was given.
+    above = dict.fromkeys(around(root) - {identity(root)}, _DEPTH)
+    found = [collection for collection in _walk(root, _DEPTH, above) if collection.cases]
+    if not found and folder.is_folder(root):
+        found = [folder.read_folder(root)]
+    if not found:
+        raise DataError(
+            "empty",
+            f"Expected films at {root} (an archive as published, or one folder per class, two at "
+            f"least), but found none{_instead(root)}. Where the archives are from: {WHERE_FROM}.",
+        )
+    return tuple(
+        dataclasses.replace(
+            collection,
+            generated=_is_generated(collection.root),
+            cases=tuple(
+                dataclasses.replace(case, written=relative_name(case.path, root))
+                for case in collection.cases
+            ),
+        )
+        for collection in found
+    )
+
+
+def _instead(root: Path) -> str:
+    """Say what is there instead of archives or classes: a table, or images without classes."""
+    for table in sorted(root.glob("*.csv")):
+        columns = [name.lower() for name in columns_of(table)]
+        if set(REQUIRED) <= set(columns):
+            return f" (but a manifest: give {table} itself)"
+        if columns:
+            return (
+                f" ({table.name} is of no archive that is known: to use it as a manifest, name its "
+                f"columns {','.join(REQUIRED)}[,patient,...])"
+            )
+    if holds_images(root):
+        return " (but images that do not lie in two folders, each named after a class)"
+    return ""
+
+
+def _is_generated(root: Path) -> bool:
+    return any((folder / NOTICE_FILE).is_file() for folder in (root, *root.parents[:_DEPTH]))
+
+
+def _walk(root: Path, depth: int, entered: dict[tuple[int, int], int]) -> list[Collection]:
+    """Read the archives at or below ``root``.
+
+    Args:
+        root: Where to look.
+        depth: Levels below it that are looked at.
+        entered: The depth with which folders were looked at before; above all depths for archives.
+    """
+    who = identity(root)
+    if who is None or entered.get(who, -1) >= depth:
+        return []
+    entered[who] = depth
+    for is_archive, read in _ARCHIVES:
+        if is_archive(root):
+            entered[who] = _DEPTH
+            return [read(root)]
+    if depth == 0:
+        return []
+    try:
+        below = sorted(
+            path for path in root.iterdir() if not is_clutter(path.name) and path.is_dir()
+        )
+    except PermissionError:
+        return []  # Somebody else's folder beside the archives: not ours to read.
+    return [
+        collection
+        for path in below
+        if not is_own_folder(path)
+        for collection in _walk(path, depth - 1, entered)
+    ]

@@ -1,0 +1,145 @@
+"""What is in archives, a folder or a manifest: counts, what is missing, what stands there twice.
+
+Comes in: collections. Goes out: a plain table per collection and a row per image, ready for a
+terminal, JSON or CSV. Opens every film once; a damaged one is listed, not fatal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer.datasets.case import Case, Collection
+from cxr_transfer.datasets.index import described, sha256_of_file
+from cxr_transfer.datasets.patients import is_unknown
+from cxr_transfer.errors import FilmError
+from cxr_transfer.parallel import in_order
+from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.text import for_terminal
+
+COLUMNS = (
+    *("file", "status", "label", "patient", "source", "split", "view", "age", "sex"),
+    *("width", "height", "format", "grey_levels", "warnings", "sha256"),
+)
+"""Columns of the row that is told of each image."""
+
+Row = dict[str, Any]
+
+
+def check(
+    archives: Sequence[Collection], *, each: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Return what `cxr data check` prints.
+
+    Returns:
+        ``archives``: a table for each collection. ``images``: a row for each image by `COLUMNS`;
+        ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
+        use (None of damaged films). ``identical``: groups of rows whose films are equal pixel for
+        pixel, over all collections. ``damaged``: rows of films that cannot be read.
+    """
+    tables, rows = [], []
+    same: dict[str, list[Row]] = defaultdict(list)
+    for archive in archives:
+        readable: list[Case] = []
+        of_archive: list[Row] = []
+        for case, outcome in zip(archive.cases, in_order(_look, archive.cases), strict=True):
+            each()
+            if isinstance(outcome, FilmError):
+                of_archive.append(_damaged(case, outcome))
+                continue
+            known, film = outcome
+            readable.append(known)
+            of_archive.append(_row(known, film))
+            same[known.pixels].append(of_archive[-1])
+        tables.append(_table(archive, readable, of_archive))
+        rows += of_archive
+    return {
+        "archives": tables,
+        "images": rows,
+        "identical": sorted(
+            (group for group in same.values() if len(group) > 1),
+            key=lambda group: [row["file"] for row in group],
+        ),
+        "damaged": [row for row in rows if row["status"] != "ok"],
+    }
+
+
+def _look(case: Case) -> tuple[Case, Row] | FilmError:
+    try:
+        film = read_film(case.path)
+        return described(case, film), _facts(film)
+    except FilmError as error:
+        return error
+
+
+def _facts(film: Radiograph) -> Row:
+    """What is told of a film beside its size; not the film itself, which is large."""
+    return {
+        "format": film.format,
+        "grey_levels": film.levels,
+        "warnings": "; ".join(film.warnings),
+    }
+
+
+def _row(case: Case, film: Row) -> Row:
+    return (
+        {name: getattr(case, name) for name in COLUMNS if hasattr(case, name)}
+        | film
+        | {"status": "ok"}
+    )
+
+
+def _damaged(case: Case, error: FilmError) -> Row:
+    digest = ""
+    with suppress(OSError):
+        digest = sha256_of_file(case.path)
+    nothing = dict.fromkeys(("format", "grey_levels", "warnings"))
+    return _row(case, nothing) | {"status": error.code, "sha256": digest}
+
+
+def _table(archive: Collection, cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, Any]:
+    films_of = Counter(case.patient for case in cases if not is_unknown(case.patient))
+    return {
+        "collection": archive.name,
+        "folder": _last_parts(archive.root),
+        "generated": archive.generated,
+        "films": len(cases),
+        "patients": len(films_of),
+        "patients_with_several_films": sum(number > 1 for number in films_of.values()),
+        "films_of_unknown_patients": len(cases) - films_of.total(),
+        "classes": dict(Counter(case.label for case in cases).most_common()),
+        "sources": dict(Counter(case.source for case in cases).most_common()),
+        "views": dict(Counter(case.view or "not stated" for case in cases).most_common()),
+        "parts": dict(Counter(case.split for case in cases if case.split).most_common()),
+        "sizes": _sizes(cases),
+        "grey_levels": _grey_levels(rows),
+        "missing": list(archive.missing),
+        "ignored": archive.ignored,
+        "notices": list(archive.notices),
+    }
+
+
+def _sizes(cases: Sequence[Case]) -> str:
+    if not cases:
+        return "none"
+    small = min(cases, key=lambda case: case.width * case.height)
+    large = max(cases, key=lambda case: case.width * case.height)
+    return f"{small.width} x {small.height} to {large.width} x {large.height} pixels"
+
+
+def _grey_levels(rows: Sequence[Row]) -> str | None:
+    """Say how many grey values are in use, and which film uses fewest; None without films."""
+    known = [row for row in rows if row["grey_levels"] is not None]
+    if not known:
+        return None
+    fewest = min(known, key=lambda row: row["grey_levels"])
+    most = max(row["grey_levels"] for row in known)
+    return f"{fewest['grey_levels']} ({for_terminal(fewest['file'])}) to {most} values in use"
+
+
+def _last_parts(path: Path) -> str:
+    return "/".join(Path(os.path.abspath(path)).parts[-2:])  # `path` may be "."

@@ -1,0 +1,100 @@
+"""COVID-19 Image Data Collection: Cohen et al. 2020, github.com/ieee8023/covid-chestxray-dataset.
+
+``metadata.csv`` and ``images/``; licence per row. Adults of many web pages and journals. Rows of
+CT, of ``volumes/`` and of files that are absent are counted and told, never fatal.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from cxr_transfer.datasets.case import Case, Collection
+from cxr_transfer.datasets.cells import age_in_years, patient_name
+from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.image_files import LeftOut, image_files
+from cxr_transfer.errors import DataError
+
+_NEEDED = {"patientid", "finding", "view", "modality", "filename"}
+
+
+def is_cohen(folder: Path) -> bool:
+    """Tell whether ``folder`` is a copy of the collection, by the columns of its table.
+
+    Many a folder has a ``metadata.csv`` beside ``images/``: those are somebody else's.
+    """
+    return (folder / "images").is_dir() and set(columns_of(folder / "metadata.csv")) >= _NEEDED
+
+
+def read_cohen(root: Path) -> Collection:
+    """Read every X-ray row whose film is there; a file named by two rows is read once.
+
+    A film's label is ``covid19`` for "COVID-19" and "COVID-19, ...", "unknown" for "todo", else
+    the finding in lower case.
+
+    Raises:
+        DataError: ``collection`` when ``metadata.csv`` lacks a needed column.
+    """
+    cases: dict[str, Case] = {}
+    same_film: dict[str, set[str]] = {}
+    missing: list[str] = []
+    with (root / "metadata.csv").open(
+        newline="", encoding="utf-8-sig", errors="surrogateescape"
+    ) as handle:
+        table = csv.DictReader(handle)
+        lacking = _NEEDED - set(table.fieldnames or ())
+        if lacking:
+            raise DataError(
+                "collection",
+                f"Expected the columns {sorted(lacking)} in {root / 'metadata.csv'}; take the file "
+                "as published.",
+            )
+        for row in table:
+            name = row["filename"] or ""
+            if row["modality"] != "X-ray":
+                missing.append(f"{name}: {row['modality']}, not an X-ray")
+            elif not (path := root / "images" / Path(name).name).is_file():
+                missing.append(f"{name}: the file is absent")
+            elif name in cases:
+                same_film.setdefault(name, {cases[name].patient}).add(f"cohen:{row['patientid']}")
+            else:
+                cases[name] = _case(path, row)
+    missing += [
+        f"{name}: stands in several rows ({', '.join(sorted(patients))}), read once"
+        for name, patients in same_film.items()
+    ]
+    left_out = LeftOut(root)
+    named = {case.path for case in cases.values()}
+    without_row = set(image_files(root / "images", left_out)) - named
+    return Collection(
+        "cohen",
+        root,
+        tuple(cases.values()),
+        tuple(missing),
+        left_out.total + len(without_row),
+        notices=left_out.notices(),
+    )
+
+
+def _case(path: Path, row: dict[str, str]) -> Case:
+    # Later copies say "Pneumonia/Viral/COVID-19".
+    finding = row["finding"].strip().rpartition("/")[2]
+    if finding == "COVID-19" or finding.startswith("COVID-19,"):
+        label = "covid19"
+    else:
+        label = "unknown" if finding in ("todo", "Unknown") else finding.lower()
+    try:
+        age = age_in_years(row.get("age") or "")
+    except ValueError:
+        age = None
+    return Case(
+        path=path,
+        label=label,
+        patient=f"cohen:{row['patientid'] if patient_name(row['patientid']) else path.name}",
+        source="cohen",
+        view=row["view"].strip(),
+        age=age,
+        sex=(row.get("sex") or "").strip(),
+        licence=(row.get("license") or "").strip(),
+        finding=finding,
+    )

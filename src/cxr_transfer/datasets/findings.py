@@ -1,0 +1,228 @@
+"""What a finding counts as among the classes of ``multi_source``, and labels renamed by a person.
+
+In come cases under whatever labels they have; out go the same cases under the classes that are
+trained on, and how many of each label belong to none. No finding has a class by default: one that
+stands neither in the table nor in the person's own mapping is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.cells import spelling_key
+from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.labels import MULTI_SOURCE, LabelSet
+
+LEFT_OUT = ""
+"""Stands for a class where a finding belongs to none."""
+
+_NORMAL = ("normal", "no finding")
+_COVID19 = ("covid19", "covid-19")
+# What Cohen et al. have, in June 2020 and later, and what the other collections call a pneumonia.
+# Pneumonia is an inflammation of the lung's tissue, infectious or (lipoid, aspiration) not; the
+# names of germs stand for the pneumonias that they caused.
+_OTHER_PNEUMONIA = (
+    "other_pneumonia",
+    "pneumonia",
+    *("bacterial", "viral", "fungal", "lipoid", "aspiration"),
+    *("chlamydophila", "e.coli", "klebsiella", "legionella", "nocardia"),
+    *("mycoplasma", "mycoplasma bacterial pneumonia", "streptococcus", "staphylococcus", "mrsa"),
+    *("sars", "mers-cov", "influenza", "h1n1", "varicella", "herpes"),
+    *("pneumocystis", "aspergillosis"),
+)
+_NONE_OF_THEM = (
+    # The collection does not know yet.
+    *("unknown", "todo"),
+    # A syndrome with many causes, of which pneumonia is one.
+    "ards",
+    # An infection, but of another picture: nodules, cavities, miliary patterns, old scars.
+    "tuberculosis",
+    # As Valencia's readers use the word: an effusion, nodules, a pneumothorax, a lobar pneumonia.
+    "atypical",
+)
+
+FINDINGS: Mapping[str, str] = {
+    **dict.fromkeys(_NORMAL, "normal"),
+    **dict.fromkeys(_OTHER_PNEUMONIA, "other_pneumonia"),
+    **dict.fromkeys(_COVID19, "covid19"),
+    **dict.fromkeys(_NONE_OF_THEM, LEFT_OUT),
+}
+"""Finding, in lower case, to class of `MULTI_SOURCE`; to `LEFT_OUT` where it belongs to none."""
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """Cases under the classes that are trained on.
+
+    Attributes:
+        cases: Those of a class, in their order.
+        left_out: Label to number of cases that belong to no class, most frequent first.
+        renamed: Label and class to number of cases whose label was another word for the class.
+    """
+
+    cases: tuple[Case, ...]
+    left_out: dict[str, int]
+    renamed: dict[tuple[str, str], int]
+
+    def lines(self) -> list[str]:
+        """Return what a person has to know: what counts as what, and what is left out."""
+        said = [
+            f"{label} counts as {name} ({_images(n)})" for (label, name), n in self.renamed.items()
+        ]
+        return [*([f"labels: {'; '.join(said)}"] if said else []), *left_out_lines(self.left_out)]
+
+
+def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
+    """Return the line that tells how many images belong to no class; none where all belong to one.
+
+    >>> left_out_lines({"atypical": 380, "unknown": 28})
+    ['left out, since they belong to none of the classes: 380 images of atypical, 28 of unknown']
+    """
+    if not left_out:
+        return []
+    return [f"left out, since they belong to none of the classes: {_numbered(left_out)}"]
+
+
+def unknown_lines(labels: Iterable[str]) -> list[str]:
+    """Return the line that tells which labels a network has no class for; none without any.
+
+    >>> unknown_lines(["atypical", "sars", "atypical"])[0][:74]
+    'the network has no such class: 2 images of atypical, 1 of sars; they are s'
+    """
+    counts = dict(Counter(labels).most_common())
+    if not counts:
+        return []
+    return [
+        f"the network has no such class: {_numbered(counts)}; they are scored, and take no part in "
+        "the figures; --label says what they count as"
+    ]
+
+
+def _numbered(counts: Mapping[str, int]) -> str:
+    (label, n), *others = counts.items()
+    return ", ".join([f"{_images(n)} of {label}", *(f"{m} of {other}" for other, m in others)])
+
+
+def _images(number: int) -> str:
+    return "1 image" if number == 1 else f"{number} images"
+
+
+def read_mapping(given: Sequence[str]) -> dict[str, str]:
+    """Read what a person types: ``pneumothorax=normal``, or ``atypical=`` to leave it out.
+
+    Args:
+        given: ``LABEL=CLASS``, once for each label.
+
+    Returns:
+        Label to class, or to `LEFT_OUT`.
+
+    Raises:
+        UsageError: ``bad_label`` when one is not of this form, or a label has two classes.
+
+    >>> read_mapping(["pneumothorax=normal", "atypical="])
+    {'pneumothorax': 'normal', 'atypical': ''}
+    """
+    mapping: dict[str, str] = {}
+    for one in given:
+        label, equals, name = (part.strip() for part in one.rpartition("="))
+        if not (label and equals):
+            raise UsageError(
+                "bad_label",
+                f"Expected LABEL=CLASS, or LABEL= to leave its images out, but got {one!r}; write "
+                "for example pneumothorax=normal.",
+            )
+        if mapping.setdefault(label, name) != name:
+            raise UsageError(
+                "bad_label",
+                f"Expected one class for the label {label!r}, but got {mapping[label]!r} and "
+                f"{name!r}; choose one of them.",
+            )
+    return mapping
+
+
+def relabelled(
+    cases: Sequence[Case],
+    mapping: Mapping[str, str],
+    *,
+    table: Mapping[str, str] | None = None,
+    closed: bool = False,
+    classes: LabelSet | None = None,
+) -> Relabelled:
+    """Return ``cases`` under the classes that ``mapping``, else ``table``, gives their labels.
+
+    Labels are compared without regard to case, spaces and invisible characters.
+
+    Args:
+        cases: Cases with labels of any kind.
+        mapping: Label to class or `LEFT_OUT`, as `read_mapping` returns it: what a person says of
+            these very cases.
+        table: Label to class or `LEFT_OUT`: what is known of labels, these cases' or not.
+        closed: Refuse a label that neither of them names; otherwise it stays as it is.
+        classes: Classes that the mapping may name; None is any.
+
+    Raises:
+        UsageError: ``unused_option`` for a label in the mapping that no case has; ``bad_label``
+            for a class that is not one of ``classes``, or that itself counts as something else.
+        DataError: ``unknown_label`` for labels that are refused, with their numbers.
+    """
+    present = Counter(case.label for case in cases)
+    _check_mapping(mapping, present, classes)
+    known = {
+        spelling_key(label): name for each in (table or {}, mapping) for label, name in each.items()
+    }
+    twice = sorted(name for name in known.values() if known.get(spelling_key(name), name) != name)
+    if twice:
+        raise UsageError(
+            "bad_label",
+            "Expected the classes that labels count as to stay what they are, but "
+            f"{listing(dict.fromkeys(twice))} would count as another class or as none; say at once "
+            "what each label counts as in the end.",
+        )
+    unknown = {label: n for label, n in sorted(present.items()) if spelling_key(label) not in known}
+    if closed and unknown:
+        first, counts = min(unknown), [f"{label} ({_images(n)})" for label, n in unknown.items()]
+        raise DataError(
+            "unknown_label",
+            f"Expected labels whose class among {', '.join(classes or MULTI_SOURCE)} is known, but "
+            f"got {listing(counts)}; say what each counts as, for example --label "
+            f"'{first}=normal', or leave its images out with --label '{first}='.",
+        )
+    kept: list[Case] = []
+    left_out: Counter[str] = Counter()
+    renamed: Counter[tuple[str, str]] = Counter()
+    for case in cases:
+        name = known.get(spelling_key(case.label), case.label)
+        if name == LEFT_OUT:
+            left_out[case.label] += 1
+        elif name == case.label:
+            kept.append(case)
+        else:
+            renamed[case.label, name] += 1
+            kept.append(dataclasses.replace(case, label=name, finding=case.finding or case.label))
+    return Relabelled(tuple(kept), dict(left_out.most_common()), dict(renamed.most_common()))
+
+
+def _check_mapping(
+    mapping: Mapping[str, str], present: Mapping[str, int], classes: LabelSet | None
+) -> None:
+    there = {spelling_key(label) for label in present}
+    unused = sorted(label for label in mapping if spelling_key(label) not in there)
+    if unused:
+        raise UsageError(
+            "unused_option",
+            f"Expected --label for labels of the data ({listing(sorted(present))}), but got "
+            f"{listing(unused)}; correct or drop it.",
+        )
+    if classes is None:
+        return
+    wrong = sorted({name for name in mapping.values() if name != LEFT_OUT and name not in classes})
+    if wrong:
+        raise UsageError(
+            "bad_label",
+            f"Expected --label to name one of the classes {', '.join(classes)}, or nothing to "
+            f"leave the images out, but got {listing(wrong)}.",
+        )

@@ -1,0 +1,119 @@
+"""Every film opened once: hashes and size for the manifests, damaged ones found before training.
+
+Comes in: cases. Goes out: the same cases with ``sha256``, ``pixels``, ``width``, ``height``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.damaged import Damaged
+from cxr_transfer.errors import DataError, FilmError, listing
+from cxr_transfer.parallel import in_order
+from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.text import for_terminal
+
+
+def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> tuple[Case, ...]:
+    """Return ``cases`` with hashes and sizes; ``each`` is called after every film.
+
+    Raises:
+        DataError: ``damaged_films`` or ``changed_films`` (other bytes than the manifest's hash),
+            naming the first 20.
+    """
+    done, damaged = index_readable(cases, each=each)
+    refuse_damaged(damaged, len(cases))
+    return done
+
+
+def index_readable(
+    cases: Sequence[Case], *, each: Callable[[], None] = lambda: None
+) -> tuple[tuple[Case, ...], tuple[Damaged, ...]]:
+    """Return those of ``cases`` that can be read, with hashes and sizes, and the files that cannot.
+
+    Raises:
+        DataError: ``changed_films``, as `index`, where every film can be read.
+    """
+    done: list[Case] = []
+    damaged: list[Damaged] = []
+    changed: list[str] = []
+    for case, outcome in zip(cases, index_each(cases), strict=True):
+        each()
+        if isinstance(outcome, FilmError):
+            damaged.append(Damaged.of(case, outcome))
+        elif case.sha256 and case.sha256 != outcome.sha256:
+            changed.append(for_terminal(case.file))
+        else:
+            done.append(outcome)
+    if changed:
+        raise DataError(
+            "changed_films",
+            f"Expected the films that the manifest's hashes name, but {len(changed)} of "
+            f"{len(cases)} have other bytes: {listing(changed)}; prepare the manifest anew.",
+        )
+    return tuple(done), tuple(damaged)
+
+
+def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
+    """Refuse films that cannot be read.
+
+    Args:
+        damaged: Files that cannot be read.
+        number: How many films there are in all.
+
+    Raises:
+        DataError: ``damaged_films``, naming the first 20.
+    """
+    if damaged:
+        named = (f"{for_terminal(one.path)} ({one.code})" for one in damaged)
+        raise DataError(
+            "damaged_films",
+            f"Expected films that can be read, but {len(damaged)} of {number} cannot: "
+            f"{listing(named)}; replace or remove them, or leave them out with --skip-damaged, "
+            "which lists them.",
+        )
+
+
+def index_each(cases: Sequence[Case]) -> Iterable[Case | FilmError]:
+    """Yield for every case itself with hashes and size, or the error of its film."""
+    return in_order(_index, cases)
+
+
+def _index(case: Case) -> Case | FilmError:
+    try:
+        return described(case, read_film(case.path))
+    except FilmError as error:
+        return error
+
+
+def described(case: Case, film: Radiograph) -> Case:
+    """Return ``case`` with the hashes and the size of its film, which was decoded just now."""
+    return dataclasses.replace(
+        case,
+        sha256=sha256_of_file(case.path),
+        pixels=film.digest(),
+        width=film.width,
+        height=film.height,
+    )
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def data_hash(cases: Iterable[Case]) -> str:
+    """Return one SHA-256 for a data set: its films' bytes and labels, in whatever order or place.
+
+    Raises:
+        DataError: ``not_indexed`` when a case has no content hash.
+    """
+    lines = sorted(f"{case.sha256} {case.label}" for case in cases)
+    if any(line.startswith(" ") for line in lines):
+        raise DataError("not_indexed", "Expected indexed cases, but some have no content hash.")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,280 @@
+"""What a person gives after ``--data`` in, one data set out.
+
+A folder with the archives gives the paper's data set of that name; a manifest or a folder per
+class gives a user's own. Every film is opened once on the way (`index`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.case import Case, Collection
+from cxr_transfer.datasets.cells import one_spelling
+from cxr_transfer.datasets.findings import relabelled
+from cxr_transfer.datasets.index import index_readable, refuse_damaged
+from cxr_transfer.datasets.manifest import check_consistent, read_listed
+from cxr_transfer.datasets.multi_source import in_three_classes, multi_source
+from cxr_transfer.datasets.paper import (
+    Dataset,
+    dataset_0,
+    dataset_1,
+    outside_cases,
+    pretraining_cases,
+)
+from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
+
+Pretraining = Literal["clean", "paper"]
+DatasetName = Literal["dataset_0", "dataset_1", "multi_source"]
+
+
+def open_dataset(
+    data: Path,
+    name: DatasetName,
+    *,
+    pretraining: Pretraining | None = None,
+    added: Sequence[Case] = (),
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
+    skip_damaged: bool = False,
+    before: Callable[[Dataset], None] = lambda dataset: None,
+    each: Callable[[], None] = lambda: None,
+) -> Dataset:
+    """Open the data set that a recipe trains on.
+
+    Args:
+        data: Archives, a manifest (.csv), or a folder per class.
+        name: Which data set, where ``data`` holds the archives.
+        pretraining: "clean", also by default, leaves every patient of Dataset_1 out of Dataset_0.
+        added: Films of sources of the user's own, for ``multi_source`` from archives.
+        mapping: Label of these films to class, or to "" to leave its films out.
+        table: Such labels, whether films have them or not: a recipe's own.
+        skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
+        before: Called with the data set before any film of it is opened: whatever can be refused
+            is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
+            another data set's.
+        each: Called after every film.
+
+    Returns:
+        Indexed cases. The labels of a user's own films are the paper's where they have the same
+        names, else their names in alphabetical order; for ``multi_source`` they are its three,
+        by ``mapping`` and the table of findings.
+
+    Raises:
+        DataError: What the readers raise; ``classes`` for fewer than two; ``unknown_label`` where
+            the class of a finding is not known.
+        UsageError: ``added_to_what`` for sources added to another data set; ``unused_option`` for
+            ``pretraining`` or ``mapping`` where they have no effect; ``bad_label``.
+    """
+    if added and (name != "multi_source" or not _holds_archives(data)):
+        raise UsageError(
+            "added_to_what",
+            f"Expected the recipe multi_source and archives to add sources to, but got {name} and "
+            f"{data}; put all your films into one manifest (path,label,patient,source) instead.",
+        )
+
+    def opened(dataset: Dataset) -> Dataset:
+        before(dataset)
+        return indexed(dataset, each, skip_damaged=skip_damaged)
+
+    own, archives = _own_or_archives(data)
+    if pretraining is not None and (name != "dataset_0" or own is not None):
+        got = "films of your own" if own is not None else name
+        raise UsageError(
+            "unused_option",
+            "Expected --pretraining only where Dataset_0 is made of the archives, but got "
+            f"{got}; leave it out.",
+        )
+    if own is not None:
+        title = data.stem if data.is_file() else os.path.basename(os.path.abspath(data))
+        return opened(_own(title, own, name, mapping or {}, table or {}))
+    notices = notices_of(archives)
+    if name == "multi_source":
+        dataset = multi_source(archives, added, mapping, table)
+        return opened(dataclasses.replace(dataset, notices=(*notices, *dataset.notices)))
+    if mapping or table:
+        raise UsageError(
+            "unused_option",
+            "Expected --label (or [labels] in the recipe) for films of your own or for "
+            f"multi_source, but the labels of {name} are the paper's; leave it out.",
+        )
+    target = dataclasses.replace(dataset_1(archives), notices=notices)
+    if name == "dataset_1":
+        return opened(target)
+    source = dataclasses.replace(dataset_0(archives), notices=notices)
+    if pretraining == "paper":
+        return opened(source)
+    source = opened(source)
+    return pretraining_cases(source, indexed(target, each, skip_damaged=skip_damaged))
+
+
+def open_cases(
+    data: Path,
+    part: str | None = None,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
+    labels: LabelSet | None = None,
+) -> Collection:
+    """Open the films of a manifest or folder for an evaluation, whatever their labels.
+
+    Args:
+        data: A manifest (.csv) or a folder per class.
+        part: Keep only the films of this part; None keeps the test part of a manifest that names
+            parts, and everything of one that does not.
+        mapping: Label of these films to class of the network, or to "" to leave its films out.
+        table: Such labels, whether films have them or not: those of the network's recipe.
+        labels: Classes of the network: the mapping names them alone, and a label that differs from
+            one in case or spaces alone is that one. None is any.
+
+    Raises:
+        DataError: What the readers raise; ``archives`` for a folder of archives, whose copies,
+            lateral views and parts only `cxr data prepare` sorts out; ``empty`` when no film is
+            left.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
+    """
+    own, _ = _own_or_archives(data)
+    if own is None:
+        raise DataError(
+            "archives",
+            f"Expected a manifest or a folder per class, but {data} holds archives; make their "
+            "manifests with 'cxr data prepare' and give one of them.",
+        )
+    read = _counting_as(own, mapping, table, labels)
+    cases = read.cases
+    part = {"val": "validation"}.get(part or "", part)
+    wanted = part or ("test" if any(case.split for case in cases) else "")
+    kept = tuple(case for case in cases if case.split == wanted) if wanted else cases
+    if not kept:
+        raise DataError("empty", f"Expected films of the part {wanted!r} in {data}, but got none.")
+    return dataclasses.replace(read, cases=kept)
+
+
+def open_all(
+    data: Path,
+    labels: LabelSet,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
+) -> Collection:
+    """Open every film for an audit.
+
+    Args:
+        data: Archives, a manifest (.csv, all its parts) or a folder per class.
+        labels: Of the network that is audited.
+        mapping: Label of these films to class of the network, or to "" to leave its films out.
+        table: Such labels, whether films have them or not: those of the network's recipe.
+
+    Returns:
+        Of archives Dataset_1 and what lies outside it, under the archives' own labels; but for a
+        network of the classes of ``multi_source`` that data set, since ``other_pneumonia`` is no
+        archive's label.
+
+    Raises:
+        DataError: What the readers raise; ``unknown_label`` as `multi_source`.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
+    """
+    own, archives = _own_or_archives(data)
+    if own is not None:
+        return _counting_as(own, mapping, table, labels)
+    notices = notices_of(archives)
+    if labels == MULTI_SOURCE:
+        dataset = multi_source(archives, mapping=mapping, table=table)
+        return Collection("archives", data, dataset.cases, notices=(*notices, *dataset.notices))
+    target = dataset_1(archives)
+    cases = (*target.cases, *outside_cases(archives, target))
+    read = Collection("archives", data, cases, notices=notices)
+    return _counting_as(read, mapping, table, labels, spell=False)
+
+
+def _counting_as(
+    read: Collection,
+    mapping: Mapping[str, str] | None,
+    table: Mapping[str, str] | None,
+    labels: LabelSet | None,
+    *,
+    spell: bool = True,
+) -> Collection:
+    """``read`` under the labels that its own count as, told in its notices."""
+    found = relabelled(read.cases, mapping or {}, table=table, classes=labels)
+    read = dataclasses.replace(read, cases=found.cases, notices=(*read.notices, *found.lines()))
+    return spelled_as(read, labels) if spell and labels else read
+
+
+def notices_of(archives: Sequence[Collection]) -> tuple[str, ...]:
+    """Return what a person should know of how archives were read, each line once."""
+    return tuple(dict.fromkeys(line for found in archives for line in found.notices))
+
+
+def spelled_as(read: Collection, labels: LabelSet) -> Collection:
+    """Return ``read`` with the labels that a network knows in that network's spelling.
+
+    Args:
+        read: Cases of any labels.
+        labels: Labels of the network; one that differs in case or spaces alone is the same class.
+    """
+    written = [case.label for case in read.cases]
+    spelled, merged = one_spelling(written, "labels", preferred=labels)
+    cases = tuple(
+        dataclasses.replace(case, label=label)
+        for case, label in zip(read.cases, spelled, strict=True)
+    )
+    return dataclasses.replace(read, cases=cases, notices=(*read.notices, *merged))
+
+
+def _own_or_archives(data: Path) -> tuple[Collection | None, tuple[Collection, ...]]:
+    """What a manifest or a folder per class holds; else None, and the archives."""
+    if data.is_file():
+        return read_listed(data), ()
+    archives = read_archives(data)
+    return next((found for found in archives if found.name == "folder"), None), archives
+
+
+def _holds_archives(data: Path) -> bool:
+    return data.is_dir() and all(found.name != "folder" for found in read_archives(data))
+
+
+def _own(
+    title: str,
+    read: Collection,
+    like: DatasetName,
+    mapping: Mapping[str, str],
+    table: Mapping[str, str],
+) -> Dataset:
+    if like == "multi_source":
+        dataset = in_three_classes(title, read.cases, mapping, table)
+        check_consistent(dataset.cases)
+        return dataclasses.replace(dataset, notices=(*read.notices, *dataset.notices))
+    found = relabelled(read.cases, mapping, table=table)
+    check_consistent(found.cases)
+    read = dataclasses.replace(read, cases=found.cases, notices=(*read.notices, *found.lines()))
+    named = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
+    spelled = spelled_as(read, named)
+    if {case.label for case in spelled.cases} == set(named.names):
+        labels, read = named, spelled
+    else:
+        labels = LabelSet(tuple(sorted({case.label for case in read.cases})))
+    return Dataset(title, labels, read.cases, notices=read.notices, left_out=found.left_out)
+
+
+def indexed(dataset: Dataset, each: Callable[[], None], *, skip_damaged: bool = False) -> Dataset:
+    """Return ``dataset`` with hashes and sizes; ``each`` is called after every film.
+
+    Args:
+        dataset: Cases that need not be indexed.
+        each: Called after every film.
+        skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
+
+    Raises:
+        DataError: ``damaged_films`` unless they are left out, ``changed_films``; ``classes`` when
+            all films of a class are damaged.
+    """
+    cases, damaged = index_readable(dataset.cases, each=each)
+    if not skip_damaged:
+        refuse_damaged(damaged, len(dataset.cases))
+    return dataclasses.replace(dataset, cases=cases, damaged=damaged)

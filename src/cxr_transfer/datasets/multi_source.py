@@ -1,0 +1,147 @@
+"""All sources at once, in three classes that a source cannot stand for.
+
+``normal``, ``other_pneumonia`` and ``covid19``, each from more than one source, so that to know
+where a film is from does not tell what it shows: Kermany's children (normal, bacterial), Cohen's
+adults (COVID-19, and what else the collection holds), RSNA's healthy adults, Valencia's with and
+without COVID-19, NIH's with a pneumonia and without, and a user's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.case import Case, Collection
+from cxr_transfer.datasets.cells import spelling_key
+from cxr_transfer.datasets.findings import FINDINGS, left_out_lines, relabelled
+from cxr_transfer.datasets.manifest import read_listed
+from cxr_transfer.datasets.paper import Dataset, dataset_1, outside_cases
+from cxr_transfer.datasets.patients import is_unique
+from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.labels import MULTI_SOURCE
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""Of a user's source: it names files and folders, too."""
+
+
+def multi_source(
+    archives: Sequence[Collection],
+    added: Iterable[Case] = (),
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Return every frontal film whose finding counts as a class, and films ``added`` by the user.
+
+    Of Kermany the films of Dataset_1 alone: its other copies were compressed differently, and that
+    would be a mark of its classes. Films of Cohen's other than COVID-19 are left out where their
+    patient has COVID-19 films, too.
+
+    Args:
+        archives: What was found in the data folder.
+        added: Of sources whose names the archives do not use, under their own labels.
+        mapping: Label of these films to class, or to "" to leave its films out.
+        table: More of `FINDINGS`, and before it.
+
+    Raises:
+        UsageError: ``source_taken`` for an added source with a name that the archives use; what
+            `relabelled` raises.
+        DataError: ``collection_absent`` or ``classes``; what `dataset_1` and `relabelled` raise.
+    """
+    added = tuple(added)
+    _check_free({case.source for case in added}, archives)
+    target = dataset_1(archives)
+    films = [*target.cases, *outside_cases(archives, target), *added]
+    return in_three_classes("multi_source", films, mapping, table)
+
+
+def in_three_classes(
+    name: str,
+    cases: Sequence[Case],
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Return ``cases`` as a data set of the three classes: by ``mapping``, ``table``, `FINDINGS`.
+
+    Raises:
+        UsageError: As `relabelled`.
+        DataError: ``unknown_label``, as `relabelled`; ``classes``, as `Dataset`.
+    """
+    found = relabelled(
+        cases,
+        mapping or {},
+        table={**FINDINGS, **{spelling_key(label): each for label, each in (table or {}).items()}},
+        closed=True,
+        classes=MULTI_SOURCE,
+    )
+    lines = tuple(left_out_lines(found.left_out))
+    return Dataset(name, MULTI_SOURCE, found.cases, notices=lines, left_out=found.left_out)
+
+
+def added_source(given: str) -> Collection:
+    """Read ``NAME=DIR``: a user's films, all of them of the source NAME.
+
+    Args:
+        given: A name of letters, digits, "_" and "-", and after "=" a folder per class or a
+            manifest (.csv). The labels stay as they are: `multi_source` says what they count as.
+
+    Raises:
+        UsageError: ``bad_source`` when it is not of this form.
+        DataError: ``archives`` for a folder of those; what reading raises.
+    """
+    name, equals, place = given.partition("=")
+    if not (name and equals and place):
+        raise UsageError(
+            "bad_source",
+            f"Expected NAME=DIR, a name and the place of its films, but got {given!r}; write for "
+            "example clinic_a=films/clinic_a.",
+        )
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            "bad_source",
+            f"Expected NAME=DIR with a name of letters, digits, _ and - alone, since files are "
+            f"named after it, but got {name!r}; write for example clinic_a={place}.",
+        )
+    path = Path(place)
+    if path.is_file():
+        read = read_listed(path)
+    else:
+        found = read_archives(path)
+        if any(collection.name != "folder" for collection in found):
+            raise DataError(
+                "archives",
+                f"Expected a folder per class or a manifest for the source {name}, but {path} "
+                "holds archives; give those with --data.",
+            )
+        read = found[0]
+    cases = tuple(
+        dataclasses.replace(
+            case,
+            source=name,
+            patient=_of_source(name, case.patient),
+            split="",
+            written="",  # there are several data folders: the whole path alone tells which file
+        )
+        for case in read.cases
+    )
+    notices = tuple(f"{name}: {line}" for line in read.notices)
+    return dataclasses.replace(read, cases=cases, notices=notices)
+
+
+def _of_source(name: str, patient: str) -> str:
+    # A hash is the same patient's in every source, and nobody else's.
+    return patient if is_unique(patient) else f"{name}:{patient.removeprefix(f'{name}:')}"
+
+
+def _check_free(names: Iterable[str], archives: Sequence[Collection]) -> None:
+    """Refuse names that the archives use: two sources would pass for one."""
+    used = {case.source.casefold() for found in archives for case in found.cases}
+    taken = sorted(name for name in names if name.casefold() in used)
+    if taken:
+        raise UsageError(
+            "source_taken",
+            f"Expected a name of its own for an added source, but got {listing(taken)}, which is a "
+            f"source of the archives (these are {', '.join(sorted(used))}); choose another name.",
+        )

@@ -1,0 +1,176 @@
+"""The paper's two data sets (section 3.2), assembled from the archives.
+
+Dataset_0: all of Kermany's ``train/`` and ``test/``. Dataset_1: 544 normal and 500 bacterial films
+of Kermany, and every frontal COVID-19 film that the user's copy of Cohen's collection holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxr_transfer.datasets.archives import WHERE_FROM
+from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case, Collection
+from cxr_transfer.datasets.damaged import Damaged
+from cxr_transfer.errors import DataError
+from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
+
+DATASET_1_SIZES = {"normal": 544, "bacterial": 500}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Cases of one label set under one name; every label stands in it.
+
+    Attributes:
+        name: Of the set, or of the user's manifest or folder.
+        labels: The classes.
+        cases: The films.
+        split_by: How the parts were drawn: "patient", "image", "given", or "" before that.
+        notices: What a person should know of how the films were read, a line each; said once.
+        left_out: Label to number of films that belong to none of the classes.
+        damaged: Files that cannot be read and were left out.
+    """
+
+    name: str
+    labels: LabelSet
+    cases: tuple[Case, ...]
+    split_by: str = ""
+    notices: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    damaged: tuple[Damaged, ...] = ()
+
+    def __post_init__(self) -> None:
+        present = {case.label for case in self.cases}
+        lacking = [label for label in self.labels if label not in present]
+        unknown = sorted(present - set(self.labels))
+        if lacking or unknown:
+            raise DataError(
+                "classes",
+                f"Expected films of each of {', '.join(self.labels)} in {self.name}, but "
+                + " and ".join(
+                    part
+                    for part in (
+                        f"there are none of {', '.join(lacking)}" if lacking else "",
+                        f"got unknown labels {', '.join(unknown)}" if unknown else "",
+                    )
+                    if part
+                )
+                + ".",
+            )
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of films per label, in the order of the labels."""
+        return {name: sum(case.label == name for case in self.cases) for name in self.labels}
+
+
+def dataset_0(archives: Sequence[Collection]) -> Dataset:
+    """Return Dataset_0: the most complete copy of Kermany without the 16 films of ``val/``.
+
+    Raises:
+        DataError: ``collection_absent`` or ``classes``.
+    """
+    copy = max(_copies(archives, "kermany"), key=lambda found: len(found.cases))
+    return Dataset(
+        "dataset_0", DATASET_0, _without_split(c for c in copy.cases if c.split != "val")
+    )
+
+
+def dataset_1(archives: Sequence[Collection]) -> Dataset:
+    """Return Dataset_1.
+
+    The paper does not name its 544 and 500 films. Of several copies of Kermany the smallest that
+    is large enough is the selection, since the full one is Dataset_0's. Of an only copy they are
+    chosen by the order of their patients' SHA-256, the same for everyone, and at most half of each
+    class, so that something is left to pretrain on.
+
+    Raises:
+        DataError: ``collection_absent`` or ``classes``.
+    """
+    copies = _copies(archives, "kermany")
+    fitting = [copy for copy in copies if _enough(copy)] or copies
+    copy = min(fitting, key=lambda found: len(found.cases))
+    chosen: set[Path] = set()
+    for label, size in DATASET_1_SIZES.items():
+        films = sorted(
+            (case for case in copy.cases if case.label == label and case.split != "val"),
+            key=lambda case: (
+                hashlib.sha256(case.patient.encode(errors="surrogateescape")).digest(),
+                case.path.name,
+            ),
+        )
+        chosen |= {
+            case.path for case in films[: size if len(copies) > 1 else min(size, len(films) // 2)]
+        }
+    covid19 = [
+        case
+        for found in _copies(archives, "cohen")
+        for case in found.cases
+        if case.label == "covid19" and case.view in FRONTAL_VIEWS
+    ]
+    films = [case for case in copy.cases if case.path in chosen] + covid19
+    return Dataset("dataset_1", DATASET_1, _without_split(films))
+
+
+def pretraining_cases(pretraining: Dataset, target: Dataset) -> Dataset:
+    """Return ``pretraining`` without any patient or film of ``target``.
+
+    The paper's Dataset_1 is in part a part of its Dataset_0: a network pretrained on all of it has
+    seen, with their labels, films on which it is tested later. A film is taken out when its
+    patient or its file name stands in ``target``, or when it is pixel for pixel one of the films
+    so taken out (the collections hold the same picture under two patients' names).
+    """
+    patients = {case.patient for case in target.cases}
+    names = {case.path.name for case in target.cases}
+    seen = [c for c in pretraining.cases if c.patient in patients or c.path.name in names]
+    pixels = {case.pixels for case in (*seen, *target.cases)} - {""}
+    out = {case.path for case in seen}
+    rest = tuple(c for c in pretraining.cases if c.path not in out and c.pixels not in pixels)
+    name = f"{pretraining.name} without {target.name}"
+    return dataclasses.replace(pretraining, name=name, cases=rest)
+
+
+def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case, ...]:
+    """Return the frontal films that neither data set trains on: other findings, other places.
+
+    Patients of ``target`` are left out: some of Cohen's have films of COVID-19 and of something
+    else.
+    """
+    patients = {case.patient for case in target.cases}
+    return tuple(
+        case
+        for found in archives
+        for case in found.cases
+        if case.patient not in patients
+        and (
+            (found.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
+            or found.name == "adult"
+        )
+    )
+
+
+def _copies(archives: Sequence[Collection], name: str) -> list[Collection]:
+    copies = [found for found in archives if found.name == name]
+    if not copies:
+        have = ", ".join(sorted({found.name for found in archives})) or "nothing"
+        raise DataError(
+            "collection_absent",
+            f"Expected the {name} collection at or below the data folder, but found {have}. "
+            f"Where it is from: {WHERE_FROM}.",
+        )
+    return copies
+
+
+def _enough(copy: Collection) -> bool:
+    return all(
+        sum(case.label == label for case in copy.cases) >= size
+        for label, size in DATASET_1_SIZES.items()
+    )
+
+
+def _without_split(cases: Iterable[Case]) -> tuple[Case, ...]:
+    # The archive's own parts are not the paper's: its split is drawn anew.
+    return tuple(dataclasses.replace(case, split="") for case in cases)

@@ -1,0 +1,201 @@
+"""Cases in, each with its part out: train 70 %, validation 10 %, test 20 % (paper, section 3.2).
+
+Stratified by label, seeded, and by default grouped by patient: nobody's films stand in two parts.
+Films that are equal pixel for pixel stay together in both ways, whatever patient they name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import StratifiedGroupKFold
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.manifest import PARTS, check_consistent
+from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.text import for_terminal
+
+SplitBy = Literal["patient", "image"]
+
+MIN_GROUPS = 10
+"""Patients (or films) of a class that are enough to draw all three parts from."""
+
+_TEST_FOLDS = 5  # one fold of five: 20 %
+_VALIDATION_FOLDS = 8  # one fold of eight of the rest: 12.5 %
+
+
+def folds(
+    dataset: Dataset, number: int, *, by: SplitBy = "patient", seed: int = 0
+) -> tuple[Dataset, ...]:
+    """Return ``number`` splits of ``dataset`` in which every case is tested exactly once.
+
+    With five, the first is what `split` draws.
+
+    Args:
+        dataset: Indexed cases without parts of their own.
+        number: At least 2, at most `MIN_GROUPS`.
+        by: As `split`.
+        seed: As `split`.
+
+    Raises:
+        UsageError: ``folds`` for a number out of range.
+        DataError: ``parts_given`` when the cases have parts, and what `split` raises.
+    """
+    check_number(number)
+    if any(case.split for case in dataset.cases):
+        raise DataError(
+            "parts_given",
+            "Expected films without parts for a cross-validation, but the manifest gives parts; "
+            "remove its split column.",
+        )
+    return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
+
+
+def check_number(number: int) -> None:
+    """Refuse a number of folds that no cross-validation here can have.
+
+    Raises:
+        UsageError: ``folds``.
+    """
+    if not 2 <= number <= MIN_GROUPS:
+        raise UsageError(
+            "folds", f"Expected 2 to {MIN_GROUPS} folds, but got {number}; 5 is usual."
+        )
+
+
+def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Dataset:
+    """Return ``dataset`` with every case's ``split`` set; a split that was given is kept.
+
+    Args:
+        dataset: Indexed cases (`index`), so that equal films are known.
+        by: "patient" keeps a patient's films together; "image" is the paper's way and leaks.
+        seed: Draws the parts.
+
+    Raises:
+        DataError: ``too_few`` when a class has fewer patients (films) than folds, and what
+            `validate` raises.
+    """
+    if any(case.split for case in dataset.cases):
+        check_consistent(dataset.cases)
+        validate(dataset, by="patient")
+        return dataclasses.replace(dataset, split_by="given")
+    return _drawn(dataset, by, seed, _TEST_FOLDS, 0)
+
+
+def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
+    targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
+    groups = _groups(dataset.cases, by)
+    for label in dataset.labels:
+        have = len({g for g, c in zip(groups, dataset.cases, strict=True) if c.label == label})
+        if have < MIN_GROUPS:
+            raise DataError(
+                "too_few",
+                f"Expected at least {MIN_GROUPS} {by}s of each class, but {label} has {have}; add "
+                "films or give the parts yourself (a split column in the manifest).",
+            )
+    part = np.full(len(targets), "train", dtype=object)
+    rest, test = _fold(targets, groups, number, seed, fold)
+    part[test] = "test"
+    _, validation = _fold(targets[rest], groups[rest], _VALIDATION_FOLDS, seed)
+    part[rest[validation]] = "validation"
+    cases = tuple(
+        dataclasses.replace(case, split=str(name))
+        for case, name in zip(dataset.cases, part, strict=True)
+    )
+    done = dataclasses.replace(dataset, cases=cases, split_by=by)
+    validate(done, by=by)
+    return done
+
+
+def _fold(
+    targets: npt.NDArray[np.int64],
+    groups: npt.NDArray[np.int64],
+    number: int,
+    seed: int,
+    fold: int = 0,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    folding = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A class smaller than the number of folds is judged by `validate`, with our words.
+        warnings.simplefilter("ignore", UserWarning)
+        parts = folding.split(targets, targets, groups)
+        return next(islice(parts, fold, None))  # type: ignore[no-any-return]
+
+
+def _groups(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
+    """Return a group number per case: patients (or films) joined where a film is the same."""
+    parent = list(range(len(cases)))
+
+    def find(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    first: dict[str, int] = {}
+    for position, case in enumerate(cases):
+        keys = [f"pixels {case.pixels}"] if case.pixels else []
+        if by == "patient":
+            keys.append(f"patient {case.patient}")
+        for key in keys:
+            parent[find(position)] = find(first.setdefault(key, position))
+    return np.array([find(position) for position in range(len(cases))])
+
+
+def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
+    """Refuse a split that leaks or cannot be trained on.
+
+    Raises:
+        DataError: ``patient_overlap`` (only for ``by="patient"``), ``film_overlap``,
+            ``part_without_class``.
+    """
+    if by == "patient":
+        check_consistent(dataset.cases)
+    where: dict[str, set[str]] = defaultdict(set)
+    labelled: dict[str, set[str]] = defaultdict(set)
+    names: dict[str, list[str]] = defaultdict(list)
+    for case in dataset.cases:
+        if case.pixels:
+            where[case.pixels].add(case.split)
+            labelled[case.pixels].add(case.label)
+            names[case.pixels].append(for_terminal(case.file))
+    two_labels = sorted(
+        " = ".join(names[key]) for key, labels in labelled.items() if len(labels) > 1
+    )
+    if two_labels:
+        raise DataError(
+            "two_labels",
+            f"Expected one label per film, but {len(two_labels)} stand under two labels: "
+            f"{listing(two_labels)}; keep the right one.",
+        )
+    twice = sorted(" = ".join(names[key]) for key, parts in where.items() if len(parts) > 1)
+    if twice:
+        raise DataError(
+            "film_overlap",
+            f"Expected every film in one part, but {len(twice)} stand in several under different "
+            f"names: {listing(twice)}; give them one patient.",
+        )
+    counts = Counter((case.split, case.label) for case in dataset.cases)
+    empty = [f"{part}: {x}" for part in PARTS for x in dataset.labels if not counts[part, x]]
+    if empty:
+        raise DataError(
+            "part_without_class",
+            f"Expected every class in every part, but these are empty: {listing(empty)}; add films "
+            "or patients of that class.",
+        )
+
+
+def patient_overlap(dataset: Dataset) -> int:
+    """Return how many patients stand in more than one part (0 by default, by construction)."""
+    where: dict[str, set[str]] = defaultdict(set)
+    for case in dataset.cases:
+        where[case.patient].add(case.split)
+    return sum(len(parts) > 1 for parts in where.values())

@@ -1,0 +1,297 @@
+"""One checkpoint on one list of films: scores, what they are worth, for whom, and when not.
+
+Scores are those that `cxr predict` gives: at the temperature of the reference beside the
+checkpoint, where there is one. So a threshold of the report picks there what it picks here.
+
+Films whose label the network does not know are scored too: what a network calls films that it
+was never taught is often the most telling figure. Films and patients that its training saw are
+refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.index import data_hash
+from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation import report
+from cxr_transfer.evaluation.decoding import decode_once, leave_out
+from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
+from cxr_transfer.evaluation.evaluation_page import page
+from cxr_transfer.evaluation.scoring import time_per_image, write_scores
+from cxr_transfer.figures import figures
+from cxr_transfer.files import write_json, write_text
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
+from cxr_transfer.models.reference import Reference, reference_beside
+from cxr_transfer.models.registry import probabilities
+from cxr_transfer.runs.run_folder import (
+    record_opening,
+    run_folder,
+    validation_scores,
+)
+from cxr_transfer.statistics.calibration import calibration, reliability, tempered
+from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
+from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.statistics.operating_points import (
+    at_threshold,
+    aurc,
+    operating_points,
+    risk_at,
+    risk_coverage,
+)
+from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
+from cxr_transfer.statistics.temperature import at_temperature, score_scale
+from cxr_transfer.training.device import resolve_device
+
+
+def assess(
+    checkpoint_path: Path,
+    cases: Sequence[Case],
+    out: Path,
+    *,
+    allow_seen: bool = False,
+    skip_damaged: bool = False,
+    device: str = "auto",
+    resamples: int = 2000,
+    seed: int = 0,
+    each: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint on ``cases`` into ``out``.
+
+    Args:
+        checkpoint_path: Weights file, its card, a run folder, or the name of a released model.
+        cases: Films with labels, of any kind.
+        out: Report folder.
+        allow_seen: Score films and patients that the training saw, and say so.
+        skip_damaged: Leave out files that cannot be read, and list them in ``out``.
+        device: As everywhere.
+        resamples: Of the bootstrap by patient.
+        seed: Of the bootstrap.
+        each: Called after every film.
+        say: Is told what is left out.
+
+    Returns:
+        The content of ``out/report.json``. ``score_scale`` names the scale of all scores and
+        thresholds in it. Over the films whose labels the network knows: ``evaluation``, what
+        `_worth` adds, and ``errors``, how many are called wrong and how many
+        of these ``figures/errors.png`` shows (null when there are no such films). Over all of
+        them: ``groups``, what the films of each source and label are called.
+
+    Raises:
+        DataError: ``seen_films`` when training saw some and ``allow_seen`` is not set; what
+            `decode_once` raises.
+        ModelError: What `load_checkpoint` and `reference_beside` raise.
+    """
+    checkpoint, network = load_checkpoint(checkpoint_path)
+    beside = reference_beside(checkpoint_files(checkpoint_path)[1], checkpoint.weights_sha256)
+    reference = beside[1] if beside else None
+    heat = reference.temperature if reference else None
+    folder = run_folder(checkpoint_path)
+    labels = checkpoint.label_set
+    decoded = decode_once(
+        cases, checkpoint.preprocessing, labels, files=False, skip_damaged=skip_damaged, each=each
+    )
+    cases, films = decoded.cases, decoded.films
+    seen = sum(seen_in_training(checkpoint, cases))
+    if seen and not allow_seen:
+        raise DataError(
+            "seen_films",
+            f"Expected films of patients that {checkpoint.name} was not trained on, but it has "
+            f"seen {seen} of {len(cases)} (by film or patient); leave them out, or say "
+            "--allow-seen and do not quote the figures.",
+        )
+    at = resolve_device(device)
+    own = probabilities(network, films.images, device=at).double().numpy()
+    scored = at_temperature(own, heat)
+    known = films.targets.numpy() >= 0
+    of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+    scores = evaluation = worth = None
+    if of_known:
+        scores = Scores.of(labels, films.targets.numpy()[known], scored[known], of_known)
+        evaluation = evaluate(scores, resamples=resamples, seed=seed)
+        uncalibrated = dataclasses.replace(scores, probabilities=own[known])
+        validation = validation_scores(folder, labels)
+        worth = _worth(
+            scores, uncalibrated, of_known, validation, reference, resamples=resamples, seed=seed
+        )
+    leave_out(out, decoded.damaged, say)
+    write_scores(out / "predictions.csv", labels, scored, cases, temperature=heat)
+    errors = surest_errors(films.targets.numpy(), scored)
+    wrong = [cases[row] for row in errors]
+    table = out / "errors.csv"
+    write_scores(table, labels, scored[errors], wrong, temperature=heat, numbered=True)
+    content = {
+        "intended_use": INTENDED_USE,
+        "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
+        "score_scale": score_scale(heat),
+        "intervals": INTERVALS,
+        "films": len(cases),
+        "damaged_files": len(decoded.damaged),
+        "seen_in_training": seen,
+        "evaluation": evaluation.as_dict() if evaluation else None,
+        "worth": worth,
+        "errors": {"films": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
+        "groups": groups(labels, scored, cases),
+        "test_openings": record_opening(folder, "evaluate", cases, checkpoint.weights_sha256),
+        "ms_per_image": time_per_image(network, films, device=at).as_dict(),
+        "data_hash": data_hash(cases),
+        "commit": provenance.commit(),
+        "time": provenance.now(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "device": at,
+        "seed": seed,
+    }
+    write_json(out / "report.json", content)
+    drawn: tuple[str, ...] = ()
+    name, pictures = checkpoint.name, out / "figures"
+    if scores and evaluation and worth:
+        report.draw_evaluation(pictures, name, scores, evaluation, title=name)
+        drawn = _draw(pictures, name, scores, evaluation, worth)
+    sheet = pictures / "errors.png"
+    error_sheet(sheet, labels, scored, cases, films.images.numpy(), errors, name)
+    write_text(out / "report.md", page(checkpoint, content, evaluation, drawn))
+    return content
+
+
+def _worth(
+    scores: Scores,
+    uncalibrated: Scores,
+    cases: Sequence[Case],
+    validation: Scores | None,
+    reference: Reference | None,
+    *,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what the scores are worth beyond accuracy.
+
+    ``calibration`` before and after the temperature of the reference (null without one) and what
+    is known of it; ``operating_points``, chosen on the validation films alone (null without them),
+    of scores as they are given; ``abstention`` (null where the model has no limit),
+    ``risk_coverage``, ``subgroups`` with their ``gaps``, ``within_sources``.
+    """
+    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    heat = reference.temperature if reference else None
+    points = None
+    if validation:
+        validation = tempered(validation, heat) if heat else validation
+        present = set(validation.targets.tolist()) & set(scores.targets.tolist())
+        points = {
+            label: {
+                name: at_threshold(scores, label, threshold, **again)
+                for name, threshold in operating_points(validation, label).items()
+            }
+            for target, label in enumerate(scores.labels)
+            if target in present and len(present) > 1
+        }
+    grouped = subgroups(scores, cases, **again)
+    return {
+        "calibration": {
+            "temperature": heat,
+            "temperature_check": reference.calibration_words if reference else None,
+            "before": calibration(uncalibrated, **again).as_dict(),
+            "after": calibration(scores, **again).as_dict() if heat else None,
+            "reliability_before": reliability(uncalibrated),
+            "reliability_after": reliability(scores) if heat else None,
+        },
+        "operating_points": points,
+        "abstention": _abstention(scores, reference, **again),
+        "risk_coverage": {"aurc": aurc(scores), "kept": risk_at(scores, **again)},
+        "subgroups": grouped,
+        "gaps": gaps(grouped),
+        "within_sources": within_sources(scores, cases),
+    }
+
+
+def _abstention(
+    scores: Scores, reference: Reference | None, *, resamples: int, seed: int
+) -> dict[str, Any] | None:
+    """Return how many films get a class by the model's own limit, and how many of these wrongly."""
+    if reference is None or reference.least_score is None:
+        return None
+    # In float32, as a prediction is compared with it.
+    answered = reference.is_sure(scores.probabilities.astype(np.float32))
+    kept = scores.only(answered) if answered.any() else None
+    return {
+        "least_score": reference.least_score,
+        "answered": int(answered.sum()),
+        "not_sure": int((~answered).sum()),
+        "wrong_among_answered": share(
+            kept.predicted != kept.targets, kept.patients, resamples=resamples, seed=seed
+        ).as_dict()
+        if kept
+        else None,
+    }
+
+
+def _draw(
+    folder: Path, name: str, scores: Scores, evaluation: Evaluation, worth: dict[str, Any]
+) -> tuple[str, ...]:
+    """Draw what `_worth` found; return the names of the files."""
+    found = worth["calibration"]
+    figures.reliability_plot(
+        folder / f"{name}_reliability.png",
+        found["reliability_before"],
+        found["reliability_after"] or [],
+        f"{name}: scores and what came true",
+    )
+    coverage, risk = risk_coverage(scores)
+    figures.risk_coverage_plot(
+        folder / f"{name}_risk_coverage.png", coverage, risk, f"{name}: leaving out unsure films"
+    )
+    rows = [
+        (f"{axis}: {group['group']} ({group['films']})", Estimate.from_dict(group["accuracy"]))
+        for axis, found in worth["subgroups"].items()
+        for group in found
+        if not group["too_few"]
+    ]
+    figures.forest_plot(
+        folder / f"{name}_subgroups.png",
+        [("all films", evaluation.accuracy), *rows],
+        f"{name}: accuracy by group",
+    )
+    return tuple(f"{name}_{kind}.png" for kind in ("reliability", "risk_coverage", "subgroups"))
+
+
+def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """Return for every source and label how its films are called, with intervals by patient."""
+    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, case in enumerate(cases):
+        rows[case.source, case.label].append(row)
+    predicted = scored.argmax(axis=1)
+    return [
+        {
+            "source": source,
+            "label": label,
+            "films": len(members),
+            "patients": len({cases[row].patient for row in members}),
+            "called": {
+                name: {"films": int(flags.sum())}
+                | share(flags, [cases[row].patient for row in members]).as_dict()
+                for target, name in enumerate(labels)
+                for flags in [predicted[members] == target]
+            },
+        }
+        for (source, label), members in sorted(rows.items())
+    ]
+
+
+def seen_in_training(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[bool]:
+    """Tell of every (indexed) case whether training saw its film or its patient."""
+    films = set(checkpoint.seen.get("films", ()))
+    patients = set(checkpoint.seen.get("patients", ()))
+    return [
+        fingerprint(case.pixels) in films or fingerprint(case.patient) in patients for case in cases
+    ]

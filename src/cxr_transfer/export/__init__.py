@@ -1,0 +1,1 @@
+"""A checkpoint leaves for other programs: converted, compared, described."""

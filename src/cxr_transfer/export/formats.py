@@ -1,0 +1,236 @@
+"""A checkpoint leaves for other tools: OpenVINO, ONNX or TorchScript, and a JSON that explains it.
+
+Every form takes grey 8-bit films (N, 1, H, W), any number of them, and gives class scores and
+features. Each is compared with the checkpoint's own network before a byte of it stands at its
+place. Knows nothing of how such files are read back: a TorchScript file, which may hold code, is
+never opened here.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+import numpy as np
+
+from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.export.metadata import Converted, Format, described
+from cxr_transfer.export.openvino import (
+    Answer,
+    answering,
+    compared,
+    convert,
+    tried,
+)
+from cxr_transfer.export.self_test import Films, Weights
+from cxr_transfer.files import write_bytes, write_json
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.provenance import processor_abilities
+from cxr_transfer.quiet import quiet
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMATS: dict[str, Format] = {
+    ".xml": "openvino",
+    ".onnx": "onnx",
+    ".pt": "torchscript",
+    ".torchscript": "torchscript",
+}
+"""What a file's suffix stands for."""
+
+
+def export(
+    checkpoint: Path,
+    out: Path,
+    *,
+    format: Format | None = None,  # noqa: A002
+    precision: Weights = "float32",
+    calibration: Films | None = None,
+    check: Films | None = None,
+    temperature: float | None = None,
+    least_score: float | None = None,
+    coverage: float | None = None,
+) -> Converted:
+    """Write ``checkpoint`` in another form to ``out``, and its description beside it.
+
+    The description is ``NAME.onnx.json`` for ``NAME.onnx``; for OpenVINO, ``NAME.json``.
+
+    Args:
+        checkpoint: Run folder, weights file or card.
+        out: Where to; written only when the check has passed.
+        format: None takes it from the suffix of ``out``.
+        precision: "float32"; for OpenVINO also "int8" (quantized after training).
+        calibration: (N, 1, H, W) training films from which int8's ranges are taken.
+        check: (N, 1, H, W) other films on which both networks are compared; None draws some.
+        temperature: What the scores are calibrated with afterwards, for the description; None
+            where none is known, or none could be fitted.
+        least_score: Highest calibrated score below which no class is to be given, for the
+            description; None where every film is to get one, or none is known.
+        coverage: Share of the films by which that was chosen whose highest score reaches it.
+
+    Returns:
+        What stands in the JSON; ``check`` has the differences that were found.
+
+    Raises:
+        UsageError: ``unknown_format``, ``unknown_precision``, and what `convert` raises.
+        ModelError: ``conversion_differs``, ``self_test``, and what `load_checkpoint` raises.
+        MachineError: ``missing_package``, ``disk_full``, ``not_writable``.
+    """
+    chosen = chosen_format(out, format=format, precision=precision)
+    if chosen == "openvino":
+        return convert(
+            checkpoint,
+            out,
+            precision=precision,
+            calibration=calibration,
+            check=check,
+            temperature=temperature,
+            least_score=least_score,
+            coverage=coverage,
+        )
+    card, network = load_checkpoint(checkpoint)
+    content, answer = (_onnx if chosen == "onnx" else _torchscript)(
+        answering(network), card.preprocessing.size
+    )
+    report = compared(network, answer, card.preprocessing, check)
+    converted = described(
+        card,
+        format=chosen,
+        precision=precision,
+        check=report,
+        trial=tried(network, answer, card, report),
+        made_on=processor_abilities(),
+        sha256={out.suffix.removeprefix("."): sha256(content).hexdigest()},
+        temperature=temperature,
+        least_score=least_score,
+        coverage=coverage,
+    )
+    write_bytes(out, content)
+    write_json(out.with_name(f"{out.name}.json"), converted.model_dump(mode="json"))
+    return converted
+
+
+def chosen_format(
+    out: Path,
+    *,
+    format: Format | None = None,  # noqa: A002
+    precision: Weights = "float32",
+) -> Format:
+    """Return the form in which ``out`` is to be written, before anything is read or converted.
+
+    Args:
+        out: Where to.
+        format: None takes it from the suffix of ``out``.
+        precision: "float32"; for OpenVINO also "int8".
+
+    Raises:
+        UsageError: ``unknown_format``; ``unknown_precision`` for one that the form cannot have.
+    """
+    chosen = format or FORMATS.get(out.suffix)
+    if chosen is None or chosen not in FORMATS.values():
+        raise UsageError(
+            "unknown_format",
+            f"Expected a format out of {', '.join(sorted(set(FORMATS.values())))}, or a name that "
+            f"ends in one of {', '.join(FORMATS)}, but got {format or out.name!r}.",
+        )
+    if out.suffix in (".json", ".safetensors"):
+        raise UsageError(
+            "unknown_format",
+            f"Expected another name than a checkpoint's files have, but got {out}.",
+        )
+    if precision != "float32" and chosen != "openvino":
+        raise UsageError(
+            "unknown_precision",
+            f"Expected float32 for {chosen}, but got {precision!r}; int8 is OpenVINO's (.xml).",
+        )
+    return chosen
+
+
+def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[Films], Answer]]:
+    """Return the network as ONNX, and as ONNX Runtime reads these bytes."""
+    import torch
+
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  (torch's exporter is built on it)
+    except ImportError as error:
+        raise MachineError(
+            "missing_package",
+            f"Expected the packages for an ONNX export, but {error.name} is not installed: "
+            'pip install "cxr-transfer[export]".',
+        ) from None
+    # Its log tells of every operator of a package that has no part in this.
+    with quiet("torch.onnx"), warnings.catch_warnings():
+        # The exporter's own affairs; what it wrote is compared below.
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network,
+            (_example(size),),
+            dynamo=True,
+            input_names=["films"],
+            output_names=["scores", "features"],
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+            verbose=False,
+        )
+    assert program is not None  # with dynamo there is one
+    model = program.model_proto
+    # Where each operator stands in the source, with the paths of this machine: nobody's business.
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    content: bytes = model.SerializeToString()
+    onnx.checker.check_model(content)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def answer(films: Films) -> Answer:
+        scores, features = session.run(["scores", "features"], {"films": films})
+        return np.asarray(scores), np.asarray(features)
+
+    return content, answer
+
+
+def _torchscript(
+    network: nn.Module, size: tuple[int, int]
+) -> tuple[bytes, Callable[[Films], Answer]]:
+    """Return the network as TorchScript, and as it runs before it is written."""
+    import torch
+
+    with warnings.catch_warnings(), torch.inference_mode():
+        # Torch means to give TorchScript up, and says so; tracing warns of checks on the shape.
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(network, _example(size))  # type: ignore[no-untyped-call]
+        written = io.BytesIO()
+        torch.jit.save(traced, written)
+
+    @torch.inference_mode()
+    def answer(films: Films) -> Answer:
+        scores, features = traced(torch.from_numpy(films))
+        return scores.numpy(), features.numpy()
+
+    return _without_places(written.getvalue()), answer
+
+
+def _without_places(archive: bytes) -> bytes:
+    """Return a TorchScript archive without the records of where in the source each line stands.
+
+    They hold paths of this machine, and nothing but messages of errors needs them.
+    """
+    kept = io.BytesIO()
+    with ZipFile(io.BytesIO(archive)) as old, ZipFile(kept, "w") as new:
+        for entry in old.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                new.writestr(entry, old.read(entry))
+    return kept.getvalue()
+
+
+def _example(size: tuple[int, int]) -> Tensor:
+    import torch
+
+    return torch.zeros((2, 1, *size), dtype=torch.uint8)

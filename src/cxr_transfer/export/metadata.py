@@ -1,0 +1,312 @@
+"""What stands beside a network in another form than the checkpoint's: ``NAME.json``.
+
+It holds the hashes of the other files, how they were checked, what a user of another tool must do
+to a film before the network and to its scores behind it, and the checkpoint's card. OpenVINO's
+form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Knows nothing of torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from xml.etree import ElementTree
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.errors import ModelError
+from cxr_transfer.export.self_test import Trial, Weights
+from cxr_transfer.models.folder import MIB, checked_words, read_bytes, read_json, sha256
+from cxr_transfer.models.metadata import Checkpoint, Sha256, Words, first_problem
+from cxr_transfer.models.reference import Share, Temperature
+from cxr_transfer.statistics.temperature import NOT_CALIBRATED
+from cxr_transfer.text import for_terminal
+
+Format = Literal["openvino", "onnx", "torchscript"]
+
+SCHEMA: Literal[4] = 4
+"""2: the graph has the features as its second output. 3: the scores of one film are kept.
+4: int8 holds on every processor; scores of more films, and what processor they were compared on."""
+
+LARGEST_GRAPH = 32 * MIB
+"""Bytes of a graph without its weights; the largest of ours has 0.3 MB."""
+
+MOST_DRAWN = 64
+"""Generated films that an opened network may be made to score."""
+
+_LOOPS = {"If", "Loop", "TensorIterator", "ReadValue", "Assign"}
+"""Operators that no network here has: with them a graph may run for ever, or remember a film."""
+
+PREPARATION = (
+    "Take the one frame. Turn it as its EXIF orientation says. Lay transparent parts on black.",
+    "Make it grey, bright = dense, 0..255: colours as (19595 R + 38470 G + 7471 B + 32768) >> 16 "
+    "of their 8-bit values (ITU-R BT.601; PIL.Image.convert('L')); grey of more than 8 bits as "
+    "255 (v - low) / (high - low), clipped, not rounded; TIFF with WhiteIsZero turned round. "
+    "DICOM: modality LUT or rescale, then VOI LUT or the first window, or without these from low "
+    "to high, then MONOCHROME1 turned round (PS3.3, C.11), not rounded; padding and what lies "
+    "outside of a shutter black.",
+    "low and high are those of the values in use, padding left out: drop, at most twice, the "
+    "values behind the widest gap between two used ones, on the side of fewer different values, "
+    "where the gap is wider than the span of the others; of the rest low and high are the lowest "
+    "and highest value within half of (p99 - p1) below p1 and above p99, the percentiles of its "
+    "pixels; high is at least 63 steps above low.",
+    "Where 'crop' is 'lungs', cut out the box around the lungs as cxr_transfer's Preprocessing.box "
+    "finds it, to fractions of a pixel; else take the whole film.",
+    "Resize it to (height, width), or where 'detail' is a number to (detail, detail), aspect ratio "
+    "not kept, unless it is a whole film of that size: in float32, with a triangle filter that "
+    "widens with the reduction (antialiased), along the width first, then along the height, "
+    "nothing rounded in between; pixel centres at half integers, weights normalised at the "
+    "borders. PIL.Image.convert('F').resize((width, height), PIL.Image.Resampling.BILINEAR) does "
+    "this; torch's interpolate(mode='bilinear', antialias=True, align_corners=False) does within "
+    "rounding. OpenCV's INTER_LINEAR and the defaults of torch and TensorFlow do not: they leave "
+    "pixels out.",
+    "Round half to even, clip to 0..255, as uint8: from here on all values are of 8 bits.",
+    "Where 'detail' is a number, resize these 8-bit values (PIL's mode 'L') to (height, width) "
+    "with PIL.Image.Resampling.BICUBIC.",
+    "Where 'equalise' is true, spread the grey values as PIL.ImageOps.equalize does.",
+    "Give it as (N, 1, height, width). Nothing else: scaling, means and channels are in the "
+    "network.",
+)
+"""From a decoded image to the input of every network (`radiograph`), for users of other tools."""
+
+
+class Converted(BaseModel):
+    """What is known of a converted network.
+
+    Attributes:
+        schema_version: Of this file.
+        intended_use: What the network may be used for.
+        format: Of the files beside this one.
+        precision: Of weights and activations in the graph.
+        check: Films compared with the checkpoint's own network, largest difference of a score and
+            of a feature (as a share of the largest), share of films with the same class.
+        trial: What generated films score, so that the network is known again elsewhere.
+        made_on: What decided the arithmetic where it was checked (`openvino_runtime.abilities`).
+        sha256: Of the other files, by suffix.
+        labels: The classes in the order of the scores.
+        temperature: Calibrated scores are `models.calibration.at_temperature` of it; None where
+            none is known, or none was kept.
+        least_score: No class is given where the highest calibrated score is below it; None gives
+            one to every film.
+        coverage: Share of the films by which it was chosen whose highest score reaches it.
+        inputs: Name, shape and type; how a film becomes one, step by step.
+        outputs: Names, shapes, types and meaning, in order.
+        card: Of the checkpoint.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[4] = SCHEMA
+    intended_use: Annotated[str, AfterValidator(checked_words)]
+    format: Format
+    precision: Weights
+    check: Words
+    trial: Trial
+    made_on: Annotated[tuple[str, ...], AfterValidator(checked_words)]
+    sha256: Annotated[dict[str, Sha256], AfterValidator(checked_words)]
+    labels: tuple[str, ...]
+    temperature: Temperature | None
+    least_score: Share | None = None
+    coverage: Share | None = None
+    inputs: Words
+    outputs: Words
+    card: Checkpoint
+
+    @model_validator(mode="after")
+    def _speaks_of_one_network(self) -> Converted:
+        if self.labels != self.card.labels:
+            raise ValueError("labels that are not those of the card")
+        if tuple(self.trial.scores) != self.labels:
+            raise ValueError("trial: scores of other labels, or in another order")
+        drawn = self.trial.drawn
+        if len(drawn) > MOST_DRAWN or any(len(row) != len(self.labels) for row in drawn):
+            raise ValueError(f"trial: more than {MOST_DRAWN} drawn films, or other classes")
+        numbers = (*self.trial.scores.values(), self.trial.tolerance, *chain(*drawn))
+        if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
+            raise ValueError("trial: a score or a tolerance that is not between 0 and 1")
+        return self
+
+
+def described(
+    card: Checkpoint,
+    *,
+    format: Format,  # noqa: A002
+    precision: Weights,
+    check: dict[str, Any],
+    trial: Trial,
+    made_on: tuple[str, ...],
+    sha256: dict[str, str],
+    temperature: float | None,
+    least_score: float | None,
+    coverage: float | None,
+) -> Converted:
+    """Return what is to stand beside a network that was converted from ``card``'s checkpoint."""
+    preprocessing = card.preprocessing
+    classes = len(card.labels)
+    return Converted(
+        intended_use=INTENDED_USE,
+        format=format,
+        precision=precision,
+        check=check,
+        trial=trial,
+        made_on=made_on,
+        sha256=sha256,
+        labels=card.labels,
+        temperature=temperature,
+        least_score=least_score,
+        coverage=coverage,
+        inputs={
+            "films": {
+                "shape": ["N", 1, *preprocessing.size],
+                "type": "uint8",
+                "height": preprocessing.height,
+                "width": preprocessing.width,
+                "interpolation": preprocessing.interpolation,
+                "antialias": True,
+                "keep_aspect": preprocessing.keep_aspect,
+                "crop": preprocessing.crop,
+                "detail": preprocessing.detail,
+                "equalise": preprocessing.equalise,
+                "rounding": "half to even",
+                "steps": list(PREPARATION),
+            }
+        },
+        outputs={
+            "scores": {
+                "shape": ["N", classes],
+                "type": "float32",
+                "scale": NOT_CALIBRATED,
+                "meaning": "class scores, rows summing to 1, in the order of the labels; neither "
+                "calibrated nor probabilities of a disease",
+                "calibrated": "softmax(log(max(scores, 1e-12)) / temperature); where temperature "
+                "is null the scores stay as they are; what 'cxr predict' gives, and the scale of "
+                "every threshold in the model's reports; no class where the highest of them is "
+                "below least_score (null: a class for every film)",
+            },
+            "features": {
+                "shape": ["N", "F"],
+                "type": "float32",
+                "meaning": "what the last layer sees of a film; for int8 they are not those of "
+                "the float32 network",
+            },
+        },
+        card=card,
+    )
+
+
+def read_converted(path: Path) -> Converted:
+    """Read what stands beside the graph ``path`` (.xml), and check both its files.
+
+    The hashes beside a graph find damage, and a graph of another network; who made the graph also
+    wrote its hashes, and they say nothing of him.
+
+    Raises:
+        ModelError: ``no_model``, ``bad_card``, ``other_schema``, ``wrong_hash``, ``bad_model``, and
+            what `models.folder.opened` raises.
+    """
+    absent = [
+        str(file)
+        for file in (path, path.with_suffix(".bin"), path.with_suffix(".json"))
+        if not file.is_file()
+    ]
+    if absent:
+        raise ModelError(
+            "no_model",
+            f"Expected a converted network at {path}, but there is no {' and no '.join(absent)}; "
+            "make one with 'cxr export', or give a run folder.",
+        )
+    card = path.with_suffix(".json")
+    try:
+        content = read_json(card)
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version != SCHEMA:
+            remedy = (
+                "export it anew with 'cxr export'" if version < SCHEMA else "update cxr-transfer"
+            )
+            raise ModelError(
+                "other_schema",
+                f"Expected a converted network of schema {SCHEMA}, but {card} has {version}, of "
+                f"{'an older' if version < SCHEMA else 'a newer'} cxr-transfer; {remedy}.",
+            )
+        converted = Converted.model_validate(content)
+    except ValidationError as error:
+        raise ModelError(
+            "bad_card",
+            f"Expected a converted network's fields in {card}, but {first_problem(error)}.",
+        ) from None
+    except ValueError as error:
+        raise ModelError("bad_card", f"Expected JSON in {card}, but got: {error}.") from None
+    graph = read_bytes(path, most=LARGEST_GRAPH)
+    found = {"xml": hashlib.sha256(graph).hexdigest(), "bin": sha256(path.with_suffix(".bin"))}
+    for suffix, digest in found.items():
+        if digest != converted.sha256.get(suffix):
+            raise ModelError(
+                "wrong_hash",
+                f"Expected {path.with_suffix(f'.{suffix}')} as it was exported, but it has "
+                "other bytes; it is damaged or of another network: export it anew.",
+            )
+    try:
+        _check_graph(graph, converted.card)
+    except (ElementTree.ParseError, ValueError, LookupError) as error:
+        raise ModelError(
+            "bad_model",
+            f"Expected a graph of the network that {card.name} describes in {path}, but got "
+            f"{for_terminal(str(error))}; export it anew.",
+        ) from None
+    return converted
+
+
+def _check_graph(graph: bytes, card: Checkpoint) -> None:
+    """Refuse a graph that is no function of one film's pixels, or has other inputs and outputs.
+
+    Args:
+        graph: XML of OpenVINO's form.
+        card: Card of the checkpoint that it is to be of.
+
+    Raises:
+        ValueError: What it holds instead.
+        ParseError: It is no XML.
+    """
+    if b"<!" in graph.replace(b"<!--", b""):
+        raise ValueError("a document type or entities")
+    net = ElementTree.fromstring(graph)
+    layers = net.findall("./layers/layer")
+    if net.tag != "net" or len(layers) != len(list(net.iter("layer"))):
+        raise ValueError("another structure")
+    for layer in layers:
+        kind = layer.get("type", "")
+        # Its operators are OpenVINO's own: others would be of an extension, a library to load.
+        if not re.fullmatch(r"opset[0-9]{1,2}", layer.get("version", "")) or kind in _LOOPS:
+            raise ValueError(f"an operator {kind[:40]!r} that no network here has")
+    inputs = [layer for layer in layers if layer.get("type") == "Parameter"]
+    data = inputs[0].find("data") if len(inputs) == 1 else None
+    shape = f"?,1,{card.preprocessing.height},{card.preprocessing.width}"
+    told = (data.get("element_type"), data.get("shape")) if data is not None else None
+    if told != ("u8", shape):
+        raise ValueError(f"another input than u8 {shape}")
+    results = [
+        [dim.text for dim in layer.iter("dim")] for layer in layers if layer.get("type") == "Result"
+    ]
+    classes = str(len(card.labels))
+    if not all(len(dims) == 2 for dims in results) or classes not in {dims[1] for dims in results}:
+        raise ValueError(f"outputs without scores of {classes} classes")
+
+
+def kept_conversion(card: Checkpoint, cache: Path) -> Path:
+    """Return where ``cache`` keeps the conversion of a checkpoint, whether it has it yet or not.
+
+    Under the hash of the whole card, which holds the weights' own: two checkpoints that share
+    weights, and nothing else, do not share what is made of them.
+    """
+    key = hashlib.sha256(card.model_dump_json().encode()).hexdigest()
+    return cache / "converted" / key / f"float32-{SCHEMA}.xml"

@@ -1,0 +1,291 @@
+"""A checkpoint becomes a converted network, compared with the checkpoint before it is kept.
+
+Needs torch (and, for int8, NNCF); everything is imported where it is needed. What travels in the
+graph: scaling (the networks' first layer) and softmax, so that grey 8-bit films go in, and class
+scores and the features behind them come out. Decoding and resizing are ``radiograph``'s, and are
+described in the JSON beside the graph.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_transfer.errors import MachineError, ModelError, UsageError
+from cxr_transfer.export.metadata import Converted, described
+from cxr_transfer.export.self_test import (
+    LARGEST_DIFFERENCE,
+    LARGEST_MEAN_DIFFERENCE,
+    Films,
+    Trial,
+    Weights,
+    drawn_films,
+    trial_film,
+)
+from cxr_transfer.files import write_bytes, write_json
+from cxr_transfer.models.folder import sha256
+from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
+from cxr_transfer.openvino_runtime import Graph, abilities, exclusive
+from cxr_transfer.quiet import quiet
+from cxr_transfer.radiograph import Preprocessing, decode
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Scores (N, C) and features (N, F)."""
+
+LARGEST_FEATURE_DIFFERENCE = 1e-4
+"""Of a float32 conversion's feature from the checkpoint's, as a share of the largest feature."""
+
+CALIBRATION_FILMS = 300
+COMPARED_AT_ONCE = 16
+
+
+def convert(
+    checkpoint: Path,
+    out: Path,
+    *,
+    precision: Weights = "float32",
+    calibration: Films | None = None,
+    check: Films | None = None,
+    temperature: float | None = None,
+    least_score: float | None = None,
+    coverage: float | None = None,
+) -> Converted:
+    """Convert ``checkpoint`` into ``out`` (.xml, with .bin and .json beside it).
+
+    Args:
+        checkpoint: Run folder, weights file or card.
+        out: Path of the graph; written only when the check has passed.
+        precision: "float32", or "int8" (quantized after training).
+        calibration: (N, 1, H, W) training films from which int8's ranges are taken.
+        check: (N, 1, H, W) other films on which both networks are compared; None draws some.
+        temperature: What the scores are calibrated with afterwards, for the description; None
+            where none is known, or none could be fitted.
+        least_score: Highest calibrated score below which no class is to be given, for the
+            description; None where every film is to get one, or none is known.
+        coverage: Share of the films by which that was chosen whose highest score reaches it.
+
+    Raises:
+        UsageError: ``not_an_xml``, ``overwrites_checkpoint``, ``no_calibration``.
+        ModelError: ``conversion_differs``, ``self_test``, and what `load_checkpoint` raises.
+        MachineError: ``missing_package`` (NNCF, for int8), ``disk_full``, ``not_writable``,
+            ``forked``.
+    """
+    from cxr_transfer.models.checkpoint import load_checkpoint
+    from cxr_transfer.models.engine import Engine
+
+    if out.suffix != ".xml":
+        raise UsageError("not_an_xml", f"Expected a name that ends in .xml, but got {out}.")
+    if out.with_suffix(".json").resolve() == checkpoint_files(checkpoint)[0].resolve():
+        raise UsageError(
+            "overwrites_checkpoint",
+            f"Expected another name than the checkpoint's, but got {out}: its description would "
+            "take the place of the checkpoint's card.",
+        )
+    card, network = load_checkpoint(checkpoint)
+    graph = _graph(network, card.preprocessing)
+    if precision == "int8":
+        if calibration is None or not len(calibration):
+            raise UsageError(
+                "no_calibration",
+                "Expected training films to take int8's ranges from, but got none; give --data "
+                "MANIFEST.csv with a part 'train'.",
+            )
+        graph = _quantized(graph, calibration)
+    engine = Engine(graph)
+    report = compared(network, engine.answer, card.preprocessing, check, precision)
+    trial = tried(network, engine.answer, card, report, precision)
+    # OpenVINO writes where it is told, part by part; what stands at `out` must be whole.
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / out.name
+        with exclusive() as openvino:
+            openvino.save_model(graph, written, compress_to_fp16=False)
+        hashes = {name: sha256(written.with_suffix(f".{name}")) for name in ("xml", "bin")}
+        converted = described(
+            card,
+            format="openvino",
+            precision=precision,
+            check=report,
+            trial=trial,
+            made_on=abilities(),
+            sha256=hashes,
+            temperature=temperature,
+            least_score=least_score,
+            coverage=coverage,
+        )
+        for suffix in (".bin", ".xml"):
+            write_bytes(out.with_suffix(suffix), written.with_suffix(suffix).read_bytes())
+    write_json(out.with_suffix(".json"), converted.model_dump(mode="json"))
+    return converted
+
+
+def answering(network: nn.Sequential) -> nn.Module:
+    """Return ``network`` as a module that gives class scores and what its head saw of them."""
+    from torch import Tensor, nn
+
+    class Answering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = network[:-1], network[-1]
+
+        def forward(self, films: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.body(films).flatten(1)
+            return self.head(features).softmax(dim=1), features
+
+    return Answering().eval()
+
+
+def compared(
+    network: nn.Sequential,
+    other: Callable[[Films], Answer],
+    preprocessing: Preprocessing,
+    films: Films | None,
+    precision: Weights = "float32",
+) -> dict[str, Any]:
+    """Return by how much another form of a network differs from it, or refuse it.
+
+    Args:
+        network: The checkpoint's own.
+        other: The other form: films (N, 1, H, W) in, scores and features out.
+        preprocessing: Of the network.
+        films: What both see; None draws some.
+        precision: Of the other form; it decides what is tolerated.
+
+    Raises:
+        ModelError: ``conversion_differs``.
+    """
+    import torch
+
+    from cxr_transfer.models.registry import features, probabilities
+
+    drawn = films is None
+    films = drawn_films(preprocessing) if films is None else films
+    seen_by_head = features(network, torch.from_numpy(films))
+    scores, seen = probabilities(network[-1:], seen_by_head).numpy(), seen_by_head.numpy()
+    parts = [
+        other(films[start : start + COMPARED_AT_ONCE])
+        for start in range(0, len(films), COMPARED_AT_ONCE)
+    ]
+    found_scores, found_features = (np.concatenate(column) for column in zip(*parts, strict=True))
+    difference = np.abs(found_scores - scores)
+    of_features = np.abs(found_features - seen) / max(float(np.abs(seen).max()), 1e-12)
+    report: dict[str, Any] = {
+        "films": len(films),
+        "drawn": drawn,
+        "largest_difference": float(difference.max()),
+        "mean_difference": float(difference.mean()),
+        "same_class": float((found_scores.argmax(1) == scores.argmax(1)).mean()),
+        "features_largest_difference": float(of_features.max()),
+        "features_mean_difference": float(of_features.mean()),
+    }
+    bounds = {
+        "float32": {
+            "largest_difference": LARGEST_DIFFERENCE,
+            "features_largest_difference": LARGEST_FEATURE_DIFFERENCE,
+        },
+        "int8": {"mean_difference": LARGEST_MEAN_DIFFERENCE},
+    }
+    for name, bound in bounds[precision].items():
+        # Not `>`: what is no number must not pass.
+        if not report[name] <= bound:
+            what = "features" if name.startswith("features") else "scores"
+            raise ModelError(
+                "conversion_differs",
+                f"Expected the converted network's {what} within {bound:g} of the checkpoint's "
+                f"({name.replace('_', ' ')}), but got {report[name]:.3g} over {len(films)} films; "
+                "nothing was written.",
+            )
+    return report
+
+
+def tried(
+    network: nn.Sequential,
+    other: Callable[[Films], Answer],
+    card: Checkpoint,
+    report: Mapping[str, Any],
+    precision: Weights = "float32",
+) -> Trial:
+    """Return what a network makes of generated films, by which its other form is known again.
+
+    Args:
+        network: The checkpoint's own: its scores are kept.
+        other: The other form, which must score alike; see `compared`.
+        card: Of the checkpoint.
+        report: What `compared` returned of the two.
+        precision: Of the other form. Int8 is off already here: as far again as int8 may be off on
+            average is tolerated elsewhere.
+
+    Raises:
+        ModelError: ``self_test``.
+    """
+    import torch
+
+    from cxr_transfer.models.registry import probabilities
+
+    film = card.preprocessing.apply(decode(trial_film()))[None, None]
+    scores, found = probabilities(network, torch.from_numpy(film))[0].numpy(), other(film)[0][0]
+    tolerance = LARGEST_DIFFERENCE
+    left = LARGEST_DIFFERENCE - report["largest_difference"]
+    if precision == "int8":
+        tolerance = LARGEST_MEAN_DIFFERENCE + float(np.abs(found - scores).max())
+        left = LARGEST_MEAN_DIFFERENCE - report["mean_difference"]
+    known = dict(zip(card.labels, map(float, scores), strict=True))
+    drawn = other(drawn_films(card.preprocessing))[0].tolist()
+    trial = Trial(scores=known, tolerance=tolerance, drawn=drawn, drawn_tolerance=left)
+    trial.check(found, card.name)
+    return trial
+
+
+def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> Graph:
+    import torch
+
+    from cxr_transfer.models.engine import OUTPUTS
+
+    example = torch.zeros((2, 1, *preprocessing.size), dtype=torch.uint8)
+    with exclusive() as openvino, warnings.catch_warnings():
+        # Tracing warns that it is to be given up, and of checks on the input's shape, which is
+        # fixed further down.
+        warnings.simplefilter("ignore")
+        graph: Graph = openvino.convert_model(answering(network), example_input=example)
+    for output, name in zip(graph.outputs, OUTPUTS, strict=True):
+        output.get_tensor().set_names({name})
+    graph.reshape([-1, 1, *preprocessing.size])
+    return graph
+
+
+def _quantized(graph: Graph, calibration: Films) -> Graph:
+    # Evenly over what is given, which often stands in the order of its classes.
+    picked = np.linspace(0, len(calibration) - 1, min(CALIBRATION_FILMS, len(calibration)))
+    films = [calibration[int(row)][None] for row in picked]
+    with exclusive():
+        try:
+            import nncf
+        except ImportError:
+            raise MachineError(
+                "missing_package",
+                "Expected NNCF for an int8 conversion, but it is not installed: "
+                'pip install "cxr-transfer[int8]".',
+            ) from None
+        # Weights of 7 bits. Processors without VNNI add two products of 8 bits in 16, where those
+        # of 8-bit weights are cut off: the same network would score otherwise on each of them.
+        settings = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+        # The head takes no time, and may weigh small differences of features (multi_source's does).
+        head = nncf.IgnoredScope(patterns=[r".*\.head/.*"])
+        with quiet("nncf"):
+            quantized: Graph = nncf.quantize(
+                graph,
+                nncf.Dataset(films),
+                subset_size=len(films),
+                preset=nncf.QuantizationPreset.MIXED,
+                ignored_scope=head,
+                advanced_parameters=settings,
+            )
+    return quantized

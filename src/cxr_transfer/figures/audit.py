@@ -1,0 +1,110 @@
+"""Figures of what an audit looks at: where films come from, and what is left of them.
+
+As `figures`, whose paper and pens these are: numbers that others computed in, PNG files out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxr_transfer.figures.figures import (
+    ABOVE,
+    BARS,
+    CENTRED,
+    GREY,
+    INK,
+    PALETTE,
+    WHISKER,
+    canvas,
+    table,
+    whiskers,
+)
+from cxr_transfer.statistics.intervals import Estimate
+
+DARK = (PALETTE[0], PALETTE[3], PALETTE[4])
+"""On which dark letters do not show."""
+
+
+def source_mosaic(path: Path, found: Mapping[str, Any], labels: Sequence[str], title: str) -> None:
+    """Draw the films of each source as a bar as wide as their number, parted by class.
+
+    Where source and class have nothing to do with each other, all bars are parted alike.
+
+    Args:
+        path: The PNG file.
+        found: What `association.source_by_class` returned.
+        labels: Its classes in the order of the network's, which gives them their colours.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    sources, counts = found["sources"], found["counts"]
+    films = np.array([[counts[each].get(label, 0) for label in labels] for each in sources])
+    wide = 100 * films.sum(axis=1) / films.sum()
+    with canvas(path, (8.5, 5.4), title) as figure:
+        axes = figure.subplots()
+        left = 0.0
+        for row, source in enumerate(sources):
+            base, place = 0.0, left + wide[row] / 2
+            for label, colour, number in zip(labels, cycle(PALETTE), films[row], strict=False):
+                high = 100 * number / films[row].sum()
+                name = label if row == 0 else None
+                box: dict[str, Any] = {
+                    "color": colour,
+                    "edgecolor": "white",
+                    "lw": 2,
+                    "label": name,
+                }
+                axes.bar(place, high, wide[row], bottom=base, **box)
+                if high > 6 and wide[row] > 5:
+                    ink = "white" if colour in DARK else INK
+                    axes.text(place, base + high / 2, f"{number}", size=9, color=ink, **CENTRED)
+                base += high
+            # Narrow bars stand close: every other name one line lower.
+            drop = -3 - 5 * (row % 2)
+            axes.text(place, drop, f"{source} ({films[row].sum()})", size=9, ha="center", va="top")
+            left += wide[row]
+        axes.set(xlim=(0, 100), ylim=(0, 100), xticks=[], ylabel="percent of the source's films")
+        axes.set_xlabel("sources, as wide as their films", labelpad=38)
+        axes.legend(**ABOVE)
+
+
+def masked_bars(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) -> None:
+    """Draw the AUROC of what is left of the films, with its interval, from chance to 1.
+
+    Args:
+        path: The PNG file.
+        rows: Names and areas in [0, 1]; the first stands for whole films.
+        title: One line.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    with canvas(path, (8.5, 1.8 + 0.5 * len(rows)), title) as figure:
+        axes = figure.subplots()
+        places, values = np.arange(float(len(rows))), table([each for _, each in rows])
+        # From 0.5: what is no better than chance has no bar, and what is worse goes to the left.
+        colours = [BARS[0], *[BARS[1]] * (len(rows) - 1)]
+        axes.barh(places, values[:, 0] - 0.5, 0.6, left=0.5, color=colours)
+        axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER)
+        for place, (_, estimate) in zip(places, rows, strict=True):
+            axes.annotate(
+                estimate.written(2),
+                (1.02, place),
+                xycoords=axes.get_yaxis_transform(),
+                size=9,
+                va="center",
+            )
+        axes.axvline(0.5, color=GREY, lw=1, ls=":")
+        axes.set_yticks(places, [name for name, _ in rows])
+        axes.tick_params(axis="y", length=0)
+        lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 0.5
+        axes.set(xlabel="AUROC (0.5 is chance) [95 % interval]", xlim=(min(0.4, lowest), 1))
+        axes.set_ylim(len(rows) - 0.5, -0.5)  # the first on top
+        axes.grid(axis="x")

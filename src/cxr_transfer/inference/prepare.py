@@ -1,0 +1,112 @@
+"""A file becomes a model input, or the reason why it cannot be judged: all that needs no network.
+
+Decoding, the gate's look at header and picture, preprocessing: the same for a path on the command
+line, for bytes that came over a wire and for an array of a program, in this process or in another.
+What it returns is small (not the film's full-size pixels) and can be sent between processes. Knows
+no model.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_transfer.errors import CxrError, FilmError
+from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.radiograph.in_memory import (
+    ImageLike,
+    ValueRange,
+    check_image,
+    read_image,
+)
+from cxr_transfer.radiograph.preprocessing import WHOLE, Box
+from cxr_transfer.radiograph.quality_control import concerns
+
+UNREADABLE = "Expected a film that can be decoded, but this one cannot; export it anew."
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A film on its way to the network.
+
+    Attributes:
+        file: As it was given.
+        image: Model input, (height, width) uint8; None where there is none to judge.
+        status: "ok", "cannot_assess" (the gate refused it) or "error" (it could not be read).
+        code: Of the refusal or the error; "" without one.
+        message: One line for a person; "" without a refusal or an error.
+        warnings: What a reader should know of the film.
+        ms: What all this took, milliseconds.
+        box: Which part of the film the model input shows.
+    """
+
+    file: str
+    image: npt.NDArray[np.uint8] | None
+    status: str = "ok"
+    code: str = ""
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+    ms: float = 0.0
+    box: Box = WHOLE
+
+
+def prepare(
+    film: ImageLike,
+    preprocessing: Preprocessing,
+    *,
+    file: str | None = None,
+    named: str = "",
+    value_range: ValueRange | None = None,
+    any_modality: bool = False,
+    gate: bool = True,
+) -> Prepared:
+    """Read, judge and resize one film. Raises nothing of what a file can be.
+
+    Args:
+        film: What `read_image` takes: a path, the content of a file, an array and so on.
+        preprocessing: Of the network that will see it.
+        file: Its name in the answer; None is the path, or "".
+        named: For the content of a file: the format that the file's name promises.
+        value_range: Values that are black and white in an array, as of `read_image`.
+        any_modality: Whether a DICOM header may name another modality or body part.
+        gate: Whether the gate may refuse it; what it finds is told either way.
+
+    Raises:
+        TypeError: It is nothing that stands for an image, or a range is missing.
+        UsageError: ``bad_value_range``.
+        MachineError: ``forked``.
+    """
+    check_image(film, value_range)
+    started = time.perf_counter()
+    name = file
+    if name is None:
+        name = str(film) if isinstance(film, str | os.PathLike) else ""
+
+    def took() -> float:
+        return 1000 * (time.perf_counter() - started)
+
+    try:
+        radiograph = read_image(
+            film, value_range=value_range, named=named, any_modality=any_modality
+        )
+        found = concerns(radiograph)
+    except FilmError as error:
+        return Prepared(name, None, "error", error.code, error.message, ms=took())
+    except (CxrError, MemoryError):
+        raise
+    except Exception:
+        # Nobody's film may stop the others, whatever a decoder thinks of it.
+        return Prepared(name, None, "error", "unreadable", UNREADABLE, ms=took())
+    refusal = next((one for one in found if one.refuses), None) if gate else None
+    said = (*radiograph.warnings, *(one.message for one in found if one is not refusal))
+    if refusal:
+        return Prepared(
+            name, None, "cannot_assess", refusal.code, refusal.message, warnings=said, ms=took()
+        )
+    box = preprocessing.box(radiograph)
+    image = preprocessing.apply(radiograph, box)
+    return Prepared(name, image, warnings=said, ms=took(), box=box)

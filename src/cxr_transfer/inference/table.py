@@ -1,0 +1,385 @@
+"""Any number of files in, one table out, and nothing done twice after a kill.
+
+Files are answered chunk by chunk. A chunk that is done is kept in ``OUT.partial/`` (a line of JSON
+per file); when all are, the table is composed from them, put in its place whole, and the parts are
+deleted. A folder of that name that is of somebody else's is neither used nor touched. The same call
+goes on where it was stopped and ends on the same bytes: an answer's time is left out, being the
+run's and not the film's. Knows nothing of how a file is answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.errors import (
+    DataError,
+    MachineError,
+    UsageError,
+    check_list,
+    kind_of,
+    listing,
+)
+from cxr_transfer.files import (
+    LOCK,
+    csv_line,
+    is_unfinished,
+    owned,
+    remove_own,
+    scratch_file,
+    write_json,
+    write_text,
+)
+from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.inference.writers import cells, columns
+from cxr_transfer.text import cell
+
+CHUNK = 512
+"""Files that are answered anew after a kill, at most; each chunk is batched by itself, so that
+where a run was stopped, or on which machine a chunk was answered, changes no batch."""
+
+ROW_GROUP = 16_384
+"""Rows that are in memory at once while a Parquet file is composed."""
+
+RECORD = "run.json"
+
+LIMITS = ("temperature", "unusual", "threshold", "least_score", "coverage")
+"""Of a `Reference`: what of it decides answers."""
+
+Each = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the files.
+
+    Attributes:
+        files: As many as were given.
+        ok: Got a class.
+        cannot_assess: Were read, and got none.
+        error: Could not be read.
+        resumed: Were answered by an earlier call that was stopped.
+    """
+
+    files: int
+    ok: int
+    cannot_assess: int
+    error: int
+    resumed: int
+
+
+def partial_folder(out: Path) -> Path:
+    """Return the folder that holds what is done of the table ``out`` while it is in the making."""
+    return out.with_name(f"{out.name}.partial")
+
+
+def predict_into(
+    predictor: Predictor,
+    files: Sequence[str | Path],
+    out: Path,
+    *,
+    workers: int | None = None,
+    settings: Mapping[str, object] | None = None,
+    each: Each | None = None,
+) -> Summary:
+    """Write a row for each of ``files``, in their order, to ``out`` (.csv or .parquet).
+
+    Args:
+        predictor: Answers.
+        files: Paths; one that cannot be read gets a row too.
+        out: The table; written once, at the end.
+        workers: Decoding threads; None is one per processor, and one.
+        settings: What else decides an answer (precision, say): another value is another run.
+        each: Called once for every file that has been answered.
+
+    Raises:
+        TypeError: One path where a list is meant; an item that is no path.
+        UsageError: ``unknown_format``, ``out_exists``, ``other_run`` when ``out`` was begun with
+            other files or another model, ``foreign_folder`` when what is to hold its parts is of
+            somebody else's, ``folder_in_use``.
+        DataError: ``empty``, ``damaged_part``.
+        MachineError: ``missing_package`` (pyarrow, for Parquet), ``disk_full``, ``not_writable``.
+    """
+    with resumable(predictor, files, out, settings=settings, each=each) as parts:
+        for number in parts.missing():
+            answers = []
+            for answer in predictor.predict_files(parts.chunk(number), workers=workers):
+                answers.append(answer.as_dict())
+                if each:
+                    each()
+            parts.keep(number, answers)
+        return parts.finish()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The chunks of one table, some of them done.
+
+    Attributes:
+        files: All of them, in order.
+        out: The table.
+        folder: Where finished chunks are kept.
+        labels: Of the network.
+        model: As it stands in the answers.
+        resumed: Files that an earlier call answered.
+    """
+
+    files: Sequence[str | Path]
+    out: Path
+    folder: Path
+    labels: tuple[str, ...]
+    model: str
+    resumed: int
+
+    def missing(self) -> list[int]:
+        """Return the numbers of the chunks that are not done."""
+        return [number for number in self._numbers() if not self._part(number).is_file()]
+
+    def chunk(self, number: int) -> Sequence[str | Path]:
+        """Return the files of one chunk."""
+        return self.files[number * CHUNK : (number + 1) * CHUNK]
+
+    def keep(self, number: int, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Keep what was answered for a chunk.
+
+        Raises:
+            MachineError: ``disk_full``, ``not_writable``.
+        """
+        lines = (json.dumps(answer) + "\n" for answer in answers)
+        write_text(self._part(number), "".join(lines))
+
+    def finish(self) -> Summary:
+        """Compose the table out of the chunks, which must all be done, and delete them.
+
+        Raises:
+            DataError: ``damaged_part``.
+            MachineError: ``disk_full``, ``not_writable``.
+        """
+        counts: Counter[str] = Counter()
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for number in self._numbers():
+                for answer in self._read(number):
+                    counts[answer["status"]] += 1
+                    yield _row(answer, self.labels)
+
+        write = _write_csv if self.out.suffix == ".csv" else _write_parquet
+        # What is kept takes more room than the table made of it.
+        size = sum(self._part(number).stat().st_size for number in self._numbers())
+        with scratch_file(self.folder, size) as scratch:
+            with scratch.open("r+b") as handle:
+                write(handle, rows(), self.labels, self.model)
+                handle.truncate()
+                handle.flush()
+                os.fsync(handle.fileno())
+            os.replace(scratch, self.out)
+        # The record last: what has none holds no parts, and is not taken for somebody else's.
+        parts = [self._part(number).name for number in self._numbers()]
+        remove_own(self.folder, [*parts, RECORD, LOCK])
+        return Summary(
+            len(self.files), counts["ok"], counts["cannot_assess"], counts["error"], self.resumed
+        )
+
+    def _numbers(self) -> range:
+        return range(-(-len(self.files) // CHUNK))
+
+    def _part(self, number: int) -> Path:
+        return self.folder / f"{number:06}.jsonl"
+
+    def _read(self, number: int) -> list[dict[str, Any]]:
+        path = self._part(number)
+        try:
+            answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            named = [answer["file"] for answer in answers]
+        except (ValueError, KeyError, TypeError):
+            named = []
+        if named != [str(file) for file in self.chunk(number)]:
+            raise DataError(
+                "damaged_part",
+                f"Expected the answers for {len(self.chunk(number))} files in {path}, but got "
+                "something else; delete it and run the same command again.",
+            )
+        return answers
+
+
+@contextmanager
+def resumable(
+    predictor: Predictor,
+    files: Sequence[str | Path],
+    out: Path,
+    *,
+    settings: Mapping[str, object] | None = None,
+    each: Each | None = None,
+) -> Iterator[Parts]:
+    """Give the chunks of ``out``, held for this run; see `predict_into`."""
+    check_list(files, "paths")
+    for file in files:
+        if not isinstance(file, str | os.PathLike):
+            raise TypeError(f"Expected paths, but one is {kind_of(file)}; name the files.")
+    if out.suffix not in (".csv", ".parquet"):
+        raise UsageError(
+            "unknown_format", f"Expected a name that ends in .csv or .parquet, but got {out}."
+        )
+    if out.suffix == ".parquet":
+        _pyarrow()  # now, and not when everything is answered
+    if not files:
+        raise DataError("empty", "Expected at least one file, but got none; name some.")
+    folder = partial_folder(out)
+    # With a record, the table is this run's own, which was stopped before it could tidy up.
+    begun = _begun(folder)
+    if os.path.lexists(out) and begun is None:
+        raise UsageError(
+            "out_exists",
+            f"Expected a new file, but {out} is there already; delete it or choose another --out.",
+        )
+    run = _run(predictor, files, settings or {})
+    _check_same(folder, begun, run)
+    with owned(folder):
+        begun = _begun(folder)  # another run may have come in between
+        _check_same(folder, begun, run)
+        if begun is None:
+            write_json(folder / RECORD, run)
+        parts = Parts(files, out, folder, tuple(predictor.card.labels), predictor.model, 0)
+        resumed = len(files) - sum(len(parts.chunk(number)) for number in parts.missing())
+        if each:
+            for _ in range(resumed):
+                each()
+        yield Parts(files, out, folder, parts.labels, parts.model, resumed)
+
+
+def _run(
+    predictor: Predictor, files: Sequence[str | Path], settings: Mapping[str, object]
+) -> dict[str, Any]:
+    """Return what must be the same for a run to go on."""
+    names = hashlib.sha256()
+    for file in files:
+        # As it is given, for that is what stands in the row, and where it points to.
+        for name in (str(file), os.path.abspath(file)):
+            names.update(os.fsencode(name) + b"\0")
+    known = predictor.reference
+    return {
+        "version": __version__,
+        "model": predictor.model,
+        "network": dict(predictor.converted.sha256),
+        # A reference may be fitted anew beside the same weights: its limits decide answers, too.
+        **{name: getattr(known, name) if known else None for name in LIMITS},
+        "settings": dict(settings),
+        "files": len(files),
+        "files_sha256": names.hexdigest(),
+        "chunk": CHUNK,
+    }
+
+
+def _begun(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run that a folder is of; None where it is of none yet.
+
+    Raises:
+        UsageError: ``foreign_folder`` where there is something else: a link, a file, or a folder
+            with other things in it than this package puts there.
+    """
+    if not os.path.lexists(folder):
+        return None
+    if folder.is_symlink() or not folder.is_dir():
+        raise _foreign(folder, "a link" if folder.is_symlink() else "a file")
+    record = folder / RECORD
+    if record.is_file() and not record.is_symlink():
+        try:
+            begun = json.loads(record.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            begun = None
+        if isinstance(begun, dict):
+            return begun
+        raise _foreign(folder, f"another {RECORD}")
+    others = [
+        name for name in sorted(os.listdir(folder)) if name != LOCK and not is_unfinished(name)
+    ]
+    if others:
+        raise _foreign(folder, listing(map(ascii, others)))
+    return None
+
+
+def _foreign(folder: Path, found: str) -> UsageError:
+    return UsageError(
+        "foreign_folder",
+        f"Expected {folder} to be free for the finished parts of this table, but it is not of this "
+        f"command's making: {found}; choose another --out, or move it away.",
+    )
+
+
+def _check_same(folder: Path, begun: Mapping[str, Any] | None, run: Mapping[str, Any]) -> None:
+    """Refuse to go on with another run.
+
+    Raises:
+        UsageError: ``other_run``.
+    """
+    differing = [name for name in run if begun is not None and begun.get(name) != run[name]]
+    if differing:
+        raise UsageError(
+            "other_run",
+            f"Expected to go on with what was begun in {folder}, but this run differs in "
+            f"{', '.join(differing)}; choose another --out, or delete that folder.",
+        )
+
+
+def _columns(labels: Sequence[str]) -> list[str]:
+    return [name for name in columns(labels) if name != "ms"]
+
+
+def _row(answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Return an answer by column; what it does not have is None."""
+    found = cells(answer, labels)
+    return {name: found[name] for name in _columns(labels)}
+
+
+def _write_csv(
+    handle: BinaryIO, rows: Iterator[dict[str, Any]], labels: Sequence[str], _model: str
+) -> None:
+    # Film names need not be UTF-8: such bytes go out as they came in.
+    text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
+    names = _columns(labels)
+    text.write(f"{csv_line(names)}\n")
+    for row in rows:
+        text.write(f"{csv_line([cell(row[name]) for name in names], quoted=True)}\n")
+    text.detach()
+
+
+def _write_parquet(
+    handle: BinaryIO, rows: Iterator[dict[str, Any]], labels: Sequence[str], model: str
+) -> None:
+    arrow, parquet = _pyarrow()
+    numbers = ("temperature", *(f"score_{label}" for label in labels))
+    types = {"calibrated": arrow.bool_()} | dict.fromkeys(numbers, arrow.float64())
+    schema = arrow.schema(
+        [(name, types.get(name, arrow.string())) for name in _columns(labels)],
+        metadata={"intended_use": INTENDED_USE, "model": model, "labels": json.dumps(labels)},
+    )
+    with parquet.ParquetWriter(handle, schema) as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            for row in group:  # Arrow's text is UTF-8, names of films need not be
+                row["file"] = (
+                    row["file"].encode(errors="surrogateescape").decode(errors="backslashreplace")
+                )
+            writer.write_table(arrow.Table.from_pylist(group, schema))
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MachineError(
+            "missing_package",
+            "Expected pyarrow for a Parquet file, but it is not installed: "
+            'pip install "cxr-transfer[parquet]"; or give a name that ends in .csv.',
+        ) from None
+    return pyarrow, pyarrow.parquet

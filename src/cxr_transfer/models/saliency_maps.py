@@ -1,0 +1,443 @@
+"""Where on a film a network's score comes from, and how far such a map may be trusted.
+
+In come a network and films; out go HiResCAM maps, the share of them that lies in the lungs, and
+how much they change when the network's weights are drawn anew. A map is a picture of what raised a
+score, not a finding and no proof of one (TRUST, row 10): it knows no labels, and a network that
+reads the hospital from the chest wall has handsome maps too.
+
+Sources: HiResCAM, Draelos & Carin 2020 (arXiv 2011.08891). Where a network takes one mean over a
+film, as ResNet-50 does, its map is that of Grad-CAM (Selvaraju et al. 2017, ICCV, 618); where
+places count differently, Grad-CAM spreads what one adds over all of them. The randomisation check:
+Adebayo et al. 2018 (NeurIPS 31, "Sanity checks for saliency maps").
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import rankdata
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cxr_transfer import forks
+from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.radiograph.lung_segmentation import lung_mask
+from cxr_transfer.statistics.intervals import (
+    NOT_DEFINED,
+    Estimate,
+    patient_weights,
+    percentile_interval,
+    share,
+)
+
+Maps = npt.NDArray[np.float32]
+Masks = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+PLACES_END = ("flatten", "avg_pool")
+"""Children that turn a map into a vector: the child before is the last that knows places."""
+
+STAGES = ("head", "last block", "all layers")
+"""Whose weights are drawn anew: from the head down to the named layer, together."""
+
+DRAWS = 4
+"""New weights per stage: a draw of the head may leave no map of any film."""
+
+BATCH = 20
+
+
+def heat_maps(
+    network: nn.Sequential,
+    images: Tensor | npt.NDArray[np.uint8],
+    *,
+    target: Sequence[int] | None = None,
+    device: str = "cpu",
+) -> Maps:
+    """Return where the score of a class comes from, by HiResCAM at the last layer with places.
+
+    The layer is the child before `PLACES_END`: ``conv5_block3`` (7 x 7 for a film of 224 x 224),
+    ``relu4`` (12 x 12) or ``both_sides`` (28 x 28). Each place has what it adds to the score, to
+    first order; where only means and a linear head follow, exactly that. Maps are enlarged
+    bilinearly, so their borders are no finer than the layer.
+
+    Args:
+        network: Of `models.networks`; frozen or not, its weights, gradients and modes are left as
+            they are. It is moved to ``device``.
+        images: Films, (N, 1, H, W) uint8.
+        target: The class to explain of each film; None is the one with the highest score.
+        device: As torch names it.
+
+    Returns:
+        (N, H, W) in [0, 1], the largest value of each film 1; all 0 where nothing on a film raised
+        the score.
+
+    Raises:
+        DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8; ``targets``
+            unless there is a class of the network for each.
+        ModelError: ``no_places`` for a network without a layer of `PLACES_END`.
+    """
+    films = _films(images)
+    if not len(films):
+        return np.zeros((0, *films.shape[2:]), np.float32)
+    at_places, after = places(network, films, device=device)
+    return maps_of_places(after, at_places, films.shape[2:], target=target, device=device)
+
+
+def places(
+    network: nn.Sequential, images: Tensor | npt.NDArray[np.uint8], *, device: str = "cpu"
+) -> tuple[Tensor, nn.Sequential]:
+    """Run a network as far as films still have places: most of its work, for scores and maps alike.
+
+    Args:
+        network: As of `heat_maps`.
+        images: One or more films, (N, 1, H, W) uint8.
+        device: As torch names it.
+
+    Returns:
+        What the last layer with places gives, (N, C, h, w), and the layers after it, which make
+        logits of that.
+
+    Raises:
+        DataError, ModelError: As `heat_maps`.
+    """
+    films, end = _films(images), _end(network)
+    with _judging(network, device):
+        return _through(_part(network, 0, end), films, device), _part(network, end)
+
+
+def maps_of_places(
+    after: nn.Sequential,
+    at_places: Tensor,
+    size: Sequence[int],
+    *,
+    target: Sequence[int] | None = None,
+    device: str = "cpu",
+) -> Maps:
+    """Return `heat_maps` of films that went through `places` before.
+
+    Args:
+        after: The layers after the places.
+        at_places: What came before them, (N, C, h, w).
+        size: Height and width of the films.
+        target: As of `heat_maps`.
+        device: As torch names it.
+
+    Raises:
+        DataError: ``targets``, as `heat_maps`.
+    """
+    with _judging(after, device):
+        coarse, _ = _maps(after, at_places, target, device)
+    large = functional.interpolate(
+        coarse[:, None], size=tuple(size), mode="bilinear", align_corners=False
+    )[:, 0]
+    highest = large.amax(dim=(1, 2), keepdim=True)
+    # Divided by its maximum, not stretched from its minimum: an even map is even evidence, and
+    # none is none.
+    maps: Maps = torch.where(highest > 0, large / highest, 0).numpy()
+    return maps
+
+
+def lung_share(maps: Maps, masks: Masks) -> Floats:
+    """Return how much of each map (N, H, W) lies in its mask, from 0 to 1; NaN of an empty map.
+
+    >>> map = np.array([[[1.0, 0.5], [0.5, 0.0]]], dtype=np.float32)
+    >>> lung_share(map, np.array([[[True, True], [False, False]]]))
+    array([0.75])
+
+    Raises:
+        DataError: ``other_shape`` unless maps and masks are of one shape (N, H, W).
+    """
+    if maps.shape != masks.shape or maps.ndim != 3:
+        raise DataError(
+            "other_shape",
+            f"Expected maps and masks of one shape (N, H, W), but got {maps.shape} and "
+            f"{masks.shape}; take the masks of the same model inputs.",
+        )
+    inside = (maps * masks).sum(axis=(1, 2), dtype=np.float64)
+    return _quotient(inside, maps.sum(axis=(1, 2), dtype=np.float64))
+
+
+def enrichment(maps: Maps, masks: Masks) -> Floats:
+    """Return the share of each map in its mask over the mask's share of the film.
+
+    1 is what an even map has: below, the lungs got less than their area. NaN of an empty map or an
+    empty mask.
+
+    >>> even = np.ones((1, 2, 2), dtype=np.float32)
+    >>> enrichment(even, np.array([[[True, True], [True, False]]]))
+    array([1.])
+
+    Raises:
+        DataError: ``other_shape`` unless maps and masks are of one shape (N, H, W).
+    """
+    return _quotient(lung_share(maps, masks), masks.mean(axis=(1, 2), dtype=np.float64))
+
+
+def rank_correlation(maps: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
+    """Return Spearman's correlation of two maps of each film, both (N, h, w).
+
+    NaN where either is the same everywhere: it has no order to compare.
+
+    >>> rank_correlation([[[0.0, 1.0, 2.0]]], [[[0.1, 0.2, 0.9]]]).round(3)
+    array([1.])
+    """
+    one, other = (
+        rankdata(flat, axis=1) - (flat.shape[1] + 1) / 2
+        for flat in (np.reshape(each, (len(each), -1)) for each in map(np.asarray, (maps, others)))
+    )
+    spread, left = (one**2).sum(axis=1), (other**2).sum(axis=1)
+    return _quotient((one * other).sum(axis=1), np.sqrt(spread * left))
+
+
+def randomised_correlation(
+    network: nn.Sequential,
+    images: Tensor | npt.NDArray[np.uint8],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+    device: str = "cpu",
+) -> dict[str, Floats]:
+    """Return how alike each film's map is before and after the network forgets.
+
+    The cascade of Adebayo et al. 2018: the weights are drawn anew as before training, of the head,
+    then from the head down to the last block with a map, then of all layers. A map that stays the
+    same does not depend on what was learnt: it is an outline of the film, and explains nothing.
+
+    Compared is the rank correlation (Spearman) of the maps of the class that the trained network
+    names, at the size of their layer. About half of new heads leave no map: such draws are left
+    out, or a map that cannot change would look as if it did.
+
+    Args:
+        network: As of `heat_maps`; the new weights are a copy's.
+        images: Films, (N, 1, H, W) uint8.
+        seed: The same seed gives the same weights, whatever torch's generator is at.
+        draws: New weights per stage, over which a film's correlations are averaged.
+        device: As torch names it.
+
+    Returns:
+        By `STAGES`, (N,) correlations from -1 to 1; NaN where the trained network's map is the
+        same everywhere, or that of every draw.
+
+    Raises:
+        DataError, ModelError: As `heat_maps`.
+    """
+    films = _films(images)
+    generator = torch.Generator().manual_seed(seed)
+    with _judging(network, device):
+        end = _end(network)
+        block = max(i for i in range(end) if list(network[i].parameters()) or i == 0)
+        found: dict[str, Floats] = {}
+        # What comes before the first new weight stays the same, and is computed once.
+        before, named = _maps(network, films, None, device)
+        given = _through(_part(network, 0, block), films, device)
+        starts = {"head": len(network) - 1, "last block": block, "all layers": 0}
+        for stage, first in starts.items():
+            start = min(first, block)
+            inputs = given if start else films
+            alike = []
+            for _ in range(draws):
+                forgetful = copy.deepcopy(_part(network, start))
+                _redraw(_part(forgetful, first - start), generator)
+                after, _ = _maps(forgetful, inputs, named, device)
+                alike.append(rank_correlation(before.numpy(), after.numpy()))
+            known = ~np.isnan(alike)
+            found[stage] = _quotient(np.where(known, alike, 0).sum(axis=0), known.sum(axis=0))
+    return found
+
+
+def saliency_evidence(
+    network: nn.Sequential,
+    images: Tensor | npt.NDArray[np.uint8],
+    patients: Sequence[str],
+    *,
+    seed: int = 0,
+    limit: int = 100,
+    resamples: int = 2000,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Return what an audit asks of a network's heat maps.
+
+    Args:
+        network: As of `heat_maps`.
+        images: Films, (N, 1, H, W) uint8.
+        patients: The patient of each.
+        seed: Of the films' choice, the new weights and the bootstrap.
+        limit: Of more films than this, so many are chosen by chance.
+        resamples: Of the bootstrap by patient.
+        device: As torch names it.
+
+    Returns:
+        - ``films``: how many were looked at; ``empty_maps``: of these, without a map;
+        - ``lung_area``: mean share of the films that the lung masks take;
+        - ``lung_share``: mean share of the maps that lies in the masks, `Estimate` as a dict;
+        - ``enrichment``: mean of `enrichment`, `Estimate` as a dict;
+        - ``below_area``: share of maps that lie in the lungs less than an even one would,
+          `Estimate` as a dict;
+        - ``randomised``: by `STAGES`, mean of `randomised_correlation`, `Estimate` as a dict, and
+          ``films``, of how many;
+        - ``draws``: new weights per stage; ``seed``.
+
+        Values are null where no film has a map.
+
+    Raises:
+        DataError: ``no_films`` without a film; ``table`` unless there is a patient for each film;
+            what `heat_maps` raises.
+        UsageError: ``resamples`` below 1.
+        ModelError: As `heat_maps`.
+    """
+    films = _films(images)
+    if len(films) != len(patients):
+        raise DataError(
+            "table",
+            f"Expected the patient of each of {len(films)} films, but got {len(patients)}; give "
+            "those of the same films.",
+        )
+    if not len(films):
+        raise DataError("no_films", "Expected at least one film, but got none; add films.")
+    if len(films) > limit:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(films))[:limit])
+        films = films[torch.from_numpy(chosen)]
+        patients = [patients[row] for row in chosen]
+    masks = np.stack([lung_mask(film) for film in films[:, 0].numpy()])
+    maps = heat_maps(network, films, device=device)
+    rich = enrichment(maps, masks)
+    known = ~np.isnan(rich)
+    again: dict[str, int] = {"resamples": resamples, "seed": seed}
+    those = [patient for patient, has in zip(patients, known, strict=True) if has]
+    below = share(rich[known] < 1, those, **again) if known.any() else NOT_DEFINED
+    changed = randomised_correlation(network, films, seed=seed, device=device)
+    return {
+        "films": len(films),
+        "empty_maps": int((maps.max(axis=(1, 2)) == 0).sum()),
+        "lung_area": float(masks.mean()),
+        "lung_share": _mean(lung_share(maps, masks), patients, **again).as_dict(),
+        "enrichment": _mean(rich, patients, **again).as_dict(),
+        "below_area": below.as_dict(),
+        "randomised": {
+            stage: _mean(alike, patients, **again).as_dict()
+            | {"films": int((~np.isnan(alike)).sum())}
+            for stage, alike in changed.items()
+        },
+        "draws": DRAWS,
+        "seed": seed,
+    }
+
+
+def _mean(values: Floats, patients: Sequence[str], *, resamples: int, seed: int) -> Estimate:
+    """Return the mean of what is defined, with its interval by patient."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return NOT_DEFINED
+    those = [patient for patient, has in zip(patients, known, strict=True) if has]
+    weights = patient_weights(those, resamples=resamples, seed=seed)
+    means = weights @ values[known] / weights.sum(axis=1)
+    return percentile_interval(float(values[known].mean()), means)
+
+
+def _films(images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
+    films = torch.as_tensor(images)
+    if films.ndim != 4 or films.shape[1] != 1 or films.dtype != torch.uint8:
+        raise DataError(
+            "not_a_model_input",
+            f"Expected films, (N, 1, H, W) of uint8, but got {tuple(films.shape)} of "
+            f"{films.dtype}; prepare films with Preprocessing.apply.",
+        )
+    return films
+
+
+def _quotient(above: Floats, below: npt.NDArray[Any]) -> Floats:
+    """Return ``above / below``, NaN where that is 0."""
+    found: Floats = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+    return found
+
+
+@contextmanager
+def _judging(network: nn.Sequential, device: str) -> Iterator[None]:
+    """Put a network into inference mode, and each of its modules back into its own."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval().to(device)
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _end(network: nn.Sequential) -> int:
+    """Return the number of the child at which places end."""
+    for number, (name, _) in enumerate(network.named_children()):
+        if name in PLACES_END:
+            return number
+    raise ModelError(
+        "no_places",
+        f"Expected a network with a child {' or '.join(PLACES_END)}, before which films still have "
+        f"places, but got {', '.join(name for name, _ in network.named_children())}; a heat map "
+        "cannot be made of it.",
+    )
+
+
+def _part(network: nn.Sequential, start: int, end: int | None = None) -> nn.Sequential:
+    """Return the children from ``start`` to before ``end``, the same modules."""
+    return nn.Sequential(OrderedDict(list(network.named_children())[start:end]))
+
+
+@torch.no_grad()
+def _through(layers: nn.Sequential, inputs: Tensor, device: str) -> Tensor:
+    forks.use("torch")
+    return torch.cat([layers(batch.to(device)).cpu() for batch in torch.split(inputs, BATCH)])
+
+
+def _maps(
+    network: nn.Sequential, inputs: Tensor, target: Sequence[int] | Tensor | None, device: str
+) -> tuple[Tensor, Tensor]:
+    """Return maps (N, h, w), not negative, at their layer's size, and the class of each.
+
+    Args:
+        network: In inference mode; a network, or the end of one from any child that still knows
+            places.
+        inputs: What its first child takes.
+        target: The class of each; None is the one with the highest score.
+        device: Where the network is.
+    """
+    end = _end(network)
+    features = _through(_part(network, 0, end), inputs, device)
+    # A tail of its own: a gradient is needed only from the logits to the map, be what lies before
+    # frozen or not, and the network's own weights keep theirs.
+    tail = copy.deepcopy(_part(network, end)).requires_grad_(False)
+    logits = _through(tail, features, device)
+    classes = logits.argmax(dim=1) if target is None else torch.as_tensor(target)
+    if classes.shape != logits.shape[:1] or ((classes < 0) | (classes >= logits.shape[1])).any():
+        raise DataError(
+            "targets",
+            f"Expected a class below {logits.shape[1]} for each of {len(features)} films, but got "
+            f"{classes.tolist()[:5]}; give indices of the network's labels.",
+        )
+    maps = torch.zeros((len(features), *features.shape[2:]))
+    for rows in torch.split(torch.arange(len(features)), BATCH):
+        batch = features[rows].to(device).requires_grad_()
+        with torch.enable_grad():
+            scores = tail(batch).gather(1, classes[rows].to(device)[:, None])
+        # The sum over films: no film's score depends on another's map.
+        (slope,) = torch.autograd.grad(scores.sum(), batch)
+        maps[rows] = (slope * batch).sum(dim=1).relu().detach().cpu()
+    return maps, classes
+
+
+def _redraw(layers: nn.Sequential, generator: torch.Generator) -> None:
+    """Draw the weights anew as the networks do before training."""
+    for module in layers.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weight = torch.empty(module.weight.shape)
+            nn.init.xavier_uniform_(weight, generator=generator)
+            module.weight.data.copy_(weight)
+            if module.bias is not None:
+                module.bias.data.zero_()
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()

@@ -1,0 +1,76 @@
+"""Films that wait for one network, in small batches: whatever has come while it was at work.
+
+Nothing is delayed so that a batch grows: alone, a film is answered alone. All networks share one
+thread, since each computes on all cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+import numpy as np
+
+from cxr_transfer.inference.predictor import Prediction, Predictor
+from cxr_transfer.inference.prepare import Prepared
+
+
+class Batches:
+    """One network's queue.
+
+    Args:
+        predictor: The network.
+        thread: In which it computes.
+        size: Films at most in a batch.
+        seen: Told the size of each batch.
+    """
+
+    def __init__(
+        self, predictor: Predictor, thread: Executor, size: int, seen: Callable[[int], None]
+    ) -> None:
+        self._predictor = predictor
+        self._thread = thread
+        self._size = size
+        self._seen = seen
+        self._waiting: deque[tuple[Prepared, asyncio.Future[Prediction]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    def warm(self) -> None:
+        """Let the network see a batch of each size; for the thread in which it computes.
+
+        It prepares itself for a size, and keeps memory for it, when it first meets it: a rare one
+        would come hours later, let a film wait and the memory grow. The largest one first, since
+        the others find room in what it leaves.
+        """
+        blank = np.zeros(self._predictor.card.preprocessing.size, np.uint8)
+        for number in range(self._size, 0, -1):
+            self._predictor.answers([Prepared("", blank)] * number)
+
+    async def answer(self, prepared: Prepared) -> Prediction:
+        """Return the network's answer for one film."""
+        future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
+        self._waiting.append((prepared, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await future
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            number = min(self._size, len(self._waiting))
+            batch = [self._waiting.popleft() for _ in range(number)]
+            self._seen(number)
+            try:
+                answers = await loop.run_in_executor(
+                    self._thread, self._predictor.answers, [prepared for prepared, _ in batch]
+                )
+            except Exception as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():  # nobody may wait for it any more
+                    future.set_result(answer)

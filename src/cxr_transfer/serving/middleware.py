@@ -1,0 +1,305 @@
+"""The door: every request passes here before anything is read of it, and every answer on its way.
+
+In order: an identifier, the server's name (DNS rebinding), the origin (other web sites), the token,
+whether there is room. Then the body is counted while it comes. On the way out: headers for
+browsers, one line of log, counts. Never logs a path, a name or a header that a client chose: an
+identifier of its own a client gets back, but it is not logged, for it may be a patient's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import re
+import time
+import traceback
+import uuid
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.serving.admission import Held, Load
+from cxr_transfer.serving.metrics import Metrics
+from cxr_transfer.serving.schemas import Refusal, busy, refused, stopping
+from cxr_transfer.serving.settings import Settings
+
+LOGGER = logging.getLogger("cxr_transfer.serving")
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "connect-src 'self'",
+        "font-src 'self'",
+        "manifest-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+BROWSERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "X-Intended-Use": INTENDED_USE,
+}
+RETRY_AFTER_S = 5
+"""When a body for which there is no memory is worth sending again."""
+
+_OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROTECTED = ("/v1/", "/metrics", "/openapi.json")
+
+
+class Door:
+    """ASGI application around another one.
+
+    Args:
+        app: What is behind the door.
+        settings: Who may come in, and with how much.
+        load: Whether there is room.
+        metrics: Told of every answer.
+
+    Attributes:
+        inside: Requests for films that came in and have no answer yet.
+        closing: Whether no more are let in, since the server is about to stop.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, load: Load, metrics: Metrics) -> None:
+        self.inside = 0
+        self.closing = False
+        self._app = app
+        self._settings = settings
+        self._load = load
+        self._metrics = metrics
+        self._token = _digest(settings.token) if settings.token else b""
+        self._held_by_all = Held(settings.held_bytes)
+        metrics.watch("cxr_held_bytes", "Bytes of bodies.", lambda: self._held_by_all.size)
+        self._patience: set[asyncio.Timeout] = set()
+
+    def hurry(self, seconds: float) -> None:
+        """Let nobody inside wait longer than that: who has no answer by then is told why."""
+        end = asyncio.get_running_loop().time() + seconds
+        for patience in self._patience:
+            patience.reschedule(end)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or say why not."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        headers = Headers(scope=scope)
+        logged_id = uuid.uuid4().hex
+        given = headers.get("x-request-id", "")
+        request_id = given if _OWN_ID.fullmatch(given) else logged_id
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 499  # the client left before there was an answer
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                told = MutableHeaders(scope=message)
+                told["X-Request-ID"] = request_id
+                for name, value in BROWSERS.items():
+                    told.setdefault(name, value)
+                if self.closing:
+                    told["Connection"] = "close"
+            await send(message)
+
+        films = scope["method"] == "POST"
+        entered = False
+        body = _Body(receive, self._settings.body_bytes, self._held_by_all)
+        try:
+            self._check(scope["path"], scope["method"], headers)
+            self.inside += films
+            entered = films
+            if films:
+                await self._answered(scope, body.receive, answer)
+            else:
+                await self._app(scope, receive, answer)
+        except Refusal as refusal:
+            await _tell(refusal, request_id, scope, receive, answer)
+        except (ClientDisconnect, asyncio.CancelledError):
+            if status != 499:
+                raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            log("failed", request_id=logged_id, type=type(error).__name__, line=where.lineno)
+            if status == 499:
+                failed = Refusal(500, "internal", "Expected to answer, but failed; ask again.")
+                await _tell(failed, request_id, scope, receive, answer)
+        finally:
+            self.inside -= entered
+            self._held_by_all.release(body.held)
+            seconds = time.perf_counter() - started
+            route = getattr(scope.get("route"), "path", None) or "other"
+            self._metrics.requests.labels(route, str(status)).inc()
+            self._metrics.seconds.labels(route).observe(seconds)
+            told = {"request_id": logged_id, "route": route, "status": status}
+            log("request", **told, ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have a request for films answered.
+
+        Raises:
+            Refusal: 503 when the server stops before its body came or its answer was found.
+        """
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                self._patience.add(patience)
+                await self._app(scope, receive, send)
+        except TimeoutError:
+            if patience.expired():
+                raise stopping() from None
+            raise
+        finally:
+            self._patience.discard(patience)
+
+    def _check(self, path: str, method: str, headers: Headers) -> None:
+        """Refuse what may not come in, or for which there is no room.
+
+        Raises:
+            Refusal: 400, 401, 403, 413 or 503.
+        """
+        hosts = self._settings.allowed_hosts
+        if hosts and _name(f"//{headers.get('host', '')}") not in hosts:
+            raise Refusal(
+                400,
+                "unknown_host",
+                "Expected the name of this server as the host, but got another; use localhost or "
+                "allow the name with --allowed-host.",
+            )
+        _refuse_other_sites(headers)
+        if self._token and path.startswith(_PROTECTED):
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            right = hmac.compare_digest(_digest(given.strip()), self._token)
+            if scheme.lower() != "bearer" or not right:
+                raise Refusal(
+                    401,
+                    "no_token",
+                    "Expected this server's token, but got none or another; send it as "
+                    "'Authorization: Bearer TOKEN'.",
+                    {"WWW-Authenticate": "Bearer"},
+                )
+        if method != "POST":
+            return
+        if self.closing:
+            raise stopping()
+        length = headers.get("content-length", "0")
+        if int(length) > self._settings.body_bytes:
+            raise too_large(self._settings.body_bytes)
+        if self._load.is_full() or not self._held_by_all.has_room(0, int(length)):
+            raise busy(self._load.retry_after_s)
+
+
+class _Body:
+    """A request's body, counted while it comes.
+
+    Attributes:
+        held: Bytes so far.
+    """
+
+    def __init__(self, receive: Receive, most: int, held_by_all: Held) -> None:
+        self.held = 0
+        self._receive = receive
+        self._most = most
+        self._held_by_all = held_by_all
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        size = len(message.get("body", b""))
+        if self.held + size > self._most:
+            raise too_large(self._most)
+        if not self._held_by_all.has_room(self.held, size):
+            raise busy(RETRY_AFTER_S)
+        self._held_by_all.take(size)
+        self.held += size
+        return message
+
+
+def too_large(most: int) -> Refusal:
+    """Return the refusal of a body that is too large."""
+    return Refusal(
+        413, "too_many_bytes", f"Expected at most {most} bytes, but got more; send fewer films."
+    )
+
+
+def log(event: str, **known: object) -> None:
+    """Write one line of what happened; never of whom a film shows."""
+    LOGGER.info(json.dumps({"event": event, **known}))
+
+
+def _refuse_other_sites(headers: Headers) -> None:
+    """Refuse what a browser sends on behalf of another web site."""
+    origin, host = headers.get("origin"), headers.get("host", "")
+    other = origin is not None and _netloc(origin) != host.lower()
+    # A link is followed without an origin, and what it leads to is not told to where it stands.
+    followed = headers.get("sec-fetch-mode") == "navigate"
+    if other or (headers.get("sec-fetch-site") == "cross-site" and not followed):
+        raise Refusal(
+            403, "other_site", "Expected a request of this page's own, but another site sent it."
+        )
+
+
+def _netloc(url: str) -> str | None:
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return None
+
+
+def _name(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+async def _tell(
+    refusal: Refusal, request_id: str, scope: Scope, receive: Receive, send: Send
+) -> None:
+    content = refused(refusal, request_id)
+    await JSONResponse(content, refusal.status_code, refusal.headers)(scope, receive, send)
+
+
+def one_line_each(handler: logging.Handler) -> None:
+    """Let ``handler`` write what the server tells, a line of JSON for each event.
+
+    Of what libraries say, only errors, and only that there was one: they may quote a client.
+    """
+    handler.setFormatter(_Lines())
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    LOGGER.addHandler(handler)
+    root = logging.getLogger()
+    root.setLevel(logging.ERROR)
+    root.addHandler(handler)
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        said = record.getMessage()
+        if record.name != LOGGER.name:
+            kind = record.exc_info[0] if record.exc_info else None
+            known = {"event": "library", "library": record.name, "type": kind and kind.__name__}
+            said = json.dumps(known)
+        return f'{{"time": "{stamp}Z", {said[1:]}'

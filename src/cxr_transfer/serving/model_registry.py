@@ -1,0 +1,124 @@
+"""The models that answer: opened, named apart, and known again by the scores of one film.
+
+Comes in: names and paths. Goes out: `Served` models. Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer import DEFAULT_MODEL
+from cxr_transfer.errors import CxrError, UsageError, check_list
+from cxr_transfer.export.self_test import trial_film
+from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.inference.prepare import prepare
+from cxr_transfer.models.folder import LARGEST_PAGE, read_bytes, strict_json
+from cxr_transfer.models.metadata import checkpoint_files
+from cxr_transfer.serving.schemas import AuditFound
+
+NOT_DONE = "not done"
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A model that answers.
+
+    Attributes:
+        name: By which it is asked for.
+        given: As it was given: where it can be opened again.
+        predictor: The model itself.
+        explains: Whether it can draw heat maps.
+    """
+
+    name: str
+    given: str
+    predictor: Predictor
+    explains: bool
+
+    def described(self) -> dict[str, Any]:
+        """Return what clients are told of it."""
+        card = self.predictor.card
+        return {
+            "name": self.name,
+            "model": self.predictor.model,
+            "title": str(card.recipe.get("title", card.name)),
+            "labels": list(card.labels),
+            "weights_sha256": card.weights_sha256,
+            "calibrated": self.predictor.calibrated,
+            "score_scale": self.predictor.score_scale,
+            "explains": self.explains,
+            "audit": (self.audit() or {"verdict": NOT_DONE})["verdict"],
+            "card": self.card() is not None,
+            "size": list(card.preprocessing.size),
+            "notes": list(self.predictor.notes),
+        }
+
+    def audit(self) -> dict[str, Any] | None:
+        """Return what the audit beside it says in words, if it is of these weights.
+
+        What it measured stays away: that may name films, and so people.
+        """
+        try:
+            found = strict_json(self._beside("audit.json"))
+            if found["checkpoint"]["weights_sha256"] != self.predictor.card.weights_sha256:
+                return None
+            told = AuditFound.model_validate(found | {"model": self.predictor.model})
+        except (CxrError, ValueError, LookupError, TypeError):
+            return None
+        return told.model_dump()
+
+    def card(self) -> str | None:
+        """Return the model card beside it, if it is of these weights."""
+        try:
+            text = self._beside("MODEL_CARD.md").decode()
+        except (CxrError, ValueError):
+            return None
+        return text if self.predictor.card.weights_sha256 in text else None
+
+    def _beside(self, name: str) -> bytes:
+        model = Path(self.given)
+        folder = model.parent if model.suffix == ".xml" else checkpoint_files(model)[0].parent
+        return read_bytes(folder / name, most=LARGEST_PAGE)
+
+
+def open_models(given: Sequence[str | Path]) -> list[Served]:
+    """Open models; the first one answers where none is named.
+
+    Raises:
+        TypeError: One model where a list is meant.
+        UsageError: ``same_model_twice``.
+        ModelError: What reading a model raises; ``self_test`` where it scores the trial film
+            otherwise than its checkpoint did.
+    """
+    check_list(given, "models")
+    wanted = [str(model) for model in given] or [DEFAULT_MODEL]
+    predictors = [Predictor.open(model) for model in wanted]
+    names = _names(predictors)
+    film = trial_film()
+    for predictor in predictors:
+        # Whatever the gate thinks of it: it is the network that is tried.
+        predictor.check(prepare(film, predictor.card.preprocessing, gate=False))
+    return [
+        Served(name, model, predictor, explains=Path(model).suffix != ".xml")
+        for name, model, predictor in zip(names, wanted, predictors, strict=True)
+    ]
+
+
+def _names(predictors: Sequence[Predictor]) -> list[str]:
+    """Return the models' names, with digits of their hash where two have the same."""
+    plain = [predictor.card.name for predictor in predictors]
+    names = [
+        name if plain.count(name) == 1 else f"{name}@{predictor.card.weights_sha256[:8]}"
+        for name, predictor in zip(plain, predictors, strict=True)
+    ]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            "same_model_twice",
+            f"Expected models that differ, but got {', '.join(twice)} more than once; name each "
+            "once.",
+        )
+    return names

@@ -1,0 +1,211 @@
+"""What goes back over the wire, as schemas, and which HTTP status belongs to it.
+
+The schemas are what OpenAPI tells; answers are built to fit them. Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.statistics.temperature import NOT_CALIBRATED
+
+UNPROCESSABLE = 422
+STATUS = {
+    "too_many_bytes": 413,
+    "too_many_pixels": 413,
+    "too_large_to_decode": 413,
+    "unsupported_format": 415,
+    "worker_lost": 503,
+}
+"""HTTP statuses of film errors; of all others it is 422. Syntaxes without a decoder are 415 too."""
+
+LONGEST_NAME = 120
+
+
+class Neighbour(BaseModel):
+    """A training film that is like this one to the network."""
+
+    label: str
+    source: str
+    distance: float
+
+
+class FilmAnswer(BaseModel):
+    """The answer for one film."""
+
+    file: str = Field(description="The name that it was sent under, shortened, without folders.")
+    status: Literal["ok", "cannot_assess", "error"]
+    code: str = Field(description='Of a refusal or an error; "" without one.')
+    message: str
+    label: str | None = Field(description='The class with the highest score; null unless "ok".')
+    probabilities: dict[str, float] = Field(
+        description="Class scores, which sum to 1; of what is not assessed only with not_sure."
+    )
+    calibrated: bool
+    temperature: float | None = Field(
+        None, description="At which the scores are given; null where they are the network's own."
+    )
+    model: str
+    warnings: list[str]
+    ms: float
+    heat_map: str | None = Field(None, description="RGBA PNG to lay over the film, as a data URL.")
+    lung_share: float | None = Field(None, description="Share of the heat map within the lungs.")
+    lung_area: float | None = Field(
+        None, description="Share of what the model sees that the lungs are."
+    )
+    neighbours: list[Neighbour] = []
+
+
+class Envelope(BaseModel):
+    """What every JSON answer says."""
+
+    intended_use: str
+    version: str
+    request_id: str
+
+
+class Answers(Envelope):
+    """Answers for films, in the order in which they were sent."""
+
+    model: str
+    ms: float
+    answers: list[FilmAnswer]
+
+
+class Refused(Envelope):
+    """Why a request got no answer."""
+
+    code: str
+    message: str
+
+
+class ModelCard(BaseModel):
+    """A model that answers here."""
+
+    name: str
+    model: str
+    title: str
+    labels: list[str]
+    weights_sha256: str
+    calibrated: bool
+    score_scale: str = Field(description="Scale of its scores, and of every threshold of them.")
+    explains: bool = Field(description="Whether it can draw heat maps.")
+    audit: str = Field(description='The verdict of its audit, or "not done".')
+    card: bool = Field(description="Whether it has a model card.")
+    size: list[int] = Field(description="Height and width of its input.")
+    notes: list[str]
+
+
+class Models(Envelope):
+    """The models that answer here."""
+
+    default: str
+    models: list[ModelCard]
+
+
+class AuditCheck(BaseModel):
+    """A reason for doubt that was looked for."""
+
+    name: str
+    title: str
+    verdict: Literal["pass", "warn", "fail", "not done"]
+    hard: bool = Field(description="Whether the model fails where this fails.")
+    reading: str
+    bounds: str
+
+
+class AuditFound(BaseModel):
+    """What a model's audit found, in words; what it measured may name films and stays away."""
+
+    model: str
+    verdict: Literal["pass", "warn", "fail"]
+    time: str = ""
+    score_scale: str = Field(
+        NOT_CALIBRATED, description="Scale of the scores that were audited, as of a model's."
+    )
+    checks: list[AuditCheck] = []
+
+
+class Audit(Envelope, AuditFound):
+    """What a model's audit found."""
+
+
+class Health(Envelope):
+    """Whether the process lives."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Envelope):
+    """Whether requests should be sent here."""
+
+    ready: bool
+    reason: str
+
+
+class Refusal(HTTPException):
+    """A request that gets no answer.
+
+    Attributes:
+        code: Stable identifier.
+        message: One line for a person.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(status, message, headers)
+        self.code = code
+        self.message = message
+
+
+def busy(retry_after_s: int, code: str = "busy") -> Refusal:
+    """Return the refusal of what there is no room for now."""
+    return Refusal(
+        503,
+        code,
+        f"Expected room for another film, but the queue is full; ask again in {retry_after_s} s.",
+        {"Retry-After": str(retry_after_s)},
+    )
+
+
+def stopping() -> Refusal:
+    """Return the refusal of what a server that stops does no more."""
+    return Refusal(
+        503,
+        "stopping",
+        "Expected a server that stays, but this one is stopping; ask another, or again.",
+        {"Retry-After": "5"},
+    )
+
+
+def envelope(request_id: str) -> dict[str, Any]:
+    """Return what every JSON answer says."""
+    return {"intended_use": INTENDED_USE, "version": __version__, "request_id": request_id}
+
+
+def refused(refusal: Refusal, request_id: str) -> dict[str, Any]:
+    """Return a refusal as JSON."""
+    return envelope(request_id) | {"code": refusal.code, "message": refusal.message}
+
+
+def status_of(answers: list[dict[str, Any]]) -> int:
+    """Return the HTTP status of a request's answers: 200 but for one film that is an error."""
+    if len(answers) != 1 or answers[0]["status"] != "error":
+        return 200
+    return STATUS.get(answers[0]["code"], UNPROCESSABLE)
+
+
+def shown_name(name: str | None, number: int) -> str:
+    r"""Return a film's name as it stands in an answer: never a path, never endless.
+
+    >>> shown_name("../../etc/pass\nwd", 1), shown_name("", 2)
+    ('passwd', 'film 2')
+    """
+    last = (name or "").replace("\\", "/").rpartition("/")[2]
+    plain = "".join(sign for sign in last if sign.isprintable()).strip()
+    return plain[:LONGEST_NAME] or f"film {number}"

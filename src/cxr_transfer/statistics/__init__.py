@@ -1,0 +1,1 @@
+"""Scores in, estimates with intervals out; no torch, no files."""

@@ -1,0 +1,238 @@
+"""Whom a model serves worse: its figures by source, view, sex and age, and within one source.
+
+In come the `Scores` of a model and the cases they were computed from; out go plain dicts for
+``report.json``. This module does not know the films or the model, and draws no verdict: a group
+with too few films gets no figure, and a gap is printed beside the groups it came from.
+
+Every figure is that of `metrics.evaluate` on the group's films alone: the patients drawn again are
+those of the group, so that a group that holds all films has the figures of the whole report.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.errors import DataError
+from cxr_transfer.statistics.metrics import Scores, aurocs, evaluate
+
+TOO_FEW = 20
+"""Fewer films than this get no proportion: at 20, Wilson's interval is up to 40 points wide."""
+
+TOO_FEW_TO_RANK = 10
+"""Fewer films of the class, or of the others, than this get no AUROC."""
+
+NOT_STATED = "not stated"
+"""The group of films of which the collection does not say."""
+
+ONE_CLASS_ONLY = "one class only: nothing to compare"
+"""Why a source has no AUROC of its own."""
+
+_BANDS = ("0-17", "18-39", "40-59", "60-79", "80+")
+_FIRST_YEARS = (18, 40, 60, 80)
+
+
+def age_band(age: float | None) -> str:
+    """Return the band of an age in years; unknown, infinite or negative is "not stated".
+
+    >>> [age_band(age) for age in (0, 17.9, 18, 79, 80, None)]
+    ['0-17', '0-17', '18-39', '60-79', '80+', 'not stated']
+    """
+    if age is None or not math.isfinite(age) or age < 0:
+        return NOT_STATED
+    return _BANDS[bisect.bisect_right(_FIRST_YEARS, age)]
+
+
+AXES: Mapping[str, Callable[[Case], str]] = {
+    "source": lambda case: case.source or NOT_STATED,
+    "view": lambda case: case.view or NOT_STATED,
+    "sex": lambda case: case.sex or NOT_STATED,
+    "age": lambda case: age_band(case.age),
+}
+"""What films are grouped by, and the name of a film's group."""
+
+
+def subgroups(
+    scores: Scores, cases: Sequence[Case], *, resamples: int = 2000, seed: int = 0
+) -> dict[str, list[dict[str, Any]]]:
+    """Return accuracy and recall in every group of each of `AXES`, with intervals by patient.
+
+    Args:
+        scores: Of N films.
+        cases: The same N films in the same order.
+        resamples: Of the bootstrap by patient, within each group.
+        seed: The same seed, scores and cases give the same intervals.
+
+    Returns:
+        By axis, the groups in the order of their names, "not stated" last. Each group has
+
+        - ``group``, ``films``, ``patients``;
+        - ``too_few``: fewer films than `TOO_FEW`;
+        - ``accuracy``: `Estimate` as a dict, proportion in [0, 1]; None where too few;
+        - ``recall``: for each label with a film in the group, ``films`` and ``too_few`` of that
+          class and ``recall`` as ``accuracy``.
+
+    Raises:
+        DataError: ``not_paired`` unless ``cases`` are the films of ``scores``, row for row.
+        UsageError: ``resamples`` below 1.
+    """
+    _check_paired(scores, cases)
+    return {
+        axis: [
+            _group(name, scores.only(rows), resamples, seed)
+            for name, rows in _rows(cases, group_of).items()
+        ]
+        for axis, group_of in AXES.items()
+    }
+
+
+def gaps(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any] | None]:
+    """Return per axis how far the accuracy of the best group lies above that of the worst.
+
+    The gap is that of the films at hand and never negative: groups that a model serves equally
+    well show one too, the wider the smaller they are. Read it beside their intervals.
+
+    Args:
+        groups: What `subgroups` returned.
+
+    Returns:
+        By axis ``worst`` and ``best``, the names of the groups, and ``gap``, their difference in
+        accuracy in [0, 1]. "not stated" is a group like any other. None where fewer than two
+        groups have an accuracy. Of groups with equal accuracy the first counts as the worst and
+        the last as the best.
+
+    >>> def group(name, accuracy):
+    ...     return {"group": name, "too_few": accuracy is None, "accuracy": accuracy}
+    >>> sexes = [group("F", {"value": 0.75}), group("M", {"value": 0.5}), group("X", None)]
+    >>> gaps({"sex": sexes, "age": sexes[1:]})
+    {'sex': {'worst': 'M', 'best': 'F', 'gap': 0.25}, 'age': None}
+    """
+    return {axis: _gap(found) for axis, found in groups.items()}
+
+
+def within_sources(scores: Scores, cases: Sequence[Case]) -> dict[str, list[dict[str, Any]]]:
+    """Return how well each class is told from the others among the films of one source.
+
+    Where classes come from different sources, a network can tell the sources apart and never look
+    at the disease; within one source it cannot (Zech et al. 2018, PLoS Med. 15:e1002683;
+    DeGrave et al. 2021, Nat. Mach. Intell. 3:610).
+
+    Args:
+        scores: Of N films.
+        cases: The same N films in the same order.
+
+    Returns:
+        ``compared``: the sources with films of at least two classes, each with ``source``,
+        ``films``, ``patients`` and ``classes``: for each label in it its ``films``, the films of
+        the ``others`` in it, ``too_few`` (either below `TOO_FEW_TO_RANK`) and ``auroc``, one
+        against the rest, `Estimate` as a dict; None where too few. ``one_class_only``: the other
+        sources with their ``label``, ``films``, ``patients`` and a ``note``.
+
+    Raises:
+        DataError: ``not_paired`` unless ``cases`` are the films of ``scores``, row for row.
+    """
+    _check_paired(scores, cases)
+    compared, one_class_only = [], []
+    for source, rows in _rows(cases, AXES["source"]).items():
+        part = scores.only(rows)
+        counts = _films_by_class(part)
+        head = {"source": source, "films": len(part.files), "patients": len(set(part.patients))}
+        if len(counts) > 1:
+            compared.append(head | {"classes": _ranked(part, counts)})
+        else:
+            one_class_only.append(head | {"label": next(iter(counts)), "note": ONE_CLASS_ONLY})
+    return {"compared": compared, "one_class_only": one_class_only}
+
+
+def _group(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, Any]:
+    films, counts = len(scores.files), _films_by_class(scores)
+    too_few = films < TOO_FEW
+    # No class has 20 films where the group has not: without an evaluation there is no recall.
+    found = None if too_few else evaluate(scores, resamples=resamples, seed=seed)
+    return {
+        "group": name,
+        "films": films,
+        "patients": len(set(scores.patients)),
+        "too_few": too_few,
+        "accuracy": found.accuracy.as_dict() if found else None,
+        "recall": {
+            label: {
+                "films": number,
+                "too_few": number < TOO_FEW,
+                "recall": found.per_class[label]["recall"].as_dict()
+                if found and number >= TOO_FEW
+                else None,
+            }
+            for label, number in counts.items()
+        },
+    }
+
+
+def _gap(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    ranked = sorted(
+        (group for group in groups if not group["too_few"]),
+        key=lambda group: float(group["accuracy"]["value"]),
+    )
+    if len(ranked) < 2:
+        return None
+    worst, best = ranked[0], ranked[-1]
+    return {
+        "worst": worst["group"],
+        "best": best["group"],
+        "gap": best["accuracy"]["value"] - worst["accuracy"]["value"],
+    }
+
+
+def _ranked(scores: Scores, counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:
+    films = len(scores.files)
+    too_few = {label: min(n, films - n) < TOO_FEW_TO_RANK for label, n in counts.items()}
+    areas = dict(zip(scores.labels, aurocs(scores)[0], strict=True))
+    return {
+        label: {
+            "films": number,
+            "others": films - number,
+            "too_few": too_few[label],
+            "auroc": None if too_few[label] else areas[label].as_dict(),
+        }
+        for label, number in counts.items()
+    }
+
+
+def _rows(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, list[int]]:
+    """The rows of each group, by name; "not stated" is no name and stands last."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, case in enumerate(cases):
+        rows[group_of(case)].append(row)
+    return {name: rows[name] for name in sorted(rows, key=lambda name: (name == NOT_STATED, name))}
+
+
+def _films_by_class(scores: Scores) -> dict[str, int]:
+    """How many films each class has, in the order of the label set; none, no entry."""
+    films = np.bincount(scores.targets, minlength=len(scores.labels))
+    return {label: int(n) for label, n in zip(scores.labels, films, strict=True) if n}
+
+
+def _check_paired(scores: Scores, cases: Sequence[Case]) -> None:
+    """A case beside another film's score would put a figure in the wrong group, unseen."""
+    remedy = "give the cases that were scored, in the order of the scores"
+    if len(cases) != len(scores.files):
+        raise DataError(
+            "not_paired",
+            f"Expected one case for each of {len(scores.files)} scored films, but got "
+            f"{len(cases)}; {remedy}.",
+        )
+    for row, case in enumerate(cases):
+        label = scores.labels.names[scores.targets[row]]
+        if (case.label, case.patient) != (label, scores.patients[row]):
+            # The position, not the content: a patient's name has no place in a message.
+            raise DataError(
+                "not_paired",
+                f"Expected the label and patient of the scored film at position {row + 1}, but "
+                f"got others; {remedy}.",
+            )

@@ -1,0 +1,1 @@
+"""Many trainings, one comparison: the paper's study, and what a source contributes."""

@@ -1,0 +1,404 @@
+"""The paper's study: two archives in, four models, one table and its figures out.
+
+Order: archives -> Dataset_0 and Dataset_1 -> split -> Model_0 -> Models 1, 2, 3 -> their scores on
+the test part -> report. Each model is a run folder of its own, so that a study that was stopped
+goes on with the first thing that is not done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from cxr_transfer import provenance
+from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
+from cxr_transfer.datasets.index import data_hash
+from cxr_transfer.datasets.loading import indexed, notices_of
+from cxr_transfer.datasets.paper import Dataset, dataset_0, dataset_1, pretraining_cases
+from cxr_transfer.datasets.phantom import write_phantom
+from cxr_transfer.datasets.splits import SplitBy, check_number, folds, patient_overlap, split
+from cxr_transfer.errors import DataError, MachineError, UsageError
+from cxr_transfer.evaluation import report
+from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
+from cxr_transfer.labels import DATASET_0, DATASET_1
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
+from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.models.reference import temperature_of
+from cxr_transfer.runs.run_folder import openings, record_opening
+from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.temperature import score_scale
+from cxr_transfer.training.device import (
+    DEFAULT,
+    Execution,
+    resolve_device,
+    resolve_precision,
+)
+from cxr_transfer.training.recipe import Recipe, load_recipe
+from cxr_transfer.training.run import check_run, claim, run_recipe
+from cxr_transfer.training.tensors import Films, load_films, select
+
+MODELS = ("model_0", "model_1", "model_2", "model_3")
+PHANTOM = "phantom"
+"""Given as the data folder, it stands for generated films."""
+
+Say = Callable[[str], None]
+Steps = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+"""Opens a progress bar with a title and a number of steps; what it gives is called per step."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study is asked to do.
+
+    Attributes:
+        models: Any of `MODELS`; Model_0 is trained whenever Model_2 needs it.
+        split: "patient" (default) or "image" (the paper's way, which leaks).
+        folds: Cross-validate over so many parts; None is one split.
+        seed: Of the split and of every run.
+        pretraining: "clean" keeps every patient of Dataset_1 from Model_0; "paper" does not.
+        max_epochs: Cuts every stage short; None is the recipe's own.
+        resamples: Of the bootstrap.
+        skip_unavailable: Leave Model_3 out, and say so, where its ImageNet weights cannot be had.
+        skip_damaged: Leave out files that cannot be read; every run folder lists its own.
+    """
+
+    models: tuple[str, ...] = MODELS
+    split: SplitBy = "patient"
+    folds: int | None = None
+    seed: int = 0
+    pretraining: Literal["clean", "paper"] = "clean"
+    max_epochs: int | None = None
+    resamples: int = 2000
+    skip_unavailable: bool = False
+    skip_damaged: bool = False
+
+    def __post_init__(self) -> None:
+        if self.folds is not None:
+            check_number(self.folds)
+        unknown = [name for name in self.models if name not in MODELS]
+        if unknown or not self.models:
+            raise UsageError(
+                "unknown_model",
+                f"Expected models out of {', '.join(MODELS)}, but got {', '.join(self.models)}.",
+            )
+
+
+def run_study(
+    data: str,
+    out: Path,
+    study: Study,
+    *,
+    execution: Execution = DEFAULT,
+    weights: Path | None = None,
+    model_0: Path | None = None,
+    say: Say = lambda line: None,
+    steps: Steps | None = None,
+) -> dict[str, Any]:
+    """Run ``study`` on the archives at ``data`` into ``out``, and write its report.
+
+    Args:
+        data: Folder with the archives, or `PHANTOM`.
+        out: Study folder, owned by the caller (`files.owned`).
+        study: What to do.
+        execution: Device, processes, progress.
+        weights: ImageNet weights file for Model_3, where they are not at hand.
+        model_0: A trained Model_0 to transfer from, instead of training one.
+        say: Is told what happens.
+        steps: Shows progress over films.
+
+    Returns:
+        The content of ``out/report.json``.
+
+    Raises:
+        UsageError: ``unused_option`` for weights or a Model_0 that no model is made of.
+        CxrError: What any part of the walk raises.
+    """
+    provenance.commit()  # Asked now and kept: the source may change while this process runs.
+    steps = steps or _no_steps
+    _check_used(study, weights, model_0)
+    left_out = _check_weights(study, weights)
+    models = _models(study, out, left_out, given=model_0)
+    recipes = {name: load_recipe(name).limited(study.max_epochs) for name in models}
+    begin: dict[str, dict[str, Any]] = {
+        name: {"seed": study.seed, "execution": execution} for name in models
+    }
+    if "model_3" in models:
+        begin["model_3"]["weights"] = weights
+    # What can be refused is refused before any film is decoded. Of the Model_0 that is trained
+    # here nothing is known yet.
+    for name in models:
+        if recipes[name].initial != "model_0":
+            check_run(recipes[name], DATASET_0 if name == "model_0" else DATASET_1, **begin[name])
+        elif model_0:
+            check_run(recipes[name], DATASET_1, start=model_0, **begin[name])
+    archives = read_archives(_data_folder(data, out, study.seed, say))
+    for notice in notices_of(archives):
+        say(notice)
+    generated = any(found.generated for found in archives)
+    if generated:
+        say("the films are generated: they show no patient")
+    target = _indexed(dataset_1(archives), study, steps, say)
+    if study.folds:
+        parts = folds(target, study.folds, by=study.split, seed=study.seed)
+    else:
+        parts = (split(target, by=study.split, seed=study.seed),)
+    say(
+        f"Dataset_1: {_counts(target)}, split by {study.split}"
+        f"{f' into {study.folds} folds' if study.folds else ''}, data "
+        f"{data_hash(target.cases)[:12]}"
+    )
+    if model_0:
+        for part in parts:
+            _check_model_0(model_0, part, study)
+    # Only what decides the parts and the runs: models may be added to a study later, and each run
+    # checks the hash of its data itself.
+    fixed = ("split", "folds", "seed", "pretraining", "max_epochs")
+    device = resolve_device(execution.device)
+    precision = resolve_precision(execution.precision, device)
+    claim(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
+    for name, why in left_out.items():
+        say(f"{name} is left out: {why}")
+
+    rows: dict[str, report.Row] = {}
+    if "model_0" in models:
+        pretraining = _indexed(dataset_0(archives), study, steps, say)
+        say(f"Dataset_0: {_counts(pretraining)}")
+        if study.pretraining == "clean":
+            pretraining = pretraining_cases(pretraining, target)
+            say(f"Model_0 sees no patient of Dataset_1: {_counts(pretraining)} are left")
+        # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
+        # compared with it.
+        pretraining = split(pretraining, by="patient", seed=study.seed)
+        films = _films(recipes["model_0"], pretraining, steps)
+        model_0 = run_recipe(
+            recipes["model_0"],
+            pretraining,
+            films,
+            out / "model_0",
+            say=say,
+            **begin["model_0"],
+        )
+        rows["model_0"] = _evaluate(model_0, pretraining, films, study, execution, out=out)
+
+    each_fold: dict[str, list[report.Row]] = {name: [] for name in MODELS[1:] if name in models}
+    if each_fold:
+        # All three share one preprocessing, hence one decoding.
+        films = _films(recipes[next(iter(each_fold))], target, steps)
+    for number, part in enumerate(parts, start=1):
+        place = out / f"fold_{number}" if study.folds else out
+        for name, fold_rows in each_fold.items():
+            if study.folds:
+                say(f"fold {number} of {study.folds}: {name}")
+            folder = run_recipe(
+                recipes[name],
+                part,
+                films,
+                place / name,
+                start=model_0 if recipes[name].initial == "model_0" else None,
+                say=say,
+                **begin[name],
+            )
+            fold_rows.append(_evaluate(folder, part, films, study, execution, out=out))
+    rows |= {name: _pooled(fold_rows) for name, fold_rows in each_fold.items()}
+
+    content = {
+        "split": study.split,
+        "folds": study.folds,
+        "fold_by_fold": {name: _by_fold(each) for name, each in each_fold.items()}
+        if study.folds
+        else {},
+        "seed": study.seed,
+        "pretraining": study.pretraining,
+        "max_epochs": study.max_epochs,
+        "generated_films": generated,
+        "data_hash": data_hash(target.cases),
+        "commit": provenance.commit(),
+        "time": provenance.now(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "device": device,
+        "precision": precision,
+        "datasets": {"dataset_1": target.counts()}
+        | ({"dataset_0": dataset_0(archives).counts()} if "model_0" in rows else {}),
+        "damaged_files": len(target.damaged),
+        "patients_in_two_parts": max(patient_overlap(part) for part in parts),
+        "left_out": left_out,
+        "test_openings": {name: openings(out / name) for name in rows} if not study.folds else {},
+    }
+    return report.write_study(out, content, rows)
+
+
+def _models(
+    study: Study, out: Path, left_out: dict[str, str], *, given: Path | None
+) -> tuple[str, ...]:
+    """Return what is run, in order: what is asked, what it needs, and what was done here before."""
+    places = (out, out / "fold_1")
+    done = {name for name in MODELS if any((at / name / CARD).is_file() for at in places)}
+    wanted = (set(study.models) | done) - set(left_out)
+    if "model_2" in wanted:
+        wanted.add("model_0")
+    if given:
+        wanted.discard("model_0")
+    if not wanted:
+        raise UsageError("no_models", "Expected a model to run, but all of them are left out.")
+    return tuple(name for name in MODELS if name in wanted)
+
+
+def _check_used(study: Study, weights: Path | None, model_0: Path | None) -> None:
+    """Refuse what no model of the study is made of."""
+    for option, given, needs in (
+        ("--weights", weights, "model_3"),
+        ("--skip-unavailable", study.skip_unavailable or None, "model_3"),
+        ("--model-0", model_0, "model_2"),
+    ):
+        if given is not None and needs not in study.models:
+            raise UsageError(
+                "unused_option",
+                f"Expected {option} only with {needs}, but the models are "
+                f"{', '.join(study.models)}; leave it out, or add {needs} to --models.",
+            )
+    if weights and study.skip_unavailable:
+        raise UsageError(
+            "unused_option",
+            "Expected --weights or --skip-unavailable, but got both: weights that are given are "
+            "never done without; leave out one of them.",
+        )
+
+
+def _check_model_0(model_0: Path, target: Dataset, study: Study) -> None:
+    """Refuse a Model_0 that has seen patients of the test part, unless that is what is studied."""
+    seen = set(load_checkpoint(model_0)[0].seen.get("patients", ()))
+    met = {
+        case.patient
+        for case in target.cases
+        if case.split == "test" and fingerprint(case.patient) in seen
+    }
+    if met and study.pretraining == "clean":
+        raise DataError(
+            "seen_films",
+            f"Expected a Model_0 that has seen no patient of the test part, but {model_0} has seen "
+            f"{len(met)} of them; say --pretraining paper, or train a clean one.",
+        )
+
+
+def _check_weights(study: Study, weights: Path | None) -> dict[str, str]:
+    """Find out before any work whether Model_3 can be run at all."""
+    if "model_3" not in study.models:
+        return {}
+    try:
+        imagenet_weights(weights)
+    except MachineError as error:
+        if not study.skip_unavailable:
+            raise
+        # Not the error's own text: it names folders of this machine.
+        return {"model_3": f"its ImageNet weights cannot be had here ({error.code})"}
+    return {}
+
+
+def _data_folder(data: str, out: Path, seed: int, say: Say) -> Path:
+    if data != PHANTOM:
+        return Path(data)
+    say("drawing generated films (they show no patient)")
+    write_phantom(out / PHANTOM, seed=seed)
+    return out / PHANTOM
+
+
+def _indexed(dataset: Dataset, study: Study, steps: Steps, say: Say) -> Dataset:
+    with steps(f"reading {dataset.name}", len(dataset.cases)) as step:
+        found = indexed(dataset, step, skip_damaged=study.skip_damaged)
+    if found.damaged:
+        where = f"{DAMAGED_FILE} of each run folder"
+        say(f"{dataset.name}: {damaged_line(found.damaged, where)}")
+    return found
+
+
+def _films(recipe: Recipe, dataset: Dataset, steps: Steps) -> Films:
+    with steps(f"decoding {dataset.name}", len(dataset.cases)) as step:
+        return load_films(dataset.cases, recipe.preprocessing, dataset.labels, each=step)
+
+
+def _evaluate(
+    folder: Path,
+    dataset: Dataset,
+    films: Films,
+    study: Study,
+    execution: Execution,
+    *,
+    out: Path,
+) -> report.Row:
+    checkpoint, network = load_checkpoint(folder)
+    cases, test = select(dataset, films, "test")
+    device = resolve_device(execution.device)
+    heat = temperature_of(folder)
+    scores = score(network, test, cases, dataset.labels, temperature=heat, device=device)
+    table = folder / "predictions.csv"
+    write_scores(table, dataset.labels, scores.probabilities, cases, temperature=heat)
+    record_opening(folder, "study", cases, checkpoint.weights_sha256)
+    return report.Row(
+        scores=scores,
+        ms_per_image=time_per_image(network, test, device=device),
+        checkpoint=(folder.relative_to(out) if folder.is_relative_to(out) else folder).as_posix()
+        + f"/{WEIGHTS}",
+        weights_sha256=checkpoint.weights_sha256,
+        history=folder / "history.csv",
+        resamples=study.resamples,
+        seed=study.seed,
+        score_scale=score_scale(heat),
+    )
+
+
+def _pooled(rows: Sequence[report.Row]) -> report.Row:
+    """Return one row for all folds: every film scored by the model that has not seen it."""
+    if len(rows) == 1:
+        return rows[0]
+    scores = [row.scores for row in rows]
+    return dataclasses.replace(
+        rows[0],
+        scores=Scores(
+            labels=scores[0].labels,
+            targets=np.concatenate([each.targets for each in scores]),
+            probabilities=np.concatenate([each.probabilities for each in scores]),
+            patients=tuple(patient for each in scores for patient in each.patients),
+            files=tuple(file for each in scores for file in each.files),
+        ),
+        checkpoint="",
+        weights_sha256="",
+        history=None,
+        score_scale=", ".join(dict.fromkeys(row.score_scale for row in rows)),
+    )
+
+
+def _by_fold(rows: Sequence[report.Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "accuracy": float((row.scores.predicted == row.scores.targets).mean()),
+            "test_images": len(row.scores.files),
+            "checkpoint": row.checkpoint,
+            "weights_sha256": row.weights_sha256,
+        }
+        for row in rows
+    ]
+
+
+def _counts(dataset: Dataset) -> str:
+    counts = dataset.counts()
+    each = " / ".join(str(number) for number in counts.values())
+    return f"{sum(counts.values())} films = {each} {' / '.join(counts)}"
+
+
+@contextmanager
+def _no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
+    yield lambda: None
+
+
+def model_names(text: str) -> tuple[str, ...]:
+    """Read a list of models as a person types it: ``model_1,model_3``."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())

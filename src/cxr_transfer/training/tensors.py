@@ -1,0 +1,78 @@
+"""Cases in, tensors out: every film decoded once and kept as grey 8-bit values.
+
+One grey channel until the network needs three: 1,475 films of 224 x 224 take 74 MB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.parallel import in_order
+from cxr_transfer.radiograph import Preprocessing, read_film
+
+
+@dataclass(frozen=True)
+class Films:
+    """Decoded films.
+
+    Attributes:
+        images: (N, 1, H, W) uint8.
+        targets: (N,) int64; -1 where the label is not among the network's.
+    """
+
+    images: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def only(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Films:
+        """Return the films of these rows alone, given by number or by a flag for each film."""
+        index = torch.from_numpy(rows)
+        return Films(self.images[index], self.targets[index])
+
+
+def select(dataset: Dataset, films: Films, part: str) -> tuple[tuple[Case, ...], Films]:
+    """Return the cases and the films of one part, "train", "validation" or "test".
+
+    Args:
+        dataset: Cases with their parts.
+        films: Those of ``dataset.cases``, in their order.
+        part: Which.
+    """
+    rows = np.array([case.split == part for case in dataset.cases], dtype=np.bool_)
+    cases = tuple(case for case in dataset.cases if case.split == part)
+    return cases, films.only(rows)
+
+
+def load_films(
+    cases: Sequence[Case],
+    preprocessing: Preprocessing,
+    labels: LabelSet,
+    *,
+    each: Callable[[], None] = lambda: None,
+) -> Films:
+    """Decode ``cases`` in their order; ``each`` is called after every film.
+
+    Raises:
+        FilmError: The first film that cannot be read (indexed cases have been read before).
+    """
+    images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
+
+    def decode(case: Case) -> np.ndarray:
+        return preprocessing.apply(read_film(case.path))
+
+    for row, image in enumerate(in_order(decode, cases)):
+        images[row, 0] = image
+        each()
+    targets = [labels.target(case.label) if case.label in labels else -1 for case in cases]
+    return Films(torch.from_numpy(images), torch.tensor(targets, dtype=torch.int64))

@@ -1,0 +1,121 @@
+"""What lies beside a checkpoint is read without its films; openings are counted, torn or not."""
+
+import dataclasses
+import os
+import threading
+
+import pytest
+
+from cxr_transfer.datasets.manifest import write_manifest
+from cxr_transfer.runs.run_folder import (
+    OPENINGS_FILE,
+    opened_words,
+    openings,
+    own_overlap,
+    parts,
+    patients_in_several_parts,
+    record_opening,
+)
+from cxr_transfer.models.metadata import Checkpoint, fingerprint
+from cxr_transfer.radiograph import Preprocessing
+from made import case
+
+CASES = [
+    case("1.png", "normal", "ann", split="train", sha256="a" * 64, pixels="p1", age=30.0, sex="F"),
+    case("2.png", "covid19", "bob", split="validation", sha256="b" * 64, pixels="p2"),
+    case("3.png", "normal", "cat", split="test", sha256="c" * 64, pixels="p3", licence="CC0"),
+    case("4.png", "covid19", "dan", split="test", sha256="d" * 64, pixels="p4"),
+]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_manifest(tmp_path / "split.csv", CASES)
+    return tmp_path
+
+
+def card(films=(), patients=()):
+    return Checkpoint(
+        name="m",
+        architecture="simple_cnn",
+        labels=("normal", "covid19"),
+        preprocessing=Preprocessing(),
+        epsilon=1e-3,
+        weights_sha256="0" * 64,
+        seen={
+            "films": [fingerprint(film) for film in films],
+            "patients": [fingerprint(patient) for patient in patients],
+        },
+    )
+
+
+def test_parts_are_read_though_no_film_is_there(folder):
+    rows = parts(folder)
+    assert [(row.label, row.patient, row.split) for row in rows] == [
+        (each.label, each.patient, each.split) for each in CASES
+    ]
+    assert (rows[0].age, rows[0].sex, rows[2].licence, rows[3].licence) == ("30", "F", "CC0", "")
+
+
+def test_without_a_split_there_are_no_parts_and_no_count(tmp_path):
+    assert parts(tmp_path) == ()
+    assert record_opening(tmp_path, "evaluate", CASES, "0" * 64) is None
+    assert list(tmp_path.iterdir()) == []
+    assert "Not done" in opened_words(openings(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("films", "patients", "found"),
+    [([], [], 0), (["p1"], ["ann"], 0), (["p3"], [], 1), (["p3"], ["cat", "dan"], 2)],
+)
+def test_test_films_that_training_saw_are_counted(folder, films, patients, found):
+    assert own_overlap(card(films, patients), parts(folder)) == found
+
+
+def test_a_patient_in_two_parts_is_counted_once(tmp_path):
+    again = dataclasses.replace(CASES[2], path=CASES[2].path.with_name("5.png"), patient="ann")
+    write_manifest(tmp_path / "split.csv", [*CASES, again])
+    assert patients_in_several_parts(parts(tmp_path)) == 1
+
+
+def test_every_opening_of_the_test_part_is_counted_and_nothing_else(folder):
+    assert openings(folder) == {"times": 0, "by": {}}
+    record_opening(folder, "study", CASES[2:], "0" * 64)
+    record_opening(folder, "audit", CASES, "0" * 64)
+    record_opening(folder, "evaluate", CASES[:2], "0" * 64)  # no film of the test part
+    found = record_opening(folder, "study", CASES[3:], "0" * 64)
+    assert found == openings(folder) == {"times": 3, "by": {"study": 2, "audit": 1}}
+    lines = (folder / OPENINGS_FILE).read_text().splitlines()
+    assert [line.split(",")[1:3] for line in lines[1:]] == [
+        ["study", "2"], ["audit", "2"], ["study", "1"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "left", ["time,com", "time,command,films,data_hash,weights_sha256\n2026,stu"]
+)
+def test_a_line_that_was_cut_off_spoils_no_other(folder, left):
+    (folder / OPENINGS_FILE).write_text(left)
+    for _ in range(2):
+        found = record_opening(folder, "evaluate", CASES, "0" * 64)
+    assert found == {"times": 2, "by": {"evaluate": 2}}
+
+
+def test_two_at_once_lose_no_line(folder):
+    def open_often():
+        for _ in range(20):
+            record_opening(folder, "evaluate", CASES, "0" * 64)
+
+    threads = [threading.Thread(target=open_often) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert openings(folder)["times"] == 60
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_to_stops_no_evaluation(folder):
+    folder.chmod(0o500)
+    assert record_opening(folder, "evaluate", CASES, "0" * 64) == {"times": 0, "by": {}}
+    folder.chmod(0o700)

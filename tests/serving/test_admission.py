@@ -1,0 +1,88 @@
+from contextlib import ExitStack
+
+from cxr_transfer.serving.admission import Held, Load
+
+
+def test_films_are_let_in_until_the_queue_is_full():
+    load = Load(queue=3, longest_wait_s=1000)
+    with ExitStack() as held:
+        for _ in range(3):
+            assert not load.is_full()
+            held.enter_context(load.holding(1))
+        assert load.is_full()
+        assert load.retry_after_s >= 1
+    assert load.films == 0
+    assert not load.is_full()
+
+
+def test_what_would_wait_too_long_is_not_let_in():
+    load = Load(queue=1000, longest_wait_s=2 * 0.05)
+    with load.holding(1):
+        assert not load.is_full()
+        assert load.is_full(2)
+
+
+def test_one_large_request_may_come_when_nobody_waits():
+    load = Load(queue=2, longest_wait_s=0)
+    assert not load.is_full(32)
+    with load.holding(32):
+        assert load.is_full()
+
+
+def test_an_error_gives_the_place_back():
+    load = Load(queue=1, longest_wait_s=1)
+    try:
+        with load.holding(1):
+            raise ValueError
+    except ValueError:
+        pass
+    assert load.films == 0
+
+
+def test_one_film_that_hangs_does_not_close_the_door(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("cxr_transfer.serving.admission.time.monotonic", lambda: now[0])
+    load = Load(queue=100, longest_wait_s=1)
+    with load.holding(1):
+        now[0] += 1000
+    with load.holding(4):
+        assert not load.is_full()
+
+
+def test_what_a_film_takes_is_learnt(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("cxr_transfer.serving.admission.time.monotonic", lambda: now[0])
+    load = Load(queue=100, longest_wait_s=1)
+    for _ in range(1000):
+        with load.holding(2):  # two at once in 0.4 s are 0.2 s each
+            now[0] += 0.4
+        now[0] += 10  # time in which there is nothing to do does not count
+    assert abs(load.seconds_each - 0.2) < 1e-3
+
+
+def test_a_body_grows_while_it_is_no_larger_than_what_is_free():
+    held = Held(100)
+    assert held.has_room(0, 50)
+    assert not held.has_room(0, 51)
+    held.take(50)
+    assert not held.has_room(50, 1)
+    assert held.has_room(0, 25)
+    assert not held.has_room(0, 26)
+    assert held.has_room(50, 0), "what has come already stays"
+    held.release(50)
+    assert held.size == 0
+
+
+def test_large_bodies_leave_as_much_free_as_each_of_them_has():
+    for number in (1, 2, 5, 20):
+        held, bodies = Held(512 * 1024), [0] * number
+        growing = True
+        while growing:  # a piece for each in turn, as long as one is taken
+            growing = False
+            for at, body in enumerate(bodies):
+                if held.has_room(body, 64):
+                    held.take(64)
+                    bodies[at], growing = body + 64, True
+        each = 512 * 1024 / (number + 1)
+        assert all(abs(body - each) <= 64 * (number + 1) for body in bodies)
+        assert held.has_room(0, int(each / 2))

@@ -1,0 +1,16 @@
+"""Films before a network, without processes and HTTP."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from cxr_transfer.serving.batching import Batches
+
+
+def test_a_network_meets_every_size_before_the_first_film(predictor, monkeypatch):
+    sizes = []
+    answers = predictor.answers
+    monkeypatch.setattr(
+        predictor, "answers", lambda films: sizes.append(len(films)) or answers(films)
+    )
+    with ThreadPoolExecutor(1) as thread:
+        Batches(predictor, thread, 8, sizes.append).warm()
+    assert sizes == [8, 7, 6, 5, 4, 3, 2, 1]
