@@ -12,7 +12,7 @@ from cxr_transfer.datasets.image_files import (
     image_files,
     is_own_folder,
 )
-from cxr_transfer.figures.figures import canvas
+from cxr_transfer.figures.canvas import canvas
 from made import chest, encoded, write_film
 from made_dicom import dicom
 

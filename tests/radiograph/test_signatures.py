@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pydicom.uid import ImplicitVRLittleEndian
 
-from cxr_transfer.figures.figures import canvas
+from cxr_transfer.figures.canvas import canvas
 from cxr_transfer.radiograph.signatures import Kind, is_dicom_file, kind_of, kind_of_content
 from made import encoded, grey
 from made_dicom import PLAIN, dicom

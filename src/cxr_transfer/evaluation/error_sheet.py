@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.figures.figures import GREY, canvas
+from cxr_transfer.figures.canvas import GREY, canvas
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.metrics import Floats
 

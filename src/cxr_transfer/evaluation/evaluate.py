@@ -27,7 +27,7 @@ from cxr_transfer.evaluation.decoding import decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
 from cxr_transfer.evaluation.evaluation_page import page
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
-from cxr_transfer.figures import figures
+from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint

@@ -14,7 +14,7 @@ from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.errors import DataError
-from cxr_transfer.figures import figures
+from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import read_csv, write_json, write_text
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.statistics.comparison import holm, mcnemar, paired_difference

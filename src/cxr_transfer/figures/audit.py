@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cxr_transfer.figures.figures import (
+from cxr_transfer.figures.canvas import (
     ABOVE,
     BARS,
     CENTRED,

@@ -285,7 +285,7 @@ def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    from cxr_transfer.figures.figures import explanation_sheet  # matplotlib: not for overlays
+    from cxr_transfer.figures.explanation import explanation_sheet  # matplotlib: not for overlays
 
     whose = {"film_sha256": film.digest(), "model": explanation.model}
     stem = _own_stem(folder, safe_stem(stem), whose)

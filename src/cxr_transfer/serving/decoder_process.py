@@ -153,7 +153,7 @@ def _explain(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 
 def _report(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
-    from cxr_transfer.figures.figures import report_pdf
+    from cxr_transfer.figures.explanation import report_pdf
 
     pages: list[dict[str, Any]] = []
     for answer, content in zip(header["answers"], pieces, strict=True):

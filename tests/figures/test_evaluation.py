@@ -16,7 +16,8 @@ from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import DataError, MachineError
 from cxr_transfer.evaluation import error_sheet
 from cxr_transfer.figures import audit as audit_figures
-from cxr_transfer.figures import figures
+from cxr_transfer.figures import canvas, explanation
+from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.statistics.association import source_by_class
 from cxr_transfer.statistics.intervals import NOT_DEFINED, Estimate
@@ -169,12 +170,12 @@ def drawn(monkeypatch):
     """The figures that were made, to look inside."""
     made = []
 
-    class Recorded(figures.Figure):
+    class Recorded(canvas.Figure):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             made.append(self)
 
-    monkeypatch.setattr(figures, "Figure", Recorded)
+    monkeypatch.setattr(canvas, "Figure", Recorded)
     return made
 
 
@@ -231,7 +232,7 @@ def test_a_figure_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("out of ink")
 
-    monkeypatch.setattr(figures.Figure, "savefig", fail)
+    monkeypatch.setattr(canvas.Figure, "savefig", fail)
     with pytest.raises(RuntimeError, match="out of ink"):
         draw_times(path)
     assert path.read_bytes() == b"old"
@@ -470,7 +471,7 @@ def test_no_pyplot_and_matplotlib_only_where_figures_are_drawn():
         "import sys\n"
         "import cxr_transfer.statistics.comparison\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "import cxr_transfer.figures.figures\n"
+        "import cxr_transfer.figures.evaluation\n"
         "assert 'matplotlib.figure' in sys.modules\n"
         "assert not {'matplotlib.pyplot', 'torch'} & set(sys.modules)\n"
     )
@@ -484,8 +485,8 @@ def test_no_pyplot_and_matplotlib_only_where_figures_are_drawn():
 def test_a_report_page_names_the_scale_of_its_scores():
     answer = {"model": "m 0123", "status": "ok", "code": "", "message": "", "lung_share": None,
               "neighbours": [], "warnings": []}  # fmt: skip
-    said = figures._report_lines(answer | {"temperature": 1.366})
+    said = explanation._report_lines(answer | {"temperature": 1.366})
     assert "Scores are calibrated (temperature 1.37)." in said
-    assert "Scores are as the network gives them." in figures._report_lines(
+    assert "Scores are as the network gives them." in explanation._report_lines(
         answer | {"temperature": None}
     )

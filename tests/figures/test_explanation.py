@@ -8,7 +8,7 @@ from PIL import Image
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.datasets.phantom import draw_film
-from cxr_transfer.figures import figures
+from cxr_transfer.figures import canvas, explanation
 
 SCORES = {"normal": 0.012, "bacterial": 0.1, "covid19": 0.888}
 LINES = (
@@ -26,12 +26,12 @@ def drawn(monkeypatch):
     """The figures that were made, to look inside."""
     made = []
 
-    class Recorded(figures.Figure):
+    class Recorded(canvas.Figure):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             made.append(self)
 
-    monkeypatch.setattr(figures, "Figure", Recorded)
+    monkeypatch.setattr(canvas, "Figure", Recorded)
     return made
 
 
@@ -43,7 +43,9 @@ def draw(path, film=None, heat=None, lungs=None, lines=LINES, label="covid19"):
     if lungs is None:
         lungs = np.zeros((48, 48), bool)
         lungs[10:40, 5:43] = True
-    figures.explanation_sheet(path, film, heat, lungs, SCORES, label, lines=lines, title="model_3")
+    explanation.explanation_sheet(
+        path, film, heat, lungs, SCORES, label, lines=lines, title="model_3"
+    )
 
 
 def panels(figure):

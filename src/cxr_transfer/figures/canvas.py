@@ -1,0 +1,94 @@
+"""What every figure is drawn on and with: style, colours, and the way to a PNG file.
+
+The file is whole or not there at all.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from cxr_transfer import INTENDED_USE
+from cxr_transfer.files import SOFTWARE, write_bytes
+from cxr_transfer.statistics.intervals import Estimate
+
+DPI = 150
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+"""Okabe & Ito 2008, told apart with every common colour blindness; by place in the label set."""
+
+BARS = (PALETTE[5], PALETTE[1])
+"""Light enough for a dark whisker to show."""
+
+INK, GREY, PALE = "#222222", "#6B6B6B", "#E6E6E6"
+
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib: every machine draws the same
+    "font.size": 11,
+    "text.color": INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": PALE,
+    "xtick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.color": GREY,
+    "ytick.labelcolor": INK,
+    "legend.edgecolor": "none",
+    "lines.linewidth": 2,
+    "text.parse_math": False,  # a class may have a dollar in its name
+}
+
+ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
+WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.5, "capsize": 5}
+
+
+@contextmanager
+def canvas(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
+    """Give a figure to draw on; then write it to ``path``, whole or not at all."""
+    with mpl.rc_context(STYLE):
+        footer = 0.3 / inches[1]
+        layout = ConstrainedLayoutEngine(rect=(0, footer, 1, 1 - footer), w_pad=0.12, h_pad=0.1)
+        figure = Figure(figsize=inches, layout=layout)
+        figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
+        figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
+        yield figure
+        content = io.BytesIO()
+        figure.savefig(content, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
+    write_bytes(path, content.getvalue())
+
+
+def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
+    """Return (N, 3): value, low, high."""
+    return np.array([(e.value, e.low, e.high) for e in estimates], dtype=np.float64)
+
+
+def whiskers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (2, N) lengths below and above; a bound on the wrong side of its value gets none."""
+    return np.maximum([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0)
+
+
+def score_bars(axes: Axes, scores: Mapping[str, float], label: str | None) -> None:
+    """Draw the class scores as bars; the bar of ``label`` is dark."""
+    places = np.arange(float(len(scores)))
+    colours = [PALETTE[0] if name == label else BARS[0] for name in scores]
+    axes.barh(places, list(scores.values()), 0.6, color=colours)
+    for place, score in zip(places, scores.values(), strict=True):
+        axes.text(score + 0.02, place, f"{score:.3f}", va="center", size=9)
+    axes.set_yticks(places, list(scores))
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.18), xticks=(0, 0.5, 1))
+    axes.set_title("class score", size=11, loc="left")
