@@ -1,4 +1,4 @@
-"""Fit the small network that finds the lungs (`radiograph/lungs.py`); write it into the package.
+"""Fit the small network that finds lungs (`radiograph/lung_network.py`) into the package.
 
     pip download torchxrayvision --no-deps -d /tmp/xrv
     unzip /tmp/xrv/torchxrayvision-*.whl 'torchxrayvision/data/semantic_masks*' -d /tmp/xrv

@@ -146,7 +146,7 @@ def baseline(
         elif len(held_out):
             # A column unknown throughout says nothing, and the trees cannot bin it.
             rows = np.where(np.isnan(table[fitted]).all(axis=0), 0.0, table)
-            # More threads than one make a linear fit slower: see training/probe.py.
+            # More threads than one make a linear fit slower: see training/linear_probe.py.
             with threadpool_limits(1, "blas"):
                 model = _model(kind, seed).fit(rows[fitted], truth[fitted])
             probabilities[np.ix_(held_out, known)] = model.predict_proba(rows[held_out])

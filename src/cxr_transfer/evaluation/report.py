@@ -72,7 +72,7 @@ class Row:
         history: The run's ``history.csv``; None likewise.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
-        score_scale: Scale of ``scores``, as `models.calibration.score_scale` names it; of several
+        score_scale: Scale of ``scores``, as `statistics.temperature.score_scale` names it; of several
             folds all of them.
     """
 

@@ -104,7 +104,7 @@ class Scorer:
         return at_temperature(found.double().numpy(), self.temperature)
 
     def _cast(self, *, quick: bool) -> torch.autocast:
-        # Softmax and features are taken in float32 behind it, by `networks`.
+        # Softmax and features are taken in float32 behind it, by `models.registry`.
         lower = quick and self.precision == "bfloat16"
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=lower)
 

@@ -94,7 +94,7 @@ class Converted(BaseModel):
         made_on: What decided the arithmetic where it was checked (`openvino_runtime.abilities`).
         sha256: Of the other files, by suffix.
         labels: The classes in the order of the scores.
-        temperature: Calibrated scores are `models.calibration.at_temperature` of it; None where
+        temperature: Calibrated scores are `statistics.temperature.at_temperature` of it; None where
             none is known, or none was kept.
         least_score: No class is given where the highest calibrated score is below it; None gives
             one to every film.

@@ -1,6 +1,6 @@
 """Figures of what an audit looks at: where films come from, and what is left of them.
 
-As `figures`, whose paper and pens these are: numbers that others computed in, PNG files out.
+Numbers that others computed go in, PNG files come out.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ no class to give reasons for, unless the network is only not sure and a class is
 which a prediction does not: maps need gradients.
 
 A heat map says what raised a score. It is no outline of a finding, and whether a network's maps
-mean anything is what its audit asks (`evaluation.saliency`).
+mean anything is what its audit asks (`models.saliency_maps`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Films in, answers out: the only walk from a film to class scores, behind every door.
 
-Order: file -> `preparation` (decoding threads) -> class scores and features (OpenVINO, in batches)
+Order: file -> `prepare` (decoding threads) -> class scores and features (OpenVINO, in batches)
 -> `Reference` (is this like the training films? what do scores mean?) -> `Prediction`. A film that
 cannot be read or judged is an answer too, and never stops the others.
 """

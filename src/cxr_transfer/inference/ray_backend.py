@@ -1,6 +1,6 @@
-"""The same table as `batch` writes, answered by many machines through Ray Data.
+"""The same table as `table` writes, answered by many machines through Ray Data.
 
-Chunks of file names go out, answers come back in any order and are kept as `batch` keeps them: the
+Chunks of file names go out, answers come back in any order and are kept as `table` keeps them: the
 rows are the same, and a run that was stopped goes on. Films are read where they are answered, so
 every machine must see them, and the model, under the same path; a film that one does not see
 becomes a row that says so. Ray tells its makers nothing, and shows no dashboard.

@@ -5,7 +5,7 @@ head sees: is it unlike all that the network was trained on, and which training 
 It also carries the temperature of the class scores, and the score below which no class is given.
 
 Holds labels and sources of the training films, never a name, a patient or a pixel. Knows nothing
-of torch, and does not judge whether a film is any good: see ``radiograph/gate.py``.
+of torch, and does not judge whether a film is any good: see ``radiograph/quality_control.py``.
 """
 
 from __future__ import annotations

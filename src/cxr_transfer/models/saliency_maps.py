@@ -68,7 +68,7 @@ def heat_maps(
     bilinearly, so their borders are no finer than the layer.
 
     Args:
-        network: Of `models.networks`; frozen or not, its weights, gradients and modes are left as
+        network: Of `models.registry`; frozen or not, its weights, gradients and modes are left as
             they are. It is moved to ``device``.
         images: Films, (N, 1, H, W) uint8.
         target: The class to explain of each film; None is the one with the highest score.

@@ -2,7 +2,7 @@
 
 The decoder never looks at these elements but the view. This module reads them and no others, for
 one purpose: a folder of DICOM files tells its patients, so that nobody stands in training and in
-test. Whoever takes `PatientFacts.number` must hash it at once (`collections.patients`). It reads
+test. Whoever takes `PatientFacts.number` must hash it at once (`datasets.patients`). It reads
 the first `LARGEST_HEADER` bytes of a file and a bounded number of elements, passes over odd ones,
 and raises nothing. Clauses are those of the DICOM standard, edition 2024.
 """

@@ -1,6 +1,6 @@
 """A process that reads films for the server: what strangers send is decoded here, and only here.
 
-Started by `workers`, with a connection and a bound on its memory. Message in, message out, one
+Started by `process_pool`, with a connection and a bound on its memory. Message in, message out, one
 after the other, until the connection ends. Does not know a file's name, nor who asks.
 """
 

@@ -1,6 +1,6 @@
 """Processes that decode, each with one film at a time; one that dies takes no other film with it.
 
-Comes in: a piece of work for `worker`. Goes out: its answer, or the error that says whether the
+Comes in: a piece of work for `decoder_process`. Goes out: its answer, or the error that says whether the
 film was too much for it or the process was taken away. A lost process is replaced at once.
 """
 

@@ -1,6 +1,6 @@
 """Whether a score of 0.9 is right nine times in ten.
 
-In come `Scores`; out go the scores at a temperature (which `models.calibration` finds), and how
+In come `Scores`; out go the scores at a temperature (which `statistics.temperature` finds), and how
 far scores and outcomes lie apart, with intervals by patient.
 
 To temper scores, give them as the network gave them. In a file of few decimals small ones have

@@ -252,7 +252,7 @@ def run_stage(
     except SystemExit:
         # Lightning turns Ctrl-C into an exit of its own.
         raise KeyboardInterrupt from None
-    # Of which stage the weights are handed on is not decided here: `keeping`.
+    # Of which stage the weights are handed on is not decided here: `kept_weights`.
     if stage.keep != "last" and best.weights:
         module.load_state_dict(best.weights)
     return history.rows
