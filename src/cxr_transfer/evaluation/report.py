@@ -72,8 +72,8 @@ class Row:
         history: The run's ``history.csv``; None likewise.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
-        score_scale: Scale of ``scores``, as `statistics.temperature.score_scale` names it; of several
-            folds all of them.
+        score_scale: Scale of ``scores``, as `statistics.temperature.score_scale` names it; of
+            several folds all of them.
     """
 
     scores: Scores

@@ -1,7 +1,7 @@
 """Processes that decode, each with one film at a time; one that dies takes no other film with it.
 
-Comes in: a piece of work for `decoder_process`. Goes out: its answer, or the error that says whether the
-film was too much for it or the process was taken away. A lost process is replaced at once.
+A piece of work for `decoder_process` goes in; its answer comes out, or the error that says whether
+the image was too much for it or the process was lost. A lost process is replaced at once.
 """
 
 from __future__ import annotations
