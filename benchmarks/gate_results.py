@@ -42,7 +42,6 @@ from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.errors import FilmError
 from cxr_transfer.files import write_bytes, write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.reference import Reference
 from cxr_transfer.radiograph import Preprocessing, Radiograph, read_film
 from cxr_transfer.radiograph.quality_control import (
     COLOUR,
@@ -54,6 +53,7 @@ from cxr_transfer.radiograph.quality_control import (
 )
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
 from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.training.reference import learn_reference
 
 FOLDS = 5
 PENALTY = 0.03  # scikit-learn's C
@@ -553,7 +553,7 @@ def with_distances(run: Path, pictures: list[Picture], cache: Path | None) -> di
         "asked": asked,
     }
     found = {name: features_of(run, some, cache) for name, some in wanted.items()}
-    reference = Reference.fit(
+    reference = learn_reference(
         found["train"],
         labels=[row["label"] for row in parts["train"]],
         sources=[row["source"] for row in parts["train"]],

@@ -32,7 +32,6 @@ from cxr_transfer.datasets.loading import open_dataset
 from cxr_transfer.datasets.splits import folds
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.reference import Reference
 from cxr_transfer.models.registry import features
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
@@ -43,8 +42,9 @@ from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.recipe import Recipe, load_recipe
-from cxr_transfer.training.run import initial
+from cxr_transfer.training.reference import learn_reference
 from cxr_transfer.training.stage import Stored
+from cxr_transfer.training.start import initial
 from cxr_transfer.training.tensors import Films, load_films
 from cxr_transfer.training.trainer import train_stages
 
@@ -259,7 +259,7 @@ def unfamiliar(seen: Seen, known: Known) -> dict[str, list[float]]:
         train, held_out = (
             np.flatnonzero(~out & part) for part in (known.folds > 0, known.folds == 0)
         )
-        reference = Reference.fit(
+        reference = learn_reference(
             seen.whole[train],
             labels=[str(target) for target in known.targets[train]],
             sources=[str(one) for one in known.sources[train]],

@@ -18,11 +18,12 @@ from cxr_transfer.evaluation.model_card import _CHECKED, EARLIER_INTERVALS, mode
 from cxr_transfer.files import write_json
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, released_models
-from cxr_transfer.models.reference import Reference, reference_beside
+from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.run_folder import record_opening
 from cxr_transfer.statistics.metrics import Scores, evaluate
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED, TemperatureCheck
+from cxr_transfer.training.reference import learn_reference
 from made import case
 
 LABELS = LabelSet(("normal", "covid19"))
@@ -283,7 +284,7 @@ def test_reports_are_json_as_they_are_written(run):
 def with_reference(folder, **known):
     """Put a reference beside the weights."""
     rng = np.random.default_rng(0)
-    reference = Reference.fit(
+    reference = learn_reference(
         rng.normal(size=(30, 8)).astype(np.float32),
         labels=["normal", "covid19"] * 15,
         sources=["made"] * 30,

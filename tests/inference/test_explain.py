@@ -28,12 +28,13 @@ from cxr_transfer.inference.explain import (
 )
 from cxr_transfer.inference.predictor import UNFAMILIAR
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
-from cxr_transfer.models.reference import Neighbour, Reference
+from cxr_transfer.models.reference import Neighbour
 from cxr_transfer.models.registry import build, features, probabilities
 from cxr_transfer.models.saliency_maps import heat_maps, lung_share
 from cxr_transfer.radiograph import Preprocessing, Radiograph
 from cxr_transfer.radiograph.lung_segmentation import lung_mask
 from cxr_transfer.statistics.temperature import at_temperature
+from cxr_transfer.training.reference import learn_reference
 from made import encoded
 
 HOSTILE = (
@@ -99,7 +100,7 @@ def reference_of(checkpoint, *, held_out=range(20, 40), temperature=2.0):
         features(network, torch.cat([model_input(card, drawn(seed)) for seed in seeds])).numpy()
         for seeds in (range(20), held_out)
     )
-    return Reference.fit(
+    return learn_reference(
         seen,
         labels=[("bacterial", "covid19")[seed % 2] for seed in range(20)],
         sources=[("kermany", "cohen")[seed % 2] for seed in range(20)],

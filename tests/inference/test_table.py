@@ -22,7 +22,7 @@ from cxr_transfer.inference import table
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import Summary, predict_into
 from cxr_transfer.inference.writers import COLUMNS
-from cxr_transfer.models.reference import Reference
+from cxr_transfer.training.reference import learn_reference
 from made import chest, full_disk
 
 pytestmark = pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
@@ -269,7 +269,7 @@ def test_other_weights_in_the_same_place_are_refused(checkpoint, predictor, file
 def test_other_limits_of_the_same_weights_are_refused(checkpoint, files, tmp_path):
     predictor, out = Predictor.open(checkpoint), tmp_path / "x.csv"
     rng = np.random.default_rng(0)
-    fitted = Reference.fit(
+    fitted = learn_reference(
         rng.normal(size=(20, 8)).astype(np.float32),
         labels=["normal"] * 20,
         sources=["here"] * 20,

@@ -12,6 +12,7 @@ from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.models.metadata import RELEASED, read_card, released_models
 from cxr_transfer.models.reference import REFERENCE, Reference
 from cxr_transfer.statistics.temperature import TemperatureCheck, at_temperature
+from cxr_transfer.training.reference import learn_reference
 
 WIDTH, HASH = 96, "ab" * 32
 LABELS = ("normal", "bacterial", "covid19")
@@ -32,7 +33,7 @@ def films(number, seed):
 
 def fit(number=400, *, seed=1, **options):
     features, labels = films(number, seed)
-    return Reference.fit(
+    return learn_reference(
         features,
         labels=labels,
         sources=[SOURCES[label] for label in labels],
@@ -91,7 +92,7 @@ def test_a_film_that_has_what_no_training_film_has_is_unfamiliar(reference):
 
 def test_distances_do_not_depend_on_the_unit_of_the_features(reference):
     features, labels = films(400, 1)
-    scaled = Reference.fit(
+    scaled = learn_reference(
         1000 * features,
         labels=labels,
         sources=["made"] * len(labels),
@@ -209,7 +210,7 @@ def test_the_same_films_give_the_same_bytes(tmp_path):
 def test_ten_thousand_films_of_a_large_network_make_a_small_file(tmp_path):
     rng = default_rng(0)
     features = rng.standard_normal((500, 2048)).astype(np.float32)
-    reference = Reference.fit(
+    reference = learn_reference(
         np.tile(features, (20, 1)),
         labels=["normal"] * 10_000,
         sources=["made"] * 10_000,
@@ -223,7 +224,7 @@ def test_ten_thousand_films_of_a_large_network_make_a_small_file(tmp_path):
 def test_features_that_are_all_alike_in_some_columns_are_no_obstacle():
     features, labels = films(100, 1)
     features[:, 40:] = 0  # a rectifier's dead outputs
-    reference = Reference.fit(
+    reference = learn_reference(
         features, labels=labels, sources=labels, held_out=features, weights_sha256=HASH
     )
     assert np.isfinite(reference.distances(features)).all()
@@ -293,7 +294,7 @@ def test_an_absent_reference_is_refused(tmp_path):
 
 def test_a_source_that_a_terminal_would_act_on_is_kept_as_it_is_shown(tmp_path):
     features, labels = films(20, 1)
-    known = Reference.fit(
+    known = learn_reference(
         features,
         labels=labels,
         sources=["ward \x1b]0;a\x07"] * 20,
@@ -325,7 +326,7 @@ def test_training_films_that_do_not_fit_together_are_refused(wrong):
     else:
         features[3, 3] = np.nan
     with pytest.raises(DataError) as refused:
-        Reference.fit(
+        learn_reference(
             features,
             labels=labels,
             sources=["made"] * 20,

@@ -25,6 +25,7 @@ from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.reference import Reference
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing, decode, quality_control
+from cxr_transfer.training.reference import learn_reference
 from serving.asking import as_bytes, running, send
 
 CHROMIUM = next(
@@ -76,7 +77,7 @@ def models(tmp_path_factory, cache):
     card = Predictor.open(folders["known"]).card
     films = np.random.default_rng(0).integers(0, 256, (12, 1, SIDE, SIDE), np.uint8)
     _, features = Engine(kept_conversion(card, cache_folder())).answer(films)
-    reference = Reference.fit(
+    reference = learn_reference(
         features,
         labels=[LABELS[i % 3] for i in range(12)],
         sources=["kermany", "kermany", "cohen"] * 4,

@@ -19,7 +19,9 @@ from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe import load_recipe, parse_recipe
-from cxr_transfer.training.run import SETTINGS, check_run, claim, claimed, run_recipe
+from cxr_transfer.training.run import run_recipe
+from cxr_transfer.training.settings import SETTINGS, claim, claimed
+from cxr_transfer.training.start import check_run
 from miniature import SIDE, make_films
 
 

@@ -86,7 +86,8 @@ def train(
     from cxr_transfer.studies.source_contribution import what_it_brings
     from cxr_transfer.training.device import is_main_process
     from cxr_transfer.training.recipe import load_recipe
-    from cxr_transfer.training.run import check_run, run_recipe
+    from cxr_transfer.training.run import run_recipe
+    from cxr_transfer.training.start import check_run
     from cxr_transfer.training.tensors import load_films
 
     by = choice("--split", split or "patient", ("patient", "image"))

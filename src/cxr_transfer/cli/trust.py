@@ -46,7 +46,7 @@ def evaluate(
     from cxr_transfer.evaluation.evaluate import assess
     from cxr_transfer.files import owned
     from cxr_transfer.models.metadata import checkpoint_files, read_card
-    from cxr_transfer.training.run import claimed
+    from cxr_transfer.training.settings import claimed
 
     known = read_card(checkpoint_files(checkpoint)[0])
     read = open_cases(
@@ -118,7 +118,7 @@ def audit(
     from cxr_transfer.errors import UsageError
     from cxr_transfer.files import owned
     from cxr_transfer.models.metadata import checkpoint_files, read_card
-    from cxr_transfer.training.run import claimed
+    from cxr_transfer.training.settings import claimed
 
     if weights and not retrain:
         raise UsageError(

@@ -11,8 +11,7 @@ of torch, and does not judge whether a film is any good: see ``radiograph/qualit
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ import safetensors
 import safetensors.numpy
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes
 from cxr_transfer.labels import MOST_LABELS
 from cxr_transfer.models.folder import (
@@ -51,12 +50,7 @@ Temperature = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
-_DIRECTIONS = 64
-_FILMS = 4000
 _MOST_SOURCES = 4000
-_LEAST_REST = 1e-3  # of all variance
-_UNUSUAL_SHARE = 0.05  # of held-out good films that are to lie beyond
-_EDGE_SHARE, _BEYOND_EDGE = 0.01, 1.25
 _REAL, _WHOLE = ("centre", "deviations", "directions", "films"), ("label_of", "source_of")
 _TYPES = {"centre": "F32", "deviations": "F32", "directions": "F16", "films": "F16"}
 _LARGEST = 256 * 1024 * 1024
@@ -149,76 +143,6 @@ class Reference:
     coverage: float | None = None
     temperature_check: TemperatureCheck | None = None
 
-    @classmethod
-    def fit(
-        cls,
-        features: Floats,
-        *,
-        labels: Sequence[str],
-        sources: Sequence[str],
-        held_out: Floats,
-        weights_sha256: str,
-        temperature: float | None = None,
-        temperature_check: TemperatureCheck | None = None,
-    ) -> Reference:
-        """Learn from training films what is near, and from others what is far.
-
-        Args:
-            features: (N, F) of training films. Of more than 4000 films every k-th is kept as a
-                neighbour; all take part in the rest.
-            labels: N classes.
-            sources: N collections.
-            held_out: (M, F) of good films that the network was not trained on.
-            weights_sha256: Of the weights that gave the features.
-            temperature: Fitted elsewhere, or None; carried along.
-            temperature_check: What is known of it; carried along.
-
-        Raises:
-            DataError: ``features`` unless there are 2 training films and 1 held-out film of one
-                width, all finite, with a label and a source each.
-        """
-        _check(features, held_out, labels, sources)
-        centre = features.mean(axis=0, dtype=np.float64)
-        _, spread, directions = np.linalg.svd(features - centre, full_matrices=False)
-        variances = spread**2 / (len(features) - 1)
-        kept = int(min(_DIRECTIONS, (variances > 1e-6 * variances.sum()).sum()))
-        # Dead features have no variance at all; the directions' rounding must not weigh in theirs.
-        others = features.shape[1] - kept
-        left = max(float(variances[kept:].sum()), _LEAST_REST * float(variances.sum()))
-        rest = float(np.sqrt(left / others)) if others else 0.0
-        # From here on as it is stored, so that limits hold for what is loaded.
-        some = slice(None, None, -(-len(features) // _FILMS))
-        # A name that a terminal would act on is kept as it is shown there.
-        shown = [for_terminal(name) for name in sources[some]]
-        reference = cls(
-            weights_sha256=weights_sha256,
-            labels=tuple(sorted(set(labels))),
-            sources=tuple(sorted(set(shown))),
-            centre=centre.astype(np.float32),
-            directions=_stored(directions[:kept]),
-            deviations=np.sqrt(variances[:kept]).astype(np.float32),
-            rest=rest,
-            films=np.empty((0, kept), np.float32),
-            label_of=np.empty(0, np.int64),
-            source_of=np.empty(0, np.int64),
-            unusual=0.0,
-            threshold=0.0,
-            temperature=temperature,
-            temperature_check=temperature_check,
-        )
-        label_of = {name: at for at, name in enumerate(reference.labels)}
-        source_of = {name: at for at, name in enumerate(reference.sources)}
-        far = reference.distances(held_out)
-        unusual, edge = np.quantile(far, (1 - _UNUSUAL_SHARE, 1 - _EDGE_SHARE))
-        return replace(
-            reference,
-            films=_stored(reference._places(features[some])),
-            label_of=np.array([label_of[name] for name in labels[some]], np.int64),
-            source_of=np.array([source_of[name] for name in shown], np.int64),
-            unusual=float(unusual),
-            threshold=float(_BEYOND_EDGE * edge),
-        )
-
     @property
     def calibrated(self) -> bool:
         """Whether a temperature was fitted: without one the scores stay the network's own."""
@@ -298,13 +222,20 @@ class Reference:
         Raises:
             ModelError: As `distances`.
         """
-        far = np.linalg.norm(self.films - self._places(features[None]), axis=1)
+        far = np.linalg.norm(self.films - self.places(features[None]), axis=1)
         return tuple(
             Neighbour(
                 self.labels[self.label_of[at]], self.sources[self.source_of[at]], float(far[at])
             )
             for at in np.argsort(far, kind="stable")[:number]
         )
+
+    def places(self, features: Floats) -> Floats:
+        """Return where films lie along the main directions (K, D), as `films` has them."""
+        # Not each in its deviation: those that hardly vary would count as much as what tells
+        # classes apart.
+        along = self._centred(features) @ self.directions.T
+        return np.asarray(along / np.sqrt((self.deviations**2).sum()), np.float32)
 
     def save(self, folder: Path) -> Path:
         """Write ``reference.safetensors`` into ``folder`` and return its path.
@@ -391,12 +322,6 @@ class Reference:
             )
         return np.asarray(features - self.centre, np.float32)
 
-    def _places(self, features: Floats) -> Floats:
-        # Not each in its deviation: those that hardly vary would count as much as what tells
-        # classes apart.
-        along = self._centred(features) @ self.directions.T
-        return np.asarray(along / np.sqrt((self.deviations**2).sum()), np.float32)
-
     def _require_whole(self, path: Path) -> None:
         width, kept, films = len(self.centre), len(self.deviations), len(self.films)
         shapes = {
@@ -458,30 +383,6 @@ def temperature_of(checkpoint_path: Path) -> float | None:
     return found[1].temperature if found else None
 
 
-def _stored(values: npt.NDArray[Any]) -> Floats:
-    """Return ``values`` rounded as the file has them."""
-    return values.astype(np.float16).astype(np.float32)
-
-
 def _bad(path: Path, expected: str, found: str, remedy: str) -> ModelError:
     message = f"Expected {expected} in {path}, but got {found}; {remedy}."
     return ModelError("bad_reference", message)
-
-
-def _check(
-    features: Floats, held_out: Floats, labels: Sequence[str], sources: Sequence[str]
-) -> None:
-    films = len(features)
-    shapes = features.ndim == held_out.ndim == 2 and features.shape[1:] == held_out.shape[1:]
-    if not shapes or films < 2 or not len(held_out) or not films == len(labels) == len(sources):
-        raise DataError(
-            "features",
-            "Expected features (N, F) of 2 or more training films with N labels and sources, and "
-            f"(M, F) of held-out films, but got {features.shape} with {len(labels)} and "
-            f"{len(sources)}, and {held_out.shape}; compute both with the same network.",
-        )
-    if not (np.isfinite(features).all() and np.isfinite(held_out).all()):
-        raise DataError(
-            "features",
-            "Expected finite features, but got NaN or infinity; check the weights.",
-        )

@@ -42,7 +42,9 @@ from cxr_transfer.training.device import (
     resolve_precision,
 )
 from cxr_transfer.training.recipe import Recipe, load_recipe
-from cxr_transfer.training.run import check_run, claim, run_recipe
+from cxr_transfer.training.run import run_recipe
+from cxr_transfer.training.settings import claim
+from cxr_transfer.training.start import check_run
 from cxr_transfer.training.tensors import Films, load_films, select
 
 MODELS = ("model_0", "model_1", "model_2", "model_3")

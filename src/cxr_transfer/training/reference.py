@@ -8,9 +8,10 @@ checkpoint that has none.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,17 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
 from cxr_transfer.models.reference import Reference
 from cxr_transfer.models.registry import features
-from cxr_transfer.statistics.temperature import choose_temperature, least_score
+from cxr_transfer.statistics.temperature import TemperatureCheck, choose_temperature, least_score
+from cxr_transfer.text import for_terminal
 from cxr_transfer.training.tensors import Films, load_films
+
+Floats = npt.NDArray[np.float32]
+
+_DIRECTIONS = 64
+_FILMS = 4000
+_LEAST_REST = 1e-3  # of all variance
+_UNUSUAL_SHARE = 0.05  # of held-out good films that are to lie beyond
+_EDGE_SHARE, _BEYOND_EDGE = 0.01, 1.25
 
 
 def fit_reference(
@@ -89,7 +99,7 @@ def reference_of(
 
     Raises:
         DataError: ``unknown_label`` for a validation film of another class; ``features``, as
-            `Reference.fit`.
+            `learn_reference`.
     """
     cases = train[0]
     targets = validation[1].targets.numpy()
@@ -106,7 +116,7 @@ def reference_of(
     scored = _scored(network, of_validation)
     patients = [case.patient for case in validation[0]]
     temperature, check = choose_temperature(scored, targets, patients)
-    reference = Reference.fit(
+    reference = learn_reference(
         of_train,
         labels=[case.label for case in cases],
         sources=[case.source for case in cases],
@@ -120,7 +130,76 @@ def reference_of(
         return reference
     # In float32, as a prediction is compared with it.
     least = least_score(reference.calibrate(scored.astype(np.float32)), coverage)
-    return dataclasses.replace(reference, least_score=least, coverage=float(coverage))
+    return replace(reference, least_score=least, coverage=float(coverage))
+
+
+def learn_reference(
+    features: Floats,
+    *,
+    labels: Sequence[str],
+    sources: Sequence[str],
+    held_out: Floats,
+    weights_sha256: str,
+    temperature: float | None = None,
+    temperature_check: TemperatureCheck | None = None,
+) -> Reference:
+    """Learn from training films what is near, and from others what is far.
+
+    Args:
+        features: (N, F) of training films. Of more than 4000 films every k-th is kept as a
+            neighbour; all take part in the rest.
+        labels: N classes.
+        sources: N collections.
+        held_out: (M, F) of good films that the network was not trained on.
+        weights_sha256: Of the weights that gave the features.
+        temperature: Fitted elsewhere, or None; carried along.
+        temperature_check: What is known of it; carried along.
+
+    Raises:
+        DataError: ``features`` unless there are 2 training films and 1 held-out film of one
+            width, all finite, with a label and a source each.
+    """
+    _check(features, held_out, labels, sources)
+    centre = features.mean(axis=0, dtype=np.float64)
+    _, spread, directions = np.linalg.svd(features - centre, full_matrices=False)
+    variances = spread**2 / (len(features) - 1)
+    kept = int(min(_DIRECTIONS, (variances > 1e-6 * variances.sum()).sum()))
+    # Dead features have no variance at all; the directions' rounding must not weigh in theirs.
+    others = features.shape[1] - kept
+    left = max(float(variances[kept:].sum()), _LEAST_REST * float(variances.sum()))
+    rest = float(np.sqrt(left / others)) if others else 0.0
+    # From here on as it is stored, so that limits hold for what is loaded.
+    some = slice(None, None, -(-len(features) // _FILMS))
+    # A name that a terminal would act on is kept as it is shown there.
+    shown = [for_terminal(name) for name in sources[some]]
+    reference = Reference(
+        weights_sha256=weights_sha256,
+        labels=tuple(sorted(set(labels))),
+        sources=tuple(sorted(set(shown))),
+        centre=centre.astype(np.float32),
+        directions=_stored(directions[:kept]),
+        deviations=np.sqrt(variances[:kept]).astype(np.float32),
+        rest=rest,
+        films=np.empty((0, kept), np.float32),
+        label_of=np.empty(0, np.int64),
+        source_of=np.empty(0, np.int64),
+        unusual=0.0,
+        threshold=0.0,
+        temperature=temperature,
+        temperature_check=temperature_check,
+    )
+    label_of = {name: at for at, name in enumerate(reference.labels)}
+    source_of = {name: at for at, name in enumerate(reference.sources)}
+    far = reference.distances(held_out)
+    unusual, edge = np.quantile(far, (1 - _UNUSUAL_SHARE, 1 - _EDGE_SHARE))
+    return replace(
+        reference,
+        films=_stored(reference.places(features[some])),
+        label_of=np.array([label_of[name] for name in labels[some]], np.int64),
+        source_of=np.array([source_of[name] for name in shown], np.int64),
+        unusual=float(unusual),
+        threshold=float(_BEYOND_EDGE * edge),
+    )
 
 
 def has_reference(folder: Path, card: Checkpoint) -> bool:
@@ -139,3 +218,27 @@ def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArra
     # In float64: a temperature is fitted to the logarithms of small scores, too.
     scores: npt.NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
     return scores
+
+
+def _stored(values: npt.NDArray[Any]) -> Floats:
+    """Return ``values`` rounded as the file has them."""
+    return values.astype(np.float16).astype(np.float32)
+
+
+def _check(
+    features: Floats, held_out: Floats, labels: Sequence[str], sources: Sequence[str]
+) -> None:
+    films = len(features)
+    shapes = features.ndim == held_out.ndim == 2 and features.shape[1:] == held_out.shape[1:]
+    if not shapes or films < 2 or not len(held_out) or not films == len(labels) == len(sources):
+        raise DataError(
+            "features",
+            "Expected features (N, F) of 2 or more training films with N labels and sources, and "
+            f"(M, F) of held-out films, but got {features.shape} with {len(labels)} and "
+            f"{len(sources)}, and {held_out.shape}; compute both with the same network.",
+        )
+    if not (np.isfinite(features).all() and np.isfinite(held_out).all()):
+        raise DataError(
+            "features",
+            "Expected finite features, but got NaN or infinity; check the weights.",
+        )

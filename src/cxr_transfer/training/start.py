@@ -1,0 +1,171 @@
+"""What a training starts from, found out and checked before any image is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.models.registry import build, load_pretrained
+from cxr_transfer.models.resnet50 import EPSILON
+from cxr_transfer.training.device import (
+    DEFAULT,
+    Execution,
+    check_processes,
+    resolve_device,
+    resolve_precision,
+)
+from cxr_transfer.training.frozen_features import freeze
+from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe, nearest, shipped_recipes
+from cxr_transfer.training.stage import seed_of
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a network starts from.
+
+    Attributes:
+        network: With its initial weights and a head for the label set.
+        epsilon: Of its batch normalisation.
+        origin: In words, for the card.
+        sha256: Of the weights it starts from; "" for random ones.
+        seen: What its earlier training saw (`Checkpoint.seen`).
+    """
+
+    network: nn.Sequential
+    epsilon: float
+    origin: str
+    sha256: str
+    seen: dict[str, list[str]]
+
+
+def check_run(
+    recipe: Recipe,
+    labels: LabelSet,
+    *,
+    seed: int = 0,
+    execution: Execution = DEFAULT,
+    start: Path | None = None,
+    weights: Path | None = None,
+) -> Start:
+    """Find out, before any film is decoded, whether ``recipe`` can be run on these classes.
+
+    Args:
+        recipe: What is to be run.
+        labels: Classes of the data.
+        seed: Fixes initial weights.
+        execution: Device, processes, precision.
+        start: Checkpoint to start from.
+        weights: ImageNet weights file.
+
+    Returns:
+        The network as the run begins with it.
+
+    Raises:
+        UsageError: ``unknown_initial``, ``no_start``, ``unused_option``, ``unknown_module``,
+            ``nothing_learns``, ``batch_not_divisible``, ``unknown_precision``.
+        ModelError: ``other_network``, ``other_labels``; what `load_checkpoint` and
+            `imagenet_weights` raise.
+        MachineError: ``no_device``; what `imagenet_weights` raises.
+    """
+    # A head that is fitted takes all films at once: its stage has no batches, and one process.
+    batches = [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
+    if execution.processes > 1 and not batches:
+        raise UsageError(
+            "unused_option",
+            f"Expected one process, since {recipe.name} fits a head and trains nothing, but got "
+            f"{execution.processes}; leave --devices and --num-nodes out.",
+        )
+    check_processes(execution, batches)
+    resolve_precision(execution.precision, resolve_device(execution.device))
+    begun = initial(recipe, labels, seed=seed, start=start, weights=weights)
+    for stage in recipe.stages:
+        freeze(begun.network, stage.train)
+    return begun
+
+
+def initial(
+    recipe: Recipe,
+    labels: LabelSet,
+    *,
+    seed: int,
+    start: Path | None = None,
+    weights: Path | None = None,
+) -> Start:
+    """Build the network of ``recipe`` with what it starts from.
+
+    Raises:
+        UsageError: ``no_start`` when the recipe starts from a checkpoint and none is given,
+            ``unknown_initial`` when no recipe has the name either; ``unused_option`` for a
+            checkpoint or weights that the recipe does not start from.
+        ModelError: ``other_network`` or ``other_labels`` when that checkpoint does not fit.
+    """
+    if recipe.initial in NO_CHECKPOINT and start is not None:
+        raise UsageError(
+            "unused_option",
+            f"Expected no checkpoint, since {recipe.name} starts from "
+            f"{NO_CHECKPOINT[recipe.initial]}, but got {start}; leave --from out, or choose a "
+            "recipe that starts from one.",
+        )
+    if recipe.initial != "imagenet" and weights is not None:
+        raise UsageError(
+            "unused_option",
+            f"Expected no weights file, since {recipe.name} does not start from ImageNet, but got "
+            f"{weights}; leave --weights out.",
+        )
+    torch.manual_seed(seed_of(seed, "weights", recipe.network))
+    size = recipe.preprocessing.size
+    if recipe.initial == "random":
+        network = build(recipe.network, len(labels), size=size, epsilon=EPSILON)
+        return Start(network, EPSILON, "random", "", {})
+    if recipe.initial == "imagenet":
+        found = imagenet_weights(weights)
+        network = build(recipe.network, len(labels), size=size, epsilon=found.epsilon)
+        load_pretrained(recipe.network, network, found.tensors)
+        return Start(network, found.epsilon, f"ImageNet: {found.origin}", found.sha256, {})
+    if start is None:
+        raise _without_start(recipe)
+    checkpoint, network = load_checkpoint(start)
+    if (checkpoint.architecture, checkpoint.preprocessing) != (
+        recipe.network,
+        recipe.preprocessing,
+    ):
+        raise ModelError(
+            "other_network",
+            f"Expected a {recipe.network} with {recipe.preprocessing!r} to start from, but "
+            f"{start} is a {checkpoint.architecture} with {checkpoint.preprocessing!r}.",
+        )
+    if recipe.new_head:
+        fresh = build(recipe.network, len(labels), size=size, epsilon=checkpoint.epsilon)
+        network.head = fresh.head
+    elif checkpoint.labels != labels.names:
+        raise ModelError(
+            "other_labels",
+            f"Expected the classes {', '.join(labels)} to start from, but {start} has "
+            f"{', '.join(checkpoint.labels)}; set new_head = true in the recipe.",
+        )
+    origin = f"{checkpoint.name} {checkpoint.weights_sha256[:12]}"
+    return Start(network, checkpoint.epsilon, origin, checkpoint.weights_sha256, checkpoint.seen)
+
+
+def _without_start(recipe: Recipe) -> UsageError:
+    shipped = shipped_recipes()
+    if recipe.initial in shipped:
+        return UsageError(
+            "no_start",
+            f"Expected a checkpoint, since {recipe.name} starts from {recipe.initial}; make one "
+            f"with 'cxr train {recipe.initial} ...' and give it with --from.",
+        )
+    known = [*NO_CHECKPOINT, *shipped]
+    return UsageError(
+        "unknown_initial",
+        f"Expected initial = {', '.join(known)} or another recipe, whose checkpoint is given with "
+        f"--from, but {recipe.name} has {recipe.initial!r} and got no --from"
+        f"{nearest(recipe.initial, known)}.",
+    )
