@@ -7,6 +7,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
+from cxr_transfer.audit.saliency import saliency_evidence
 from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.models.early_resnet50 import Bands
@@ -18,7 +19,6 @@ from cxr_transfer.models.saliency_maps import (
     lung_share,
     randomised_correlation,
     rank_correlation,
-    saliency_evidence,
 )
 from cxr_transfer.models.simple_cnn import UnitScale
 from cxr_transfer.radiograph import Preprocessing, Radiograph

@@ -32,6 +32,7 @@ from cxr_transfer.audit.leakage import parts_evidence
 from cxr_transfer.audit.perturbations import CORRUPTIONS, UNCHANGED, corrupted
 from cxr_transfer.audit.report import page
 from cxr_transfer.audit.retraining import Retraining, both_splits, leave_sources_out
+from cxr_transfer.audit.saliency import saliency_evidence
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.near_duplicates import confirmed, hashes, near_duplicates
@@ -45,7 +46,6 @@ from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.reference import temperature_of
-from cxr_transfer.models.saliency_maps import saliency_evidence
 from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
 from cxr_transfer.runs.run_folder import own_overlap, parts, record_opening, run_folder
 from cxr_transfer.statistics.association import source_by_class

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -20,21 +19,16 @@ import numpy.typing as npt
 
 from cxr_transfer import DEFAULT_MODEL
 from cxr_transfer.errors import ModelError
-from cxr_transfer.export.metadata import Converted, kept_conversion, read_converted
-from cxr_transfer.files import cache_folder, writable_cache
+from cxr_transfer.export.metadata import Converted, read_converted
+from cxr_transfer.inference.kept_conversions import converted_network
 from cxr_transfer.inference.prepare import Prepared, prepare
 from cxr_transfer.models.engine import Engine
-from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import (
     RELEASED,
-    Checkpoint,
-    check_hash,
-    checkpoint_files,
-    read_card,
     released_models,
 )
 from cxr_transfer.models.reference import Reference, reference_beside
-from cxr_transfer.openvino_runtime import abilities, check_process, exclusive
+from cxr_transfer.openvino_runtime import abilities, check_process
 from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph.in_memory import (
     ImageLike,
@@ -179,7 +173,7 @@ class Predictor:
         if path.suffix == ".xml":
             graph, beside, converted = path, path, read_converted(path)
         else:
-            graph, beside, converted, note = _converted(path)
+            graph, beside, converted, note = converted_network(path)
         engine = Engine(graph, precision=precision)
         # Checked where it was made; on a processor that computes otherwise, once more.
         if precision == "float32" and converted.made_on != abilities():
@@ -367,39 +361,3 @@ def not_sure(reference: Reference, scores: npt.NDArray[np.float32]) -> str:
     """Say why no class is given for a film of these scores (C,)."""
     least, coverage = reference.least_score or 0.0, 100 * (reference.coverage or 1.0)
     return NOT_SURE.format(score=float(scores.max()), least=least, coverage=coverage)
-
-
-def _converted(checkpoint: Path) -> tuple[Path, Path, Converted, str]:
-    """Return the graph of a checkpoint, made now where it was not kept, its weights, its card.
-
-    The last is a warning where the graph could not be kept for the next time.
-    """
-    card_path, weights = checkpoint_files(checkpoint)
-    card = read_card(card_path)
-    # A card may name any weights: what is kept of those is taken only where these are here.
-    check_hash(card, sha256(weights), weights)
-    with exclusive():  # several threads that open it convert it once
-        # A cache that cannot be written may have it all the same.
-        kept = kept_conversion(card, cache_folder())
-        converted = _read_kept(kept, card)
-        if converted:
-            return kept, weights, converted, ""
-        cache, note = writable_cache()
-        kept = kept_conversion(card, cache)
-        # What this process made before, where it is the process's own folder.
-        converted = _read_kept(kept, card) if note else None
-        if converted is None:
-            from cxr_transfer.export.openvino import convert
-
-            converted = convert(checkpoint, kept)
-        return kept, weights, converted, note
-
-
-def _read_kept(kept: Path, card: Checkpoint) -> Converted | None:
-    """Return what is kept of a checkpoint's conversion; None where it has to be made anew."""
-    with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
-        converted = read_converted(kept)
-        # It is kept by its weights alone: another checkpoint may have the same ones, and take its
-        # films in another way or go by another name.
-        return converted if converted.card == card else None
-    return None

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
@@ -33,7 +32,7 @@ from pydicom.uid import (
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import codestream
-from cxr_transfer.radiograph import dicom_elements as tags
+from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.codestream import Codec, Samples, Shape, decode_frame, wrong_length
 from cxr_transfer.radiograph.dicom_elements import (
     PLAIN,
@@ -43,6 +42,7 @@ from cxr_transfer.radiograph.dicom_elements import (
     read_elements,
 )
 from cxr_transfer.radiograph.dicom_grey import bad_grey_scale, bits_of, grey_scale, palette
+from cxr_transfer.radiograph.dicom_shutter import hidden_pixels
 from cxr_transfer.radiograph.film import (
     MAX_PIXELS,
     Grey,
@@ -106,10 +106,7 @@ _OTHER_PARTS = (
 )  # PS3.16, annex L
 _VIEWS = {"PA": "PA", "AP": "AP", "LL": "lateral", "RL": "lateral", "LATERAL": "lateral"}
 _MIRRORED = "turned as its patient orientation says"
-_LEAST_VISIBLE = 0.1  # of a picture: a shutter that leaves less is none
 _SIMILAR = 3.0  # times the usual difference of two rows
-_MOST_VERTICES = 1000  # of a shutter: a row of pixels is compared with each edge
-_FAR = 1e5  # pixels: a shutter's numbers may be anything
 
 
 def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
@@ -143,7 +140,7 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
             scale = GreyScale(Bits(bits.stored, bits.high, signed=False), voi=colours)
         else:
             scale = grey_scale(elements, bits, is_for_processing=is_for_processing)
-        hidden = _hidden(elements, grey_samples, scale)
+        hidden = hidden_pixels(elements, grey_samples, scale)
         film, notices = scale.apply(grey_samples, hidden)
         for notice in notices:
             elements.warn(notice)
@@ -365,83 +362,6 @@ def _bits_in(samples: Samples, bits: Bits) -> Bits:
     width = 8 * samples.dtype.itemsize
     high = min(bits.high, width - 1)
     return Bits(min(bits.stored, high + 1), high, bits.signed)
-
-
-def _hidden(elements: Elements, samples: Samples, scale: GreyScale) -> Mask | None:
-    """Return which pixels (rows, columns) are no picture; None where all are.
-
-    Those outside of the shutter, and those that have a padding value that the stored bits cannot
-    hold: then all bits of a sample are compared.
-    """
-    hidden = _outside_shutter(elements, samples.shape[0], samples.shape[1])
-    values = scale.bits.values()
-    if scale.padding and not (
-        values.min() <= scale.padding[0] and scale.padding[1] <= values.max()
-    ):
-        kind = samples.dtype.str.replace("u", "i") if scale.bits.signed else samples.dtype
-        whole = samples.view(kind)
-        is_padding = (whole >= scale.padding[0]) & (whole <= scale.padding[1])
-        if is_padding.any():
-            hidden = is_padding if hidden is None else hidden | is_padding
-    return hidden
-
-
-def _outside_shutter(elements: Elements, rows: int, columns: int) -> Mask | None:
-    """Return which pixels a shutter hides: PS3.3, C.7.6.11; None without one that has a meaning.
-
-    Several shapes hide what any of them hides.
-    """
-    # Each once: thousands of names of one shape would be drawn one after the other.
-    shapes = dict.fromkeys(shape for shape in elements.texts(tags.SHUTTER_SHAPE) if shape)
-    if not shapes:
-        return None
-    hidden = np.zeros((rows, columns), np.bool_)
-    for shape in shapes:
-        opening = _opening(elements, shape, rows, columns)
-        if opening is None:
-            elements.warn(f"{name_of(tags.SHUTTER_SHAPE)} is not described, and was left out")
-        else:
-            hidden |= ~opening
-    if not hidden.any():
-        return None
-    if hidden.mean() > 1 - _LEAST_VISIBLE:
-        elements.warn(f"{name_of(tags.SHUTTER_SHAPE)} hides nearly all, and was left out")
-        return None
-    elements.warn("what lies outside of its shutter is black")
-    return hidden
-
-
-def _opening(elements: Elements, shape: str, rows: int, columns: int) -> Mask | None:
-    """Return what one shape leaves visible; None where its numbers are missing.
-
-    Rows and columns count from 1, and the edges are visible.
-    """
-
-    def numbers(*wanted: int) -> list[float]:
-        found = [number for tag in wanted for number in elements.numbers(tag)]
-        return [min(max(number, -_FAR), _FAR) for number in found]
-
-    row, column = np.ogrid[1 : rows + 1, 1 : columns + 1]
-    if shape == "RECTANGULAR":
-        edges = numbers(
-            tags.SHUTTER_LEFT, tags.SHUTTER_UPPER, tags.SHUTTER_RIGHT, tags.SHUTTER_LOWER
-        )
-        if len(edges) != 4:
-            return None
-        left, upper, right, lower = edges
-        return (column >= left) & (column <= right) & (row >= upper) & (row <= lower)
-    if shape == "CIRCULAR":
-        circle = numbers(tags.SHUTTER_CENTRE, tags.SHUTTER_RADIUS)
-        if len(circle) != 3:
-            return None
-        return (row - circle[0]) ** 2 + (column - circle[1]) ** 2 <= circle[2] ** 2
-    vertices = numbers(tags.SHUTTER_VERTICES) if shape == "POLYGONAL" else []
-    if not 6 <= len(vertices) <= 2 * _MOST_VERTICES or len(vertices) % 2:
-        return None  # also BITMAP, which lies in an overlay of its own
-    drawn = Image.new("L", (columns, rows))
-    points = zip(vertices[1::2], vertices[::2], strict=True)
-    ImageDraw.Draw(drawn).polygon([(x - 1, y - 1) for x, y in points], fill=1)
-    return np.asarray(drawn) > 0
 
 
 def _upright(elements: Elements, film: Grey, header: Header) -> tuple[Grey, Header]:

@@ -28,6 +28,7 @@ from pydicom.uid import (
 )
 
 from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.film import MAX_PIXELS, too_complex
 from cxr_transfer.radiograph.grey_scale import Table
 
@@ -48,38 +49,6 @@ PLAIN = (
 )
 """Transfer syntaxes of pixels that are not compressed; "" where the file names none."""
 _MOST_TEXT = 1 << 16  # of an element's bytes that are looked at
-
-_SYNTAX = 0x00020010
-CLASS, MODALITY, INTENT = 0x00080016, 0x00080060, 0x00080068
-BODY_PART, VIEW_POSITION, PATIENT_ORIENTATION = 0x00180015, 0x00185101, 0x00200020
-SHUTTER_SHAPE, SHUTTER_LEFT, SHUTTER_RIGHT = 0x00181600, 0x00181602, 0x00181604
-SHUTTER_UPPER, SHUTTER_LOWER, SHUTTER_CENTRE = 0x00181606, 0x00181608, 0x00181610
-SHUTTER_RADIUS, SHUTTER_VERTICES = 0x00181612, 0x00181620
-SAMPLES, PHOTOMETRIC, PLANAR, FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
-ROWS, COLUMNS, ASPECT = 0x00280010, 0x00280011, 0x00280034
-ALLOCATED, STORED, HIGH, SIGNED = 0x00280100, 0x00280101, 0x00280102, 0x00280103
-PADDING, PADDING_LIMIT = 0x00280120, 0x00280121
-INTENSITY, INTENSITY_SIGN = 0x00281040, 0x00281041
-CENTRE, WIDTH, INTERCEPT, SLOPE, FUNCTION = (
-    *(0x00281050, 0x00281051, 0x00281052, 0x00281053),
-    0x00281056,
-)
-PALETTE_DESCRIPTORS = (0x00281101, 0x00281102, 0x00281103)
-PALETTES = (0x00281201, 0x00281202, 0x00281203)
-MODALITY_LUT, VOI_LUT, LUT_DESCRIPTOR, LUT_DATA = 0x00283000, 0x00283010, 0x00283002, 0x00283006
-SHAPE = 0x20500020
-_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
-_GROUPS_OF_INTEREST = (0x00289132, 0x00289145)  # Frame VOI LUT, Pixel Value Transformation
-FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
-WANTED = [
-    *(CLASS, MODALITY, INTENT, BODY_PART, VIEW_POSITION, PATIENT_ORIENTATION),
-    *(SHUTTER_SHAPE, SHUTTER_LEFT, SHUTTER_RIGHT, SHUTTER_UPPER, SHUTTER_LOWER, SHUTTER_CENTRE),
-    *(SHUTTER_RADIUS, SHUTTER_VERTICES),
-    *(SAMPLES, PHOTOMETRIC, PLANAR, FRAMES, ROWS, COLUMNS, ASPECT),
-    *(ALLOCATED, STORED, HIGH, SIGNED, PADDING, PADDING_LIMIT, INTENSITY, INTENSITY_SIGN),
-    *(CENTRE, WIDTH, INTERCEPT, SLOPE, FUNCTION, *PALETTE_DESCRIPTORS, *PALETTES),
-    *(MODALITY_LUT, VOI_LUT, SHAPE, _SHARED_GROUPS, _FRAME_GROUPS, FLOAT_PIXELS, DOUBLE_PIXELS),
-]
 
 _Element: TypeAlias = RawDataElement | DataElement
 
@@ -199,7 +168,8 @@ class Elements:
             return None
         item = items[0]
         descriptor, data = (
-            item.get_item(tag) if tag in item else None for tag in (LUT_DESCRIPTOR, LUT_DATA)
+            item.get_item(tag) if tag in item else None
+            for tag in (tags.LUT_DESCRIPTOR, tags.LUT_DATA)
         )
         if descriptor is not None and descriptor.VR in ("US", "SS"):
             signed = descriptor.VR == "SS"
@@ -271,10 +241,10 @@ def read_elements(content: bytes) -> Elements:
             False,
             True,
             stop_when=lambda tag, *_: tag >> 16 != 2,
-            specific_tags=[_SYNTAX],
+            specific_tags=[tags.SYNTAX],
         )
     }
-    syntax = next(iter(_texts(_content(meta.get(_SYNTAX)))), "")
+    syntax = next(iter(_texts(_content(meta.get(tags.SYNTAX)))), "")
     if syntax == DeflatedExplicitVRLittleEndian:
         stream = _Bounded(_inflated(content[stream.tell() :]))
     start = stream.tell()
@@ -289,8 +259,8 @@ def read_elements(content: bytes) -> Elements:
             stream,
             not explicit,
             little,
-            stop_when=lambda tag, *_: tag == PIXELS,
-            specific_tags=list(WANTED),
+            stop_when=lambda tag, *_: tag == tags.PIXELS,
+            specific_tags=list(tags.WANTED),
         ):
             found[int(element.tag)] = element
     except EOFError:
@@ -299,7 +269,7 @@ def read_elements(content: bytes) -> Elements:
     _take_functional_groups(found, elements)
     length, vr = _pixels_announced(stream, explicit, little)
     if length is None:
-        if not found.keys() & {FLOAT_PIXELS, DOUBLE_PIXELS}:
+        if not found.keys() & {tags.FLOAT_PIXELS, tags.DOUBLE_PIXELS}:
             if stream.tell() > len(stream.view):
                 raise cut_short()
             raise FilmError(
@@ -316,13 +286,13 @@ def read_elements(content: bytes) -> Elements:
         pixels, is_encapsulated = bytes(view[start : start + length]), False
         # Some writers give encapsulated pixels a length, and some leave the capsule out.
         if syntax not in PLAIN and pixels.startswith(_ITEM_BYTES):
-            elements.warn(f"{name_of(PIXELS)} is encapsulated and has a length")
+            elements.warn(f"{name_of(tags.PIXELS)} is encapsulated and has a length")
             pixels, is_encapsulated = (
                 b"".join(_fragments(memoryview(pixels), little, elements)),
                 True,
             )
         elif syntax not in PLAIN and pixels.startswith(_STARTS):
-            elements.warn(f"{name_of(PIXELS)} is compressed and not encapsulated")
+            elements.warn(f"{name_of(tags.PIXELS)} is compressed and not encapsulated")
             is_encapsulated = True
         return Elements(found, syntax, little, pixels, is_encapsulated, vr, elements.warnings)
     frame = b"".join(_fragments(view[start:], little, elements))
@@ -334,13 +304,13 @@ def _take_functional_groups(found: dict[int, _Element], elements: Elements) -> N
 
     PS3.3, C.7.6.16.2.9 (pixel value transformation) and C.7.6.16.2.10 (frame VOI LUT).
     """
-    for sequence in (_FRAME_GROUPS, _SHARED_GROUPS):
+    for sequence in (tags.FRAME_GROUPS, tags.SHARED_GROUPS):
         for item in _items(found.get(sequence), elements.little)[:1]:
-            for group in _GROUPS_OF_INTEREST:
+            for group in tags.GROUPS_OF_INTEREST:
                 if group not in item:
                     continue
                 for inner in _items(item.get_item(group), elements.little)[:1]:
-                    for tag in (CENTRE, WIDTH, FUNCTION, INTERCEPT, SLOPE):
+                    for tag in (tags.CENTRE, tags.WIDTH, tags.FUNCTION, tags.INTERCEPT, tags.SLOPE):
                         if tag in inner and tag not in found:
                             found[tag] = inner.get_item(tag)
 
@@ -350,7 +320,7 @@ def _pixels_announced(stream: _Bounded, explicit: bool, little: bool) -> tuple[i
     order: Literal["little", "big"] = "little" if little else "big"
     head = stream.read(8)
     group, element = (int.from_bytes(head[at : at + 2], order) for at in (0, 2))
-    if len(head) < 8 or group << 16 | element != PIXELS:
+    if len(head) < 8 or group << 16 | element != tags.PIXELS:
         return None, ""
     if not explicit or not (head[4:6].isalpha() and head[4:6].isupper()):
         return int.from_bytes(head[4:8], order), ""
@@ -394,9 +364,9 @@ def _fragments(content: memoryview, little: bool, elements: Elements) -> Iterato
     else:
         if any(content[start:]):
             raise cut_short()
-        elements.warn(f"the end of {name_of(PIXELS)} is not marked; its fragments are whole")
+        elements.warn(f"the end of {name_of(tags.PIXELS)} is not marked; its fragments are whole")
     if number == 1 and len(offsets) > 4:  # no table of offsets: the picture stands in its place
-        elements.warn(f"{name_of(PIXELS)} lacks its table of offsets")
+        elements.warn(f"{name_of(tags.PIXELS)} lacks its table of offsets")
         yield offsets
 
 

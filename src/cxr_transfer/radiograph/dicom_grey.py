@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import dicom_elements as tags
+from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.dicom_elements import Elements, name_of
 from cxr_transfer.radiograph.grey_scale import (
     Bits,

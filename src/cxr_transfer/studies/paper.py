@@ -7,14 +7,11 @@ goes on with the first thing that is not done.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from cxr_transfer import provenance
 from cxr_transfer.datasets.archives import read_archives
@@ -33,8 +30,8 @@ from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.runs.run_folder import openings, record_opening
-from cxr_transfer.statistics.metrics import Scores
 from cxr_transfer.statistics.temperature import score_scale
+from cxr_transfer.studies.folds import by_fold, pooled
 from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
@@ -209,12 +206,12 @@ def run_study(
                 **begin[name],
             )
             fold_rows.append(_evaluate(folder, part, films, study, execution, out=out))
-    rows |= {name: _pooled(fold_rows) for name, fold_rows in each_fold.items()}
+    rows |= {name: pooled(fold_rows) for name, fold_rows in each_fold.items()}
 
     content = {
         "split": study.split,
         "folds": study.folds,
-        "fold_by_fold": {name: _by_fold(each) for name, each in each_fold.items()}
+        "fold_by_fold": {name: by_fold(each) for name, each in each_fold.items()}
         if study.folds
         else {},
         "seed": study.seed,
@@ -355,39 +352,6 @@ def _evaluate(
         seed=study.seed,
         score_scale=score_scale(heat),
     )
-
-
-def _pooled(rows: Sequence[report.Row]) -> report.Row:
-    """Return one row for all folds: every film scored by the model that has not seen it."""
-    if len(rows) == 1:
-        return rows[0]
-    scores = [row.scores for row in rows]
-    return dataclasses.replace(
-        rows[0],
-        scores=Scores(
-            labels=scores[0].labels,
-            targets=np.concatenate([each.targets for each in scores]),
-            probabilities=np.concatenate([each.probabilities for each in scores]),
-            patients=tuple(patient for each in scores for patient in each.patients),
-            files=tuple(file for each in scores for file in each.files),
-        ),
-        checkpoint="",
-        weights_sha256="",
-        history=None,
-        score_scale=", ".join(dict.fromkeys(row.score_scale for row in rows)),
-    )
-
-
-def _by_fold(rows: Sequence[report.Row]) -> list[dict[str, Any]]:
-    return [
-        {
-            "accuracy": float((row.scores.predicted == row.scores.targets).mean()),
-            "test_images": len(row.scores.files),
-            "checkpoint": row.checkpoint,
-            "weights_sha256": row.weights_sha256,
-        }
-        for row in rows
-    ]
 
 
 def _counts(dataset: Dataset) -> str:

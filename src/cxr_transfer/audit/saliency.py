@@ -1,0 +1,120 @@
+"""How far a heat map may be trusted: its share in the lungs, and what random weights make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from cxr_transfer.errors import DataError
+from cxr_transfer.models.saliency_maps import (
+    DRAWS,
+    as_images,
+    enrichment,
+    heat_maps,
+    lung_share,
+    randomised_correlation,
+)
+from cxr_transfer.radiograph.lung_segmentation import lung_mask
+from cxr_transfer.statistics.intervals import (
+    NOT_DEFINED,
+    Estimate,
+    patient_weights,
+    percentile_interval,
+    share,
+)
+
+Floats = npt.NDArray[np.float64]
+
+
+def saliency_evidence(
+    network: nn.Sequential,
+    images: Tensor | npt.NDArray[np.uint8],
+    patients: Sequence[str],
+    *,
+    seed: int = 0,
+    limit: int = 100,
+    resamples: int = 2000,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Return what an audit asks of a network's heat maps.
+
+    Args:
+        network: As of `heat_maps`.
+        images: Films, (N, 1, H, W) uint8.
+        patients: The patient of each.
+        seed: Of the films' choice, the new weights and the bootstrap.
+        limit: Of more films than this, so many are chosen by chance.
+        resamples: Of the bootstrap by patient.
+        device: As torch names it.
+
+    Returns:
+        - ``films``: how many were looked at; ``empty_maps``: of these, without a map;
+        - ``lung_area``: mean share of the films that the lung masks take;
+        - ``lung_share``: mean share of the maps that lies in the masks, `Estimate` as a dict;
+        - ``enrichment``: mean of `enrichment`, `Estimate` as a dict;
+        - ``below_area``: share of maps that lie in the lungs less than an even one would,
+          `Estimate` as a dict;
+        - ``randomised``: by `STAGES`, mean of `randomised_correlation`, `Estimate` as a dict, and
+          ``films``, of how many;
+        - ``draws``: new weights per stage; ``seed``.
+
+        Values are null where no film has a map.
+
+    Raises:
+        DataError: ``no_films`` without a film; ``table`` unless there is a patient for each film;
+            what `heat_maps` raises.
+        UsageError: ``resamples`` below 1.
+        ModelError: As `heat_maps`.
+    """
+    films = as_images(images)
+    if len(films) != len(patients):
+        raise DataError(
+            "table",
+            f"Expected the patient of each of {len(films)} films, but got {len(patients)}; give "
+            "those of the same films.",
+        )
+    if not len(films):
+        raise DataError("no_films", "Expected at least one film, but got none; add films.")
+    if len(films) > limit:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(films))[:limit])
+        films = films[torch.from_numpy(chosen)]
+        patients = [patients[row] for row in chosen]
+    masks = np.stack([lung_mask(film) for film in films[:, 0].numpy()])
+    maps = heat_maps(network, films, device=device)
+    rich = enrichment(maps, masks)
+    known = ~np.isnan(rich)
+    again: dict[str, int] = {"resamples": resamples, "seed": seed}
+    those = [patient for patient, has in zip(patients, known, strict=True) if has]
+    below = share(rich[known] < 1, those, **again) if known.any() else NOT_DEFINED
+    changed = randomised_correlation(network, films, seed=seed, device=device)
+    return {
+        "films": len(films),
+        "empty_maps": int((maps.max(axis=(1, 2)) == 0).sum()),
+        "lung_area": float(masks.mean()),
+        "lung_share": _mean(lung_share(maps, masks), patients, **again).as_dict(),
+        "enrichment": _mean(rich, patients, **again).as_dict(),
+        "below_area": below.as_dict(),
+        "randomised": {
+            stage: _mean(alike, patients, **again).as_dict()
+            | {"films": int((~np.isnan(alike)).sum())}
+            for stage, alike in changed.items()
+        },
+        "draws": DRAWS,
+        "seed": seed,
+    }
+
+
+def _mean(values: Floats, patients: Sequence[str], *, resamples: int, seed: int) -> Estimate:
+    """Return the mean of what is defined, with its interval by patient."""
+    known = ~np.isnan(values)
+    if not known.any():
+        return NOT_DEFINED
+    those = [patient for patient, has in zip(patients, known, strict=True) if has]
+    weights = patient_weights(those, resamples=resamples, seed=seed)
+    means = weights @ values[known] / weights.sum(axis=1)
+    return percentile_interval(float(values[known].mean()), means)

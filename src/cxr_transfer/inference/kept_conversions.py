@@ -1,0 +1,54 @@
+"""The converted network of a checkpoint: taken from the cache, or made and kept there."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from cxr_transfer.errors import ModelError
+from cxr_transfer.export.metadata import Converted, kept_conversion, read_converted
+from cxr_transfer.files import cache_folder, writable_cache
+from cxr_transfer.models.folder import sha256
+from cxr_transfer.models.metadata import (
+    Checkpoint,
+    check_hash,
+    checkpoint_files,
+    read_card,
+)
+from cxr_transfer.openvino_runtime import exclusive
+
+
+def converted_network(checkpoint: Path) -> tuple[Path, Path, Converted, str]:
+    """Return the graph of a checkpoint, made now where it was not kept, its weights, its card.
+
+    The last is a warning where the graph could not be kept for the next time.
+    """
+    card_path, weights = checkpoint_files(checkpoint)
+    card = read_card(card_path)
+    # A card may name any weights: what is kept of those is taken only where these are here.
+    check_hash(card, sha256(weights), weights)
+    with exclusive():  # several threads that open it convert it once
+        # A cache that cannot be written may have it all the same.
+        kept = kept_conversion(card, cache_folder())
+        converted = _read_kept(kept, card)
+        if converted:
+            return kept, weights, converted, ""
+        cache, note = writable_cache()
+        kept = kept_conversion(card, cache)
+        # What this process made before, where it is the process's own folder.
+        converted = _read_kept(kept, card) if note else None
+        if converted is None:
+            from cxr_transfer.export.openvino import convert
+
+            converted = convert(checkpoint, kept)
+        return kept, weights, converted, note
+
+
+def _read_kept(kept: Path, card: Checkpoint) -> Converted | None:
+    """Return what is kept of a checkpoint's conversion; None where it has to be made anew."""
+    with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
+        converted = read_converted(kept)
+        # It is kept by its weights alone: another checkpoint may have the same ones, and take its
+        # films in another way or go by another name.
+        return converted if converted.card == card else None
+    return None
