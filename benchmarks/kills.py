@@ -236,6 +236,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="Of the moments.")
     parser.add_argument("--out", type=Path, help="JSON file with the result.")
     options = parser.parse_args()
+    # A shell that starts this in the background lets it, and so all that it starts, ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         drawn = random.Random(options.seed)
