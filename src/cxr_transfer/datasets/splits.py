@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold
 
 from cxr_transfer.datasets.case import Case
@@ -132,22 +133,18 @@ def _fold(
 
 def _groups(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
     """Return a group number per case: patients (or films) joined where a film is the same."""
-    parent = list(range(len(cases)))
-
-    def find(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
+    together = DisjointSet(range(len(cases)))
     first: dict[str, int] = {}
     for position, case in enumerate(cases):
         keys = [f"pixels {case.pixels}"] if case.pixels else []
         if by == "patient":
             keys.append(f"patient {case.patient}")
         for key in keys:
-            parent[find(position)] = find(first.setdefault(key, position))
-    return np.array([find(position) for position in range(len(cases))])
+            together.merge(first.setdefault(key, position), position)
+    # Numbered as they first appear: the same cases always get the same parts.
+    numbers: dict[int, int] = {}
+    members = (together[position] for position in range(len(cases)))
+    return np.array([numbers.setdefault(root, len(numbers)) for root in members], dtype=np.int64)
 
 
 def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.stats import binomtest
 
 from cxr_transfer.errors import DataError, UsageError
 
@@ -114,14 +114,8 @@ def wilson(successes: int, total: int, level: float = 0.95) -> Estimate:
             f"Expected 0 <= successes <= total with a total of at least 1, but got {successes} "
             f"of {total}; count the films again.",
         )
-    z = float(norm.ppf((1 + checked_level(level)) / 2))
-    share = successes / total
-    centre = (share + z**2 / (2 * total)) / (1 + z**2 / total)
-    half = z / (1 + z**2 / total) * math.sqrt(share * (1 - share) / total + (z / total / 2) ** 2)
-    # At 0 and at `total` the bound is 0 or 1 exactly; rounding must not carry it beyond.
-    low = 0.0 if successes == 0 else centre - half
-    high = 1.0 if successes == total else centre + half
-    return Estimate(share, low, high)
+    held = binomtest(successes, total).proportion_ci(checked_level(level), method="wilson")
+    return Estimate(successes / total, float(held.low), float(held.high))
 
 
 def patient_weights(

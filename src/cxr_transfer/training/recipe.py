@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -180,13 +180,8 @@ class Recipe(BaseModel):
 
     def to_toml(self) -> str:
         """Return the recipe written out in full, defaults included, as it is run."""
-        content = self.model_dump(mode="json")
-        stages = content.pop("stages")
-        tables = [("[preprocessing]", content.pop("preprocessing"))]
-        tables.append(("[labels]", content.pop("labels")))
-        tables += [("[[stages]]", stage) for stage in stages]
-        blocks = [_toml(content)] + [f"{head}\n{_toml(table)}" for head, table in tables]
-        return "\n".join(blocks)
+        # TOML has no word for nothing: what is None is left out, and read as None again.
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -246,22 +241,14 @@ def parse_recipe(content: dict[str, Any], *, origin: str) -> Recipe:
         ) from None
 
 
-def _toml(table: dict[str, Any]) -> str:
-    # JSON's strings, numbers, booleans and flat lists are TOML's, but for two matters: TOML has no
-    # pairs of surrogates, and wants DEL escaped.
-    # Nor has TOML a word for nothing: what is None is left out, and read as None again.
-    lines = (
-        f"{_key(key)} = {json.dumps(value, ensure_ascii=False)}\n"
-        for key, value in table.items()
-        if value is not None
-    )
-    return "".join(lines).replace("\x7f", "\\u007f")
-
-
-def _key(key: str) -> str:
-    """A key as TOML wants it: bare where it may be."""
-    bare = key.isascii() and key.replace("_", "").replace("-", "").isalnum()
-    return key if bare else json.dumps(key, ensure_ascii=False)
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: value for key, value in table.items() if value is not None}
+    for key, value in kept.items():
+        if isinstance(value, dict):
+            kept[key] = _without_none(value)
+        elif isinstance(value, list):
+            kept[key] = [_without_none(row) if isinstance(row, dict) else row for row in value]
+    return kept
 
 
 def nearest(word: str, known: list[str]) -> str:
