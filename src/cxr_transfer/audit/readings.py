@@ -1,0 +1,158 @@
+"""What a network makes of the images of an audit: whole, in parts, and changed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cxr_transfer.audit.perturbations import CORRUPTIONS, UNCHANGED, corrupted
+from cxr_transfer.evaluation.decoding import Decoded
+from cxr_transfer.evaluation.scoring import Scorer
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.metadata import Checkpoint
+from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
+from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.training.tensors import Films, load_films
+
+_OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
+    "lungs blacked out": lungs_blacked,
+    "border only": border_only,
+    "lungs only": lungs_only,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Readings:
+    """What a network makes of the films, whole, in parts, and changed.
+
+    Attributes:
+        part: Films that are scored for the figures.
+        scored: (N, C) scores of all films; NaN for those that training saw.
+        whole: Scores of ``part``.
+        evaluation: Evaluation of ``whole``.
+        occluded: Evaluation with parts of each film hidden, by what is hidden.
+        unchanged: Accuracy before any change, decoded as for the changes.
+        corrupted: Accuracy after each change of `CORRUPTIONS`.
+        precision: What `Scorer.settle` found.
+    """
+
+    part: Part
+    scored: npt.NDArray[np.float64]
+    whole: Scores
+    evaluation: Evaluation
+    occluded: dict[str, Evaluation]
+    unchanged: float
+    corrupted: dict[str, float]
+    precision: dict[str, Any]
+
+
+def read_scores(
+    scorer: Scorer,
+    checkpoint: Checkpoint,
+    decoded: Decoded,
+    kinds: Kinds,
+    precision: str,
+    again: dict[str, int],
+    say: Callable[[str], None],
+) -> Readings:
+    """Score the images that the figures are of: whole, with parts hidden, and changed.
+
+    Args:
+        scorer: Network with its temperature.
+        checkpoint: Labels and preprocessing of the network.
+        decoded: All images of the audit.
+        kinds: Rows of them by what they are to the checkpoint.
+        precision: Precision for changed images, as `Scorer.settle` takes it.
+        again: ``resamples`` and ``seed`` of the bootstrap.
+        say: Is told what takes long.
+    """
+    labels, images = checkpoint.label_set, decoded.films.images.numpy()
+    say(f"scoring {len(kinds.inside)} films, whole and in parts")
+    scored = np.full((len(images), len(labels)), np.nan)
+    unseen = np.sort(np.concatenate([kinds.inside, kinds.elsewhere]))
+    scored[unseen] = scorer.exact(images[unseen])
+    quick = scorer.settle(images[kinds.inside], scored[kinds.inside], precision)
+    part = Part(labels, decoded, kinds.inside)
+    whole = part.scores(scored[kinds.inside])
+    evaluation = evaluate(whole, **again)
+    occluded = {
+        name: evaluate(part.scores(scorer.exact(hide(part.images))), **again)
+        for name, hide in _OCCLUSIONS.items()
+    }
+    # Before a film is reduced and equalised: what these take away of a change does no harm.
+    preprocessing = checkpoint.preprocessing
+    plain = part.images
+    if preprocessing != preprocessing.unfinished:
+        say(f"reading {len(plain)} films once more, for what changes no finding")
+        plain = load_films(part.cases, preprocessing.unfinished, labels).images.numpy()
+    change = functools.partial(corrupted, plain, preprocessing=preprocessing, seed=again["seed"])
+    unchanged, *changed = (
+        _accuracy(scorer.quick(change(name)), whole) for name in (UNCHANGED, *CORRUPTIONS)
+    )
+    by_change = dict(zip(CORRUPTIONS, changed, strict=True))
+    return Readings(part, scored, whole, evaluation, occluded, unchanged, by_change, quick)
+
+
+@dataclass(frozen=True, eq=False)
+class Kinds:
+    """Rows of films by what they are to the checkpoint.
+
+    Attributes:
+        seen: (N,) bool: training saw the film or its patient.
+        inside: Rows to score: known label, unseen, of a source that training saw.
+        elsewhere: Unseen, of other sources or other labels.
+        ours: Known label, of a source that training saw; seen or not.
+    """
+
+    seen: npt.NDArray[np.bool_]
+    inside: npt.NDArray[np.int64]
+    elsewhere: npt.NDArray[np.int64]
+    ours: npt.NDArray[np.int64]
+
+
+def kinds_of(decoded: Decoded, seen: npt.NDArray[np.bool_]) -> Kinds:
+    """Tell the images apart by what they are to a checkpoint.
+
+    Args:
+        decoded: N images.
+        seen: (N,) whether training saw the image or its patient.
+    """
+    places = {case.source for case, was in zip(decoded.cases, seen, strict=True) if was}
+    # Without a film that training saw, nothing tells which source is elsewhere.
+    familiar = np.array([not places or case.source in places for case in decoded.cases])
+    known = decoded.films.targets.numpy() >= 0
+    return Kinds(
+        seen=seen,
+        inside=np.flatnonzero(known & ~seen & familiar),
+        elsewhere=np.flatnonzero(~seen & ~(known & familiar)),
+        ours=np.flatnonzero(known & familiar),
+    )
+
+
+class Part:
+    """Some of the films, with all that is known of them."""
+
+    def __init__(self, labels: LabelSet, decoded: Decoded, rows: npt.NDArray[np.int64]) -> None:
+        self.labels, self.rows = labels, rows
+        self.cases = [decoded.cases[row] for row in rows]
+        self.images = decoded.films.images.numpy()[rows]
+        self.targets = decoded.films.targets.numpy()[rows]
+
+    def scores(self, scored: npt.NDArray[np.float64]) -> Scores:
+        """Return class scores (rows, C) with the targets and cases that they belong to."""
+        return Scores.of(self.labels, self.targets, scored, self.cases)
+
+    @property
+    def films(self) -> Films:
+        """Model inputs and targets."""
+        return Films(torch.from_numpy(self.images), torch.from_numpy(self.targets))
+
+
+def _accuracy(scored: npt.NDArray[np.float64], whole: Scores) -> float:
+    return float((scored.argmax(axis=1) == whole.targets).mean())
