@@ -14,7 +14,8 @@ from cxr_transfer.models.metadata import read_card
 from cxr_transfer.models.reference import REFERENCE, Reference
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.studies.paper import Study, run_study
+from cxr_transfer.studies.paper import run_study
+from cxr_transfer.studies.plan import Study
 from cxr_transfer.training.device import Execution
 
 ON_CPU = Execution(device="cpu", precision="float32")

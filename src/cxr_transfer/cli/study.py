@@ -70,7 +70,8 @@ def study(
     """Run the paper's four models: table, figures, intervals and tests."""
     from cxr_transfer.errors import UsageError
     from cxr_transfer.files import owned
-    from cxr_transfer.studies.paper import MODELS, Study, model_names, run_study
+    from cxr_transfer.studies.paper import run_study
+    from cxr_transfer.studies.plan import MODELS, Study, model_names
 
     asked_for = MODELS if models is None else model_names(models)
     if pretraining and not {"model_0", "model_2"} & set(asked_for):

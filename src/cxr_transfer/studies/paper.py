@@ -7,31 +7,32 @@ goes on with the first thing that is not done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cxr_transfer import provenance
 from cxr_transfer.datasets.archives import read_archives
+from cxr_transfer.datasets.case import Collection
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.loading import indexed, notices_of
 from cxr_transfer.datasets.paper import Dataset, dataset_0, dataset_1, pretraining_cases
 from cxr_transfer.datasets.phantom import write_phantom
-from cxr_transfer.datasets.splits import SplitBy, check_number, folds, patient_overlap, split
-from cxr_transfer.errors import DataError, MachineError, UsageError
+from cxr_transfer.datasets.splits import folds, patient_overlap, split
+from cxr_transfer.errors import UsageError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
-from cxr_transfer.labels import DATASET_0, DATASET_1
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
-from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.models.metadata import CARD, WEIGHTS
 from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.runs.run_folder import openings, record_opening
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.studies.folds import by_fold, pooled
+from cxr_transfer.studies.plan import MODELS, Study
+from cxr_transfer.studies.refusals import check_model_0, check_runs, check_used, check_weights
 from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
@@ -41,53 +42,14 @@ from cxr_transfer.training.device import (
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import claim
-from cxr_transfer.training.start import check_run
 from cxr_transfer.training.tensors import Films, load_films, select
 
-MODELS = ("model_0", "model_1", "model_2", "model_3")
 PHANTOM = "phantom"
 """Given as the data folder, it stands for generated films."""
 
 Say = Callable[[str], None]
 Steps = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 """Opens a progress bar with a title and a number of steps; what it gives is called per step."""
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a study is asked to do.
-
-    Attributes:
-        models: Any of `MODELS`; Model_0 is trained whenever Model_2 needs it.
-        split: "patient" (default) or "image" (the paper's way, which leaks).
-        folds: Cross-validate over so many parts; None is one split.
-        seed: Of the split and of every run.
-        pretraining: "clean" keeps every patient of Dataset_1 from Model_0; "paper" does not.
-        max_epochs: Cuts every stage short; None is the recipe's own.
-        resamples: Of the bootstrap.
-        skip_unavailable: Leave Model_3 out, and say so, where its ImageNet weights cannot be had.
-        skip_damaged: Leave out files that cannot be read; every run folder lists its own.
-    """
-
-    models: tuple[str, ...] = MODELS
-    split: SplitBy = "patient"
-    folds: int | None = None
-    seed: int = 0
-    pretraining: Literal["clean", "paper"] = "clean"
-    max_epochs: int | None = None
-    resamples: int = 2000
-    skip_unavailable: bool = False
-    skip_damaged: bool = False
-
-    def __post_init__(self) -> None:
-        if self.folds is not None:
-            check_number(self.folds)
-        unknown = [name for name in self.models if name not in MODELS]
-        if unknown or not self.models:
-            raise UsageError(
-                "unknown_model",
-                f"Expected models out of {', '.join(MODELS)}, but got {', '.join(self.models)}.",
-            )
 
 
 def run_study(
@@ -122,8 +84,8 @@ def run_study(
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
     steps = steps or _no_steps
-    _check_used(study, weights, model_0)
-    left_out = _check_weights(study, weights)
+    check_used(study, weights, model_0)
+    left_out = check_weights(study, weights)
     models = _models(study, out, left_out, given=model_0)
     recipes = {name: load_recipe(name).limited(study.max_epochs) for name in models}
     begin: dict[str, dict[str, Any]] = {
@@ -131,13 +93,7 @@ def run_study(
     }
     if "model_3" in models:
         begin["model_3"]["weights"] = weights
-    # What can be refused is refused before any film is decoded. Of the Model_0 that is trained
-    # here nothing is known yet.
-    for name in models:
-        if recipes[name].initial != "model_0":
-            check_run(recipes[name], DATASET_0 if name == "model_0" else DATASET_1, **begin[name])
-        elif model_0:
-            check_run(recipes[name], DATASET_1, start=model_0, **begin[name])
+    check_runs(recipes, begin, model_0)
     archives = read_archives(_data_folder(data, out, study.seed, say))
     for notice in notices_of(archives):
         say(notice)
@@ -145,18 +101,10 @@ def run_study(
     if generated:
         say("the films are generated: they show no patient")
     target = _indexed(dataset_1(archives), study, steps, say)
-    if study.folds:
-        parts = folds(target, study.folds, by=study.split, seed=study.seed)
-    else:
-        parts = (split(target, by=study.split, seed=study.seed),)
-    say(
-        f"Dataset_1: {_counts(target)}, split by {study.split}"
-        f"{f' into {study.folds} folds' if study.folds else ''}, data "
-        f"{data_hash(target.cases)[:12]}"
-    )
+    parts = _parts(target, study, say)
     if model_0:
         for part in parts:
-            _check_model_0(model_0, part, study)
+            check_model_0(model_0, part, study)
     # Only what decides the parts and the runs: models may be added to a study later, and each run
     # checks the hash of its data itself.
     fixed = ("split", "folds", "seed", "pretraining", "max_epochs")
@@ -165,49 +113,12 @@ def run_study(
     claim(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
     for name, why in left_out.items():
         say(f"{name} is left out: {why}")
-
+    run = _Running(study, out, recipes, begin, execution, steps, say)
     rows: dict[str, report.Row] = {}
     if "model_0" in models:
-        pretraining = _indexed(dataset_0(archives), study, steps, say)
-        say(f"Dataset_0: {_counts(pretraining)}")
-        if study.pretraining == "clean":
-            pretraining = pretraining_cases(pretraining, target)
-            say(f"Model_0 sees no patient of Dataset_1: {_counts(pretraining)} are left")
-        # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
-        # compared with it.
-        pretraining = split(pretraining, by="patient", seed=study.seed)
-        films = _films(recipes["model_0"], pretraining, steps)
-        model_0 = run_recipe(
-            recipes["model_0"],
-            pretraining,
-            films,
-            out / "model_0",
-            say=say,
-            **begin["model_0"],
-        )
-        rows["model_0"] = _evaluate(model_0, pretraining, films, study, execution, out=out)
-
-    each_fold: dict[str, list[report.Row]] = {name: [] for name in MODELS[1:] if name in models}
-    if each_fold:
-        # All three share one preprocessing, hence one decoding.
-        films = _films(recipes[next(iter(each_fold))], target, steps)
-    for number, part in enumerate(parts, start=1):
-        place = out / f"fold_{number}" if study.folds else out
-        for name, fold_rows in each_fold.items():
-            if study.folds:
-                say(f"fold {number} of {study.folds}: {name}")
-            folder = run_recipe(
-                recipes[name],
-                part,
-                films,
-                place / name,
-                start=model_0 if recipes[name].initial == "model_0" else None,
-                say=say,
-                **begin[name],
-            )
-            fold_rows.append(_evaluate(folder, part, films, study, execution, out=out))
+        model_0, rows["model_0"] = run.pretrain(archives, target)
+    each_fold = run.train(target, parts, model_0)
     rows |= {name: pooled(fold_rows) for name, fold_rows in each_fold.items()}
-
     content = {
         "split": study.split,
         "folds": study.folds,
@@ -235,6 +146,79 @@ def run_study(
     return report.write_study(out, content, rows)
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A study whose models can be run: everything that was to be checked is checked."""
+
+    study: Study
+    out: Path
+    recipes: Mapping[str, Recipe]
+    begin: Mapping[str, dict[str, Any]]
+    execution: Execution
+    steps: Steps
+    say: Say
+
+    def pretrain(self, archives: Sequence[Collection], target: Dataset) -> tuple[Path, report.Row]:
+        """Train Model_0; return its run folder and its row of the table."""
+        say, study = self.say, self.study
+        dataset = _indexed(dataset_0(archives), study, self.steps, say)
+        say(f"Dataset_0: {_counts(dataset)}")
+        if study.pretraining == "clean":
+            dataset = pretraining_cases(dataset, target)
+            say(f"Model_0 sees no patient of Dataset_1: {_counts(dataset)} are left")
+        # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
+        # compared with it.
+        dataset = split(dataset, by="patient", seed=study.seed)
+        recipe = self.recipes["model_0"]
+        films = _films(recipe, dataset, self.steps)
+        folder = run_recipe(
+            recipe, dataset, films, self.out / "model_0", say=say, **self.begin["model_0"]
+        )
+        return folder, self._row(folder, dataset, films)
+
+    def train(
+        self, target: Dataset, parts: Sequence[Dataset], model_0: Path | None
+    ) -> dict[str, list[report.Row]]:
+        """Train Model_1 to Model_3 on each split; return their rows, one per fold."""
+        rows: dict[str, list[report.Row]] = {
+            name: [] for name in MODELS[1:] if name in self.recipes
+        }
+        if not rows:
+            return rows
+        # All three share one preprocessing, hence one decoding.
+        films = _films(self.recipes[next(iter(rows))], target, self.steps)
+        number_of = self.study.folds
+        for number, part in enumerate(parts, start=1):
+            place = self.out / f"fold_{number}" if number_of else self.out
+            for name, fold_rows in rows.items():
+                if number_of:
+                    self.say(f"fold {number} of {number_of}: {name}")
+                recipe = self.recipes[name]
+                start = model_0 if recipe.initial == "model_0" else None
+                folder = run_recipe(
+                    recipe, part, films, place / name, start=start, say=self.say, **self.begin[name]
+                )
+                fold_rows.append(self._row(folder, part, films))
+        return rows
+
+    def _row(self, folder: Path, dataset: Dataset, films: Films) -> report.Row:
+        return _evaluate(folder, dataset, films, self.study, self.execution, out=self.out)
+
+
+def _parts(target: Dataset, study: Study, say: Say) -> tuple[Dataset, ...]:
+    """Return Dataset_1 with its parts: once, or for each fold."""
+    if study.folds:
+        parts = folds(target, study.folds, by=study.split, seed=study.seed)
+    else:
+        parts = (split(target, by=study.split, seed=study.seed),)
+    say(
+        f"Dataset_1: {_counts(target)}, split by {study.split}"
+        f"{f' into {study.folds} folds' if study.folds else ''}, data "
+        f"{data_hash(target.cases)[:12]}"
+    )
+    return parts
+
+
 def _models(
     study: Study, out: Path, left_out: dict[str, str], *, given: Path | None
 ) -> tuple[str, ...]:
@@ -249,57 +233,6 @@ def _models(
     if not wanted:
         raise UsageError("no_models", "Expected a model to run, but all of them are left out.")
     return tuple(name for name in MODELS if name in wanted)
-
-
-def _check_used(study: Study, weights: Path | None, model_0: Path | None) -> None:
-    """Refuse what no model of the study is made of."""
-    for option, given, needs in (
-        ("--weights", weights, "model_3"),
-        ("--skip-unavailable", study.skip_unavailable or None, "model_3"),
-        ("--model-0", model_0, "model_2"),
-    ):
-        if given is not None and needs not in study.models:
-            raise UsageError(
-                "unused_option",
-                f"Expected {option} only with {needs}, but the models are "
-                f"{', '.join(study.models)}; leave it out, or add {needs} to --models.",
-            )
-    if weights and study.skip_unavailable:
-        raise UsageError(
-            "unused_option",
-            "Expected --weights or --skip-unavailable, but got both: weights that are given are "
-            "never done without; leave out one of them.",
-        )
-
-
-def _check_model_0(model_0: Path, target: Dataset, study: Study) -> None:
-    """Refuse a Model_0 that has seen patients of the test part, unless that is what is studied."""
-    seen = set(load_checkpoint(model_0)[0].seen.get("patients", ()))
-    met = {
-        case.patient
-        for case in target.cases
-        if case.split == "test" and fingerprint(case.patient) in seen
-    }
-    if met and study.pretraining == "clean":
-        raise DataError(
-            "seen_films",
-            f"Expected a Model_0 that has seen no patient of the test part, but {model_0} has seen "
-            f"{len(met)} of them; say --pretraining paper, or train a clean one.",
-        )
-
-
-def _check_weights(study: Study, weights: Path | None) -> dict[str, str]:
-    """Find out before any work whether Model_3 can be run at all."""
-    if "model_3" not in study.models:
-        return {}
-    try:
-        imagenet_weights(weights)
-    except MachineError as error:
-        if not study.skip_unavailable:
-            raise
-        # Not the error's own text: it names folders of this machine.
-        return {"model_3": f"its ImageNet weights cannot be had here ({error.code})"}
-    return {}
 
 
 def _data_folder(data: str, out: Path, seed: int, say: Say) -> Path:
@@ -363,8 +296,3 @@ def _counts(dataset: Dataset) -> str:
 @contextmanager
 def _no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
     yield lambda: None
-
-
-def model_names(text: str) -> tuple[str, ...]:
-    """Read a list of models as a person types it: ``model_1,model_3``."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())

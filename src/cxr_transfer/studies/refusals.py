@@ -1,0 +1,82 @@
+"""What a study is refused for, before any image is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.errors import DataError, MachineError, UsageError
+from cxr_transfer.labels import DATASET_0, DATASET_1
+from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.metadata import fingerprint
+from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.studies.plan import Study
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.start import check_run
+
+
+def check_runs(
+    recipes: Mapping[str, Recipe], begin: Mapping[str, dict[str, Any]], model_0: Path | None
+) -> None:
+    """Refuse what can be refused before any image is decoded.
+
+    Of the Model_0 that is trained here nothing is known yet.
+    """
+    for name, recipe in recipes.items():
+        if recipe.initial != "model_0":
+            check_run(recipe, DATASET_0 if name == "model_0" else DATASET_1, **begin[name])
+        elif model_0:
+            check_run(recipe, DATASET_1, start=model_0, **begin[name])
+
+
+def check_used(study: Study, weights: Path | None, model_0: Path | None) -> None:
+    """Refuse what no model of the study is made of."""
+    for option, given, needs in (
+        ("--weights", weights, "model_3"),
+        ("--skip-unavailable", study.skip_unavailable or None, "model_3"),
+        ("--model-0", model_0, "model_2"),
+    ):
+        if given is not None and needs not in study.models:
+            raise UsageError(
+                "unused_option",
+                f"Expected {option} only with {needs}, but the models are "
+                f"{', '.join(study.models)}; leave it out, or add {needs} to --models.",
+            )
+    if weights and study.skip_unavailable:
+        raise UsageError(
+            "unused_option",
+            "Expected --weights or --skip-unavailable, but got both: weights that are given are "
+            "never done without; leave out one of them.",
+        )
+
+
+def check_model_0(model_0: Path, target: Dataset, study: Study) -> None:
+    """Refuse a Model_0 that has seen patients of the test part, unless that is what is studied."""
+    seen = set(load_checkpoint(model_0)[0].seen.get("patients", ()))
+    met = {
+        case.patient
+        for case in target.cases
+        if case.split == "test" and fingerprint(case.patient) in seen
+    }
+    if met and study.pretraining == "clean":
+        raise DataError(
+            "seen_films",
+            f"Expected a Model_0 that has seen no patient of the test part, but {model_0} has seen "
+            f"{len(met)} of them; say --pretraining paper, or train a clean one.",
+        )
+
+
+def check_weights(study: Study, weights: Path | None) -> dict[str, str]:
+    """Find out before any work whether Model_3 can be run at all."""
+    if "model_3" not in study.models:
+        return {}
+    try:
+        imagenet_weights(weights)
+    except MachineError as error:
+        if not study.skip_unavailable:
+            raise
+        # Not the error's own text: it names folders of this machine.
+        return {"model_3": f"its ImageNet weights cannot be had here ({error.code})"}
+    return {}
