@@ -141,6 +141,21 @@ def test_kill_9_releases_the_folder(owner, tmp_path):
         assert (tmp_path / "run").is_dir()
 
 
+def test_what_a_killed_run_left_half_written_goes_when_the_folder_is_owned_again(tmp_path):
+    half = f".{'0a' * 16}.part"
+    for place in (tmp_path, tmp_path / "figures"):
+        place.mkdir(exist_ok=True)
+        (place / half).write_bytes(b"half")
+        (place / "mine.part").write_bytes(b"somebody's")
+    elsewhere = tmp_path.parent / f"{tmp_path.name} elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / half).write_bytes(b"another run's")
+    with owned(tmp_path):
+        left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.part"))
+    assert left == ["figures/mine.part", "mine.part"]
+    assert (elsewhere / half).exists()
+
+
 def test_a_folder_can_be_owned_again_after_an_error(tmp_path):
     with pytest.raises(RuntimeError), owned(tmp_path):
         raise RuntimeError

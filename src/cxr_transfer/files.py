@@ -226,6 +226,8 @@ def scratch_file(folder: Path, size: int) -> Iterator[Path]:
 def owned(folder: Path) -> Iterator[None]:
     """Hold ``folder`` for one run; the lock dies with the process, also after ``kill -9``.
 
+    What a killed run had begun to write, and nobody else can be writing now, is deleted.
+
     Raises:
         UsageError: ``folder_in_use`` when another run holds it; ``outside_link`` when a link to a
             folder in it leads out of it, since what is written through that would lie elsewhere.
@@ -249,6 +251,8 @@ def owned(folder: Path) -> Iterator[None]:
                 f"Expected a run folder of its own, but another run is writing to {folder}; wait "
                 "for it or choose another --out.",
             ) from None
+        for place in (folder, *(folder / entry.name for entry in _folders(folder))):
+            _remove_unfinished(place)
         yield
 
 
@@ -289,12 +293,22 @@ def remove_own(folder: Path, names: Iterable[str]) -> None:
     """
     if folder.is_symlink() or not folder.is_dir():
         return
-    unfinished = sorted(name for name in os.listdir(folder) if is_unfinished(name))
-    for name in (*unfinished, *names):
+    _remove_unfinished(folder)
+    for name in names:
         with contextlib.suppress(OSError):
             os.unlink(folder / name)
     with contextlib.suppress(OSError):
         folder.rmdir()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for name in sorted(filter(is_unfinished, os.listdir(folder))):
+        with contextlib.suppress(OSError):
+            os.unlink(folder / name)
+
+
+def _folders(folder: Path) -> list[os.DirEntry[str]]:
+    return [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
 
 
 def _open_own(path: Path, flags: int) -> int:
