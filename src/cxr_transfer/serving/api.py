@@ -20,6 +20,7 @@ from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.errors import FilmError
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.multipart import read_form
+from cxr_transfer.serving.openapi import EXAMPLE, NO_SUCH, form_body, get_responses, post_responses
 from cxr_transfer.serving.process_pool import WorkerLost
 from cxr_transfer.serving.schemas import (
     STATUS,
@@ -30,7 +31,6 @@ from cxr_transfer.serving.schemas import (
     Models,
     Readiness,
     Refusal,
-    Refused,
     envelope,
     refused,
     status_of,
@@ -51,49 +51,6 @@ MEDIA = {
 }
 PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
 
-_EXAMPLE = {
-    "intended_use": INTENDED_USE,
-    "version": __version__,
-    "request_id": "8a4c1f0d2b7e4c7d9a51f0c3b2d4e6f8",
-    "model": "model_3 dbf3397cd158",
-    "ms": 41.2,
-    "answers": [
-        {
-            "file": "film.png",
-            "status": "ok",
-            "code": "",
-            "message": "",
-            "label": "normal",
-            "probabilities": {"normal": 0.91, "bacterial": 0.08, "covid19": 0.01},
-            "calibrated": True,
-            "temperature": 1.37,
-            "model": "model_3 dbf3397cd158",
-            "warnings": [],
-            "ms": 36.8,
-            "heat_map": None,
-            "lung_share": None,
-            "lung_area": None,
-            "neighbours": [],
-        }
-    ],
-}
-_REFUSED = {
-    400: "The host or the body is not what it should be.",
-    401: "A token is needed.",
-    403: "Another web site sent this.",
-    404: "There is no such model.",
-    413: "Too much was sent.",
-    415: "Not a form, or not a film.",
-    422: "The form or the film cannot be read.",
-    503: "No room now; see Retry-After.",
-}
-_NO_SUCH: dict[int | str, dict[str, Any]] = {
-    404: {
-        "description": "There is no such model, or nothing of the kind beside it.",
-        "model": Refused,
-    }
-}
-
 
 def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     """Return the application behind the door."""
@@ -107,12 +64,21 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     )
     app.state.stopping = lambda: False
     _handle_errors(app)
+    _route_images(app, settings, room)
+    _route_models(app, room)
+    _route_operations(app, room, metrics)
+    _route_pages(app)
+    return app
+
+
+def _route_images(app: FastAPI, settings: Settings, room: Room) -> None:
+    """Answer for images: scores, the image as it was decoded, a report."""
 
     @app.post(
         "/v1/predict",
         summary="Class scores for films",
-        openapi_extra=_form("files", many=True, fields=("model", "heat_map")),
-        responses=_responses(Answers, _EXAMPLE, by_film=True),
+        openapi_extra=form_body("files", many=True, fields=("model", "heat_map")),
+        responses=post_responses(Answers, EXAMPLE, by_film=True),
     )
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
@@ -131,9 +97,9 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     @app.post(
         "/v1/film",
         summary="A film as it was decoded, to be looked at",
-        openapi_extra=_form("file", many=False, fields=()),
+        openapi_extra=form_body("file", many=False, fields=()),
         response_class=Response,
-        responses=_responses(None, media="image/png"),
+        responses=post_responses(None, media="image/png"),
     )
     async def film(request: Request) -> Response:
         form = await read_form(request, settings, files="file", fields=())
@@ -149,9 +115,9 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     @app.post(
         "/v1/report",
         summary="A report of films, with figures",
-        openapi_extra=_form("files", many=True, fields=("model", "other")),
+        openapi_extra=form_body("files", many=True, fields=("model", "other")),
         response_class=Response,
-        responses=_responses(None, media="application/pdf"),
+        responses=post_responses(None, media="application/pdf"),
     )
     async def report(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=("model", "other"))
@@ -166,7 +132,11 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
         headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 
-    @app.get("/v1/models", summary="The models that answer here", responses=_gets(Models))
+
+def _route_models(app: FastAPI, room: Room) -> None:
+    """Tell of the models: which there are, their cards, their audits."""
+
+    @app.get("/v1/models", summary="The models that answer here", responses=get_responses(Models))
     async def models(request: Request) -> Response:
         default = room.model(None)
         described = [served.described() for served in room.models.values()]
@@ -176,7 +146,7 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
         "/v1/models/{name}/card",
         summary="What is known of a model, as Markdown",
         response_class=Response,
-        responses=_gets(None, "text/markdown") | _NO_SUCH,
+        responses=get_responses(None, "text/markdown") | NO_SUCH,
     )
     async def model_card(name: str) -> Response:
         if (text := room.model(name).card()) is None:
@@ -191,7 +161,7 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     @app.get(
         "/v1/models/{name}/audit",
         summary="Which reasons for doubt a model's audit found",
-        responses=_gets(Audit) | _NO_SUCH,
+        responses=get_responses(Audit) | NO_SUCH,
     )
     async def model_audit(request: Request, name: str) -> Response:
         if (found := room.model(name).audit()) is None:
@@ -203,11 +173,15 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
             )
         return JSONResponse(_envelope(request) | found)
 
-    @app.get("/healthz", summary="Whether the process lives", responses=_gets(Health))
+
+def _route_operations(app: FastAPI, room: Room, metrics: Metrics) -> None:
+    """Answer whoever runs the server: does it live, is it ready, what does it count."""
+
+    @app.get("/healthz", summary="Whether the process lives", responses=get_responses(Health))
     async def health(request: Request) -> Response:
         return JSONResponse(_envelope(request) | {"status": "ok"})
 
-    @app.get("/readyz", summary="Whether to send requests here", responses=_gets(Readiness))
+    @app.get("/readyz", summary="Whether to send requests here", responses=get_responses(Readiness))
     async def ready(request: Request) -> Response:
         if app.state.stopping():
             reason = "stopping"
@@ -224,10 +198,14 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
         "/metrics",
         summary="Counts and times for Prometheus",
         response_class=Response,
-        responses=_gets(None, "text/plain"),
+        responses=get_responses(None, "text/plain"),
     )
     async def counts() -> Response:
         return Response(metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def _route_pages(app: FastAPI) -> None:
+    """Hand out the page for a reading room; nothing of it comes from elsewhere."""
 
     @app.get("/", include_in_schema=False)
     @app.head("/", include_in_schema=False)
@@ -238,8 +216,6 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     @app.head("/{name}", include_in_schema=False)
     async def page(name: str) -> Response:
         return _page(name)
-
-    return app
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -278,57 +254,3 @@ def _page(name: str) -> Response:
     if path is None:
         raise HTTPException(404, "Not found")
     return Response(path.read_bytes(), headers={"Content-Type": MEDIA[path.suffix]})
-
-
-def _form(files: str, *, many: bool, fields: tuple[str, ...]) -> dict[str, Any]:
-    """Return the description of a multipart body."""
-    film = {"type": "string", "format": "binary"}
-    kinds: dict[str, dict[str, Any]] = {
-        "model": {"type": "string", "description": "Its name; the server's first without one."},
-        "other": {"type": "string", "description": "Another one, for pages of its own."},
-        "heat_map": {"type": "boolean", "default": False},
-    }
-    properties: dict[str, Any] = {
-        files: {"type": "array", "items": film, "minItems": 1, "maxItems": 32} if many else film
-    }
-    properties |= {name: kinds[name] for name in fields}
-    schema = {"type": "object", "required": [files], "properties": properties}
-    return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
-    }
-
-
-def _responses(
-    model: type[Any] | None,
-    example: dict[str, Any] | None = None,
-    *,
-    by_film: bool = False,
-    media: str = "application/json",
-) -> dict[int | str, dict[str, Any]]:
-    """Return the description of answers to a POST."""
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"description": said, "model": Answers | Refused if by_film else Refused}
-        for status, said in _REFUSED.items()
-    }
-    if model is None:
-        told[200] = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}
-    else:
-        told[200] = {"model": model, "content": {media: {"example": example}}}
-    return told
-
-
-def _gets(
-    model: type[Any] | None, media: str = "application/json"
-) -> dict[int | str, dict[str, Any]]:
-    """Return the description of answers to a GET."""
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"description": _REFUSED[status], "model": Refused} for status in (400, 401, 403)
-    }
-    told[503] = {"description": _REFUSED[503], "model": Refused}
-    if model is not None:
-        told[200] = {"model": model}
-        if model is Readiness:
-            told[503] = {"description": "Not ready.", "model": Readiness}
-    else:
-        told[200] = {"content": {media: {"schema": {"type": "string"}}}}
-    return told

@@ -1,0 +1,111 @@
+"""How requests and answers are described in OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.serving.schemas import (
+    Answers,
+    Readiness,
+    Refused,
+)
+
+EXAMPLE = {
+    "intended_use": INTENDED_USE,
+    "version": __version__,
+    "request_id": "8a4c1f0d2b7e4c7d9a51f0c3b2d4e6f8",
+    "model": "model_3 dbf3397cd158",
+    "ms": 41.2,
+    "answers": [
+        {
+            "file": "film.png",
+            "status": "ok",
+            "code": "",
+            "message": "",
+            "label": "normal",
+            "probabilities": {"normal": 0.91, "bacterial": 0.08, "covid19": 0.01},
+            "calibrated": True,
+            "temperature": 1.37,
+            "model": "model_3 dbf3397cd158",
+            "warnings": [],
+            "ms": 36.8,
+            "heat_map": None,
+            "lung_share": None,
+            "lung_area": None,
+            "neighbours": [],
+        }
+    ],
+}
+
+_REFUSED = {
+    400: "The host or the body is not what it should be.",
+    401: "A token is needed.",
+    403: "Another web site sent this.",
+    404: "There is no such model.",
+    413: "Too much was sent.",
+    415: "Not a form, or not a film.",
+    422: "The form or the film cannot be read.",
+    503: "No room now; see Retry-After.",
+}
+
+NO_SUCH: dict[int | str, dict[str, Any]] = {
+    404: {
+        "description": "There is no such model, or nothing of the kind beside it.",
+        "model": Refused,
+    }
+}
+
+
+def form_body(files: str, *, many: bool, fields: tuple[str, ...]) -> dict[str, Any]:
+    """Return the description of a multipart body."""
+    film = {"type": "string", "format": "binary"}
+    kinds: dict[str, dict[str, Any]] = {
+        "model": {"type": "string", "description": "Its name; the server's first without one."},
+        "other": {"type": "string", "description": "Another one, for pages of its own."},
+        "heat_map": {"type": "boolean", "default": False},
+    }
+    properties: dict[str, Any] = {
+        files: {"type": "array", "items": film, "minItems": 1, "maxItems": 32} if many else film
+    }
+    properties |= {name: kinds[name] for name in fields}
+    schema = {"type": "object", "required": [files], "properties": properties}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+    }
+
+
+def post_responses(
+    model: type[Any] | None,
+    example: dict[str, Any] | None = None,
+    *,
+    by_film: bool = False,
+    media: str = "application/json",
+) -> dict[int | str, dict[str, Any]]:
+    """Return the description of answers to a POST."""
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"description": said, "model": Answers | Refused if by_film else Refused}
+        for status, said in _REFUSED.items()
+    }
+    if model is None:
+        told[200] = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}
+    else:
+        told[200] = {"model": model, "content": {media: {"example": example}}}
+    return told
+
+
+def get_responses(
+    model: type[Any] | None, media: str = "application/json"
+) -> dict[int | str, dict[str, Any]]:
+    """Return the description of answers to a GET."""
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"description": _REFUSED[status], "model": Refused} for status in (400, 401, 403)
+    }
+    told[503] = {"description": _REFUSED[503], "model": Refused}
+    if model is not None:
+        told[200] = {"model": model}
+        if model is Readiness:
+            told[503] = {"description": "Not ready.", "model": Readiness}
+    else:
+        told[200] = {"content": {media: {"schema": {"type": "string"}}}}
+    return told
