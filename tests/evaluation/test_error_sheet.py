@@ -10,7 +10,7 @@ import torch
 
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
 from cxr_transfer.evaluation.evaluate import assess
-from cxr_transfer.figures import evaluation as figures
+from cxr_transfer.figures import canvas
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.registry import build, probabilities
@@ -28,12 +28,12 @@ def drawn(monkeypatch):
     """The figures that were made, to look inside."""
     made = []
 
-    class Recorded(figures.Figure):
+    class Recorded(canvas.Figure):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             made.append(self)
 
-    monkeypatch.setattr(figures, "Figure", Recorded)
+    monkeypatch.setattr(canvas, "Figure", Recorded)
     return made
 
 
