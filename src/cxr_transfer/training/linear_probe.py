@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from torch.nn import functional
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.training.frozen_features import part_of
 from cxr_transfer.training.stage import Stored
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 _ITERATIONS = 2000
 
@@ -68,10 +71,6 @@ def fit_head(
             films are of one class.
         ModelError: ``loss_not_finite`` when a feature is no finite number.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression  # a second; for this stage alone
-    from threadpoolctl import threadpool_limits
-
     started = time.monotonic()
     before, head = part_of(rest, 0, -1).cpu().eval(), rest.get_submodule("head").cpu()
     given = (training, validation) if exchanged is None else (training, validation, exchanged)
@@ -81,43 +80,21 @@ def fit_head(
         raise TypeError(f"expected a linear head, got {head}")
     _check(seen, known_of)
     features, targets = seen[0].double().numpy(), known_of[0].numpy()
-    centre, spread = _centre_and_spread(features)
     counts = np.ones(len(targets))
     if exchanged is not None:
         features = np.concatenate([features, seen[2].double().numpy()])
         targets = np.concatenate([targets, known_of[2].numpy()])
         counts = np.concatenate([counts, np.full(len(seen[2]), exchanged_weight)])
     counts *= _balance(targets, counts)
-    # scikit-learn adds half the squared weights to C times the summed loss.
-    regression = LogisticRegression(
-        C=1 / (2 * penalty * counts.sum()),
-        max_iter=_ITERATIONS,
-        tol=1e-6,
-    )
-    # One thread: on two cores two took twice as long for 3,414 x 1,536, and ten times as long
-    # beside other work.
-    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, "blas"):
-        warnings.simplefilter("always", ConvergenceWarning)
-        fitted = regression.fit((features - centre) / spread, targets, sample_weight=counts)
-    if any(issubclass(one.category, ConvergenceWarning) for one in caught):
+    # The exchanged images do not move the scale of the features.
+    centre, spread = _centre_and_spread(seen[0].double().numpy())
+    fitted, steps = _fitted((features - centre) / spread, targets, counts, penalty)
+    if steps is not None:
         say(
-            f"{stage}: the fit was stopped after {int(fitted.n_iter_.max())} steps, before its end;"
+            f"{stage}: the fit was stopped after {steps} steps, before its end;"
             " a larger penalty makes it easier"
         )
-    known = fitted.classes_
-    weight = np.zeros((head.out_features, head.in_features))
-    # A class without films: nothing is known of it, and it is practically never named.
-    bias = np.full(len(weight), -30.0)
-    if len(known) == 2:  # scikit-learn keeps the difference of the two
-        found, level = (
-            np.concatenate([-part / 2, part / 2]) for part in (fitted.coef_, fitted.intercept_)
-        )
-    else:
-        found, level = fitted.coef_, fitted.intercept_
-    weight[known] = found / spread
-    bias[known] = level - weight[known] @ centre
-    head.weight.copy_(torch.from_numpy(weight))
-    head.bias.copy_(torch.from_numpy(bias))
+    _fill(head, fitted, centre, spread)
     loss, accuracy = _judged(head, seen[0], known_of[0])
     val_loss, val_accuracy = _judged(head, seen[1], known_of[1])
     return [
@@ -132,6 +109,55 @@ def fit_head(
             "seconds": time.monotonic() - started,
         }
     ]
+
+
+def _fitted(
+    features: npt.NDArray[np.float64],
+    targets: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.float64],
+    penalty: float,
+) -> tuple[LogisticRegression, int | None]:
+    """Fit a logistic regression; return it, and its number of steps where it did not end."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression  # a second; for this stage alone
+    from threadpoolctl import threadpool_limits
+
+    # scikit-learn adds half the squared weights to C times the summed loss.
+    regression = LogisticRegression(
+        C=1 / (2 * penalty * counts.sum()),
+        max_iter=_ITERATIONS,
+        tol=1e-6,
+    )
+    # One thread: on two cores two took twice as long for 3,414 x 1,536, and ten times as long
+    # beside other work.
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, "blas"):
+        warnings.simplefilter("always", ConvergenceWarning)
+        fitted = regression.fit(features, targets, sample_weight=counts)
+    stopped = any(issubclass(one.category, ConvergenceWarning) for one in caught)
+    return fitted, int(fitted.n_iter_.max()) if stopped else None
+
+
+def _fill(
+    head: nn.Linear,
+    fitted: LogisticRegression,
+    centre: npt.NDArray[np.float64],
+    spread: npt.NDArray[np.float64],
+) -> None:
+    """Put a regression on standardised features into a head that takes them as they are."""
+    known = fitted.classes_
+    weight = np.zeros((head.out_features, head.in_features))
+    # A class without films: nothing is known of it, and it is practically never named.
+    bias = np.full(len(weight), -30.0)
+    if len(known) == 2:  # scikit-learn keeps the difference of the two
+        found, level = (
+            np.concatenate([-part / 2, part / 2]) for part in (fitted.coef_, fitted.intercept_)
+        )
+    else:
+        found, level = fitted.coef_, fitted.intercept_
+    weight[known] = found / spread
+    bias[known] = level - weight[known] @ centre
+    head.weight.copy_(torch.from_numpy(weight))
+    head.bias.copy_(torch.from_numpy(bias))
 
 
 def _check(seen: list[Tensor], known_of: list[Tensor]) -> None:

@@ -103,17 +103,7 @@ def train_stages(
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    history: list[dict[str, Any]] = []
-    outcomes: list[Outcome] = []
-    pending: list[Stage] = []
-    for stage in recipe.stages:
-        done = folder / "partial" / f"{stage.name}.safetensors"
-        if done.is_file() and not pending:
-            rows = _take_up(network, done)
-            outcomes.append(outcome_of(stage, rows, _loss_before(outcomes)))
-            history += marked(rows, outcomes[-1])
-        else:
-            pending.append(stage)
+    history, outcomes, pending = _resumed(recipe, network, folder)
     # What is frozen in all stages to come is computed once for all of them.
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
     if base:
@@ -173,12 +163,41 @@ def train_stages(
         outcomes.append(outcome)
         history += marked(rows, outcome)
         if is_main_process():
-            write_csv(folder / "history.csv", COLUMNS, history)
-            _put_down(network, folder / "partial" / f"{stage.name}.safetensors", rows)
-            (folder / "partial" / f"{stage.name}.resume").unlink(missing_ok=True)
+            _keep_stage(network, folder, stage, rows, history)
     network.requires_grad_(False)
     network.eval()
     return Trained(history, outcomes)
+
+
+def _resumed(
+    recipe: Recipe, network: nn.Sequential, folder: Path
+) -> tuple[list[dict[str, Any]], list[Outcome], list[Stage]]:
+    """Take up the stages that an earlier call finished; return what is left to do."""
+    history: list[dict[str, Any]] = []
+    outcomes: list[Outcome] = []
+    pending: list[Stage] = []
+    for stage in recipe.stages:
+        done = folder / "partial" / f"{stage.name}.safetensors"
+        if done.is_file() and not pending:
+            rows = _take_up(network, done)
+            outcomes.append(outcome_of(stage, rows, _loss_before(outcomes)))
+            history += marked(rows, outcomes[-1])
+        else:
+            pending.append(stage)
+    return history, outcomes, pending
+
+
+def _keep_stage(
+    network: nn.Sequential,
+    folder: Path,
+    stage: Stage,
+    rows: list[dict[str, Any]],
+    history: list[dict[str, Any]],
+) -> None:
+    """Keep what a finished stage made, for a run that goes on."""
+    write_csv(folder / "history.csv", COLUMNS, history)
+    _put_down(network, folder / "partial" / f"{stage.name}.safetensors", rows)
+    (folder / "partial" / f"{stage.name}.resume").unlink(missing_ok=True)
 
 
 def _loss_before(outcomes: Sequence[Outcome]) -> float | None:
