@@ -102,7 +102,8 @@ def finished(words: list[str]) -> tuple[float, str]:
     except subprocess.TimeoutExpired:
         process.kill()
         raise SystemExit(f"hangs: cxr {' '.join(words)}") from None
-    if process.returncode not in (0, 1):  # 1: some films get no class
+    # 1: some films get no class; Python itself ends so after a traceback.
+    if process.returncode not in (0, 1) or "Traceback" in said:
         raise SystemExit(f"cxr {' '.join(words)} ended with {process.returncode}: {said}")
     return time.monotonic() - begun, said
 
