@@ -1,21 +1,43 @@
 """cxr-transfer: chest radiographs told apart from few examples, and how far to trust it.
 
-The walk, front door to back: ``radiograph`` (a file becomes a film), ``collections`` (archives
-become cases and splits), ``models``, ``training``, ``evaluation``, ``inference``, ``serving``, and
-``cli`` at the door. To answer for films from Python:
-
->>> from cxr_transfer import Predictor
->>> predictor = Predictor.released("model_3")  # doctest: +SKIP
->>> predictor.predict("film.dcm").probabilities  # doctest: +SKIP
+>>> import cxr_transfer as cxr
+>>> dataset = cxr.load_dataset("films.csv")  # doctest: +SKIP
+>>> run = cxr.train("model_1", dataset, out="runs/mine", seed=0)  # doctest: +SKIP
+>>> cxr.evaluate(run, dataset.test).to_frame()  # doctest: +SKIP
+>>> cxr.audit(run, dataset)["verdict"]  # doctest: +SKIP
+>>> cxr.Predictor.released("model_3").predict("film.dcm").probabilities  # doctest: +SKIP
 {'normal': 0.02, 'bacterial': 0.01, 'covid19': 0.97}
+
+Everything here is imported when it is asked for: `import cxr_transfer` alone takes no time.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
+    from cxr_transfer.datasets.case import Case
+    from cxr_transfer.datasets.paper import Dataset
+    from cxr_transfer.errors import CxrError
+    from cxr_transfer.inference.explain import Explainer
     from cxr_transfer.inference.predictor import Prediction, Predictor
 
-__all__ = ["DEFAULT_MODEL", "INTENDED_USE", "Prediction", "Predictor", "__version__"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "INTENDED_USE",
+    "Case",
+    "CxrError",
+    "Dataset",
+    "Explainer",
+    "Prediction",
+    "Predictor",
+    "Report",
+    "__version__",
+    "audit",
+    "evaluate",
+    "load_dataset",
+    "train",
+]
 
 __version__ = "0.1.0"
 
@@ -23,16 +45,26 @@ INTENDED_USE = (
     "Research use only. Not a medical device. Not for diagnosis, screening, triage or any "
     "decision about a patient."
 )
-"""Said at every door: README, ``--help``, reports, model cards."""
+"""Said at every entry point: README, ``--help``, reports, model cards."""
 
 DEFAULT_MODEL = "multi_source"
 """The released model that answers when none is named."""
 
+_HOMES = {
+    **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
+    "Case": "datasets.case",
+    "CxrError": "errors",
+    "Dataset": "datasets.paper",
+    "Explainer": "inference.explain",
+    **dict.fromkeys(("Prediction", "Predictor"), "inference.predictor"),
+}
+
 
 def __getattr__(name: str) -> object:
-    # Only whoever asks for a predictor waits for what it imports.
-    if name in ("Prediction", "Predictor"):
-        from cxr_transfer.inference import predictor
-
-        return getattr(predictor, name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -62,6 +62,25 @@ class Dataset:
                 + ".",
             )
 
+    @property
+    def train(self) -> tuple[Case, ...]:
+        """Cases of the training part."""
+        return self.part("train")
+
+    @property
+    def validation(self) -> tuple[Case, ...]:
+        """Cases of the validation part."""
+        return self.part("validation")
+
+    @property
+    def test(self) -> tuple[Case, ...]:
+        """Cases of the test part."""
+        return self.part("test")
+
+    def part(self, name: str) -> tuple[Case, ...]:
+        """Return the cases of one part, in their order."""
+        return tuple(case for case in self.cases if case.split == name)
+
     def counts(self) -> dict[str, int]:
         """Return the number of films per label, in the order of the labels."""
         return {name: sum(case.label == name for case in self.cases) for name in self.labels}

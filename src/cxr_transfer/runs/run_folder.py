@@ -19,13 +19,13 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.manifest import PARTS_FILE
 from cxr_transfer.errors import MachineError
-from cxr_transfer.statistics.metrics import Scores
 from cxr_transfer.files import append_line, read_csv
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.folder import read_text
-from cxr_transfer.text import markdown
+from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.runs.validation_scores import read_validation
+from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.text import markdown
 
 OPENINGS_FILE = "openings.csv"
 _OPENING = ("time", "command", "films", "data_hash", "weights_sha256")

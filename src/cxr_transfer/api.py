@@ -1,0 +1,335 @@
+"""The public functions: a data set, a run trained on it, its evaluation and its audit.
+
+Each does what the command of its name does, through the same code. Imported lazily: `import
+cxr_transfer` alone imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.loading import DatasetName, open_dataset
+from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.datasets.splits import SplitBy, split
+from cxr_transfer.errors import MachineError, kind_of
+from cxr_transfer.files import owned
+
+if TYPE_CHECKING:
+    import pandas
+
+PathLike = str | os.PathLike[str]
+Log = Callable[[str], None]
+
+
+class Report(Mapping[str, Any]):
+    """What an evaluation or an audit found, as it stands in its JSON; also as a table.
+
+    Attributes:
+        folder: Folder with the report, its figures and tables; None where none was asked for.
+        text: The report for people, Markdown.
+    """
+
+    def __init__(
+        self, content: Mapping[str, Any], text: str, rows: list[dict[str, Any]], folder: Path | None
+    ) -> None:
+        self._content, self._rows = dict(content), rows
+        self.text, self.folder = text, folder
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - JSON's kinds of values
+        return self._content[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __repr__(self) -> str:
+        return f"Report({', '.join(self._content)})"
+
+    def _repr_markdown_(self) -> str:  # Jupyter shows this
+        return self.text
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the figures of an evaluation, or the checks of an audit, a row each.
+
+        Raises:
+            MachineError: ``missing_package`` without pandas.
+        """
+        return _frame(self._rows)
+
+
+def load_dataset(
+    data: PathLike,
+    name: DatasetName = "dataset_1",
+    *,
+    labels: Mapping[str, str] | None = None,
+    split_by: SplitBy = "patient",
+    seed: int = 0,
+    skip_damaged: bool = False,
+    on_image: Callable[[], None] = lambda: None,
+) -> Dataset:
+    """Load images with their labels, patients and sources, each in its part.
+
+    Args:
+        data: Folder with a sub-folder per class, manifest (.csv), or folder with the public
+            archives.
+        name: Data set to make of the archives; for own images "multi_source" asks for its three
+            classes, and the others change nothing.
+        labels: Label of the data to class; "" as a class leaves its images out.
+        split_by: What stays together where parts are drawn: "patient", or "image" as in the paper.
+            Parts that the data give are kept.
+        seed: Random seed of the split.
+        skip_damaged: Whether to leave out files that cannot be read (`Dataset.damaged` lists them)
+            instead of raising.
+        on_image: Function that is called after every image.
+
+    Returns:
+        The data set; `Dataset.train`, `Dataset.validation` and `Dataset.test` are its parts.
+
+    Raises:
+        TypeError: ``data`` is no path.
+        DataError: ``classes``, ``damaged_films``, ``unknown_label`` and what the readers raise.
+        UsageError: ``unused_option`` for ``labels`` where they have no effect.
+    """
+    found = open_dataset(
+        _path(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, each=on_image
+    )
+    return split(found, by=split_by, seed=seed)
+
+
+def train(
+    recipe: PathLike,
+    dataset: Dataset,
+    *,
+    out: PathLike,
+    seed: int = 0,
+    start: PathLike | None = None,
+    weights: PathLike | None = None,
+    max_epochs: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    log: Log = lambda line: None,
+) -> Path:
+    """Train a recipe; the same call goes on with a run that was stopped.
+
+    Args:
+        recipe: Name of a recipe of the package ("model_1", ...), or path of one (.toml).
+        dataset: Data set of `load_dataset`.
+        out: Run folder, made where it is absent.
+        seed: Random seed of weights, order and dropout.
+        start: Checkpoint that the recipe starts from, where it starts from one.
+        weights: File with ResNet-50's ImageNet weights, where the recipe starts from them and
+            they are not at hand.
+        max_epochs: Number of epochs at which every stage is cut short.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        precision: Precision: "auto", "float32" or "bfloat16".
+        log: Function that is told what happens, a line at a time.
+
+    Returns:
+        The run folder, with its checkpoint and its reference.
+
+    Raises:
+        TypeError: An argument is of another type.
+        CxrError: What `cxr train` says; see its codes.
+    """
+    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.run import run_recipe
+
+    _check_dataset(dataset)
+    return run_recipe(
+        load_recipe(str(_path(recipe, "recipe"))).limited(max_epochs),
+        dataset,
+        None,
+        _path(out, "out"),
+        seed=seed,
+        execution=Execution(device=device, precision=precision),
+        start=None if start is None else _path(start, "start"),
+        weights=None if weights is None else _path(weights, "weights"),
+        say=log,
+    )
+
+
+def evaluate(
+    run: PathLike,
+    cases: Dataset | Sequence[Case],
+    *,
+    out: PathLike | None = None,
+    allow_seen: bool = False,
+    device: str = "auto",
+    seed: int = 0,
+    on_image: Callable[[], None] = lambda: None,
+    log: Log = lambda line: None,
+) -> Report:
+    """Evaluate a checkpoint on images that it was not trained on.
+
+    Args:
+        run: Run folder, checkpoint, or name of a released model.
+        cases: Cases, for example `Dataset.test`; of a data set all its cases.
+        out: Report folder; None keeps no files.
+        allow_seen: Whether to score images whose patients training saw, too; do not quote them.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        seed: Random seed of the bootstrap.
+        on_image: Function that is called after every image.
+        log: Function that is told what is left out.
+
+    Returns:
+        The content of ``report.json``; as a table, statistics with their intervals.
+
+    Raises:
+        TypeError: An argument is of another type.
+        DataError: ``seen_films`` for images that training saw.
+    """
+    from cxr_transfer.evaluation.evaluate import assess
+    from cxr_transfer.models.metadata import checkpoint_files, read_card
+
+    def into(folder: Path) -> dict[str, Any]:
+        return assess(
+            _path(run, "run"),
+            _cases(cases),
+            folder,
+            allow_seen=allow_seen,
+            device=device,
+            seed=seed,
+            each=on_image,
+            say=log,
+        )
+
+    known = read_card(checkpoint_files(_path(run, "run"))[0])
+    return _reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
+
+
+def audit(
+    run: PathLike,
+    cases: Dataset | Sequence[Case],
+    *,
+    out: PathLike | None = None,
+    retrain: bool = False,
+    weights: PathLike | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    seed: int = 0,
+    on_image: Callable[[], None] = lambda: None,
+    log: Log = lambda line: None,
+) -> Report:
+    """Look for reasons not to believe a model's figures.
+
+    Args:
+        run: Run folder, checkpoint, or name of a released model.
+        cases: Cases of all kinds: those of training (they are recognised, and not scored), others
+            of the same sources, and images from elsewhere.
+        out: Report folder; None keeps no files.
+        retrain: Whether to train the recipe again without each source (long; wants ``out``).
+        weights: File with ResNet-50's ImageNet weights, for ``retrain``.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        precision: Precision of retraining and of scores of changed images.
+        seed: Random seed of bootstrap, folds, noise and retraining.
+        on_image: Function that is called after every image.
+        log: Function that is told what happens.
+
+    Returns:
+        The content of ``audit.json`` (``report["verdict"]`` is "pass", "warn" or "fail"); as a
+        table, a row per check.
+
+    Raises:
+        TypeError: An argument is of another type; ``retrain`` without ``out``.
+        DataError: ``nothing_to_audit`` when training saw all cases with a known label.
+    """
+    from cxr_transfer.audit.run import audit as run_audit
+    from cxr_transfer.models.metadata import checkpoint_files, read_card
+
+    if retrain and out is None:
+        raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
+
+    def into(folder: Path) -> dict[str, Any]:
+        return run_audit(
+            _path(run, "run"),
+            _cases(cases),
+            folder,
+            retrain=retrain,
+            weights=None if weights is None else _path(weights, "weights"),
+            device=device,
+            precision=precision,
+            seed=seed,
+            each=on_image,
+            say=log,
+        )
+
+    known = read_card(checkpoint_files(_path(run, "run"))[0])
+    # By the weights: another run's folder may have the same name.
+    settings = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
+    return _reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
+
+
+def _reported(
+    into: Callable[[Path], dict[str, Any]],
+    out: PathLike | None,
+    settings: dict[str, Any],
+    page: str,
+    rows_of: Callable[[Mapping[str, Any]], list[dict[str, Any]]],
+) -> Report:
+    from cxr_transfer.training.settings import claimed
+
+    with tempfile.TemporaryDirectory(prefix="cxr-") as temporary:
+        folder = Path(temporary) if out is None else _path(out, "out")
+        with owned(folder), claimed(folder, settings):
+            content = into(folder)
+        text = (folder / page).read_text(encoding="utf-8", errors="surrogateescape")
+    return Report(content, text, rows_of(content), None if out is None else folder)
+
+
+def _statistics(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each statistic that is a number with an interval."""
+    found = content["evaluation"] or {}
+    rows = [
+        {"statistic": name, "class": None, **value}
+        for name, value in found.items()
+        if isinstance(value, Mapping) and "low" in value
+    ]
+    return rows + [
+        {"statistic": name, "class": label, **value}
+        for label, of_class in found.get("per_class", {}).items()
+        for name, value in of_class.items()
+        if isinstance(value, Mapping) and "low" in value
+    ]
+
+
+def _frame(rows: list[dict[str, Any]]) -> pandas.DataFrame:
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MachineError(
+            "missing_package",
+            "Expected pandas for a table, but it is not installed: pip install pandas.",
+        ) from None
+    return pd.DataFrame(rows)
+
+
+def _path(given: object, name: str) -> Path:
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    raise TypeError(f"Expected a path as {name}, but got {kind_of(given)}.")
+
+
+def _check_dataset(given: object) -> None:
+    if not isinstance(given, Dataset):
+        raise TypeError(
+            f"Expected a data set of load_dataset, but got {kind_of(given)}; load it first."
+        )
+
+
+def _cases(given: object) -> tuple[Case, ...]:
+    if isinstance(given, Dataset):
+        return given.cases
+    if isinstance(given, Sequence) and all(isinstance(one, Case) for one in given):
+        return tuple(given)
+    raise TypeError(
+        f"Expected a data set of load_dataset or a list of its cases, but got {kind_of(given)}; "
+        "load it first."
+    )

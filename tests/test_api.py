@@ -1,0 +1,114 @@
+"""The public functions, as a person in a notebook calls them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cxr_transfer as cxr
+from cxr_transfer.datasets.phantom import draw_film
+
+LABELS = ("normal", "bacterial", "covid19")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder per class, 14 generated images in each."""
+    root = tmp_path_factory.mktemp("images")
+    for number, label in enumerate(LABELS):
+        (root / label).mkdir()
+        for row in range(14):
+            film = draw_film(label, rng=np.random.default_rng(100 * number + row))
+            Image.fromarray(film).save(root / label / f"{row:02}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(images, tmp_path_factory):
+    dataset = cxr.load_dataset(images, seed=3)
+    out = tmp_path_factory.mktemp("runs") / "mine"
+    lines = []
+    run = cxr.train(
+        "model_1", dataset, out=out, max_epochs=1, device="cpu", precision="float32",
+        log=lines.append,
+    )  # fmt: skip
+    return dataset, run, lines
+
+
+def test_a_data_set_has_parts_that_share_no_patient(trained):
+    dataset, _, _ = trained
+    parts = dataset.train, dataset.validation, dataset.test
+    assert all(parts)
+    assert sum(map(len, parts)) == len(dataset.cases) == 42
+    patients = [{case.patient for case in part} for part in parts]
+    assert not patients[0] & patients[2]
+    assert tuple(dataset.labels) == LABELS
+
+
+def test_a_run_is_evaluated_on_its_test_part_and_answers(trained, images, tmp_path):
+    dataset, run, lines = trained
+    assert any("epoch 1" in line for line in lines)
+    report = cxr.evaluate(run, dataset.test, device="cpu")
+    assert report.folder is None
+    assert report["films"] == len(dataset.test)
+    assert cxr.INTENDED_USE in report.text
+    table = report.to_frame()
+    accuracy = table[table["statistic"] == "accuracy"].iloc[0]
+    assert accuracy["value"] == report["evaluation"]["accuracy"]["value"]
+    assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    assert set(table["class"].dropna()) == set(LABELS)
+    kept = cxr.evaluate(run, dataset.test, out=tmp_path / "report", device="cpu")
+    assert (tmp_path / "report" / "report.json").is_file()
+    assert kept["evaluation"] == report["evaluation"]
+    film = images / "normal" / "00.png"
+    assert set(cxr.Predictor.open(run).predict(film).probabilities) <= set(LABELS)
+
+
+def test_images_that_training_saw_are_refused(trained):
+    dataset, run, _ = trained
+    with pytest.raises(cxr.CxrError) as error:
+        cxr.evaluate(run, dataset, device="cpu")
+    assert error.value.code == "seen_films"
+
+
+def test_an_audit_has_a_row_per_check(trained):
+    dataset, run, _ = trained
+    report = cxr.audit(run, dataset, device="cpu", precision="float32")
+    table = report.to_frame()
+    assert report["verdict"] in ("pass", "warn", "fail")
+    assert list(table["name"]) == [check["name"] for check in report["checks"]]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: cxr.load_dataset(3),
+        lambda: cxr.train("model_1", "films", out="runs"),
+        lambda: cxr.evaluate(3, []),
+        lambda: cxr.evaluate("run", "films.csv"),
+        lambda: cxr.audit("run", ["films.csv"]),
+        lambda: cxr.audit("model_3", [], retrain=True),
+    ],
+)
+def test_wrong_types_are_said_before_anything_is_done(call):
+    with pytest.raises(TypeError, match="Expected"):
+        call()
+
+
+def test_all_that_is_public_is_there_and_is_imported_when_it_is_asked_for():
+    code = (
+        "import sys, cxr_transfer as cxr\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'matplotlib', 'pydantic', 'openvino'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+        "assert set(cxr.__all__) <= set(dir(cxr))\n"
+        "for name in cxr.__all__:\n"
+        "    assert getattr(cxr, name) is not None\n"
+        "import cxr_transfer.audits.run, cxr_transfer.training.trainer\n"
+        "assert callable(cxr.audit) and callable(cxr.train) and callable(cxr.evaluate)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        cxr.nothing
