@@ -111,4 +111,4 @@ def test_all_that_is_public_is_there_and_is_imported_when_it_is_asked_for():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        cxr.nothing
+        _ = cxr.nothing

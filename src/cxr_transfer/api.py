@@ -189,10 +189,12 @@ def evaluate(
     from cxr_transfer.evaluation.evaluate import assess
     from cxr_transfer.models.metadata import checkpoint_files, read_card
 
+    checkpoint, given = _path(run, "run"), _cases(cases)
+
     def into(folder: Path) -> dict[str, Any]:
         return assess(
-            _path(run, "run"),
-            _cases(cases),
+            checkpoint,
+            given,
             folder,
             allow_seen=allow_seen,
             device=device,
@@ -201,7 +203,7 @@ def evaluate(
             say=log,
         )
 
-    known = read_card(checkpoint_files(_path(run, "run"))[0])
+    known = read_card(checkpoint_files(checkpoint)[0])
     return _reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
 
 
@@ -241,16 +243,18 @@ def audit(
         TypeError: An argument is of another type; ``retrain`` without ``out``.
         DataError: ``nothing_to_audit`` when training saw all cases with a known label.
     """
-    from cxr_transfer.audit.run import audit as run_audit
+    from cxr_transfer.audits.run import audit as run_audit
     from cxr_transfer.models.metadata import checkpoint_files, read_card
 
     if retrain and out is None:
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
+    checkpoint, given = _path(run, "run"), _cases(cases)
+
     def into(folder: Path) -> dict[str, Any]:
         return run_audit(
-            _path(run, "run"),
-            _cases(cases),
+            checkpoint,
+            given,
             folder,
             retrain=retrain,
             weights=None if weights is None else _path(weights, "weights"),
@@ -261,7 +265,7 @@ def audit(
             say=log,
         )
 
-    known = read_card(checkpoint_files(_path(run, "run"))[0])
+    known = read_card(checkpoint_files(checkpoint)[0])
     # By the weights: another run's folder may have the same name.
     settings = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
     return _reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.audit import data_checks, model_checks
+from cxr_transfer.audits import data_checks, model_checks
 from cxr_transfer.datasets.manifest import write_manifest
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.evaluation.model_card import _CHECKED, EARLIER_INTERVALS, model_card

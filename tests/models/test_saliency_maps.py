@@ -7,7 +7,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from cxr_transfer.audit.saliency import saliency_evidence
+from cxr_transfer.audits.saliency import saliency_evidence
 from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.models.early_resnet50 import Bands

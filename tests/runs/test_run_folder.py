@@ -7,6 +7,8 @@ import threading
 import pytest
 
 from cxr_transfer.datasets.manifest import write_manifest
+from cxr_transfer.models.metadata import Checkpoint, fingerprint
+from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.run_folder import (
     OPENINGS_FILE,
     opened_words,
@@ -16,8 +18,6 @@ from cxr_transfer.runs.run_folder import (
     patients_in_several_parts,
     record_opening,
 )
-from cxr_transfer.models.metadata import Checkpoint, fingerprint
-from cxr_transfer.radiograph import Preprocessing
 from made import case
 
 CASES = [

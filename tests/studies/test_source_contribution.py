@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_transfer.audit.leakage import unparted
+from cxr_transfer.audits.leakage import unparted
 from cxr_transfer.cli.train import _brought
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.splits import split

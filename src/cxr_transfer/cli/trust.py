@@ -112,7 +112,7 @@ def audit(
     ] = "auto",
 ) -> None:
     """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
-    from cxr_transfer.audit.run import audit as run
+    from cxr_transfer.audits.run import audit as run
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.loading import open_all
     from cxr_transfer.errors import UsageError

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from cxr_transfer.audit.leakage import unparted
-from cxr_transfer.audit.retraining import Retraining, both_splits, leave_sources_out
-from cxr_transfer.audit.run import audit
+from cxr_transfer.audits.leakage import unparted
+from cxr_transfer.audits.retraining import Retraining, both_splits, leave_sources_out
+from cxr_transfer.audits.run import audit
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.splits import split
 from cxr_transfer.errors import ModelError, UsageError

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cxr_transfer.audit.inputs import Check, Evidence, Verdict, above, not_done
+from cxr_transfer.audits.inputs import Check, Evidence, Verdict, above, not_done
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.metrics import Evaluation
 

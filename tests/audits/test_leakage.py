@@ -2,7 +2,7 @@
 
 import pytest
 
-from cxr_transfer.audit.leakage import parts_evidence
+from cxr_transfer.audits.leakage import parts_evidence
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.runs.run_folder import PartRow
 from made import case

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cxr_transfer.audit.perturbations import CORRUPTIONS, UNCHANGED, corrupted
+from cxr_transfer.audits.perturbations import CORRUPTIONS, UNCHANGED, corrupted
 from cxr_transfer.evaluation.decoding import Decoded
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.labels import LabelSet

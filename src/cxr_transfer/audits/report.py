@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.audit.inputs import Check
+from cxr_transfer.audits.inputs import Check
 from cxr_transfer.datasets.damaged import damaged_sentence
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.runs.run_folder import opened_words

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.audit.baselines import (
+from cxr_transfer.audits.baselines import (
     baseline,
     demographics_table,
     file_features,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cxr_transfer.audit.perturbations import CORRUPTIONS, UNCHANGED, corrupted
+from cxr_transfer.audits.perturbations import CORRUPTIONS, UNCHANGED, corrupted
 from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.radiograph import Preprocessing
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cxr_transfer.audit import data_checks as data
-from cxr_transfer.audit import model_checks as model
-from cxr_transfer.audit.inputs import Check, Evidence, Verdict
+from cxr_transfer.audits import data_checks as data
+from cxr_transfer.audits import model_checks as model
+from cxr_transfer.audits.inputs import Check, Evidence, Verdict
 
 
 def run_checks(evidence: Evidence) -> list[Check]:

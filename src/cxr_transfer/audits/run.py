@@ -17,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.audit.baselines import (
+from cxr_transfer.audits.baselines import (
     baseline,
     demographics_table,
     source_classifier,
     table_of,
 )
-from cxr_transfer.audit.checks import run_checks, verdict
-from cxr_transfer.audit.inputs import Check, Evidence
-from cxr_transfer.audit.leakage import parts_evidence
-from cxr_transfer.audit.readings import Kinds, Part, Readings, kinds_of, read_scores
-from cxr_transfer.audit.report import page
-from cxr_transfer.audit.retraining import Retraining, both_splits, leave_sources_out
-from cxr_transfer.audit.saliency import saliency_evidence
+from cxr_transfer.audits.checks import run_checks, verdict
+from cxr_transfer.audits.inputs import Check, Evidence
+from cxr_transfer.audits.leakage import parts_evidence
+from cxr_transfer.audits.readings import Kinds, Part, Readings, kinds_of, read_scores
+from cxr_transfer.audits.report import page
+from cxr_transfer.audits.retraining import Retraining, both_splits, leave_sources_out
+from cxr_transfer.audits.saliency import saliency_evidence
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.near_duplicates import confirmed, hashes, near_duplicates

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cxr_transfer.audit.checks import run_checks, verdict
-from cxr_transfer.audit.inputs import Evidence
+from cxr_transfer.audits.checks import run_checks, verdict
+from cxr_transfer.audits.inputs import Evidence
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.metrics import Scores, evaluate
 from made import case

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxr_transfer.audit.inputs import Check, Evidence, above, below, not_done
+from cxr_transfer.audits.inputs import Check, Evidence, above, below, not_done
 from cxr_transfer.statistics.calibration import calibration
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.audit.leakage import unparted
+from cxr_transfer.audits.leakage import unparted
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.splits import MIN_GROUPS, SplitBy, split
 from cxr_transfer.errors import DataError, UsageError
