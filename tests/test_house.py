@@ -1,6 +1,7 @@
 """The law of the house: who may import whom, and who may speak."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,16 @@ def test_help_starts_without_torch():
     assert done.stderr == ""
     assert "study" in done.stdout
     assert done.stdout.endswith("set()\n")
+
+
+def test_every_field_is_described_with_its_noun():
+    """What reads "seed: Of the bootstrap" in an editor's tip or on a page names nothing."""
+    opening = re.compile(r"^ +([a-z_0-9]+): (?:Of|As|The same)\b", re.MULTILINE)
+    nameless = {
+        f"{name}: {node.name}: {found}"
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        for found in opening.findall(ast.get_docstring(node) or "")
+    }
+    assert not nameless

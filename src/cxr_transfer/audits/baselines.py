@@ -112,7 +112,7 @@ def baseline(
         kind: ``trees``, gradient-boosted, for tables of few columns of every kind; ``linear``,
             logistic regression on standardised columns, for a network's features.
         folds: At most; no more than the class with the fewest patients has.
-        seed: The same seed and table give the same scores.
+        seed: Random seed; the same seed and table give the same scores.
 
     Returns:
         Out-of-fold class scores in the order of the rows.
@@ -168,10 +168,10 @@ def source_classifier(
 
     Args:
         features: (N, K), of a network say.
-        cases: The same N films in the same order.
-        folds: As `baseline`.
-        resamples: Of the bootstrap by patient.
-        seed: The same seed, features and cases give the same figures.
+        cases: Cases of the same N films, in the same order.
+        folds: Number of folds, as in `baseline`.
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed; the same seed, features and cases give the same figures.
 
     Returns:
         - ``accuracy``: share of films put to their source by a classifier that was fitted on

@@ -50,17 +50,18 @@ class Evidence:
     """What the checks look at.
 
     Attributes:
-        scores: Of the films with known labels that training has not seen.
+        scores: Scores of the films with known labels that training has not seen.
         cases: Theirs, in the same order.
-        evaluation: Of ``scores``.
+        evaluation: Evaluation of ``scores``.
         occluded: Evaluations of the same films by what was left of them: "lungs blacked out",
             "border only", "lungs only".
         unchanged: Accuracy of the same films, brought to the network as the changed ones are.
         corrupted: Accuracy of the same films by the name of the change.
         metadata: Evaluation of what size, format, compression and corners alone tell of the
             labels; None if not done.
-        grey_levels: The same of grey percentiles and bytes per pixel, in which a finding may show.
-        demographics: The same of age, sex and view.
+        grey_levels: Evaluation of what grey percentiles and bytes per pixel alone tell, in which a
+            finding may show.
+        demographics: Evaluation of what age, sex and view alone tell.
         association: `association.source_by_class` over all films with known labels.
         source_classifier: `baselines.source_classifier` on the network's features.
         near_copies: Near-duplicates between films that training saw and those scored.

@@ -25,10 +25,10 @@ def parts_evidence(
     """Return how the run's films were parted, and what parting them by image would leak.
 
     Args:
-        rows: Of the run; none when they are not known.
+        rows: Rows of the run; none when they are not known.
         cases: Indexed films of the same kind, looked at when there are no rows.
         labels: The network's.
-        seed: Of the split by image.
+        seed: Random seed of the split by image.
 
     Returns:
         ``patients_in_several``: patients of the run in more than one part; null without rows;

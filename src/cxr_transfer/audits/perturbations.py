@@ -84,7 +84,7 @@ def corrupted(
     Args:
         images: (N, 1, H, W) uint8: model inputs, or with ``preprocessing`` what its `unfinished`
             makes of films.
-        name: Of the change.
+        name: Name of the change.
         preprocessing: What the changed films are finished with.
         seed: One seed, one noise.
 

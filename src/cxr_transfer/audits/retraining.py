@@ -54,8 +54,8 @@ class Retraining:
         weights: ImageNet weights file, where they are not at hand.
         out: Folder that holds the run folders.
         execution: Device, precision.
-        seed: Of the parts and of every run.
-        resamples: Of the bootstrap by patient.
+        seed: Random seed of the parts and of every run.
+        resamples: Number of resamples of the bootstrap by patient.
         say: Is told what happens.
     """
 

@@ -85,11 +85,12 @@ def audit(
             image, into ``out/retrain``; what was done there before is kept.
         skip_damaged: Leave out files that cannot be read, and list them in ``out``.
         weights: ImageNet weights file for retraining, where the recipe wants them.
-        device: As everywhere.
-        precision: Of retraining, and of the scores of changed films ("auto": bfloat16 where it is
-            fast and calls hardly a film otherwise). Every other score is of float32.
-        resamples: Of the bootstrap by patient.
-        seed: Of the bootstrap, the folds, the noise, the new weights, and of retraining.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        precision: Precision of retraining, and of the scores of changed films ("auto": bfloat16
+            where it is fast and calls hardly a film otherwise). Every other score is of float32.
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed of the bootstrap, the folds, the noise, the new weights, and of
+            retraining.
         each: Called after every film that was read.
         say: Is told what happens.
 

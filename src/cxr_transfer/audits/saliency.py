@@ -44,13 +44,13 @@ def saliency_evidence(
     """Return what an audit asks of a network's heat maps.
 
     Args:
-        network: As of `heat_maps`.
+        network: Network as in `heat_maps`.
         images: Films, (N, 1, H, W) uint8.
         patients: The patient of each.
-        seed: Of the films' choice, the new weights and the bootstrap.
-        limit: Of more films than this, so many are chosen by chance.
-        resamples: Of the bootstrap by patient.
-        device: As torch names it.
+        seed: Random seed of the films' choice, the new weights and the bootstrap.
+        limit: Largest number of films; of more, so many are chosen by chance.
+        resamples: Number of resamples of the bootstrap by patient.
+        device: Device as torch names it.
 
     Returns:
         - ``films``: how many were looked at; ``empty_maps``: of these, without a map;

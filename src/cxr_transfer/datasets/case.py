@@ -21,10 +21,10 @@ class Case:
         view: "PA", "AP", "AP Supine", "L", or "".
         age: Years.
         sex: "M", "F", or "".
-        licence: As the collection states it.
+        licence: Licence as the collection states it.
         finding: The collection's own words for the label.
         split: "train", "validation", "test", or "" when none was given.
-        sha256: Of the file's bytes; "" until indexed.
+        sha256: SHA-256 of the file's bytes; "" until indexed.
         pixels: SHA-256 of the decoded film; "" until indexed.
         width: Pixels; 0 until indexed.
         height: Pixels; 0 until indexed.

@@ -166,7 +166,7 @@ def open_all(
 
     Args:
         data: Archives, a manifest (.csv, all its parts) or a folder per class.
-        labels: Of the network that is audited.
+        labels: Labels of the network that is audited.
         mapping: Label of these films to class of the network, or to "" to leave its films out.
         table: Such labels, whether films have them or not: those of the network's recipe.
 

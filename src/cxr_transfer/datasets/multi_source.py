@@ -41,7 +41,7 @@ def multi_source(
 
     Args:
         archives: What was found in the data folder.
-        added: Of sources whose names the archives do not use, under their own labels.
+        added: Cases of sources whose names the archives do not use, under their own labels.
         mapping: Label of these films to class, or to "" to leave its films out.
         table: More of `FINDINGS`, and before it.
 

@@ -125,7 +125,7 @@ def confirmed(
 
     Args:
         films: (N, H, W) uint8, those that were hashed.
-        pairs: Of near-duplicates among them.
+        pairs: Pairs of near-duplicates among them.
         likeness: Least correlation, -1 to 1, of what is finer than a tenth of the film or so.
 
     Returns:

@@ -26,7 +26,7 @@ class Dataset:
     """Cases of one label set under one name; every label stands in it.
 
     Attributes:
-        name: Of the set, or of the user's manifest or folder.
+        name: Name of the set, or of the user's manifest or folder.
         labels: The classes.
         cases: The films.
         split_by: How the parts were drawn: "patient", "image", "given", or "" before that.

@@ -43,8 +43,8 @@ def folds(
     Args:
         dataset: Indexed cases without parts of their own.
         number: At least 2, at most `MIN_GROUPS`.
-        by: As `split`.
-        seed: As `split`.
+        by: Way of drawing, as in `split`.
+        seed: Random seed, as in `split`.
 
     Raises:
         UsageError: ``folds`` for a number out of range.

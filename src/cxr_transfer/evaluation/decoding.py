@@ -62,8 +62,8 @@ def decode_once(
 
     Args:
         cases: Films of any label.
-        preprocessing: Of the network.
-        labels: Of the network.
+        preprocessing: Preprocessing of the network.
+        labels: Labels of the network.
         files: Whether to ask what the files tell; `Decoded.files` is empty otherwise.
         skip_damaged: Leave out files that cannot be read; `Decoded.damaged` has them.
         each: Called after every film.

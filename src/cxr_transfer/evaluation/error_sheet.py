@@ -65,7 +65,7 @@ def error_sheet(
         cases: N cases.
         images: Their model inputs, (N, 1, H, W).
         errors: Rows, as of `surest_errors`.
-        name: Of the checkpoint.
+        name: Name of the checkpoint.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.

@@ -75,9 +75,9 @@ def assess(
         out: Report folder.
         allow_seen: Score films and patients that the training saw, and say so.
         skip_damaged: Leave out files that cannot be read, and list them in ``out``.
-        device: As everywhere.
-        resamples: Of the bootstrap by patient.
-        seed: Of the bootstrap.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed of the bootstrap.
         each: Called after every film.
         say: Is told what is left out.
 

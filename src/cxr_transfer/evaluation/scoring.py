@@ -37,9 +37,10 @@ class Scorer:
 
     Attributes:
         network: In inference mode.
-        device: As torch names it, resolved.
+        device: Device as torch names it, resolved.
         temperature: Temperature at which all its scores are given; None leaves them as they are.
-        precision: Of `quick` and `features`: "float32" until `settle` finds another good enough.
+        precision: Precision of `quick` and `features`: "float32" until `settle` finds another good
+            enough.
     """
 
     def __init__(

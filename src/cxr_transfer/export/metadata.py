@@ -84,15 +84,15 @@ class Converted(BaseModel):
     """What is known of a converted network.
 
     Attributes:
-        schema_version: Of this file.
+        schema_version: Schema version of this file.
         intended_use: What the network may be used for.
-        format: Of the files beside this one.
-        precision: Of weights and activations in the graph.
+        format: Format of the files beside this one.
+        precision: Precision of weights and activations in the graph.
         check: Films compared with the checkpoint's own network, largest difference of a score and
             of a feature (as a share of the largest), share of films with the same class.
         trial: What generated films score, so that the network is known again elsewhere.
         made_on: What decided the arithmetic where it was checked (`openvino_runtime.abilities`).
-        sha256: Of the other files, by suffix.
+        sha256: SHA-256 of the other files, by suffix.
         labels: The classes in the order of the scores.
         temperature: Calibrated scores are `statistics.temperature.at_temperature` of it; None where
             none is known, or none was kept.
@@ -101,7 +101,7 @@ class Converted(BaseModel):
         coverage: Share of the films by which it was chosen whose highest score reaches it.
         inputs: Name, shape and type; how a film becomes one, step by step.
         outputs: Names, shapes, types and meaning, in order.
-        card: Of the checkpoint.
+        card: Card of the checkpoint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

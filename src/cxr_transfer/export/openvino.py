@@ -155,9 +155,9 @@ def compared(
     Args:
         network: The checkpoint's own.
         other: The other form: films (N, 1, H, W) in, scores and features out.
-        preprocessing: Of the network.
+        preprocessing: Preprocessing of the network.
         films: What both see; None draws some.
-        precision: Of the other form; it decides what is tolerated.
+        precision: Precision of the other form; it decides what is tolerated.
 
     Raises:
         ModelError: ``conversion_differs``.
@@ -218,10 +218,10 @@ def tried(
     Args:
         network: The checkpoint's own: its scores are kept.
         other: The other form, which must score alike; see `compared`.
-        card: Of the checkpoint.
+        card: Card of the checkpoint.
         report: What `compared` returned of the two.
-        precision: Of the other form. Int8 is off already here: as far again as int8 may be off on
-            average is tolerated elsewhere.
+        precision: Precision of the other form. Int8 is off already here: as far again as int8 may
+            be off on average is tolerated elsewhere.
 
     Raises:
         ModelError: ``self_test``.

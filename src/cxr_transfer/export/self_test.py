@@ -56,7 +56,7 @@ class Trial(BaseModel):
 
         Args:
             scores: In the order of the classes.
-            name: Of the network.
+            name: Name of the network.
 
         Raises:
             ModelError: ``self_test``.

@@ -161,7 +161,7 @@ def roc_curves(
     Args:
         path: The PNG file.
         scores: N films.
-        evaluation: Of ``scores``.
+        evaluation: Evaluation of ``scores``.
         title: One line.
         bands: By label, what `metrics.roc_band` returned; drawn behind the curve.
 

@@ -102,9 +102,9 @@ def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
     """Draw a report of answers, a page for each film, as a PDF.
 
     Args:
-        pages: Of each film its ``answer`` as it stands in JSON, its ``film`` (H, W) uint8, and
-            its ``overlay`` (H, W, 4) uint8; the last two None where there are none.
-        request_id: Of the request that is answered, for whoever looks it up.
+        pages: Pages: for each film its ``answer`` as it stands in JSON, its ``film`` (H, W) uint8,
+            and its ``overlay`` (H, W, 4) uint8; the last two None where there are none.
+        request_id: Number of the request that is answered, for whoever looks it up.
 
     Returns:
         The file.

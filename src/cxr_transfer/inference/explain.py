@@ -136,7 +136,7 @@ class Explainer:
     0.48
 
     Attributes:
-        card: Of the checkpoint.
+        card: Card of the checkpoint.
         reference: What is known of the training films; None where nothing is.
     """
 
@@ -166,7 +166,8 @@ class Explainer:
 
         Args:
             model: Name or path. A converted network has no gradients: it is not explained.
-            reference: Of the training films; None takes the one beside the weights, if there is.
+            reference: Reference of the training films; None takes the one beside the weights, if
+                there is.
             any_modality: Whether DICOM headers may name another modality or body part.
 
         Raises:
@@ -274,7 +275,7 @@ def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, 
     are of another film or model, or not ours at all, a few digits are put behind the stem.
 
     Args:
-        explanation: Of the film.
+        explanation: Explanation of the film.
         film: The film itself.
         folder: Where to; it is made.
         stem: A name, such as the film's without its ending; see `safe_stem`.

@@ -67,7 +67,7 @@ class Prediction:
     Attributes:
         file: The path as it was given; "" of an image that was in memory.
         status: "ok", "cannot_assess" (it was read, and no class should be given) or "error".
-        code: Of the refusal or the error; "" without one.
+        code: Code of the refusal or the error; "" without one.
         message: One line for a person; "" when the status is "ok".
         label: The class with the highest score; None unless the status is "ok".
         probabilities: Class scores in the network's order; empty unless the status is "ok" or the
@@ -107,7 +107,7 @@ class Predictor:
     'normal'
 
     Attributes:
-        card: Of the checkpoint: labels in order, preprocessing, where it comes from.
+        card: Card of the checkpoint: labels in order, preprocessing, where it comes from.
         converted: How the network in use was made from it, and how that was checked.
         reference: What is known of the training films; None where nothing is.
         cache_note: A warning where the converted network could not be kept for the next time; ""

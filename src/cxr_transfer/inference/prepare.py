@@ -34,10 +34,10 @@ class Prepared:
     """A film on its way to the network.
 
     Attributes:
-        file: As it was given.
+        file: File as it was given.
         image: Model input, (height, width) uint8; None where there is none to judge.
         status: "ok", "cannot_assess" (the gate refused it) or "error" (it could not be read).
-        code: Of the refusal or the error; "" without one.
+        code: Code of the refusal or the error; "" without one.
         message: One line for a person; "" without a refusal or an error.
         warnings: What a reader should know of the film.
         ms: What all this took, milliseconds.
@@ -68,7 +68,7 @@ def prepare(
 
     Args:
         film: What `read_image` takes: a path, the content of a file, an array and so on.
-        preprocessing: Of the network that will see it.
+        preprocessing: Preprocessing of the network that will see it.
         file: Its name in the answer; None is the path, or "".
         named: For the content of a file: the format that the file's name promises.
         value_range: Values that are black and white in an array, as of `read_image`.

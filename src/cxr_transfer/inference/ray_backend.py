@@ -44,7 +44,8 @@ def predict_on_cluster(
         files: Paths, of the same place on every machine.
         out: The table, on this machine; written once, at the end.
         workers: Processes that answer, with a processor each.
-        address: Of a Ray cluster ("auto": the one this machine is part of); None starts one here.
+        address: Address of a Ray cluster ("auto": the one this machine is part of); None starts one
+            here.
         options: Further arguments of `Predictor.open`.
         each: Called once for every file that has been answered.
 

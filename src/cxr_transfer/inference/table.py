@@ -64,7 +64,7 @@ class Summary:
     """What became of the files.
 
     Attributes:
-        files: As many as were given.
+        files: Number of files that were given.
         ok: Got a class.
         cannot_assess: Were read, and got none.
         error: Could not be read.
@@ -129,8 +129,8 @@ class Parts:
         files: All of them, in order.
         out: The table.
         folder: Where finished chunks are kept.
-        labels: Of the network.
-        model: As it stands in the answers.
+        labels: Labels of the network.
+        model: Model as it stands in the answers.
         resumed: Files that an earlier call answered.
     """
 

@@ -48,8 +48,8 @@ class Bands(nn.Module):
     """Mean over each of some horizontal bands of a map, which share no row.
 
     Args:
-        rows: Of the map.
-        number: Of bands.
+        rows: Rows of the map.
+        number: Number of bands.
     """
 
     def __init__(self, rows: int, number: int = BANDS) -> None:
@@ -101,7 +101,7 @@ def load_early_imagenet(
 
     Args:
         network: The network.
-        tensors: As of `load_imagenet`; all of ResNet-50's.
+        tensors: Tensors as in `load_imagenet`; all of ResNet-50's.
 
     Raises:
         ModelError: As `load_imagenet`.

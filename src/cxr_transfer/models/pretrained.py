@@ -80,7 +80,7 @@ class Pretrained:
         tensors: float32 arrays as ``<layer>/<weight>``; kernels (height, width, in, out).
         epsilon: Batch-norm epsilon of the network that they were trained in.
         origin: The file that they were published in, with its hash.
-        sha256: Of all the above; the same when read from ``origin`` and from the cache.
+        sha256: SHA-256 of all the above; the same when read from ``origin`` and from the cache.
     """
 
     tensors: Tensors

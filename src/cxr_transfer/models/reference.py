@@ -105,7 +105,7 @@ class Reference:
     one per class (Lee et al., NeurIPS 2018) strangers were told hardly better.
 
     Attributes:
-        weights_sha256: Of the weights whose features these are.
+        weights_sha256: SHA-256 of the weights whose features these are.
         labels: Names of classes, indexed by ``label_of``.
         sources: Names of collections, indexed by ``source_of``, as `text.for_terminal` has them.
         centre: (F,) mean of the training films.
@@ -266,7 +266,7 @@ class Reference:
 
         Args:
             path: The file or folder.
-            weights_sha256: Of the weights that it is to serve.
+            weights_sha256: SHA-256 of the weights that it is to serve.
 
         Raises:
             ModelError: ``bad_reference`` for what is damaged, of a newer schema, of other
@@ -349,8 +349,8 @@ def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Referenc
     """Return what is kept of the training films beside a weights file or a graph, if it is.
 
     Args:
-        weights: Of the checkpoint, or an exported graph.
-        weights_sha256: Of the checkpoint.
+        weights: Weights of the checkpoint, or an exported graph.
+        weights_sha256: SHA-256 of the checkpoint.
 
     Raises:
         ModelError: ``bad_reference``, ``wrong_hash`` of a file that has this network's own name.

@@ -30,7 +30,7 @@ def build(
         architecture: Name in the table.
         classes: Number of outputs.
         size: Height and width of the films (the CNN's dense layer depends on it).
-        epsilon: Of ResNet-50's batch normalisation, as the weight file wants it.
+        epsilon: Epsilon of ResNet-50's batch normalisation, as the weight file wants it.
 
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.

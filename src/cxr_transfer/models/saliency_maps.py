@@ -60,11 +60,11 @@ def heat_maps(
     bilinearly, so their borders are no finer than the layer.
 
     Args:
-        network: Of `models.registry`; frozen or not, its weights, gradients and modes are left as
-            they are. It is moved to ``device``.
+        network: Network of `models.registry`; frozen or not, its weights, gradients and modes are
+            left as they are. It is moved to ``device``.
         images: Films, (N, 1, H, W) uint8.
         target: The class to explain of each film; None is the one with the highest score.
-        device: As torch names it.
+        device: Device as torch names it.
 
     Returns:
         (N, H, W) in [0, 1], the largest value of each film 1; all 0 where nothing on a film raised
@@ -88,9 +88,9 @@ def places(
     """Run a network as far as films still have places: most of its work, for scores and maps alike.
 
     Args:
-        network: As of `heat_maps`.
+        network: Network as in `heat_maps`.
         images: One or more films, (N, 1, H, W) uint8.
-        device: As torch names it.
+        device: Device as torch names it.
 
     Returns:
         What the last layer with places gives, (N, C, h, w), and the layers after it, which make
@@ -118,8 +118,8 @@ def maps_of_places(
         after: The layers after the places.
         at_places: What came before them, (N, C, h, w).
         size: Height and width of the films.
-        target: As of `heat_maps`.
-        device: As torch names it.
+        target: Target as in `heat_maps`.
+        device: Device as torch names it.
 
     Raises:
         DataError: ``targets``, as `heat_maps`.
@@ -207,11 +207,11 @@ def randomised_correlation(
     out, or a map that cannot change would look as if it did.
 
     Args:
-        network: As of `heat_maps`; the new weights are a copy's.
+        network: Network as in `heat_maps`; the new weights are a copy's.
         images: Films, (N, 1, H, W) uint8.
-        seed: The same seed gives the same weights, whatever torch's generator is at.
+        seed: Random seed; the same seed gives the same weights, whatever torch's generator is at.
         draws: New weights per stage, over which a film's correlations are averaged.
-        device: As torch names it.
+        device: Device as torch names it.
 
     Returns:
         By `STAGES`, (N,) correlations from -1 to 1; NaN where the trained network's map is the

@@ -30,8 +30,8 @@ class Preprocessing(BaseModel):
     what lies around the lungs, how sharp it was stored, how it was exposed.
 
     Attributes:
-        height: Of the model input in pixels.
-        width: Of the model input in pixels.
+        height: Height of the model input in pixels.
+        width: Width of the model input in pixels.
         interpolation: Pillow's filter; it widens with the reduction (no aliasing).
         keep_aspect: Whether the film keeps its proportions.
         crop: ``lungs`` keeps the box around both lungs (`lung_box`), ``none`` the whole film.

@@ -114,7 +114,7 @@ def record_opening(
         folder: Run folder.
         command: "study", "evaluate", "audit".
         cases: Indexed films that were scored, of the test part or not.
-        weights_sha256: Of the checkpoint that scored them.
+        weights_sha256: SHA-256 of the checkpoint that scored them.
 
     Returns:
         What `openings` returns afterwards: None where the run has no parts.

@@ -28,7 +28,7 @@ class Served:
 
     Attributes:
         name: By which it is asked for.
-        given: As it was given: where it can be opened again.
+        given: Model as it was given: where it can be opened again.
         predictor: The model itself.
         explains: Whether it can draw heat maps.
     """

@@ -23,7 +23,7 @@ class Form:
 
     Attributes:
         films: Files, in order.
-        fields: Of the body, and of the query where the body has none of that name.
+        fields: Fields of the body, and of the query where the body has none of that name.
     """
 
     def __init__(self, films: list[Film], fields: dict[str, str]) -> None:

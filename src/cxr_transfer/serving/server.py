@@ -46,7 +46,7 @@ def serve(
             model that `cxr predict` takes.
         host: Address or name to bind; all but loopback need a token.
         port: 0 takes any free one, which is in the first line of log.
-        token: Of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
+        token: Token of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
         allowed_hosts: Names under which the server may be reached.
 
     Raises:

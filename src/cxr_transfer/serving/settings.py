@@ -31,8 +31,8 @@ class Settings(BaseModel):
         batch: Films at most that the network sees at once.
         queue: Films at most that wait for their answer.
         longest_wait_s: A film that would wait longer is refused at once.
-        film_bytes: Of one file.
-        body_bytes: Of one request.
+        film_bytes: Largest number of bytes of one file.
+        body_bytes: Largest number of bytes of one request.
         held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
             than what is free; see `Held`.
         files: In one request.

@@ -33,8 +33,8 @@ def source_by_class(
 
     Args:
         cases: Films with label, source and patient.
-        resamples: Of the bootstrap by patient.
-        seed: The same seed and cases give the same interval.
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed; the same seed and cases give the same interval.
 
     Returns:
         - ``films``, ``patients``: how many;

@@ -46,8 +46,8 @@ class Calibration:
     Attributes:
         ece: Expected calibration error of the highest score, in [0, 1]: the distance between a
             bin's mean score and its share right, averaged over films (Guo et al. 2017).
-        ece_classwise: The same of each class's score against the rest, the mean over classes
-            (Kull et al. 2019, NeurIPS), in [0, 1].
+        ece_classwise: Expected calibration error of each class's score against the rest, the mean
+            over classes (Kull et al. 2019, NeurIPS), in [0, 1].
         brier: Squared distance between scores and the true class's 1, summed over classes,
             the mean over films, in [0, 2] (Brier 1950, Mon. Weather Rev. 78:1).
         log_loss: Mean of -log of the true class's score, in nats.

@@ -109,7 +109,7 @@ def paired_difference(
             has its unit.
         label: The class whose figure it is, one against the rest; "" for all classes.
         resamples: Number of resamples.
-        seed: The same seed and patients give the same resamples.
+        seed: Random seed; the same seed and patients give the same resamples.
 
     Raises:
         DataError: ``not_paired`` unless labels, files, targets and patients agree;

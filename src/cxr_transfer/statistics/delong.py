@@ -27,8 +27,8 @@ class DeLong:
     """Two areas of one class against the rest, on the same films.
 
     Attributes:
-        area_a: Of the first model.
-        area_b: Of the second.
+        area_a: Area of the first model.
+        area_b: Area of the second.
         difference: By how much b's is larger, with its 95 % interval (normal).
         p: Two-sided; 1 where the models rank all films alike.
     """

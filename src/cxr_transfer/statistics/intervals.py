@@ -130,7 +130,7 @@ def patient_weights(
     Args:
         patients: The patient of every film, in the films' order.
         resamples: Number of resamples.
-        seed: The same seed and patients give the same weights.
+        seed: Random seed; the same seed and patients give the same weights.
 
     Returns:
         Weights (resamples, films), 0 where the film's patient was not drawn.

@@ -32,8 +32,8 @@ def matched_pairs(scores: Scores, cases: Sequence[Case], *, seed: int = 0) -> li
     something that is matched on is not stated is left out: unknown is like nothing.
 
     Args:
-        scores: Of N films.
-        cases: The same N films in the same order.
+        scores: Scores of N films.
+        cases: Cases of the same N films, in the same order.
         seed: Seed of the choice.
 
     Returns:

@@ -283,8 +283,8 @@ def roc_band(
     Args:
         scores: N films.
         label: Against the rest.
-        resamples: Of the bootstrap by patient.
-        seed: Of the bootstrap.
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed of the bootstrap.
         points: False positive rates at which the band is given, evenly spaced.
 
     Returns:

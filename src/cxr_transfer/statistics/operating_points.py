@@ -96,8 +96,8 @@ def at_threshold(
         label: The class that is looked for.
         threshold: A film with at least this score, of `DECIMALS` decimals, is called positive.
         prevalences: Shares of the class, each strictly between 0 and 1.
-        resamples: Of the bootstrap by patient.
-        seed: Of the bootstrap.
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed of the bootstrap.
 
     Returns:
         ``threshold``; ``sensitivity`` and ``specificity``, each value, low and high; and
@@ -192,8 +192,8 @@ def risk_at(
     Args:
         scores: N films.
         coverages: Shares of films to keep, each above 0 and at most 1.
-        resamples: Of the bootstrap by patient.
-        seed: Of the bootstrap.
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed of the bootstrap.
 
     Returns:
         For each coverage: ``coverage`` as asked for, ``threshold`` (a film is kept when its

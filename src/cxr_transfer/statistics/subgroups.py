@@ -64,10 +64,10 @@ def subgroups(
     """Return accuracy and recall in every group of each of `AXES`, with intervals by patient.
 
     Args:
-        scores: Of N films.
-        cases: The same N films in the same order.
-        resamples: Of the bootstrap by patient, within each group.
-        seed: The same seed, scores and cases give the same intervals.
+        scores: Scores of N films.
+        cases: Cases of the same N films, in the same order.
+        resamples: Number of resamples of the bootstrap by patient, within each group.
+        seed: Random seed; the same seed, scores and cases give the same intervals.
 
     Returns:
         By axis, the groups in the order of their names, "not stated" last. Each group has
@@ -124,8 +124,8 @@ def within_sources(scores: Scores, cases: Sequence[Case]) -> dict[str, list[dict
     DeGrave et al. 2021, Nat. Mach. Intell. 3:610).
 
     Args:
-        scores: Of N films.
-        cases: The same N films in the same order.
+        scores: Scores of N films.
+        cases: Cases of the same N films, in the same order.
 
     Returns:
         ``compared``: the sources with films of at least two classes, each with ``source``,

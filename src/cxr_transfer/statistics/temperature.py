@@ -61,10 +61,10 @@ class TemperatureCheck(BaseModel):
         temperature: Temperature that suits all of them best, kept or not; None where there is none.
         reason: Code of the reason why it is not kept; "" where it is.
         log_loss_before: Mean log loss of the network's own scores, in nats.
-        log_loss_after: The same at temperatures that were fitted to the other patients; None, as
-            all below, where it was not computed.
+        log_loss_after: Mean log loss at temperatures that were fitted to the other patients; None,
+            as all below, where it was not computed.
         ece_before: Expected calibration error of the network's own scores, in [0, 1].
-        ece_after: The same at temperatures that were fitted to the other patients.
+        ece_after: Calibration error at temperatures that were fitted to the other patients.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

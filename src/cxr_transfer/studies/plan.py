@@ -19,10 +19,10 @@ class Study:
         models: Any of `MODELS`; Model_0 is trained whenever Model_2 needs it.
         split: "patient" (default) or "image" (the paper's way, which leaks).
         folds: Cross-validate over so many parts; None is one split.
-        seed: Of the split and of every run.
+        seed: Random seed of the split and of every run.
         pretraining: "clean" keeps every patient of Dataset_1 from Model_0; "paper" does not.
         max_epochs: Cuts every stage short; None is the recipe's own.
-        resamples: Of the bootstrap.
+        resamples: Number of resamples of the bootstrap.
         skip_unavailable: Leave Model_3 out, and say so, where its ImageNet weights cannot be had.
         skip_damaged: Leave out files that cannot be read; every run folder lists its own.
     """

@@ -51,15 +51,16 @@ def what_it_brings(
 
     Args:
         source: Its name.
-        recipe: Of the run.
-        dataset: Of the run, with its parts.
+        recipe: Recipe of the run.
+        dataset: Data set of the run, with its parts.
         films: The decoded films of ``dataset.cases``, in their order.
-        folder: Of the finished run; ``without_SOURCE/`` and ``added_SOURCE.json`` are written here.
-        seed: Of the run.
-        execution: Of the run.
-        start: Of the run.
-        weights: Of the run.
-        resamples: Of the bootstrap by patient.
+        folder: Folder of the finished run; ``without_SOURCE/`` and ``added_SOURCE.json`` are
+            written here.
+        seed: Random seed of the run.
+        execution: Execution of the run.
+        start: Start of the run.
+        weights: Weights of the run.
+        resamples: Number of resamples of the bootstrap by patient.
         say: Is told what happens.
 
     Returns:

@@ -31,7 +31,7 @@ def draw_partners(sources: Sequence[str], *, seed: int) -> npt.NDArray[np.int64]
     the one that is drawn.
 
     Args:
-        sources: Of the films.
+        sources: Sources of the films.
         seed: Fixes the draw.
 
     Returns:

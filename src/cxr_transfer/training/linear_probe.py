@@ -56,10 +56,10 @@ def fit_head(
     Args:
         rest: What the films are fed to: what is behind what was kept, ends with the head.
         training: Features (N, F) and targets.
-        validation: The same of the films that are only looked at.
-        exchanged: The same of training films whose surroundings were exchanged.
+        validation: Features and targets of the films that are only looked at.
+        exchanged: Features and targets of training films whose surroundings were exchanged.
         exchanged_weight: What one of those counts, beside the 1 of a training film.
-        penalty: Of the sum of squared weights, beside the mean loss of a film.
+        penalty: Weight of the sum of squared weights, beside the mean loss of a film.
         stage: Stands in the history.
         say: Is told when the fit was stopped before its end.
 

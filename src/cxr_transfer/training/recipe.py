@@ -41,11 +41,11 @@ class Stage(BaseModel):
     Attributes:
         name: Stands in the history.
         fit: ``adam`` trains; ``logistic`` fits the head alone by logistic regression, at once.
-        penalty: Of ``logistic``: what the sum of squared weights costs, beside a film's mean loss.
-        exchange: Of ``logistic``: what a film counts, beside the 1 of each film as it is, whose
+        penalty: For ``logistic``: what the sum of squared weights costs, beside a film's mean loss.
+        exchange: For ``logistic``: what a film counts, beside the 1 of each film as it is, whose
             surroundings were exchanged for those of a film of another source; 0 exchanges nothing.
         train: Children of the network that train, by name; ``["*"]`` is all of them.
-        learning_rate: Of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
+        learning_rate: Learning rate of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
         batch_size: Films per step over all devices; a partial last batch is kept.
         max_epochs: At most so many.
         stop_after: Epochs in a row without a strictly better validation loss.

@@ -151,7 +151,7 @@ def learn_reference(
         labels: N classes.
         sources: N collections.
         held_out: (M, F) of good films that the network was not trained on.
-        weights_sha256: Of the weights that gave the features.
+        weights_sha256: SHA-256 of the weights that gave the features.
         temperature: Fitted elsewhere, or None; carried along.
         temperature_check: What is known of it; carried along.
 

@@ -191,7 +191,7 @@ def run_stage(
         network: What is run of the network in this stage; ends with this stage's best (or last)
             weights.
         training: What it is fed, with targets.
-        validation: The same of the films that decide.
+        validation: Features and targets of the films that decide.
         folder: Run folder; the resume file lies in its ``partial/``.
         seed: Fixes order and dropout.
         device: "cpu", "cuda" or "mps".

@@ -32,9 +32,9 @@ class Start:
 
     Attributes:
         network: With its initial weights and a head for the label set.
-        epsilon: Of its batch normalisation.
+        epsilon: Epsilon of its batch normalisation.
         origin: In words, for the card.
-        sha256: Of the weights it starts from; "" for random ones.
+        sha256: SHA-256 of the weights it starts from; "" for random ones.
         seen: What its earlier training saw (`Checkpoint.seen`).
     """
 

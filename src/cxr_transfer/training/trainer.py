@@ -82,7 +82,8 @@ def train_stages(
         network: Flat sequence of named children; ends with the weights that the stages keep.
         training: Films that are learnt from.
         validation: Films that decide when to stop and which weights are kept.
-        sources: Of the training films, where a stage exchanges surroundings between sources.
+        sources: Sources of the training films, where a stage exchanges surroundings between
+            sources.
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which films exchange surroundings.
         execution: Device, processes, progress.
