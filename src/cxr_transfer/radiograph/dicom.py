@@ -34,6 +34,7 @@ from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import codestream
 from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.codestream import Codec, Samples, Shape, decode_frame, wrong_length
+from cxr_transfer.radiograph.dicom_bits import bits_in, bits_of
 from cxr_transfer.radiograph.dicom_elements import (
     PLAIN,
     Elements,
@@ -41,7 +42,7 @@ from cxr_transfer.radiograph.dicom_elements import (
     name_of,
     read_elements,
 )
-from cxr_transfer.radiograph.dicom_grey import bad_grey_scale, bits_of, grey_scale, palette
+from cxr_transfer.radiograph.dicom_grey import bad_grey_scale, grey_scale, palette
 from cxr_transfer.radiograph.dicom_shutter import hidden_pixels
 from cxr_transfer.radiograph.film import (
     MAX_PIXELS,
@@ -134,13 +135,16 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
         is_for_processing = _is_for_processing(elements, any_modality)
         shape = _check_header(elements)
         samples = _samples(elements, shape)
-        bits = _bits_in(samples, bits_of(elements, shape.bits_allocated))
         grey_samples, colours = _without_colour(elements, samples, shape)
+        stated = bits_of(elements, shape.bits_allocated)
+        bits, strays = bits_in(elements, grey_samples, stated)
         if colours or shape.samples == 3:
             scale = GreyScale(Bits(bits.stored, bits.high, signed=False), voi=colours)
         else:
             scale = grey_scale(elements, bits, is_for_processing=is_for_processing)
         hidden = hidden_pixels(elements, grey_samples, scale)
+        if strays is not None:
+            hidden = strays if hidden is None else hidden | strays
         film, notices = scale.apply(grey_samples, hidden)
         for notice in notices:
             elements.warn(notice)
@@ -355,13 +359,6 @@ def _without_colour(
     elif (first != second).any() or (first != third).any():
         raise _colour()
     return np.ascontiguousarray(first), None
-
-
-def _bits_in(samples: Samples, bits: Bits) -> Bits:
-    """Return where the bits lie in ``samples``: a decoder gives no more than were compressed."""
-    width = 8 * samples.dtype.itemsize
-    high = min(bits.high, width - 1)
-    return Bits(min(bits.stored, high + 1), high, bits.signed)
 
 
 def _upright(elements: Elements, film: Grey, header: Header) -> tuple[Grey, Header]:

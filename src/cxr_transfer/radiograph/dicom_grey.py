@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import dicom_tags as tags
+from cxr_transfer.radiograph.dicom_bits import padding_of
 from cxr_transfer.radiograph.dicom_elements import Elements, name_of
 from cxr_transfer.radiograph.grey_scale import (
     Bits,
@@ -23,27 +24,6 @@ from cxr_transfer.radiograph.grey_scale import (
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
-def bits_of(elements: Elements, allocated: int) -> Bits:
-    """Return where the bits of a sample lie: PS3.5, 8.1.1.
-
-    Args:
-        elements: What the data set says.
-        allocated: Bits that a sample takes, 8 or 16.
-    """
-    stored = elements.integer(tags.STORED, allocated)
-    if not 2 <= stored <= allocated:
-        elements.warn(f"{name_of(tags.STORED)} does not fit, and was taken as {allocated}")
-        stored = allocated
-    high = elements.integer(tags.HIGH, stored - 1)
-    if not stored - 1 <= high < allocated:
-        elements.warn(
-            f"{name_of(tags.HIGH)} contradicts {name_of(tags.STORED)}, and was taken as "
-            f"{stored - 1}"
-        )
-        high = stored - 1
-    return Bits(stored, high, elements.integer(tags.SIGNED, 0) == 1)
-
-
 def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> GreyScale:
     """Return how stored values become grey; VOI first, then inversion.
 
@@ -54,7 +34,7 @@ def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> Gr
     """
     photometric, shape = elements.text(tags.PHOTOMETRIC), elements.text(tags.SHAPE)
     inverted = photometric == "MONOCHROME1"  # C.7.6.3.1.2: the lowest value is white
-    padding = _padding(elements, bits)
+    padding = padding_of(elements, bits.signed)
     if is_for_processing:
         return _for_processing(elements, bits, inverted, padding)
     if shape == "INVERSE" and not inverted:  # C.8.11.3.1.2
@@ -122,13 +102,6 @@ def _window(elements: Elements) -> Window | None:
         return window
     elements.warn("its window has no width, and was left out")
     return None
-
-
-def _padding(elements: Elements, bits: Bits) -> tuple[int, int] | None:
-    """Return the lowest and highest stored value that is no picture: PS3.3, C.7.5.1.1.2."""
-    value = elements.integers(tags.PADDING, signed=bits.signed)[:1]
-    limit = elements.integers(tags.PADDING_LIMIT, signed=bits.signed)[:1] or value
-    return (min(value + limit), max(value + limit)) if value else None
 
 
 def palette(elements: Elements) -> Sequence[Table]:
