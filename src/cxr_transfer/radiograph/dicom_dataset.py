@@ -16,7 +16,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.dicom_elements import MAX_INFLATED
+from cxr_transfer.radiograph.dicom_reading import MAX_INFLATED
 from cxr_transfer.radiograph.dicom_tags import PIXELS, WANTED
 
 _SYNTAX = "TransferSyntaxUID"

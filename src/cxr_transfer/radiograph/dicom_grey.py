@@ -42,6 +42,8 @@ def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> Gr
         inverted = True
     elif shape == "IDENTITY" and inverted:
         elements.warn("inverted as MONOCHROME1 says, against its presentation LUT shape")
+    elif shape not in ("", "IDENTITY", "INVERSE"):
+        elements.warn(f"{name_of(tags.SHAPE)} is none of the standard's, and was left out")
     modality: Rescale | Table | None = elements.table(tags.MODALITY_LUT, bits.signed)
     is_known = True
     if modality is None:
@@ -90,13 +92,13 @@ def _rescale(elements: Elements) -> tuple[Rescale, bool]:
 
 def _window(elements: Elements) -> Window | None:
     """Return the first window, PS3.3, C.11.2.1.2; None without one that has a meaning."""
-    centres, widths = elements.numbers(tags.CENTRE), elements.numbers(tags.WIDTH)
-    if not centres or not widths:
-        return None
     function = elements.text(tags.FUNCTION) or "LINEAR"
     if function not in _FUNCTIONS:
         elements.warn(f"{name_of(tags.FUNCTION)} is none of the standard's; LINEAR was taken")
         function = "LINEAR"
+    centres, widths = elements.numbers(tags.CENTRE), elements.numbers(tags.WIDTH)
+    if not centres or not widths:
+        return None
     window = Window(centres[0], widths[0], function)
     if window.is_possible:
         return window
@@ -108,13 +110,20 @@ def palette(elements: Elements) -> Sequence[Table]:
     """Return the red, green and blue look-up table: PS3.3, C.7.6.3.1.5.
 
     Raises:
-        FilmError: ``bad_grey_scale`` for one that is missing or short.
+        FilmError: ``bad_grey_scale`` for one that is missing or short, ``unsupported_format`` for
+            one that is in segments (C.7.9.2).
     """
     tables = [
         elements.table_of(elements.content(descriptor), elements.content(data), False)
         for descriptor, data in zip(tags.PALETTE_DESCRIPTORS, tags.PALETTES, strict=True)
     ]
     whole = [table for table in tables if table is not None and not table.missing]
+    if len(whole) < len(tables) and any(map(elements.content, tags.SEGMENTED_PALETTES)):
+        raise FilmError(
+            "unsupported_format",
+            "Expected a palette with all of its entries, but got a segmented one, which is not "
+            "read; export the film as MONOCHROME2.",
+        )
     if len(whole) < len(tables):
         raise bad_grey_scale("its palette is shorter than described")
     return whole

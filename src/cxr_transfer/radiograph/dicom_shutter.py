@@ -56,6 +56,12 @@ def _outside_shutter(elements: Elements, rows: int, columns: int) -> Mask | None
         return None
     hidden = np.zeros((rows, columns), np.bool_)
     for shape in shapes:
+        if shape == "BITMAP":
+            elements.warn(
+                f"{name_of(tags.SHUTTER_SHAPE)} is a bitmap in an overlay, which is not read, and "
+                "was left out"
+            )
+            continue
         opening = _opening(elements, shape, rows, columns)
         if opening is None:
             elements.warn(f"{name_of(tags.SHUTTER_SHAPE)} is not described, and was left out")
@@ -96,7 +102,7 @@ def _opening(elements: Elements, shape: str, rows: int, columns: int) -> Mask | 
         return (row - circle[0]) ** 2 + (column - circle[1]) ** 2 <= circle[2] ** 2
     vertices = numbers(tags.SHUTTER_VERTICES) if shape == "POLYGONAL" else []
     if not 6 <= len(vertices) <= 2 * _MOST_VERTICES or len(vertices) % 2:
-        return None  # also BITMAP, which lies in an overlay of its own
+        return None
     drawn = Image.new("L", (columns, rows))
     points = zip(vertices[1::2], vertices[::2], strict=True)
     ImageDraw.Draw(drawn).polygon([(x - 1, y - 1) for x, y in points], fill=1)
