@@ -8,6 +8,10 @@ standard, edition 2024.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
 from pydicom.uid import (
     DigitalIntraOralXRayImageStorageForProcessing,
     DigitalMammographyXRayImageStorageForProcessing,
@@ -25,7 +29,6 @@ from cxr_transfer.radiograph.dicom_samples import read_samples, without_colour
 from cxr_transfer.radiograph.dicom_shutter import hidden_pixels
 from cxr_transfer.radiograph.film import (
     MAX_PIXELS,
-    Grey,
     Header,
     Radiograph,
     check_size,
@@ -33,6 +36,9 @@ from cxr_transfer.radiograph.film import (
     too_complex,
 )
 from cxr_transfer.radiograph.grey_scale import Bits, GreyScale
+
+Turn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+"""A picture, (height, width), turned and mirrored: a view of it."""
 
 _FOR_PROCESSING = {
     DigitalXRayImageStorageForProcessing.upper(),
@@ -110,13 +116,15 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
         hidden = hidden_pixels(elements, grey_samples, scale)
         if strays is not None:
             hidden = strays if hidden is None else hidden | strays
-        film, notices = scale.apply(grey_samples, hidden)
+        turn, header = _upright(elements, header)
+        film, notices = scale.apply(turn(grey_samples), None if hidden is None else turn(hidden))
         for notice in notices:
             elements.warn(notice)
         ratio = elements.numbers(tags.ASPECT)
         if len(ratio) == 2 and ratio[0] != ratio[1]:
             elements.warn("its pixels are not square, and were taken as if they were")
-        film, header = _upright(elements, film, header)
+        if turn is not _as_it_is:
+            elements.warn(_MIRRORED)
     except (FilmError, MemoryError):
         raise
     except RecursionError:
@@ -231,8 +239,8 @@ def _allocated(elements: Elements) -> int:
     return allocated
 
 
-def _upright(elements: Elements, film: Grey, header: Header) -> tuple[Grey, Header]:
-    """Return the film with the patient's left on the right and the head on top.
+def _upright(elements: Elements, header: Header) -> tuple[Turn, Header]:
+    """Return what puts the patient's left on the right and the head on top.
 
     The patient orientation names where the rows and the columns lead: PS3.3, C.7.6.1.1.1.
     """
@@ -240,16 +248,18 @@ def _upright(elements: Elements, film: Grey, header: Header) -> tuple[Grey, Head
         :2
     ]
     if {rows, columns} & {"A", "P"} and {rows, columns} & {"H", "F"}:
-        return film, header if header.view else Header(header.modality, "lateral", header.body_part)
+        lateral = Header(header.modality, "lateral", header.body_part)
+        return _as_it_is, header if header.view else lateral
     is_turned = rows in ("H", "F") and columns in ("L", "R")
     if not is_turned and not (rows in ("L", "R") and columns in ("H", "F")):
-        return film, header
+        return _as_it_is, header
     if is_turned:
-        film, rows, columns = film.T, columns, rows
-    if rows == "R":
-        film = film[:, ::-1]
-    if columns == "H":
-        film = film[::-1]
-    if is_turned or (rows, columns) != ("L", "F"):
-        elements.warn(_MIRRORED)
-    return film.copy(order="C"), header
+        rows, columns = columns, rows
+    elif (rows, columns) == ("L", "F"):
+        return _as_it_is, header
+    across, down = (-1 if rows == "R" else 1), (-1 if columns == "H" else 1)
+    return lambda picture: (picture.T if is_turned else picture)[::down, ::across], header
+
+
+def _as_it_is(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return picture

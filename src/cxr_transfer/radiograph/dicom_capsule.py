@@ -61,15 +61,18 @@ def with_pixels(elements: Elements, stream: Bounded, explicit: bool) -> Elements
         return replace(elements, pixels=frame, is_encapsulated=True, pixels_vr=vr)
     if length > len(content):
         raise cut_short()
-    pixels, is_encapsulated = bytes(content[:length]), False
+    content = content[:length]
+    head = bytes(content[:16])
     # Some writers give encapsulated pixels a length, and some leave the capsule out.
-    if elements.syntax not in PLAIN and pixels.startswith(_ITEM_BYTES):
+    if elements.syntax not in PLAIN and head.startswith(_ITEM_BYTES):
         elements.warn(f"{name_of(tags.PIXELS)} is encapsulated and has a length")
-        pixels, is_encapsulated = b"".join(_fragments(memoryview(pixels), elements)), True
-    elif elements.syntax not in PLAIN and pixels.startswith(_STARTS):
+        frame = b"".join(_fragments(content, elements))
+    elif elements.syntax not in PLAIN and head.startswith(_STARTS):
         elements.warn(f"{name_of(tags.PIXELS)} is compressed and not encapsulated")
-        is_encapsulated = True
-    return replace(elements, pixels=pixels, is_encapsulated=is_encapsulated, pixels_vr=vr)
+        frame = bytes(content)
+    else:
+        return replace(elements, pixels=content, pixels_vr=vr)
+    return replace(elements, pixels=frame, is_encapsulated=True, pixels_vr=vr)
 
 
 def _order(little: bool) -> Literal["little", "big"]:

@@ -79,8 +79,8 @@ class Elements:
         by_tag: Elements by tag; values are bytes still, but those of undefined-length sequences.
         syntax: UID of the transfer syntax; "" where the file does not name it.
         little: Whether its numbers are little-endian.
-        pixels: Value of Pixel Data: plain pixels, or the one frame that is encapsulated in it;
-            None where there is none.
+        pixels: Value of Pixel Data: plain pixels, a view of the file, or the one frame that is
+            encapsulated in it; None where there is none.
         is_encapsulated: Whether the pixels are compressed.
         pixels_vr: Value representation of Pixel Data; "" of implicit ones.
         warnings: What was left out or read in another way than it was written, each once.
@@ -89,7 +89,7 @@ class Elements:
     by_tag: Mapping[int, Element]
     syntax: str
     little: bool
-    pixels: bytes | None = None
+    pixels: bytes | memoryview | None = None
     is_encapsulated: bool = False
     pixels_vr: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -52,13 +52,13 @@ def read_samples(elements: Elements, shape: Shape) -> tuple[Samples, bool]:
         raise wrong_length("data of another transfer syntax")
     if not content:
         raise wrong_length("no frame")
-    samples, is_ended = decode_frame(codec, content, shape)
+    samples, is_ended = decode_frame(codec, bytes(content), shape)
     if not is_ended:
         elements.warn(f"the end marker of its {codec.name} is missing; its pixels are whole")
     return samples, elements.syntax != RLELossless
 
 
-def _plain_samples(elements: Elements, content: bytes, shape: Shape) -> Samples:
+def _plain_samples(elements: Elements, content: bytes | memoryview, shape: Shape) -> Samples:
     count = shape.rows * shape.columns * shape.samples
     is_halved = shape.samples == 3 and _has_halved_colours(elements, content, shape)
     count = count // 3 * 2 if is_halved else count
@@ -93,7 +93,7 @@ def _plain_samples(elements: Elements, content: bytes, shape: Shape) -> Samples:
     return samples.reshape(shape.rows, shape.columns, 3)
 
 
-def _has_halved_colours(elements: Elements, content: bytes, shape: Shape) -> bool:
+def _has_halved_colours(elements: Elements, content: bytes | memoryview, shape: Shape) -> bool:
     """Tell whether two pixels share their colours: PS3.3, C.7.6.3.1.2.
 
     Raises:
