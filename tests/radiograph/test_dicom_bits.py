@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.filebase import DicomBytesIO
 from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -10,6 +12,7 @@ from pydicom.uid import (
 )
 
 from cxr_transfer.radiograph import decode
+from cxr_transfer.radiograph.in_memory import read_image
 from made import chest, full
 from made_dicom import dataset, dicom, written
 
@@ -119,6 +122,14 @@ def test_an_overlay_in_the_high_bits_is_no_value(position, declared, elements):
     assert np.abs(found - PLAIN).max() < 3e-4
     assert len(warnings) == (0 if declared else 1)
     assert declared or HIGH in warnings[0]
+
+
+def test_a_data_set_in_memory_declares_its_overlays_too():
+    stored = TWELVE.copy()
+    stored[TEXT] |= 1 << 12
+    film = read_image(dcmread(DicomBytesIO(with_overlay(stored, BitsStored=12))))
+    assert np.array_equal(film.pixels, PLAIN)
+    assert film.warnings == ()
 
 
 def test_an_overlay_that_is_declared_may_cover_the_whole_film():
