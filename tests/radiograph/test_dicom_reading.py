@@ -19,6 +19,7 @@ from pydicom.uid import (
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import decode
+from cxr_transfer.radiograph.in_memory import read_image
 from made import full
 from made_dicom import dataset, dicom, table, written
 
@@ -82,6 +83,13 @@ def test_an_odd_element_refuses_no_picture_and_is_named(tag, vr, value, warning)
     assert film.digest() == PLAIN.digest()
     (said,) = film.warnings
     assert warning in said
+
+
+@pytest.mark.parametrize(("tag", "vr", "value", "warning"), ODD.values(), ids=ODD.keys())
+def test_nor_does_it_in_a_data_set_in_memory(tag, vr, value, warning):
+    film = read_image(dcmread(DicomBytesIO(with_element(tag, vr, value))))
+    assert film.digest() == PLAIN.digest()
+    assert [warning in said for said in film.warnings] == [True]
 
 
 def test_rows_of_four_bytes_are_read_in_either_order():
@@ -179,6 +187,9 @@ def test_plain_pixels_under_a_compressed_syntax_are_read(syntax):
     assert film.digest() == PLAIN.digest()
     (warning,) = film.warnings
     assert "Transfer Syntax UID (0002,0010)" in warning
+    # A data set that was decompressed in memory, its transfer syntax left as it was.
+    data = dcmread(DicomBytesIO(named(WHOLE, ExplicitVRLittleEndian, syntax)))
+    assert read_image(data).digest() == PLAIN.digest()
     short = dicom(TWELVE, BitsStored=12, PixelData=TWELVE[1:].tobytes())
     code, _ = refusal(named(short, ExplicitVRLittleEndian, syntax))
     assert code == "pixel_length_mismatch"

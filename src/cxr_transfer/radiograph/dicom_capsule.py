@@ -24,9 +24,11 @@ from cxr_transfer.radiograph.dicom_elements import (
 from cxr_transfer.radiograph.dicom_syntaxes import PLAIN
 from cxr_transfer.radiograph.film import too_complex
 
+ITEM_BYTES = b"\xfe\xff\x00\xe0"
+"""First bytes of pixels that are encapsulated: PS3.5, A.4."""
+
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _DELIMITER = 0xFFFEE000, 0xFFFEE0DD
-_ITEM_BYTES = b"\xfe\xff\x00\xe0"
 _STARTS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # JPEG; JPEG 2000, JP2
 _RUN_SEGMENTS = range(1, 16)  # of RLE: PS3.5, G.5; the first begins behind the header
 _RUN_HEADER = 64
@@ -64,7 +66,7 @@ def with_pixels(elements: Elements, stream: Bounded, explicit: bool) -> Elements
     content = content[:length]
     head = bytes(content[:16])
     # Some writers give encapsulated pixels a length, and some leave the capsule out.
-    if elements.syntax not in PLAIN and head.startswith(_ITEM_BYTES):
+    if elements.syntax not in PLAIN and head.startswith(ITEM_BYTES):
         elements.warn(f"{name_of(tags.PIXELS)} is encapsulated and has a length")
         frame = b"".join(_fragments(content, elements))
     elif elements.syntax not in PLAIN and head.startswith(_STARTS):
