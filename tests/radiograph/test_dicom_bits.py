@@ -157,6 +157,20 @@ def test_padding_that_nobody_declared_does_not_rescale_the_film(value, size, ele
     assert "padding" in warning
 
 
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_so_it_is_of_signed_and_of_inverted_films(photometric):
+    values = TWELVE.astype(np.int16) - 2048
+    if photometric == "MONOCHROME1":
+        values = -1 - values
+    values[:, :20] = -32_768
+    elements = {"BitsStored": 12, "PhotometricInterpretation": photometric}
+    for more in ({}, {"WindowCenter": 0, "WindowWidth": 4096}):
+        found, warnings = seen(dicom(values, **elements, **more))
+        assert not found[:, :20].any()
+        assert np.abs(found - PLAIN)[:, 20:].max() < 0.02
+        assert "padding" in warnings[0]
+
+
 def test_padding_beside_values_beyond_bits_stored():
     values = up_to(5000)
     stored = values.copy()
