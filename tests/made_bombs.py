@@ -5,7 +5,13 @@ import zlib
 
 import numpy as np
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 from made import encoded, full
 from made_dicom import dataset, dicom, written
@@ -166,8 +172,8 @@ def with_layers(number):
     return plain[:place] + own + plain[place:]
 
 
-def in_dicom(frame, height, width, syntax=JPEG2000Lossless):
-    data = dataset(FILM, Rows=height, Columns=width)
+def in_dicom(frame, height, width, syntax=JPEG2000Lossless, **elements):
+    data = dataset(FILM, Rows=height, Columns=width, **elements)
     data.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2)])
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True
@@ -189,6 +195,23 @@ def fragments(number):
     plain = written(data, JPEGLosslessSV1)
     end = plain.rindex(b"\xfe\xff\xdd\xe0")
     return plain[:end] + b"\xfe\xff\x00\xe0\0\0\0\0" * number + plain[end:]
+
+
+def deep_samples(bits):
+    """A JPEG 2000 of so many bits in a picture of 16: a decoder would take 32 for each sample."""
+    frame = bytearray(codestream(7000, 7000))
+    at = 2 + len(size_marker(7000, 7000)) - 3
+    assert frame[at] == 7
+    frame[at] = bits - 1
+    return in_dicom(bytes(frame), 7000, 7000, BitsAllocated=16, BitsStored=16, HighBit=15)
+
+
+def deflated(**elements):
+    """A picture of 30 million samples of 16 bits, with a surplus, in some 100 kilobytes."""
+    row = np.linspace(0, 65_535, 5480).astype(np.uint16)
+    picture = np.tile(row, (5480, 1))
+    pixels = picture.tobytes() + row[::-1].tobytes()
+    return dicom(picture, DeflatedExplicitVRLittleEndian, PixelData=pixels, **elements)
 
 
 BOMBS = {
@@ -246,4 +269,20 @@ BOMBS = {
     ),
     "vertices": (many_vertices, "read"),
     "fragments": (lambda: fragments(MANY), "too_complex"),
+    "31 bits of 16": (lambda: deep_samples(31), "pixel_length_mismatch"),
+    "surplus": (deflated, "read"),
+    "all that hides and turns": (
+        lambda: deflated(
+            ShutterShape=["RECTANGULAR", "CIRCULAR"],
+            ShutterLeftVerticalEdge=10,
+            ShutterRightVerticalEdge=5400,
+            ShutterUpperHorizontalEdge=10,
+            ShutterLowerHorizontalEdge=5400,
+            CenterOfCircularShutter=[2700, 2700],
+            RadiusOfCircularShutter=3000,
+            PatientOrientation=["H", "R"],
+            BitsStored=12,
+        ),
+        "read",
+    ),
 }

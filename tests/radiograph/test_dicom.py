@@ -29,7 +29,7 @@ from pydicom.uid import (
 )
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import Header, codestream, decode, dicom, read_film
+from cxr_transfer.radiograph import Header, codestream, decode, dicom_syntaxes, read_film
 from made import encoded, full
 from made_dicom import LOSSLESS, PATIENT, PLAIN, dataset, table, written
 from made_dicom import dicom as made
@@ -401,8 +401,12 @@ REFUSED = {
         changed(made(FILM), b"1.2.840.10008.1.2.1\0", b"1.2.840.20008.1.2.1\0"),
         "unsupported_syntax",
     ),
-    "plain pixels named RLE": (
-        changed(made(FILM), b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"),
+    "too few plain pixels named RLE": (
+        changed(
+            made(FILM, PixelData=FILM[1:].tobytes()),
+            b"1.2.840.10008.1.2.1\0",
+            b"1.2.840.10008.1.2.5\0",
+        ),
         "pixel_length_mismatch",
     ),
     "RLE named plain": (
@@ -536,7 +540,7 @@ def nested(depth):
 
 BOMBS = {
     "deflated": (deflated_bomb, "too_many_bytes"),
-    "nested deeply": (lambda: nested(100_000), "corrupt_image"),
+    "nested deeply": (lambda: nested(100_000), "too_complex"),
     "empty items": (
         lambda: (
             HEAD
@@ -643,6 +647,6 @@ def test_a_frame_in_several_fragments_is_one():
 
 
 def test_a_codec_says_what_to_install():
-    packages = {codec.package for codec in dicom._CODECS.values()}
+    packages = {codec.package for codec in dicom_syntaxes.CODECS.values()}
     assert packages == {"pillow", "imagecodecs"}
     assert codestream.JPEG_2000.name == "JPEG 2000"

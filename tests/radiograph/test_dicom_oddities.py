@@ -178,9 +178,28 @@ def test_a_window_in_the_functional_groups_is_the_films(syntax, sequence):
     plain = decode(dicom(TWELVE, syntax, BitsStored=12, **window))
     grouped = dicom(TWELVE, syntax, BitsStored=12, **{sequence: group(**window)})
     assert decode(grouped).digest() == plain.digest()
-    own = {"WindowCenter": 900, "WindowWidth": 300}
-    both = dicom(TWELVE, syntax, BitsStored=12, **own, **{sequence: group(**window)})
-    assert decode(both).digest() == decode(dicom(TWELVE, syntax, BitsStored=12, **own)).digest()
+    # Empty elements of the data set itself say nothing.
+    empty = {"WindowCenter": "", "WindowWidth": ""}
+    beside = dicom(TWELVE, syntax, BitsStored=12, **empty, **{sequence: group(**window)})
+    assert decode(beside).digest() == plain.digest()
+    assert decode(beside).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "sequence", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
+)
+def test_the_window_of_the_frame_goes_before_that_of_the_data_set(sequence):
+    window = {"WindowCenter": 1400, "WindowWidth": 2000}
+    own = {"WindowCenter": 900, "WindowWidth": 2000, "VOILUTFunction": "SIGMOID"}
+    both = decode(dicom(TWELVE, BitsStored=12, **own, **{sequence: group(**window)}))
+    assert both.digest() == decode(dicom(TWELVE, BitsStored=12, **window)).digest()
+    assert both.warnings == tuple(
+        f"{name} is not that of the frame's functional group, which was taken"
+        for name in ("Window Center (0028,1050)", "VOI LUT Function (0028,1056)")
+    )
+    half = group(WindowCenter=1400)  # without a width it is no window
+    film = decode(dicom(TWELVE, BitsStored=12, **own, **{sequence: half}))
+    assert film.digest() == decode(dicom(TWELVE, BitsStored=12, **own)).digest()
 
 
 def test_a_rescale_in_the_functional_groups_is_the_films():

@@ -18,9 +18,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.jpeg_2000_structure import read_jpeg_2000
+from cxr_transfer.radiograph.jpeg_2000_structure import STARTS as JPEG_2000_STARTS
+from cxr_transfer.radiograph.jpeg_2000_structure import Jpeg2000, read_jpeg_2000
 from cxr_transfer.radiograph.jpeg_pixels import decode_jpeg
-from cxr_transfer.radiograph.jpeg_structure import END, read_frame, read_jpeg
+from cxr_transfer.radiograph.jpeg_structure import END, START, Frame, read_frame, read_jpeg
 
 Samples = npt.NDArray[Any]
 Decoded = tuple[Samples, bool]
@@ -100,27 +101,52 @@ def wrong_length(found: str) -> FilmError:
     """Return the error for pixel data that is not what the header announces."""
     return FilmError(
         "pixel_length_mismatch",
-        f"Expected pixel data as Rows, Columns and the transfer syntax announce it, but got {found}"
-        "; export the film anew.",
+        f"Expected pixel data as the header announces it, but got {found}; export the film anew.",
     )
 
 
-def _check_announced(shape: Shape, announced: tuple[int, int, int]) -> None:
-    if announced != (shape.rows, shape.columns, shape.samples):
+def _check_announced(shape: Shape, found: Frame | Jpeg2000) -> None:
+    if (found.rows, found.columns) != (shape.rows, shape.columns):
         raise wrong_length("a compressed picture of another size")
+    if found.components != shape.samples:
+        raise wrong_length(
+            f"a compressed picture of another Samples per Pixel (0028,0002): {found.components} "
+            f"instead of {shape.samples}"
+        )
+    if found.bits > shape.bits_allocated:
+        raise wrong_length(
+            f"a compressed picture whose samples have {found.bits} bits instead of the "
+            f"{shape.bits_allocated} of Bits Allocated (0028,0100)"
+        )
 
 
-def _check_jpeg(frame: bytes, shape: Shape) -> int:
-    """Return the bits of a sample, where the frame is a JPEG of the right size."""
+def _other_syntax(frame: bytes) -> FilmError:
+    """Return the error for a frame of another transfer syntax, which it names where it can."""
     found = read_frame(frame)
-    if found is None:
-        raise wrong_length("data of another transfer syntax")
-    _check_announced(shape, (found.rows, found.columns, found.components))
+    name = f" ({found.process})" if found else ""
+    if frame.startswith(JPEG_2000_STARTS):
+        name = " (JPEG 2000)"
+    return wrong_length(f"data of another transfer syntax{name}")
+
+
+def _check_jpeg(frame: bytes, shape: Shape, *, is_ls: bool = False, lossy: bool = False) -> int:
+    """Return the bits of a sample, where the frame is a JPEG of the right size and kind.
+
+    Args:
+        frame: The frame.
+        shape: What it must be.
+        is_ls: Whether it is to be JPEG-LS.
+        lossy: Whether it may not be lossless.
+    """
+    found = read_frame(frame)
+    if found is None or found.is_ls != is_ls or (lossy and found.is_lossless):
+        raise _other_syntax(frame)
+    _check_announced(shape, found)
     return found.bits
 
 
 def _baseline(frame: bytes, shape: Shape) -> Decoded:
-    _check_jpeg(frame, shape)
+    _check_jpeg(frame, shape, lossy=True)
     return decode_jpeg(frame)
 
 
@@ -154,7 +180,7 @@ def _lossless(frame: bytes, shape: Shape) -> Decoded:
 
 
 def _jpeg_ls(frame: bytes, shape: Shape) -> Decoded:
-    _check_jpeg(frame, shape)
+    _check_jpeg(frame, shape, is_ls=True)
     whole = frame.rstrip(b"\0")
     is_ended = whole.endswith(END)
     from imagecodecs import jpegls_decode
@@ -165,8 +191,8 @@ def _jpeg_ls(frame: bytes, shape: Shape) -> Decoded:
 def _openjpeg(frame: bytes, shape: Shape) -> Decoded:
     found = read_jpeg_2000(frame)
     if found is None:
-        raise wrong_length("data of another transfer syntax")
-    _check_announced(shape, (found.rows, found.columns, found.components))
+        raise _other_syntax(frame)
+    _check_announced(shape, found)
     from imagecodecs import jpeg2k_decode
 
     # The codestream alone: what else a file of several boxes says is nothing of ours.
@@ -177,6 +203,8 @@ def _run_lengths(frame: bytes, shape: Shape) -> Decoded:
     """Decode RLE: DICOM PS3.5, annex G; a segment is PackBits, as Pillow reads it in TIFF."""
     each = shape.bits_allocated // 8
     count, *starts = struct.unpack("<16L", frame[:64])
+    if frame.startswith((START, *JPEG_2000_STARTS)):
+        raise _other_syntax(frame)
     if count != each * shape.samples:
         raise wrong_length(f"{count} segments")
     ends = (*starts[1:count], len(frame))

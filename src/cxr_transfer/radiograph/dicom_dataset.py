@@ -10,13 +10,17 @@ import copy
 import io
 from typing import TypeGuard
 
+from pydicom.charset import default_encoding
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset as Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.dicom_elements import MAX_INFLATED
+from cxr_transfer.radiograph.dicom_capsule import ITEM_BYTES
+from cxr_transfer.radiograph.dicom_reading import MAX_INFLATED
+from cxr_transfer.radiograph.dicom_syntaxes import CODECS
 from cxr_transfer.radiograph.dicom_tags import PIXELS, WANTED
 
 _SYNTAX = "TransferSyntaxUID"
@@ -55,8 +59,17 @@ def written(dataset: Dataset) -> bytes:
                 if isinstance(element.value, bytes) and len(element.value) > MAX_INFLATED:
                     raise _too_many(len(element.value))
                 picture[tag] = copy.copy(element)  # pydicom corrects what it writes
-        # Elements that nobody has looked at are then written byte for byte, odd ones too.
-        picture.set_original_encoding(implicit, little)
+        if syntax in CODECS and not _is_encapsulated(picture):
+            # Decompressed by whoever made it, and the transfer syntax left as it was.
+            syntax = _PLAIN[implicit is True, little is not False]
+        # Elements that nobody has looked at are then written byte for byte, odd ones too; but not
+        # where some are of the other kind than the file said.
+        is_as_said = all(
+            element.is_implicit_VR is implicit
+            for element in picture.elements()
+            if isinstance(element, RawDataElement)
+        )
+        picture.set_original_encoding(implicit, little, default_encoding if is_as_said else None)
         picture.file_meta = FileMetaDataset()
         picture.file_meta.TransferSyntaxUID = syntax
         picture.preamble = bytes(_PREAMBLE)
@@ -72,6 +85,11 @@ def written(dataset: Dataset) -> bytes:
             f"{type(error).__name__}; check its values and its transfer syntax.",
         ) from None
     return content.getvalue()
+
+
+def _is_encapsulated(picture: Dataset) -> bool:
+    content = picture.get_item(PIXELS).value if PIXELS in picture else None
+    return isinstance(content, bytes) and content.startswith(ITEM_BYTES)
 
 
 def _too_many(found: int) -> FilmError:

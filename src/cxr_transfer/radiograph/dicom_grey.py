@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import dicom_tags as tags
+from cxr_transfer.radiograph.dicom_bits import padding_of
 from cxr_transfer.radiograph.dicom_elements import Elements, name_of
 from cxr_transfer.radiograph.grey_scale import (
     Bits,
@@ -23,27 +24,6 @@ from cxr_transfer.radiograph.grey_scale import (
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
-def bits_of(elements: Elements, allocated: int) -> Bits:
-    """Return where the bits of a sample lie: PS3.5, 8.1.1.
-
-    Args:
-        elements: What the data set says.
-        allocated: Bits that a sample takes, 8 or 16.
-    """
-    stored = elements.integer(tags.STORED, allocated)
-    if not 2 <= stored <= allocated:
-        elements.warn(f"{name_of(tags.STORED)} does not fit, and was taken as {allocated}")
-        stored = allocated
-    high = elements.integer(tags.HIGH, stored - 1)
-    if not stored - 1 <= high < allocated:
-        elements.warn(
-            f"{name_of(tags.HIGH)} contradicts {name_of(tags.STORED)}, and was taken as "
-            f"{stored - 1}"
-        )
-        high = stored - 1
-    return Bits(stored, high, elements.integer(tags.SIGNED, 0) == 1)
-
-
 def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> GreyScale:
     """Return how stored values become grey; VOI first, then inversion.
 
@@ -54,7 +34,7 @@ def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> Gr
     """
     photometric, shape = elements.text(tags.PHOTOMETRIC), elements.text(tags.SHAPE)
     inverted = photometric == "MONOCHROME1"  # C.7.6.3.1.2: the lowest value is white
-    padding = _padding(elements, bits)
+    padding = padding_of(elements, bits.signed)
     if is_for_processing:
         return _for_processing(elements, bits, inverted, padding)
     if shape == "INVERSE" and not inverted:  # C.8.11.3.1.2
@@ -62,6 +42,8 @@ def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> Gr
         inverted = True
     elif shape == "IDENTITY" and inverted:
         elements.warn("inverted as MONOCHROME1 says, against its presentation LUT shape")
+    elif shape not in ("", "IDENTITY", "INVERSE"):
+        elements.warn(f"{name_of(tags.SHAPE)} is none of the standard's, and was left out")
     modality: Rescale | Table | None = elements.table(tags.MODALITY_LUT, bits.signed)
     is_known = True
     if modality is None:
@@ -110,13 +92,13 @@ def _rescale(elements: Elements) -> tuple[Rescale, bool]:
 
 def _window(elements: Elements) -> Window | None:
     """Return the first window, PS3.3, C.11.2.1.2; None without one that has a meaning."""
-    centres, widths = elements.numbers(tags.CENTRE), elements.numbers(tags.WIDTH)
-    if not centres or not widths:
-        return None
     function = elements.text(tags.FUNCTION) or "LINEAR"
     if function not in _FUNCTIONS:
         elements.warn(f"{name_of(tags.FUNCTION)} is none of the standard's; LINEAR was taken")
         function = "LINEAR"
+    centres, widths = elements.numbers(tags.CENTRE), elements.numbers(tags.WIDTH)
+    if not centres or not widths:
+        return None
     window = Window(centres[0], widths[0], function)
     if window.is_possible:
         return window
@@ -124,24 +106,24 @@ def _window(elements: Elements) -> Window | None:
     return None
 
 
-def _padding(elements: Elements, bits: Bits) -> tuple[int, int] | None:
-    """Return the lowest and highest stored value that is no picture: PS3.3, C.7.5.1.1.2."""
-    value = elements.integers(tags.PADDING, signed=bits.signed)[:1]
-    limit = elements.integers(tags.PADDING_LIMIT, signed=bits.signed)[:1] or value
-    return (min(value + limit), max(value + limit)) if value else None
-
-
 def palette(elements: Elements) -> Sequence[Table]:
     """Return the red, green and blue look-up table: PS3.3, C.7.6.3.1.5.
 
     Raises:
-        FilmError: ``bad_grey_scale`` for one that is missing or short.
+        FilmError: ``bad_grey_scale`` for one that is missing or short, ``unsupported_format`` for
+            one that is in segments (C.7.9.2).
     """
     tables = [
         elements.table_of(elements.content(descriptor), elements.content(data), False)
         for descriptor, data in zip(tags.PALETTE_DESCRIPTORS, tags.PALETTES, strict=True)
     ]
     whole = [table for table in tables if table is not None and not table.missing]
+    if len(whole) < len(tables) and any(map(elements.content, tags.SEGMENTED_PALETTES)):
+        raise FilmError(
+            "unsupported_format",
+            "Expected a palette with all of its entries, but got a segmented one, which is not "
+            "read; export the film as MONOCHROME2.",
+        )
     if len(whole) < len(tables):
         raise bad_grey_scale("its palette is shorter than described")
     return whole

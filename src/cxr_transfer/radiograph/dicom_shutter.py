@@ -5,6 +5,8 @@ Clauses are those of the DICOM standard, edition 2024.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
@@ -15,6 +17,7 @@ from cxr_transfer.radiograph.dicom_elements import (
     Elements,
     name_of,
 )
+from cxr_transfer.radiograph.grey_range import row_blocks
 from cxr_transfer.radiograph.grey_scale import GreyScale
 
 Mask = npt.NDArray[np.bool_]
@@ -56,11 +59,18 @@ def _outside_shutter(elements: Elements, rows: int, columns: int) -> Mask | None
         return None
     hidden = np.zeros((rows, columns), np.bool_)
     for shape in shapes:
+        if shape == "BITMAP":
+            elements.warn(
+                f"{name_of(tags.SHUTTER_SHAPE)} is a bitmap in an overlay, which is not read, and "
+                "was left out"
+            )
+            continue
         opening = _opening(elements, shape, rows, columns)
         if opening is None:
             elements.warn(f"{name_of(tags.SHUTTER_SHAPE)} is not described, and was left out")
-        else:
-            hidden |= ~opening
+            continue
+        for block in row_blocks(rows, columns):
+            hidden[block] |= ~opening(block)
     if not hidden.any():
         return None
     if hidden.mean() > 1 - _LEAST_VISIBLE:
@@ -70,8 +80,10 @@ def _outside_shutter(elements: Elements, rows: int, columns: int) -> Mask | None
     return hidden
 
 
-def _opening(elements: Elements, shape: str, rows: int, columns: int) -> Mask | None:
-    """Return what one shape leaves visible; None where its numbers are missing.
+def _opening(
+    elements: Elements, shape: str, rows: int, columns: int
+) -> Callable[[slice], Mask] | None:
+    """Return what of some rows one shape leaves visible; None where its numbers are missing.
 
     Rows and columns count from 1, and the edges are visible.
     """
@@ -88,16 +100,20 @@ def _opening(elements: Elements, shape: str, rows: int, columns: int) -> Mask | 
         if len(edges) != 4:
             return None
         left, upper, right, lower = edges
-        return (column >= left) & (column <= right) & (row >= upper) & (row <= lower)
+        across = (column >= left) & (column <= right)
+        down = (row >= upper) & (row <= lower)
+        return lambda block: down[block] & across
     if shape == "CIRCULAR":
         circle = numbers(tags.SHUTTER_CENTRE, tags.SHUTTER_RADIUS)
         if len(circle) != 3:
             return None
-        return (row - circle[0]) ** 2 + (column - circle[1]) ** 2 <= circle[2] ** 2
+        squares = (row - circle[0]) ** 2, (column - circle[1]) ** 2
+        return lambda block: squares[0][block] + squares[1] <= circle[2] ** 2
     vertices = numbers(tags.SHUTTER_VERTICES) if shape == "POLYGONAL" else []
     if not 6 <= len(vertices) <= 2 * _MOST_VERTICES or len(vertices) % 2:
-        return None  # also BITMAP, which lies in an overlay of its own
+        return None
     drawn = Image.new("L", (columns, rows))
     points = zip(vertices[1::2], vertices[::2], strict=True)
     ImageDraw.Draw(drawn).polygon([(x - 1, y - 1) for x, y in points], fill=1)
-    return np.asarray(drawn) > 0
+    inside = np.asarray(drawn)
+    return lambda block: inside[block] > 0

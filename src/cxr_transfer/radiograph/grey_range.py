@@ -134,7 +134,8 @@ def spread(samples: npt.NDArray[Any], bits: int) -> tuple[npt.NDArray[np.float32
 _BLOCK = 1 << 20  # pixels
 
 
-def _blocks(height: int, width: int) -> list[slice]:
+def row_blocks(height: int, width: int) -> list[slice]:
+    """Return the rows of a picture in blocks of about a million pixels."""
     # numpy widens what it counts, and the indices of a look-up, to 64 bits.
     step = max(1, _BLOCK // max(1, width))
     return [slice(start, start + step) for start in range(0, height, step)]
@@ -151,7 +152,7 @@ def counted(
         is_left_out: (height, width); pixels that do not count.
     """
     counts = np.zeros(number, np.int64)
-    for rows in _blocks(*samples.shape):
+    for rows in row_blocks(*samples.shape):
         block = samples[rows]
         if is_left_out is not None:
             block = block[~is_left_out[rows]]
@@ -162,6 +163,6 @@ def counted(
 def looked_up(table: npt.NDArray[Any], samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the table's entry for each sample (height, width)."""
     picture = np.empty(samples.shape, table.dtype)
-    for rows in _blocks(*samples.shape):
+    for rows in row_blocks(*samples.shape):
         picture[rows] = table[samples[rows]]
     return picture

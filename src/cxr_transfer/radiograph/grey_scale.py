@@ -48,14 +48,8 @@ class Bits:
         return values
 
     def patterns(self, samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the samples' own bits, from 0 on: (height, width) of `samples`."""
-        kind = f"u{samples.dtype.itemsize}"
-        unsigned = samples.view(np.dtype(kind).newbyteorder(samples.dtype.byteorder))
-        shift = self.high + 1 - self.stored
-        mask = (1 << self.stored) - 1
-        if shift == 0 and mask == np.iinfo(unsigned.dtype).max:
-            return unsigned
-        return (unsigned >> shift) & mask
+        """Return the own bits of unsigned samples, from 0 on."""
+        return (samples >> self.high + 1 - self.stored) & (1 << self.stored) - 1
 
 
 @dataclass(frozen=True)
@@ -185,7 +179,10 @@ class GreyScale:
             FilmError: ``bad_grey_scale`` where no finite brightness comes out, or a modality table
                 lacks what pixels need.
         """
-        patterns = self.bits.patterns(samples)
+        kind = np.dtype(f"u{samples.dtype.itemsize}")
+        samples = samples.view(kind.newbyteorder(samples.dtype.byteorder))
+        # Of all samples that there can be: a picture's own are not copied to be masked.
+        patterns = self.bits.patterns(np.arange(1 << 8 * kind.itemsize))
         values = self.bits.values()
         is_padding = np.zeros(values.shape, bool)
         if self.padding:
@@ -193,7 +190,8 @@ class GreyScale:
         counts: Counts | None = None
         needs_counts = self.voi is None or isinstance(self.modality, Table)
         if needs_counts or isinstance(self.voi, Table):
-            counts = counted(patterns, len(values), hidden)
+            found = counted(samples, len(patterns), hidden)
+            counts = np.bincount(patterns, found, len(values)).astype(np.int64)
             counts[is_padding] = 0
         with np.errstate(all="ignore"):
             brightness, notices = self._brightness(values, counts)
@@ -205,10 +203,10 @@ class GreyScale:
         whole = np.rint(brightness * 255)
         is_whole = self.bits.stored <= 8 and bool(np.allclose(brightness * 255, whole, atol=1e-6))
         table = whole.astype(np.uint8) if is_whole else brightness.astype(np.float32)
-        film = looked_up(table, patterns)
+        film = looked_up(table[patterns], samples)
         if hidden is not None:
             film[hidden] = 0
-        if self.voi is not None and _shows_nothing(film, patterns):
+        if self.voi is not None and _shows_nothing(film, self.bits.patterns(_thinned(samples))):
             shown, said = replace(self, voi=None).apply(samples, hidden)
             return shown, ("its window or VOI LUT shows next to nothing, and was left out", *said)
         return film, notices
@@ -263,9 +261,13 @@ class GreyScale:
         return found.brightness(shown)
 
 
-def _shows_nothing(film: Grey, patterns: npt.NDArray[Any]) -> bool:
-    """Tell whether a window leaves a blank picture of stored values that are none."""
-    sample, stored = film[::_EACH, ::_EACH], patterns[::_EACH, ::_EACH]
+def _thinned(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return picture[::_EACH, ::_EACH]
+
+
+def _shows_nothing(film: Grey, stored: npt.NDArray[Any]) -> bool:
+    """Tell whether a window leaves a blank picture of stored values, thinned, that are none."""
+    sample = _thinned(film)
     whole = 255 if film.dtype == np.uint8 else 1
     if float(sample.std(dtype=np.float64)) >= _BLANK * whole:
         return False

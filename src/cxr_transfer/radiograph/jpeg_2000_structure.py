@@ -28,6 +28,8 @@ MOST_LEVELS = 32  # A.6.1
 _START, _END = b"\xff\x4f", b"\xff\xd9"
 _SIZE, _CODING, _CODING_OF, _TILE_PART, _DATA = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93
 _JP2 = b"\0\0\0\x0cjP  "
+STARTS = (_START + _SIZE.to_bytes(2), _JP2)
+"""First bytes of a codestream, and of one in the boxes of a JP2 file."""
 _CODESTREAM_BOX = b"jp2c"
 _MOST_BOXES = 1000
 
@@ -40,8 +42,8 @@ class Jpeg2000:
         rows: Rows of the picture.
         columns: Columns of the picture.
         components: Samples of a pixel.
-        bits: Bits of a sample, of the first component.
-        is_signed: Whether samples are signed.
+        bits: Bits of a sample, of the component that has most.
+        is_signed: Whether samples of the first component are signed.
         pixels: The codestream from its start to its end marker.
         is_ended: Whether it has an end marker of its own.
     """
@@ -66,7 +68,7 @@ def read_jpeg_2000(content: bytes) -> Jpeg2000 | None:
         ValueError, struct.error: It is damaged, or "truncated".
     """
     start = _in_boxes(content) if content.startswith(_JP2) else 0
-    if start is None or content[start : start + 4] != _START + _SIZE.to_bytes(2):
+    if start is None or content[start : start + 4] != STARTS[0]:
         return None
     stream = memoryview(content)[start:]
     right, bottom, left, top, *tile, components = struct.unpack_from(">8LH", stream, 8)
@@ -74,7 +76,7 @@ def read_jpeg_2000(content: bytes) -> Jpeg2000 | None:
     columns, rows = right - left, bottom - top
     if min(columns, rows, tile_width, tile_height, components) < 1:
         raise ValueError("a picture without pixels")
-    depth = stream[42]
+    depths = bytes(stream[42 : 42 + 3 * components : 3])
     tiles = -(-(right - tile_left) // tile_width) * -(-(bottom - tile_top) // tile_height)
     if tiles > MOST_TILES:
         raise too_complex(f"{MOST_TILES} tiles in a JPEG 2000")
@@ -82,7 +84,13 @@ def read_jpeg_2000(content: bytes) -> Jpeg2000 | None:
     end, is_ended = _Walk(stream, size, tiles, components).tile_parts()
     pixels = bytes(stream[:end]) + _END
     return Jpeg2000(
-        rows, columns, components, (depth & 0x7F) + 1, bool(depth & 0x80), pixels, is_ended
+        rows,
+        columns,
+        components,
+        max(depth & 0x7F for depth in depths) + 1,
+        bool(depths[0] & 0x80),
+        pixels,
+        is_ended,
     )
 
 

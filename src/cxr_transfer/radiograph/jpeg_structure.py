@@ -36,6 +36,7 @@ _RESTARTS = range(0xD0, 0xD8)
 _STANDALONE, _FIRST_NAMED = (*_RESTARTS, 0xD8), 0xC0
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without DHT, JPG, DAC
 _JPEG_LS_FRAME = 0xF7  # T.87, annex C
+_PROCESSES = {0xC0: "JPEG baseline", 0xC1: "JPEG extended", 0xC2: "progressive JPEG"}
 _SEQUENTIAL = (0xC0, 0xC1, 0xC3)  # one scan for each component, or for all: also lossless
 _RESERVED = range(0xF0, 0xFE)
 _BEHIND = (*range(0xE0, 0xF0), _COM, 0xDC)  # DNL: what may follow when all is there
@@ -78,12 +79,33 @@ class Frame:
         rows: Rows.
         columns: Columns.
         components: Samples of a pixel.
+        marker: Second byte of the header's marker, which names the process: table B.1.
     """
 
     bits: int
     rows: int
     columns: int
     components: int
+    marker: int
+
+    @property
+    def is_ls(self) -> bool:
+        """Whether it is a JPEG-LS."""
+        return self.marker == _JPEG_LS_FRAME
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether it is a lossless JPEG, or a JPEG-LS."""
+        return self.is_ls or self.marker & 3 == 3
+
+    @property
+    def process(self) -> str:
+        """What it is called."""
+        if self.is_ls:
+            return "JPEG-LS"
+        if self.is_lossless:
+            return "JPEG lossless"
+        return _PROCESSES.get(self.marker, "JPEG")
 
 
 def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> Frame | None:
@@ -112,7 +134,8 @@ def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> 
         if marker == _SOS:
             return None
         if marker in _FRAMES or marker == _JPEG_LS_FRAME:
-            return Frame(*struct.unpack_from(">BHHB", content, start + 2))
+            bits, rows, columns, components = struct.unpack_from(">BHHB", content, start + 2)
+            return Frame(bits, rows, columns, components, marker)
         length = int.from_bytes(content[start : start + 2])
         if length < 2:
             raise ValueError("a segment of no length")
