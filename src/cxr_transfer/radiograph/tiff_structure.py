@@ -74,16 +74,6 @@ class Tiff:
         """Return the first value of a field; ``otherwise`` where it is missing."""
         return next(iter(self.numbers.get(tag, ())), otherwise)
 
-    @property
-    def is_white_zero(self) -> bool:
-        """Whether the lowest value is white."""
-        return self.first(PHOTOMETRIC, 1) == 0
-
-    @property
-    def is_deep_colour(self) -> bool:
-        """Whether it has 16 bits and more than one channel."""
-        return len(self.bits) > 1 and max(self.bits) > 8
-
 
 @dataclass(frozen=True)
 class _Field:
@@ -152,6 +142,7 @@ def _pieces(content: bytes, numbers: Mapping[int, tuple[int, ...]]) -> tuple[sli
         for tags in ((TILES, STRIPS), (TILE_LENGTHS, STRIP_LENGTHS))
     )
     end = len(content)
+    lengths = lengths or (end,) * len(places)
     return tuple(
         slice(min(place, end), min(place + length, end))
         for place, length in zip(places, lengths, strict=False)
