@@ -23,7 +23,7 @@ LAID_ON_BLACK = "transparent parts were laid on black"
 CMYK = "CMYK was converted to grey"
 ALL_TRANSPARENT = "Expected a film, but every pixel is transparent; export it without transparency."
 
-_MOST = 65_535
+_MOST, _OPAQUE = 65_535, 255
 _LUMA = (19_595, 38_470, 7_471)  # of 65,536, as Pillow has them; equal colours give themselves
 _BAND = 1 << 18  # pixels
 
@@ -36,7 +36,7 @@ class DeepRaster:
         samples: (height, width) unsigned integers of at most 16 bits, as they are stored.
         bits: How many bits they have, 12 or 16.
         is_white_zero: Whether the lowest is white.
-        opacity: (height, width) 0 to 65,535; None where all pixels are whole.
+        opacity: (height, width) 0 to 255; None where all pixels are whole.
         differences: For every value, in how many visible pixels it was the largest of red, green
             and blue, less in how many the smallest; None where all were grey.
         warnings: What was done to it.
@@ -45,7 +45,7 @@ class DeepRaster:
     samples: Samples
     bits: int
     is_white_zero: bool
-    opacity: npt.NDArray[np.uint16] | None
+    opacity: npt.NDArray[np.uint8] | None
     differences: npt.NDArray[np.int64] | None
     warnings: tuple[str, ...]
 
@@ -107,7 +107,7 @@ def grey_of(
         np.subtract(np.float32(1), pixels, out=pixels)
     if opacity is not None:
         for rows in _bands(pixels):
-            pixels[rows] *= opacity[rows] / np.float32(_MOST)
+            pixels[rows] *= opacity[rows] / np.float32(_OPAQUE)
     return pixels, raster.warnings + ((notice,) if notice else ()), colour
 
 
@@ -122,25 +122,24 @@ def turned(picture: Samples, orientation: int) -> Samples:
 
 def _opacity(
     samples: Samples, colours: int, alpha: int | None, key: Sequence[int]
-) -> npt.NDArray[np.uint16] | None:
-    if alpha is not None:
-        opacity = samples[..., alpha]
-    elif key:
-        opacity = np.empty(samples.shape[:2], np.uint16)
-        for rows in _bands(opacity):
-            is_key = (samples[rows, :, :colours] == key).all(axis=2)
-            opacity[rows] = np.where(is_key, 0, _MOST)
-    else:
+) -> npt.NDArray[np.uint8] | None:
+    if alpha is None and not key:
         return None
-    if opacity.min() == _MOST:
+    opacity = np.empty(samples.shape[:2], np.uint8)
+    for rows in _bands(opacity):
+        if alpha is not None:
+            opacity[rows] = samples[rows, :, alpha] >> 8  # as fine as anybody can see
+        else:
+            opacity[rows] = np.where((samples[rows, :, :colours] == key).all(axis=2), 0, _OPAQUE)
+    if opacity.min() == _OPAQUE:
         return None
     if not opacity.max():
         raise FilmError("blank_image", ALL_TRANSPARENT)
-    return np.array(opacity, np.uint16)
+    return opacity
 
 
 def _without_colour(
-    samples: Samples, colours: int, opacity: npt.NDArray[np.uint16] | None
+    samples: Samples, colours: int, opacity: npt.NDArray[np.uint8] | None
 ) -> tuple[Samples, npt.NDArray[np.int64] | None]:
     """Return the luminance (height, width), and the differences as of `DeepRaster`."""
     luminance = np.empty(samples.shape[:2], np.uint16)

@@ -76,18 +76,18 @@ class Frame:
     """What the frame header of a JPEG or JPEG-LS announces: B.2.2.
 
     Attributes:
+        marker: Which kind of JPEG it is: table B.1.
         bits: Bits of a sample.
         rows: Rows; 0 where they follow the first scan.
         columns: Columns.
         components: Samples of a pixel.
-        marker: Which kind of JPEG it is: table B.1.
     """
 
+    marker: int
     bits: int
     rows: int
     columns: int
     components: int
-    marker: int
 
 
 def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> Frame | None:
@@ -116,7 +116,7 @@ def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> 
         if marker == _SOS:
             return None
         if marker in _FRAMES or marker == _JPEG_LS_FRAME:
-            return Frame(*struct.unpack_from(">BHHB", content, start + 2), marker)
+            return Frame(marker, *struct.unpack_from(">BHHB", content, start + 2))
         length = int.from_bytes(content[start : start + 2])
         if length < 2:
             raise ValueError("a segment of no length")

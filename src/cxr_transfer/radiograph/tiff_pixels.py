@@ -39,11 +39,12 @@ _KEPT = (
     *(tags.WIDTH, tags.HEIGHT, tags.BITS, tags.PHOTOMETRIC, tags.SAMPLES, tags.PLANAR),
     *(tags.COLOUR_MAP, tags.INK_SET, tags.EXTRA_SAMPLES, tags.SAMPLE_FORMAT),
 )
+_PART = 1 << 16  # bytes that are inflated at a time
 _LONGEST_RUN = 128  # of PackBits
 _OTHER_WAY_ROUND = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # and 1 for YCbCr, 0 for RGB: T.872, 6.5.3
 
-Unpack = Callable[[bytes, int], bytes]
+Unpack = Callable[[bytes, int], bytes | bytearray]
 """From the bytes of a piece and the number of its rows to its samples."""
 
 
@@ -90,7 +91,7 @@ def unpacked(content: bytes, tiff: Tiff) -> bytes:
     return _written(numbers, pieces, layout, tiff.order)
 
 
-def pieces_of(content: bytes, tiff: Tiff, layout: Layout) -> Iterator[bytes]:
+def pieces_of(content: bytes, tiff: Tiff, layout: Layout) -> Iterator[bytes | bytearray]:
     """Yield the samples of one strip or tile after the other.
 
     Args:
@@ -165,7 +166,7 @@ def _unpacker(tiff: Tiff, layout: Layout) -> Unpack:
     Raises:
         FilmError: ``unsupported_format``, ``insufficient_depth``.
     """
-    kinds: Mapping[int, Callable[[bytes, int], bytes]] = {
+    kinds: Mapping[int, Unpack] = {
         _LZW: _lzw,
         _DEFLATE: _deflate,
         _DEFLATE_BEFORE: _deflate,
@@ -187,21 +188,34 @@ def _unpacker(tiff: Tiff, layout: Layout) -> Unpack:
             "another; save the image as PNG.",
         )
 
-    def unpack(piece: bytes, rows: int) -> bytes:
+    def unpack(piece: bytes, rows: int) -> bytes | bytearray:
         if _is_reversed(tiff):
             piece = piece.translate(_OTHER_WAY_ROUND)
         size = rows * layout.row
         plain = decode(piece, size)
         if len(plain) < size:
             raise ValueError("truncated")
-        return _summed(plain[:size], rows, layout, tiff.order) if differs != 1 else plain[:size]
+        plain = plain if len(plain) == size else plain[:size]
+        return _summed(plain, rows, layout, tiff.order) if differs != 1 else plain
 
     return unpack
 
 
-def _deflate(piece: bytes, size: int) -> bytes:
-    # One byte more than is wanted: only then the end, and the checksum in it, is read.
-    return zlib.decompressobj().decompress(piece, size + 1)
+def _deflate(piece: bytes, size: int) -> bytes | bytearray:
+    """Inflate part by part into one place: zlib itself would hold all of it twice."""
+    unpacker, plain, length = zlib.decompressobj(), bytearray(size), 0
+    for start in range(0, len(piece), _PART):
+        packed = piece[start : start + _PART]
+        while packed and length <= size and not unpacker.eof:
+            # One byte more than is wanted: only then the end, and the checksum in it, is read.
+            part = unpacker.decompress(packed, size + 1 - length)
+            plain[length : length + len(part)] = part
+            length += len(part)
+            packed = unpacker.unconsumed_tail
+        if packed:
+            break
+    del plain[length:]
+    return plain
 
 
 def _lzw(piece: bytes, size: int) -> bytes:
@@ -216,7 +230,7 @@ def _packbits(piece: bytes, size: int) -> bytes:
     return bytes(packbits_decode(piece, out=size + _LONGEST_RUN))
 
 
-def _summed(plain: bytes, rows: int, layout: Layout, order: str) -> bytes:
+def _summed(plain: bytes | bytearray, rows: int, layout: Layout, order: str) -> bytes:
     """Return samples of which each was stored as the difference from the one before."""
     kind = np.dtype(f"{order}u{layout.bits // 8}")
     differences = np.frombuffer(plain, kind).reshape(rows, layout.width, layout.samples)
@@ -262,7 +276,10 @@ class _Jpegs:
 
 
 def _written(
-    numbers: Mapping[int, tuple[int, ...]], pieces: Sequence[bytes], layout: Layout, order: str
+    numbers: Mapping[int, tuple[int, ...]],
+    pieces: Sequence[bytes | bytearray],
+    layout: Layout,
+    order: str,
 ) -> bytes:
     """Return a TIFF of plain pieces, with a directory of these fields and of where they are."""
     lengths = tuple(len(piece) for piece in pieces)

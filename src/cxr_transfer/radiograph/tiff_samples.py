@@ -131,7 +131,7 @@ def _put_together(content: bytes, tiff: Tiff) -> Samples:
     return picture
 
 
-def _block(piece: bytes, layout: Layout, stored: np.dtype[Any]) -> Samples:
+def _block(piece: bytes | bytearray, layout: Layout, stored: np.dtype[Any]) -> Samples:
     """Return the samples of a piece, (rows, columns, samples)."""
     if layout.bits != 12:
         return np.frombuffer(piece, stored).reshape(-1, layout.width, layout.samples)
