@@ -123,17 +123,18 @@ def test_8_bits_that_are_signed_are_the_picture(photometric):
         assert film.warnings == ()
 
 
-def test_grey_and_alpha_of_8_bits_may_stand_apart():
-    opacity = np.full_like(FILM, 255)
-    for compression in PACKERS:
-        form = {"planar": 2, "compression": compression, "T338": [2]}
-        film = decode(tiff(np.dstack([FILM, opacity]), **form))
-        assert np.array_equal(film.stored, FILM)
-        assert film.warnings == ()
-    opacity[:, :50] = 0
-    film = decode(tiff(np.dstack([FILM, opacity]), **form))
-    assert not film.stored[:, :50].any()
-    assert film.warnings == ("transparent parts were laid on black",)
+def test_grey_and_alpha_may_stand_apart():
+    for samples, whole in ((FILM, 255), (DEEP, 65_535)):
+        opacity = np.full_like(samples, whole)
+        for compression in PACKERS:
+            form = {"planar": 2, "compression": compression, "T338": [2]}
+            film = decode(tiff(np.dstack([samples, opacity]), **form))
+            assert np.abs(film.pixels - FILM / 255).max() < 1e-6
+            assert film.warnings == ()
+        opacity[:, :50] = 0
+        film = decode(tiff(np.dstack([samples, opacity]), **form))
+        assert not film.stored[:, :50].any()
+        assert film.warnings[0] == "transparent parts were laid on black"
 
 
 def test_lengths_of_strips_that_are_not_compressed_are_not_needed():

@@ -149,12 +149,15 @@ def notice_of_8_bits(pixels: npt.NDArray[Any]) -> str:
     """
     if pixels.dtype != np.uint8:
         return ""
-    # Pillow counts bytes ten times as fast as numpy.
-    counts = np.array(Image.fromarray(pixels).histogram(), np.int64)
-    found = range_in_use(np.arange(256, dtype=np.float64), counts)
-    levels = int(np.count_nonzero(counts))
-    if found.high - found.low + 1 >= 128 and levels >= LEAST_LEVELS:
-        return ""
+    levels = 0
+    # Every fourth row and column tell as much of most pictures, in a sixteenth of the time.
+    for part in (np.ascontiguousarray(pixels[::4, ::4]), pixels):
+        # Pillow counts bytes a hundred times as fast as numpy.
+        counts = np.array(Image.fromarray(part).histogram(), np.int64)
+        found = range_in_use(np.arange(256, dtype=np.float64), counts)
+        levels = int(np.count_nonzero(counts))
+        if found.high - found.low + 1 >= 128 and levels >= LEAST_LEVELS:
+            return ""
     return f"only {levels} of 256 grey levels are in use; contrast was left as it is"
 
 

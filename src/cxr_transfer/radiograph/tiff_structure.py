@@ -96,7 +96,7 @@ def read_tiff(content: bytes) -> Tiff:
 
     Raises:
         FilmError: ``too_complex``, ``multi_frame`` for more than one page, ``unsupported_format``
-            for 16-bit colours in separate planes, which Pillow decodes wrongly.
+            for 16-bit colours in separate planes.
         ValueError, struct.error: The directory is damaged.
     """
     order, is_big = _KINDS[content[:4]]
@@ -108,7 +108,7 @@ def read_tiff(content: bytes) -> Tiff:
 
     numbers = {tag: field.values for tag, field in fields.items() if field.values}
     bits = numbers.get(BITS, (1,))
-    if len(bits) > 1 and max(bits) > 8 and numbers.get(PLANAR, ())[:1] == (SEPARATE,):
+    if len(bits) > 2 and max(bits) > 8 and numbers.get(PLANAR, ())[:1] == (SEPARATE,):
         raise FilmError(
             "unsupported_format",
             "Expected grey values, or colours that lie side by side, but got 16-bit colours in "
