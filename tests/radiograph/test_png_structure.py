@@ -108,3 +108,25 @@ def test_many_chunks_are_no_reason_to_refuse_and_very_many_are():
     with pytest.raises(FilmError, match=f"at most {MOST_CHUNKS} chunks") as error:
         decode(png(b"tIME", MOST_CHUNKS))
     assert error.value.code == "too_complex"
+
+
+def test_what_follows_the_end_is_passed_over():
+    plain = encoded(FILM)
+    for behind in (bytes(9000), b"a camera's own trailer", plain, chunk(b"fdAT", b"frame")):
+        film = decode(plain + behind)
+        assert np.array_equal(film.stored, FILM)
+        assert film.warnings == ()
+
+
+def test_frames_are_several_pictures_whatever_their_number_is_said_to_be():
+    plain = encoded(FILM)
+    for chunks in (
+        chunk(b"acTL", (2).to_bytes(4) + bytes(4)),
+        chunk(b"acTL", b"") + chunk(b"fdAT", b"frame"),
+        chunk(b"fdAT", b"frame"),
+    ):
+        with pytest.raises(FilmError) as error:
+            decode(plain[:BEHIND_HEADER] + chunks + plain[BEHIND_HEADER:])
+        assert error.value.code == "multi_frame"
+    one = chunk(b"acTL", (1).to_bytes(4) + bytes(4))
+    assert decode(plain[:BEHIND_HEADER] + one + plain[BEHIND_HEADER:]).warnings == ()

@@ -22,6 +22,8 @@ def deep_pixels(png: Png) -> DeepRaster:
     """
     if png.colours == 1 and not png.has_alpha:
         with Image.open(io.BytesIO(png.pixels), formats=("PNG",)) as image:
+            if image.size != (png.width, png.height) or image.mode != "I;16":
+                raise ValueError("a second header")
             return flattened(np.asarray(image)[..., None], key=png.key)
     from imagecodecs import png_decode
 

@@ -25,7 +25,8 @@ MOST_TEXT = 64_000_000
 _GREY, _COLOUR, _PALETTE, _GREY_ALPHA, _COLOUR_ALPHA = 0, 2, 3, 4, 6  # colour types, 11.2.2
 _NAME = re.compile(rb"[A-Za-z]{4}")
 _TRANSPARENT = b"tRNS"
-_PIXELS = frozenset({b"IHDR", b"IDAT", b"IEND", _TRANSPARENT})  # and PLTE of a palette
+_END = b"IEND"
+_PIXELS = frozenset({b"IHDR", b"IDAT", _END, _TRANSPARENT})  # and PLTE of a palette
 _PROFILE = b"iCCP"  # may be there once, 11.3.3.3
 _ANIMATION, _NEXT_FRAME = b"acTL", b"fdAT"  # PNG, third edition, 11.3.6
 _LENGTHS = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, _ANIMATION: 8}  # 11.3
@@ -69,7 +70,7 @@ def read_png(content: bytes) -> Png | None:
     """Walk through the chunks of a PNG.
 
     Args:
-        content: The file, beginning with its signature.
+        content: The file, beginning with its signature; what follows its end is passed over.
 
     Returns:
         None of a signature without anything behind it.
@@ -79,10 +80,12 @@ def read_png(content: bytes) -> Png | None:
             texts that unfold without an end, or for a wrong checksum of a chunk that pixels are
             made of, which Pillow does not look for.
     """
-    walk = _Walk()
+    if len(content) <= len(SIGNATURE):
+        return None
+    walk, name = _Walk(), b""
     view, start, chunks = memoryview(content), len(SIGNATURE), 0
     kept = [view[:start]]
-    while start + 12 <= len(content):
+    while start + 12 <= len(content) and name != _END:
         chunks += 1
         if chunks > MOST_CHUNKS:
             raise too_complex(f"{MOST_CHUNKS} chunks in a PNG")
@@ -94,9 +97,8 @@ def read_png(content: bytes) -> Png | None:
         if walk.is_of_pixels(name, view[start + 8 : end], is_whole):
             kept.append(view[start : end + 4])
         start = end + 4
-    if len(content) <= len(SIGNATURE):
-        return None
-    kept.append(view[start:])
+    if name != _END:
+        kept.append(view[start:])
     return walk.png(b"".join(kept))
 
 

@@ -40,6 +40,7 @@ _KEPT = (
     *(tags.COLOUR_MAP, tags.INK_SET, tags.EXTRA_SAMPLES, tags.SAMPLE_FORMAT),
 )
 _PART = 1 << 16  # bytes that are inflated at a time
+_SUMMED = 1 << 20  # samples that are summed at a time
 _LONGEST_RUN = 128  # of PackBits
 _OTHER_WAY_ROUND = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # and 1 for YCbCr, 0 for RGB: T.872, 6.5.3
@@ -230,11 +231,16 @@ def _packbits(piece: bytes, size: int) -> bytes:
     return bytes(packbits_decode(piece, out=size + _LONGEST_RUN))
 
 
-def _summed(plain: bytes | bytearray, rows: int, layout: Layout, order: str) -> bytes:
+def _summed(plain: bytes | bytearray, rows: int, layout: Layout, order: str) -> bytearray:
     """Return samples of which each was stored as the difference from the one before."""
     kind = np.dtype(f"{order}u{layout.bits // 8}")
-    differences = np.frombuffer(plain, kind).reshape(rows, layout.width, layout.samples)
-    return np.cumsum(differences, axis=1, dtype=kind.newbyteorder("=")).astype(kind).tobytes()
+    summed = plain if isinstance(plain, bytearray) else bytearray(plain)
+    samples = np.frombuffer(summed, kind).reshape(rows, layout.width, layout.samples)
+    step = max(1, _SUMMED // (layout.width * layout.samples))
+    for start in range(0, rows, step):
+        part = samples[start : start + step]
+        np.cumsum(part, axis=1, dtype=kind.newbyteorder("="), out=part)
+    return summed
 
 
 class _Jpegs:

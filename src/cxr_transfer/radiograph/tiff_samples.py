@@ -141,8 +141,9 @@ def _block(piece: bytes | bytearray, layout: Layout, stored: np.dtype[Any]) -> S
     step = max(1, _ROWS_OF_12 // layout.row)
     for start in range(0, len(rows), step):
         # Two samples take three bytes; each row begins with a byte of its own.
-        part = rows[start : start + step].astype(np.uint16)
-        part = np.pad(part, ((0, 0), (0, -layout.row % 3)))
+        packed = rows[start : start + step]
+        part = np.zeros((len(packed), layout.row + -layout.row % 3), np.uint16)
+        part[:, : layout.row] = packed
         block[start : start + step, ::2] = part[:, ::3] << 4 | part[:, 1::3] >> 4
         block[start : start + step, 1::2] = (part[:, 1::3] & 15) << 8 | part[:, 2::3]
     return block[:, :number].reshape(len(rows), layout.width, layout.samples)
