@@ -120,6 +120,18 @@ def many_vertices():
     )
 
 
+def signed(side, bits, predictor=1):
+    """A small TIFF of one strip that unfolds to a large picture, its values below 0."""
+    row = np.repeat(np.arange(side // 100, dtype=f"<i{bits // 8}") * 500 - 15_000, 100)
+    row = np.diff(row, prepend=row.dtype.type(0)) if predictor == 2 else row
+    packed = zlib.compress(row.tobytes() * side)
+    fields = [(256, 4, 1, side), (257, 4, 1, side), (258, 3, 1, bits), (259, 3, 1, 8)]
+    fields += [(262, 3, 1, 1), (273, 4, 1, 8 + 2 + 12 * 11 + 4), (277, 3, 1, 1)]
+    fields += [(278, 4, 1, side), (279, 4, 1, len(packed)), (317, 3, 1, predictor)]
+    fields += [(339, 3, 1, 2)]
+    return tiff(fields, data=packed)
+
+
 def same_values(number):
     """A TIFF whose fields all point to the same megabytes."""
     fields = [(256, 4, 1, 148), (257, 4, 1, 132)]
@@ -236,6 +248,9 @@ BOMBS = {
     "strips": (lambda: strips(4 * MANY), "too_complex"),
     "shared strips": (lambda: shared_strips(500, bytes(20 * MANY)), "too_complex"),
     "small JPEGs": (lambda: small_jpegs(4800), "too_complex"),
+    "signed, 16 bits": (lambda: signed(6000, 16), "read"),
+    "signed, 32 bits": (lambda: signed(6000, 32), "read"),
+    "signed, 32 bits, differences": (lambda: signed(6000, 32, 2), "read"),
     "fields": (lambda: tiff([(60_000, 4, 1, 0)] * 65_535), "too_complex"),
     "the same values": (lambda: same_values(900), "corrupt_image"),
     "decoy": (decoy, "pixel_length_mismatch"),

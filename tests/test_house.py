@@ -43,7 +43,9 @@ FENCES = {
     "matplotlib": ("figures/",),
     "lightning": ("training/",),
     "typer": ("cli/",),
-    "imagecodecs": ("radiograph/codestream.py", "radiograph/tiff_pixels.py"),
+    "imagecodecs": tuple(
+        f"radiograph/{name}.py" for name in ("codestream", "tiff_pixels", "png_pixels")
+    ),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("export/formats.py",)),
     "pyarrow": ("inference/table.py",),
     "ray": ("inference/ray_backend.py",),

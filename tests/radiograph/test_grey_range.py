@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_transfer.radiograph.grey_range import LEAST_LEVELS, counted, range_in_use, spread
+from cxr_transfer.radiograph.grey_range import (
+    LEAST_LEVELS,
+    counted,
+    notice_of_8_bits,
+    range_in_use,
+    spread,
+)
 from made import full, grey
 
 FILM = np.rint(full().astype(np.float64) * (4095 / 255)).astype(np.uint16)
@@ -72,6 +78,32 @@ def test_a_notice_says_what_was_in_use():
     marked = FILM.copy()
     marked[0, :7] = 60_000
     assert "0.036 % of the pixels lie beyond" in found(marked).notice(16)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 3900), (200, 4095), (200, 3900)])
+def test_a_stretch_that_can_be_seen_is_told_at_either_end(low, high):
+    film = low + np.rint(full() * ((high - low) / 255)).astype(np.uint16)
+    assert f"{low} to {high}" in found(film, 12).notice(12)
+    nearly = 40 + np.rint(full() * (4020 / 255)).astype(np.uint16)
+    assert found(nearly, 12).notice(12) == "", "a hundredth of the range is not"
+    container = (low - 1000.0, high - 1000.0)
+    values = np.arange(4096.0) - 1000
+    signed = range_in_use(values, counted(film, 4096))
+    assert signed.notice(12, container) == "", "the file can hold no others"
+    assert signed.notice(12, (-1000.0, 3095.0)) != ""
+
+
+def test_few_levels_of_8_bits_are_told_and_left():
+    assert notice_of_8_bits(full()) == ""
+    assert notice_of_8_bits(full() // 2 + 64) == ""
+    for film, levels in ((full() // 3, 86), (full() // 3 + 170, 86), (full() & 0xF0, 16)):
+        assert notice_of_8_bits(film) == (
+            f"only {levels} of 256 grey levels are in use; contrast was left as it is"
+        )
+    marked = full() // 3
+    marked[:3, :3] = 255
+    assert "only 87 of 256" in notice_of_8_bits(marked)
+    assert notice_of_8_bits(full() / np.float32(1000)) == "", "deeper ones are told of elsewhere"
 
 
 def test_pixels_that_are_left_out_do_not_count():

@@ -250,3 +250,18 @@ def test_a_large_film_is_looked_up_in_parts():
     assert np.array_equal(
         GreyScale(TWELVE).apply(film)[0], (film / np.float64(4095)).astype(np.float32)
     )
+
+
+@pytest.mark.parametrize("modality", [Rescale(), Rescale(0.5, -1024), Rescale(-2, 9000)])
+def test_a_stretch_is_told_by_what_the_bits_can_hold(modality):
+    whole, part = RAMP % 4096, np.clip(RAMP, 300, 4000)
+    for samples, is_told in ((whole, False), (part, True)):
+        _, notices = GreyScale(TWELVE, modality=modality).apply(samples)
+        assert bool(notices) == is_told
+
+
+def test_a_stretch_behind_a_modality_table_is_told_by_what_the_table_can_hold():
+    for offset, is_told in ((0, False), (1000, True)):
+        entries = np.clip(np.arange(4096) + offset, 0, 4095).astype(np.uint16)
+        _, notices = GreyScale(TWELVE, modality=Table(0, entries)).apply(RAMP)
+        assert bool(notices) == is_told

@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from pydicom.uid import JPEGBaseline8Bit
 
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.jpeg_pixels import decode_jpeg
 from made import encoded, full
+from made_bombs import in_dicom
 
 LARGE = full(height=1300, width=1000)
 
@@ -20,13 +24,21 @@ def test_a_whole_jpeg_of_several_bands_is_read_and_a_cut_one_is_not(options):
             decode_jpeg(whole[: int(share * len(whole))] + b"\xff\xd9")
 
 
-def test_a_missing_end_marker_is_all_that_may_be_missing():
-    whole = encoded(LARGE, "JPEG", quality=90)
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_missing_end_marker_is_all_that_may_be_missing(progressive):
+    whole = encoded(LARGE, "JPEG", quality=90, progressive=progressive)
     samples, is_ended = decode_jpeg(whole[:-2])
     assert not is_ended
     assert np.array_equal(samples, decode_jpeg(whole)[0])
     with pytest.raises(OSError, match="truncated"):
         decode_jpeg(whole[: len(whole) * 9 // 10])
+    film = decode(in_dicom(whole[:-2], *LARGE.shape, JPEGBaseline8Bit))
+    assert np.array_equal(film.stored, samples)
+    assert [text for text in film.warnings if "end marker" in text]
+    for missing in range(4, 40, 5):  # the last byte may be nothing but filling
+        with pytest.raises(FilmError) as error:
+            decode(in_dicom(whole[:-missing], *LARGE.shape, JPEGBaseline8Bit))
+        assert error.value.code == "truncated_image", missing
 
 
 def test_a_second_size_is_damage():

@@ -1,7 +1,10 @@
 """Segments and scans of a JPEG: what pixels are made of is kept, the rest is never parsed."""
 
 import io
+import re
+import struct
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,10 +45,11 @@ def test_pixels_are_those_of_the_whole_file():
     assert np.array_equal(pixels(read_jpeg(cmyk).pixels), pixels(cmyk))
 
 
+@pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("colour", [False, True])
-def test_a_missing_end_marker_is_all_that_may_be_missing(colour):
+def test_a_missing_end_marker_is_all_that_may_be_missing(colour, progressive):
     film = np.dstack([FILM] * 3) if colour else FILM
-    whole = encoded(film, "JPEG", quality=90)
+    whole = encoded(film, "JPEG", quality=90, progressive=progressive)
     assert whole.endswith(b"\xff\xd9")
     assert read_jpeg(whole).is_ended
     for cut in (whole[:-2], whole[:-1]):
@@ -101,3 +105,70 @@ def test_tables_behind_the_last_scan_are_damage(marker):
     with pytest.raises(FilmError) as error:
         decode(content)
     assert error.value.code == "corrupt_image"
+
+
+def test_a_progressive_picture_that_ends_between_two_scans_is_cut_short():
+    whole = encoded(np.dstack([FILM] * 3), "JPEG", quality=90, progressive=True)
+    scans = [found.start() for found in re.finditer(b"\xff\xda", whole)]
+    assert len(scans) > 5
+    for end in scans[1:]:
+        with pytest.raises(FilmError) as error:
+            decode(whole[: whole.rindex(b"\xff\xc4", 0, end)])  # the tables of that scan
+        assert error.value.code == "truncated_image"
+
+
+def exif_block(*entries):
+    body = b"II*\0" + struct.pack("<LH", 8, len(entries))
+    body += b"".join(struct.pack("<HHLL", *entry) for entry in entries) + bytes(4)
+    return segment(0xE1, b"Exif\0\0" + body)
+
+
+def segment(marker, body):
+    return bytes([0xFF, marker]) + struct.pack(">H", 2 + len(body)) + body
+
+
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+
+
+@pytest.mark.parametrize(
+    ("before", "orientation"),
+    [
+        (segment(0xE1, XMP), 3),
+        (segment(0xE1, XMP + b'<rdf:Description tiff:Orientation="1"/>'), 3),
+        (exif_block((256, 3, 1, 100)), 3),
+        (exif_block((274, 3, 1, 0)), 3),
+        (exif_block((274, 3, 1, 6)), 6),
+    ],
+)
+def test_a_block_without_an_orientation_does_not_hide_the_next(before, orientation):
+    content = PLAIN[:2] + before + exif_block((274, 3, 1, 3)) + PLAIN[2:]
+    assert read_jpeg(content).orientation == orientation
+    assert read_jpeg(PLAIN[:2] + before + PLAIN[2:]).orientation in (1, 6)
+
+
+def with_frame(marker=0xC0, bits=8, rows=132):
+    at = PLAIN.index(b"\xff\xc0")
+    return PLAIN[:at] + struct.pack(">BBHBH", 0xFF, marker, 11, bits, rows) + PLAIN[at + 7 :]
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (with_frame(0xC9), "arithmetic coding"),
+        (with_frame(0xCA), "arithmetic coding"),
+        (with_frame(0xC5), "hierarchical"),
+        (with_frame(0xC1, bits=12), "12 bits"),
+        (with_frame(0xC3, bits=16), "16 bits"),
+        (with_frame(rows=0), "DNL"),
+        (imagecodecs.jpegls_encode(FILM), "JPEG-LS"),
+    ],
+)
+def test_a_kind_of_jpeg_that_is_not_read_is_named(content, named):
+    with pytest.raises(FilmError, match=named) as error:
+        decode(content)
+    assert error.value.code == "unsupported_format"
+    assert "damaged" not in error.value.message
+
+
+def test_a_lossless_jpeg_of_8_bits_is_read():
+    assert np.array_equal(decode(imagecodecs.ljpeg_encode(FILM)).stored, FILM)

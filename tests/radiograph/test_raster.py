@@ -67,7 +67,6 @@ IDAT = PNG.index(b"IDAT")
 ZEROS = zlib.compress(bytes(1000))
 REFUSED = {
     "no bytes": (b"", "empty_file"),
-    "progressive JPEG without its end": (PROGRESSIVE[:-2], "truncated_image"),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "truncated_image"),
     "half a progressive JPEG": (PROGRESSIVE[: len(PROGRESSIVE) // 2], "truncated_image"),
     "half a JPEG and an end marker": (JPEG[: len(JPEG) // 2] + b"\xff\xd9", "truncated_image"),
@@ -288,6 +287,14 @@ def test_sixteen_bits_equal_their_8_bit_copy(kind):
     assert np.allclose(decode(encoded(FILM.astype(np.uint16) * 257, kind)).pixels, EXACT, atol=1e-6)
 
 
+def test_8_bits_stored_deeper_tell_of_a_stretch_that_can_be_seen():
+    for low, high, is_told in ((0, 255, False), (2, 252, False), (0, 210, True), (30, 255, True)):
+        film = low + np.rint(FILM * ((high - low) / 255)).astype(np.uint16)
+        for kind in ("PNG", "TIFF"):
+            warnings = decode(encoded(film * 257, kind)).warnings
+            assert any("scaled over the values in use" in text for text in warnings) == is_told
+
+
 def test_every_depth_and_polarity_of_a_tiff_gives_one_film():
     versions = {
         (8, 0): tiff(255 - FILM, photometric=0),
@@ -393,7 +400,8 @@ def test_a_marker_inside_the_pixels_of_a_jpeg_is_found(marker):
 
 
 @pytest.mark.parametrize(
-    ("kind", "named"), [("GIF", "a GIF"), ("WEBP", "a WebP"), ("BMP", "a BMP")]
+    ("kind", "named"),
+    [("GIF", "a GIF"), ("WEBP", "a WebP"), ("BMP", "a BMP"), ("JPEG2000", "a JPEG 2000")],
 )
 def test_a_format_that_is_not_read_is_named_with_a_remedy(kind, named):
     with pytest.raises(FilmError, match=f"{named}.*PNG"):

@@ -9,6 +9,7 @@ import pytest
 from cxr_transfer import radiograph
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import Header, decode, read_film, reading
+from cxr_transfer.radiograph.in_memory import read_image
 from made import encoded, grey
 from made_dicom import dicom
 
@@ -54,6 +55,18 @@ def test_grey_levels_are_those_in_use():
     assert decode(encoded(deep)).levels == 132 * 148
     assert decode(encoded((deep % 50).astype(np.uint8))).levels == 50
     assert decode(dicom(deep % 4096, BitsStored=12)).levels == 4096
+
+
+def test_few_grey_levels_of_8_bits_are_told_whatever_the_format():
+    for few in (grey() // 4, grey() & 0xF0):
+        levels = len(np.unique(few))
+        told = (f"only {levels} of 256 grey levels are in use; contrast was left as it is",)
+        for content in (encoded(few), encoded(few, "TIFF"), dicom(few)):
+            film = decode(content, named="")
+            assert np.array_equal(film.stored, few)
+            assert film.warnings == told
+        assert read_image(few).warnings == told
+        assert decode(encoded(few), named="TIFF").warnings[0] == told[0]
 
 
 def test_a_plain_image_does_not_wait_for_pydicom(tmp_path):

@@ -11,33 +11,41 @@ import struct
 
 ORIENTATION = 274
 _MOST_ENTRIES = 1000
-_SHORT = 3
+_KINDS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}  # whole numbers, TIFF 6.0, section 2
 _XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 
 
 def orientation(exif: bytes) -> int:
-    """Return the orientation, 1 to 8, of an Exif block; 1 (upright) where it names none.
+    """Return the orientation, 1 to 8, of an Exif block; 0 where it names none.
+
+    It is to be one short integer; writers that give another kind, or count wrongly, mean the same.
 
     Args:
         exif: A block that begins as a TIFF file does: byte order, 42, offset of the directory.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None or len(exif) < 10:
-        return 1
+        return 0
     (start,) = struct.unpack_from(f"{order}L", exif, 4)
     if start + 2 > len(exif):
-        return 1
+        return 0
     (entries,) = struct.unpack_from(f"{order}H", exif, start)
     for at in range(start + 2, start + 2 + 12 * min(entries, _MOST_ENTRIES), 12):
         if at + 12 > len(exif):
-            return 1
-        tag, kind, number, value = struct.unpack_from(f"{order}HHLH", exif, at)
-        if tag == ORIENTATION:
-            return value if kind == _SHORT and number == 1 and 1 <= value <= 8 else 1
-    return 1
+            return 0
+        tag, kind, number = struct.unpack_from(f"{order}HHL", exif, at)
+        if tag == ORIENTATION and kind in _KINDS:
+            place, size = at + 8, struct.calcsize(f"={_KINDS[kind]}")
+            if size * number > 4:
+                (place,) = struct.unpack_from(f"{order}L", exif, place)
+            if place + size > len(exif):
+                return 0
+            (value,) = struct.unpack_from(f"{order}{_KINDS[kind]}", exif, place)
+            return value if 1 <= value <= 8 else 0
+    return 0
 
 
 def orientation_in_xmp(packet: bytes) -> int:
-    """Return the orientation, 1 to 8, that an XMP packet names; 1 where it names none."""
+    """Return the orientation, 1 to 8, that an XMP packet names; 0 where it names none."""
     found = _XMP.search(packet)
-    return int(found[1]) if found else 1
+    return int(found[1]) if found else 0

@@ -255,7 +255,10 @@ class GreyScale:
         steps = {Rescale: getattr(self.modality, "slope", 1.0), Logarithm: _LOG_STEP}
         step = abs(steps.get(type(self.modality), 1.0))
         found = range_in_use(shown[order], counts[order], step=step)
-        notice = found.notice(self.bits.stored, step)
+        container = (float(shown.min()), float(shown.max()))
+        if isinstance(self.modality, Table):
+            container = (0.0, float(self.modality.highest))
+        notice = found.notice(self.bits.stored, container)
         if notice and not isinstance(self.modality, Logarithm):
             notices.append(notice)
         return found.brightness(shown)

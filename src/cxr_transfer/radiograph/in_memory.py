@@ -26,7 +26,7 @@ from cxr_transfer.radiograph.film import (
     check_size,
     several_frames,
 )
-from cxr_transfer.radiograph.grey_range import looked_up
+from cxr_transfer.radiograph.grey_range import looked_up, notice_of_8_bits
 from cxr_transfer.radiograph.reading import decode, read_film
 from cxr_transfer.radiograph.silence import silence
 
@@ -250,8 +250,10 @@ def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiog
             f"{least:g} to {most:g}; state the range that they have, or clip them.",
         )
     stored: Grey
+    notice = ""
     if array.dtype == np.uint8 and (low, high) == (0, 255):
         stored = np.array(array, np.uint8, order="C")
+        notice = notice_of_8_bits(stored)
     elif array.dtype.kind == "f":
         shares: npt.NDArray[np.float32] = np.subtract(array, np.float32(low), order="C")
         shares /= np.float32(high - low)
@@ -259,7 +261,7 @@ def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiog
     else:
         levels = np.arange(1 << 8 * array.dtype.itemsize, dtype=np.float64)
         stored = looked_up(((levels - low) / (high - low)).astype(np.float32), array)
-    return Radiograph(stored, "array")
+    return Radiograph(stored, "array", (notice,) if notice else ())
 
 
 def _encoded(image: Image.Image) -> bytes:

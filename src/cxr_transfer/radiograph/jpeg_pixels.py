@@ -63,9 +63,13 @@ def is_cut_short(image: Image.Image, jpeg: Jpeg) -> bool:
     may_be = last in (128, (128, 128, 128)) or "progressive" in image.info or not jpeg.is_ended
     if not may_be:
         return False
-    longer = jpeg.pixels[: -len(END)] + b"\x55" * 64 + END
-    with Image.open(io.BytesIO(longer), formats=("JPEG",)) as other:
-        return not _is_same(image, other)
+    # Without an end marker, bits of both kinds: one that is missing may be what was made up.
+    for filling in (b"\x55",) if jpeg.is_ended else (b"\x55", b"\xaa"):
+        longer = jpeg.pixels[: -len(END)] + filling * 64 + END
+        with Image.open(io.BytesIO(longer), formats=("JPEG",)) as other:
+            if not _is_same(image, other):
+                return True
+    return False
 
 
 def _is_same(one: Image.Image, other: Image.Image) -> bool:

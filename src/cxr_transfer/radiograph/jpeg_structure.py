@@ -37,6 +37,8 @@ _STANDALONE, _FIRST_NAMED = (*_RESTARTS, 0xD8), 0xC0
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # without DHT, JPG, DAC
 _JPEG_LS_FRAME = 0xF7  # T.87, annex C
 _PROCESSES = {0xC0: "JPEG baseline", 0xC1: "JPEG extended", 0xC2: "progressive JPEG"}
+_FIRST_ARITHMETIC, _HIERARCHICAL = 0xC9, (0xC5, 0xC6, 0xC7)
+_PROGRESSIVE, _COEFFICIENTS = 0xC2, 64
 _SEQUENTIAL = (0xC0, 0xC1, 0xC3)  # one scan for each component, or for all: also lossless
 _RESERVED = range(0xF0, 0xFE)
 _BEHIND = (*range(0xE0, 0xF0), _COM, 0xDC)  # DNL: what may follow when all is there
@@ -75,18 +77,18 @@ class Frame:
     """What the frame header of a JPEG or JPEG-LS announces: B.2.2.
 
     Attributes:
+        marker: Which kind of JPEG it is: table B.1.
         bits: Bits of a sample.
-        rows: Rows.
+        rows: Rows; 0 where they follow the first scan.
         columns: Columns.
         components: Samples of a pixel.
-        marker: Second byte of the header's marker, which names the process: table B.1.
     """
 
+    marker: int
     bits: int
     rows: int
     columns: int
     components: int
-    marker: int
 
     @property
     def is_ls(self) -> bool:
@@ -134,13 +136,46 @@ def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> 
         if marker == _SOS:
             return None
         if marker in _FRAMES or marker == _JPEG_LS_FRAME:
-            bits, rows, columns, components = struct.unpack_from(">BHHB", content, start + 2)
-            return Frame(bits, rows, columns, components, marker)
+            return Frame(marker, *struct.unpack_from(">BHHB", content, start + 2))
         length = int.from_bytes(content[start : start + 2])
         if length < 2:
             raise ValueError("a segment of no length")
         start += length
     raise too_complex(f"{most} segments in a JPEG")
+
+
+def check_coding(content: bytes) -> None:
+    """Refuse by its name a JPEG of a kind that Pillow does not decode.
+
+    Args:
+        content: The file, beginning with its start marker.
+
+    Raises:
+        FilmError: ``unsupported_format``.
+    """
+    try:
+        frame = read_frame(content)
+    except (FilmError, ValueError, struct.error):
+        return  # damaged; `read_jpeg` says how
+    if frame is None:
+        return
+    kind = ""
+    if frame.marker == _JPEG_LS_FRAME:
+        kind = "a JPEG-LS"
+    elif frame.marker >= _FIRST_ARITHMETIC:
+        kind = "one in arithmetic coding"
+    elif frame.marker in _HIERARCHICAL:
+        kind = "a hierarchical one"
+    elif frame.bits != 8:
+        kind = f"one of {frame.bits} bits"
+    elif not frame.rows:
+        kind = "one whose height stands behind its pixels (DNL)"
+    if kind:
+        raise FilmError(
+            "unsupported_format",
+            f"Expected a JPEG of 8 bits in Huffman coding, baseline or progressive, but got {kind}"
+            "; save the film as PNG, or take the original.",
+        )
 
 
 def read_jpeg(content: bytes) -> Jpeg:
@@ -154,73 +189,122 @@ def read_jpeg(content: bytes) -> Jpeg:
         OSError: A marker stands where none may, a restart marker is missing or out of turn, or
             the pixels end early ("truncated").
     """
-    start, restarts, is_ended = 2, False, False
+    walk, start, is_ended = _Walk(content), 2, False
     kept = [START]
-    segments = scans = marked = orientation = kind = 0
-    size = (0, 0)
-    components = scanned = 0
-    others: tuple[tuple[int, int], ...] = ()
     while found := _MARKER.search(content, start):
         marker, begin, start = found[0][-1], found.start(), found.end()
         if marker == _EOI:
             is_ended = True
             break
-        is_complete = kind in _SEQUENTIAL and scanned >= components > 0
+        start = walk.segment(marker, start)
+        if marker not in _NOT_PIXELS:
+            kept.append(content[begin:start])
+    if not is_ended:
+        if not (walk.is_sequence_complete or walk.is_progression_complete):
+            raise OSError("truncated")
+        kept[-1] = kept[-1].rstrip(END[:1])  # the first half of the marker
+    kept.append(END)
+    return Jpeg(
+        *walk.size,
+        b"".join(kept),
+        is_ended,
+        walk.by_exif or walk.by_xmp or 1,
+        walk.others,
+        walk.segments,
+        walk.scans * walk.size[0] * walk.size[1],
+    )
+
+
+class _Walk:
+    """What the segments of a JPEG have said so far."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.size = (0, 0)
+        self.others: tuple[tuple[int, int], ...] = ()
+        self.segments = self.scans = self.by_exif = self.by_xmp = 0
+        self._kind = self._components = self._scanned = self._marked = 0
+        self._has_restarts = False
+        # Of each component, how many bits of each coefficient are still to come: G.1.1.1.
+        self._missing: dict[int, list[int]] = {}
+
+    @property
+    def is_sequence_complete(self) -> bool:
+        """Whether there was a scan of each component, where one is all that it has."""
+        return self._kind in _SEQUENTIAL and self._scanned >= self._components > 0
+
+    @property
+    def is_progression_complete(self) -> bool:
+        """Whether there were scans of the last bit of each coefficient."""
+        missing = self._missing.values()
+        return self._kind == _PROGRESSIVE and bool(missing) and not any(map(any, missing))
+
+    def segment(self, marker: int, start: int) -> int:
+        """Take in a segment, and the scan behind it; return where it ends.
+
+        Args:
+            marker: What it is.
+            start: Where its length stands.
+        """
         if (
             marker < _FIRST_NAMED
             or marker in _STANDALONE
             or marker in _RESERVED
-            or (is_complete and marker not in _BEHIND)
+            or (self.is_sequence_complete and marker not in _BEHIND)
         ):
             raise OSError("a marker out of place")
-        segments += 1
-        if segments > MOST_SEGMENTS:
+        self.segments += 1
+        if self.segments > MOST_SEGMENTS:
             raise too_complex(f"{MOST_SEGMENTS} segments in a JPEG")
-        end = start + int.from_bytes(content[start : start + 2])
-        body = content[start + 2 : end]
+        end = start + int.from_bytes(self.content[start : start + 2])
+        body = self.content[start + 2 : end]
         if marker == _DRI:
-            restarts = body[:2] != b"\0\0"
+            self._has_restarts = body[:2] != b"\0\0"
         elif marker in _FRAMES and len(body) >= 6:
-            height, width, components = struct.unpack(">xHHB", body[:6])
-            size, kind = (width, height), marker
+            self._frame(marker, body)
         elif marker == _APP1 and body.startswith(_EXIF):
-            orientation = orientation or exif.orientation(body[len(_EXIF) :])
+            self.by_exif = self.by_exif or exif.orientation(body[len(_EXIF) :])
         elif marker == _APP1 and body.startswith(_XMP):
-            orientation = orientation or exif.orientation_in_xmp(body)
+            self.by_xmp = self.by_xmp or exif.orientation_in_xmp(body)
         elif marker == _APP2 and body.startswith(_PREVIEWS):
-            others = others or _other_pictures(content, start + 2 + len(_PREVIEWS))
-        if marker == _SOS:
-            scans += 1
-            scanned += body[0] if body else 0
-            if scans > MOST_SCANS or scans * size[0] * size[1] > MOST_SCANNED:
-                raise too_complex(f"{MOST_SCANS} scans of {MOST_SCANNED} pixels together in a JPEG")
-            expected = cycle(_RESTARTS)
-            while (found := _MARKER.search(content, end)) and found[0][-1] in _RESTARTS:
-                if not restarts or found[0][-1] != next(expected):
-                    raise OSError("a restart marker out of turn")
-                marked += 1
-                if marked > MOST_RESTARTS:
-                    raise too_complex(f"{MOST_RESTARTS} restart markers in a JPEG")
-                end = found.end()
-            end = found.start() if found else len(content)
-        if marker not in _NOT_PIXELS:
-            kept.append(content[begin:end])
-        start = end
-    if not is_ended and not (kind in _SEQUENTIAL and scanned >= components > 0):
-        # Of a progressive picture nobody knows which scan would have been the last.
-        raise OSError("truncated")
-    if not is_ended:
-        kept[-1] = kept[-1].rstrip(END[:1])  # the first half of the marker
-    kept.append(END)
-    return Jpeg(
-        *size,
-        b"".join(kept),
-        is_ended,
-        orientation or 1,
-        others,
-        segments,
-        scans * size[0] * size[1],
-    )
+            place = start + 2 + len(_PREVIEWS)
+            self.others = self.others or _other_pictures(self.content, place)
+        if marker != _SOS:
+            return end
+        self._scan(body)
+        return self._end_of_scan(end)
+
+    def _frame(self, marker: int, body: bytes) -> None:
+        height, width, self._components = struct.unpack(">xHHB", body[:6])
+        self.size, self._kind = (width, height), marker
+        self._missing = {name: [1] * _COEFFICIENTS for name in body[6::3][: self._components]}
+
+    def _scan(self, body: bytes) -> None:
+        """Take in a scan header: B.2.3."""
+        self.scans += 1
+        number = body[0] if body else 0
+        self._scanned += number
+        if self.scans > MOST_SCANS or self.scans * self.size[0] * self.size[1] > MOST_SCANNED:
+            raise too_complex(f"{MOST_SCANS} scans of {MOST_SCANNED} pixels together in a JPEG")
+        if len(body) < 4 + 2 * number:
+            return
+        first, last, bits = body[1 + 2 * number : 4 + 2 * number]
+        for name in body[1 : 1 + 2 * number : 2]:
+            missing = self._missing.get(name, [])
+            for coefficient in range(first, min(last + 1, len(missing))):
+                missing[coefficient] = bits & 15
+
+    def _end_of_scan(self, end: int) -> int:
+        """Return where the pixels end that begin at ``end``, and their restart markers."""
+        expected = cycle(_RESTARTS)
+        while (found := _MARKER.search(self.content, end)) and found[0][-1] in _RESTARTS:
+            if not self._has_restarts or found[0][-1] != next(expected):
+                raise OSError("a restart marker out of turn")
+            self._marked += 1
+            if self._marked > MOST_RESTARTS:
+                raise too_complex(f"{MOST_RESTARTS} restart markers in a JPEG")
+            end = found.end()
+        return found.start() if found else len(self.content)
 
 
 def _other_pictures(content: bytes, base: int) -> tuple[tuple[int, int], ...]:

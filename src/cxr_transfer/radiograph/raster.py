@@ -11,19 +11,27 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.film import MAX_PIXELS, Grey, Radiograph, check_size, several_frames
-from cxr_transfer.radiograph.grey_range import counted, range_in_use, spread
+from cxr_transfer.radiograph.deep_raster import (
+    ALL_TRANSPARENT,
+    CMYK,
+    LAID_ON_BLACK,
+    DeepRaster,
+    grey_of,
+)
+from cxr_transfer.radiograph.film import MAX_PIXELS, Radiograph, check_size, several_frames
 from cxr_transfer.radiograph.jpeg_pixels import is_cut_short
-from cxr_transfer.radiograph.jpeg_structure import START, Jpeg, read_jpeg
+from cxr_transfer.radiograph.jpeg_structure import START, Jpeg, check_coding, read_jpeg
+from cxr_transfer.radiograph.png_pixels import deep_pixels
 from cxr_transfer.radiograph.png_structure import SIGNATURE, read_png
 from cxr_transfer.radiograph.tiff_pixels import unpacked
+from cxr_transfer.radiograph.tiff_samples import check_kind, is_read_here, read_samples
 from cxr_transfer.radiograph.tiff_structure import PLAIN, is_tiff, read_tiff
 
 # Not GIF, whose grey values are often dithered, nor WebP, whose canvas Pillow sets aside before its
@@ -34,6 +42,11 @@ _OTHERS = (
     (b"%PDF", "a PDF"),
     (b"PK", "a zip archive"),
     (b"BM", "a BMP"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL"),
+    (b"\xff\x0a", "a JPEG XL"),
+    (b"8BPS", "a Photoshop file"),
 )
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,8 +57,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # TIFF 6.0, section 8: what brings each orientation upright
-_ONLY_8_OF_16 = 128  # of 256 levels: with fewer, the high bytes of 16-bit colours are no picture
 
+_Pixels: TypeAlias = bytes | Image.Image | DeepRaster
 _BAND = 1 << 20  # pixels
 
 NO_END_MARKER = "the end marker of its JPEG is missing; its pixels are whole"
@@ -54,29 +67,19 @@ _PREVIEW = "a smaller copy of the picture in the same file was passed over"
 
 @dataclass(frozen=True)
 class _Opened:
-    """A file whose structure was read, for Pillow to decode.
+    """A file whose structure was read.
 
     Attributes:
         format: "JPEG", "PNG" or "TIFF".
-        width: Columns, as the structure says.
-        height: Rows, as the structure says.
-        pixels: The bytes that are decoded.
+        pixels: The bytes that Pillow decodes; or what was decoded without it.
         orientation: How the picture lies, 1 to 8.
-        is_deep_colour: Whether it has 16 bits and more than one channel.
-        bits: Bits of a grey sample.
-        is_white_zero: Whether the lowest of 16-bit values is white.
         warnings: What a reader should know.
         jpeg: What a JPEG is made of.
     """
 
     format: str
-    width: int
-    height: int
-    pixels: bytes
+    pixels: _Pixels
     orientation: int = 1
-    is_deep_colour: bool = False
-    bits: int = 16
-    is_white_zero: bool = False
     warnings: tuple[str, ...] = ()
     jpeg: Jpeg | None = None
 
@@ -96,78 +99,85 @@ def decode(content: bytes) -> Radiograph:
         raise FilmError("empty_file", "Expected an image, but the file has no bytes; copy it anew.")
     try:
         opened = _opened(content)
+        if opened is None:
+            raise _unsupported(content)
+        warnings = list(opened.warnings)
+        if opened.orientation in _TURNS:
+            warnings.append("turned as its EXIF orientation says")
+        if isinstance(opened.pixels, DeepRaster):
+            pixels, told, colour = grey_of(opened.pixels, opened.orientation)
+            return Radiograph(pixels, opened.format, (*warnings, *told), colour=colour)
+        with _open(opened.format, opened.pixels) as image:
+            shallow, colour = _shallow(image, opened, warnings)
     except (FilmError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(error) from None
-    if opened is None:
-        raise _unsupported(content)
-    check_size(opened.width, opened.height)
-    image = _open(opened)
-    with image:
-        _check_header(image)
-        warnings = list(opened.warnings)
-        try:
-            image.load()
-            if opened.jpeg and is_cut_short(image, opened.jpeg):
-                raise OSError("truncated")
-            upright: Image.Image = image
-            if opened.orientation in _TURNS:
-                upright = image.transpose(_TURNS[opened.orientation])
-                warnings.append("turned as its EXIF orientation says")
-            plain = _without_transparency(upright, warnings)
-            colour = _colour(plain)
-            if plain.mode == "RGB" and colour == 0:
-                plain = plain.getchannel("R")  # as a conversion would have it, but sooner
-            if opened.is_deep_colour:
-                _check_deep_colour(plain)
-            pixels = _grey(plain, opened, warnings)
-        except (FilmError, MemoryError):
-            raise
-        except Exception as error:
-            raise _damaged(error) from None
-        return Radiograph(pixels, opened.format, tuple(warnings), colour=colour)
+    return Radiograph(shallow, opened.format, tuple(warnings), colour=colour)
 
 
 def _opened(content: bytes) -> _Opened | None:
     """Read the structure of a file; None of one that is none of these formats."""
     if content.startswith(START):
-        jpeg = read_jpeg(content)
-        if any(w >= jpeg.width or h >= jpeg.height for w, h in jpeg.others):
-            raise several_frames()
-        warnings = ((NO_END_MARKER,) if not jpeg.is_ended else ()) + (
-            (_PREVIEW,) if jpeg.others else ()
-        )
-        return _Opened(
-            "JPEG",
-            jpeg.width,
-            jpeg.height,
-            jpeg.pixels,
-            jpeg.orientation,
-            warnings=warnings,
-            jpeg=jpeg,
-        )
+        return _opened_jpeg(content)
     if content.startswith(SIGNATURE):
-        png = read_png(content)
-        if png is None:
-            return None
-        return _Opened("PNG", png.width, png.height, content, png.orientation, png.is_deep_colour)
-    if is_tiff(content):
-        tiff = read_tiff(content)
-        check_size(tiff.width, tiff.height)
-        is_plain = tiff.compression == PLAIN
-        return _Opened(
-            "TIFF",
-            tiff.width,
-            tiff.height,
-            tiff.plain if is_plain else unpacked(content, tiff),
-            tiff.orientation,
-            tiff.is_deep_colour,
-            bits=tiff.bits[0],
-            is_white_zero=tiff.is_white_zero,
-            warnings=(_PREVIEW,) if tiff.has_preview else (),
+        return _opened_png(content)
+    return _opened_tiff(content) if is_tiff(content) else None
+
+
+def _opened_jpeg(content: bytes) -> _Opened:
+    check_coding(content)
+    jpeg = read_jpeg(content)
+    if any(w >= jpeg.width or h >= jpeg.height for w, h in jpeg.others):
+        raise several_frames()
+    check_size(jpeg.width, jpeg.height)
+    warnings = ((NO_END_MARKER,) if not jpeg.is_ended else ()) + (
+        (_PREVIEW,) if jpeg.others else ()
+    )
+    return _Opened("JPEG", jpeg.pixels, jpeg.orientation, warnings, jpeg)
+
+
+def _opened_png(content: bytes) -> _Opened | None:
+    png = read_png(content)
+    if png is None:
+        return None
+    check_size(png.width, png.height)
+    pixels = deep_pixels(png) if png.bits == 16 else png.pixels
+    return _Opened("PNG", pixels, png.orientation, png.warnings)
+
+
+def _opened_tiff(content: bytes) -> _Opened:
+    tiff = read_tiff(content)
+    check_size(tiff.width, tiff.height)
+    check_kind(tiff)
+    pixels: _Pixels = tiff.plain
+    if is_read_here(tiff):
+        pixels = read_samples(content, tiff)
+    elif tiff.compression != PLAIN:
+        pixels = unpacked(content, tiff)
+    return _Opened("TIFF", pixels, tiff.orientation, (_PREVIEW,) if tiff.has_preview else ())
+
+
+def _shallow(
+    image: Image.Image, opened: _Opened, warnings: list[str]
+) -> tuple[npt.NDArray[np.uint8], float]:
+    """Return the grey of a picture of up to 8 bits, and how much colour was taken away."""
+    check_size(image.width, image.height)
+    if image.mode == "1":
+        raise FilmError(
+            "insufficient_depth",
+            "Expected grey values, but got black and white only (1 bit); export the film in grey.",
         )
-    return None
+    image.load()
+    if opened.jpeg and is_cut_short(image, opened.jpeg):
+        raise OSError("truncated")
+    if opened.orientation in _TURNS:
+        image = image.transpose(_TURNS[opened.orientation])
+    image = _without_transparency(image, warnings)
+    colour = _colour(image)
+    if image.mode == "RGB" and colour == 0:
+        image = image.getchannel("R")  # as a conversion would have it, but sooner
+    return np.asarray(image if image.mode == "L" else image.convert("L")), colour
 
 
 def _unsupported(content: bytes) -> FilmError:
@@ -190,14 +200,16 @@ def _damaged(error: Exception) -> FilmError:
     )
 
 
-def _open(opened: _Opened) -> Image.Image:
+def _open(kind: str, pixels: bytes | Image.Image) -> Image.Image:
+    if isinstance(pixels, Image.Image):
+        return pixels
     try:
-        return Image.open(io.BytesIO(opened.pixels), formats=(opened.format,))
+        return Image.open(io.BytesIO(pixels), formats=(kind,))
     except UnidentifiedImageError:
         raise FilmError(
             "unsupported_format",
-            f"Expected a {opened.format} of 8 or 16 bits, but got one of another kind; save the "
-            "image as PNG, or take the original.",
+            f"Expected a {kind} in grey or RGB, but got another kind of {kind}; save the image as "
+            "PNG, or take the original.",
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise FilmError(
@@ -219,17 +231,6 @@ def _moves(content: bytes) -> bool:
     return gif or (webp and bool(content[20:21] and content[20] & 2))
 
 
-def _check_header(image: Image.Image) -> None:
-    if image.width * image.height <= MAX_PIXELS and getattr(image, "is_animated", False):
-        raise several_frames()  # not n_frames: it walks through all of them
-    check_size(image.width, image.height)
-    if image.mode == "1":
-        raise FilmError(
-            "insufficient_depth",
-            "Expected grey values, but got black and white only (1 bit); export the film in grey.",
-        )
-
-
 def _without_transparency(image: Image.Image, warnings: list[str]) -> Image.Image:
     """Return ``image`` with its palette applied and what is transparent laid on black."""
     if "transparency" in image.info and image.mode in ("P", "L", "RGB"):
@@ -242,18 +243,15 @@ def _without_transparency(image: Image.Image, warnings: list[str]) -> Image.Imag
         alpha = image.getchannel("A")
         least, most = alpha.getextrema()
         if not most:
-            raise FilmError(
-                "blank_image",
-                "Expected a film, but every pixel is transparent; export it without transparency.",
-            )
+            raise FilmError("blank_image", ALL_TRANSPARENT)
         if least == 255:
             return image.convert("RGB")
-        warnings.append("transparent parts were laid on black")
+        warnings.append(LAID_ON_BLACK)
         black = Image.new("RGB", image.size)
         black.paste(image, mask=alpha)
         return black
     if image.mode == "CMYK":
-        warnings.append("CMYK was converted to grey")
+        warnings.append(CMYK)
         image = image.convert("RGB")
     return image
 
@@ -273,43 +271,3 @@ def _colour(image: Image.Image) -> float:
         least = np.minimum(np.minimum(red, green), blue)
         total += int((most - least).sum(dtype=np.int64))
     return total / (image.width * image.height) / 255
-
-
-def _check_deep_colour(image: Image.Image) -> None:
-    """Refuse 16-bit colours that do not fill their bits: Pillow gives their high bytes alone."""
-    counts = counted(np.asarray(image.convert("L")), 256)
-    found = range_in_use(np.arange(256, dtype=np.float64), counts)
-    if found.high - found.low < _ONLY_8_OF_16 - 1:
-        raise FilmError(
-            "insufficient_depth",
-            "Expected 16-bit colours that fill their bits, but these fill few of the 16 bits; save "
-            "the image in grey.",
-        )
-
-
-def _grey(image: Image.Image, opened: _Opened, warnings: list[str]) -> Grey:
-    """Return (height, width), bright = dense: uint8, or float32 in [0, 1] of more than 8 bits."""
-    if image.mode == "F":
-        raise FilmError(
-            "unsupported_format",
-            "Expected integer grey values, but got floating-point pixels; export the film with 16 "
-            "bits.",
-        )
-    if not image.mode.startswith("I"):
-        return np.asarray(image if image.mode == "L" else image.convert("L"))
-    pixels, notice = spread(_from_zero(np.asarray(image)), opened.bits if opened.bits == 12 else 16)
-    if notice:
-        warnings.append(notice)
-    # Pillow gives 8-bit negatives as they are seen, and deeper ones as they are stored.
-    return np.float32(1) - pixels if opened.is_white_zero else pixels
-
-
-def _from_zero(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return integer grey values from 0 to 65535, where they have no larger range."""
-    low = min(0, int(values.min()))
-    if int(values.max()) - low > 65535:
-        raise FilmError(
-            "unsupported_format",
-            "Expected 16-bit grey values, but got larger ones; export the film with 16 bits.",
-        )
-    return values if low == 0 else values.astype(np.int64) - low

@@ -15,6 +15,7 @@ from pathlib import Path, PurePath
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph import raster
 from cxr_transfer.radiograph.film import MAX_BYTES, Radiograph
+from cxr_transfer.radiograph.grey_range import notice_of_8_bits
 from cxr_transfer.radiograph.silence import silence
 
 _NAMED = {
@@ -102,10 +103,10 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
             film = dicom.decode(content, any_modality=any_modality)
         else:
             film = raster.decode(content)
-    if named in ("", film.format):
-        return film
-    warning = f"the content is {film.format}, whatever the file's name says"
-    return dataclasses.replace(film, warnings=(*film.warnings, warning))
+    told = [notice] if (notice := notice_of_8_bits(film.stored)) else []
+    if named not in ("", film.format):
+        told.append(f"the content is {film.format}, whatever the file's name says")
+    return dataclasses.replace(film, warnings=(*film.warnings, *told)) if told else film
 
 
 def _is_dicom(content: bytes) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -39,16 +39,18 @@ _KEPT = (
     *(tags.WIDTH, tags.HEIGHT, tags.BITS, tags.PHOTOMETRIC, tags.SAMPLES, tags.PLANAR),
     *(tags.COLOUR_MAP, tags.INK_SET, tags.EXTRA_SAMPLES, tags.SAMPLE_FORMAT),
 )
+_PART = 1 << 16  # bytes that are inflated at a time
+_SUMMED = 1 << 20  # samples that are summed at a time
 _LONGEST_RUN = 128  # of PackBits
 _OTHER_WAY_ROUND = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # and 1 for YCbCr, 0 for RGB: T.872, 6.5.3
 
-Unpack = Callable[[bytes, int], bytes]
+Unpack = Callable[[bytes, int], bytes | bytearray]
 """From the bytes of a piece and the number of its rows to its samples."""
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """How a picture is cut into strips or tiles.
 
     Attributes:
@@ -82,21 +84,51 @@ def unpacked(content: bytes, tiff: Tiff) -> bytes:
         FilmError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
         Exception: Whatever damaged bytes lead to.
     """
-    layout = _layout(tiff)
-    if sum(place.stop - place.start for place in tiff.pieces) > MOST_SHARED * len(content):
-        raise too_complex(f"{MOST_SHARED} times its bytes in the strips or tiles of a TIFF")
-    unpack = _Jpegs(tiff, layout) if tiff.compression == _JPEG else _unpacker(tiff, layout)
-    pieces = [
-        unpack(content[place], rows)
-        for place, rows in zip(tiff.pieces, layout.heights, strict=False)
-    ]
+    layout = layout_of(tiff)
+    pieces = list(pieces_of(content, tiff, layout))
     numbers = {tag: tiff.numbers[tag] for tag in _KEPT if tag in tiff.numbers}
     if tiff.compression == _JPEG and tiff.first(tags.PHOTOMETRIC, 1) == _YCBCR:
         numbers[tags.PHOTOMETRIC] = (_RGB,)
     return _written(numbers, pieces, layout, tiff.order)
 
 
-def _layout(tiff: Tiff) -> _Layout:
+def pieces_of(content: bytes, tiff: Tiff, layout: Layout) -> Iterator[bytes | bytearray]:
+    """Yield the samples of one strip or tile after the other.
+
+    Args:
+        content: The file.
+        tiff: Its structure.
+        layout: How it is cut.
+
+    Raises:
+        FilmError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
+        Exception: Whatever damaged bytes lead to.
+    """
+    places = zip(tiff.pieces, layout.heights, strict=False)
+    if tiff.compression == tags.PLAIN:
+        for place, rows in places:
+            yield _plain(content, place.start, rows * layout.row, tiff)
+        return
+    if sum(place.stop - place.start for place in tiff.pieces) > MOST_SHARED * len(content):
+        raise too_complex(f"{MOST_SHARED} times its bytes in the strips or tiles of a TIFF")
+    unpack = _Jpegs(tiff, layout) if tiff.compression == _JPEG else _unpacker(tiff, layout)
+    for place, rows in places:
+        yield unpack(content[place], rows)
+
+
+def _plain(content: bytes, start: int, size: int, tiff: Tiff) -> bytes:
+    """Return the samples of a piece that is not compressed, whatever length it is said to have."""
+    piece = content[start : start + size]
+    if len(piece) < size:
+        raise ValueError("truncated")
+    return piece.translate(_OTHER_WAY_ROUND) if _is_reversed(tiff) else piece
+
+
+def _is_reversed(tiff: Tiff) -> bool:
+    return tiff.first(tags.FILL_ORDER, 1) == _REVERSED
+
+
+def layout_of(tiff: Tiff) -> Layout:
     """Return how the picture is cut, where there are as many pieces as that takes.
 
     Raises:
@@ -123,19 +155,19 @@ def _layout(tiff: Tiff) -> _Layout:
         raise ValueError("truncated")
     last = height if is_tiled else tiff.height - (down - 1) * height
     heights = ([height] * (across * (down - 1)) + [last] * across) * planes
-    layout = _Layout(width, heights, samples, tiff.bits[0], is_tiled)
+    layout = Layout(width, heights, samples, tiff.bits[0], is_tiled)
     if sum(heights) * layout.row > MOST_UNPACKED:
         raise too_complex(f"{MOST_UNPACKED} bytes in the strips or tiles of a TIFF")
     return layout
 
 
-def _unpacker(tiff: Tiff, layout: _Layout) -> Unpack:
+def _unpacker(tiff: Tiff, layout: Layout) -> Unpack:
     """Return what unpacks a strip or tile, other than a JPEG.
 
     Raises:
         FilmError: ``unsupported_format``, ``insufficient_depth``.
     """
-    kinds: Mapping[int, Callable[[bytes, int], bytes]] = {
+    kinds: Mapping[int, Unpack] = {
         _LZW: _lzw,
         _DEFLATE: _deflate,
         _DEFLATE_BEFORE: _deflate,
@@ -143,7 +175,7 @@ def _unpacker(tiff: Tiff, layout: _Layout) -> Unpack:
     }
     decode = kinds.get(tiff.compression)
     differs = tiff.first(tags.PREDICTOR, 1) if tiff.compression != _PACKBITS else 1
-    is_known = differs == 1 or (differs == _DIFFERENCES and layout.bits in (8, 16))
+    is_known = differs == 1 or (differs == _DIFFERENCES and layout.bits in (8, 16, 32))
     if decode is None or not is_known:
         if layout.bits == 1:
             raise FilmError(
@@ -157,21 +189,34 @@ def _unpacker(tiff: Tiff, layout: _Layout) -> Unpack:
             "another; save the image as PNG.",
         )
 
-    def unpack(piece: bytes, rows: int) -> bytes:
-        if tiff.first(tags.FILL_ORDER, 1) == _REVERSED:
+    def unpack(piece: bytes, rows: int) -> bytes | bytearray:
+        if _is_reversed(tiff):
             piece = piece.translate(_OTHER_WAY_ROUND)
         size = rows * layout.row
         plain = decode(piece, size)
         if len(plain) < size:
             raise ValueError("truncated")
-        return _summed(plain[:size], rows, layout, tiff.order) if differs != 1 else plain[:size]
+        plain = plain if len(plain) == size else plain[:size]
+        return _summed(plain, rows, layout, tiff.order) if differs != 1 else plain
 
     return unpack
 
 
-def _deflate(piece: bytes, size: int) -> bytes:
-    # One byte more than is wanted: only then the end, and the checksum in it, is read.
-    return zlib.decompressobj().decompress(piece, size + 1)
+def _deflate(piece: bytes, size: int) -> bytes | bytearray:
+    """Inflate part by part into one place: zlib itself would hold all of it twice."""
+    unpacker, plain, length = zlib.decompressobj(), bytearray(size), 0
+    for start in range(0, len(piece), _PART):
+        packed = piece[start : start + _PART]
+        while packed and length <= size and not unpacker.eof:
+            # One byte more than is wanted: only then the end, and the checksum in it, is read.
+            part = unpacker.decompress(packed, size + 1 - length)
+            plain[length : length + len(part)] = part
+            length += len(part)
+            packed = unpacker.unconsumed_tail
+        if packed:
+            break
+    del plain[length:]
+    return plain
 
 
 def _lzw(piece: bytes, size: int) -> bytes:
@@ -186,17 +231,22 @@ def _packbits(piece: bytes, size: int) -> bytes:
     return bytes(packbits_decode(piece, out=size + _LONGEST_RUN))
 
 
-def _summed(plain: bytes, rows: int, layout: _Layout, order: str) -> bytes:
+def _summed(plain: bytes | bytearray, rows: int, layout: Layout, order: str) -> bytearray:
     """Return samples of which each was stored as the difference from the one before."""
-    kind = np.dtype(np.uint8 if layout.bits == 8 else f"{order}u2")
-    differences = np.frombuffer(plain, kind).reshape(rows, layout.width, layout.samples)
-    return np.cumsum(differences, axis=1, dtype=kind.newbyteorder("=")).astype(kind).tobytes()
+    kind = np.dtype(f"{order}u{layout.bits // 8}")
+    summed = plain if isinstance(plain, bytearray) else bytearray(plain)
+    samples = np.frombuffer(summed, kind).reshape(rows, layout.width, layout.samples)
+    step = max(1, _SUMMED // (layout.width * layout.samples))
+    for start in range(0, rows, step):
+        part = samples[start : start + step]
+        np.cumsum(part, axis=1, dtype=kind.newbyteorder("="), out=part)
+    return summed
 
 
 class _Jpegs:
     """Unpack strips or tiles that are JPEGs, and count what there is in all of them."""
 
-    def __init__(self, tiff: Tiff, layout: _Layout) -> None:
+    def __init__(self, tiff: Tiff, layout: Layout) -> None:
         self._layout = layout
         self._common = tiff.tables.removeprefix(START)
         self._common = self._common[: len(self._common) - 2 * self._common.endswith(b"\xff\xd9")]
@@ -232,7 +282,10 @@ class _Jpegs:
 
 
 def _written(
-    numbers: Mapping[int, tuple[int, ...]], pieces: Sequence[bytes], layout: _Layout, order: str
+    numbers: Mapping[int, tuple[int, ...]],
+    pieces: Sequence[bytes | bytearray],
+    layout: Layout,
+    order: str,
 ) -> bytes:
     """Return a TIFF of plain pieces, with a directory of these fields and of where they are."""
     lengths = tuple(len(piece) for piece in pieces)

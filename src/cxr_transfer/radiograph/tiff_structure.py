@@ -74,16 +74,6 @@ class Tiff:
         """Return the first value of a field; ``otherwise`` where it is missing."""
         return next(iter(self.numbers.get(tag, ())), otherwise)
 
-    @property
-    def is_white_zero(self) -> bool:
-        """Whether the lowest value is white."""
-        return self.first(PHOTOMETRIC, 1) == 0
-
-    @property
-    def is_deep_colour(self) -> bool:
-        """Whether it has 16 bits and more than one channel."""
-        return len(self.bits) > 1 and max(self.bits) > 8
-
 
 @dataclass(frozen=True)
 class _Field:
@@ -106,7 +96,7 @@ def read_tiff(content: bytes) -> Tiff:
 
     Raises:
         FilmError: ``too_complex``, ``multi_frame`` for more than one page, ``unsupported_format``
-            for 16-bit colours in separate planes, which Pillow decodes wrongly.
+            for 16-bit colours in separate planes.
         ValueError, struct.error: The directory is damaged.
     """
     order, is_big = _KINDS[content[:4]]
@@ -118,7 +108,7 @@ def read_tiff(content: bytes) -> Tiff:
 
     numbers = {tag: field.values for tag, field in fields.items() if field.values}
     bits = numbers.get(BITS, (1,))
-    if len(bits) > 1 and max(bits) > 8 and numbers.get(PLANAR, ())[:1] == (SEPARATE,):
+    if len(bits) > 2 and max(bits) > 8 and numbers.get(PLANAR, ())[:1] == (SEPARATE,):
         raise FilmError(
             "unsupported_format",
             "Expected grey values, or colours that lie side by side, but got 16-bit colours in "
@@ -152,6 +142,7 @@ def _pieces(content: bytes, numbers: Mapping[int, tuple[int, ...]]) -> tuple[sli
         for tags in ((TILES, STRIPS), (TILE_LENGTHS, STRIP_LENGTHS))
     )
     end = len(content)
+    lengths = lengths or (end,) * len(places)
     return tuple(
         slice(min(place, end), min(place + length, end))
         for place, length in zip(places, lengths, strict=False)

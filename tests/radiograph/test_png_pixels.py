@@ -1,0 +1,93 @@
+"""PNGs of 16 bits in colour and with alpha: both of their bytes, and the same as grey."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+
+from cxr_transfer.errors import FilmError
+from cxr_transfer.radiograph import decode
+from cxr_transfer.radiograph.png_structure import SIGNATURE
+from made import encoded, full
+from made_bombs import chunk
+
+FILM = full()
+DEEP = FILM.astype(np.uint16) * 257
+
+ADAM7 = [
+    (slice(0, None, 8), slice(0, None, 8)),
+    (slice(0, None, 8), slice(4, None, 8)),
+    (slice(4, None, 8), slice(0, None, 4)),
+    (slice(0, None, 4), slice(2, None, 4)),
+    (slice(2, None, 4), slice(0, None, 2)),
+    (slice(0, None, 2), slice(1, None, 2)),
+    (slice(1, None, 2), slice(0, None, 1)),
+]  # PNG, 8.2
+
+
+def deep(values, colour, *chunks, interlaced=False):
+    """A PNG of 16 bits a channel, as Pillow cannot write it."""
+    height, width = values.shape
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    stacked = np.repeat(values[..., None], channels, axis=2)
+    if colour in (4, 6):
+        stacked[..., -1] = 65_535
+    passes = [stacked[down, across] for down, across in ADAM7] if interlaced else [stacked]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for part in passes for row in part)
+    header = struct.pack(">LLBBBBB", width, height, 16, colour, 0, 0, interlaced)
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"".join((SIGNATURE, chunk(b"IHDR", header), *chunks, pixels, chunk(b"IEND", b"")))
+
+
+@pytest.mark.parametrize("colour", [2, 4, 6])
+@pytest.mark.parametrize("values", [DEEP, DEEP >> 1, DEEP >> 4, DEEP // 3 + 30_000, DEEP // 5 * 3])
+def test_colours_of_16_bits_are_as_grey(values, colour):
+    film, grey = decode(deep(values, colour)), decode(encoded(values))
+    assert np.array_equal(film.stored, grey.stored)
+    assert film.warnings == grey.warnings
+    assert bool(film.warnings) == (values is not DEEP)
+    assert np.abs(film.pixels - FILM / 255).max() < 1e-3
+
+
+@pytest.mark.parametrize("colour", [0, 2])
+def test_a_transparent_colour_of_16_bits_is_black(colour):
+    values = np.minimum(DEEP, 60_000)
+    values[:, :50] = 65_535
+    key = chunk(b"tRNS", struct.pack(">H", 65_535) * (3 if colour else 1))
+    film = decode(deep(values, colour, key))
+    assert not film.pixels[:, :50].any()
+    assert film.pixels[:, 50:].max() == 1
+    assert film.warnings[0] == "transparent parts were laid on black"
+
+
+@pytest.mark.parametrize("colour", [2, 4, 6])
+def test_deep_colours_that_end_early_are_cut_short(colour, capfd):
+    whole = deep(DEEP, colour)
+    for end in range(60, len(whole) - 20, 997):
+        with pytest.raises(FilmError) as error:
+            decode(whole[:end])
+        assert error.value.code == "truncated_image", end
+    assert np.array_equal(decode(whole[:-12]).stored, decode(whole).stored)
+    at = whole.index(b"IDAT")
+    for place in range(at + 4, len(whole) - 20, 997):
+        body = bytearray(whole[at + 4 : -16])
+        body[place - at - 4] ^= 0x10
+        with pytest.raises(FilmError) as error:
+            decode(whole[: at - 4] + chunk(b"IDAT", bytes(body)) + whole[-12:])
+        assert error.value.code in ("corrupt_image", "truncated_image")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("colour", [0, 2, 4, 6])
+def test_interlaced_rows_are_put_in_order(colour):
+    found = decode(deep(DEEP, colour, interlaced=True))
+    assert np.array_equal(found.stored, decode(encoded(DEEP)).stored)
+
+
+@pytest.mark.parametrize("colour", [0, 2, 4, 6])
+def test_a_second_header_is_damage_before_memory_is_set_aside(colour):
+    header = chunk(b"IHDR", struct.pack(">LLBBBBB", 30_000, 30_000, 16, colour, 0, 0, 0))
+    with pytest.raises(FilmError) as error:
+        decode(deep(DEEP, colour, header))
+    assert error.value.code == "corrupt_image"
