@@ -14,6 +14,7 @@ LAYERS = (
         "text",
         "labels",
         "files",
+        "own_folder",
         "provenance",
         "quiet",
         "forks",

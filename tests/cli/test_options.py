@@ -175,3 +175,73 @@ def test_damaged_files_stop_the_whole_and_the_way_out_is_named(root, command):
     assert error.code == "damaged_films"
     assert "--skip-damaged" in error.message
     assert not (root / "out" / "run.json").exists(), "the folder stays free"
+
+
+# What is there already
+
+
+@pytest.mark.parametrize(
+    ("command", "there"),
+    [
+        ("data check {root}/parts.csv --table {there}", "parts.csv"),  # the very input
+        ("data check {root}/parts.csv --table {there}", "thesis.csv"),
+        ("card {root}/start --out {there}", "thesis.md"),
+        ("export {root}/start --out {there}", "thesis.onnx"),
+        ("export {root}/start --out {root}/network.pt", "network.pt.json"),
+        ("export {root}/start --out {root}/network.xml", "network.bin"),
+        ("export {root}/start --out {root}/network.xml", "network.reference.safetensors"),
+        ("predict {root}/films --out {there}", "thesis.csv"),
+    ],
+)
+def test_no_file_is_replaced_that_is_there_already(root, command, there):
+    path = root / there
+    if there != "parts.csv":
+        path.write_text("three years")
+    before = path.read_bytes()
+    error = refusal(root, command.replace("{there}", str(path)), kind=UsageError)
+    after = path.read_bytes()
+    if there != "parts.csv":
+        path.unlink()
+    assert error.code == "out_exists"
+    assert str(path) in error.message
+    assert after == before
+
+
+def test_the_option_that_named_an_existing_file_is_told(root):
+    command = "data check {root}/parts.csv --table {root}/parts.csv"
+    assert "another --table" in refusal(root, command, kind=UsageError).message
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (TRAIN, "log.txt"),
+        (EVALUATE, "report.md"),
+        (AUDIT, "audit.md"),
+        (f"{STUDY} --models model_1", "report.md"),
+        ("data prepare {root}/archives --out {root}/out", "dataset_1.csv"),
+    ],
+)
+def test_no_folder_of_somebody_else_is_written_to(root, command, name):
+    # The images are no images: whatever decodes one ends with another code.
+    path = root / "mine" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("three years")
+    error = refusal(root, command.replace("{root}/out", f"{root}/mine"), kind=UsageError)
+    assert (error.code, path.read_text()) == ("foreign_folder", "three years")
+    assert [one.name for one in path.parent.iterdir()] == [name]
+    path.unlink()
+
+
+@pytest.mark.parametrize("name", [".lock", "log.txt"])
+@pytest.mark.parametrize("command", [TRAIN, EVALUATE, AUDIT])
+def test_a_link_in_the_place_of_our_own_files_is_refused_before_an_image_is_decoded(
+    root, tmp_path, command, name
+):
+    (tmp_path / "victim").write_text("of somebody")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "victim")
+    error = refusal(root, command.replace("{root}/out", f"{tmp_path}/run"))
+    assert error.code == "not_writable"
+    assert name in error.message
+    assert (tmp_path / "victim").read_text() == "of somebody"

@@ -17,11 +17,11 @@ from cxr_transfer import INTENDED_USE
 from cxr_transfer.datasets.image_files import films_in
 from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.errors import DataError, MachineError, UsageError
-from cxr_transfer.files import owned
 from cxr_transfer.inference import table
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import Summary, predict_into
 from cxr_transfer.inference.writers import COLUMNS
+from cxr_transfer.own_folder import owned
 from cxr_transfer.training.reference import learn_reference
 from made import chest, full_disk
 

@@ -317,16 +317,18 @@ def export(
 ) -> None:
     """Hand a network on to other tools, compared with the checkpoint before it is kept."""
     from cxr_transfer.export.calibration_data import calibration_and_check
-    from cxr_transfer.export.formats import chosen_format
+    from cxr_transfer.export.formats import chosen_format, written_files
     from cxr_transfer.export.formats import export as run
-    from cxr_transfer.files import write_bytes
+    from cxr_transfer.files import check_new, write_bytes
     from cxr_transfer.models.metadata import checkpoint_files, read_card
     from cxr_transfer.models.reference import reference_beside
 
     if format is not None:
         choice("--format", format, ("openvino", "onnx", "torchscript"))
     choice("--precision", precision, ("float32", "int8"))
-    chosen_format(out, format=format, precision=precision)  # type: ignore[arg-type]
+    chosen = chosen_format(out, format=format, precision=precision)  # type: ignore[arg-type]
+    for path in written_files(out, chosen):
+        check_new(path)
     card_path, weights = checkpoint_files(checkpoint)
     found = reference_beside(weights, read_card(card_path).weights_sha256)
     # An int8 network's features lie elsewhere: the float32 ones' reference would misjudge them.
@@ -344,11 +346,8 @@ def export(
         coverage=reference[1].coverage if reference else None,
     )
     done = written.check
-    if written.format == "openvino":
-        beside = out.with_suffix(".reference.safetensors")
-        beside.unlink(missing_ok=True)
-        if reference:
-            write_bytes(beside, reference[0].read_bytes())
+    if reference and written.format == "openvino":
+        write_bytes(out.with_suffix(".reference.safetensors"), reference[0].read_bytes())
     films = "generated films" if done["drawn"] else "films"
     say(
         f"{out}: compared with the checkpoint on {done['films']} {films}: largest difference of a "

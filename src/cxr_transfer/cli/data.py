@@ -33,8 +33,10 @@ def data_check(
     from cxr_transfer.datasets.archives import read_archives
     from cxr_transfer.datasets.check import COLUMNS, check
     from cxr_transfer.datasets.manifest import read_listed
-    from cxr_transfer.files import write_csv
+    from cxr_transfer.files import check_new, write_csv
 
+    if table:
+        check_new(table, "--table")
     archives = (read_listed(data),) if data.is_file() else read_archives(data)
     total = sum(len(archive.cases) for archive in archives)
     with steps("reading films", total) as step:
@@ -111,14 +113,16 @@ def data_prepare(
         outside_cases,
         pretraining_cases,
     )
-    from cxr_transfer.files import owned, write_json
+    from cxr_transfer.files import write_json
+    from cxr_transfer.own_folder import DATA_RECORD, check_folder, owned
 
+    check_folder(out, DATA_RECORD)
     archives = read_archives(folder)
     for notice in notices_of(archives):
         say(notice)
     zero, one = dataset_0(archives), dataset_1(archives)
     outside = outside_cases(archives, one)
-    with owned(out):
+    with owned(out, DATA_RECORD):
         summary: dict[str, Any] = {}
         found = {}
         damaged: dict[str, Damaged] = {}
@@ -147,4 +151,4 @@ def data_prepare(
         write_damaged(out, tuple(damaged.values()))
         if damaged:
             say(damaged_line(tuple(damaged.values()), str(out / DAMAGED_FILE)))
-        write_json(out / "prepared.json", summary)
+        write_json(out / DATA_RECORD, summary)

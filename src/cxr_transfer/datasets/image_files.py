@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from cxr_transfer.files import LOCK
+from cxr_transfer.own_folder import DATA_RECORD, RUN_RECORD
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.radiograph.signatures import Kind, kind_of
 from cxr_transfer.text import for_terminal
@@ -52,7 +54,6 @@ _REASONS = {
     Kind.BROKEN_LINK: Why.BROKEN_LINK,
     Kind.UNREADABLE: Why.UNREADABLE,
 }
-_LOCK, _RECORDS = ".lock", ("run.json", "prepared.json")
 
 
 @dataclass
@@ -241,7 +242,9 @@ def is_clutter(name: str) -> bool:
 
 def is_own_folder(folder: Path) -> bool:
     """Tell whether this program wrote ``folder``: a run, a report, a table in the making."""
-    return (folder / _LOCK).is_file() and any((folder / name).is_file() for name in _RECORDS)
+    return (folder / LOCK).is_file() and any(
+        (folder / name).is_file() for name in (RUN_RECORD, DATA_RECORD)
+    )
 
 
 def relative_name(path: Path, root: Path | None) -> str:
