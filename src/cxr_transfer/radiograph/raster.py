@@ -35,7 +35,7 @@ _OTHERS = (
     (b"PK", "a zip archive"),
     (b"BM", "a BMP"),
 )
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -112,8 +112,8 @@ def decode(content: bytes) -> Radiograph:
             if opened.jpeg and is_cut_short(image, opened.jpeg):
                 raise OSError("truncated")
             upright: Image.Image = image
-            if opened.orientation in _TURNS:
-                upright = image.transpose(_TURNS[opened.orientation])
+            if opened.orientation in TURNS:
+                upright = image.transpose(TURNS[opened.orientation])
                 warnings.append("turned as its EXIF orientation says")
             plain = _without_transparency(upright, warnings)
             colour = _colour(plain)
