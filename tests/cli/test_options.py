@@ -15,6 +15,7 @@ from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
+from made import write_film
 
 FITTED = """
 name = "fitted"
@@ -245,3 +246,12 @@ def test_a_link_in_the_place_of_our_own_files_is_refused_before_an_image_is_deco
     assert error.code == "not_writable"
     assert name in error.message
     assert (tmp_path / "victim").read_text() == "of somebody"
+
+
+def test_what_training_would_refuse_ends_a_check_with_1(tmp_path):
+    for label in "ab":
+        write_film(tmp_path / label / "1.png")
+    found = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
+    assert found.exit_code == 1
+    assert "refused by training: Expected at least 10 patients of each class" in found.output
+    assert "[too_few]" in found.output

@@ -27,7 +27,10 @@ def data_check(
         Path | None, typer.Option(help="CSV file to write, with a row for each image.")
     ] = None,
 ) -> None:
-    """Print what is there by class, patient, source, view and size; what is missing or double."""
+    """Print what is there by class, patient, source, view and size; what is missing or double.
+
+    Exit code 1 where a film is damaged, or training would refuse films of one's own as they are.
+    """
     import json as json_module
 
     from cxr_transfer.datasets.archives import read_archives
@@ -44,7 +47,7 @@ def data_check(
     if table:
         write_csv(table, COLUMNS, found["images"])
     tell(json_module.dumps(found, indent=2) if json else _check_text(found))
-    if found["damaged"]:
+    if found["damaged"] or any(table["refused"] for table in found["archives"]):
         raise typer.Exit(1)
 
 
@@ -79,6 +82,10 @@ def _check_text(found: dict[str, Any]) -> str:
             + (f": {listing(table['missing'])}" if table["missing"] else ""),
             f"  ignored  {table['ignored']} other files",
             *(f"  note     {line}" for line in table["notices"]),
+            *(
+                f"  refused by training: {error['message']} [{error['code']}]"
+                for error in table["refused"]
+            ),
             "",
         ]
     lines.append(f"identical films: {len(found['identical'])} groups")

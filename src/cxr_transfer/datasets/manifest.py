@@ -312,22 +312,33 @@ def check_consistent(cases: Sequence[Case]) -> None:
     """Refuse a given split that leaks or is not whole; no film is opened.
 
     Raises:
-        DataError: ``split_incomplete`` when only some rows name a part, ``patient_overlap`` when
-            a patient stands in two parts.
+        DataError: The first of `inconsistencies`.
+    """
+    for error in inconsistencies(cases):
+        raise error
+
+
+def inconsistencies(cases: Sequence[Case]) -> Iterator[DataError]:
+    """Yield what is wrong with the parts that cases name: all of it, each as an error.
+
+    Yields:
+        ``split_incomplete`` when only some rows name a part, ``patient_overlap`` when a patient
+        stands in two parts.
     """
     given = Counter(case.split for case in cases)
     if given.get("") and len(given) > 1:
-        raise DataError(
+        yield DataError(
             "split_incomplete",
             f"Expected a part (train, validation, test) in every row or in none, but {given['']} "
             f"of {len(cases)} rows have none.",
         )
     parts: dict[str, set[str]] = defaultdict(set)
     for case in cases:
-        parts[case.patient].add(case.split)
+        if case.split:
+            parts[case.patient].add(case.split)
     twice = sorted(patient for patient, where in parts.items() if len(where) > 1)
     if twice:
-        raise DataError(
+        yield DataError(
             "patient_overlap",
             f"Expected every patient in one part, but {len(twice)} stand in several: "
             f"{listing(twice)}",
