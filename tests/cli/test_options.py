@@ -8,7 +8,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from cxr_transfer.cli import app
+from cxr_transfer.cli.commands import app
 from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 from cxr_transfer.errors import CxrError, UsageError
 from cxr_transfer.labels import DATASET_1
