@@ -108,7 +108,7 @@ def _folders(root: Path, left_out: LeftOut) -> list[Path]:
     folders, above = [], around(root)
     for path in sorted(root.iterdir()):
         if is_clutter(path.name):
-            left_out.add(Why.CLUTTER, path)
+            left_out.add(Why.HIDDEN, path)
         elif not path.is_dir():
             kind = kind_of(path)
             is_film = kind in (Kind.IMAGE, Kind.OTHER_FORMAT)

@@ -30,7 +30,7 @@ NAMED = 5
 class Why(Enum):
     """Why a file or folder was passed over, for one and for several of them."""
 
-    CLUTTER = ("hidden file", "hidden files")
+    HIDDEN = ("hidden file or folder", "hidden files or folders")
     NO_IMAGE = ("file that is no image", "files that are no images")
     OTHER_FORMAT = (
         "image of a format that is not read",
@@ -38,6 +38,7 @@ class Why(Enum):
     )
     OURS = ("written by this program", "written by this program")
     BROKEN_LINK = ("broken link", "broken links")
+    SPECIAL = ("pipe, socket or device", "pipes, sockets or devices")
     UNREADABLE = ("that cannot be opened", "that cannot be opened")
     ENTERED_BEFORE = (
         "link to a folder that is read anyway",
@@ -52,6 +53,7 @@ _REASONS = {
     Kind.OTHER_FORMAT: Why.OTHER_FORMAT,
     Kind.OURS: Why.OURS,
     Kind.BROKEN_LINK: Why.BROKEN_LINK,
+    Kind.SPECIAL: Why.SPECIAL,
     Kind.UNREADABLE: Why.UNREADABLE,
 }
 
@@ -84,12 +86,16 @@ class LeftOut:
     def notices(self) -> tuple[str, ...]:
         """Return a line of what a person should know; none where there is nothing to know."""
         told = [
-            f"{number} {why.value[number > 1]} ({', '.join(self.names[why])}"
-            f"{', ...' if number > NAMED else ''})"
+            f"{number} {why.value[number > 1]}{self._named(why)}"
             for why, number in self.counts.items()
-            if why is not Why.CLUTTER
         ]
         return (f"left out: {', '.join(told)}",) if told else ()
+
+    def _named(self, why: Why) -> str:
+        if why is Why.HIDDEN:  # Most are an operating system's, whose names help nobody.
+            return ""
+        more = ", ..." if self.counts[why] > NAMED else ""
+        return f" ({', '.join(self.names[why])}{more})"
 
 
 def image_files(
@@ -198,7 +204,7 @@ def walk(
         for name, is_folder in known:
             path = here / name
             if is_clutter(name):
-                left_out.add(Why.CLUTTER, path)
+                left_out.add(Why.HIDDEN, path)
             elif leave_out and os.path.realpath(path) in leave_out:
                 continue
             elif not is_folder:
