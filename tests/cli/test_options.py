@@ -4,6 +4,7 @@ The images of the data are no images: whatever decodes one ends with another cod
 """
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -255,3 +256,23 @@ def test_what_training_would_refuse_ends_a_check_with_1(tmp_path):
     assert found.exit_code == 1
     assert "refused by training: Expected at least 10 patients of each class" in found.output
     assert "[too_few]" in found.output
+
+
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_names_on_standard_input_end_with_a_line_or_as_find_ends_them(tmp_path, end):
+    names = [f"{tmp_path}/a.png", f"{tmp_path}/with space.png", f"{tmp_path}/absent.png"]
+    for name in names[:2]:
+        write_film(Path(name))
+    words = ["predict", "-", "--model", "model_2", "--json"]
+    found = CliRunner().invoke(app, words, input="".join(name + end for name in names))
+    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [answer["file"] for answer in answers] == names
+    assert answers[2]["code"] == "missing_file"
+
+
+def test_a_film_on_standard_input_is_one(tmp_path):
+    write_film(tmp_path / "a.png")
+    words = ["predict", "-", "--model", "model_2", "--json"]
+    found = CliRunner().invoke(app, words, input=(tmp_path / "a.png").read_bytes())
+    (answer,) = [json.loads(line) for line in found.stdout.splitlines()]
+    assert (answer["file"], answer["status"] != "error") == ("", True)

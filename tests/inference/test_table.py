@@ -246,6 +246,7 @@ def test_another_run_in_the_same_place_is_refused(checkpoint, predictor, files, 
             lambda o=other, s=settings: predict_into(predictor, o, out, settings=s), "other_run"
         )
         assert named in said
+        assert ("the same by other names or paths" in said) == (named == "files_sha256")
     assert sorted(file.name for file in (tmp_path / "x.csv.partial").iterdir()) == before
     with owned(tmp_path / "x.csv.partial"):
         refusal(lambda: predict_into(predictor, files, out), "folder_in_use")

@@ -32,8 +32,8 @@ def predict(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Films, folders, patterns; '-' takes a film, or names of films, a line each, "
-            "from standard input."
+            help="Films, folders, patterns; '-' takes a film, or names of films (a line each, or "
+            "as find -print0 gives them) from standard input."
         ),
     ],
     model: Annotated[
@@ -144,11 +144,7 @@ def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | b
     left_out = LeftOut()
     for one in given:
         if one == "-":
-            content = sys.stdin.buffer.read()
-            if b"\0" in content:  # Every picture holds one, and no name can.
-                found.append(content)
-            else:
-                found += [Path(name) for name in os.fsdecode(content).splitlines() if name]
+            found += _given_on_input(sys.stdin.buffer.read())
         elif not os.path.lexists(one) and glob.has_magic(one):
             matching = sorted(glob.glob(one, recursive=True)) or [one]
             paths = [Path(path) for path in matching]
@@ -162,6 +158,19 @@ def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | b
             f"Expected films, but there are none in what was given{passed_over}; give other paths.",
         )
     return found, left_out
+
+
+def _given_on_input(content: bytes) -> list[Path | bytes]:
+    """Return the films that standard input names, or the one that it is."""
+    import os
+
+    if b"\0" not in content:  # Every picture holds one, and no name can.
+        return [Path(name) for name in os.fsdecode(content).splitlines() if name]
+    names = content.split(b"\0")
+    # As "find -print0" gives them; no picture begins with the name of a file.
+    if names[0] and not names[-1] and os.path.lexists(names[0]):
+        return [Path(os.fsdecode(name)) for name in names if name]
+    return [content]
 
 
 def _say_notes(predictor: Predictor) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import label_of, one_spelling
+from cxr_transfer.datasets.doubts import label_notices
 from cxr_transfer.datasets.image_files import (
     LeftOut,
     Why,
@@ -77,7 +78,13 @@ def read_folder(root: Path) -> Collection:
         root,
         read,
         ignored=left_out.total,
-        notices=(*left_out.notices(), *merged, *notices, *patient_notices(read)),
+        notices=(
+            *left_out.notices(),
+            *merged,
+            *label_notices(labels),
+            *notices,
+            *patient_notices(read),
+        ),
     )
 
 

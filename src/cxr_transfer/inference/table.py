@@ -323,8 +323,14 @@ def _check_same(folder: Path, begun: Mapping[str, Any] | None, run: Mapping[str,
         raise UsageError(
             "other_run",
             f"Expected to go on with what was begun in {folder}, but this run differs in "
-            f"{', '.join(differing)}; choose another --out, or delete that folder.",
+            f"{', '.join(map(_in_words, differing))}; choose another --out, or delete that folder.",
         )
+
+
+def _in_words(name: str) -> str:
+    if name == "files_sha256":
+        return f"{name} (other files, another order, or the same by other names or paths)"
+    return name
 
 
 def _columns(labels: Sequence[str]) -> list[str]:
