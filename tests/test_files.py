@@ -16,7 +16,6 @@ from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import (
     append_line,
     cache_folder,
-    owned,
     read_csv,
     remove_own,
     settings_folder,
@@ -26,11 +25,12 @@ from cxr_transfer.files import (
     write_json,
     write_text,
 )
+from cxr_transfer.own_folder import check_folder, owned
 from made import full_disk
 
 OWNER = """
 import pathlib, sys
-from cxr_transfer.files import owned
+from cxr_transfer.own_folder import owned
 with owned(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -271,6 +271,53 @@ def test_a_link_to_a_folder_elsewhere_is_refused_and_one_within_is_not(tmp_path)
     with pytest.raises(UsageError, match="partial") as error, owned(run):
         pass
     assert error.value.code == "outside_link"
+
+
+@pytest.mark.parametrize("name", ["report.md", "figures/curve.png", "prepared.json"])
+def test_a_folder_with_files_of_somebody_else_is_refused_and_stays_as_it_is(tmp_path, name):
+    mine = tmp_path / "mine" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("three years")
+    with pytest.raises(UsageError, match=name.partition("/")[0]) as error, owned(tmp_path / "mine"):
+        pass
+    assert error.value.code == "foreign_folder"
+    assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [mine]
+
+
+def test_a_folder_of_ours_an_empty_one_and_one_around_ours_are_no_foreign_ones(tmp_path):
+    (tmp_path / "runs" / "empty").mkdir(parents=True)
+    (tmp_path / "runs" / ".DS_Store").touch()
+    with owned(tmp_path / "runs" / "first"):
+        write_text(tmp_path / "runs" / "first" / "report.md", "ours")
+    for folder in (tmp_path / "runs" / "first", tmp_path / "runs"):
+        with owned(folder):
+            pass
+    (tmp_path / "handed_on").mkdir()  # copied without its hidden files
+    for name in ("run.json", "report.md"):
+        (tmp_path / "handed_on" / name).touch()
+    with owned(tmp_path / "handed_on"):
+        pass
+    with pytest.raises(UsageError, match=r"run\.json"):  # but not of the kind of that command
+        check_folder(tmp_path / "handed_on", "prepared.json")
+
+
+def make_link(path):
+    path.symlink_to("../victim")
+
+
+def make_second_name(path):
+    os.link(path.parent.parent / "victim", path)
+
+
+@pytest.mark.parametrize("make", [make_link, make_second_name, os.mkfifo])
+def test_a_log_that_is_not_ours_is_refused_before_anything_is_done(tmp_path, make):
+    (tmp_path / "victim").write_text("of somebody")
+    with owned(tmp_path / "run"):
+        pass
+    make(tmp_path / "run" / "log.txt")
+    with pytest.raises(MachineError, match=r"log\.txt") as error:
+        check_folder(tmp_path / "run")
+    assert error.value.code == "not_writable"
 
 
 def test_lines_are_added_and_one_that_was_cut_off_ends_first(tmp_path):

@@ -15,6 +15,7 @@ LAYERS = (
         "text",
         "labels",
         "files",
+        "own_folder",
         "provenance",
         "quiet",
         "forks",

@@ -17,7 +17,7 @@ from cxr_transfer.datasets.loading import DatasetName, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import SplitBy, split
 from cxr_transfer.errors import MachineError, kind_of
-from cxr_transfer.files import owned
+from cxr_transfer.own_folder import owned
 
 if TYPE_CHECKING:
     import pandas

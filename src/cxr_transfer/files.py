@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and a folder that one run owns.
+"""Files that are either whole or absent.
 
 Comes in: bytes, text, tables. Goes out: files that appear at their final name only when they are
 complete (temporary file in the same folder, flush, fsync, ``os.replace``). Knows nothing of what
@@ -28,6 +28,7 @@ from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.text import cell, cell_texts, for_json
 
 LOCK = ".lock"
+LOG = "log.txt"
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(part|scratch)")
 
 SOFTWARE = "cxr-transfer"
@@ -52,14 +53,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
         temporary = ""
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         if temporary:  # also after Ctrl-C: a checkpoint is too large to be left behind
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 
 
-def _unwritable(path: Path, error: OSError) -> MachineError:
+def unwritable(path: Path, error: OSError) -> MachineError:
+    """Return the error that says why ``path`` cannot be written."""
     reason = "it is a link" if error.errno == errno.ELOOP else error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return MachineError(
@@ -71,6 +73,24 @@ def _unwritable(path: Path, error: OSError) -> MachineError:
         "not_writable",
         f"Expected to write {path}, but got: {reason}; choose another --out or mend its rights.",
     )
+
+
+def check_new(path: Path, option: str = "--out") -> None:
+    """Refuse to put a file where one is: it may be anybody's, or what this command reads.
+
+    Args:
+        path: Of a single file that a person named.
+        option: By which it was named.
+
+    Raises:
+        UsageError: ``out_exists``.
+    """
+    if os.path.lexists(path):
+        raise UsageError(
+            "out_exists",
+            f"Expected a new file, but {path} is there already; delete it or choose another "
+            f"{option}.",
+        )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -216,44 +236,10 @@ def scratch_file(folder: Path, size: int) -> Iterator[Path]:
                 handle.truncate(size)
         yield path
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             os.unlink(path)
-
-
-@contextlib.contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Hold ``folder`` for one run; the lock dies with the process, also after ``kill -9``.
-
-    What a killed run had begun to write, and nobody else can be writing now, is deleted.
-
-    Raises:
-        UsageError: ``folder_in_use`` when another run holds it; ``outside_link`` when a link to a
-            folder in it leads out of it, since what is written through that would lie elsewhere.
-        MachineError: ``not_writable`` when it cannot be made.
-    """
-    import fcntl
-
-    lock = folder / LOCK
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _refuse_links_out(folder)
-        handle = _open_own(lock, os.O_RDWR)
-    except OSError as error:
-        raise _unwritable(lock, error) from error
-    with open(handle, "r+b", buffering=0) as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                "folder_in_use",
-                f"Expected a run folder of its own, but another run is writing to {folder}; wait "
-                "for it or choose another --out.",
-            ) from None
-        for place in (folder, *(folder / entry.name for entry in _folders(folder))):
-            _remove_unfinished(place)
-        yield
 
 
 def append_line(path: Path, line: str) -> None:
@@ -265,7 +251,7 @@ def append_line(path: Path, line: str) -> None:
         MachineError: ``disk_full`` or ``not_writable``, also for what is no file of ours.
     """
     try:
-        with open(_open_own(path, os.O_RDWR | os.O_APPEND), "r+b", buffering=0) as handle:
+        with open(open_own(path, os.O_RDWR | os.O_APPEND), "r+b", buffering=0) as handle:
             if os.fstat(handle.fileno()).st_nlink != 1:
                 raise OSError(errno.EMLINK, "it has another name elsewhere", str(path))
             text = f"{line}\n".encode(errors="surrogateescape")
@@ -274,7 +260,7 @@ def append_line(path: Path, line: str) -> None:
                 text = text if handle.read(1) == b"\n" else b"\n" + text
             handle.write(text)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def is_unfinished(name: str) -> bool:
@@ -293,7 +279,7 @@ def remove_own(folder: Path, names: Iterable[str]) -> None:
     """
     if folder.is_symlink() or not folder.is_dir():
         return
-    _remove_unfinished(folder)
+    remove_unfinished(folder)
     for name in names:
         with contextlib.suppress(OSError):
             os.unlink(folder / name)
@@ -301,17 +287,14 @@ def remove_own(folder: Path, names: Iterable[str]) -> None:
         folder.rmdir()
 
 
-def _remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a killed write of ours left in a folder that nobody else is writing to."""
     for name in sorted(filter(is_unfinished, os.listdir(folder))):
         with contextlib.suppress(OSError):
             os.unlink(folder / name)
 
 
-def _folders(folder: Path) -> list[os.DirEntry[str]]:
-    return [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
-
-
-def _open_own(path: Path, flags: int) -> int:
+def open_own(path: Path, flags: int) -> int:
     """Open a file of ours to write to, made where it is absent: no link, no pipe, nothing emptied.
 
     Raises:
@@ -323,23 +306,3 @@ def _open_own(path: Path, flags: int) -> int:
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no file", str(path))
     return handle
-
-
-def _refuse_links_out(folder: Path) -> None:
-    """Refuse a folder in which a link to a folder leads out of it.
-
-    A link to a file does no harm: files are put in its place, not through it.
-
-    Raises:
-        UsageError: ``outside_link``.
-    """
-    home = folder.resolve()
-    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
-        if not (entry.is_symlink() and entry.is_dir()):
-            continue
-        if not Path(os.path.realpath(entry)).is_relative_to(home):
-            raise UsageError(
-                "outside_link",
-                f"Expected a folder of its own, but {folder / entry.name} is a link that leads out "
-                "of it, where nothing is to be written; delete the link or choose another --out.",
-            )

@@ -4,17 +4,19 @@ The images of the data are no images: whatever decodes one ends with another cod
 """
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from cxr_transfer.cli import app
+from cxr_transfer.cli.commands import app
 from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 from cxr_transfer.errors import CxrError, UsageError
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
+from made import write_film
 
 FITTED = """
 name = "fitted"
@@ -175,3 +177,102 @@ def test_damaged_files_stop_the_whole_and_the_way_out_is_named(root, command):
     assert error.code == "damaged_films"
     assert "--skip-damaged" in error.message
     assert not (root / "out" / "run.json").exists(), "the folder stays free"
+
+
+# What is there already
+
+
+@pytest.mark.parametrize(
+    ("command", "there"),
+    [
+        ("data check {root}/parts.csv --table {there}", "parts.csv"),  # the very input
+        ("data check {root}/parts.csv --table {there}", "thesis.csv"),
+        ("card {root}/start --out {there}", "thesis.md"),
+        ("export {root}/start --out {there}", "thesis.onnx"),
+        ("export {root}/start --out {root}/network.pt", "network.pt.json"),
+        ("export {root}/start --out {root}/network.xml", "network.bin"),
+        ("export {root}/start --out {root}/network.xml", "network.reference.safetensors"),
+        ("predict {root}/films --out {there}", "thesis.csv"),
+    ],
+)
+def test_no_file_is_replaced_that_is_there_already(root, command, there):
+    path = root / there
+    if there != "parts.csv":
+        path.write_text("three years")
+    before = path.read_bytes()
+    error = refusal(root, command.replace("{there}", str(path)), kind=UsageError)
+    after = path.read_bytes()
+    if there != "parts.csv":
+        path.unlink()
+    assert error.code == "out_exists"
+    assert str(path) in error.message
+    assert after == before
+
+
+def test_the_option_that_named_an_existing_file_is_told(root):
+    command = "data check {root}/parts.csv --table {root}/parts.csv"
+    assert "another --table" in refusal(root, command, kind=UsageError).message
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (TRAIN, "log.txt"),
+        (EVALUATE, "report.md"),
+        (AUDIT, "audit.md"),
+        (f"{STUDY} --models model_1", "report.md"),
+        ("data prepare {root}/archives --out {root}/out", "dataset_1.csv"),
+    ],
+)
+def test_no_folder_of_somebody_else_is_written_to(root, command, name):
+    # The images are no images: whatever decodes one ends with another code.
+    path = root / "mine" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("three years")
+    error = refusal(root, command.replace("{root}/out", f"{root}/mine"), kind=UsageError)
+    assert (error.code, path.read_text()) == ("foreign_folder", "three years")
+    assert [one.name for one in path.parent.iterdir()] == [name]
+    path.unlink()
+
+
+@pytest.mark.parametrize("name", [".lock", "log.txt"])
+@pytest.mark.parametrize("command", [TRAIN, EVALUATE, AUDIT])
+def test_a_link_in_the_place_of_our_own_files_is_refused_before_an_image_is_decoded(
+    root, tmp_path, command, name
+):
+    (tmp_path / "victim").write_text("of somebody")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to(tmp_path / "victim")
+    error = refusal(root, command.replace("{root}/out", f"{tmp_path}/run"))
+    assert error.code == "not_writable"
+    assert name in error.message
+    assert (tmp_path / "victim").read_text() == "of somebody"
+
+
+def test_what_training_would_refuse_ends_a_check_with_1(tmp_path):
+    for label in "ab":
+        write_film(tmp_path / label / "1.png")
+    found = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
+    assert found.exit_code == 1
+    assert "refused by training: Expected at least 10 patients of each class" in found.output
+    assert "[too_few]" in found.output
+
+
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_names_on_standard_input_end_with_a_line_or_as_find_ends_them(tmp_path, end):
+    names = [f"{tmp_path}/a.png", f"{tmp_path}/with space.png", f"{tmp_path}/absent.png"]
+    for name in names[:2]:
+        write_film(Path(name))
+    words = ["predict", "-", "--model", "model_2", "--json"]
+    found = CliRunner().invoke(app, words, input="".join(name + end for name in names))
+    answers = [json.loads(line) for line in found.stdout.splitlines()]
+    assert [answer["file"] for answer in answers] == names
+    assert answers[2]["code"] == "missing_file"
+
+
+def test_a_film_on_standard_input_is_one(tmp_path):
+    write_film(tmp_path / "a.png")
+    words = ["predict", "-", "--model", "model_2", "--json"]
+    found = CliRunner().invoke(app, words, input=(tmp_path / "a.png").read_bytes())
+    (answer,) = [json.loads(line) for line in found.stdout.splitlines()]
+    assert (answer["file"], answer["status"] != "error") == ("", True)

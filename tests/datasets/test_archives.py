@@ -1,5 +1,7 @@
 """Archives are found at or below a folder, each by its sign."""
 
+import os
+
 import pytest
 
 from cxr_transfer.datasets.archives import read_archives
@@ -89,6 +91,10 @@ def test_no_folder_is_an_error(tmp_path):
         with pytest.raises(DataError) as error:
             read_archives(path)
         assert error.value.code == "no_folder"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="there is a pipe") as error:
+        read_archives(tmp_path / "pipe")
+    assert error.value.code == "no_folder"
 
 
 def test_an_archive_that_links_lead_to_is_read_once(tmp_path):

@@ -9,7 +9,10 @@ from PIL import Image
 
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.check import COLUMNS, check
+from cxr_transfer.datasets.loading import open_dataset
 from cxr_transfer.datasets.manifest import read_listed
+from cxr_transfer.datasets.splits import split
+from cxr_transfer.errors import DataError
 from made import chest, encoded, write_film
 from made_dicom import dicom
 
@@ -74,6 +77,58 @@ def test_a_manifest_is_told_by_its_own_paths_patients_and_parts(films):
     assert table["patients_with_several_films"] == 1
     assert table["parts"] == {"train": 2}
     assert found["damaged"][0]["sha256"] == digest(films / "b" / "3.png")
+
+
+def listed(root, rows, columns="path,label,patient,split"):
+    """A manifest of a film of its own for each row; what `rows` say stands behind the path."""
+    for number, _ in enumerate(rows):
+        write_film(root / f"{number}.png", seed=number)
+    lines = [f"{number}.png,{row}" for number, row in enumerate(rows)]
+    (root / "films.csv").write_text("\n".join([columns, *lines]) + "\n")
+    return root / "films.csv"
+
+
+def refused_by_training(path):
+    try:
+        split(open_dataset(path, "dataset_1"))
+    except DataError as error:
+        return {"code": error.code, "message": error.message}
+    return None
+
+
+PARTS = ("train", "validation", "test")
+WHOLE = [f"{label},{label}{part},{part}" for label in "ab" for part in PARTS]
+
+
+@pytest.mark.parametrize(
+    ("rows", "codes"),
+    [
+        (WHOLE, []),
+        ([*WHOLE, "a,atrain,test"], ["patient_overlap"]),
+        ([*WHOLE, "a,p9,"], ["split_incomplete"]),
+        ([*WHOLE, "a,p9,", "b,btest,train"], ["split_incomplete", "patient_overlap"]),
+        (WHOLE[:-1], ["part_without_class"]),
+        ([f"a,p{number},{part}" for number, part in enumerate(PARTS)], ["label_set"]),
+        ([f"{'ab'[number % 2]},p{number}," for number in range(6)], ["too_few"]),
+        ([f"{'ab'[number % 2]},p{number}," for number in range(20)], []),
+    ],
+    ids=lambda value: "-".join(value) if value and "," not in value[0] else "",
+)
+def test_what_training_would_refuse_is_told_beforehand_in_its_own_words(tmp_path, rows, codes):
+    path = listed(tmp_path, rows)
+    (table,) = check([read_listed(path)])["archives"]
+    assert [error["code"] for error in table["refused"]] == codes
+    if codes == ["too_few"]:
+        assert "a has 3, b has 3" in table["refused"][0]["message"]
+    assert refused_by_training(path) == next(iter(table["refused"]), None)
+
+
+def test_films_that_are_not_those_of_the_manifest_are_told_as_training_tells_them(tmp_path):
+    columns = "path,label,patient,split,sha256"
+    path = listed(tmp_path, [f"{row},{'0' * 64}" for row in WHOLE], columns)
+    (table,) = check([read_listed(path)])["archives"]
+    assert [error["code"] for error in table["refused"]] == ["changed_films"]
+    assert refused_by_training(path) == table["refused"][0]
 
 
 def test_the_folder_in_which_one_is_is_named(films, monkeypatch):

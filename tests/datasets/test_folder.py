@@ -1,5 +1,6 @@
 """A folder per class: the folder names are the labels, headers tell the patients."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -60,6 +61,8 @@ def test_what_is_no_film_is_counted_and_told(root):
     assert "2 files that are no images (" in told
     assert "1 image beside the class folders (top.png)" in told
     assert "1 folder without images (empty)" in told
+    assert "6 hidden files or folders," in told
+    assert sum(map(int, re.findall(r"\b(\d+) ", told))) == found.ignored
     for clutter in (".DS_Store", "Thumbs.db", "__MACOSX", ".hidden"):
         assert clutter not in told
 

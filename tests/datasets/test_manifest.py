@@ -13,7 +13,7 @@ from cxr_transfer.datasets.manifest import (
 )
 from cxr_transfer.datasets.patients import is_unknown
 from cxr_transfer.errors import DataError
-from made import case
+from made import case, write_film
 
 PLAIN = "path,label,patient\na.png,normal,p1\nb.png,viral,p2\n"
 
@@ -299,3 +299,32 @@ def test_a_split_that_only_some_rows_have_is_refused():
         check_consistent([case("a", split="train"), case("b"), case("c")])
     assert error.value.code == "split_incomplete"
     assert "2 of 3" in error.value.message
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", ""])
+@pytest.mark.parametrize("quote", ['a.png,"normal', '"a.png,normal'])
+def test_a_quote_that_is_never_closed_is_named_where_it_opens(tmp_path, quote, ends):
+    write_film(tmp_path / "a.png")
+    lines = ["path,label", "a.png,normal", quote, *["a.png,normal"] * 50]
+    (tmp_path / "films.csv").write_bytes((ends or "\n").join(lines).encode() + ends.encode())
+    with pytest.raises(DataError, match=r"a quote that opens in the row of line 3 ") as error:
+        read_listed(tmp_path / "films.csv")
+    assert error.value.code == "manifest"
+
+
+def test_a_row_of_several_lines_is_named_by_its_first(tmp_path):
+    (tmp_path / "films.csv").write_text('path,label,finding\na.png,b,"one\ntwo",c\n')
+    with pytest.raises(DataError, match="3 cells in line 2 "):
+        read_listed(tmp_path / "films.csv")
+
+
+def test_what_is_no_utf_8_is_told_with_the_encoding_that_was_assumed(tmp_path):
+    for name in ("\u80ba", "fi\u00e8vre"):
+        write_film(tmp_path / "a.png")
+        encoding = "cp932" if name == "\u80ba" else "cp1252"
+        text = f"path,label,finding\na.png,normal,{name}\n"
+        (tmp_path / "films.csv").write_bytes(text.encode(encoding))
+        (said,) = (one for one in read_listed(tmp_path / "films.csv").notices if "UTF-8" in one)
+        assert "read as cp1252" in said
+    (tmp_path / "films.csv").write_text(text, encoding="utf-8")
+    assert "UTF-8" not in " ".join(read_listed(tmp_path / "films.csv").notices)

@@ -17,11 +17,11 @@ from cxr_transfer import INTENDED_USE
 from cxr_transfer.datasets.image_files import films_in
 from cxr_transfer.datasets.phantom import draw_film
 from cxr_transfer.errors import DataError, MachineError, UsageError
-from cxr_transfer.files import owned
 from cxr_transfer.inference import table
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import Summary, predict_into
 from cxr_transfer.inference.writers import COLUMNS
+from cxr_transfer.own_folder import owned
 from cxr_transfer.training.reference import learn_reference
 from made import chest, full_disk
 
@@ -246,6 +246,7 @@ def test_another_run_in_the_same_place_is_refused(checkpoint, predictor, files, 
             lambda o=other, s=settings: predict_into(predictor, o, out, settings=s), "other_run"
         )
         assert named in said
+        assert ("the same by other names or paths" in said) == (named == "files_sha256")
     assert sorted(file.name for file in (tmp_path / "x.csv.partial").iterdir()) == before
     with owned(tmp_path / "x.csv.partial"):
         refusal(lambda: predict_into(predictor, files, out), "folder_in_use")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cxr_transfer.cli import app
+from cxr_transfer.cli.commands import app
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import index
 from cxr_transfer.datasets.manifest import write_manifest

@@ -16,6 +16,7 @@ from cxr_transfer.errors import FilmError, UsageError
 from cxr_transfer.radiograph import decode, dicom_dataset
 from cxr_transfer.radiograph.film import MAX_BYTES, Radiograph
 from cxr_transfer.radiograph.in_memory import check_images, read_image
+from cxr_transfer.radiograph.quality_control import concerns
 from made import encoded, full, grey
 from made_dicom import LOSSLESS, PATIENT, PLAIN, dataset, dicom
 
@@ -284,6 +285,92 @@ def test_a_huge_image_is_refused_before_it_is_loaded(monkeypatch):
         image.fp.seek(0)  # nobody has loaded it, which closes it
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int32, np.float32])
+@pytest.mark.parametrize("value_range", [(0, 250), (0, 700), (-100, 400.5)])
+def test_a_grey_image_of_pillows_with_a_range_is_the_array_that_it_is(kind, value_range):
+    # As often as not the stated range is not that of the kind of numbers.
+    values = np.rint(full() * (250 / 255)).astype(kind)
+    array = values.astype(np.uint16 if kind is np.int32 else kind)
+    found = read_image(Image.fromarray(values), value_range=value_range)
+    assert same(found, read_image(array, value_range=value_range))
+    refused(lambda: read_image(Image.fromarray(values), value_range=(0, 9)), "outside_value_range")
+
+
+def test_numbers_of_32_bits_may_lie_below_0_and_above_16_bits():
+    values = DEEP.astype(np.int32) * 100 - 1000
+    found = read_image(Image.fromarray(values), value_range=(-1000, 408_500)).stored
+    assert np.abs(found - DEEP / 4095).max() < 1e-6
+
+
+def test_an_image_that_pillow_opened_is_turned_where_a_range_is_stated_too():
+    exif = Image.Exif()
+    for orientation in range(1, 9):
+        exif[274] = orientation
+        with Image.open(io.BytesIO(encoded(grey(), exif=exif))) as image:
+            found = read_image(image, value_range=(0, 255))
+            assert np.array_equal(found.stored, read_image(image).stored), orientation
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "film.png",
+        b"abc",
+        io.BytesIO(b"abc"),
+        dataset(grey()),
+        Image.fromarray(grey()).convert("RGB"),
+        Image.fromarray(grey()).convert("P"),
+        decode(encoded(grey())),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_a_range_is_refused_for_what_says_itself_what_its_values_mean(given):
+    for act in (read_image, lambda one, **stated: check_images([one], **stated)):
+        with pytest.raises(TypeError, match="Expected value_range only for arrays"):
+            act(given, value_range=(0, 4095))
+
+
+@pytest.mark.parametrize(
+    ("values", "stated"),
+    [
+        (DEEP, (0, 65535)),
+        (Image.fromarray(DEEP), (0, 65535)),
+        (np.asarray(DEEP / 4095, np.float32), (0, 255)),
+    ],
+    ids=["12 bits of 16", "the same of Pillow's", "shares of 255"],
+)
+def test_a_range_of_which_little_is_used_is_named_with_the_values_found(values, stated):
+    found = read_image(values, value_range=stated)
+    (warning,) = found.warnings
+    assert warning.startswith(f"value_range states 0 to {stated[1]}, but the values are 0 to ")
+    (concern,) = concerns(found)
+    assert concern.code == "blank_or_noise"
+    assert "value_range" in concern.message
+    assert "anew" not in concern.message
+
+
+def test_a_range_of_which_much_is_used_is_not_remarked_on():
+    for most in (4095, 8191, 16000):
+        assert read_image(DEEP, value_range=(0, most)).warnings == ()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_a_closed_image_of_pillows_is_not_called_damaged(kind):
+    content = encoded(grey(), kind)
+    with Image.open(io.BytesIO(content)) as left:
+        pass
+    closed = Image.open(io.BytesIO(content))
+    closed.load()
+    closed.close()
+    file = io.BytesIO(content)
+    of_closed_file = Image.open(file)
+    file.close()
+    for image in (left, closed, of_closed_file):
+        for stated in (None, (0, 255)):
+            said = refused(lambda one=image, r=stated: read_image(one, value_range=r), "unreadable")
+            assert "closed" in said
+
+
 # pydicom's data sets.
 
 
@@ -385,7 +472,7 @@ def test_one_image_is_no_list_of_them(tmp_path):
         io.BytesIO(b"abc"),
     )
     for given in one:
-        with pytest.raises(TypeError, match="Expected a list of images"):
+        with pytest.raises(TypeError, match=r"Expected a list of images.* put it into a list"):
             check_images(given)
         check_images([given])
     for given in (None, 7):

@@ -186,6 +186,7 @@ def refused(tmp_path):
         ("unknown_module", UsageError, stage(train=["conv9"]), {}),
         ("nothing_learns", UsageError, stage(train=["flatten"]), {}),
         ("unknown_initial", UsageError, {"initial": "imagnet"}, {}),
+        ("unknown_initial", UsageError, {"initial": "banana"}, {"start": start}),
         ("no_start", UsageError, {"initial": "model_0"}, {}),
         ("unused_option", UsageError, {}, {"start": start}),
         ("unused_option", UsageError, {}, {"weights": pickled}),

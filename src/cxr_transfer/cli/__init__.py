@@ -1,110 +1,30 @@
 """The command ``cxr``: the only room that prints and exits.
 
-Everything that needs tensors is imported inside its command, so that ``cxr --help`` is instant.
+Whatever takes time to import is imported after Ctrl-C is looked after.
 """
 
 from __future__ import annotations
 
-import io
-import sys
-from typing import Annotated, NoReturn
-
-import typer
-
-from cxr_transfer import INTENDED_USE, __version__
-from cxr_transfer.cli.answer import (
-    EXPLAIN_EXAMPLES,
-    EXPORT_EXAMPLES,
-    PREDICT_EXAMPLES,
-    explain,
-    export,
-    predict,
-)
-from cxr_transfer.cli.data import (
-    DATA_CHECK_EXAMPLES,
-    DATA_PREPARE_EXAMPLES,
-    data_check,
-    data_prepare,
-)
-from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
-from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
-from cxr_transfer.cli.study import STUDY_EXAMPLES, study
-from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
-from cxr_transfer.cli.trust import (
-    AUDIT_EXAMPLES,
-    CARD_EXAMPLES,
-    EVALUATE_EXAMPLES,
-    audit,
-    card,
-    evaluate,
-)
-from cxr_transfer.errors import CxrError
-from cxr_transfer.text import for_terminal
-
-app = typer.Typer(
-    name="cxr",
-    help=f"Transfer learning on chest radiographs, and how far to trust it.\n\n{INTENDED_USE}",
-    epilog="Exit codes: 0 done; 1 done, some inputs failed; 2 usage; 3 data; 4 model; 5 machine.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
-data_app = typer.Typer(no_args_is_help=True, help="Look at archives, and write their manifests.")
-app.command(epilog=STUDY_EXAMPLES)(study)
-app.command(epilog=TRAIN_EXAMPLES)(train)
-app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
-app.command(epilog=AUDIT_EXAMPLES)(audit)
-app.command(epilog=CARD_EXAMPLES)(card)
-app.command(epilog=PREDICT_EXAMPLES)(predict)
-app.command(epilog=EXPLAIN_EXAMPLES)(explain)
-app.command(epilog=EXPORT_EXAMPLES)(export)
-app.command(epilog=SERVE_EXAMPLES)(serve)
-app.add_typer(data_app, name="data")
-data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
-data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)
-app.command(epilog=DOCTOR_EXAMPLES)(doctor)
+from cxr_transfer.cli import stopping
 
 
 def main() -> None:
     """Run ``cxr``; every error is one line on standard error and an exit code."""
-    # A file's name may be no text at all; it is still the answer's.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+    stopping.watch()
     try:
-        app()
-    except CxrError as error:
-        _leave(error.message, error.code, error.exit_code)
-    except MemoryError:
-        _leave("Expected more memory than there is; use fewer films.", "memory", 5)
-    except RuntimeError as error:
-        if "out of memory" not in str(error) and "not enough memory" not in str(error):
-            raise
-        _leave("Expected more memory than the device has; use smaller batches.", "memory", 5)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        _leave(f"Expected to read and write, but got: {reason} {error.filename or ''}", "system", 5)
-    except SystemExit as leaving:
-        if leaving.code == 130:
-            _leave("Stopped; the same command with the same --out goes on.", "stopped", 130)
+        from cxr_transfer.cli.commands import run
+
+        run()
+    except BaseException:
+        # Whatever an import, or a library, has made of it.
+        if stopping.asked():
+            stopping.leave()
         raise
 
 
-def _leave(message: str, code: str, exit_code: int) -> NoReturn:
-    sys.stderr.write(f"cxr: {for_terminal(message.rstrip())} [{code}]\n")
-    sys.exit(exit_code)
+def __getattr__(name: str) -> object:
+    if name == "app":
+        from cxr_transfer.cli.commands import app
 
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"cxr-transfer {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _front(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    pass
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,8 +32,8 @@ def predict(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Films, folders, patterns; '-' takes a film, or names of films, a line each, "
-            "from standard input."
+            help="Films, folders, patterns; '-' takes a film, or names of films (a line each, or "
+            "as find -print0 gives them) from standard input."
         ),
     ],
     model: Annotated[
@@ -144,11 +144,7 @@ def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | b
     left_out = LeftOut()
     for one in given:
         if one == "-":
-            content = sys.stdin.buffer.read()
-            if b"\0" in content:  # Every picture holds one, and no name can.
-                found.append(content)
-            else:
-                found += [Path(name) for name in os.fsdecode(content).splitlines() if name]
+            found += _given_on_input(sys.stdin.buffer.read())
         elif not os.path.lexists(one) and glob.has_magic(one):
             matching = sorted(glob.glob(one, recursive=True)) or [one]
             paths = [Path(path) for path in matching]
@@ -162,6 +158,19 @@ def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | b
             f"Expected films, but there are none in what was given{passed_over}; give other paths.",
         )
     return found, left_out
+
+
+def _given_on_input(content: bytes) -> list[Path | bytes]:
+    """Return the films that standard input names, or the one that it is."""
+    import os
+
+    if b"\0" not in content:  # Every picture holds one, and no name can.
+        return [Path(name) for name in os.fsdecode(content).splitlines() if name]
+    names = content.split(b"\0")
+    # As "find -print0" gives them; no picture begins with the name of a file.
+    if names[0] and not names[-1] and os.path.lexists(names[0]):
+        return [Path(os.fsdecode(name)) for name in names if name]
+    return [content]
 
 
 def _say_notes(predictor: Predictor) -> None:
@@ -317,16 +326,18 @@ def export(
 ) -> None:
     """Hand a network on to other tools, compared with the checkpoint before it is kept."""
     from cxr_transfer.export.calibration_data import calibration_and_check
-    from cxr_transfer.export.formats import chosen_format
+    from cxr_transfer.export.formats import chosen_format, written_files
     from cxr_transfer.export.formats import export as run
-    from cxr_transfer.files import write_bytes
+    from cxr_transfer.files import check_new, write_bytes
     from cxr_transfer.models.metadata import checkpoint_files, read_card
     from cxr_transfer.models.reference import reference_beside
 
     if format is not None:
         choice("--format", format, ("openvino", "onnx", "torchscript"))
     choice("--precision", precision, ("float32", "int8"))
-    chosen_format(out, format=format, precision=precision)  # type: ignore[arg-type]
+    chosen = chosen_format(out, format=format, precision=precision)  # type: ignore[arg-type]
+    for path in written_files(out, chosen):
+        check_new(path)
     card_path, weights = checkpoint_files(checkpoint)
     found = reference_beside(weights, read_card(card_path).weights_sha256)
     # An int8 network's features lie elsewhere: the float32 ones' reference would misjudge them.
@@ -344,11 +355,8 @@ def export(
         coverage=reference[1].coverage if reference else None,
     )
     done = written.check
-    if written.format == "openvino":
-        beside = out.with_suffix(".reference.safetensors")
-        beside.unlink(missing_ok=True)
-        if reference:
-            write_bytes(beside, reference[0].read_bytes())
+    if reference and written.format == "openvino":
+        write_bytes(out.with_suffix(".reference.safetensors"), reference[0].read_bytes())
     films = "generated films" if done["drawn"] else "films"
     say(
         f"{out}: compared with the checkpoint on {done['films']} {films}: largest difference of a "

@@ -27,14 +27,19 @@ def data_check(
         Path | None, typer.Option(help="CSV file to write, with a row for each image.")
     ] = None,
 ) -> None:
-    """Print what is there by class, patient, source, view and size; what is missing or double."""
+    """Print what is there by class, patient, source, view and size; what is missing or double.
+
+    Exit code 1 where a film is damaged, or training would refuse films of one's own as they are.
+    """
     import json as json_module
 
     from cxr_transfer.datasets.archives import read_archives
     from cxr_transfer.datasets.check import COLUMNS, check
     from cxr_transfer.datasets.manifest import read_listed
-    from cxr_transfer.files import write_csv
+    from cxr_transfer.files import check_new, write_csv
 
+    if table:
+        check_new(table, "--table")
     archives = (read_listed(data),) if data.is_file() else read_archives(data)
     total = sum(len(archive.cases) for archive in archives)
     with steps("reading films", total) as step:
@@ -42,7 +47,7 @@ def data_check(
     if table:
         write_csv(table, COLUMNS, found["images"])
     tell(json_module.dumps(found, indent=2) if json else _check_text(found))
-    if found["damaged"]:
+    if found["damaged"] or any(table["refused"] for table in found["archives"]):
         raise typer.Exit(1)
 
 
@@ -77,6 +82,10 @@ def _check_text(found: dict[str, Any]) -> str:
             + (f": {listing(table['missing'])}" if table["missing"] else ""),
             f"  ignored  {table['ignored']} other files",
             *(f"  note     {line}" for line in table["notices"]),
+            *(
+                f"  refused by training: {error['message']} [{error['code']}]"
+                for error in table["refused"]
+            ),
             "",
         ]
     lines.append(f"identical films: {len(found['identical'])} groups")
@@ -111,14 +120,16 @@ def data_prepare(
         outside_cases,
         pretraining_cases,
     )
-    from cxr_transfer.files import owned, write_json
+    from cxr_transfer.files import write_json
+    from cxr_transfer.own_folder import DATA_RECORD, check_folder, owned
 
+    check_folder(out, DATA_RECORD)
     archives = read_archives(folder)
     for notice in notices_of(archives):
         say(notice)
     zero, one = dataset_0(archives), dataset_1(archives)
     outside = outside_cases(archives, one)
-    with owned(out):
+    with owned(out, DATA_RECORD):
         summary: dict[str, Any] = {}
         found = {}
         damaged: dict[str, Damaged] = {}
@@ -147,4 +158,4 @@ def data_prepare(
         write_damaged(out, tuple(damaged.values()))
         if damaged:
             say(damaged_line(tuple(damaged.values()), str(out / DAMAGED_FILE)))
-        write_json(out / "prepared.json", summary)
+        write_json(out / DATA_RECORD, summary)

@@ -69,7 +69,7 @@ def study(
 ) -> None:
     """Run the paper's four models: table, figures, intervals and tests."""
     from cxr_transfer.errors import UsageError
-    from cxr_transfer.files import owned
+    from cxr_transfer.own_folder import owned
     from cxr_transfer.studies.paper import run_study
     from cxr_transfer.studies.plan import MODELS, Study, model_names
 

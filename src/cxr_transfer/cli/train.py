@@ -82,6 +82,7 @@ def train(
     from cxr_transfer.datasets.paper import Dataset
     from cxr_transfer.datasets.splits import split as draw
     from cxr_transfer.errors import UsageError
+    from cxr_transfer.own_folder import check_folder
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.source_contribution import what_it_brings
     from cxr_transfer.training.device import is_main_process
@@ -100,6 +101,8 @@ def train(
     # and only the first of them speaks.
     named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{run.name}/{stamp()}")
     folder = out or Path(named)
+    if is_main_process():
+        check_folder(folder)
     tell, bar = (say, steps) if is_main_process() else (silent, no_steps)
     sources = [added_source(source) for source in add_source or ()]
     added = [case for source in sources for case in source.cases]

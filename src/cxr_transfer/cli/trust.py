@@ -44,8 +44,8 @@ def evaluate(
     from cxr_transfer.datasets.findings import read_mapping, unknown_lines
     from cxr_transfer.datasets.loading import open_cases
     from cxr_transfer.evaluation.evaluate import assess
-    from cxr_transfer.files import owned
     from cxr_transfer.models.metadata import checkpoint_files, read_card
+    from cxr_transfer.own_folder import owned
     from cxr_transfer.training.settings import claimed
 
     known = read_card(checkpoint_files(checkpoint)[0])
@@ -116,8 +116,8 @@ def audit(
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.loading import open_all
     from cxr_transfer.errors import UsageError
-    from cxr_transfer.files import owned
     from cxr_transfer.models.metadata import checkpoint_files, read_card
+    from cxr_transfer.own_folder import owned
     from cxr_transfer.training.settings import claimed
 
     if weights and not retrain:
@@ -181,8 +181,10 @@ def card(
 ) -> None:
     """Write the model card: filled from the run, and blanks say 'not done'."""
     from cxr_transfer.evaluation.model_card import model_card
-    from cxr_transfer.files import write_text
+    from cxr_transfer.files import check_new, write_text
 
+    if out:
+        check_new(out)
     text = model_card(checkpoint, audit=_report(audit), evaluation=_report(evaluation), run=run)
     if out is None:
         tell(text)

@@ -47,7 +47,11 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
             and what reading a folder per class raises.
     """
     if not root.is_dir():
-        raise DataError("no_folder", f"Expected a folder with films at {root}, but there is none.")
+        is_special = root.exists() and not root.is_file()
+        what = "a pipe, socket or device; save what it gives as a file" if is_special else "none"
+        raise DataError(
+            "no_folder", f"Expected a folder with films at {root}, but there is {what}."
+        )
     # What a link that leads up would bring in is not what was given.
     above = dict.fromkeys(around(root) - {identity(root)}, _DEPTH)
     found = [collection for collection in _walk(root, _DEPTH, above) if collection.cases]

@@ -6,6 +6,7 @@ terminal, JSON or CSV. Opens every film once; a damaged one is listed, not fatal
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.index import described, sha256_of_file
+from cxr_transfer.datasets.index import changed_films, described, sha256_of_file
+from cxr_transfer.datasets.loading import own_dataset
 from cxr_transfer.datasets.patients import is_unknown
-from cxr_transfer.errors import FilmError
+from cxr_transfer.datasets.splits import refusals
+from cxr_transfer.errors import DataError, FilmError
 from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import Radiograph, read_film
 from cxr_transfer.text import for_terminal
@@ -36,15 +39,18 @@ def check(
     """Return what `cxr data check` prints.
 
     Returns:
-        ``archives``: a table for each collection. ``images``: a row for each image by `COLUMNS`;
+        ``archives``: a table for each collection; ``refused`` is what training would refuse films
+        of a user's own for, damaged ones left out. ``images``: a row for each image by `COLUMNS`;
         ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
         use (None of damaged films). ``identical``: groups of rows whose films are equal pixel for
         pixel, over all collections. ``damaged``: rows of films that cannot be read.
     """
-    tables, rows = [], []
+    tables: list[Row] = []
+    rows: list[Row] = []
     same: dict[str, list[Row]] = defaultdict(list)
     for archive in archives:
         readable: list[Case] = []
+        changed: list[str] = []
         of_archive: list[Row] = []
         for case, outcome in zip(archive.cases, in_order(_look, archive.cases), strict=True):
             each()
@@ -52,10 +58,13 @@ def check(
                 of_archive.append(_damaged(case, outcome))
                 continue
             known, film = outcome
+            if case.sha256 not in ("", known.sha256):
+                changed.append(for_terminal(case.file))
             readable.append(known)
             of_archive.append(_row(known, film))
             same[known.pixels].append(of_archive[-1])
-        tables.append(_table(archive, readable, of_archive))
+        read = dataclasses.replace(archive, cases=tuple(readable))
+        tables.append(_table(read, of_archive) | {"refused": _refused(read, changed)})
         rows += of_archive
     return {
         "archives": tables,
@@ -101,7 +110,20 @@ def _damaged(case: Case, error: FilmError) -> Row:
     return _row(case, nothing) | {"status": error.code, "sha256": digest}
 
 
-def _table(archive: Collection, cases: Sequence[Case], rows: Sequence[Row]) -> dict[str, Any]:
+def _refused(read: Collection, changed: Sequence[str]) -> list[dict[str, str]]:
+    """Tell what training would refuse a user's own films for: by training's own checks."""
+    if read.name not in ("manifest", "folder"):
+        return []
+    found = [changed_films(changed, len(read.cases))] if changed else []
+    try:
+        found += refusals(own_dataset(read.root, read))
+    except DataError as error:
+        found.append(error)
+    return [{"code": error.code, "message": error.message} for error in found]
+
+
+def _table(archive: Collection, rows: Sequence[Row]) -> Row:
+    cases = archive.cases
     films_of = Counter(case.patient for case in cases if not is_unknown(case.patient))
     return {
         "collection": archive.name,

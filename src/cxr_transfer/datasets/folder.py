@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import label_of, one_spelling
+from cxr_transfer.datasets.doubts import label_notices
 from cxr_transfer.datasets.image_files import (
     LeftOut,
     Why,
@@ -77,7 +78,13 @@ def read_folder(root: Path) -> Collection:
         root,
         read,
         ignored=left_out.total,
-        notices=(*left_out.notices(), *merged, *notices, *patient_notices(read)),
+        notices=(
+            *left_out.notices(),
+            *merged,
+            *label_notices(labels),
+            *notices,
+            *patient_notices(read),
+        ),
     )
 
 
@@ -108,7 +115,7 @@ def _folders(root: Path, left_out: LeftOut) -> list[Path]:
     folders, above = [], around(root)
     for path in sorted(root.iterdir()):
         if is_clutter(path.name):
-            left_out.add(Why.CLUTTER, path)
+            left_out.add(Why.HIDDEN, path)
         elif not path.is_dir():
             kind = kind_of(path)
             is_film = kind in (Kind.IMAGE, Kind.OTHER_FORMAT)

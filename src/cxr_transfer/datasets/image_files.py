@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from cxr_transfer.files import LOCK
+from cxr_transfer.own_folder import DATA_RECORD, RUN_RECORD
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.radiograph.signatures import Kind, kind_of
 from cxr_transfer.text import for_terminal
@@ -28,7 +30,7 @@ NAMED = 5
 class Why(Enum):
     """Why a file or folder was passed over, for one and for several of them."""
 
-    CLUTTER = ("hidden file", "hidden files")
+    HIDDEN = ("hidden file or folder", "hidden files or folders")
     NO_IMAGE = ("file that is no image", "files that are no images")
     OTHER_FORMAT = (
         "image of a format that is not read",
@@ -36,6 +38,7 @@ class Why(Enum):
     )
     OURS = ("written by this program", "written by this program")
     BROKEN_LINK = ("broken link", "broken links")
+    SPECIAL = ("pipe, socket or device", "pipes, sockets or devices")
     UNREADABLE = ("that cannot be opened", "that cannot be opened")
     ENTERED_BEFORE = (
         "link to a folder that is read anyway",
@@ -50,9 +53,9 @@ _REASONS = {
     Kind.OTHER_FORMAT: Why.OTHER_FORMAT,
     Kind.OURS: Why.OURS,
     Kind.BROKEN_LINK: Why.BROKEN_LINK,
+    Kind.SPECIAL: Why.SPECIAL,
     Kind.UNREADABLE: Why.UNREADABLE,
 }
-_LOCK, _RECORDS = ".lock", ("run.json", "prepared.json")
 
 
 @dataclass
@@ -83,12 +86,16 @@ class LeftOut:
     def notices(self) -> tuple[str, ...]:
         """Return a line of what a person should know; none where there is nothing to know."""
         told = [
-            f"{number} {why.value[number > 1]} ({', '.join(self.names[why])}"
-            f"{', ...' if number > NAMED else ''})"
+            f"{number} {why.value[number > 1]}{self._named(why)}"
             for why, number in self.counts.items()
-            if why is not Why.CLUTTER
         ]
         return (f"left out: {', '.join(told)}",) if told else ()
+
+    def _named(self, why: Why) -> str:
+        if why is Why.HIDDEN:  # Most are an operating system's, whose names help nobody.
+            return ""
+        more = ", ..." if self.counts[why] > NAMED else ""
+        return f" ({', '.join(self.names[why])}{more})"
 
 
 def image_files(
@@ -197,7 +204,7 @@ def walk(
         for name, is_folder in known:
             path = here / name
             if is_clutter(name):
-                left_out.add(Why.CLUTTER, path)
+                left_out.add(Why.HIDDEN, path)
             elif leave_out and os.path.realpath(path) in leave_out:
                 continue
             elif not is_folder:
@@ -241,7 +248,9 @@ def is_clutter(name: str) -> bool:
 
 def is_own_folder(folder: Path) -> bool:
     """Tell whether this program wrote ``folder``: a run, a report, a table in the making."""
-    return (folder / _LOCK).is_file() and any((folder / name).is_file() for name in _RECORDS)
+    return (folder / LOCK).is_file() and any(
+        (folder / name).is_file() for name in (RUN_RECORD, DATA_RECORD)
+    )
 
 
 def relative_name(path: Path, root: Path | None) -> str:

@@ -50,12 +50,22 @@ def index_readable(
         else:
             done.append(outcome)
     if changed:
-        raise DataError(
-            "changed_films",
-            f"Expected the films that the manifest's hashes name, but {len(changed)} of "
-            f"{len(cases)} have other bytes: {listing(changed)}; prepare the manifest anew.",
-        )
+        raise changed_films(changed, len(cases))
     return tuple(done), tuple(damaged)
+
+
+def changed_films(names: Sequence[str], number: int) -> DataError:
+    """Return the error for films of other bytes than the manifest's hash.
+
+    Args:
+        names: Of those films, fit to be shown.
+        number: How many films there are in all.
+    """
+    return DataError(
+        "changed_films",
+        f"Expected the films that the manifest's hashes name, but {len(names)} of {number} have "
+        f"other bytes: {listing(names)}; prepare the manifest anew.",
+    )
 
 
 def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:

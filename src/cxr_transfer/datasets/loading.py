@@ -91,8 +91,9 @@ def open_dataset(
             f"{got}; leave it out.",
         )
     if own is not None:
-        title = data.stem if data.is_file() else os.path.basename(os.path.abspath(data))
-        return opened(_own(title, own, name, mapping or {}, table or {}))
+        dataset = own_dataset(data, own, name, mapping or {}, table or {})
+        check_consistent(dataset.cases)
+        return opened(dataset)
     notices = notices_of(archives)
     if name == "multi_source":
         dataset = multi_source(archives, added, mapping, table)
@@ -239,19 +240,31 @@ def _holds_archives(data: Path) -> bool:
     return data.is_dir() and all(found.name != "folder" for found in read_archives(data))
 
 
-def _own(
-    title: str,
+def own_dataset(
+    data: Path,
     read: Collection,
-    like: DatasetName,
-    mapping: Mapping[str, str],
-    table: Mapping[str, str],
+    like: DatasetName = "dataset_1",
+    mapping: Mapping[str, str] | None = None,
+    table: Mapping[str, str] | None = None,
 ) -> Dataset:
+    """Return a user's own films as the data set that a recipe trains on.
+
+    Args:
+        data: The manifest or folder, by which the data set is called.
+        read: Its films.
+        like: Of the recipe; whose classes they are where the names are the same.
+        mapping: As of `open_dataset`.
+        table: As of `open_dataset`.
+
+    Raises:
+        DataError: ``label_set`` for fewer than two classes, and as `open_dataset`.
+        UsageError: As `open_dataset`.
+    """
+    title = data.stem if data.is_file() else os.path.basename(os.path.abspath(data))
     if like == "multi_source":
         dataset = in_three_classes(title, read.cases, mapping, table)
-        check_consistent(dataset.cases)
         return dataclasses.replace(dataset, notices=(*read.notices, *dataset.notices))
-    found = relabelled(read.cases, mapping, table=table)
-    check_consistent(found.cases)
+    found = relabelled(read.cases, mapping or {}, table=table)
     read = dataclasses.replace(read, cases=found.cases, notices=(*read.notices, *found.lines()))
     named = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
     spelled = spelled_as(read, named)

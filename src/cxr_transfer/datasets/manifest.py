@@ -33,6 +33,7 @@ from cxr_transfer.datasets.cells import (
     whole_number,
 )
 from cxr_transfer.datasets.csv_files import decoded, separator_of
+from cxr_transfer.datasets.doubts import label_notices, number_notices, view_notices
 from cxr_transfer.datasets.patients import from_headers, patient_notices, unknown_patient
 from cxr_transfer.errors import DataError, listing
 from cxr_transfer.files import write_csv
@@ -58,6 +59,7 @@ COLUMNS = (
 PARTS = ("train", "validation", "test")
 PARTS_FILE = "split.csv"
 """Of a run folder: its films, each with its part."""
+_END = "\ue000"  # of private use: no cell of a table holds it alone
 _SPLITS = {"": "", "val": "validation", "valid": "validation"} | {part: part for part in PARTS}
 
 
@@ -161,6 +163,9 @@ def read_listed(path: Path) -> Collection:
             *merged,
             *merged_sources,
             *merged_patients,
+            *label_notices(labels),
+            *number_notices(patients),
+            *view_notices(case.view for case in read),
             *notices,
             *patient_notices(read),
         ),
@@ -196,13 +201,7 @@ def _table(path: Path) -> _Table:
             "manifest", f"Expected a CSV file at {path}, but got binary content."
         ) from None
     separator = separator_of(text.partition("\n")[0])
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        lines = [(reader.line_num, cells) for cells in reader]
-    except csv.Error as error:
-        raise DataError(
-            "manifest", f"Expected CSV in {path}, but got in line {reader.line_num}: {error}."
-        ) from None
+    lines = _records(path, text, separator)
     names = [clean(name).lower() for name in lines[0][1]] if lines else []
     lacking = [name for name in REQUIRED if name not in names]
     if lacking or len(set(names)) != len(names):
@@ -224,8 +223,41 @@ def _table(path: Path) -> _Table:
         texts = [cell_text(cell.strip()) for cell in cells]
         rows.append((line, dict(zip(names, texts, strict=True))))
     unused = [for_terminal(name) or "without a name" for name in names if name not in COLUMNS]
-    told = (f"columns that are not used: {listing(unused)}",) if unused else ()
-    return _Table(rows, encoding, told)
+    told = [f"columns that are not used: {listing(unused)}"] if unused else []
+    if not encoding.startswith("utf"):
+        told.append(
+            f"the table is no UTF-8: read as {encoding}, Windows' encoding of western Europe; save "
+            "it as UTF-8 where names come out wrong"
+        )
+    return _Table(rows, encoding, tuple(told))
+
+
+def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
+    """Return the rows of a CSV, each with the line in which it begins.
+
+    Raises:
+        DataError: ``manifest``, with the line in which what is wrong begins.
+    """
+    # What comes last is a row of its own, unless a quote before it was never closed.
+    reader = csv.reader(io.StringIO(f"{text}\n{_END}", newline=""), delimiter=separator)
+    lines: list[tuple[int, list[str]]] = []
+    begins = 1
+    try:
+        for cells in reader:
+            lines.append((begins, cells))
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            "manifest", f"Expected CSV in {path}, but got in line {begins}: {error}."
+        ) from None
+    begins, last = lines.pop()
+    if last != [_END]:
+        raise DataError(
+            "manifest",
+            f"Expected CSV in {path}, but a quote that opens in the row of line {begins} is never "
+            "closed; close it, or take it away.",
+        )
+    return lines
 
 
 def _case(manifest: Path, row: dict[str, str], encoding: str) -> Case:
@@ -312,22 +344,33 @@ def check_consistent(cases: Sequence[Case]) -> None:
     """Refuse a given split that leaks or is not whole; no film is opened.
 
     Raises:
-        DataError: ``split_incomplete`` when only some rows name a part, ``patient_overlap`` when
-            a patient stands in two parts.
+        DataError: The first of `inconsistencies`.
+    """
+    for error in inconsistencies(cases):
+        raise error
+
+
+def inconsistencies(cases: Sequence[Case]) -> Iterator[DataError]:
+    """Yield what is wrong with the parts that cases name: all of it, each as an error.
+
+    Yields:
+        ``split_incomplete`` when only some rows name a part, ``patient_overlap`` when a patient
+        stands in two parts.
     """
     given = Counter(case.split for case in cases)
     if given.get("") and len(given) > 1:
-        raise DataError(
+        yield DataError(
             "split_incomplete",
             f"Expected a part (train, validation, test) in every row or in none, but {given['']} "
             f"of {len(cases)} rows have none.",
         )
     parts: dict[str, set[str]] = defaultdict(set)
     for case in cases:
-        parts[case.patient].add(case.split)
+        if case.split:
+            parts[case.patient].add(case.split)
     twice = sorted(patient for patient, where in parts.items() if len(where) > 1)
     if twice:
-        raise DataError(
+        yield DataError(
             "patient_overlap",
             f"Expected every patient in one part, but {len(twice)} stand in several: "
             f"{listing(twice)}",

@@ -34,7 +34,7 @@ _SALT_BYTES, _DIGITS = 32, 16
 _UNKNOWN, _HASHED = "unknown:", "dicom:"
 _VIEWS = frozenset({"PA", "AP", "L"})
 _CROWDED = 20
-"""Images of one Patient ID from which on it may be a placeholder, where it is most of them."""
+"""Images of one patient from which on it may be a placeholder, where it is most of them."""
 
 
 def unknown_patient(path: Path) -> str:
@@ -136,13 +136,18 @@ def patient_notices(cases: Sequence[Case]) -> tuple[str, ...]:
 
 
 def _crowd(cases: Sequence[Case]) -> tuple[str, ...]:
-    counts = Counter(case.patient for case in cases if case.patient.startswith(_HASHED))
-    most = max(counts.values(), default=0)
+    counts = Counter(case.patient for case in cases if not is_unknown(case.patient))
+    ((patient, most),) = counts.most_common(1) or [("", 0)]
     if most < _CROWDED or 2 * most < len(cases):
         return ()
+    if patient.startswith(_HASHED):
+        return (
+            f"one Patient ID stands in {most} of {len(cases)} DICOM files: where it is a "
+            "placeholder, give a manifest with a patient column",
+        )
     return (
-        f"one Patient ID stands in {most} of {len(cases)} DICOM files: where it is a placeholder, "
-        "give a manifest with a patient column",
+        f"one patient is named for {most} of {len(cases)} images: where that is a placeholder, "
+        "leave the cell empty",
     )
 
 

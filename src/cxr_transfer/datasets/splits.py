@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
 
@@ -19,7 +19,7 @@ from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.datasets.manifest import PARTS, check_consistent
+from cxr_transfer.datasets.manifest import PARTS, check_consistent, inconsistencies
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.text import for_terminal
@@ -85,7 +85,6 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
             `validate` raises.
     """
     if any(case.split for case in dataset.cases):
-        check_consistent(dataset.cases)
         validate(dataset, by="patient")
         return dataclasses.replace(dataset, split_by="given")
     return _drawn(dataset, by, seed, _TEST_FOLDS, 0)
@@ -94,14 +93,16 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
 def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
     targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
     groups = _groups(dataset.cases, by)
-    for label in dataset.labels:
-        have = len({g for g, c in zip(groups, dataset.cases, strict=True) if c.label == label})
-        if have < MIN_GROUPS:
-            raise DataError(
-                "too_few",
-                f"Expected at least {MIN_GROUPS} {by}s of each class, but {label} has {have}; add "
-                "films or give the parts yourself (a split column in the manifest).",
-            )
+    known: dict[str, set[int]] = defaultdict(set)
+    for group, case in zip(groups, dataset.cases, strict=True):
+        known[case.label].add(group)
+    few = [f"{x} has {len(known[x])}" for x in dataset.labels if len(known[x]) < MIN_GROUPS]
+    if few:
+        raise DataError(
+            "too_few",
+            f"Expected at least {MIN_GROUPS} {by}s of each class, but {', '.join(few)}; add "
+            "films or give the parts yourself (a split column in the manifest).",
+        )
     part = np.full(len(targets), "train", dtype=object)
     rest, test = _fold(targets, groups, number, seed, fold)
     part[test] = "test"
@@ -151,11 +152,32 @@ def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
     """Refuse a split that leaks or cannot be trained on.
 
     Raises:
-        DataError: ``patient_overlap`` (only for ``by="patient"``), ``film_overlap``,
-            ``part_without_class``.
+        DataError: ``split_incomplete`` and ``patient_overlap`` (only for ``by="patient"``),
+            ``two_labels``, ``film_overlap``, ``part_without_class``.
     """
     if by == "patient":
         check_consistent(dataset.cases)
+    for error in _faults(dataset):
+        raise error
+
+
+def refusals(dataset: Dataset) -> list[DataError]:
+    """Return all that `split`, by patient, would refuse ``dataset`` for, in the same words.
+
+    Args:
+        dataset: Indexed cases, with parts or without.
+    """
+    if any(case.split for case in dataset.cases):
+        return [*inconsistencies(dataset.cases), *_faults(dataset)]
+    try:
+        split(dataset)
+    except DataError as error:
+        return [error]
+    return []
+
+
+def _faults(dataset: Dataset) -> Iterator[DataError]:
+    """Yield what makes parts unfit for training, whoever's films stand in them."""
     where: dict[str, set[str]] = defaultdict(set)
     labelled: dict[str, set[str]] = defaultdict(set)
     names: dict[str, list[str]] = defaultdict(list)
@@ -168,14 +190,14 @@ def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
         " = ".join(names[key]) for key, labels in labelled.items() if len(labels) > 1
     )
     if two_labels:
-        raise DataError(
+        yield DataError(
             "two_labels",
             f"Expected one label per film, but {len(two_labels)} stand under two labels: "
             f"{listing(two_labels)}; keep the right one.",
         )
     twice = sorted(" = ".join(names[key]) for key, parts in where.items() if len(parts) > 1)
     if twice:
-        raise DataError(
+        yield DataError(
             "film_overlap",
             f"Expected every film in one part, but {len(twice)} stand in several under different "
             f"names: {listing(twice)}; give them one patient.",
@@ -183,7 +205,7 @@ def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
     counts = Counter((case.split, case.label) for case in dataset.cases)
     empty = [f"{part}: {x}" for part in PARTS for x in dataset.labels if not counts[part, x]]
     if empty:
-        raise DataError(
+        yield DataError(
             "part_without_class",
             f"Expected every class in every part, but these are empty: {listing(empty)}; add films "
             "or patients of that class.",

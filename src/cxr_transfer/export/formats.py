@@ -152,6 +152,14 @@ def chosen_format(
     return chosen
 
 
+def written_files(out: Path, format: Format) -> tuple[Path, ...]:  # noqa: A002
+    """Return all files that an export to ``out`` leaves."""
+    if format == "openvino":
+        suffixes = (".xml", ".bin", ".json", ".reference.safetensors")
+        return tuple(out.with_suffix(suffix) for suffix in suffixes)
+    return out, out.with_name(f"{out.name}.json")
+
+
 def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[Films], Answer]]:
     """Return the network as ONNX, and as ONNX Runtime reads these bytes."""
     import torch

@@ -215,11 +215,13 @@ class Predictor:
         Args:
             film: A path, the content of a file, a file opened in binary mode, a numpy array, a PIL
                 image, a pydicom data set, or a film that was read; see `read_image`.
-            value_range: Values that are black and white in an array. None is (0, 255) of uint8;
-                uint16 and float32 need it, since nothing else says what their values mean.
+            value_range: Values that are black and white in an array or a grey PIL image. None is
+                (0, 255) of an array of uint8; uint16 and float32 need it, since nothing else says
+                what their values mean.
 
         Raises:
-            TypeError: It is none of these; one image is meant, and no list. A range is missing.
+            TypeError: It is none of these; one image is meant, and no list. A range is missing, or
+                is given for what says itself what its values mean.
             UsageError: ``bad_value_range``.
             MachineError: ``forked`` in a child of a process that had used a network.
         """
@@ -240,7 +242,7 @@ class Predictor:
 
         Args:
             files: What `predict` takes, taken as they are needed: there may be any number.
-            value_range: Values that are black and white in arrays, as of `predict`.
+            value_range: Values that are black and white in each of them, as of `predict`.
             workers: Decoding threads; None is one per processor, and one.
 
         Raises:

@@ -32,9 +32,9 @@ from cxr_transfer.errors import (
 )
 from cxr_transfer.files import (
     LOCK,
+    check_new,
     csv_line,
     is_unfinished,
-    owned,
     remove_own,
     scratch_file,
     write_json,
@@ -42,6 +42,7 @@ from cxr_transfer.files import (
 )
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.writers import cells, columns
+from cxr_transfer.own_folder import RUN_RECORD, owned
 from cxr_transfer.text import cell
 
 CHUNK = 512
@@ -50,8 +51,6 @@ where a run was stopped, or on which machine a chunk was answered, changes no ba
 
 ROW_GROUP = 16_384
 """Rows that are in memory at once while a Parquet file is composed."""
-
-RECORD = "run.json"
 
 LIMITS = ("temperature", "unusual", "threshold", "least_score", "coverage")
 """Of a `Reference`: what of it decides answers."""
@@ -185,7 +184,7 @@ class Parts:
             os.replace(scratch, self.out)
         # The record last: what has none holds no parts, and is not taken for somebody else's.
         parts = [self._part(number).name for number in self._numbers()]
-        remove_own(self.folder, [*parts, RECORD, LOCK])
+        remove_own(self.folder, [*parts, RUN_RECORD, LOCK])
         return Summary(
             len(self.files), counts["ok"], counts["cannot_assess"], counts["error"], self.resumed
         )
@@ -237,18 +236,15 @@ def resumable(
     folder = partial_folder(out)
     # With a record, the table is this run's own, which was stopped before it could tidy up.
     begun = _begun(folder)
-    if os.path.lexists(out) and begun is None:
-        raise UsageError(
-            "out_exists",
-            f"Expected a new file, but {out} is there already; delete it or choose another --out.",
-        )
+    if begun is None:
+        check_new(out)
     run = _run(predictor, files, settings or {})
     _check_same(folder, begun, run)
     with owned(folder):
         begun = _begun(folder)  # another run may have come in between
         _check_same(folder, begun, run)
         if begun is None:
-            write_json(folder / RECORD, run)
+            write_json(folder / RUN_RECORD, run)
         parts = Parts(files, out, folder, tuple(predictor.card.labels), predictor.model, 0)
         resumed = len(files) - sum(len(parts.chunk(number)) for number in parts.missing())
         if each:
@@ -291,7 +287,7 @@ def _begun(folder: Path) -> dict[str, Any] | None:
         return None
     if folder.is_symlink() or not folder.is_dir():
         raise _foreign(folder, "a link" if folder.is_symlink() else "a file")
-    record = folder / RECORD
+    record = folder / RUN_RECORD
     if record.is_file() and not record.is_symlink():
         try:
             begun = json.loads(record.read_text(encoding="utf-8"))
@@ -299,7 +295,7 @@ def _begun(folder: Path) -> dict[str, Any] | None:
             begun = None
         if isinstance(begun, dict):
             return begun
-        raise _foreign(folder, f"another {RECORD}")
+        raise _foreign(folder, f"another {RUN_RECORD}")
     others = [
         name for name in sorted(os.listdir(folder)) if name != LOCK and not is_unfinished(name)
     ]
@@ -327,8 +323,14 @@ def _check_same(folder: Path, begun: Mapping[str, Any] | None, run: Mapping[str,
         raise UsageError(
             "other_run",
             f"Expected to go on with what was begun in {folder}, but this run differs in "
-            f"{', '.join(differing)}; choose another --out, or delete that folder.",
+            f"{', '.join(map(_in_words, differing))}; choose another --out, or delete that folder.",
         )
+
+
+def _in_words(name: str) -> str:
+    if name == "files_sha256":
+        return f"{name} (other files, another order, or the same by other names or paths)"
+    return name
 
 
 def _columns(labels: Sequence[str]) -> list[str]:

@@ -19,14 +19,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from cxr_transfer.errors import FilmError, UsageError, check_list, kind_of
-from cxr_transfer.radiograph.film import (
-    MAX_BYTES,
-    Grey,
-    Radiograph,
-    check_size,
-    several_frames,
-)
+from cxr_transfer.radiograph.film import MAX_BYTES, Grey, Radiograph, check_size
 from cxr_transfer.radiograph.grey_range import looked_up, notice_of_8_bits
+from cxr_transfer.radiograph.pillow_images import GREY_MODES, encoded, grey_values
 from cxr_transfer.radiograph.reading import decode, read_film
 from cxr_transfer.radiograph.silence import silence
 
@@ -45,11 +40,8 @@ EXPECTED = (
     "image, a pydicom data set, or a Radiograph)"
 )
 _KINDS = (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(np.float32))
-_AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I;16B")
-_AS_TIFF = ("CMYK", "I")
-_CONVERTED = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
-_ORIENTATION = 274  # of Exif
 _ROUNDING = 1e-6  # of a floating-point range: who computed 1.0000001 meant 1
+_LITTLE = 0.25  # of a stated range: as little of it as 14 bits are of 16
 
 
 def read_image(
@@ -65,13 +57,14 @@ def read_image(
         image: Path of a file, its bytes, a file object opened in binary mode (read from where it
             stands), a 2-D array of uint8, uint16 or float32 in which larger values are brighter, a
             PIL image, a pydicom data set, or a radiograph, which comes back as it is.
-        value_range: Values that are black and white in arrays and in PIL images of mode "F". None
-            is (0, 255) of uint8; uint16 and floating point need it: 12 bits of 16 look as 16 do.
+        value_range: Values that are black and white in arrays and in grey PIL images. None is
+            (0, 255) of an array of uint8, and what a file of the image would be of a PIL image;
+            uint16 and floating point need it: 12 bits of 16 look as 16 do.
         named: Format that the name of these bytes promises; "" where it promises none.
         any_modality: Whether a DICOM header may name another modality or body part.
 
     Raises:
-        TypeError: It is none of these, or a range is missing.
+        TypeError: It is none of these, or a range is missing, or has no meaning for it.
         UsageError: ``bad_value_range``.
         FilmError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
             all that `read_film` raises.
@@ -84,11 +77,10 @@ def read_image(
     if isinstance(image, np.ndarray):
         return _of_array(image, value_range)
     if isinstance(image, Image.Image):
-        if image.mode == "F":
-            check_size(image.width, image.height)
-            return _of_array(np.asarray(image), value_range)
         with silence():
-            content = _encoded(image)
+            if value_range is not None:
+                return _of_array(grey_values(image), value_range)
+            content = encoded(image)
         return decode(content)
     if isinstance(image, bytes | bytearray | memoryview):
         return decode(bytes(image), named=named, any_modality=any_modality)
@@ -122,6 +114,16 @@ def check_image(image: object, value_range: ValueRange | None = None) -> None:
         )
     if isinstance(image, np.ndarray):
         return
+    _check_kind(image)
+    if value_range is not None and not _has_plain_values(image):
+        raise TypeError(
+            "Expected value_range only for arrays and grey PIL images, but got it for "
+            f"{_kind_of(image)}, which itself says what its values mean; leave it out there."
+        )
+
+
+def _check_kind(image: object) -> None:
+    """Refuse what is none of the kinds of images, arrays put aside."""
     known = (str, os.PathLike, bytes, bytearray, memoryview, Radiograph, Image.Image)
     if isinstance(image, known) or _is_dataset(image):
         return
@@ -149,13 +151,13 @@ def check_images(images: object, value_range: ValueRange | None = None) -> None:
         UsageError: ``bad_value_range``.
     """
     check_range(value_range)
-    check_list(images, "images")
     is_one = isinstance(images, Radiograph | Image.Image) or _is_dataset(images)
     is_one |= isinstance(images, np.ndarray) and images.ndim < 3
     if is_one or hasattr(images, "read"):
         raise TypeError(
             f"Expected a list of images, but got one, {_kind_of(images)}; put it into a list."
         )
+    check_list(images, "images")
     if isinstance(images, list | tuple):
         for image in images:
             check_image(image, value_range)
@@ -189,6 +191,8 @@ def is_in_memory(image: object) -> bool:
 def _kind_of(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"a {value.ndim}-D array of {value.dtype}"
+    if isinstance(value, Image.Image):
+        return f"a PIL image of mode {value.mode!r}"
     return kind_of(value)
 
 
@@ -228,8 +232,17 @@ def _without_range(image: object) -> str:
     return "a PIL image of mode 'F'" if is_float else ""
 
 
+def _has_plain_values(image: object) -> bool:
+    """Tell whether an image, which is no array, is as one: numbers, and nothing that says more."""
+    return isinstance(image, Image.Image) and image.mode in GREY_MODES
+
+
 def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiograph:
-    """Return an array as a radiograph, its range from black to white."""
+    """Return an array as a radiograph, its range from black to white.
+
+    Raises:
+        FilmError: ``not_finite``, ``outside_value_range``, those of `check_size`.
+    """
     height, width = array.shape
     check_size(width, height)
     low, high = map(float, value_range or (0, 255))
@@ -261,47 +274,13 @@ def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiog
     else:
         levels = np.arange(1 << 8 * array.dtype.itemsize, dtype=np.float64)
         stored = looked_up(((levels - low) / (high - low)).astype(np.float32), array)
-    return Radiograph(stored, "array", (notice,) if notice else ())
-
-
-def _encoded(image: Image.Image) -> bytes:
-    """Return the bytes of a file of a PIL image, without loss.
-
-    Raises:
-        FilmError: ``multi_frame``, ``unsupported_format``, ``truncated_image``, ``corrupt_image``,
-            those of `check_size`.
-    """
-    check_size(image.width, image.height)
-    # A JPEG of a camera may hold a smaller copy of itself, and then is a file of several pictures.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise several_frames()
-    try:
-        image.load()  # of one that was only opened, now; a TIFF is turned by it
-        lies = image.getexif().get(_ORIENTATION)
-        if image.mode in _CONVERTED:
-            image = image.convert(_CONVERTED[image.mode])
-        content = io.BytesIO()
-        if image.mode in _AS_PNG:
-            exif = Image.Exif()
-            exif[_ORIENTATION] = lies if lies in range(1, 9) else 1
-            # Not compressed: it is decoded at once.
-            image.save(content, "PNG", compress_level=0, exif=exif, icc_profile=None)
-        elif image.mode in _AS_TIFF:
-            image.save(content, "TIFF", compression=None)
-        else:
-            raise FilmError(
-                "unsupported_format",
-                f"Expected a grey or an RGB image, but got one of PIL's mode {image.mode!r}; "
-                "convert it to 'L' first.",
-            )
-    except (FilmError, MemoryError):
-        raise
-    except Exception as error:
-        raise FilmError(
-            "truncated_image" if "truncated" in str(error) else "corrupt_image",
-            "Expected a whole image, but its pixel data ends early or is damaged; export it anew.",
-        ) from None
-    return content.getvalue()
+    warnings = [notice] if notice else []
+    if value_range is not None and most - least <= _LITTLE * (high - low):
+        warnings.append(
+            f"value_range states {low:g} to {high:g}, but the values are {least:g} to {most:g}: "
+            "look whether that is their range"
+        )
+    return Radiograph(stored, "array", tuple(warnings))
 
 
 def _content(file: BinaryIO) -> bytes:

@@ -61,6 +61,10 @@ class Concern:
 _BLANK_OR_NOISE = (
     "Expected a chest film, but the picture is {}; check the file, or take the film anew."
 )
+_ARRAY_OF_NOTHING = (
+    "Expected a chest film, but the picture is {}; check its values, and whether value_range "
+    "states which of them are black and white."
+)
 _IN_COLOUR = (
     "Expected a grey radiograph, but got a picture in colour (a photo or a screenshot?); use the "
     "original film."
@@ -116,7 +120,8 @@ def concerns(radiograph: Radiograph) -> list[Concern]:
         found.append(Concern("view", _LATERAL_BY_HEADER, refuses=True))
     if nothing := empty(radiograph):
         # What an empty picture looks like beyond that is chance.
-        return [*found, Concern("blank_or_noise", _BLANK_OR_NOISE.format(nothing), refuses=True)]
+        said = _ARRAY_OF_NOTHING if radiograph.format == "array" else _BLANK_OR_NOISE
+        return [*found, Concern("blank_or_noise", said.format(nothing), refuses=True)]
     if radiograph.colour > COLOUR:
         found.append(Concern("out_of_distribution", _IN_COLOUR, refuses=True))
     scores = looks(radiograph)

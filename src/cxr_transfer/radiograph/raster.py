@@ -48,7 +48,7 @@ _OTHERS = (
     (b"\xff\x0a", "a JPEG XL"),
     (b"8BPS", "a Photoshop file"),
 )
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -102,7 +102,7 @@ def decode(content: bytes) -> Radiograph:
         if opened is None:
             raise _unsupported(content)
         warnings = list(opened.warnings)
-        if opened.orientation in _TURNS:
+        if opened.orientation in TURNS:
             warnings.append("turned as its EXIF orientation says")
         if isinstance(opened.pixels, DeepRaster):
             pixels, told, colour = grey_of(opened.pixels, opened.orientation)
@@ -171,8 +171,8 @@ def _shallow(
     image.load()
     if opened.jpeg and is_cut_short(image, opened.jpeg):
         raise OSError("truncated")
-    if opened.orientation in _TURNS:
-        image = image.transpose(_TURNS[opened.orientation])
+    if opened.orientation in TURNS:
+        image = image.transpose(TURNS[opened.orientation])
     image = _without_transparency(image, warnings)
     colour = _colour(image)
     if image.mode == "RGB" and colour == 0:

@@ -24,10 +24,11 @@ from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.manifest import PARTS, PARTS_FILE, write_manifest
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError
-from cxr_transfer.files import append_line, owned, remove_own, write_text
+from cxr_transfer.files import LOG, append_line, remove_own, write_text
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.registry import probabilities
+from cxr_transfer.own_folder import owned
 from cxr_transfer.runs.validation_scores import FILE, write_validation
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import (
@@ -159,7 +160,7 @@ def _train(
     def log(line: str) -> None:
         say(line)
         if is_main_process():
-            append_line(folder / "log.txt", f"{provenance.now()} {for_terminal(line)}")
+            append_line(folder / LOG, f"{provenance.now()} {for_terminal(line)}")
 
     cases, learnt = select(dataset, films, "train")
     trained = train_stages(

@@ -15,15 +15,16 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.damaged import DAMAGED_FILE
 from cxr_transfer.datasets.manifest import PARTS_FILE
 from cxr_transfer.errors import CxrError, MachineError, UsageError
-from cxr_transfer.files import write_json
+from cxr_transfer.files import LOCK, LOG, write_json
+from cxr_transfer.own_folder import RUN_RECORD
 from cxr_transfer.training.device import (
     is_main_process,
 )
 from cxr_transfer.training.recipe import Recipe
 
-SETTINGS = "run.json"
+SETTINGS = RUN_RECORD
 
-_NAMING = frozenset({SETTINGS, ".lock", "recipe.toml", PARTS_FILE, "log.txt", DAMAGED_FILE})
+_NAMING = frozenset({SETTINGS, LOCK, "recipe.toml", PARTS_FILE, LOG, DAMAGED_FILE})
 """What a run writes before it has done anything."""
 
 
@@ -47,7 +48,7 @@ def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[bool]:
         left = {path.name for path in folder.iterdir() if path.name != "partial"}
         left |= {path.name for path in folder.glob("partial/*")}
         if not there and is_main_process() and left <= _NAMING:
-            for name in _NAMING - {".lock"}:
+            for name in _NAMING - {LOCK}:
                 (folder / name).unlink(missing_ok=True)
         raise
 

@@ -102,8 +102,8 @@ def initial(
 
     Raises:
         UsageError: ``no_start`` when the recipe starts from a checkpoint and none is given,
-            ``unknown_initial`` when no recipe has the name either; ``unused_option`` for a
-            checkpoint or weights that the recipe does not start from.
+            ``unknown_initial`` when neither a recipe nor the checkpoint has that name;
+            ``unused_option`` for a checkpoint or weights that the recipe does not start from.
         ModelError: ``other_network`` or ``other_labels`` when that checkpoint does not fit.
     """
     if recipe.initial in NO_CHECKPOINT and start is not None:
@@ -150,6 +150,8 @@ def initial(
             f"Expected the classes {', '.join(labels)} to start from, but {start} has "
             f"{', '.join(checkpoint.labels)}; set new_head = true in the recipe.",
         )
+    if recipe.initial not in (*shipped_recipes(), checkpoint.name):
+        raise _unknown_initial(recipe, f"--from gives one of {checkpoint.name}")
     origin = f"{checkpoint.name} {checkpoint.weights_sha256[:12]}"
     return Start(network, checkpoint.epsilon, origin, checkpoint.weights_sha256, checkpoint.seen)
 
@@ -162,10 +164,14 @@ def _without_start(recipe: Recipe) -> UsageError:
             f"Expected a checkpoint, since {recipe.name} starts from {recipe.initial}; make one "
             f"with 'cxr train {recipe.initial} ...' and give it with --from.",
         )
-    known = [*NO_CHECKPOINT, *shipped]
+    return _unknown_initial(recipe, "there is no --from")
+
+
+def _unknown_initial(recipe: Recipe, given: str) -> UsageError:
+    known = [*NO_CHECKPOINT, *shipped_recipes()]
     return UsageError(
         "unknown_initial",
         f"Expected initial = {', '.join(known)} or another recipe, whose checkpoint is given with "
-        f"--from, but {recipe.name} has {recipe.initial!r} and got no --from"
+        f"--from, but {recipe.name} has {recipe.initial!r}, and {given}"
         f"{nearest(recipe.initial, known)}.",
     )

@@ -1,0 +1,130 @@
+"""The commands, and how ``cxr`` ends: every error in one line, with its exit code.
+
+Everything that needs tensors is imported inside its command, so that ``cxr --help`` is instant.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.cli import stopping
+from cxr_transfer.cli.answer import (
+    EXPLAIN_EXAMPLES,
+    EXPORT_EXAMPLES,
+    PREDICT_EXAMPLES,
+    explain,
+    export,
+    predict,
+)
+from cxr_transfer.cli.data import (
+    DATA_CHECK_EXAMPLES,
+    DATA_PREPARE_EXAMPLES,
+    data_check,
+    data_prepare,
+)
+from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
+from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
+from cxr_transfer.cli.study import STUDY_EXAMPLES, study
+from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
+from cxr_transfer.cli.trust import (
+    AUDIT_EXAMPLES,
+    CARD_EXAMPLES,
+    EVALUATE_EXAMPLES,
+    audit,
+    card,
+    evaluate,
+)
+from cxr_transfer.errors import CxrError
+from cxr_transfer.text import for_terminal
+
+app = typer.Typer(
+    name="cxr",
+    help=f"Transfer learning on chest radiographs, and how far to trust it.\n\n{INTENDED_USE}",
+    epilog="Exit codes: 0 done; 1 done, some inputs failed; 2 usage; 3 data; 4 model; 5 machine.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+# Click's own base of what is wrong with a command line: Typer brings its own copy of Click, or not.
+_USAGE: type[Exception] = typer.BadParameter.__bases__[0]
+data_app = typer.Typer(no_args_is_help=True, help="Look at archives, and write their manifests.")
+app.command(epilog=STUDY_EXAMPLES)(study)
+app.command(epilog=TRAIN_EXAMPLES)(train)
+app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
+app.command(epilog=AUDIT_EXAMPLES)(audit)
+app.command(epilog=CARD_EXAMPLES)(card)
+app.command(epilog=PREDICT_EXAMPLES)(predict)
+app.command(epilog=EXPLAIN_EXAMPLES)(explain)
+app.command(epilog=EXPORT_EXAMPLES)(export)
+app.command(epilog=SERVE_EXAMPLES)(serve)
+app.add_typer(data_app, name="data")
+data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
+data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)
+app.command(epilog=DOCTOR_EXAMPLES)(doctor)
+
+
+def run() -> None:
+    """Run the command that was typed, and exit; every error is one line on standard error."""
+    # A file's name may be no text at all; it is still the answer's.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
+    try:
+        code = app(standalone_mode=False)
+    except CxrError as error:
+        _leave(error.message, error.code, error.exit_code)
+    except _USAGE as error:
+        _leave(_usage(error), "usage", 2)
+    except typer.Abort:
+        _leave("Stopped.", "stopped", 1)
+    except MemoryError:
+        _leave("Expected more memory than there is; use fewer films.", "memory", 5)
+    except RuntimeError as error:
+        if "out of memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        _leave("Expected more memory than the device has; use smaller batches.", "memory", 5)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        _leave(f"Expected to read and write, but got: {reason} {error.filename or ''}", "system", 5)
+    if code == stopping.EXIT_CODE:
+        stopping.leave()
+    if stopping.asked():
+        stopping.leave("Done before it could be stopped.")
+    sys.exit(code)
+
+
+def _leave(message: str, code: str, exit_code: int) -> NoReturn:
+    if stopping.asked():  # A library may have taken Ctrl-C for a fault of what it was reading.
+        stopping.leave()
+    if message:
+        sys.stderr.write(f"cxr: {for_terminal(message.rstrip())} [{code}]\n")
+    sys.exit(exit_code)
+
+
+def _usage(error: Exception) -> str:
+    """Return what Click has against a command line; "" where it has shown the help instead."""
+    message = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if not message or context is None:
+        return str(message)
+    return f"{message.rstrip('.')}; try '{context.command_path} --help'."
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cxr-transfer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _front(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
