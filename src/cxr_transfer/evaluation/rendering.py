@@ -1,6 +1,6 @@
 """Pages of Markdown: in come facts and the name of a template, out goes the page.
 
-Templates have the words, Python decides which facts hold. They lie in the ``templates/`` of the room
+Templates have the words, Python decides which facts hold. They lie in ``templates/`` of the room
 that writes the page, and may borrow from those of evaluation. A fact that a template wants and
 nobody gave is an error, never a blank. Nothing is escaped by itself: names that others chose go
 through the filter ``markdown``.
@@ -8,10 +8,10 @@ through the filter ``markdown``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.statistics.intervals import Estimate
@@ -27,7 +27,7 @@ HOUSE = Path(__file__).parent.parent
 FOLDERS = tuple(HOUSE / room / "templates" for room in ("evaluation", "audit"))
 
 
-def render(template: str, /, **facts: Any) -> str:
+def render(template: str, /, **facts: object) -> str:
     """Return the page that ``template`` makes of ``facts``.
 
     Raises:
@@ -54,12 +54,12 @@ def _environment() -> Environment:
         autoescape=False,  # for HTML; a page of Markdown has `markdown`
     )
     made.globals["intended_use"] = INTENDED_USE
-    filters = (markdown, number, percent, written, digits, ended)
+    filters = (markdown, number, percent, written, digits, joined, ended)
     made.filters |= {each.__name__: each for each in filters}
     return made
 
 
-def number(value: Any, form: str) -> str:
+def number(value: object, form: str) -> str:
     """Return a number in a form of Python's, as ``.2f``.
 
     >>> number(0.12345, ".2f"), number(7, "d")
@@ -97,6 +97,15 @@ def digits(hashed: str) -> str:
     '00b123456'
     """
     return "".join(sign for sign in hashed[:12] if sign.isalnum())
+
+
+def joined(texts: Iterable[str], between: str) -> str:
+    """Return texts as one; Jinja's own filter takes what is no text, too.
+
+    >>> joined(["normal", "covid19"], " and ")
+    'normal and covid19'
+    """
+    return between.join(texts)
 
 
 def ended(text: str) -> str:
