@@ -52,7 +52,7 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Sources:
+class Material:
     """All that a card is made of.
 
     Attributes:
@@ -84,10 +84,10 @@ class Sources:
         return self.reference is not None and self.reference.least_score is not None
 
 
-def model_facts(at: Sources) -> Facts:
+def model_facts(given: Material) -> Facts:
     """Return what is known of the model, and what it is for."""
-    card, known, reference = at.card, at.card.provenance, at.reference
-    no_class = (*(("far",) if reference else ()), *(("unsure",) if at.abstains else ()))
+    card, known, reference = given.card, given.card.provenance, given.reference
+    no_class = (*(("far",) if reference else ()), *(("unsure",) if given.abstains else ()))
     return {
         "title": ": ".join(filter(None, (card.name, card.recipe.get("title")))),
         "network": card.architecture,
@@ -96,7 +96,7 @@ def model_facts(at: Sources) -> Facts:
         "stages": card.recipe.get("stages") or None,
         "kept": known.get("stages") or None,
         "scale": reference.score_scale if reference else NOT_CALIBRATED,
-        "abstention": _abstention(at),
+        "abstention": _abstention(given),
         "no_class": no_class,
         "made": {"time": known["time"], "versions": known.get("versions", {})}
         if known.get("time")
@@ -117,15 +117,15 @@ def model_facts(at: Sources) -> Facts:
     }
 
 
-def _abstention(at: Sources) -> str:
-    if at.abstains:
+def _abstention(given: Material) -> str:
+    if given.abstains:
         return "here"
-    return "lost" if at.card.recipe.get("coverage") else "never"
+    return "lost" if given.card.recipe.get("coverage") else "never"
 
 
-def data_facts(at: Sources) -> Facts:
+def data_facts(given: Material) -> Facts:
     """Return what is known of the films that it learnt from."""
-    data, rows = at.card.data, at.rows
+    data, rows = given.card.data, given.rows
     films = data.get("films", {})
     split_by = data.get("split_by", "")
     return {
@@ -181,38 +181,38 @@ def _counted(values: Iterable[str]) -> list[tuple[str, int]] | None:
     return counts.most_common() if set(counts) - {""} else None
 
 
-def figure_facts(at: Sources) -> Facts:
+def figure_facts(given: Material) -> Facts:
     """Return its figures."""
-    found, worth = at.report.metrics, at.report.worth or {}
+    found, worth = given.report.metrics, given.report.worth or {}
     return {
-        "held_back": at.audit or None if found is None else found,
+        "held_back": given.audit or None if found is None else found,
         "by_class": None if found is None else found["per_class"],
-        "validation": _validation(at),
+        "validation": _validation(given),
         "subgroups": worth["subgroups"] if worth else None,
         "calibration": _calibration(worth["calibration"]) if worth else None,
         "operating_points": worth["operating_points"] or None if worth else None,
-        "comparisons": at.report.comparisons or None,
+        "comparisons": given.report.comparisons or None,
     }
 
 
-def _validation(at: Sources) -> Facts | None:
-    found = at.validation
+def _validation(given: Material) -> Facts | None:
+    found = given.validation
     if not found:
         return None
     right = share(found.predicted == found.targets, found.patients)
-    return {"accuracy": right, "films": len(found.files), "chosen": _chosen_by_validation(at)}
+    return {"accuracy": right, "films": len(found.files), "chosen": _chosen_by_validation(given)}
 
 
-def _chosen_by_validation(at: Sources) -> list[str]:
+def _chosen_by_validation(given: Material) -> list[str]:
     """Say what was chosen on validation films, whose figures therefore prove nothing."""
     chosen = []
-    if any(stage.get("fit") != "logistic" for stage in at.card.recipe.get("stages", ())):
+    if any(stage.get("fit") != "logistic" for stage in given.card.recipe.get("stages", ())):
         chosen.append("weights")
-    if at.reference and at.reference.calibrated:
+    if given.reference and given.reference.calibrated:
         chosen.append("temperature")
-    if at.reference:
+    if given.reference:
         chosen.append("distance")
-    if at.abstains:
+    if given.abstains:
         chosen.append("limit")
     return chosen
 
@@ -222,35 +222,35 @@ def _calibration(found: Mapping[str, Any]) -> Facts:
     return {"before": found["before"], "after": found["after"], "scale": scale}
 
 
-def doubt_facts(at: Sources) -> Facts:
+def doubt_facts(given: Material) -> Facts:
     """Return which reasons for doubt were looked for, beside the checks of an audit."""
-    opened = openings(at.folder) if at.rows else None
+    opened = openings(given.folder) if given.rows else None
     return {
-        "parts": _parts(at),
+        "parts": _parts(given),
         "scored": {
             # An audit that names no scale was made of the network's own scores.
-            "scale": at.audit.get("score_scale", NOT_CALIBRATED),
-            "intervals": at.audit.get("intervals", EARLIER_INTERVALS),
+            "scale": given.audit.get("score_scale", NOT_CALIBRATED),
+            "intervals": given.audit.get("intervals", EARLIER_INTERVALS),
         }
-        if at.audit
+        if given.audit
         else None,
         "opened": opened_words(opened) if opened else None,
     }
 
 
-def _parts(at: Sources) -> Facts | None:
-    told = at.checks.get("parts", {})
+def _parts(given: Material) -> Facts | None:
+    told = given.checks.get("parts", {})
     of_audit = None if told.get("verdict", NOT_DONE) == NOT_DONE else told["reading"]
     of_run = None
-    if at.rows:
-        several, seen = patients_in_several_parts(at.rows), own_overlap(at.card, at.rows)
+    if given.rows:
+        several, seen = patients_in_several_parts(given.rows), own_overlap(given.card, given.rows)
         of_run = {"patients": several, "films": seen}
     return {"of_run": of_run, "of_audit": of_audit} if of_run or of_audit else None
 
 
-def check_facts(at: Sources) -> list[Facts]:
+def check_facts(given: Material) -> list[Facts]:
     """Return of each of `CHECKED` what the audit found, or why it is not done."""
-    checks = at.checks
+    checks = given.checks
     said = []
     for title, name in CHECKED:
         check = checks.get(name)
@@ -267,24 +267,24 @@ def check_facts(at: Sources) -> list[Facts]:
     return said
 
 
-def limit_facts(at: Sources) -> Facts:
+def limit_facts(given: Material) -> Facts:
     """Return its known limits."""
-    sources: dict[str, set[str]] = {label: set() for label in at.card.labels}
-    for row in at.rows:
+    sources: dict[str, set[str]] = {label: set() for label in given.card.labels}
+    for row in given.rows:
         sources.setdefault(row.label, set()).add(row.source)
     failed = None
-    if at.audit and at.audit["verdict"] == "fail":
+    if given.audit and given.audit["verdict"] == "fail":
         failed = [
             check["title"]
-            for check in at.audit["checks"]
+            for check in given.audit["checks"]
             if check["hard"] and check["verdict"] == "fail"
         ]
     known = {
-        "classes": len(at.card.labels),
-        "not_calibrated": at.reference is not None and not at.reference.calibrated,
+        "classes": len(given.card.labels),
+        "not_calibrated": given.reference is not None and not given.reference.calibrated,
         "of_one_source": [(label, *found) for label, found in sources.items() if len(found) == 1],
-        "shared_patients": at.card.data.get("split_by") == "image",
+        "shared_patients": given.card.data.get("split_by") == "image",
         "failed": failed,
-        "audited": bool(at.audit),
+        "audited": bool(given.audit),
     }
     return {"limits": known}

@@ -18,7 +18,7 @@ from typing import Any
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.card_facts import (
     PARTS,
-    Sources,
+    Material,
     check_facts,
     data_facts,
     doubt_facts,
@@ -71,7 +71,7 @@ def model_card(
     study = report_beside(card, folder.parent / "report.json")
     try:
         rows = _own_parts(card, folder)
-        sources = Sources(
+        material = Material(
             card=card,
             reference=beside_weights[1] if beside_weights else None,
             folder=folder,
@@ -80,7 +80,7 @@ def model_card(
             report=Report.of(card, evaluation, study),
             audit=audit,
         )
-        return _page(sources)
+        return _page(material)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             "other_report",
@@ -89,17 +89,17 @@ def model_card(
         ) from error
 
 
-def _page(sources: Sources) -> str:
+def _page(material: Material) -> str:
     kinds = (model_facts, data_facts, figure_facts, doubt_facts, limit_facts)
-    known = {entry: fact for facts in kinds for entry, fact in facts(sources).items()}
-    checks = check_facts(sources)
+    known = {entry: fact for facts in kinds for entry, fact in facts(material).items()}
+    checks = check_facts(material)
     answers = [*known.values(), *(check["found"] for check in checks)]
     return render(
         "model_card.md.j2",
-        card=sources.card,
-        film=sources.card.preprocessing,
-        reference=sources.reference,
-        report=sources.report,
+        card=material.card,
+        film=material.card.preprocessing,
+        reference=material.reference,
+        report=material.report,
         known=known,
         checks=checks,
         parts=PARTS,

@@ -94,7 +94,7 @@ def digits(hashed: str) -> str:
     """Return the first digits of a hash that stands in a file of somebody else's.
 
     >>> digits("`|<00b>1234567890")
-    '00b123456'
+    '00b12345'
     """
     return "".join(sign for sign in hashed[:12] if sign.isalnum())
 
