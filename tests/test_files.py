@@ -142,7 +142,8 @@ def test_kill_9_releases_the_folder(owner, tmp_path):
 
 
 def test_what_a_killed_run_left_half_written_goes_when_the_folder_is_owned_again(tmp_path):
-    half = f".{'0a' * 16}.part"
+    with owned(tmp_path):
+        half = f".{'0a' * 16}.part"
     for place in (tmp_path, tmp_path / "figures"):
         place.mkdir(exist_ok=True)
         (place / half).write_bytes(b"half")

@@ -79,7 +79,7 @@ def check_new(path: Path, option: str = "--out") -> None:
     """Refuse to put a file where one is: it may be anybody's, or what this command reads.
 
     Args:
-        path: Of a single file that a person named.
+        path: Path of a single file that a person named.
         option: By which it was named.
 
     Raises:

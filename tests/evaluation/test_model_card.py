@@ -14,7 +14,9 @@ from cxr_transfer import INTENDED_USE
 from cxr_transfer.audits import data_checks, model_checks
 from cxr_transfer.datasets.manifest import write_manifest
 from cxr_transfer.errors import DataError, ModelError
-from cxr_transfer.evaluation.model_card import _CHECKED, EARLIER_INTERVALS, model_card
+from cxr_transfer.evaluation.card_facts import CHECKED
+from cxr_transfer.evaluation.card_reports import EARLIER_INTERVALS
+from cxr_transfer.evaluation.model_card import model_card
 from cxr_transfer.files import write_json
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, released_models
@@ -360,7 +362,7 @@ def test_no_check_is_listed_that_no_audit_makes_and_none_is_missing(run):
                 ):
                     made.add(first.value)
     assert len(made) > 12
-    assert {name for _, name in _CHECKED} == made - {"parts"}  # parts have an entry of their own
+    assert {name for _, name in CHECKED} == made - {"parts"}  # parts have an entry of their own
 
 
 def test_retraining_that_was_not_asked_for_is_said_to_be_that(run):

@@ -58,7 +58,7 @@ def changed_films(names: Sequence[str], number: int) -> DataError:
     """Return the error for films of other bytes than the manifest's hash.
 
     Args:
-        names: Of those films, fit to be shown.
+        names: Names of those images, fit to be shown.
         number: How many films there are in all.
     """
     return DataError(

@@ -252,9 +252,9 @@ def own_dataset(
     Args:
         data: The manifest or folder, by which the data set is called.
         read: Its films.
-        like: Of the recipe; whose classes they are where the names are the same.
-        mapping: As of `open_dataset`.
-        table: As of `open_dataset`.
+        like: Data set of the recipe; its classes are taken where the names are the same.
+        mapping: Mapping as in `open_dataset`.
+        table: Table as in `open_dataset`.
 
     Raises:
         DataError: ``label_set`` for fewer than two classes, and as `open_dataset`.

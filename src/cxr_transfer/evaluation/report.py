@@ -1,6 +1,7 @@
 """Scores in, report out: ``report.json`` for programs, ``report.md`` and figures for people.
 
-One form for a study and for a single evaluation. Knows nothing of networks or films.
+One form for a study and for a single evaluation. Knows nothing of networks or films. The words of a
+study's page: ``study.md.j2``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import read_csv, write_json, write_text
 from cxr_transfer.models.folder import read_text
@@ -22,7 +24,6 @@ from cxr_transfer.statistics.delong import delong
 from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS, Estimate
 from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate, roc_band
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED
-from cxr_transfer.text import markdown
 
 PAPER = {
     "model_1": {
@@ -53,11 +54,6 @@ TITLES = {
     "model_3": "Model_3: ResNet-50 from ImageNet",
 }
 _TABLE = ("precision_macro", "recall_macro", "accuracy", "f1_macro")
-_WARNING = (
-    "A high figure here does not mean that a disease was recognised: each class comes from its own "
-    "source (children of one hospital, adults of many web pages), and a network that tells the "
-    "sources apart reaches the same figure."
-)
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,12 @@ class Row:
 
     Attributes:
         scores: On the test part.
-        ms_per_image: Of the network alone.
+        ms_per_image: Milliseconds per image of the network alone.
         checkpoint: Where it lies, relative to the report; "" when there is one for each fold.
         weights_sha256: Which it is; "" likewise.
         history: The run's ``history.csv``; None likewise.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        resamples: Number of resamples of the bootstrap.
+        seed: Random seed of the bootstrap.
         score_scale: Scale of ``scores``, as `statistics.temperature.score_scale` names it; of
             several folds all of them.
     """
@@ -232,137 +228,18 @@ def _study_text(
     found: Mapping[str, Evaluation],
     compared: Sequence[str],
 ) -> str:
-    kind = "generated films, which show no patient" if content["generated_films"] else "real films"
-    number = content["folds"]
-    split = f"Cross-validated over {number} folds" if number else "Split"
-    tested = (
-        "over all films, each scored by the model of the fold that has not seen its patient"
-        if number
-        else "on the test part"
+    openings = content["test_openings"]
+    return render(
+        "study.md.j2",
+        content=content,
+        rows=rows,
+        found=found,
+        compared=compared,
+        titles=TITLES,
+        papers=PAPER,
+        metrics=_TABLE,
+        intervals=INTERVALS,
+        differences=DIFFERENCES,
+        commit=provenance.short(content["commit"]),
+        opened=[(name, told["times"]) for name, told in openings.items() if told],
     )
-    lines = [
-        "# Study: the paper's four models",
-        "",
-        f"**{INTENDED_USE}**",
-        "",
-        f"{kind.capitalize()}; Dataset_1: {_written(content['datasets']['dataset_1'])}. {split} by "
-        f"{content['split']}, seed {content['seed']}, pretraining {content['pretraining']}; "
-        f"{content['patients_in_two_parts']} patients stand in more than one part. "
-        f"Data `{content['data_hash'][:12]}`, commit "
-        f"`{provenance.short(content['commit'])}`, {content['time']}.",
-        "",
-        f"{_WARNING}",
-        "",
-        "## The table",
-        "",
-        f"Percent {tested}, macro averages, with 95 % intervals: {INTERVALS}; milliseconds: median "
-        "and 95 % range over single films. The paper's figures (one split of its own, about 300 "
-        "images) in the lines below.",
-        "",
-        "| | precision | recall | accuracy | F1 | wrong | ms per image |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name in compared:
-        evaluation = found[name]
-        cells = [getattr(evaluation, metric).percent() for metric in _TABLE]
-        wrong = f"{evaluation.films - evaluation.confusion.trace()} of {evaluation.films}"
-        ms = rows[name].ms_per_image.written(1)
-        lines.append(f"| {TITLES[name]} | {' | '.join(cells)} | {wrong} | {ms} |")
-        lines.append(
-            f"| *the paper's* | {' | '.join(f'*{PAPER[name][m]:.2f}*' for m in _TABLE)} | | |"
-        )
-    if "model_0" in found:
-        zero = found["model_0"]
-        lines += [
-            "",
-            f"Model_0 on its own test part of Dataset_0 ({zero.films} films): accuracy "
-            f"{zero.accuracy.percent()}, macro F1 {zero.f1_macro.percent()}.",
-        ]
-    lines += [
-        f"\n{name} was left out: {markdown(why)}" for name, why in content["left_out"].items()
-    ]
-    lines += ["", *_opened(content["test_openings"])]
-    if content["comparisons"]:
-        lines += [
-            "",
-            "## Which is better",
-            "",
-            "Exact McNemar test on the same test films, Holm over the pairs; what is gained with "
-            f"95 % intervals: {DIFFERENCES}. {_scales(rows, compared)}",
-            "",
-            "| | only the first right | only the second right | p | p (Holm) | accuracy gained | "
-            "AUROC gained |",
-            "|---|---|---|---|---|---|---|",
-        ]
-        for pair in content["comparisons"]:
-            gain = Estimate.from_dict(pair["accuracy_b_minus_a"]).percent()
-            auroc = Estimate.from_dict(pair["auroc_b_minus_a"]).percent()
-            lines.append(
-                f"| {pair['a']}, {pair['b']} | {pair['only_a_right']} | {pair['only_b_right']} | "
-                f"{pair['p_mcnemar_exact']:.3g} | {pair['p_holm']:.3g} | {gain} | {auroc} |"
-            )
-        lines += _delong_table(content["comparisons"])
-    if number:
-        lines += ["", "## Fold by fold", "", "Accuracy in percent.", ""]
-        heads = " | ".join(str(fold + 1) for fold in range(number))
-        lines += [f"| | {heads} |", f"|---|{'---|' * number}"]
-        for name, folds in content["fold_by_fold"].items():
-            each = " | ".join(f"{100 * fold['accuracy']:.1f}" for fold in folds)
-            lines.append(f"| {TITLES[name]} | {each} |")
-    if compared:
-        lines += ["", *(f"![](figures/figure_{number}.png)" for number in (4, 5, 6))]
-    for name, evaluation in found.items():
-        lines += ["", f"## {TITLES[name]}", "", f"Scores {rows[name].score_scale}.", ""]
-        lines += [*class_table(evaluation), ""]
-        kinds = ("confusion", "roc", "pr", *(("history",) if rows[name].history else ()))
-        lines += [f"![](figures/{name}_{kind}.png)" for kind in kinds]
-    return "\n".join(lines) + "\n"
-
-
-def _scales(rows: Mapping[str, Row], compared: Sequence[str]) -> str:
-    """Say on which scale each model's scores are compared; AUROC of three classes depends on it."""
-    each = "; ".join(f"{name} {rows[name].score_scale}" for name in compared)
-    return f"Each model's scores are compared as it gives them: {each}."
-
-
-def _delong_table(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
-    labels = list(comparisons[0]["delong"])
-    lines = [
-        "",
-        "AUROC gained class by class, and DeLong's p by patient, unadjusted.",
-        "",
-        f"| | {' | '.join(map(markdown, labels))} |",
-        f"|---|{'---|' * len(labels)}",
-    ]
-    for pair in comparisons:
-        cells = [
-            f"{Estimate.from_dict(test['auroc_b_minus_a']).percent()}, p = {test['p']:.3g}"
-            if test
-            else "too few"
-            for test in pair["delong"].values()
-        ]
-        lines.append(f"| {pair['a']}, {pair['b']} | {' | '.join(cells)} |")
-    return lines
-
-
-def class_table(evaluation: Evaluation) -> list[str]:
-    """Return a Markdown table of the classes, one against the rest, in percent."""
-    names = ("precision", "recall", "f1", "auroc", "average_precision")
-    lines = [
-        "| class | films | precision | recall | F1 | AUROC | average precision |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for label, one in evaluation.per_class.items():
-        cells = [one[name].percent() for name in names]  # type: ignore[literal-required]
-        lines.append(f"| {markdown(label)} | {one['films']} | {' | '.join(cells)} |")
-    return lines
-
-
-def _opened(openings: Mapping[str, Any]) -> list[str]:
-    """How often each model's test part has been looked at, this time included."""
-    times = ", ".join(f"{name} {found['times']}" for name, found in openings.items() if found)
-    return [f"Openings of the test part on record: {times}."] if times else []
-
-
-def _written(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{number} {markdown(label)}" for label, number in counts.items())

@@ -153,7 +153,7 @@ def without_colour(
 
     Args:
         elements: What the data set says.
-        samples: As `read_samples` returns them.
+        samples: Samples as `read_samples` returns them.
         shape: What they are.
         is_rgb: Whether three of them are red, green and blue whatever the data set says.
 

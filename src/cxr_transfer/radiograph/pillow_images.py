@@ -60,7 +60,7 @@ def grey_values(image: Image.Image) -> npt.NDArray[Any]:
     """Return the numbers of a grey PIL image, upright: uint8, uint16 or float32.
 
     Args:
-        image: Of one of `GREY_MODES`.
+        image: Image of one of `GREY_MODES`.
 
     Raises:
         FilmError: As `encoded`.

@@ -49,7 +49,7 @@ class Png:
         bits: Bits of a sample.
         colours: Channels without alpha, 1 or 3; 1 of a palette.
         has_alpha: Whether a channel says how opaque a pixel is.
-        key: Of 16 bits: the colour that is transparent, which `pixels` then does not hold.
+        key: Transparent colour of 16 bits, which `pixels` then does not hold.
         pixels: The file with nothing but what its pixels are made of.
         orientation: How it lies, 1 to 8, as Exif or XMP says.
         warnings: Which of its chunks were passed over for a fault.
