@@ -22,6 +22,29 @@ def shown(channels, colours=1, orientation=1, **options):
     return grey_of(flattened(np.dstack(channels), colours, **options), orientation)
 
 
+def brightness(pixels):
+    return pixels / 255 if pixels.dtype == np.uint8 else pixels
+
+
+def test_8_bits_in_16_are_those_8_bits():
+    some = FILM // 2 + 20
+    for film in (FILM, some):
+        whole = film.astype(np.uint16) * 257
+        opaque = np.full_like(whole, 65_535)
+        for pixels, warnings, _ in (
+            shown([whole]),
+            shown([whole] * 3, 3),
+            shown([whole, opaque], alpha=1),
+            shown([65_535 - whole], is_white_zero=True),
+        ):
+            assert pixels.dtype == np.uint8
+            assert np.array_equal(pixels, film)
+            assert warnings == ()
+    marked = some.astype(np.uint16) * 257
+    marked[3, 3] += 1
+    assert shown([marked])[0].dtype == np.float32, "one value more, and they are 16 bits"
+
+
 @pytest.mark.parametrize("samples", STORED.values(), ids=STORED.keys())
 def test_the_same_values_are_the_same_picture_as_grey_and_as_colours(samples):
     whole = np.full_like(samples, 65_535)
@@ -38,7 +61,7 @@ def test_the_same_values_are_the_same_picture_as_grey_and_as_colours(samples):
         assert np.array_equal(pixels, expected)
         assert warnings == ((notice,) if notice else ())
         assert colour == 0
-    assert np.abs(expected - FILM / 255).max() < 1e-3
+    assert np.abs(brightness(expected) - FILM / 255).max() < 1e-3
 
 
 @pytest.mark.parametrize("samples", STORED.values(), ids=STORED.keys())
@@ -83,7 +106,7 @@ def test_half_transparent_is_half_as_bright():
 
 def test_white_may_be_the_lowest():
     pixels, _, _ = shown([65_535 - DEEP], is_white_zero=True)
-    assert np.abs(pixels - FILM / 255).max() < 1e-6
+    assert np.abs(brightness(pixels) - FILM / 255).max() < 1e-6
     opacity = np.where(DEEP > 30_000, 65_535, 0).astype(np.uint16)
     pixels, _, _ = shown([65_535 - DEEP, opacity], alpha=1, is_white_zero=True)
     assert not pixels[opacity == 0].any()
@@ -93,7 +116,7 @@ def test_inks_become_grey():
     none, black = np.zeros_like(DEEP), 65_535 - DEEP
     for inks in ([none, none, none, black], [black, black, black, none]):
         pixels, warnings, colour = shown(inks, 4)
-        assert np.abs(pixels - FILM / 255).max() < 1e-4
+        assert np.abs(brightness(pixels) - FILM / 255).max() < 1e-4
         assert (warnings, colour) == ((CMYK,), 0)
 
 
@@ -107,4 +130,4 @@ def test_a_picture_is_turned_as_pillow_turns_it(orientation):
     expected = np.asarray(ImageOps.exif_transpose(image))
     assert np.array_equal(turned(FILM, orientation), expected)
     pixels, _, _ = shown([DEEP], orientation=orientation)
-    assert np.abs(pixels - expected / 255).max() < 1e-6
+    assert np.abs(brightness(pixels) - expected / 255).max() < 1e-6

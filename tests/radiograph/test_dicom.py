@@ -650,3 +650,13 @@ def test_a_codec_says_what_to_install():
     packages = {codec.package for codec in dicom_syntaxes.CODECS.values()}
     assert packages == {"pillow", "imagecodecs"}
     assert codestream.JPEG_2000.name == "JPEG 2000"
+
+
+def test_8_bits_stored_in_16_are_those_8_bits():
+    some = FILM // 2 + 20
+    film = decode(made(some * np.uint16(257)))
+    assert film.stored.dtype == np.uint8
+    assert np.array_equal(film.stored, some)
+    assert not any("values in use" in text for text in film.warnings)
+    shifted = decode(made(some * np.uint16(257) + np.uint16(1)))
+    assert shifted.stored.dtype == np.float32

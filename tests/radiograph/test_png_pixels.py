@@ -91,3 +91,38 @@ def test_a_second_header_is_damage_before_memory_is_set_aside(colour):
     with pytest.raises(FilmError) as error:
         decode(deep(DEEP, colour, header))
     assert error.value.code == "corrupt_image"
+
+
+def changed(content, name, change):
+    """The PNG with another body in its chunk of that name, and a right checksum."""
+    start = content.index(name) - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4])
+    return content[:start] + chunk(name, change(content[start + 8 : end - 4])) + content[end:]
+
+
+def with_another_checksum(body):
+    return body[:-1] + bytes([body[-1] ^ 1])
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "code"),
+    [
+        (b"IHDR", lambda body: body[:10] + b"\x01" + body[11:], "corrupt_image"),
+        (b"IHDR", lambda body: body[:11] + b"\x02" + body[12:], "corrupt_image"),
+        (b"IHDR", lambda body: body[:12] + b"\x07", "corrupt_image"),
+        (b"IDAT", with_another_checksum, "corrupt_image"),
+        (b"IDAT", lambda body: body + b"more", "corrupt_image"),
+        (b"IDAT", lambda body: body[: len(body) // 2], "truncated_image"),
+        (b"IDAT", lambda body: zlib.compress(zlib.decompress(body)[:-9]), "truncated_image"),
+        (b"IDAT", lambda body: zlib.compress(zlib.decompress(body) + bytes(99)), "corrupt_image"),
+    ],
+    ids=["compression", "filter", "interlace", "sum", "behind", "half", "short", "long"],
+)
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_damage_is_refused_and_no_library_says_a_word(name, change, code, interlaced, capfd):
+    whole = deep(DEEP >> 1, 2, interlaced=interlaced)
+    assert changed(whole, name, lambda body: body) == whole
+    with pytest.raises(FilmError) as error:
+        decode(changed(whole, name, change))
+    assert error.value.code == code
+    assert capfd.readouterr() == ("", "")

@@ -180,6 +180,7 @@ def test_a_strip_that_ends_early_is_cut_short():
         (tiff(FILM, T262=[77]), "interpretation 77"),
         (tiff(DEEP.astype(np.uint64)), "64 bits"),
         (tiff(DEEP, T258=[14]), "14 bits"),
+        (tiff(np.dstack([DEEP] * 3), T258=[8, 16, 9], T262=[2]), "samples of 8 to 16 bits"),
         (tiff(DEEP, T262=[3]), "palette"),
         (tiff(np.dstack([DEEP.astype(np.int16)] * 3), T262=[2]), "3 signed channels"),
         (tiff(np.dstack([DEEP.astype(np.uint32)] * 3), T262=[2]), "3 channels of 32 bits"),

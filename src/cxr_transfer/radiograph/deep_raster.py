@@ -85,7 +85,7 @@ def flattened(
 
 def grey_of(
     raster: DeepRaster, orientation: int
-) -> tuple[npt.NDArray[np.float32], tuple[str, ...], float]:
+) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.float32], tuple[str, ...], float]:
     """Return the picture upright, what was done to it, and how much colour was taken away.
 
     Args:
@@ -93,7 +93,8 @@ def grey_of(
         orientation: How it lies, 1 to 8.
 
     Returns:
-        (height, width) float32 in [0, 1]; warnings; as `Radiograph.colour`.
+        (height, width) float32 in [0, 1], or uint8 of a picture of 8 bits in 16; warnings; as
+        `Radiograph.colour`.
     """
     opacity = None if raster.opacity is None else turned(raster.opacity, orientation)
     is_left_out = None if opacity is None else opacity == 0
@@ -104,8 +105,10 @@ def grey_of(
         colour = float((raster.differences * brightness).sum()) / pixels.size
     notice = found.notice(raster.bits)
     if raster.is_white_zero:
-        np.subtract(np.float32(1), pixels, out=pixels)
+        np.subtract(pixels.dtype.type(255 if pixels.dtype == np.uint8 else 1), pixels, out=pixels)
     if opacity is not None:
+        if pixels.dtype == np.uint8:
+            pixels = np.divide(pixels, 255, dtype=np.float32)
         for rows in _bands(pixels):
             pixels[rows] *= opacity[rows] / np.float32(_OPAQUE)
     return pixels, raster.warnings + ((notice,) if notice else ()), colour

@@ -122,7 +122,7 @@ def _without_what_stands_apart(
 
 def spread(
     samples: npt.NDArray[Any], bits: int, is_left_out: npt.NDArray[np.bool_] | None = None
-) -> tuple[npt.NDArray[np.float32], Range]:
+) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.float32], Range]:
     """Return a picture as brightness over the values that it uses, and which those are.
 
     Args:
@@ -131,10 +131,13 @@ def spread(
         is_left_out: (height, width); pixels that do not count.
 
     Returns:
-        (height, width) float32 in [0, 1], and the range.
+        (height, width) float32 in [0, 1], or uint8 of a picture of 8 bits in 16; and the range.
     """
     values = np.arange(1 << bits, dtype=np.float64)
-    found = range_in_use(values, counted(samples, len(values), is_left_out))
+    counts = counted(samples, len(values), is_left_out)
+    if is_8_bits_in_16(counts):
+        return looked_up(as_8_bits(np.arange(len(counts))), samples), Range(0, values[-1], 0)
+    found = range_in_use(values, counts)
     table = found.brightness(values).astype(np.float32)
     return looked_up(table, samples), found
 
@@ -159,6 +162,30 @@ def notice_of_8_bits(pixels: npt.NDArray[Any]) -> str:
         if found.high - found.low + 1 >= 128 and levels >= LEAST_LEVELS:
             return ""
     return f"only {levels} of 256 grey levels are in use; contrast was left as it is"
+
+
+_FROM_8_TO_16 = 257
+"""By which 8 bits are multiplied to fill 16: 255 times it is 65,535."""
+
+
+def is_8_bits_in_16(counts: npt.NDArray[np.int64]) -> bool:
+    """Tell a picture of 8 bits that was stored in 16, as every tool does it: times 257.
+
+    It is shown as the 8 bits that it is, so that the copy is the very picture.
+
+    Args:
+        counts: How many pixels have each of the values from 0 on.
+    """
+    if len(counts) != 1 << 16:
+        return False
+    others = counts.copy()
+    others[::_FROM_8_TO_16] = 0
+    return not others.any()
+
+
+def as_8_bits(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Return the levels of 8 bits that values of 16 bits are multiples of."""
+    return (values // _FROM_8_TO_16).astype(np.uint8)
 
 
 _BLOCK = 1 << 20  # pixels

@@ -17,7 +17,14 @@ import numpy.typing as npt
 
 from cxr_transfer.errors import FilmError
 from cxr_transfer.radiograph.film import Grey
-from cxr_transfer.radiograph.grey_range import LEAST_LEVELS, counted, looked_up, range_in_use
+from cxr_transfer.radiograph.grey_range import (
+    LEAST_LEVELS,
+    as_8_bits,
+    counted,
+    is_8_bits_in_16,
+    looked_up,
+    range_in_use,
+)
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -193,15 +200,19 @@ class GreyScale:
             found = counted(samples, len(patterns), hidden)
             counts = np.bincount(patterns, found, len(values)).astype(np.int64)
             counts[is_padding] = 0
+        is_8_bits = counts is not None and self._shows_8_bits(counts)
         with np.errstate(all="ignore"):
-            brightness, notices = self._brightness(values, counts)
+            brightness, notices = (
+                (as_8_bits(values) / 255, ()) if is_8_bits else self._brightness(values, counts)
+            )
         if not np.isfinite(brightness).all():
             raise _bad_scale("its rescale or window gives none that is finite")
         if self.inverted:
             brightness = 1 - brightness
         brightness[is_padding] = 0
         whole = np.rint(brightness * 255)
-        is_whole = self.bits.stored <= 8 and bool(np.allclose(brightness * 255, whole, atol=1e-6))
+        is_shallow = self.bits.stored <= 8 or is_8_bits
+        is_whole = is_shallow and bool(np.allclose(brightness * 255, whole, atol=1e-6))
         table = whole.astype(np.uint8) if is_whole else brightness.astype(np.float32)
         film = looked_up(table[patterns], samples)
         if hidden is not None:
@@ -210,6 +221,11 @@ class GreyScale:
             shown, said = replace(self, voi=None).apply(samples, hidden)
             return shown, ("its window or VOI LUT shows next to nothing, and was left out", *said)
         return film, notices
+
+    def _shows_8_bits(self, counts: Counts) -> bool:
+        """Tell whether nothing but a picture of 8 bits in 16 is to be shown."""
+        is_plain = self.voi is None and self.modality == Rescale() and self.padding is None
+        return is_plain and not self.bits.signed and is_8_bits_in_16(counts)
 
     def _brightness(self, values: Values, counts: Counts | None) -> tuple[Values, tuple[str, ...]]:
         notices: list[str] = []

@@ -53,6 +53,7 @@ class Png:
         pixels: The file with nothing but what its pixels are made of.
         orientation: How it lies, 1 to 8, as Exif or XMP says.
         warnings: Which of its chunks were passed over for a fault.
+        is_interlaced: Whether its rows come in seven passes.
     """
 
     width: int
@@ -64,6 +65,7 @@ class Png:
     pixels: bytes
     orientation: int
     warnings: tuple[str, ...]
+    is_interlaced: bool
 
 
 def read_png(content: bytes) -> Png | None:
@@ -141,7 +143,8 @@ class _Walk:
 
     def png(self, pixels: bytes) -> Png:
         """Return what the chunks say together."""
-        if len(self.header) < 13:
+        # Method of compression, method of filtering, interlace: 11.2.2.
+        if len(self.header) < 13 or any(self.header[10:12]) or self.header[12] > 1:
             raise _corrupt("its PNG header is damaged")
         width, height = struct.unpack(">LL", self.header[:8])
         kind = self._colour_type
@@ -155,6 +158,7 @@ class _Walk:
             pixels,
             self.by_exif or self.by_xmp or 1,
             tuple(self.warnings),
+            bool(self.header[12]),
         )
 
     @property

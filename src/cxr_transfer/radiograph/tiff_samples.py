@@ -52,7 +52,12 @@ def check_kind(tiff: Tiff) -> None:
         return
     colours, channels = _COLOURS.get(photometric, 0), tiff.first(tags.SAMPLES, 1)
     if len(set(tiff.bits)) != 1 or bits not in (8, 12, 16, 32):
-        raise _unread(f"samples of {', '.join(map(str, sorted(set(tiff.bits))))} bits")
+        depths = sorted(set(tiff.bits))
+        raise _unread(
+            f"samples of {depths[0]} to {depths[-1]} bits"
+            if len(depths) > 2
+            else f"samples of {' and '.join(map(str, depths))} bits"
+        )
     if not 0 < colours <= channels:
         raise _unread(f"{channels} channels of {bits} bits in a palette or in YCbCr")
     if channels > 1 and (bits in (12, 32) or sample_format == _SIGNED):
