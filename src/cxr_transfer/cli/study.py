@@ -43,7 +43,10 @@ def study(
         int | None, typer.Option(help="Cross-validate over so many parts (5 is usual).")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
+        int,
+        typer.Option(
+            min=0, max=2**32 - 1, help="Random seed of split, weights, order and dropout."
+        ),
     ] = 0,
     pretraining: Annotated[
         str | None,

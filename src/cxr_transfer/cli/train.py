@@ -64,7 +64,10 @@ def train(
         str | None, typer.Option(help="For Dataset_0 of the archives: clean (default) or paper.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of split, weights, order and dropout.")
+        int,
+        typer.Option(
+            min=0, max=2**32 - 1, help="Random seed of split, weights, order and dropout."
+        ),
     ] = 0,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",

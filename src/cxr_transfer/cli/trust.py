@@ -37,7 +37,9 @@ def evaluate(
     label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
+    ] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
 ) -> None:
     """Evaluate a checkpoint: figures with intervals, and what each group of films is called."""
@@ -105,10 +107,12 @@ def audit(
     label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the bootstrap.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
+    ] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of retraining and of the scores of changed films; as in train.")
+        str, typer.Option(help="Precision of retraining and of the scores of changed films.")
     ] = "auto",
 ) -> None:
     """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
