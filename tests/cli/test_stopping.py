@@ -56,7 +56,7 @@ def was_stopped(done, said="Stopped."):
     return True
 
 
-@pytest.mark.parametrize("name", ["typer", "cxr_transfer.cli.answer", "cxr_transfer.inference"])
+@pytest.mark.parametrize("name", ["typer", "cxr_transfer.cli.predict", "cxr_transfer.inference"])
 @pytest.mark.parametrize("then", ["pass", "raise ImportError"])
 def test_while_a_command_is_being_imported(name, then):
     # The signal arrives at a library's import, which may make of it what it likes.

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cxr_transfer.cli.answer import export
+from cxr_transfer.cli.export import export
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import index
 from cxr_transfer.datasets.manifest import write_manifest

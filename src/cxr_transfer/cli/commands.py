@@ -13,32 +13,18 @@ import typer
 
 from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.cli import stopping
-from cxr_transfer.cli.answer import (
-    EXPLAIN_EXAMPLES,
-    EXPORT_EXAMPLES,
-    PREDICT_EXAMPLES,
-    explain,
-    export,
-    predict,
-)
-from cxr_transfer.cli.data import (
-    DATA_CHECK_EXAMPLES,
-    DATA_PREPARE_EXAMPLES,
-    data_check,
-    data_prepare,
-)
+from cxr_transfer.cli.audit import AUDIT_EXAMPLES, audit
+from cxr_transfer.cli.card import CARD_EXAMPLES, card
+from cxr_transfer.cli.data_check import DATA_CHECK_EXAMPLES, data_check
+from cxr_transfer.cli.data_prepare import DATA_PREPARE_EXAMPLES, data_prepare
 from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
+from cxr_transfer.cli.evaluate import EVALUATE_EXAMPLES, evaluate
+from cxr_transfer.cli.explain import EXPLAIN_EXAMPLES, explain
+from cxr_transfer.cli.export import EXPORT_EXAMPLES, export
+from cxr_transfer.cli.predict import PREDICT_EXAMPLES, predict
 from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
 from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
-from cxr_transfer.cli.trust import (
-    AUDIT_EXAMPLES,
-    CARD_EXAMPLES,
-    EVALUATE_EXAMPLES,
-    audit,
-    card,
-    evaluate,
-)
 from cxr_transfer.errors import CxrError
 from cxr_transfer.text import for_terminal
 

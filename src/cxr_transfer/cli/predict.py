@@ -1,4 +1,4 @@
-"""Commands that answer for films, and that hand a network on."""
+"""What `cxr predict` does: answers for images, a line or a row each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, say, steps, tell
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, say, steps
 
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut
@@ -241,125 +241,3 @@ def _heat_maps(
         write_explanation(explanation, radiograph, folder, stem)
 
     return draw
-
-
-EXPLAIN_EXAMPLES = (
-    "Examples:\n\n"
-    "cxr explain film.dcm --out why\n\n"
-    "cxr explain film.png --model runs/mine --label covid19 --out why --json"
-)
-
-
-def explain(
-    file: Annotated[Path, typer.Argument(help="A film.")],
-    out: Annotated[Path, typer.Option(help="Folder for the sheet (.png) and its .json.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help=f"{CHECKPOINT_HELP} Default: the released {DEFAULT_MODEL}."),
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Class whose score is explained; default: the highest.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the JSON.")] = False,
-    any_modality: Annotated[
-        bool,
-        typer.Option(
-            help="Take a DICOM image whatever modality or body part it names, and FOR PROCESSING."
-        ),
-    ] = False,
-) -> None:
-    """Show what raised a film's score: a heat map, and the training films most like it."""
-    import json as json_module
-
-    from cxr_transfer.datasets.image_files import stem_of
-    from cxr_transfer.inference.explain import Explainer, write_explanation
-    from cxr_transfer.radiograph import read_film
-
-    say(INTENDED_USE)
-    film = read_film(file, any_modality=any_modality)
-    explanation = Explainer.open(model, any_modality=any_modality).explain(film, label=label)
-    sheet = write_explanation(explanation, film, out, stem_of(file))
-    if json:
-        typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
-        return
-    scores = ", ".join(f"{name} {100 * p:.1f}" for name, p in explanation.probabilities.items())
-    meaning = "" if explanation.calibrated else "; not calibrated"
-    tell(f"{explanation.label} ({scores}{meaning})")
-    if explanation.lung_share is not None:
-        tell(
-            f"{100 * explanation.lung_share:.0f} % of the heat map lies in the lungs, which are "
-            f"{100 * explanation.lung_area:.0f} % of what the model sees"
-        )
-    for one in explanation.neighbours:
-        tell(f"like a training film of {one.source}: {one.label} ({one.distance:.2f})")
-    for warning in explanation.warnings:
-        tell(warning)
-    say(f"sheet: {sheet}")
-
-
-EXPORT_EXAMPLES = (
-    "Examples:\n\n"
-    "cxr export model_3 --out model_3.onnx\n\n"
-    "cxr export runs/study/model_3 --out model_3.xml\n\n"
-    "cxr export runs/study/model_3 --precision int8 --out model_3-int8.xml\n\n"
-    "cxr export runs/study/model_3 --format torchscript --out model_3.pt"
-)
-
-
-def export(
-    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
-    out: Annotated[
-        Path, typer.Option(help="File; a .json that says how to use it comes to lie beside it.")
-    ],
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(help="openvino, onnx or torchscript; default: by the name's ending."),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32; openvino also int8.")] = "float32",
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Manifest whose training part calibrates int8 and whose validation part is "
-            "compared. Default: split.csv of the run folder."
-        ),
-    ] = None,
-) -> None:
-    """Hand a network on to other tools, compared with the checkpoint before it is kept."""
-    from cxr_transfer.export.calibration_data import calibration_and_check
-    from cxr_transfer.export.formats import chosen_format, written_files
-    from cxr_transfer.export.formats import export as run
-    from cxr_transfer.files import check_new, write_bytes
-    from cxr_transfer.models.metadata import checkpoint_files, read_card
-    from cxr_transfer.models.reference import reference_beside
-
-    if format is not None:
-        choice("--format", format, ("openvino", "onnx", "torchscript"))
-    choice("--precision", precision, ("float32", "int8"))
-    chosen = chosen_format(out, format=format, precision=precision)  # type: ignore[arg-type]
-    for path in written_files(out, chosen):
-        check_new(path)
-    card_path, weights = checkpoint_files(checkpoint)
-    found = reference_beside(weights, read_card(card_path).weights_sha256)
-    # An int8 network's features lie elsewhere: the float32 ones' reference would misjudge them.
-    reference = found if precision == "float32" else None
-    calibration, check = calibration_and_check(checkpoint, data, calibrate=precision == "int8")
-    written = run(
-        checkpoint,
-        out,
-        format=format,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
-        calibration=calibration,
-        check=check,
-        temperature=reference[1].temperature if reference else None,
-        least_score=reference[1].least_score if reference else None,
-        coverage=reference[1].coverage if reference else None,
-    )
-    done = written.check
-    if reference and written.format == "openvino":
-        write_bytes(out.with_suffix(".reference.safetensors"), reference[0].read_bytes())
-    films = "generated films" if done["drawn"] else "films"
-    say(
-        f"{out}: compared with the checkpoint on {done['films']} {films}: largest difference of a "
-        f"score {done['largest_difference']:.2g}, of a feature "
-        f"{done['features_largest_difference']:.2g}, the same class on {done['same_class']:.1%}"
-    )

@@ -1,0 +1,96 @@
+"""What `cxr audit` does: reasons not to believe a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxr_transfer.cli.terminal import (
+    CHECKPOINT_HELP,
+    DEVICE_HELP,
+    LABEL_HELP,
+    SKIP_DAMAGED_HELP,
+    say,
+    steps,
+    tell,
+)
+
+AUDIT_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr audit model_3 --data ../data --out runs/audit\n\n"
+    "cxr audit runs/study/model_3 --data ../data --out runs/audit --retrain\n\n"
+    "cxr audit runs/mine --data films.csv --out runs/mine/audit || echo not to be trusted"
+)
+
+
+def audit(
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    data: Annotated[
+        Path, typer.Option(help="Archives, a manifest (.csv) or a folder per class: all its films.")
+    ],
+    out: Annotated[Path, typer.Option(help="Report folder.")],
+    retrain: Annotated[
+        bool,
+        typer.Option(help="Train the recipe again without each source (long; goes on if stopped)."),
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="With --retrain: file with ResNet-50's weights.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
+    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Precision of retraining and of the scores of changed films.")
+    ] = "auto",
+) -> None:
+    """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
+    from cxr_transfer.audits.run import audit as run
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.datasets.loading import open_all
+    from cxr_transfer.errors import UsageError
+    from cxr_transfer.models.metadata import checkpoint_files, read_card
+    from cxr_transfer.own_folder import owned
+    from cxr_transfer.training.settings import claimed
+
+    if weights and not retrain:
+        raise UsageError(
+            "unused_option",
+            f"Expected --weights only with --retrain, but got {weights}; leave it out, or add "
+            "--retrain.",
+        )
+    known = read_card(checkpoint_files(checkpoint)[0])
+    read = open_all(
+        data, known.label_set, mapping=read_mapping(label or ()), table=known.label_table
+    )
+    for notice in read.notices:
+        say(notice)
+    cases = read.cases
+    # By the weights: another run's folder may have the same name.
+    audit_of = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
+    with owned(out), claimed(out, audit_of), steps("reading films", len(cases)) as step:
+        found = run(
+            checkpoint,
+            cases,
+            out,
+            retrain=retrain,
+            skip_damaged=skip_damaged,
+            weights=weights,
+            device=device,
+            precision=precision,
+            seed=seed,
+            each=step,
+            say=say,
+        )
+    tell(
+        (out / ("audit.json" if json else "audit.md")).read_text(
+            encoding="utf-8", errors="surrogateescape"
+        )
+    )
+    if found["verdict"] == "fail":
+        raise typer.Exit(1)

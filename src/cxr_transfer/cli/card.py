@@ -1,0 +1,64 @@
+"""What `cxr card` does: what is known of a model, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cxr_transfer.cli.terminal import (
+    CHECKPOINT_HELP,
+    say,
+    tell,
+)
+
+CARD_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr card model_3\n\n"
+    "cxr card runs/mine --audit runs/mine/audit/audit.json --out MODEL_CARD.md"
+)
+
+
+def card(
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+    audit: Annotated[
+        Path | None, typer.Option(help="Its audit.json; default: the one in the run folder.")
+    ] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(help="Its report.json; default: the one in the run folder.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Run folder that it is from, where it was handed on without."),
+    ] = None,
+) -> None:
+    """Write the model card: filled from the run, and blanks say 'not done'."""
+    from cxr_transfer.evaluation.model_card import model_card
+    from cxr_transfer.files import check_new, write_text
+
+    if out:
+        check_new(out)
+    text = model_card(checkpoint, audit=_report(audit), evaluation=_report(evaluation), run=run)
+    if out is None:
+        tell(text)
+        return
+    write_text(out, text)
+    say(f"model card: {out}")
+
+
+def _report(path: Path | None) -> dict[str, Any] | None:
+    import json
+
+    from cxr_transfer.errors import DataError
+
+    if path is None:
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError("not_json", f"Expected JSON in {path}, but got: {error}.") from None
+    if not isinstance(found, dict):
+        raise DataError("not_json", f"Expected a report in {path}, but got something else.")
+    return found
