@@ -23,7 +23,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import report
-from cxr_transfer.evaluation.decoding import decode_once, leave_out
+from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
 from cxr_transfer.evaluation.evaluation_page import page
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
@@ -103,14 +103,7 @@ def assess(
         cases, checkpoint.preprocessing, labels, files=False, skip_damaged=skip_damaged, each=each
     )
     cases, films = decoded.cases, decoded.films
-    seen = sum(seen_in_training(checkpoint, cases))
-    if seen and not allow_seen:
-        raise DataError(
-            "seen_films",
-            f"Expected films of patients that {checkpoint.name} was not trained on, but it has "
-            f"seen {seen} of {len(cases)} (by film or patient); leave them out, or say "
-            "--allow-seen and do not quote the figures.",
-        )
+    seen = _seen(checkpoint, cases, allow_seen)
     at = resolve_device(device)
     own = probabilities(network, films.images, device=at).double().numpy()
     scored = at_temperature(own, heat)
@@ -131,27 +124,14 @@ def assess(
     wrong = [cases[row] for row in errors]
     table = out / "errors.csv"
     write_scores(table, labels, scored[errors], wrong, temperature=heat, numbered=True)
-    content = {
-        "intended_use": INTENDED_USE,
-        "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
+    content = _content(checkpoint, decoded, seen, at, seed) | {
         "score_scale": score_scale(heat),
-        "intervals": INTERVALS,
-        "films": len(cases),
-        "damaged_files": len(decoded.damaged),
-        "seen_in_training": seen,
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
         "errors": {"films": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
         "groups": groups(labels, scored, cases),
         "test_openings": record_opening(folder, "evaluate", cases, checkpoint.weights_sha256),
         "ms_per_image": time_per_image(network, films, device=at).as_dict(),
-        "data_hash": data_hash(cases),
-        "commit": provenance.commit(),
-        "time": provenance.now(),
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "device": at,
-        "seed": seed,
     }
     write_json(out / "report.json", content)
     drawn: tuple[str, ...] = ()
@@ -163,6 +143,44 @@ def assess(
     error_sheet(sheet, labels, scored, cases, films.images.numpy(), errors, name)
     write_text(out / "report.md", page(checkpoint, content, evaluation, drawn))
     return content
+
+
+def _seen(checkpoint: Checkpoint, cases: Sequence[Case], allowed: bool) -> int:
+    """Return how many cases training has seen.
+
+    Raises:
+        DataError: ``seen_films`` where that is not allowed.
+    """
+    seen = sum(seen_in_training(checkpoint, cases))
+    if seen and not allowed:
+        raise DataError(
+            "seen_films",
+            f"Expected films of patients that {checkpoint.name} was not trained on, but it has "
+            f"seen {seen} of {len(cases)} (by film or patient); leave them out, or say "
+            "--allow-seen and do not quote the figures.",
+        )
+    return seen
+
+
+def _content(
+    checkpoint: Checkpoint, decoded: Decoded, seen: int, device: str, seed: int
+) -> dict[str, Any]:
+    """What stands in ``report.json`` of the checkpoint, the images and the run."""
+    return {
+        "intended_use": INTENDED_USE,
+        "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
+        "intervals": INTERVALS,
+        "films": len(decoded.cases),
+        "damaged_files": len(decoded.damaged),
+        "seen_in_training": seen,
+        "data_hash": data_hash(decoded.cases),
+        "commit": provenance.commit(),
+        "time": provenance.now(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "device": device,
+        "seed": seed,
+    }
 
 
 def _worth(
