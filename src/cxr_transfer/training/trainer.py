@@ -133,15 +133,7 @@ def train_stages(
         if stage.fit == "logistic":
             mixed = _exchanged(stage, training, sources, seed, recipe.name, say)
             others = Stored(keep(prefix, mixed.images), mixed.targets) if mixed else None
-            rows = fit_head(
-                rest,
-                *stored,
-                exchanged=others,
-                exchanged_weight=stage.exchange,
-                penalty=stage.penalty,
-                stage=stage.name,
-                say=say,
-            )
+            rows = _fit_head(stage, rest, stored, others, say)
             tell(rows)
         else:
             rows = run_stage(
@@ -199,6 +191,27 @@ def _keep_stage(
     write_csv(folder / "history.csv", COLUMNS, history)
     _put_down(network, folder / "partial" / f"{stage.name}.safetensors", rows)
     (folder / "partial" / f"{stage.name}.resume").unlink(missing_ok=True)
+
+
+def _fit_head(
+    stage: Stage,
+    rest: nn.Sequential,
+    stored: Sequence[Stored],
+    others: Stored | None,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Fit the head of a stage without epochs; return its one row of history."""
+    training, validation = stored
+    return fit_head(
+        rest,
+        training,
+        validation,
+        exchanged=others,
+        exchanged_weight=stage.exchange,
+        penalty=stage.penalty,
+        stage=stage.name,
+        say=say,
+    )
 
 
 def _loss_before(outcomes: Sequence[Outcome]) -> float | None:
