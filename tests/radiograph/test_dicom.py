@@ -660,3 +660,11 @@ def test_8_bits_stored_in_16_are_those_8_bits():
     assert not any("values in use" in text for text in film.warnings)
     shifted = decode(made(some * np.uint16(257) + np.uint16(1)))
     assert shifted.stored.dtype == np.float32
+
+
+@pytest.mark.parametrize("syntax", [b"1.2.840.10\t\n\x19\n9\0\0\0\0\0", b"1.2.840.20008.1.2.1\0"])
+def test_a_transfer_syntax_that_nobody_knows_is_not_repeated(syntax):
+    content = changed(made(FILM), b"1.2.840.10008.1.2.1\0", syntax)
+    with pytest.raises(FilmError, match="an unknown one") as error:
+        decode(content)
+    assert error.value.message.isprintable()

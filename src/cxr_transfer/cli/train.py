@@ -92,7 +92,7 @@ def train(
     from cxr_transfer.training.recipe import load_recipe
     from cxr_transfer.training.run import run_recipe
     from cxr_transfer.training.start import check_run
-    from cxr_transfer.training.tensors import load_films
+    from cxr_transfer.training.tensors import Inputs, load_films
 
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
@@ -127,6 +127,7 @@ def train(
         for line in (*found.notices, *(line for source in sources for line in source.notices)):
             tell(line)
 
+    inputs = Inputs(run.preprocessing)
     with bar("reading films", 0) as step:
         dataset = open_dataset(
             data,
@@ -138,12 +139,12 @@ def train(
             skip_damaged=skip_damaged,
             before=before,
             each=step,
+            decoded=inputs.keep,
         )
     if dataset.damaged:
         tell(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
     dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
-    with bar("decoding films", len(dataset.cases)) as step:
-        films = load_films(dataset.cases, run.preprocessing, dataset.labels, each=step)
+    films = load_films(dataset.cases, run.preprocessing, dataset.labels, inputs=inputs)
     training = begin | {"say": tell}
     run_recipe(run, dataset, films, folder, **training)
     tell(f"checkpoint: {folder}")

@@ -17,6 +17,9 @@ from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import Radiograph, read_film
 from cxr_transfer.text import for_terminal
 
+Take = Callable[[Case, Radiograph], None]
+"""Takes a radiograph that was decoded, so that nobody decodes it again."""
+
 
 def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> tuple[Case, ...]:
     """Return ``cases`` with hashes and sizes; ``each`` is called after every film.
@@ -31,9 +34,17 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
 
 
 def index_readable(
-    cases: Sequence[Case], *, each: Callable[[], None] = lambda: None
+    cases: Sequence[Case],
+    *,
+    each: Callable[[], None] = lambda: None,
+    decoded: Take = lambda case, radiograph: None,
 ) -> tuple[tuple[Case, ...], tuple[Damaged, ...]]:
     """Return those of ``cases`` that can be read, with hashes and sizes, and the files that cannot.
+
+    Args:
+        cases: Cases, indexed or not.
+        each: Function that is called after every file.
+        decoded: Function that takes each radiograph while it is in memory, in several threads.
 
     Raises:
         DataError: ``changed_films``, as `index`, where every film can be read.
@@ -41,7 +52,7 @@ def index_readable(
     done: list[Case] = []
     damaged: list[Damaged] = []
     changed: list[str] = []
-    for case, outcome in zip(cases, index_each(cases), strict=True):
+    for case, outcome in zip(cases, index_each(cases, decoded), strict=True):
         each()
         if isinstance(outcome, FilmError):
             damaged.append(Damaged.of(case, outcome))
@@ -88,16 +99,25 @@ def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
         )
 
 
-def index_each(cases: Sequence[Case]) -> Iterable[Case | FilmError]:
-    """Yield for every case itself with hashes and size, or the error of its film."""
-    return in_order(_index, cases)
+def index_each(
+    cases: Sequence[Case], decoded: Take = lambda case, radiograph: None
+) -> Iterable[Case | FilmError]:
+    """Yield for every case itself with hashes and size, or the error of its film.
 
+    Args:
+        cases: Cases, indexed or not.
+        decoded: Function that takes each radiograph, as in `index_readable`.
+    """
 
-def _index(case: Case) -> Case | FilmError:
-    try:
-        return described(case, read_film(case.path))
-    except FilmError as error:
-        return error
+    def work(case: Case) -> Case | FilmError:
+        try:
+            film = read_film(case.path)
+        except FilmError as error:
+            return error
+        decoded(case, film)
+        return described(case, film)
+
+    return in_order(work, cases)
 
 
 def described(case: Case, film: Radiograph) -> Case:

@@ -16,7 +16,7 @@ from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import one_spelling
 from cxr_transfer.datasets.findings import relabelled
-from cxr_transfer.datasets.index import index_readable, refuse_damaged
+from cxr_transfer.datasets.index import Take, index_readable, refuse_damaged
 from cxr_transfer.datasets.manifest import check_consistent, read_listed
 from cxr_transfer.datasets.multi_source import in_three_classes, multi_source
 from cxr_transfer.datasets.paper import (
@@ -44,6 +44,7 @@ def open_dataset(
     skip_damaged: bool = False,
     before: Callable[[Dataset], None] = lambda dataset: None,
     each: Callable[[], None] = lambda: None,
+    decoded: Take = lambda case, radiograph: None,
 ) -> Dataset:
     """Open the data set that a recipe trains on.
 
@@ -59,6 +60,7 @@ def open_dataset(
             is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
             another data set's.
         each: Called after every film.
+        decoded: Function that takes each radiograph while it is in memory, in several threads.
 
     Returns:
         Indexed cases. The labels of a user's own films are the paper's where they have the same
@@ -80,7 +82,7 @@ def open_dataset(
 
     def opened(dataset: Dataset) -> Dataset:
         before(dataset)
-        return indexed(dataset, each, skip_damaged=skip_damaged)
+        return indexed(dataset, each, skip_damaged=skip_damaged, decoded=decoded)
 
     own, archives = _own_or_archives(data)
     if pretraining is not None and (name != "dataset_0" or own is not None):
@@ -275,19 +277,26 @@ def own_dataset(
     return Dataset(title, labels, read.cases, notices=read.notices, left_out=found.left_out)
 
 
-def indexed(dataset: Dataset, each: Callable[[], None], *, skip_damaged: bool = False) -> Dataset:
+def indexed(
+    dataset: Dataset,
+    each: Callable[[], None],
+    *,
+    skip_damaged: bool = False,
+    decoded: Take = lambda case, radiograph: None,
+) -> Dataset:
     """Return ``dataset`` with hashes and sizes; ``each`` is called after every film.
 
     Args:
         dataset: Cases that need not be indexed.
         each: Called after every film.
         skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
+        decoded: Function that takes each radiograph while it is in memory, in several threads.
 
     Raises:
         DataError: ``damaged_films`` unless they are left out, ``changed_films``; ``classes`` when
             all films of a class are damaged.
     """
-    cases, damaged = index_readable(dataset.cases, each=each)
+    cases, damaged = index_readable(dataset.cases, each=each, decoded=decoded)
     if not skip_damaged:
         refuse_damaged(damaged, len(dataset.cases))
     return dataclasses.replace(dataset, cases=cases, damaged=damaged)

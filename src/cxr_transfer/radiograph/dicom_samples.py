@@ -34,8 +34,9 @@ def read_samples(elements: Elements, shape: Shape) -> tuple[Samples, bool]:
     """
     codec, content = CODECS.get(elements.syntax), elements.pixels or b""
     if codec is None and elements.syntax not in PLAIN:
-        name = UID(elements.syntax).name
-        name = "an unknown one" if name == elements.syntax else name
+        uid = UID(elements.syntax)
+        # What is no UID at all is handed back as its own name, whatever is in it.
+        name = uid.name if uid.is_valid and uid.name != uid else "an unknown one"
         raise FilmError(
             "unsupported_syntax",
             f"Expected a transfer syntax of still images, but got {name}; export the film "

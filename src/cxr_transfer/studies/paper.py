@@ -42,7 +42,7 @@ from cxr_transfer.training.device import (
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import claim
-from cxr_transfer.training.tensors import Films, load_films, select
+from cxr_transfer.training.tensors import Films, Inputs, load_films, select
 
 PHANTOM = "phantom"
 """Given as the data folder, it stands for generated films."""
@@ -100,7 +100,9 @@ def run_study(
     generated = any(found.generated for found in archives)
     if generated:
         say("the films are generated: they show no patient")
-    target = _indexed(dataset_1(archives), study, steps, say)
+    # Model_1 to Model_3 share one preprocessing, hence one decoding.
+    inputs = Inputs(recipes[models[-1]].preprocessing)
+    target = _indexed(dataset_1(archives), study, steps, say, inputs)
     parts = _parts(target, study, say)
     if model_0:
         for part in parts:
@@ -117,7 +119,7 @@ def run_study(
     rows: dict[str, report.Row] = {}
     if "model_0" in models:
         model_0, rows["model_0"] = run.pretrain(archives, target)
-    each_fold = run.train(target, parts, model_0)
+    each_fold = run.train(target, parts, model_0, inputs)
     rows |= {name: pooled(fold_rows) for name, fold_rows in each_fold.items()}
     content = {
         "split": study.split,
@@ -161,7 +163,9 @@ class _Running:
     def pretrain(self, archives: Sequence[Collection], target: Dataset) -> tuple[Path, report.Row]:
         """Train Model_0; return its run folder and its row of the table."""
         say, study = self.say, self.study
-        dataset = _indexed(dataset_0(archives), study, self.steps, say)
+        recipe = self.recipes["model_0"]
+        inputs = Inputs(recipe.preprocessing)
+        dataset = _indexed(dataset_0(archives), study, self.steps, say, inputs)
         say(f"Dataset_0: {_counts(dataset)}")
         if study.pretraining == "clean":
             dataset = pretraining_cases(dataset, target)
@@ -169,15 +173,14 @@ class _Running:
         # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
         # compared with it.
         dataset = split(dataset, by="patient", seed=study.seed)
-        recipe = self.recipes["model_0"]
-        films = _films(recipe, dataset, self.steps)
+        films = load_films(dataset.cases, recipe.preprocessing, dataset.labels, inputs=inputs)
         folder = run_recipe(
             recipe, dataset, films, self.out / "model_0", say=say, **self.begin["model_0"]
         )
         return folder, self._row(folder, dataset, films)
 
     def train(
-        self, target: Dataset, parts: Sequence[Dataset], model_0: Path | None
+        self, target: Dataset, parts: Sequence[Dataset], model_0: Path | None, inputs: Inputs
     ) -> dict[str, list[report.Row]]:
         """Train Model_1 to Model_3 on each split; return their rows, one per fold."""
         rows: dict[str, list[report.Row]] = {
@@ -185,8 +188,7 @@ class _Running:
         }
         if not rows:
             return rows
-        # All three share one preprocessing, hence one decoding.
-        films = _films(self.recipes[next(iter(rows))], target, self.steps)
+        films = load_films(target.cases, inputs.preprocessing, target.labels, inputs=inputs)
         number_of = self.study.folds
         for number, part in enumerate(parts, start=1):
             place = self.out / f"fold_{number}" if number_of else self.out
@@ -243,18 +245,13 @@ def _data_folder(data: str, out: Path, seed: int, say: Say) -> Path:
     return out / PHANTOM
 
 
-def _indexed(dataset: Dataset, study: Study, steps: Steps, say: Say) -> Dataset:
+def _indexed(dataset: Dataset, study: Study, steps: Steps, say: Say, inputs: Inputs) -> Dataset:
     with steps(f"reading {dataset.name}", len(dataset.cases)) as step:
-        found = indexed(dataset, step, skip_damaged=study.skip_damaged)
+        found = indexed(dataset, step, skip_damaged=study.skip_damaged, decoded=inputs.keep)
     if found.damaged:
         where = f"{DAMAGED_FILE} of each run folder"
         say(f"{dataset.name}: {damaged_line(found.damaged, where)}")
     return found
-
-
-def _films(recipe: Recipe, dataset: Dataset, steps: Steps) -> Films:
-    with steps(f"decoding {dataset.name}", len(dataset.cases)) as step:
-        return load_films(dataset.cases, recipe.preprocessing, dataset.labels, each=step)
 
 
 def _evaluate(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Preprocessing, read_film
+from cxr_transfer.radiograph import Preprocessing, Radiograph, read_film
 
 
 @dataclass(frozen=True)
@@ -54,24 +55,55 @@ def select(dataset: Dataset, films: Films, part: str) -> tuple[tuple[Case, ...],
     return cases, films.only(rows)
 
 
+class Inputs:
+    """Model inputs of radiographs that were decoded for another purpose: hashes, damage.
+
+    Args:
+        preprocessing: Preprocessing of the network that they are for.
+    """
+
+    def __init__(self, preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
+        self._images: dict[Path, npt.NDArray[np.uint8]] = {}
+
+    def keep(self, case: Case, radiograph: Radiograph) -> None:
+        """Take a radiograph that is in memory; any number of threads may do so at once."""
+        self._images[case.path] = self.preprocessing.apply(radiograph)
+
+    def take(self, case: Case) -> npt.NDArray[np.uint8]:
+        """Return the model input (H, W) of a case, once; it is decoded now where it was not kept.
+
+        Raises:
+            FilmError: What `read_film` raises.
+        """
+        kept = self._images.pop(case.path, None)
+        return self.preprocessing.apply(read_film(case.path)) if kept is None else kept
+
+
 def load_films(
     cases: Sequence[Case],
     preprocessing: Preprocessing,
     labels: LabelSet,
     *,
+    inputs: Inputs | None = None,
     each: Callable[[], None] = lambda: None,
 ) -> Films:
-    """Decode ``cases`` in their order; ``each`` is called after every film.
+    """Return ``cases`` as model inputs, in their order.
+
+    Args:
+        cases: N cases.
+        preprocessing: Preprocessing of the network.
+        labels: Labels of the network.
+        inputs: Model inputs that are there already, with the same preprocessing.
+        each: Function that is called after every image.
 
     Raises:
         FilmError: The first film that cannot be read (indexed cases have been read before).
     """
     images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
-
-    def decode(case: Case) -> np.ndarray:
-        return preprocessing.apply(read_film(case.path))
-
-    for row, image in enumerate(in_order(decode, cases)):
+    if inputs is None or inputs.preprocessing != preprocessing:
+        inputs = Inputs(preprocessing)
+    for row, image in enumerate(in_order(inputs.take, cases)):
         images[row, 0] = image
         each()
     targets = [labels.target(case.label) if case.label in labels else -1 for case in cases]
