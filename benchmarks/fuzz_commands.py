@@ -120,7 +120,11 @@ ENDINGS = (".png", ".jpg", ".tif", ".dcm", "", ".PNG", ".txt", ".jpeg")
 def left_out(notices: str) -> int:
     """Return how many files are said to be no images, or to be left out otherwise."""
     reasons = "|".join(re.escape(form) for why in Why for form in why.value)
-    return sum(map(int, re.findall(rf"(?:left out: |\), )(\d+) (?:{reasons}) \(", notices)))
+    # Names follow in brackets, but for those of hidden files.
+    found = re.findall(
+        rf"(?:left out: |, )(\d+) (?:{reasons})(?= \(|, \d|$)", notices, re.MULTILINE
+    )
+    return sum(map(int, found))
 
 
 def odd_lines(ended: Ended, usual: Ended) -> Iterator[str]:

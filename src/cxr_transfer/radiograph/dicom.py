@@ -127,9 +127,10 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
             elements.warn(_MIRRORED)
     except (FilmError, MemoryError):
         raise
-    except RecursionError:
-        raise too_complex(f"{_LEVELS} levels of sequences in a DICOM file") from None
-    except Exception:
+    except Exception as error:
+        # pydicom tells some of them as an error of its own.
+        if isinstance(error, RecursionError) or isinstance(error.__context__, RecursionError):
+            raise too_complex(f"{_LEVELS} levels of sequences in a DICOM file") from None
         # Damaged bytes lead to every kind of exception; they all say the same.
         raise damaged() from None
     return Radiograph(film, "DICOM", tuple(elements.warnings), header)
