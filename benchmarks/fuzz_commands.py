@@ -243,7 +243,7 @@ class Images:
         # A pipe is for a program: CSV holds the very names, JSON escapes them.
         if how == "lines" and unprintable(text):
             yield f"a control character on standard output ({how})"
-        # Hidden files are passed over.
+        # Hidden files are passed over, and counted.
         expected = {"in/" + name for name in names if not Path(name).name.startswith(".")}
         try:
             rows = list(self._rows(how, text, folder))
@@ -251,7 +251,7 @@ class Images:
             yield f"{how} that is none: {type(error).__name__}"
             return
         notices = ended.err.decode(errors="surrogateescape")
-        if len(rows) + left_out(notices) != len(expected):
+        if len(rows) + left_out(notices) != len(names):
             yield f"{how}: a file without a row, or with two, and not said to be left out"
         if how == "lines":
             return
