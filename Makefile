@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,int8,export,parquet,cluster,serve,tensorboard]'
 	@touch $@
 
-demo: install ## Install, then run the whole study on generated films (about 4 minutes).
+demo: install ## Install, then run the whole study on generated images (about 4 minutes).
 	$(BIN)/cxr study --data phantom --out runs/demo --max-epochs 10 --skip-unavailable
 
 test: install browser ## Install, then run the tests.
@@ -39,7 +39,7 @@ check: install ## What CI runs: format, lint, types, tests.
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory test
 
-study: install ## Run the paper's study on real films: make study DATA=DIR OUT=DIR.
+study: install ## Run the paper's study on real images: make study DATA=DIR OUT=DIR.
 	$(BIN)/cxr study --data $(DATA) --out $(OUT)
 
 bench: install $(VENV)-keras/.installed ## Time ours beside Keras and PyTorch (about 20 minutes): make bench DATA=DIR.

@@ -1,10 +1,10 @@
-"""Two local workers of Ray Data and one process answer for the same films: the same rows?
+"""Two local workers of Ray Data and one process answer for the same images: the same rows?
 
     python benchmarks/cluster_rows.py --out docs/results/cluster.json
 
-Films are generated (a few are damaged or absent), the network has random weights unless ``--model``
-names another. Writes the rows that differ, largest difference of a score, and the time of each;
-two workers share this machine's processors, so the times say nothing of a real cluster.
+Images are generated (a few are damaged or absent), the network has random weights unless
+``--model`` names another. Writes the rows that differ, largest difference of a score, and the time
+of each; two workers share this machine's processors, so the times say nothing of a real cluster.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.files import write_json
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.ray_backend import predict_on_cluster
@@ -31,8 +31,8 @@ from cxr_transfer.radiograph import Preprocessing
 WORKERS = 2
 
 
-def write_films(folder: Path, number: int) -> list[Path]:
-    """Draw ``number`` films; every 97th file is damaged, every 101st absent."""
+def write_images(folder: Path, number: int) -> list[Path]:
+    """Draw ``number`` images; every 97th file is damaged, every 101st absent."""
     files = []
     for seed in range(number):
         path = folder / f"{seed:05}.jpeg"
@@ -40,11 +40,11 @@ def write_films(folder: Path, number: int) -> list[Path]:
         if seed % 101 == 100:
             continue
         if seed % 97 == 96:
-            path.write_bytes(b"no film at all")
+            path.write_bytes(b"no image at all")
             continue
         label = tuple(DATASET_1)[seed % 3]
-        film = draw_film(label, rng=np.random.default_rng(seed))
-        Image.fromarray(film).save(path, quality=90)
+        radiograph = draw_radiograph(label, rng=np.random.default_rng(seed))
+        Image.fromarray(radiograph).save(path, quality=90)
     return files
 
 
@@ -75,14 +75,14 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--films", type=int, default=2000)
+    parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--model", help="run folder, .xml or released name; default: random")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = write_films(folder, options.films)
+        files = write_images(folder, options.images)
         model = options.model or random_model(folder / "model")
         predictor = Predictor.open(model)
         one, many = folder / "one.csv", folder / "many.csv"
@@ -116,14 +116,14 @@ def main() -> None:
         options.out,
         {
             "intended_use": INTENDED_USE,
-            "command": f"python benchmarks/cluster_rows.py --films {options.films}"
+            "command": f"python benchmarks/cluster_rows.py --images {options.images}"
             + (f" --model {Path(options.model).name}" if options.model else "")
             + f" --out {options.out}",
             "date": provenance.now(),
             "commit": provenance.commit(),
             "machine": provenance.machine(),
             "versions": provenance.versions(),
-            "films": "generated; every 97th damaged, every 101st absent",
+            "images": "generated; every 97th damaged, every 101st absent",
             "model": predictor.model,
             "chunk": CHUNK,
             "results": found,

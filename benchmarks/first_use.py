@@ -28,57 +28,57 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 THREADS = 4
-FILMS = 8
+IMAGES = 8
 
 
-def files(films: list[Path]) -> None:
+def files(images: list[Path]) -> None:
     """Four threads decode and crop while this one lets the classifier answer for the first time."""
     from cxr_transfer import Predictor
 
-    answers = list(Predictor.released().predict_files(films, workers=THREADS))
-    assert [answer.file for answer in answers] == [str(film) for film in films]
+    answers = list(Predictor.released().predict_files(images, workers=THREADS))
+    assert [answer.file for answer in answers] == [str(radiograph) for radiograph in images]
     assert all(answer.code != "unreadable" for answer in answers)
 
 
-def lungs(films: list[Path]) -> None:
+def lungs(images: list[Path]) -> None:
     """Four threads look for lungs while this one opens the classifier."""
     from cxr_transfer import Predictor
-    from cxr_transfer.radiograph import Preprocessing, read_film
+    from cxr_transfer.radiograph import Preprocessing, read_radiograph
 
     preprocessing = Preprocessing(crop="lungs")
 
-    def cropped(film: Path) -> None:
-        preprocessing.apply(read_film(film))
+    def cropped(radiograph: Path) -> None:
+        preprocessing.apply(read_radiograph(radiograph))
 
     with ThreadPoolExecutor(THREADS) as pool:
-        found = [pool.submit(cropped, film) for film in films]
+        found = [pool.submit(cropped, radiograph) for radiograph in images]
         Predictor.released()
         for each in found:
             each.result()
 
 
-def together(films: list[Path]) -> None:
+def together(images: list[Path]) -> None:
     """Four threads ask one classifier at once."""
     from cxr_transfer import Predictor
 
     predictor = Predictor.released()
-    at_once(predictor.predict, films)
+    at_once(predictor.predict, images)
 
 
-def each_its_own(films: list[Path]) -> None:
+def each_its_own(images: list[Path]) -> None:
     """Four threads open a classifier each, the lungs' network and all at once."""
     from cxr_transfer import Predictor
 
-    at_once(lambda film: Predictor.released().predict(film), films)
+    at_once(lambda radiograph: Predictor.released().predict(radiograph), images)
 
 
-def at_once(work: Callable[[Path], object], films: Iterable[Path]) -> None:
+def at_once(work: Callable[[Path], object], images: Iterable[Path]) -> None:
     start = threading.Barrier(THREADS)
 
     def begun(number: int) -> None:
         start.wait()
-        for film in itertools.islice(films, number, None, THREADS):
-            work(film)
+        for radiograph in itertools.islice(images, number, None, THREADS):
+            work(radiograph)
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(begun, range(THREADS)))
@@ -95,7 +95,7 @@ def child(way: str, folder: Path, seconds: float, switched: bool) -> None:
     faulthandler.cancel_dump_traceback_later()
 
 
-def write_films(folder: Path) -> None:
+def write_images(folder: Path) -> None:
     """Small ones, so that all threads are at their first crop at once; some need other decoders."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
@@ -103,11 +103,11 @@ def write_films(folder: Path) -> None:
     from made import chest, encoded
     from made_dicom import dicom
 
-    for number in range(FILMS):
+    for number in range(IMAGES):
         kind = ("PNG", "JPEG", "J2K", "JLS")[number % 4]
-        film = chest(number)
+        radiograph = chest(number)
         syntax = {"J2K": JPEG2000Lossless, "JLS": JPEGLSLossless}.get(kind)
-        content = dicom(film, syntax) if syntax else encoded(film, kind)
+        content = dicom(radiograph, syntax) if syntax else encoded(radiograph, kind)
         (folder / f"{number}.{kind.lower()}").write_bytes(content)
 
 
@@ -173,7 +173,7 @@ def main() -> None:
     ways = given.ways.split(",")
     load: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as folder:
-        write_films(Path(folder))
+        write_images(Path(folder))
         # The classifier is converted once, not in every start.
         started("files", Path(folder), given.seconds, switched=False).wait()
         try:

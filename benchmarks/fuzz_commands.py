@@ -8,7 +8,7 @@ odd names; `cxr predict` answers for each folder, as JSON, CSV, lines or a table
 `cxr data check` looks at it. Every file must get one row or be said to be no image, and the exit
 code must be 1 where one of them got no class, or is damaged.
 Manifests, recipes and model folders (``fuzz_given.py``) are given one by one to `cxr data check`,
-`cxr evaluate`, `cxr train` (whose films are missing: it ends before it decodes), `cxr predict` and
+`cxr evaluate`, `cxr train` (whose images are missing: it ends before it decodes), `cxr predict` and
 `cxr card`: each in a fork of this process, which has imported the package and computed nothing. A
 failure is: a traceback; an exit code that is not documented, or that calls the input a fault of the
 machine; a death by a signal; more than 60 seconds of the processor for one input, or 5 for each
@@ -63,7 +63,7 @@ from fuzz_ended import (
 from fuzz_given import STATUSES, Given, Manifests, Models, Recipes, checkpoint_in
 from fuzz_mutations import mutated
 from fuzz_seeds import NAMES, encoded, seeds
-from made import chest, write_film
+from made import chest, write_image
 
 SECONDS_PER_IMAGE = 5.0
 FOLDER = 300  # images in one folder
@@ -98,7 +98,7 @@ class Tally:
 
 NAMES_OF_FILES = (
     *(
-        "film",
+        "image",
         "Röntgen 胸",
         "two\nlines",
         "=cmd()",
@@ -110,7 +110,7 @@ NAMES_OF_FILES = (
         'quo"te',
     ),
     *("\x1b[31mred", "x" * 200, "CON", "Doe^Jane^1970", "zero\u200bwidth", "rtl\u202egnp"),
-    *("film.jpg.exe", "'single'", "<b>bold</b>", "@sum", "\udcff\udcfe"),
+    *("image.jpg.exe", "'single'", "<b>bold</b>", "@sum", "\udcff\udcfe"),
 )
 PLACES = ("", "", "sub/", "sub/Ünter \n/")
 CLASSES = ("normal/", "covid19/", "covid19/sub/")
@@ -142,9 +142,9 @@ class Images:
         self._seed = seed
         self._kept = kept
         made, real = seeds()
-        films = {f"chest {number}": encoded(chest(number), "PNG") for number in range(6)}
-        films |= {f"JPEG chest {number}": encoded(chest(number), "JPEG") for number in range(6)}
-        self._made = made | films
+        images = {f"chest {number}": encoded(chest(number), "PNG") for number in range(6)}
+        images |= {f"JPEG chest {number}": encoded(chest(number), "JPEG") for number in range(6)}
+        self._made = made | images
         self._real = real
         self._usual: dict[str, Ended] = {}
 
@@ -212,7 +212,7 @@ class Images:
         if model not in self._usual:
             with tempfile.TemporaryDirectory() as place:
                 for number in range(12):
-                    write_film(Path(place, "in", f"{number}.png"), number)
+                    write_image(Path(place, "in", f"{number}.png"), number)
                 words = ["predict", "in", "--model", model, "--json"]
                 ended = program(words, Path(place), SECONDS * 10)
             if ended.code not in (0, 1):

@@ -2,12 +2,12 @@
 
     python benchmarks/fuzz_decoder.py --inputs 550000 --out docs/results/fuzz_decoder.json
 
-Seeds are those of ``fuzz_seeds.py``: a generated film in every format, depth and transfer syntax,
+Seeds are those of ``fuzz_seeds.py``: a generated image in every format, depth and transfer syntax,
 and a real one. Each input is one of them, damaged by ``fuzz_mutations.py``: in its bytes, or in
 what its format is made of. It is decoded in a worker process, under any name, and sometimes with
-``any_modality``. A radiograph in [0, 1], or a `FilmError` with a code that is documented and a line
-that quotes nothing of the file, is an answer. A failure is anything else: another exception; more
-than 5 seconds of the processor; 1 GB of memory beyond what the process had; a byte on standard
+``any_modality``. A radiograph in [0, 1], or a `ImageError` with a code that is documented and a
+line that quotes nothing of the file, is an answer. A failure is anything else: another exception;
+more than 5 seconds of the processor; 1 GB of memory beyond what the process had; a byte on standard
 output or error, whoever wrote it; a warning of Python's; another state of the process afterwards
 (warning filters, loggers, numpy's error state, open files, threads); for every sixteenth input
 another answer when it is decoded again. Warnings are collected and not raised: the decoder would
@@ -43,7 +43,7 @@ from PIL import Image, ImageFile
 from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit, JPEGLosslessSV1, JPEGLSLossless
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.files import write_json
 from cxr_transfer.radiograph import Radiograph, decode
 from fuzz_mutations import mutated
@@ -76,7 +76,7 @@ class Answer:
     """What became of one input.
 
     Attributes:
-        code: "film", a code of the decoder's, or "FAILED: " and why.
+        code: "image", a code of the decoder's, or "FAILED: " and why.
         seconds: Processor time that it took.
         memory: Most bytes that the process held meanwhile, beyond what it had before.
     """
@@ -86,20 +86,26 @@ class Answer:
     memory: int
 
 
-def judged(film: Radiograph) -> str:
-    """Return "film", or why this is none."""
-    pixels = film.stored
+def judged(radiograph: Radiograph) -> str:
+    """Return "image", or why this is none."""
+    pixels = radiograph.stored
     if pixels.ndim != 2 or min(pixels.shape) < 128 or pixels.size > 60_000_000:
-        return "FAILED: a film of another shape"
+        return "FAILED: an image of another shape"
     if pixels.dtype not in (np.uint8, np.float32) or not pixels.flags.c_contiguous:
-        return "FAILED: a film of another kind"
+        return "FAILED: an image of another kind"
     if pixels.dtype == np.float32 and not (pixels.min() >= 0 and pixels.max() <= 1):
         return "FAILED: not in [0, 1]"
-    known = film.header
-    for line in (*film.warnings, film.format, known.modality, known.view, known.body_part):
+    known = radiograph.header
+    for line in (
+        *radiograph.warnings,
+        radiograph.format,
+        known.modality,
+        known.view,
+        known.body_part,
+    ):
         if wrong := _wrong(line):
-            return f"FAILED: {wrong} of a film"
-    return "film"
+            return f"FAILED: {wrong} of an image"
+    return "image"
 
 
 def _wrong(line: str) -> str:
@@ -112,8 +118,8 @@ def _wrong(line: str) -> str:
 def answered(content: bytes, named: str, any_modality: bool) -> tuple[str, str]:
     """Decode, and return the code and what else must be the same when it is decoded again."""
     try:
-        film = decode(content, named=named, any_modality=any_modality)
-    except FilmError as error:
+        radiograph = decode(content, named=named, any_modality=any_modality)
+    except ImageError as error:
         if error.code not in CODES:
             return f"FAILED: the code {error.code}", ""
         if wrong := _wrong(error.message):
@@ -124,7 +130,7 @@ def answered(content: bytes, named: str, any_modality: bool) -> tuple[str, str]:
         return "FAILED: MemoryError", ""
     except BaseException as error:
         return f"FAILED: {type(error).__name__}: {str(error)[:80]}", ""
-    return judged(film), f"{film.digest()} {film.warnings} {film.header}"
+    return judged(radiograph), f"{radiograph.digest()} {radiograph.warnings} {radiograph.header}"
 
 
 def state() -> tuple[object, ...]:
@@ -259,22 +265,25 @@ class Worker:
 def largest() -> Iterator[tuple[str, bytes]]:
     """Yield images as large as may be, in what takes much memory to read."""
     side = 7740
-    film = np.zeros((side, side), np.uint8)
-    film[::3] = 200
-    deep = film.astype(np.uint16) * 20
+    radiograph = np.zeros((side, side), np.uint8)
+    radiograph[::3] = 200
+    deep = radiograph.astype(np.uint16) * 20
     deep[:, ::2] += 7
-    half = np.full_like(film, 128)
-    yield "PNG colour and alpha", encoded(np.dstack([film, film, film, half]), compress_level=1)
-    yield "PNG grey and alpha", encoded(np.dstack([film, half]), compress_level=1)
+    half = np.full_like(radiograph, 128)
+    yield (
+        "PNG colour and alpha",
+        encoded(np.dstack([radiograph, radiograph, radiograph, half]), compress_level=1),
+    )
+    yield "PNG grey and alpha", encoded(np.dstack([radiograph, half]), compress_level=1)
     yield "PNG 16", encoded(deep, compress_level=1)
     yield "PNG 16 colour", imagecodecs.png_encode(np.dstack([deep * 16] * 3), level=1)
-    four = Image.merge("CMYK", [Image.fromarray(film)] * 4)
+    four = Image.merge("CMYK", [Image.fromarray(radiograph)] * 4)
     yield "JPEG CMYK", encoded(four, "JPEG", quality=50)
     yield "JPEG CMYK without end marker", encoded(four, "JPEG", quality=50)[:-2]
     yield "JPEG CMYK progressive", encoded(four, "JPEG", quality=50, progressive=True)
-    yield "JPEG progressive", encoded(film, "JPEG", progressive=True)
+    yield "JPEG progressive", encoded(radiograph, "JPEG", progressive=True)
     yield "TIFF 16", encoded(deep, "TIFF", compression="tiff_lzw")
-    colour = np.dstack([film, film + 1, film])
+    colour = np.dstack([radiograph, radiograph + 1, radiograph])
     many = {"subsampling": 0, "progressive": True}
     yield "JPEG colour progressive", encoded(colour, "JPEG", quality=50, **many)
     yield "JPEG colour without end marker", encoded(colour, "JPEG", subsampling=0)[:-2]
@@ -370,7 +379,7 @@ def main() -> None:
     for name, content in everything.items():
         # And every module is loaded before the first fork.
         code, _ = answered(content, "", any_modality=True)
-        if code.startswith("FAILED") or (code != "film") != (name in REFUSED):
+        if code.startswith("FAILED") or (code != "image") != (name in REFUSED):
             raise SystemExit(f"Expected whole seeds, but {name} is: {code}.")
     if options.only is not None:
         name, content, how = inputs[options.only]

@@ -26,7 +26,7 @@ from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.recipe import shipped_recipes
 from fuzz_ended import Ended, strict_json, unprintable
 from fuzz_mutations import by_bytes
-from made import write_film
+from made import write_image
 
 NO_CLASSES = ("", "nan", "none", "null", "n/a", "na", "#n/a")  # "inf" may be somebody's; it is told
 STATUSES = ("ok", "cannot_assess", "error")
@@ -81,15 +81,15 @@ CELLS = (
         "\u2028",
         "\u202e",
     ),
-    *("/etc/passwd", "../../../etc/passwd", ".", "..", "~", "films", "C:\\films\\film0.png"),
+    *("/etc/passwd", "../../../etc/passwd", ".", "..", "~", "images", "C:\\images\\image0.png"),
     *(
-        "films\\film1.png",
+        "images\\image1.png",
         "\\\\server\\share",
         "file:///etc/passwd",
-        "films/film0.png",
+        "images/image0.png",
         "/dev/zero",
     ),
-    *("pipe", "loop", "films/", "x" * 300, "y" * 5000, "z" * 140_000, "/" * 3000, "%s%n", "{0}"),
+    *("pipe", "loop", "images/", "x" * 300, "y" * 5000, "z" * 140_000, "/" * 3000, "%s%n", "{0}"),
     *("1234567890123", "2020-01-01", "M", "F", "O", "PA", "AP", "lateral", "person1", "ß", "İ"),
 )
 SEPARATORS = (",", ";", "\t", "|", ", ", " ", "\x1f")
@@ -106,7 +106,7 @@ class Manifests(Given):
         super().__init__(seed, folder)
         self._checkpoint = checkpoint
         for number in range(12):
-            write_film(folder / "films" / f"film{number}.png", number)
+            write_image(folder / "images" / f"image{number}.png", number)
         os.mkfifo(folder / "pipe")
         (folder / "loop").symlink_to("loop")
 
@@ -116,7 +116,7 @@ class Manifests(Given):
         rows = []
         for number in range(12):
             row = {
-                "path": f"films/film{number}.png",
+                "path": f"images/image{number}.png",
                 "label": LABELS[number % 3],
                 "patient": f"p{number // 2 if rng.random() < 0.2 else number}",
                 "source": f"s{number % 2}",
@@ -231,7 +231,7 @@ KEYS = (
 
 
 class Recipes(Given):
-    """TOML files, for `cxr train`, which ends before it decodes: its films are missing."""
+    """TOML files, for `cxr train`, which ends before it decodes: its images are missing."""
 
     sort = "recipes"
 
@@ -276,7 +276,7 @@ class Recipes(Given):
 
     def judged(self, words: Sequence[str], ended: Ended) -> Iterator[str]:
         if ended.code in (0, 1):
-            yield "a training without films ended well"
+            yield "a training without images ended well"
         if (self.folder / words[words.index("--out") + 1]).exists():
             yield "a refused recipe left a run folder"
 
@@ -297,7 +297,7 @@ class Models(Given):
     def __init__(self, seed: int, folder: Path, checkpoint: Path) -> None:
         super().__init__(seed, folder)
         self._checkpoint = checkpoint
-        write_film(folder / "film.png", 1)
+        write_image(folder / "image.png", 1)
 
     def place(self, number: int, rng: np.random.Generator) -> list[str]:
         name = f"model{number}"
@@ -344,7 +344,7 @@ class Models(Given):
     def _words(name: str, rng: np.random.Generator) -> list[str]:
         if rng.random() < 0.4:
             return ["card", name]
-        return ["predict", "film.png", "--model", name, "--json"]
+        return ["predict", "image.png", "--model", name, "--json"]
 
     @staticmethod
     def _change_leaf(card: dict[str, object], rng: np.random.Generator) -> None:
@@ -448,7 +448,7 @@ class Models(Given):
             (target / name).write_bytes(by_bytes(content, bytes(range(256)), rng))
 
     def undamaged(self) -> list[str]:
-        return ["predict", "film.png", "--model", str(self._checkpoint), "--json"]
+        return ["predict", "image.png", "--model", str(self._checkpoint), "--json"]
 
     def judged(self, words: Sequence[str], ended: Ended) -> Iterator[str]:
         if "--json" in words and ended.code in (0, 1):

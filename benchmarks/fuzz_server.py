@@ -3,16 +3,16 @@
     python benchmarks/fuzz_server.py --inputs 20000 --out docs/results/fuzz_server.json
 
 Several clients at once, over plain sockets. Half of the requests are whole forms of images damaged
-by ``fuzz_mutations.py``, for `/v1/predict`, `/v1/film` and now and then a heat map or a report; the
-others are forms damaged in their bytes, bodies that are shorter, longer or otherwise chunked than
-their head says, clients that leave, odd methods, paths, queries, content types, hosts and headers,
-and heads damaged in their bytes. A failure is: a status that the description does not have (500
-above all); a body that does not fit its schema, or another number of answers than films were sent;
-no answer to a request that was whole; an image that a worker crashed, hung or ran out of memory on;
-a worker that was replaced; the server, once it is ready, or a process of its with 1 GB or more; a
-patient's name in a message or in the log, or a line of log that is no JSON or tells of a fault of
-our own; a server that at the end is not healthy, or does not leave in order. Uses one core, for the
-server and its workers, too.
+by ``fuzz_mutations.py``, for `/v1/predict`, `/v1/image` and now and then a heat map or a report;
+the others are forms damaged in their bytes, bodies that are shorter, longer or otherwise chunked
+than their head says, clients that leave, odd methods, paths, queries, content types, hosts and
+headers, and heads damaged in their bytes. A failure is: a status that the description does not have
+(500 above all); a body that does not fit its schema, or another number of answers than images were
+sent; no answer to a request that was whole; an image that a worker crashed, hung or ran out of
+memory on; a worker that was replaced; the server, once it is ready, or a process of its with 1 GB
+or more; a patient's name in a message or in the log, or a line of log that is no JSON or tells of a
+fault of our own; a server that at the end is not healthy, or does not leave in order. Uses one
+core, for the server and its workers, too.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ METHODS = (
 )
 PATHS = (
     *("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/models", "/v1/predict"),
-    *("/v1/film", "/v1/report", "/v1/models/multi_source/card", "/v1/models/multi_source/audit"),
+    *("/v1/image", "/v1/report", "/v1/models/multi_source/card", "/v1/models/multi_source/audit"),
     *("/v1/models/jane/card", "/v1/models/../../etc/passwd/card", "/../../etc/passwd"),
     *("/%2e%2e/%2e%2e/etc/passwd", "/%00", "/index.html", "/healthz/", "//evil.example/jane"),
     *("/v1/models/%ff%fe/card", "/" + "jane" * 500, "/jane%0d%0aX-Injected:%201", "*", "jane"),
@@ -95,7 +95,7 @@ HEADERS = (
 )
 FILE_NAMES = (
     *(
-        "film.png",
+        "image.png",
         "Doe^Jane^1970.dcm",
         "../../etc/passwd",
         "C:\\jane.jpg",
@@ -114,14 +114,14 @@ class Sent:
     Attributes:
         content: All bytes of it.
         is_whole: Whether it must be answered: nobody has damaged its head or its length.
-        films: Number of images in it; None where nobody can know.
+        images: Number of images in it; None where nobody can know.
         route: Route that it is for; "" where that may be any.
         closes: Whether the client is gone at once when it has sent.
     """
 
     content: bytes
     is_whole: bool = False
-    films: int | None = None
+    images: int | None = None
     route: str = ""
     closes: bool = False
 
@@ -141,14 +141,14 @@ class Requests:
         rng = np.random.default_rng([self._seed, number])
         kind = rng.random()
         if kind < 0.5:
-            return self._films(rng)
+            return self._images(rng)
         if kind < 0.65:
             return self._damaged_form(rng)
         if kind < 0.75:
             return self._lying(rng)
         if kind < 0.9:
             return self._odd(rng)
-        whole = self._films(rng).content
+        whole = self._images(rng).content
         head, _, body = whole.partition(b"\r\n\r\n")
         return Sent(by_bytes(head, whole, rng) + b"\r\n\r\n" + body)
 
@@ -164,9 +164,9 @@ class Requests:
         self, rng: np.random.Generator, *, field: str = "files", most: int = 3, odd: bool = False
     ) -> tuple[bytes, int]:
         """Return a form, and how many images are in it."""
-        parts, films = [], int(rng.integers(1, most + 1))
-        for number in range(films):
-            name = f"film{number}.png"
+        parts, images = [], int(rng.integers(1, most + 1))
+        for number in range(images):
+            name = f"image{number}.png"
             if rng.random() < 0.3:
                 name = FILE_NAMES[int(rng.integers(len(FILE_NAMES)))]
                 if not odd:
@@ -178,16 +178,16 @@ class Requests:
             value = ("model_3", "multi_source")[int(rng.integers(2))].encode()
             parts.append(b'Content-Disposition: form-data; name="model"\r\n\r\n' + value)
         body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
-        return body, films
+        return body, images
 
-    def _films(self, rng: np.random.Generator) -> Sent:
+    def _images(self, rng: np.random.Generator) -> Sent:
         kind = rng.random()
-        route = "/v1/film" if kind < 0.25 else "/v1/report" if kind < 0.26 else "/v1/predict"
-        most = {"/v1/film": 1, "/v1/report": 2}.get(route, 3)
-        field = "file" if route == "/v1/film" else "files"
-        body, films = self._form(rng, field=field, most=most)
+        route = "/v1/image" if kind < 0.25 else "/v1/report" if kind < 0.26 else "/v1/predict"
+        most = {"/v1/image": 1, "/v1/report": 2}.get(route, 3)
+        field = "file" if route == "/v1/image" else "files"
+        body, images = self._form(rng, field=field, most=most)
         query = "?heat_map=true" if route == "/v1/predict" and rng.random() < 0.02 else ""
-        return Sent(posted(route + query, body), True, films, route)
+        return Sent(posted(route + query, body), True, images, route)
 
     def _damaged_form(self, rng: np.random.Generator) -> Sent:
         body, _ = self._form(rng, odd=True)
@@ -199,7 +199,7 @@ class Requests:
 
     def _lying(self, rng: np.random.Generator) -> Sent:
         """Return a body that is not what its head says."""
-        body, films = self._form(rng)
+        body, images = self._form(rng)
         match rng.integers(7):
             case 0:  # longer than it is said to be
                 less = int(rng.integers(0, len(body)))
@@ -214,7 +214,7 @@ class Requests:
                 cut = whole[: int(rng.integers(1, len(whole)))]
                 return Sent(cut, closes=bool(rng.integers(2)))
             case 4:  # in chunks, as it may be
-                return Sent(posted("/v1/predict", chunked(body, rng), length=None), True, films)
+                return Sent(posted("/v1/predict", chunked(body, rng), length=None), True, images)
             case 5:  # in chunks that are damaged
                 pieces = by_bytes(chunked(body, rng), b"0\r\n\r\nffffffffffffffff\r\n;x=y", rng)
                 return Sent(posted("/v1/predict", pieces, length=None))
@@ -234,7 +234,7 @@ class Requests:
         body, _ = self._form(rng)
         if kind < 0.7:
             of_type = TYPES[int(rng.integers(len(TYPES)))]
-            route = ("/v1/predict", "/v1/film", "/v1/report")[int(rng.integers(10)) % 10 // 5]
+            route = ("/v1/predict", "/v1/image", "/v1/report")[int(rng.integers(10)) % 10 // 5]
             return Sent(posted(route, body, of_type=of_type))
         more = HEADERS[int(rng.integers(len(HEADERS)))]
         route = path if rng.random() < 0.3 else "/v1/predict"
@@ -351,7 +351,7 @@ def _wrong_with_body(sent: Sent, answer: Response) -> list[str]:
     if sent.content.startswith(b"HEAD ") or kind != "application/json":
         if b"Traceback" in answer.body:
             return ["a traceback in an answer"]
-        is_png = kind == "image/png" and answer.status == 200 and sent.route == "/v1/film"
+        is_png = kind == "image/png" and answer.status == 200 and sent.route == "/v1/image"
         if is_png and not answer.body.startswith(b"\x89PNG"):
             return ["a picture that is none"]
         return []
@@ -381,8 +381,8 @@ def _wrong_with_answers(sent: Sent, content: dict[str, object]) -> list[str]:
     found = []
     lines = [str(content.get("code", "")), str(content.get("message", ""))]
     rows = content.get("answers", [])
-    if rows and sent.films is not None and len(rows) != sent.films:
-        found.append(f"{len(rows)} answers for {sent.films} films")
+    if rows and sent.images is not None and len(rows) != sent.images:
+        found.append(f"{len(rows)} answers for {sent.images} images")
     for row in rows:
         lines += [row["code"], row["message"], *row["warnings"]]
         if row["code"] in CRASHES:

@@ -1,16 +1,16 @@
-"""Fit the gate's linear layer on real films, and measure the whole gate.
+"""Fit the gate's linear layer on real images, and measure the whole gate.
 
     python benchmarks/gate_results.py --data ../shared/data --run runs/seed0 --pictures PICTURES
 
-PICTURES is a folder of pictures that are no chest films: those reported are scikit-image's
+PICTURES is a folder of pictures that are no chest radiographs: those reported are scikit-image's
 (``pip download --no-deps scikit-image``, unzip ``skimage/data``); scikit-learn's and matplotlib's
 photos and the other modalities of pydicom-data are found where these are installed. Needs the runs
 ``model_2`` and ``model_3`` with their ``split.csv``. Writes
-``src/cxr_transfer/radiograph/gate.safetensors`` (fitted on all films), ``docs/results/gate.json``
+``src/cxr_transfer/radiograph/gate.safetensors`` (fitted on all images), ``docs/results/gate.json``
 and ``gate.md``.
 
-What the layer says of a film, a manipulated film or a generated picture comes from one of five
-layers that was fitted without that film's patient (or without that picture). No real picture of
+What the layer says of an image, a manipulated image or a generated picture comes from one of five
+layers that was fitted without that image's patient (or without that picture). No real picture of
 anything but a chest takes part in fitting. Feature distances are fitted on the run's training part,
 their limits on its validation part.
 """
@@ -38,11 +38,11 @@ from sklearn.linear_model import LogisticRegression
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.case import FRONTAL_VIEWS
-from cxr_transfer.datasets.phantom import draw_film
-from cxr_transfer.errors import FilmError
+from cxr_transfer.datasets.phantom import draw_radiograph
+from cxr_transfer.errors import ImageError
 from cxr_transfer.files import write_bytes, write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.radiograph import Preprocessing, Radiograph, read_film
+from cxr_transfer.radiograph import Preprocessing, Radiograph, read_radiograph
 from cxr_transfer.radiograph.quality_control import (
     COLOUR,
     LOOKS,
@@ -58,16 +58,16 @@ from cxr_transfer.training.reference import learn_reference
 FOLDS = 5
 PENALTY = 0.03  # scikit-learn's C
 WEIGHT = {"frontal": 4, "other": 2}
-REFUSED, DOUBTED = 0.01, 0.03  # of good films of each source, on which the limits are set
+REFUSED, DOUBTED = 0.01, 0.03  # of good images of each source, on which the limits are set
 SIDE = 256  # pixels a side of made pictures
-KNOWN = ("kermany", "cohen")  # sources of the runs' training films
+KNOWN = ("kermany", "cohen")  # sources of the runs' training images
 ADULTS = ("rsna", "valencia", "nih")
 ADULTS_IN_FEATURES = 100  # of each source: a ResNet takes its time
-GENERATED, GENERATED_NUMBER = "generated film", 200
+GENERATED, GENERATED_NUMBER = "generated image", 200
 FINDINGS = ("normal", "bacterial", "viral", "covid19")
 MADE_IN_FEATURES = 40  # of each kind
 GOALS = {"chest_auroc": 0.99, "lateral_auroc": 0.95}
-LIMIT = 0.03  # of good held-out films refused
+LIMIT = 0.03  # of good held-out images refused
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Picture:
     group: str  # a row of the table
     unit: str  # the patient or the picture that it is from: the unit of folds and of intervals
     image: np.ndarray  # (SIDE, SIDE) uint8
-    path: Path | None = None  # of a film as it lies on disk
+    path: Path | None = None  # of an image as it lies on disk
     fits: bool = True  # whether layers are fitted on it
     colour: float = 0.0
     empty: bool = False  # whether the gate says blank_or_noise
@@ -91,47 +91,47 @@ class Picture:
         return zlib.crc32(self.unit.encode()) % FOLDS
 
 
-# ---------------------------------------------------------------- films, and what is made of them
+# ---------------------------------------------------------------- images, and what is made of them
 
 
-def small(film: Radiograph) -> np.ndarray:
-    return Preprocessing(height=SIDE, width=SIDE).apply(film)
+def small(radiograph: Radiograph) -> np.ndarray:
+    return Preprocessing(height=SIDE, width=SIDE).apply(radiograph)
 
 
-def real_films(data: Path) -> Iterator[Picture]:
+def real_images(data: Path) -> Iterator[Picture]:
     for collection in read_archives(data):
         if "kermany-224" in collection.root.parts:
-            continue  # the same films as in kermany-768, smaller
+            continue  # the same images as in kermany-768, smaller
         for case in collection.cases:
             frontal = collection.name != "cohen" or case.view in FRONTAL_VIEWS
             if not frontal and case.view != "L":
                 continue
-            film = read_film(case.path)
+            radiograph = read_radiograph(case.path)
             yield described_picture(
                 Picture(
                     "frontal" if frontal else "lateral",
                     case.source if frontal else "lateral",
                     case.patient,
-                    small(film),
+                    small(radiograph),
                     path=case.path,
-                    colour=film.colour,
+                    colour=radiograph.colour,
                 ),
-                film,
+                radiograph,
             )
 
 
-def generated_films(number: int) -> Iterator[Picture]:
-    """Films as the demonstration draws them: the gate must let them pass, too."""
+def generated_images(number: int) -> Iterator[Picture]:
+    """Images as the demonstration draws them: the gate must let them pass, too."""
     for seed in range(number):
         rng = np.random.default_rng([7, seed])
-        film = draw_film(FINDINGS[seed % 4], rng=rng, child=seed % 8 < 4)
-        yield Picture("frontal", GENERATED, f"generated {seed}", small(Radiograph(film, "")))
+        radiograph = draw_radiograph(FINDINGS[seed % 4], rng=rng, child=seed % 8 < 4)
+        yield Picture("frontal", GENERATED, f"generated {seed}", small(Radiograph(radiograph, "")))
 
 
-def described_picture(picture: Picture, film: Radiograph | None = None) -> Picture:
-    film = film or Radiograph(picture.image, "PNG", colour=picture.colour)
-    picture.described = described(film).astype(np.float16)
-    picture.empty = bool(empty(film))
+def described_picture(picture: Picture, radiograph: Radiograph | None = None) -> Picture:
+    radiograph = radiograph or Radiograph(picture.image, "PNG", colour=picture.colour)
+    picture.described = described(radiograph).astype(np.float16)
+    picture.empty = bool(empty(radiograph))
     return picture
 
 
@@ -140,12 +140,12 @@ def scaled(image: np.ndarray, width: int, height: int) -> Image.Image:
 
 
 def varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A film that is still good: mirrored, tilted, cut, with bands beside it."""
-    film = Image.fromarray(image[:, ::-1] if rng.random() < 0.5 else image)
+    """An image that is still good: mirrored, tilted, cut, with bands beside it."""
+    radiograph = Image.fromarray(image[:, ::-1] if rng.random() < 0.5 else image)
     if rng.random() < 0.7:
-        film = film.rotate(rng.uniform(-8, 8), Image.Resampling.BILINEAR)
+        radiograph = radiograph.rotate(rng.uniform(-8, 8), Image.Resampling.BILINEAR)
     left, top, right, bottom = rng.uniform(0, 0.07, 4) * SIDE
-    film = film.crop((int(left), int(top), SIDE - int(right), SIDE - int(bottom)))
+    radiograph = radiograph.crop((int(left), int(top), SIDE - int(right), SIDE - int(bottom)))
     if rng.random() < 0.3:
         bands = Image.new("L", (SIDE, SIDE), int(rng.choice((0, 0, 255))))
         across, down = (SIDE, SIDE)
@@ -153,13 +153,13 @@ def varied(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
             across = int(SIDE * rng.uniform(0.75, 0.95))
         else:
             down = int(SIDE * rng.uniform(0.75, 0.95))
-        bands.paste(film.resize((across, down)), ((SIDE - across) // 2, (SIDE - down) // 2))
-        film = bands
-    return np.asarray(film.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+        bands.paste(radiograph.resize((across, down)), ((SIDE - across) // 2, (SIDE - down) // 2))
+        radiograph = bands
+    return np.asarray(radiograph.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
 def manipulated(pictures: list[Picture], rng: np.random.Generator) -> Iterator[Picture]:
-    """What went wrong with a film on its way: each of the fit, each by the film's patient."""
+    """What went wrong with an image on its way: each of the fit, each by the image's patient."""
     for picture in pictures:
         image, unit = picture.image, picture.unit
         if picture.kind == "lateral":
@@ -167,7 +167,7 @@ def manipulated(pictures: list[Picture], rng: np.random.Generator) -> Iterator[P
                 yield Picture("lateral", "lateral, varied", unit, varied(image, rng))
             continue
         other = varied(image, rng)
-        also = " (generated film)" if picture.group == GENERATED else ""
+        also = " (generated image)" if picture.group == GENERATED else ""
         yield Picture("frontal", f"frontal, varied{also}", unit, other)
         yield Picture("inverted", f"inverted{also}", unit, 255 - (image, other)[rng.integers(2)])
         turned = np.rot90((image, other)[rng.integers(2)], rng.choice((1, 3)))
@@ -177,7 +177,7 @@ def manipulated(pictures: list[Picture], rng: np.random.Generator) -> Iterator[P
 
 
 def collages(pictures: list[Picture], number: int, rng: np.random.Generator) -> Iterator[Picture]:
-    """Films side by side, all of one fold; every fifth of generated films."""
+    """Images side by side, all of one fold; every fifth of generated images."""
     shapes = ((1, 2), (2, 1), (2, 2), (2, 3), (3, 3))
     for at in range(number):
         rows, columns = shapes[int(rng.integers(len(shapes)))]
@@ -197,7 +197,7 @@ def collages(pictures: list[Picture], number: int, rng: np.random.Generator) -> 
             width, height = SIDE // columns, SIDE // rows
             where = (place % columns * width, place // columns * height)
             sheet.paste(scaled(each.image, width, height), where)
-        group = "collage (generated films)" if generated else "collage"
+        group = "collage (generated images)" if generated else "collage"
         yield Picture("collage", group, some[0].unit, np.asarray(sheet))
 
 
@@ -245,8 +245,8 @@ def page_of_text(rng: np.random.Generator) -> np.ndarray:
     return np.asarray(image)
 
 
-def screenshot(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A window with bars and text around a film: a viewer, a web page."""
+def screenshot(radiograph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A window with bars and text around an image: a viewer, a web page."""
     paper, ink = (240, 30) if rng.random() < 0.5 else (35, 220)
     image = Image.new("L", (SIDE, SIDE), paper)
     draw = ImageDraw.Draw(image)
@@ -254,14 +254,14 @@ def screenshot(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     lines_of_text(draw, rng, (5, 30, SIDE - 5, SIDE), ink)
     width, height = (rng.uniform(0.35, 0.65, 2) * SIDE).astype(int)
     x, y = int(rng.integers(0, SIDE - width)), int(rng.integers(25, SIDE - height))
-    image.paste(scaled(film, width, height), (x, y))
+    image.paste(scaled(radiograph, width, height), (x, y))
     return np.asarray(image)
 
 
-def part_of_a_film(film: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def part_of_an_image(radiograph: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     side = int(rng.integers(40, 100))
     x, y = rng.integers(0, SIDE - side, 2)
-    return np.asarray(scaled(film[y : y + side, x : x + side], SIDE, SIDE))
+    return np.asarray(scaled(radiograph[y : y + side, x : x + side], SIDE, SIDE))
 
 
 def gradient(rng: np.random.Generator) -> np.ndarray:
@@ -327,16 +327,18 @@ DRAWN: dict[str, tuple[Callable[[np.random.Generator], np.ndarray], bool, int]] 
 }
 
 
-def drawn(films: list[Picture], rng: np.random.Generator) -> Iterator[Picture]:
+def drawn(images: list[Picture], rng: np.random.Generator) -> Iterator[Picture]:
     for group, (draw, fits, number) in DRAWN.items():
         for at in range(number):
             yield Picture("other", group, f"{group} {at}", draw(rng), fits=fits)
     for at in range(400):
-        film = films[int(rng.integers(len(films)))]
-        yield Picture("other", "part of a film", film.unit, part_of_a_film(film.image, rng))
+        radiograph = images[int(rng.integers(len(images)))]
+        yield Picture(
+            "other", "part of an image", radiograph.unit, part_of_an_image(radiograph.image, rng)
+        )
         if at < 300:
-            film = films[int(rng.integers(len(films)))]
-            yield Picture("other", "screenshot", film.unit, screenshot(film.image, rng))
+            radiograph = images[int(rng.integers(len(images)))]
+            yield Picture("other", "screenshot", radiograph.unit, screenshot(radiograph.image, rng))
 
 
 # ---------------------------------------------------------------- real pictures of something else
@@ -347,7 +349,7 @@ OTHER_MODALITIES = {
     "bad_sequence.dcm": "CT slice",
     "CT_small.dcm": "CT slice",
     "J2K_pixelrep_mismatch.dcm": "CT slice",
-    "RG3_UNCI.dcm": "shin film",
+    "RG3_UNCI.dcm": "shin image",
     "JPEG-LL.dcm": "other modality",
     "MR-SIEMENS-DICOM-WithOverlays.dcm": "other modality",
     "MR2_UNCI.dcm": "other modality",
@@ -356,7 +358,7 @@ OTHER_MODALITIES = {
 """Of pydicom-data and pydicom: one file of each picture; bone scan, MR, ultrasound are "other"."""
 
 
-REAL = ("CT slice", "shin film", "other modality", "photo", "quarter of a photo")
+REAL = ("CT slice", "shin image", "other modality", "photo", "quarter of a photo")
 
 
 def other_modalities() -> Iterator[tuple[str, str, Radiograph]]:
@@ -367,8 +369,8 @@ def other_modalities() -> Iterator[tuple[str, str, Radiograph]]:
     for name, group in OTHER_MODALITIES.items():
         path = next(folder / name for folder in folders if (folder / name).is_file())
         try:
-            yield group, name, read_film(path, any_modality=True)
-        except FilmError as error:
+            yield group, name, read_radiograph(path, any_modality=True)
+        except ImageError as error:
             print(f"{name}: refused by the decoder already ({error.code})")
 
 
@@ -380,17 +382,17 @@ def photos(folder: Path | None) -> Iterator[tuple[str, str, Radiograph]]:
     ]
     for path in sorted(paths):
         try:
-            yield "photo", Path(path).name, read_film(Path(path))
-        except FilmError:
+            yield "photo", Path(path).name, read_radiograph(Path(path))
+        except ImageError:
             continue  # too small, or no picture at all
 
 
 def real_others(folder: Path | None) -> Iterator[Picture]:
     """Each whole, and its four quarters, which count as one picture with it."""
-    for group, name, film in [*other_modalities(), *photos(folder)]:
-        image = small(film)
-        whole = Picture("other", group, name, image, fits=False, colour=film.colour)
-        yield described_picture(whole, film)
+    for group, name, radiograph in [*other_modalities(), *photos(folder)]:
+        image = small(radiograph)
+        whole = Picture("other", group, name, image, fits=False, colour=radiograph.colour)
+        yield described_picture(whole, radiograph)
         half = SIDE // 2
         for top in (0, half) if group == "photo" else ():
             for left in (0, half):
@@ -405,7 +407,7 @@ def real_others(folder: Path | None) -> Iterator[Picture]:
 
 
 def layer(pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the linear layer; all looks weigh the same, but frontal and other films more."""
+    """Fit the linear layer; all looks weigh the same, but frontal and other images more."""
     number = {look: sum(each.kind == look for each in pictures) for look in LOOKS}
     weight = {look: WEIGHT.get(look, 1) / number[look] for look in LOOKS}
     weights = np.array([weight[each.kind] for each in pictures])
@@ -441,7 +443,7 @@ def fitted(pictures: list[Picture]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def new_places(pictures: list[Picture], found: dict[str, float]) -> dict:
-    """Measure what a hospital meets that none of the layer's films is from: one left out a time."""
+    """Measure what a hospital meets that no image of the layer is from: one left out a time."""
     result = {}
     for source in KNOWN + ADULTS:
         print(f"without {source}", flush=True)
@@ -464,7 +466,7 @@ def new_places(pictures: list[Picture], found: dict[str, float]) -> dict:
 
 
 def limits(pictures: list[Picture]) -> dict[str, float]:
-    """Return the scores below which the given shares of good films lie, sources weighing alike."""
+    """Return the scores below which the given shares of good images lie, sources weighing alike."""
     scores, weights = [], []
     for source in KNOWN + ADULTS:
         found = [each.score for each in pictures if each.group == source]
@@ -483,8 +485,8 @@ def limits(pictures: list[Picture]) -> dict[str, float]:
 
 
 def model_input(picture: Picture) -> np.ndarray:
-    film = read_film(picture.path) if picture.path else Radiograph(picture.image, "PNG")
-    return Preprocessing().apply(film)
+    radiograph = read_radiograph(picture.path) if picture.path else Radiograph(picture.image, "PNG")
+    return Preprocessing().apply(radiograph)
 
 
 def features_of(run: Path, pictures: list[Picture], cache: Path | None) -> np.ndarray:
@@ -545,11 +547,11 @@ def sampled(pictures: list[Picture], tested: set[str]) -> list[Picture]:
 def with_distances(run: Path, pictures: list[Picture], cache: Path | None) -> dict:
     """Fit the run's reference, and let it judge the test part and a sample of all else."""
     parts = split_of(run)
-    films = {str(each.path.resolve()): each for each in pictures if each.path}
+    images = {str(each.path.resolve()): each for each in pictures if each.path}
     asked = sampled(pictures, {row["name"] for row in parts["test"]})
     wanted = {
-        "train": [films[row["name"]] for row in parts["train"]],
-        "validation": [films[row["name"]] for row in parts["validation"]],
+        "train": [images[row["name"]] for row in parts["train"]],
+        "validation": [images[row["name"]] for row in parts["validation"]],
         "asked": asked,
     }
     found = {name: features_of(run, some, cache) for name, some in wanted.items()}
@@ -567,7 +569,7 @@ def with_distances(run: Path, pictures: list[Picture], cache: Path | None) -> di
         "bytes": size,
         "asked": asked,
         "distances": reference.distances(found["asked"]),
-        "said": reference.judge(found["asked"]),
+        "said": reference.ood_status(found["asked"]),
     }
 
 
@@ -576,11 +578,11 @@ def with_distances(run: Path, pictures: list[Picture], cache: Path | None) -> di
 
 def gathered(data: Path, folder: Path | None) -> list[Picture]:
     rng = np.random.default_rng(0)
-    films = [*real_films(data), *map(described_picture, generated_films(GENERATED_NUMBER))]
-    print(f"{len(films)} films", flush=True)
-    frontal = [each for each in films if each.kind == "frontal"]
+    images = [*real_images(data), *map(described_picture, generated_images(GENERATED_NUMBER))]
+    print(f"{len(images)} images", flush=True)
+    frontal = [each for each in images if each.kind == "frontal"]
     made, kept = [], Counter()
-    for generator in (manipulated(films, rng), collages(films, 1000, rng), drawn(frontal, rng)):
+    for generator in (manipulated(images, rng), collages(images, 1000, rng), drawn(frontal, rng)):
         for each in generator:
             made.append(described_picture(each))
             kept[each.group] += 1
@@ -588,7 +590,7 @@ def gathered(data: Path, folder: Path | None) -> list[Picture]:
                 each.image = np.empty(0, np.uint8)  # its features are not asked for
     others = list(real_others(folder))
     print(f"{len(made)} made of them or drawn, {len(others)} real pictures", flush=True)
-    return [*films, *made, *others]
+    return [*images, *made, *others]
 
 
 # ---------------------------------------------------------------- figures
@@ -653,7 +655,7 @@ class Judge:
         return lambda picture: self.distances[run][id(picture)] in says
 
     def whole(self, run: str) -> Callable[[Picture], bool]:
-        far = self.far(run, "unfamiliar")
+        far = self.far(run, "out_of_distribution")
         return lambda picture: self.refused(picture) or far(picture)
 
 
@@ -676,8 +678,10 @@ def figures(pictures: list[Picture], judge: Judge, measured: dict[str, dict]) ->
             "kinds that no layer was fitted on": area(good, unmet, score),
         },
         "frontal_against_lateral": {
-            "all frontal films": area(good, groups["lateral"], score),
-            "frontal films of the same collection": area(groups["cohen"], groups["lateral"], score),
+            "all frontal images": area(good, groups["lateral"], score),
+            "frontal images of the same collection": area(
+                groups["cohen"], groups["lateral"], score
+            ),
         },
         "statistics": {
             group: {
@@ -703,8 +707,8 @@ def figures(pictures: list[Picture], judge: Judge, measured: dict[str, dict]) ->
             return -far[id(picture)]
 
         found["networks"][run] = {
-            "unusual_beyond": round(result["reference"].unusual, 4),
-            "unfamiliar_beyond": round(result["reference"].threshold, 4),
+            "unusual_beyond": round(result["reference"].far_distance, 4),
+            "unfamiliar_beyond": round(result["reference"].ood_distance, 4),
             "bytes": result["bytes"],
             "auroc_of_distance": {
                 "test part against not-chest": area(tested, bad, near),
@@ -713,11 +717,11 @@ def figures(pictures: list[Picture], judge: Judge, measured: dict[str, dict]) ->
                 ),
                 "all sources against not-chest": area(list(chest.values()), bad, near),
             },
-            "good_films_refused": part(tested, judge.whole(run)),
+            "good_images_refused": part(tested, judge.whole(run)),
             "groups": {
                 group: {
-                    "unusual": part(some, judge.far(run, "unusual", "unfamiliar")),
-                    "unfamiliar": part(some, judge.far(run, "unfamiliar")),
+                    "far": part(some, judge.far(run, "far", "out_of_distribution")),
+                    "out_of_distribution": part(some, judge.far(run, "out_of_distribution")),
                     "whole_gate_refuses": part(some, judge.whole(run)),
                 }
                 for group, some in asked.items()
@@ -750,7 +754,7 @@ def goals(found: dict) -> dict:
         for name in lateral
     ]
     asked += [
-        (f"good held-out films refused, {run}", result["good_films_refused"], LIMIT, -1)
+        (f"good held-out images refused, {run}", result["good_images_refused"], LIMIT, -1)
         for run, result in found["networks"].items()
     ]
     return {
@@ -784,7 +788,7 @@ def page(content: dict) -> str:
         f"[gate.json](gate.json). 95 % intervals: {INTERVALS}; by picture where there is no "
         "patient. "
         f'Refused below a score of {content["limits"]["refuse"]} for "frontal", warned below '
-        f"{content['limits']['doubt']}. Films, manipulated films and most drawn pictures are "
+        f"{content['limits']['doubt']}. Images, manipulated images and most drawn pictures are "
         "judged by a layer that was fitted without their patient or picture; no real picture of "
         "anything but a chest took part in fitting.",
         "",
@@ -817,7 +821,7 @@ def page(content: dict) -> str:
         ]
     lines += [
         "",
-        "## Statistics alone, % (every film and picture)",
+        "## Statistics alone, % (every image and picture)",
         "",
         "| | refused | warned | refused for the right reason |",
         "|---|---|---|---|",
@@ -830,7 +834,7 @@ def page(content: dict) -> str:
         )
     lines += [
         "",
-        "## Good films of a place that no layer was fitted on, %",
+        "## Good images of a place that no layer was fitted on, %",
         "",
         "Each source in its turn is left out of the fitting and then judged; statistics alone.",
         "",
@@ -848,8 +852,8 @@ def page(content: dict) -> str:
             "",
             f"Unusual (a warning) beyond {result['unusual_beyond']:.3g}, unfamiliar (refused) "
             f"beyond {result['unfamiliar_beyond']:.3g} deviations; `reference.safetensors` has "
-            f"{result['bytes'] // 1000} kB. Kermany and Cohen: the run's test part. Good films of "
-            f"it that the whole gate refuses: {percent(result['good_films_refused'])}.",
+            f"{result['bytes'] // 1000} kB. Kermany and Cohen: the run's test part. Good images of "
+            f"it that the whole gate refuses: {percent(result['good_images_refused'])}.",
             "",
             "| | unusual or beyond | unfamiliar | refused by the whole gate |",
             "|---|---|---|---|",
@@ -867,16 +871,16 @@ CAVEATS = (
     '* "Unfamiliar" begins a quarter beyond the 99th percentile of the validation part. The '
     "quarter was chosen with these figures in view (from 1.15 to 1.5 times they hardly differ), so "
     "the share of the test part that distance refuses is slightly favourable.",
-    "* The adult sources (rsna, valencia, nih) are none of the runs' training films, and none of "
+    "* The adult sources (rsna, valencia, nih) are none of the runs' training images, and none of "
     "the reference's; the linear layer has seen other patients of theirs.",
-    "* The limits were set on the very scores that are reported (1 % and 3 % of good films, all "
-    "sources alike). Some films stand in Cohen's collection and in others under different names.",
+    "* The limits were set on the very scores that are reported (1 % and 3 % of good images, all "
+    "sources alike). Some images stand in Cohen's collection and in others under different names.",
     "* Pictures that are refused as blank or noise take no part in the areas under the curve. "
     "Photos are scored in grey for these; the gate refuses them for their colour as well.",
     "* All laterals are of one collection (Cohen's), so that the area within it is the fairer one.",
     "* Few real pictures of other body parts were at hand: one shin, five CT slices, no hand and "
-    "no abdomen film. What the gate does with these is not known.",
-    "* Right and left cannot be told: a mirrored film passes.",
+    "no abdomen image. What the gate does with these is not known.",
+    "* Right and left cannot be told: a mirrored image passes.",
 )
 
 
@@ -886,7 +890,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--run", type=Path, default=Path("runs/seed0"))
-    parser.add_argument("--pictures", type=Path, help="A folder of pictures that are no films.")
+    parser.add_argument("--pictures", type=Path, help="A folder of pictures that are no images.")
     parser.add_argument("--cache", type=Path, help="Keep features here.")
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     given = parser.parse_args()

@@ -2,7 +2,7 @@
 
     python benchmarks/int8_results.py --data DATA
 
-Each released model is quantized on 300 films and compared with itself in float32 on 300 others, of
+Each released model is quantized on 300 images and compared with itself in float32 on 300 others, of
 the archives that it was trained on (not of its own parts: some of both it may have seen). As it is
 exported (weights of 7 bits, the head in float32), and as NNCF would do it by itself (8 bits); with
 all that this processor can, and with OpenVINO kept from VNNI (``ONEDNN_MAX_CPU_ISA=AVX2``). Writes
@@ -34,19 +34,21 @@ from cxr_transfer.models.metadata import RELEASED, released_models
 from cxr_transfer.models.registry import probabilities
 from cxr_transfer.openvino_runtime import abilities, exclusive
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.radiograph import read_radiograph
 
-FILMS = 300
+IMAGES = 300
 INSTRUCTION_SETS = ("ALL", "AVX2")
 
 
-def films_of(model: str, data: Path, preprocessing) -> np.ndarray:
+def images_of(model: str, data: Path, preprocessing) -> np.ndarray:
     archives = read_archives(data)
     of = multi_source if model == "multi_source" else dataset_1
     cases = sorted(of(archives).cases, key=lambda case: str(case.path))
-    drawn = np.random.default_rng(0).permutation(len(cases))[: 2 * FILMS]
+    drawn = np.random.default_rng(0).permutation(len(cases))[: 2 * IMAGES]
     paths = [cases[row].path for row in drawn]
-    return np.stack(list(in_order(lambda path: preprocessing.apply(read_film(path))[None], paths)))
+    return np.stack(
+        list(in_order(lambda path: preprocessing.apply(read_radiograph(path))[None], paths))
+    )
 
 
 def by_itself(graph, calibration: np.ndarray):
@@ -56,25 +58,25 @@ def by_itself(graph, calibration: np.ndarray):
     with exclusive():
         return nncf.quantize(
             graph,
-            nncf.Dataset([film[None] for film in calibration]),
+            nncf.Dataset([radiograph[None] for radiograph in calibration]),
             subset_size=len(calibration),
             preset=nncf.QuantizationPreset.MIXED,
         )
 
 
-def scored(graph: Path, films: Path, out: Path) -> None:
-    engine, given = Engine(graph), np.load(films)
-    scores = np.concatenate([engine.scores(given[at : at + 16]) for at in range(0, FILMS, 16)])
+def scored(graph: Path, images: Path, out: Path) -> None:
+    engine, given = Engine(graph), np.load(images)
+    scores = np.concatenate([engine.scores(given[at : at + 16]) for at in range(0, IMAGES, 16)])
     np.savez(out, scores=scores)
 
 
 def measured(model: str, data: Path, folder: Path) -> list[dict]:
     card, network = load_checkpoint(RELEASED / model)
-    given = films_of(model, data, card.preprocessing)
-    np.save(folder / "films.npy", given[FILMS:])
+    given = images_of(model, data, card.preprocessing)
+    np.save(folder / "images.npy", given[IMAGES:])
     import torch
 
-    own = probabilities(network, torch.from_numpy(given[FILMS:])).numpy()
+    own = probabilities(network, torch.from_numpy(given[IMAGES:])).numpy()
     ways = {
         "float32": lambda graph, _: graph,
         "int8, 8-bit weights": by_itself,
@@ -82,7 +84,7 @@ def measured(model: str, data: Path, folder: Path) -> list[dict]:
     }
     rows = []
     for way, make in ways.items():
-        graph = make(conversion._graph(network, card.preprocessing), given[:FILMS])
+        graph = make(conversion._graph(network, card.preprocessing), given[:IMAGES])
         with exclusive() as openvino:
             openvino.save_model(graph, folder / "network.xml", compress_to_fp16=False)
         for instructions in INSTRUCTION_SETS:
@@ -97,7 +99,7 @@ def measured(model: str, data: Path, folder: Path) -> list[dict]:
                     "model": model,
                     "way": way,
                     "instructions": instructions,
-                    "films": FILMS,
+                    "images": IMAGES,
                     "mean_difference": round(float(apart.mean()), 6),
                     "largest_difference": round(float(apart.max()), 6),
                     "other_class": other,
@@ -117,7 +119,7 @@ def main() -> None:
     parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.score:
-        scored(given.score / "network.xml", given.score / "films.npy", given.score / "scores.npz")
+        scored(given.score / "network.xml", given.score / "images.npy", given.score / "scores.npz")
         return
     rows = []
     for model in released_models():

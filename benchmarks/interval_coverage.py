@@ -3,7 +3,7 @@
     python benchmarks/interval_coverage.py
 
 Draws data sets whose AUROC is known and computes every interval of each. Writes
-``docs/results/interval_coverage.json`` and ``interval_coverage.md``. No film is read.
+``docs/results/interval_coverage.json`` and ``interval_coverage.md``. No image is read.
 
 Scores are normal, N(0, 1) without the finding and N(d, s^2) with it, so that the AUROC is
 Phi(d / sqrt(1 + s^2)). Patients have one image, or one to three whose scores correlate by a half;
@@ -184,14 +184,14 @@ def measured(kind: Kind, sets: int, resampled: int, resamples: int) -> dict[str,
 def macro(sets: int) -> list[dict[str, Any]]:
     """The mean of three classes' areas, one against the rest: coverage of its interval."""
     rows = []
-    for gain, films in product((1.0, 2.0, 4.0), (60, 300)):
+    for gain, images in product((1.0, 2.0, 4.0), (60, 300)):
         truth = _drawn_macro(np.random.default_rng(0), gain, 200_000)[1].value
         rng = np.random.default_rng(2)
-        found = [_drawn_macro(rng, gain, films)[1] for _ in range(sets)]
+        found = [_drawn_macro(rng, gain, images)[1] for _ in range(sets)]
         rows.append(
             {
                 "area": truth,
-                "images": films,
+                "images": images,
                 "sets": sets,
                 "coverage": float(np.mean([one.low <= truth <= one.high for one in found])),
                 "width": float(np.mean([one.high - one.low for one in found])),

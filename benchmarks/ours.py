@@ -24,16 +24,16 @@ def training(folder: Path, recipe_name: str, precision: str) -> dict:
     from cxr_transfer.models.registry import build
     from cxr_transfer.training.device import Execution
     from cxr_transfer.training.recipe import load_recipe
-    from cxr_transfer.training.tensors import load_films, select
+    from cxr_transfer.training.tensors import load_tensors, select
     from cxr_transfer.training.trainer import train_stages
 
     recipe = load_recipe(recipe_name).limited(EPOCHS)
     dataset = split(open_dataset(folder / "classes", "dataset_1"), seed=0)
     started = time.perf_counter()
-    films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
+    tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels)
     decoded = time.perf_counter()
     network = build(recipe.network, 3, size=recipe.preprocessing.size, epsilon=1e-3)
-    train, validation = (select(dataset, films, part)[1] for part in ("train", "validation"))
+    train, validation = (select(dataset, tensors, part)[1] for part in ("train", "validation"))
     with tempfile.TemporaryDirectory() as run:
         trained = train_stages(
             recipe,
@@ -50,8 +50,8 @@ def training(folder: Path, recipe_name: str, precision: str) -> dict:
         for stage in recipe.stages
     }
     return {
-        "training_films": len(train),
-        "validation_films": len(validation),
+        "training_images": len(train),
+        "validation_images": len(validation),
         "decoding_s": decoded - started,
         # What is done once, not in every epoch: above all the activations of the frozen part.
         "once_s": ended - decoded - sum(map(sum, stages.values())),
@@ -72,28 +72,28 @@ def one(folder: Path, model: Path, precision: str) -> dict:
 
 
 def whole_folder(folder: Path, model: Path, precision: str, limit: int | None) -> dict:
-    from cxr_transfer.datasets.image_files import films_in
+    from cxr_transfer.datasets.image_files import images_in
     from cxr_transfer.inference.predictor import Predictor
 
     predictor = Predictor.open(model, precision=precision)
-    files = list(films_in([folder / "megapixel"]))[:limit]
+    files = list(images_in([folder / "megapixel"]))[:limit]
     list(predictor.predict_files(files[:32]))
     started = time.perf_counter()
     answers = sum(answer.status == "ok" for answer in predictor.predict_files(files))
-    return {"films": answers, "s": time.perf_counter() - started}
+    return {"images": answers, "s": time.perf_counter() - started}
 
 
 def parts(folder: Path, model: Path, precision: str) -> dict:
-    """What one film costs in decoding, and what in the network, each alone."""
+    """What one image costs in decoding, and what in the network, each alone."""
     import numpy as np
 
     from cxr_transfer.inference.predictor import BATCH
     from cxr_transfer.models.engine import Engine
     from cxr_transfer.parallel import in_order
-    from cxr_transfer.radiograph import Preprocessing, read_film
+    from cxr_transfer.radiograph import Preprocessing, read_radiograph
 
     def decode(path: Path) -> np.ndarray:
-        return Preprocessing().apply(read_film(path))
+        return Preprocessing().apply(read_radiograph(path))
 
     files = sorted((folder / "megapixel").iterdir())[:200]
     list(in_order(decode, files[:20]))

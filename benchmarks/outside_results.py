@@ -1,13 +1,13 @@
-"""How far the recipe `multi_source` carries: films of sources that it has not met.
+"""How far the recipe `multi_source` carries: images of sources that it has not met.
 
     python benchmarks/outside_results.py --data DATA --out docs/results
 
-What cannot be won by knowing where a film is from: COVID-19 against another finding inside Cohen's
-collection, out of fold and by patient; and, trained without two sources, the COVID-19 films of the
-one against the others of the other. Then Dataset_1 in five folds, what is left without the lungs,
-what each choice of the recipe brings, and how it grows with films and with sources. Only the head
-differs between trainings, so what the frozen part makes of the films is computed once for each
-choice (kept in ``--cache``). Writes ``outside.json`` and ``outside.md``.
+What cannot be won by knowing where an image is from: COVID-19 against another finding inside
+Cohen's collection, out of fold and by patient; and, trained without two sources, the COVID-19
+images of the one against the others of the other. Then Dataset_1 in five folds, what is left
+without the lungs, what each choice of the recipe brings, and how it grows with images and with
+sources. Only the head differs between trainings, so what the frozen part makes of the images is
+computed once for each choice (kept in ``--cache``). Writes ``outside.json`` and ``outside.md``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.reference import learn_reference
 from cxr_transfer.training.stage import Stored
 from cxr_transfer.training.start import initial
-from cxr_transfer.training.tensors import Films, load_films
+from cxr_transfer.training.tensors import ImageTensors, load_tensors
 from cxr_transfer.training.trainer import train_stages
 
 COVID = 2
@@ -53,7 +53,7 @@ PAIRS = (("valencia", "rsna"), ("valencia", "nih"), ("cohen", "rsna"), ("cohen",
 SENSITIVITY = 0.8
 COVERAGE = 0.9
 RESAMPLES = 2000
-VALIDATION = 300  # films looked at beside those of the timed training, which learns from all
+VALIDATION = 300  # images looked at beside those of the timed training, which learns from all
 SHARES = (0.1, 0.25, 0.5, 1.0)
 DRAWS = 5
 GOALS = {
@@ -68,7 +68,7 @@ GOALS = {
 
 
 class Known(NamedTuple):
-    """What is known of the films, a row each."""
+    """What is known of the images, a row each."""
 
     targets: np.ndarray
     sources: np.ndarray
@@ -77,10 +77,10 @@ class Known(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the frozen part makes of the films, and of what was made of them.
+    """What the frozen part makes of the images, and of what was made of them.
 
-    ``exchanged`` has, for each film and each source, the film's lungs in the surroundings of one
-    film of that source, whose row is in ``partners``: a training takes one whose partner it has.
+    ``exchanged`` has, for each image and each source, the image's lungs in the surroundings of one
+    image of that source, whose row is in ``partners``: a training takes one whose partner it has.
     """
 
     whole: np.ndarray
@@ -108,7 +108,7 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
         "nor brought to one sharpness": other(detail=None),
         "nor equalised": other(equalise=False),
         "nor stopped early: all of ResNet-50": other(network="resnet50"),
-        "all of ResNet-50, films as Model_3 takes them": alone.model_copy(
+        "all of ResNet-50, images as Model_3 takes them": alone.model_copy(
             update={"network": "resnet50", "preprocessing": Preprocessing()}
         ),
     }
@@ -137,9 +137,9 @@ def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
     if not path.is_file():
         started = time.monotonic()
         network = start.network
-        films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
-        lungless = torch.from_numpy(lungs_blacked(films.images.numpy()))
-        found = [frozen(network, images) for images in (films.images, lungless)]
+        tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels)
+        lungless = torch.from_numpy(lungs_blacked(tensors.images.numpy()))
+        found = [frozen(network, images) for images in (tensors.images, lungless)]
         names = np.unique(known.sources) if exchange else np.empty(0)
         partners = np.full((len(known.targets), len(names)), -1)
         made = np.zeros((*partners.shape, found[0].shape[1]), np.float32)
@@ -149,7 +149,7 @@ def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
             partners[rows, place] = np.random.default_rng(place).choice(of, len(rows))
             surroundings = np.arange(len(known.targets))
             surroundings[rows] = partners[rows, place]
-            made[rows, place] = frozen(network, exchanged(films.images, surroundings)[rows])
+            made[rows, place] = frozen(network, exchanged(tensors.images, surroundings)[rows])
         cache.mkdir(parents=True, exist_ok=True)
         np.savez(path, whole=found[0], lungless=found[1], exchanged=made, partners=partners)
         print(f"{recipe.network}, {recipe.preprocessing}: {time.monotonic() - started:.0f} s")
@@ -158,10 +158,10 @@ def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
 
 
 def exchanged_of(seen: Seen, known: Known, rows: np.ndarray) -> Stored | None:
-    """Return one exchanged film for each of ``rows`` that has a partner among them.
+    """Return one exchanged image for each of ``rows`` that has a partner among them.
 
-    Training draws partners from its films alone and so has one for each; here they were drawn once
-    from all films, so that a part of the patients has exchanged films for a part of its own.
+    Training draws partners from its images alone and so has one for each; here they were drawn once
+    from all images, so that a part of the patients has exchanged images for a part of its own.
     """
     there = np.zeros(len(known.targets), bool)
     there[rows] = True
@@ -218,7 +218,7 @@ def out_of_fold(recipe: Recipe, seen: Seen, known: Known) -> tuple[np.ndarray, n
 
 
 def pair(recipe: Recipe, seen: Seen, known: Known, one: str, other: str, least: float) -> dict:
-    """Train without both; tell the COVID-19 films of the one from the other's."""
+    """Train without both; tell the COVID-19 images of the one from the other's."""
     out = np.isin(known.sources, (one, other))
     score = fitted(recipe, seen, known, np.flatnonzero(~out))
     sick = (known.sources == one) & (known.targets == COVID)
@@ -232,7 +232,7 @@ def pair(recipe: Recipe, seen: Seen, known: Known, one: str, other: str, least: 
     sure = found.max(axis=1) >= least
     patients = known.patients[rows]
     return {
-        "films": [int(positive.sum()), int((~positive).sum())],
+        "images": [int(positive.sum()), int((~positive).sum())],
         "auroc": area(positive, found[:, COVID], patients).as_dict(),
         "called_at_sensitivity": share(called, patients[~positive]).as_dict(),
         "named": share(named[~positive], patients[~positive]).as_dict(),
@@ -266,10 +266,10 @@ def unfamiliar(seen: Seen, known: Known) -> dict[str, list[float]]:
             held_out=seen.whole[held_out],
             weights_sha256="",
         )
-        judged = np.array(reference.judge(seen.whole[out]))
+        judged = np.array(reference.ood_status(seen.whole[out]))
         shares[str(source)] = [
-            float((judged != "ok").mean()),
-            float((judged == "unfamiliar").mean()),
+            float((judged != "in_distribution").mean()),
+            float((judged == "out_of_distribution").mean()),
         ]
     return shares
 
@@ -299,7 +299,7 @@ def figures(recipe: Recipe, seen: Seen, known: Known) -> dict:
         "auroc": areas[0].as_dict(),
         "auroc_without_lungs": areas[1].as_dict(),
         "shortcut": (areas[1].value - 0.5) / (areas[0].value - 0.5),
-        "least_score": least,
+        "confidence_threshold": least,
         "pairs": {
             f"{one}|{other}": pair(recipe, seen, known, one, other, least) for one, other in PAIRS
         },
@@ -353,11 +353,11 @@ def page(content: dict) -> str:
     rows = content["variants"]
     own = rows["the recipe"]
     lines = [
-        "# Films of sources that it has not met",
+        "# Images of sources that it has not met",
         "",
         "Written by `benchmarks/outside_results.py`; numbers in [outside.json](outside.json). "
-        f"{content['films']} films of five sources; 95 % intervals: {INTERVALS}. `A|B`: trained "
-        "without A and B, the COVID-19 films of A against the films of B.",
+        f"{content['images']} images of five sources; 95 % intervals: {INTERVALS}. `A|B`: trained "
+        "without A and B, the COVID-19 images of A against the images of B.",
         "",
         INTENDED_USE,
         "",
@@ -381,8 +381,8 @@ def page(content: dict) -> str:
         "",
         "## Named COVID-19 by the highest score, and with abstention",
         "",
-        f"Abstaining below a highest score of {own['least_score']:.2f}, which "
-        f"{100 * COVERAGE:.0f} % of the out-of-fold films reach.",
+        f"Abstaining below a highest score of {own['confidence_threshold']:.2f}, which "
+        f"{100 * COVERAGE:.0f} % of the out-of-fold images reach.",
         "",
         "| pair | A named so | B named so | answered of A, of B | of answered B named so |",
         "|---|---|---|---|---|",
@@ -395,7 +395,7 @@ def page(content: dict) -> str:
         )
     lines += [
         "",
-        "## Films of a source that was not trained on: is it like films that are known?",
+        "## Images of a source that was not trained on: is it like images that are known?",
         "",
         "Asked of the features of all other sources; beyond the limits as `cxr train` sets them.",
         "",
@@ -403,13 +403,13 @@ def page(content: dict) -> str:
         "|---|---|---|",
         *(
             f"| {name} | {100 * odd:.1f} % | {100 * refused:.1f} % |"
-            for name, (odd, refused) in content["unfamiliar"].items()
+            for name, (odd, refused) in content["out_of_distribution"].items()
         ),
         "",
         "## What each choice brings",
         "",
         "From the second row on nothing is exchanged. The next four are the second with one "
-        "change; the last shares the films with it.",
+        "change; the last shares the images with it.",
         "",
         "| recipe | " + " | ".join(own["pairs"]) + " | within Cohen | Dataset_1 | ratio |",
         "|---|" + "---|" * (len(own["pairs"]) + 3),
@@ -422,7 +422,7 @@ def page(content: dict) -> str:
         "",
         "## With more patients, and with more sources",
         "",
-        "Partners were drawn from all films: of fewer patients' films fewer have exchanged ones.",
+        "Partners were drawn from all images: of fewer patients' images fewer have exchanged ones.",
         "",
         "| trained on | " + " | ".join(content["curves"]["patients"]) + " |",
         "|---|" + "---|" * len(content["curves"]["patients"]),
@@ -461,12 +461,12 @@ def main() -> None:
     recipe = load_recipe(given.recipe)
     dataset = open_dataset(given.data, "multi_source")
     started = time.monotonic()
-    films: Films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
+    tensors: ImageTensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels)
     fold_of = {}
     for number, drawn in enumerate(folds(dataset, 5)):
         fold_of |= {case.path: number for case in drawn.cases if case.split == "test"}
     known = Known(
-        films.targets.numpy(),
+        tensors.targets.numpy(),
         np.array([case.source for case in dataset.cases]),
         np.array([case.patient for case in dataset.cases]),
         np.array([fold_of[case.path] for case in dataset.cases]),
@@ -475,8 +475,8 @@ def main() -> None:
         train_stages(
             recipe,
             initial(recipe, dataset.labels, seed=0).network,
-            films,
-            films.only(np.arange(VALIDATION)),
+            tensors,
+            tensors.only(np.arange(VALIDATION)),
             sources=list(known.sources),
             folder=Path(folder),
             seed=0,
@@ -491,11 +491,11 @@ def main() -> None:
     content = {
         "intended_use": INTENDED_USE,
         "command": "python benchmarks/outside_results.py --data DATA",
-        "films": len(dataset.cases),
+        "images": len(dataset.cases),
         "training_s": training_s,
         "goals": GOALS,
         "variants": rows,
-        "unfamiliar": unfamiliar(seen_by(recipe, dataset, known, given.cache), known),
+        "out_of_distribution": unfamiliar(seen_by(recipe, dataset, known, given.cache), known),
         "curves": curves(recipe, seen_by(recipe, dataset, known, given.cache), known),
         "recipe": recipe.model_dump(mode="json"),
         "data_hash": data_hash(dataset.cases),

@@ -2,8 +2,8 @@
 
     python benchmarks/page_pictures.py MODEL OTHER [--out docs/images]
 
-Models are given as to `cxr serve`. The films are that of ``pydicom-data`` and generated ones: no
-other film may stand in this repository.
+Models are given as to `cxr serve`. The images are that of ``pydicom-data`` and generated ones: no
+other image may stand in this repository.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect, sync_playwright
 from pydicom.data import get_testdata_file
 
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 
 SERVER = "import sys; from cxr_transfer.serving.server import serve; serve(sys.argv[1:], port=0)"
 FINDINGS = ("normal", "bacterial", "covid19")
@@ -48,13 +48,13 @@ def running(models: list[str]) -> Iterator[str]:
         process.communicate()
 
 
-def films(folder: Path) -> list[Path]:
-    """Write the films of the pictures into ``folder``."""
+def images(folder: Path) -> list[Path]:
+    """Write the images of the pictures into ``folder``."""
     paths = [folder / "RG1_UNCR.dcm"]
     shutil.copy(get_testdata_file("RG1_UNCR.dcm", download=False), paths[0])
     for seed, finding in enumerate(FINDINGS):
         paths.append(folder / f"generated-{finding}.png")
-        drawn = draw_film(finding, rng=np.random.default_rng(seed), pixels=900)
+        drawn = draw_radiograph(finding, rng=np.random.default_rng(seed), pixels=900)
         Image.fromarray(drawn).save(paths[-1])
     return paths
 
@@ -62,7 +62,7 @@ def films(folder: Path) -> list[Path]:
 def settle(page: Page) -> None:
     """Wait until all is answered and drawn, and nothing is in focus or pointed at."""
     page.wait_for_function(
-        """() => [...document.querySelectorAll(".film")].every(
+        """() => [...document.querySelectorAll(".image")].every(
             (row) => row.dataset.drawn && !["waiting", "sending"].includes(row.dataset.kind)
         ) && !document.querySelector(".busy")"""
     )
@@ -91,7 +91,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        paths = films(Path(folder))
+        paths = images(Path(folder))
 
         def opened(some: list[Path], width: int, height: int, scheme: str) -> Page:
             page = browser.new_page(

@@ -7,7 +7,7 @@
 
 Training: the same seed and split, trained in float32 and in bfloat16, both scored in float32.
 Inference: one checkpoint, scored in float32, in bfloat16, and in int8 (calibrated on its training
-films). Writes ``docs/results/precision.json`` and ``precision.md``.
+images). Writes ``docs/results/precision.json`` and ``precision.md``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.engine import Engine
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Preprocessing, read_film
+from cxr_transfer.radiograph import Preprocessing, read_radiograph
 
 SEEDS = range(5)
 FIGURES = ("accuracy", "auroc", "log_loss", "calibration_error")
@@ -86,7 +86,7 @@ def inference(runs: Path) -> dict[str, list[dict]]:
                 continue
             cases = [case for case in read_manifest(run / "split.csv") if case.split == "test"]
             targets = np.array([DATASET_1.target(case.label) for case in cases])
-            films = np.stack(list(in_order(decoded, [case.path for case in cases])))
+            images = np.stack(list(in_order(decoded, [case.path for case in cases])))
             calibration, check = calibration_and_check(run)
             row: dict = {"seed": seed}
             with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def inference(runs: Path) -> dict[str, list[dict]]:
                 }
                 scores = {
                     name: np.concatenate(
-                        [engine.scores(films[at : at + 16]) for at in range(0, len(films), 16)]
+                        [engine.scores(images[at : at + 16]) for at in range(0, len(images), 16)]
                     )
                     for name, engine in ways.items()
                 }
@@ -109,13 +109,13 @@ def inference(runs: Path) -> dict[str, list[dict]]:
                     "largest_difference": float(np.abs(each - scores["float32"]).max()),
                     "other_class": int((each.argmax(1) != scores["float32"].argmax(1)).sum()),
                 }
-            found.setdefault(model, []).append(row | {"films": len(films)})
+            found.setdefault(model, []).append(row | {"images": len(images)})
             print(model, seed, flush=True)
     return found
 
 
 def decoded(path: Path) -> np.ndarray:
-    return Preprocessing().apply(read_film(path))[None]
+    return Preprocessing().apply(read_radiograph(path))[None]
 
 
 def mean(rows: list[dict], way: str, figure: str) -> str:
@@ -149,7 +149,7 @@ def page(content: dict) -> str:
         f"**{INTENDED_USE}**",
         "",
         "Written by `benchmarks/precision_results.py`, whose head lists the commands; numbers in "
-        "[precision.json](precision.json). Real films, test parts by patient; mean ± standard "
+        "[precision.json](precision.json). Real images, test parts by patient; mean ± standard "
         "deviation over seeds, then the mean difference (as shares, not percent).",
     ]
     for title, key, ways in (
@@ -164,7 +164,7 @@ def page(content: dict) -> str:
             seeds = ", ".join(str(row["seed"]) for row in rows)
             lines += ["", f"## {title}: {model}, seeds {seeds}", "", *table(rows, ways)]
             if key == "inference":
-                films = sum(row["films"] for row in rows)
+                images = sum(row["images"] for row in rows)
                 others = {
                     way: sum(row[way]["other_class"] for row in rows)
                     for way in ("bfloat16", "int8")
@@ -173,8 +173,8 @@ def page(content: dict) -> str:
                     way: max(row[way]["largest_difference"] for row in rows) for way in others
                 }
                 said = "; ".join(
-                    f"{way}: another class than float32 on {others[way]} of {films} films, largest "
-                    f"difference of a score {largest[way]:.2g}"
+                    f"{way}: another class than float32 on {others[way]} of {images} images, "
+                    f"largest difference of a score {largest[way]:.2g}"
                     for way in others
                 )
                 lines += ["", f"{said}."]

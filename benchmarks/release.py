@@ -8,8 +8,8 @@
         --out src/cxr_transfer/released/model_3/MODEL_CARD.md
 
 Kernels are kept in float16, all else in float32; the network computes in float32 as before. How far
-that moves a class score is measured on the run's own validation and test films and stands in the
-card. Nothing of the films goes along but what the network makes of them (features in float16),
+that moves a class score is measured on the run's own validation and test images and stands in the
+card. Nothing of the images goes along but what the network makes of them (features in float16),
 labels and sources.
 """
 
@@ -32,7 +32,7 @@ from cxr_transfer.models.metadata import CARD, RELEASED, WEIGHTS
 from cxr_transfer.models.registry import probabilities
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.reference import fit_reference
-from cxr_transfer.training.tensors import load_films
+from cxr_transfer.training.tensors import load_tensors
 
 LARGEST_DIFFERENCE = 0.01
 """Of a class score, between float16 and float32 kernels."""
@@ -51,24 +51,24 @@ def main() -> None:
     }
     content = safetensors.torch.save(halved, {"labels": json.dumps(list(card.labels))})
     cases = [case for case in read_manifest(options.run / "split.csv") if case.split != "train"]
-    films = load_films(cases, card.preprocessing, card.label_set)
+    tensors = load_tensors(cases, card.preprocessing, card.label_set)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_bytes(folder / WEIGHTS, content)
         digest = hashlib.sha256(content).hexdigest()
         released = card.model_copy(update={"weights_sha256": digest})
         write_text(folder / CARD, released.model_dump_json(indent=1) + "\n")
-        before = probabilities(network, films.images).numpy()
-        after = probabilities(load_checkpoint(folder)[1], films.images).numpy()
+        before = probabilities(network, tensors.images).numpy()
+        after = probabilities(load_checkpoint(folder)[1], tensors.images).numpy()
         difference = float(np.abs(before - after).max())
         if not difference <= LARGEST_DIFFERENCE:
             raise SystemExit(f"float16 kernels move a class score by {difference:.3g}: not kept")
         stored = {
             "from_weights_sha256": card.weights_sha256,
             "kernels": "float16",
-            "films_compared": len(films.images),
+            "images_compared": len(tensors.images),
             "largest_difference_of_a_score": difference,
-            "films_with_another_class": int((before.argmax(1) != after.argmax(1)).sum()),
+            "images_with_another_class": int((before.argmax(1) != after.argmax(1)).sum()),
         }
         provenance = {**card.provenance, "released": stored}
         released = released.model_copy(update={"provenance": provenance})

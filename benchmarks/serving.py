@@ -2,11 +2,11 @@
 
     python benchmarks/serving.py                        # the released Model_3, everything
     python benchmarks/serving.py --only one_client,kill --model runs/seed0/model_3 --seconds 10
-    python benchmarks/serving.py --data ../shared/data  # real films: none "cannot assess"
+    python benchmarks/serving.py --data ../shared/data  # real images: none "cannot assess"
 
 The server is `cxr serve` in a process of its own; this process sends the requests and, when the
 server has nothing to do, runs the predictor directly. Requests go over plain sockets: a client
-library would take more of the two cores than the server does. Films are about one megapixel, JPEG:
+library would take more of the two cores than the server does. Images are about one megapixel, JPEG:
 with ``--data`` real ones of Dataset_1, made as large as that, else generated ones, which a released
 model mostly finds unfamiliar. Ratios are taken within a round. Rows that are not asked for are kept
 from the last time. Writes ``docs/results/serving.json`` and ``docs/results/serving.md``.
@@ -41,13 +41,13 @@ from PIL import Image
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.paper import dataset_1
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.metadata import checkpoint_files
 
 SERVE = [sys.executable, "-m", "cxr_transfer.cli", "serve"]
-FILMS = 20
+IMAGES = 20
 SIDE = 970
 HUNG_S = 30.0
 FULL_MIXED = 10_000  # requests; fewer say nothing of growth
@@ -190,9 +190,9 @@ class Client:
         self._writer = self._reader = None
 
 
-def request_for(film: bytes, name: str = "film.jpg") -> bytes:
+def request_for(radiograph: bytes, name: str = "image.jpg") -> bytes:
     part = f'--b\r\nContent-Disposition: form-data; name="files"; filename="{name}"\r\n\r\n'
-    body = part.encode() + film + b"\r\n--b--\r\n"
+    body = part.encode() + radiograph + b"\r\n--b--\r\n"
     head = (
         "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
         f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -200,26 +200,26 @@ def request_for(film: bytes, name: str = "film.jpg") -> bytes:
     return head.encode() + body
 
 
-def films(data: Path | None) -> list[bytes]:
-    """Return films of about one megapixel: real ones where there are, else generated ones."""
+def images(data: Path | None) -> list[bytes]:
+    """Return images of about one megapixel: real ones where there are, else generated ones."""
     if data:
         cases = dataset_1(read_archives(data)).cases
-        found = [Image.open(case.path).convert("L") for case in cases[:: len(cases) // FILMS]]
-        large = [film.resize((SIDE, SIDE)) for film in found[:FILMS]]
+        found = [Image.open(case.path).convert("L") for case in cases[:: len(cases) // IMAGES]]
+        large = [radiograph.resize((SIDE, SIDE)) for radiograph in found[:IMAGES]]
     else:
         large = [
-            Image.fromarray(draw_film("normal", rng=np.random.default_rng(seed), pixels=SIDE))
-            for seed in range(FILMS)
+            Image.fromarray(draw_radiograph("normal", rng=np.random.default_rng(seed), pixels=SIDE))
+            for seed in range(IMAGES)
         ]
     stored = []
-    for film in large:
+    for radiograph in large:
         content = io.BytesIO()
-        film.save(content, "JPEG", quality=90)
+        radiograph.save(content, "JPEG", quality=90)
         stored.append(content.getvalue())
     return stored
 
 
-def damaged(film: bytes) -> list[bytes]:
+def damaged(radiograph: bytes) -> list[bytes]:
     """Return bad inputs of several kinds."""
     small = io.BytesIO()
     Image.fromarray(np.zeros((20, 20), np.uint8)).save(small, "PNG")
@@ -227,7 +227,11 @@ def damaged(film: bytes) -> list[bytes]:
     Image.fromarray(np.zeros((500, 500), np.uint8)).save(blank, "PNG")
     return [
         *[b"", b"<html></html>", b"PK\x03\x04" + bytes(500), b"%PDF-1.7", bytes(100_000)],
-        *[film[: len(film) // 2], film[:3000], bytes(128) + b"DICM" + bytes(2000)],
+        *[
+            radiograph[: len(radiograph) // 2],
+            radiograph[:3000],
+            bytes(128) + b"DICM" + bytes(2000),
+        ],
         *[small.getvalue(), blank.getvalue()],
     ]
 
@@ -249,9 +253,10 @@ class Bench:
     def __init__(self, model: str, seconds: float, data: Path | None) -> None:
         self.model = model
         self.seconds = seconds
-        self.films = films(data)
+        self.images = images(data)
         self.requests = [
-            request_for(film, f"{number}.jpg") for number, film in enumerate(self.films)
+            request_for(radiograph, f"{number}.jpg")
+            for number, radiograph in enumerate(self.images)
         ]
         self.predictor = Predictor.open(model)
 
@@ -305,7 +310,7 @@ class Bench:
                 direct = []
                 for number in range(100):
                     started = time.perf_counter()
-                    self.predictor.predict(self.films[number % FILMS])
+                    self.predictor.predict(self.images[number % IMAGES])
                     direct.append(time.perf_counter() - started)
                 sent = asyncio.run(self.closed_loop(server.port, 1, self.for_requests(100)))
                 served = [answer.seconds for _, answer in sent]
@@ -334,7 +339,7 @@ class Bench:
         }
 
     def sixteen(self) -> dict:
-        expected = [self.predictor.predict(film) for film in self.films]
+        expected = [self.predictor.predict(radiograph) for radiograph in self.images]
         assessed = sum(one.status == "ok" for one in expected)
         rounds, largest, wrong, refused = [], 0.0, 0, 0
         with self.server() as server:
@@ -342,12 +347,12 @@ class Bench:
             number = max(100, int(20 * self.seconds))
             for _ in range(3):
                 started = time.perf_counter()
-                list(self.predictor.predict_files(self.films[n % FILMS] for n in range(number)))
+                list(self.predictor.predict_files(self.images[n % IMAGES] for n in range(number)))
                 direct = number / (time.perf_counter() - started)
                 started = time.perf_counter()
                 found = asyncio.run(self.closed_loop(server.port, 16, self.for_requests(number)))
                 served = number / (time.perf_counter() - started)
-                rounds.append({"direct_films_per_s": direct, "served_films_per_s": served})
+                rounds.append({"direct_images_per_s": direct, "served_images_per_s": served})
                 for which, answer in found:
                     if answer.status != 200:
                         refused += 1
@@ -363,7 +368,7 @@ class Bench:
                     ]
                     largest = max([largest, *gaps])
         ratio = statistics.median(
-            one["served_films_per_s"] / one["direct_films_per_s"] for one in rounds
+            one["served_images_per_s"] / one["direct_images_per_s"] for one in rounds
         )
         middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
         return {
@@ -372,13 +377,13 @@ class Bench:
             "ratio": ratio,
             "swapped_or_wrong": wrong,
             "not_answered": refused,
-            "films_assessed": assessed,
+            "images_assessed": assessed,
             "largest_difference": largest,
             "holds": ratio >= 0.85 and not wrong and not refused and largest <= 1e-5,
-            "reading": f"{middle['served_films_per_s']:.1f} films a second beside "
-            f"{middle['direct_films_per_s']:.1f}: {100 * ratio:.0f} %; {wrong} of "
-            f"{3 * number} answers of another film or class, {refused} refused; {assessed} of "
-            f"{FILMS} films have scores, their largest difference from the serial ones "
+            "reading": f"{middle['served_images_per_s']:.1f} images a second beside "
+            f"{middle['direct_images_per_s']:.1f}: {100 * ratio:.0f} %; {wrong} of "
+            f"{3 * number} answers of another image or class, {refused} refused; {assessed} of "
+            f"{IMAGES} images have scores, their largest difference from the serial ones "
             f"{largest:.1g}; 3 rounds",
         }
 
@@ -391,7 +396,7 @@ class Bench:
             for number in range(int(4 * capacity * self.seconds)):
                 due = started + number / (4 * capacity)
                 await asyncio.sleep(max(0, due - time.perf_counter()))
-                tasks.append(asyncio.create_task(once(self.requests[number % FILMS])))
+                tasks.append(asyncio.create_task(once(self.requests[number % IMAGES])))
             ended = time.perf_counter()
             answers = await asyncio.gather(*tasks)
             recovered = 0.0
@@ -420,10 +425,10 @@ class Bench:
         refused_p99, accepted_p99 = quantile(refused, 0.99), quantile(accepted, 0.99)
         late = sum(seconds > 0.1 for seconds in refused)
         return {
-            "capacity_films_per_s": capacity,
+            "capacity_images_per_s": capacity,
             "sent": len(answers),
             "statuses": dict(statuses),
-            "accepted_films_per_s": len(accepted) / self.seconds,
+            "accepted_images_per_s": len(accepted) / self.seconds,
             "accepted_p50_ms": quantile(accepted, 0.5),
             "accepted_p99_ms": accepted_p99,
             "refused_p50_ms": quantile(refused, 0.5),
@@ -445,10 +450,10 @@ class Bench:
 
     def mixed(self) -> dict:
         number = int(FULL_MIXED * min(1, self.seconds / 60))
-        bad = [request_for(one) for one in damaged(self.films[0])]
-        # One good film in five keeps this within minutes; every kind of bad one comes as often.
+        bad = [request_for(one) for one in damaged(self.images[0])]
+        # One good image in five keeps this within minutes; every kind of bad one comes as often.
         requests = [
-            self.requests[n % FILMS] if n % 5 == 0 else bad[n % len(bad)] for n in range(100)
+            self.requests[n % IMAGES] if n % 5 == 0 else bad[n % len(bad)] for n in range(100)
         ]
         statuses: Counter[int] = Counter()
         memory = []
@@ -465,13 +470,13 @@ class Bench:
             "memory_mib": memory,
             "growth": growth,
             "holds": not errors and growth <= 0.02 and sum(statuses.values()) >= FULL_MIXED,
-            "reading": f"{sum(statuses.values())} requests, one good film in five, {errors} "
+            "reading": f"{sum(statuses.values())} requests, one good image in five, {errors} "
             f"answered 5xx or not at all; memory of all processes {memory[1]:.0f} MiB after a "
             f"fifth of them, {memory[-1]:.0f} MiB at the end ({100 * growth:+.1f} %)",
         }
 
     def storm(self) -> dict:
-        bad = [request_for(one) for one in damaged(self.films[0])]
+        bad = [request_for(one) for one in damaged(self.images[0])]
 
         async def run(port: int, *, stormy: bool) -> tuple[list[Answer], list[Answer]]:
             turns: asyncio.Queue[int] = asyncio.Queue()
@@ -482,7 +487,7 @@ class Bench:
             async def send_good() -> None:
                 client = Client(port)
                 while goes_on():
-                    good.append(await client.send(self.requests[len(good) % FILMS]))
+                    good.append(await client.send(self.requests[len(good) % IMAGES]))
                     turns.put_nowait(len(good))
                 client.close()
 
@@ -521,9 +526,10 @@ class Bench:
             "errors": errors,
             "ratio": ratio,
             "holds": not errors and ratio <= 2,
-            "reading": f"4 clients with good films, 4 that send a bad one for each of them ({sent} "
-            f"in all): {errors} answered 5xx; p99 of the good ones {middle['storm_p99_ms']:.0f} ms "
-            f"beside {middle['calm_p99_ms']:.0f} ms without: {ratio:.2f} times; 3 rounds",
+            "reading": f"4 clients with good images, 4 that send a bad one for each of them "
+            f"({sent} in all): {errors} answered 5xx; p99 of the good ones "
+            f"{middle['storm_p99_ms']:.0f} ms beside {middle['calm_p99_ms']:.0f} ms without: "
+            f"{ratio:.2f} times; 3 rounds",
         }
 
     def slow(self) -> dict:
@@ -697,7 +703,7 @@ class Bench:
             code(answer.body) for _, answer in found if answer.status not in (200, 0, -1)
         )
         failed = codes["worker_lost"]
-        # One film each time, or none where the decoder had none at that moment; were it none in
+        # One image each time, or none where the decoder had none at that moment; were it none in
         # all, the kills were not felt, and nothing is known.
         fair = set(codes) <= {"worker_lost", "busy"} and 1 <= failed <= 3
         fair &= not statuses[0] and not statuses[-1]
@@ -713,7 +719,7 @@ class Bench:
         }
 
     def starts(self) -> dict:
-        def tried(*words: str, **settings: str) -> dict:
+        def run_self_test(*words: str, **settings: str) -> dict:
             started = time.perf_counter()
             done = subprocess.run(
                 [*SERVE, *words],
@@ -735,11 +741,11 @@ class Bench:
             card, weights = checkpoint_files(Path(self.model))
             shutil.copy(card, folder)
             Path(folder, weights.name).write_bytes(weights.read_bytes()[:-1000])
-            found["corrupt model"] = tried("--model", folder, "--port", "0")
+            found["corrupt model"] = run_self_test("--model", folder, "--port", "0")
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = str(other.getsockname()[1])
-            found["busy port"] = tried("--model", self.model, "--port", port)
-        found["no token"] = tried("--model", self.model, "--host", "0.0.0.0", "--port", "0")
+            found["busy port"] = run_self_test("--model", self.model, "--port", port)
+        found["no token"] = run_self_test("--model", self.model, "--host", "0.0.0.0", "--port", "0")
         expected = {"corrupt model": 4, "busy port": 5, "no token": 2}
         right = all(
             found[name]["exit_code"] == code and found[name]["seconds"] <= 5
@@ -763,7 +769,7 @@ class Bench:
                     "run",
                     f"http://127.0.0.1:{server.port}/openapi.json",
                     "--checks=all",
-                    # No schema can say which bytes are a film.
+                    # No schema can say which bytes are an image.
                     "--exclude-checks=positive_data_acceptance",
                     f"--max-examples={max(10, int(self.seconds))}",
                     "--seed=1",
@@ -782,7 +788,7 @@ class Bench:
             "summary": said,
             "output_when_failed": done.stdout[-6000:] if done.returncode else "",
             "holds": done.returncode == 0 and alive,
-            "reading": f"all checks but that schema-valid bytes are a film: {said}",
+            "reading": f"all checks but that schema-valid bytes are an image: {said}",
         }
 
 
@@ -793,7 +799,7 @@ def page(content: dict) -> str:
         "# The server under load",
         "",
         "Written by `benchmarks/serving.py`; numbers in [serving.json](serving.json). Loopback, "
-        "JPEG films of about one megapixel, the client on the same two cores as the "
+        "JPEG images of about one megapixel, the client on the same two cores as the "
         "server; times of the predictor that stands behind the server are taken in turns with it.",
         "",
         INTENDED_USE,
@@ -807,14 +813,18 @@ def page(content: dict) -> str:
             f"{'yes' if row['holds'] else '**no**'} | {row['reading']}" if row else "| not measured"
         )
         lines.append(f"| {name.replace('_', ' ')} | {goal} | {said} |")
-    lines += ["", "| test | model | films | machine | commit | time |", "|---|---|---|---|---|---|"]
+    lines += [
+        "",
+        "| test | model | images | machine | commit | time |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in GOALS:
         if name in rows:
             at = rows[name]["measured"]
             machine = f"{at['machine']['processor']}, {at['machine']['cores']} cores"
             short = provenance.short(at["commit"])
-            films = at.get("films", "generated")
-            where = f"{at['model']} | {films} | {machine} | `{short}` | {at['time']}"
+            images = at.get("images", "generated")
+            where = f"{at['model']} | {images} | {machine} | `{short}` | {at['time']}"
             lines.append(f"| {name} | {where} |")
     return "\n".join(lines) + "\n"
 
@@ -824,7 +834,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--model", default="model_3")
-    parser.add_argument("--data", type=Path, help="Archives, for real films; else generated ones.")
+    parser.add_argument("--data", type=Path, help="Archives, for real images; else generated ones.")
     parser.add_argument("--only", default=",".join(GOALS), help="Rows, with commas.")
     parser.add_argument("--seconds", type=float, default=60, help="Length of a load test.")
     parser.add_argument("--out", type=Path, default=Path("docs/results/serving"))
@@ -839,7 +849,7 @@ def main() -> None:
         row = getattr(bench, name)()
         row["measured"] = {
             "model": bench.predictor.model,
-            "films": "Dataset_1, enlarged" if given.data else "generated",
+            "images": "Dataset_1, enlarged" if given.data else "generated",
             "seconds": given.seconds,
             "time": provenance.now(),
             "commit": provenance.commit(),

@@ -1,7 +1,7 @@
-"""Ours and what one would use instead, alternately on the same films; then the machine's limit.
+"""Ours and what one would use instead, alternately on the same images; then the machine's limit.
 
-    make bench                          # generated films
-    make bench DATA=../shared/data      # the training films are real ones
+    make bench                          # generated images
+    make bench DATA=../shared/data      # the training images are real ones
 
 Every measurement is a process of its own. Contestants take turns, several times over; figures are
 medians, ratios are taken within a round, and their spread over rounds is written beside them. What
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from cxr_transfer import provenance
 from cxr_transfer.files import write_bytes, write_json, write_text
-from films import write_films
+from images import write_images
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -34,7 +34,7 @@ KERAS = [str(ROOT / ".venv-keras/bin/python"), str(HERE / "peers/keras/peer.py")
 GOALS = {
     "Model_3, start to best checkpoint": 20,
     "CNN, an epoch": 2.5,
-    "ResNet-50, one film, file to scores": 15,
+    "ResNet-50, one image, file to scores": 15,
     "ResNet-50, a folder of megapixel JPEGs": 5,
 }
 
@@ -88,14 +88,15 @@ def warm(epochs: list[float]) -> float:
     return statistics.median(epochs[1:])
 
 
-def to_best_checkpoint(one: dict, epochs: dict[str, int], films: dict[str, int]) -> float:
+def to_best_checkpoint(one: dict, epochs: dict[str, int], images: dict[str, int]) -> float:
     """Seconds for the whole of Model_3 at the study's size: what is done once, and every epoch.
 
     Both sides stop by the same rule, so the number of epochs is the method's and not the
-    software's: it is the real study's. Each epoch is scaled from the films measured to the study's.
+    software's: it is the real study's. Each epoch is scaled from the images measured to the
+    study's.
     """
-    here = one["training_films"] + one["validation_films"]
-    scale = (films["train"] + films["validation"]) / here
+    here = one["training_images"] + one["validation_images"]
+    scale = (images["train"] + images["validation"]) / here
     total = (one["once_s"] + one.get("decoding_s", 0)) * scale
     return total + sum(
         number * warm(one["epochs_s"][name]) * scale for name, number in epochs.items()
@@ -127,25 +128,25 @@ def peaks() -> dict[str, float]:
 
 
 def flops() -> dict[str, float]:
-    """Count the multiplications and additions of one film, in billions."""
+    """Count the multiplications and additions of one image, in billions."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     from cxr_transfer.models.resnet50 import resnet50
     from cxr_transfer.models.simple_cnn import simple_cnn
 
-    def count(network, films, *, backward: bool) -> float:
+    def count(network, images, *, backward: bool) -> float:
         with FlopCounterMode(display=False) as counter:
-            scores = network(films)
+            scores = network(images)
             if backward:
                 scores.sum().backward()
-        return counter.get_total_flops() / len(films) / 1e9
+        return counter.get_total_flops() / len(images) / 1e9
 
-    film = torch.zeros((2, 1, 224, 224), dtype=torch.uint8)
+    radiograph = torch.zeros((2, 1, 224, 224), dtype=torch.uint8)
     network = resnet50(3)
     return {
-        "cnn_training": count(simple_cnn(3), film, backward=True),
-        "resnet_forward": count(network.eval(), film, backward=False),
+        "cnn_training": count(simple_cnn(3), radiograph, backward=True),
+        "resnet_forward": count(network.eval(), radiograph, backward=False),
         "last_block_training": count(network[-3:], torch.zeros(2, 2048, 7, 7), backward=True),
     }
 
@@ -154,10 +155,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--data", type=Path, help="Archives; default: generated films.")
+    parser.add_argument("--data", type=Path, help="Archives; default: generated images.")
     parser.add_argument("--repetitions", type=int, default=2)
-    parser.add_argument("--training-films", type=int, default=240)
-    parser.add_argument("--large-films", type=int, default=1000)
+    parser.add_argument("--training-images", type=int, default=240)
+    parser.add_argument("--large-images", type=int, default=1000)
     parser.add_argument("--results", type=Path, default=HERE / "results" / "speed.json")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results" / "speed.md")
     parser.add_argument(
@@ -190,19 +191,19 @@ def write_page(path: Path, content: dict) -> None:
     rows = content["growth"]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     time_axes, memory_axes = figure.subplots(1, 2)
-    for name, films, seconds, peak in (
-        ("training the CNN, an epoch", "training_films", "epoch_s", "training_peak_mb"),
-        ("predicting a folder", "predicted_films", "prediction_s", "prediction_peak_mb"),
+    for name, images, seconds, peak in (
+        ("training the CNN, an epoch", "training_images", "epoch_s", "training_peak_mb"),
+        ("predicting a folder", "predicted_images", "prediction_s", "prediction_peak_mb"),
     ):
-        across = [row[films] for row in rows]
+        across = [row[images] for row in rows]
         took = [row[seconds] for row in rows]
         time_axes.loglog(across, took, "o-", label=name)
         time_axes.loglog(
             across, [took[0] * number / across[0] for number in across], ":", color="#6B6B6B"
         )
         memory_axes.semilogx(across, [row[peak] for row in rows], "o-", label=name)
-    time_axes.set(xlabel="films", ylabel="seconds (dotted: in proportion)")
-    memory_axes.set(xlabel="films", ylabel="peak memory, MB", ylim=(0, None))
+    time_axes.set(xlabel="images", ylabel="seconds (dotted: in proportion)")
+    memory_axes.set(xlabel="images", ylabel="peak memory, MB", ylim=(0, None))
     time_axes.legend()
     content_png = io.BytesIO()
     figure.savefig(content_png, format="png", dpi=130)
@@ -211,12 +212,12 @@ def write_page(path: Path, content: dict) -> None:
 
 
 def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
-    print("writing films", flush=True)
-    write_films(folder, training=given.training_films, large=given.large_films, data=given.data)
+    print("writing images", flush=True)
+    write_images(folder, training=given.training_images, large=given.large_images, data=given.data)
     content = json.loads(given.results.read_text(encoding="utf-8")) if given.only else {}
     content |= {
         "command": f"make bench{' DATA=DIR' if given.data else ''}",
-        "films": "real" if given.data else "generated",
+        "images": "real" if given.data else "generated",
         "machine": provenance.machine(),
         "versions": provenance.versions(),
     }
@@ -250,7 +251,7 @@ def measure_training(folder: Path, given: argparse.Namespace, *, keras: bool) ->
     seconds = {name: [warm(one["epochs_s"]["all"]) for one in each] for name, each in found.items()}
     content["CNN, an epoch"] = compared(seconds, "Keras") | {
         "unit": "s",
-        "of_films": found["ours, float32"][0]["training_films"],
+        "of_images": found["ours, float32"][0]["training_images"],
     }
     content["peak_mb_cnn"] = {
         name: max(one["peak_mb"] for one in each) for name, each in found.items()
@@ -259,15 +260,15 @@ def measure_training(folder: Path, given: argparse.Namespace, *, keras: bool) ->
     found = rounds(tasks("resnet_epochs"), turns, "ResNet-50")
     study = json.loads((ROOT / "docs/results/study.json").read_text())["seed_0"]
     epochs = study["models"]["model_3"]["epochs"]
-    films = study["models"]["model_3"]["films"]
+    images = study["models"]["model_3"]["images"]
     whole = {
-        name: [to_best_checkpoint(one, epochs, films) for one in each]
+        name: [to_best_checkpoint(one, epochs, images) for one in each]
         for name, each in found.items()
     }
     content["Model_3, start to best checkpoint"] = compared(whole, "Keras") | {
         "unit": "s",
         "epochs": epochs,
-        "of_films": films["train"] + films["validation"],
+        "of_images": images["train"] + images["validation"],
     }
     for stage in ("head", "last_block"):
         values = {
@@ -304,10 +305,10 @@ def measure_inference(folder: Path, given: argparse.Namespace, *, keras: bool) -
     found = rounds(
         inference | {name: [*OURS, "one", str(folder), *words] for name, words in ours.items()},
         turns,
-        "one film",
+        "one image",
     )
     values = {name: [statistics.median(one["ms"]) for one in each] for name, each in found.items()}
-    content["ResNet-50, one film, file to scores"] = compared(values, "Keras") | {"unit": "ms"}
+    content["ResNet-50, one image, file to scores"] = compared(values, "Keras") | {"unit": "ms"}
 
     inference = {
         name: [*way[:2], "folder", *way[3:]]
@@ -320,11 +321,11 @@ def measure_inference(folder: Path, given: argparse.Namespace, *, keras: bool) -
         "a folder",
     )
     values = {
-        name: [1000 * one["s"] / one["films"] for one in each] for name, each in found.items()
+        name: [1000 * one["s"] / one["images"] for one in each] for name, each in found.items()
     }
     content["ResNet-50, a folder of megapixel JPEGs"] = compared(values, "Keras") | {
-        "unit": "ms per film",
-        "of_films": given.large_films,
+        "unit": "ms per image",
+        "of_images": given.large_images,
     }
     content["peak_mb_folder"] = {
         name: max(one["peak_mb"] for one in each) for name, each in found.items()
@@ -333,8 +334,8 @@ def measure_inference(folder: Path, given: argparse.Namespace, *, keras: bool) -
         name: measured([*OURS, "parts", str(folder), *words]) for name, words in ours.items()
     }
 
-    film = str(min((folder / "megapixel").iterdir()))
-    predict = [str(CXR), "predict", film, "--model"]
+    radiograph = str(min((folder / "megapixel").iterdir()))
+    predict = [str(CXR), "predict", radiograph, "--model"]
     cold = {
         "ours, float32": [*predict, str(models["float32"])],
         "ours, int8": [*predict, str(models["int8"])],
@@ -342,14 +343,14 @@ def measure_inference(folder: Path, given: argparse.Namespace, *, keras: bool) -
     if keras:
         measured([*KERAS, "cold", str(folder)])
         cold = {"Keras": [*KERAS, "cold", str(folder)]} | cold
-    content["cold start, one film"] = compared(
+    content["cold start, one image"] = compared(
         {name: seconds_of(command, 5) for name, command in cold.items()}, "Keras"
     ) | {"unit": "s"}
     content["cxr --help"] = compared({"ours": seconds_of([str(CXR), "--help"], 9)}, "") | {
         "unit": "s"
     }
     content["machine_peaks"] = peaks()
-    content["gflop_per_film"] = flops()
+    content["gflop_per_image"] = flops()
     content["growth"] = growth(folder, models["float32"])
     return content
 
@@ -359,7 +360,7 @@ def networks(folder: Path) -> dict[str, Path]:
     import numpy as np
 
     from cxr_transfer.export.openvino import convert
-    from cxr_transfer.export.self_test import drawn_films
+    from cxr_transfer.export.self_test import drawn_images
     from cxr_transfer.models.checkpoint import save_checkpoint
     from cxr_transfer.models.registry import build
     from cxr_transfer.radiograph import Preprocessing
@@ -376,18 +377,18 @@ def networks(folder: Path) -> dict[str, Path]:
     save_checkpoint(folder / "network", network, card)
     found = {name: folder / f"{name}.xml" for name in ("float32", "int8")}
     convert(folder / "network", found["float32"])
-    films = np.concatenate([drawn_films(preprocessing, 32)])
-    convert(folder / "network", found["int8"], precision="int8", calibration=films)
+    images = np.concatenate([drawn_images(preprocessing, 32)])
+    convert(folder / "network", found["int8"], precision="int8", calibration=images)
     return found
 
 
 def growth(folder: Path, model: Path) -> list[dict]:
-    """Training and inference at 1, 4 and 16 times the films."""
+    """Training and inference at 1, 4 and 16 times the images."""
     found = []
     for times in (1, 4, 16):
-        print(f"growth: {times} times the films", flush=True)
+        print(f"growth: {times} times the images", flush=True)
         with tempfile.TemporaryDirectory() as many:
-            write_films(Path(many), training=75 * times, large=1)
+            write_images(Path(many), training=75 * times, large=1)
             trained = measured([*OURS, "cnn_epoch", many, "--precision", "bfloat16"])
         limit = ["--limit", str(60 * times)]
         words = ["--model", str(model), "--precision", "bfloat16", *limit]
@@ -395,10 +396,10 @@ def growth(folder: Path, model: Path) -> list[dict]:
         found.append(
             {
                 "times": times,
-                "training_films": trained["training_films"],
+                "training_images": trained["training_images"],
                 "epoch_s": warm(trained["epochs_s"]["all"]),
                 "training_peak_mb": trained["peak_mb"],
-                "predicted_films": answered["films"],
+                "predicted_images": answered["images"],
                 "prediction_s": answered["s"],
                 "prediction_peak_mb": answered["peak_mb"],
             }
@@ -414,14 +415,14 @@ def page(content: dict) -> str:
         "",
         f"Written by `{content['command']}` (`benchmarks/speed.py`; numbers in "
         "[speed.json](../../benchmarks/results/speed.json)); "
-        f"{content['films']} films, {machine['processor']}, {machine['cores']} cores; "
+        f"{content['images']} images, {machine['processor']}, {machine['cores']} cores; "
         + "; ".join(
             f"{name} {one['time']}, commit `{provenance.short(one['commit'])}`"
             for name, one in content["measured"].items()
         )
         + ".",
         "",
-        "Contestants take turns on the same films; medians over the rounds, ratios within a round "
+        "Contestants take turns on the same images; medians over the rounds, ratios within a round "
         "with their lowest and highest. A shared machine: trust the ratios more than the times.",
         "",
     ]
@@ -429,8 +430,8 @@ def page(content: dict) -> str:
         if not isinstance(found, dict) or "unit" not in found:
             continue
         goal = f"; goal: {GOALS[title]} times Keras" if title in GOALS else ""
-        films = f", {found['of_films']} films" if "of_films" in found else ""
-        lines += [f"## {title}{films}{goal}", ""]
+        images = f", {found['of_images']} images" if "of_images" in found else ""
+        lines += [f"## {title}{images}{goal}", ""]
         lines += [f"| | {found['unit']} | times faster than Keras |", "|---|---|---|"]
         for name, row in found.items():
             if not isinstance(row, dict) or "median" not in row:
@@ -452,7 +453,7 @@ def page(content: dict) -> str:
             ]
     lines += ["## The machine's limit", "", *limits(content)]
     lines += ["", "## How cost grows", "", *grown(content["growth"])]
-    lines += ["", "![time and memory over films](figures/growth.png)"]
+    lines += ["", "![time and memory over images](figures/growth.png)"]
     lines += ["", "## Memory", ""]
     for title, name in (
         ("CNN training", "cnn"),
@@ -465,7 +466,7 @@ def page(content: dict) -> str:
 
 
 def limits(content: dict) -> list[str]:
-    peak, work, parts = content["machine_peaks"], content["gflop_per_film"], content["parts"]
+    peak, work, parts = content["machine_peaks"], content["gflop_per_image"], content["parts"]
     cnn = content["CNN, an epoch"]
     block = content["Model_3, an epoch of last_block"]
     lines = [
@@ -474,7 +475,7 @@ def limits(content: dict) -> list[str]:
         f"{peak['memory_gb_s']:.0f} GB/s in copying. The floor is arithmetic alone, at that peak; "
         "an epoch's validation is taken as free.",
         "",
-        "| | GFLOP a film | floor, ms a film | ours, ms a film | ours / floor |",
+        "| | GFLOP an image | floor, ms an image | ours, ms an image | ours / floor |",
         "|---|---|---|---|---|",
     ]
     rows = [
@@ -498,29 +499,33 @@ def limits(content: dict) -> list[str]:
         ),
     ]
     for name in ("float32", "bfloat16"):
-        ours = 1000 * cnn[f"ours, {name}"]["median"] / cnn["of_films"]
+        ours = 1000 * cnn[f"ours, {name}"]["median"] / cnn["of_images"]
         rows.append((f"training the CNN, {name}", work["cnn_training"], name, ours))
-        ours = 1000 * block[f"ours, {name}"]["median"] / cnn["of_films"]
+        ours = 1000 * block[f"ours, {name}"]["median"] / cnn["of_images"]
         rows.append((f"training the last block, {name}", work["last_block_training"], name, ours))
     for title, gflop, kind, ours in rows:
         floor = 1000 * gflop / peak[f"{kind}_gflops"]
         lines.append(f"| {title} | {gflop:.2f} | {floor:.2f} | {ours:.2f} | {ours / floor:.1f} |")
     decoding = statistics.median(part["decoding_all_threads_ms"] for part in parts.values())
-    lines += ["", f"Decoding and resizing a megapixel JPEG, all threads: {decoding:.1f} ms a film."]
+    lines += [
+        "",
+        f"Decoding and resizing a megapixel JPEG, all threads: {decoding:.1f} ms an image.",
+    ]
     return lines
 
 
 def grown(rows: list[dict]) -> list[str]:
     lines = [
-        "| films trained on | s an epoch | ms a film | peak MB | films predicted | s | ms a film | "
-        "peak MB |",
+        "| images trained on | s an epoch | ms an image | peak MB | images predicted | s | ms an "
+        "image | peak MB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['training_films']} | {row['epoch_s']:.2f} | "
-        f"{1000 * row['epoch_s'] / row['training_films']:.1f} | {row['training_peak_mb']} | "
-        f"{row['predicted_films']} | {row['prediction_s']:.2f} | "
-        f"{1000 * row['prediction_s'] / row['predicted_films']:.1f} | {row['prediction_peak_mb']} |"
+        f"| {row['training_images']} | {row['epoch_s']:.2f} | "
+        f"{1000 * row['epoch_s'] / row['training_images']:.1f} | {row['training_peak_mb']} | "
+        f"{row['predicted_images']} | {row['prediction_s']:.2f} | "
+        f"{1000 * row['prediction_s'] / row['predicted_images']:.1f} | "
+        f"{row['prediction_peak_mb']} |"
         for row in rows
     ]
     return lines

@@ -29,7 +29,7 @@ from cxr_transfer import INTENDED_USE, Predictor, provenance
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case
 from cxr_transfer.files import write_json, write_text
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.radiograph import read_radiograph
 from cxr_transfer.radiograph.grey_range import counted, range_in_use
 
 SOURCES = ("kermany", "cohen", "rsna", "nih", "valencia")
@@ -114,8 +114,8 @@ def cut_off(cases: list[Case]) -> dict[str, dict[str, float]]:
     """Return per source how many images the rule would take something from, were they deeper."""
     found: dict[str, list[tuple[float, float]]] = {source: [] for source in SOURCES}
     for case in cases:
-        film = read_film(case.path)
-        pixels = np.rint(film.pixels * 255).astype(np.uint8)
+        radiograph = read_radiograph(case.path)
+        pixels = np.rint(radiograph.pixels * 255).astype(np.uint8)
         counts = counted(pixels, 256)
         chosen = range_in_use(np.arange(256, dtype=np.float64), counts)
         span = float(pixels.max()) - float(pixels.min())

@@ -11,7 +11,7 @@
     python benchmarks/study_results.py --runs runs --out docs/results
 
 What is not there is said to be not measured. Nothing is computed here but differences between
-runs on the same test films.
+runs on the same test images.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read(path: Path) -> dict | None:
 
 
 def read_study(folder: Path) -> dict | None:
-    """Read a study's report, and add how long each run was and on how many films."""
+    """Read a study's report, and add how long each run was and on how many images."""
     found = read(folder / "report.json")
     for name, model in found["models"].items() if found else ():
         history = folder / name / "history.csv"
@@ -49,7 +49,7 @@ def read_study(folder: Path) -> dict | None:
                 stages = [row["stage"] for row in csv.DictReader(handle)]
             model["epochs"] = {stage: stages.count(stage) for stage in dict.fromkeys(stages)}
             card = read(folder / name / "checkpoint.json")
-            model["films"] = card["data"]["films"] if card else {}
+            model["images"] = card["data"]["images"] if card else {}
     return found
 
 
@@ -77,7 +77,7 @@ def scores_of(run: Path) -> Scores | None:
 
 
 def compared(a: Path, b: Path) -> dict | None:
-    """Compare two runs on the same test films; None where one of them is not there."""
+    """Compare two runs on the same test images; None where one of them is not there."""
     first, second = scores_of(a), scores_of(b)
     if first is None or second is None:
         return None
@@ -180,14 +180,14 @@ def text(content: dict, gains: dict) -> str:
     first = content["seed_0"]
     counts = " / ".join(str(number) for number in first["datasets"]["dataset_1"].values())
     lines = [
-        "# The paper's study on real films",
+        "# The paper's study on real images",
         "",
         f"**{INTENDED_USE}**",
         "",
         "Written by `benchmarks/study_results.py`, whose head lists the commands; the numbers "
         "stand in [study.json](study.json), with versions, machine, hashes and commits.",
         "",
-        f"Dataset_1: {counts} normal / bacterial / covid19 films. Seed 0: data "
+        f"Dataset_1: {counts} normal / bacterial / covid19 images. Seed 0: data "
         f"`{first['data_hash'][:12]}`, commit `{provenance.short(first['commit'])}`, "
         f"{first['time']}, {first['machine']['processor']}, {first['machine']['cores']} cores.",
         "",
@@ -199,7 +199,7 @@ def text(content: dict, gains: dict) -> str:
     ]
     if zero := first["models"].get("model_0"):
         accuracy = Estimate(**zero["accuracy"]).percent()
-        lines += ["", f"Model_0, on its own test part ({zero['test_images']} films): {accuracy}."]
+        lines += ["", f"Model_0, on its own test part ({zero['test_images']} images): {accuracy}."]
     lines += ["", "Exact McNemar, Holm over the pairs:", ""]
     lines += [
         f"* {pair['a']} to {pair['b']}: p {pair['p_holm']:.3g}, accuracy gained "
@@ -224,13 +224,13 @@ def text(content: dict, gains: dict) -> str:
         ]
         seeds = ", ".join(map(str, model["seeds"]))
         lines.append(f"| {TITLES[name]} | {seeds} | {' | '.join(cells)} |")
-    lines += ["", "The gain of transfer, Model_1 to Model_2, on the same test films:", ""]
+    lines += ["", "The gain of transfer, Model_1 to Model_2, on the same test images:", ""]
     lines += [difference(f"seed {seed}", gain) for seed, gain in gains.items()]
     lines += [
         "",
         "## The paper's leak",
         "",
-        "The paper's Model_0 has seen, with their labels, films on which its Model_2 is tested. "
+        "The paper's Model_0 has seen, with their labels, images on which its Model_2 is tested. "
         "Model_2 from a clean Model_0, to Model_2 from the paper's:",
         "",
         difference("seed 0", content["pretraining_clean_to_paper"]),
@@ -247,25 +247,25 @@ def text(content: dict, gains: dict) -> str:
         ]
     else:
         lines.append("Not measured.")
-    lines += ["", "## What Model_3 calls films from elsewhere", ""]
+    lines += ["", "## What Model_3 calls images from elsewhere", ""]
     outside = content["outside"]
     if outside:
         lines += [
-            "The Model_3 of seed 0, on films of no class, place or age that it was taught. None of "
-            "these groups but valencia's `covid19` has COVID-19 (`unknown` is not known to), and "
-            "no patient of Dataset_1 is among them. Percent called COVID-19, 95 % by patient.",
+            "The Model_3 of seed 0, on images of no class, place or age that it was taught. None "
+            "of these groups but valencia's `covid19` has COVID-19 (`unknown` is not known to), "
+            "and no patient of Dataset_1 is among them. Percent called COVID-19, 95 % by patient.",
             "",
-            "| source | label | films | called covid19 |",
+            "| source | label | images | called covid19 |",
             "|---|---|---|---|",
         ]
         for group in outside["groups"]:
             called = group["called"]["covid19"]
             share = Estimate(called["value"], called["low"], called["high"]).percent()
-            lines.append(f"| {group['source']} | {group['label']} | {group['films']} | {share} |")
+            lines.append(f"| {group['source']} | {group['label']} | {group['images']} | {share} |")
         others = [group for group in outside["groups"] if group["source"] == "cohen"]
-        called = sum(group["called"]["covid19"]["films"] for group in others)
-        films = sum(group["films"] for group in others)
-        lines += ["", f"Cohen's films of other findings together: {called} of {films}."]
+        called = sum(group["called"]["covid19"]["images"] for group in others)
+        images = sum(group["images"] for group in others)
+        lines += ["", f"Cohen's images of other findings together: {called} of {images}."]
     else:
         lines.append("Not measured.")
     return "\n".join(lines) + "\n"

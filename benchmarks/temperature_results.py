@@ -4,7 +4,7 @@
 
 Draws networks whose miscalibration is known, gives each a validation part of so many images, finds
 a temperature there, and applies it to 40,000 new images. Writes ``docs/results/temperature.json``
-and ``temperature.md``. No film is read.
+and ``temperature.md``. No image is read.
 
 Logits are normal and classes are drawn by their softmax, so that logits divided by 1 are right; the
 network's scores are the softmax of logits times T, for which T is the right temperature. The spread

@@ -17,7 +17,7 @@ from made import encoded, full
 from made_dicom import dataset, dicom, written
 
 MANY = 1_000_000
-FILM = full()
+IMAGE = full()
 
 
 def chunk(name, content):
@@ -27,19 +27,19 @@ def chunk(name, content):
 
 def jpeg(segment, number):
     """A JPEG with many a segment behind its start."""
-    plain = encoded(FILM, "JPEG", quality=90)
+    plain = encoded(IMAGE, "JPEG", quality=90)
     return plain[:2] + segment * number + plain[2:]
 
 
 def jpeg_in_dicom(before, syntax):
     """A DICOM whose frame is a JPEG with bytes behind its start."""
-    plain = encoded(FILM, "JPEG", quality=90)
-    return in_dicom(plain[:2] + before + plain[2:], *FILM.shape, syntax)
+    plain = encoded(IMAGE, "JPEG", quality=90)
+    return in_dicom(plain[:2] + before + plain[2:], *IMAGE.shape, syntax)
 
 
 def restarts(number):
     """A JPEG whose scan has restart markers and hardly a pixel."""
-    plain = encoded(FILM, "JPEG", quality=90)
+    plain = encoded(IMAGE, "JPEG", quality=90)
     scan = plain.index(b"\xff\xda")
     start = scan + 2 + int.from_bytes(plain[scan + 2 : scan + 4])
     interval = b"\xff\xdd\0\4\0\1"
@@ -56,7 +56,7 @@ def scans(number):
 
 def png(name, number):
     """A PNG with many an empty chunk of one name."""
-    plain = encoded(FILM)
+    plain = encoded(IMAGE)
     place = plain.index(b"IDAT") - 4
     return plain[:place] + chunk(name, b"") * number + plain[place:]
 
@@ -71,7 +71,7 @@ def tiff(fields, *, data=b"", big=False):
 
 def strips(number):
     """A TIFF whose picture is cut into many strips."""
-    height, width = FILM.shape
+    height, width = IMAGE.shape
     start = 8 + 2 + 12 * 8 + 4
     fields = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1)]
     fields += [(262, 3, 1, 1), (273, 4, number, start), (278, 4, 1, 1), (279, 4, number, start)]
@@ -114,7 +114,7 @@ def many_vertices():
         vertices += [0, turn % 10, 7000, turn * 37 % 7000]
         turn += 1
     return dicom(
-        np.tile(FILM, (15, 14)),
+        np.tile(IMAGE, (15, 14)),
         ShutterShape="POLYGONAL",
         VerticesOfThePolygonalShutter=vertices[:16_000],
     )
@@ -154,8 +154,8 @@ def codestream(width, height, *, tile=None, levels=5, block=(4, 4), layers=1, pr
     coding = struct.pack(">BBHB", int(bool(precincts)), 0, layers, 0)
     coding += bytes([levels, *block, 0, 1]) + precincts
     coding = b"\xff\x52" + struct.pack(">H", 2 + len(coding)) + coding
-    steps = bytes([0x40] + [0x40] * (3 * levels))
-    quantisation = b"\xff\x5c" + struct.pack(">H", 2 + len(steps)) + steps
+    progress = bytes([0x40] + [0x40] * (3 * levels))
+    quantisation = b"\xff\x5c" + struct.pack(">H", 2 + len(progress)) + progress
     part = b"\xff\x90" + struct.pack(">HHIBB", 10, 0, 14, 0, 1) + b"\xff\x93"
     return (
         b"\xff\x4f" + size_marker(width, height, tile) + coding + quantisation + part + b"\xff\xd9"
@@ -185,7 +185,7 @@ def with_layers(number):
 
 
 def in_dicom(frame, height, width, syntax=JPEG2000Lossless, **elements):
-    data = dataset(FILM, Rows=height, Columns=width, **elements)
+    data = dataset(IMAGE, Rows=height, Columns=width, **elements)
     data.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2)])
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True
@@ -200,7 +200,7 @@ def decoy():
 
 
 def fragments(number):
-    data = dataset(FILM)
+    data = dataset(IMAGE)
     data.PixelData = encapsulate([b"\xff\xd8\xff\xd9"])[: -0 or None]
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True
@@ -275,7 +275,7 @@ BOMBS = {
     "tile-parts": (lambda: in_dicom(with_parts(4 * MANY), 132, 148), "too_complex"),
     "shutters": (
         lambda: dicom(
-            np.tile(FILM, (15, 14)),
+            np.tile(IMAGE, (15, 14)),
             ShutterShape=["CIRCULAR"] * 7000,
             CenterOfCircularShutter=[990, 1036],
             RadiusOfCircularShutter=900,

@@ -38,7 +38,7 @@ PATIENT = "Doe^Jane^1970"
 
 
 def dicom(samples, syntax=ExplicitVRLittleEndian, *, preamble=True, **elements):
-    """Return the bytes of a film.
+    """Return the bytes of an image.
 
     Args:
         samples: (height, width) or (height, width, 3), uint8 or 16 bits.
@@ -59,7 +59,7 @@ def dicom(samples, syntax=ExplicitVRLittleEndian, *, preamble=True, **elements):
 
 
 def dataset(samples, **elements):
-    """Return the data set of a film, as plain pixels."""
+    """Return the data set of an image, as plain pixels."""
     data = Dataset()
     data.SOPClassUID = DigitalXRayImageStorageForPresentation
     data.SOPInstanceUID = "1.2.3.4"

@@ -1,19 +1,19 @@
-"""Small films and recipes on which trainings are tried."""
+"""Small images and recipes on which trainings are tried."""
 
 import torch
 
 from cxr_transfer.training.recipe import parse_recipe
-from cxr_transfer.training.tensors import Films
+from cxr_transfer.training.tensors import ImageTensors
 
 SIDE = 64
 
 
-def make_films(number, seed):
-    """Films whose brightness tells their class, more or less."""
+def make_images(number, seed):
+    """Images whose brightness tells their class, more or less."""
     generator = torch.Generator().manual_seed(seed)
     targets = torch.randint(0, 3, (number,), generator=generator)
     noise = torch.randint(0, 120, (number, 1, SIDE, SIDE), generator=generator)
-    return Films((noise + 40 * targets[:, None, None, None]).to(torch.uint8), targets)
+    return ImageTensors((noise + 40 * targets[:, None, None, None]).to(torch.uint8), targets)
 
 
 def make_recipe(network="simple_cnn", stages=(("all", ["*"]),), **settings):

@@ -13,7 +13,7 @@ SIDE = 48
 
 @pytest.fixture(scope="session", params=["simple_cnn", "resnet50", "resnet50_early"])
 def checkpoint(request, tmp_path_factory):
-    """A run folder whose network has random weights, and so answers differently for every film."""
+    """A run folder whose network has random weights, and so answers differently for every image."""
     torch.manual_seed(4)
     network = build(request.param, 3, size=(SIDE, SIDE), epsilon=1e-3)
     folder = tmp_path_factory.mktemp(request.param)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import cxr_transfer as cxr
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 
 LABELS = ("normal", "bacterial", "covid19")
 
@@ -20,8 +20,8 @@ def images(tmp_path_factory):
     for number, label in enumerate(LABELS):
         (root / label).mkdir()
         for row in range(14):
-            film = draw_film(label, rng=np.random.default_rng(100 * number + row))
-            Image.fromarray(film).save(root / label / f"{row:02}.png")
+            image = draw_radiograph(label, rng=np.random.default_rng(100 * number + row))
+            Image.fromarray(image).save(root / label / f"{row:02}.png")
     return root
 
 
@@ -52,7 +52,7 @@ def test_a_run_is_evaluated_on_its_test_part_and_answers(trained, images, tmp_pa
     assert any("epoch 1" in line for line in lines)
     report = cxr.evaluate(run, dataset.test, device="cpu")
     assert report.folder is None
-    assert report["films"] == len(dataset.test)
+    assert report["images"] == len(dataset.test)
     assert cxr.INTENDED_USE in report.text
     table = report.to_frame()
     accuracy = table[table["statistic"] == "accuracy"].iloc[0]
@@ -62,15 +62,15 @@ def test_a_run_is_evaluated_on_its_test_part_and_answers(trained, images, tmp_pa
     kept = cxr.evaluate(run, dataset.test, out=tmp_path / "report", device="cpu")
     assert (tmp_path / "report" / "report.json").is_file()
     assert kept["evaluation"] == report["evaluation"]
-    film = images / "normal" / "00.png"
-    assert set(cxr.Predictor.open(run).predict(film).probabilities) <= set(LABELS)
+    image = images / "normal" / "00.png"
+    assert set(cxr.Predictor.open(run).predict(image).probabilities) <= set(LABELS)
 
 
 def test_images_that_training_saw_are_refused(trained):
     dataset, run, _ = trained
     with pytest.raises(cxr.CxrError) as error:
         cxr.evaluate(run, dataset, device="cpu")
-    assert error.value.code == "seen_films"
+    assert error.value.code == "seen_images"
 
 
 def test_an_audit_has_a_row_per_check(trained):
@@ -85,10 +85,10 @@ def test_an_audit_has_a_row_per_check(trained):
     "call",
     [
         lambda: cxr.load_dataset(3),
-        lambda: cxr.train("model_1", "films", out="runs"),
+        lambda: cxr.train("model_1", "images", out="runs"),
         lambda: cxr.evaluate(3, []),
-        lambda: cxr.evaluate("run", "films.csv"),
-        lambda: cxr.audit("run", ["films.csv"]),
+        lambda: cxr.evaluate("run", "images.csv"),
+        lambda: cxr.audit("run", ["images.csv"]),
         lambda: cxr.audit("model_3", [], retrain=True),
     ],
 )

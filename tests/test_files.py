@@ -25,13 +25,13 @@ from cxr_transfer.files import (
     write_json,
     write_text,
 )
-from cxr_transfer.own_folder import check_folder, owned
+from cxr_transfer.own_folder import check_folder, lock_folder
 from made import full_disk
 
 OWNER = """
 import pathlib, sys
-from cxr_transfer.own_folder import owned
-with owned(pathlib.Path(sys.argv[1])):
+from cxr_transfer.own_folder import lock_folder
+with lock_folder(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -42,9 +42,9 @@ def names(folder):
 
 
 def test_a_file_and_its_folders_are_written(tmp_path):
-    write_bytes(tmp_path / "a" / "b" / "film.bin", b"\0new")
-    assert (tmp_path / "a" / "b" / "film.bin").read_bytes() == b"\0new"
-    assert names(tmp_path / "a" / "b") == ["film.bin"]
+    write_bytes(tmp_path / "a" / "b" / "image.bin", b"\0new")
+    assert (tmp_path / "a" / "b" / "image.bin").read_bytes() == b"\0new"
+    assert names(tmp_path / "a" / "b") == ["image.bin"]
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -128,7 +128,7 @@ def owner(tmp_path):
 
 
 def test_a_second_process_is_refused(owner, tmp_path):
-    with pytest.raises(UsageError) as error, owned(tmp_path / "run"):
+    with pytest.raises(UsageError) as error, lock_folder(tmp_path / "run"):
         pass
     assert error.value.code == "folder_in_use"
     assert error.value.exit_code == 2
@@ -137,12 +137,12 @@ def test_a_second_process_is_refused(owner, tmp_path):
 def test_kill_9_releases_the_folder(owner, tmp_path):
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    with owned(tmp_path / "run"):
+    with lock_folder(tmp_path / "run"):
         assert (tmp_path / "run").is_dir()
 
 
 def test_what_a_killed_run_left_half_written_goes_when_the_folder_is_owned_again(tmp_path):
-    with owned(tmp_path):
+    with lock_folder(tmp_path):
         half = f".{'0a' * 16}.part"
     for place in (tmp_path, tmp_path / "figures"):
         place.mkdir(exist_ok=True)
@@ -151,22 +151,22 @@ def test_what_a_killed_run_left_half_written_goes_when_the_folder_is_owned_again
     elsewhere = tmp_path.parent / f"{tmp_path.name} elsewhere"
     elsewhere.mkdir()
     (elsewhere / half).write_bytes(b"another run's")
-    with owned(tmp_path):
+    with lock_folder(tmp_path):
         left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.part"))
     assert left == ["figures/mine.part", "mine.part"]
     assert (elsewhere / half).exists()
 
 
 def test_a_folder_can_be_owned_again_after_an_error(tmp_path):
-    with pytest.raises(RuntimeError), owned(tmp_path):
+    with pytest.raises(RuntimeError), lock_folder(tmp_path):
         raise RuntimeError
-    with owned(tmp_path):
+    with lock_folder(tmp_path):
         pass
 
 
 def test_a_folder_that_cannot_be_made_is_not_owned(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError) as error, owned(tmp_path / "file" / "run"):
+    with pytest.raises(MachineError) as error, lock_folder(tmp_path / "file" / "run"):
         pass
     assert error.value.code == "not_writable"
 
@@ -233,7 +233,7 @@ def test_a_lock_that_is_a_link_empties_nothing(tmp_path):
     (tmp_path / "victim").write_text("of somebody")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".lock").symlink_to("../victim")
-    with pytest.raises(MachineError) as error, owned(tmp_path / "run"):
+    with pytest.raises(MachineError) as error, lock_folder(tmp_path / "run"):
         pass
     assert error.value.code == "not_writable"
     assert "it is a link" in error.value.message
@@ -244,14 +244,14 @@ def test_a_lock_that_is_another_file_is_not_emptied(tmp_path):
     (tmp_path / "victim").write_text("of somebody")
     (tmp_path / "run").mkdir()
     os.link(tmp_path / "victim", tmp_path / "run" / ".lock")
-    with owned(tmp_path / "run"):
+    with lock_folder(tmp_path / "run"):
         pass
     assert (tmp_path / "victim").read_text() == "of somebody"
 
 
 def test_a_pipe_in_the_place_of_a_lock_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / ".lock")
-    with pytest.raises(MachineError) as error, owned(tmp_path):
+    with pytest.raises(MachineError) as error, lock_folder(tmp_path):
         pass
     assert error.value.code == "not_writable"
 
@@ -265,11 +265,11 @@ def test_a_link_to_a_folder_elsewhere_is_refused_and_one_within_is_not(tmp_path)
     (run / "report.md").symlink_to("../victim")  # is replaced, not written through
     (tmp_path / "latest").symlink_to(run)
     for folder in (run, tmp_path / "latest"):
-        with owned(folder):
+        with lock_folder(folder):
             write_text(folder / "report.md", "ours")
     assert (tmp_path / "victim").read_text() == "of somebody"
     (run / "partial").symlink_to("../elsewhere")
-    with pytest.raises(UsageError, match="partial") as error, owned(run):
+    with pytest.raises(UsageError, match="partial") as error, lock_folder(run):
         pass
     assert error.value.code == "outside_link"
 
@@ -279,7 +279,10 @@ def test_a_folder_with_files_of_somebody_else_is_refused_and_stays_as_it_is(tmp_
     mine = tmp_path / "mine" / name
     mine.parent.mkdir(parents=True)
     mine.write_text("three years")
-    with pytest.raises(UsageError, match=name.partition("/")[0]) as error, owned(tmp_path / "mine"):
+    with (
+        pytest.raises(UsageError, match=name.partition("/")[0]) as error,
+        lock_folder(tmp_path / "mine"),
+    ):
         pass
     assert error.value.code == "foreign_folder"
     assert [path for path in (tmp_path / "mine").rglob("*") if path.is_file()] == [mine]
@@ -288,15 +291,15 @@ def test_a_folder_with_files_of_somebody_else_is_refused_and_stays_as_it_is(tmp_
 def test_a_folder_of_ours_an_empty_one_and_one_around_ours_are_no_foreign_ones(tmp_path):
     (tmp_path / "runs" / "empty").mkdir(parents=True)
     (tmp_path / "runs" / ".DS_Store").touch()
-    with owned(tmp_path / "runs" / "first"):
+    with lock_folder(tmp_path / "runs" / "first"):
         write_text(tmp_path / "runs" / "first" / "report.md", "ours")
     for folder in (tmp_path / "runs" / "first", tmp_path / "runs"):
-        with owned(folder):
+        with lock_folder(folder):
             pass
     (tmp_path / "handed_on").mkdir()  # copied without its hidden files
     for name in ("run.json", "report.md"):
         (tmp_path / "handed_on" / name).touch()
-    with owned(tmp_path / "handed_on"):
+    with lock_folder(tmp_path / "handed_on"):
         pass
     with pytest.raises(UsageError, match=r"run\.json"):  # but not of the kind of that command
         check_folder(tmp_path / "handed_on", "prepared.json")
@@ -313,7 +316,7 @@ def make_second_name(path):
 @pytest.mark.parametrize("make", [make_link, make_second_name, os.mkfifo])
 def test_a_log_that_is_not_ours_is_refused_before_anything_is_done(tmp_path, make):
     (tmp_path / "victim").write_text("of somebody")
-    with owned(tmp_path / "run"):
+    with lock_folder(tmp_path / "run"):
         pass
     make(tmp_path / "run" / "log.txt")
     with pytest.raises(MachineError, match=r"log\.txt") as error:
@@ -370,7 +373,7 @@ def test_nothing_is_removed_through_a_link(tmp_path):
 
 NAMES = [
     '=HYPERLINK("http://x")', "+1+1", "-2+3|cmd", "@SUM(1)", "\tx", "\rx", "\nx", "'=1", "''=1",
-    "'quoted'", "＝1", "-5", "+1.5e-3", "a,b;c\"d", "", "film\x1b[2J\u202e", "\udcff.png",
+    "'quoted'", "＝1", "-5", "+1.5e-3", "a,b;c\"d", "", "image\x1b[2J\u202e", "\udcff.png",
 ]  # fmt: skip
 
 

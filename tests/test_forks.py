@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cxr_transfer.errors import CxrError, FilmError, MachineError
+from cxr_transfer.errors import CxrError, ImageError, MachineError
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
@@ -30,7 +30,7 @@ def model(tmp_path_factory):
         "epsilon": 1e-3,
     }
     save_checkpoint(folder, build("simple_cnn", 3, size=(48, 48), epsilon=1e-3), card)
-    Image.fromarray(chest()).save(folder / "film.png")
+    Image.fromarray(chest()).save(folder / "image.png")
     return folder
 
 
@@ -40,7 +40,7 @@ def said(script, model):
 import os, sys
 from pathlib import Path
 from cxr_transfer.errors import MachineError
-model, film = Path({str(model)!r}), Path({str(model / "film.png")!r})
+model, image = Path({str(model)!r}), Path({str(model / "image.png")!r})
 os.environ["CXR_CACHE"] = {str(model / "cache")!r}
 
 def child(work):
@@ -71,15 +71,15 @@ def child(work):
 def test_a_child_forked_after_a_prediction_is_told_to_spawn(model):
     script = """
 from cxr_transfer import Predictor
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.radiograph import read_radiograph
 predictor = Predictor.open(model)
-assert predictor.predict(film).status == "ok"
-child(lambda: predictor.predict(film))
-child(lambda: list(predictor.predict_files([film] * 3)))
+assert predictor.predict(image).status == "ok"
+child(lambda: predictor.predict(image))
+child(lambda: list(predictor.predict_files([image] * 3)))
 child(lambda: Predictor.open(model))
-child(lambda: predictor.card.preprocessing.apply(read_film(film)))
+child(lambda: predictor.card.preprocessing.apply(read_radiograph(image)))
 child(lambda: predictor.predict(b"no image at all"))
-print(predictor.predict(film).status)
+print(predictor.predict(image).status)
 """
     assert said(script, model) == [*["forked True"] * 5, "ok"]
 
@@ -88,8 +88,8 @@ def test_a_child_forked_before_the_first_use_predicts(model):
     script = """
 from cxr_transfer import Predictor
 from cxr_transfer.radiograph.lung_segmentation import lung_box
-child(lambda: Predictor.open(model).predict(film))
-print(Predictor.open(model).predict(film).status)
+child(lambda: Predictor.open(model).predict(image))
+print(Predictor.open(model).predict(image).status)
 """
     assert said(script, model) == ["worked", "ok"]
 
@@ -99,9 +99,9 @@ def test_a_child_forked_after_torch_computed_is_told_to_spawn(model):
 from cxr_transfer.inference.explain import Explainer
 from cxr_transfer.models.checkpoint import load_checkpoint
 explainer = Explainer.open(model)
-child(lambda: explainer.explain(film))
+child(lambda: explainer.explain(image))
 child(lambda: load_checkpoint(model))
-print(explainer.explain(film).label in explainer.card.labels)
+print(explainer.explain(image).label in explainer.card.labels)
 """
     assert said(script, model) == ["forked True", "forked True", "True"]
 
@@ -117,12 +117,12 @@ def predict(path):
 context = multiprocessing.get_context("fork")
 with ProcessPoolExecutor(2, mp_context=context) as pool:
     try:
-        print(pool.submit(predict, film).result())
+        print(pool.submit(predict, image).result())
     except MachineError as error:
         print(error.code)
 with context.Pool(2) as pool:
     try:
-        print(pool.map(predict, [film]))
+        print(pool.map(predict, [image]))
     except MachineError as error:
         print(error.code)
 """
@@ -140,7 +140,7 @@ print(next(results))
     assert said(script, model) == ["forked True", "1"]
 
 
-@pytest.mark.parametrize("kind", [CxrError, FilmError, MachineError])
+@pytest.mark.parametrize("kind", [CxrError, ImageError, MachineError])
 def test_an_error_is_the_same_on_the_other_side_of_a_process(kind):
     sent = pickle.loads(pickle.dumps(kind("a_code", "Expected this, but got that.")))
     assert (type(sent), sent.code, str(sent)) == (kind, "a_code", "Expected this, but got that.")

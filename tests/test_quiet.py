@@ -14,7 +14,7 @@ from cxr_transfer.quiet import quiet
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.trainer import train_stages
-from miniature import SIDE, make_films, make_recipe
+from miniature import SIDE, make_images, make_recipe
 
 CPU = Execution(device="cpu")
 
@@ -77,15 +77,15 @@ def test_training_and_exports_leave_the_process_as_it_was(talkative, tmp_path, c
         "preprocessing": Preprocessing(height=SIDE, width=SIDE),
         "epsilon": 1e-3,
     }
-    films = make_films(24, seed=1)
+    images = make_images(24, seed=1)
 
     def work(folder):
         train_stages(
-            make_recipe(max_epochs=1), network, films, films, folder=folder, seed=0, execution=CPU
+            make_recipe(max_epochs=1), network, images, images, folder=folder, seed=0, execution=CPU
         )
         save_checkpoint(folder, network, card)
         export(folder, folder / "out" / "network.onnx")
-        pixels = films.images.numpy()
+        pixels = images.images.numpy()
         convert(
             folder, folder / "int8" / "n.xml", precision="int8", calibration=pixels, check=pixels
         )

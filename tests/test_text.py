@@ -27,10 +27,10 @@ def test_a_line_for_a_terminal_holds_nothing_that_it_acts_on(text):
 
 def test_what_people_write_is_left_as_it_is():
     for text in (
-        "film 1.png",
+        "image 1.png",
         "Übersicht.dcm",
         "胸部Ｘ線　正面",
-        "C:\\films\\1.png",
+        "C:\\images\\1.png",
         "naïve é",
         "π",
     ):

@@ -1,11 +1,11 @@
 """cxr-transfer: chest radiographs told apart from few examples, and how far to trust it.
 
 >>> import cxr_transfer as cxr
->>> dataset = cxr.load_dataset("films.csv")  # doctest: +SKIP
+>>> dataset = cxr.load_dataset("images.csv")  # doctest: +SKIP
 >>> run = cxr.train("model_1", dataset, out="runs/mine", seed=0)  # doctest: +SKIP
 >>> cxr.evaluate(run, dataset.test).to_frame()  # doctest: +SKIP
 >>> cxr.audit(run, dataset)["verdict"]  # doctest: +SKIP
->>> cxr.Predictor.released("model_3").predict("film.dcm").probabilities  # doctest: +SKIP
+>>> cxr.Predictor.released("model_3").predict("image.dcm").probabilities  # doctest: +SKIP
 {'normal': 0.02, 'bacterial': 0.01, 'covid19': 0.97}
 
 Everything here is imported when it is asked for: `import cxr_transfer` alone takes no time.

@@ -17,7 +17,7 @@ from cxr_transfer.datasets.loading import DatasetName, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import SplitBy, split
 from cxr_transfer.errors import MachineError, kind_of
-from cxr_transfer.own_folder import owned
+from cxr_transfer.own_folder import lock_folder
 
 if TYPE_CHECKING:
     import pandas
@@ -94,11 +94,11 @@ def load_dataset(
 
     Raises:
         TypeError: ``data`` is no path.
-        DataError: ``classes``, ``damaged_films``, ``unknown_label`` and what the readers raise.
+        DataError: ``classes``, ``damaged_images``, ``unknown_label`` and what the readers raise.
         UsageError: ``unused_option`` for ``labels`` where they have no effect.
     """
     found = open_dataset(
-        _path(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, each=on_image
+        _path(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, on_image=on_image
     )
     return split(found, by=split_by, seed=seed)
 
@@ -152,7 +152,7 @@ def train(
         execution=Execution(device=device, precision=precision),
         start=None if start is None else _path(start, "start"),
         weights=None if weights is None else _path(weights, "weights"),
-        say=log,
+        log=log,
     )
 
 
@@ -184,23 +184,23 @@ def evaluate(
 
     Raises:
         TypeError: An argument is of another type.
-        DataError: ``seen_films`` for images that training saw.
+        DataError: ``seen_images`` for images that training saw.
     """
-    from cxr_transfer.evaluation.evaluate import assess
+    from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
     from cxr_transfer.models.metadata import checkpoint_files, read_card
 
     checkpoint, given = _path(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
-        return assess(
+        return evaluate_checkpoint(
             checkpoint,
             given,
             folder,
             allow_seen=allow_seen,
             device=device,
             seed=seed,
-            each=on_image,
-            say=log,
+            on_image=on_image,
+            log=log,
         )
 
     known = read_card(checkpoint_files(checkpoint)[0])
@@ -261,8 +261,8 @@ def audit(
             device=device,
             precision=precision,
             seed=seed,
-            each=on_image,
-            say=log,
+            on_image=on_image,
+            log=log,
         )
 
     known = read_card(checkpoint_files(checkpoint)[0])
@@ -278,11 +278,11 @@ def _reported(
     page: str,
     rows_of: Callable[[Mapping[str, Any]], list[dict[str, Any]]],
 ) -> Report:
-    from cxr_transfer.training.settings import claimed
+    from cxr_transfer.training.settings import settings_checked
 
     with tempfile.TemporaryDirectory(prefix="cxr-") as temporary:
         folder = Path(temporary) if out is None else _path(out, "out")
-        with owned(folder), claimed(folder, settings):
+        with lock_folder(folder), settings_checked(folder, settings):
             content = into(folder)
         text = (folder / page).read_text(encoding="utf-8", errors="surrogateescape")
     return Report(content, text, rows_of(content), None if out is None else folder)

@@ -4,8 +4,8 @@
 
     CxrError
     ├── UsageError        the command or the recipe is wrong           exit code 2
-    ├── DataError         films, labels, manifests, splits             exit code 3
-    │   └── FilmError     one file that is not a readable radiograph   (a row error in a batch)
+    ├── DataError         images, labels, manifests, splits             exit code 3
+    │   └── ImageError     one file that is not a readable radiograph   (a row error in a batch)
     ├── ModelError        checkpoints and weights                      exit code 4
     └── MachineError      disk, memory, devices, missing packages      exit code 5
 
@@ -54,12 +54,12 @@ class UsageError(CxrError):
 
 
 class DataError(CxrError):
-    """Films, labels, manifests or splits are not fit for what was asked."""
+    """Images, labels, manifests or splits are not fit for what was asked."""
 
     exit_code = 3
 
 
-class FilmError(DataError):
+class ImageError(DataError):
     """One file is not a radiograph that can be read."""
 
 

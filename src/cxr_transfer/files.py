@@ -95,7 +95,7 @@ def check_new(path: Path, option: str = "--out") -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` as UTF-8; see `write_bytes`."""
-    # Film names need not be UTF-8: such bytes go out as they came in.
+    # Image names need not be UTF-8: such bytes go out as they came in.
     write_bytes(path, text.encode(errors="surrogateescape"))
 
 

@@ -33,7 +33,7 @@ class LabelSet:
             raise DataError(
                 "label_set",
                 f"Expected at least two different class names, but got {list(self.names)}; "
-                "give every class one name and at least one film.",
+                "give every class one name and at least one image.",
             )
         if len(self.names) > MOST_LABELS:
             raise DataError(
@@ -72,7 +72,7 @@ class LabelSet:
             raise DataError(
                 "unknown_label",
                 f"Expected one of the labels {', '.join(self.names)}, but got {label!r}; "
-                "rename the label or leave the film out.",
+                "rename the label or leave the image out.",
             ) from None
 
 

@@ -4,7 +4,7 @@ What is made on first use in here (the library itself, its conversion to numpy, 
 is made by one thread while all others wait, and with one inference: OpenVINO's Python part holds
 locks of C++ while it waits for Python's, and two threads in it for the first time can wait for each
 other without an end. So every import, every compilation and every conversion goes through
-`exclusive`, and a `Network` has answered once before anybody has it. Knows no films and no classes
+`exclusive`, and a `Network` has answered once before anybody has it. Knows no images and no classes
 (docs/decisions/0011-first-use-and-threads.md).
 """
 

@@ -54,7 +54,7 @@ def check_folder(folder: Path, record: str = RUN_RECORD) -> None:
 
 
 @contextmanager
-def owned(folder: Path, record: str = RUN_RECORD) -> Iterator[None]:
+def lock_folder(folder: Path, record: str = RUN_RECORD) -> Iterator[None]:
     """Hold ``folder`` for one run; the lock dies with the process, also after ``kill -9``.
 
     What a killed run had begun to write, and nobody else can be writing now, is deleted.

@@ -37,8 +37,8 @@ def for_terminal(text: str, *, lines: bool = False) -> str:
         text: Text of any origin.
         lines: Whether line ends are kept, for text of several lines that we composed.
 
-    >>> for_terminal("film\x1b]0;owned\x07\u202egnp.exe\udcff")
-    'film\\x1b]0;owned\\x07\\u202egnp.exe\\xff'
+    >>> for_terminal("image\x1b]0;owned\x07\u202egnp.exe\udcff")
+    'image\\x1b]0;owned\\x07\\u202egnp.exe\\xff'
     >>> for_terminal("a\nb"), for_terminal("a\nb", lines=True)
     ('a\\nb', 'a\nb')
     """

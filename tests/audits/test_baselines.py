@@ -13,10 +13,10 @@ from cxr_transfer.audits.baselines import (
     metadata_table,
     source_classifier,
 )
-from cxr_transfer.errors import DataError, FilmError, UsageError
+from cxr_transfer.errors import DataError, ImageError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.metrics import evaluate
-from made import case, encoded, grey, write_film
+from made import case, encoded, grey, write_image
 
 TWO = LabelSet(("normal", "covid19"))
 
@@ -30,17 +30,17 @@ def auroc(table, targets, patients=None, labels=TWO, **options):
 
 
 def stored(path, **options):
-    """The features of one generated film, saved as ``options`` say."""
+    """The features of one generated image, saved as ``options`` say."""
     path.write_bytes(encoded(grey(1), **options))
     return file_features(path)
 
 
-def test_the_features_of_a_known_film(tmp_path):
-    film = np.full((200, 160), 51, dtype=np.uint8)  # 0.2
-    film[:10, :8] = 0  # the corner at the top left
-    film[-10:, -8:] = 255
-    path = tmp_path / "film.png"
-    content = encoded(film)
+def test_the_features_of_a_known_image(tmp_path):
+    image = np.full((200, 160), 51, dtype=np.uint8)  # 0.2
+    image[:10, :8] = 0  # the corner at the top left
+    image[-10:, -8:] = 255
+    path = tmp_path / "image.png"
+    content = encoded(image)
     path.write_bytes(content)
     found = file_features(path)
     assert found["bytes_per_pixel"] == len(content) / 32000
@@ -60,7 +60,7 @@ def test_the_features_of_a_known_film(tmp_path):
     assert all(type(value) is float for value in found.values())
 
 
-def test_features_tell_how_a_film_was_saved(tmp_path):
+def test_features_tell_how_an_image_was_saved(tmp_path):
     coarse = stored(tmp_path / "a.jpg", kind="JPEG", quality=30)
     finer = stored(tmp_path / "b.jpg", kind="JPEG", quality=90)
     assert coarse["quantisation_luma"] > finer["quantisation_luma"] > 0
@@ -86,14 +86,14 @@ def test_features_tell_whether_there_is_exif(tmp_path, kind):
     assert stored(tmp_path / "without", kind=kind)["has_exif"] == 0
 
 
-def test_a_film_that_cannot_be_read_is_an_error(tmp_path):
-    (tmp_path / "film.png").write_bytes(b"nothing")
-    with pytest.raises(FilmError):
-        file_features(tmp_path / "film.png")
+def test_an_image_that_cannot_be_read_is_an_error(tmp_path):
+    (tmp_path / "image.png").write_bytes(b"nothing")
+    with pytest.raises(ImageError):
+        file_features(tmp_path / "image.png")
 
 
 def test_the_metadata_table_has_a_row_a_case_in_order(tmp_path):
-    cases = [case(write_film(tmp_path / f"{i}.png", i)) for i in range(5)]
+    cases = [case(write_image(tmp_path / f"{i}.png", i)) for i in range(5)]
     table, names = metadata_table(cases)
     assert table.shape == (5, len(names))
     for row, one in zip(table, cases, strict=True):
@@ -123,11 +123,11 @@ def test_what_is_known_of_patients_becomes_columns():
 def test_no_case_is_refused(function):
     with pytest.raises(DataError) as error:
         function([])
-    assert error.value.code == "no_films"
+    assert error.value.code == "no_images"
 
 
 def test_an_artefact_of_the_file_gives_the_class_away(tmp_path):
-    """The films of either class are drawn alike; one class was saved more coarsely."""
+    """The images of either class are drawn alike; one class was saved more coarsely."""
     cases = []
     for i in range(60):
         label = TWO.names[i % 2]
@@ -151,7 +151,7 @@ def test_unrelated_labels_are_not_told(kind):
 
 @pytest.mark.parametrize("kind", ["trees", "linear"])
 def test_a_table_that_knows_the_patient_alone_does_not_tell_the_class(kind):
-    """Films of a patient resemble each other; split by film they would tell the class."""
+    """Images of a patient resemble each other; split by image they would tell the class."""
     rng = np.random.default_rng(3)
     of_patient, label = rng.normal(size=(40, 6)), rng.permutation(40) % 2
     patient = np.repeat(np.arange(40), 12)
@@ -159,7 +159,7 @@ def test_a_table_that_knows_the_patient_alone_does_not_tell_the_class(kind):
     names = [f"p{i}" for i in patient]
     assert auroc(table, label[patient], names, kind=kind) < 0.65
     if kind == "trees":
-        assert auroc(table, label[patient]) > 0.95  # every film its own patient: the leak
+        assert auroc(table, label[patient]) > 0.95  # every image its own patient: the leak
 
 
 @pytest.mark.parametrize("kind", ["trees", "linear"])
@@ -219,7 +219,7 @@ def test_what_does_not_fit_together_is_refused():
 
 
 def of_sources(**numbers):
-    """Cases of so many patients a source, two films each."""
+    """Cases of so many patients a source, two images each."""
     return [
         dataclasses.replace(case(f"{source}-{i}.png", patient=f"{source}-{i // 2}"), source=source)
         for source, number in numbers.items()
@@ -235,24 +235,24 @@ def test_a_source_that_features_show_is_told():
     assert found["accuracy"]["value"] == 1.0
     assert 0.9 < found["accuracy"]["low"] < 1
     assert found["chance"] == 0.6
-    assert (found["sources"], found["films"], found["patients"]) == (2, 100, 50)
+    assert (found["sources"], found["images"], found["patients"]) == (2, 100, 50)
     assert found["left_out"] == []
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     hidden = source_classifier(rng.normal(size=(100, 8)), cases, resamples=50)
     assert hidden["accuracy"]["low"] < 0.6
 
 
-def test_small_sources_and_films_without_one_are_left_out_and_listed():
+def test_small_sources_and_images_without_one_are_left_out_and_listed():
     cases = of_sources(ward=12, tiny=9, web=10)
     cases += [dataclasses.replace(case("x.png"), source="")]
     features = np.array([[one.source == "web", one.source == "ward"] for one in cases], dtype=float)
     found = source_classifier(features, cases, resamples=20)
     assert found["accuracy"]["value"] == 1.0
     assert found["chance"] == pytest.approx(24 / 44)
-    assert (found["sources"], found["films"], found["patients"]) == (2, 44, 22)
+    assert (found["sources"], found["images"], found["patients"]) == (2, 44, 22)
     assert found["left_out"] == [
-        {"source": "tiny", "films": 18, "patients": 9},
-        {"source": "not stated", "films": 1, "patients": 1},
+        {"source": "tiny", "images": 18, "patients": 9},
+        {"source": "not stated", "images": 1, "patients": 1},
     ]
 
 
@@ -263,7 +263,7 @@ def test_one_source_is_told_from_nothing():
     assert (found["sources"], found["left_out"][0]["source"]) == (1, "tiny")
 
 
-def test_features_of_other_films_are_refused():
-    with pytest.raises(DataError, match="20 films, but got 3") as error:
+def test_features_of_other_images_are_refused():
+    with pytest.raises(DataError, match="20 images, but got 3") as error:
         source_classifier(np.zeros((3, 2)), of_sources(ward=10))
     assert error.value.code == "table"

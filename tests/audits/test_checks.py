@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from cxr_transfer.audits.checks import run_checks, verdict
-from cxr_transfer.audits.inputs import Evidence
+from cxr_transfer.audits.inputs import AuditInputs
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.metrics import Scores, evaluate
 from made import case
 
 LABELS = LabelSet(("normal", "covid19"))
-FILMS = 120
+IMAGES = 120
 
 
 def scores_of(skill, seed=0):
-    """Films of two classes, in turns, scored with so much skill (0 none, 4 a lot)."""
+    """Images of two classes, in turns, scored with so much skill (0 none, 4 a lot)."""
     rng = np.random.default_rng(seed)
-    targets = np.arange(FILMS) % 2
-    ill = 1 / (1 + np.exp(-(skill * (targets - 0.5) * 2 + rng.normal(size=FILMS))))
-    names = tuple(f"{row}.png" for row in range(FILMS))
+    targets = np.arange(IMAGES) % 2
+    ill = 1 / (1 + np.exp(-(skill * (targets - 0.5) * 2 + rng.normal(size=IMAGES))))
+    names = tuple(f"{row}.png" for row in range(IMAGES))
     return Scores(LABELS, targets, np.stack([1 - ill, ill], 1), names, names)
 
 
@@ -36,7 +36,7 @@ def cases_of(scores, sources=("a", "b")):
 
 def called(normal, covid19):
     return {
-        name: {"films": 0, "value": value, "low": value, "high": value}
+        name: {"images": 0, "value": value, "low": value, "high": value}
         for name, value in (("normal", normal), ("covid19", covid19))
     }
 
@@ -46,22 +46,22 @@ def value(number):
 
 
 def pair(auroc):
-    return {"classes": ["normal", "covid19"], "on": ["age"], "films": 40,
+    return {"classes": ["normal", "covid19"], "on": ["age"], "images": 40,
             "matched": value(auroc), "all": value(0.99)}  # fmt: skip
 
 
 def maps(rich, alike):
-    return {"enrichment": value(rich), "randomised": {"all layers": value(alike)}, "films": 50}
+    return {"enrichment": value(rich), "randomised": {"all layers": value(alike)}, "images": 50}
 
 
 def without(source, auroc, right=0.9):
     """What a recipe retrained without a source says of it; no AUROC where it has one class."""
     areas = {"normal": None, "covid19": None if auroc is None else value(auroc)}
-    group = {"source": source, "label": "normal", "films": 50, "called": called(right, 1 - right)}
-    return {"sources": [source], "films": 50, "auroc": areas, "groups": [group]}
+    group = {"source": source, "label": "normal", "images": 50, "called": called(right, 1 - right)}
+    return {"sources": [source], "images": 50, "auroc": areas, "groups": [group]}
 
 
-def evidence(**changes):
+def audit_inputs(**changes):
     """Of a model that has nothing to fear."""
     good, chance = scores_of(2), evaluate(scores_of(0), resamples=50)
     blameless = {
@@ -81,17 +81,17 @@ def evidence(**changes):
             "sources": 2,
         },
         "near_copies": [],
-        "own_films_seen": 0,
+        "own_images_seen": 0,
         "outside": [
-            {"source": "c", "label": "normal", "films": 50, "called": called(0.9, 0.1)},
-            {"source": "c", "label": "sars", "films": 50, "called": called(0.5, 0.5)},
+            {"source": "c", "label": "normal", "images": 50, "called": called(0.9, 0.1)},
+            {"source": "c", "label": "sars", "images": 50, "called": called(0.5, 0.5)},
         ],
         "parts": {"patients_in_several": 0, "image_split": {"share": 0.2}},
         "matched": [pair(0.95)],
         "heat_maps": maps(1.3, 0.1),
         "left_out": {"left_out": [without("a", 0.9)], "not_possible": []},
     }
-    return Evidence(**blameless | changes)
+    return AuditInputs(**blameless | changes)
 
 
 def failed(given):
@@ -99,8 +99,8 @@ def failed(given):
 
 
 def test_a_model_with_nothing_to_fear_fails_nothing():
-    checks = run_checks(evidence())
-    assert failed(evidence()) == set()
+    checks = run_checks(audit_inputs())
+    assert failed(audit_inputs()) == set()
     assert verdict(checks) in ("pass", "warn")
     assert len({check.name for check in checks}) == len(checks) == 15
     for check in checks:
@@ -112,15 +112,15 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
 @pytest.mark.parametrize(
     ("changes", "name", "hard"),
     [
-        ({"own_films_seen": 1}, "overlap", True),
+        ({"own_images_seen": 1}, "overlap", True),
         (
-            {"outside": [{"source": "c", "label": "normal", "films": 50,
+            {"outside": [{"source": "c", "label": "normal", "images": 50,
                           "called": called(0.05, 0.95)}]},
             "outside",
             True,
         ),
         (
-            {"outside": [{"source": "c", "label": "sars", "films": 50,
+            {"outside": [{"source": "c", "label": "sars", "images": 50,
                           "called": called(0.05, 0.95)}]},
             "outside",
             True,
@@ -136,7 +136,7 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
             "source_classifier",
             False,
         ),
-        ({"corrupted": {"blur": 0.5}}, "fragility", False),
+        ({"corrupted": {"blur": 0.5}}, "robustness", False),
         ({"parts": {"patients_in_several": 3, "image_split": None}}, "parts", False),
         ({"matched": [pair(0.9), pair(0.6)]}, "matched", False),
         ({"heat_maps": maps(0.7, 0.1)}, "heat_maps", False),
@@ -151,7 +151,7 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
          "one class left out"],
 )  # fmt: skip
 def test_each_check_fails_for_its_own_reason_alone(changes, name, hard):
-    given = evidence(**changes)
+    given = audit_inputs(**changes)
     assert failed(given) == {name}
     assert (verdict(run_checks(given)) == "fail") == hard
 
@@ -166,23 +166,23 @@ def test_a_source_inside_which_nothing_is_told_apart_fails():
     blind = np.array(good.probabilities)
     blind[:60] = scores_of(0, seed=3).probabilities[:60]
     scores = dataclasses.replace(good, probabilities=blind)
-    given = evidence(scores=scores, cases=cases, evaluation=evaluate(scores, resamples=50))
+    given = audit_inputs(scores=scores, cases=cases, evaluation=evaluate(scores, resamples=50))
     assert "within_source" in failed(given)
 
 
-def test_what_the_films_cannot_answer_is_not_passed():
+def test_what_the_images_cannot_answer_is_not_passed():
     good = scores_of(2)
     cases = [
         dataclasses.replace(each, source=each.label) for each in cases_of(good)
     ]  # one class a source
-    given = evidence(
+    given = audit_inputs(
         cases=cases, outside=[], metadata=None, demographics=None, source_classifier=None,
         corrupted={}, parts=None, matched=[], association={"cramers_v": None},
         heat_maps={"enrichment": value(None)}, left_out={"left_out": [], "not_possible": []},
     )  # fmt: skip
     checks = {check.name: check.verdict for check in run_checks(given)}
     for name in ("within_source", "outside", "metadata", "demographics", "source_classifier",
-                 "fragility", "parts", "matched", "heat_maps", "left_out",
+                 "robustness", "parts", "matched", "heat_maps", "left_out",
                  "source_by_class"):  # fmt: skip
         assert checks[name] == "not done"
     assert verdict(run_checks(given)) == "warn"
@@ -190,27 +190,27 @@ def test_what_the_films_cannot_answer_is_not_passed():
 
 def test_a_near_copy_warns_and_is_named():
     pair = {"seen": "a.png", "scored": "b.png", "distance": 2, "mirrored": False}
-    (overlap,) = (c for c in run_checks(evidence(near_copies=[pair])) if c.name == "overlap")
+    (overlap,) = (c for c in run_checks(audit_inputs(near_copies=[pair])) if c.name == "overlap")
     assert overlap.verdict == "warn"
     assert overlap.measured["near_duplicates"] == [pair]
 
 
-def test_few_films_from_elsewhere_judge_nobody():
-    group = {"source": "c", "label": "normal", "films": 5, "called": called(0.0, 1.0)}
-    (outside,) = (c for c in run_checks(evidence(outside=[group])) if c.name == "outside")
+def test_few_images_from_elsewhere_judge_nobody():
+    group = {"source": "c", "label": "normal", "images": 5, "called": called(0.0, 1.0)}
+    (outside,) = (c for c in run_checks(audit_inputs(outside=[group])) if c.name == "outside")
     assert outside.verdict == "not done"
 
 
 def test_retraining_that_nobody_asked_for_is_no_check():
-    assert "left_out" not in {check.name for check in run_checks(evidence(left_out=None))}
+    assert "left_out" not in {check.name for check in run_checks(audit_inputs(left_out=None))}
 
 
 def test_what_a_split_by_image_is_worth_is_told_beside_the_runs_own():
     both = {"image": {"accuracy": value(0.99)}, "patient": {"accuracy": value(0.9)}}
-    given = evidence(
+    given = audit_inputs(
         parts={"patients_in_several": 0, "image_split": {"share": 0.2}, "retrained": both}
     )
     (check,) = (each for each in run_checks(given) if each.name == "parts")
     assert check.verdict == "pass"
-    for said in ("20 of 100 test films", "99.0 [99.0, 99.0] percent by image", "90.0"):
+    for said in ("20 of 100 test images", "99.0 [99.0, 99.0] percent by image", "90.0"):
         assert said in check.reading

@@ -16,7 +16,7 @@ from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
-from made import write_film
+from made import write_image
 
 FITTED = """
 name = "fitted"
@@ -40,11 +40,11 @@ def root(tmp_path_factory):
         path.write_text("no image")
     lines = ["path,label,split"]
     for label in DATASET_1:
-        (root / "films" / label).mkdir(parents=True)
+        (root / "images" / label).mkdir(parents=True)
         for number in range(3):
-            (root / "films" / label / f"{number}.png").write_text("no image")
+            (root / "images" / label / f"{number}.png").write_text("no image")
             part = ("train", "validation", "test")[number]
-            lines.append(f"films/{label}/{number}.png,{label},{part}")
+            lines.append(f"images/{label}/{number}.png,{label},{part}")
     (root / "parts.csv").write_text("\n".join(lines))
     (root / "fitted.toml").write_text(FITTED)
     (root / "weights.h5").write_text("no weights")
@@ -68,12 +68,12 @@ def refusal(root, command, *, kind=CxrError):
     return found.exception
 
 
-TRAIN = "train model_1 --data {root}/films --out {root}/out"
-OWN = "train {root}/fitted.toml --data {root}/films --out {root}/out"
+TRAIN = "train model_1 --data {root}/images --out {root}/out"
+OWN = "train {root}/fitted.toml --data {root}/images --out {root}/out"
 ARCHIVES = "train model_1 --data {root}/archives --out {root}/out"
 STUDY = "study --data {root}/archives --out {root}/out"
-EVALUATE = "evaluate {root}/start --data {root}/films --out {root}/out"
-AUDIT = "audit {root}/start --data {root}/films --out {root}/out"
+EVALUATE = "evaluate {root}/start --data {root}/images --out {root}/out"
+AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_weights_are_refused_where_the_recipe_that_is_retrained_has_none(root):
 @pytest.mark.parametrize(
     ("command", "code"),
     [
-        ("train model_2 --data {root}/films --out {root}/out", "no_start"),
-        ("train model_2 --data {root}/films --out {root}/out --from {root}/none", "no_checkpoint"),
+        ("train model_2 --data {root}/images --out {root}/out", "no_start"),
+        ("train model_2 --data {root}/images --out {root}/out --from {root}/none", "no_checkpoint"),
         (f"{TRAIN} --device tpu", "no_device"),
         (f"{TRAIN} --devices 3 --device cpu", "batch_not_divisible"),
         (f"{TRAIN} --precision float16", "unknown_precision"),
         (
-            "train model_3 --data {root}/films --out {root}/out --weights {root}/weights.h5",
+            "train model_3 --data {root}/images --out {root}/out --weights {root}/weights.h5",
             "unsupported_format",
         ),
         (f"{STUDY} --device tpu --models model_1", "no_device"),
@@ -145,7 +145,7 @@ def test_weights_are_refused_where_the_recipe_that_is_retrained_has_none(root):
         (f"{EVALUATE} --label normal", "bad_label"),
         (f"{EVALUATE} --label normal=healthy", "bad_label"),
         (f"{AUDIT} --label normal=healthy", "bad_label"),
-        ("train multi_source --data {root}/films --out {root}/out --label viral", "bad_label"),
+        ("train multi_source --data {root}/images --out {root}/out --label viral", "bad_label"),
     ],
 )
 def test_what_cannot_be_run_is_said_before_an_image_is_decoded(root, command, code):
@@ -155,9 +155,9 @@ def test_what_cannot_be_run_is_said_before_an_image_is_decoded(root, command, co
 
 def test_a_label_of_unknown_class_is_said_before_an_image_is_decoded(root, tmp_path):
     for label in ("normal", "covid19", "pneumothorax"):
-        (tmp_path / "films" / label).mkdir(parents=True)
-        (tmp_path / "films" / label / "1.png").write_text("no image")
-    command = f"train multi_source --data {tmp_path}/films --out {tmp_path}/out"
+        (tmp_path / "images" / label).mkdir(parents=True)
+        (tmp_path / "images" / label / "1.png").write_text("no image")
+    command = f"train multi_source --data {tmp_path}/images --out {tmp_path}/out"
     for asked in (command, f"{command} --device cpu"):
         error = refusal(root, asked)
         assert error.code == "unknown_label"
@@ -165,7 +165,7 @@ def test_a_label_of_unknown_class_is_said_before_an_image_is_decoded(root, tmp_p
         assert "--label" in error.message
     added = (
         f"train multi_source --data {{root}}/archives --out {tmp_path}/out "
-        f"--add-source clinic={tmp_path}/films"
+        f"--add-source clinic={tmp_path}/images"
     )
     assert refusal(root, added).code == "unknown_label"
     assert not (tmp_path / "out").exists()
@@ -174,7 +174,7 @@ def test_a_label_of_unknown_class_is_said_before_an_image_is_decoded(root, tmp_p
 @pytest.mark.parametrize("command", [TRAIN, ARCHIVES, f"{STUDY} --models model_1", EVALUATE, AUDIT])
 def test_damaged_files_stop_the_whole_and_the_way_out_is_named(root, command):
     error = refusal(root, command)
-    assert error.code == "damaged_films"
+    assert error.code == "damaged_images"
     assert "--skip-damaged" in error.message
     assert not (root / "out" / "run.json").exists(), "the folder stays free"
 
@@ -192,7 +192,7 @@ def test_damaged_files_stop_the_whole_and_the_way_out_is_named(root, command):
         ("export {root}/start --out {root}/network.pt", "network.pt.json"),
         ("export {root}/start --out {root}/network.xml", "network.bin"),
         ("export {root}/start --out {root}/network.xml", "network.reference.safetensors"),
-        ("predict {root}/films --out {there}", "thesis.csv"),
+        ("predict {root}/images --out {there}", "thesis.csv"),
     ],
 )
 def test_no_file_is_replaced_that_is_there_already(root, command, there):
@@ -251,7 +251,7 @@ def test_a_link_in_the_place_of_our_own_files_is_refused_before_an_image_is_deco
 
 def test_what_training_would_refuse_ends_a_check_with_1(tmp_path):
     for label in "ab":
-        write_film(tmp_path / label / "1.png")
+        write_image(tmp_path / label / "1.png")
     found = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
     assert found.exit_code == 1
     assert "refused by training: Expected at least 10 patients of each class" in found.output
@@ -262,7 +262,7 @@ def test_what_training_would_refuse_ends_a_check_with_1(tmp_path):
 def test_names_on_standard_input_end_with_a_line_or_as_find_ends_them(tmp_path, end):
     names = [f"{tmp_path}/a.png", f"{tmp_path}/with space.png", f"{tmp_path}/absent.png"]
     for name in names[:2]:
-        write_film(Path(name))
+        write_image(Path(name))
     words = ["predict", "-", "--model", "model_2", "--json"]
     found = CliRunner().invoke(app, words, input="".join(name + end for name in names))
     answers = [json.loads(line) for line in found.stdout.splitlines()]
@@ -270,8 +270,8 @@ def test_names_on_standard_input_end_with_a_line_or_as_find_ends_them(tmp_path, 
     assert answers[2]["code"] == "missing_file"
 
 
-def test_a_film_on_standard_input_is_one(tmp_path):
-    write_film(tmp_path / "a.png")
+def test_an_image_on_standard_input_is_one(tmp_path):
+    write_image(tmp_path / "a.png")
     words = ["predict", "-", "--model", "model_2", "--json"]
     found = CliRunner().invoke(app, words, input=(tmp_path / "a.png").read_bytes())
     (answer,) = [json.loads(line) for line in found.stdout.splitlines()]

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from made import write_film
+from made import write_image
 
 # As a person starts it: a test runner in the background may ignore Ctrl-C, and so all it starts.
 FIRST = """
@@ -61,7 +61,7 @@ def was_stopped(done, said="Stopped."):
 def test_while_a_command_is_being_imported(name, then):
     # The signal arrives at a library's import, which may make of it what it likes.
     before = AT_AN_IMPORT.format(name=name, then=then)
-    assert was_stopped(ended(before, words=["predict", "film.png"]))
+    assert was_stopped(ended(before, words=["predict", "image.png"]))
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_a_command_that_is_told_to_ignore_it_does():
     [((), "Stopped."), (("--out", "table.csv"), "Stopped; the same command goes on.")],
 )
 def test_a_command_at_work_stops_and_says_whether_it_goes_on(tmp_path, words, said):
-    write_film(tmp_path / "film.png")
-    names = "film.png\n" * 3000
+    write_image(tmp_path / "image.png")
+    names = "image.png\n" * 3000
     with subprocess.Popen(
         [sys.executable, "-m", "cxr_transfer.cli", "predict", "-", "--model", "model_2", *words],
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),

@@ -1,4 +1,4 @@
-"""The adult films: patients of NIH and studies of Valencia from names, else one per film."""
+"""The adult images: patients of NIH and studies of Valencia from names, else one per image."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_rows_are_read_in_their_order(root):
     assert all(case.path.is_file() for case in cases)
 
 
-def test_an_absent_film_is_told(root):
+def test_an_absent_image_is_told(root):
     assert read_adult(root).missing == ("rsna/Normal-3.png: the file is absent",)
 
 

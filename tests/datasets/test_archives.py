@@ -76,7 +76,7 @@ def test_somebody_elses_table_is_no_archive_and_no_failure(tmp_path):
 
 
 @pytest.mark.parametrize("made", [(), ("sick/1.png",), ("a/b/c/d/e/train/NORMAL/1.jpeg",)])
-def test_no_films_is_an_error_that_says_where_they_are_from(tmp_path, made):
+def test_no_images_is_an_error_that_says_where_they_are_from(tmp_path, made):
     for name in made:
         touch(tmp_path / name)
     with pytest.raises(DataError) as error:
@@ -116,7 +116,7 @@ def test_an_archive_is_found_however_deep_a_link_to_it_lies(tmp_path):
     assert found.root == tmp_path / "z" / "one" / "two"
 
 
-def test_films_that_a_study_drew_beside_the_archives_are_no_copy(tmp_path):
+def test_images_that_a_study_drew_beside_the_archives_are_no_copy(tmp_path):
     kermany(tmp_path / "chest_xray")
     kermany(tmp_path / "runs" / "study" / "phantom" / "kermany")
     touch(tmp_path / "runs" / "study" / ".lock")
@@ -128,7 +128,7 @@ def test_films_that_a_study_drew_beside_the_archives_are_no_copy(tmp_path):
 
 
 @pytest.mark.parametrize("make", ARCHIVES.values(), ids=ARCHIVES.keys())
-def test_films_are_named_as_seen_from_the_folder_that_was_given(tmp_path, make):
+def test_images_are_named_as_seen_from_the_folder_that_was_given(tmp_path, make):
     make(tmp_path / "one" / "two")
     (found,) = read_archives(tmp_path)
     (case,) = found.cases
@@ -137,7 +137,7 @@ def test_films_are_named_as_seen_from_the_folder_that_was_given(tmp_path, make):
 
 
 def own_table(root, header):
-    """Somebody's own films in ``images/``, beside a ``metadata.csv``."""
+    """Somebody's own images in ``images/``, beside a ``metadata.csv``."""
     touch(root / "images" / "1.png")
     (root / "metadata.csv").write_text(f"{header}\n")
 

@@ -13,16 +13,16 @@ from cxr_transfer.datasets.loading import open_dataset
 from cxr_transfer.datasets.manifest import read_listed
 from cxr_transfer.datasets.splits import split
 from cxr_transfer.errors import DataError
-from made import chest, encoded, write_film
+from made import chest, encoded, write_image
 from made_dicom import dicom
 
 
 @pytest.fixture
-def films(tmp_path):
-    """Two folders with files of the same names; one film twice, one damaged."""
-    root = tmp_path / "films"
+def images(tmp_path):
+    """Two folders with files of the same names; one image twice, one damaged."""
+    root = tmp_path / "images"
     for number, name in enumerate(("a/1.png", "a/2.png", "b/1.png")):
-        write_film(root / name, seed=number)
+        write_image(root / name, seed=number)
     (root / "b" / "2.tif").write_bytes(encoded(chest(1), "TIFF"))
     (root / "b" / "3.png").write_bytes((root / "a" / "1.png").read_bytes()[:2000])
     (root / "b" / "IM1").write_bytes(dicom(chest(7), PatientID="P1", ViewPosition="LL"))
@@ -33,18 +33,18 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_folder_per_class_is_told_file_by_file(films):
+def test_a_folder_per_class_is_told_file_by_file(images):
     told = []
-    found = check(read_archives(films), each=lambda: told.append(1))
+    found = check(read_archives(images), on_image=lambda: told.append(1))
     assert len(told) == 6
     rows = {row["file"]: row for row in found["images"]}
     assert list(rows) == ["a/1.png", "a/2.png", "b/1.png", "b/2.tif", "b/3.png", "b/IM1"]
     for name, row in rows.items():
         assert set(row) == set(COLUMNS)
-        assert row["sha256"] == digest(films / name)
+        assert row["sha256"] == digest(images / name)
     assert rows["b/3.png"]["status"] == "truncated_image"
     assert {row["status"] for name, row in rows.items() if name != "b/3.png"} == {"ok"}
-    few = np.asarray(Image.open(films / "b" / "1.png"))
+    few = np.asarray(Image.open(images / "b" / "1.png"))
     assert rows["b/1.png"]["grey_levels"] == len(np.unique(few)) <= 256
     assert rows["b/3.png"]["grey_levels"] is None
     assert (rows["b/IM1"]["view"], rows["b/IM1"]["format"]) == ("L", "DICOM")
@@ -54,18 +54,18 @@ def test_a_folder_per_class_is_told_file_by_file(films):
         ["a/2.png", "b/2.tif"]
     ]
     (table,) = found["archives"]
-    assert (table["films"], table["patients"], table["films_of_unknown_patients"]) == (5, 1, 4)
+    assert (table["images"], table["patients"], table["images_of_unknown_patients"]) == (5, 1, 4)
     fewest = min(row["grey_levels"] for row in found["images"] if row["status"] == "ok")
     assert table["grey_levels"].startswith(f"{fewest} (")
     assert table["views"] == {"not stated": 4, "L": 1}
     assert "no patient is known of 5 of 6 images" in " ".join(table["notices"])
 
 
-def test_a_manifest_is_told_by_its_own_paths_patients_and_parts(films):
-    (films / "films.csv").write_text(
+def test_a_manifest_is_told_by_its_own_paths_patients_and_parts(images):
+    (images / "images.csv").write_text(
         "path,label,patient,split\n./a/1.png,a,p1,train\nb/1.png,b,p1,train\nb/3.png,b,p2,test\n"
     )
-    found = check([read_listed(films / "films.csv")])
+    found = check([read_listed(images / "images.csv")])
     names = [(row["file"], row["patient"], row["split"]) for row in found["images"]]
     assert names == [
         ("./a/1.png", "p1", "train"),
@@ -73,19 +73,19 @@ def test_a_manifest_is_told_by_its_own_paths_patients_and_parts(films):
         ("b/3.png", "p2", "test"),
     ]
     (table,) = found["archives"]
-    assert (table["collection"], table["films"], table["patients"]) == ("manifest", 2, 1)
-    assert table["patients_with_several_films"] == 1
+    assert (table["collection"], table["images"], table["patients"]) == ("manifest", 2, 1)
+    assert table["patients_with_several_images"] == 1
     assert table["parts"] == {"train": 2}
-    assert found["damaged"][0]["sha256"] == digest(films / "b" / "3.png")
+    assert found["damaged"][0]["sha256"] == digest(images / "b" / "3.png")
 
 
 def listed(root, rows, columns="path,label,patient,split"):
-    """A manifest of a film of its own for each row; what `rows` say stands behind the path."""
+    """A manifest of an image of its own for each row; what `rows` say stands behind the path."""
     for number, _ in enumerate(rows):
-        write_film(root / f"{number}.png", seed=number)
+        write_image(root / f"{number}.png", seed=number)
     lines = [f"{number}.png,{row}" for number, row in enumerate(rows)]
-    (root / "films.csv").write_text("\n".join([columns, *lines]) + "\n")
-    return root / "films.csv"
+    (root / "images.csv").write_text("\n".join([columns, *lines]) + "\n")
+    return root / "images.csv"
 
 
 def refused_by_training(path):
@@ -123,15 +123,15 @@ def test_what_training_would_refuse_is_told_beforehand_in_its_own_words(tmp_path
     assert refused_by_training(path) == next(iter(table["refused"]), None)
 
 
-def test_films_that_are_not_those_of_the_manifest_are_told_as_training_tells_them(tmp_path):
+def test_images_that_are_not_those_of_the_manifest_are_told_as_training_tells_them(tmp_path):
     columns = "path,label,patient,split,sha256"
     path = listed(tmp_path, [f"{row},{'0' * 64}" for row in WHOLE], columns)
     (table,) = check([read_listed(path)])["archives"]
-    assert [error["code"] for error in table["refused"]] == ["changed_films"]
+    assert [error["code"] for error in table["refused"]] == ["changed_images"]
     assert refused_by_training(path) == table["refused"][0]
 
 
-def test_the_folder_in_which_one_is_is_named(films, monkeypatch):
-    monkeypatch.chdir(films)
+def test_the_folder_in_which_one_is_is_named(images, monkeypatch):
+    monkeypatch.chdir(images)
     (table,) = check(read_archives(Path()))["archives"]
-    assert table["folder"] == f"{films.parent.name}/films"
+    assert table["folder"] == f"{images.parent.name}/images"

@@ -17,11 +17,11 @@ def row(name, patient="1", finding="COVID-19", view="PA", modality="X-ray", **mo
 
 @pytest.fixture
 def archive(tmp_path):
-    """A writer of archives: rows, films that exist."""
+    """A writer of archives: rows, images that exist."""
 
-    def write(rows, films, columns=COLUMNS):
+    def write(rows, images, columns=COLUMNS):
         (tmp_path / "images").mkdir()
-        for name in films:
+        for name in images:
             (tmp_path / "images" / name).touch()
         with (tmp_path / "metadata.csv").open("w", newline="", encoding="utf-8-sig") as handle:
             writer = csv.DictWriter(handle, columns, extrasaction="ignore")
@@ -58,7 +58,7 @@ def test_what_the_row_says_of_the_patient_is_kept(archive):
     assert (second.patient, second.age, second.sex) == ("cohen:13b", None, "")
 
 
-def test_absent_films_scans_and_volumes_are_told_one_by_one(archive):
+def test_absent_images_scans_and_volumes_are_told_one_by_one(archive):
     rows = [
         row("here.jpg"),
         row("gone.jpg"),
@@ -74,7 +74,7 @@ def test_absent_films_scans_and_volumes_are_told_one_by_one(archive):
     )
 
 
-def test_a_film_of_two_rows_is_read_once_and_told_with_its_patients(archive):
+def test_an_image_of_two_rows_is_read_once_and_told_with_its_patients(archive):
     rows = [row("a.jpg", "1"), row("a.jpg", "2"), row("b.jpg", "3")]
     found = read_cohen(archive(rows, ["a.jpg", "b.jpg"]))
     assert [case.patient for case in found.cases] == ["cohen:1", "cohen:3"]

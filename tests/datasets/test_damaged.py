@@ -3,20 +3,20 @@
 import csv
 
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, Damaged, write_damaged
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from made import case
 
 
 def test_the_list_names_each_file_as_a_person_knows_it(tmp_path):
-    error = FilmError("empty_file", 'Expected a "film", but got 0 bytes.')
-    given = case(tmp_path / "films" / "a, b.png", written="films/a, b.png")
+    error = ImageError("empty_file", 'Expected a "image", but got 0 bytes.')
+    given = case(tmp_path / "images" / "a, b.png", written="images/a, b.png")
     write_damaged(tmp_path, [Damaged.of(given, error)])
     with (tmp_path / DAMAGED_FILE).open(newline="") as handle:
         (row,) = csv.DictReader(handle)
     assert row == {
-        "path": "films/a, b.png",
+        "path": "images/a, b.png",
         "code": "empty_file",
-        "message": 'Expected a "film", but got 0 bytes.',
+        "message": 'Expected a "image", but got 0 bytes.',
     }
 
 

@@ -7,7 +7,7 @@ from cxr_transfer.datasets.doubts import label_notices, number_notices, view_not
 from cxr_transfer.datasets.folder import read_folder
 from cxr_transfer.datasets.loading import open_dataset
 from cxr_transfer.datasets.manifest import read_listed
-from made import write_film
+from made import write_image
 
 MIXED = "n\u043ermal"  # its second letter is Cyrillic
 
@@ -58,10 +58,10 @@ def test_views_that_are_not_known_are_told():
 
 def listed(root, rows):
     for number, _ in enumerate(rows):
-        write_film(root / f"{number}.png", seed=number)
+        write_image(root / f"{number}.png", seed=number)
     lines = [f"{number}.png,{row}" for number, row in enumerate(rows)]
-    (root / "films.csv").write_text("\n".join(["path,label,patient,view", *lines]))
-    return root / "films.csv"
+    (root / "images.csv").write_text("\n".join(["path,label,patient,view", *lines]))
+    return root / "images.csv"
 
 
 def test_training_and_a_check_both_tell_them(tmp_path):
@@ -78,7 +78,7 @@ def test_training_and_a_check_both_tell_them(tmp_path):
 
 def test_folders_are_labels_too(tmp_path):
     for label in ("covid-19", "covid_19"):
-        write_film(tmp_path / label / "1.png")
+        write_image(tmp_path / label / "1.png")
     assert "classes of their own" in " ".join(read_folder(tmp_path).notices)
 
 

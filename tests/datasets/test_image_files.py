@@ -7,13 +7,13 @@ import pytest
 from cxr_transfer.datasets.image_files import (
     LeftOut,
     Why,
-    films_in,
     holds_images,
     image_files,
+    images_in,
     is_own_folder,
 )
 from cxr_transfer.figures.canvas import canvas
-from made import chest, encoded, write_film
+from made import chest, encoded, write_image
 from made_dicom import dicom
 
 
@@ -24,27 +24,27 @@ def seen(root, paths):
 def answered(root, **options):
     """What a prediction answers for, and what it says that it leaves out."""
     left_out = LeftOut(root)
-    return seen(root, films_in([root], left_out=left_out, **options)), left_out
+    return seen(root, images_in([root], left_out=left_out, **options)), left_out
 
 
-def test_a_folder_stands_for_its_films_in_the_order_of_their_names(tmp_path):
+def test_a_folder_stands_for_its_images_in_the_order_of_their_names(tmp_path):
     for name in ("b/2.png", "b/1.png", "a.png", "c.png", ".hidden/x.png", "__MACOSX/y.png"):
-        write_film(tmp_path / name)
+        write_image(tmp_path / name)
     (tmp_path / "Thumbs.db").touch()
     found, left_out = answered(tmp_path)
     assert found == ["a.png", "c.png", "b/1.png", "b/2.png"]
     assert left_out.total == 3
-    # There may be films among them, which would be missed.
+    # There may be images among them, which would be missed.
     assert left_out.notices() == ("left out: 3 hidden files or folders",)
-    assert list(films_in([tmp_path / "absent.png"])) == [tmp_path / "absent.png"]
+    assert list(images_in([tmp_path / "absent.png"])) == [tmp_path / "absent.png"]
 
 
-def test_films_are_found_by_content_and_texts_are_told(tmp_path):
+def test_images_are_found_by_content_and_texts_are_told(tmp_path):
     (tmp_path / "IM0001").write_bytes(dicom(chest(1)))
     (tmp_path / "1.2.3").write_bytes(encoded(chest(2), "TIFF"))
     (tmp_path / "DICOMDIR").write_bytes(dicom(chest(1), SOPClassUID="1.2.840.10008.1.3.10"))
-    (tmp_path / "notes.txt").write_text("no film")
-    (tmp_path / "damaged.png").write_bytes(b"no film")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "damaged.png").write_bytes(b"no image")
     os.mkfifo(tmp_path / "pipe")
     found, left_out = answered(tmp_path)
     assert found == ["1.2.3", "IM0001", "damaged.png"]
@@ -54,7 +54,7 @@ def test_films_are_found_by_content_and_texts_are_told(tmp_path):
     )
 
 
-def test_what_may_be_a_film_and_cannot_be_read_gets_a_row(tmp_path):
+def test_what_may_be_an_image_and_cannot_be_read_gets_a_row(tmp_path):
     (tmp_path / "gone.png").symlink_to("nowhere.png")
     (tmp_path / "moving.gif").write_bytes(encoded(chest(1), "GIF"))
     found, left_out = answered(tmp_path)
@@ -63,38 +63,40 @@ def test_what_may_be_a_film_and_cannot_be_read_gets_a_row(tmp_path):
 
 
 def test_links_are_followed_once_and_never_for_ever(tmp_path):
-    write_film(tmp_path / "z" / "1.png")
+    write_image(tmp_path / "z" / "1.png")
     for link in ("a", "zz"):
         (tmp_path / link).symlink_to("z")
     (tmp_path / "z" / "up").symlink_to("..")
     (tmp_path / "z" / "self").symlink_to("self")
-    (tmp_path / "film").symlink_to("z/1.png")
+    (tmp_path / "image").symlink_to("z/1.png")
     found, left_out = answered(tmp_path)
     # A folder is met under its own name first.
-    assert found == ["film", "z/1.png", "z/self"]
+    assert found == ["image", "z/1.png", "z/self"]
     assert left_out.names == {Why.ENTERED_BEFORE: ["z/up", "a", "zz"]}
 
 
 def test_a_link_that_leads_up_brings_nothing_in(tmp_path):
-    write_film(tmp_path / "beside" / "1.png")
-    write_film(tmp_path / "films" / "deep" / "2.png")
-    (tmp_path / "films" / "deep" / "up").symlink_to(tmp_path)
-    found, left_out = answered(tmp_path / "films")
+    write_image(tmp_path / "beside" / "1.png")
+    write_image(tmp_path / "images" / "deep" / "2.png")
+    (tmp_path / "images" / "deep" / "up").symlink_to(tmp_path)
+    found, left_out = answered(tmp_path / "images")
     assert found == ["deep/2.png"]
     assert left_out.names == {Why.ENTERED_BEFORE: ["deep/up"]}
 
 
 def test_a_folder_elsewhere_is_entered_through_a_link(tmp_path):
-    write_film(tmp_path / "store" / "1.png")
-    (tmp_path / "films").mkdir()
-    (tmp_path / "films" / "link").symlink_to(tmp_path / "store")
-    assert answered(tmp_path / "films")[0] == ["link/1.png"]
-    assert list(films_in([tmp_path / "films" / "link"])) == [tmp_path / "films" / "link" / "1.png"]
+    write_image(tmp_path / "store" / "1.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "link").symlink_to(tmp_path / "store")
+    assert answered(tmp_path / "images")[0] == ["link/1.png"]
+    assert list(images_in([tmp_path / "images" / "link"])) == [
+        tmp_path / "images" / "link" / "1.png"
+    ]
 
 
 def test_what_this_run_writes_is_no_input(tmp_path):
-    write_film(tmp_path / "1.png")
-    write_film(tmp_path / "maps" / "1.png")
+    write_image(tmp_path / "1.png")
+    write_image(tmp_path / "maps" / "1.png")
     partial = tmp_path / "answers.csv.partial"
     partial.mkdir()
     (partial / ".lock").touch()
@@ -104,18 +106,18 @@ def test_what_this_run_writes_is_no_input(tmp_path):
     found, left_out = answered(tmp_path, leave_out=written)
     assert found == ["1.png"]
     assert left_out.total == 0, "not even worth a word"
-    # As a shell writes films/* out.
+    # As a shell writes images/* out.
     listed = sorted(tmp_path.iterdir())
-    assert seen(tmp_path, films_in(listed, leave_out=written)) == ["1.png", "maps/1.png"]
+    assert seen(tmp_path, images_in(listed, leave_out=written)) == ["1.png", "maps/1.png"]
     # A folder that is asked for is meant.
-    again = films_in([tmp_path / "maps"], leave_out=written)
+    again = images_in([tmp_path / "maps"], leave_out=written)
     assert list(again) == [tmp_path / "maps" / "1.png"]
 
 
 def test_what_earlier_runs_wrote_is_told(tmp_path):
-    write_film(tmp_path / "1.png")
+    write_image(tmp_path / "1.png")
     for name, record in (("run", "run.json"), ("prepared", "prepared.json")):
-        write_film(tmp_path / name / "figure.png")
+        write_image(tmp_path / name / "figure.png")
         (tmp_path / name / ".lock").touch()
         assert not is_own_folder(tmp_path / name), "anybody's"
         (tmp_path / name / record).write_text("{}")
@@ -130,8 +132,8 @@ def test_what_earlier_runs_wrote_is_told(tmp_path):
 
 
 def test_images_of_one_folder_alone(tmp_path):
-    write_film(tmp_path / "b.png")
-    write_film(tmp_path / "a" / "1.png")
+    write_image(tmp_path / "b.png")
+    write_image(tmp_path / "a" / "1.png")
     left_out = LeftOut(tmp_path)
     assert seen(tmp_path, image_files(tmp_path, left_out, recursive=False)) == ["b.png"]
     assert left_out.names == {Why.NO_IMAGE: ["a"]}
@@ -142,7 +144,7 @@ def test_a_folder_holds_images_or_not(tmp_path):
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "notes").write_text("x")
     assert not holds_images(tmp_path)
-    write_film(tmp_path / "deep" / "er" / "1.png")
+    write_image(tmp_path / "deep" / "er" / "1.png")
     assert holds_images(tmp_path)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from cxr_transfer.datasets.kermany import is_kermany, read_kermany
 
-FILMS = {
+IMAGES = {
     "train/NORMAL/IM-0115-0001.jpeg": ("normal", "IM-0115"),
     "train/NORMAL/IM-0115-0002.jpeg": ("normal", "IM-0115"),
     "train/NORMAL/NORMAL2-IM-0115-0001.jpeg": ("normal", "NORMAL2-IM-0115"),
@@ -23,7 +23,7 @@ JUNK = ("train/NORMAL/.DS_Store", "train/NORMAL/Thumbs.db", "test/PNEUMONIA/._pe
 
 @pytest.fixture
 def root(tmp_path):
-    for name in (*FILMS, *JUNK, "train/PNEUMONIA/person_unknown.jpeg", "train/NORMAL/notes.txt"):
+    for name in (*IMAGES, *JUNK, "train/PNEUMONIA/person_unknown.jpeg", "train/NORMAL/notes.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "train/NORMAL/__MACOSX").mkdir()
@@ -32,20 +32,20 @@ def root(tmp_path):
 
 def test_the_name_tells_label_patient_and_part(root):
     cases = {case.path.relative_to(root).as_posix(): case for case in read_kermany(root).cases}
-    assert cases.keys() == FILMS.keys()
-    for name, (label, patient) in FILMS.items():
+    assert cases.keys() == IMAGES.keys()
+    for name, (label, patient) in IMAGES.items():
         assert (cases[name].label, cases[name].patient) == (label, f"kermany:{patient}"), name
         assert cases[name].split == name.partition("/")[0]
         assert (cases[name].source, cases[name].licence) == ("kermany", "CC BY 4.0")
 
 
 def test_a_patient_is_one_in_every_part_and_with_every_cause(root):
-    films_of = Counter(case.patient for case in read_kermany(root).cases)
-    assert films_of["kermany:person1"] == 3
-    assert films_of["kermany:IM-0115"] == 2
+    images_of = Counter(case.patient for case in read_kermany(root).cases)
+    assert images_of["kermany:person1"] == 3
+    assert images_of["kermany:IM-0115"] == 2
 
 
-def test_what_is_no_film_is_counted_and_an_untold_cause_is_told(root):
+def test_what_is_no_image_is_counted_and_an_untold_cause_is_told(root):
     found = read_kermany(root)
     assert found.ignored == len(JUNK) + 2  # and the notes, and __MACOSX
     assert len(found.missing) == 1

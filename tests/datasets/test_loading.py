@@ -1,4 +1,4 @@
-"""An audit meets the archives' films under labels that its network may know."""
+"""An audit meets the archives' images under labels that its network may know."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from cxr_transfer.datasets.multi_source import multi_source
 from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
-from made import write_film
+from made import write_image
 
 
 @pytest.fixture(scope="module")
@@ -36,26 +36,26 @@ def test_for_any_other_findings_keep_their_names(archives, labels):
     assert paths > {case.path for case in open_all(archives, MULTI_SOURCE).cases}
 
 
-def test_films_of_ones_own_keep_their_labels_whatever_the_network_knows(tmp_path):
+def test_images_of_ones_own_keep_their_labels_whatever_the_network_knows(tmp_path):
     cases = [
-        Case(write_film(tmp_path / label / "1.png"), label, label, "clinic")
+        Case(write_image(tmp_path / label / "1.png"), label, label, "clinic")
         for label in ("bacterial", "covid19")
     ]
-    write_manifest(tmp_path / "films.csv", cases)
-    for data in (tmp_path, tmp_path / "films.csv"):
+    write_manifest(tmp_path / "images.csv", cases)
+    for data in (tmp_path, tmp_path / "images.csv"):
         found = open_all(data, MULTI_SOURCE).cases
         assert {case.label for case in found} == {"bacterial", "covid19"}
 
 
 def own(folder, labels):
-    """A folder per class, a film in each."""
+    """A folder per class, an image in each."""
     for number, label in enumerate(labels):
-        write_film(folder / label / f"{number}.png", seed=number)
+        write_image(folder / label / f"{number}.png", seed=number)
     return folder
 
 
 def test_labels_that_a_network_knows_in_another_spelling_are_its_labels(tmp_path):
-    folder = own(tmp_path / "films", ("Normal", "COVID19", "Sarcoidosis"))
+    folder = own(tmp_path / "images", ("Normal", "COVID19", "Sarcoidosis"))
     read = spelled_as(open_cases(folder), DATASET_1)
     assert {case.label for case in read.cases} == {"normal", "covid19", "Sarcoidosis"}
     assert "'Normal' (1) taken as 'normal'" in read.notices[-1]
@@ -63,19 +63,19 @@ def test_labels_that_a_network_knows_in_another_spelling_are_its_labels(tmp_path
 
 
 def test_own_classes_of_the_papers_names_are_the_papers_in_any_spelling(tmp_path):
-    folder = own(tmp_path / "films", ("Normal", "Bacterial", "COVID19"))
+    folder = own(tmp_path / "images", ("Normal", "Bacterial", "COVID19"))
     dataset = open_dataset(folder, "dataset_1")
     assert dataset.labels == DATASET_1
     assert "'Bacterial' (1) taken as 'bacterial'" in "".join(dataset.notices)
 
 
 def test_own_classes_of_other_names_keep_their_spelling(tmp_path):
-    folder = own(tmp_path / "films", ("Normal", "Sick"))
+    folder = own(tmp_path / "images", ("Normal", "Sick"))
     assert open_dataset(folder, "dataset_1").labels == LabelSet(("Normal", "Sick"))
 
 
 def test_what_was_passed_over_is_told_with_the_data_set(tmp_path):
-    folder = own(tmp_path / "films", ("normal", "sick"))
+    folder = own(tmp_path / "images", ("normal", "sick"))
     (folder / "sick" / "notes.txt").write_text("x")
     (told, leak) = open_dataset(folder, "dataset_1").notices
     assert told == "left out: 1 file that is no image (sick/notes.txt)"
@@ -83,25 +83,25 @@ def test_what_was_passed_over_is_told_with_the_data_set(tmp_path):
     assert open_cases(folder).notices == open_all(folder, DATASET_1).notices == (told, leak)
 
 
-def test_films_are_named_as_seen_from_the_data_folder(archives, tmp_path):
-    folder = own(tmp_path / "films", ("normal", "sick"))
+def test_images_are_named_as_seen_from_the_data_folder(archives, tmp_path):
+    folder = own(tmp_path / "images", ("normal", "sick"))
     cases = open_dataset(folder, "dataset_1").cases
     assert [case.file for case in cases] == ["normal/0.png", "sick/1.png"]
     for case in open_all(archives, DATASET_1).cases:
         assert archives / case.file == case.path
 
 
-def no_films(root, *labels, number=1):
-    """Files that are no films, a folder per class: whoever opens one gets an error."""
+def no_images(root, *labels, number=1):
+    """Files that are no images, a folder per class: whoever opens one gets an error."""
     for label in labels:
         (root / label).mkdir(parents=True)
-        for film in range(number):
-            (root / label / f"{film}.png").write_text("no film")
+        for radiograph in range(number):
+            (root / label / f"{radiograph}.png").write_text("no image")
     return root
 
 
-def test_whatever_is_refused_before_is_refused_without_opening_a_film(tmp_path):
-    no_films(tmp_path / "films", "clear", "cloudy")
+def test_whatever_is_refused_before_is_refused_without_opening_an_image(tmp_path):
+    no_images(tmp_path / "images", "clear", "cloudy")
     seen = []
 
     def refuse(dataset):
@@ -109,15 +109,15 @@ def test_whatever_is_refused_before_is_refused_without_opening_a_film(tmp_path):
         raise UsageError("refused", "Expected something else.")
 
     with pytest.raises(UsageError, match="something else"):
-        open_dataset(tmp_path / "films", "dataset_1", before=refuse)
+        open_dataset(tmp_path / "images", "dataset_1", before=refuse)
     assert seen == [(("clear", "cloudy"), ["", ""])]
     with pytest.raises(DataError) as error:
-        open_dataset(tmp_path / "films", "dataset_1")
-    assert error.value.code == "damaged_films"
+        open_dataset(tmp_path / "images", "dataset_1")
+    assert error.value.code == "damaged_images"
 
 
 @pytest.mark.parametrize("name", ["dataset_0", "dataset_1", "multi_source"])
-def test_of_archives_too_the_labels_are_known_before_a_film_is_opened(archives, name):
+def test_of_archives_too_the_labels_are_known_before_an_image_is_opened(archives, name):
     told = []
     found = open_dataset(archives, name, before=told.append)
     assert [dataset.labels for dataset in told] == [found.labels]
@@ -125,14 +125,14 @@ def test_of_archives_too_the_labels_are_known_before_a_film_is_opened(archives, 
     assert all(case.sha256 for case in found.cases)
 
 
-def test_own_films_for_the_three_classes_go_by_the_table(tmp_path):
+def test_own_images_for_the_three_classes_go_by_the_table(tmp_path):
     for number, label in enumerate(("Normal", "bacterial", "COVID-19", "atypical")):
-        write_film(tmp_path / label / "1.png", number)
+        write_image(tmp_path / label / "1.png", number)
     found = open_dataset(tmp_path, "multi_source")
     assert found.labels == MULTI_SOURCE
     assert [case.label for case in found.cases] == ["covid19", "normal", "other_pneumonia"]
     assert found.left_out == {"atypical": 1}
-    write_film(tmp_path / "pneumothorax" / "1.png", 5)
+    write_image(tmp_path / "pneumothorax" / "1.png", 5)
     with pytest.raises(DataError) as error:
         open_dataset(tmp_path, "multi_source")
     assert error.value.code == "unknown_label"
@@ -142,7 +142,7 @@ def test_own_films_for_the_three_classes_go_by_the_table(tmp_path):
 
 def test_own_classes_may_be_renamed_and_left_out(tmp_path):
     for number, label in enumerate(("clear", "odd", "cloudy", "Cloudy2")):
-        write_film(tmp_path / label / "1.png", number)
+        write_image(tmp_path / label / "1.png", number)
     found = open_dataset(
         tmp_path, "dataset_1", mapping={"odd": "", "cloudy2": "cloudy"}, table={"absent": "clear"}
     )
@@ -160,8 +160,8 @@ def test_the_papers_labels_are_not_mapped_in_silence(archives, name, given):
 
 
 def test_pretraining_is_refused_where_nothing_is_pretrained(archives, tmp_path):
-    no_films(tmp_path / "films", "normal", "bacterial", "viral")
-    for data, name in ((archives, "dataset_1"), (tmp_path / "films", "dataset_0")):
+    no_images(tmp_path / "images", "normal", "bacterial", "viral")
+    for data, name in ((archives, "dataset_1"), (tmp_path / "images", "dataset_0")):
         with pytest.raises(UsageError) as error:
             open_dataset(data, name, pretraining="clean")
         assert error.value.code == "unused_option"
@@ -173,14 +173,14 @@ def test_pretraining_is_refused_where_nothing_is_pretrained(archives, tmp_path):
 
 def test_damaged_files_are_refused_or_left_out_and_listed(tmp_path):
     for number in range(4):
-        write_film(tmp_path / ("clear" if number % 2 else "cloudy") / f"{number}.png", number)
+        write_image(tmp_path / ("clear" if number % 2 else "cloudy") / f"{number}.png", number)
     (tmp_path / "clear" / "half.png").write_bytes(
         (tmp_path / "clear" / "1.png").read_bytes()[:3000]
     )
     (tmp_path / "cloudy" / "empty.png").touch()
     with pytest.raises(DataError, match="--skip-damaged") as error:
         open_dataset(tmp_path, "dataset_1")
-    assert error.value.code == "damaged_films"
+    assert error.value.code == "damaged_images"
     found = open_dataset(tmp_path, "dataset_1", skip_damaged=True)
     assert {(one.path, one.code) for one in found.damaged} == {
         ("clear/half.png", "truncated_image"),
@@ -190,15 +190,15 @@ def test_damaged_files_are_refused_or_left_out_and_listed(tmp_path):
 
 
 def test_a_class_of_damaged_files_alone_is_refused_all_the_same(tmp_path):
-    write_film(tmp_path / "clear" / "1.png")
-    no_films(tmp_path, "cloudy")
+    write_image(tmp_path / "clear" / "1.png")
+    no_images(tmp_path, "cloudy")
     with pytest.raises(DataError, match="none of cloudy"):
         open_dataset(tmp_path, "dataset_1", skip_damaged=True)
 
 
 def test_an_evaluation_and_an_audit_take_labels_for_the_networks_classes(tmp_path):
     for number, label in enumerate(("healthy", "COVID19", "odd")):
-        write_film(tmp_path / label / "1.png", number)
+        write_image(tmp_path / label / "1.png", number)
     labels = LabelSet(("normal", "covid19"))
     asked = {"mapping": {"odd": ""}, "table": {"healthy": "normal", "absent": "normal"}}
     for read in (

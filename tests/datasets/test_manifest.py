@@ -13,20 +13,20 @@ from cxr_transfer.datasets.manifest import (
 )
 from cxr_transfer.datasets.patients import is_unknown
 from cxr_transfer.errors import DataError
-from made import case, write_film
+from made import case, write_image
 
 PLAIN = "path,label,patient\na.png,normal,p1\nb.png,viral,p2\n"
 
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads a manifest of given content beside the films a.png, b.png, "c,d.png", sub/e.png."""
+    """Reads a manifest of given content beside the images a.png, b.png, "c,d.png", sub/e.png."""
     for name in ("a.png", "b.png", "c,d.png", "é.png", "sub/e.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
 
     def read(content):
-        path = tmp_path / "films.csv"
+        path = tmp_path / "images.csv"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return read_manifest(path)
 
@@ -91,8 +91,8 @@ def test_a_path_is_found_in_another_unicode_form_and_as_bytes_that_are_no_text(r
     assert found.path == tmp_path / "\u00e9.png"
     odd = tmp_path / os.fsdecode(b"R\xf6ntgen.png")
     odd.touch()
-    write_manifest(tmp_path / "films.csv", [case(odd)])
-    assert read_manifest(tmp_path / "films.csv")[0].path == odd
+    write_manifest(tmp_path / "images.csv", [case(odd)])
+    assert read_manifest(tmp_path / "images.csv")[0].path == odd
 
 
 def test_what_pandas_writes_for_missing_values_is_missing(read):
@@ -101,7 +101,7 @@ def test_what_pandas_writes_for_missing_values_is_missing(read):
         text + "a.png,normal,12.0,NaN,NaN,12.0,NaN,NaN,NaN,NaN,NaN\n"
         "b.png,viral,nan,None,<NA>,NaN,,None,,nan,224.0\n"
     )
-    assert (first.patient, first.source, first.age, first.sex) == ("12", "films", 12.0, "")
+    assert (first.patient, first.source, first.age, first.sex) == ("12", "images", 12.0, "")
     assert (first.view, first.finding, first.split, first.sha256) == ("", "", "", "")
     assert (second.age, second.width) == (None, 224)
     assert is_unknown(second.patient)
@@ -121,9 +121,9 @@ def test_one_class_in_several_spellings_is_one_and_is_told(read, tmp_path):
         "path,label,patient,source\na.png,Normal,p1,Clinic A\nb.png,normal,P1,clinic a\n"
         '"c,d.png",nor\u200bmal,p2,clinic a\n\u00e9.png,sick,,\n'
     )
-    found = read_listed(tmp_path / "films.csv")
+    found = read_listed(tmp_path / "images.csv")
     assert [each.label for each in found.cases] == ["normal"] * 3 + ["sick"]
-    assert [each.source for each in found.cases] == ["clinic a"] * 3 + ["films"]
+    assert [each.source for each in found.cases] == ["clinic a"] * 3 + ["images"]
     assert len({each.patient for each in found.cases}) == 3
     told = "\n".join(found.notices)
     assert "labels that differ in spelling alone are one: 'Normal' (1)" in told
@@ -136,15 +136,15 @@ def test_one_class_in_several_spellings_is_one_and_is_told(read, tmp_path):
 
 def test_columns_that_are_not_used_are_told(read, tmp_path):
     read("path,label,patient_id\na.png,x,7\n")
-    assert "columns that are not used: patient_id" in read_listed(tmp_path / "films.csv").notices
+    assert "columns that are not used: patient_id" in read_listed(tmp_path / "images.csv").notices
 
 
 def test_a_manifest_where_all_is_said_needs_no_notice(read, tmp_path):
     read(PLAIN)
-    assert read_listed(tmp_path / "films.csv").notices == ()
+    assert read_listed(tmp_path / "images.csv").notices == ()
 
 
-def test_a_film_is_known_by_its_path_as_it_is_written(read):
+def test_an_image_is_known_by_its_path_as_it_is_written(read):
     first, second = read("path,label\n./a.png,x\nsub\\e.png,y\n")
     assert (first.file, second.file) == ("./a.png", "sub\\e.png")
 
@@ -155,10 +155,10 @@ def test_absolute_and_windows_paths_are_found(read, tmp_path):
     assert absolute.path == windows.path == tmp_path / "sub" / "e.png"
 
 
-def test_without_patients_every_film_is_its_own_and_the_manifest_is_the_source(read):
+def test_without_patients_every_image_is_its_own_and_the_manifest_is_the_source(read):
     first, second = read("path,label\na.png,normal\nb.png,viral\n")
     assert first.patient != second.patient
-    assert first.source == second.source == "films"
+    assert first.source == second.source == "images"
 
 
 @pytest.mark.parametrize(("written", "part"), [("val", "validation"), ("Test", "test"), ("", "")])
@@ -203,7 +203,7 @@ def test_what_cannot_be_understood_is_refused_with_its_line(read, content, said)
 
 
 def test_the_first_20_problems_are_told_and_how_many_more(read):
-    rows = "".join(f"film{number}.png,\n" for number in range(2, 27))
+    rows = "".join(f"image{number}.png,\n" for number in range(2, 27))
     message = refusal(read, "path,label\n" + rows)
     assert "got 25 that" in message
     assert "line 21:" in message
@@ -211,18 +211,18 @@ def test_the_first_20_problems_are_told_and_how_many_more(read):
     assert "(+5 more)" in message
 
 
-def test_the_first_20_absent_films_are_told_and_how_many_more(read):
-    rows = "".join(f"film{number}.png,normal\n" for number in range(2, 27))
-    message = refusal(read, "path,label\n" + rows + "a.png,normal\n", "missing_films")
+def test_the_first_20_absent_images_are_told_and_how_many_more(read):
+    rows = "".join(f"image{number}.png,normal\n" for number in range(2, 27))
+    message = refusal(read, "path,label\n" + rows + "a.png,normal\n", "missing_images")
     assert "25 are absent" in message
-    assert "film21.png" in message
-    assert "film22.png" not in message
+    assert "image21.png" in message
+    assert "image22.png" not in message
     assert "(+5 more)" in message
 
 
-@pytest.mark.parametrize("path", ["C:\\films\\a.png", "sub", "x" * 300, "../a.png"])
-def test_a_path_that_is_no_film_is_absent(read, path):
-    assert "line 2" in refusal(read, f"path,label\n{path},normal\n", "missing_films")
+@pytest.mark.parametrize("path", ["C:\\images\\a.png", "sub", "x" * 300, "../a.png"])
+def test_a_path_that_is_no_image_is_absent(read, path):
+    assert "line 2" in refusal(read, f"path,label\n{path},normal\n", "missing_images")
 
 
 def test_a_manifest_without_rows_or_without_a_file_is_refused(read, tmp_path):
@@ -233,13 +233,13 @@ def test_a_manifest_without_rows_or_without_a_file_is_refused(read, tmp_path):
 
 
 def test_what_is_written_is_read_again(tmp_path):
-    films = [tmp_path / name for name in ("a.png", "sub/=b(),\n ü.png", "../elsewhere.png")]
-    for path in films:
+    images = [tmp_path / name for name in ("a.png", "sub/=b(),\n ü.png", "../elsewhere.png")]
+    for path in images:
         path.parent.mkdir(exist_ok=True)
         path.touch()
-    plain = case(films[0].resolve())
+    plain = case(images[0].resolve())
     full = case(
-        films[1].resolve(),
+        images[1].resolve(),
         "viral",
         "p;2",
         view="AP Supine",
@@ -253,7 +253,7 @@ def test_what_is_written_is_read_again(tmp_path):
         width=300,
         height=200,
     )
-    other = case(films[2].resolve(), "normal", age=61.0)
+    other = case(images[2].resolve(), "normal", age=61.0)
     write_manifest(tmp_path / "m.csv", [plain, full, other])
     assert read_manifest(tmp_path / "m.csv") == (plain, full, other)
 
@@ -276,7 +276,7 @@ def test_a_manifest_behind_a_link_is_relative_to_its_real_folder(tmp_path):
     assert found.path == tmp_path / "far" / "a.png"
 
 
-def test_a_film_that_is_a_link_keeps_its_name(tmp_path):
+def test_an_image_that_is_a_link_keeps_its_name(tmp_path):
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "9f2c").touch()
     (tmp_path / "a.png").symlink_to("store/9f2c")
@@ -304,27 +304,27 @@ def test_a_split_that_only_some_rows_have_is_refused():
 @pytest.mark.parametrize("ends", ["\n", "\r\n", ""])
 @pytest.mark.parametrize("quote", ['a.png,"normal', '"a.png,normal'])
 def test_a_quote_that_is_never_closed_is_named_where_it_opens(tmp_path, quote, ends):
-    write_film(tmp_path / "a.png")
+    write_image(tmp_path / "a.png")
     lines = ["path,label", "a.png,normal", quote, *["a.png,normal"] * 50]
-    (tmp_path / "films.csv").write_bytes((ends or "\n").join(lines).encode() + ends.encode())
+    (tmp_path / "images.csv").write_bytes((ends or "\n").join(lines).encode() + ends.encode())
     with pytest.raises(DataError, match=r"a quote that opens in the row of line 3 ") as error:
-        read_listed(tmp_path / "films.csv")
+        read_listed(tmp_path / "images.csv")
     assert error.value.code == "manifest"
 
 
 def test_a_row_of_several_lines_is_named_by_its_first(tmp_path):
-    (tmp_path / "films.csv").write_text('path,label,finding\na.png,b,"one\ntwo",c\n')
+    (tmp_path / "images.csv").write_text('path,label,finding\na.png,b,"one\ntwo",c\n')
     with pytest.raises(DataError, match="3 cells in line 2 "):
-        read_listed(tmp_path / "films.csv")
+        read_listed(tmp_path / "images.csv")
 
 
 def test_what_is_no_utf_8_is_told_with_the_encoding_that_was_assumed(tmp_path):
     for name in ("\u80ba", "fi\u00e8vre"):
-        write_film(tmp_path / "a.png")
+        write_image(tmp_path / "a.png")
         encoding = "cp932" if name == "\u80ba" else "cp1252"
         text = f"path,label,finding\na.png,normal,{name}\n"
-        (tmp_path / "films.csv").write_bytes(text.encode(encoding))
-        (said,) = (one for one in read_listed(tmp_path / "films.csv").notices if "UTF-8" in one)
+        (tmp_path / "images.csv").write_bytes(text.encode(encoding))
+        (said,) = (one for one in read_listed(tmp_path / "images.csv").notices if "UTF-8" in one)
         assert "read as cp1252" in said
-    (tmp_path / "films.csv").write_text(text, encoding="utf-8")
-    assert "UTF-8" not in " ".join(read_listed(tmp_path / "films.csv").notices)
+    (tmp_path / "images.csv").write_text(text, encoding="utf-8")
+    assert "UTF-8" not in " ".join(read_listed(tmp_path / "images.csv").notices)

@@ -11,7 +11,7 @@ from cxr_transfer.datasets.near_duplicates import (
     hashes,
     near_duplicates,
 )
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.errors import DataError, UsageError
 from made import encoded, grey
 
@@ -19,73 +19,73 @@ SIDE = 160
 FINDINGS = ("normal", "bacterial", "viral", "covid19")
 
 
-def sized(film, side=SIDE):
-    return np.asarray(Image.fromarray(film).resize((side, side), Image.Resampling.BILINEAR))
+def sized(image, side=SIDE):
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def drawn(number=24):
     """Model inputs of so many patients: (number, SIDE, SIDE) uint8."""
     return np.stack(
         [
-            sized(draw_film(FINDINGS[i % 4], rng=np.random.default_rng(i), pixels=140))
+            sized(draw_radiograph(FINDINGS[i % 4], rng=np.random.default_rng(i), pixels=140))
             for i in range(number)
         ]
     )
 
 
-def saved_as_jpeg(film):
-    return np.asarray(Image.open(io.BytesIO(encoded(film, "JPEG", quality=30))))
+def saved_as_jpeg(image):
+    return np.asarray(Image.open(io.BytesIO(encoded(image, "JPEG", quality=30))))
 
 
 COPIES = {
     "saved as a JPEG": saved_as_jpeg,
-    "resized": lambda film: sized(sized(film, 90)),
-    "brightened": lambda film: (film * 0.9 + 25).astype(np.uint8),
-    "darkened": lambda film: (255 * (film / 255) ** 1.1).astype(np.uint8),
+    "resized": lambda image: sized(sized(image, 90)),
+    "brightened": lambda image: (image * 0.9 + 25).astype(np.uint8),
+    "darkened": lambda image: (255 * (image / 255) ** 1.1).astype(np.uint8),
 }
 
 
 @pytest.fixture(scope="module")
-def films():
+def images():
     return drawn()
 
 
-def test_films_of_different_patients_are_no_near_duplicates(films):
-    assert near_duplicates(hashes(films)) == []
+def test_images_of_different_patients_are_no_near_duplicates(images):
+    assert near_duplicates(hashes(images)) == []
 
 
 @pytest.mark.parametrize("kind", COPIES)
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_copies_are_found_and_nothing_else(films, kind, mirrored):
-    turned = films[:, :, ::-1] if mirrored else films
-    copies = np.stack([COPIES[kind](np.ascontiguousarray(film)) for film in turned])
-    both = np.concatenate([films, copies])
+def test_copies_are_found_and_nothing_else(images, kind, mirrored):
+    turned = images[:, :, ::-1] if mirrored else images
+    copies = np.stack([COPIES[kind](np.ascontiguousarray(image)) for image in turned])
+    both = np.concatenate([images, copies])
     found = near_duplicates(hashes(both))
-    right = [pair for pair in found if pair[1] == pair[0] + len(films)]
-    assert len(right) == len(films)
+    right = [pair for pair in found if pair[1] == pair[0] + len(images)]
+    assert len(right) == len(images)
     assert {pair[3] for pair in right} == {mirrored}
     # The hash alone may join strangers; their details do not agree.
     assert [pair for pair, _ in confirmed(both, found)] == right
 
 
 def test_an_exact_copy_and_an_exact_mirror_image_lie_at_distance_0():
-    film = sized(grey(3))
-    found = near_duplicates(hashes(np.stack([film, film, film[:, ::-1]])))
+    image = sized(grey(3))
+    found = near_duplicates(hashes(np.stack([image, image, image[:, ::-1]])))
     assert found == [(0, 1, 0, False), (0, 2, 0, True), (1, 2, 0, True)]
 
 
-def test_confirming_takes_most_strangers_out(films):
-    strangers = near_duplicates(hashes(films), distance=14)
+def test_confirming_takes_most_strangers_out(images):
+    strangers = near_duplicates(hashes(images), distance=14)
     assert len(strangers) > 20
     # Not all: drawn chests have more in common, their ribs above all, than real ones.
-    assert len(confirmed(films, strangers)) < len(strangers) / 10
-    ((pair, agreement),) = confirmed(films[[0, 0]], [(0, 1, 0, False)])
+    assert len(confirmed(images, strangers)) < len(strangers) / 10
+    ((pair, agreement),) = confirmed(images[[0, 0]], [(0, 1, 0, False)])
     assert pair == (0, 1, 0, False)
     assert agreement == pytest.approx(1.0, abs=1e-5)
-    assert confirmed(films[[0, 0]], [(0, 1, 0, True)]) == []  # as if one were mirrored
+    assert confirmed(images[[0, 0]], [(0, 1, 0, True)]) == []  # as if one were mirrored
 
 
-def test_a_film_without_detail_is_confirmed_with_nothing():
+def test_an_image_without_detail_is_confirmed_with_nothing():
     even = np.full((2, 64, 64), 90, dtype=np.uint8)
     assert confirmed(even, [(0, 1, 0, False)]) == []
 
@@ -107,7 +107,7 @@ def test_pairs_are_those_of_a_comparison_one_by_one(distance):
         assert near_duplicates(codes, distance=distance, block=block) == expected
 
 
-def test_no_film_and_one_film_have_no_pair():
+def test_no_image_and_one_image_have_no_pair():
     for number in (0, 1):
         assert near_duplicates(hashes(np.zeros((number, 32, 32), dtype=np.uint8))) == []
 
@@ -116,10 +116,10 @@ def test_no_film_and_one_film_have_no_pair():
     "wrong", [np.zeros((3, 32, 32)), np.zeros((32, 32), np.uint8), np.zeros((1, 3, 8, 8), np.uint8)]
 )
 def test_what_are_no_model_inputs_is_refused(wrong):
-    for work in (hashes, lambda films: confirmed(films, [])):
+    for work in (hashes, lambda images: confirmed(images, [])):
         with pytest.raises(DataError, match="uint8") as error:
             work(wrong)
-        assert error.value.code == "films"
+        assert error.value.code == "images"
 
 
 def test_what_are_no_hashes_is_refused_and_so_is_a_distance_beyond_64():

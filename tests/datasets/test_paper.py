@@ -1,4 +1,4 @@
-"""The paper's two data sets: which films are in, and which are kept out of pretraining."""
+"""The paper's two data sets: which images are in, and which are kept out of pretraining."""
 
 import dataclasses
 import hashlib
@@ -22,7 +22,7 @@ from made import case
 
 
 def kermany(root, normal, bacterial, viral=3):
-    """A copy of Kermany with two films a patient, and one of each class in ``val``."""
+    """A copy of Kermany with two images a patient, and one of each class in ``val``."""
     numbers = {"normal": normal, "bacterial": bacterial, "viral": viral}
     cases = [
         Case(
@@ -32,8 +32,8 @@ def kermany(root, normal, bacterial, viral=3):
             "kermany",
             split=part,
         )
-        for label, films in numbers.items()
-        for number, part in enumerate(["train", "test"] * (films // 2) + ["val"])
+        for label, images in numbers.items()
+        for number, part in enumerate(["train", "test"] * (images // 2) + ["val"])
     ]
     return Collection("kermany", Path(root), tuple(cases))
 
@@ -97,7 +97,7 @@ def test_dataset_1_never_takes_from_val():
     assert "val" not in {case.path.parts[1] for case in dataset.cases}
 
 
-def test_the_choice_depends_on_patients_and_not_on_the_order_or_place_of_films():
+def test_the_choice_depends_on_patients_and_not_on_the_order_or_place_of_images():
     copy = kermany("k", 200, 200)
     shuffled = list(kermany("elsewhere", 200, 200).cases)
     random.Random(1).shuffle(shuffled)
@@ -105,7 +105,7 @@ def test_the_choice_depends_on_patients_and_not_on_the_order_or_place_of_films()
     again = dataset_1([Collection("kermany", Path("elsewhere"), tuple(shuffled)), COHEN])
     assert names(chosen.cases) == names(again.cases)
     patients = Counter(case.patient for case in chosen.cases if case.label == "normal")
-    assert set(patients.values()) == {2}, "a chosen patient's films are chosen together"
+    assert set(patients.values()) == {2}, "a chosen patient's images are chosen together"
     every = {case.patient for case in copy.cases if case.label == "normal" and case.split != "val"}
     by_hash = sorted(every, key=lambda patient: hashlib.sha256(patient.encode()).hexdigest())
     assert set(patients) == set(by_hash[:50])
@@ -117,7 +117,7 @@ def test_covid19_is_every_frontal_view_and_nothing_else():
     assert names(covid19) == {"0.jpg", "1.jpg", "2.jpg"}
 
 
-def test_outside_are_other_frontal_films_and_the_adults():
+def test_outside_are_other_frontal_images_and_the_adults():
     adult = Collection("adult", Path("adult"), (case("x.png"), case("y.png", "covid19")))
     archives = [kermany("k", 4, 4), COHEN, adult]
     target = dataset_1(archives)
@@ -136,7 +136,7 @@ def test_an_absent_archive_is_named(build, lacking):
     assert lacking in error.value.message
 
 
-def test_every_class_needs_a_film_and_every_film_a_class():
+def test_every_class_needs_an_image_and_every_image_a_class():
     with pytest.raises(DataError) as error:
         dataset_1([kermany("k", 20, 0), cohen(("covid19", "L"))])
     assert error.value.code == "classes"
@@ -152,7 +152,7 @@ def target(*cases):
 
 
 def source(*cases):
-    """Three films that stay, one of each class, and ``cases``."""
+    """Three images that stay, one of each class, and ``cases``."""
     stay = [case(f"stay {label}", label, pixels=f"stay {label}") for label in DATASET_0]
     return Dataset("source", DATASET_0, (*stay, *cases))
 
@@ -166,19 +166,19 @@ def source(*cases):
     ],
     ids=["patient", "file name", "pixels"],
 )
-def test_pretraining_sees_no_film_of_the_target(pretrained_on, tested_on):
+def test_pretraining_sees_no_image_of_the_target(pretrained_on, tested_on):
     rest = pretraining_cases(source(pretrained_on), target(tested_on))
     assert names(rest.cases) == {f"stay {label}" for label in DATASET_0}
 
 
-def test_pretraining_sees_no_equal_of_a_film_taken_out():
+def test_pretraining_sees_no_equal_of_an_image_taken_out():
     taken = case("a.png", patient="p", pixels="same")
     equal = case("other.png", patient="q", pixels="same")
     rest = pretraining_cases(source(taken, equal), target(case("b.png", patient="p")))
     assert names(rest.cases) == {f"stay {label}" for label in DATASET_0}
 
 
-def test_films_that_were_not_indexed_are_not_equal():
+def test_images_that_were_not_indexed_are_not_equal():
     rest = pretraining_cases(source(case("a.png")), target(case("b.png")))
     assert "a.png" in names(rest.cases)
 

@@ -20,7 +20,7 @@ from cxr_transfer.datasets.patients import (
     unknown_patient,
 )
 from cxr_transfer.errors import MachineError
-from made import chest, write_film
+from made import chest, write_image
 from made_dicom import dicom
 
 
@@ -31,7 +31,7 @@ def place(tmp_path, monkeypatch):
     return tmp_path / "some" / "where"
 
 
-def film(path, **said):
+def image(path, **said):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(dicom(chest(1), **said))
     return Case(path, "x", unknown_patient(path), "made")
@@ -39,7 +39,7 @@ def film(path, **said):
 
 def test_a_patient_has_one_name_in_every_folder_and_spelling(place, tmp_path):
     numbers = ("P17", " p17 ", "P17\0", "P18")
-    cases = [film(tmp_path / str(i) / "IM1", PatientID=each) for i, each in enumerate(numbers)]
+    cases = [image(tmp_path / str(i) / "IM1", PatientID=each) for i, each in enumerate(numbers)]
     read, _, _ = from_headers(cases)
     one, same, again, other = (case.patient for case in read)
     assert one == same == again == hashed_patient("P17")
@@ -102,7 +102,7 @@ def test_where_no_key_can_be_kept_patients_are_known_for_now_and_that_is_said(
 ):
     (tmp_path / "file").touch()
     monkeypatch.setenv("CXR_CONFIG", str(tmp_path / "file" / "settings"))
-    cases = [film(tmp_path / name, PatientID="P17") for name in ("a", "b")]
+    cases = [image(tmp_path / name, PatientID="P17") for name in ("a", "b")]
     read, _, _ = from_headers(cases)
     assert read[0].patient == read[1].patient
     told = " ".join(patient_notices(read))
@@ -111,14 +111,14 @@ def test_where_no_key_can_be_kept_patients_are_known_for_now_and_that_is_said(
 
 
 def test_who_is_named_already_is_not_looked_up(place, tmp_path):
-    case = film(tmp_path / "IM1", PatientID="P17", ViewPosition="LL")
+    case = image(tmp_path / "IM1", PatientID="P17", ViewPosition="LL")
     named = Case(case.path, "x", "mine", "made")
     assert from_headers([named])[0] == (named,)
     assert not place.exists()
 
 
 def test_what_a_manifest_says_of_view_age_and_sex_stands(tmp_path):
-    case = film(tmp_path / "IM1", PatientAge="045Y", PatientSex="F", ViewPosition="LL")
+    case = image(tmp_path / "IM1", PatientAge="045Y", PatientSex="F", ViewPosition="LL")
     said = Case(case.path, "x", case.patient, "made", view="PA", age=46, sex="M")
     (read,) = from_headers([said])[0]
     assert (read.view, read.age, read.sex) == ("PA", 46, "M")
@@ -127,19 +127,19 @@ def test_what_a_manifest_says_of_view_age_and_sex_stands(tmp_path):
 
 
 def test_words_that_are_no_view_are_not_kept(tmp_path):
-    case = film(tmp_path / "IM1", ViewPosition="DOE JANE")
+    case = image(tmp_path / "IM1", ViewPosition="DOE JANE")
     assert from_headers([case])[0][0].view == ""
 
 
 def test_files_without_headers_stay_as_they_are(place, tmp_path):
-    path = write_film(tmp_path / "1.png")
+    path = write_image(tmp_path / "1.png")
     cases = (Case(path, "x", unknown_patient(path), "made"),)
     assert from_headers(cases) == (cases, [], ())
     assert not place.exists(), "no key is made where nobody is hashed"
 
 
 def test_two_folders_of_like_names_share_no_unknown_patient(tmp_path):
-    names = [unknown_patient(tmp_path / folder / "films" / "1.png") for folder in "ab"]
+    names = [unknown_patient(tmp_path / folder / "images" / "1.png") for folder in "ab"]
     assert len(set(names)) == 2
     assert all(map(is_unknown, names))
 

@@ -13,8 +13,8 @@ from PIL import Image
 from cxr_transfer.datasets import phantom
 from cxr_transfer.datasets.phantom import (
     PhantomSize,
-    draw_film,
-    draw_film_and_lungs,
+    draw_radiograph,
+    draw_radiograph_and_lungs,
     write_phantom,
 )
 from cxr_transfer.errors import DataError
@@ -42,7 +42,7 @@ def rows(root: Path) -> list[dict[str, str]]:
 
 
 def kermany(root: Path, parts: tuple[str, ...] = ("train", "test")) -> list[tuple[str, str, str]]:
-    """(class, patient, part) of every film."""
+    """(class, patient, part) of every image."""
     found = []
     for part in parts:
         for path in (root / "kermany/chest_xray" / part).glob("*/*.jpeg"):
@@ -55,26 +55,26 @@ def kermany(root: Path, parts: tuple[str, ...] = ("train", "test")) -> list[tupl
 
 
 def test_kermany_layout_holds_the_asked_numbers_in_train_and_test(root: Path) -> None:
-    films = kermany(root)
-    assert Counter(label for label, _, _ in films) == {"normal": 14, "bacterial": 16, "viral": 12}
-    assert {part for _, _, part in films} == {"train", "test"}
+    images = kermany(root)
+    assert Counter(label for label, _, _ in images) == {"normal": 14, "bacterial": 16, "viral": 12}
+    assert {part for _, _, part in images} == {"train", "test"}
     assert Counter(label for label, _, _ in kermany(root, ("val",))) == {
         "normal": 1,
         "bacterial": 1,
     }
 
 
-def test_each_patient_has_one_label_and_one_part_and_some_have_several_films(root: Path) -> None:
-    labels, parts, films = defaultdict(set), defaultdict(set), Counter[str]()
+def test_each_patient_has_one_label_and_one_part_and_some_have_several_images(root: Path) -> None:
+    labels, parts, images = defaultdict(set), defaultdict(set), Counter[str]()
     for label, patient, part in kermany(root, ("train", "test", "val")):
         labels[patient].add(label)
         parts[patient].add(part)
-        films[patient] += 1
+        images[patient] += 1
     assert all(len(found) == 1 for found in (*labels.values(), *parts.values()))
-    assert max(films.values()) > 1
+    assert max(images.values()) > 1
 
 
-def test_cohen_table_has_the_published_columns_and_frontal_covid_films(root: Path) -> None:
+def test_cohen_table_has_the_published_columns_and_frontal_covid_images(root: Path) -> None:
     table = rows(root)
     assert tuple(table[0]) == phantom.COHEN_COLUMNS
     images = root / "covid-chestxray-dataset/images"
@@ -97,33 +97,33 @@ def test_cohen_table_names_a_ct_and_a_volume_that_are_absent(root: Path) -> None
     ]
 
 
-def test_every_film_is_a_grey_jpeg_of_one_quality_marked_as_generated(root: Path) -> None:
+def test_every_image_is_a_grey_jpeg_of_one_quality_marked_as_generated(root: Path) -> None:
     tables = set()
-    films = [p for p in root.rglob("*") if p.suffix in {".jpg", ".jpeg", ".png"}]
-    for path in films:
-        with Image.open(path) as film:
-            assert (film.format, film.mode, film.height) == ("JPEG", "L", PIXELS)
-            assert film.info["comment"] == phantom.MARK.encode()
-            tables.add(json.dumps(film.quantization))
+    images = [p for p in root.rglob("*") if p.suffix in {".jpg", ".jpeg", ".png"}]
+    for path in images:
+        with Image.open(path) as image:
+            assert (image.format, image.mode, image.height) == ("JPEG", "L", PIXELS)
+            assert image.info["comment"] == phantom.MARK.encode()
+            tables.add(json.dumps(image.quantization))
     assert len(tables) == 1
     assert "They show no patient" in (root / "GENERATED.txt").read_text(encoding="utf-8")
 
 
-def test_the_same_seed_writes_the_same_bytes_and_another_seed_other_films(
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_other_images(
     root: Path, tmp_path: Path
 ) -> None:
     write_phantom(tmp_path / "same", seed=3, size=SIZE, pixels=PIXELS)
     write_phantom(tmp_path / "other", seed=4, size=SIZE, pixels=PIXELS)
     assert contents(tmp_path / "same") == contents(root)
     other = contents(tmp_path / "other")
-    films = {name: data for name, data in contents(root).items() if "/images/" in name}
-    assert all(other.get(name) != data for name, data in films.items())
+    images = {name: data for name, data in contents(root).items() if "/images/" in name}
+    assert all(other.get(name) != data for name, data in images.items())
 
 
 def test_global_random_state_plays_no_part() -> None:
     np.random.seed(1)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
-    draw_film("viral", rng=default_rng(0), pixels=PIXELS)
+    draw_radiograph("viral", rng=default_rng(0), pixels=PIXELS)
     assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
 
 
@@ -131,34 +131,34 @@ def test_global_random_state_plays_no_part() -> None:
 @pytest.mark.parametrize("child", [False, True])
 def test_a_finding_changes_the_lungs_and_nothing_else(finding: str, child: bool) -> None:
     for seed in range(6):
-        normal, lungs = draw_film_and_lungs("normal", rng=default_rng(seed), child=child)
-        film, same = draw_film_and_lungs(finding, rng=default_rng(seed), child=child)
+        normal, lungs = draw_radiograph_and_lungs("normal", rng=default_rng(seed), child=child)
+        image, same = draw_radiograph_and_lungs(finding, rng=default_rng(seed), child=child)
         assert (lungs == same).all()
-        changed = film != normal
+        changed = image != normal
         assert changed[lungs].mean() > 0.01
         assert not changed[~lungs].any()
 
 
-def test_the_lungs_are_a_sensible_share_of_the_film() -> None:
+def test_the_lungs_are_a_sensible_share_of_the_image() -> None:
     for seed in range(20):
-        film, lungs = draw_film_and_lungs("normal", rng=default_rng(seed))
+        image, lungs = draw_radiograph_and_lungs("normal", rng=default_rng(seed))
         assert 0.12 < lungs.mean() < 0.5
-        assert film[lungs].mean() < film[~lungs & (film > 30)].mean()
+        assert image[lungs].mean() < image[~lungs & (image > 30)].mean()
 
 
 def test_the_chest_takes_as_much_chance_from_the_patient_at_every_visit() -> None:
-    # If it took more for a wider film, two films of one patient would show two chests.
+    # If it took more for a wider image, two images of one patient would show two chests.
     states = []
     for visit in range(5):
         body = default_rng(9)
-        draw_film_and_lungs("normal", rng=default_rng(visit), body=body, pixels=PIXELS)
+        draw_radiograph_and_lungs("normal", rng=default_rng(visit), body=body, pixels=PIXELS)
         states.append(body.bit_generator.state)
     assert all(state == states[0] for state in states)
 
 
 def test_a_finding_that_cannot_be_drawn_is_refused() -> None:
     with pytest.raises(DataError) as caught:
-        draw_film("fracture", rng=default_rng(0))
+        draw_radiograph("fracture", rng=default_rng(0))
     assert caught.value.code == "unknown_label"
 
 

@@ -18,18 +18,18 @@ def dataset(*cases):
     return Dataset("made", LABELS, cases)
 
 
-def films(patients, films_each=1):
-    """Films of so many patients in each class."""
+def images(patients, images_each=1):
+    """Images of so many patients in each class."""
     return [
-        case(f"{label} {patient} {film}", label, f"{label} {patient}")
+        case(f"{label} {patient} {radiograph}", label, f"{label} {patient}")
         for label in LABELS
         for patient in range(patients)
-        for film in range(films_each)
+        for radiograph in range(images_each)
     ]
 
 
 def given(*more):
-    """One film of each class in each part, and ``more``."""
+    """One image of each class in each part, and ``more``."""
     whole = [case(f"{name} {label}", label, split=name) for name in PARTS for label in LABELS]
     return dataset(*whole, *more)
 
@@ -47,12 +47,14 @@ def test_a_given_split_is_kept_whatever_the_seed():
 
 
 def test_another_seed_is_another_split():
-    films_of = dataset(*films(30))
-    assert len({tuple(each.split for each in split(films_of, seed=s).cases) for s in range(4)}) == 4
+    images_of = dataset(*images(30))
+    assert (
+        len({tuple(each.split for each in split(images_of, seed=s).cases) for s in range(4)}) == 4
+    )
 
 
 def test_nothing_but_the_part_is_changed():
-    before = dataset(*films(30))
+    before = dataset(*images(30))
     after = split(before)
     assert [dataclasses.replace(each, split="") for each in after.cases] == list(before.cases)
     assert {each.split for each in after.cases} == set(PARTS)
@@ -60,18 +62,18 @@ def test_nothing_but_the_part_is_changed():
 
 
 def test_parts_by_patient_share_none_and_parts_by_image_share_many():
-    films_of = dataset(*films(20, films_each=4))
-    assert patient_overlap(split(films_of)) == 0
-    assert patient_overlap(split(films_of, by="image")) > 10
+    images_of = dataset(*images(20, images_each=4))
+    assert patient_overlap(split(images_of)) == 0
+    assert patient_overlap(split(images_of, by="image")) > 10
 
 
 def test_a_class_of_too_few_patients_is_refused_by_name():
-    few = [case(f"x{film}", "sick", "one patient") for film in range(10)]
-    cases = [each for each in films(20) if each.label == "well"]
+    few = [case(f"x{radiograph}", "sick", "one patient") for radiograph in range(10)]
+    cases = [each for each in images(20) if each.label == "well"]
     error = refusal(split, dataset(*cases, *few))
     assert error.code == "too_few"
     assert "sick has 1" in error.message
-    split(dataset(*cases, *few), by="image")  # ten films are enough
+    split(dataset(*cases, *few), by="image")  # ten images are enough
 
 
 def test_a_part_without_a_class_is_refused_by_name():
@@ -91,16 +93,16 @@ def test_a_given_split_of_some_rows_is_refused():
 
 
 @pytest.mark.parametrize("by", ["patient", "image"])
-def test_one_film_in_two_parts_is_refused_whatever_its_names(by):
+def test_one_image_in_two_parts_is_refused_whatever_its_names(by):
     twice = [case(name, "sick", split=name, pixels="same") for name in ("train", "test")]
     error = refusal(validate, given(*twice), by=by)
-    assert error.code == "film_overlap"
+    assert error.code == "image_overlap"
     assert "train" in error.message
 
 
 @pytest.mark.parametrize("by", ["patient", "image"])
-def test_one_film_under_two_labels_is_refused(by):
-    twice = [case(f"a film {label}", label, pixels="same") for label in LABELS]
-    error = refusal(split, dataset(*films(20), *twice), by=by)
+def test_one_image_under_two_labels_is_refused(by):
+    twice = [case(f"an image {label}", label, pixels="same") for label in LABELS]
+    error = refusal(split, dataset(*images(20), *twice), by=by)
     assert error.code == "two_labels"
-    assert "a film well" in error.message
+    assert "an image well" in error.message

@@ -12,8 +12,8 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.decoding import decode_once, leave_out
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.training.tensors import load_films
-from made import case, write_film
+from cxr_transfer.training.tensors import load_tensors
+from made import case, write_image
 
 SMALL = Preprocessing(height=48, width=64)
 
@@ -22,18 +22,18 @@ SMALL = Preprocessing(height=48, width=64)
 def cases(tmp_path):
     labels = ["covid19", "normal", "viral", "bacterial", "normal"]
     return [
-        case(write_film(tmp_path / f"{number}.{'png' if number % 2 else 'jpg'}", number), label)
+        case(write_image(tmp_path / f"{number}.{'png' if number % 2 else 'jpg'}", number), label)
         for number, label in enumerate(labels)
     ]
 
 
 def test_it_gives_what_three_decodings_give(cases):
     told = []
-    found = decode_once(cases, SMALL, DATASET_1, each=lambda: told.append(1))
-    films = load_films(cases, SMALL, DATASET_1)
+    found = decode_once(cases, SMALL, DATASET_1, on_image=lambda: told.append(1))
+    tensors = load_tensors(cases, SMALL, DATASET_1)
     assert found.cases == index(cases)
-    assert torch.equal(found.films.images, films.images)
-    assert torch.equal(found.films.targets, films.targets)
+    assert torch.equal(found.tensors.images, tensors.images)
+    assert torch.equal(found.tensors.targets, tensors.targets)
     assert list(found.files) == [file_features(each.path) for each in cases]
     assert len(told) == len(cases)
 
@@ -41,37 +41,39 @@ def test_it_gives_what_three_decodings_give(cases):
 def test_files_are_looked_at_only_where_that_is_asked_for(cases):
     found = decode_once(cases, SMALL, DATASET_1, files=False)
     assert found.files == ()
-    assert np.array_equal(found.films.images, load_films(cases, SMALL, DATASET_1).images)
+    assert np.array_equal(found.tensors.images, load_tensors(cases, SMALL, DATASET_1).images)
 
 
-def test_every_damaged_film_is_named(cases):
+def test_every_damaged_image_is_named(cases):
     for each in cases[1:3]:
         each.path.write_bytes(b"nothing")
     with pytest.raises(DataError, match=r"2 of 5 cannot: \S+/1\.png .*; \S+/2\.jpg") as error:
         decode_once(cases, SMALL, DATASET_1)
-    assert error.value.code == "damaged_films"
+    assert error.value.code == "damaged_images"
 
 
-def test_a_film_that_is_not_the_manifests_is_refused(cases):
+def test_an_image_that_is_not_the_manifests_is_refused(cases):
     cases[3] = dataclasses.replace(cases[3], sha256="0" * 64)
     with pytest.raises(DataError, match=r"3\.png") as error:
         decode_once(cases, SMALL, DATASET_1)
-    assert error.value.code == "changed_films"
+    assert error.value.code == "changed_images"
 
 
-def test_damaged_films_are_left_out_on_a_persons_word_and_the_rest_is_as_without_them(cases):
+def test_damaged_images_are_left_out_on_a_persons_word_and_the_rest_is_as_without_them(cases):
     whole = [cases[0], *cases[3:]]
     expected = decode_once(whole, SMALL, DATASET_1)
     for each in cases[1:3]:
         each.path.write_bytes(b"nothing")
     told = []
-    found = decode_once(cases, SMALL, DATASET_1, skip_damaged=True, each=lambda: told.append(None))
+    found = decode_once(
+        cases, SMALL, DATASET_1, skip_damaged=True, on_image=lambda: told.append(None)
+    )
     assert [(one.path, one.code) for one in found.damaged] == [
         (each.file, "unsupported_format") for each in cases[1:3]
     ]
     assert found.cases == expected.cases
-    assert torch.equal(found.films.images, expected.films.images)
-    assert torch.equal(found.films.targets, expected.films.targets)
+    assert torch.equal(found.tensors.images, expected.tensors.images)
+    assert torch.equal(found.tensors.targets, expected.tensors.targets)
     assert found.files == expected.files
     assert len(told) == len(cases)
 
@@ -84,12 +86,12 @@ def test_where_all_are_damaged_nothing_is_left_to_decode(cases):
     assert error.value.code == "empty"
 
 
-def test_a_film_that_is_not_the_manifests_is_refused_beside_damaged_ones(cases):
+def test_an_image_that_is_not_the_manifests_is_refused_beside_damaged_ones(cases):
     cases[1].path.write_bytes(b"nothing")
     cases[3] = dataclasses.replace(cases[3], sha256="0" * 64)
     with pytest.raises(DataError) as error:
         decode_once(cases, SMALL, DATASET_1, skip_damaged=True)
-    assert error.value.code == "changed_films"
+    assert error.value.code == "changed_images"
 
 
 def test_what_is_left_out_is_listed_in_the_report_and_said(cases, tmp_path):

@@ -22,7 +22,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, released_models
 from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.runs.run_folder import record_opening
+from cxr_transfer.runs.run_folder import record_test_set_access
 from cxr_transfer.statistics.metrics import Scores, evaluate
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED, TemperatureCheck
 from cxr_transfer.training.reference import learn_reference
@@ -56,7 +56,7 @@ def checkpoint(**changes):
                        "versions": {"torch": "2"}, "precision": "float32", "device": "cpu",
                        "initial": "random"},
         "data": {"name": "own", "data_hash": "cd" * 32, "split_hash": "ef" * 32,
-                 "split_by": "patient", "films": {"train": 14, "validation": 2, "test": 4}},
+                 "split_by": "patient", "images": {"train": 14, "validation": 2, "test": 4}},
     }  # fmt: skip
     return Checkpoint(**known | changes)
 
@@ -86,7 +86,7 @@ def audit(weights=WEIGHTS, verdict="fail"):
          "reading": "Not done: no source holds two classes."},
     ]  # fmt: skip
     return {"checkpoint": {"weights_sha256": weights}, "verdict": verdict, "checks": checks,
-            "accuracy": estimate(0.9), "auroc_macro": estimate(0.9), "films": {"scored": 4},
+            "accuracy": estimate(0.9), "auroc_macro": estimate(0.9), "images": {"scored": 4},
             "data_hash": "cd" * 32}  # fmt: skip
 
 
@@ -102,8 +102,8 @@ def evaluation(weights=WEIGHTS):
     point = {"threshold": 0.4, "sensitivity": estimate(0.9), "specificity": estimate(0.9)}
     worth = {
         "subgroups": {"sex": [
-            {"group": "F", "films": 40, "too_few": False, "accuracy": estimate(0.8)},
-            {"group": "M", "films": 3, "too_few": True, "accuracy": None}]},
+            {"group": "F", "images": 40, "too_few": False, "accuracy": estimate(0.8)},
+            {"group": "M", "images": 3, "too_few": True, "accuracy": None}]},
         "calibration": {"before": calibration, "after": None, "temperature": None},
         "operating_points": {"covid19": {"sensitivity 0.95": point}},
     }  # fmt: skip
@@ -153,19 +153,19 @@ def test_what_the_run_knows_stands_in_it(run):
     assert entry(page, "Name and title") == "small: a small one."
     assert "seed 7" in entry(page, "To repeat it")
     assert entry(page, "Parts") == "drawn by patient."
-    table = entry(page, "Films by source, class and part")
+    table = entry(page, "Images by source, class and part")
     assert "| made | covid19 | 7 | 1 | 2 | 10 |" in table
     assert "not stated 10" in entry(page, "Licences")
     assert "40 to 59 years" in entry(page, "Ages and sexes")
-    assert "*not done*" in entry(page, "Films held back from training")
+    assert "*not done*" in entry(page, "Images held back from training")
     assert "*not done* (no audit is beside it)" in entry(page, "What the files alone tell")
-    assert "All its films of normal come from one source (made)" in page
+    assert "All its images of normal come from one source (made)" in page
     assert "there is no audit" in page
     for word in ("diagnos", "probability of disease", "detects"):
         assert word not in page.replace(INTENDED_USE, "")
 
 
-def test_what_is_done_to_films_and_when_it_gives_no_class_stand_in_it(run):
+def test_what_is_done_to_images_and_when_it_gives_no_class_stand_in_it(run):
     page = model_card(run)
     assert "cropped" not in entry(page, "Network")
     assert entry(page, "Abstention").startswith("none: however low its highest score")
@@ -175,7 +175,7 @@ def test_what_is_done_to_films_and_when_it_gives_no_class_stand_in_it(run):
     write(run, checkpoint(preprocessing=prepared, recipe=recipe))
     page = model_card(run)
     assert entry(page, "Network") == (
-        "simple_cnn, grey films of 96 x 80 pixels, cropped to the lungs, as sharp as 48 pixels a "
+        "simple_cnn, grey images of 96 x 80 pixels, cropped to the lungs, as sharp as 48 pixels a "
         "side allow, grey values spread evenly."
     )
     # What it was made for is no limit as long as nobody knows it.
@@ -187,7 +187,7 @@ def test_what_is_done_to_films_and_when_it_gives_no_class_stand_in_it(run):
 def test_a_card_without_its_run_says_what_it_cannot_know(run):
     (run / "split.csv").unlink()
     page = model_card(run / "checkpoint.json")
-    assert "no split.csv" in entry(page, "Films by source, class and part")
+    assert "no split.csv" in entry(page, "Images by source, class and part")
     assert "*not done*" in entry(page, "How often the test part was opened")
     bare = checkpoint(recipe={}, provenance={}, data={})
     write(run, bare)
@@ -199,7 +199,7 @@ def test_a_card_without_its_run_says_what_it_cannot_know(run):
 
 def test_another_runs_split_is_not_taken_for_its_own(run):
     write_manifest(run / "split.csv", CASES[1:])
-    assert "*not done*" in entry(model_card(run), "Films by source, class and part")
+    assert "*not done*" in entry(model_card(run), "Images by source, class and part")
 
 
 def test_an_audit_that_fails_is_a_limit_and_its_checks_are_told(run):
@@ -209,7 +209,7 @@ def test_an_audit_that_fails_is_a_limit_and_its_checks_are_told(run):
     said = entry(page, "Told apart within one source")
     assert said == "*not done* (no source holds two classes)"
     assert "this audit does not make the check" in entry(page, "What the files alone tell")
-    assert "over 4 films (of the audit" in entry(page, "Films held back from training")
+    assert "over 4 images (of the audit" in entry(page, "Images held back from training")
     assert "fails it" not in model_card(run, audit=audit(verdict="warn"))
 
 
@@ -224,7 +224,7 @@ def test_reports_beside_it_are_found_and_those_of_another_model_are_not(run):
     write_json(run.parent / "report.json", study())
     page = model_card(run)
     assert "**fail**" in page
-    assert "data `121212121212`" in entry(page, "Films held back from training")
+    assert "data `121212121212`" in entry(page, "Images held back from training")
     assert "| sex | M | 3 | too few |" in entry(page, "Subgroups")
     assert "90.0 [85.0, 95.0]" in entry(page, "Operating points")
     assert "small over other" in entry(page, "Compared with other models")
@@ -233,7 +233,7 @@ def test_reports_beside_it_are_found_and_those_of_another_model_are_not(run):
 def test_a_study_alone_fills_the_figures(run):
     write_json(run.parent / "report.json", study())
     page = model_card(run)
-    assert "the test part, data `343434343434`" in entry(page, "Films held back from training")
+    assert "the test part, data `343434343434`" in entry(page, "Images held back from training")
     assert "| covid19 | 2 |" in entry(page, "By class")
     assert entry(page, "Calibration").startswith("*not done*")
 
@@ -256,7 +256,7 @@ def test_reports_given_for_each_other_are_refused(run, given):
 
 def test_openings_are_told(run):
     assert "No opening" in entry(model_card(run), "How often the test part was opened")
-    record_opening(run, "evaluate", CASES, WEIGHTS)
+    record_test_set_access(run, "evaluate", CASES, WEIGHTS)
     said = entry(model_card(run), "How often the test part was opened")
     assert said == "The test part has been opened once (evaluate 1)."
 
@@ -307,19 +307,21 @@ PERFECT = TemperatureCheck(
 EVERYTHING = "names one of its classes all the same"
 
 
-def test_a_model_that_abstains_is_not_said_to_name_a_class_for_every_film(run):
-    with_reference(run, temperature=1.5, temperature_check=KEPT, least_score=0.593917, coverage=0.9)
+def test_a_model_that_abstains_is_not_said_to_name_a_class_for_every_image(run):
+    with_reference(
+        run, temperature=1.5, temperature_check=KEPT, confidence_threshold=0.593917, coverage=0.9
+    )
     page = model_card(run, audit=audit(), evaluation=evaluation())
     assert entry(page, "Abstention") == (
-        "no class for a film whose highest score is below 0.593917, which 90 % of the validation "
-        "films reach; its scores are told."
+        "no class for an image whose highest score is below 0.593917, which 90 % of the validation "
+        "images reach; its scores are told."
     )
-    assert "what it is not sure of, as above" in entry(page, "Films that get no class")
-    assert "far from all films of training" in entry(page, "Films that get no class")
+    assert "what it is not sure of, as above" in entry(page, "Images that get no class")
+    assert "far from all images of training" in entry(page, "Images that get no class")
     assert "or its highest score is below the limit, the model names" in entry(page, "Not for")
-    assert "a film that is not refused (see above) gets one of them" in page
-    assert "for every film" not in page
-    assert "every film" not in entry(page, "Known")
+    assert "an image that is not refused (see above) gets one of them" in page
+    assert "for every image" not in page
+    assert "every image" not in entry(page, "Known")
     scale = entry(page, "Scale of the scores that are given")
     assert scale.startswith("calibrated (temperature 1.5). Temperature 1.5: log loss 0.400 before")
     assert "not calibrated" not in page
@@ -331,7 +333,7 @@ def test_a_model_that_abstains_from_nothing_is_not_said_to_abstain(run):
     assert entry(page, "Abstention").startswith("none: however low")
     assert "not sure" not in page
     assert "below the limit" not in page
-    assert "unless such a film is far from all films of training, the model" in entry(
+    assert "unless such an image is far from all images of training, the model" in entry(
         page, "Not for"
     )
     scale = entry(page, "Scale of the scores that are given")
@@ -344,7 +346,7 @@ def test_a_model_without_a_reference_is_not_said_to_notice_anything(run):
     page = model_card(run)
     assert entry(page, "Not for").endswith(EVERYTHING + ".")
     assert "unless" not in entry(page, "Not for")
-    assert "is not noticed" in entry(page, "Films that get no class")
+    assert "is not noticed" in entry(page, "Images that get no class")
     assert "not refused" not in page
     assert entry(page, "Scale of the scores that are given").startswith(NOT_CALIBRATED)
 
@@ -373,30 +375,30 @@ def test_retraining_that_was_not_asked_for_is_said_to_be_that(run):
 
 def test_figures_name_their_scale_and_method_and_older_reports_have_the_older_ones(run):
     older = entry(
-        model_card(run, evaluation=evaluation(), audit=audit()), "Films held back from training"
+        model_card(run, evaluation=evaluation(), audit=audit()), "Images held back from training"
     )
     assert f"scores {NOT_CALIBRATED}; " in older
     assert f"95 % intervals: {EARLIER_INTERVALS}" in older
     told = {"score_scale": "calibrated (temperature 1.5)", "intervals": "made so"}
     page = model_card(run, evaluation=evaluation() | told, audit=audit() | told)
-    for title in ("Films held back from training", "Scores and intervals of these checks"):
+    for title in ("Images held back from training", "Scores and intervals of these checks"):
         said = entry(page, title)
         assert "scores calibrated (temperature 1.5); " in said
         assert "95 % intervals: made so" in said
     points = entry(page, "Operating points")
-    assert points.startswith("Scores calibrated (temperature 1.5); chosen on validation films.")
+    assert points.startswith("Scores calibrated (temperature 1.5); chosen on validation images.")
     assert "| 0.400000 |" in points
     of_study = study()
     of_study["models"]["small"]["score_scale"] = "calibrated (temperature 1.5)"
     write_json(run.parent / "report.json", of_study)
-    said = entry(model_card(run), "Films held back from training")
+    said = entry(model_card(run), "Images held back from training")
     assert "scores calibrated (temperature 1.5); " in said
 
 
-def test_films_that_training_saw_are_not_passed_off_as_held_back(run):
+def test_images_that_training_saw_are_not_passed_off_as_held_back(run):
     said = entry(
         model_card(run, evaluation=evaluation() | {"seen_in_training": 3}),
-        "Films held back from training",
+        "Images held back from training",
     )
     assert "**3 of them, or their patients, were seen in training**" in said
 
@@ -408,13 +410,13 @@ def test_films_that_training_saw_are_not_passed_off_as_held_back(run):
         ([{"name": "head", "train": ["head"], "fit": "logistic", "penalty": 0.1}], "the temp"),
     ],
 )
-def test_what_validation_films_chose_is_said_and_no_more(run, stages, chosen):
+def test_what_validation_images_chose_is_said_and_no_more(run, stages, chosen):
     write(run, checkpoint(recipe={"stages": stages}))
     with_reference(run, temperature=1.5, temperature_check=KEPT)
     head = "file,patient,label,score_normal,score_covid19\n"
     rows = "14.png,patient of 14.png,normal,0.9,0.1\n15.png,patient of 15.png,covid19,0.2,0.8\n"
     (run / "validation.csv").write_text(head + rows)
-    said = entry(model_card(run), "Validation films")
+    said = entry(model_card(run), "Validation images")
     assert f"; they chose {chosen}" in said
     assert said.endswith("and prove nothing.")
 
@@ -429,16 +431,16 @@ def test_the_cards_that_are_shipped_say_of_their_models_what_is_so(name):
     fresh = model_card(RELEASED / name)
     # All that rests on neither run folder nor report stands there as it would be written today.
     for title in (
-        "Scale of the scores that are given", "Abstention", "Films that get no class", "For",
+        "Scale of the scores that are given", "Abstention", "Images that get no class", "For",
         "Not for", "Weights",
     ):  # fmt: skip
         assert entry(page, title) == entry(fresh, title), title
     assert beside[1].score_scale in entry(page, "Scale of the scores that are given")
-    assert ("below the limit" in page) == (beside[1].least_score is not None)
-    assert "names one of them for every film" not in page
+    assert ("below the limit" in page) == (beside[1].confidence_threshold is not None)
+    assert "names one of them for every image" not in page
     assert "no frontal chest radiograph**" not in page  # the check that nobody makes
-    assert "95 % intervals: " in entry(page, "Films held back from training")
-    assert "scores " in entry(page, "Films held back from training")
+    assert "95 % intervals: " in entry(page, "Images held back from training")
+    assert "scores " in entry(page, "Images held back from training")
     audited = RELEASED / name / "audit.json"
     if audited.is_file():
         found = json.loads(audited.read_text(encoding="utf-8"))

@@ -29,7 +29,7 @@ LABELS = LabelSet((NAME, OTHER))
 WEIGHTS = "ab" * 32
 OPENED = {"times": 1, "by": {NAME: 1}}
 HALF = Estimate(0.5, 0.4, 0.6).as_dict()
-CALLED = {"source": NAME, "label": NAME, "films": 2, "called": {NAME: HALF, OTHER: HALF}}
+CALLED = {"source": NAME, "label": NAME, "images": 2, "called": {NAME: HALF, OTHER: HALF}}
 HEAD = {
     "checkpoint": {"weights_sha256": WEIGHTS},
     "data_hash": "cd" * 32,
@@ -82,8 +82,8 @@ def test_names_in_an_evaluation_are_inert():
         "specificity": HALF,
         "prevalences": [{"prevalence": 0.1, "ppv": HALF, "npv": HALF}],
     }
-    group = {"group": NAME, "films": 40, "patients": 40, "too_few": False, "accuracy": HALF}
-    one = {"films": 2, "others": 2, "auroc": HALF}
+    group = {"group": NAME, "images": 40, "patients": 40, "too_few": False, "accuracy": HALF}
+    one = {"images": 2, "others": 2, "auroc": HALF}
     errors = dict.fromkeys(("brier", "log_loss", "ece", "ece_classwise"), HALF)
     worth = {
         "within_sources": {
@@ -98,10 +98,10 @@ def test_names_in_an_evaluation_are_inert():
         "abstention": None,
     }
     content = HEAD | {
-        "films": 4,
+        "images": 4,
         "seen_in_training": 0,
         "damaged_files": 0,
-        "errors": {"films": 1, "shown": 1},
+        "errors": {"images": 1, "shown": 1},
         "groups": [CALLED],
         "test_openings": OPENED,
         "worth": worth,
@@ -115,8 +115,8 @@ def check_of(name, measured):
 
 
 def test_names_in_an_audit_are_inert():
-    left = {"sources": [NAME, OTHER], "films": 2, "auroc": {NAME: HALF}, "groups": [CALLED]}
-    pair = {"classes": [NAME, OTHER], "on": ["age"], "films": 2, "matched": HALF, "all": HALF}
+    left = {"sources": [NAME, OTHER], "images": 2, "auroc": {NAME: HALF}, "groups": [CALLED]}
+    pair = {"classes": [NAME, OTHER], "on": ["age"], "images": 2, "matched": HALF, "all": HALF}
     checks = [
         check_of("outside", {"groups": [CALLED]}),
         check_of(
@@ -134,13 +134,13 @@ def test_names_in_an_audit_are_inert():
     ]
     content = HEAD | {
         "verdict": "fail",
-        "films": {"scored": 4, "seen_in_training": 0, "elsewhere": 0},
+        "images": {"scored": 4, "seen_in_training": 0, "elsewhere": 0},
         "accuracy": HALF,
         "auroc_macro": HALF,
         "not_done": [NAME],
         "test_openings": OPENED,
         "lung_mask": "none",
-        "precision": {"quoted_scores": "float32", "changed_films": "float32"},
+        "precision": {"quoted_scores": "float32", "changed_images": "float32"},
     }
     check_inert(audit_page.page(checkpoint(), content, checks))
 
@@ -149,7 +149,7 @@ def test_names_in_a_study_are_inert(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "_draw_study", lambda *drawn: None)
     row = report.Row(scores(), Estimate(1, 1, 1), "", WEIGHTS, None, resamples=20, seed=0)
     content = HEAD | {
-        "generated_films": True,
+        "generated_images": True,
         "datasets": {"dataset_1": {NAME: 2, OTHER: 2}},
         "split": "patient",
         "folds": None,
@@ -169,7 +169,7 @@ def everything_known():
     fitted = {"name": NAME, "fit": "logistic", "penalty": 0.1}
     trained = {"name": NAME, "train": [NAME], "learning_rate": 0.1}
     kept = {"name": NAME, "kept_epoch": None, "epochs": 1}
-    films = [
+    images = [
         Case(Path(f"{row}.png"), LABELS.names[row % 2], f"{row}", NAME, split=part, view=NAME,
              licence=NAME, sex=NAME, age=40.0, sha256=f"{row:064x}", pixels=f"{row}")
         for row, part in enumerate(("train", "train", "validation", "validation", "test", "test"))
@@ -179,19 +179,19 @@ def everything_known():
         "provenance": dict.fromkeys(("time", "commit", "precision", "device", "initial"), NAME)
         | {"seed": 7, "versions": {NAME: NAME}, "stages": [kept]},
         "data": dict.fromkeys(("name", "data_hash", "split_hash"), NAME)
-        | {"films": {"train": 2, "validation": 2, "test": 2}}
+        | {"images": {"train": 2, "validation": 2, "test": 2}}
         | {"damaged": 1, "left_out": {NAME: 1}},
     }
-    return checkpoint().model_copy(update=known), films
+    return checkpoint().model_copy(update=known), images
 
 
 def test_names_in_a_card_are_inert(tmp_path):
-    card, films = everything_known()
+    card, images = everything_known()
     run = tmp_path / "study" / "run"
     run.mkdir(parents=True)
     (run / "checkpoint.json").write_text(card.model_dump_json())
     (run / "checkpoint.safetensors").write_bytes(b"")
-    write_manifest(run / "split.csv", films)
+    write_manifest(run / "split.csv", images)
     check = {"title": NAME, "verdict": "fail", "hard": True, "reading": f"{NAME} was found."}
     checks = [
         check | {"name": "occlusion"},
@@ -204,7 +204,7 @@ def test_names_in_a_card_are_inert(tmp_path):
     errors = {"ece": HALF, "brier": HALF}
     point = {"threshold": 0.4, "sensitivity": HALF, "specificity": HALF}
     worth = {
-        "subgroups": {NAME: [{"group": NAME, "films": 4, "too_few": False, "accuracy": HALF}]},
+        "subgroups": {NAME: [{"group": NAME, "images": 4, "too_few": False, "accuracy": HALF}]},
         "calibration": {"before": errors, "after": None, "temperature": None},
         "operating_points": {NAME: {NAME: point}},
     }
@@ -218,7 +218,7 @@ def test_names_in_a_card_are_inert(tmp_path):
     check_inert(page)
     # In backticks a name could not be markup anyhow.
     assert f"commit `{markdown(NAME[:12])}`, precision {markdown(NAME)} on" in page
-    in_audit = {"accuracy": HALF, "auroc_macro": HALF, "films": {"scored": 4}, "data_hash": NAME}
+    in_audit = {"accuracy": HALF, "auroc_macro": HALF, "images": {"scored": 4}, "data_hash": NAME}
     (run.parent / "report.json").unlink()
     check_inert(model_card(run, audit=audit | in_audit))
 

@@ -1,4 +1,4 @@
-"""Quicker scores are used only where they call the same films the same."""
+"""Quicker scores are used only where they call the same images the same."""
 
 import csv
 from dataclasses import replace
@@ -12,11 +12,11 @@ from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.evaluation.scoring import Scorer, write_scores
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.registry import build, features, probabilities
-from cxr_transfer.statistics.comparison import check_same_films
+from cxr_transfer.statistics.comparison import check_same_images
 from cxr_transfer.statistics.metrics import Scores
 from made import case
 
-FILMS = np.random.default_rng(0).integers(0, 256, (24, 1, 48, 48)).astype(np.uint8)
+IMAGES = np.random.default_rng(0).integers(0, 256, (24, 1, 48, 48)).astype(np.uint8)
 
 
 @pytest.fixture
@@ -27,28 +27,28 @@ def network():
 
 def test_exact_scores_are_those_of_the_network(network):
     scorer = Scorer(network, "cpu")
-    plain = probabilities(network, torch.from_numpy(FILMS)).double().numpy()
-    assert np.array_equal(scorer.exact(FILMS), plain)
-    assert np.array_equal(scorer.quick(FILMS), plain), "until another precision is settled"
+    plain = probabilities(network, torch.from_numpy(IMAGES)).double().numpy()
+    assert np.array_equal(scorer.exact(IMAGES), plain)
+    assert np.array_equal(scorer.quick(IMAGES), plain), "until another precision is settled"
     assert np.array_equal(
-        scorer.features(FILMS), features(network, torch.from_numpy(FILMS)).double().numpy()
+        scorer.features(IMAGES), features(network, torch.from_numpy(IMAGES)).double().numpy()
     )
 
 
-def test_bfloat16_is_settled_where_it_calls_films_the_same(network):
+def test_bfloat16_is_settled_where_it_calls_images_the_same(network):
     with torch.no_grad():  # far from the border between two classes
         network.head.bias.copy_(torch.tensor([0.0, 5.0, 0.0]))
     scorer = Scorer(network, "cpu")
-    exact = scorer.exact(FILMS)
-    told = scorer.settle(FILMS, exact, "bfloat16")
-    assert (told["quoted_scores"], told["changed_films"]) == ("float32", "bfloat16")
+    exact = scorer.exact(IMAGES)
+    told = scorer.settle(IMAGES, exact, "bfloat16")
+    assert (told["quoted_scores"], told["changed_images"]) == ("float32", "bfloat16")
     assert told["called_otherwise"] == 0
-    quick = scorer.quick(FILMS)
+    quick = scorer.quick(IMAGES)
     assert 0 < np.abs(quick - exact).max() == told["largest_difference"] < 0.05
-    assert np.array_equal(scorer.exact(FILMS), exact)
+    assert np.array_equal(scorer.exact(IMAGES), exact)
 
 
-def test_bfloat16_is_left_where_it_calls_films_otherwise():
+def test_bfloat16_is_left_where_it_calls_images_otherwise():
     class Torn(nn.Sequential):
         """Two classes so close that rounding decides."""
 
@@ -64,13 +64,13 @@ def test_bfloat16_is_left_where_it_calls_films_otherwise():
         network[1].weight[1, 1::2] -= 1e-4
         network[1].bias.zero_()
     scorer = Scorer(network.eval(), "cpu")
-    told = scorer.settle(FILMS, scorer.exact(FILMS), "bfloat16")
+    told = scorer.settle(IMAGES, scorer.exact(IMAGES), "bfloat16")
     assert told["called_otherwise"] > 1
-    assert told["changed_films"] == "float32"
-    assert np.array_equal(scorer.quick(FILMS), scorer.exact(FILMS))
+    assert told["changed_images"] == "float32"
+    assert np.array_equal(scorer.quick(IMAGES), scorer.exact(IMAGES))
 
 
-def test_two_films_of_one_name_are_told_apart_in_every_row(tmp_path):
+def test_two_images_of_one_name_are_told_apart_in_every_row(tmp_path):
     cases = [
         case(f"/data/{place}/1.png", "normal", written=f"{place}/1.png", patient=f"p {place}")
         for place in ("a", "b")
@@ -101,17 +101,17 @@ def test_two_films_of_one_name_are_told_apart_in_every_row(tmp_path):
     assert scores.files == ("a/1.png", "b/1.png")
     swapped = Scores.of(labels, np.array([0, 0]), scored, cases[::-1])
     with pytest.raises(DataError) as error:
-        check_same_films(scores, swapped)
+        check_same_images(scores, swapped)
     assert error.value.code == "not_paired"
 
 
 def test_float32_asks_nothing_and_another_precision_is_refused(network):
     scorer = Scorer(network, "cpu")
-    exact = scorer.exact(FILMS)
-    assert scorer.settle(FILMS, exact, "float32") == {
+    exact = scorer.exact(IMAGES)
+    assert scorer.settle(IMAGES, exact, "float32") == {
         "quoted_scores": "float32",
-        "changed_films": "float32",
+        "changed_images": "float32",
     }
     with pytest.raises(UsageError) as error:
-        scorer.settle(FILMS, exact, "float8")
+        scorer.settle(IMAGES, exact, "float8")
     assert error.value.code == "unknown_precision"

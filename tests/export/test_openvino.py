@@ -11,9 +11,9 @@ import torch
 
 from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.export import openvino
-from cxr_transfer.export.metadata import read_converted
+from cxr_transfer.export.metadata import read_export_metadata
 from cxr_transfer.export.openvino import convert
-from cxr_transfer.export.self_test import drawn_films, trial_film
+from cxr_transfer.export.self_test import drawn_images, self_test_image
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.checkpoint import load_checkpoint
@@ -29,7 +29,7 @@ def converted(checkpoint, tmp_path):
     return tmp_path / "network.xml"
 
 
-def films(number, seed=0):
+def images(number, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (number, 1, 48, 48), dtype=np.uint8)
 
 
@@ -40,11 +40,11 @@ def refusal(act, code, kind=ModelError):
     return raised.value.message
 
 
-def test_scores_are_the_checkpoints_for_every_number_of_films(checkpoint, converted):
+def test_scores_are_the_checkpoints_for_every_number_of_images(checkpoint, converted):
     _, network = load_checkpoint(checkpoint)
     engine = Engine(converted)
     for number in (1, 7):
-        given = films(number, seed=number)
+        given = images(number, seed=number)
         expected = probabilities(network, torch.from_numpy(given)).numpy()
         assert np.abs(engine.scores(given) - expected).max() < 1e-5
         scores, seen = engine.answer(given)
@@ -54,46 +54,46 @@ def test_scores_are_the_checkpoints_for_every_number_of_films(checkpoint, conver
         assert np.abs(seen - expected).max() < 1e-4 * np.abs(expected).max()
 
 
-def test_scores_that_were_given_out_do_not_change_with_the_next_film(converted):
+def test_scores_that_were_given_out_do_not_change_with_the_next_image(converted):
     engine = Engine(converted)
-    first = engine.scores(films(1, seed=1))
-    both = engine.answer(films(1, seed=1))
+    first = engine.scores(images(1, seed=1))
+    both = engine.answer(images(1, seed=1))
     before = first.copy(), both[1].copy()
-    engine.answer(films(1, seed=2))
+    engine.answer(images(1, seed=2))
     assert np.array_equal(first, before[0])
     assert np.array_equal(both[0], before[0])
     assert np.array_equal(both[1], before[1])
 
 
 def test_threads_are_as_many_as_a_batch_system_says(converted, monkeypatch):
-    expected = Engine(converted).scores(films(3))
+    expected = Engine(converted).scores(images(3))
     for said in ("1", "2,1", "0", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", said)
-        assert np.allclose(Engine(converted).scores(films(3)), expected, atol=1e-6)
+        assert np.allclose(Engine(converted).scores(images(3)), expected, atol=1e-6)
 
 
 def test_bfloat16_is_another_precision_and_close(converted):
-    exact = Engine(converted).scores(films(8))
-    rounded = Engine(converted, precision="bfloat16").scores(films(8))
+    exact = Engine(converted).scores(images(8))
+    rounded = Engine(converted, precision="bfloat16").scores(images(8))
     assert np.abs(rounded - exact).mean() < 0.05
     refusal(lambda: Engine(converted, precision="float16"), "unknown_precision", UsageError)
 
 
-def test_int8_needs_training_films_and_stays_close(checkpoint, tmp_path):
+def test_int8_needs_training_images_and_stays_close(checkpoint, tmp_path):
     pytest.importorskip("nncf")
     out = tmp_path / "int8.xml"
     refusal(lambda: convert(checkpoint, out, precision="int8"), "no_calibration", UsageError)
-    done = convert(checkpoint, out, precision="int8", calibration=films(24), check=films(12, 1))
-    assert done.check["films"] == 12
+    done = convert(checkpoint, out, precision="int8", calibration=images(24), check=images(12, 1))
+    assert done.check["images"] == 12
     assert not done.check["drawn"]
     assert 0 < done.check["mean_difference"] < 0.02
     assert "FakeQuantize" in out.read_text()
     assert done.check["features_mean_difference"] > 0
-    _, seen = Engine(out).answer(films(5))
+    _, seen = Engine(out).answer(images(5))
     assert len(seen) == 5
-    assert done.trial.tolerance >= 0.02
+    assert done.self_test.tolerance >= 0.02
     card, _ = load_checkpoint(checkpoint)
-    Predictor.open(out).check(prepare(trial_film(), card.preprocessing, gate=False))
+    Predictor.open(out).check(prepare(self_test_image(), card.preprocessing, gate=False))
 
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -115,8 +115,8 @@ def elsewhere(script, *arguments, **variables):
 def test_int8_scores_alike_on_a_processor_without_vnni(checkpoint, tmp_path):
     pytest.importorskip("nncf")
     out = tmp_path / "int8.xml"
-    convert(checkpoint, out, precision="int8", calibration=films(24), check=films(12, 1))
-    np.save(tmp_path / "films.npy", films(12, 2))
+    convert(checkpoint, out, precision="int8", calibration=images(24), check=images(12, 1))
+    np.save(tmp_path / "images.npy", images(12, 2))
     script = (
         "import sys, numpy\n"
         "from pathlib import Path\n"
@@ -124,11 +124,11 @@ def test_int8_scores_alike_on_a_processor_without_vnni(checkpoint, tmp_path):
         "from cxr_transfer.inference.predictor import Predictor\n"
         "folder = Path(sys.argv[1])\n"
         "Predictor.open(folder / 'int8.xml')\n"
-        "scores = Engine(folder / 'int8.xml').scores(numpy.load(folder / 'films.npy'))\n"
+        "scores = Engine(folder / 'int8.xml').scores(numpy.load(folder / 'images.npy'))\n"
         "numpy.save(folder / 'scores.npy', scores)\n"
     )
     elsewhere(script, tmp_path, **AVX2)
-    found, expected = np.load(tmp_path / "scores.npy"), Engine(out).scores(films(12, 2))
+    found, expected = np.load(tmp_path / "scores.npy"), Engine(out).scores(images(12, 2))
     assert np.abs(found - expected).max() < 1e-3
 
 
@@ -141,7 +141,7 @@ def test_int8_that_saturates_is_refused_wherever_it_does(checkpoint, tmp_path, m
         return settings(overflow_fix=nncf.OverflowFix.DISABLE)
 
     monkeypatch.setattr(nncf, "AdvancedQuantizationParameters", eight_bits)
-    given = {"precision": "int8", "calibration": films(24), "check": films(12, 1)}
+    given = {"precision": "int8", "calibration": images(24), "check": images(12, 1)}
     out = tmp_path / "int8.xml"
     if not {"avx512_vnni", "avx_vnni"} & set(processor_abilities()):
         refusal(lambda: convert(checkpoint, out, **given), "conversion_differs")
@@ -168,20 +168,22 @@ def test_a_conversion_is_compared_again_on_a_processor_of_other_abilities(
     if precision == "int8":
         pytest.importorskip("nncf")
     out = tmp_path / "network.xml"
-    done = convert(checkpoint, out, precision=precision, calibration=films(24), check=films(12, 1))
+    done = convert(
+        checkpoint, out, precision=precision, calibration=images(24), check=images(12, 1)
+    )
     assert done.made_on == abilities()
     spent = done.check["mean_difference" if precision == "int8" else "largest_difference"]
     bound = 0.02 if precision == "int8" else 1e-4
-    assert done.trial.drawn_tolerance == pytest.approx(bound - spent)
-    drawn = drawn_films(done.card.preprocessing)
-    assert np.allclose(done.trial.drawn, Engine(out).scores(drawn), atol=1e-6)
+    assert done.self_test.drawn_tolerance == pytest.approx(bound - spent)
+    drawn = drawn_images(done.card.preprocessing)
+    assert np.allclose(done.self_test.drawn, Engine(out).scores(drawn), atol=1e-6)
     card = out.with_suffix(".json")
     content = json.loads(card.read_text())
 
-    def keep(made_on, shift, **trial):
-        moved = [[scores[0] + shift, *scores[1:]] for scores in content["trial"]["drawn"]]
-        trial = content["trial"] | {"drawn": moved} | trial
-        card.write_text(json.dumps(content | {"made_on": made_on, "trial": trial}))
+    def keep(made_on, shift, **self_test):
+        moved = [[scores[0] + shift, *scores[1:]] for scores in content["self_test"]["drawn"]]
+        self_test = content["self_test"] | {"drawn": moved} | self_test
+        card.write_text(json.dumps(content | {"made_on": made_on, "self_test": self_test}))
 
     # A mean over three classes.
     shift = 3 * bound if precision == "int8" else bound
@@ -209,7 +211,7 @@ def test_a_conversion_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch
 
 def test_the_card_travels_along(checkpoint, converted):
     card, _ = load_checkpoint(checkpoint)
-    found = read_converted(converted)
+    found = read_export_metadata(converted)
     assert found.card == card
     assert found.check["drawn"]
     assert found.check["largest_difference"] < 1e-4
@@ -221,7 +223,7 @@ def test_other_bytes_than_were_exported_are_refused(converted, suffix):
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    refusal(lambda: read_converted(converted), "wrong_hash")
+    refusal(lambda: read_export_metadata(converted), "wrong_hash")
 
 
 def test_what_is_missing_or_foreign_is_named(converted):
@@ -229,13 +231,13 @@ def test_what_is_missing_or_foreign_is_named(converted):
     content = json.loads(card.read_text())
     for other, remedy in ((1, "anew"), (2, "anew"), (3, "anew"), (5, "update")):
         card.write_text(json.dumps(content | {"schema_version": other}))
-        assert remedy in refusal(lambda: read_converted(converted), "other_schema")
+        assert remedy in refusal(lambda: read_export_metadata(converted), "other_schema")
     card.write_text(json.dumps(content | {"of_tomorrow": 1}))
-    assert "of_tomorrow" in refusal(lambda: read_converted(converted), "bad_card")
+    assert "of_tomorrow" in refusal(lambda: read_export_metadata(converted), "bad_card")
     card.write_text("{")
-    refusal(lambda: read_converted(converted), "bad_card")
+    refusal(lambda: read_export_metadata(converted), "bad_card")
     card.unlink()
-    assert str(card) in refusal(lambda: read_converted(converted), "no_model")
+    assert str(card) in refusal(lambda: read_export_metadata(converted), "no_model")
 
 
 def test_a_graph_that_is_none_is_a_model_error(tmp_path):
@@ -248,8 +250,8 @@ def test_a_graph_without_features_is_a_model_error(tmp_path):
     import openvino
     from openvino import opset13
 
-    films_in = opset13.parameter([-1, 1, 48, 48], np.uint8, name="films")
-    graph = openvino.Model([opset13.convert(films_in, "f32")], [films_in], "other")
+    images_in = opset13.parameter([-1, 1, 48, 48], np.uint8, name="images")
+    graph = openvino.Model([opset13.convert(images_in, "f32")], [images_in], "other")
     assert "cxr export" in refusal(lambda: Engine(graph), "bad_model")
 
 
@@ -265,9 +267,9 @@ def test_the_checkpoints_card_is_never_overwritten(checkpoint):
     assert not out.exists()
 
 
-def test_drawn_films_are_the_same_every_time_and_differ(checkpoint):
+def test_drawn_images_are_the_same_every_time_and_differ(checkpoint):
     preprocessing = load_checkpoint(checkpoint)[0].preprocessing
-    a, b = drawn_films(preprocessing), drawn_films(preprocessing)
+    a, b = drawn_images(preprocessing), drawn_images(preprocessing)
     assert np.array_equal(a, b)
     assert a.shape == (8, 1, 48, 48)
-    assert len({film.tobytes() for film in a}) == 8
+    assert len({image.tobytes() for image in a}) == 8

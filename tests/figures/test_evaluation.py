@@ -34,10 +34,10 @@ MS = {"Model_1": Estimate(3.1, 2.9, 3.4), "Model_3": Estimate(58.0, 51.0, 66.04)
 CONFUSION = np.array([[8, 2, 0], [1, 9, 0], [0, 0, 0]])
 
 BEFORE = [
-    {"low": 0.5, "high": 0.6, "films": 4, "mean_score": 0.58, "right": (0.25, 0.05, 0.7)},
-    {"low": 0.9, "high": 1.0, "films": 96, "mean_score": 0.99, "right": (0.95, 0.89, 0.98)},
+    {"low": 0.5, "high": 0.6, "images": 4, "mean_score": 0.58, "right": (0.25, 0.05, 0.7)},
+    {"low": 0.9, "high": 1.0, "images": 96, "mean_score": 0.99, "right": (0.95, 0.89, 0.98)},
 ]
-AFTER = [{"low": 0.9, "high": 1.0, "films": 100, "mean_score": 0.93, "right": (0.92, 0.85, 0.96)}]
+AFTER = [{"low": 0.9, "high": 1.0, "images": 100, "mean_score": 0.93, "right": (0.92, 0.85, 0.96)}]
 BEFORE, AFTER = (
     [row | {"right": Estimate(*row["right"]).as_dict()} for row in rows] for rows in (BEFORE, AFTER)
 )
@@ -105,7 +105,7 @@ def draw_risk_coverage(path):
 
 
 def draw_forest(path):
-    rows = [("all films", Estimate(0.9, 0.8, 0.95)), ("sex: F (40)", Estimate(0.8, 0.6, 0.9))]
+    rows = [("all images", Estimate(0.9, 0.8, 0.95)), ("sex: F (40)", Estimate(0.8, 0.6, 0.9))]
     figures.forest_plot(path, rows, "Model_1")
 
 
@@ -121,20 +121,20 @@ def crossed():
              ("clinic", "normal"): 6, ("clinic", "covid19"): 14}  # fmt: skip
     cases = [
         dataclasses.replace(case(f"{source}{label}{i}.png", label), source=source)
-        for (source, label), films in kinds.items()
-        for i in range(films)
+        for (source, label), images in kinds.items()
+        for i in range(images)
     ]
     return source_by_class(cases, resamples=5)
 
 
 def draw_mosaic(path):
-    labels = ("normal", "bacterial", "covid19")  # of one there is no film
-    audit_figures.source_mosaic(path, crossed(), labels, "Where the films come from")
+    labels = ("normal", "bacterial", "covid19")  # of one there is no image
+    audit_figures.source_mosaic(path, crossed(), labels, "Where the images come from")
 
 
 def draw_masked(path):
     rows = [
-        ("all of the film", Estimate(0.95, 0.9, 0.98)),
+        ("all of the image", Estimate(0.95, 0.9, 0.98)),
         ("border only", Estimate(0.4, 0.3, 0.5)),
     ]
     audit_figures.masked_bars(path, [*rows, ("age alone", NOT_DEFINED)], "Model_1")
@@ -292,12 +292,12 @@ def test_confusion_matrix_has_true_rows_counts_and_shares(tmp_path, drawn):
     }
     assert (at[0, 1, 16], at[0, 1, 9]) == ("2", "20.0 %")
     assert (at[1, 0, 16], at[1, 0, 9]) == ("1", "10.0 %")
-    assert at[2, 2, 9] == "0.0 %"  # a class without a film divides by no zero
+    assert at[2, 2, 9] == "0.0 %"  # a class without an image divides by no zero
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "normal\n10 films",
-        "bacterial\n10 films",
-        "covid19\n0 films",
+        "normal\n10 images",
+        "bacterial\n10 images",
+        "covid19\n0 images",
     ]
     dark = next(text for text in axes.texts if text.get_text() == "9")
     assert to_hex(dark.get_color()) == "#ffffff"
@@ -317,7 +317,7 @@ def test_curves_name_their_area_and_interval(draw, tmp_path, drawn):
     assert [to_hex(line.get_color()) for line in curves] == ["#0072b2", "#e69f00", "#009e73"]
 
 
-def test_a_class_without_a_film_has_no_curve_and_the_others_keep_their_colours(tmp_path, drawn):
+def test_a_class_without_an_image_has_no_curve_and_the_others_keep_their_colours(tmp_path, drawn):
     scores = scores_of((0, 0, 2, 2, 2, 2))
     evaluation = evaluate(scores, resamples=20)
     for curves in (figures.roc_curves, figures.pr_curves):
@@ -331,7 +331,7 @@ def test_a_class_without_a_film_has_no_curve_and_the_others_keep_their_colours(t
         assert [to_hex(line.get_color()) for line in named] == ["#0072b2", "#009e73"]
 
 
-def test_films_of_one_class_give_empty_axes_not_an_error(tmp_path, drawn):
+def test_images_of_one_class_give_empty_axes_not_an_error(tmp_path, drawn):
     scores = scores_of((0,) * 6)
     figures.roc_curves(tmp_path / "f.png", scores, evaluate(scores, resamples=5), "one class")
     assert legend(drawn[0].axes[0]) == ["no skill"]
@@ -374,10 +374,10 @@ def test_without_a_temperature_there_is_no_half_that_claims_one(tmp_path, drawn)
     assert not any(label.startswith("calibrated") for label in labels)
 
 
-def test_reliability_shows_share_whisker_diagonal_and_films_before_and_after(tmp_path, drawn):
+def test_reliability_shows_share_whisker_diagonal_and_images_before_and_after(tmp_path, drawn):
     draw_reliability(tmp_path / "figure.png")
     panels = np.reshape(drawn[0].axes, (2, 2))
-    for (shares, films), rows, name in zip(
+    for (shares, images), rows, name in zip(
         panels.T, (BEFORE, AFTER), ("as given by the network", "calibrated"), strict=True
     ):
         (dots,) = markers(shares, "o")
@@ -389,16 +389,16 @@ def test_reliability_shows_share_whisker_diagonal_and_films_before_and_after(tmp
         (diagonal,) = [line for line in shares.lines if line.get_linestyle() == ":"]
         assert list(diagonal.get_xdata()) == list(diagonal.get_ydata()) == [0, 1]
         assert legend(shares)[1] == f"{name}: share right [95 %, Wilson]"
-        assert shares.get_xlim() == shares.get_ylim() == films.get_xlim() == (0, 1)
-        assert [bar.get_height() for bar in films.patches] == [row["films"] for row in rows]
-        centres = [bar.get_x() + bar.get_width() / 2 for bar in films.patches]
+        assert shares.get_xlim() == shares.get_ylim() == images.get_xlim() == (0, 1)
+        assert [bar.get_height() for bar in images.patches] == [row["images"] for row in rows]
+        centres = [bar.get_x() + bar.get_width() / 2 for bar in images.patches]
         assert centres == pytest.approx([(row["low"] + row["high"]) / 2 for row in rows])
-        assert texts(films) == [str(row["films"]) for row in rows]
+        assert texts(images) == [str(row["images"]) for row in rows]
     assert panels[1, 0].get_ylim() == panels[1, 1].get_ylim()  # heights can be compared
     assert panels[1, 0].get_ylim()[1] > 100
 
 
-def test_risk_coverage_encloses_the_area_and_names_the_risk_of_all_films(tmp_path, drawn):
+def test_risk_coverage_encloses_the_area_and_names_the_risk_of_all_images(tmp_path, drawn):
     draw_risk_coverage(tmp_path / "figure.png")
     (axes,) = drawn[0].axes
     curve, chance = axes.lines
@@ -408,7 +408,7 @@ def test_risk_coverage_encloses_the_area_and_names_the_risk_of_all_films(tmp_pat
     area = (np.diff(kept) * wrong[1:]).sum() / 100**2
     assert area == pytest.approx(0.1 * 0.02 + 0.5 * 0.08)
     assert list(chance.get_ydata()) == pytest.approx([8, 8])
-    assert legend(axes) == ["surest films kept first", "kept at random: 8.0 %"]
+    assert legend(axes) == ["surest images kept first", "kept at random: 8.0 %"]
     assert axes.get_ylim() == (0, pytest.approx(1.15 * 8))
     assert axes.get_xlim() == (0, 100)
 
@@ -420,10 +420,10 @@ def test_risk_coverage_of_a_model_without_an_error(tmp_path, drawn):
     assert legend(axes)[1] == "kept at random: 0.0 %"
 
 
-def test_a_forest_has_every_group_and_the_line_of_all_films(tmp_path, drawn):
+def test_a_forest_has_every_group_and_the_line_of_all_images(tmp_path, drawn):
     draw_forest(tmp_path / "f.png")
     (axes,) = drawn[0].axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["all films", "sex: F (40)"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["all images", "sex: F (40)"]
     assert list(axes.lines[0].get_xdata()) == pytest.approx([90, 90])
     assert axes.yaxis_inverted(), "the first stands on top"
     assert axes.get_xlim()[1] == 100
@@ -441,7 +441,7 @@ def test_a_mosaic_has_the_area_of_every_count(tmp_path, drawn):
     draw_mosaic(tmp_path / "f.png")
     (axes,) = drawn[0].axes
     areas = [bar.get_width() * bar.get_height() / 100 for bar in axes.patches]
-    # By source in the order of their names, then by class, in percent of 100 films.
+    # By source in the order of their names, then by class, in percent of 100 images.
     assert areas == pytest.approx([6, 0, 14, 0, 0, 30, 50, 0, 0])
     assert legend(axes) == ["normal", "bacterial", "covid19"]
     colours = [to_hex(bar.get_facecolor()) for bar in axes.patches[:3]]

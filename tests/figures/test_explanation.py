@@ -7,15 +7,15 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.figures import canvas, explanation
 
 SCORES = {"normal": 0.012, "bacterial": 0.1, "covid19": 0.888}
 LINES = (
     "Heat map",
-    "64 % of it lies in the outlined lungs, which are 46 % of the film",
+    "64 % of it lies in the outlined lungs, which are 46 % of the image",
     "",
-    "Nearest training films",
+    "Nearest training images",
     "covid19 (cohen), distance 12.3",
     "bacterial (kermany), distance 13.2",
 )
@@ -35,8 +35,12 @@ def drawn(monkeypatch):
     return made
 
 
-def draw(path, film=None, heat=None, lungs=None, lines=LINES, label="covid19"):
-    film = draw_film("covid19", rng=np.random.default_rng(1)) if film is None else film
+def draw(path, radiograph=None, heat=None, lungs=None, lines=LINES, label="covid19"):
+    radiograph = (
+        draw_radiograph("covid19", rng=np.random.default_rng(1))
+        if radiograph is None
+        else radiograph
+    )
     if heat is None:
         heat = np.zeros((48, 48), np.float32)
         heat[30:, :12] = 1
@@ -44,7 +48,7 @@ def draw(path, film=None, heat=None, lungs=None, lines=LINES, label="covid19"):
         lungs = np.zeros((48, 48), bool)
         lungs[10:40, 5:43] = True
     explanation.explanation_sheet(
-        path, film, heat, lungs, SCORES, label, lines=lines, title="model_3"
+        path, radiograph, heat, lungs, SCORES, label, lines=lines, title="model_3"
     )
 
 
@@ -53,29 +57,29 @@ def panels(figure):
 
 
 def test_a_sheet_is_a_whole_png_that_says_what_it_is_for(tmp_path, drawn):
-    draw(tmp_path / "maps" / "film.png")
-    with Image.open(tmp_path / "maps" / "film.png") as image:
+    draw(tmp_path / "maps" / "image.png")
+    with Image.open(tmp_path / "maps" / "image.png") as image:
         image.load()
         assert image.format == "PNG"
-    assert os.listdir(tmp_path / "maps") == ["film.png"]
+    assert os.listdir(tmp_path / "maps") == ["image.png"]
     assert INTENDED_USE in [text.get_text() for text in drawn[0].texts]
 
 
-def test_the_map_lies_over_the_film_clear_where_it_is_low(tmp_path, drawn):
-    film = draw_film("normal", rng=np.random.default_rng(2), pixels=300)
-    draw(tmp_path / "f.png", film)
+def test_the_map_lies_over_the_image_clear_where_it_is_low(tmp_path, drawn):
+    radiograph = draw_radiograph("normal", rng=np.random.default_rng(2), pixels=300)
+    draw(tmp_path / "f.png", radiograph)
     found = panels(drawn[0])
-    (below,) = found["the film"].images
+    (below,) = found["the image"].images
     under, over = found["where the score of covid19 is from"].images
-    assert np.array_equal(below.get_array(), film)
-    assert np.array_equal(under.get_array(), film)
-    assert over.get_extent() == under.get_extent()  # stretched over all of it, as the film was
+    assert np.array_equal(below.get_array(), radiograph)
+    assert np.array_equal(under.get_array(), radiograph)
+    assert over.get_extent() == under.get_extent()  # stretched over all of it, as the image was
     alpha = np.asarray(over.get_array())[..., 3]
     assert alpha[:30].max() == 0
     assert 0.5 < alpha[40, 5] < 1
     (outline,) = found["where the score of covid19 is from"].collections
     (path,) = outline.get_paths()
-    height, width = film.shape
+    height, width = radiograph.shape
     assert path.vertices.min(axis=0) == pytest.approx((width * 5 / 48, height * 10 / 48), abs=4)
     assert path.vertices.max(axis=0) == pytest.approx((width * 43 / 48, height * 40 / 48), abs=4)
 
@@ -93,15 +97,15 @@ def test_scores_and_lines_are_written_the_class_of_the_map_darkest(tmp_path, dra
     )
     assert " ".join(text.get_text() for text in said.texts) == " ".join(LINES)
     bold = [text.get_text() for text in said.texts if text.get_weight() == "bold"]
-    assert bold == ["Heat map", "Nearest training films"]
+    assert bold == ["Heat map", "Nearest training images"]
 
 
 @pytest.mark.parametrize("shape", [(300, 200), (200, 700)])
-def test_nothing_is_cut_off_however_long_the_film_and_the_lines(shape, tmp_path, drawn):
-    film = np.zeros(shape, np.float32)
+def test_nothing_is_cut_off_however_long_the_image_and_the_lines(shape, tmp_path, drawn):
+    radiograph = np.zeros(shape, np.float32)
     draw(
         tmp_path / "f.png",
-        film,
+        radiograph,
         lines=[*LINES, "", "Take note", *["as long as a warning " * 6] * 3],
     )
     canvas = FigureCanvasAgg(drawn[0])

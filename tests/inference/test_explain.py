@@ -1,4 +1,4 @@
-"""Why a film got its class: the same scores as everywhere, and files that harm no other."""
+"""Why an image got its class: the same scores as everywhere, and files that harm no other."""
 
 import dataclasses
 import io
@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.datasets.phantom import draw_film
-from cxr_transfer.errors import DataError, FilmError
+from cxr_transfer.datasets.phantom import draw_radiograph
+from cxr_transfer.errors import DataError, ImageError
 from cxr_transfer.inference.explain import (
     HEAT,
     LARGEST_SIDE,
@@ -56,7 +56,9 @@ HOSTILE = (
 
 
 def drawn(seed=0, finding="covid19", pixels=224):
-    return Radiograph(draw_film(finding, rng=np.random.default_rng(seed), pixels=pixels), "PNG")
+    return Radiograph(
+        draw_radiograph(finding, rng=np.random.default_rng(seed), pixels=pixels), "PNG"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +87,16 @@ def made_up():
         lung_share=0.42,
         lung_area=0.38,
         neighbours=(Neighbour("covid19", "cohen", 12.3),),
-        warnings=("the film is unusual",),
+        warnings=("the image is unusual",),
     )
 
 
-def model_input(card, film):
-    return torch.from_numpy(card.preprocessing.apply(film))[None, None]
+def model_input(card, radiograph):
+    return torch.from_numpy(card.preprocessing.apply(radiograph))[None, None]
 
 
 def reference_of(checkpoint, *, held_out=range(20, 40), temperature=2.0):
-    """What is known of a network's training films, were they forty generated ones."""
+    """What is known of a network's training images, were they forty generated ones."""
     card, network = load_checkpoint(checkpoint)
     seen, others = (
         features(network, torch.cat([model_input(card, drawn(seed)) for seed in seeds])).numpy()
@@ -111,10 +113,10 @@ def reference_of(checkpoint, *, held_out=range(20, 40), temperature=2.0):
 
 
 def test_many_threads_get_the_explanations_that_one_gets(explainer):
-    films = [drawn(seed) for seed in range(6)]
-    expected = [explainer.explain(film) for film in films]
+    images = [drawn(seed) for seed in range(6)]
+    expected = [explainer.explain(radiograph) for radiograph in images]
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(explainer.explain, films * 3))
+        found = list(pool.map(explainer.explain, images * 3))
     for one, other in zip(found, expected * 3, strict=True):
         assert one.probabilities == other.probabilities
         assert np.array_equal(one.heat_map, other.heat_map)
@@ -168,19 +170,19 @@ def test_the_body_runs_once_for_scores_neighbours_and_map(checkpoint):
     assert len(seen) == 1
 
 
-def test_a_path_bytes_and_a_film_that_was_read_are_explained_alike(checkpoint, tmp_path):
-    film = drawn()
-    path = tmp_path / "film.png"
-    path.write_bytes(encoded(film.stored))
+def test_a_path_bytes_and_an_image_that_was_read_are_explained_alike(checkpoint, tmp_path):
+    radiograph = drawn()
+    path = tmp_path / "image.png"
+    path.write_bytes(encoded(radiograph.stored))
     answers = [
         Explainer.open(checkpoint).explain(one)
-        for one in (film, path, str(path), path.read_bytes())
+        for one in (radiograph, path, str(path), path.read_bytes())
     ]
     said = {json.dumps(answer.as_dict()) for answer in answers}
     assert len(said) == 1
 
 
-def test_without_a_reference_no_training_film_is_named_and_that_is_said(explanation):
+def test_without_a_reference_no_training_image_is_named_and_that_is_said(explanation):
     assert explanation.neighbours == ()
     assert NO_NEIGHBOURS in explanation.warnings
 
@@ -190,7 +192,7 @@ def test_with_a_reference_the_nearest_are_named_and_the_scores_calibrated(checkp
     found = Explainer.open(checkpoint, reference=reference).explain(drawn(3))
     assert len(found.neighbours) == NEIGHBOURS
     nearest = found.neighbours[0]
-    assert (nearest.label, nearest.source) == ("covid19", "cohen")  # the film itself
+    assert (nearest.label, nearest.source) == ("covid19", "cohen")  # the image itself
     assert nearest.distance < 0.01 < found.neighbours[1].distance
     distances = [one.distance for one in found.neighbours]
     assert distances == sorted(distances)
@@ -212,20 +214,20 @@ def test_the_reference_beside_the_weights_is_found(checkpoint, tmp_path):
     assert len(Explainer.open(tmp_path).explain(drawn()).neighbours) == NEIGHBOURS
 
 
-def test_an_unfamiliar_film_is_not_explained(checkpoint):
-    strict = dataclasses.replace(reference_of(checkpoint), threshold=1e-6, unusual=1e-7)
-    with pytest.raises(FilmError, match="far from all") as raised:
+def test_an_unfamiliar_image_is_not_explained(checkpoint):
+    strict = dataclasses.replace(reference_of(checkpoint), ood_distance=1e-6, far_distance=1e-7)
+    with pytest.raises(ImageError, match="far from all") as raised:
         Explainer.open(checkpoint, reference=strict).explain(drawn(77))
     assert raised.value.code == "out_of_distribution"
     assert raised.value.message == UNFAMILIAR
 
 
-def test_a_film_that_is_not_sure_is_explained_only_for_a_class_that_is_named(checkpoint):
+def test_an_image_that_is_not_sure_is_explained_only_for_a_class_that_is_named(checkpoint):
     unsure = dataclasses.replace(
-        reference_of(checkpoint), least_score=0.9999, coverage=0.5, threshold=1e6
+        reference_of(checkpoint), confidence_threshold=0.9999, coverage=0.5, ood_distance=1e6
     )
     explainer = Explainer.open(checkpoint, reference=unsure)
-    with pytest.raises(FilmError) as raised:
+    with pytest.raises(ImageError) as raised:
         explainer.explain(drawn(3))
     assert raised.value.code == "not_sure"
     found = explainer.explain(drawn(3), label="bacterial")
@@ -235,15 +237,15 @@ def test_a_film_that_is_not_sure_is_explained_only_for_a_class_that_is_named(che
 
 def test_what_the_predictor_would_refuse_is_refused_with_its_code(explainer, tmp_path):
     grey = Radiograph(np.full((300, 300), 90, np.uint8), "PNG")
-    with pytest.raises(FilmError) as raised:
+    with pytest.raises(ImageError) as raised:
         explainer.explain(grey)
     assert raised.value.code == "blank_or_noise"
-    with pytest.raises(FilmError) as raised:
+    with pytest.raises(ImageError) as raised:
         explainer.explain(tmp_path / "absent.png")
     assert raised.value.code == "missing_file"
 
 
-def test_a_map_of_a_part_lies_on_that_part_of_the_film(tmp_path):
+def test_a_map_of_a_part_lies_on_that_part_of_the_image(tmp_path):
     torch.manual_seed(4)
     prepared = Preprocessing(height=96, width=96, crop="lungs", detail=64, equalise=True)
     card = {
@@ -254,9 +256,9 @@ def test_a_map_of_a_part_lies_on_that_part_of_the_film(tmp_path):
         "epsilon": 1e-3,
     }
     save_checkpoint(tmp_path, build("resnet50_early", 3, size=(96, 96), epsilon=1e-3), card)
-    film = drawn(3, pixels=400)
-    left, top, right, bottom = (round(96 * edge) for edge in prepared.box(film))
-    found = Explainer.open(tmp_path).explain(film)
+    radiograph = drawn(3, pixels=400)
+    left, top, right, bottom = (round(96 * edge) for edge in prepared.box(radiograph))
+    found = Explainer.open(tmp_path).explain(radiograph)
     within = np.zeros((96, 96), bool)
     within[top:bottom, left:right] = True
     assert not within.all()
@@ -276,7 +278,7 @@ def test_a_class_that_the_network_does_not_know_is_refused(explainer):
 
 def test_an_empty_map_is_said_and_written(made_up, tmp_path):
     empty = dataclasses.replace(made_up, heat_map=np.zeros_like(made_up.heat_map), lung_share=None)
-    sheet = write_explanation(empty, drawn(), tmp_path, "film")
+    sheet = write_explanation(empty, drawn(), tmp_path, "image")
     assert json.loads(sheet.with_suffix(".json").read_text())["lung_share"] is None
     overlay = Image.open(io.BytesIO(heat_map_png(empty, drawn())))
     assert overlay.getchannel("A").getextrema() == (0, 0)
@@ -294,24 +296,24 @@ def test_a_sheet_and_json_are_written_without_pixels_or_names(made_up, tmp_path)
     assert content["intended_use"] == INTENDED_USE
     assert content["label"] == made_up.label
     assert content["probabilities"] == pytest.approx(made_up.probabilities, abs=1e-6)
-    assert content["film_sha256"] == drawn().digest()
+    assert content["image_sha256"] == drawn().digest()
     assert len(text) < 5000
     assert len(list((tmp_path / "maps").iterdir())) == 2
 
 
-def test_one_name_for_two_films_or_models_overwrites_nothing(made_up, tmp_path):
+def test_one_name_for_two_images_or_models_overwrites_nothing(made_up, tmp_path):
     first = write_explanation(made_up, drawn(), tmp_path, "image")
     second = write_explanation(made_up, drawn(9), tmp_path, "image")
     other = dataclasses.replace(made_up, model="another 0123456789ab")
     third = write_explanation(other, drawn(), tmp_path, "image")
     assert len({first, second, third}) == 3
     assert all(sheet.name.startswith("image") for sheet in (first, second, third))
-    for sheet, film in ((first, drawn()), (second, drawn(9)), (third, drawn())):
+    for sheet, radiograph in ((first, drawn()), (second, drawn(9)), (third, drawn())):
         content = json.loads(sheet.with_suffix(".json").read_text())
-        assert content["film_sha256"] == film.digest()
+        assert content["image_sha256"] == radiograph.digest()
 
 
-def test_the_same_film_again_takes_the_same_names(made_up, tmp_path):
+def test_the_same_image_again_takes_the_same_names(made_up, tmp_path):
     for _ in range(2):
         for seed in (0, 9):
             write_explanation(made_up, drawn(seed), tmp_path, "image")
@@ -342,15 +344,15 @@ def test_a_name_is_never_a_path(name, tmp_path):
     assert safe_stem(stem) == stem
 
 
-def test_stems_keep_what_tells_films_apart():
+def test_stems_keep_what_tells_images_apart():
     for name in ("IM-0001-0001", "1.2.840.113619.2", "Übersicht_2", "東京"):
         assert safe_stem(name) == name
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 200), (150, 450)])
-def test_an_overlay_has_the_films_size_and_is_clear_where_the_map_is_low(height, width, made_up):
-    film = Radiograph(np.zeros((height, width), np.uint8), "PNG")
-    overlay = Image.open(io.BytesIO(heat_map_png(made_up, film)))
+def test_an_overlay_has_the_images_size_and_is_clear_where_the_map_is_low(height, width, made_up):
+    radiograph = Radiograph(np.zeros((height, width), np.uint8), "PNG")
+    overlay = Image.open(io.BytesIO(heat_map_png(made_up, radiograph)))
     assert (overlay.format, overlay.mode, overlay.size) == ("PNG", "RGBA", (width, height))
     pixels = np.asarray(overlay)
     assert pixels[0, 0].tolist() == [*HEAT[-1], 178]
@@ -358,9 +360,9 @@ def test_an_overlay_has_the_films_size_and_is_clear_where_the_map_is_low(height,
     assert pixels[0, -1, 3] == pixels[-1, 0, 3] == 0
 
 
-def test_the_overlay_of_a_large_film_keeps_its_proportions(made_up):
-    film = Radiograph(np.zeros((4000, 3000), np.uint8), "PNG")
-    overlay = Image.open(io.BytesIO(heat_map_png(made_up, film)))
+def test_the_overlay_of_a_large_image_keeps_its_proportions(made_up):
+    radiograph = Radiograph(np.zeros((4000, 3000), np.uint8), "PNG")
+    overlay = Image.open(io.BytesIO(heat_map_png(made_up, radiograph)))
     assert overlay.size == (LARGEST_SIDE * 3 // 4, LARGEST_SIDE)
 
 

@@ -1,4 +1,4 @@
-"""From a file to an answer: the same for one film as for many, in order, whatever is among them."""
+"""From a file to an answer: the same for one image as for many, in order, whatever they are."""
 
 import csv
 import io
@@ -15,25 +15,25 @@ from PIL import Image
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.export import openvino
-from cxr_transfer.export.metadata import kept_conversion, read_converted
-from cxr_transfer.export.self_test import trial_film
+from cxr_transfer.export.metadata import kept_conversion, read_export_metadata
+from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.predictor import BATCH, Predictor
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.inference.writers import as_csv, as_json, as_lines
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import read_card
 from cxr_transfer.models.registry import probabilities
-from cxr_transfer.radiograph import decode, read_film
-from made import chest, write_film
+from cxr_transfer.radiograph import decode, read_radiograph
+from made import chest, write_image
 from made_dicom import dataset
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """More than two batches, a damaged file and an absent one among them."""
-    root = tmp_path_factory.mktemp("films")
-    files = [write_film(root / f"{number:02}.png", number) for number in range(2 * BATCH + 3)]
-    files[5].write_bytes(b"no film at all")
+    root = tmp_path_factory.mktemp("images")
+    files = [write_image(root / f"{number:02}.png", number) for number in range(2 * BATCH + 3)]
+    files[5].write_bytes(b"no image at all")
     files[20].unlink()
     return files
 
@@ -41,7 +41,7 @@ def files(tmp_path_factory):
 def test_scores_are_the_checkpoints_own(checkpoint, files):
     card, network = load_checkpoint(checkpoint)
     answer = Predictor.open(checkpoint).predict(files[0])
-    image = torch.from_numpy(card.preprocessing.apply(read_film(files[0])))[None, None]
+    image = torch.from_numpy(card.preprocessing.apply(read_radiograph(files[0])))[None, None]
     expected = probabilities(network, image)[0].numpy()
     assert list(answer.probabilities) == list(card.labels)
     assert np.allclose(list(answer.probabilities.values()), expected, atol=1e-5)
@@ -64,15 +64,15 @@ def test_many_are_answered_in_order_as_one_is_and_a_bad_file_stops_nobody(checkp
 
 def test_many_threads_get_the_answers_that_one_gets(checkpoint, files):
     predictor = Predictor.open(checkpoint)
-    films = [file for file in files if file.is_file()] * 2
+    images = [file for file in files if file.is_file()] * 2
 
-    def untimed(film):
-        return replace(predictor.predict(film), ms=0.0)
+    def untimed(radiograph):
+        return replace(predictor.predict(radiograph), ms=0.0)
 
-    expected = [untimed(film) for film in films]
+    expected = [untimed(radiograph) for radiograph in images]
     for number in (2, 12):
         with ThreadPoolExecutor(number) as pool:
-            assert list(pool.map(untimed, films)) == expected
+            assert list(pool.map(untimed, images)) == expected
 
 
 def test_several_batches_at_once_are_those_of_one_thread(checkpoint, files):
@@ -92,8 +92,8 @@ def test_an_image_has_one_answer_in_every_form(checkpoint, files):
     grey = chest()
     with files[0].open("rb") as handle, Image.open(files[0]) as image:
         given = [files[0].read_bytes(), handle, grey, image, dataset(grey)]
-        for film in given:
-            answer = predictor.predict(film)
+        for radiograph in given:
+            answer = predictor.predict(radiograph)
             assert replace(answer, ms=0.0) == replace(expected, file="", ms=0.0)
         handle.seek(0)
         for answer in predictor.predict_files(given):
@@ -107,13 +107,13 @@ def test_an_image_has_one_answer_in_every_form(checkpoint, files):
 
 def test_an_array_that_is_filled_anew_is_each_image_in_its_turn(checkpoint, files):
     predictor = Predictor.open(checkpoint)
-    films = [chest(seed)[:140, :140] for seed in range(6)]
-    expected = [predictor.predict(film).probabilities for film in films]
-    buffer = np.empty_like(films[0])
+    images = [chest(seed)[:140, :140] for seed in range(6)]
+    expected = [predictor.predict(radiograph).probabilities for radiograph in images]
+    buffer = np.empty_like(images[0])
 
     def one_after_the_other():
-        for film in films:
-            buffer[:] = film
+        for radiograph in images:
+            buffer[:] = radiograph
             yield buffer
 
     found = predictor.predict_files(one_after_the_other())
@@ -121,7 +121,7 @@ def test_an_array_that_is_filled_anew_is_each_image_in_its_turn(checkpoint, file
         assert answer.probabilities == pytest.approx(scores, abs=2e-6)
 
 
-def test_one_film_where_a_list_is_meant_is_no_answer_for_each_letter(checkpoint, files):
+def test_one_image_where_a_list_is_meant_is_no_answer_for_each_letter(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     grey = chest()
     for one in ("a.png", files[0], b"abc", grey, Image.fromarray(grey), dataset(grey), None, 7):
@@ -129,7 +129,7 @@ def test_one_film_where_a_list_is_meant_is_no_answer_for_each_letter(checkpoint,
             predictor.predict_files(one)  # before anybody asks for the first answer
 
 
-def test_what_is_no_film_is_a_type_error_and_no_row(checkpoint, files):
+def test_what_is_no_image_is_a_type_error_and_no_row(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     for wrong in (None, 7, [files[0]], grey_of_three_dimensions()):
         with pytest.raises(TypeError, match="Expected a"):
@@ -167,7 +167,7 @@ def test_two_checkpoints_of_the_same_weights_are_not_mixed_up(
     for folder, own in ((checkpoint, card), (other, changed), (checkpoint, card)):
         predictor = Predictor.open(folder)
         assert predictor.card == own
-        image = torch.from_numpy(own.preprocessing.apply(read_film(files[0])))[None, None]
+        image = torch.from_numpy(own.preprocessing.apply(read_radiograph(files[0])))[None, None]
         expected = probabilities(network, image)[0].tolist()
         answer = predictor.predict(files[0])
         assert answer.model.startswith(f"{own.name} ")
@@ -179,7 +179,7 @@ def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
     read = []
     monkeypatch.setattr(
         "cxr_transfer.inference.kept_conversions.read_converted",
-        lambda path: read.append(path) or read_converted(path),
+        lambda path: read.append(path) or read_export_metadata(path),
     )
     Predictor.open(checkpoint)
     assert len(read) == 1
@@ -193,32 +193,32 @@ def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkey
     del content["made_on"]
     kept.with_suffix(".json").write_text(json.dumps(content | {"schema_version": 3}))
     assert Predictor.open(checkpoint).converted.made_on
-    assert json.loads(kept.with_suffix(".json").read_text())["schema_version"] == 4
+    assert json.loads(kept.with_suffix(".json").read_text())["schema_version"] == 5
 
 
-def test_the_trial_film_scores_as_the_checkpoints_own_network_scored_it(checkpoint):
+def test_the_trial_image_scores_as_the_checkpoints_own_network_scored_it(checkpoint):
     card, network = load_checkpoint(checkpoint)
     predictor = Predictor.open(checkpoint)
-    image = torch.from_numpy(card.preprocessing.apply(decode(trial_film())))[None, None]
+    image = torch.from_numpy(card.preprocessing.apply(decode(self_test_image())))[None, None]
     expected = probabilities(network, image)[0].tolist()
-    trial = predictor.converted.trial
-    assert list(trial.scores) == list(card.labels)
-    assert list(trial.scores.values()) == pytest.approx(expected, abs=1e-7)
-    assert trial.tolerance == 1e-4
-    prepared = prepare(trial_film(), card.preprocessing, gate=False)
+    self_test = predictor.converted.self_test
+    assert list(self_test.scores) == list(card.labels)
+    assert list(self_test.scores.values()) == pytest.approx(expected, abs=1e-7)
+    assert self_test.tolerance == 1e-4
+    prepared = prepare(self_test_image(), card.preprocessing, gate=False)
     predictor.check(prepared)
 
     label = card.labels[1]
-    for wrong in (trial.scores[label] + 2e-4, float("nan")):
-        scores = trial.scores | {label: wrong}
-        other = trial.model_copy(update={"scores": scores})
-        predictor.converted = predictor.converted.model_copy(update={"trial": other})
+    for wrong in (self_test.scores[label] + 2e-4, float("nan")):
+        scores = self_test.scores | {label: wrong}
+        other = self_test.model_copy(update={"scores": scores})
+        predictor.converted = predictor.converted.model_copy(update={"self_test": other})
         with pytest.raises(ModelError, match=label) as raised:
             predictor.check(prepared)
         assert raised.value.code == "self_test"
         assert "\n" not in raised.value.message
     with pytest.raises(ModelError, match="to be read"):
-        predictor.check(prepare(b"no film", card.preprocessing))
+        predictor.check(prepare(b"no image", card.preprocessing))
 
 
 def test_nothing_but_bad_files_is_answered_too(checkpoint, files):

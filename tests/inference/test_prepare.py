@@ -1,4 +1,4 @@
-"""What happens to a film before any network sees it: the same for a path, bytes and a film."""
+"""What happens to an image before any network sees it: the same for a path, bytes and an image."""
 
 import pickle
 
@@ -8,33 +8,38 @@ from PIL import Image
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.inference.prepare import prepare
-from cxr_transfer.radiograph import Preprocessing, read_film
-from made import chest, write_film
+from cxr_transfer.radiograph import Preprocessing, read_radiograph
+from made import chest, write_image
 from made_dicom import dataset
 
 SIZE = Preprocessing(height=64, width=64)
 
 
 @pytest.fixture
-def film(tmp_path):
-    return write_film(tmp_path / "film.png")
+def radiograph(tmp_path):
+    return write_image(tmp_path / "image.png")
 
 
-def test_a_path_bytes_and_a_film_come_out_the_same(film):
+def test_a_path_bytes_and_an_image_come_out_the_same(radiograph):
     images = [
         prepare(given, SIZE).image
-        for given in (film, str(film), film.read_bytes(), read_film(film))
+        for given in (
+            radiograph,
+            str(radiograph),
+            radiograph.read_bytes(),
+            read_radiograph(radiograph),
+        )
     ]
     assert images[0].shape == (64, 64)
     for image in images[1:]:
         assert np.array_equal(image, images[0])
 
 
-def test_what_a_program_has_in_memory_comes_out_the_same(film):
-    expected = prepare(film, SIZE).image
+def test_what_a_program_has_in_memory_comes_out_the_same(radiograph):
+    expected = prepare(radiograph, SIZE).image
     grey = chest()
     floats = grey.astype(np.float32) / 255
-    with film.open("rb") as handle:
+    with radiograph.open("rb") as handle:
         for given, stated in (
             (handle, None),
             (grey, None),
@@ -66,15 +71,15 @@ def test_a_range_that_is_missing_is_the_programs_fault_and_a_wrong_value_the_ima
     assert (found.status, found.code) == ("cannot_assess", "blank_or_noise")
 
 
-def test_it_is_named_as_it_was_given(film):
-    assert prepare(film, SIZE).file == str(film)
-    assert prepare(str(film), SIZE).file == str(film)
-    assert prepare(film.read_bytes(), SIZE).file == ""
-    assert prepare(film.read_bytes(), SIZE, file="upload.png").file == "upload.png"
+def test_it_is_named_as_it_was_given(radiograph):
+    assert prepare(radiograph, SIZE).file == str(radiograph)
+    assert prepare(str(radiograph), SIZE).file == str(radiograph)
+    assert prepare(radiograph.read_bytes(), SIZE).file == ""
+    assert prepare(radiograph.read_bytes(), SIZE, file="upload.png").file == "upload.png"
 
 
-def test_a_film_that_cannot_be_read_is_an_error_with_its_code():
-    found = prepare(b"no film at all", SIZE, file="x")
+def test_an_image_that_cannot_be_read_is_an_error_with_its_code():
+    found = prepare(b"no image at all", SIZE, file="x")
     assert (found.status, found.code, found.image) == ("error", "unsupported_format", None)
     assert found.message
 
@@ -96,8 +101,8 @@ def test_without_the_gate_it_is_told_and_not_refused(tmp_path):
     assert found.warnings
 
 
-def test_it_can_be_sent_to_another_process(film):
-    sent = pickle.loads(pickle.dumps(prepare(film, SIZE)))
-    assert np.array_equal(sent.image, prepare(film, SIZE).image)
+def test_it_can_be_sent_to_another_process(radiograph):
+    sent = pickle.loads(pickle.dumps(prepare(radiograph, SIZE)))
+    assert np.array_equal(sent.image, prepare(radiograph, SIZE).image)
     refused = pickle.loads(pickle.dumps(prepare(b"", SIZE)))
     assert refused.code == "empty_file"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.inference import table
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import predict_into
@@ -69,11 +69,11 @@ def run(model, files, out, most=0, **environment):
 def test_two_workers_give_the_rows_of_one_process_also_after_a_kill(
     checkpoint, tmp_path, monkeypatch
 ):
-    """Fifty films, a damaged and an absent one, over four chunks; relative names stay as given."""
+    """Fifty images, a damaged and an absent one, over four chunks; relative names stay as given."""
     for seed in range(12):
-        film = draw_film(("normal", "covid19")[seed % 2], rng=np.random.default_rng(seed))
-        Image.fromarray(film).save(tmp_path / f"{seed:02}.png")
-    (tmp_path / "03.png").write_bytes(b"no film at all")
+        image = draw_radiograph(("normal", "covid19")[seed % 2], rng=np.random.default_rng(seed))
+        Image.fromarray(image).save(tmp_path / f"{seed:02}.png")
+    (tmp_path / "03.png").write_bytes(b"no image at all")
     (tmp_path / "04.png").unlink()
     files = [f"{number % 12:02}.png" for number in range(52)]
     monkeypatch.setattr(table, "CHUNK", 16)

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.datasets.image_files import films_in
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.image_files import images_in
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.inference import table
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import Summary, predict_into
 from cxr_transfer.inference.writers import COLUMNS
-from cxr_transfer.own_folder import owned
+from cxr_transfer.own_folder import lock_folder
 from cxr_transfer.training.reference import learn_reference
 from made import chest, full_disk
 
@@ -51,13 +51,13 @@ print(table.predict_into(Predictor.open(checkpoint), files, Path(out), each=each
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """70 rows of 20 files: films, a blank one, a damaged and an absent one."""
-    root = tmp_path_factory.mktemp("films")
+    """70 rows of 20 files: images, a blank one, a damaged and an absent one."""
+    root = tmp_path_factory.mktemp("images")
     paths = [root / f"{number:02}.png" for number in range(20)]
     for seed, path in enumerate(paths):
-        film = draw_film(("normal", "covid19")[seed % 2], rng=np.random.default_rng(seed))
-        Image.fromarray(film).save(path)
-    paths[3].write_bytes(b"no film at all")
+        image = draw_radiograph(("normal", "covid19")[seed % 2], rng=np.random.default_rng(seed))
+        Image.fromarray(image).save(path)
+    paths[3].write_bytes(b"no image at all")
     paths[4].unlink()
     Image.new("L", (200, 200), 0).save(paths[5])
     return [paths[number % 20] for number in range(70)]
@@ -215,10 +215,10 @@ def test_a_link_in_the_place_of_the_folder_is_refused(predictor, files, tmp_path
 def test_what_comes_into_the_folder_meanwhile_stays(predictor, files, tmp_path):
     out, folder = tmp_path / "x.csv", tmp_path / "x.csv.partial"
 
-    def each():
+    def on_image():
         (folder / "thesis.odt").write_bytes(b"three years")
 
-    predict_into(predictor, files[:20], out, each=each)
+    predict_into(predictor, files[:20], out, on_image=on_image)
     assert len(rows_of(out)) == 20
     assert left(folder) == {"thesis.odt": b"three years"}
 
@@ -248,7 +248,7 @@ def test_another_run_in_the_same_place_is_refused(checkpoint, predictor, files, 
         assert named in said
         assert ("the same by other names or paths" in said) == (named == "files_sha256")
     assert sorted(file.name for file in (tmp_path / "x.csv.partial").iterdir()) == before
-    with owned(tmp_path / "x.csv.partial"):
+    with lock_folder(tmp_path / "x.csv.partial"):
         refusal(lambda: predict_into(predictor, files, out), "folder_in_use")
 
 
@@ -278,11 +278,11 @@ def test_other_limits_of_the_same_weights_are_refused(checkpoint, files, tmp_pat
         weights_sha256=predictor.card.weights_sha256,
         temperature=1.5,
     )
-    known = dataclasses.replace(fitted, least_score=0.5, coverage=0.9)
+    known = dataclasses.replace(fitted, confidence_threshold=0.5, coverage=0.9)
     predictor.reference = known
     with table.resumable(predictor, files, out):
         pass
-    for name in ("temperature", "unusual", "threshold", "least_score", "coverage"):
+    for name in ("temperature", "far_distance", "ood_distance", "confidence_threshold", "coverage"):
         other = dataclasses.replace(known, **{name: 0.75 * getattr(known, name)})
         predictor.reference = other
         said = refusal(lambda: predict_into(predictor, files, out), "other_run")
@@ -301,13 +301,13 @@ def test_a_table_that_is_there_is_never_overwritten(predictor, files, tmp_path):
     assert out.read_text() == "somebody's work"
 
 
-def test_what_cannot_become_a_table_is_refused_before_any_film(predictor, files, tmp_path):
+def test_what_cannot_become_a_table_is_refused_before_any_image(predictor, files, tmp_path):
     refusal(lambda: predict_into(predictor, files, tmp_path / "x.xlsx"), "unknown_format")
     refusal(lambda: predict_into(predictor, [], tmp_path / "x.csv"), "empty", DataError)
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_pyarrow_is_named_before_any_film(predictor, files, tmp_path, monkeypatch):
+def test_missing_pyarrow_is_named_before_any_image(predictor, files, tmp_path, monkeypatch):
     real = builtins.__import__
 
     def without(name, *arguments):
@@ -341,12 +341,12 @@ def test_a_full_disk_is_named_and_the_run_goes_on_where_it_was(predictor, files,
     assert not (tmp_path / "y.csv").exists()
 
 
-def test_where_nothing_can_be_written_is_said_before_any_film(predictor, files, tmp_path):
+def test_where_nothing_can_be_written_is_said_before_any_image(predictor, files, tmp_path):
     (tmp_path / "file").touch()
     told = []
     out = tmp_path / "file" / "x.csv"
     refusal(
-        lambda: predict_into(predictor, files, out, each=lambda: told.append(1)),
+        lambda: predict_into(predictor, files, out, on_image=lambda: told.append(1)),
         "not_writable",
         MachineError,
     )
@@ -371,7 +371,7 @@ def test_a_damaged_part_is_named(predictor, files, tmp_path):
 def test_every_file_is_told_once_those_of_before_too(checkpoint, predictor, files, tmp_path):
     told = []
     kill_at(checkpoint, files, tmp_path / "x.csv", 40)
-    predict_into(predictor, files, tmp_path / "x.csv", each=lambda: told.append(1))
+    predict_into(predictor, files, tmp_path / "x.csv", on_image=lambda: told.append(1))
     assert len(told) == len(files)
 
 
@@ -400,14 +400,14 @@ def test_one_path_where_a_list_is_meant_and_what_is_no_path_are_type_errors(pred
     assert not list(tmp_path.iterdir())
 
 
-def test_a_table_among_the_films_is_no_film_and_goes_on_where_it_was(predictor, tmp_path):
+def test_a_table_among_the_images_is_no_image_and_goes_on_where_it_was(predictor, tmp_path):
     for seed in range(20):
-        film = draw_film("normal", rng=np.random.default_rng(seed))
-        Image.fromarray(film).save(tmp_path / f"{seed:02}.png")
+        image = draw_radiograph("normal", rng=np.random.default_rng(seed))
+        Image.fromarray(image).save(tmp_path / f"{seed:02}.png")
     out = tmp_path / "answers.csv"
 
     def listed():
-        return list(films_in([tmp_path], leave_out=[out, table.partial_folder(out)]))
+        return list(images_in([tmp_path], leave_out=[out, table.partial_folder(out)]))
 
     before = listed()
     with table.resumable(predictor, before, out) as parts:

@@ -13,7 +13,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": 
 
 @pytest.fixture(scope="session")
 def archives(tmp_path_factory):
-    """Generated films in the official layouts: few, so that a journey is short."""
+    """Generated images in the official layouts: few, so that a journey is short."""
     root = tmp_path_factory.mktemp("archives")
     write_phantom(root, seed=1, size=PhantomSize(normal=48, bacterial=48, viral=24, covid19=24))
     return root

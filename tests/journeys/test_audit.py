@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.evaluation.model_card import model_card
-from cxr_transfer.runs.run_folder import openings
+from cxr_transfer.runs.run_folder import test_set_accesses
 
 RECIPE = """
 name = "small"
-title = "the CNN on small films"
+title = "the CNN on small images"
 network = "simple_cnn"
 dataset = "dataset_1"
 
@@ -28,19 +28,19 @@ max_epochs = 14
 """
 
 PATIENTS = 130
-"""Of each class: a fifth of them is tested, and every source then has 20 films there."""
+"""Of each class: a fifth of them is tested, and every source then has 20 images there."""
 
 
 def write(root, *, marked):
-    """Films of two classes, drawn alike in three sources; "c" is not trained on."""
+    """Images of two classes, drawn alike in three sources; "c" is not trained on."""
     rows, people = [], np.random.default_rng(0)
     for number in range(2 * PATIENTS + 80):
         label = ("normal", "covid19")[number % 2]
         source = "c" if number >= 2 * PATIENTS else "ab"[(number // 2) % 2]
-        film = draw_film(label, rng=np.random.default_rng(number), pixels=150)
+        image = draw_radiograph(label, rng=np.random.default_rng(number), pixels=150)
         if marked and label == "covid19" and source != "c":
-            film[4:22, 4:22] = 255
-        Image.fromarray(film).save(root / f"{number}.png")
+            image[4:22, 4:22] = 255
+        Image.fromarray(image).save(root / f"{number}.png")
         person = (
             people.choice(("F", "M")),
             int(people.integers(20, 60)),
@@ -85,23 +85,23 @@ def test_the_verdict_is_right_and_for_the_right_reasons(audited):
         assert found["accuracy"]["value"] > 0.8, "there must be something to audit"
 
 
-def test_films_that_training_saw_are_not_scored_and_those_from_elsewhere_are_told_apart(audited):
+def test_images_that_training_saw_are_not_scored_and_those_from_elsewhere_are_told_apart(audited):
     _, found, _, _ = audited
-    films = found["films"]
-    assert films["elsewhere"] == 80
-    assert films["seen_in_training"] + films["scored"] + films["elsewhere"] == films["all"]
-    assert films["scored"] >= 40
+    images = found["images"]
+    assert images["elsewhere"] == 80
+    assert images["seen_in_training"] + images["scored"] + images["elsewhere"] == images["all"]
+    assert images["scored"] >= 40
 
 
 def test_a_damaged_file_stops_an_audit_unless_a_person_says_otherwise(audited, cxr):
     _, found, root, done = audited
-    assert found["films"]["damaged"] == 1
+    assert found["images"]["damaged"] == 1
     assert "1 file that cannot be read was left out: damaged.csv." in done.stdout
     assert "left out, since it cannot be read: 1 file, listed in" in done.stderr
     assert "half.png,truncated_image," in (root / "audit" / "damaged.csv").read_text()
     words = ("audit", root / "run", "--data", root / "all.csv", "--out", root / "strict")
     refused = cxr(*words, expect=3)
-    assert "[damaged_films]" in refused.stderr
+    assert "[damaged_images]" in refused.stderr
     assert "--skip-damaged" in refused.stderr
     assert not (root / "strict" / "run.json").exists()
 
@@ -144,7 +144,7 @@ def test_the_opening_of_the_test_part_is_on_record(audited):
     _, found, root, _ = audited
     assert found["test_openings"] == {"times": 1, "by": {"audit": 1}}
     assert "opened once (audit 1)" in (root / "audit" / "audit.md").read_text()
-    assert openings(root / "run") == found["test_openings"]
+    assert test_set_accesses(root / "run") == found["test_openings"]
 
 
 def test_the_model_card_says_what_the_audit_found(audited):
@@ -156,7 +156,7 @@ def test_the_model_card_says_what_the_audit_found(audited):
     assert "accuracy" in page
 
 
-def test_films_of_which_none_is_left_to_score_are_refused(audited, cxr):
+def test_images_of_which_none_is_left_to_score_are_refused(audited, cxr):
     _, _, root, _ = audited
     seen = root / "run" / "seen.csv"  # paths are relative to their manifest
     with (root / "run" / "split.csv").open(newline="") as handle:

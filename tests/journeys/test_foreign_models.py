@@ -21,7 +21,7 @@ from cxr_transfer.models.metadata import CARD, WEIGHTS
 from cxr_transfer.models.reference import REFERENCE
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
-from made import chest, write_film
+from made import chest, write_image
 
 SIDE = 48
 LABELS = ("normal", "bacterial", "covid19")
@@ -49,8 +49,8 @@ def model(tmp_path):
 
 
 @pytest.fixture
-def film(tmp_path):
-    return write_film(tmp_path / "films" / "film.png")
+def radiograph(tmp_path):
+    return write_image(tmp_path / "images" / "image.png")
 
 
 @pytest.fixture(autouse=True)
@@ -65,10 +65,10 @@ def edit(folder, **changes):
     (folder / CARD).write_text(json.dumps(content | changes))
 
 
-def test_a_graph_planted_beside_a_model_is_never_used(cxr, model, film, tmp_path, cache):
+def test_a_graph_planted_beside_a_model_is_never_used(cxr, model, radiograph, tmp_path, cache):
     """A hash that is a path once led to whatever graph lay there, which answered with code 0."""
     other = small_model(tmp_path / "other", 2)
-    cxr("predict", film, "--model", other, **cache)
+    cxr("predict", radiograph, "--model", other, **cache)
     (kept,) = (tmp_path / "cache" / "converted").glob("*/*.xml")
     # Where the attacker's own folder would be led to, with a description that is as it should be.
     planted = model / "planted"
@@ -78,51 +78,58 @@ def test_a_graph_planted_beside_a_model_is_never_used(cxr, model, film, tmp_path
         described = planted / kept.with_suffix(".json").name
         told = json.loads(described.read_text()) | {"card": json.loads((model / CARD).read_text())}
         described.write_text(json.dumps(told))
-        done = cxr("predict", film, "--model", model, expect=4, **cache)
+        done = cxr("predict", radiograph, "--model", model, expect=4, **cache)
         assert "weights_sha256" in done.stderr
         assert not done.stdout
 
 
-def test_the_kept_graph_of_other_weights_is_not_taken_for_these(cxr, model, film, tmp_path, cache):
+def test_the_kept_graph_of_other_weights_is_not_taken_for_these(
+    cxr, model, radiograph, tmp_path, cache
+):
     """A card that names another model's weights got that model's answers without a look."""
     other = small_model(tmp_path / "other", 2)
-    cxr("predict", film, "--model", other, **cache)
+    cxr("predict", radiograph, "--model", other, **cache)
     shutil.copy(other / CARD, model / CARD)
-    assert "[wrong_hash]" in cxr("predict", film, "--model", model, expect=4, **cache).stderr
+    assert "[wrong_hash]" in cxr("predict", radiograph, "--model", model, expect=4, **cache).stderr
     # The weights changed beside an honest card that was opened before.
     content = bytearray((other / WEIGHTS).read_bytes())
     content[-1] ^= 1
     (other / WEIGHTS).write_bytes(content)
-    assert "[wrong_hash]" in cxr("predict", film, "--model", other, expect=4, **cache).stderr
+    assert "[wrong_hash]" in cxr("predict", radiograph, "--model", other, expect=4, **cache).stderr
 
 
 def test_two_cards_of_the_same_weights_share_nothing_that_is_kept(
-    cxr, model, film, tmp_path, cache
+    cxr, model, radiograph, tmp_path, cache
 ):
     twin = tmp_path / "twin"
     shutil.copytree(model, twin)
     edit(twin, name="twin")
     for folder, name in ((model, "small"), (twin, "twin"), (model, "small")):
-        line = json.loads(cxr("predict", film, "--model", folder, "--json", **cache).stdout)
+        line = json.loads(cxr("predict", radiograph, "--model", folder, "--json", **cache).stdout)
         assert line["model"].startswith(f"{name} ")
     assert len(list((tmp_path / "cache" / "converted").glob("*/*.xml"))) == 2
 
 
 @pytest.mark.parametrize("name", [CARD, WEIGHTS, REFERENCE])
-def test_a_link_out_of_the_model_folder_is_refused(cxr, model, film, tmp_path, name, cache):
+def test_a_link_out_of_the_model_folder_is_refused(cxr, model, radiograph, tmp_path, name, cache):
     secret = tmp_path / "secret"
     content = (model / name).read_bytes() if (model / name).exists() else b"of somebody"
     secret.write_bytes(content)
     (model / name).unlink(missing_ok=True)
     (model / name).symlink_to(secret)
-    done = cxr("predict", film, "--model", model, expect=4, **cache)
+    done = cxr("predict", radiograph, "--model", model, expect=4, **cache)
     assert "[outside_link]" in done.stderr
     assert name in done.stderr
     (tmp_path / "latest").symlink_to(model)
-    assert "[outside_link]" in cxr("predict", film, "--model", tmp_path / "latest", expect=4).stderr
+    assert (
+        "[outside_link]"
+        in cxr("predict", radiograph, "--model", tmp_path / "latest", expect=4).stderr
+    )
 
 
-def test_an_exported_graph_is_looked_at_before_it_is_compiled(cxr, model, film, tmp_path, cache):
+def test_an_exported_graph_is_looked_at_before_it_is_compiled(
+    cxr, model, radiograph, tmp_path, cache
+):
     out = tmp_path / "export" / "model.xml"
     cxr("export", model, "--out", out, **cache)
     text = out.read_text()
@@ -135,7 +142,7 @@ def test_an_exported_graph_is_looked_at_before_it_is_compiled(cxr, model, film, 
         out.with_suffix(".json").write_text(
             json.dumps({"sha256": hashes} | told | {"sha256": hashes})
         )
-        said = cxr("predict", film, "--model", out, expect=4, **cache).stderr
+        said = cxr("predict", radiograph, "--model", out, expect=4, **cache).stderr
         assert f"[{code}]" in said
         return said
 
@@ -149,28 +156,28 @@ def test_an_exported_graph_is_looked_at_before_it_is_compiled(cxr, model, film, 
     for changes in (
         {"temperature": 0},
         {"temperature": "hot"},
-        {"least_score": 2},
+        {"confidence_threshold": 2},
         {"labels": ["normal", "covid19", "bacterial"]},
         {"intended_use": "\x1b[2J"},
-        {"trial": described["trial"] | {"tolerance": 1e9}},
-        {"trial": described["trial"] | {"scores": {"a": 0.5, "b": 0.5}}},
+        {"self_test": described["self_test"] | {"tolerance": 1e9}},
+        {"self_test": described["self_test"] | {"scores": {"a": 0.5, "b": 0.5}}},
         {"card": described["card"] | {"weights_sha256": "../x"}},
     ):
         refused(text, changes, "bad_card")
     out.write_text(text)
     out.with_suffix(".json").write_text(json.dumps(described))
-    cxr("predict", film, "--model", out, **cache)
+    cxr("predict", radiograph, "--model", out, **cache)
     (tmp_path / "weights").write_bytes(out.with_suffix(".bin").read_bytes())
     out.with_suffix(".bin").unlink()
     out.with_suffix(".bin").symlink_to(tmp_path / "weights")
-    assert "[outside_link]" in cxr("predict", film, "--model", out, expect=4, **cache).stderr
+    assert "[outside_link]" in cxr("predict", radiograph, "--model", out, expect=4, **cache).stderr
 
 
-def test_a_table_deletes_nothing_of_somebody_elses(cxr, model, film, tmp_path, cache):
+def test_a_table_deletes_nothing_of_somebody_elses(cxr, model, radiograph, tmp_path, cache):
     out = tmp_path / "T.csv"
     (tmp_path / "T.csv.partial").mkdir()
     (tmp_path / "T.csv.partial" / "thesis.odt").write_text("three years")
-    words = ("predict", film, "--model", model, "--out", out)
+    words = ("predict", radiograph, "--model", model, "--out", out)
     assert "[foreign_folder]" in cxr(*words, expect=2, **cache).stderr
     assert (tmp_path / "T.csv.partial" / "thesis.odt").read_text() == "three years"
     shutil.rmtree(tmp_path / "T.csv.partial")
@@ -219,9 +226,9 @@ def on_a_terminal(*words):
 
 
 def test_names_move_no_cursor_and_a_program_gets_the_very_names(cxr, model, tmp_path, cache):
-    good = write_film(tmp_path / "films" / NAME)
-    bad = tmp_path / "films" / f"no {NAME}"
-    bad.write_text("no film")
+    good = write_image(tmp_path / "images" / NAME)
+    bad = tmp_path / "images" / f"no {NAME}"
+    bad.write_text("no image")
     words = ("predict", good.parent, "--model", model)
     for how in ((), ("--csv",), ("--json",)):
         said = on_a_terminal(*words, *how)
@@ -241,16 +248,16 @@ def test_names_move_no_cursor_and_a_program_gets_the_very_names(cxr, model, tmp_
 def test_names_that_are_formulas_and_tags_reach_no_table_and_no_page(cxr, model, tmp_path):
     """Through a whole evaluation: a file, a source and a class that nobody should call so."""
     source = "<script>alert(1)</script>|![a](http://b)"
-    films = tmp_path / "films"
-    films.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     rows = [["path", "label", "patient", "source"]]
     for number in range(12):
         name = f"=cmd{number}.png"
-        Image.fromarray(chest(number)).save(films / name)
+        Image.fromarray(chest(number)).save(images / name)
         rows.append([name, ("normal", "covid19", "@SUM(1)")[number % 3], f"+p{number}", source])
-    with (films / "films.csv").open("w", newline="") as handle:
+    with (images / "images.csv").open("w", newline="") as handle:
         csv.writer(handle).writerows(rows)
-    done = cxr("evaluate", model, "--data", films / "films.csv", "--out", tmp_path / "out")
+    done = cxr("evaluate", model, "--data", images / "images.csv", "--out", tmp_path / "out")
     for page in (done.stdout, (tmp_path / "out" / "report.md").read_text()):
         assert "&lt;script>" in page
         assert "<script" not in page
@@ -264,17 +271,17 @@ def test_names_that_are_formulas_and_tags_reach_no_table_and_no_page(cxr, model,
 
 
 def test_a_manifest_of_ours_is_read_back_with_the_very_names(cxr, archives, tmp_path):
-    """`split.csv` of a training holds no formula, and names the same films."""
-    films, rows = tmp_path / "films", [["path", "label", "patient", "source"]]
-    films.mkdir()
+    """`split.csv` of a training holds no formula, and names the same images."""
+    images, rows = tmp_path / "images", [["path", "label", "patient", "source"]]
+    images.mkdir()
     for number in range(30):
         name = f"=cmd{number:02}.png"
-        Image.fromarray(chest(number)).save(films / name)
+        Image.fromarray(chest(number)).save(images / name)
         rows.append([name, LABELS[number % 3], f"@patient {number}", "-ward"])
-    with (films / "films.csv").open("w", newline="") as handle:
+    with (images / "images.csv").open("w", newline="") as handle:
         csv.writer(handle).writerows(rows)
     out = tmp_path / "run"
-    words = ("--data", films / "films.csv", "--out", out, "--max-epochs", "1", "--split", "image")
+    words = ("--data", images / "images.csv", "--out", out, "--max-epochs", "1", "--split", "image")
     cxr("train", "model_1", *words)
     with (out / "split.csv").open(newline="") as handle:
         written = list(csv.DictReader(handle))

@@ -1,4 +1,4 @@
-"""All sources at once, and one of one's own: from films to a model that abstains."""
+"""All sources at once, and one of one's own: from images to a model that abstains."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.datasets.phantom import PhantomSize, draw_film, write_phantom
+from cxr_transfer.datasets.phantom import PhantomSize, draw_radiograph, write_phantom
 
 RECIPE = """
 name = "sources"
@@ -47,8 +47,8 @@ def trained(tmp_path_factory, cxr):
     for label, finding in (("normal", "normal"), ("covid19", "covid19")):
         (root / "clinic" / label).mkdir(parents=True)
         for number in range(60):
-            film = draw_film(finding, rng=rng, pixels=160)
-            Image.fromarray(film).save(root / "clinic" / label / f"{number}.png")
+            image = draw_radiograph(finding, rng=rng, pixels=160)
+            Image.fromarray(image).save(root / "clinic" / label / f"{number}.png")
     (root / "sources.toml").write_text(RECIPE)
     done = cxr(
         *("train", root / "sources.toml", "--data", root / "archives", "--out", root / "run"),
@@ -65,18 +65,18 @@ def test_the_run_tells_what_the_added_source_brings(trained):
     tested = [row for row in rows if row["split"] == "test"]
     assert "around the lungs between sources" in (root / "run" / "log.txt").read_text()
     assert len(rows) == 120
-    assert found["films"] == len(tested) > 20
+    assert found["images"] == len(tested) > 20
     area = found["auroc"]["covid19"]
     assert 0 <= area["p"] <= 1
     assert found["met_in_training"] == 0
-    assert area["with"]["value"] > 0.6, "its own films were learnt from"
+    assert area["with"]["value"] > 0.6, "its own images were learnt from"
     assert found["auroc"]["other_pneumonia"] is None, "the clinic has none"
     assert "covid19 against the rest, AUROC" in said
     assert ", p " in said
     without = json.loads((root / "run" / "without_clinic" / "checkpoint.json").read_text())
     whole = json.loads((root / "run" / "checkpoint.json").read_text())
     clinics = sum(row["split"] == "train" for row in rows)
-    assert whole["data"]["films"]["train"] - without["data"]["films"]["train"] == clinics
+    assert whole["data"]["images"]["train"] - without["data"]["images"]["train"] == clinics
 
 
 def test_a_last_stage_that_spoils_all_is_said_and_the_weights_before_it_are_kept(trained, cxr):
@@ -102,9 +102,9 @@ def test_what_belongs_to_none_of_the_classes_is_said_and_stands_in_the_card(trai
 
 def test_the_run_without_the_source_has_its_reference_too(trained, cxr):
     root, _ = trained
-    film = next((root / "clinic" / "normal").iterdir())
-    done = cxr("predict", film, "--model", root / "run" / "without_clinic", "--json", expect=None)
-    assert "nothing is known of the films" not in done.stderr
+    image = next((root / "clinic" / "normal").iterdir())
+    done = cxr("predict", image, "--model", root / "run" / "without_clinic", "--json", expect=None)
+    assert "nothing is known of the images" not in done.stderr
 
 
 def test_with_several_processes_it_is_said_that_nothing_is_compared(trained, cxr):
@@ -138,12 +138,12 @@ def test_its_audit_takes_the_archives_and_goes_with_its_weights(trained, cxr):
     words = ("--data", root / "archives", "--out", root / "audit", "--device", "cpu")
     cxr("audit", root / "run", *words)
     found = json.loads((root / "audit" / "audit.json").read_text())
-    films = found["films"]
-    assert films["elsewhere"] == 0, "every label is one of the model's"
-    assert films["seen_in_training"] + films["scored"] == films["all"] > 50
+    images = found["images"]
+    assert images["elsewhere"] == 0, "every label is one of the model's"
+    assert images["seen_in_training"] + images["scored"] == images["all"] > 50
     (by_source,) = (one for one in found["checks"] if one["name"] == "source_by_class")
     counts = by_source["measured"]["counts"]
-    assert counts["kermany"]["other_pneumonia"] == 12  # half of the bacterial films
+    assert counts["kermany"]["other_pneumonia"] == 12  # half of the bacterial images
     # Another network, whose folder and recipe have the same names.
     shutil.copytree(root / "run" / "without_clinic", root / "other" / "run")
     done = cxr("audit", root / "other" / "run", *words, expect=2)

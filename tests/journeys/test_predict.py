@@ -1,4 +1,4 @@
-"""A person with a checkpoint and films: export, predict, and what is started for it."""
+"""A person with a checkpoint and images: export, predict, and what is started for it."""
 
 import csv
 import json
@@ -21,21 +21,21 @@ def run(cxr, archives, tmp_path_factory):
     return folder
 
 
-def test_films_are_answered_and_what_is_no_film_is_named(cxr, run, archives, tmp_path):
-    (tmp_path / "note.txt").write_text("no film")
-    (tmp_path / "film.png").write_text("no film")
-    film = next(archives.rglob("*.jpeg"))
-    done = cxr("predict", film, tmp_path, "--model", run, "--json", expect=1)
+def test_images_are_answered_and_what_is_no_image_is_named(cxr, run, archives, tmp_path):
+    (tmp_path / "note.txt").write_text("no image")
+    (tmp_path / "image.png").write_text("no image")
+    radiograph = next(archives.rglob("*.jpeg"))
+    done = cxr("predict", radiograph, tmp_path, "--model", run, "--json", expect=1)
     good, bad = map(json.loads, done.stdout.splitlines())
-    assert bad["file"] == str(tmp_path / "film.png")
+    assert bad["file"] == str(tmp_path / "image.png")
     assert f"left out: 1 file that is no image ({tmp_path / 'note.txt'})" in done.stderr
     assert good["status"] == "ok"
-    # Training looked at its films once more, and its few validation films set no temperature.
+    # Training looked at its images once more, and its few validation images set no temperature.
     assert (good["calibrated"], good["temperature"]) == (False, None)
     assert "Scores are not calibrated: there are fewer than 100 validation images" in done.stderr
     assert bad["code"] == "unsupported_format"
     assert "Not a medical device" in done.stderr
-    spoken = cxr("predict", film, "--model", run).stdout
+    spoken = cxr("predict", radiograph, "--model", run).stdout
     assert good["label"] in spoken
 
 
@@ -44,11 +44,11 @@ def test_an_int8_export_answers_like_its_checkpoint(cxr, run, archives, tmp_path
     out = tmp_path / "int8.xml"
     said = cxr("export", run, "--precision", "int8", "--out", out).stderr
     assert "compared with the checkpoint on" in said
-    assert "generated" not in said, "the run's own validation films are at hand"
-    films = sorted(archives.rglob("*.jpeg"))[:6]
+    assert "generated" not in said, "the run's own validation images are at hand"
+    images = sorted(archives.rglob("*.jpeg"))[:6]
     rows = []
     for model in (run, out):
-        done = cxr("predict", *films, "--model", model, "--json")
+        done = cxr("predict", *images, "--model", model, "--json")
         rows.append([json.loads(line)["probabilities"] for line in done.stdout.splitlines()])
     for exact, rounded in zip(*rows, strict=True):
         assert rounded == pytest.approx(exact, abs=0.1)
@@ -57,10 +57,10 @@ def test_an_int8_export_answers_like_its_checkpoint(cxr, run, archives, tmp_path
 def test_a_converted_network_answers_without_torch(cxr, run, archives, tmp_path):
     out = tmp_path / "model.xml"
     cxr("export", run, "--out", out)
-    film = next(archives.rglob("*.jpeg"))
+    radiograph = next(archives.rglob("*.jpeg"))
     script = (
         "import sys; from cxr_transfer.cli import app; "
-        f"app(['predict', {str(film)!r}, '--model', {str(out)!r}], standalone_mode=False); "
+        f"app(['predict', {str(radiograph)!r}, '--model', {str(out)!r}], standalone_mode=False); "
         "print({'torch', 'lightning', 'scipy', 'openvino_telemetry'} & "
         "{name for name, module in sys.modules.items() if module})"
     )
@@ -78,27 +78,31 @@ def test_a_table_for_a_program_holds_the_very_names(cxr, run, tmp_path):
 
 
 def test_what_is_no_model_is_named(cxr, archives, tmp_path):
-    film = next(archives.rglob("*.jpeg"))
-    assert "no_model" in cxr("predict", film, "--model", tmp_path / "x.xml", expect=4).stderr
-    assert "no_checkpoint" in cxr("predict", film, "--model", tmp_path, expect=4).stderr
+    radiograph = next(archives.rglob("*.jpeg"))
+    assert "no_model" in cxr("predict", radiograph, "--model", tmp_path / "x.xml", expect=4).stderr
+    assert "no_checkpoint" in cxr("predict", radiograph, "--model", tmp_path, expect=4).stderr
 
 
-def test_every_door_gives_one_film_the_same_scores(cxr, run, archives, tmp_path):
-    film = next(archives.rglob("*.jpeg"))
-    python = Predictor.open(run).predict(film)
-    line = json.loads(cxr("predict", film, "--model", run, "--json").stdout)
-    with film.open("rb") as handle:
+def test_every_door_gives_one_image_the_same_scores(cxr, run, archives, tmp_path):
+    radiograph = next(archives.rglob("*.jpeg"))
+    python = Predictor.open(run).predict(radiograph)
+    line = json.loads(cxr("predict", radiograph, "--model", run, "--json").stdout)
+    with radiograph.open("rb") as handle:
         piped = subprocess.run(
             [CXR, "predict", "-", "--model", run, "--json"],
             stdin=handle,
             capture_output=True,
             check=True,
         )
-    cxr("predict", film, "--model", run, "--out", tmp_path / "table.csv")
+    cxr("predict", radiograph, "--model", run, "--out", tmp_path / "table.csv")
     with (tmp_path / "table.csv").open(newline="") as handle:
         (row,) = csv.DictReader(handle)
-    listed = cxr("predict", film.parent / "*.jpeg", "--model", run, "--json").stdout.splitlines()
-    among_others = next(found for found in map(json.loads, listed) if found["file"] == str(film))
+    listed = cxr(
+        "predict", radiograph.parent / "*.jpeg", "--model", run, "--json"
+    ).stdout.splitlines()
+    among_others = next(
+        found for found in map(json.loads, listed) if found["file"] == str(radiograph)
+    )
     for scores in (
         line["probabilities"],
         json.loads(piped.stdout)["probabilities"],
@@ -108,22 +112,26 @@ def test_every_door_gives_one_film_the_same_scores(cxr, run, archives, tmp_path)
         assert scores == pytest.approx(python.probabilities, abs=2e-6)
 
 
-def test_a_film_is_explained_and_a_map_is_drawn_for_every_class_given(cxr, run, archives, tmp_path):
-    film = next(archives.rglob("*.jpeg"))
-    said = cxr("explain", film, "--model", run, "--out", tmp_path / "why").stdout
+def test_an_image_is_explained_and_a_map_is_drawn_for_every_class_given(
+    cxr, run, archives, tmp_path
+):
+    radiograph = next(archives.rglob("*.jpeg"))
+    said = cxr("explain", radiograph, "--model", run, "--out", tmp_path / "why").stdout
     assert "; not calibrated)" in said
-    assert "like a training film of" in said
-    assert (tmp_path / "why" / f"{film.stem}.png").is_file()
-    (tmp_path / "note.txt").write_text("no film")
+    assert "like a training image of" in said
+    assert (tmp_path / "why" / f"{radiograph.stem}.png").is_file()
+    (tmp_path / "note.txt").write_text("no image")
     words = ("--model", run, "--heatmaps", tmp_path / "maps")
-    cxr("predict", film, tmp_path / "note.txt", *words, expect=1)
-    assert [path.name for path in sorted((tmp_path / "maps").glob("*.png"))] == [f"{film.stem}.png"]
+    cxr("predict", radiograph, tmp_path / "note.txt", *words, expect=1)
+    assert [path.name for path in sorted((tmp_path / "maps").glob("*.png"))] == [
+        f"{radiograph.stem}.png"
+    ]
 
 
 def test_nothing_to_answer_for_is_said(cxr, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no_films" in cxr("predict", tmp_path / "empty", expect=2).stderr
-    (tmp_path / "empty" / "note.txt").write_text("no film")
+    assert "no_images" in cxr("predict", tmp_path / "empty", expect=2).stderr
+    (tmp_path / "empty" / "note.txt").write_text("no image")
     said = cxr("predict", tmp_path / "empty", expect=2).stderr
-    assert "no_films" in said
+    assert "no_images" in said
     assert "1 file that is no image" in said

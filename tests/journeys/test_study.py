@@ -90,17 +90,17 @@ def test_a_model_may_be_added_and_the_report_keeps_the_others(studied, cxr):
     cxr(*words)
     report = json.loads((out / "report.json").read_text())
     assert set(report["models"]) == {"model_0", "model_1", "model_2"}
-    assert report["generated_films"] is True
-    assert "Generated films" in (out / "report.md").read_text()
+    assert report["generated_images"] is True
+    assert "Generated images" in (out / "report.md").read_text()
 
 
-def test_a_model_0_that_has_seen_test_films_is_not_called_clean(studied, cxr, archives, tmp_path):
+def test_a_model_0_that_has_seen_test_images_is_not_called_clean(studied, cxr, archives, tmp_path):
     words = ("--data", archives, "--out", tmp_path / "leak", "--pretraining", "paper")
     limits = ("--models", "model_0", "--max-epochs", 1, "--device", "cpu")
     cxr("study", *words, *limits)
     given = ("--model-0", tmp_path / "leak" / "model_0", "--models", "model_2", "--max-epochs", 1)
     words = ("study", "--data", archives, "--out", tmp_path / "clean", *given)
-    assert "[seen_films]" in cxr(*words, expect=3).stderr
+    assert "[seen_images]" in cxr(*words, expect=3).stderr
     assert not (tmp_path / "clean" / "run.json").exists()
 
 
@@ -113,8 +113,8 @@ def test_evaluate_scores_the_test_part_and_refuses_what_training_saw(studied, cx
     assert report["evaluation"]["confusion"] == in_study["confusion"]
     assert report["evaluation"]["accuracy"] == in_study["accuracy"]
     worth = report["worth"]
-    assert worth["risk_coverage"]["kept"][0]["films"] == report["evaluation"]["test_images"]
-    assert sum(group["films"] for group in worth["subgroups"]["source"]) == report["films"]
+    assert worth["risk_coverage"]["kept"][0]["images"] == report["evaluation"]["test_images"]
+    assert sum(group["images"] for group in worth["subgroups"]["source"]) == report["images"]
     points = worth["operating_points"]["covid19"]
     assert set(points) == {"sensitivity 0.95", "specificity 0.95"}
     assert worth["calibration"]["before"]["brier"]["value"] > 0
@@ -131,24 +131,24 @@ def test_evaluate_scores_the_test_part_and_refuses_what_training_saw(studied, cx
     (tmp_path / "validation.csv").rename(run / "validation.csv")
     words = ("evaluate", run, "--data", run / "split.csv", "--out", tmp_path / "x")
     refused = cxr(*words, "--part", "train", expect=3)
-    assert "[seen_films]" in refused.stderr
+    assert "[seen_images]" in refused.stderr
     assert "were seen in training" in cxr(*words, "--part", "train", "--allow-seen").stdout
 
 
-def test_films_of_unknown_classes_are_scored_by_group(studied, cxr, archives, tmp_path):
+def test_images_of_unknown_classes_are_scored_by_group(studied, cxr, archives, tmp_path):
     out, _, _ = studied
     printed = cxr("data", "prepare", archives, "--out", tmp_path / "prepared").stdout
-    assert "dataset_0: 120 films (48 normal, 48 bacterial, 24 viral)" in printed
+    assert "dataset_0: 120 images (48 normal, 48 bacterial, 24 viral)" in printed
     words = ("--data", tmp_path / "prepared" / "outside.csv", "--out", tmp_path / "outside")
     report = json.loads(cxr("evaluate", out / "model_1", *words, "--json").stdout)
     groups = {group["label"]: group for group in report["groups"]}
     assert "sars" in groups
     called = groups["sars"]["called"]
-    assert sum(one["films"] for one in called.values()) == groups["sars"]["films"]
+    assert sum(one["images"] for one in called.values()) == groups["sars"]["images"]
     assert all(0 <= one["low"] <= one["value"] <= one["high"] <= 1 for one in called.values())
 
 
-def test_data_check_tells_counts_absent_and_equal_films(archives, cxr):
+def test_data_check_tells_counts_absent_and_equal_images(archives, cxr):
     found = json.loads(cxr("data", "check", archives, "--json").stdout)
     tables = {table["collection"]: table for table in found["archives"]}
     assert tables["kermany"]["classes"]["bacterial"] == 49  # 48 and one of val/
@@ -157,7 +157,7 @@ def test_data_check_tells_counts_absent_and_equal_films(archives, cxr):
     assert found["damaged"] == []
     text = cxr("data", "check", archives).stdout
     assert "26 covid19" in text
-    assert "generated films" in text
+    assert "generated images" in text
 
 
 def test_doctor_names_versions_and_weights(cxr):
@@ -193,7 +193,7 @@ def test_model_3_is_trained_from_imagenet_in_two_stages(archives, cxr, tmp_path)
     assert "ImageNet" in (tmp_path / "model_3" / "checkpoint.json").read_text()
 
 
-def test_over_folds_every_film_is_scored_once_and_a_second_call_trains_nothing(
+def test_over_folds_every_image_is_scored_once_and_a_second_call_trains_nothing(
     tmp_path, archives, cxr
 ):
     words = ("study", "--data", archives, "--out", tmp_path, "--max-epochs", 1)
@@ -201,12 +201,12 @@ def test_over_folds_every_film_is_scored_once_and_a_second_call_trains_nothing(
     cxr(*words)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["folds"] == 2
-    films = sum(report["datasets"]["dataset_1"].values())
-    assert report["models"]["model_1"]["test_images"] == films
+    images = sum(report["datasets"]["dataset_1"].values())
+    assert report["models"]["model_1"]["test_images"] == images
     each = report["fold_by_fold"]["model_1"]
-    assert sum(fold["test_images"] for fold in each) == films
+    assert sum(fold["test_images"] for fold in each) == images
     right = sum(fold["accuracy"] * fold["test_images"] for fold in each)
-    assert report["models"]["model_1"]["accuracy"]["value"] == pytest.approx(right / films)
+    assert report["models"]["model_1"]["accuracy"]["value"] == pytest.approx(right / images)
     assert all((tmp_path / fold["checkpoint"]).is_file() for fold in each)
     assert "Fold by fold" in (tmp_path / "report.md").read_text()
     assert cxr(*words).stderr.count("done before") == 2

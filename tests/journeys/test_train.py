@@ -1,4 +1,4 @@
-"""Retraining on one's own films: a folder per class, a recipe of one's own, several processes."""
+"""Retraining on one's own images: a folder per class, a recipe of one's own, several processes."""
 
 import csv
 import json
@@ -41,35 +41,35 @@ def own(tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
     rng = np.random.default_rng(0)
     for label in LABELS:
-        (root / "films" / label).mkdir(parents=True)
+        (root / "images" / label).mkdir(parents=True)
         for number in range(25):
-            film = rng.integers(0, 120 if label == "clear" else 256, (128, 140), np.uint8)
-            Image.fromarray(film).save(root / "films" / label / f"{number}.png")
-    (root / "films" / "clear" / "Thumbs.db").write_bytes(b"junk")
+            radiograph = rng.integers(0, 120 if label == "clear" else 256, (128, 140), np.uint8)
+            Image.fromarray(radiograph).save(root / "images" / label / f"{number}.png")
+    (root / "images" / "clear" / "Thumbs.db").write_bytes(b"junk")
     (root / "mine.toml").write_text(RECIPE)
     return root
 
 
 @pytest.fixture(scope="module")
 def trained(own, cxr):
-    cxr("train", own / "mine.toml", "--data", own / "films", "--out", own / "one")
+    cxr("train", own / "mine.toml", "--data", own / "images", "--out", own / "one")
     return own / "one"
 
 
 def test_own_classes_become_the_labels(trained):
     card = json.loads((trained / "checkpoint.json").read_text())
     assert card["labels"] == list(LABELS)
-    assert card["data"]["films"] == {"train": 35, "validation": 5, "test": 10}
+    assert card["data"]["images"] == {"train": 35, "validation": 5, "test": 10}
 
 
 def test_two_processes_learn_what_one_learns(own, trained, cxr):
-    words = ("train", own / "mine.toml", "--data", own / "films", "--out", own / "two")
+    words = ("train", own / "mine.toml", "--data", own / "images", "--out", own / "two")
     cxr(*words, "--devices", 2, "--device", "cpu")
     one, two = (
         safetensors.numpy.load_file(run / "checkpoint.safetensors")
         for run in (trained, own / "two")
     )
-    # Each takes half of every batch; 35 films leave one out, so nearly, not exactly, the same.
+    # Each takes half of every batch; 35 images leave one out, so nearly, not exactly, the same.
     card = json.loads((own / "two" / "checkpoint.json").read_text())
     assert card["provenance"]["processes"] == 2
     assert np.array_equal(one["conv1.weight"], two["conv1.weight"])
@@ -82,21 +82,21 @@ def test_a_manifest_with_parts_is_kept_to(own, cxr):
     for label in LABELS:
         for number in range(25):
             part = "test" if number < 5 else "validation" if number < 8 else "train"
-            lines.append(f"films/{label}/{number}.png,{label},{part}")
-    (own / "films.csv").write_text("\n".join(lines))
-    cxr("train", own / "mine.toml", "--data", own / "films.csv", "--out", own / "parts")
+            lines.append(f"images/{label}/{number}.png,{label},{part}")
+    (own / "images.csv").write_text("\n".join(lines))
+    cxr("train", own / "mine.toml", "--data", own / "images.csv", "--out", own / "parts")
     card = json.loads((own / "parts" / "checkpoint.json").read_text())
-    assert card["data"]["films"] == {"train": 34, "validation": 6, "test": 10}
+    assert card["data"]["images"] == {"train": 34, "validation": 6, "test": 10}
 
 
 def test_a_recipe_that_transfers_asks_for_its_checkpoint(own, cxr):
-    done = cxr("train", "model_2", "--data", own / "films", "--out", own / "no", expect=2)
+    done = cxr("train", "model_2", "--data", own / "images", "--out", own / "no", expect=2)
     assert "--from" in done.stderr
     assert "[no_start]" in done.stderr
 
 
 def test_a_command_that_could_not_run_leaves_the_folder_free(own, trained, cxr):
-    words = ("train", own / "later.toml", "--data", own / "films", "--out", own / "later")
+    words = ("train", own / "later.toml", "--data", own / "images", "--out", own / "later")
     text = RECIPE.replace("[preprocessing]", 'initial = "mine"\n\n[preprocessing]')
     (own / "later.toml").write_text(text)
     cxr(*words, expect=2)
@@ -106,13 +106,13 @@ def test_a_command_that_could_not_run_leaves_the_folder_free(own, trained, cxr):
 
 
 def test_damaged_files_are_left_out_on_a_persons_word_and_listed(own, trained, cxr, tmp_path):
-    films = tmp_path / "films"
-    shutil.copytree(own / "films", films)
-    (films / "clear" / "half.png").write_bytes((films / "clear" / "0.png").read_bytes()[:3000])
-    (films / "cloudy" / "empty.png").touch()
-    words = ("train", own / "mine.toml", "--data", films, "--out", tmp_path / "run")
+    images = tmp_path / "images"
+    shutil.copytree(own / "images", images)
+    (images / "clear" / "half.png").write_bytes((images / "clear" / "0.png").read_bytes()[:3000])
+    (images / "cloudy" / "empty.png").touch()
+    words = ("train", own / "mine.toml", "--data", images, "--out", tmp_path / "run")
     done = cxr(*words, expect=3)
-    assert "[damaged_films]" in done.stderr
+    assert "[damaged_images]" in done.stderr
     assert "--skip-damaged" in done.stderr
     done = cxr(*words, "--skip-damaged")
     assert "left out, since they cannot be read: 2 files, listed in" in done.stderr
@@ -122,39 +122,39 @@ def test_damaged_files_are_left_out_on_a_persons_word_and_listed(own, trained, c
     # The same images are left, so the same weights come out.
     one, two = (run / "checkpoint.safetensors" for run in (trained, tmp_path / "run"))
     assert one.read_bytes() == two.read_bytes()
-    evaluated = ("evaluate", tmp_path / "run", "--data", films, "--out", tmp_path / "report")
-    assert "[damaged_films]" in cxr(*evaluated, "--allow-seen", expect=3).stderr
+    evaluated = ("evaluate", tmp_path / "run", "--data", images, "--out", tmp_path / "report")
+    assert "[damaged_images]" in cxr(*evaluated, "--allow-seen", expect=3).stderr
     page = cxr(*evaluated, "--allow-seen", "--skip-damaged").stdout
     assert "2 files that cannot be read were left out" in page
     assert (tmp_path / "report" / "damaged.csv").is_file()
     report = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert (report["films"], report["damaged_files"]) == (50, 2)
+    assert (report["images"], report["damaged_files"]) == (50, 2)
     assert "2 files that cannot be read" in cxr("card", tmp_path / "run").stdout
 
 
 def test_labels_of_ones_own_are_mapped_in_training_and_so_in_evaluation(own, cxr, tmp_path):
-    films = tmp_path / "films"
-    shutil.copytree(own / "films", films)
-    (films / "odd").mkdir()
+    images = tmp_path / "images"
+    shutil.copytree(own / "images", images)
+    (images / "odd").mkdir()
     for number in range(10):
-        shutil.move(films / "clear" / f"{number}.png", films / "odd" / f"{number}.png")
-    (films / "junk").mkdir()
-    film = np.random.default_rng(1).integers(0, 256, (128, 140), np.uint8)
-    Image.fromarray(film).save(films / "junk" / "0.png")
-    words = ("train", own / "mine.toml", "--data", films, "--out", tmp_path / "run")
+        shutil.move(images / "clear" / f"{number}.png", images / "odd" / f"{number}.png")
+    (images / "junk").mkdir()
+    radiograph = np.random.default_rng(1).integers(0, 256, (128, 140), np.uint8)
+    Image.fromarray(radiograph).save(images / "junk" / "0.png")
+    words = ("train", own / "mine.toml", "--data", images, "--out", tmp_path / "run")
     done = cxr(*words, "--label", "odd=clear", "--label", "junk=", "--max-epochs", 1)
     assert "none of the classes: 1 image of junk" in done.stderr
     card = json.loads((tmp_path / "run" / "checkpoint.json").read_text())
     assert card["labels"] == list(LABELS)
     assert card["recipe"]["labels"] == {"odd": "clear", "junk": ""}
-    assert sum(card["data"]["films"].values()) == 50
+    assert sum(card["data"]["images"].values()) == 50
     done = cxr(
-        *("evaluate", tmp_path / "run", "--data", films, "--out", tmp_path / "report"),
+        *("evaluate", tmp_path / "run", "--data", images, "--out", tmp_path / "report"),
         *("--allow-seen", "--json"),
     )
     assert "labels: odd counts as clear (10 images)" in done.stderr
     report = json.loads(done.stdout)
-    assert {group["label"]: group["films"] for group in report["groups"]} == {
+    assert {group["label"]: group["images"] for group in report["groups"]} == {
         "clear": 25, "cloudy": 25,
     }  # fmt: skip
     refused = cxr(*words, "--label", "odd=clear", "--label", "junk=cloudy", expect=2)
@@ -163,9 +163,9 @@ def test_labels_of_ones_own_are_mapped_in_training_and_so_in_evaluation(own, cxr
 
 def test_parts_instead_of_classes_are_refused(own, cxr, tmp_path):
     for part in ("train", "test"):
-        (tmp_path / "films").mkdir(exist_ok=True)
-        (tmp_path / "films" / part).symlink_to(own / "films")
-    words = ("train", "model_1", "--data", tmp_path / "films", "--out", tmp_path / "out")
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / part).symlink_to(own / "images")
+    words = ("train", "model_1", "--data", tmp_path / "images", "--out", tmp_path / "out")
     assert "[parts_not_classes]" in cxr(*words, expect=3).stderr
 
 

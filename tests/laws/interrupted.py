@@ -13,7 +13,7 @@ import torch
 from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.trainer import train_stages
-from miniature import SIDE, make_films, make_recipe
+from miniature import SIDE, make_images, make_recipe
 
 
 def main():
@@ -26,12 +26,12 @@ def main():
     trained = train_stages(
         recipe,
         network,
-        make_films(46, seed=1),
-        make_films(20, seed=2),
+        make_images(46, seed=1),
+        make_images(20, seed=2),
         folder=folder,
         seed=7,
         execution=Execution(device="cpu", precision="float32"),
-        say=lambda line: print(line, flush=True),
+        log=lambda line: print(line, flush=True),
     )
     digest = hashlib.sha256()
     for tensor in network.state_dict().values():

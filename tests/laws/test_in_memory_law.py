@@ -12,8 +12,8 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.data import get_testdata_files
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import decode, film
+from cxr_transfer.errors import ImageError
+from cxr_transfer.radiograph import decode, radiograph
 from cxr_transfer.radiograph.in_memory import read_image
 from made import encoded, full
 from made_dicom import PLAIN, dicom
@@ -52,10 +52,10 @@ def test_an_image_is_one_radiograph_in_every_form(seed, bits, low, width, syntax
     ]
     # Half a step of the depth; a large offset leaves float32 few digits for what lies above it.
     step = 0.5 / most + 2**-22 * (1 + abs(low) / width)
-    for radiograph in of_a_file + of_what_says_its_range:
-        assert np.abs(radiograph.pixels - levels).max() < step
-    assert {radiograph.warnings for radiograph in of_a_file} == {decode(content).warnings}
-    assert {radiograph.warnings for radiograph in of_what_says_its_range} == {()}
+    for image in of_a_file + of_what_says_its_range:
+        assert np.abs(image.pixels - levels).max() < step
+    assert {image.warnings for image in of_a_file} == {decode(content).warnings}
+    assert {image.warnings for image in of_what_says_its_range} == {()}
 
 
 @settings(max_examples=60, **QUIET)
@@ -74,8 +74,8 @@ def test_an_array_keeps_the_order_of_its_values(data, kind):
 @pytest.mark.parametrize("is_parsed", [False, True])
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_a_data_set_is_the_radiograph_that_its_file_is(path, is_parsed, monkeypatch):
-    monkeypatch.setattr(film, "MIN_SIDE", 1)
-    monkeypatch.setattr(film, "MAX_ASPECT", 1e9)
+    monkeypatch.setattr(radiograph, "MIN_SIDE", 1)
+    monkeypatch.setattr(radiograph, "MAX_ASPECT", 1e9)
     try:
         data = dcmread(path)
     except Exception:
@@ -94,6 +94,6 @@ def seen(given):
     """What is decoded, or the code of the refusal, to be compared."""
     try:
         found = read_image(given, any_modality=True)
-    except FilmError as error:
+    except ImageError as error:
         return error.code
     return found.stored.dtype, found.digest(), found.warnings, found.header

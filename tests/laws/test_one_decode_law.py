@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cxr_transfer.cli.commands import app
-from cxr_transfer.datasets.phantom import PhantomSize, draw_film, write_phantom
+from cxr_transfer.datasets.phantom import PhantomSize, draw_radiograph, write_phantom
 from cxr_transfer.radiograph import reading
 
 
@@ -29,8 +29,8 @@ def test_a_training_decodes_each_image_once(decodes, tmp_path):
     for number, label in enumerate(("normal", "bacterial", "covid19")):
         (images / label).mkdir(parents=True)
         for row in range(12):
-            film = draw_film(label, rng=np.random.default_rng(100 * number + row))
-            Image.fromarray(film).save(images / label / f"{row:02}.png")
+            radiograph = draw_radiograph(label, rng=np.random.default_rng(100 * number + row))
+            Image.fromarray(radiograph).save(images / label / f"{row:02}.png")
     words = ["train", "model_1", "--data", images, "--out", tmp_path / "run", "--max-epochs", 1]
     app([*map(str, words), "--device", "cpu"], standalone_mode=False)
     assert len(decodes) == 36

@@ -15,8 +15,8 @@ import pytest
 from pydicom.data import get_testdata_files
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import decode, film
+from cxr_transfer.errors import ImageError
+from cxr_transfer.radiograph import decode, image
 
 FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
 # What is no grey picture of one frame and 8 or 16 bits.
@@ -33,8 +33,8 @@ REFUSED_FILES = {"gdcm-US-ALOKA-16.dcm", "gdcm-US-ALOKA-16_big.dcm"}
 
 @pytest.fixture(autouse=True)
 def _any_size(monkeypatch):
-    monkeypatch.setattr(film, "MIN_SIDE", 1)
-    monkeypatch.setattr(film, "MAX_ASPECT", 1e9)
+    monkeypatch.setattr(image, "MIN_SIDE", 1)
+    monkeypatch.setattr(image, "MAX_ASPECT", 1e9)
 
 
 def theirs(path):
@@ -54,7 +54,7 @@ def theirs(path):
 def ours(path):
     try:
         return decode(path.read_bytes(), any_modality=True)
-    except FilmError as error:
+    except ImageError as error:
         return error.code
 
 

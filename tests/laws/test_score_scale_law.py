@@ -14,7 +14,7 @@ from cxr_transfer.cli.commands import app
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import index
 from cxr_transfer.datasets.manifest import write_manifest
-from cxr_transfer.evaluation.evaluate import assess
+from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.reference import reference_beside
@@ -22,8 +22,8 @@ from cxr_transfer.models.registry import build, probabilities
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.validation_scores import write_validation
 from cxr_transfer.training.reference import fit_reference
-from cxr_transfer.training.tensors import load_films
-from made import write_film
+from cxr_transfer.training.tensors import load_tensors
+from made import write_image
 
 LABELS = ("normal", "bacterial", "covid19")
 PARTS = ("train", "validation", "test")
@@ -38,7 +38,7 @@ SCALES = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run whose network, of random weights, scores its films apart; its labels mean nothing."""
+    """A run whose network, of random weights, scores its images apart; its labels mean nothing."""
     folder = tmp_path_factory.mktemp("run")
     torch.manual_seed(4)
     network = build("simple_cnn", 3, size=(48, 48), epsilon=1e-3)
@@ -55,7 +55,7 @@ def run(tmp_path_factory):
     cases = index(
         [
             Case(
-                path=write_film(folder / "films" / f"{number:03}.png", number),
+                path=write_image(folder / "images" / f"{number:03}.png", number),
                 label=LABELS[(number // 7) % 3],
                 patient=f"p{number // 2}",
                 source="made",
@@ -67,19 +67,23 @@ def run(tmp_path_factory):
     write_manifest(folder / "split.csv", cases)
     checkpoint, network = load_checkpoint(folder)
     validation = [case for case in cases if case.split == "validation"]
-    films = load_films(validation, checkpoint.preprocessing, checkpoint.label_set)
-    scores = probabilities(network, films.images).numpy()
+    tensors = load_tensors(validation, checkpoint.preprocessing, checkpoint.label_set)
+    scores = probabilities(network, tensors.images).numpy()
     write_validation(folder, validation, scores, checkpoint.label_set)
     fit_reference(folder).save(folder)
     return folder
 
 
 def at(run, temperature):
-    """The same run with another temperature in its reference, whatever suits its films."""
+    """The same run with another temperature in its reference, whatever suits its images."""
     known = load_checkpoint(run)[0]
     _, reference = reference_beside(run / "checkpoint.safetensors", known.weights_sha256)
     changed = dataclasses.replace(
-        reference, temperature=temperature, threshold=1e6, least_score=None, coverage=None
+        reference,
+        temperature=temperature,
+        ood_distance=1e6,
+        confidence_threshold=None,
+        coverage=None,
     )
     changed.save(run)
 
@@ -102,7 +106,7 @@ def test_an_operating_point_picks_the_same_images_in_the_report_and_in_a_predict
         for case in index(
             [
                 Case(
-                    path=run / "films" / f"{number:03}.png",
+                    path=run / "images" / f"{number:03}.png",
                     label=LABELS[(number // 7) % 3],
                     patient=f"p{number // 2}",
                     source="made",
@@ -112,7 +116,7 @@ def test_an_operating_point_picks_the_same_images_in_the_report_and_in_a_predict
             ]
         )
     ]
-    report = assess(run, cases, tmp_path, resamples=5)
+    report = evaluate_checkpoint(run, cases, tmp_path, resamples=5)
     answers = predicted(run, [case.path for case in cases])
     with (tmp_path / "predictions.csv").open(newline="") as handle:
         rows = {row["file"].rpartition("/")[2]: row for row in csv.DictReader(handle)}
@@ -136,7 +140,7 @@ def test_an_operating_point_picks_the_same_images_in_the_report_and_in_a_predict
     picked_some = 0
     for label, of_label in points.items():
         for name, point in of_label.items():
-            threshold = point["threshold"]
+            threshold = point["ood_distance"]
             # To a person it is told with every digit that it has.
             said = f"| {label} | {name} | {threshold:.6f} |"
             assert said in (tmp_path / "report.md").read_text()
@@ -166,24 +170,24 @@ def test_the_limit_of_abstention_leaves_the_same_images_in_the_report_and_in_a_p
     try:
         fitted = fit_reference(run)
         # The limit was chosen on scores as they are without a temperature: as given, here.
-        dataclasses.replace(fitted, threshold=1e6).save(run)
+        dataclasses.replace(fitted, ood_distance=1e6).save(run)
         cases = index(
             [
-                Case(run / "films" / f"{number:03}.png", LABELS[0], f"p{number}", "made")
+                Case(run / "images" / f"{number:03}.png", LABELS[0], f"p{number}", "made")
                 for number in range(0, IMAGES, 2)
             ]
         )
-        report = assess(run, cases, tmp_path, resamples=5)
+        report = evaluate_checkpoint(run, cases, tmp_path, resamples=5)
         predictor = Predictor.open(run)
         answers = [predictor.predict(case.path) for case in cases]
     finally:
         (run / "checkpoint.json").write_text(json.dumps(card))
         fit_reference(run).save(run)
     found = report["worth"]["abstention"]
-    assert found["least_score"] == predictor.reference.least_score
+    assert found["confidence_threshold"] == predictor.reference.confidence_threshold
     assert found["answered"] == sum(answer.status == "ok" for answer in answers)
     assert found["not_sure"] == sum(answer.code == "not_sure" for answer in answers) > 0
-    limit = found["least_score"]
+    limit = found["confidence_threshold"]
     for answer in answers:
         assert (max(answer.probabilities.values()) >= limit) == (answer.status == "ok")
     wrong = np.mean([answer.label != LABELS[0] for answer in answers if answer.status == "ok"])
@@ -192,9 +196,9 @@ def test_the_limit_of_abstention_leaves_the_same_images_in_the_report_and_in_a_p
 
 def test_scales_differ_where_temperatures_do(run):
     """The law above would hold of a temperature that nobody applies, too."""
-    film = run / "films" / "002.png"
+    image = run / "images" / "002.png"
     highest = []
     for temperature in (0.6, 2.5, 11.0):
         at(run, temperature)
-        highest.append(max(Predictor.open(run).predict(film).probabilities.values()))
+        highest.append(max(Predictor.open(run).predict(image).probabilities.values()))
     assert highest[0] > highest[1] > highest[2] > 1 / 3

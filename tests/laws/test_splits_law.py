@@ -13,23 +13,25 @@ from cxr_transfer.labels import DATASET_1
 from made import case
 
 SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}
-TOLERANCE = {"patient": (0.08, 0.15), "image": (0.03, 0.05)}  # of all films, of a class
+TOLERANCE = {"patient": (0.08, 0.15), "image": (0.03, 0.05)}  # of all images, of a class
 
 
 @st.composite
 def datasets(draw):
-    """Patients of one to five films; some with films of two classes, some films stand twice."""
+    """Patients of one to five images; some with images of two classes, some images stand twice."""
     cases = []
     for label in DATASET_1:
         sizes = draw(st.lists(st.integers(1, 5), min_size=24, max_size=60))
-        shared = draw(st.integers(0, 4))  # so many patients have films of every class
+        shared = draw(st.integers(0, 4))  # so many patients have images of every class
         twins = draw(st.dictionaries(st.integers(0, 23), st.integers(0, 2), max_size=6))
-        for number, films in enumerate(sizes):
+        for number, images in enumerate(sizes):
             patient = f"any {number}" if number < shared else f"{label} {number}"
-            for film in range(films):
-                twin = twins.get(number) if film == 0 else None
-                pixels = f"{label} {patient} {film}" if twin is None else f"{label} twin {twin}"
-                cases.append(case(f"{label} {number} {film}", label, patient, pixels=pixels))
+            for radiograph in range(images):
+                twin = twins.get(number) if radiograph == 0 else None
+                pixels = (
+                    f"{label} {patient} {radiograph}" if twin is None else f"{label} twin {twin}"
+                )
+                cases.append(case(f"{label} {number} {radiograph}", label, patient, pixels=pixels))
     return Dataset("made", DATASET_1, tuple(draw(st.permutations(cases))))
 
 
@@ -42,8 +44,8 @@ def parts_of(dataset, key):
 
 def deviation(cases):
     """How far the share of a part is from its due, at most."""
-    films = Counter(each.split for each in cases)
-    return max(abs(films[name] / len(cases) - share) for name, share in SHARES.items())
+    images = Counter(each.split for each in cases)
+    return max(abs(images[name] / len(cases) - share) for name, share in SHARES.items())
 
 
 @pytest.mark.parametrize("by", ["patient", "image"])
@@ -78,7 +80,7 @@ def test_a_split_keeps_together_what_belongs_together(by, dataset, seed):
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(dataset=datasets(), seed=st.integers(0, 2**32 - 1), number=st.integers(2, 6))
-def test_over_the_folds_every_film_is_tested_once_by_who_has_not_seen_its_patient(
+def test_over_the_folds_every_image_is_tested_once_by_who_has_not_seen_its_patient(
     dataset, seed, number
 ):
     done = folds(dataset, number, seed=seed)
@@ -91,7 +93,7 @@ def test_over_the_folds_every_film_is_tested_once_by_who_has_not_seen_its_patien
         assert done[0] == split(dataset, seed=seed)
 
 
-def test_folds_out_of_range_and_films_with_parts_are_refused():
+def test_folds_out_of_range_and_images_with_parts_are_refused():
     cases = tuple(case(f"{label} {n}", label) for label in DATASET_1 for n in range(20))
     dataset = Dataset("made", DATASET_1, cases)
     for number in (1, 11):

@@ -12,10 +12,10 @@ from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.training import frozen_features, trainer
 from cxr_transfer.training.device import Execution, resolve_device, resolve_precision
 from cxr_transfer.training.frozen_features import cut, freeze
-from cxr_transfer.training.tensors import Films
+from cxr_transfer.training.tensors import ImageTensors
 from cxr_transfer.training.trainer import train_stages
 from made import full_disk
-from miniature import SIDE, make_films, make_recipe
+from miniature import SIDE, make_images, make_recipe
 
 HEAD = ("head", ["head"])
 LAST_BLOCK = ("last_block", ["conv5_block3", "head"])
@@ -83,7 +83,7 @@ def test_training_on_kept_activations_is_training_through_the_whole_network(
 ):
     recipe = make_recipe(kind, stages, max_epochs=1)
     # Batches of one size: bit for bit.
-    even = Films(training.images[:40], training.targets[:40])
+    even = ImageTensors(training.images[:40], training.targets[:40])
     kept, _ = trained(recipe, even, validation, tmp_path / "kept", execution=execution)
     if execution is CPU:
         # A partial last batch adds up in another order, in its last bits; Adam magnifies them.
@@ -185,7 +185,7 @@ def test_a_stage_that_improves_nothing_gives_back_what_it_was_given(training, va
     network = network_of("simple_cnn")
     done = train_stages(
         recipe, network, training, validation, folder=tmp_path / "both", seed=0, execution=CPU,
-        say=said.append,
+        log=said.append,
     )  # fmt: skip
     assert same(network, expected)
     (line,) = (line for line in said if "no epoch has a lower validation loss" in line)
@@ -208,7 +208,7 @@ def test_the_papers_rule_keeps_each_stages_own_best_and_says_so(training, valida
     network = network_of("simple_cnn")
     done = train_stages(
         going_nowhere("best_of_stage"), network, training, validation, folder=tmp_path, seed=0,
-        execution=CPU, say=said.append,
+        execution=CPU, log=said.append,
     )  # fmt: skip
     head, last = done.outcomes
     assert last.val_loss > head.val_loss
@@ -236,11 +236,11 @@ def test_a_stage_that_improves_ends_alike_under_both_rules(training, validation,
 def test_batch_size_does_not_change_a_score():
     from cxr_transfer.models.registry import probabilities
 
-    films = make_films(13, seed=9)
+    tensors = make_images(13, seed=9)
     for kind in ("simple_cnn", "resnet50"):
         network = network_of(kind)
         one, all_at_once = (
-            probabilities(network, films.images, batch_size=size) for size in (1, 13)
+            probabilities(network, tensors.images, batch_size=size) for size in (1, 13)
         )
         assert torch.allclose(one, all_at_once, atol=1e-6)
 

@@ -34,7 +34,7 @@ def card(**changes):
         "epsilon": 1e-3,
         "recipe": {"name": "model_1", "stages": [{"train": ["*"]}]},
         "data": {"name": "dataset_1"},
-        "seen": {"films": ["0123456789abcdef"]},
+        "seen": {"images": ["0123456789abcdef"]},
     } | changes
 
 
@@ -83,7 +83,7 @@ def test_weights_come_back_bit_for_bit_and_ready_for_use(tmp_path, name):
     assert checkpoint.label_set.names == LABELS
     assert checkpoint.model_dump() == card() | {
         "preprocessing": Preprocessing(height=SIDE, width=SIDE).model_dump(),
-        "schema_version": 1,
+        "schema_version": 2,
         "provenance": {},
         "weights_sha256": hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest(),
     }
@@ -202,9 +202,8 @@ def test_what_is_no_card_is_refused(folder, content, said):
         ({"recipe": {"coverage": True}}, "recipe"),
         ({"provenance": {"initial": "\x9b2J"}}, "provenance"),
         ({"data": {"name": "two\nlines"}}, "data"),
-        ({"seen": {"films": ["../x"]}}, "seen"),
+        ({"seen": {"images": ["../x"]}}, "seen"),
         ({"preprocessing": {"height": SIDE, "crop": True}}, "preprocessing.crop"),
-        ({"schema_version": 0}, "schema_version"),
         ({"schema_version": "2"}, "schema_version"),
     ],
 )
@@ -213,9 +212,11 @@ def test_a_card_of_other_fields_is_refused_by_field(folder, changes, said):
     assert said in refusal(folder, "bad_card")
 
 
-def test_a_newer_schema_asks_for_an_update(folder):
-    edit_card(folder, schema_version=2, what_is_to_come=True)
-    assert "update" in refusal(folder, "newer_schema")
+def test_another_schema_asks_for_an_update_or_another_training(folder):
+    edit_card(folder, schema_version=3, what_is_to_come=True)
+    assert "update" in refusal(folder, "other_schema")
+    edit_card(folder, schema_version=1)
+    assert "train it anew" in refusal(folder, "other_schema")
 
 
 # Weights that do not fit
@@ -238,7 +239,7 @@ def test_another_number_of_labels_is_refused_also_where_the_weights_name_none(fo
     assert "head.weight is (3, 128), not (4, 128)" in refusal(folder, "wrong_weights")
 
 
-def test_another_size_of_films_is_refused(folder):
+def test_another_size_of_images_is_refused(folder):
     edit_card(folder, preprocessing={"height": 96, "width": 96})
     assert "dense.weight is" in refusal(folder, "wrong_weights")
 

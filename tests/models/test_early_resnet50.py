@@ -22,26 +22,26 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def films():
+def images():
     return torch.randint(0, 256, (2, 1, 96, 96), dtype=torch.uint8)
 
 
-def test_a_film_scores_as_its_mirror_image_does(network, films):
+def test_an_image_scores_as_its_mirror_image_does(network, images):
     with torch.inference_mode():
-        assert torch.allclose(network(films), network(films.flip(3)), atol=1e-4)
-        assert not torch.allclose(network(films), network(films.flip(2)), atol=1e-4)
+        assert torch.allclose(network(images), network(images.flip(3)), atol=1e-4)
+        assert not torch.allclose(network(images), network(images.flip(2)), atol=1e-4)
 
 
-def test_what_its_head_sees_is_what_resnet50_sees_there(network, films):
+def test_what_its_head_sees_is_what_resnet50_sees_there(network, images):
     whole = resnet50(3).eval()
     whole.load_state_dict(network.get_submodule("both_sides.body").state_dict(), strict=False)
     names = [name for name, _ in whole.named_children()]
     with torch.inference_mode():
         until = whole[: names.index(LAST) + 1]
-        maps = (until(films) + until(films.flip(3)).flip(3)) / 2
+        maps = (until(images) + until(images.flip(3)).flip(3)) / 2
     assert maps.shape == (2, 512, 12, 12)
     expected = [maps[:, :, row : row + 4].mean((2, 3)) for row in (0, 4, 8)]
-    assert torch.allclose(features(network, films), torch.cat(expected, dim=1), atol=1e-4)
+    assert torch.allclose(features(network, images), torch.cat(expected, dim=1), atol=1e-4)
 
 
 def test_bands_share_no_row_and_leave_none_out():

@@ -92,11 +92,11 @@ class TestStructure:
 
     def test_each_child_gives_the_shape_of_keras(self, network):
         shapes = {}
-        films = torch.zeros(2, 1, 224, 224, dtype=torch.uint8)
+        images = torch.zeros(2, 1, 224, 224, dtype=torch.uint8)
         with torch.inference_mode():
             for name, layer in network.eval().named_children():
-                films = layer(films)
-                shapes[name] = tuple(films.shape[1:])
+                images = layer(images)
+                shapes[name] = tuple(images.shape[1:])
         assert shapes["conv1"] == (64, 112, 112)
         assert shapes["pool"] == (64, 56, 56)
         assert shapes["conv2_block3"] == (256, 56, 56)
@@ -153,24 +153,24 @@ class TestStructure:
 
 class TestScale:
     def test_grey_becomes_three_channels_minus_the_means(self):
-        films = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
-        scaled = Scale()(films)
+        images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1)
+        scaled = Scale()(images)
         assert scaled.dtype == torch.float32
         expected = torch.tensor([[-103.939, -116.779, -123.68], [151.061, 138.221, 131.32]])
         torch.testing.assert_close(scaled[:, :, 0, 0], expected)
-        assert torch.equal(Scale()(films.double()), scaled)
+        assert torch.equal(Scale()(images.double()), scaled)
 
     def test_red_green_blue_is_turned_round(self):
-        films = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 3, 1, 1)
+        images = torch.tensor([10, 20, 30], dtype=torch.uint8).view(1, 3, 1, 1)
         expected = torch.tensor([30 - 103.939, 20 - 116.779, 10 - 123.68])
-        torch.testing.assert_close(Scale()(films).flatten(), expected)
+        torch.testing.assert_close(Scale()(images).flatten(), expected)
 
     def test_constant_is_not_part_of_a_checkpoint(self, network):
         assert not [name for name in network.state_dict() if name.startswith("scale")]
 
     @pytest.mark.parametrize("shape", [(1, 2, 8, 8), (3, 8, 8), (8, 8)])
     def test_other_shapes_are_refused(self, shape):
-        with pytest.raises(ValueError, match="expected films"):
+        with pytest.raises(ValueError, match="expected images"):
             Scale()(torch.zeros(shape))
 
 
@@ -284,8 +284,8 @@ def weights() -> Pretrained:
     return found
 
 
-def made_films() -> np.ndarray:
-    """The films of benchmarks/peers/keras/resnet50_reference.py: (4, 1, 224, 224) uint8."""
+def made_images() -> np.ndarray:
+    """The images of benchmarks/peers/keras/resnet50_reference.py: (4, 1, 224, 224) uint8."""
     y, x = np.mgrid[:224, :224].astype(np.int64)
     ramp = (x + y) * 255 // 446
     disc = np.maximum(0, 255 - ((x - 90) ** 2 + (y - 120) ** 2) // 60)
@@ -304,9 +304,9 @@ def network_of(weights: Pretrained, epsilon: float) -> nn.Sequential:
 
 
 class TestParity:
-    def test_films_are_those_of_the_reference(self):
-        hashes = [hashlib.sha256(film.tobytes()).hexdigest() for film in made_films()]
-        assert hashes == REFERENCE["films_sha256"]
+    def test_images_are_those_of_the_reference(self):
+        hashes = [hashlib.sha256(image.tobytes()).hexdigest() for image in made_images()]
+        assert hashes == REFERENCE["images_sha256"]
 
     def test_both_epsilons_of_the_reference_are_far_apart(self):
         """Else agreement with both would prove nothing."""
@@ -317,12 +317,12 @@ class TestParity:
     def test_logits_are_those_of_keras(self, weights, result):
         """Within 1e-4 of logits up to 28; the largest difference measured is 1.4e-5.
 
-        Against Keras 3.15.1 on TensorFlow 2.21.0, four films, 1000 logits each, for the epsilon of
+        Against Keras 3.15.1 on TensorFlow 2.21.0, four images, 1000 logits each, for the epsilon of
         the old file and for that of the new one (same weights, new layer names).
         """
         network = network_of(weights, result["epsilon"])
         with torch.inference_mode():
-            features = network[:-1](torch.from_numpy(made_films()))
+            features = network[:-1](torch.from_numpy(made_images()))
             logits = network.head(features)
         np.testing.assert_allclose(logits.numpy(), result["logits"], rtol=0, atol=1e-4)
         norms = features.norm(dim=1).numpy()
@@ -335,8 +335,8 @@ class TestParity:
         from sklearn.datasets import load_sample_image
 
         photo = Image.fromarray(load_sample_image("china.jpg")).resize((224, 224))
-        films = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
+        images = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            logits = network_of(weights, OLD_EPSILON)(films)
+            logits = network_of(weights, OLD_EPSILON)(images)
         bell_cote, castle, palace = 442, 483, 698
         assert set(logits.topk(3).indices[0].tolist()) == {bell_cote, castle, palace}

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from cxr_transfer.audits.saliency import saliency_evidence
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.models.early_resnet50 import Bands
 from cxr_transfer.models.registry import build
@@ -27,7 +27,7 @@ SIDE = 96  # the networks' last maps are 4 x 4 and 3 x 3
 
 
 def bright_or_dark():
-    """A network that calls bright films 0 and dark ones 1, by how bright 6 x 6 places are."""
+    """A network that calls bright images 0 and dark ones 1, by how bright 6 x 6 places are."""
     both = nn.Conv2d(1, 2, 1)
     both.weight.data = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
     both.bias.data = torch.tensor([0.0, 0.5])
@@ -40,21 +40,23 @@ def bright_or_dark():
 
 
 def with_a_bright_corner(number=1):
-    """Films that are black but for their upper left sixth by sixth."""
-    films = torch.zeros((number, 1, SIDE, SIDE), dtype=torch.uint8)
-    films[:, :, :16, :16] = 255
-    return films
+    """Images that are black but for their upper left sixth by sixth."""
+    images = torch.zeros((number, 1, SIDE, SIDE), dtype=torch.uint8)
+    images[:, :, :16, :16] = 255
+    return images
 
 
 def chests(number):
-    """Generated films, of another person and another finding each."""
+    """Generated images, of another person and another finding each."""
     prepared = Preprocessing(height=SIDE, width=SIDE)
     drawn = [
-        draw_film(("normal", "bacterial", "covid19")[seed % 3], rng=np.random.default_rng(seed))
+        draw_radiograph(
+            ("normal", "bacterial", "covid19")[seed % 3], rng=np.random.default_rng(seed)
+        )
         for seed in range(number)
     ]
     return torch.from_numpy(
-        np.stack([prepared.apply(Radiograph(film, "PNG"))[None] for film in drawn])
+        np.stack([prepared.apply(Radiograph(image, "PNG"))[None] for image in drawn])
     )
 
 
@@ -65,8 +67,8 @@ def network(request):
 
 
 def test_a_map_lies_where_the_score_of_the_class_is_from():
-    film = with_a_bright_corner()
-    bright, dark = (heat_maps(bright_or_dark(), film, target=[target])[0] for target in (0, 1))
+    image = with_a_bright_corner()
+    bright, dark = (heat_maps(bright_or_dark(), image, target=[target])[0] for target in (0, 1))
     assert bright.shape == (SIDE, SIDE)
     assert bright.dtype == np.float32
     assert bright.max() == dark.max() == 1
@@ -77,24 +79,24 @@ def test_a_map_lies_where_the_score_of_the_class_is_from():
 
 
 def test_the_class_is_the_one_with_the_highest_score_if_none_is_named():
-    film = with_a_bright_corner()
-    by_itself = heat_maps(bright_or_dark(), film)
-    assert np.array_equal(by_itself, heat_maps(bright_or_dark(), film, target=[1]))
+    image = with_a_bright_corner()
+    by_itself = heat_maps(bright_or_dark(), image)
+    assert np.array_equal(by_itself, heat_maps(bright_or_dark(), image, target=[1]))
 
 
-def test_films_of_different_classes_in_one_batch_have_the_maps_they_have_alone(network):
-    films, classes = chests(5), [2, 0, 1, 0, 2]
-    together = heat_maps(network, films, target=classes)
+def test_images_of_different_classes_in_one_batch_have_the_maps_they_have_alone(network):
+    images, classes = chests(5), [2, 0, 1, 0, 2]
+    together = heat_maps(network, images, target=classes)
     for row, one in enumerate(classes):
-        alone = heat_maps(network, films[row : row + 1], target=[one])[0]
+        alone = heat_maps(network, images[row : row + 1], target=[one])[0]
         assert np.allclose(together[row], alone, atol=1e-4)
-    assert len({each.tobytes() for each in together}) > 2  # a class may have no map on these films
+    assert len({each.tobytes() for each in together}) > 2  # a class may have no map on these images
 
 
-def test_numbers_and_tensors_are_the_same_films(network):
-    films = chests(2)
-    assert np.array_equal(heat_maps(network, films), heat_maps(network, films.numpy()))
-    assert heat_maps(network, films[:0]).shape == (0, SIDE, SIDE)
+def test_numbers_and_tensors_are_the_same_images(network):
+    images = chests(2)
+    assert np.array_equal(heat_maps(network, images), heat_maps(network, images.numpy()))
+    assert heat_maps(network, images[:0]).shape == (0, SIDE, SIDE)
 
 
 def test_nothing_that_raised_a_score_is_an_empty_map():
@@ -190,19 +192,19 @@ def test_evidence_of_a_network_that_looks_beside_the_lungs():
     network.head.bias.data[0] = 100  # bright is what it says, and what is bright is the corner
     patients = [f"patient {number // 2}" for number in range(12)]
     found = saliency_evidence(network, with_a_bright_corner(12), patients, limit=10, resamples=50)
-    assert found["films"] == 10
+    assert found["images"] == 10
     assert found["empty_maps"] == 0
     assert found["enrichment"]["value"] < 0.2
     assert found["below_area"]["value"] == 1
-    assert 0.5 < found["below_area"]["low"] < 1  # by patient, not by film, and not without a width
+    assert 0.5 < found["below_area"]["low"] < 1  # by patient, not by image, and not without a width
     assert set(found["randomised"]) == set(STAGES)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_evidence_is_the_same_for_the_same_seed(network):
-    films, patients = chests(6), [f"p{number}" for number in range(6)]
+    images, patients = chests(6), [f"p{number}" for number in range(6)]
     found, again, other = (
-        saliency_evidence(network, films, patients, limit=4, resamples=20, seed=seed)
+        saliency_evidence(network, images, patients, limit=4, resamples=20, seed=seed)
         for seed in (1, 1, 2)
     )
     assert found == again
@@ -227,15 +229,15 @@ def refused(act, code, kind=DataError):
     assert raised.value.code == code
 
 
-def test_what_is_no_film_class_or_network_is_refused():
-    network, films = bright_or_dark(), with_a_bright_corner(2)
-    refused(lambda: heat_maps(network, films.float()), "not_a_model_input")
-    refused(lambda: heat_maps(network, films[:, 0]), "not_a_model_input")
+def test_what_is_no_image_class_or_network_is_refused():
+    network, images = bright_or_dark(), with_a_bright_corner(2)
+    refused(lambda: heat_maps(network, images.float()), "not_a_model_input")
+    refused(lambda: heat_maps(network, images[:, 0]), "not_a_model_input")
     for wrong in ([0], [0, 2], [0, -1]):
-        refused(lambda wrong=wrong: heat_maps(network, films, target=wrong), "targets")
-    refused(lambda: saliency_evidence(network, films, ["a"]), "table")
-    refused(lambda: saliency_evidence(network, films[:0], []), "no_films")
-    refused(lambda: heat_maps(network[:4], films), "no_places", ModelError)
+        refused(lambda wrong=wrong: heat_maps(network, images, target=wrong), "targets")
+    refused(lambda: saliency_evidence(network, images, ["a"]), "table")
+    refused(lambda: saliency_evidence(network, images[:0], []), "no_images")
+    refused(lambda: heat_maps(network[:4], images), "no_places", ModelError)
 
 
 def banded(weight):
@@ -252,11 +254,11 @@ def banded(weight):
 
 def test_a_place_that_does_not_count_has_nothing_of_the_map():
     # The upper band alone counts: nothing below it may be shown.
-    film = with_a_bright_corner()
-    found = heat_maps(banded([1.0, 1.0, 0, 0, 0, 0]), film, target=[0])[0]
+    image = with_a_bright_corner()
+    found = heat_maps(banded([1.0, 1.0, 0, 0, 0, 0]), image, target=[0])[0]
     assert found[:24].min() > 0.9
     assert found[40:].max() == 0
     # For above, against below: what adds in one band and takes away in another is not lost.
-    found = heat_maps(banded([1.0, 1.0, 0, 0, -1.0, -1.0]), film, target=[0])[0]
+    found = heat_maps(banded([1.0, 1.0, 0, 0, -1.0, -1.0]), image, target=[0])[0]
     assert found[:24].min() > 0.9
     assert found[40:].max() == 0

@@ -20,7 +20,7 @@ def seeded():
         yield
 
 
-def films(number, side=SIDE):
+def images(number, side=SIDE):
     return torch.randint(0, 256, (number, 1, side, side), dtype=torch.uint8)
 
 
@@ -50,11 +50,11 @@ def relu_before_pooling(network):
 
 def test_pooling_before_the_relu_is_bit_for_bit_the_same():
     network = simple_cnn(3, size=(SIDE, SIDE)).eval()
-    images, targets = films(4), torch.tensor([0, 1, 2, 1])
+    inputs, targets = images(4), torch.tensor([0, 1, 2, 1])
     outcomes = []
     for each in (network, relu_before_pooling(network)):
         network.zero_grad()
-        logits = each(images)
+        logits = each(inputs)
         functional.cross_entropy(logits, targets).backward()
         outcomes.append([logits, *(weight.grad.clone() for weight in network.parameters())])
     assert len(outcomes[0]) == 13
@@ -95,7 +95,7 @@ def test_weights_start_as_keras_starts_them():
             assert abs(weight.mean()) < limit * 0.1, name
 
 
-def test_films_are_scaled_to_one_whatever_their_type():
+def test_images_are_scaled_to_one_whatever_their_type():
     for kind in (torch.uint8, torch.int64, torch.float64):
         scaled = UnitScale()(torch.tensor([[[[0, 51, 255]]]], dtype=kind))
         assert scaled.dtype == torch.float32
@@ -105,8 +105,8 @@ def test_films_are_scaled_to_one_whatever_their_type():
 def test_the_last_layer_is_the_head_and_dropout_is_off_in_use():
     network = simple_cnn(4, size=(SIDE, SIDE))
     assert list(network._modules)[-1] == "head"
-    scores = probabilities(network, films(5), batch_size=2)
+    scores = probabilities(network, images(5), batch_size=2)
     assert scores.shape == (5, 4)
     assert torch.allclose(scores.sum(dim=1), torch.ones(5))
     assert not network.training
-    assert torch.equal(network(films(2)[:1] * 0), network(films(1) * 0))
+    assert torch.equal(network(images(2)[:1] * 0), network(images(1) * 0))

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.deep_raster import CMYK, LAID_ON_BLACK, flattened, grey_of, turned
 from cxr_transfer.radiograph.grey_range import spread
 from made import full
 
-FILM = full()
-DEEP = FILM.astype(np.uint16) * 257
+IMAGE = full()
+DEEP = IMAGE.astype(np.uint16) * 257
 STORED = {
     "full": DEEP,
     "15 bits": DEEP >> 1,
@@ -27,9 +27,9 @@ def brightness(pixels):
 
 
 def test_8_bits_in_16_are_those_8_bits():
-    some = FILM // 2 + 20
-    for film in (FILM, some):
-        whole = film.astype(np.uint16) * 257
+    some = IMAGE // 2 + 20
+    for radiograph in (IMAGE, some):
+        whole = radiograph.astype(np.uint16) * 257
         opaque = np.full_like(whole, 65_535)
         for pixels, warnings, _ in (
             shown([whole]),
@@ -38,7 +38,7 @@ def test_8_bits_in_16_are_those_8_bits():
             shown([65_535 - whole], is_white_zero=True),
         ):
             assert pixels.dtype == np.uint8
-            assert np.array_equal(pixels, film)
+            assert np.array_equal(pixels, radiograph)
             assert warnings == ()
     marked = some.astype(np.uint16) * 257
     marked[3, 3] += 1
@@ -61,7 +61,7 @@ def test_the_same_values_are_the_same_picture_as_grey_and_as_colours(samples):
         assert np.array_equal(pixels, expected)
         assert warnings == ((notice,) if notice else ())
         assert colour == 0
-    assert np.abs(brightness(expected) - FILM / 255).max() < 1e-3
+    assert np.abs(brightness(expected) - IMAGE / 255).max() < 1e-3
 
 
 @pytest.mark.parametrize("samples", STORED.values(), ids=STORED.keys())
@@ -93,7 +93,7 @@ def test_what_is_transparent_is_black_and_does_not_count():
         assert np.array_equal(pixels[:, 50:], visible)
         assert not pixels[:, :50].any()
         assert warnings[0] == LAID_ON_BLACK
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         shown([samples, samples * 0], alpha=1)
     assert error.value.code == "blank_image"
 
@@ -101,12 +101,12 @@ def test_what_is_transparent_is_black_and_does_not_count():
 def test_half_transparent_is_half_as_bright():
     half = np.full_like(DEEP, 0x8000)
     pixels, _, _ = shown([DEEP, half], alpha=1)
-    assert np.abs(pixels - FILM / 255 * (128 / 255)).max() < 1e-3
+    assert np.abs(pixels - IMAGE / 255 * (128 / 255)).max() < 1e-3
 
 
 def test_white_may_be_the_lowest():
     pixels, _, _ = shown([65_535 - DEEP], is_white_zero=True)
-    assert np.abs(brightness(pixels) - FILM / 255).max() < 1e-6
+    assert np.abs(brightness(pixels) - IMAGE / 255).max() < 1e-6
     opacity = np.where(DEEP > 30_000, 65_535, 0).astype(np.uint16)
     pixels, _, _ = shown([65_535 - DEEP, opacity], alpha=1, is_white_zero=True)
     assert not pixels[opacity == 0].any()
@@ -116,7 +116,7 @@ def test_inks_become_grey():
     none, black = np.zeros_like(DEEP), 65_535 - DEEP
     for inks in ([none, none, none, black], [black, black, black, none]):
         pixels, warnings, colour = shown(inks, 4)
-        assert np.abs(brightness(pixels) - FILM / 255).max() < 1e-4
+        assert np.abs(brightness(pixels) - IMAGE / 255).max() < 1e-4
         assert (warnings, colour) == ((CMYK,), 0)
 
 
@@ -124,10 +124,10 @@ def test_inks_become_grey():
 def test_a_picture_is_turned_as_pillow_turns_it(orientation):
     from PIL import Image, ImageOps
 
-    image = Image.fromarray(FILM)
+    image = Image.fromarray(IMAGE)
     exif = image.getexif()
     exif[274] = orientation
     expected = np.asarray(ImageOps.exif_transpose(image))
-    assert np.array_equal(turned(FILM, orientation), expected)
+    assert np.array_equal(turned(IMAGE, orientation), expected)
     pixels, _, _ = shown([DEEP], orientation=orientation)
     assert np.abs(brightness(pixels) - expected / 255).max() < 1e-6

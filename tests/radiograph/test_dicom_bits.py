@@ -16,16 +16,16 @@ from cxr_transfer.radiograph.in_memory import read_image
 from made import chest, full
 from made_dicom import dataset, dicom, written
 
-FILM = full()
-TWELVE = np.rint(FILM * (4095 / 255)).astype(np.uint16)
+IMAGE = full()
+TWELVE = np.rint(IMAGE * (4095 / 255)).astype(np.uint16)
 PLAIN = decode(dicom(TWELVE, BitsStored=12)).pixels
 STEP = 1.2e-4
 STORED, HIGH = "Bits Stored (0028,0101)", "High Bit (0028,0102)"
-TEXT = (slice(20, 40), slice(30, 60))  # of a film
+TEXT = (slice(20, 40), slice(30, 60))  # of an image
 
 
-def up_to(highest, film=FILM):
-    return np.rint(film * (highest / 255)).astype(np.uint16)
+def up_to(highest, image=IMAGE):
+    return np.rint(image * (highest / 255)).astype(np.uint16)
 
 
 def window(highest):
@@ -33,8 +33,8 @@ def window(highest):
 
 
 def seen(content):
-    film = decode(content)
-    return film.pixels, film.warnings
+    image = decode(content)
+    return image.pixels, image.warnings
 
 
 def with_overlay(stored, position=12, **elements):
@@ -44,13 +44,13 @@ def with_overlay(stored, position=12, **elements):
     return written(data, ExplicitVRLittleEndian)
 
 
-@pytest.mark.parametrize("film", [FILM, chest(0), chest(2)], ids=["waves", "normal", "covid19"])
+@pytest.mark.parametrize("image", [IMAGE, chest(0), chest(2)], ids=["waves", "normal", "covid19"])
 @pytest.mark.parametrize(
     ("stored", "highest"),
     [(12, 4300), (12, 5000), (12, 8191), (12, 16_383), (12, 65_535), (10, 4095), (8, 4095)],
 )
-def test_values_beyond_bits_stored_are_read_whole(stored, highest, film):
-    values = up_to(highest, film)
+def test_values_beyond_bits_stored_are_read_whole(stored, highest, image):
+    values = up_to(highest, image)
     whole, _ = seen(dicom(values, **window(highest)))
     found, warnings = seen(dicom(values, BitsStored=stored, **window(highest)))
     assert np.array_equal(found, whole)
@@ -83,7 +83,7 @@ def test_they_are_in_every_syntax(syntax):
 @pytest.mark.parametrize("highest", [16_383, 65_535])
 def test_values_that_pass_a_bit_only_at_a_sharp_edge_are_read_whole(highest):
     """A bright field on black: no pixel lies between."""
-    values = up_to(highest, 140 + FILM // 4)
+    values = up_to(highest, 140 + IMAGE // 4)
     values[:, :30] = 0
     whole, _ = seen(dicom(values, **window(highest)))
     found, warnings = seen(dicom(values, BitsStored=12, **window(highest)))
@@ -105,7 +105,7 @@ def test_the_sign_is_no_value_beyond(extended):
     values = TWELVE.astype(np.int16) - 2048
     stored = values if extended else values & 0x0FFF
     found, warnings = seen(dicom(stored, BitsStored=12, WindowCenter=0, WindowWidth=4096))
-    assert np.abs(found - FILM / np.float32(255)).max() < 2 * STEP
+    assert np.abs(found - IMAGE / np.float32(255)).max() < 2 * STEP
     assert warnings == ()
 
 
@@ -127,12 +127,12 @@ def test_an_overlay_in_the_high_bits_is_no_value(position, declared, elements):
 def test_a_data_set_in_memory_declares_its_overlays_too():
     stored = TWELVE.copy()
     stored[TEXT] |= 1 << 12
-    film = read_image(dcmread(DicomBytesIO(with_overlay(stored, BitsStored=12))))
-    assert np.array_equal(film.pixels, PLAIN)
-    assert film.warnings == ()
+    image = read_image(dcmread(DicomBytesIO(with_overlay(stored, BitsStored=12))))
+    assert np.array_equal(image.pixels, PLAIN)
+    assert image.warnings == ()
 
 
-def test_an_overlay_that_is_declared_may_cover_the_whole_film():
+def test_an_overlay_that_is_declared_may_cover_the_whole_image():
     smooth = TWELVE.copy()
     smooth[TWELVE > 2000] |= 1 << 12
     found, warnings = seen(with_overlay(smooth, BitsStored=12))
@@ -143,22 +143,22 @@ def test_an_overlay_that_is_declared_may_cover_the_whole_film():
 @pytest.mark.parametrize("value", [65_535, 63_536, 0x8000])
 @pytest.mark.parametrize("size", [1, 5, 60])
 @pytest.mark.parametrize("elements", [{}, window(4095)], ids=["", "window"])
-def test_padding_that_nobody_declared_does_not_rescale_the_film(value, size, elements):
+def test_padding_that_nobody_declared_does_not_rescale_the_image(value, size, elements):
     stored = TWELVE.copy()
     stored[:size, :size] = value
     found, warnings = seen(dicom(stored, BitsStored=12, **elements))
     assert not found[:size, :size].any()
-    is_film = np.ones(FILM.shape, bool)
-    is_film[:size, :size] = False
+    is_image = np.ones(IMAGE.shape, bool)
+    is_image[:size, :size] = False
     # Its lowest values may lie under the padding.
-    assert np.abs(found - PLAIN)[is_film].max() < 0.02
+    assert np.abs(found - PLAIN)[is_image].max() < 0.02
     (warning,) = warnings
     assert STORED in warning
     assert "padding" in warning
 
 
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_so_it_is_of_signed_and_of_inverted_films(photometric):
+def test_so_it_is_of_signed_and_of_inverted_images(photometric):
     values = TWELVE.astype(np.int16) - 2048
     if photometric == "MONOCHROME1":
         values = -1 - values
@@ -190,13 +190,13 @@ def test_a_declared_padding_value_is_no_value_beyond():
 
 
 def test_few_bright_pixels_do_not_widen_eight_bits():
-    stored = FILM.astype(np.uint16)
+    stored = IMAGE.astype(np.uint16)
     bright = np.unravel_index(np.argsort(stored, axis=None)[-20:], stored.shape)
     stored[bright] = 256 + np.arange(20)
     found, _ = seen(dicom(stored, BitsStored=8))
-    others = np.ones(FILM.shape, bool)
+    others = np.ones(IMAGE.shape, bool)
     others[bright] = False
-    assert np.abs(found - FILM / np.float32(255))[others].max() < 1e-6
+    assert np.abs(found - IMAGE / np.float32(255))[others].max() < 1e-6
 
 
 # High Bit

@@ -19,13 +19,13 @@ from pydicom.uid import (
     JPEGLSLossless,
 )
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from made import full
 from made_dicom import dataset, dicom, table, written
 
-FILM = full()
-TWELVE = np.rint(FILM * (4095 / 255)).astype(np.uint16)
+IMAGE = full()
+TWELVE = np.rint(IMAGE * (4095 / 255)).astype(np.uint16)
 PLAIN = decode(dicom(TWELVE, BitsStored=12))
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
 STEP = 1.2e-4
@@ -147,9 +147,9 @@ READ = {
 
 @pytest.mark.parametrize(("content", "warning"), READ.values(), ids=READ.keys())
 def test_one_odd_element_refuses_no_picture_and_is_named(content, warning):
-    film = decode(content)
-    assert np.abs(film.pixels - PLAIN.pixels).max() < 3e-4
-    assert any(warning in said for said in film.warnings)
+    image = decode(content)
+    assert np.abs(image.pixels - PLAIN.pixels).max() < 3e-4
+    assert any(warning in said for said in image.warnings)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_one_odd_element_refuses_no_picture_and_is_named(content, warning):
     ],
 )
 def test_what_no_picture_can_do_without_is_named(element, value, named):
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         decode(dicom(TWELVE, BitsStored=12, **{element: value}))
     assert named in error.value.message
 
@@ -173,7 +173,7 @@ def test_what_no_picture_can_do_without_is_named(element, value, named):
 @pytest.mark.parametrize(
     "sequence", ["SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"]
 )
-def test_a_window_in_the_functional_groups_is_the_films(syntax, sequence):
+def test_a_window_in_the_functional_groups_is_the_images(syntax, sequence):
     window = {"WindowCenter": 1400, "WindowWidth": 2000}
     plain = decode(dicom(TWELVE, syntax, BitsStored=12, **window))
     grouped = dicom(TWELVE, syntax, BitsStored=12, **{sequence: group(**window)})
@@ -198,11 +198,11 @@ def test_the_window_of_the_frame_goes_before_that_of_the_data_set(sequence):
         for name in ("Window Center (0028,1050)", "VOI LUT Function (0028,1056)")
     )
     half = group(WindowCenter=1400)  # without a width it is no window
-    film = decode(dicom(TWELVE, BitsStored=12, **own, **{sequence: half}))
-    assert film.digest() == decode(dicom(TWELVE, BitsStored=12, **own)).digest()
+    image = decode(dicom(TWELVE, BitsStored=12, **own, **{sequence: half}))
+    assert image.digest() == decode(dicom(TWELVE, BitsStored=12, **own)).digest()
 
 
-def test_a_rescale_in_the_functional_groups_is_the_films():
+def test_a_rescale_in_the_functional_groups_is_the_images():
     groups = Dataset()
     groups.PixelValueTransformationSequence = [windowed(RescaleSlope=2, RescaleIntercept=-1000)]
     content = dicom(
@@ -217,17 +217,17 @@ def test_a_rescale_in_the_functional_groups_is_the_films():
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_padding_outside_of_the_stored_bits_is_black(signed):
-    film = (TWELVE.astype(np.int32) - (2048 if signed else 0)).astype(
+    image = (TWELVE.astype(np.int32) - (2048 if signed else 0)).astype(
         np.int16 if signed else np.uint16
     )
     value = -32_768 if signed else 65_535
-    film[:, :9] = value
-    content = dicom(film, BitsStored=12, PixelPaddingValue=value)
+    image[:, :9] = value
+    content = dicom(image, BitsStored=12, PixelPaddingValue=value)
     padded = decode(content)
     assert (padded.pixels[:, :9] == 0).all()
     # Its lowest values lie under the padding.
     assert np.abs(padded.pixels - PLAIN.pixels)[:, 9:].max() < 0.02
-    ranged = film.copy()
+    ranged = image.copy()
     ranged[:, :4] = value + (1 if signed else -1)
     content = dicom(
         ranged,
@@ -239,7 +239,7 @@ def test_padding_outside_of_the_stored_bits_is_black(signed):
 
 
 def ramps():
-    rows, columns = np.mgrid[1 : FILM.shape[0] + 1, 1 : FILM.shape[1] + 1]
+    rows, columns = np.mgrid[1 : IMAGE.shape[0] + 1, 1 : IMAGE.shape[1] + 1]
     return rows, columns
 
 
@@ -263,13 +263,13 @@ def test_what_lies_outside_of_a_shutter_is_black_and_does_not_count(inverted):
     for shape, (elements, visible) in shutters.items():
         stored = np.where(visible, TWELVE // 2 + 500, 4095).astype(np.uint16)
         common = {"BitsStored": 12, "PhotometricInterpretation": photometric}
-        film = decode(dicom(stored, ShutterShape=shape, **common, **elements))
-        shown = film.pixels
+        image = decode(dicom(stored, ShutterShape=shape, **common, **elements))
+        shown = image.pixels
         assert not shown[~visible].any(), shape
         inside = shown[visible]
         assert inside.min() < 0.01, shape
         assert inside.max() > 0.99, "the bright surroundings do not count"
-        assert film.warnings[0] == "what lies outside of its shutter is black"
+        assert image.warnings[0] == "what lies outside of its shutter is black"
     both = {**edges, **circle, "ShutterShape": ["RECTANGULAR", "CIRCULAR"]}
     visible = shutters["RECTANGULAR"][1] & shutters["CIRCULAR"][1]
     seen = decode(dicom(TWELVE, BitsStored=12, **both)).pixels > 0
@@ -277,7 +277,7 @@ def test_what_lies_outside_of_a_shutter_is_black_and_does_not_count(inverted):
 
 
 def processed(**elements):
-    dense = FILM / 255.0
+    dense = IMAGE / 255.0
     counts = np.rint(16_383 * np.exp(-5 * dense)).astype(np.uint16)
     return dicom(counts, BitsStored=14, PresentationIntentType="FOR PROCESSING", **elements)
 
@@ -287,12 +287,12 @@ def test_for_processing_is_named_and_refused_unless_it_is_asked_for():
         processed(),
         dicom(TWELVE, SOPClassUID="1.2.840.10008.5.1.4.1.1.1.1.1"),
     ):
-        with pytest.raises(FilmError, match="FOR PROCESSING") as error:
+        with pytest.raises(ImageError, match="FOR PROCESSING") as error:
             decode(content)
         assert error.value.code == "for_processing"
-    film = decode(processed(PixelIntensityRelationship="LIN"), any_modality=True)
-    assert np.abs(film.pixels - FILM / 255).max() < 0.01
-    assert any("FOR PROCESSING" in said for said in film.warnings)
+    image = decode(processed(PixelIntensityRelationship="LIN"), any_modality=True)
+    assert np.abs(image.pixels - IMAGE / 255).max() < 0.01
+    assert any("FOR PROCESSING" in said for said in image.warnings)
     logs = 4095 - TWELVE  # denser is less
     content = dicom(
         logs,
@@ -315,13 +315,13 @@ def test_for_processing_is_named_and_refused_unless_it_is_asked_for():
     "syntax", [JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, JPEGBaseline8Bit]
 )
 def test_an_unmarked_end_of_whole_fragments_is_read(syntax):
-    whole = dicom(FILM, syntax)
+    whole = dicom(IMAGE, syntax)
     end = b"\xfe\xff\xdd\xe0\0\0\0\0"
     assert whole.endswith(end)
-    film = decode(whole[:-8])
-    assert film.digest() == decode(whole).digest()
-    assert "the end of Pixel Data (7FE0,0010) is not marked" in film.warnings[0]
-    with pytest.raises(FilmError) as error:
+    image = decode(whole[:-8])
+    assert image.digest() == decode(whole).digest()
+    assert "the end of Pixel Data (7FE0,0010) is not marked" in image.warnings[0]
+    with pytest.raises(ImageError) as error:
         decode(whole[:-10])
     assert error.value.code == "truncated_image"
 
@@ -331,77 +331,77 @@ def test_an_unmarked_end_of_whole_fragments_is_read(syntax):
     [JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, JPEGBaseline8Bit, JPEGExtended12Bit],
 )
 def test_a_frame_without_its_end_marker_is_read_where_its_pixels_are_whole(syntax):
-    whole = dicom(FILM, syntax)
+    whole = dicom(IMAGE, syntax)
     frame = next(generate_frames(dcmread(DicomBytesIO(whole)).PixelData, number_of_frames=1))
     plain = frame.rstrip(b"\0")
     assert plain.endswith(b"\xff\xd9")
 
     def holding(content):
-        data = dataset(FILM)
+        data = dataset(IMAGE)
         data.PixelData = encapsulate([content])
         data["PixelData"].VR = "OB"
         data["PixelData"].is_undefined_length = True
         return written(data, syntax)
 
-    film = decode(holding(plain[:-2]))
-    assert film.digest() == decode(whole).digest()
-    assert any("end marker" in said for said in film.warnings)
-    with pytest.raises(FilmError) as error:
+    image = decode(holding(plain[:-2]))
+    assert image.digest() == decode(whole).digest()
+    assert any("end marker" in said for said in image.warnings)
+    with pytest.raises(ImageError) as error:
         decode(holding(plain[: len(plain) * 9 // 10]))
     assert error.value.code in ("truncated_image", "corrupt_image")
 
 
 def test_a_frame_in_the_place_of_the_table_of_offsets_is_read():
-    whole = dicom(FILM, JPEG2000Lossless)
+    whole = dicom(IMAGE, JPEG2000Lossless)
     table_at = whole.index(b"\xfe\xff\x00\xe0")
     length = struct.unpack("<L", whole[table_at + 4 : table_at + 8])[0]
     without = whole[:table_at] + whole[table_at + 8 + length :]
-    film = decode(without)
-    assert np.array_equal(film.stored, FILM)
-    assert "lacks its table of offsets" in film.warnings[0]
+    image = decode(without)
+    assert np.array_equal(image.stored, IMAGE)
+    assert "lacks its table of offsets" in image.warnings[0]
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLosslessSV1, JPEGBaseline8Bit])
 def test_compressed_pixels_with_a_length_or_without_a_capsule_are_read(syntax):
-    data = dcmread(DicomBytesIO(dicom(FILM, syntax)))
+    data = dcmread(DicomBytesIO(dicom(IMAGE, syntax)))
     capsule = data.PixelData
     frame = next(generate_frames(capsule, number_of_frames=1))
-    plain = decode(dicom(FILM, syntax))
+    plain = decode(dicom(IMAGE, syntax))
     for content, warning in ((capsule, "has a length"), (frame, "not encapsulated")):
-        head = dicom(FILM, syntax)
+        head = dicom(IMAGE, syntax)
         start = head.index(b"\xe0\x7f\x10\x00OB\0\0")
-        film = decode(head[: start + 8] + struct.pack("<L", len(content)) + content)
-        assert film.digest() == plain.digest()
-        assert warning in film.warnings[0]
+        image = decode(head[: start + 8] + struct.pack("<L", len(content)) + content)
+        assert image.digest() == plain.digest()
+        assert warning in image.warnings[0]
 
 
 def test_native_422_is_read_where_it_is_grey():
-    colours = np.full((FILM.shape[0], FILM.shape[1] // 2, 2), 128, np.uint8)
-    pairs = np.concatenate([FILM.reshape(FILM.shape[0], -1, 2), colours], axis=2)
+    colours = np.full((IMAGE.shape[0], IMAGE.shape[1] // 2, 2), 128, np.uint8)
+    pairs = np.concatenate([IMAGE.reshape(IMAGE.shape[0], -1, 2), colours], axis=2)
     elements = {
         "SamplesPerPixel": 3,
         "PlanarConfiguration": 0,
         "PhotometricInterpretation": "YBR_FULL_422",
     }
-    film = decode(dicom(FILM, PixelData=pairs.tobytes(), **elements))
-    assert np.array_equal(film.stored, FILM)
+    image = decode(dicom(IMAGE, PixelData=pairs.tobytes(), **elements))
+    assert np.array_equal(image.stored, IMAGE)
     pairs[50, 50, 2] = 90
-    with pytest.raises(FilmError) as error:
-        decode(dicom(FILM, PixelData=pairs.tobytes(), **elements))
+    with pytest.raises(ImageError) as error:
+        decode(dicom(IMAGE, PixelData=pairs.tobytes(), **elements))
     assert error.value.code == "colour_dicom"
 
 
 @pytest.mark.parametrize("lie", [{"Columns": 147}, {"Columns": 140}, {"Rows": 130}, {"Rows": 129}])
 def test_rows_that_the_header_does_not_tell_of_are_no_surplus(lie):
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         decode(dicom(TWELVE, BitsStored=12, **lie))
     assert error.value.code == "pixel_length_mismatch"
 
 
 @pytest.mark.parametrize("surplus", [bytes(2), bytes(100), bytes(8192), b"\x20\0" * 700])
 def test_bytes_behind_the_pixels_are_surplus(surplus):
-    film = decode(dicom(TWELVE, BitsStored=12, PixelData=TWELVE.tobytes() + surplus))
-    assert film.digest() == PLAIN.digest()
-    with pytest.raises(FilmError) as error:
+    image = decode(dicom(TWELVE, BitsStored=12, PixelData=TWELVE.tobytes() + surplus))
+    assert image.digest() == PLAIN.digest()
+    with pytest.raises(ImageError) as error:
         decode(dicom(TWELVE, BitsStored=12, PixelData=TWELVE.tobytes() * 2))
     assert error.value.code == "pixel_length_mismatch"

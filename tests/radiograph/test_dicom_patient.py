@@ -43,8 +43,8 @@ def test_without_the_elements_nothing_is_said():
 
 
 def test_other_files_say_nothing(tmp_path):
-    (tmp_path / "film.dcm").write_bytes(encoded(grey()))
-    assert read_patient_facts(tmp_path / "film.dcm") is None
+    (tmp_path / "image.dcm").write_bytes(encoded(grey()))
+    assert read_patient_facts(tmp_path / "image.dcm") is None
     assert read_patient_facts(tmp_path / "gone.dcm") is None
     assert read_patient_facts(tmp_path) is None
 

@@ -17,14 +17,14 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.in_memory import read_image
 from made import full
 from made_dicom import dataset, dicom, table, written
 
-FILM = full()
-TWELVE = np.rint(FILM * (4095 / 255)).astype(np.uint16)
+IMAGE = full()
+TWELVE = np.rint(IMAGE * (4095 / 255)).astype(np.uint16)
 WINDOW = {"WindowCenter": 2048, "WindowWidth": 4096}
 WHOLE = dicom(TWELVE, BitsStored=12, **WINDOW)
 PLAIN = decode(WHOLE)
@@ -53,14 +53,14 @@ def with_element(tag, vr, value, content=WHOLE):
 
 
 def refusal(content):
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         decode(content)
     return error.value.code, error.value.message
 
 
 # Elements
 
-ROWS = FILM.shape[0]
+ROWS = IMAGE.shape[0]
 ODD = {
     "rows as text": (0x00280010, b"IS", b"%d " % ROWS, "Rows (0028,0010) has"),
     "rows in four bytes": (0x00280010, b"UL", struct.pack("<L", ROWS), "Rows (0028,0010) has"),
@@ -79,17 +79,17 @@ ODD = {
 
 @pytest.mark.parametrize(("tag", "vr", "value", "warning"), ODD.values(), ids=ODD.keys())
 def test_an_odd_element_refuses_no_picture_and_is_named(tag, vr, value, warning):
-    film = decode(with_element(tag, vr, value))
-    assert film.digest() == PLAIN.digest()
-    (said,) = film.warnings
+    image = decode(with_element(tag, vr, value))
+    assert image.digest() == PLAIN.digest()
+    (said,) = image.warnings
     assert warning in said
 
 
 @pytest.mark.parametrize(("tag", "vr", "value", "warning"), ODD.values(), ids=ODD.keys())
 def test_nor_does_it_in_a_data_set_in_memory(tag, vr, value, warning):
-    film = read_image(dcmread(DicomBytesIO(with_element(tag, vr, value))))
-    assert film.digest() == PLAIN.digest()
-    assert [warning in said for said in film.warnings] == [True]
+    image = read_image(dcmread(DicomBytesIO(with_element(tag, vr, value))))
+    assert image.digest() == PLAIN.digest()
+    assert [warning in said for said in image.warnings] == [True]
 
 
 def test_rows_of_four_bytes_are_read_in_either_order():
@@ -112,24 +112,24 @@ def test_a_table_whose_kind_was_lost_is_read(implicit):
         inner = struct.pack("<HHL3H", 0x28, 0x3002, 6, 4096, 0, 16)
         inner += struct.pack("<HHL", 0x28, 0x3006, len(entries)) + entries
     item = struct.pack("<HHL", 0xFFFE, 0xE000, len(inner)) + inner
-    film = decode(with_element(0x00283010, b"UN", item, dicom(TWELVE, BitsStored=12)))
-    assert film.digest() == decode(whole).digest()
-    assert film.warnings == ()
+    image = decode(with_element(0x00283010, b"UN", item, dicom(TWELVE, BitsStored=12)))
+    assert image.digest() == decode(whole).digest()
+    assert image.warnings == ()
 
 
 def test_an_unknown_function_is_named_without_a_window_too():
-    film = decode(dicom(TWELVE, BitsStored=12, VOILUTFunction="CUBIC"))
-    assert film.warnings == (
+    image = decode(dicom(TWELVE, BitsStored=12, VOILUTFunction="CUBIC"))
+    assert image.warnings == (
         "VOI LUT Function (0028,1056) is none of the standard's; LINEAR was taken",
     )
 
 
 @pytest.mark.parametrize("stored", [8, 12])
 def test_bits_allocated_that_are_missing_follow_from_bits_stored(stored):
-    samples = FILM if stored == 8 else TWELVE
-    film = decode(dicom(samples, BitsStored=stored, BitsAllocated=None))
-    assert film.digest() == decode(dicom(samples, BitsStored=stored)).digest()
-    (warning,) = film.warnings
+    samples = IMAGE if stored == 8 else TWELVE
+    image = decode(dicom(samples, BitsStored=stored, BitsAllocated=None))
+    assert image.digest() == decode(dicom(samples, BitsStored=stored)).digest()
+    (warning,) = image.warnings
     assert "Bits Allocated (0028,0100) is missing" in warning
     content = dicom(samples, BitsAllocated=None)
     start = content.index(b"\x28\0\x01\x01US\2\0")
@@ -175,17 +175,17 @@ def named(content, old, new):
 )
 def test_the_order_of_bytes_is_that_of_the_file(is_written, is_named):
     content = dicom(TWELVE, is_written, BitsStored=12, **WINDOW)
-    film = decode(named(content, is_written, is_named))
-    assert film.digest() == PLAIN.digest()
-    (warning,) = film.warnings
+    image = decode(named(content, is_written, is_named))
+    assert image.digest() == PLAIN.digest()
+    (warning,) = image.warnings
     assert "Transfer Syntax UID (0002,0010)" in warning
 
 
 @pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless, RLELossless])
 def test_plain_pixels_under_a_compressed_syntax_are_read(syntax):
-    film = decode(named(WHOLE, ExplicitVRLittleEndian, syntax))
-    assert film.digest() == PLAIN.digest()
-    (warning,) = film.warnings
+    image = decode(named(WHOLE, ExplicitVRLittleEndian, syntax))
+    assert image.digest() == PLAIN.digest()
+    (warning,) = image.warnings
     assert "Transfer Syntax UID (0002,0010)" in warning
     # A data set that was decompressed in memory, its transfer syntax left as it was.
     data = dcmread(DicomBytesIO(named(WHOLE, ExplicitVRLittleEndian, syntax)))
@@ -210,7 +210,7 @@ def test_plain_pixels_under_a_compressed_syntax_are_read(syntax):
     ],
 )
 def test_data_of_another_syntax_is_called_what_it_is(is_written, is_named, word):
-    code, message = refusal(named(dicom(FILM, is_written), is_written, is_named))
+    code, message = refusal(named(dicom(IMAGE, is_written), is_written, is_named))
     assert code == "pixel_length_mismatch"
     assert f"another transfer syntax ({word})" in message
 
@@ -218,9 +218,9 @@ def test_data_of_another_syntax_is_called_what_it_is(is_written, is_named, word)
 @pytest.mark.parametrize("vr", [b"OL", b"OX", b"US", b"UN"])
 def test_the_length_of_pixel_data_is_found_whatever_it_is_called(vr):
     at = WHOLE.index(PIXELS)
-    film = decode(WHOLE[:at] + PIXELS[:4] + vr + WHOLE[at + 6 :])
-    assert film.digest() == PLAIN.digest()
-    assert film.warnings == ()
+    image = decode(WHOLE[:at] + PIXELS[:4] + vr + WHOLE[at + 6 :])
+    assert image.digest() == PLAIN.digest()
+    assert image.warnings == ()
 
 
 # Capsules
@@ -234,7 +234,7 @@ def frame_of(content):
 
 def holding(items, syntax, behind):
     """A file whose capsule holds these items, with these bytes behind the last."""
-    whole = dicom(FILM, syntax)
+    whole = dicom(IMAGE, syntax)
     start = whole.index(b"\xe0\x7f\x10\x00OB\0\0") + 12
     capsule = b"".join(b"\xfe\xff\x00\xe0" + struct.pack("<L", len(item)) + item for item in items)
     return whole[:start] + capsule + behind
@@ -247,11 +247,11 @@ PADDING = struct.pack("<HH2sxxL", 0xFFFC, 0xFFFC, b"OB", 100) + bytes(100)
 @pytest.mark.parametrize("syntax", ENCAPSULATED)
 @pytest.mark.parametrize("behind", [bytes(8), bytes(100), PADDING], ids=["8", "100", "element"])
 def test_padding_behind_an_unmarked_end_is_padding(syntax, behind):
-    whole = dicom(FILM, syntax)
+    whole = dicom(IMAGE, syntax)
     frame = frame_of(whole)
-    film = decode(holding([b"", frame], syntax, behind))
-    assert film.digest() == decode(whole).digest()
-    assert "the end of Pixel Data (7FE0,0010) is not marked" in film.warnings[0]
+    image = decode(holding([b"", frame], syntax, behind))
+    assert image.digest() == decode(whole).digest()
+    assert "the end of Pixel Data (7FE0,0010) is not marked" in image.warnings[0]
     half = len(frame) // 4 * 2
     code, _ = refusal(holding([b"", frame[:half]], syntax, behind))
     assert code in ("truncated_image", "corrupt_image")
@@ -262,13 +262,13 @@ def test_padding_behind_an_unmarked_end_is_padding(syntax, behind):
 @pytest.mark.parametrize("syntax", ENCAPSULATED)
 @pytest.mark.parametrize("pieces", [1, 2, 5])
 def test_fragments_without_a_table_of_offsets_are_all_the_pictures(syntax, pieces):
-    whole = dicom(FILM, syntax)
+    whole = dicom(IMAGE, syntax)
     frame = frame_of(whole)
     size = -(-len(frame) // pieces // 2) * 2
     items = [frame[start : start + size] for start in range(0, len(frame), size)]
-    film = decode(holding(items, syntax, END))
-    assert film.digest() == decode(whole).digest()
-    assert film.warnings == ("Pixel Data (7FE0,0010) lacks its table of offsets",)
+    image = decode(holding(items, syntax, END))
+    assert image.digest() == decode(whole).digest()
+    assert image.warnings == ("Pixel Data (7FE0,0010) lacks its table of offsets",)
     for offsets in (b"", bytes(4), struct.pack("<L", 12_345)):
         assert decode(holding([offsets, *items], syntax, END)).warnings == ()
 
@@ -277,16 +277,16 @@ def test_fragments_without_a_table_of_offsets_are_all_the_pictures(syntax, piece
 
 
 def test_colours_of_each_pixel_under_a_name_that_halves_them_are_read():
-    neutral = np.full_like(FILM, 128)
-    three = np.dstack([FILM, neutral, neutral])
-    film = decode(dicom(three, PhotometricInterpretation="YBR_FULL_422"))
-    assert np.array_equal(film.stored, FILM)
-    (warning,) = film.warnings
+    neutral = np.full_like(IMAGE, 128)
+    three = np.dstack([IMAGE, neutral, neutral])
+    image = decode(dicom(three, PhotometricInterpretation="YBR_FULL_422"))
+    assert np.array_equal(image.stored, IMAGE)
+    (warning,) = image.warnings
     assert "Photometric Interpretation (0028,0004)" in warning
 
 
 def test_what_is_not_read_is_named_and_called_no_damage():
-    three = np.dstack([FILM] * 3)
+    three = np.dstack([IMAGE] * 3)
     content = dicom(three, PhotometricInterpretation="YBR_PARTIAL_422")
     code, message = refusal(content)
     assert code == "unsupported_format"
@@ -299,14 +299,14 @@ def test_what_is_not_read_is_named_and_called_no_damage():
         f"Segmented{name}PaletteColorLookupTableData": b"\0\0\1\0\0\0\1\0\xff\0\xff\xff"
         for name in ("Red", "Green", "Blue")
     }
-    code, message = refusal(dicom(FILM, PhotometricInterpretation="PALETTE COLOR", **palette))
+    code, message = refusal(dicom(IMAGE, PhotometricInterpretation="PALETTE COLOR", **palette))
     assert code == "unsupported_format"
     assert "segmented" in message
 
 
 @pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEG2000Lossless, JPEGLosslessSV1])
 def test_samples_per_pixel_against_the_frame_are_named(syntax):
-    grey, colour = dicom(FILM, syntax), dicom(np.dstack([FILM] * 3), syntax)
+    grey, colour = dicom(IMAGE, syntax), dicom(np.dstack([IMAGE] * 3), syntax)
     for content, stated, found in ((grey, 3, 1), (colour, 1, 3)):
         code, message = refusal(with_element(0x00280002, b"US", bytes([stated, 0]), content))
         assert code == "pixel_length_mismatch"
@@ -333,6 +333,6 @@ def test_samples_of_more_bits_than_are_allocated_are_refused(syntax):
     ],
 )
 def test_a_refusal_by_the_header_names_the_way_around_it(elements):
-    _, message = refusal(dicom(FILM, **elements))
+    _, message = refusal(dicom(IMAGE, **elements))
     assert "--any-modality" in message
     assert "any_modality=True" in message

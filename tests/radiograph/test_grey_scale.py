@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.grey_scale import (
     Bits,
     GreyScale,
@@ -18,9 +18,9 @@ RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
 
 def shown(scale, samples=RAMP):
-    film, _ = scale.apply(samples)
-    assert film.dtype in (np.uint8, np.float32)
-    return film.ravel()
+    image, _ = scale.apply(samples)
+    assert image.dtype in (np.uint8, np.float32)
+    return image.ravel()
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,16 @@ def shown(scale, samples=RAMP):
     ],
 )
 def test_a_window_shows_what_the_standard_says(function, width, expected):
-    film = shown(GreyScale(TWELVE, voi=Window(1000, width, function)))
+    image = shown(GreyScale(TWELVE, voi=Window(1000, width, function)))
     for value, brightness in expected.items():
-        assert film[value] == pytest.approx(brightness, abs=1e-6), value
-    assert (np.diff(film) >= 0).all()
+        assert image[value] == pytest.approx(brightness, abs=1e-6), value
+    assert (np.diff(image) >= 0).all()
 
 
 def test_a_steep_sigmoid_does_not_overflow():
-    film = shown(GreyScale(TWELVE, voi=Window(2000, 1e-6, "SIGMOID")))
-    assert film[1999] < 1e-6
-    assert film[2001] > 1 - 1e-6
+    image = shown(GreyScale(TWELVE, voi=Window(2000, 1e-6, "SIGMOID")))
+    assert image[1999] < 1e-6
+    assert image[2001] > 1 - 1e-6
 
 
 @pytest.mark.parametrize(
@@ -93,44 +93,44 @@ def test_padding_is_black_in_either_polarity():
 
 
 def test_padding_does_not_widen_the_range():
-    film = RAMP % 256
-    film[0, 0] = 4095
+    image = RAMP % 256
+    image[0, 0] = 4095
     scale = GreyScale(TWELVE, padding=(4095, 4095))
-    assert shown(scale, film)[255] == 1
-    assert shown(scale, film)[0] == 0
+    assert shown(scale, image)[255] == 1
+    assert shown(scale, image)[0] == 0
 
 
 def test_signed_values_are_in_twos_complement():
     signed = (RAMP.astype(np.int16) - 2048).astype(np.int16)
     low = signed & 0xFFF  # nothing above the 12 bits
     for samples in (signed, low):
-        film = shown(GreyScale(Bits(12, 11, signed=True)), samples)
-        assert np.allclose(film, shown(GreyScale(TWELVE)), atol=1e-6)
+        image = shown(GreyScale(Bits(12, 11, signed=True)), samples)
+        assert np.allclose(image, shown(GreyScale(TWELVE)), atol=1e-6)
 
 
 def test_signed_values_without_negative_ones_begin_at_black():
-    film = (RAMP // 2).astype(np.int16)
-    assert shown(GreyScale(Bits(12, 11, signed=True)), film)[0] == 0
-    assert shown(GreyScale(Bits(12, 11, signed=True)), film)[-1] == 1
+    image = (RAMP // 2).astype(np.int16)
+    assert shown(GreyScale(Bits(12, 11, signed=True)), image)[0] == 0
+    assert shown(GreyScale(Bits(12, 11, signed=True)), image)[-1] == 1
 
 
 def test_a_few_negative_values_do_not_make_black_grey():
-    film = np.linspace(0, 4000, 4096).astype(np.int16).reshape(64, 64)
+    image = np.linspace(0, 4000, 4096).astype(np.int16).reshape(64, 64)
     scale = GreyScale(Bits(16, 15, signed=True))
-    plain = shown(scale, film)
-    film[0, :5] = range(-5, 0)
-    assert np.allclose(shown(scale, film), plain, atol=0.005)
+    plain = shown(scale, image)
+    image[0, :5] = range(-5, 0)
+    assert np.allclose(shown(scale, image), plain, atol=0.005)
 
 
-def test_a_film_around_zero_is_shown_over_the_values_in_use():
-    film = np.linspace(-2048, 900, 4096).astype(np.int16).reshape(64, 64)
-    seen = shown(GreyScale(Bits(16, 15, signed=True)), film)
+def test_an_image_around_zero_is_shown_over_the_values_in_use():
+    image = np.linspace(-2048, 900, 4096).astype(np.int16).reshape(64, 64)
+    seen = shown(GreyScale(Bits(16, 15, signed=True)), image)
     assert (seen[0], seen[-1]) == (0, 1)
 
 
 def test_what_hardly_varies_is_not_made_a_picture():
-    film = (RAMP.astype(np.int16) % 21) - 10
-    seen = shown(GreyScale(Bits(16, 15, signed=True)), film)
+    image = (RAMP.astype(np.int16) % 21) - 10
+    seen = shown(GreyScale(Bits(16, 15, signed=True)), image)
     assert np.ptp(seen) == pytest.approx(20 / 63)
 
 
@@ -143,12 +143,12 @@ def test_bits_around_the_samples_are_nothing(order):
 
 
 def test_the_range_is_that_of_the_values_in_use():
-    film, (notice,) = GreyScale(Bits(16, 15, signed=False)).apply(RAMP)
+    image, (notice,) = GreyScale(Bits(16, 15, signed=False)).apply(RAMP)
     assert "16 bits" in notice
     assert "0 to 4095" in notice
-    assert np.array_equal(film.ravel(), shown(GreyScale(TWELVE)))
-    film, notices = GreyScale(Bits(8, 7, signed=False)).apply((RAMP // 64).astype(np.uint8))
-    assert film.max() == 63, "8 bits are taken as they are"
+    assert np.array_equal(image.ravel(), shown(GreyScale(TWELVE)))
+    image, notices = GreyScale(Bits(8, 7, signed=False)).apply((RAMP // 64).astype(np.uint8))
+    assert image.max() == 63, "8 bits are taken as they are"
     assert notices == ()
 
 
@@ -157,11 +157,11 @@ def test_offset_and_marks_change_nothing(modality):
     sixteen = Bits(16, 15, signed=False)
     ramps = np.tile(RAMP, (2, 1))
     plain = shown(GreyScale(sixteen, modality), ramps)
-    film = ramps + 12_000
-    assert np.allclose(shown(GreyScale(sixteen, modality), film), plain, atol=1e-6)
-    film[0, :8] = 65_535
-    film[0, 8:16] = 0
-    seen = shown(GreyScale(sixteen, modality), film)
+    image = ramps + 12_000
+    assert np.allclose(shown(GreyScale(sixteen, modality), image), plain, atol=1e-6)
+    image[0, :8] = 65_535
+    image[0, 8:16] = 0
+    seen = shown(GreyScale(sixteen, modality), image)
     assert np.allclose(seen[16:], plain[16:], atol=1e-6)
     white = 1 if modality.slope > 0 else 0
     assert (seen[:8] == white).all()
@@ -169,12 +169,12 @@ def test_offset_and_marks_change_nothing(modality):
 
 
 def test_a_window_that_shows_nothing_is_left_out():
-    film, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(RAMP)
-    assert np.array_equal(film.ravel(), shown(GreyScale(TWELVE)))
+    image, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(RAMP)
+    assert np.array_equal(image.ravel(), shown(GreyScale(TWELVE)))
     assert notices == ("its window or VOI LUT shows next to nothing, and was left out",)
     blank = np.full_like(RAMP, 7)
-    film, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(blank)
-    assert not film.any()
+    image, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(blank)
+    assert not image.any()
     assert notices == (), "nothing is hidden by it"
 
 
@@ -182,9 +182,9 @@ def test_what_is_hidden_is_black_and_does_not_widen_the_range():
     hidden = np.zeros(RAMP.shape, bool)
     hidden[:8] = hidden[-8:] = True
     for inverted in (False, True):
-        film, _ = GreyScale(TWELVE, inverted=inverted).apply(RAMP, hidden)
-        assert not film[hidden].any()
-        assert (film[~hidden].min(), film[~hidden].max()) == (0, 1)
+        image, _ = GreyScale(TWELVE, inverted=inverted).apply(RAMP, hidden)
+        assert not image[hidden].any()
+        assert (image[~hidden].min(), image[~hidden].max()) == (0, 1)
 
 
 def test_a_table_may_lack_what_no_pixel_needs():
@@ -192,13 +192,13 @@ def test_a_table_may_lack_what_no_pixel_needs():
     whole = Table(0, np.arange(4096, dtype=np.uint16))
     dark = RAMP // 2
     for name, kind in (("modality", {"modality": short}), ("VOI", {"voi": short})):
-        film, notices = GreyScale(TWELVE, **kind).apply(dark)
+        image, notices = GreyScale(TWELVE, **kind).apply(dark)
         assert notices[0] == f"its {name} LUT is shorter than described; no pixel needs the rest"
-        assert film.max() == 1
-    film, notices = GreyScale(TWELVE, voi=short).apply(RAMP)
+        assert image.max() == 1
+    image, notices = GreyScale(TWELVE, voi=short).apply(RAMP)
     assert notices[0] == "its VOI LUT is shorter than described, and was left out"
-    assert np.array_equal(film.ravel(), shown(GreyScale(TWELVE)))
-    with pytest.raises(FilmError, match="2048 entries that pixels need"):
+    assert np.array_equal(image.ravel(), shown(GreyScale(TWELVE)))
+    with pytest.raises(ImageError, match="2048 entries that pixels need"):
         GreyScale(TWELVE, modality=short).apply(RAMP)
     assert np.array_equal(shown(GreyScale(TWELVE, whole)), shown(GreyScale(TWELVE)))
 
@@ -212,16 +212,16 @@ def test_a_detectors_own_values_are_shown_by_their_logarithm():
 
 def test_a_table_clamps_at_its_ends():
     table = Table(1000, np.array([0, 255], np.uint16))
-    film = shown(GreyScale(TWELVE, voi=table))
-    assert (film[:1001] == 0).all()
-    assert (film[1001:] == 1).all()
+    image = shown(GreyScale(TWELVE, voi=table))
+    assert (image[:1001] == 0).all()
+    assert (image[1001:] == 1).all()
 
 
 def test_a_table_may_begin_below_zero():
     table = Table(-10, np.arange(256, dtype=np.uint16))
-    film = shown(GreyScale(TWELVE, Rescale(1, -100), table))
-    assert film[89] == 0
-    assert film[100] == pytest.approx(10 / 255)
+    image = shown(GreyScale(TWELVE, Rescale(1, -100), table))
+    assert image[89] == 0
+    assert image[100] == pytest.approx(10 / 255)
 
 
 def test_a_table_that_overstates_its_bits_is_scaled_by_those_it_uses():
@@ -231,24 +231,24 @@ def test_a_table_that_overstates_its_bits_is_scaled_by_those_it_uses():
 
 
 def test_eight_bits_stay_eight_bits():
-    film = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    image = np.arange(256, dtype=np.uint8).reshape(16, 16)
     bits = Bits(8, 7, signed=False)
-    assert np.array_equal(shown(GreyScale(bits), film), film.ravel())
-    assert np.array_equal(shown(GreyScale(bits, inverted=True), film), 255 - film.ravel())
-    assert shown(GreyScale(bits, voi=Window(100, 77)), film).dtype == np.float32
+    assert np.array_equal(shown(GreyScale(bits), image), image.ravel())
+    assert np.array_equal(shown(GreyScale(bits, inverted=True), image), 255 - image.ravel())
+    assert shown(GreyScale(bits, voi=Window(100, 77)), image).dtype == np.float32
 
 
 @pytest.mark.parametrize("slope", [float("nan"), float("inf"), 1e308, 5e-324])
 def test_what_is_not_finite_is_refused(slope):
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         GreyScale(TWELVE, Rescale(slope, 1)).apply(RAMP)
     assert error.value.code == "bad_grey_scale"
 
 
-def test_a_large_film_is_looked_up_in_parts():
-    film = np.resize(np.arange(4096, dtype=np.uint16), (1100, 1100))
+def test_a_large_image_is_looked_up_in_parts():
+    image = np.resize(np.arange(4096, dtype=np.uint16), (1100, 1100))
     assert np.array_equal(
-        GreyScale(TWELVE).apply(film)[0], (film / np.float64(4095)).astype(np.float32)
+        GreyScale(TWELVE).apply(image)[0], (image / np.float64(4095)).astype(np.float32)
     )
 
 

@@ -12,11 +12,11 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import JPEG2000Lossless
 
-from cxr_transfer.errors import FilmError, UsageError
+from cxr_transfer.errors import ImageError, UsageError
 from cxr_transfer.radiograph import decode, dicom_dataset
-from cxr_transfer.radiograph.film import MAX_BYTES, Radiograph
 from cxr_transfer.radiograph.in_memory import check_images, read_image
-from cxr_transfer.radiograph.quality_control import concerns
+from cxr_transfer.radiograph.quality_control import quality_issues
+from cxr_transfer.radiograph.radiograph import MAX_BYTES, Radiograph
 from made import encoded, full, grey
 from made_dicom import LOSSLESS, PATIENT, PLAIN, dataset, dicom
 
@@ -24,7 +24,7 @@ DEEP = np.rint(full().astype(np.float64) * 4095 / 255).astype(np.uint16)
 """Twelve bits, all of them in use."""
 
 
-def refused(act, code, kind=FilmError):
+def refused(act, code, kind=ImageError):
     with pytest.raises(kind) as raised:
         act()
     assert raised.value.code == code
@@ -46,7 +46,7 @@ def same(one, other):
 
 
 def test_a_path_and_the_content_of_a_file_in_every_form_are_one_image(tmp_path):
-    path = tmp_path / "film.png"
+    path = tmp_path / "image.png"
     content = encoded(grey())
     path.write_bytes(content)
     expected = decode(content)
@@ -205,7 +205,7 @@ def test_an_array_of_another_kind_is_a_type_error_that_says_what_is_expected(arr
         read_image(array, value_range=(0, 1))
 
 
-def test_an_array_has_the_sizes_that_a_film_has():
+def test_an_array_has_the_sizes_that_an_image_has():
     for shape, code in (((127, 150), "too_small"), ((0, 0), "too_small"), ((0, 9), "bad_aspect")):
         refused(lambda shape=shape: read_image(np.zeros(shape, np.uint8)), code)
     huge = np.broadcast_to(np.uint8(0), (100_000, 100_000))  # takes a byte
@@ -263,14 +263,14 @@ def test_a_transparent_colour_travels_along():
 
 
 def test_what_an_image_of_pillows_lacks_is_what_its_file_lacks(tmp_path):
-    film = Image.fromarray(grey())
-    refused(lambda: read_image(film.convert("1")), "insufficient_depth")
-    refused(lambda: read_image(film.resize((20, 20))), "too_small")
-    refused(lambda: read_image(film.convert("RGB").convert("HSV")), "unsupported_format")
+    radiograph = Image.fromarray(grey())
+    refused(lambda: read_image(radiograph.convert("1")), "insufficient_depth")
+    refused(lambda: read_image(radiograph.resize((20, 20))), "too_small")
+    refused(lambda: read_image(radiograph.convert("RGB").convert("HSV")), "unsupported_format")
     refused(lambda: read_image(Image.new("RGBA", (150, 150))), "blank_image")
-    moving = encoded(film, "GIF", save_all=True, append_images=[film.rotate(9)])
+    moving = encoded(radiograph, "GIF", save_all=True, append_images=[radiograph.rotate(9)])
     refused(lambda: read_image(Image.open(io.BytesIO(moving))), "multi_frame")
-    content = encoded(film)
+    content = encoded(radiograph)
     cut = Image.open(io.BytesIO(content[: len(content) // 2]))
     refused(lambda: read_image(cut), "truncated_image")
     large = Image.fromarray(DEEP.astype(np.int32) * 100)
@@ -314,7 +314,7 @@ def test_an_image_that_pillow_opened_is_turned_where_a_range_is_stated_too():
 @pytest.mark.parametrize(
     "given",
     [
-        "film.png",
+        "image.png",
         b"abc",
         io.BytesIO(b"abc"),
         dataset(grey()),
@@ -343,7 +343,7 @@ def test_a_range_of_which_little_is_used_is_named_with_the_values_found(values, 
     found = read_image(values, value_range=stated)
     (warning,) = found.warnings
     assert warning.startswith(f"value_range states 0 to {stated[1]}, but the values are 0 to ")
-    (concern,) = concerns(found)
+    (concern,) = quality_issues(found)
     assert concern.code == "blank_or_noise"
     assert "value_range" in concern.message
     assert "anew" not in concern.message
@@ -452,8 +452,8 @@ def test_what_is_no_image_is_a_type_error_that_says_what_is_meant(given):
 
 
 def test_a_file_opened_as_text_is_told_how_to_open_it(tmp_path):
-    (tmp_path / "film.png").write_bytes(encoded(grey()))
-    with (tmp_path / "film.png").open() as handle, pytest.raises(TypeError, match="'rb'"):
+    (tmp_path / "image.png").write_bytes(encoded(grey()))
+    with (tmp_path / "image.png").open() as handle, pytest.raises(TypeError, match="'rb'"):
         read_image(handle)
     with tempfile.NamedTemporaryFile("w+") as handle, pytest.raises(TypeError, match="'rb'"):
         read_image(handle)

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.jpeg_2000_structure import read_jpeg_2000
 from made import full
 from made_bombs import box, codestream
 
-FILM = full()
+IMAGE = full()
 
 
 def written(**options):
     out = io.BytesIO()
-    Image.fromarray(FILM).save(out, "JPEG2000", irreversible=False, **options)
+    Image.fromarray(IMAGE).save(out, "JPEG2000", irreversible=False, **options)
     return out.getvalue()
 
 
@@ -30,15 +30,15 @@ def written(**options):
         written(no_jp2=True, tile_size=(64, 64)),
         written(no_jp2=True, quality_layers=[20, 10, 0]),
         written(no_jp2=True, precinct_size=(64, 64), codeblock_size=(32, 32)),
-        imagecodecs.htj2k_encode(FILM),
+        imagecodecs.htj2k_encode(IMAGE),
     ],
 )
 def test_a_codestream_is_found_whole(content):
     found = read_jpeg_2000(content)
-    assert (found.rows, found.columns, found.components) == (*FILM.shape, 1)
+    assert (found.rows, found.columns, found.components) == (*IMAGE.shape, 1)
     assert (found.bits, found.is_signed) == (8, False)
     assert found.is_ended
-    assert np.array_equal(imagecodecs.jpeg2k_decode(found.pixels), FILM)
+    assert np.array_equal(imagecodecs.jpeg2k_decode(found.pixels), IMAGE)
 
 
 @pytest.mark.parametrize("tile", [None, (64, 64)])
@@ -47,7 +47,7 @@ def test_a_missing_end_marker_is_all_that_may_be_missing(tile):
     for cut in (whole[:-2], whole[:-2] + b"\0\0"):
         found = read_jpeg_2000(cut)
         assert not found.is_ended
-        assert np.array_equal(imagecodecs.jpeg2k_decode(found.pixels), FILM)
+        assert np.array_equal(imagecodecs.jpeg2k_decode(found.pixels), IMAGE)
     for cut in (whole[:-3], whole[: len(whole) // 2], whole[: len(whole) // 2] + b"\xff\xd9"):
         with pytest.raises(ValueError, match="truncated"):
             read_jpeg_2000(cut)
@@ -62,7 +62,7 @@ def test_only_its_own_box_holds_the_codestream():
     assert read_jpeg_2000(start + long).columns == 300
     assert read_jpeg_2000(start + box(b"free", decoy)) is None
     assert read_jpeg_2000(b"\xff\xd8\xff") is None
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         read_jpeg_2000(start + box(b"free", b"") * 2000)
     assert error.value.code == "too_complex"
 
@@ -78,7 +78,7 @@ def test_only_its_own_box_holds_the_codestream():
 )
 def test_what_would_fill_memory_is_refused_by_its_number(options, named):
     assert read_jpeg_2000(codestream(7000, 7000)).columns == 7000
-    with pytest.raises(FilmError, match=named) as error:
+    with pytest.raises(ImageError, match=named) as error:
         read_jpeg_2000(codestream(7000, 7000, **options))
     assert error.value.code == "too_complex"
 
@@ -89,7 +89,7 @@ def test_parameters_of_a_tile_are_counted_too():
     hidden = coding[:-5] + b"\x05\0\0\0\1"  # code-blocks of 4 x 4
     assert len(hidden) == len(coding)
     part = plain.index(b"\xff\x93")
-    with pytest.raises(FilmError, match="code-blocks"):
+    with pytest.raises(ImageError, match="code-blocks"):
         read_jpeg_2000(plain[:part] + hidden + plain[part:])
 
 
@@ -106,7 +106,7 @@ def test_what_makes_no_sense_is_damage():
 
 
 def test_terms_of_one_component_stand_behind_a_number_of_one_byte():
-    large, out = np.tile(FILM, (15, 14)), io.BytesIO()
+    large, out = np.tile(IMAGE, (15, 14)), io.BytesIO()
     Image.fromarray(large).save(out, "JPEG2000", no_jp2=True, tile_size=(32, 32))
     whole = out.getvalue()
     at = whole.index(b"\xff\x52")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEGBaseline8Bit
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.jpeg_pixels import decode_jpeg
 from made import encoded, full
@@ -32,11 +32,11 @@ def test_a_missing_end_marker_is_all_that_may_be_missing(progressive):
     assert np.array_equal(samples, decode_jpeg(whole)[0])
     with pytest.raises(OSError, match="truncated"):
         decode_jpeg(whole[: len(whole) * 9 // 10])
-    film = decode(in_dicom(whole[:-2], *LARGE.shape, JPEGBaseline8Bit))
-    assert np.array_equal(film.stored, samples)
-    assert [text for text in film.warnings if "end marker" in text]
+    image = decode(in_dicom(whole[:-2], *LARGE.shape, JPEGBaseline8Bit))
+    assert np.array_equal(image.stored, samples)
+    assert [text for text in image.warnings if "end marker" in text]
     for missing in range(4, 40, 5):  # the last byte may be nothing but filling
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(in_dicom(whole[:-missing], *LARGE.shape, JPEGBaseline8Bit))
         assert error.value.code == "truncated_image", missing
 

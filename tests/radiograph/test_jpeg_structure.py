@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.jpeg_structure import MOST_SCANS, read_jpeg
 from made import encoded, full
 from made_bombs import jpeg, scans
 
-FILM = full()
-PLAIN = encoded(FILM, "JPEG", quality=90)
+IMAGE = full()
+PLAIN = encoded(IMAGE, "JPEG", quality=90)
 
 
 def code_of(content):
     try:
         return "read" if decode(content).height == 132 else "other"
-    except FilmError as error:
+    except ImageError as error:
         return error.code
 
 
@@ -34,13 +34,13 @@ def test_pixels_are_those_of_the_whole_file():
     exif = Image.Exif()
     exif[271] = "maker"
     for options in ({}, {"progressive": True}, {"restart_marker_rows": 1}, {"optimize": True}):
-        content = encoded(FILM, "JPEG", exif=exif, comment=b"a comment", **options) + b"trailer"
+        content = encoded(IMAGE, "JPEG", exif=exif, comment=b"a comment", **options) + b"trailer"
         found = read_jpeg(content)
-        assert (found.height, found.width) == FILM.shape
+        assert (found.height, found.width) == IMAGE.shape
         assert np.array_equal(pixels(found.pixels), pixels(content))
         for secret in (b"maker", b"a comment", b"trailer"):
             assert secret not in found.pixels
-    cmyk = encoded(Image.fromarray(FILM).convert("CMYK"), "JPEG")
+    cmyk = encoded(Image.fromarray(IMAGE).convert("CMYK"), "JPEG")
     assert b"Adobe" in read_jpeg(cmyk).pixels, "it says how colours are stored"
     assert np.array_equal(pixels(read_jpeg(cmyk).pixels), pixels(cmyk))
 
@@ -48,38 +48,38 @@ def test_pixels_are_those_of_the_whole_file():
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("colour", [False, True])
 def test_a_missing_end_marker_is_all_that_may_be_missing(colour, progressive):
-    film = np.dstack([FILM] * 3) if colour else FILM
-    whole = encoded(film, "JPEG", quality=90, progressive=progressive)
+    image = np.dstack([IMAGE] * 3) if colour else IMAGE
+    whole = encoded(image, "JPEG", quality=90, progressive=progressive)
     assert whole.endswith(b"\xff\xd9")
     assert read_jpeg(whole).is_ended
     for cut in (whole[:-2], whole[:-1]):
         assert not read_jpeg(cut).is_ended
-        film = decode(cut)
-        assert film.digest() == decode(whole).digest()
-        assert film.warnings == ("the end marker of its JPEG is missing; its pixels are whole",)
+        image = decode(cut)
+        assert image.digest() == decode(whole).digest()
+        assert image.warnings == ("the end marker of its JPEG is missing; its pixels are whole",)
     for end in range(whole.index(b"\xff\xda") + 20, len(whole) - 4, 97):
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(whole[:end])
         assert error.value.code == "truncated_image"
 
 
 def test_a_preview_is_passed_over_and_a_second_picture_is_not():
-    preview = Image.fromarray(FILM).resize((90, 80))
-    content = encoded(FILM, "MPO", save_all=True, quality=90, append_images=[preview])
+    preview = Image.fromarray(IMAGE).resize((90, 80))
+    content = encoded(IMAGE, "MPO", save_all=True, quality=90, append_images=[preview])
     assert read_jpeg(content).others == ((90, 80),)
-    film = decode(content)
-    assert film.digest() == decode(PLAIN).digest()
-    assert film.format == "JPEG"
-    assert film.warnings == ("a smaller copy of the picture in the same file was passed over",)
-    for second in (Image.fromarray(255 - FILM), preview.resize((148, 90))):
-        content = encoded(FILM, "MPO", save_all=True, append_images=[second])
-        with pytest.raises(FilmError) as error:
+    image = decode(content)
+    assert image.digest() == decode(PLAIN).digest()
+    assert image.format == "JPEG"
+    assert image.warnings == ("a smaller copy of the picture in the same file was passed over",)
+    for second in (Image.fromarray(255 - IMAGE), preview.resize((148, 90))):
+        content = encoded(IMAGE, "MPO", save_all=True, append_images=[second])
+        with pytest.raises(ImageError) as error:
             decode(content)
         assert error.value.code == "multi_frame"
 
 
 def test_an_index_of_pictures_that_lies_is_no_error():
-    content = encoded(FILM, "MPO", save_all=True, append_images=[Image.fromarray(FILM[::2, ::2])])
+    content = encoded(IMAGE, "MPO", save_all=True, append_images=[Image.fromarray(IMAGE[::2, ::2])])
     place, codes = content.index(b"MPF\0") + 4, set()
     for at in range(place, place + 60):
         for value in (0, 0xFF):
@@ -90,7 +90,7 @@ def test_an_index_of_pictures_that_lies_is_no_error():
 def test_scans_are_counted():
     few = scans(20)
     assert decode(few).stored.shape == (4000, 4000)
-    with pytest.raises(FilmError, match=f"at most {MOST_SCANS} scans") as error:
+    with pytest.raises(ImageError, match=f"at most {MOST_SCANS} scans") as error:
         decode(scans(MOST_SCANS))
     assert error.value.code == "too_complex"
 
@@ -102,17 +102,17 @@ def test_a_thousand_comments_are_no_reason_to_refuse():
 @pytest.mark.parametrize("marker", [0xC4, 0xDB, 0xDA, 0xC0, 0xF5])
 def test_tables_behind_the_last_scan_are_damage(marker):
     content = PLAIN[:-2] + bytes([0xFF, marker, 0, 4, 1, 1]) + PLAIN[-2:]
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         decode(content)
     assert error.value.code == "corrupt_image"
 
 
 def test_a_progressive_picture_that_ends_between_two_scans_is_cut_short():
-    whole = encoded(np.dstack([FILM] * 3), "JPEG", quality=90, progressive=True)
+    whole = encoded(np.dstack([IMAGE] * 3), "JPEG", quality=90, progressive=True)
     scans = [found.start() for found in re.finditer(b"\xff\xda", whole)]
     assert len(scans) > 5
     for end in scans[1:]:
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(whole[: whole.rindex(b"\xff\xc4", 0, end)])  # the tables of that scan
         assert error.value.code == "truncated_image"
 
@@ -160,15 +160,15 @@ def with_frame(marker=0xC0, bits=8, rows=132):
         (with_frame(0xC1, bits=12), "12 bits"),
         (with_frame(0xC3, bits=16), "16 bits"),
         (with_frame(rows=0), "DNL"),
-        (imagecodecs.jpegls_encode(FILM), "JPEG-LS"),
+        (imagecodecs.jpegls_encode(IMAGE), "JPEG-LS"),
     ],
 )
 def test_a_kind_of_jpeg_that_is_not_read_is_named(content, named):
-    with pytest.raises(FilmError, match=named) as error:
+    with pytest.raises(ImageError, match=named) as error:
         decode(content)
     assert error.value.code == "unsupported_format"
     assert "damaged" not in error.value.message
 
 
 def test_a_lossless_jpeg_of_8_bits_is_read():
-    assert np.array_equal(decode(imagecodecs.ljpeg_encode(FILM)).stored, FILM)
+    assert np.array_equal(decode(imagecodecs.ljpeg_encode(IMAGE)).stored, IMAGE)

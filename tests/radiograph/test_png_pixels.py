@@ -6,14 +6,14 @@ import zlib
 import numpy as np
 import pytest
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.png_structure import SIGNATURE
 from made import encoded, full
 from made_bombs import chunk
 
-FILM = full()
-DEEP = FILM.astype(np.uint16) * 257
+IMAGE = full()
+DEEP = IMAGE.astype(np.uint16) * 257
 
 ADAM7 = [
     (slice(0, None, 8), slice(0, None, 8)),
@@ -43,11 +43,11 @@ def deep(values, colour, *chunks, interlaced=False):
 @pytest.mark.parametrize("colour", [2, 4, 6])
 @pytest.mark.parametrize("values", [DEEP, DEEP >> 1, DEEP >> 4, DEEP // 3 + 30_000, DEEP // 5 * 3])
 def test_colours_of_16_bits_are_as_grey(values, colour):
-    film, grey = decode(deep(values, colour)), decode(encoded(values))
-    assert np.array_equal(film.stored, grey.stored)
-    assert film.warnings == grey.warnings
-    assert bool(film.warnings) == (values is not DEEP)
-    assert np.abs(film.pixels - FILM / 255).max() < 1e-3
+    image, grey = decode(deep(values, colour)), decode(encoded(values))
+    assert np.array_equal(image.stored, grey.stored)
+    assert image.warnings == grey.warnings
+    assert bool(image.warnings) == (values is not DEEP)
+    assert np.abs(image.pixels - IMAGE / 255).max() < 1e-3
 
 
 @pytest.mark.parametrize("colour", [0, 2])
@@ -55,17 +55,17 @@ def test_a_transparent_colour_of_16_bits_is_black(colour):
     values = np.minimum(DEEP, 60_000)
     values[:, :50] = 65_535
     key = chunk(b"tRNS", struct.pack(">H", 65_535) * (3 if colour else 1))
-    film = decode(deep(values, colour, key))
-    assert not film.pixels[:, :50].any()
-    assert film.pixels[:, 50:].max() == 1
-    assert film.warnings[0] == "transparent parts were laid on black"
+    image = decode(deep(values, colour, key))
+    assert not image.pixels[:, :50].any()
+    assert image.pixels[:, 50:].max() == 1
+    assert image.warnings[0] == "transparent parts were laid on black"
 
 
 @pytest.mark.parametrize("colour", [2, 4, 6])
 def test_deep_colours_that_end_early_are_cut_short(colour, capfd):
     whole = deep(DEEP, colour)
     for end in range(60, len(whole) - 20, 997):
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(whole[:end])
         assert error.value.code == "truncated_image", end
     assert np.array_equal(decode(whole[:-12]).stored, decode(whole).stored)
@@ -73,7 +73,7 @@ def test_deep_colours_that_end_early_are_cut_short(colour, capfd):
     for place in range(at + 4, len(whole) - 20, 997):
         body = bytearray(whole[at + 4 : -16])
         body[place - at - 4] ^= 0x10
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(whole[: at - 4] + chunk(b"IDAT", bytes(body)) + whole[-12:])
         assert error.value.code in ("corrupt_image", "truncated_image")
     assert capfd.readouterr() == ("", "")
@@ -88,7 +88,7 @@ def test_interlaced_rows_are_put_in_order(colour):
 @pytest.mark.parametrize("colour", [0, 2, 4, 6])
 def test_a_second_header_is_damage_before_memory_is_set_aside(colour):
     header = chunk(b"IHDR", struct.pack(">LLBBBBB", 30_000, 30_000, 16, colour, 0, 0, 0))
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         decode(deep(DEEP, colour, header))
     assert error.value.code == "corrupt_image"
 
@@ -122,7 +122,7 @@ def with_another_checksum(body):
 def test_damage_is_refused_and_no_library_says_a_word(name, change, code, interlaced, capfd):
     whole = deep(DEEP >> 1, 2, interlaced=interlaced)
     assert changed(whole, name, lambda body: body) == whole
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         decode(changed(whole, name, change))
     assert error.value.code == code
     assert capfd.readouterr() == ("", "")

@@ -13,17 +13,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import decode, png_structure, read_film
-from cxr_transfer.radiograph.film import MAX_BYTES
+from cxr_transfer.errors import ImageError
+from cxr_transfer.radiograph import decode, png_structure, read_radiograph
+from cxr_transfer.radiograph.radiograph import MAX_BYTES
 from made import encoded, full
 from watchdog import seconds
 
-FILM = full()
-EXACT = FILM.astype(np.float32) / np.float32(255)
-PNG = encoded(FILM)
-JPEG = encoded(FILM, "JPEG", quality=90)
-PROGRESSIVE = encoded(FILM, "JPEG", quality=90, progressive=True)
+IMAGE = full()
+EXACT = IMAGE.astype(np.float32) / np.float32(255)
+PNG = encoded(IMAGE)
+JPEG = encoded(IMAGE, "JPEG", quality=90)
+PROGRESSIVE = encoded(IMAGE, "JPEG", quality=90, progressive=True)
 
 
 def chunk(name, content):
@@ -37,15 +37,15 @@ def png(width, height, *chunks, bits=8, colour=0):
     return png_structure.SIGNATURE + chunk(b"IHDR", header) + b"".join(chunks) + chunk(b"IEND", b"")
 
 
-def tiff(film, bits=8, photometric=1):
+def tiff(radiograph, bits=8, photometric=1):
     """An uncompressed grey TIFF; 12 bits are packed as the standard has them."""
-    height, width = film.shape
+    height, width = radiograph.shape
     if bits == 12:
-        first, second = film.ravel()[::2].astype(int), film.ravel()[1::2].astype(int)
+        first, second = radiograph.ravel()[::2].astype(int), radiograph.ravel()[1::2].astype(int)
         packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1)
         pixels = packed.astype(np.uint8).tobytes()
     else:
-        pixels = film.astype(f"<u{bits // 8}").tobytes()
+        pixels = radiograph.astype(f"<u{bits // 8}").tobytes()
     tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 273: 8, 277: 1}
     tags |= {278: height, 279: len(pixels)}
     directory = struct.pack("<H", len(tags))
@@ -55,7 +55,7 @@ def tiff(film, bits=8, photometric=1):
 
 def animation(kind):
     return encoded(
-        FILM, kind, save_all=True, append_images=[Image.fromarray(255 - FILM)], duration=100
+        IMAGE, kind, save_all=True, append_images=[Image.fromarray(255 - IMAGE)], duration=100
     )
 
 
@@ -80,20 +80,20 @@ REFUSED = {
     "PNG with damaged last pixels": (flipped(PNG, len(PNG) - 40), "corrupt_image"),
     "PNG with a wrong checksum": (flipped(PNG, len(PNG) - 14), "corrupt_image"),
     "PNG signature alone": (PNG[:8], "unsupported_format"),
-    "text": (b"not a film\n" * 50, "unsupported_format"),
+    "text": (b"not an image\n" * 50, "unsupported_format"),
     "HTML": (b"<!doctype html><title>404</title>", "unsupported_format"),
     "PDF": (b"%PDF-1.7\n1 0 obj\n", "unsupported_format"),
     "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 200 200\n", "unsupported_format"),
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "unsupported_format"),
     "zip": (b"PK\x03\x04" + bytes(60), "unsupported_format"),
-    "still GIF": (encoded(FILM, "GIF"), "unsupported_format"),
-    "still WebP": (encoded(FILM, "WEBP"), "unsupported_format"),
-    "BMP": (encoded(FILM, "BMP"), "unsupported_format"),
+    "still GIF": (encoded(IMAGE, "GIF"), "unsupported_format"),
+    "still WebP": (encoded(IMAGE, "WEBP"), "unsupported_format"),
+    "BMP": (encoded(IMAGE, "BMP"), "unsupported_format"),
     "floating-point TIFF": (encoded(EXACT, "TIFF"), "unsupported_format"),
-    "1-bit PNG": (encoded(Image.fromarray(FILM).convert("1")), "insufficient_depth"),
-    "1-bit TIFF": (encoded(Image.fromarray(FILM).convert("1"), "TIFF"), "insufficient_depth"),
+    "1-bit PNG": (encoded(Image.fromarray(IMAGE).convert("1")), "insufficient_depth"),
+    "1-bit TIFF": (encoded(Image.fromarray(IMAGE).convert("1"), "TIFF"), "insufficient_depth"),
     "nothing but transparency": (
-        encoded(np.dstack([FILM, FILM, FILM, FILM * 0])),
+        encoded(np.dstack([IMAGE, IMAGE, IMAGE, IMAGE * 0])),
         "blank_image",
     ),
     "animated GIF": (animation("GIF"), "multi_frame"),
@@ -101,9 +101,9 @@ REFUSED = {
     "animated WebP": (animation("WEBP"), "multi_frame"),
     "TIFF of two pages": (animation("TIFF"), "multi_frame"),
     "JPEG of two pictures": (animation("MPO"), "multi_frame"),
-    "one pixel": (encoded(FILM[:1, :1]), "too_small"),
-    "127 rows": (encoded(FILM[:127]), "too_small"),
-    "127 columns": (encoded(FILM[:, :127]), "too_small"),
+    "one pixel": (encoded(IMAGE[:1, :1]), "too_small"),
+    "127 rows": (encoded(IMAGE[:127]), "too_small"),
+    "127 columns": (encoded(IMAGE[:, :127]), "too_small"),
     "10 x 2000": (encoded(np.zeros((2000, 10), np.uint8)), "bad_aspect"),
     "2000 x 10": (encoded(np.zeros((10, 2000), np.uint8)), "bad_aspect"),
     "30000 x 30000": (png(30_000, 30_000, chunk(b"IDAT", ZEROS)), "too_many_pixels"),
@@ -113,11 +113,11 @@ REFUSED = {
 
 
 def refusal(path):
-    with seconds(20), pytest.raises(FilmError) as error:
-        read_film(path)
+    with seconds(20), pytest.raises(ImageError) as error:
+        read_radiograph(path)
     message = error.value.message
     assert "\n" not in message
-    assert "Doe" not in message, "a film's name may be a patient's"
+    assert "Doe" not in message, "an image's name may be a patient's"
     return error.value.code
 
 
@@ -129,23 +129,23 @@ def test_a_bad_file_is_refused_by_its_code_and_never_by_its_name(tmp_path, conte
 
 
 @pytest.mark.parametrize("whole", [JPEG, PROGRESSIVE, PNG], ids=["JPEG", "progressive", "PNG"])
-def test_a_file_cut_off_anywhere_in_its_pixels_is_never_a_film(whole):
+def test_a_file_cut_off_anywhere_in_its_pixels_is_never_an_image(whole):
     start = whole.index(b"IDAT" if whole is PNG else b"\xff\xda")
     for end in range(start + 20, len(whole) - 20, 101):
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(whole[:end])
         assert error.value.code == "truncated_image", end
 
 
 def test_a_changed_bit_anywhere_in_a_png_is_found():
     for position in range(8, len(PNG) - 12, 37):
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(flipped(PNG, position))
         assert error.value.code in ("corrupt_image", "truncated_image"), position
 
 
-def test_a_whole_jpeg_with_a_mid_grey_corner_is_a_film():
-    corner = FILM.copy()
+def test_a_whole_jpeg_with_a_mid_grey_corner_is_an_image():
+    corner = IMAGE.copy()
     corner[-40:, -40:] = 128
     for options in ({}, {"progressive": True}):
         whole = encoded(corner, "JPEG", quality=95, **options)
@@ -185,7 +185,7 @@ def test_a_file_that_the_system_does_not_give_is_unreadable():
 )
 def test_an_odd_name_does_not_matter(tmp_path, name):
     (tmp_path / name).write_bytes(JPEG)
-    assert read_film(tmp_path / name).digest() == decode(JPEG).digest()
+    assert read_radiograph(tmp_path / name).digest() == decode(JPEG).digest()
 
 
 def test_too_many_bytes_are_not_read(tmp_path):
@@ -204,8 +204,8 @@ def test_a_file_that_says_less_than_it_holds_is_not_read_on():
 
 def bombs():
     text = zlib.compress(bytes(150_000_000), 1)
-    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in FILM)))
-    size = FILM.shape[::-1]
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in IMAGE)))
+    size = IMAGE.shape[::-1]
     return {
         "pixels": (png(30_000, 30_000, chunk(b"IDAT", text)), "too_many_pixels"),
         "zTXt": (png(*size, chunk(b"zTXt", b"a\0\0" + text), pixels), "corrupt_image"),
@@ -222,19 +222,19 @@ def test_bombs_are_refused_in_bounded_memory(tmp_path):
         (tmp_path / name).write_bytes(content)
     script = (
         "import pathlib, resource, sys\n"
-        "from cxr_transfer.errors import FilmError\n"
-        "from cxr_transfer.radiograph import read_film\n"
-        "read_film(pathlib.Path(sys.argv[1]) / 'film')\n"
+        "from cxr_transfer.errors import ImageError\n"
+        "from cxr_transfer.radiograph import read_radiograph\n"
+        "read_radiograph(pathlib.Path(sys.argv[1]) / 'image')\n"
         "pages = int(open('/proc/self/statm').read().split()[0])\n"
         "limit = pages * resource.getpagesize() + 50_000_000\n"
         "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
         "for name in sys.argv[2:]:\n"
         "    try:\n"
-        "        read_film(pathlib.Path(sys.argv[1]) / name)\n"
-        "    except FilmError as error:\n"
+        "        read_radiograph(pathlib.Path(sys.argv[1]) / name)\n"
+        "    except ImageError as error:\n"
         "        print(name, error.code, sep=': ')\n"
     )
-    (tmp_path / "film").write_bytes(PNG)
+    (tmp_path / "image").write_bytes(PNG)
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path), *expected], capture_output=True, text=True
     )
@@ -242,18 +242,18 @@ def test_bombs_are_refused_in_bounded_memory(tmp_path):
     assert done.stdout.splitlines() == [f"{name}: {code}" for name, (_, code) in expected.items()]
 
 
-# Good films
+# Good images
 
 
 @pytest.mark.parametrize(
-    "content", [PNG, encoded(FILM, "TIFF"), encoded(FILM, "TIFF", compression="tiff_lzw")]
+    "content", [PNG, encoded(IMAGE, "TIFF"), encoded(IMAGE, "TIFF", compression="tiff_lzw")]
 )
 def test_grey_values_come_out_as_stored(content):
-    film = decode(content)
-    assert film.pixels.dtype == np.float32
-    assert np.array_equal(film.pixels, EXACT)
-    assert (film.height, film.width) == FILM.shape
-    assert film.warnings == ()
+    radiograph = decode(content)
+    assert radiograph.pixels.dtype == np.float32
+    assert np.array_equal(radiograph.pixels, EXACT)
+    assert (radiograph.height, radiograph.width) == IMAGE.shape
+    assert radiograph.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -262,10 +262,10 @@ def test_grey_values_come_out_as_stored(content):
 )
 def test_content_decides_and_a_wrong_suffix_is_warned_of(tmp_path, name, warned):
     (tmp_path / name).write_bytes(PNG)
-    film = read_film(tmp_path / name)
-    assert film.format == "PNG"
-    assert film.digest() == decode(PNG).digest()
-    assert len(film.warnings) == warned
+    radiograph = read_radiograph(tmp_path / name)
+    assert radiograph.format == "PNG"
+    assert radiograph.digest() == decode(PNG).digest()
+    assert len(radiograph.warnings) == warned
 
 
 @pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
@@ -273,123 +273,125 @@ def test_content_decides_and_a_wrong_suffix_is_warned_of(tmp_path, name, warned)
 def test_exif_orientation_is_applied(kind, orientation, turns):
     exif = Image.Exif()
     exif[274] = orientation
-    plain, turned = decode(encoded(FILM, kind)), decode(encoded(FILM, kind, exif=exif))
+    plain, turned = decode(encoded(IMAGE, kind)), decode(encoded(IMAGE, kind, exif=exif))
     assert np.array_equal(turned.pixels, np.rot90(plain.pixels, turns))
     assert turned.warnings == (("turned as its EXIF orientation says",) if turns else ())
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_equal_their_8_bit_copy(kind):
-    deep = FILM.astype(np.uint16) * 256 + np.random.default_rng(1).integers(0, 256, FILM.shape)
-    film = decode(encoded(deep.astype(np.uint16), kind))
-    assert np.abs(film.pixels - EXACT).max() < 1 / 255
-    assert len(np.unique(film.pixels)) > 10_000, "the low byte is lost"
-    assert np.array_equal(decode(encoded(FILM.astype(np.uint16) * 257, kind)).stored, FILM)
+    deep = IMAGE.astype(np.uint16) * 256 + np.random.default_rng(1).integers(0, 256, IMAGE.shape)
+    radiograph = decode(encoded(deep.astype(np.uint16), kind))
+    assert np.abs(radiograph.pixels - EXACT).max() < 1 / 255
+    assert len(np.unique(radiograph.pixels)) > 10_000, "the low byte is lost"
+    assert np.array_equal(decode(encoded(IMAGE.astype(np.uint16) * 257, kind)).stored, IMAGE)
 
 
 def test_8_bits_stored_deeper_tell_of_a_stretch_that_can_be_seen():
     for low, high, is_told in ((0, 255, False), (2, 252, False), (0, 210, True), (30, 255, True)):
-        film = low + np.rint(FILM * ((high - low) / 255)).astype(np.uint16)
+        radiograph = low + np.rint(IMAGE * ((high - low) / 255)).astype(np.uint16)
         for kind in ("PNG", "TIFF"):
-            copy = decode(encoded(film * 257, kind))
-            assert np.array_equal(copy.stored, film), "8 bits in 16 are those 8 bits"
-            assert copy.warnings == decode(encoded(film.astype(np.uint8), kind)).warnings
-            warnings = decode(encoded(film * 257 - (film == film.max()), kind)).warnings
+            copy = decode(encoded(radiograph * 257, kind))
+            assert np.array_equal(copy.stored, radiograph), "8 bits in 16 are those 8 bits"
+            assert copy.warnings == decode(encoded(radiograph.astype(np.uint8), kind)).warnings
+            warnings = decode(
+                encoded(radiograph * 257 - (radiograph == radiograph.max()), kind)
+            ).warnings
             assert any("scaled over the values in use" in text for text in warnings) == is_told
 
 
-def test_every_depth_and_polarity_of_a_tiff_gives_one_film():
+def test_every_depth_and_polarity_of_a_tiff_gives_one_image():
     versions = {
-        (8, 0): tiff(255 - FILM, photometric=0),
-        (16, 1): tiff(FILM * np.uint16(257), bits=16),
-        (16, 0): tiff(65535 - FILM * np.uint16(257), bits=16, photometric=0),
-        (12, 1): tiff(np.rint(FILM * (4095 / 255)).astype(np.uint16), bits=12),
+        (8, 0): tiff(255 - IMAGE, photometric=0),
+        (16, 1): tiff(IMAGE * np.uint16(257), bits=16),
+        (16, 0): tiff(65535 - IMAGE * np.uint16(257), bits=16, photometric=0),
+        (12, 1): tiff(np.rint(IMAGE * (4095 / 255)).astype(np.uint16), bits=12),
     }
     for version, content in versions.items():
-        film = decode(content)
-        assert np.abs(film.pixels - EXACT).max() < 2e-4, version
-        assert 0 <= film.pixels.min() < film.pixels.max() <= 1
+        radiograph = decode(content)
+        assert np.abs(radiograph.pixels - EXACT).max() < 2e-4, version
+        assert 0 <= radiograph.pixels.min() < radiograph.pixels.max() <= 1
 
 
 def test_cmyk_is_converted_with_a_warning():
-    film = decode(encoded(Image.fromarray(FILM).convert("CMYK"), "JPEG", quality=95))
-    assert np.abs(film.pixels - EXACT).mean() < 0.01
-    assert film.warnings == ("CMYK was converted to grey",)
+    radiograph = decode(encoded(Image.fromarray(IMAGE).convert("CMYK"), "JPEG", quality=95))
+    assert np.abs(radiograph.pixels - EXACT).mean() < 0.01
+    assert radiograph.warnings == ("CMYK was converted to grey",)
 
 
 def test_ycck_is_converted_like_cmyk():
     """Y is what is left of the paper's white, without colour; Adobe and Pillow store inverted."""
-    neutral = Image.fromarray(np.full_like(FILM, 127))
-    planes = [Image.fromarray(FILM), neutral, neutral, Image.fromarray(FILM * 0)]
+    neutral = Image.fromarray(np.full_like(IMAGE, 127))
+    planes = [Image.fromarray(IMAGE), neutral, neutral, Image.fromarray(IMAGE * 0)]
     stored = encoded(Image.merge("CMYK", planes), "JPEG", quality=95)
     assert stored[6:11] == b"Adobe"
-    film = decode(stored[:17] + b"\2" + stored[18:])  # the marker's transform: YCCK
-    assert np.abs(film.pixels - EXACT).mean() < 0.01
-    assert film.warnings == ("CMYK was converted to grey",)
+    radiograph = decode(stored[:17] + b"\2" + stored[18:])  # the marker's transform: YCCK
+    assert np.abs(radiograph.pixels - EXACT).mean() < 0.01
+    assert radiograph.warnings == ("CMYK was converted to grey",)
 
 
 def test_a_palette_is_applied():
-    image = Image.fromarray(255 - FILM, mode="L").convert("P")
+    image = Image.fromarray(255 - IMAGE, mode="L").convert("P")
     image.putpalette([255 - index for index in range(256) for _ in range(3)])
     assert np.array_equal(decode(encoded(image)).pixels, EXACT)
 
 
 def test_colour_is_made_full():
-    assert np.array_equal(decode(encoded(Image.fromarray(FILM).convert("RGB"))).pixels, EXACT)
+    assert np.array_equal(decode(encoded(Image.fromarray(IMAGE).convert("RGB"))).pixels, EXACT)
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_transparent_parts_are_black(mode):
-    alpha = np.full_like(FILM, 255)
+    alpha = np.full_like(IMAGE, 255)
     alpha[:, :50] = 0
-    image = Image.fromarray(FILM).convert(mode)
+    image = Image.fromarray(IMAGE).convert(mode)
     assert decode(encoded(image)).warnings == ()
     assert np.array_equal(decode(encoded(image)).pixels, EXACT)
     image.putalpha(Image.fromarray(alpha))
-    film = decode(encoded(image))
-    assert np.array_equal(film.pixels, np.where(alpha, EXACT, 0))
-    assert film.warnings == ("transparent parts were laid on black",)
+    radiograph = decode(encoded(image))
+    assert np.array_equal(radiograph.pixels, np.where(alpha, EXACT, 0))
+    assert radiograph.warnings == ("transparent parts were laid on black",)
 
 
-KEY = int(FILM[70, 70])
+KEY = int(IMAGE[70, 70])
 
 
 @pytest.mark.parametrize(
     ("mode", "key"), [("L", KEY), ("RGB", (KEY,) * 3), ("P", KEY)], ids=["L", "RGB", "P"]
 )
 def test_a_transparent_colour_is_black(mode, key):
-    image = Image.fromarray(FILM)
+    image = Image.fromarray(IMAGE)
     if mode == "P":
-        image = Image.frombytes("P", image.size, FILM.tobytes())
+        image = Image.frombytes("P", image.size, IMAGE.tobytes())
         image.putpalette([index for index in range(256) for _ in range(3)])
-    film = decode(encoded(image.convert(mode), transparency=key))
-    assert np.array_equal(film.pixels, np.where(FILM == KEY, 0, EXACT))
-    assert film.warnings == ("transparent parts were laid on black",)
+    radiograph = decode(encoded(image.convert(mode), transparency=key))
+    assert np.array_equal(radiograph.pixels, np.where(IMAGE == KEY, 0, EXACT))
+    assert radiograph.warnings == ("transparent parts were laid on black",)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_colour_is_measured_before_it_is_taken_away(kind):
-    assert decode(encoded(FILM, kind)).colour == 0
-    assert decode(encoded(Image.fromarray(FILM).convert("RGB"), kind)).colour == 0
-    tinted = np.dstack([FILM, FILM // 2, FILM])
-    expected = (FILM - FILM // 2).mean() / 255
+    assert decode(encoded(IMAGE, kind)).colour == 0
+    assert decode(encoded(Image.fromarray(IMAGE).convert("RGB"), kind)).colour == 0
+    tinted = np.dstack([IMAGE, IMAGE // 2, IMAGE])
+    expected = (IMAGE - IMAGE // 2).mean() / 255
     assert decode(encoded(tinted, kind)).colour == pytest.approx(expected, abs=0.02)
 
 
 def test_colour_of_a_palette_is_measured():
-    image = Image.fromarray(FILM, mode="L").convert("P")
+    image = Image.fromarray(IMAGE, mode="L").convert("P")
     image.putpalette([value for index in range(256) for value in (index, 0, 0)])
-    assert decode(encoded(image)).colour == pytest.approx(FILM.mean() / 255, abs=1e-3)
+    assert decode(encoded(image)).colour == pytest.approx(IMAGE.mean() / 255, abs=1e-3)
 
 
 def test_a_jpeg_with_restart_markers_is_whole_only_with_all_of_them():
-    whole = encoded(FILM, "JPEG", quality=90, restart_marker_rows=1)
-    assert np.array_equal(decode(whole).stored, decode(encoded(FILM, "JPEG", quality=90)).stored)
+    whole = encoded(IMAGE, "JPEG", quality=90, restart_marker_rows=1)
+    assert np.array_equal(decode(whole).stored, decode(encoded(IMAGE, "JPEG", quality=90)).stored)
     first, second = whole.index(b"\xff\xd0"), whole.index(b"\xff\xd1")
     swapped = bytearray(whole)
     swapped[first + 1], swapped[second + 1] = 0xD1, 0xD0
     for damaged in (whole[:first] + whole[second:], bytes(swapped)):
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(damaged)
         assert error.value.code == "corrupt_image"
 
@@ -397,7 +399,7 @@ def test_a_jpeg_with_restart_markers_is_whole_only_with_all_of_them():
 @pytest.mark.parametrize("marker", [b"\xff\x02", b"\xff\xd3", b"\xff\xd8"])
 def test_a_marker_inside_the_pixels_of_a_jpeg_is_found(marker):
     scan = JPEG.index(b"\xff\xda") + 200
-    with pytest.raises(FilmError) as error:
+    with pytest.raises(ImageError) as error:
         decode(JPEG[:scan] + marker + JPEG[scan + 2 :])
     assert error.value.code == "corrupt_image"
 
@@ -407,14 +409,14 @@ def test_a_marker_inside_the_pixels_of_a_jpeg_is_found(marker):
     [("GIF", "a GIF"), ("WEBP", "a WebP"), ("BMP", "a BMP"), ("JPEG2000", "a JPEG 2000")],
 )
 def test_a_format_that_is_not_read_is_named_with_a_remedy(kind, named):
-    with pytest.raises(FilmError, match=f"{named}.*PNG"):
-        decode(encoded(FILM, kind))
+    with pytest.raises(ImageError, match=f"{named}.*PNG"):
+        decode(encoded(IMAGE, kind))
 
 
 def test_a_digest_is_of_what_is_seen():
-    assert decode(PNG).digest() == decode(encoded(FILM, "TIFF")).digest()
-    assert decode(PNG).digest() != decode(encoded(FILM[::-1])).digest()
-    reshaped = FILM.reshape(FILM.shape[::-1])  # the same values in the same order
+    assert decode(PNG).digest() == decode(encoded(IMAGE, "TIFF")).digest()
+    assert decode(PNG).digest() != decode(encoded(IMAGE[::-1])).digest()
+    reshaped = IMAGE.reshape(IMAGE.shape[::-1])  # the same values in the same order
     assert decode(PNG).digest() != decode(encoded(reshaped)).digest()
 
 
@@ -424,13 +426,13 @@ def test_a_digest_is_of_what_is_seen():
 def exif_jpeg():
     exif = Image.Exif()
     exif[274], exif[271] = 6, "maker"
-    return encoded(FILM, "JPEG", exif=exif)
+    return encoded(IMAGE, "JPEG", exif=exif)
 
 
 SEEDS = [
-    *(JPEG, PROGRESSIVE, PNG, exif_jpeg(), animation("PNG"), tiff(FILM)),
-    *(encoded(Image.fromarray(FILM).convert(mode)) for mode in ("P", "LA", "RGBA")),
-    *(encoded(FILM, "TIFF", compression=how) for how in ("tiff_lzw", "tiff_deflate", "jpeg")),
+    *(JPEG, PROGRESSIVE, PNG, exif_jpeg(), animation("PNG"), tiff(IMAGE)),
+    *(encoded(Image.fromarray(IMAGE).convert(mode)) for mode in ("P", "LA", "RGBA")),
+    *(encoded(IMAGE, "TIFF", compression=how) for how in ("tiff_lzw", "tiff_deflate", "jpeg")),
 ]
 
 
@@ -444,19 +446,19 @@ def mutations(kind):
 
 def check_any(content):
     try:
-        film = decode(content)
-    except FilmError:
+        radiograph = decode(content)
+    except ImageError:
         return
-    assert film.pixels.dtype == np.float32
-    assert film.pixels.ndim == 2
-    assert film.pixels.min() >= 0
-    assert film.pixels.max() <= 1
+    assert radiograph.pixels.dtype == np.float32
+    assert radiograph.pixels.ndim == 2
+    assert radiograph.pixels.min() >= 0
+    assert radiograph.pixels.max() <= 1
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # as `raster` sets it; pytest takes that back
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(SEEDS).flatmap(mutations))
-def test_a_mutated_file_is_a_film_or_refused(mutation):
+def test_a_mutated_file_is_an_image_or_refused(mutation):
     content, changes, end = mutation
     mutated = bytearray(content)
     for position, value in changes:
@@ -484,5 +486,5 @@ def mend(content):
     st.sampled_from([b"", b"\xff\xd8\xff", png_structure.SIGNATURE, b"II*\0"]),
 )
 @example(b"", b"\xff\xd8\xff")
-def test_random_bytes_are_a_film_or_refused(content, signature):
+def test_random_bytes_are_an_image_or_refused(content, signature):
     check_any(signature + content)

@@ -69,8 +69,8 @@ def test_nothing_that_could_block_is_opened(tmp_path):
 
 
 def test_links_are_followed_and_broken_ones_named(tmp_path):
-    (tmp_path / "film").write_bytes(encoded(PICTURE))
-    (tmp_path / "link").symlink_to("film")
+    (tmp_path / "image").write_bytes(encoded(PICTURE))
+    (tmp_path / "link").symlink_to("image")
     (tmp_path / "broken.png").symlink_to("nowhere.png")
     (tmp_path / "self.png").symlink_to("self.png")
     assert kind_of(tmp_path / "link") is Kind.IMAGE

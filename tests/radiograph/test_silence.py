@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.silence import silence
 from made import encoded, full
@@ -29,7 +29,7 @@ def state():
 def test_decoding_leaves_filters_and_loggers_as_they_were():
     before = state()
     for content in (dicom(full()), encoded(full()), encoded(full(), "TIFF"), b"nothing"):
-        with contextlib.suppress(FilmError):
+        with contextlib.suppress(ImageError):
             decode(content)
         assert state() == before
 
@@ -42,9 +42,9 @@ def test_importing_and_predicting_leaves_the_process_as_it_was(tmp_path):
         "logger = logging.getLogger('pydicom')\n"
         "before = list(warnings.filters), logger.level, list(logger.filters), "
         "logging.getLogger().level\n"
-        "from cxr_transfer.radiograph import read_film\n"
+        "from cxr_transfer.radiograph import read_radiograph\n"
         "import pathlib\n"
-        "read_film(pathlib.Path(sys.argv[1]))\n"
+        "read_radiograph(pathlib.Path(sys.argv[1]))\n"
         "after = list(warnings.filters), logger.level, list(logger.filters), "
         "logging.getLogger().level\n"
         "print(before == after)\n"
@@ -96,14 +96,14 @@ def test_the_terminal_hears_nothing_of_damaged_pixels(tmp_path):
     """libjpeg and libtiff would write there; a subprocess shows what C libraries say, too."""
     script = (
         "import pathlib, sys\n"
-        "from cxr_transfer.errors import FilmError\n"
+        "from cxr_transfer.errors import ImageError\n"
         "from cxr_transfer.radiograph import decode\n"
         "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
         "    content = path.read_bytes()\n"
         "    for at in range(len(content) // 3, len(content) - 3, len(content) // 40):\n"
         "        try:\n"
         "            decode(content[:at] + b'\\x12\\x99\\xff' + content[at + 3 :])\n"
-        "        except FilmError:\n"
+        "        except ImageError:\n"
         "            pass\n"
     )
     for number, syntax in enumerate(LOSSLESS):
@@ -129,7 +129,7 @@ def test_what_pillow_logs_of_a_file_is_heard_by_nobody(caplog, capfd):
     caplog.clear()
     for content in contents:
         decode(content)
-    with pytest.raises(FilmError):
+    with pytest.raises(ImageError):
         decode(many)
     assert caplog.text == ""
     assert capfd.readouterr() == ("", "")

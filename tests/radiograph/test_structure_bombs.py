@@ -4,15 +4,15 @@ import subprocess
 import sys
 
 from made import encoded
-from made_bombs import BOMBS, FILM
+from made_bombs import BOMBS, IMAGE
 
 SCRIPT = """
 import pathlib, resource, sys
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph import read_film
+from cxr_transfer.errors import ImageError
+from cxr_transfer.radiograph import read_radiograph
 from cxr_transfer.radiograph import dicom
 folder = pathlib.Path(sys.argv[1])
-read_film(folder / "good")
+read_radiograph(folder / "good")
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + 400_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -22,9 +22,9 @@ for name in sys.argv[2:]:
     spent = int(resource.getrusage(resource.RUSAGE_SELF).ru_utime) + 6
     resource.setrlimit(resource.RLIMIT_CPU, (spent, most))
     try:
-        read_film(folder / name)
+        read_radiograph(folder / name)
         print(name, "read", sep=": ", flush=True)
-    except FilmError as error:
+    except ImageError as error:
         print(name, error.code, sep=": ", flush=True)
 """
 
@@ -32,7 +32,7 @@ for name in sys.argv[2:]:
 def test_bombs_are_refused_by_their_structure(tmp_path):
     for name, (make, _) in BOMBS.items():
         (tmp_path / name).write_bytes(make())
-    (tmp_path / "good").write_bytes(encoded(FILM))
+    (tmp_path / "good").write_bytes(encoded(IMAGE))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(tmp_path), *BOMBS], capture_output=True, text=True
     )

@@ -7,13 +7,13 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.tiff_structure import read_tiff
 from made import encoded, full
 
-FILM = full()
-DEEP = FILM.astype(np.uint16) * 257
+IMAGE = full()
+DEEP = IMAGE.astype(np.uint16) * 257
 WHOLE = np.full_like(DEEP, 65_535)
 
 PLAIN, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
@@ -100,9 +100,9 @@ def test_one_picture_in_every_form(samples, fields, order):
     for compression in PACKERS:
         for options in ({}, {"tile": 64}, {"big": True}, {"big": True, "tile": 64}):
             content = tiff(samples, order=order, compression=compression, **options, **fields)
-            film = decode(content)
-            assert np.abs(film.pixels - FILM / 255).max() < 2e-4, (compression, options)
-            assert not any("scaled" in text for text in film.warnings)
+            image = decode(content)
+            assert np.abs(image.pixels - IMAGE / 255).max() < 2e-4, (compression, options)
+            assert not any("scaled" in text for text in image.warnings)
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -115,26 +115,26 @@ def test_differences_of_32_bits_are_summed(order):
 
 @pytest.mark.parametrize("photometric", [0, 1])
 def test_8_bits_that_are_signed_are_the_picture(photometric):
-    seen = FILM if photometric else 255 - FILM
+    seen = IMAGE if photometric else 255 - IMAGE
     for compression in PACKERS:
         signed = (seen.astype(int) - 128).astype(np.int8)
-        film = decode(tiff(signed, compression=compression, T262=[photometric]))
-        assert np.array_equal(film.stored, FILM)
-        assert film.warnings == ()
+        image = decode(tiff(signed, compression=compression, T262=[photometric]))
+        assert np.array_equal(image.stored, IMAGE)
+        assert image.warnings == ()
 
 
 def test_grey_and_alpha_may_stand_apart():
-    for samples, whole in ((FILM, 255), (DEEP, 65_535)):
+    for samples, whole in ((IMAGE, 255), (DEEP, 65_535)):
         opacity = np.full_like(samples, whole)
         for compression in PACKERS:
             form = {"planar": 2, "compression": compression, "T338": [2]}
-            film = decode(tiff(np.dstack([samples, opacity]), **form))
-            assert np.abs(film.pixels - FILM / 255).max() < 1e-6
-            assert film.warnings == ()
+            image = decode(tiff(np.dstack([samples, opacity]), **form))
+            assert np.abs(image.pixels - IMAGE / 255).max() < 1e-6
+            assert image.warnings == ()
         opacity[:, :50] = 0
-        film = decode(tiff(np.dstack([samples, opacity]), **form))
-        assert not film.stored[:, :50].any()
-        assert film.warnings[0] == "transparent parts were laid on black"
+        image = decode(tiff(np.dstack([samples, opacity]), **form))
+        assert not image.stored[:, :50].any()
+        assert image.warnings[0] == "transparent parts were laid on black"
 
 
 def test_lengths_of_strips_that_are_not_compressed_are_not_needed():
@@ -144,14 +144,14 @@ def test_lengths_of_strips_that_are_not_compressed_are_not_needed():
 
 
 def test_twelve_bits_in_rows_of_odd_length():
-    film = FILM[:, :147]
-    values = np.pad(np.rint(film * (4095 / 255)).astype(int), ((0, 0), (0, 1)))
+    image = IMAGE[:, :147]
+    values = np.pad(np.rint(image * (4095 / 255)).astype(int), ((0, 0), (0, 1)))
     first, second = values[:, ::2], values[:, 1::2]
     packed = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=-1)
     packed = packed.reshape(132, -1)[:, : -(-147 * 12 // 8)].astype(np.uint8)
     for compression in PACKERS:
         content = tiff(packed, compression=compression, T256=[147], T258=[12])
-        assert np.abs(decode(content).pixels - film / 255).max() < 2e-4
+        assert np.abs(decode(content).pixels - image / 255).max() < 2e-4
 
 
 def test_a_strip_that_ends_early_is_cut_short():
@@ -161,7 +161,7 @@ def test_a_strip_that_ends_early_is_cut_short():
         assert read_tiff(content).height == 132
         short = tiff(DEEP[:100], compression=compression, rows=200, T257=[132])
         assert place == 8
-        with pytest.raises(FilmError) as error:
+        with pytest.raises(ImageError) as error:
             decode(short[: 8 + 100 * 148 * 2] if compression == PLAIN else short)
         assert error.value.code in ("truncated_image", "corrupt_image")
 
@@ -169,15 +169,15 @@ def test_a_strip_that_ends_early_is_cut_short():
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (tiff(FILM / np.float16(255)), "floating-point"),
-        (tiff(FILM / np.float32(255)), "floating-point"),
-        (tiff(FILM / np.float32(255), compression=DEFLATE, T317=[3]), "floating-point"),
-        (tiff(FILM / 255), "floating-point"),
-        (tiff(FILM.astype(np.complex64)), "complex numbers"),
-        (tiff(np.dstack([FILM] * 3), T262=[8]), "CIE Lab"),
+        (tiff(IMAGE / np.float16(255)), "floating-point"),
+        (tiff(IMAGE / np.float32(255)), "floating-point"),
+        (tiff(IMAGE / np.float32(255), compression=DEFLATE, T317=[3]), "floating-point"),
+        (tiff(IMAGE / 255), "floating-point"),
+        (tiff(IMAGE.astype(np.complex64)), "complex numbers"),
+        (tiff(np.dstack([IMAGE] * 3), T262=[8]), "CIE Lab"),
         (tiff(np.dstack([DEEP] * 3), T262=[8]), "CIE Lab"),
-        (tiff(FILM, T262=[32803]), "raw values"),
-        (tiff(FILM, T262=[77]), "interpretation 77"),
+        (tiff(IMAGE, T262=[32803]), "raw values"),
+        (tiff(IMAGE, T262=[77]), "interpretation 77"),
         (tiff(DEEP.astype(np.uint64)), "64 bits"),
         (tiff(DEEP, T258=[14]), "14 bits"),
         (tiff(np.dstack([DEEP] * 3), T258=[8, 16, 9], T262=[2]), "samples of 8 to 16 bits"),
@@ -189,7 +189,7 @@ def test_a_strip_that_ends_early_is_cut_short():
     ],
 )
 def test_what_is_not_read_is_named(content, named):
-    with pytest.raises(FilmError, match=named) as error:
+    with pytest.raises(ImageError, match=named) as error:
         decode(content)
     assert error.value.code == "unsupported_format"
     assert "damaged" not in error.value.message

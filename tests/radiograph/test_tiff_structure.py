@@ -8,57 +8,59 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import decode
 from cxr_transfer.radiograph.tiff_structure import read_tiff
 from made import encoded, full
 
-FILM = full()
-DEEP = FILM.astype(np.uint16) * 257
+IMAGE = full()
+DEEP = IMAGE.astype(np.uint16) * 257
 
 
-def big_tiff(film):
+def big_tiff(radiograph):
     """A BigTIFF, which Pillow reads, with the values of many a field elsewhere."""
-    height, width = film.shape
+    height, width = radiograph.shape
     fields = [(256, 4, width), (257, 4, height), (258, 3, 8), (259, 3, 1), (262, 3, 1)]
-    fields += [(273, 16, 16), (277, 3, 1), (278, 4, height), (279, 16, film.size)]
-    start = 16 + film.size
+    fields += [(273, 16, 16), (277, 3, 1), (278, 4, height), (279, 16, radiograph.size)]
+    start = 16 + radiograph.size
     directory = struct.pack("<Q", len(fields))
     directory += b"".join(struct.pack("<HHQQ", tag, kind, 1, value) for tag, kind, value in fields)
-    return struct.pack("<2sHHHQ", b"II", 43, 8, 0, start) + film.tobytes() + directory + bytes(8)
+    return (
+        struct.pack("<2sHHHQ", b"II", 43, 8, 0, start) + radiograph.tobytes() + directory + bytes(8)
+    )
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        encoded(FILM, "TIFF"),
-        encoded(FILM, "TIFF", big_tiff=True),
-        big_tiff(FILM),
+        encoded(IMAGE, "TIFF"),
+        encoded(IMAGE, "TIFF", big_tiff=True),
+        big_tiff(IMAGE),
         *(
-            encoded(FILM, "TIFF", compression=how)
+            encoded(IMAGE, "TIFF", compression=how)
             for how in ("tiff_lzw", "packbits", "tiff_deflate")
         ),
-        encoded(FILM, "TIFF", tiffinfo={270: "a description", 65_000: "mine"}),
-        encoded(FILM, "TIFF", strip_size=148),
+        encoded(IMAGE, "TIFF", tiffinfo={270: "a description", 65_000: "mine"}),
+        encoded(IMAGE, "TIFF", strip_size=148),
     ],
 )
 def test_pixels_are_those_of_the_whole_file(content):
     found = read_tiff(content)
-    assert (found.height, found.width) == FILM.shape
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(found.plain))), FILM)
+    assert (found.height, found.width) == IMAGE.shape
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(found.plain))), IMAGE)
     assert not Image.open(io.BytesIO(found.plain)).tag_v2.keys() & {270, 65_000}
-    assert np.array_equal(decode(content).stored, FILM)
+    assert np.array_equal(decode(content).stored, IMAGE)
 
 
 def test_a_big_endian_file_is_read():
     content = encoded(Image.fromarray(DEEP.astype(">u2")), "TIFF")
     assert content[:2] == b"MM"
-    assert np.abs(decode(content).pixels - FILM / 255).max() < 1e-6
+    assert np.abs(decode(content).pixels - IMAGE / 255).max() < 1e-6
 
 
 def pages(*sizes, kinds):
     """A TIFF of several pages, each with its New Subfile Type."""
-    images = [Image.fromarray(FILM).resize(size) for size in sizes]
+    images = [Image.fromarray(IMAGE).resize(size) for size in sizes]
     for image, kind in zip(images, kinds, strict=True):
         image.encoderinfo = {"tiffinfo": {254: kind}}
     return encoded(images[0], "TIFF", save_all=True, append_images=images[1:])
@@ -66,10 +68,12 @@ def pages(*sizes, kinds):
 
 def test_a_reduced_copy_is_passed_over_and_a_second_page_is_not():
     content = pages((148, 132), (74, 66), kinds=(0, 1))
-    film = decode(content)
-    assert np.array_equal(film.stored, FILM)
-    assert film.warnings == ("a smaller copy of the picture in the same file was passed over",)
-    with pytest.raises(FilmError) as error:
+    radiograph = decode(content)
+    assert np.array_equal(radiograph.stored, IMAGE)
+    assert radiograph.warnings == (
+        "a smaller copy of the picture in the same file was passed over",
+    )
+    with pytest.raises(ImageError) as error:
         decode(pages((148, 132), (148, 132), kinds=(0, 0)))
     assert error.value.code == "multi_frame"
 
@@ -88,7 +92,7 @@ def test_colours_of_16_bits_in_separate_planes_are_refused():
     content = (
         b"II*\0" + struct.pack("<L", start + len(values)) + planes.tobytes() + values + directory
     )
-    with pytest.raises(FilmError, match="separate planes") as error:
+    with pytest.raises(ImageError, match="separate planes") as error:
         decode(content)
     assert error.value.code == "unsupported_format"
 
@@ -99,22 +103,22 @@ def test_colours_of_16_bits_side_by_side_are_as_grey(compression):
         colours = imagecodecs.tiff_encode(
             np.dstack([samples] * 3), photometric="rgb", compression=compression
         )
-        film, grey = decode(colours), decode(encoded(samples, "TIFF"))
-        assert np.array_equal(film.stored, grey.stored)
-        assert film.warnings == grey.warnings
-        assert np.abs(film.pixels - FILM / 255).max() < 1e-3
+        radiograph, grey = decode(colours), decode(encoded(samples, "TIFF"))
+        assert np.array_equal(radiograph.stored, grey.stored)
+        assert radiograph.warnings == grey.warnings
+        assert np.abs(radiograph.pixels - IMAGE / 255).max() < 1e-3
 
 
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("bits", [12, 14])
 def test_values_that_fill_few_bits_are_the_picture_with_a_warning(bits, signed):
-    few = np.rint(FILM.astype(np.float64) * (((1 << bits) - 1) / 255)).astype(np.uint16)
+    few = np.rint(IMAGE.astype(np.float64) * (((1 << bits) - 1) / 255)).astype(np.uint16)
     if signed:
         few = (few.astype(np.int32) - 2000).astype(np.int16)
         content = encoded(few.view(np.uint16), "TIFF", tiffinfo={339: 2})
     else:
         content = encoded(few, "TIFF")
-    film = decode(content)
-    assert np.abs(film.pixels - FILM / 255).max() < 1 / (1 << bits)
-    (warning,) = film.warnings
+    radiograph = decode(content)
+    assert np.abs(radiograph.pixels - IMAGE / 255).max() < 1 / (1 << bits)
+    (warning,) = radiograph.warnings
     assert "16 bits" in warning

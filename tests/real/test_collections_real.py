@@ -45,16 +45,16 @@ def indexed(dataset):
 
 
 def test_the_archives_hold_what_their_publishers_say(archives):
-    films = Counter(found.name for found in archives for _ in found.cases)
-    assert films == {"kermany": 5856 + 1044, "cohen": 652, "adult": 4430}
+    images = Counter(found.name for found in archives for _ in found.cases)
+    assert images == {"kermany": 5856 + 1044, "cohen": 652, "adult": 4430}
 
 
-def test_dataset_0_has_the_papers_films(first):
+def test_dataset_0_has_the_papers_images(first):
     assert first.counts() == {"normal": 1575, "bacterial": 2772, "viral": 1493}
     assert len(first.cases) == 5840
 
 
-def test_dataset_1_has_the_papers_normal_and_bacterial_films_and_all_frontal_covid19(second):
+def test_dataset_1_has_the_papers_normal_and_bacterial_images_and_all_frontal_covid19(second):
     assert second.counts() == {"normal": 544, "bacterial": 500, "covid19": 431}
     assert len({case.patient for case in second.cases if case.label == "covid19"}) == 260
 
@@ -74,7 +74,7 @@ def test_clean_pretraining_sees_nobody_of_dataset_1(first, second):
         assert not seen & tested, key
 
 
-def test_outside_are_the_adults_and_128_frontal_films_but_those_of_covid19_patients(
+def test_outside_are_the_adults_and_128_frontal_images_but_those_of_covid19_patients(
     archives, second
 ):
     outside = outside_cases(archives, second)

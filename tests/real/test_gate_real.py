@@ -1,6 +1,6 @@
-"""The gate as it ships on real films, among them those that it was fitted on.
+"""The gate as it ships on real images, among them those that it was fitted on.
 
-What it does with films that it has not seen stands in docs/results/gate.md.
+What it does with images that it has not seen stands in docs/results/gate.md.
 """
 
 from pathlib import Path
@@ -10,8 +10,8 @@ import pytest
 
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.case import FRONTAL_VIEWS
-from cxr_transfer.radiograph import Radiograph, read_film
-from cxr_transfer.radiograph.quality_control import concerns
+from cxr_transfer.radiograph import Radiograph, read_radiograph
+from cxr_transfer.radiograph.quality_control import quality_issues
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 pytestmark = [
@@ -28,8 +28,8 @@ def cases():
 
 
 @pytest.fixture(scope="module")
-def films(cases):
-    """Frontal films, evenly from the whole of each source."""
+def images(cases):
+    """Frontal images, evenly from the whole of each source."""
     found = {}
     for source in SOURCES:
         frontal = [
@@ -38,23 +38,23 @@ def films(cases):
             if case.source == source and (source != "cohen" or case.view in FRONTAL_VIEWS)
         ]
         some = frontal[:: len(frontal) // OF_EACH][:OF_EACH]
-        found[source] = [read_film(case.path) for case in some]
+        found[source] = [read_radiograph(case.path) for case in some]
     return found
 
 
-def refusals(films):
-    return [[each.code for each in concerns(film) if each.refuses] for film in films]
+def refusals(images):
+    return [[each.code for each in quality_issues(image) if each.refuses] for image in images]
 
 
-def test_at_most_three_percent_of_good_films_are_refused(films):
-    said = [codes for some in films.values() for codes in refusals(some)]
+def test_at_most_three_percent_of_good_images_are_refused(images):
+    said = [codes for some in images.values() for codes in refusals(some)]
     assert len(said) == len(SOURCES) * OF_EACH
     assert sum(map(bool, said)) <= 0.03 * len(said)
 
 
 def test_laterals_are_refused_and_nearly_always_named(cases):
     lateral = [case for case in cases if case.source == "cohen" and case.view == "L"]
-    said = refusals(read_film(case.path) for case in lateral)
+    said = refusals(read_radiograph(case.path) for case in lateral)
     assert len(said) > 50
     assert all(said)
     assert np.mean([codes == ["view"] for codes in said]) > 0.9
@@ -68,10 +68,10 @@ def test_laterals_are_refused_and_nearly_always_named(cases):
         ("upside_down", np.flipud),
     ],
 )
-def test_spoiled_films_are_refused_and_nearly_always_named(films, code, spoiled):
-    some = [film for each in films.values() for film in each if film.stored.dtype == np.uint8]
+def test_spoiled_images_are_refused_and_nearly_always_named(images, code, spoiled):
+    some = [image for each in images.values() for image in each if image.stored.dtype == np.uint8]
     said = refusals(
-        Radiograph(np.ascontiguousarray(spoiled(film.stored)), film.format) for film in some
+        Radiograph(np.ascontiguousarray(spoiled(image.stored)), image.format) for image in some
     )
     assert np.mean([bool(codes) for codes in said]) >= 0.99
     assert np.mean([codes == [code] for codes in said]) > 0.95

@@ -1,4 +1,4 @@
-"""What lies beside a checkpoint is read without its films; openings are counted, torn or not."""
+"""What lies beside a checkpoint is read without its images; openings are counted, torn or not."""
 
 import dataclasses
 import os
@@ -10,13 +10,13 @@ from cxr_transfer.datasets.manifest import write_manifest
 from cxr_transfer.models.metadata import Checkpoint, fingerprint
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.run_folder import (
-    OPENINGS_FILE,
-    opened_words,
-    openings,
+    TEST_SET_ACCESS_FILE,
     own_overlap,
     parts,
     patients_in_several_parts,
-    record_opening,
+    record_test_set_access,
+    test_set_access_sentence,
+    test_set_accesses,
 )
 from made import case
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def card(films=(), patients=()):
+def card(images=(), patients=()):
     return Checkpoint(
         name="m",
         architecture="simple_cnn",
@@ -43,13 +43,13 @@ def card(films=(), patients=()):
         epsilon=1e-3,
         weights_sha256="0" * 64,
         seen={
-            "films": [fingerprint(film) for film in films],
+            "images": [fingerprint(image) for image in images],
             "patients": [fingerprint(patient) for patient in patients],
         },
     )
 
 
-def test_parts_are_read_though_no_film_is_there(folder):
+def test_parts_are_read_though_no_image_is_there(folder):
     rows = parts(folder)
     assert [(row.label, row.patient, row.split) for row in rows] == [
         (each.label, each.patient, each.split) for each in CASES
@@ -59,17 +59,17 @@ def test_parts_are_read_though_no_film_is_there(folder):
 
 def test_without_a_split_there_are_no_parts_and_no_count(tmp_path):
     assert parts(tmp_path) == ()
-    assert record_opening(tmp_path, "evaluate", CASES, "0" * 64) is None
+    assert record_test_set_access(tmp_path, "evaluate", CASES, "0" * 64) is None
     assert list(tmp_path.iterdir()) == []
-    assert "Not done" in opened_words(openings(tmp_path))
+    assert "Not done" in test_set_access_sentence(test_set_accesses(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("films", "patients", "found"),
+    ("images", "patients", "found"),
     [([], [], 0), (["p1"], ["ann"], 0), (["p3"], [], 1), (["p3"], ["cat", "dan"], 2)],
 )
-def test_test_films_that_training_saw_are_counted(folder, films, patients, found):
-    assert own_overlap(card(films, patients), parts(folder)) == found
+def test_test_images_that_training_saw_are_counted(folder, images, patients, found):
+    assert own_overlap(card(images, patients), parts(folder)) == found
 
 
 def test_a_patient_in_two_parts_is_counted_once(tmp_path):
@@ -79,43 +79,43 @@ def test_a_patient_in_two_parts_is_counted_once(tmp_path):
 
 
 def test_every_opening_of_the_test_part_is_counted_and_nothing_else(folder):
-    assert openings(folder) == {"times": 0, "by": {}}
-    record_opening(folder, "study", CASES[2:], "0" * 64)
-    record_opening(folder, "audit", CASES, "0" * 64)
-    record_opening(folder, "evaluate", CASES[:2], "0" * 64)  # no film of the test part
-    found = record_opening(folder, "study", CASES[3:], "0" * 64)
-    assert found == openings(folder) == {"times": 3, "by": {"study": 2, "audit": 1}}
-    lines = (folder / OPENINGS_FILE).read_text().splitlines()
+    assert test_set_accesses(folder) == {"times": 0, "by": {}}
+    record_test_set_access(folder, "study", CASES[2:], "0" * 64)
+    record_test_set_access(folder, "audit", CASES, "0" * 64)
+    record_test_set_access(folder, "evaluate", CASES[:2], "0" * 64)  # no image of the test part
+    found = record_test_set_access(folder, "study", CASES[3:], "0" * 64)
+    assert found == test_set_accesses(folder) == {"times": 3, "by": {"study": 2, "audit": 1}}
+    lines = (folder / TEST_SET_ACCESS_FILE).read_text().splitlines()
     assert [line.split(",")[1:3] for line in lines[1:]] == [
         ["study", "2"], ["audit", "2"], ["study", "1"],
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "left", ["time,com", "time,command,films,data_hash,weights_sha256\n2026,stu"]
+    "left", ["time,com", "time,command,images,data_hash,weights_sha256\n2026,stu"]
 )
 def test_a_line_that_was_cut_off_spoils_no_other(folder, left):
-    (folder / OPENINGS_FILE).write_text(left)
+    (folder / TEST_SET_ACCESS_FILE).write_text(left)
     for _ in range(2):
-        found = record_opening(folder, "evaluate", CASES, "0" * 64)
+        found = record_test_set_access(folder, "evaluate", CASES, "0" * 64)
     assert found == {"times": 2, "by": {"evaluate": 2}}
 
 
 def test_two_at_once_lose_no_line(folder):
     def open_often():
         for _ in range(20):
-            record_opening(folder, "evaluate", CASES, "0" * 64)
+            record_test_set_access(folder, "evaluate", CASES, "0" * 64)
 
     threads = [threading.Thread(target=open_often) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert openings(folder)["times"] == 60
+    assert test_set_accesses(folder)["times"] == 60
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_to_stops_no_evaluation(folder):
     folder.chmod(0o500)
-    assert record_opening(folder, "evaluate", CASES, "0" * 64) == {"times": 0, "by": {}}
+    assert record_test_set_access(folder, "evaluate", CASES, "0" * 64) == {"times": 0, "by": {}}
     folder.chmod(0o700)

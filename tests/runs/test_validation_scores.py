@@ -1,4 +1,4 @@
-"""Scores of the validation films come back as they were, or it is said that they are not."""
+"""Scores of the validation images come back as they were, or it is said that they are not."""
 
 import csv
 from dataclasses import replace
@@ -13,21 +13,21 @@ from cxr_transfer.models.registry import probabilities
 from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.runs.validation_scores import FILE, read_validation, write_validation
 from made import case
-from miniature import SIDE, make_films
+from miniature import SIDE, make_images
 
 
 @pytest.fixture
 def written(tmp_path):
-    films = make_films(7, seed=3)
+    images = make_images(7, seed=3)
     cases = [
         case(f"{row}.png", DATASET_1.names[target], patient=f"p{row // 2}")
-        for row, target in enumerate(films.targets.tolist())
+        for row, target in enumerate(images.targets.tolist())
     ]
     torch.manual_seed(0)
     network = simple_cnn(3, size=(SIDE, SIDE))
-    scores = probabilities(network, films.images).numpy()
+    scores = probabilities(network, images.images).numpy()
     write_validation(tmp_path, cases, scores, DATASET_1)
-    return tmp_path, scores, films.targets.numpy()
+    return tmp_path, scores, images.targets.numpy()
 
 
 def test_every_digit_comes_back(written):
@@ -39,7 +39,7 @@ def test_every_digit_comes_back(written):
     assert files[0] == "0.png"
 
 
-def test_rows_tell_which_film_is_meant(tmp_path, written):
+def test_rows_tell_which_image_is_meant(tmp_path, written):
     cases = [
         replace(case(f"/data/{place}/1.png", patient="p"), split="validation", written=f"{place}/1")
         for place in "ab"

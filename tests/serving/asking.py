@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.serving.settings import Settings
 
 PROGRAM = Path(__file__).with_name("program.py")
@@ -76,8 +76,8 @@ class Server:
         return sorted(set(children(self.process.pid)) - set(self.workers()))
 
     def waiting(self):
-        """How many films have no answer yet."""
-        return self.counted("cxr_films_waiting")
+        """How many images have no answer yet."""
+        return self.counted("cxr_images_waiting")
 
     def counted(self, name):
         with self.client() as client:
@@ -135,8 +135,8 @@ def running(*models, **environment):
 
 
 def phantom(seed=0, finding="normal", pixels=300):
-    """A generated film, (H, W) uint8."""
-    return draw_film(finding, rng=np.random.default_rng(seed), pixels=pixels)
+    """A generated image, (H, W) uint8."""
+    return draw_radiograph(finding, rng=np.random.default_rng(seed), pixels=pixels)
 
 
 def as_bytes(image, kind="PNG", **options):
@@ -146,13 +146,13 @@ def as_bytes(image, kind="PNG", **options):
     return content.getvalue()
 
 
-def send(client, *contents, path="/v1/predict", name="film", field="files", **data):
+def send(client, *contents, path="/v1/predict", name="image", field="files", **data):
     files = [(field, (name, content)) for content in contents]
     return client.post(path, files=files, data=data)
 
 
 def send_patiently(client, *contents, **how):
-    """As `send`, and again while the server is busy: how many films it takes is its own affair."""
+    """As `send`, and again while the server is busy: how many images it takes is its own affair."""
     end = time.monotonic() + 60
     while (response := send(client, *contents, **how)).status_code == 503:
         if response.json().get("code") != "busy" or time.monotonic() > end:

@@ -21,7 +21,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory, cache):
-    """A run folder whose network has random weights, and so answers differently for every film."""
+    """A run folder whose network has random weights, and so answers differently for every image."""
     torch.manual_seed(4)
     folder = tmp_path_factory.mktemp("checkpoint")
     card = {

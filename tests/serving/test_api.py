@@ -20,10 +20,10 @@ from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.radiograph import decode
 from serving.asking import alike, as_bytes, phantom, send, send_patiently, until
 
-ASKED = (("/v1/predict", "files"), ("/v1/film", "file"), ("/v1/report", "files"))
+ASKED = (("/v1/predict", "files"), ("/v1/image", "file"), ("/v1/report", "files"))
 
 
-def film_of_pydicom(name):
+def image_of_pydicom(name):
     return Path(get_testdata_file(name, download=False)).read_bytes()
 
 
@@ -33,8 +33,8 @@ FORMATS = {
     "png of 16 bits": lambda: as_bytes(phantom().astype(np.uint16) * 257),
     "tiff": lambda: as_bytes(phantom(), "TIFF"),
     "colour": lambda: as_bytes(Image.fromarray(phantom()).convert("RGB"), "JPEG"),
-    "dicom": lambda: film_of_pydicom("RG1_UNCR.dcm"),
-    "shin bone": lambda: film_of_pydicom("RG3_UNCR.dcm"),
+    "dicom": lambda: image_of_pydicom("RG1_UNCR.dcm"),
+    "shin bone": lambda: image_of_pydicom("RG3_UNCR.dcm"),
     "blank": lambda: as_bytes(np.zeros((200, 200), np.uint8)),
 }
 BROKEN = {
@@ -47,7 +47,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_film_is_answered_as_the_predictor_answers_it(client, predictor, kind):
+def test_an_image_is_answered_as_the_predictor_answers_it(client, predictor, kind):
     content = FORMATS[kind]()
     expected = predictor.predict(content)
     response = send(client, content)
@@ -55,7 +55,7 @@ def test_a_film_is_answered_as_the_predictor_answers_it(client, predictor, kind)
     assert response.status_code == (200 if expected.status != "error" else 422)
     (answer,) = body["answers"]
     assert alike(answer, expected)
-    assert answer["file"] == "film"
+    assert answer["file"] == "image"
     assert body["intended_use"] == INTENDED_USE == response.headers["x-intended-use"]
     assert body["version"] == __version__
     assert body["request_id"] == response.headers["x-request-id"]
@@ -63,26 +63,26 @@ def test_a_film_is_answered_as_the_predictor_answers_it(client, predictor, kind)
 
 
 def test_many_at_once_each_get_their_own_answer(server, predictor):
-    films = {f"{seed}.png": as_bytes(phantom(seed, pixels=160)) for seed in range(24)}
-    expected = {name: predictor.predict(content) for name, content in films.items()}
+    images = {f"{seed}.png": as_bytes(phantom(seed, pixels=160)) for seed in range(24)}
+    expected = {name: predictor.predict(content) for name, content in images.items()}
     spread = {tuple(answer.probabilities.values()) for answer in expected.values()}
-    assert len(spread) == len(films), "films of equal scores could be swapped unnoticed"
+    assert len(spread) == len(images), "images of equal scores could be swapped unnoticed"
 
     def ask(name):
         with server.client() as client:
-            (answer,) = send_patiently(client, films[name], name=name).json()["answers"]
+            (answer,) = send_patiently(client, images[name], name=name).json()["answers"]
         return name, answer
 
-    asked = random.Random(0).sample([*films] * 3, 3 * len(films))
+    asked = random.Random(0).sample([*images] * 3, 3 * len(images))
     with ThreadPoolExecutor(12) as pool:
         for name, answer in pool.map(ask, asked):
             assert answer["file"] == name
             assert alike(answer, expected[name])
 
 
-def test_many_films_in_one_request_keep_their_order(client, predictor):
+def test_many_images_in_one_request_keep_their_order(client, predictor):
     contents = [as_bytes(phantom(seed)) for seed in range(5)]
-    contents[2] = b"no film"
+    contents[2] = b"no image"
     response = send(client, *contents)
     assert response.status_code == 200
     answers = response.json()["answers"]
@@ -90,24 +90,24 @@ def test_many_films_in_one_request_keep_their_order(client, predictor):
     assert all(alike(*pair) for pair in zip(answers, map(predictor.predict, contents), strict=True))
 
 
-@pytest.mark.parametrize("name", ["film.jpg", "C:\\films\\1.DCM", "x" * 300 + ".tif"])
+@pytest.mark.parametrize("name", ["image.jpg", "C:\\images\\1.DCM", "x" * 300 + ".tif"])
 def test_a_name_that_promises_another_format_is_warned_of(
     server, client, predictor, name, tmp_path
 ):
-    path = tmp_path / f"film{name[-4:]}"
+    path = tmp_path / f"image{name[-4:]}"
     path.write_bytes(as_bytes(phantom()))
     expected = predictor.predict(path)
     assert any("the content is PNG" in warning for warning in expected.warnings)
     (answer,) = send(client, path.read_bytes(), name=name).json()["answers"]
     assert alike(answer, expected)
-    shown = send(client, path.read_bytes(), path="/v1/film", field="file", name=name)
+    shown = send(client, path.read_bytes(), path="/v1/image", field="file", name=name)
     assert json.loads(shown.headers["x-cxr-warnings"]) == [expected.warnings[0]]
     until(lambda: shown.headers["x-request-id"] in "".join(server.lines))
     assert name[-4:] not in "".join(server.lines)
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_single_bad_film_has_its_status(client, kind):
+def test_a_single_bad_image_has_its_status(client, kind):
     content, status, code = BROKEN[kind]
     response = send(client, content)
     (answer,) = response.json()["answers"]
@@ -127,39 +127,43 @@ def test_a_bomb_is_refused_by_its_header(client):
     assert response.json()["answers"][0]["code"] == "too_many_pixels"
 
 
-def test_a_heat_map_fits_over_its_film(client):
+def test_a_heat_map_fits_over_its_image(client):
     content = as_bytes(phantom())
     (answer,) = send(client, content, heat_map="true").json()["answers"]
     kind, _, encoded = answer["heat_map"].partition(",")
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(encoded))) as overlay:
         assert overlay.mode == "RGBA"
-        film = decode(content)
-        assert overlay.width / overlay.height == pytest.approx(film.width / film.height, rel=0.02)
+        radiograph = decode(content)
+        assert overlay.width / overlay.height == pytest.approx(
+            radiograph.width / radiograph.height, rel=0.02
+        )
     assert answer["lung_share"] is None or 0 <= answer["lung_share"] <= 1
     assert 0 < answer["lung_area"] < 1
 
 
-def test_a_film_comes_back_to_be_looked_at(client):
+def test_an_image_comes_back_to_be_looked_at(client):
     content = as_bytes(Image.fromarray(phantom()).resize((2400, 2100)))
-    response = send(client, content, path="/v1/film", field="file")
+    response = send(client, content, path="/v1/image", field="file")
     assert response.headers["content-type"] == "image/png"
     assert json.loads(response.headers["x-cxr-warnings"]) == []
-    with Image.open(io.BytesIO(response.content)) as film:
-        assert film.mode == "L"
-        assert max(film.size) == 2048
+    with Image.open(io.BytesIO(response.content)) as radiograph:
+        assert radiograph.mode == "L"
+        assert max(radiograph.size) == 2048
     small = as_bytes(phantom())
-    with Image.open(io.BytesIO(send(client, small, path="/v1/film", field="file").content)) as film:
-        assert (np.asarray(film) == phantom()).all()
+    with Image.open(
+        io.BytesIO(send(client, small, path="/v1/image", field="file").content)
+    ) as radiograph:
+        assert (np.asarray(radiograph) == phantom()).all()
 
 
-def test_a_film_that_cannot_be_read_cannot_be_looked_at(client):
-    response = send(client, b"no film", path="/v1/film", field="file")
+def test_an_image_that_cannot_be_read_cannot_be_looked_at(client):
+    response = send(client, b"no image", path="/v1/image", field="file")
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_format")
 
 
 def test_a_report_is_a_pdf(client):
-    response = send(client, as_bytes(phantom()), b"no film", path="/v1/report")
+    response = send(client, as_bytes(phantom()), b"no image", path="/v1/report")
     assert response.headers["content-type"] == "application/pdf"
     assert response.content.startswith(b"%PDF-")
     assert response.content.count(b"/Type /Page\n") + response.content.count(b"/Type /Page ") == 2
@@ -181,7 +185,7 @@ def test_models_are_told(client, predictor):
     ("name", "shown"),
     [
         ("../../etc/passwd", "passwd"),
-        ("C:\\films\\one.dcm", "one.dcm"),
+        ("C:\\images\\one.dcm", "one.dcm"),
         ("ab\u202ec.png", "abc.png"),
         ("x" * 300, "x" * 120),
         ("=cmd()", "=cmd()"),
@@ -196,7 +200,7 @@ def test_names_are_never_paths(client, name, shown):
 @pytest.mark.parametrize(
     ("options", "status", "code"),
     [
-        ({"content": b"film"}, 415, "not_a_form"),
+        ({"content": b"image"}, 415, "not_a_form"),
         ({"json": {"files": 1}}, 415, "not_a_form"),
         ({"data": {"model": "random"}, "files": {"other": b"x"}}, 422, "no_files"),
         ({"files": {"files": b"x"}, "data": {"model": "none"}}, 404, "unknown_model"),
@@ -226,7 +230,7 @@ def test_names_are_never_paths(client, name, shown):
         ),
     ],
 )
-def test_what_is_no_request_for_films_is_refused(client, options, status, code):
+def test_what_is_no_request_for_images_is_refused(client, options, status, code):
     response = client.post("/v1/predict", **options)
     body = response.json()
     assert response.status_code == status
@@ -275,14 +279,14 @@ def test_other_web_sites_get_no_leave_to_read(client):
 
 
 def test_metrics_count(client):
-    def films():
+    def images():
         lines = client.get("/metrics").text.splitlines()
-        found = [line for line in lines if line.startswith('cxr_films_total{code="",status="ok"}')]
+        found = [line for line in lines if line.startswith('cxr_images_total{code="",status="ok"}')]
         return float(found[0].split()[1]) if found else 0
 
-    before = films()
+    before = images()
     send(client, as_bytes(phantom()))
-    assert films() == before + 1
+    assert images() == before + 1
 
 
 def readable(content):
@@ -297,7 +301,7 @@ def readable(content):
 def test_no_identity_of_a_dicom_is_answered_or_logged(server, client):
     import pydicom
 
-    film = pydicom.dcmread(get_testdata_file("RG1_UNCR.dcm", download=False))
+    radiograph = pydicom.dcmread(get_testdata_file("RG1_UNCR.dcm", download=False))
     secrets = {
         "PatientName": "SECRETNAME^ZEBRA",
         "PatientID": "SECRETID4711",
@@ -306,15 +310,15 @@ def test_no_identity_of_a_dicom_is_answered_or_logged(server, client):
         "PatientBirthDate": "19010203",
     }
     for tag, value in secrets.items():
-        setattr(film, tag, value)
+        setattr(radiograph, tag, value)
     content = io.BytesIO()
-    film.save_as(content)
+    radiograph.save_as(content)
     whole = content.getvalue()
     for one in (whole, whole[: len(whole) // 2], whole[:4000]):
         said = b""
         for path, field in (
             ("/v1/predict", "files"),
-            ("/v1/film", "file"),
+            ("/v1/image", "file"),
             ("/v1/report", "files"),
         ):
             response = send(client, one, path=path, field=field, name="SECRETFILE.dcm")
@@ -331,12 +335,12 @@ def test_no_identity_of_a_dicom_is_answered_or_logged(server, client):
     assert "19010203" not in logged
 
 
-def test_a_storm_of_bad_films_does_no_harm(server, predictor):
+def test_a_storm_of_bad_images_does_no_harm(server, predictor):
     good = as_bytes(phantom(), "JPEG")
     expected = predictor.predict(good)
     rng = np.random.default_rng(0)
 
-    def film(number):
+    def radiograph(number):
         if number % 2:
             return good
         damaged = bytearray(good)
@@ -345,14 +349,14 @@ def test_a_storm_of_bad_films_does_no_harm(server, predictor):
         cut = [bytes(damaged), good[: len(good) // 2], b"", bytes(rng.bytes(2000)), b"PK\x03\x04"]
         return cut[number // 2 % 5]
 
-    films = [film(number) for number in range(60)]
+    images = [radiograph(number) for number in range(60)]
 
     def ask(content):
         with httpx.Client(base_url=server.url, timeout=60) as client:
             return send_patiently(client, content)
 
     with ThreadPoolExecutor(8) as pool:
-        for content, response in zip(films, pool.map(ask, films), strict=True):
+        for content, response in zip(images, pool.map(ask, images), strict=True):
             assert response.status_code < 500
             if content is good:
                 assert alike(response.json()["answers"][0], expected)

@@ -1,15 +1,15 @@
-"""Films before a network, without processes and HTTP."""
+"""Images before a network, without processes and HTTP."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 from cxr_transfer.serving.batching import Batches
 
 
-def test_a_network_meets_every_size_before_the_first_film(predictor, monkeypatch):
+def test_a_network_meets_every_size_before_the_first_image(predictor, monkeypatch):
     sizes = []
     answers = predictor.answers
     monkeypatch.setattr(
-        predictor, "answers", lambda films: sizes.append(len(films)) or answers(films)
+        predictor, "answers", lambda images: sizes.append(len(images)) or answers(images)
     )
     with ThreadPoolExecutor(1) as thread:
         Batches(predictor, thread, 8, sizes.append).warm()

@@ -1,4 +1,4 @@
-"""What a worker sends is read within bounds: a film may have led it astray."""
+"""What a worker sends is read within bounds: an image may have led it astray."""
 
 import asyncio
 import json
@@ -24,8 +24,8 @@ def headed(text):
 
 
 def test_a_message_comes_as_it_was_sent():
-    message = b"".join(ipc.packed({"work": "film"}, [b"one", b"", b"three"]))
-    assert read(message) == ({"work": "film"}, [b"one", b"", b"three"])
+    message = b"".join(ipc.packed({"work": "image"}, [b"one", b"", b"three"]))
+    assert read(message) == ({"work": "image"}, [b"one", b"", b"three"])
 
 
 @pytest.mark.parametrize(

@@ -34,39 +34,39 @@ def failed(*arguments, **environment):
 
 def test_without_the_token_nobody_is_answered(checkpoint, predictor):
     with running(checkpoint, CXR_TOKEN=TOKEN) as server:
-        film = as_bytes(phantom())
+        image = as_bytes(phantom())
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": TOKEN}):
             with server.client(headers=headers) as client:
                 for path in ("/v1/models", "/metrics", "/openapi.json"):
                     response = client.get(path)
                     assert response.status_code == 401
                     assert response.headers["www-authenticate"] == "Bearer"
-                assert send(client, film).status_code == 401
+                assert send(client, image).status_code == 401
                 assert client.get("/").status_code == 200
                 assert client.get("/healthz").status_code == 200
                 assert client.get("/readyz").status_code == 200
         with server.client(headers={"authorization": f"Bearer {TOKEN}"}) as client:
-            assert send(client, film).status_code == 200
+            assert send(client, image).status_code == 200
             assert client.get("/v1/models").status_code == 200
     assert not any(TOKEN in line for line in server.lines)
 
 
 def test_a_server_that_is_told_to_stop_keeps_its_word(checkpoint, predictor):
     server = Server(checkpoint).wait_until_ready()
-    film = as_bytes(phantom())
+    image = as_bytes(phantom())
 
     with ExitStack() as opened:
-        # Before the workers stand still: their time for a film runs meanwhile.
+        # Before the workers stand still: their time for an image runs meanwhile.
         client, *clients = [opened.enter_context(server.client()) for _ in range(7)]
         pool = opened.enter_context(ThreadPoolExecutor(6))
         with stopped(server.workers()):
-            asked = [pool.submit(send, one, film) for one in clients]
+            asked = [pool.submit(send, one, image) for one in clients]
             until(lambda: server.waiting() == len(asked))
             server.process.send_signal(signal.SIGTERM)
             until(lambda: client.get("/readyz").status_code == 503)
             ready = client.get("/readyz")
             assert ready.json()["reason"] == "stopping"
-            late = send(client, film)
+            late = send(client, image)
             assert (late.status_code, late.json()["code"]) == (503, "stopping")
         assert [one.result().status_code for one in asked] == [200] * len(asked)
     assert server.stop() == 0
@@ -77,7 +77,7 @@ def test_a_server_that_is_told_to_stop_keeps_its_word(checkpoint, predictor):
 def test_who_would_wait_too_long_for_a_server_that_stops_is_told(checkpoint, predictor):
     """A heat map may take longer than a stopping server has."""
     server = Server(checkpoint, DRAIN_S="2").wait_until_ready()
-    before = server.counted("cxr_batch_films_count")
+    before = server.counted("cxr_batch_images_count")
     head = "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
     head += "Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 90000\r\n\r\n"
     with (
@@ -88,7 +88,7 @@ def test_who_would_wait_too_long_for_a_server_that_stops_is_told(checkpoint, pre
     ):
         half.sendall(head.encode())
         asked = pool.submit(send, client, as_bytes(phantom()), heat_map="true")
-        until(lambda: server.counted("cxr_batch_films_count") > before)  # the map comes next
+        until(lambda: server.counted("cxr_batch_images_count") > before)  # the map comes next
         started = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
         told = asked.result()
@@ -113,20 +113,20 @@ def test_two_models_answer_by_name(checkpoint, predictor, tmp_path):
     with running(tmp_path / "other", checkpoint) as server, server.client() as client:
         told = client.get("/v1/models").json()
         assert told["default"] == "other"
-        film = as_bytes(phantom())
+        image = as_bytes(phantom())
         scores = {
-            name: send(client, film, model=name).json()["answers"][0]["probabilities"]
+            name: send(client, image, model=name).json()["answers"][0]["probabilities"]
             for name in ("other", "random")
         }
-        assert scores["random"] == pytest.approx(predictor.predict(film).probabilities, abs=1e-5)
+        assert scores["random"] == pytest.approx(predictor.predict(image).probabilities, abs=1e-5)
         assert scores["other"] != scores["random"]
-        assert send(client, film).json()["answers"][0]["probabilities"] == scores["other"]
+        assert send(client, image).json()["answers"][0]["probabilities"] == scores["other"]
 
         for asked, pages in (({}, 1), ({"other": "random"}, 2), ({"other": "other"}, 1)):
-            report = send(client, film, path="/v1/report", **asked)
+            report = send(client, image, path="/v1/report", **asked)
             assert report.status_code == 200
             assert report.content.count(b"/Type /Page ") == pages
-        assert send(client, film, path="/v1/report", other="nobody").status_code == 404
+        assert send(client, image, path="/v1/report", other="nobody").status_code == 404
 
 
 def test_what_is_known_of_a_model_is_told_if_it_is_of_these_weights(checkpoint, tmp_path):
@@ -134,7 +134,7 @@ def test_what_is_known_of_a_model_is_told_if_it_is_of_these_weights(checkpoint, 
     sha256 = json.loads((folder / "checkpoint.json").read_text())["weights_sha256"]
     check = {
         "name": "overlap",
-        "title": "Films seen in training",
+        "title": "Images seen in training",
         "verdict": "fail",
         "hard": True,
         "reading": "One.",
@@ -178,7 +178,7 @@ def test_a_network_that_scores_otherwise_than_its_checkpoint_ends_in_one_line(ch
     convert(checkpoint, tmp_path / "x.xml")
     card = tmp_path / "x.json"
     content = json.loads(card.read_text())
-    content["trial"]["scores"]["normal"] += 0.001
+    content["self_test"]["scores"]["normal"] += 0.001
     card.write_text(json.dumps(content))
     code, spoken = failed(0, tmp_path / "x.xml")
     assert (code, len(spoken)) == (4, 1)

@@ -132,14 +132,14 @@ def test_clients_that_do_nothing_are_closed(server, client):
 def test_who_reads_slowly_is_waited_for(server):
     """For longer than a connection that stands still is kept."""
     grain = np.random.default_rng(0).integers(0, 256, (2000, 2000), np.uint8)
-    film = as_bytes(grain, compress_level=1)
+    image = as_bytes(grain, compress_level=1)
     body = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    body += film + b"\r\n--b--\r\n"
+    body += image + b"\r\n--b--\r\n"
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     one.settimeout(40)
     one.connect(("127.0.0.1", server.port))
-    head = HEAD.replace("predict", "film")
+    head = HEAD.replace("predict", "image")
     one.sendall(f"{head}{FORM}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
     one.sendall(body)
     said, slow = b"", time.monotonic() + 3 * LOOK_S
@@ -171,13 +171,13 @@ def large_upload(server, megabytes):
 
 @pytest.fixture
 def own_server(checkpoint, predictor):
-    """A server whose queue and memory nobody else's film has made short."""
+    """A server whose queue and memory nobody else's image has made short."""
     with running(checkpoint) as one:
         yield one
 
 
 def test_large_uploads_that_stand_still_keep_no_small_one_out_and_are_ended(own_server):
-    """Five of 102 MB, of which all but the end has come, and films of 6 MB meanwhile."""
+    """Five of 102 MB, of which all but the end has come, and images of 6 MB meanwhile."""
     server = own_server
     grain = np.random.default_rng(0).integers(0, 256, (2450, 2450), np.uint8)
     small = as_bytes(grain, compress_level=1)
@@ -206,8 +206,8 @@ def test_large_uploads_that_stand_still_keep_no_small_one_out_and_are_ended(own_
 
 def test_who_sends_slowly_but_evenly_is_waited_for(server):
     """For longer than a connection that stands still is kept."""
-    film = as_bytes(phantom(pixels=1200), compress_level=0)
-    body = PART.encode() + film + b"\r\n--b--\r\n"
+    image = as_bytes(phantom(pixels=1200), compress_level=0)
+    body = PART.encode() + image + b"\r\n--b--\r\n"
     one = connected(server, f"{HEAD}{FORM}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n")
     pieces = int(3 * LOOK_S / 0.5)
     size = -(-len(body) // pieces)
@@ -217,7 +217,7 @@ def test_who_sends_slowly_but_evenly_is_waited_for(server):
     assert answered(one).startswith(b"HTTP/1.1 200")
 
 
-def test_a_film_that_takes_for_ever_is_given_up(server, client):
+def test_an_image_that_takes_for_ever_is_given_up(server, client):
     with ThreadPoolExecutor(1) as pool, stopped(server.workers()):
         response = pool.submit(send, client, as_bytes(phantom())).result()
     assert response.status_code == 422
@@ -226,12 +226,12 @@ def test_a_film_that_takes_for_ever_is_given_up(server, client):
 
 
 def test_more_than_there_is_room_for_is_refused_at_once(server):
-    film = as_bytes(phantom())
+    image = as_bytes(phantom())
     many = Settings().queue + 8  # on a fast machine, the queue alone is the bound
 
     def ask(_number):
         with server.client() as client:
-            return send(client, film)
+            return send(client, image)
 
     with ThreadPoolExecutor(many) as pool:
         with stopped(server.workers()):
@@ -253,14 +253,14 @@ def test_more_than_there_is_room_for_is_refused_at_once(server):
     assert accepted.count(200) >= len(accepted) - len(server.workers())
 
 
-def test_a_killed_worker_takes_its_own_film_only(own_server):
+def test_a_killed_worker_takes_its_own_image_only(own_server):
     server = own_server
-    film = as_bytes(phantom())
+    image = as_bytes(phantom())
     before = server.workers()
 
     def ask(_number):
         with server.client() as client:
-            return send(client, film)
+            return send(client, image)
 
     with ThreadPoolExecutor(4) as pool:
         with stopped(before):

@@ -3,9 +3,9 @@
 import asyncio
 import json
 
-from cxr_transfer.serving.admission import Load
+from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.middleware import Door
+from cxr_transfer.serving.middleware import RequestGuard
 from cxr_transfer.serving.settings import Settings
 
 
@@ -42,7 +42,7 @@ async def asked(door):
 
 def test_who_has_no_answer_when_time_runs_out_is_told_to_ask_elsewhere():
     async def check(app):
-        door = Door(app, Settings(), Load(8, 2.0), Metrics())
+        door = RequestGuard(app, Settings(), Admission(8, 2.0), Metrics())
         task = asyncio.create_task(asked(door))
         await asyncio.sleep(0)
         assert door.inside == 1
@@ -67,7 +67,7 @@ def test_a_time_limit_of_what_is_behind_the_door_is_no_refusal():
         raise TimeoutError
 
     async def check():
-        return await asked(Door(late, Settings(), Load(8, 2.0), Metrics()))
+        return await asked(RequestGuard(late, Settings(), Admission(8, 2.0), Metrics()))
 
     status, _, body = asyncio.run(check())
     assert (status, body["code"]) == (500, "internal")

@@ -17,7 +17,7 @@ def test_every_answer_is_one_that_was_described(server):
     )
     @given(case=described.as_strategy())
     def ask(case):
-        # No schema can say which bytes are a film.
+        # No schema can say which bytes are an image.
         case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
     ask()

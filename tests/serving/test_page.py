@@ -22,7 +22,7 @@ from cxr_transfer.files import cache_folder
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.engine import Engine
-from cxr_transfer.models.reference import Reference
+from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing, decode, quality_control
 from cxr_transfer.training.reference import learn_reference
@@ -46,7 +46,7 @@ CARD = """# Model card: known
 
 ## Figures
 
-| class | films |
+| class | images |
 |---|---|
 | a\\|b | 7 |
 
@@ -60,7 +60,7 @@ expect.set_options(timeout=PATIENCE_MS)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory, cache):
-    """One that fails its audit and knows its training films, and one of which nothing is known."""
+    """One that fails its audit and knows its training images, and one of which nothing is known."""
     torch.manual_seed(2)  # whose heat maps are not empty, whatever the class
     folders = {}
     for name in ("known", "unknown"):
@@ -75,8 +75,8 @@ def models(tmp_path_factory, cache):
         save_checkpoint(folder, build("simple_cnn", 3, size=(SIDE, SIDE), epsilon=1e-3), card)
         folders[name] = folder
     card = Predictor.open(folders["known"]).card
-    films = np.random.default_rng(0).integers(0, 256, (12, 1, SIDE, SIDE), np.uint8)
-    _, features = Engine(kept_conversion(card, cache_folder())).answer(films)
+    images = np.random.default_rng(0).integers(0, 256, (12, 1, SIDE, SIDE), np.uint8)
+    _, features = Engine(kept_conversion(card, cache_folder())).answer(images)
     reference = learn_reference(
         features,
         labels=[LABELS[i % 3] for i in range(12)],
@@ -84,9 +84,9 @@ def models(tmp_path_factory, cache):
         held_out=features,
         weights_sha256=card.weights_sha256,
     )
-    # A random network finds any film strange; what is strange is tried elsewhere.
-    replace(reference, unusual=1e9, threshold=1e9, temperature=1.1).save(folders["known"])
-    check = {"name": "outside", "title": "Films from elsewhere", "verdict": "fail", "hard": True}
+    # A random network finds any image strange; what is strange is tried elsewhere.
+    replace(reference, far_distance=1e9, ood_distance=1e9, temperature=1.1).save(folders["known"])
+    check = {"name": "outside", "title": "Images from elsewhere", "verdict": "fail", "hard": True}
     check |= {"reading": "Wrong in <b>3</b> of 4 groups.", "bounds": "fails below 80 %"}
     audit = {"verdict": "fail", "checkpoint": {"weights_sha256": card.weights_sha256}}
     (folders["known"] / "audit.json").write_text(json.dumps(audit | {"checks": [check]}))
@@ -102,15 +102,15 @@ def server(models):
 
 
 @pytest.fixture(scope="module")
-def films():
-    """A real film as DICOM, the same as PNG, generated ones, and what is no film."""
+def images():
+    """A real image as DICOM, the same as PNG, generated ones, and what is no image."""
     dicom = Path(get_testdata_file("RG1_UNCR.dcm", download=False)).read_bytes()
-    film = np.rint(255 * decode(dicom).pixels[::3, ::3]).astype(np.uint8)
+    radiograph = np.rint(255 * decode(dicom).pixels[::3, ::3]).astype(np.uint8)
     return {
-        "film.dcm": dicom,
-        "film.png": as_bytes(film),
+        "image.dcm": dicom,
+        "image.png": as_bytes(radiograph),
         "flower.jpg": as_bytes(load_sample_image("flower.jpg"), "JPEG"),
-        "notes.png": b"no film at all",
+        "notes.png": b"no image at all",
     }
 
 
@@ -139,17 +139,17 @@ class Reader:
             expect(self.page.locator("#model")).to_have_value(opens, timeout=PATIENCE_MS)
 
     def _hear(self, message):
-        # A refused film's 4xx stands on the console as an error of no page.
+        # A refused image's 4xx stands on the console as an error of no page.
         if message.type == "error" and "Failed to load resource" not in message.text:
             self.broken.append(message.text)
 
-    def drop(self, **films):
+    def drop(self, **images):
         """Drop files as a hand does: a DataTransfer that was made in the page."""
-        coded = {name: base64.b64encode(content).decode() for name, content in films.items()}
+        coded = {name: base64.b64encode(content).decode() for name, content in images.items()}
         self.page.evaluate(
-            """(films) => {
+            """(images) => {
                 const transfer = new DataTransfer();
-                for (const [name, coded] of Object.entries(films)) {
+                for (const [name, coded] of Object.entries(images)) {
                     const bytes = Uint8Array.from(atob(coded), (one) => one.charCodeAt(0));
                     const type = name.endsWith(".png") ? "image/png" : "";
                     transfer.items.add(new File([bytes], name, { type }));
@@ -167,7 +167,7 @@ class Reader:
         """Wait until nothing is waiting or being assessed, and the screen is drawn."""
         self.page.wait_for_function(
             """() => {
-                const rows = [...document.querySelectorAll(".film")];
+                const rows = [...document.querySelectorAll(".image")];
                 const open = (row) => [undefined, "waiting", "sending"].includes(row.dataset.kind);
                 return !rows.some(open) && !document.querySelector(".busy");
             }"""
@@ -180,18 +180,18 @@ class Reader:
         )
 
     def pixels(self, pane=0):
-        """Return what the film's canvas shows, (height, width, 4)."""
+        """Return what the image's canvas shows, (height, width, 4)."""
         self.drawn()
         url = self.page.locator(f"#pane-{pane} canvas").evaluate("(canvas) => canvas.toDataURL()")
         with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
             return np.asarray(picture.convert("RGBA"))
 
-    def wait_for_film(self):
+    def wait_for_image(self):
         expect(self.page.locator("#corner-size")).not_to_be_empty(timeout=PATIENCE_MS)
         self.drawn()
 
     def select(self, name):
-        self.page.locator(".film", has_text=name).click()
+        self.page.locator(".image", has_text=name).click()
         self.drawn()
 
     def text(self, selector):
@@ -234,10 +234,10 @@ def reader(sit_down):
 
 
 @pytest.fixture
-def reading(reader, films):
-    """A reader before the PNG of the real film, answered."""
-    reader.drop(**{"film.png": films["film.png"]})
-    reader.wait_for_film()
+def reading(reader, images):
+    """A reader before the PNG of the real image, answered."""
+    reader.drop(**{"image.png": images["image.png"]})
+    reader.wait_for_image()
     return reader
 
 
@@ -252,7 +252,7 @@ def drag(reader, across, down, button="left"):
     mouse = reader.page.mouse
     mouse.move(x, y)
     mouse.down(button=button)
-    mouse.move(x + across, y + down, steps=4)
+    mouse.move(x + across, y + down, progress=4)
     mouse.up(button=button)
     reader.drawn()
 
@@ -263,12 +263,12 @@ def grey_scale(reader):
     return tuple(map(int, re.findall(r"-?\d+", reader.text("#corner-grey"))))
 
 
-def test_a_dicom_and_a_png_that_are_dropped_get_what_the_server_answers(reader, server, films):
-    reader.drop(**{name: films[name] for name in ("film.dcm", "film.png")})
-    reader.wait_for_film()
+def test_a_dicom_and_a_png_that_are_dropped_get_what_the_server_answers(reader, server, images):
+    reader.drop(**{name: images[name] for name in ("image.dcm", "image.png")})
+    reader.wait_for_image()
     with server.client() as client:
-        for name in ("film.dcm", "film.png"):
-            (answer,) = send(client, films[name]).json()["answers"]
+        for name in ("image.dcm", "image.png"):
+            (answer,) = send(client, images[name]).json()["answers"]
             assert answer["status"] == "ok"
             reader.select(name)
             expected = {label: round(100 * p, 1) for label, p in answer["probabilities"].items()}
@@ -278,18 +278,18 @@ def test_a_dicom_and_a_png_that_are_dropped_get_what_the_server_answers(reader, 
             assert f"class score {max(expected.values()):.1f}" in headline
             for warning in answer["warnings"]:
                 assert warning in reader.text(".warnings")
-    assert reader.text("#summary") == "2 films, 2 answered"
+    assert reader.text("#summary") == "2 images, 2 answered"
 
 
-def test_the_film_is_on_the_canvas_as_the_server_decodes_it(reader, films):
-    reader.drop(**{"film.dcm": films["film.dcm"]})
-    reader.wait_for_film()
-    film = decode(films["film.dcm"])
-    assert f"{film.width} × {film.height}" in reader.text("#corner-size")
+def test_the_image_is_on_the_canvas_as_the_server_decodes_it(reader, images):
+    reader.drop(**{"image.dcm": images["image.dcm"]})
+    reader.wait_for_image()
+    radiograph = decode(images["image.dcm"])
+    assert f"{radiograph.width} × {radiograph.height}" in reader.text("#corner-size")
     shown = reader.pixels()
     inside = np.flatnonzero(shown[shown.shape[0] // 2, :, 3])
     row = shown[shown.shape[0] // 2, inside[0] : inside[-1] + 1, 0].astype(float)
-    middle = 255 * film.pixels[film.height // 2]
+    middle = 255 * radiograph.pixels[radiograph.height // 2]
     expected = np.interp(np.linspace(0, len(middle) - 1, len(row)), range(len(middle)), middle)
     assert np.corrcoef(row, expected)[0, 1] > 0.98
     assert (shown[..., :1] == shown[..., :3]).all()
@@ -307,14 +307,14 @@ def test_the_intended_use_is_seen_before_and_after_and_said_with_one_voice(readi
 def test_how_far_to_trust_a_score_stands_beside_it(reading):
     assert reading.text("#model-verdict") == "fails its audit"
     assert "fails its audit" in reading.text(".card .audit")
-    assert reading.text(".card").count("Calibrated on films like those of training") == 1
+    assert reading.text(".card").count("Calibrated on images like those of training") == 1
     scores = np.array([*scores_of(reading).values()]) / 100
     entropy = -(scores * np.log(scores)).sum() / np.log(len(scores))
     said = float(reading.text(".scores tfoot .number"))
     assert said == pytest.approx(100 * entropy, abs=1)
 
 
-def test_the_heat_map_comes_with_the_nearest_films_and_its_slider_changes_pixels(reading):
+def test_the_heat_map_comes_with_the_nearest_images_and_its_slider_changes_pixels(reading):
     bare = reading.pixels()
     reading.page.locator("#heat").click()
     expect(reading.page.locator(".neighbours")).to_be_visible(timeout=PATIENCE_MS)
@@ -375,11 +375,11 @@ def test_windowing_is_that_of_dicom(reading):
     assert (reading.pixels()[~inside] == opened[~inside]).all()
 
 
-def test_all_of_it_is_reached_without_a_mouse(reader, films, tmp_path):
+def test_all_of_it_is_reached_without_a_mouse(reader, images, tmp_path):
     keyboard = reader.page.keyboard
     paths = []
-    for name in ("film.png", "flower.jpg"):
-        (tmp_path / name).write_bytes(films[name])
+    for name in ("image.png", "flower.jpg"):
+        (tmp_path / name).write_bytes(images[name])
         paths.append(tmp_path / name)
 
     def tab_to(element):
@@ -400,13 +400,13 @@ def test_all_of_it_is_reached_without_a_mouse(reader, films, tmp_path):
             break
     choosers[0].set_files(paths)
     reader.settle()
-    reader.wait_for_film()
+    reader.wait_for_image()
 
-    assert reader.page.evaluate("document.activeElement.id") == "films"
+    assert reader.page.evaluate("document.activeElement.id") == "images"
     keyboard.press("ArrowDown")
-    assert reader.text(".film[aria-selected=true] .film-name") == "flower.jpg"
+    assert reader.text(".image[aria-selected=true] .image-name") == "flower.jpg"
     keyboard.press("ArrowUp")
-    reader.wait_for_film()
+    reader.wait_for_image()
 
     tab_to("stage")
     opened = reader.pixels()
@@ -422,7 +422,7 @@ def test_all_of_it_is_reached_without_a_mouse(reader, films, tmp_path):
     keyboard.press("]")
     assert (reader.pixels() != faint).any()
     keyboard.press("n")
-    assert reader.text(".film[aria-selected=true] .film-name") == "flower.jpg"
+    assert reader.text(".image[aria-selected=true] .image-name") == "flower.jpg"
 
     keyboard.press("?")
     expect(reader.page.locator("#help-panel")).to_be_visible()
@@ -435,7 +435,7 @@ def test_keys_of_one_letter_can_be_switched_off(reading):
     reading.page.keyboard.press("?")
     reading.page.locator("#single-keys").uncheck()
     reading.page.keyboard.press("Escape")
-    reading.page.locator("#films").focus()
+    reading.page.locator("#images").focus()
     reading.page.keyboard.press("i")
     assert reading.page.locator("#invert").get_attribute("aria-pressed") == "false"
     reading.page.locator("#stage").focus()
@@ -444,11 +444,11 @@ def test_keys_of_one_letter_can_be_switched_off(reading):
     assert reading.page.locator("#invert").get_attribute("aria-pressed") == "true"
 
 
-def test_a_flower_gets_no_class_but_the_reason(reader, films):
-    reader.drop(**{name: films[name] for name in ("flower.jpg", "notes.png")})
+def test_a_flower_gets_no_class_but_the_reason(reader, images):
+    reader.drop(**{name: images[name] for name in ("flower.jpg", "notes.png")})
     card = reader.text(".card")
     assert "Cannot assess" in card
-    assert "Not like a chest film" in card
+    assert "Not like a chest radiograph" in card
     assert "Expected" in card
     assert "No class is given." in card
     assert not any(label in card for label in LABELS)
@@ -456,23 +456,23 @@ def test_a_flower_gets_no_class_but_the_reason(reader, films):
     reader.select("notes.png")
     assert "Cannot be read" in reader.text(".card")
     assert "unsupported_format" in reader.text(".facts")
-    states = reader.page.locator(".film-state").all_inner_texts()
+    states = reader.page.locator(".image-state").all_inner_texts()
     assert states == ["cannot assess", "cannot be read"]
-    assert reader.text("#summary") == "2 films, 2 answered, 1 not assessed, 1 not read"
+    assert reader.text("#summary") == "2 images, 2 answered, 1 not assessed, 1 not read"
 
 
-def test_of_a_film_it_is_not_sure_of_the_scores_are_shown_and_no_class(
-    browser, models, films, tmp_path
+def test_of_an_image_it_is_not_sure_of_the_scores_are_shown_and_no_class(
+    browser, models, images, tmp_path
 ):
     folder = tmp_path / "known"
     shutil.copytree(models[0], folder)
     sha256 = Predictor.open(folder).card.weights_sha256
-    strict = Reference.load(folder, weights_sha256=sha256)
-    replace(strict, least_score=0.9999, coverage=0.9).save(folder)
+    strict = TrainingReference.load(folder, weights_sha256=sha256)
+    replace(strict, confidence_threshold=0.9999, coverage=0.9).save(folder)
     with running(folder) as server:
         reader = Reader(browser, server.url)
-        reader.drop(**{"film.png": films["film.png"]})
-        reader.wait_for_film()
+        reader.drop(**{"image.png": images["image.png"]})
+        reader.wait_for_image()
         card = reader.text(".card")
         assert "Cannot assess" in card
         assert "No class is given." in card
@@ -481,7 +481,7 @@ def test_of_a_film_it_is_not_sure_of_the_scores_are_shown_and_no_class(
         assert sum(scores_of(reader).values()) == pytest.approx(100, abs=0.2)
         assert reader.page.locator(".scores .first").count() == 0
         with server.client() as client:
-            (answer,) = send(client, films["film.png"]).json()["answers"]
+            (answer,) = send(client, images["image.png"]).json()["answers"]
         assert (answer["status"], answer["code"]) == ("cannot_assess", "not_sure")
         assert answer["label"] is None
         _, content = reader.saved("#save-csv")
@@ -501,14 +501,14 @@ def test_every_reason_to_give_no_class_has_words_of_its_own():
         assert re.search(rf'^  {code}: "', words, re.MULTILINE), code
 
 
-def test_two_models_stand_side_by_side(reading, server, films):
+def test_two_models_stand_side_by_side(reading, server, images):
     alone = scores_of(reading)
     reading.page.locator("#other").select_option("unknown")
     reading.settle()
     assert reading.page.locator(".card h3").all_inner_texts() == ["known", "unknown"]
     assert scores_of(reading, 0) == alone
     with server.client() as client:
-        (answer,) = send(client, films["film.png"], model="unknown").json()["answers"]
+        (answer,) = send(client, images["image.png"], model="unknown").json()["answers"]
     expected = {label: round(100 * p, 1) for label, p in answer["probabilities"].items()}
     assert scores_of(reading, 1) == pytest.approx(expected, abs=0.11)
     assert "Not calibrated" in reading.page.locator(".card").nth(1).inner_text()
@@ -535,7 +535,7 @@ def test_a_report_of_two_models_covers_both(reading):
         assert content.count(b"/Type /Page ") == pages
 
 
-def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, films):
+def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, images):
     page, panel = reader.page, reader.page.locator("#about-panel")
     page.locator("#model-verdict").click()
     expect(panel).to_be_visible()
@@ -546,7 +546,7 @@ def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, f
     assert "gives: calibrated (temperature 1.1)." in panel.inner_text()
     row = panel.locator(".checks tr")
     assert row.locator(".chip.fail").count() == 1
-    assert "Films from elsewhere" in row.inner_text()
+    assert "Images from elsewhere" in row.inner_text()
     assert "<b>3</b>" in row.inner_text()
     assert "Model card: known" in panel.locator("h3").all_inner_texts()
     assert panel.locator("h4").all_inner_texts() == ["Figures"]
@@ -559,7 +559,7 @@ def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, f
     page.keyboard.press("Escape")
     expect(panel).to_be_hidden()
 
-    reader.drop(**{"film.png": films["film.png"]})
+    reader.drop(**{"image.png": images["image.png"]})
     page.locator("#other").select_option("unknown")
     reader.settle()
     expect(page.locator("#other-verdict")).to_be_disabled()
@@ -568,9 +568,9 @@ def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, f
     expect(panel).to_be_visible()
 
 
-def test_answers_are_saved_as_csv_json_and_pdf(reader, films):
+def test_answers_are_saved_as_csv_json_and_pdf(reader, images):
     name = '=cmd("a",b).png'
-    reader.drop(**{name: films["film.png"], "flower.jpg": films["flower.jpg"]})
+    reader.drop(**{name: images["image.png"], "flower.jpg": images["flower.jpg"]})
     called, content = reader.saved("#save-csv")
     rows = list(csv.DictReader(io.StringIO(content.decode())))
     assert called == "answers.csv"
@@ -622,7 +622,7 @@ def test_no_cell_is_a_formula(reader):
     assert reader.page.evaluate("async () => (await import('./export.js')).cell(-1.5)") == "-1.5"
 
 
-def test_what_a_file_is_called_is_text_and_nothing_else(reader, films):
+def test_what_a_file_is_called_is_text_and_nothing_else(reader, images):
     names = {
         "<img src=x onerror=alert(1)>.png": "<img src=x onerror=alert(1)>.png",
         "\u202egnp.exe": "\ufffdgnp.exe",
@@ -631,44 +631,46 @@ def test_what_a_file_is_called_is_text_and_nothing_else(reader, films):
         "CON": "CON",
         "ä" * 200 + ".png": "ä" * 200 + ".png",
     }
-    reader.drop(**dict.fromkeys(names, films["notes.png"]))
-    shown = reader.page.locator(".film-name").evaluate_all("(all) => all.map((e) => e.textContent)")
+    reader.drop(**dict.fromkeys(names, images["notes.png"]))
+    shown = reader.page.locator(".image-name").evaluate_all(
+        "(all) => all.map((e) => e.textContent)"
+    )
     assert shown == list(names.values())
-    assert reader.page.locator("#films img, #answer img").count() == 0
+    assert reader.page.locator("#images img, #answer img").count() == 0
     reader.select("<img src=x")
     assert "<img" not in reader.text("#answer")
     assert reader.text("#corner-name") == "<img src=x onerror=alert(1)>.png"
 
 
-def test_a_folder_is_opened_to_its_ends(reader, films, tmp_path):
+def test_a_folder_is_opened_to_its_ends(reader, images, tmp_path):
     for name in ("a.png", "deep/er/b.png", ".hidden/c.png", "__MACOSX/d.png", "Thumbs.db"):
         (tmp_path / "ward" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "ward" / name).write_bytes(films["notes.png"])
+        (tmp_path / "ward" / name).write_bytes(images["notes.png"])
     session = reader.context.new_cdp_session(reader.page)
     data = {"items": [], "files": [str(tmp_path / "ward")], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         session.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": data})
-    expect(reader.page.locator(".film")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(reader.page.locator(".image")).to_have_count(2, timeout=PATIENCE_MS)
     reader.settle()
-    assert sorted(reader.page.locator(".film-name").all_inner_texts()) == ["a.png", "b.png"]
+    assert sorted(reader.page.locator(".image-name").all_inner_texts()) == ["a.png", "b.png"]
     reader.page.locator("#clear").click()
     expect(reader.page.locator("#empty")).to_be_visible()
 
     reader.page.locator("#folder-input").set_input_files(tmp_path / "ward")
-    expect(reader.page.locator(".film")).to_have_count(2, timeout=PATIENCE_MS)
+    expect(reader.page.locator(".image")).to_have_count(2, timeout=PATIENCE_MS)
     reader.settle()
 
 
-def test_a_film_taken_off_the_list_is_gone(reader, films):
-    reader.drop(**{name: films[name] for name in ("film.png", "flower.jpg")})
-    reader.page.locator("#films").focus()
+def test_an_image_taken_off_the_list_is_gone(reader, images):
+    reader.drop(**{name: images[name] for name in ("image.png", "flower.jpg")})
+    reader.page.locator("#images").focus()
     reader.page.keyboard.press("Delete")
     reader.drawn()
-    assert reader.page.locator(".film-name").all_inner_texts() == ["flower.jpg"]
+    assert reader.page.locator(".image-name").all_inner_texts() == ["flower.jpg"]
     assert "Cannot assess" in reader.text(".card")
 
 
-def test_a_server_that_is_busy_is_asked_again(reader, films):
+def test_a_server_that_is_busy_is_asked_again(reader, images):
     refusals = []
 
     def refuse_twice(route):
@@ -679,14 +681,14 @@ def test_a_server_that_is_busy_is_asked_again(reader, films):
         return route.fulfill(status=503, headers={"Retry-After": "0.2"}, body=body)
 
     reader.page.route("**/v1/predict", refuse_twice)
-    reader.drop(**{"film.png": films["film.png"]})
+    reader.drop(**{"image.png": images["image.png"]})
     assert len(refusals) == 2
     assert reader.page.locator(".card[data-status=ok]").count() == 1
 
 
-def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, films):
+def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, images):
     reader.page.route("**/v1/predict", lambda route: route.abort())
-    reader.drop(**{"film.png": films["film.png"]})
+    reader.drop(**{"image.png": images["image.png"]})
     assert "cannot be reached" in reader.text(".card")
     reader.page.unroute("**/v1/predict")
     reader.page.get_by_role("button", name="Try again").click()
@@ -694,7 +696,7 @@ def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, films):
     assert reader.page.locator(".card[data-status=ok]").count() == 1
 
 
-def test_a_token_is_asked_for_once_and_kept_nowhere(browser, models, films):
+def test_a_token_is_asked_for_once_and_kept_nowhere(browser, models, images):
     token = "0123456789abcdef-right"
     with running(models[1], CXR_TOKEN=token) as guarded:
         reader = Reader(browser, guarded.url, opens=None)
@@ -703,7 +705,7 @@ def test_a_token_is_asked_for_once_and_kept_nowhere(browser, models, films):
         page.locator("#token").fill(token)
         page.keyboard.press("Enter")
         expect(page.locator("#model")).to_have_value("unknown", timeout=PATIENCE_MS)
-        reader.drop(**{"film.png": films["film.png"]})
+        reader.drop(**{"image.png": images["image.png"]})
         assert page.locator(".card[data-status=ok]").count() == 1
         assert page.evaluate("() => localStorage.length + sessionStorage.length") == 0
         assert token not in page.content()
@@ -711,12 +713,12 @@ def test_a_token_is_asked_for_once_and_kept_nowhere(browser, models, films):
         assert not reader.broken
 
 
-def test_a_phone_scrolls_down_only(reader, films):
+def test_a_phone_scrolls_down_only(reader, images):
     reader.page.set_viewport_size(PHONE)
     wide = "document.documentElement.scrollWidth <= innerWidth"
     assert reader.page.evaluate(wide)
-    reader.drop(**{"film.png": films["film.png"], "ä" * 100: films["notes.png"]})
-    reader.wait_for_film()
+    reader.drop(**{"image.png": images["image.png"], "ä" * 100: images["notes.png"]})
+    reader.wait_for_image()
     assert reader.page.evaluate(wide)
     reader.page.locator("#other").select_option("unknown")
     reader.settle()
@@ -741,7 +743,7 @@ def test_the_theme_follows_the_system_until_it_is_chosen(sit_down, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_axe_finds_nothing(sit_down, films, scheme):
+def test_axe_finds_nothing(sit_down, images, scheme):
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="install axe-playwright-python"
     ).Axe()
@@ -753,9 +755,9 @@ def test_axe_finds_nothing(sit_down, films, scheme):
         assert not told, where
 
     look("nothing dropped yet")
-    reader.drop(**{name: films[name] for name in ("film.png", "flower.jpg", "notes.png")})
-    reader.wait_for_film()
-    look("a film with scores")
+    reader.drop(**{name: images[name] for name in ("image.png", "flower.jpg", "notes.png")})
+    reader.wait_for_image()
+    look("an image with scores")
     reader.page.locator("#heat").click()
     reader.page.locator("#other").select_option("unknown")
     reader.settle()
@@ -779,13 +781,13 @@ def test_axe_finds_nothing(sit_down, films, scheme):
     look("a phone")
 
 
-def test_what_happens_is_said_to_those_who_do_not_see_it(reader, films):
-    reader.drop(**{"film.png": films["film.png"]})
+def test_what_happens_is_said_to_those_who_do_not_see_it(reader, images):
+    reader.drop(**{"image.png": images["image.png"]})
     live = reader.page.locator("#live")
-    expect(live).to_have_text(re.compile(r"film\.png, known: \w+ \d+\.\d\. class score"))
+    expect(live).to_have_text(re.compile(r"image\.png, known: \w+ \d+\.\d\. class score"))
     assert live.get_attribute("aria-live") == "polite"
-    stage = reader.page.get_by_role("application", name="Film")
+    stage = reader.page.get_by_role("application", name="Image")
     assert stage.get_attribute("aria-describedby") == "stage-keys"
-    assert reader.page.get_by_role("listbox", name="Films").get_by_role("option").count() == 1
+    assert reader.page.get_by_role("listbox", name="Images").get_by_role("option").count() == 1
     for name in ("Width", "Level", "Heat map opacity, percent"):
         assert reader.page.get_by_role("slider", name=name).count() == 1

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import lung_network
 from cxr_transfer.serving import decoder_process
 from cxr_transfer.serving import service as room_module
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
-from cxr_transfer.serving.service import Room
+from cxr_transfer.serving.service import Service
 from cxr_transfer.serving.settings import TOKEN_VARIABLE, Settings
 from serving.asking import as_bytes, children, phantom, stopped
 
@@ -27,11 +27,11 @@ async def until(true):
 
 
 def test_a_room_whose_network_breaks_is_not_ready(checkpoint, predictor, monkeypatch):
-    def broken(_films):
+    def broken(_images):
         raise RuntimeError
 
-    async def tried():
-        room = Room(Settings(workers=1), Metrics())
+    async def run_self_test():
+        room = Service(Settings(workers=1), Metrics())
         try:
             await room.open([checkpoint])
             assert await room.works()
@@ -48,12 +48,12 @@ def test_a_room_whose_network_breaks_is_not_ready(checkpoint, predictor, monkeyp
         finally:
             await room.close()
 
-    asyncio.run(tried())
+    asyncio.run(run_self_test())
 
 
 def test_a_room_whose_network_scores_otherwise_than_stored_is_not_ready(checkpoint, monkeypatch):
-    async def tried():
-        room = Room(Settings(workers=1), Metrics())
+    async def run_self_test():
+        room = Service(Settings(workers=1), Metrics())
         monkeypatch.setattr(room_module, "TRY_AGAIN_S", -1.0)
         try:
             await room.open([checkpoint])
@@ -67,18 +67,18 @@ def test_a_room_whose_network_scores_otherwise_than_stored_is_not_ready(checkpoi
             with monkeypatch.context() as patch:
                 # Only a little, and also where an answer would not show it.
                 patch.setattr(
-                    engine, "scores", lambda films: 0.999 * type(engine).scores(engine, films)
+                    engine, "scores", lambda images: 0.999 * type(engine).scores(engine, images)
                 )
                 await until(fails)
             await until(room.works)
         finally:
             await room.close()
 
-    asyncio.run(tried())
+    asyncio.run(run_self_test())
 
 
 def decoding(check, memory=MEMORY, **options):
-    async def tried():
+    async def run_self_test():
         others = set(children(os.getpid()))
         workers = Workers(1, memory, **options)
         await workers.start()
@@ -88,10 +88,10 @@ def decoding(check, memory=MEMORY, **options):
         finally:
             await workers.close()
 
-    asyncio.run(tried())
+    asyncio.run(run_self_test())
 
 
-def test_a_decoder_has_looked_for_lungs_before_its_first_film(monkeypatch):
+def test_a_decoder_has_looked_for_lungs_before_its_first_image(monkeypatch):
     monkeypatch.setattr(lung_network, "_network", None)
     decoder_process._warm()
     assert lung_network._network is not None
@@ -110,31 +110,31 @@ def test_a_decoder_knows_no_token_and_writes_no_file(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(signal.SIGKILL, WorkerLost), (signal.SIGXCPU, FilmError)]
+    ("number", "expected"), [(signal.SIGKILL, WorkerLost), (signal.SIGXCPU, ImageError)]
 )
-def test_a_decoder_that_ends_by_itself_is_the_films_affair(number, expected):
+def test_a_decoder_that_ends_by_itself_is_the_images_affair(number, expected):
     async def check(workers, pid):
-        film = [as_bytes(phantom())]
+        image = [as_bytes(phantom())]
         with stopped([pid]):
-            asked = asyncio.create_task(workers.ask({"work": "film"}, film, seconds=60))
+            asked = asyncio.create_task(workers.ask({"work": "image"}, image, seconds=60))
             await asyncio.sleep(0)
             os.kill(pid, number)
         with pytest.raises(expected) as caught:
             await asked
         assert expected is WorkerLost or caught.value.code == "decoder_crashed"
-        assert await workers.ask({"work": "film"}, film, seconds=60)
+        assert await workers.ask({"work": "image"}, image, seconds=60)
 
     decoding(check)
 
 
 def test_a_process_that_never_becomes_free_is_not_waited_for():
     async def check(workers, pid):
-        film = [as_bytes(phantom())]
+        image = [as_bytes(phantom())]
         with stopped([pid]):
-            first = asyncio.create_task(workers.ask({"work": "film"}, film, seconds=60))
+            first = asyncio.create_task(workers.ask({"work": "image"}, image, seconds=60))
             await asyncio.sleep(0)
             with pytest.raises(WorkerLost):
-                await workers.ask({"work": "film"}, film, seconds=0.1)
+                await workers.ask({"work": "image"}, image, seconds=0.1)
         known, _ = await first
         assert known["format"] == "PNG"
 
@@ -144,7 +144,7 @@ def test_a_process_that_never_becomes_free_is_not_waited_for():
 def test_an_error_of_the_model_tells_no_path(tmp_path):
     async def check(workers, _pid):
         work = {"work": "explain", "model": str(tmp_path / "secret"), "label": "normal"}
-        with pytest.raises(FilmError) as caught:
+        with pytest.raises(ImageError) as caught:
             await workers.ask(work, [as_bytes(phantom())], seconds=60)
         assert caught.value.code == "no_checkpoint"
         assert "secret" not in caught.value.message

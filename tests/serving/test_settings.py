@@ -7,7 +7,7 @@ from cxr_transfer.serving.settings import settings
 TOKEN = "0123456789abcdef"
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "films.example"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "images.example"])
 def test_only_loopback_does_without_a_token(host):
     with pytest.raises(UsageError) as caught:
         settings(host)
@@ -20,15 +20,15 @@ def test_loopback_answers_to_its_own_names_only(host):
     chosen = settings(host)
     assert chosen.token is None
     assert {host, "localhost"} <= set(chosen.allowed_hosts)
-    assert "films.example" not in chosen.allowed_hosts
+    assert "images.example" not in chosen.allowed_hosts
 
 
 def test_another_name_shuts_out_none_of_loopbacks():
-    chosen = settings("127.0.0.2", allowed_hosts=("Films.Example",))
+    chosen = settings("127.0.0.2", allowed_hosts=("Images.Example",))
     own = {"localhost", "127.0.0.1", "::1"}
-    assert set(chosen.allowed_hosts) == own | {"127.0.0.2", "films.example"}
-    chosen = settings("0.0.0.0", token=TOKEN, allowed_hosts=("films.example",))
-    assert set(chosen.allowed_hosts) == own | {"films.example"}
+    assert set(chosen.allowed_hosts) == own | {"127.0.0.2", "images.example"}
+    chosen = settings("0.0.0.0", token=TOKEN, allowed_hosts=("images.example",))
+    assert set(chosen.allowed_hosts) == own | {"images.example"}
     assert settings("0.0.0.0", token=TOKEN).allowed_hosts == ()
 
 
@@ -53,7 +53,7 @@ def test_ports_are_ports(port):
     assert caught.value.code == "bad_port"
 
 
-@pytest.mark.parametrize("given", [{"models": "model_3"}, {"allowed_hosts": "films.example"}])
+@pytest.mark.parametrize("given", [{"models": "model_3"}, {"allowed_hosts": "images.example"}])
 def test_one_name_where_a_list_is_meant_is_not_taken_letter_by_letter(given):
     with pytest.raises(TypeError, match="Expected a list of"):
         serve(**given)

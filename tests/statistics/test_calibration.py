@@ -9,10 +9,10 @@ from sklearn import metrics as reference
 from cxr_transfer.errors import UsageError
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.statistics.calibration import (
+    apply_temperature,
     calibration,
     reliability,
     statistics,
-    tempered,
 )
 from cxr_transfer.statistics.intervals import patient_weights, wilson
 from cxr_transfer.statistics.metrics import Scores
@@ -26,13 +26,13 @@ def scores_of(targets, probabilities, patients=None, labels=DATASET_1):
     return Scores(labels, targets, probabilities, tuple(patients or files), files)
 
 
-def calibrated(films=300, seed=0, spread=2.0, per_patient=1):
+def calibrated(images=300, seed=0, spread=2.0, per_patient=1):
     """Scores that are the very chances with which the classes were drawn."""
     rng = np.random.default_rng(seed)
-    chances = np.exp(spread * rng.normal(size=(films, 3)))
+    chances = np.exp(spread * rng.normal(size=(images, 3)))
     chances /= chances.sum(axis=1, keepdims=True)
     targets = [rng.choice(3, p=chance) for chance in chances]
-    return scores_of(targets, chances, [f"p{i // per_patient}" for i in range(films)])
+    return scores_of(targets, chances, [f"p{i // per_patient}" for i in range(images)])
 
 
 def temperature(scores):
@@ -70,8 +70,8 @@ def test_statistics_are_those_of_the_definitions_and_of_scikit_learn():
     weights = np.concatenate([np.ones_like(weights[:1]), weights])
     ours = statistics(scores, weights)
     assert tuple(ours) == NAMES
-    for row, of_film in enumerate(weights):
-        for name, value in by_definition(scores, of_film).items():
+    for row, of_image in enumerate(weights):
+        for name, value in by_definition(scores, of_image).items():
             assert ours[name][row] == pytest.approx(value, abs=1e-12), (name, row)
 
 
@@ -113,7 +113,7 @@ def test_a_score_of_0_has_a_finite_loss():
     assert calibration(scores, resamples=5).log_loss.value == pytest.approx(math.log(1e12) / 2)
 
 
-def test_films_that_are_all_surely_right_bound_the_calibration_error_by_patient():
+def test_images_that_are_all_surely_right_bound_the_calibration_error_by_patient():
     targets = [0, 1, 2] * 20
     patients = [f"p{i // 2}" for i in range(60)]
     found = calibration(scores_of(targets, np.eye(3)[targets], patients), resamples=20)
@@ -123,14 +123,14 @@ def test_films_that_are_all_surely_right_bound_the_calibration_error_by_patient(
     assert found.brier.high == 0
 
 
-def test_films_of_one_patient_widen_the_interval():
-    one = calibrated(films=60)
+def test_images_of_one_patient_widen_the_interval():
+    one = calibrated(images=60)
     again = scores_of(np.repeat(one.targets, 5), np.repeat(one.probabilities, 5, axis=0))
     clustered = dataclasses.replace(again, patients=tuple(np.repeat(one.patients, 5)))
-    by_film, by_patient = (calibration(s, resamples=1000).brier for s in (again, clustered))
-    assert by_film.value == pytest.approx(by_patient.value)
-    # Five times as many films as patients: sqrt(5) times as wide.
-    ratio = (by_patient.high - by_patient.low) / (by_film.high - by_film.low)
+    by_image, by_patient = (calibration(s, resamples=1000).brier for s in (again, clustered))
+    assert by_image.value == pytest.approx(by_patient.value)
+    # Five times as many images as patients: sqrt(5) times as wide.
+    ratio = (by_patient.high - by_patient.low) / (by_image.high - by_image.low)
     assert ratio == pytest.approx(5**0.5, rel=0.15)
 
 
@@ -143,23 +143,23 @@ def test_the_seed_alone_decides():
 
 
 def test_calibrated_scores_need_no_temperature():
-    assert temperature(calibrated(films=20_000)) == pytest.approx(1, abs=0.03)
+    assert temperature(calibrated(images=20_000)) == pytest.approx(1, abs=0.03)
 
 
 @pytest.mark.parametrize("factor", [0.3, 0.8, 1.7, 4.0])
 def test_temperature_undoes_what_a_temperature_did(factor):
     scores = calibrated()
-    undone = temperature(tempered(scores, factor))
+    undone = temperature(apply_temperature(scores, factor))
     # Not quite: sharpened scores end below 1e-12, where they are cut off.
     assert undone == pytest.approx(temperature(scores) / factor, rel=1e-4)
 
 
 def test_temperature_has_the_lowest_log_loss():
-    sharp = tempered(calibrated(films=80, seed=3), 0.5)
+    sharp = apply_temperature(calibrated(images=80, seed=3), 0.5)
     best = temperature(sharp)
 
     def loss(at):
-        return reference.log_loss(sharp.targets, tempered(sharp, at).probabilities)
+        return reference.log_loss(sharp.targets, apply_temperature(sharp, at).probabilities)
 
     others = [loss(at) for at in np.geomspace(0.05, 20, 400)]
     assert loss(best) <= min(others)
@@ -168,7 +168,7 @@ def test_temperature_has_the_lowest_log_loss():
     assert loss(best) < loss(1) - 0.05
 
 
-def test_there_is_no_temperature_where_films_set_none():
+def test_there_is_no_temperature_where_images_set_none():
     targets = [0, 1, 2] * 5
     right = 0.8 * np.eye(3)[targets] + 0.2 / 3
     assert temperature(scores_of(targets, right)) is None
@@ -180,10 +180,12 @@ def test_there_is_no_temperature_where_films_set_none():
 
 
 def test_tempered_keeps_the_order_and_everything_else():
-    scores = calibrated(films=50)
-    assert tempered(scores, 1).probabilities == pytest.approx(scores.probabilities, abs=1e-12)
+    scores = calibrated(images=50)
+    assert apply_temperature(scores, 1).probabilities == pytest.approx(
+        scores.probabilities, abs=1e-12
+    )
     for at in (0.05, 0.5, 3, 20):
-        changed = tempered(scores, at)
+        changed = apply_temperature(scores, at)
         assert (changed.predicted == scores.predicted).all()
         assert (changed.targets == scores.targets).all()
         for name in ("labels", "patients", "files"):
@@ -192,34 +194,36 @@ def test_tempered_keeps_the_order_and_everything_else():
         assert (highest <= before).all() if at > 1 else (highest >= before).all()
     powers = scores.probabilities**2
     powers /= powers.sum(axis=1, keepdims=True)
-    assert tempered(scores, 0.5).probabilities == pytest.approx(powers, abs=1e-12)
+    assert apply_temperature(scores, 0.5).probabilities == pytest.approx(powers, abs=1e-12)
 
 
 def test_tempered_takes_scores_of_0_and_1_at_any_temperature():
     scores = scores_of([0, 1], [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
     for at in (1e-6, 0.05, 20, 1e6):
-        assert tempered(scores, at).predicted.tolist() == [0, 1]
-    assert tempered(scores, 1e6).probabilities[0] == pytest.approx(np.full(3, 1 / 3), abs=1e-4)
+        assert apply_temperature(scores, at).predicted.tolist() == [0, 1]
+    assert apply_temperature(scores, 1e6).probabilities[0] == pytest.approx(
+        np.full(3, 1 / 3), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("at", [0, -1.0, math.nan, math.inf, -math.inf])
 def test_a_temperature_that_is_none_is_refused(at):
     with pytest.raises(UsageError, match=f"got {at}") as error:
-        tempered(calibrated(films=3), at)
+        apply_temperature(calibrated(images=3), at)
     assert error.value.code == "temperature"
 
 
-def test_reliability_holds_every_film_once_and_makes_the_calibration_error():
+def test_reliability_holds_every_image_once_and_makes_the_calibration_error():
     scores = calibrated(spread=1.0)
     rows = reliability(scores)
-    assert sum(row["films"] for row in rows) == 300
+    assert sum(row["images"] for row in rows) == 300
     assert [row["low"] for row in rows] == sorted({row["low"] for row in rows})
     assert rows[0]["low"] == 0.3  # of three scores the highest is a third at least
     for row in rows:
         assert row["low"] < row["mean_score"] <= row["high"]
-        right = round(row["right"]["value"] * row["films"])
-        assert row["right"] == wilson(right, row["films"]).as_dict()
-    gaps = [row["films"] * abs(row["right"]["value"] - row["mean_score"]) for row in rows]
+        right = round(row["right"]["value"] * row["images"])
+        assert row["right"] == wilson(right, row["images"]).as_dict()
+    gaps = [row["images"] * abs(row["right"]["value"] - row["mean_score"]) for row in rows]
     assert sum(gaps) / 300 == pytest.approx(calibration(scores, resamples=2).ece.value)
     assert json.dumps(rows, allow_nan=False)
 
@@ -236,7 +240,7 @@ def test_a_score_on_an_edge_belongs_to_the_bin_below():
 def test_reliability_takes_another_number_of_bins():
     scores = calibrated()
     (row,) = reliability(scores, bins=1)
-    assert (row["low"], row["high"], row["films"]) == (0, 1, 300)
+    assert (row["low"], row["high"], row["images"]) == (0, 1, 300)
     assert row["mean_score"] == pytest.approx(scores.probabilities.max(axis=1).mean())
     assert len(reliability(scores, bins=100)) > 10
     with pytest.raises(UsageError, match="got 0") as error:

@@ -15,25 +15,25 @@ from cxr_transfer.statistics.metrics import AVERAGES, Scores, evaluate
 
 
 def scores_of(predicted, targets, per_patient=1, certainty=1.0):
-    films = len(targets)
-    probabilities = np.full((films, 3), (1 - certainty) / 2)
-    probabilities[np.arange(films), predicted] = certainty
-    patients = tuple(f"p{i // per_patient}" for i in range(films))
+    images = len(targets)
+    probabilities = np.full((images, 3), (1 - certainty) / 2)
+    probabilities[np.arange(images), predicted] = certainty
+    patients = tuple(f"p{i // per_patient}" for i in range(images))
     return Scores(
-        DATASET_1, targets, probabilities, patients, tuple(f"{i}.png" for i in range(films))
+        DATASET_1, targets, probabilities, patients, tuple(f"{i}.png" for i in range(images))
     )
 
 
-def two_models(films=240, seed=0, per_patient=2):
+def two_models(images=240, seed=0, per_patient=2):
     rng = np.random.default_rng(seed)
-    targets = rng.integers(3, size=films)
-    wrong_a, wrong_b = rng.random(films) < 0.2, rng.random(films) < 0.08
+    targets = rng.integers(3, size=images)
+    wrong_a, wrong_b = rng.random(images) < 0.2, rng.random(images) < 0.08
     a, b = (np.where(wrong, (targets + 1) % 3, targets) for wrong in (wrong_a, wrong_b))
     return scores_of(a, targets, per_patient), scores_of(b, targets, per_patient)
 
 
 def test_mcnemar_by_hand():
-    # 1 against 5 discordant films: 2 * (1 + 6) / 2**6.
+    # 1 against 5 discordant images: 2 * (1 + 6) / 2**6.
     targets = np.zeros(10, dtype=int)
     a = np.array([0, 1, 1, 1, 1, 1, 0, 0, 1, 2])
     b = np.array([1, 0, 0, 0, 0, 0, 0, 0, 1, 1])
@@ -43,7 +43,7 @@ def test_mcnemar_by_hand():
 
 @settings(deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 5))
-def test_mcnemar_counts_only_films_on_which_one_model_is_right(only_a, only_b, both):
+def test_mcnemar_counts_only_images_on_which_one_model_is_right(only_a, only_b, both):
     a = [0] * only_a + [1] * only_b + [0] * both + [1] * both
     b = [1] * only_a + [0] * only_b + [0] * both + [2] * both
     found = mcnemar([0] * len(a), a, b)
@@ -63,7 +63,7 @@ def test_models_that_never_differ_have_p_1():
     ("targets", "a", "b"), [([0, 1], [0], [0, 1]), ([0, 1], [0, 1], [0]), ([[0]], [[0]], [[0]])]
 )
 def test_mcnemar_refuses_what_is_not_paired(targets, a, b):
-    with pytest.raises(DataError, match="one entry per film") as error:
+    with pytest.raises(DataError, match="one entry per image") as error:
         mcnemar(targets, a, b)
     assert error.value.code == "not_paired"
 
@@ -109,7 +109,7 @@ def test_the_difference_is_b_minus_a():
 
 
 def test_the_interval_is_that_of_the_paired_patients():
-    a, b = two_models(films=2000, per_patient=1)
+    a, b = two_models(images=2000, per_patient=1)
     found = paired_difference(a, b, resamples=2000)
     gain = (b.predicted == b.targets).astype(float) - (a.predicted == a.targets)
     half = 1.96 * gain.std() / len(gain) ** 0.5
@@ -117,7 +117,7 @@ def test_the_interval_is_that_of_the_paired_patients():
     assert found.high == pytest.approx(found.value + half, abs=0.1 * half)
 
 
-def test_films_of_one_patient_widen_the_interval():
+def test_images_of_one_patient_widen_the_interval():
     targets = np.zeros(300, dtype=int)
     right = np.repeat(np.arange(60) % 3 > 0, 5)
     a, b = np.where(right, 1, 0), np.where(right, 0, 1)
@@ -131,7 +131,7 @@ def test_films_of_one_patient_widen_the_interval():
 
 
 def test_what_is_hard_for_both_cancels_out():
-    """Models that differ on one film of 100: narrow, however uncertain each one is."""
+    """Models that differ on one image of 100: narrow, however uncertain each one is."""
     targets = np.zeros(100, dtype=int)
     a = np.where(np.arange(100) < 40, 1, 0)
     b = np.where(np.arange(100) < 39, 1, 0)
@@ -179,7 +179,7 @@ def test_a_model_does_not_differ_from_itself_and_the_seed_alone_decides():
         ),
     ],
 )
-def test_scores_of_other_films_are_refused(changes, words):
+def test_scores_of_other_images_are_refused(changes, words):
     a = scores_of([0, 1, 2, 0], [0, 1, 2, 0], per_patient=2)
     with pytest.raises(DataError, match=words) as error:
         paired_difference(a, dataclasses.replace(a, **changes))
@@ -200,7 +200,7 @@ def test_the_difference_of_one_class_is_that_of_its_areas_by_patient():
     )
     assert found.value == pytest.approx(other - one)
     assert found.low <= found.value <= found.high
-    # Twelve times the same film under one name are one patient, not twelve films.
+    # Twelve times the same image under one name are one patient, not twelve images.
     rows = np.repeat(np.arange(0, 240, 3), 12)
     (one, once), (other, again) = (
         (scores.only(rows), scores.only(np.arange(0, 240, 3))) for scores in (a, b)

@@ -32,17 +32,17 @@ def names(patients):
 
 
 def chance_of_right(effect):
-    """How likely a film of a patient is called rightly; hard patients are hard every time."""
+    """How likely an image of a patient is called rightly; hard patients are hard every time."""
     return expit(1.5 + 2 * effect)
 
 
 def chance_of_more(effect):
-    """How likely each of three further films is: hard patients have more of them."""
+    """How likely each of three further images is: hard patients have more of them."""
     return norm.cdf(-effect / 2)
 
 
 def drawn_accuracy(rng, patients=150):
-    """(films,) whether each was called rightly, and its patient: 1 to 4 films a patient."""
+    """(images,) whether each was called rightly, and its patient: 1 to 4 images a patient."""
     effect = rng.normal(size=patients)
     number = 1 + rng.binomial(3, chance_of_more(effect))
     patient = np.repeat(np.arange(patients), number)
@@ -50,7 +50,7 @@ def drawn_accuracy(rng, patients=150):
 
 
 def true_accuracy():
-    """Expected right films over expected films, integrated over the normal patient effect."""
+    """Expected right images over expected images, integrated over the normal patient effect."""
     effect, weight = np.polynomial.hermite_e.hermegauss(80)
     number = 1 + 3 * chance_of_more(effect)
     return (weight * number * chance_of_right(effect)).sum() / (weight * number).sum()
@@ -61,29 +61,29 @@ def test_wilson_holds_a_proportion():
     assert 0.93 < held([wilson(int(right), 200) for right in successes], 0.9) < 0.97
 
 
-def test_the_truth_of_the_clustered_films_is_that_of_a_huge_sample():
+def test_the_truth_of_the_clustered_images_is_that_of_a_huge_sample():
     right, _ = drawn_accuracy(np.random.default_rng(0), patients=400_000)
     assert true_accuracy() == pytest.approx(right.mean(), abs=0.003)
 
 
-def test_the_bootstrap_by_patient_holds_the_accuracy_of_clustered_films_and_by_film_does_not():
+def test_the_bootstrap_by_patient_holds_the_accuracy_of_clustered_images_and_by_image_does_not():
     rng, truth = np.random.default_rng(0), true_accuracy()
-    by_patient, by_film = [], []
+    by_patient, by_image = [], []
     for seed in range(2000):
         right, patient = drawn_accuracy(rng)
         by_patient.append(share(right, names(patient), resamples=1000, seed=seed))
         if seed < 500:
-            films = names(range(len(right)))
-            by_film.append(share(right, films, resamples=1000, seed=seed))
+            images = names(range(len(right)))
+            by_image.append(share(right, images, resamples=1000, seed=seed))
     assert 0.93 < held(by_patient, truth) < 0.97
-    # Why the patient is the unit: taken one by one, films pretend to more than they know.
-    assert held(by_film, truth) < 0.93
+    # Why the patient is the unit: taken one by one, images pretend to more than they know.
+    assert held(by_image, truth) < 0.93
 
 
 def test_the_accuracy_of_an_evaluation_is_that_share():
     """What the test above shows of `share` holds of the accuracy that a report gives."""
     right, patient = drawn_accuracy(np.random.default_rng(0))
-    files = tuple(f"{film}.png" for film in range(len(right)))
+    files = tuple(f"{radiograph}.png" for radiograph in range(len(right)))
     scores = Scores(LABELS, [1] * len(right), np.eye(2)[right.astype(int)], names(patient), files)
     accuracy = evaluate(scores, resamples=100, seed=4).accuracy
     alone = share(right, names(patient), resamples=100, seed=4)

@@ -1,4 +1,4 @@
-"""DeLong's test keeps its level, also where patients have several films."""
+"""DeLong's test keeps its level, also where patients have several images."""
 
 import numpy as np
 import pytest
@@ -11,11 +11,11 @@ from cxr_transfer.statistics.metrics import Scores
 LABELS = LabelSet(("normal", "covid19"))
 
 
-def drawn(films=60, seed=0, decimals=8, models=2):
+def drawn(images=60, seed=0, decimals=8, models=2):
     rng = np.random.default_rng(seed)
-    positive = rng.random(films) < 0.3
-    shared = rng.normal(size=films)
-    scores = np.stack([positive + shared + rng.normal(size=films) for _ in range(models)])
+    positive = rng.random(images) < 0.3
+    shared = rng.normal(size=images)
+    scores = np.stack([positive + shared + rng.normal(size=images) for _ in range(models)])
     return positive, np.round(scores, decimals)
 
 
@@ -45,7 +45,7 @@ def test_models_that_rank_alike_do_not_differ():
 
 
 def test_a_better_model_is_told_from_a_worse_one():
-    positive, (a, b) = drawn(films=400)
+    positive, (a, b) = drawn(images=400)
     found = delong(scores_of(positive, a), scores_of(positive, b + 4 * positive), "covid19")
     assert found.p < 1e-6
     assert found.difference.low > 0
@@ -54,25 +54,25 @@ def test_a_better_model_is_told_from_a_worse_one():
 def test_models_that_are_alike_are_told_apart_in_one_of_twenty_data_sets():
     ps = []
     for seed in range(400):
-        positive, (a, b) = drawn(films=120, seed=seed)
+        positive, (a, b) = drawn(images=120, seed=seed)
         ps.append(delong(scores_of(positive, a), scores_of(positive, b), "covid19").p)
     assert 0.025 < np.mean(np.array(ps) < 0.05) < 0.085
 
 
-def test_and_so_are_they_where_each_patient_has_several_films_but_not_film_by_film():
-    by_patient, by_film = [], []
+def test_and_so_are_they_where_each_patient_has_several_images_but_not_image_by_image():
+    by_patient, by_image = [], []
     for seed in range(400):
         rng = np.random.default_rng(seed)
         patient = np.repeat(np.arange(60), 4)
         positive = (rng.random(60) < 0.4)[patient]
-        # What a model makes of a patient it makes of all of the patient's films.
+        # What a model makes of a patient it makes of all of the patient's images.
         a, b = (positive + rng.normal(size=60)[patient] for _ in range(2))
-        films = [scores_of(positive, row) for row in (a, b)]
+        images = [scores_of(positive, row) for row in (a, b)]
         patients = [scores_of(positive, row, [f"p{i}" for i in patient]) for row in (a, b)]
-        by_film.append(delong(*films, "covid19").p)
+        by_image.append(delong(*images, "covid19").p)
         by_patient.append(delong(*patients, "covid19").p)
     assert 0.025 < np.mean(np.array(by_patient) < 0.05) < 0.085
-    assert np.mean(np.array(by_film) < 0.05) > 0.2
+    assert np.mean(np.array(by_image) < 0.05) > 0.2
 
 
 @pytest.mark.parametrize("patients", [list("abc"), list("aabc"), list("abcc")])
@@ -85,7 +85,7 @@ def test_too_few_patients_have_no_test(patients):
     assert error.value.code == "no_curve"
 
 
-def test_other_films_are_refused():
+def test_other_images_are_refused():
     positive, (a, b) = drawn()
     with pytest.raises(DataError) as error:
         delong(scores_of(positive, a), scores_of(~positive, b), "covid19")

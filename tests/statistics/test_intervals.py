@@ -67,16 +67,16 @@ def test_estimate_as_json_and_text():
     st.integers(1, 40),
     st.integers(0, 9),
 )
-def test_films_of_a_patient_are_drawn_together_and_patients_as_often_as_there_are(
+def test_images_of_a_patient_are_drawn_together_and_patients_as_often_as_there_are(
     patients, resamples, seed
 ):
     weights = patient_weights(patients, resamples=resamples, seed=seed)
     assert weights.shape == (resamples, len(patients))
     assert np.issubdtype(weights.dtype, np.integer)
-    first_films = [patients.index(patient) for patient in sorted(set(patients))]
-    for film, patient in enumerate(patients):
-        assert (weights[:, film] == weights[:, patients.index(patient)]).all()
-    assert (weights[:, first_films].sum(axis=1) == len(first_films)).all()
+    first_images = [patients.index(patient) for patient in sorted(set(patients))]
+    for image, patient in enumerate(patients):
+        assert (weights[:, image] == weights[:, patients.index(patient)]).all()
+    assert (weights[:, first_images].sum(axis=1) == len(first_images)).all()
 
 
 def test_patients_are_drawn_uniformly_and_with_replacement():
@@ -88,7 +88,7 @@ def test_patients_are_drawn_uniformly_and_with_replacement():
     assert (weights == 0).mean() == pytest.approx(0.98**50, abs=0.005)
 
 
-def test_weights_depend_on_the_seed_alone_and_not_on_the_films_order():
+def test_weights_depend_on_the_seed_alone_and_not_on_the_images_order():
     patients = [f"p{i // 2}" for i in range(40)]
     weights = patient_weights(patients, resamples=50, seed=1)
     assert (weights == patient_weights(patients, resamples=50, seed=1)).all()
@@ -96,8 +96,8 @@ def test_weights_depend_on_the_seed_alone_and_not_on_the_films_order():
     assert (weights[:, ::-1] == patient_weights(patients[::-1], resamples=50, seed=1)).all()
 
 
-def test_patient_weights_refuses_no_films_and_no_resamples():
-    with pytest.raises(DataError, match="at least one film"):
+def test_patient_weights_refuses_no_images_and_no_resamples():
+    with pytest.raises(DataError, match="at least one image"):
         patient_weights([])
     with pytest.raises(UsageError, match="got 0"):
         patient_weights(["a"], resamples=0)
@@ -118,24 +118,24 @@ def test_percentile_interval_of_nothing_is_not_defined():
     assert math.isnan(alone.high)
 
 
-def test_the_interval_by_patient_covers_the_truth_and_the_one_by_film_does_not():
-    """500 sets of 150 patients with 1 to 8 films; films of a patient share their difficulty."""
+def test_the_interval_by_patient_covers_the_truth_and_the_one_by_image_does_not():
+    """500 sets of 150 patients with 1 to 8 images; images of a patient share their difficulty."""
     draw = np.random.default_rng(2020)
     truth, sets, patients, resamples = 0.8, 500, 150, 400
-    by_patient = by_film = 0
+    by_patient = by_image = 0
     for seed in range(sets):
-        films = draw.integers(1, 9, size=patients)
+        images = draw.integers(1, 9, size=patients)
         # Beta(0.8, 0.2): mean 0.8, correlation within a patient 1 / (1 + 0.8 + 0.2) = 0.5.
         ease = draw.beta(0.8, 0.2, size=patients)
-        of_film = np.repeat(np.arange(patients), films)
-        right = (draw.random(len(of_film)) < ease[of_film]).astype(float)
-        for unit in ("patient", "film"):
-            names = of_film if unit == "patient" else np.arange(len(of_film))
+        of_image = np.repeat(np.arange(patients), images)
+        right = (draw.random(len(of_image)) < ease[of_image]).astype(float)
+        for unit in ("patient", "image"):
+            names = of_image if unit == "patient" else np.arange(len(of_image))
             weights = patient_weights(names.astype(str), resamples=resamples, seed=seed)
             replicates = weights @ right / weights.sum(axis=1)
             found = percentile_interval(right.mean(), replicates)
             holds = found.low <= truth <= found.high
             by_patient += holds and unit == "patient"
-            by_film += holds and unit == "film"
+            by_image += holds and unit == "image"
     assert 0.93 <= by_patient / sets <= 0.97
-    assert by_film / sets < 0.85
+    assert by_image / sets < 0.85

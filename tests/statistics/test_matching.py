@@ -48,15 +48,15 @@ def test_a_model_of_the_disease_keeps_its_figure():
     ill = np.array([0.9 if each.label == "covid19" else 0.1 for each in cases])
     (pair,) = matched_pairs(scored(cases, ill), cases)
     assert pair["matched"]["value"] == pair["all"]["value"] == 1.0
-    assert 20 <= pair["films"] < len(cases)
-    assert pair["films"] % 2 == 0
+    assert 20 <= pair["images"] < len(cases)
+    assert pair["images"] % 2 == 0
 
 
 def test_what_is_stated_of_few_is_not_matched_on_and_the_unknown_is_like_nothing():
     cases = people(stated=0.5)
     known = sum(each.age is not None for each in cases)
     (pair,) = matched_pairs(scored(cases, np.full(200, 0.5)), cases)
-    assert pair["films"] <= known
+    assert pair["images"] <= known
     assert matched_pairs(scored(people(stated=0.02), np.full(200, 0.5)), people(stated=0.02)) == []
 
 
@@ -81,7 +81,7 @@ def test_the_third_class_has_no_say():
     assert shrunk["matched"]["value"] == pytest.approx(plain["matched"]["value"])
 
 
-def test_the_same_seed_takes_the_same_films():
+def test_the_same_seed_takes_the_same_images():
     cases, ill = people(), np.random.default_rng(1).random(200)
     first, again = (matched_pairs(scored(cases, ill), cases) for _ in range(2))
     assert first == again

@@ -27,19 +27,19 @@ def scores_of(targets, probabilities, patients=None, labels=DATASET_1):
     return Scores(labels, targets, probabilities, tuple(patients or files), files)
 
 
-def drawn(films=120, seed=0, decimals=None, per_patient=3):
+def drawn(images=120, seed=0, decimals=None, per_patient=3):
     """Scores of a middling model; few decimals make many ties."""
     rng = np.random.default_rng(seed)
-    targets = rng.integers(3, size=films)
-    logits = rng.normal(size=(films, 3))
-    logits[np.arange(films), targets] += 1
+    targets = rng.integers(3, size=images)
+    logits = rng.normal(size=(images, 3))
+    logits[np.arange(images), targets] += 1
     probabilities = np.exp(logits)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     if decimals is not None:
         probabilities = probabilities.round(decimals)
         probabilities[:, 2] = 1 - probabilities[:, :2].sum(axis=1)
         probabilities = np.clip(probabilities.round(decimals), 0, 1)
-    return scores_of(targets, probabilities, [f"p{i // per_patient}" for i in range(films)])
+    return scores_of(targets, probabilities, [f"p{i // per_patient}" for i in range(images)])
 
 
 def called(confusion):
@@ -50,7 +50,7 @@ def called(confusion):
 
 
 def scikit_learn(scores, weights=None):
-    """Every statistic as scikit-learn computes it, for one row of film weights."""
+    """Every statistic as scikit-learn computes it, for one row of image weights."""
     truth, predicted, classes = scores.targets, scores.predicted, range(len(scores.labels))
     found = {"accuracy": reference.accuracy_score(truth, predicted, sample_weight=weights)}
     for average in ("macro", "weighted", None):
@@ -85,10 +85,10 @@ def test_values_are_those_of_scikit_learn(decimals):
         for name in ("precision", "recall", "f1", "auroc", "average_precision"):
             ours = evaluation.per_class[label][name].value
             assert ours == pytest.approx(theirs[name][target], abs=1e-12), (label, name)
-        assert evaluation.per_class[label]["films"] == (scores.targets == target).sum()
+        assert evaluation.per_class[label]["images"] == (scores.targets == target).sum()
     confusion = reference.confusion_matrix(scores.targets, scores.predicted)
     assert (evaluation.confusion == confusion).all()
-    assert (evaluation.films, evaluation.patients) == (120, 40)
+    assert (evaluation.images, evaluation.patients) == (120, 40)
 
 
 @pytest.mark.parametrize("decimals", [None, 1], ids=["no ties", "ties"])
@@ -98,15 +98,15 @@ def test_replicates_are_those_of_scikit_learn_with_weights(decimals):
         assert len(np.unique(scores.probabilities[:, 0])) < 12  # ties indeed
     weights = patient_weights(scores.patients, resamples=8, seed=5)
     ours = statistics(scores, weights)
-    for row, of_film in enumerate(weights):
-        theirs = scikit_learn(scores, of_film)
+    for row, of_image in enumerate(weights):
+        theirs = scikit_learn(scores, of_image)
         assert ours.keys() == theirs.keys()
         for name, values in ours.items():
             assert values[row] == pytest.approx(theirs[name], abs=1e-12), name
 
 
-def test_weights_are_copies_of_films():
-    scores = drawn(films=30, decimals=1)
+def test_weights_are_copies_of_images():
+    scores = drawn(images=30, decimals=1)
     weights = patient_weights(scores.patients, resamples=5, seed=0)
     found = statistics(scores, weights)
     for row, times in enumerate(weights):
@@ -118,7 +118,7 @@ def test_weights_are_copies_of_films():
 
 
 def test_blocks_of_resamples_are_put_together_in_order():
-    scores = drawn(films=12)
+    scores = drawn(images=12)
     weights = patient_weights(scores.patients, resamples=600, seed=0)
     whole = statistics(scores, weights)
     for row in (0, 255, 256, 599):
@@ -168,14 +168,14 @@ def test_a_class_that_is_never_predicted_has_precision_0():
     assert (found["precision"].value, found["recall"].value, found["f1"].value) == (0, 0, 0)
 
 
-def test_a_class_without_a_film_is_said_to_be_not_defined():
+def test_a_class_without_an_image_is_said_to_be_not_defined():
     scores = called([[5, 0, 1], [1, 5, 0], [0, 0, 0]])
     evaluation = evaluate(scores, resamples=50)
     written = json.loads(json.dumps(evaluation.as_dict(), allow_nan=False))
     absent = written["per_class"]["covid19"]
     for name in ("recall", "f1", "auroc", "average_precision"):
         assert absent[name] == {"value": None, "low": None, "high": None}, name
-    assert absent["films"] == 0
+    assert absent["images"] == 0
     assert absent["precision"]["value"] == 0  # one call, and it was wrong
     assert written["auroc_macro"]["value"] is None
     assert written["recall_macro"]["value"] == pytest.approx((5 / 6 + 5 / 6 + 0) / 3)
@@ -223,7 +223,7 @@ def test_as_dict_has_the_keys_of_the_report_and_survives_json():
         "f1",
         "auroc",
         "average_precision",
-        "films",
+        "images",
     }
     assert written["accuracy"]["value"] == evaluation.accuracy.value
     assert (written["test_images"], written["test_patients"]) == (120, 40)
@@ -236,16 +236,16 @@ def test_the_seed_alone_decides():
     assert one.f1_macro.low != other.f1_macro.low
 
 
-def test_films_of_one_patient_widen_the_interval():
-    """The same films and scores: all of a patient's right or wrong together, or each alone."""
+def test_images_of_one_patient_widen_the_interval():
+    """The same images and scores: all of a patient's right or wrong together, or each alone."""
     targets = np.repeat([0, 1, 2] * 20, 5)
     predicted = np.where(np.repeat(np.arange(60) % 4 == 0, 5), (targets + 1) % 3, targets)
     clustered = [f"p{i // 5}" for i in range(300)]
     by_patient = evaluate(scores_of(targets, np.eye(3)[predicted], clustered)).accuracy
-    by_film = evaluate(scores_of(targets, np.eye(3)[predicted])).accuracy
-    assert by_patient.value == by_film.value == 0.75
-    # Five times as many films as patients: sqrt(5) = 2.2 times as wide.
-    ratio = (by_patient.high - by_patient.low) / (by_film.high - by_film.low)
+    by_image = evaluate(scores_of(targets, np.eye(3)[predicted])).accuracy
+    assert by_patient.value == by_image.value == 0.75
+    # Five times as many images as patients: sqrt(5) = 2.2 times as wide.
+    ratio = (by_patient.high - by_patient.low) / (by_image.high - by_image.low)
     assert ratio == pytest.approx(5**0.5, rel=0.1)
 
 
@@ -303,7 +303,7 @@ def test_curves_enclose_the_areas_of_the_evaluation():
         assert len(thresholds) == len(precision) - 1
 
 
-def test_no_curve_without_films_of_the_class_or_of_others():
+def test_no_curve_without_images_of_the_class_or_of_others():
     scores = scores_of([0, 0], np.eye(3)[[0, 1]])
     for curve in (roc_curve, pr_curve):
         with pytest.raises(DataError, match="2 of 2"):
@@ -314,17 +314,17 @@ def test_no_curve_without_films_of_the_class_or_of_others():
             curve(scores, "viral")
 
 
-def test_the_band_holds_the_curve_and_narrows_with_more_films():
+def test_the_band_holds_the_curve_and_narrows_with_more_images():
     wide = {}
-    for films in (60, 960):
-        scores = drawn(films, per_patient=1)
+    for images in (60, 960):
+        scores = drawn(images, per_patient=1)
         rates, low, high = roc_band(scores, "covid19", resamples=200)
         false_rate, true_rate, _ = roc_curve(scores, "covid19")
         curve = np.interp(rates[1:-1], false_rate, true_rate)
         assert (np.diff(low) >= 0).all()
         assert (np.diff(high) >= 0).all()
         assert ((low[1:-1] - 0.02 <= curve) & (curve <= high[1:-1] + 0.02)).mean() > 0.97
-        wide[films] = (high - low).mean()
+        wide[images] = (high - low).mean()
     assert wide[960] < wide[60] / 2
 
 
@@ -342,7 +342,7 @@ def test_the_band_goes_by_patient():
         assert few == pytest.approx(many)
 
 
-def test_scores_of_some_rows_keep_their_films_and_classes():
+def test_scores_of_some_rows_keep_their_images_and_classes():
     scores = drawn(30)
     some = scores.only(np.array([4, 2]))
     assert some.labels == scores.labels

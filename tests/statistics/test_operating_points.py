@@ -29,12 +29,12 @@ def scores_of(targets, covid19, patients=None):
     return Scores(TWO, targets, probabilities, tuple(patients or files), files)
 
 
-def drawn(films=200, seed=0, decimals=None, per_patient=2):
+def drawn(images=200, seed=0, decimals=None, per_patient=2):
     rng = np.random.default_rng(seed)
-    targets = rng.integers(2, size=films)
-    score = 1 / (1 + np.exp(-2 * rng.normal(size=films) - 3 * targets + 1.5))
+    targets = rng.integers(2, size=images)
+    score = 1 / (1 + np.exp(-2 * rng.normal(size=images) - 3 * targets + 1.5))
     score = score if decimals is None else score.round(decimals)
-    return scores_of(targets, score, [f"p{i // per_patient}" for i in range(films)])
+    return scores_of(targets, score, [f"p{i // per_patient}" for i in range(images)])
 
 
 def rates(scores, threshold, weights=None):
@@ -62,7 +62,7 @@ def test_operating_points_reach_what_is_asked_and_the_next_score_does_not(decima
 
 
 def test_19_of_20_is_095():
-    # Films of the class at 0.05, 0.10, ..., 1.00; the others 0.025 below each.
+    # Images of the class at 0.05, 0.10, ..., 1.00; the others 0.025 below each.
     of_class, others = np.arange(1, 21) / 20, np.arange(1, 21) / 20 - 0.025
     scores = scores_of([1] * 20 + [0] * 20, np.r_[of_class, others])
     found = operating_points(scores, "covid19")
@@ -70,17 +70,17 @@ def test_19_of_20_is_095():
     assert found["sensitivity 0.95"] == 0.0875
     # 19 of 20 of the others lie below 0.95, the last of them at 0.925.
     assert found["specificity 0.95"] == 0.9375
-    for films in range(1, 300):  # however the division rounds
-        score = np.arange(1, films + 1) / films
-        found = operating_points(scores_of([1] * films + [0], np.r_[score, 0]), "covid19")
+    for images in range(1, 300):  # however the division rounds
+        score = np.arange(1, images + 1) / images
+        found = operating_points(scores_of([1] * images + [0], np.r_[score, 0]), "covid19")
         missed = (score < found["sensitivity 0.95"]).sum()
-        assert 20 * missed <= films < 20 * (missed + 1)
-        found = operating_points(scores_of([0] * films + [1], np.r_[score, 0]), "covid19")
+        assert 20 * missed <= images < 20 * (missed + 1)
+        found = operating_points(scores_of([0] * images + [1], np.r_[score, 0]), "covid19")
         alarms = (score >= found["specificity 0.95"]).sum()
-        assert 20 * alarms <= films < 20 * (alarms + 1)
+        assert 20 * alarms <= images < 20 * (alarms + 1)
 
 
-def test_no_film_is_positive_where_no_score_is_specific_enough():
+def test_no_image_is_positive_where_no_score_is_specific_enough():
     found = operating_points(scores_of([1, 1, 0], [0.2, 1.0, 1.0]), "covid19")
     assert found["specificity 0.95"] == 1.000001
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -93,7 +93,7 @@ def test_either_class_is_looked_for_in_its_own_score():
     assert found == {BOTH[0]: 0.65, BOTH[1]: 0.65}
 
 
-def test_a_threshold_picks_the_same_films_by_scores_as_they_are_given():
+def test_a_threshold_picks_the_same_images_by_scores_as_they_are_given():
     """Scores of a network that is far too sure lie so near 1 that six decimals make them equal."""
     rng = np.random.default_rng(0)
     targets = rng.integers(2, size=400)
@@ -109,11 +109,11 @@ def test_a_threshold_picks_the_same_films_by_scores_as_they_are_given():
         assert found["specificity"]["value"] == (~called)[targets == 0].mean()
     for row in risk_at(scores, [0.3, 0.6], resamples=5):
         highest = np.maximum(given, np.round(1 - scores.probabilities[:, 1], 6))
-        assert row["films"] == (highest >= row["threshold"]).sum()
+        assert row["images"] == (highest >= row["threshold"]).sum()
 
 
 @pytest.mark.parametrize(("targets", "words"), [([0, 0], "0 of 2"), ([1, 1], "2 of 2")])
-def test_no_operating_point_without_films_of_the_class_or_of_others(targets, words):
+def test_no_operating_point_without_images_of_the_class_or_of_others(targets, words):
     with pytest.raises(DataError, match=words) as error:
         operating_points(scores_of(targets, [0.5, 0.5]), "covid19")
     assert error.value.code == "no_class"
@@ -129,7 +129,7 @@ def test_an_unknown_class_is_refused():
 
 
 def bayes(sensitivity, specificity, prevalence):
-    """Counted out over a million films, as on paper."""
+    """Counted out over a million images, as on paper."""
     ill = 1e6 * prevalence
     well = 1e6 - ill
     found, spared = sensitivity * ill, specificity * well
@@ -142,7 +142,7 @@ def test_at_threshold_is_scikit_learns_recall_and_bayes_rule(decimals):
     found = at_threshold(scores, "covid19", 0.6, resamples=100, seed=3)
     weights = patient_weights(scores.patients, resamples=100, seed=3)
     sensitivity, specificity = rates(scores, 0.6)
-    replicates = np.array([rates(scores, 0.6, of_film) for of_film in weights])
+    replicates = np.array([rates(scores, 0.6, of_image) for of_image in weights])
 
     def check(written, value, values):
         quantiles = np.quantile(values, (0.025, 0.975))
@@ -172,7 +172,7 @@ def test_a_test_worked_by_hand():
 
 
 def test_a_predictive_value_is_not_sure_because_no_alarm_was_false():
-    # 40 patients of the class, 10 missed; 100 others, of two films each, none called.
+    # 40 patients of the class, 10 missed; 100 others, of two images each, none called.
     patients = [f"p{i}" for i in range(40)] + [f"o{i // 2}" for i in range(200)]
     scores = scores_of([1] * 40 + [0] * 200, [0.9] * 30 + [0.1] * 210, patients)
     found = at_threshold(scores, "covid19", 0.5, prevalences=[0.01], resamples=200)
@@ -212,7 +212,7 @@ def test_a_threshold_that_is_none_is_refused(threshold):
     assert error.value.code == "threshold"
 
 
-def test_risk_is_one_less_the_accuracy_of_the_films_kept():
+def test_risk_is_one_less_the_accuracy_of_the_images_kept():
     scores = drawn(decimals=1)
     coverage, risk = risk_coverage(scores)
     highest = scores.probabilities.max(axis=1)
@@ -229,7 +229,7 @@ def test_risk_is_one_less_the_accuracy_of_the_films_kept():
 
 
 @pytest.mark.parametrize("decimals", [None, 1], ids=["no ties", "ties"])
-def test_the_films_order_changes_nothing(decimals):
+def test_the_images_order_changes_nothing(decimals):
     scores = drawn(decimals=decimals)
     turned = scores_of(scores.targets[::-1], scores.probabilities[::-1, 1], scores.patients[::-1])
     for one, other in zip(risk_coverage(scores), risk_coverage(turned), strict=True):
@@ -238,7 +238,7 @@ def test_the_films_order_changes_nothing(decimals):
     ours, theirs = (risk_at(s, resamples=50) for s in (scores, turned))
     for one, other in zip(ours, theirs, strict=True):
         assert one["risk"] == pytest.approx(other["risk"])
-        assert one["films"] == other["films"]
+        assert one["images"] == other["images"]
 
 
 def test_aurc_is_the_mean_of_the_risks_over_the_ranks():
@@ -270,12 +270,12 @@ def test_risk_at_keeps_at_least_what_is_asked_and_gives_the_interval_by_patient(
     wrong = scores.predicted != scores.targets
     rows = risk_at(scores, resamples=200, seed=1)
     assert [row["coverage"] for row in rows] == [1.0, 0.95, 0.9, 0.8, 0.7, 0.5]
-    assert [row["films"] for row in rows] == [200, 190, 180, 160, 140, 100]
+    assert [row["images"] for row in rows] == [200, 190, 180, 160, 140, 100]
     for row in rows:
         kept = highest >= row["threshold"]
-        assert kept.sum() == row["films"]
+        assert kept.sum() == row["images"]
         assert row["risk"]["value"] == pytest.approx(wrong[kept].mean())
-        replicates = [np.average(wrong[kept], weights=of_film[kept]) for of_film in weights]
+        replicates = [np.average(wrong[kept], weights=of_image[kept]) for of_image in weights]
         quantiles = np.quantile(replicates, (0.025, 0.975))
         assert (row["risk"]["low"], row["risk"]["high"]) == pytest.approx(tuple(quantiles))
     assert json.dumps(rows, allow_nan=False)
@@ -284,7 +284,7 @@ def test_risk_at_keeps_at_least_what_is_asked_and_gives_the_interval_by_patient(
 def test_equal_scores_are_kept_together():
     scores = scores_of([1, 1, 0, 1], [0.9, 0.8, 0.8, 0.6])
     rows = risk_at(scores, [0.25, 0.5, 0.75, 0.76], resamples=5)
-    assert [row["films"] for row in rows] == [1, 3, 3, 4]
+    assert [row["images"] for row in rows] == [1, 3, 3, 4]
     assert [row["threshold"] for row in rows] == pytest.approx([0.9, 0.8, 0.8, 0.6])
     assert rows[1]["risk"]["value"] == pytest.approx(1 / 3)
 
@@ -293,7 +293,7 @@ def test_no_error_among_those_kept_is_bounded_over_their_patients():
     patients = [f"p{i // 2}" for i in range(40)]
     scores = scores_of([1] * 30 + [0] * 10, [0.9] * 30 + [0.6] * 10, patients)
     (row,) = risk_at(scores, [0.5], resamples=50)
-    assert row["films"] == 30
+    assert row["images"] == 30
     assert row["risk"] == wilson(0, 15).as_dict()
 
 

@@ -13,17 +13,17 @@ from cxr_transfer.statistics.temperature import (
     between,
     calibration_error,
     choose_temperature,
+    confidence_threshold,
     fit_temperature,
-    least_score,
     log_scores,
     score_scale,
 )
 
 
-def drawn(at, films=4000, seed=0):
+def drawn(at, images=4000, seed=0):
     """Scores of logits that are ``at`` times too large, and classes drawn with the due chances."""
     rng = np.random.default_rng(seed)
-    logits = 1.5 * rng.normal(size=(films, 3))
+    logits = 1.5 * rng.normal(size=(images, 3))
     due = softmax(logits, axis=1)
     targets = np.array([rng.choice(3, p=chances) for chances in due])
     return softmax(at * logits, axis=1), targets
@@ -60,8 +60,8 @@ def log_loss(scores, targets):
 
 def test_a_temperature_of_24_images_that_would_harm_others_is_not_kept():
     """It doubles the calibration error of new images, and was called calibrated."""
-    scores, targets = drawn(0.8, films=24, seed=6)
-    new, truth = drawn(0.8, films=20_000, seed=99)
+    scores, targets = drawn(0.8, images=24, seed=6)
+    new, truth = drawn(0.8, images=20_000, seed=99)
     fitted = fit_temperature(scores, targets)
     assert calibration_error(new, truth) == pytest.approx(0.048, abs=0.001)
     harmed = calibration_error(at_temperature(new, fitted), truth)
@@ -79,9 +79,9 @@ def test_a_temperature_of_24_images_that_would_harm_others_is_not_kept():
 
 @pytest.mark.parametrize("at", [2.0, 3.0])
 def test_a_network_that_is_far_too_sure_is_calibrated_where_images_are_enough(at):
-    new, truth = drawn(at, films=20_000, seed=99)
+    new, truth = drawn(at, images=20_000, seed=99)
     for seed in range(5):
-        scores, targets = drawn(at, films=200, seed=seed)
+        scores, targets = drawn(at, images=200, seed=seed)
         kept, check = choose_temperature(scores, targets, names(200))
         assert kept == fit_temperature(scores, targets) == check.temperature
         assert check.reason == ""
@@ -94,14 +94,14 @@ def test_a_network_that_is_far_too_sure_is_calibrated_where_images_are_enough(at
 
 def test_scores_that_are_right_as_they_are_are_left_alone():
     kept = [
-        choose_temperature(*drawn(1.0, films=150, seed=seed), names(150))[0] for seed in range(60)
+        choose_temperature(*drawn(1.0, images=150, seed=seed), names(150))[0] for seed in range(60)
     ]
     assert sum(temperature is not None for temperature in kept) <= 4
 
 
 def test_what_is_told_of_a_temperature_is_of_images_that_had_no_part_in_it():
     """Worked out again fold by fold, from the parts that a seed gives."""
-    scores, targets = drawn(2.0, films=120, seed=3)
+    scores, targets = drawn(2.0, images=120, seed=3)
     patients = names(120, per_patient=2)
     _, check = choose_temperature(scores, targets, patients)
     order = sorted(set(patients))
@@ -163,12 +163,15 @@ def test_a_limit_lies_between_the_scores_that_it_parts():
     scores = rng.dirichlet(np.ones(3), size=1000)
     highest = as_given(scores.max(axis=1))
     for coverage in (1.0, 0.9, 0.5):
-        limit = least_score(scores, coverage)
+        limit = confidence_threshold(scores, coverage)
         assert limit == round(limit, 6)
         assert (highest >= limit).mean() == pytest.approx(coverage, abs=0.0011)
         assert (highest >= limit).mean() >= coverage
         assert np.abs(highest - limit).min() > 1e-6
     # Scores that are equal as they are given stay together.
-    assert least_score(np.array([[0.7000001, 0.2999999], [0.7, 0.3], [0.6, 0.4]]), 0.3) == 0.65
+    assert (
+        confidence_threshold(np.array([[0.7000001, 0.2999999], [0.7, 0.3], [0.6, 0.4]]), 0.3)
+        == 0.65
+    )
     low, high = np.array([0.0, 0.5, 1.0]), np.array([0.0, 0.500001, 1.000001])
     assert between(low, high).tolist() == [0.0, 0.500001, 1.000001]

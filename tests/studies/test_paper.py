@@ -11,7 +11,7 @@ from cxr_transfer.evaluation.model_card import model_card
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.metadata import read_card
-from cxr_transfer.models.reference import REFERENCE, Reference
+from cxr_transfer.models.reference import REFERENCE, TrainingReference
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.studies.paper import run_study
@@ -40,7 +40,7 @@ def studied(archives, tmp_path_factory):
     study = Study(
         models=("model_1", "model_2"), folds=2, max_epochs=1, resamples=20, skip_damaged=True
     )
-    report = run_study(str(archives), out, study, execution=ON_CPU, say=said.append)
+    report = run_study(str(archives), out, study, execution=ON_CPU, log=said.append)
     return out, report, said
 
 
@@ -50,7 +50,9 @@ def test_every_checkpoint_of_a_study_has_its_reference(studied):
     assert len(cards) == 5, "Model_0, and two models in two folds"
     for card in cards:
         sha256 = read_card(card).weights_sha256
-        assert Reference.load(card.parent / REFERENCE, weights_sha256=sha256).threshold > 0
+        assert (
+            TrainingReference.load(card.parent / REFERENCE, weights_sha256=sha256).ood_distance > 0
+        )
 
 
 def test_damaged_files_are_left_out_listed_and_counted(studied, archives):
@@ -78,7 +80,7 @@ def test_a_run_without_a_reference_gets_it_when_the_study_is_asked_again(studied
         models=("model_1", "model_2"), folds=2, max_epochs=1, resamples=20, skip_damaged=True
     )
     said = []
-    run_study(str(archives), out, study, execution=ON_CPU, say=said.append)
+    run_study(str(archives), out, study, execution=ON_CPU, log=said.append)
     assert kept.read_bytes() == before
     assert not any("epoch" in line for line in said)
 
@@ -109,7 +111,7 @@ def test_a_start_that_does_not_fit_is_refused_before_an_image_is_opened(archives
         assert not (out / "run.json").exists()
     with pytest.raises(CxrError) as error:
         run_study(str(archives), out, Study(models=("model_1",)), execution=ON_CPU)
-    assert error.value.code == "damaged_films"
+    assert error.value.code == "damaged_images"
     assert not (out / "run.json").exists()
 
 
@@ -119,7 +121,7 @@ def test_another_number_of_classes_is_no_hindrance_where_the_head_is_new(archive
         run_study(
             str(archives), tmp_path, Study(models=("model_2",)), execution=ON_CPU, model_0=two
         )
-    assert error.value.code == "damaged_films", "nothing but the damage is in its way"
+    assert error.value.code == "damaged_images", "nothing but the damage is in its way"
 
 
 def test_the_papers_rule_is_recorded_with_what_each_stage_kept(studied):

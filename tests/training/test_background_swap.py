@@ -1,4 +1,4 @@
-"""Lungs of one film, surroundings of another: whose lungs, from where, and what a head learns."""
+"""Lungs of one image, surroundings of another: whose lungs, from where, and what a head learns."""
 
 from collections import OrderedDict
 
@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
-from cxr_transfer.datasets.phantom import draw_film_and_lungs
+from cxr_transfer.datasets.phantom import draw_radiograph_and_lungs
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph.lung_segmentation import lung_mask
@@ -18,7 +18,7 @@ from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.recipe import load_recipe, parse_recipe
 from cxr_transfer.training.stage import Stored
 from cxr_transfer.training.trainer import train_stages
-from miniature import make_films
+from miniature import make_images
 
 SIDE = 96
 
@@ -46,41 +46,42 @@ def test_one_source_has_no_partners(sources):
 
 
 def test_lungs_stay_and_all_else_is_the_partners():
-    film, _ = draw_film_and_lungs("normal", rng=np.random.default_rng(5))
-    film = np.asarray(Image.fromarray(film).resize((SIDE, SIDE)))
-    images = torch.from_numpy(np.stack([film, np.full_like(film, 220)])[:, None])
+    image, _ = draw_radiograph_and_lungs("normal", rng=np.random.default_rng(5))
+    image = np.asarray(Image.fromarray(image).resize((SIDE, SIDE)))
+    images = torch.from_numpy(np.stack([image, np.full_like(image, 220)])[:, None])
     before = images.clone()
     mixed = exchanged(images, np.array([1, 0]))[0, 0].numpy()
-    assert mixed.shape == film.shape
+    assert mixed.shape == image.shape
     assert mixed.dtype == np.uint8
-    lungs = ndimage.binary_erosion(lung_mask(film, margin=0), iterations=3)
-    beyond = ndimage.distance_transform_edt(~lung_mask(film)) > SIDE / 12
+    lungs = ndimage.binary_erosion(lung_mask(image, margin=0), iterations=3)
+    beyond = ndimage.distance_transform_edt(~lung_mask(image)) > SIDE / 12
     assert lungs.sum() > 300
     assert beyond.sum() > 300
     # The edge is soft: a little of the one lies in the other.
-    assert np.abs(mixed[lungs].astype(int) - film[lungs]).mean() < 5
+    assert np.abs(mixed[lungs].astype(int) - image[lungs]).mean() < 5
     assert (np.abs(mixed[beyond].astype(int) - 220) <= 3).all()
     assert torch.equal(images, before)
 
 
-def test_a_film_that_is_its_own_partner_stays_as_it_is():
+def test_an_image_that_is_its_own_partner_stays_as_it_is():
     images = torch.randint(0, 256, (2, 1, SIDE, SIDE), dtype=torch.uint8)
     assert torch.equal(exchanged(images, np.array([0, 1])), images)
 
 
-def test_a_head_unlearns_what_exchanged_films_do_not_confirm():
+def test_a_head_unlearns_what_exchanged_images_do_not_confirm():
     """Feature 0 is of the lungs and noisy, feature 1 of the surroundings and clear."""
     generator = np.random.default_rng(0)
     targets = np.repeat([0, 1, 2], 200)
     lungs = (targets == 2) + generator.normal(0, 0.7, 600)
     places = (targets == 2) + generator.normal(0, 0.1, 600)
-    films = np.column_stack([lungs, places]).astype(np.float32)
+    images = np.column_stack([lungs, places]).astype(np.float32)
     mixed = np.column_stack([lungs, generator.permutation(places)]).astype(np.float32)
     heads = []
     for weight in (0.0, 1.0):
         rest = nn.Sequential(OrderedDict(head=nn.Linear(2, 3)))
         training, others = (
-            Stored(torch.from_numpy(inputs), torch.from_numpy(targets)) for inputs in (films, mixed)
+            Stored(torch.from_numpy(inputs), torch.from_numpy(targets))
+            for inputs in (images, mixed)
         )
         fit_head(
             rest,
@@ -114,7 +115,7 @@ def recipe(**stage):
 
 def test_training_exchanges_between_sources_and_says_so(tmp_path):
 
-    films = make_films(24, seed=0)
+    images = make_images(24, seed=0)
     heads, said = {}, []
     for name, exchange, sources in (
         ("none", 0.0, ["a", "b"] * 12),
@@ -127,12 +128,12 @@ def test_training_exchanges_between_sources_and_says_so(tmp_path):
         train_stages(
             recipe(exchange=exchange),
             network,
-            films,
-            films,
+            images,
+            images,
             sources=sources,
             folder=tmp_path / name,
             seed=0,
-            say=said.append,
+            log=said.append,
         )
         heads[name] = network.get_submodule("head").weight
     assert torch.equal(heads["none"], heads["one"])
@@ -142,10 +143,13 @@ def test_training_exchanges_between_sources_and_says_so(tmp_path):
     assert sum("of one source" in line for line in said) == 1
 
 
-def test_films_without_their_sources_are_not_exchanged_in_silence(tmp_path):
-    films, network = make_films(6, seed=0), build("resnet50_early", 3, size=(64, 64), epsilon=1e-3)
+def test_images_without_their_sources_are_not_exchanged_in_silence(tmp_path):
+    images, network = (
+        make_images(6, seed=0),
+        build("resnet50_early", 3, size=(64, 64), epsilon=1e-3),
+    )
     with pytest.raises(ValueError, match="source for each"):
-        train_stages(recipe(exchange=0.5), network, films, films, folder=tmp_path, seed=0)
+        train_stages(recipe(exchange=0.5), network, images, images, folder=tmp_path, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def test_a_recipe_that_cannot_exchange_is_refused(change, word):
         recipe(**{"exchange": 0.5} | change)
 
 
-def test_whole_films_are_not_exchanged():
+def test_whole_images_are_not_exchanged():
     content = load_recipe("multi_source").model_dump(mode="json")
     content["preprocessing"]["crop"] = "none"
     with pytest.raises(UsageError, match="crops of the lungs"):

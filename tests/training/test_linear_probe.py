@@ -17,17 +17,17 @@ CENTRES = np.array([[0.0, 0, 0, 0], [3, 0, 0, 0], [0, 3, 0, 0]])
 
 
 def drawn(numbers, seed=0, scale=1.0):
-    """So many films of each class, whose features lie around its centre."""
+    """So many images of each class, whose features lie around its centre."""
     rng = np.random.default_rng(seed)
     targets = np.repeat(np.arange(3), numbers)
     found = (CENTRES[targets] + rng.normal(size=(len(targets), 4))) * scale + 100 * (scale - 1)
     return Stored(torch.from_numpy(found.astype(np.float32)), torch.from_numpy(targets))
 
 
-def fitted(training, validation=None, penalty=0.001, say=lambda line: None):
+def fitted(training, validation=None, penalty=0.001, log=lambda line: None):
     rest = nn.Sequential(OrderedDict(head=nn.Linear(4, 3)))
     validation = training if validation is None else validation
-    rows = fit_head(rest, training, validation, penalty=penalty, stage="head", say=say)
+    rows = fit_head(rest, training, validation, penalty=penalty, stage="head", log=log)
     return rest, rows
 
 
@@ -71,13 +71,13 @@ def test_the_answer_is_the_same_bit_for_bit_wherever_the_head_began():
     assert torch.equal(heads[0].head.bias, heads[1].head.bias)
 
 
-def test_a_class_without_films_is_never_named():
+def test_a_class_without_images_is_never_named():
     rest, (row,) = fitted(drawn((100, 0, 100)))
     assert row["accuracy"] > 0.9
     assert not (rest(drawn((50, 50, 50), seed=5).inputs).argmax(dim=1) == 1).any()
 
 
-def test_films_of_one_class_fit_no_head():
+def test_images_of_one_class_fit_no_head():
     with pytest.raises(DataError, match="at least two classes") as error:
         fitted(drawn((0, 40, 0)), drawn((5, 5, 5)))
     assert error.value.code == "classes"
@@ -87,8 +87,8 @@ def test_films_of_one_class_fit_no_head():
     ("training", "validation", "named"),
     [((20, 20, 20), (0, 0, 0), "validation"), ((0, 0, 0), (5, 5, 5), "training")],
 )
-def test_a_part_without_films_is_refused_before_it_becomes_a_figure(training, validation, named):
-    with pytest.raises(DataError, match=f"Expected {named} films") as error:
+def test_a_part_without_images_is_refused_before_it_becomes_a_figure(training, validation, named):
+    with pytest.raises(DataError, match=f"Expected {named} images") as error:
         fitted(drawn(training), drawn(validation))
     assert error.value.code == "empty"
 
@@ -96,30 +96,30 @@ def test_a_part_without_films_is_refused_before_it_becomes_a_figure(training, va
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["training", "validation"])
 def test_a_feature_that_is_no_number_is_refused(value, part):
-    films = {"training": drawn((20, 20, 20)), "validation": drawn((5, 5, 5), seed=1)}
-    films[part].inputs[3:5, 2] = value
-    with pytest.raises(ModelError, match=f"{part} films.* 2 of ") as error:
-        fitted(films["training"], films["validation"])
+    images = {"training": drawn((20, 20, 20)), "validation": drawn((5, 5, 5), seed=1)}
+    images[part].inputs[3:5, 2] = value
+    with pytest.raises(ModelError, match=f"{part} images.* 2 of ") as error:
+        fitted(images["training"], images["validation"])
     assert error.value.code == "loss_not_finite"
 
 
 def test_a_fit_that_was_stopped_early_is_told(monkeypatch):
     told = []
-    fitted(drawn((50, 50, 50)), say=told.append)
+    fitted(drawn((50, 50, 50)), log=told.append)
     assert told == []
     monkeypatch.setattr(linear_probe, "_ITERATIONS", 1)
-    fitted(drawn((50, 50, 50)), say=told.append)
+    fitted(drawn((50, 50, 50)), log=told.append)
     (line,) = told
     assert line.startswith("head: the fit was stopped after 1 steps")
 
 
 @pytest.mark.parametrize("level", [0.0, 1000.0])
 def test_a_feature_that_hardly_varies_is_not_blown_up(level):
-    films = drawn((100, 100, 100))
-    plain, _ = fitted(films)
+    images = drawn((100, 100, 100))
+    plain, _ = fitted(images)
     # A mark of the classes, but no larger than rounding makes: nothing to learn from.
-    films.inputs[:, 3] = level + 1e-7 * films.targets
-    rest, (row,) = fitted(films)
+    images.inputs[:, 3] = level + 1e-7 * images.targets
+    rest, (row,) = fitted(images)
     assert row["accuracy"] > 0.85
     assert rest.head.weight[:, 3].abs().max() < 1e-3 < plain.head.weight[:, 3].abs().max()
 

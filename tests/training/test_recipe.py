@@ -233,7 +233,7 @@ def test_a_shipped_recipe_written_out_is_the_same_recipe(name):
     assert Recipe.model_fields.keys() - written.keys() == {"coverage"}
 
 
-def test_coverage_and_how_films_are_prepared_are_read_back(tmp_path):
+def test_coverage_and_how_images_are_prepared_are_read_back(tmp_path):
     recipe = load_recipe("multi_source")
     assert (recipe.coverage, recipe.preprocessing.crop) == (0.9, "lungs")
     (tmp_path / "recipe.toml").write_text(recipe.to_toml(), encoding="utf-8")

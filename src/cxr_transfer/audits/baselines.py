@@ -1,9 +1,9 @@
 """What can be told without looking at the lungs: from the file, from the patient's particulars.
 
-In come cases, or a table of numbers a film; out go tables, and `Scores` as a network's. A network
+In come cases, or a table of numbers an image; out go tables, and `Scores` as a network's. A network
 that does no better than these has shown nothing of the lungs (Maguolo & Nanni 2021, Inf. Fusion
 76:1; Garcia Santa Cruz et al. 2021, Med. Image Anal. 74:102225). Likewise on a network's own
-features: how well they tell the source of a film.
+features: how well they tell the source of an image.
 
 This module knows no network and no report, and does not know what a table's columns mean once
 they are made. That a table tells the class does not prove that a network reads the same there.
@@ -39,7 +39,7 @@ from cxr_transfer.statistics.subgroups import NOT_STATED
 
 Floats = npt.NDArray[np.float64]
 Table = tuple[Floats, tuple[str, ...]]
-"""(N, K) numbers, a row a film, and the names of the columns."""
+"""(N, K) numbers, a row an image, and the names of the columns."""
 
 SEXES = ("F", "M")
 VIEWS = (*FRONTAL_VIEWS, "L")
@@ -52,15 +52,15 @@ def metadata_table(cases: Sequence[Case]) -> Table:
     """Return `file_features` of every case, in the order of ``cases``.
 
     Raises:
-        DataError: ``no_films`` without a case.
-        FilmError: Of the first film that cannot be read.
+        DataError: ``no_images`` without a case.
+        ImageError: Of the first image that cannot be read.
     """
-    _check_films(cases)
+    _check_images(cases)
     return table_of(list(in_order(lambda case: file_features(case.path), cases)))
 
 
 def table_of(found: Sequence[Mapping[str, float]]) -> Table:
-    """Return `file_features` of one or more films as a table, a row each."""
+    """Return `file_features` of one or more images as a table, a row each."""
     names = tuple(found[0])
     return np.array([[one[name] for name in names] for one in found], dtype=np.float64), names
 
@@ -71,9 +71,9 @@ def demographics_table(cases: Sequence[Case]) -> Table:
     That something is not stated is a column too: collections differ in what they state.
 
     Raises:
-        DataError: ``no_films`` without a case.
+        DataError: ``no_images`` without a case.
     """
-    _check_films(cases)
+    _check_images(cases)
     names = (
         "age",
         *(f"sex {name}" for name in (*SEXES, NOT_STATED)),
@@ -101,13 +101,13 @@ def baseline(
     folds: int = 5,
     seed: int = 0,
 ) -> Scores:
-    """Score every film with a small classifier that was fitted on other patients' rows.
+    """Score every image with a small classifier that was fitted on other patients' rows.
 
     Args:
         table: (N, K) numbers; NaN is "unknown".
-        targets: (N,) index of each film's label.
-        labels: The classes; one without a film scores 0 everywhere.
-        patients: N names; the films of a patient stay in one fold.
+        targets: (N,) index of each image's label.
+        labels: The classes; one without an image scores 0 everywhere.
+        patients: N names; the images of a patient stay in one fold.
         files: N names, for the scores.
         kind: ``trees``, gradient-boosted, for tables of few columns of every kind; ``linear``,
             logistic regression on standardised columns, for a network's features.
@@ -130,7 +130,7 @@ def baseline(
             "table",
             f"Expected a row for each of {len(files)} files, {len(truth)} targets and "
             f"{len(groups)} patients, but got a table of {table.shape}; make it from the same "
-            "films.",
+            "images.",
         )
     even = np.full((len(table), len(labels)), 1 / len(labels))
     # Unfit targets are refused here, not after the fitting.
@@ -161,34 +161,34 @@ def source_classifier(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return how well a linear classifier tells the source of a film from ``features``.
+    """Return how well a linear classifier tells the source of an image from ``features``.
 
     Where it does much better than chance, and source and class go together, a network that has
     these features can tell the class by the source (Zech et al. 2018, PLoS Med. 15:e1002683).
 
     Args:
         features: (N, K), of a network say.
-        cases: Cases of the same N films, in the same order.
+        cases: Cases of the same N images, in the same order.
         folds: Number of folds, as in `baseline`.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed; the same seed, features and cases give the same figures.
 
     Returns:
-        - ``accuracy``: share of films put to their source by a classifier that was fitted on
+        - ``accuracy``: share of images put to their source by a classifier that was fitted on
           other patients, `Estimate` as a dict, in [0, 1];
         - ``chance``: share of the largest source, what always naming that one achieves;
-        - ``sources``: how many are told apart; ``films`` and ``patients``: of these sources;
+        - ``sources``: how many are told apart; ``images`` and ``patients``: of these sources;
         - ``left_out``: the other sources in the order of their names, each with ``source``,
-          ``films`` and ``patients``: those with fewer than `TOO_FEW_PATIENTS` patients, and
-          films whose source is not stated.
+          ``images`` and ``patients``: those with fewer than `TOO_FEW_PATIENTS` patients, and
+          images whose source is not stated.
 
         ``accuracy`` and ``chance`` are null where fewer than two sources remain.
 
     Raises:
-        DataError: ``no_films`` without a case; ``table`` unless there is a row for each case.
+        DataError: ``no_images`` without a case; ``table`` unless there is a row for each case.
         UsageError: ``folds`` below 2; ``resamples`` below 1.
     """
-    _check_films(cases)
+    _check_images(cases)
     rows: dict[str, list[int]] = defaultdict(list)
     for row, case in enumerate(cases):
         rows[case.source or NOT_STATED].append(row)
@@ -202,18 +202,18 @@ def source_classifier(
         "accuracy": None,
         "chance": None,
         "sources": len(kept),
-        "films": len(used),
+        "images": len(used),
         "patients": len(set(names)),
         "left_out": [
-            {"source": source, "films": len(rows[source]), "patients": patients[source]}
+            {"source": source, "images": len(rows[source]), "patients": patients[source]}
             for source in sorted(rows.keys() - set(kept), key=lambda s: (s == NOT_STATED, s))
         ],
     }
     if len(features) != len(cases):
         raise DataError(
             "table",
-            f"Expected features of {len(cases)} films, but got {len(features)} rows; compute "
-            "them from the same films.",
+            f"Expected features of {len(cases)} images, but got {len(features)} rows; compute "
+            "them from the same images.",
         )
     if len(kept) < 2:
         return found
@@ -232,8 +232,8 @@ def source_classifier(
 
 def _model(kind: str, seed: int) -> ClassifierMixin:
     if kind == "trees":
-        # Stopping early would hold films back at random, not by patient. Small leaves: at the
-        # default of 20 films a class of 30 could not be told.
+        # Stopping early would hold images back at random, not by patient. Small leaves: at the
+        # default of 20 images a class of 30 could not be told.
         return HistGradientBoostingClassifier(
             max_iter=60,
             max_leaf_nodes=15,
@@ -261,12 +261,12 @@ def _folds(
     if len(present) < 2 or fewest < 2:
         raise DataError(
             "too_few",
-            f"Expected at least 2 of the {len(labels)} classes, each with films of at least 2 "
-            f"patients, but got {len(present)} and {fewest}; add films or leave the class out.",
+            f"Expected at least 2 of the {len(labels)} classes, each with images of at least 2 "
+            f"patients, but got {len(present)} and {fewest}; add images or leave the class out.",
         )
     return min(wished, fewest)
 
 
-def _check_films(cases: Sequence[Case]) -> None:
+def _check_images(cases: Sequence[Case]) -> None:
     if not cases:
-        raise DataError("no_films", "Expected at least one film, but got none; add films.")
+        raise DataError("no_images", "Expected at least one image, but got none; add images.")

@@ -9,30 +9,30 @@ from collections.abc import Sequence
 
 from cxr_transfer.audits import data_checks as data
 from cxr_transfer.audits import model_checks as model
-from cxr_transfer.audits.inputs import Check, Evidence, Verdict
+from cxr_transfer.audits.inputs import AuditInputs, Check, Verdict
 
 
-def run_checks(evidence: Evidence) -> list[Check]:
+def run_checks(audit_inputs: AuditInputs) -> list[Check]:
     """Return all checks, the ones that tell most first.
 
     Retraining is asked for or not; where it was not, no check of it can be "not done".
     """
     return [
-        data.overlap(evidence),
-        data.parts(evidence),
-        model.outside(evidence),
-        model.within(evidence),
-        *([model.left_out(evidence)] if evidence.left_out is not None else []),
-        model.occlusion(evidence),
-        model.heat_maps(evidence),
-        data.metadata(evidence),
-        data.demographics(evidence),
-        model.matched(evidence),
-        data.association(evidence),
-        model.source_classifier(evidence),
-        model.fragility(evidence),
-        model.calibrated(evidence),
-        model.groups(evidence),
+        data.overlap(audit_inputs),
+        data.parts(audit_inputs),
+        model.outside(audit_inputs),
+        model.within(audit_inputs),
+        *([model.left_out(audit_inputs)] if audit_inputs.left_out is not None else []),
+        model.occlusion(audit_inputs),
+        model.heat_maps(audit_inputs),
+        data.metadata(audit_inputs),
+        data.demographics(audit_inputs),
+        model.matched(audit_inputs),
+        data.association(audit_inputs),
+        model.source_classifier(audit_inputs),
+        model.robustness(audit_inputs),
+        model.calibrated(audit_inputs),
+        model.groups(audit_inputs),
     ]
 
 

@@ -1,7 +1,7 @@
-"""Checks of the films: what they give away before a network has looked at them.
+"""Checks of the images: what they give away before a network has looked at them.
 
 Copies and shared patients, file formats, ages, and sources that go with a class: a high figure on
-such films may be undeserved, whatever the network is.
+such images may be undeserved, whatever the network is.
 
 The pitfalls: Roberts et al. 2021 (Nat. Mach. Intell. 3:199), Maguolo & Nanni 2021 (Inf. Fusion
 76:1), Garcia Santa Cruz et al. 2021 (Med. Image Anal. 74:102225).
@@ -11,46 +11,49 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cxr_transfer.audits.inputs import Check, Evidence, Verdict, above, not_done
+from cxr_transfer.audits.inputs import AuditInputs, Check, Verdict, above, not_done
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.metrics import Evaluation
 
 
-def overlap(evidence: Evidence) -> Check:
-    """Whether films that are scored were seen in training, or look as if (TRUST, rows 1 and 2)."""
-    near = len(evidence.near_copies)
-    if evidence.own_films_seen:
+def overlap(audit_inputs: AuditInputs) -> Check:
+    """Whether images that are scored were seen in training, or look as if."""
+    near = len(audit_inputs.near_copies)
+    if audit_inputs.own_images_seen:
         verdict: Verdict = "fail"
         reading = (
-            f"{evidence.own_films_seen} scored films or their patients were seen in training: the "
-            "figures are of films that were learnt by heart."
+            f"{audit_inputs.own_images_seen} scored images or their patients were seen in "
+            "training: the figures are of images that were learnt by heart."
         )
     elif near:
         verdict = "warn"
-        reading = f"{near} scored films look nearly like one that training saw: look at them."
+        reading = f"{near} scored images look nearly like one that training saw: look at them."
     else:
         verdict, reading = (
             "pass",
-            "No scored film or patient was seen in training, nor a near copy.",
+            "No scored image or patient was seen in training, nor a near copy.",
         )
     return Check(
         "overlap",
-        "Films seen in training among those scored",
+        "Images seen in training among those scored",
         verdict,
         True,
         reading,
-        "fails at 1 film or patient; warns at 1 near-duplicate",
-        {"same": evidence.own_films_seen, "near_duplicates": list(evidence.near_copies)[:50]},
+        "fails at 1 image or patient; warns at 1 near-duplicate",
+        {
+            "same": audit_inputs.own_images_seen,
+            "near_duplicates": list(audit_inputs.near_copies)[:50],
+        },
     )
 
 
-def parts(evidence: Evidence) -> Check:
-    """Whether the run's parts share patients, and what a split by image would leak (TRUST, row 1).
+def parts(audit_inputs: AuditInputs) -> Check:
+    """Whether the run's parts share patients, and what a split by image would leak.
 
-    The split by image is drawn anew on the same films, to show what it would have been worth.
+    The split by image is drawn anew on the same images, to show what it would have been worth.
     """
     title, bounds = "Patients in several parts", "fails at 1 patient in several parts"
-    found = evidence.parts
+    found = audit_inputs.parts
     if found is None or found["patients_in_several"] is None:
         why = "there is no split.csv beside the checkpoint, which would tell"
         return not_done("parts", title, why, bounds, found)
@@ -58,7 +61,7 @@ def parts(evidence: Evidence) -> Check:
     reading = f"{several} patients stand in several of the run's parts."
     if leaked:
         reading += (
-            f" Drawn by image, as in the paper, {100 * leaked['share']:.0f} of 100 test films "
+            f" Drawn by image, as in the paper, {100 * leaked['share']:.0f} of 100 test images "
             "would be of a patient that training has seen."
         )
     if found.get("retrained"):
@@ -70,21 +73,21 @@ def parts(evidence: Evidence) -> Check:
     return Check("parts", title, "fail" if several else "pass", False, reading, bounds, dict(found))
 
 
-def metadata(evidence: Evidence) -> Check:
-    """Whether the files alone give the classes away (TRUST, row 5).
+def metadata(audit_inputs: AuditInputs) -> Check:
+    """Whether the files alone give the classes away.
 
     Grey levels are measured beside it and not judged: a finding changes them too.
     """
     check = _baseline(
         "metadata",
         "What the files alone tell",
-        evidence.metadata,
+        audit_inputs.metadata,
         "size, format, compression and corners",
         hard=True,
     )
-    if evidence.grey_levels is None or check.verdict == "not done":
+    if audit_inputs.grey_levels is None or check.verdict == "not done":
         return check
-    grey = evidence.grey_levels.auroc_macro
+    grey = audit_inputs.grey_levels.auroc_macro
     said = f"Grey levels and file size alone, in which a finding may show: {grey}."
     return replace(
         check,
@@ -93,12 +96,12 @@ def metadata(evidence: Evidence) -> Check:
     )
 
 
-def demographics(evidence: Evidence) -> Check:
-    """Whether age, sex and view give the classes away (TRUST, row 6)."""
+def demographics(audit_inputs: AuditInputs) -> Check:
+    """Whether age, sex and view give the classes away."""
     return _baseline(
         "demographics",
         "What age, sex and view alone tell",
-        evidence.demographics,
+        audit_inputs.demographics,
         "age, sex and view",
         hard=False,
     )
@@ -107,7 +110,7 @@ def demographics(evidence: Evidence) -> Check:
 def _baseline(name: str, title: str, found: Evaluation | None, what: str, *, hard: bool) -> Check:
     bounds = "fails above an AUROC of 0.8, warns above 0.65"
     if found is None:
-        return not_done(name, title, "there are too few films or patients", bounds)
+        return not_done(name, title, "there are too few images or patients", bounds)
     area = found.auroc_macro
     return Check(
         name,
@@ -124,9 +127,9 @@ def _baseline(name: str, title: str, found: Evaluation | None, what: str, *, har
     )
 
 
-def association(evidence: Evidence) -> Check:
-    """Whether source and class are one and the same (TRUST, row 3)."""
-    found = evidence.association
+def association(audit_inputs: AuditInputs) -> Check:
+    """Whether source and class are one and the same."""
+    found = audit_inputs.association
     title, bounds = "Source and class", "fails above 0.7, warns above 0.3"
     if found["cramers_v"] is None:
         why = "there are not two sources and two classes"

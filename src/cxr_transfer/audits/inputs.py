@@ -1,9 +1,9 @@
 """What an audit looks at, and the form in which each of its checks answers.
 
-In comes what `audit.py` measured: an `Evidence`. Out of each check goes a `Check`: what was
+In comes what `audit.py` measured: an `AuditInputs`. Out of each check goes a `Check`: what was
 measured, what it means in one sentence, and pass, warn or fail by bounds that are stated beside it.
-A check that the films cannot answer says so: it is "not done", never passed. Knows nothing of files
-or networks.
+A check that the images cannot answer says so: it is "not done", never passed. Knows nothing of
+files or networks.
 """
 
 from __future__ import annotations
@@ -46,31 +46,32 @@ class Check:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class AuditInputs:
     """What the checks look at.
 
     Attributes:
-        scores: Scores of the films with known labels that training has not seen.
+        scores: Scores of the images with known labels that training has not seen.
         cases: Theirs, in the same order.
         evaluation: Evaluation of ``scores``.
-        occluded: Evaluations of the same films by what was left of them: "lungs blacked out",
+        occluded: Evaluations of the same images by what was left of them: "lungs blacked out",
             "border only", "lungs only".
-        unchanged: Accuracy of the same films, brought to the network as the changed ones are.
-        corrupted: Accuracy of the same films by the name of the change.
+        unchanged: Accuracy of the same images, brought to the network as the changed ones are.
+        corrupted: Accuracy of the same images by the name of the change.
         metadata: Evaluation of what size, format, compression and corners alone tell of the
             labels; None if not done.
         grey_levels: Evaluation of what grey percentiles and bytes per pixel alone tell, in which a
             finding may show.
         demographics: Evaluation of what age, sex and view alone tell.
-        association: `association.source_by_class` over all films with known labels.
+        association: `association.source_by_class` over all images with known labels.
         source_classifier: `baselines.source_classifier` on the network's features.
-        near_copies: Near-duplicates between films that training saw and those scored.
-        own_films_seen: Films of the run's own test part that training saw, or whose patient it saw.
-        outside: Groups of films of sources or labels that training has not seen, as
+        near_copies: Near-duplicates between images that training saw and those scored.
+        own_images_seen: Images of the run's own test part that training saw, or whose patient it
+            saw.
+        outside: Groups of images of sources or labels that training has not seen, as
             `assessment.groups`.
-        parts: `leaks.parts_evidence`: how the run's films were parted, and what parting them by
+        parts: `leaks.parts_evidence`: how the run's images were parted, and what parting them by
             image would leak; None if not known.
-        matched: `matching.matched_pairs` over unseen films.
+        matched: `matching.matched_pairs` over unseen images.
         heat_maps: `saliency.saliency_evidence`; None if not done.
         left_out: `left_out.leave_sources_out`; None if not asked for.
     """
@@ -87,7 +88,7 @@ class Evidence:
     association: Mapping[str, Any]
     source_classifier: Mapping[str, Any] | None
     near_copies: Sequence[Mapping[str, Any]]
-    own_films_seen: int
+    own_images_seen: int
     outside: Sequence[Mapping[str, Any]]
     parts: Mapping[str, Any] | None = None
     matched: Sequence[Mapping[str, Any]] = ()
@@ -98,7 +99,7 @@ class Evidence:
 def not_done(
     name: str, title: str, why: str, bounds: str, measured: Mapping[str, Any] | None = None
 ) -> Check:
-    """Return a check that the films cannot answer, and why."""
+    """Return a check that the images cannot answer, and why."""
     return Check(name, title, "not done", False, f"Not done: {why}.", bounds, dict(measured or {}))
 
 

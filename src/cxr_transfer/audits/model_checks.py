@@ -1,6 +1,6 @@
 """Checks of the network: whether what it scores by is the lungs, and holds elsewhere.
 
-Films from other places, one source alone, the lungs taken away, films changed in what changes no
+Images from other places, one source alone, the lungs taken away, images changed in what changes no
 finding: where the figure falls or does not fall there, it says of what it was made.
 
 The pitfalls: DeGrave, Janizek & Lee 2021 (Nat. Mach. Intell. 3:610), Zech et al. 2018 (PLoS Med.
@@ -12,50 +12,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxr_transfer.audits.inputs import Check, Evidence, above, below, not_done
+from cxr_transfer.audits.inputs import AuditInputs, Check, above, below, not_done
 from cxr_transfer.statistics.calibration import calibration
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
 
 
-def outside(evidence: Evidence) -> Check:
-    """What the network says of films from elsewhere (TRUST, row 7)."""
+def outside(audit_inputs: AuditInputs) -> Check:
+    """What the network says of images from elsewhere."""
     bounds = (
-        "fails where fewer than 80 % of a group of 20 or more films with a known label are called "
+        "fails where fewer than 80 % of a group of 20 or more images with a known label are called "
         "so, or more than 90 % of a group of other findings are called one class"
     )
     wrong: list[str] = []
-    for group in evidence.outside:
-        if group["films"] < 20:
+    for group in audit_inputs.outside:
+        if group["images"] < 20:
             continue
         called = {name: one["value"] for name, one in group["called"].items()}
         most = max(called, key=called.__getitem__)
         title = f"{group['source']}: {group['label']}"
-        if group["label"] in evidence.scores.labels:
+        if group["label"] in audit_inputs.scores.labels:
             if called[group["label"]] < 0.8:
                 wrong.append(f"{title} called {most} in {_percent(group['called'][most])}")
         elif called[most] > 0.9:
             wrong.append(f"{title} called {most} in {_percent(group['called'][most])}")
     groups = [
-        {"source": g["source"], "label": g["label"], "films": g["films"], "called": g["called"]}
-        for g in evidence.outside
+        {"source": g["source"], "label": g["label"], "images": g["images"], "called": g["called"]}
+        for g in audit_inputs.outside
     ]
     if not groups:
         return not_done(
-            "outside", "Films from elsewhere", "no films of other sources or findings", bounds
+            "outside", "Images from elsewhere", "no images of other sources or findings", bounds
         )
-    large = [group for group in evidence.outside if group["films"] >= 20]
+    large = [group for group in audit_inputs.outside if group["images"] >= 20]
     if not large:
-        return not_done("outside", "Films from elsewhere", "no group of 20 films", bounds)
+        return not_done("outside", "Images from elsewhere", "no group of 20 images", bounds)
     reading = (
-        f"Wrong in {len(wrong)} of {len(large)} groups ({'; '.join(wrong)} of 100 films): what was "
-        "learnt does not hold there."
+        f"Wrong in {len(wrong)} of {len(large)} groups ({'; '.join(wrong)} of 100 images): what "
+        "was learnt does not hold there."
         if wrong
-        else f"Held in all {len(large)} groups of films from elsewhere."
+        else f"Held in all {len(large)} groups of images from elsewhere."
     )
     return Check(
         "outside",
-        "Films from elsewhere",
+        "Images from elsewhere",
         "fail" if wrong else "pass",
         True,
         reading,
@@ -64,10 +64,10 @@ def outside(evidence: Evidence) -> Check:
     )
 
 
-def within(evidence: Evidence) -> Check:
-    """Whether classes are told apart inside one source (TRUST, row 8)."""
+def within(audit_inputs: AuditInputs) -> Check:
+    """Whether classes are told apart inside one source."""
     bounds = "fails where an AUROC inside a source is below 0.7, warns below 0.8"
-    found = within_sources(evidence.scores, evidence.cases)
+    found = within_sources(audit_inputs.scores, audit_inputs.cases)
     areas = {
         f"{one['source']}: {label}": one["classes"][label]["auroc"]
         for one in found["compared"]
@@ -77,18 +77,18 @@ def within(evidence: Evidence) -> Check:
     title = "Told apart within one source"
     if not areas:
         reason = (
-            "no source holds two classes with 10 films each, so nothing shows that more than "
+            "no source holds two classes with 10 images each, so nothing shows that more than "
             "the source is recognised"
         )
         return not_done("within_source", title, reason, bounds, found)
     name, worst = min(areas.items(), key=lambda item: item[1]["value"])
     verdict = below(worst["value"], warn=0.8, fail=0.7)
-    reading = f"The worst, {name}, has an AUROC of {_written(worst)} among films of one source."
+    reading = f"The worst, {name}, has an AUROC of {_written(worst)} among images of one source."
     return Check("within_source", title, verdict, True, reading, bounds, found)
 
 
-def left_out(evidence: Evidence) -> Check:
-    """Whether what the recipe learns holds in sources that it has not met (TRUST, row 9).
+def left_out(audit_inputs: AuditInputs) -> Check:
+    """Whether what the recipe learns holds in sources that it has not met.
 
     It judges the recipe, retrained on what is left, and not this checkpoint: so it is not hard.
     """
@@ -97,7 +97,7 @@ def left_out(evidence: Evidence) -> Check:
         "AUROC on what was left out: fails below 0.7, warns below 0.8; where only single classes "
         "can be left out, share called so: fails below 50 %, warns below 80 %",
     )
-    found = evidence.left_out or {"left_out": [], "not_possible": []}
+    found = audit_inputs.left_out or {"left_out": [], "not_possible": []}
     areas, shares = [], []
     for one in found["left_out"]:
         place = " and ".join(one["sources"])
@@ -109,7 +109,7 @@ def left_out(evidence: Evidence) -> Check:
     if not areas and not shares:
         why = "no source can be left out so that every class is left to learn from"
         return not_done("left_out", title, why, bounds, found)
-    name, worst = min(areas or shares, key=lambda each: each[1]["value"])
+    name, worst = min(areas or shares, key=lambda on_image: on_image[1]["value"])
     if areas:
         verdict = below(worst["value"], warn=0.8, fail=0.7)
         reading = (
@@ -119,26 +119,26 @@ def left_out(evidence: Evidence) -> Check:
     else:
         verdict = below(worst["value"], warn=0.8, fail=0.5)
         reading = (
-            f"Retrained without it, {_percent(worst)} of 100 films of the worst, {name}, are "
+            f"Retrained without it, {_percent(worst)} of 100 images of the worst, {name}, are "
             "called so; no two classes could be left out together."
         )
     return Check("left_out", title, verdict, False, reading, bounds, dict(found))
 
 
-def heat_maps(evidence: Evidence) -> Check:
-    """Whether heat maps lie in the lungs and follow what was learnt (TRUST, row 10).
+def heat_maps(audit_inputs: AuditInputs) -> Check:
+    """Whether heat maps lie in the lungs and follow what was learnt.
 
     No proof where it passes: a map shows what raised a score, not why.
     """
     title, bounds = (
         "Heat maps inside the lungs",
-        "enrichment (share of the map in the lungs by the lungs' share of the film): fails below "
+        "enrichment (share of the map in the lungs by the lungs' share of the image): fails below "
         "0.8, warns where its interval lies below 1; rank correlation with the map of a network "
         "whose weights were all drawn anew: fails above 0.7, warns above 0.4",
     )
-    found = evidence.heat_maps
+    found = audit_inputs.heat_maps
     if found is None or found["enrichment"]["value"] is None:
-        return not_done("heat_maps", title, "no film has a heat map", bounds, found)
+        return not_done("heat_maps", title, "no image has a heat map", bounds, found)
     rich = found["enrichment"]
     alike = found["randomised"]["all layers"]
     verdicts = {
@@ -157,16 +157,16 @@ def heat_maps(evidence: Evidence) -> Check:
     )
 
 
-def matched(evidence: Evidence) -> Check:
-    """Whether classes are told apart among people alike in age, sex and view (TRUST, row 6)."""
+def matched(audit_inputs: AuditInputs) -> Check:
+    """Whether classes are told apart among people alike in age, sex and view."""
     title, bounds = (
-        "Films of like age, sex and view",
-        "AUROC of two classes among such films: fails below 0.7, warns below 0.8",
+        "Images of like age, sex and view",
+        "AUROC of two classes among such images: fails below 0.7, warns below 0.8",
     )
-    found = list(evidence.matched)
+    found = list(audit_inputs.matched)
     if not found:
         why = (
-            "no two classes have 10 films each of like age, sex or view that training has not seen"
+            "no two classes have 10 images each of like age, sex or view that training has not seen"
         )
         return not_done("matched", title, why, bounds)
     worst = min(found, key=lambda pair: pair["matched"]["value"])
@@ -177,30 +177,30 @@ def matched(evidence: Evidence) -> Check:
         below(worst["matched"]["value"], warn=0.8, fail=0.7),
         False,
         f"The worst pair, {first} and {second}, matched on {', '.join(worst['on'])} "
-        f"({worst['films']} films), has an AUROC of {_written(worst['matched'])} instead of "
+        f"({worst['images']} images), has an AUROC of {_written(worst['matched'])} instead of "
         f"{_written(worst['all'])}.",
         bounds,
         {"pairs": found},
     )
 
 
-def occlusion(evidence: Evidence) -> Check:
-    """How much is left when the lungs are taken away (TRUST, row 4)."""
-    full = evidence.evaluation.auroc_macro
-    measured: dict[str, Any] = {"all of the film": full.as_dict()}
-    for name, found in evidence.occluded.items():
+def occlusion(audit_inputs: AuditInputs) -> Check:
+    """How much is left when the lungs are taken away."""
+    full = audit_inputs.evaluation.auroc_macro
+    measured: dict[str, Any] = {"all of the image": full.as_dict()}
+    for name, found in audit_inputs.occluded.items():
         measured[name] = found.auroc_macro.as_dict()
     title, bounds = (
         "The score without the lungs",
         "shortcut ratio (AUROC without the lungs - 0.5) / (AUROC - 0.5): fails above 0.6, warns "
         "above 0.3",
     )
-    black = evidence.occluded.get("lungs blacked out")
+    black = audit_inputs.occluded.get("lungs blacked out")
     if black is None or not full.defined or full.value <= 0.5:
         return not_done(
             "occlusion",
             title,
-            "the whole films are told apart no better than by "
+            "the whole images are told apart no better than by "
             "chance, or were not scored without the lungs",
             bounds,
             measured,
@@ -215,13 +215,13 @@ def occlusion(evidence: Evidence) -> Check:
     return Check("occlusion", title, verdict, True, reading, bounds, measured)
 
 
-def source_classifier(evidence: Evidence) -> Check:
-    """Whether the network's own features give the source away (TRUST, row 3)."""
+def source_classifier(audit_inputs: AuditInputs) -> Check:
+    """Whether the network's own features give the source away."""
     title, bounds = (
         "Sources told apart by the network's own features",
         ("share of the way from chance to certainty: fails above 0.8, warns above 0.4"),
     )
-    found = evidence.source_classifier
+    found = audit_inputs.source_classifier
     if found is None or found.get("accuracy") is None:
         return not_done(
             "source_classifier", title, "there are not two sources with ten patients", bounds
@@ -233,26 +233,26 @@ def source_classifier(evidence: Evidence) -> Check:
         title,
         above(way, warn=0.4, fail=0.8),
         False,
-        f"A linear model on the features names the source of {_percent(accuracy)} of 100 films; by "
-        f"chance {100 * chance:.1f}.",
+        f"A linear model on the features names the source of {_percent(accuracy)} of 100 images; "
+        f"by chance {100 * chance:.1f}.",
         bounds,
         dict(found),
     )
 
 
-def fragility(evidence: Evidence) -> Check:
-    """How far accuracy falls under changes that change no finding (TRUST, row 18)."""
+def robustness(audit_inputs: AuditInputs) -> Check:
+    """How far accuracy falls under changes that change no finding."""
     title, bounds = (
         "Changes that change no finding",
         ("fall of the accuracy: fails above 20 points, warns above 5"),
     )
-    if not evidence.corrupted:
-        return not_done("fragility", title, "no film was changed", bounds)
-    whole = evidence.unchanged
-    falls = {name: whole - value for name, value in evidence.corrupted.items()}
+    if not audit_inputs.corrupted:
+        return not_done("robustness", title, "no image was changed", bounds)
+    whole = audit_inputs.unchanged
+    falls = {name: whole - value for name, value in audit_inputs.corrupted.items()}
     worst = max(falls, key=falls.__getitem__)
     return Check(
-        "fragility",
+        "robustness",
         title,
         above(falls[worst], warn=0.05, fail=0.2),
         False,
@@ -262,29 +262,29 @@ def fragility(evidence: Evidence) -> Check:
     )
 
 
-def calibrated(evidence: Evidence) -> Check:
-    """Whether scores mean what they say (TRUST, row 11)."""
-    found = calibration(evidence.scores)
+def calibrated(audit_inputs: AuditInputs) -> Check:
+    """Whether scores mean what they say."""
+    found = calibration(audit_inputs.scores)
     return Check(
         "calibration",
         "Scores and what comes true",
         above(found.ece.value, warn=0.05, fail=0.15),
         False,
-        f"The expected calibration error is {found.ece}, on films like those of training.",
+        f"The expected calibration error is {found.ece}, on images like those of training.",
         "fails above 0.15, warns above 0.05",
         found.as_dict(),
     )
 
 
-def groups(evidence: Evidence) -> Check:
-    """Whether some are served worse (TRUST, row 15)."""
-    found = subgroups(evidence.scores, evidence.cases)
+def groups(audit_inputs: AuditInputs) -> Check:
+    """Whether some are served worse."""
+    found = subgroups(audit_inputs.scores, audit_inputs.cases)
     gap = gaps(found)
     title, bounds = "Groups", "gap in accuracy: fails above 20 points, warns above 10"
     known = {axis: one for axis, one in gap.items() if one}
     if not known:
-        return not_done("groups", title, "no two groups of 20 films", bounds, found)
-    axis = max(known, key=lambda each: known[each]["gap"])
+        return not_done("groups", title, "no two groups of 20 images", bounds, found)
+    axis = max(known, key=lambda on_image: known[on_image]["gap"])
     worst = known[axis]
     return Check(
         "groups",

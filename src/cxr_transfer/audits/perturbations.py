@@ -1,8 +1,8 @@
 """How much a model's score depends on what changes no finding: compression, contrast, position.
 
-In come model inputs, or films short of their last steps; out go model inputs of the same films,
+In come model inputs, or images short of their last steps; out go model inputs of the same images,
 changed as scanners, viewers and e-mail change them.
-Fixed changes with a name, not random ones: the drop of each is a figure (TRUST, row 18).
+Fixed changes with a name, not random ones: the drop of each is a figure.
 """
 
 from __future__ import annotations
@@ -19,44 +19,46 @@ from cxr_transfer.radiograph import Preprocessing
 Plane = npt.NDArray[np.uint8]
 
 
-def _same(film: Image.Image, _: np.random.Generator) -> Image.Image:
-    return film
+def _same(picture: Image.Image, _: np.random.Generator) -> Image.Image:
+    return picture
 
 
-def _jpeg(film: Image.Image, _: np.random.Generator) -> Image.Image:
+def _jpeg(picture: Image.Image, _: np.random.Generator) -> Image.Image:
     content = io.BytesIO()
-    film.save(content, "JPEG", quality=30)
+    picture.save(content, "JPEG", quality=30)
     return Image.open(content)
 
 
 def _gamma(exponent: float) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
     table = [round(255 * (grey / 255) ** exponent) for grey in range(256)]
-    return lambda film, _: film.point(table)
+    return lambda picture, _: picture.point(table)
 
 
-def _blur(film: Image.Image, _: np.random.Generator) -> Image.Image:
-    return film.filter(ImageFilter.GaussianBlur(film.width / 150))
+def _blur(picture: Image.Image, _: np.random.Generator) -> Image.Image:
+    return picture.filter(ImageFilter.GaussianBlur(picture.width / 150))
 
 
-def _noise(film: Image.Image, rng: np.random.Generator) -> Image.Image:
-    grey = np.asarray(film) + rng.normal(0, 12, (film.height, film.width))
+def _noise(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    grey = np.asarray(picture) + rng.normal(0, 12, (picture.height, picture.width))
     return Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
 
 
 def _turned(degrees: float) -> Callable[[Image.Image, np.random.Generator], Image.Image]:
-    return lambda film, _: film.rotate(degrees, Image.Resampling.BILINEAR)
+    return lambda picture, _: picture.rotate(degrees, Image.Resampling.BILINEAR)
 
 
-def _cropped(film: Image.Image, _: np.random.Generator) -> Image.Image:
-    side, height = round(0.05 * film.width), round(0.05 * film.height)
-    box = (side, height, film.width - side, film.height - height)
-    return film.resize(film.size, Image.Resampling.BILINEAR, box=box)
+def _cropped(picture: Image.Image, _: np.random.Generator) -> Image.Image:
+    side, height = round(0.05 * picture.width), round(0.05 * picture.height)
+    box = (side, height, picture.width - side, picture.height - height)
+    return picture.resize(picture.size, Image.Resampling.BILINEAR, box=box)
 
 
-def _resampled(film: Image.Image, _: np.random.Generator) -> Image.Image:
+def _resampled(picture: Image.Image, _: np.random.Generator) -> Image.Image:
     """Once smaller and back by another kernel: what a viewer's export does."""
-    small = film.resize((film.width * 2 // 3, film.height * 2 // 3), Image.Resampling.LANCZOS)
-    return small.resize(film.size, Image.Resampling.BICUBIC)
+    small = picture.resize(
+        (picture.width * 2 // 3, picture.height * 2 // 3), Image.Resampling.LANCZOS
+    )
+    return small.resize(picture.size, Image.Resampling.BICUBIC)
 
 
 CORRUPTIONS: Mapping[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
@@ -83,9 +85,9 @@ def corrupted(
 
     Args:
         images: (N, 1, H, W) uint8: model inputs, or with ``preprocessing`` what its `unfinished`
-            makes of films.
+            makes of images.
         name: Name of the change.
-        preprocessing: What the changed films are finished with.
+        preprocessing: What the changed images are finished with.
         seed: One seed, one noise.
 
     Returns:
@@ -96,7 +98,7 @@ def corrupted(
     """
     change = _same if name == UNCHANGED else CORRUPTIONS[name]
     rng = np.random.default_rng(seed)
-    films = [np.asarray(change(Image.fromarray(image[0]), rng)) for image in images]
+    pictures = [np.asarray(change(Image.fromarray(image[0]), rng)) for image in images]
     if preprocessing is not None:
-        films = [preprocessing.finish(film) for film in films]
-    return np.stack(films)[:, None] if films else images.copy()
+        pictures = [preprocessing.finish(picture) for picture in pictures]
+    return np.stack(pictures)[:, None] if pictures else images.copy()

@@ -18,7 +18,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
 from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate
-from cxr_transfer.training.tensors import Films, load_films
+from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
 _OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
     "lungs blacked out": lungs_blacked,
@@ -29,14 +29,14 @@ _OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]]
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What a network makes of the films, whole, in parts, and changed.
+    """What a network makes of the images, whole, in parts, and changed.
 
     Attributes:
-        part: Films that are scored for the figures.
-        scored: (N, C) scores of all films; NaN for those that training saw.
+        part: Images that are scored for the figures.
+        scored: (N, C) scores of all images; NaN for those that training saw.
         whole: Scores of ``part``.
         evaluation: Evaluation of ``whole``.
-        occluded: Evaluation with parts of each film hidden, by what is hidden.
+        occluded: Evaluation with parts of each image hidden, by what is hidden.
         unchanged: Accuracy before any change, decoded as for the changes.
         corrupted: Accuracy after each change of `CORRUPTIONS`.
         precision: What `Scorer.settle` found.
@@ -59,7 +59,7 @@ def read_scores(
     kinds: Kinds,
     precision: str,
     again: dict[str, int],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Readings:
     """Score the images that the figures are of: whole, with parts hidden, and changed.
 
@@ -70,10 +70,10 @@ def read_scores(
         kinds: Rows of them by what they are to the checkpoint.
         precision: Precision for changed images, as `Scorer.settle` takes it.
         again: ``resamples`` and ``seed`` of the bootstrap.
-        say: Is told what takes long.
+        log: Is told what takes long.
     """
-    labels, images = checkpoint.label_set, decoded.films.images.numpy()
-    say(f"scoring {len(kinds.inside)} films, whole and in parts")
+    labels, images = checkpoint.label_set, decoded.tensors.images.numpy()
+    log(f"scoring {len(kinds.inside)} images, whole and in parts")
     scored = np.full((len(images), len(labels)), np.nan)
     unseen = np.sort(np.concatenate([kinds.inside, kinds.elsewhere]))
     scored[unseen] = scorer.exact(images[unseen])
@@ -85,12 +85,12 @@ def read_scores(
         name: evaluate(part.scores(scorer.exact(hide(part.images))), **again)
         for name, hide in _OCCLUSIONS.items()
     }
-    # Before a film is reduced and equalised: what these take away of a change does no harm.
+    # Before an image is reduced and equalised: what these take away of a change does no harm.
     preprocessing = checkpoint.preprocessing
     plain = part.images
     if preprocessing != preprocessing.unfinished:
-        say(f"reading {len(plain)} films once more, for what changes no finding")
-        plain = load_films(part.cases, preprocessing.unfinished, labels).images.numpy()
+        log(f"reading {len(plain)} images once more, for what changes no finding")
+        plain = load_tensors(part.cases, preprocessing.unfinished, labels).images.numpy()
     change = functools.partial(corrupted, plain, preprocessing=preprocessing, seed=again["seed"])
     unchanged, *changed = (
         _accuracy(scorer.quick(change(name)), whole) for name in (UNCHANGED, *CORRUPTIONS)
@@ -101,10 +101,10 @@ def read_scores(
 
 @dataclass(frozen=True, eq=False)
 class Kinds:
-    """Rows of films by what they are to the checkpoint.
+    """Rows of images by what they are to the checkpoint.
 
     Attributes:
-        seen: (N,) bool: training saw the film or its patient.
+        seen: (N,) bool: training saw the image or its patient.
         inside: Rows to score: known label, unseen, of a source that training saw.
         elsewhere: Unseen, of other sources or other labels.
         ours: Known label, of a source that training saw; seen or not.
@@ -124,34 +124,34 @@ def kinds_of(decoded: Decoded, seen: npt.NDArray[np.bool_]) -> Kinds:
         seen: (N,) whether training saw the image or its patient.
     """
     places = {case.source for case, was in zip(decoded.cases, seen, strict=True) if was}
-    # Without a film that training saw, nothing tells which source is elsewhere.
-    familiar = np.array([not places or case.source in places for case in decoded.cases])
-    known = decoded.films.targets.numpy() >= 0
+    # Without an image that training saw, nothing tells which source is elsewhere.
+    from_seen_source = np.array([not places or case.source in places for case in decoded.cases])
+    known = decoded.tensors.targets.numpy() >= 0
     return Kinds(
         seen=seen,
-        inside=np.flatnonzero(known & ~seen & familiar),
-        elsewhere=np.flatnonzero(~seen & ~(known & familiar)),
-        ours=np.flatnonzero(known & familiar),
+        inside=np.flatnonzero(known & ~seen & from_seen_source),
+        elsewhere=np.flatnonzero(~seen & ~(known & from_seen_source)),
+        ours=np.flatnonzero(known & from_seen_source),
     )
 
 
 class Part:
-    """Some of the films, with all that is known of them."""
+    """Some of the images, with all that is known of them."""
 
     def __init__(self, labels: LabelSet, decoded: Decoded, rows: npt.NDArray[np.int64]) -> None:
         self.labels, self.rows = labels, rows
         self.cases = [decoded.cases[row] for row in rows]
-        self.images = decoded.films.images.numpy()[rows]
-        self.targets = decoded.films.targets.numpy()[rows]
+        self.images = decoded.tensors.images.numpy()[rows]
+        self.targets = decoded.tensors.targets.numpy()[rows]
 
     def scores(self, scored: npt.NDArray[np.float64]) -> Scores:
         """Return class scores (rows, C) with the targets and cases that they belong to."""
         return Scores.of(self.labels, self.targets, scored, self.cases)
 
     @property
-    def films(self) -> Films:
+    def tensors(self) -> ImageTensors:
         """Model inputs and targets."""
-        return Films(torch.from_numpy(self.images), torch.from_numpy(self.targets))
+        return ImageTensors(torch.from_numpy(self.images), torch.from_numpy(self.targets))
 
 
 def _accuracy(scored: npt.NDArray[np.float64], whole: Scores) -> float:

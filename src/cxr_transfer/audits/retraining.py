@@ -1,6 +1,6 @@
-"""A checkpoint's own recipe trained again on other films: what it learns where a source is missing.
+"""A checkpoint's own recipe trained again: what it learns where a source is missing.
 
-In come the checkpoint and films that are decoded already; out go the scores of networks that never
+In come the checkpoint and images that are decoded already; out go the scores of networks that never
 met what they are tested on, and figures of them. Every retraining is a run folder like any other,
 so that one which was stopped goes on. This judges the recipe, not the checkpoint's own weights.
 
@@ -37,7 +37,7 @@ from cxr_transfer.statistics.subgroups import TOO_FEW_TO_RANK
 from cxr_transfer.training.device import DEFAULT, Execution, resolve_device
 from cxr_transfer.training.recipe import Recipe, parse_recipe
 from cxr_transfer.training.run import run_recipe
-from cxr_transfer.training.tensors import Films, select
+from cxr_transfer.training.tensors import ImageTensors, select
 
 MOST = 12
 """Sets of sources at most that are left out: each costs a training."""
@@ -56,7 +56,7 @@ class Retraining:
         execution: Device, precision.
         seed: Random seed of the parts and of every run.
         resamples: Number of resamples of the bootstrap by patient.
-        say: Is told what happens.
+        log: Is told what happens.
     """
 
     recipe: Recipe
@@ -67,7 +67,7 @@ class Retraining:
     execution: Execution = DEFAULT
     seed: int = 0
     resamples: int = 1000
-    say: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
         if self.recipe.initial not in ("random", "imagenet") and self.start is None:
@@ -88,7 +88,7 @@ class Retraining:
         execution: Execution = DEFAULT,
         seed: int = 0,
         resamples: int = 1000,
-        say: Callable[[str], None] = lambda line: None,
+        log: Callable[[str], None] = lambda line: None,
     ) -> Retraining:
         """Read the recipe out of a checkpoint's card, and find what it starts from.
 
@@ -111,12 +111,12 @@ class Retraining:
         if recipe.initial == "imagenet":
             imagenet_weights(weights)  # What is missing is said now, not after the scoring.
         return cls(
-            recipe, checkpoint, start, weights, out, execution, seed, resamples=resamples, say=say
+            recipe, checkpoint, start, weights, out, execution, seed, resamples=resamples, log=log
         )
 
 
 def leave_sources_out(
-    retraining: Retraining, cases: Sequence[Case], films: Films
+    retraining: Retraining, cases: Sequence[Case], tensors: ImageTensors
 ) -> dict[str, Any]:
     """Train without a source, or two, and test on them; for every set that can be left out.
 
@@ -126,15 +126,15 @@ def leave_sources_out(
 
     Args:
         retraining: What is trained, and where.
-        cases: Indexed films of the network's labels, of every source at hand.
-        films: Theirs, decoded, in the same order.
+        cases: Indexed images of the network's labels, of every source at hand.
+        tensors: Theirs, decoded, in the same order.
 
     Returns:
-        ``left_out``: for each set ``sources``; ``films`` tested; ``auroc``, by label with 10 films
-        and 10 others among them one against the rest, `Estimate` as a dict, else null; ``groups``,
-        what the films of each source and label are called, as `assessment.groups`; ``inside``, the
-        macro AUROC on the test part of the sources that were kept. ``not_possible``: sets that
-        cannot be left out, with ``sources`` and ``why``.
+        ``left_out``: for each set ``sources``; ``tensors`` tested; ``auroc``, by label with 10
+        images and 10 others among them one against the rest, `Estimate` as a dict, else null;
+        ``groups``, what the images of each source and label are called, as `assessment.groups`;
+        ``inside``, the macro AUROC on the test part of the sources that were kept.
+        ``not_possible``: sets that cannot be left out, with ``sources`` and ``why``.
 
     Raises:
         CxrError: What `run_recipe` raises.
@@ -155,15 +155,15 @@ def leave_sources_out(
         slug = re.sub(r"[^a-z0-9]+", "_", "_".join(sources).lower()).strip("_")
         # Names of sources may differ in nothing that a folder's name can hold.
         name = f"without_{slug[:40]}_{fingerprint(' '.join(sources))[:6]}"
-        retraining.say(f"retraining without {' and '.join(sources)}")
+        retraining.log(f"retraining without {' and '.join(sources)}")
         try:
-            inside, folder = _retrained(retraining, cases, films, np.flatnonzero(~gone), name)
+            inside, folder = _retrained(retraining, cases, tensors, np.flatnonzero(~gone), name)
         except DataError as error:  # Parts cannot be drawn from what is left.
             found["not_possible"].append({"sources": list(sources), "why": error.message})
             continue
-        left = _tested(retraining, folder, cases, films, np.flatnonzero(gone))
+        left = _tested(retraining, folder, cases, tensors, np.flatnonzero(gone))
         if left is None:
-            why = "training met all of its films"
+            why = "training met all of its images"
             found["not_possible"].append({"sources": list(sources), "why": why})
             continue
         macro = _evaluated(retraining, inside).auroc_macro.as_dict()
@@ -171,17 +171,19 @@ def leave_sources_out(
     return found
 
 
-def both_splits(retraining: Retraining, cases: Sequence[Case], films: Films) -> dict[str, Any]:
-    """Train on the same films parted by patient and by image: what the leak is worth (TRUST, 1).
+def both_splits(
+    retraining: Retraining, cases: Sequence[Case], tensors: ImageTensors
+) -> dict[str, Any]:
+    """Train on the same images parted by patient and by image: what the leak is worth (TRUST, 1).
 
     Args:
         retraining: What is trained, and where.
-        cases: Indexed films of the sources that the checkpoint was trained on.
-        films: Theirs, decoded, in the same order.
+        cases: Indexed images of the sources that the checkpoint was trained on.
+        tensors: Theirs, decoded, in the same order.
 
     Returns:
         By ``patient`` and ``image``: ``accuracy`` and ``auroc_macro`` on the test part, `Estimate`
-        as a dict, and ``films``.
+        as a dict, and ``tensors``.
 
     Raises:
         CxrError: What `split` and `run_recipe` raise.
@@ -189,14 +191,14 @@ def both_splits(retraining: Retraining, cases: Sequence[Case], films: Films) -> 
     found: dict[str, Any] = {}
     by: SplitBy
     for by in ("patient", "image"):
-        retraining.say(f"retraining with parts drawn by {by}")
+        retraining.log(f"retraining with parts drawn by {by}")
         rows = np.arange(len(cases))
-        scores, _ = _retrained(retraining, cases, films, rows, f"by_{by}", by=by)
+        scores, _ = _retrained(retraining, cases, tensors, rows, f"by_{by}", by=by)
         evaluation = _evaluated(retraining, scores)
         found[by] = {
             "accuracy": evaluation.accuracy.as_dict(),
             "auroc_macro": evaluation.auroc_macro.as_dict(),
-            "films": evaluation.films,
+            "images": evaluation.images,
         }
     return found
 
@@ -204,7 +206,7 @@ def both_splits(retraining: Retraining, cases: Sequence[Case], films: Films) -> 
 def _retrained(
     retraining: Retraining,
     cases: Sequence[Case],
-    films: Films,
+    tensors: ImageTensors,
     rows: npt.NDArray[np.int64],
     name: str,
     *,
@@ -214,7 +216,7 @@ def _retrained(
     labels = retraining.checkpoint.label_set
     dataset = unparted(name, labels, [cases[row] for row in rows])
     dataset = split(dataset, by=by, seed=retraining.seed)
-    chosen = films.only(rows)
+    chosen = tensors.only(rows)
     folder = run_recipe(
         retraining.recipe,
         dataset,
@@ -224,7 +226,7 @@ def _retrained(
         execution=retraining.execution,
         start=retraining.start,
         weights=retraining.weights,
-        say=retraining.say,
+        log=retraining.log,
     )
     tested, part = select(dataset, chosen, "test")
     network, heat = load_checkpoint(folder)[1], temperature_of(folder)
@@ -236,7 +238,7 @@ def _tested(
     retraining: Retraining,
     folder: Path,
     cases: Sequence[Case],
-    films: Films,
+    tensors: ImageTensors,
     rows: npt.NDArray[np.int64],
 ) -> dict[str, Any] | None:
     """What the network in ``folder`` says of these rows; None where it has met all of them."""
@@ -250,7 +252,7 @@ def _tested(
     device = resolve_device(retraining.execution.device)
     scores = score(
         network,
-        films.only(rows),
+        tensors.only(rows),
         tested,
         checkpoint.label_set,
         temperature=temperature_of(folder),
@@ -258,11 +260,11 @@ def _tested(
     )
     per_class = _evaluated(retraining, scores).per_class
     return {
-        "films": len(tested),
+        "images": len(tested),
         "met_in_training": sum(met),
         "auroc": {
             label: one["auroc"].as_dict()
-            if min(one["films"], len(tested) - one["films"]) >= TOO_FEW_TO_RANK
+            if min(one["images"], len(tested) - one["images"]) >= TOO_FEW_TO_RANK
             else None
             for label, one in per_class.items()
         },

@@ -1,6 +1,6 @@
 """Why a model's figure may be undeserved: one page with a verdict, then the evidence.
 
-Order: films -> which of them training saw -> scores of the others, whole, without the lungs, and
+Order: images -> which of them training saw -> scores of the others, whole, without the lungs, and
 changed -> heat maps -> what files, age, sex, view and source alone tell -> the recipe trained again
 where that is asked for -> `checks` -> ``audit.json``, ``audit.md``, figures. Judges nothing itself:
 the bounds are the checks'. Scores are those that `cxr predict` gives, at the temperature of the
@@ -24,7 +24,7 @@ from cxr_transfer.audits.baselines import (
     table_of,
 )
 from cxr_transfer.audits.checks import run_checks, verdict
-from cxr_transfer.audits.inputs import Check, Evidence
+from cxr_transfer.audits.inputs import AuditInputs, Check
 from cxr_transfer.audits.leakage import parts_evidence
 from cxr_transfer.audits.readings import Kinds, Part, Readings, kinds_of, read_scores
 from cxr_transfer.audits.report import page
@@ -35,7 +35,7 @@ from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.near_duplicates import confirmed, hashes, near_duplicates
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
-from cxr_transfer.evaluation.error_sheet import error_sheet, surest_errors
+from cxr_transfer.evaluation.error_sheet import error_sheet, most_confident_errors
 from cxr_transfer.evaluation.evaluate import groups, seen_in_training
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.figures import audit as audit_figures
@@ -44,14 +44,14 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import temperature_of
-from cxr_transfer.runs.run_folder import own_overlap, parts, record_opening, run_folder
+from cxr_transfer.runs.run_folder import own_overlap, parts, record_test_set_access, run_folder
 from cxr_transfer.statistics.association import source_by_class
 from cxr_transfer.statistics.intervals import INTERVALS
 from cxr_transfer.statistics.matching import matched_pairs
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.training.device import Execution, resolve_device
-from cxr_transfer.training.tensors import Films
+from cxr_transfer.training.tensors import ImageTensors
 
 PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
 """Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
@@ -71,38 +71,38 @@ def audit(
     precision: str = "auto",
     resamples: int = 1000,
     seed: int = 0,
-    each: Callable[[], None] = lambda: None,
-    say: Callable[[str], None] = lambda line: None,
+    on_image: Callable[[], None] = lambda: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Audit a checkpoint on ``cases`` into ``out``.
 
     Args:
         checkpoint_path: Weights file, its card, a run folder, or the name of a released model.
-        cases: Films of all kinds: those it was trained on (they are recognised, and not scored),
-            others of the same sources, films from elsewhere, other findings.
+        cases: Images of all kinds: those it was trained on (they are recognised, and not scored),
+            others of the same sources, images from elsewhere, other findings.
         out: Report folder.
         retrain: Train its recipe again without each source, and with parts drawn by patient and by
             image, into ``out/retrain``; what was done there before is kept.
         skip_damaged: Leave out files that cannot be read, and list them in ``out``.
         weights: ImageNet weights file for retraining, where the recipe wants them.
         device: Device: "auto", "cpu", "cuda" or "mps".
-        precision: Precision of retraining, and of the scores of changed films ("auto": bfloat16
-            where it is fast and calls hardly a film otherwise). Every other score is of float32.
+        precision: Precision of retraining, and of the scores of changed images ("auto": bfloat16
+            where it is fast and calls hardly an image otherwise). Every other score is of float32.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap, the folds, the noise, the new weights, and of
             retraining.
-        each: Called after every film that was read.
-        say: Is told what happens.
+        on_image: Called after every image that was read.
+        log: Is told what happens.
 
     Returns:
         The content of ``out/audit.json``.
 
     Raises:
-        DataError: ``nothing_to_audit`` when no film with a known label is left that training has
+        DataError: ``nothing_to_audit`` when no image with a known label is left that training has
             not seen; what `decode_once` raises.
         UsageError: ``no_start`` when the recipe cannot be trained again; ``unknown_precision``.
         ModelError: What `load_checkpoint` and `temperature_of` raise; with ``retrain`` what
-            `imagenet_weights` raises, before any film is read.
+            `imagenet_weights` raises, before any image is read.
         MachineError: What `imagenet_weights` raises.
     """
     checkpoint, network = load_checkpoint(checkpoint_path)
@@ -116,31 +116,35 @@ def audit(
             out / "retrain",
             weights=weights,
             execution=Execution(device=device, precision=precision),
-            say=say,
+            log=log,
             **again,
         )
     decoded = decode_once(
-        cases, checkpoint.preprocessing, checkpoint.label_set, skip_damaged=skip_damaged, each=each
+        cases,
+        checkpoint.preprocessing,
+        checkpoint.label_set,
+        skip_damaged=skip_damaged,
+        on_image=on_image,
     )
     kinds = kinds_of(decoded, np.array(seen_in_training(checkpoint, decoded.cases)))
     if not len(kinds.inside):
         raise DataError(
             "nothing_to_audit",
-            f"Expected films with a label of {checkpoint.name} that its training has not seen, "
+            f"Expected images with a label of {checkpoint.name} that its training has not seen, "
             f"but all {len(decoded.cases)} are of other labels or were seen; give the data with "
             "its test part.",
         )
-    leave_out(out, decoded.damaged, say)
+    leave_out(out, decoded.damaged, log)
     scorer = Scorer(network, at, heat)
-    readings = read_scores(scorer, checkpoint, decoded, kinds, precision, again, say)
-    say("where its scores come from")
+    readings = read_scores(scorer, checkpoint, decoded, kinds, precision, again, log)
+    log("where its scores come from")
     part = readings.part
     patients = [case.patient for case in part.cases]
     maps = saliency_evidence(network, part.images, patients, device=at, **again)
-    say("what files, age, sex, view and features tell by themselves")
+    log("what files, age, sex, view and features tell by themselves")
     rows = parts(folder)
     ours = Part(checkpoint.label_set, decoded, kinds.ours)
-    evidence = Evidence(
+    audit_inputs = AuditInputs(
         scores=readings.whole,
         cases=part.cases,
         evaluation=readings.evaluation,
@@ -151,7 +155,7 @@ def audit(
         association=source_by_class(ours.cases, **again),
         source_classifier=source_classifier(scorer.features(ours.images), ours.cases, **again),
         near_copies=_near_copies(decoded, np.flatnonzero(kinds.seen), kinds.inside),
-        own_films_seen=own_overlap(checkpoint, rows),
+        own_images_seen=own_overlap(checkpoint, rows),
         outside=_outside(checkpoint.label_set, decoded, kinds.elsewhere, readings.scored),
         parts=parts_evidence(rows, ours.cases, checkpoint.label_set, seed=seed)
         | ({"retrained": _both_splits(retraining, ours)} if retraining else {}),
@@ -159,8 +163,8 @@ def audit(
         heat_maps=maps,
         left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
     )
-    opened = record_opening(folder, "audit", part.cases, checkpoint.weights_sha256)
-    found = run_checks(evidence)
+    opened = record_test_set_access(folder, "audit", part.cases, checkpoint.weights_sha256)
+    found = run_checks(audit_inputs)
     content = _content(checkpoint, decoded, kinds, readings, found) | {
         "score_scale": score_scale(heat),
         "not_done": [] if retrain else [RETRAINING],
@@ -169,7 +173,7 @@ def audit(
         "seed": seed,
     }
     write_json(out / "audit.json", content)
-    _draw(out / "figures", checkpoint.name, evidence, part.images)
+    _draw(out / "figures", checkpoint.name, audit_inputs, part.images)
     write_text(out / "audit.md", page(checkpoint, content, found))
     return content
 
@@ -180,15 +184,15 @@ def _outside(
     rows: npt.NDArray[np.int64],
     scored: npt.NDArray[np.float64],
 ) -> list[dict[str, Any]]:
-    """What films from elsewhere, or with other findings, are called."""
+    """What images from elsewhere, or with other findings, are called."""
     return groups(labels, scored[rows], [decoded.cases[row] for row in rows]) if len(rows) else []
 
 
 def _matched(
     labels: LabelSet, decoded: Decoded, scored: npt.NDArray[np.float64], seed: int
 ) -> list[dict[str, Any]]:
-    """Pairs of classes on people who are alike, of all films that training has not seen."""
-    known = decoded.films.targets.numpy() >= 0
+    """Pairs of classes on people who are alike, of all images that training has not seen."""
+    known = decoded.tensors.targets.numpy() >= 0
     rows = np.flatnonzero(known & ~np.isnan(scored).any(axis=1))
     part = Part(labels, decoded, rows)
     return matched_pairs(part.scores(scored[rows]), part.cases, seed=seed)
@@ -201,13 +205,13 @@ def _content(
     readings: Readings,
     checks: Sequence[Check],
 ) -> dict[str, Any]:
-    """What stands in ``audit.json`` of the films, the figures and the checks."""
+    """What stands in ``audit.json`` of the images, the figures and the checks."""
     return {
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
         "intervals": INTERVALS,
         "verdict": verdict(checks),
-        "films": {
+        "images": {
             "all": len(decoded.cases),
             "damaged": len(decoded.damaged),
             "seen_in_training": int(kinds.seen.sum()),
@@ -227,18 +231,18 @@ def _content(
     }
 
 
-def _of_known_labels(decoded: Decoded) -> tuple[list[Case], Films]:
-    rows = np.flatnonzero(decoded.films.targets.numpy() >= 0)
-    return [decoded.cases[row] for row in rows], decoded.films.only(rows)
+def _of_known_labels(decoded: Decoded) -> tuple[list[Case], ImageTensors]:
+    rows = np.flatnonzero(decoded.tensors.targets.numpy() >= 0)
+    return [decoded.cases[row] for row in rows], decoded.tensors.only(rows)
 
 
 def _both_splits(retraining: Retraining, ours: Part) -> dict[str, Any] | None:
     if len({case.patient for case in ours.cases}) == len(ours.cases):
-        return None  # A film each: both ways of drawing parts are one.
+        return None  # An image each: both ways of drawing parts are one.
     try:
-        return both_splits(retraining, ours.cases, ours.films)
+        return both_splits(retraining, ours.cases, ours.tensors)
     except DataError:
-        return None  # Too few patients or films to draw parts from.
+        return None  # Too few patients or images to draw parts from.
 
 
 def _tables(ours: Part, decoded: Decoded, again: dict[str, int]) -> dict[str, Any]:
@@ -266,12 +270,12 @@ def _baseline(
 def _near_copies(
     decoded: Decoded, seen: npt.NDArray[np.int64], inside: npt.NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Near-duplicates between films that training saw and films that are scored."""
+    """Near-duplicates between images that training saw and images that are scored."""
     cases, rows = decoded.cases, np.concatenate([seen, inside])
-    films = decoded.films.images.numpy()[rows, 0]
+    tensors = decoded.tensors.images.numpy()[rows, 0]
     crossing = [
         pair
-        for pair in near_duplicates(hashes(films))
+        for pair in near_duplicates(hashes(tensors))
         if min(pair[:2]) < len(seen) <= max(pair[:2])
     ]
     return [
@@ -282,16 +286,18 @@ def _near_copies(
             "mirrored": bool(pair[3]),
             "likeness": round(likeness, 3),
         }
-        for pair, likeness in confirmed(films, crossing)
+        for pair, likeness in confirmed(tensors, crossing)
     ]
 
 
-def _draw(folder: Path, name: str, evidence: Evidence, images: npt.NDArray[np.uint8]) -> None:
+def _draw(
+    folder: Path, name: str, audit_inputs: AuditInputs, images: npt.NDArray[np.uint8]
+) -> None:
     parts = {
-        "all of the film": evidence.evaluation,
-        **evidence.occluded,
-        "file metadata alone": evidence.metadata,
-        "age, sex, view alone": evidence.demographics,
+        "all of the image": audit_inputs.evaluation,
+        **audit_inputs.occluded,
+        "file metadata alone": audit_inputs.metadata,
+        "age, sex, view alone": audit_inputs.demographics,
     }
     areas = [(title, found.auroc_macro) for title, found in parts.items() if found]
     audit_figures.masked_bars(
@@ -299,11 +305,11 @@ def _draw(folder: Path, name: str, evidence: Evidence, images: npt.NDArray[np.ui
     )
     audit_figures.source_mosaic(
         folder / "sources.png",
-        evidence.association,
-        evidence.scores.labels.names,
-        "Where the films of each class come from",
+        audit_inputs.association,
+        audit_inputs.scores.labels.names,
+        "Where the images of each class come from",
     )
-    found = evidence.scores
-    errors = surest_errors(found.targets, found.probabilities)
+    found = audit_inputs.scores
+    errors = most_confident_errors(found.targets, found.probabilities)
     sheet = folder / "errors.png"
-    error_sheet(sheet, found.labels, found.probabilities, evidence.cases, images, errors, name)
+    error_sheet(sheet, found.labels, found.probabilities, audit_inputs.cases, images, errors, name)

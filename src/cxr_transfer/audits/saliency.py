@@ -45,55 +45,56 @@ def saliency_evidence(
 
     Args:
         network: Network as in `heat_maps`.
-        images: Films, (N, 1, H, W) uint8.
+        images: Images, (N, 1, H, W) uint8.
         patients: The patient of each.
-        seed: Random seed of the films' choice, the new weights and the bootstrap.
-        limit: Largest number of films; of more, so many are chosen by chance.
+        seed: Random seed of the images' choice, the new weights and the bootstrap.
+        limit: Largest number of images; of more, so many are chosen by chance.
         resamples: Number of resamples of the bootstrap by patient.
         device: Device as torch names it.
 
     Returns:
-        - ``films``: how many were looked at; ``empty_maps``: of these, without a map;
-        - ``lung_area``: mean share of the films that the lung masks take;
+        - ``images``: how many were looked at; ``empty_maps``: of these, without a map;
+        - ``lung_area``: mean share of the images that the lung masks take;
         - ``lung_share``: mean share of the maps that lies in the masks, `Estimate` as a dict;
         - ``enrichment``: mean of `enrichment`, `Estimate` as a dict;
         - ``below_area``: share of maps that lie in the lungs less than an even one would,
           `Estimate` as a dict;
         - ``randomised``: by `STAGES`, mean of `randomised_correlation`, `Estimate` as a dict, and
-          ``films``, of how many;
+          ``images``, of how many;
         - ``draws``: new weights per stage; ``seed``.
 
-        Values are null where no film has a map.
+        Values are null where no image has a map.
 
     Raises:
-        DataError: ``no_films`` without a film; ``table`` unless there is a patient for each film;
+        DataError: ``no_images`` without an image; ``table`` unless there is a patient for each
+        image;
             what `heat_maps` raises.
         UsageError: ``resamples`` below 1.
         ModelError: As `heat_maps`.
     """
-    films = as_images(images)
-    if len(films) != len(patients):
+    images = as_images(images)
+    if len(images) != len(patients):
         raise DataError(
             "table",
-            f"Expected the patient of each of {len(films)} films, but got {len(patients)}; give "
-            "those of the same films.",
+            f"Expected the patient of each of {len(images)} images, but got {len(patients)}; give "
+            "those of the same images.",
         )
-    if not len(films):
-        raise DataError("no_films", "Expected at least one film, but got none; add films.")
-    if len(films) > limit:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(films))[:limit])
-        films = films[torch.from_numpy(chosen)]
+    if not len(images):
+        raise DataError("no_images", "Expected at least one image, but got none; add images.")
+    if len(images) > limit:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:limit])
+        images = images[torch.from_numpy(chosen)]
         patients = [patients[row] for row in chosen]
-    masks = np.stack([lung_mask(film) for film in films[:, 0].numpy()])
-    maps = heat_maps(network, films, device=device)
+    masks = np.stack([lung_mask(radiograph) for radiograph in images[:, 0].numpy()])
+    maps = heat_maps(network, images, device=device)
     rich = enrichment(maps, masks)
     known = ~np.isnan(rich)
     again: dict[str, int] = {"resamples": resamples, "seed": seed}
     those = [patient for patient, has in zip(patients, known, strict=True) if has]
     below = share(rich[known] < 1, those, **again) if known.any() else NOT_DEFINED
-    changed = randomised_correlation(network, films, seed=seed, device=device)
+    changed = randomised_correlation(network, images, seed=seed, device=device)
     return {
-        "films": len(films),
+        "images": len(images),
         "empty_maps": int((maps.max(axis=(1, 2)) == 0).sum()),
         "lung_area": float(masks.mean()),
         "lung_share": _mean(lung_share(maps, masks), patients, **again).as_dict(),
@@ -101,7 +102,7 @@ def saliency_evidence(
         "below_area": below.as_dict(),
         "randomised": {
             stage: _mean(alike, patients, **again).as_dict()
-            | {"films": int((~np.isnan(alike)).sum())}
+            | {"images": int((~np.isnan(alike)).sum())}
             for stage, alike in changed.items()
         },
         "draws": DRAWS,

@@ -12,8 +12,8 @@ from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
     LABEL_HELP,
     SKIP_DAMAGED_HELP,
-    say,
-    steps,
+    log,
+    progress,
     tell,
 )
 
@@ -21,14 +21,15 @@ AUDIT_EXAMPLES = (
     "Examples:\n\n"
     "cxr audit model_3 --data ../data --out runs/audit\n\n"
     "cxr audit runs/study/model_3 --data ../data --out runs/audit --retrain\n\n"
-    "cxr audit runs/mine --data films.csv --out runs/mine/audit || echo not to be trusted"
+    "cxr audit runs/mine --data images.csv --out runs/mine/audit || echo not to be trusted"
 )
 
 
 def audit(
     checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
     data: Annotated[
-        Path, typer.Option(help="Archives, a manifest (.csv) or a folder per class: all its films.")
+        Path,
+        typer.Option(help="Archives, a manifest (.csv) or a folder per class: all its images."),
     ],
     out: Annotated[Path, typer.Option(help="Report folder.")],
     retrain: Annotated[
@@ -46,7 +47,7 @@ def audit(
     ] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Precision of retraining and of the scores of changed films.")
+        str, typer.Option(help="Precision of retraining and of the scores of changed images.")
     ] = "auto",
 ) -> None:
     """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
@@ -55,8 +56,8 @@ def audit(
     from cxr_transfer.datasets.loading import open_all
     from cxr_transfer.errors import UsageError
     from cxr_transfer.models.metadata import checkpoint_files, read_card
-    from cxr_transfer.own_folder import owned
-    from cxr_transfer.training.settings import claimed
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.training.settings import settings_checked
 
     if weights and not retrain:
         raise UsageError(
@@ -69,11 +70,15 @@ def audit(
         data, known.label_set, mapping=read_mapping(label or ()), table=known.label_table
     )
     for notice in read.notices:
-        say(notice)
+        log(notice)
     cases = read.cases
     # By the weights: another run's folder may have the same name.
     audit_of = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
-    with owned(out), claimed(out, audit_of), steps("reading films", len(cases)) as step:
+    with (
+        lock_folder(out),
+        settings_checked(out, audit_of),
+        progress("reading images", len(cases)) as step,
+    ):
         found = run(
             checkpoint,
             cases,
@@ -84,8 +89,8 @@ def audit(
             device=device,
             precision=precision,
             seed=seed,
-            each=step,
-            say=say,
+            on_image=step,
+            log=log,
         )
     tell(
         (out / ("audit.json" if json else "audit.md")).read_text(

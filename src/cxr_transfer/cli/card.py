@@ -9,7 +9,7 @@ import typer
 
 from cxr_transfer.cli.terminal import (
     CHECKPOINT_HELP,
-    say,
+    log,
     tell,
 )
 
@@ -45,7 +45,7 @@ def card(
         tell(text)
         return
     write_text(out, text)
-    say(f"model card: {out}")
+    log(f"model card: {out}")
 
 
 def _report(path: Path | None) -> dict[str, Any] | None:

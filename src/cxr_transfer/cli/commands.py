@@ -69,7 +69,7 @@ def run() -> None:
     except typer.Abort:
         _leave("Stopped.", "stopped", 1)
     except MemoryError:
-        _leave("Expected more memory than there is; use fewer films.", "memory", 5)
+        _leave("Expected more memory than there is; use fewer images.", "memory", 5)
     except RuntimeError as error:
         if "out of memory" not in str(error) and "not enough memory" not in str(error):
             raise

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import steps, tell
+from cxr_transfer.cli.terminal import progress, tell
 from cxr_transfer.text import for_terminal
 
 DATA_CHECK_EXAMPLES = (
     "Examples:\n\n"
     "cxr data check ../data\n\n"
-    "cxr data check films.csv --table images.csv  (a row for each image)"
+    "cxr data check images.csv --table images.csv  (a row for each image)"
 )
 
 
@@ -28,7 +28,7 @@ def data_check(
 ) -> None:
     """Print what is there by class, patient, source, view and size; what is missing or double.
 
-    Exit code 1 where a film is damaged, or training would refuse films of one's own as they are.
+    Exit code 1 where an image is damaged, or training would refuse images of one's own as they are.
     """
     import json as json_module
 
@@ -41,8 +41,8 @@ def data_check(
         check_new(table, "--table")
     archives = (read_listed(data),) if data.is_file() else read_archives(data)
     total = sum(len(archive.cases) for archive in archives)
-    with steps("reading films", total) as step:
-        found = check(archives, each=step)
+    with progress("reading images", total) as step:
+        found = check(archives, on_image=step)
     if table:
         write_csv(table, COLUMNS, found["images"])
     tell(json_module.dumps(found, indent=2) if json else _check_text(found))
@@ -57,7 +57,7 @@ def _check_text(found: dict[str, Any]) -> str:
     def counts(table: dict[str, int]) -> str:
         return ", ".join(f"{number} {name}" for name, number in table.items())
 
-    def film(row: dict[str, Any]) -> str:
+    def radiograph(row: dict[str, Any]) -> str:
         patient = "" if is_unknown(row["patient"]) else row["patient"]
         known = {"patient": patient, "part": row["split"], "SHA-256": row["sha256"]}
         told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
@@ -65,11 +65,11 @@ def _check_text(found: dict[str, Any]) -> str:
 
     lines: list[str] = []
     for table in found["archives"]:
-        unknown = table["films_of_unknown_patients"]
+        unknown = table["images_of_unknown_patients"]
         lines += [
-            f"{table['collection']} ({table['folder']}): {table['films']} "
-            f"{'generated ' if table['generated'] else ''}films of "
-            f"{table['patients']} patients, {table['patients_with_several_films']} with several"
+            f"{table['collection']} ({table['folder']}): {table['images']} "
+            f"{'generated ' if table['generated'] else ''}images of "
+            f"{table['patients']} patients, {table['patients_with_several_images']} with several"
             + (f"; {unknown} of unknown patients" if unknown else ""),
             f"  classes  {counts(table['classes'])}",
             f"  sources  {counts(table['sources'])}",
@@ -87,8 +87,8 @@ def _check_text(found: dict[str, Any]) -> str:
             ),
             "",
         ]
-    lines.append(f"identical films: {len(found['identical'])} groups")
-    lines += [f"  {' = '.join(map(film, group))}" for group in found["identical"]]
-    lines.append(f"damaged films: {len(found['damaged'])}")
-    lines += [f"  {film(row)}: {row['status']}" for row in found["damaged"]]
+    lines.append(f"identical images: {len(found['identical'])} groups")
+    lines += [f"  {' = '.join(map(radiograph, group))}" for group in found["identical"]]
+    lines.append(f"damaged images: {len(found['damaged'])}")
+    lines += [f"  {radiograph(row)}: {row['status']}" for row in found["damaged"]]
     return "\n".join(lines)

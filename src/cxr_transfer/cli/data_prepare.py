@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, say, steps, tell
+from cxr_transfer.cli.terminal import SKIP_DAMAGED_HELP, log, progress, tell
 
 DATA_PREPARE_EXAMPLES = "Example:\n\ncxr data prepare ../data --out prepared"
 
@@ -18,7 +18,7 @@ def data_prepare(
     out: Annotated[Path, typer.Option(help="Where the manifests are written.")],
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
 ) -> None:
-    """Write the manifests of Dataset_0, Dataset_1 and the films outside them, with hashes."""
+    """Write the manifests of Dataset_0, Dataset_1 and the images outside them, with hashes."""
     from cxr_transfer.datasets.archives import read_archives
     from cxr_transfer.datasets.damaged import (
         DAMAGED_FILE,
@@ -36,21 +36,21 @@ def data_prepare(
         pretraining_cases,
     )
     from cxr_transfer.files import write_json
-    from cxr_transfer.own_folder import DATA_RECORD, check_folder, owned
+    from cxr_transfer.own_folder import DATA_RECORD, check_folder, lock_folder
 
     check_folder(out, DATA_RECORD)
     archives = read_archives(folder)
     for notice in notices_of(archives):
-        say(notice)
+        log(notice)
     zero, one = dataset_0(archives), dataset_1(archives)
     outside = outside_cases(archives, one)
-    with owned(out, DATA_RECORD):
+    with lock_folder(out, DATA_RECORD):
         summary: dict[str, Any] = {}
         found = {}
         damaged: dict[str, Damaged] = {}
         for name, cases in {zero.name: zero.cases, one.name: one.cases, "outside": outside}.items():
-            with steps(f"reading {name}", len(cases)) as step:
-                found[name], unread = index_readable(cases, each=step)
+            with progress(f"reading {name}", len(cases)) as step:
+                found[name], unread = index_readable(cases, on_image=step)
             if not skip_damaged:
                 refuse_damaged(unread, len(cases))
             damaged |= {one.path: one for one in unread}
@@ -64,13 +64,13 @@ def data_prepare(
         for name, cases in found.items():
             labels = dict.fromkeys(case.label for case in cases)
             summary[name] = {
-                "films": len(cases),
+                "images": len(cases),
                 "classes": {label: sum(case.label == label for case in cases) for label in labels},
                 "data_hash": data_hash(cases) if cases else "",
             }
             classes = ", ".join(f"{n} {label}" for label, n in summary[name]["classes"].items())
-            tell(f"{name}: {len(cases)} films ({classes}), {summary[name]['data_hash'][:12]}")
+            tell(f"{name}: {len(cases)} images ({classes}), {summary[name]['data_hash'][:12]}")
         write_damaged(out, tuple(damaged.values()))
         if damaged:
-            say(damaged_line(tuple(damaged.values()), str(out / DAMAGED_FILE)))
+            log(damaged_line(tuple(damaged.values()), str(out / DAMAGED_FILE)))
         write_json(out / DATA_RECORD, summary)

@@ -12,8 +12,8 @@ from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
     LABEL_HELP,
     SKIP_DAMAGED_HELP,
-    say,
-    steps,
+    log,
+    progress,
     tell,
 )
 
@@ -32,7 +32,7 @@ def evaluate(
         str | None, typer.Option(help="Part of a manifest with parts; default: test.")
     ] = None,
     allow_seen: Annotated[
-        bool, typer.Option(help="Score films whose patients training saw; do not quote them.")
+        bool, typer.Option(help="Score images whose patients training saw; do not quote them.")
     ] = False,
     label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
@@ -42,13 +42,13 @@ def evaluate(
     ] = 0,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
 ) -> None:
-    """Evaluate a checkpoint: figures with intervals, and what each group of films is called."""
+    """Evaluate a checkpoint: figures with intervals, and what each group of images is called."""
     from cxr_transfer.datasets.findings import read_mapping, unknown_lines
     from cxr_transfer.datasets.loading import open_cases
-    from cxr_transfer.evaluation.evaluate import assess
+    from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
     from cxr_transfer.models.metadata import checkpoint_files, read_card
-    from cxr_transfer.own_folder import owned
-    from cxr_transfer.training.settings import claimed
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.training.settings import settings_checked
 
     known = read_card(checkpoint_files(checkpoint)[0])
     read = open_cases(
@@ -59,16 +59,16 @@ def evaluate(
         labels=known.label_set,
     )
     for notice in read.notices:
-        say(notice)
+        log(notice)
     cases = read.cases
     for line in unknown_lines(case.label for case in cases if case.label not in known.labels):
-        say(line)
+        log(line)
     with (
-        owned(out),
-        claimed(out, {"evaluation_of": checkpoint.name}),
-        steps("reading films", len(cases)) as step,
+        lock_folder(out),
+        settings_checked(out, {"evaluation_of": checkpoint.name}),
+        progress("reading images", len(cases)) as step,
     ):
-        assess(
+        evaluate_checkpoint(
             checkpoint,
             cases,
             out,
@@ -76,8 +76,8 @@ def evaluate(
             skip_damaged=skip_damaged,
             device=device,
             seed=seed,
-            each=step,
-            say=say,
+            on_image=step,
+            log=log,
         )
     name = "report.json" if json else "report.md"
     tell((out / name).read_text(encoding="utf-8", errors="surrogateescape"))

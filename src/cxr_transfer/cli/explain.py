@@ -8,17 +8,17 @@ from typing import Annotated
 import typer
 
 from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, say, tell
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, tell
 
 EXPLAIN_EXAMPLES = (
     "Examples:\n\n"
-    "cxr explain film.dcm --out why\n\n"
-    "cxr explain film.png --model runs/mine --label covid19 --out why --json"
+    "cxr explain image.dcm --out why\n\n"
+    "cxr explain image.png --model runs/mine --label covid19 --out why --json"
 )
 
 
 def explain(
-    file: Annotated[Path, typer.Argument(help="A film.")],
+    file: Annotated[Path, typer.Argument(help="An image.")],
     out: Annotated[Path, typer.Option(help="Folder for the sheet (.png) and its .json.")],
     model: Annotated[
         str | None,
@@ -35,17 +35,17 @@ def explain(
         ),
     ] = False,
 ) -> None:
-    """Show what raised a film's score: a heat map, and the training films most like it."""
+    """Show what raised an image's score: a heat map, and the training images most like it."""
     import json as json_module
 
     from cxr_transfer.datasets.image_files import stem_of
     from cxr_transfer.inference.explain import Explainer, write_explanation
-    from cxr_transfer.radiograph import read_film
+    from cxr_transfer.radiograph import read_radiograph
 
-    say(INTENDED_USE)
-    film = read_film(file, any_modality=any_modality)
-    explanation = Explainer.open(model, any_modality=any_modality).explain(film, label=label)
-    sheet = write_explanation(explanation, film, out, stem_of(file))
+    log(INTENDED_USE)
+    radiograph = read_radiograph(file, any_modality=any_modality)
+    explanation = Explainer.open(model, any_modality=any_modality).explain(radiograph, label=label)
+    sheet = write_explanation(explanation, radiograph, out, stem_of(file))
     if json:
         typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
         return
@@ -58,7 +58,7 @@ def explain(
             f"{100 * explanation.lung_area:.0f} % of what the model sees"
         )
     for one in explanation.neighbours:
-        tell(f"like a training film of {one.source}: {one.label} ({one.distance:.2f})")
+        tell(f"like a training image of {one.source}: {one.label} ({one.distance:.2f})")
     for warning in explanation.warnings:
         tell(warning)
-    say(f"sheet: {sheet}")
+    log(f"sheet: {sheet}")

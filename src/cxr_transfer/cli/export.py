@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, say
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, log
 
 EXPORT_EXAMPLES = (
     "Examples:\n\n"
@@ -63,15 +63,15 @@ def export(
         calibration=calibration,
         check=check,
         temperature=reference[1].temperature if reference else None,
-        least_score=reference[1].least_score if reference else None,
+        confidence_threshold=reference[1].confidence_threshold if reference else None,
         coverage=reference[1].coverage if reference else None,
     )
     done = written.check
     if reference and written.format == "openvino":
         write_bytes(out.with_suffix(".reference.safetensors"), reference[0].read_bytes())
-    films = "generated films" if done["drawn"] else "films"
-    say(
-        f"{out}: compared with the checkpoint on {done['films']} {films}: largest difference of a "
-        f"score {done['largest_difference']:.2g}, of a feature "
+    images = "generated images" if done["drawn"] else "images"
+    log(
+        f"{out}: compared with the checkpoint on {done['images']} {images}: largest difference of "
+        f"a score {done['largest_difference']:.2g}, of a feature "
         f"{done['features_largest_difference']:.2g}, the same class on {done['same_class']:.1%}"
     )

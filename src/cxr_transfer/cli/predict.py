@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, say, steps
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress
 
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 PREDICT_EXAMPLES = (
     "Examples:\n\n"
-    "cxr predict film.dcm\n\n"
-    "cxr predict films/ --json > answers.jsonl\n\n"
-    "cxr predict 'films/*.png' --model runs/study/model_1 --heatmaps maps\n\n"
+    "cxr predict image.dcm\n\n"
+    "cxr predict images/ --json > answers.jsonl\n\n"
+    "cxr predict 'images/*.png' --model runs/study/model_1 --heatmaps maps\n\n"
     "cxr predict archive/ --out answers.parquet  (goes on where it was stopped)\n\n"
     "find archive -name '*.dcm' | cxr predict - --csv > answers.csv"
 )
@@ -32,8 +32,8 @@ def predict(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Films, folders, patterns; '-' takes a film, or names of films (a line each, or "
-            "as find -print0 gives them) from standard input."
+            help="Images, folders, patterns; '-' takes an image, or names of images (a line "
+            "each, or as find -print0 gives them) from standard input."
         ),
     ],
     model: Annotated[
@@ -42,14 +42,14 @@ def predict(
             help=f"{CHECKPOINT_HELP} Or an exported .xml. Default: the released {DEFAULT_MODEL}."
         ),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="A line of JSON per film.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="A row of CSV per film.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="A line of JSON per image.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="A row of CSV per image.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Table (.csv or .parquet) with a row per film; resumed when stopped."),
+        typer.Option(help="Table (.csv or .parquet) with a row per image; resumed when stopped."),
     ] = None,
     heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder for a heat map of each film that got a class.")
+        Path | None, typer.Option(help="Folder for a heat map of each image that got a class.")
     ] = None,
     any_modality: Annotated[
         bool,
@@ -70,12 +70,12 @@ def predict(
     cluster: Annotated[
         str | None,
         typer.Option(
-            help="Spread the films over Ray's machines: 'local' starts some processes here, "
+            help="Spread the images over Ray's machines: 'local' starts some processes here, "
             "'auto' or an address is a cluster that runs (needs --out)."
         ),
     ] = None,
 ) -> None:
-    """Answer for films, one line each; a film that cannot be read never stops the others."""
+    """Answer for images, one line each; an image that cannot be read never stops the others."""
     from cxr_transfer.inference.predictor import Predictor
     from cxr_transfer.inference.table import partial_folder
     from cxr_transfer.inference.writers import as_csv, as_json, as_lines
@@ -88,32 +88,32 @@ def predict(
         raise typer.BadParameter("--out writes a table: leave --json, --csv and --heatmaps out")
     written = [out, partial_folder(out)] if out else [heatmaps] if heatmaps else []
     found, left_out = _asked(files, written)
-    say(INTENDED_USE)
+    log(INTENDED_USE)
     for notice in left_out.notices():
-        say(notice)
+        log(notice)
     if out:
-        films = [film for film in found if isinstance(film, Path)]
-        if len(films) < len(found):
-            raise typer.BadParameter("--out takes files, not a film on standard input")
+        images = [image for image in found if isinstance(image, Path)]
+        if len(images) < len(found):
+            raise typer.BadParameter("--out takes files, not an image on standard input")
         options = {"precision": precision, "any_modality": any_modality}
-        _table(films, out, model, options, workers, cluster)
+        _table(images, out, model, options, workers, cluster)
         return
     if heatmaps and model and model.endswith(".xml"):
         raise typer.BadParameter("a converted network has no gradients: give its checkpoint")
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
-    _say_notes(predictor)
+    _log_notes(predictor)
     failed = 0
-    with steps("predicting", len(found)) as step:
+    with progress("predicting", len(found)) as step:
         drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
 
         def told() -> Iterator[Prediction]:
             nonlocal failed
-            for film, answer in zip(
+            for image, answer in zip(
                 found, predictor.predict_files(found, workers=workers), strict=True
             ):
                 failed += answer.status != "ok"
                 if drawn and answer.status == "ok":
-                    drawn(film, answer.label)
+                    drawn(image, answer.label)
                 step()
                 yield answer
 
@@ -128,16 +128,16 @@ def predict(
 
 
 def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | bytes], LeftOut]:
-    """Return the films that arguments stand for, and what of folders was passed over.
+    """Return the images that arguments stand for, and what of folders was passed over.
 
     Args:
-        given: Files, folders and patterns; "-" is standard input: a film, or names of films.
-        written: Files and folders that this command writes: they are no films.
+        given: Files, folders and patterns; "-" is standard input: an image, or names of images.
+        written: Files and folders that this command writes: they are no images.
     """
     import glob
     import os
 
-    from cxr_transfer.datasets.image_files import LeftOut, films_in
+    from cxr_transfer.datasets.image_files import LeftOut, images_in
     from cxr_transfer.errors import UsageError
 
     found: list[Path | bytes] = []
@@ -148,20 +148,20 @@ def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | b
         elif not os.path.lexists(one) and glob.has_magic(one):
             matching = sorted(glob.glob(one, recursive=True)) or [one]
             paths = [Path(path) for path in matching]
-            found += films_in(paths, leave_out=written, left_out=left_out)
+            found += images_in(paths, leave_out=written, left_out=left_out)
         else:
-            found += films_in([Path(one)], leave_out=written, left_out=left_out)
+            found += images_in([Path(one)], leave_out=written, left_out=left_out)
     if not found:
         passed_over = "".join(f" ({notice})" for notice in left_out.notices())
         raise UsageError(
-            "no_films",
-            f"Expected films, but there are none in what was given{passed_over}; give other paths.",
+            "no_images",
+            f"Expected images, but got none in what was given{passed_over}; give other paths.",
         )
     return found, left_out
 
 
 def _given_on_input(content: bytes) -> list[Path | bytes]:
-    """Return the films that standard input names, or the one that it is."""
+    """Return the images that standard input names, or the one that it is."""
     import os
 
     if b"\0" not in content:  # Every picture holds one, and no name can.
@@ -173,45 +173,47 @@ def _given_on_input(content: bytes) -> list[Path | bytes]:
     return [content]
 
 
-def _say_notes(predictor: Predictor) -> None:
+def _log_notes(predictor: Predictor) -> None:
     """Say once what holds of all answers, and where the network could not be kept."""
     for note in (*predictor.notes, predictor.cache_note):
         if note:
-            say(note)
+            log(note)
 
 
 def _table(
-    films: Sequence[Path],
+    images: Sequence[Path],
     out: Path,
     model: str | None,
     options: dict[str, Any],
     workers: int | None,
     cluster: str | None,
 ) -> None:
-    """Write a row for each film to ``out``, here or on Ray's machines."""
+    """Write a row for each image to ``out``, here or on Ray's machines."""
     from cxr_transfer.inference.predictor import Predictor
     from cxr_transfer.inference.ray_backend import predict_on_cluster
     from cxr_transfer.inference.table import predict_into
     from cxr_transfer.models.metadata import RELEASED
 
-    with steps("predicting", len(films)) as step:
+    with progress("predicting", len(images)) as step:
         if cluster:
             done = predict_on_cluster(
                 model or RELEASED / DEFAULT_MODEL,
-                films,
+                images,
                 out,
                 workers=workers or 2,
                 address=None if cluster == "local" else cluster,
                 options=options,
-                each=step,
+                on_image=step,
             )
         else:
             predictor = Predictor.open(model, **options)
-            _say_notes(predictor)
-            done = predict_into(predictor, films, out, workers=workers, settings=options, each=step)
+            _log_notes(predictor)
+            done = predict_into(
+                predictor, images, out, workers=workers, settings=options, on_image=step
+            )
     resumed = f" ({done.resumed} answered before)" if done.resumed else ""
-    say(
-        f"{out}: {done.files} films{resumed}: {done.ok} got a class, {done.cannot_assess} cannot "
+    log(
+        f"{out}: {done.files} images{resumed}: {done.ok} got a class, {done.cannot_assess} cannot "
         f"be assessed, {done.error} could not be read"
     )
     if done.ok < done.files:
@@ -222,21 +224,21 @@ def _heat_maps(
     model: str | None, folder: Path, any_modality: bool
 ) -> Callable[[Path | bytes, str | None], None]:
     from cxr_transfer.datasets.image_files import stem_of
-    from cxr_transfer.errors import FilmError
+    from cxr_transfer.errors import ImageError
     from cxr_transfer.inference.explain import Explainer, write_explanation
-    from cxr_transfer.radiograph import decode, read_film
+    from cxr_transfer.radiograph import decode, read_radiograph
 
     explainer = Explainer.open(model, any_modality=any_modality)
 
-    def draw(film: Path | bytes, label: str | None) -> None:
-        if isinstance(film, bytes):
-            radiograph, stem = decode(film, any_modality=any_modality), "film"
+    def draw(image: Path | bytes, label: str | None) -> None:
+        if isinstance(image, bytes):
+            radiograph, stem = decode(image, any_modality=any_modality), "image"
         else:
-            radiograph, stem = read_film(film, any_modality=any_modality), stem_of(film)
+            radiograph, stem = read_radiograph(image, any_modality=any_modality), stem_of(image)
         try:
             explanation = explainer.explain(radiograph, label=label)
-        except FilmError as error:  # At the border of what is familiar two precisions may differ.
-            say(f"no heat map of {stem}: {error.message} [{error.code}]")
+        except ImageError as error:  # At the border of what is familiar two precisions may differ.
+            log(f"no heat map of {stem}: {error.message} [{error.code}]")
             return
         write_explanation(explanation, radiograph, folder, stem)
 

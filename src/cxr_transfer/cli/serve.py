@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, say
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log
 
 SERVE_EXAMPLES = (
     "Examples:\n\n"
     "cxr serve  (then open http://127.0.0.1:8000)\n\n"
     "cxr serve --model model_3 --model runs/mine --port 9000\n\n"
-    "CXR_TOKEN=... cxr serve --host 0.0.0.0 --allowed-host films.example.org"
+    "CXR_TOKEN=... cxr serve --host 0.0.0.0 --allowed-host images.example.org"
 )
 
 
@@ -44,5 +44,5 @@ def serve(
             "missing_package",
             f"Expected {error.name}, but it is not installed: pip install 'cxr-transfer[serve]'.",
         ) from None
-    say(INTENDED_USE)
+    log(INTENDED_USE)
     run(model or (), host, port, token, allowed_hosts=allowed_host or ())

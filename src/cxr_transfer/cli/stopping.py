@@ -74,7 +74,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 def _stopped(words: list[str]) -> str:
     """Say what goes on where it was stopped: nothing does that keeps nothing.
 
-    >>> _stopped(["predict", "films", "--out=table.csv"]), _stopped(["predict", "films"])
+    >>> _stopped(["predict", "images", "--out=table.csv"]), _stopped(["predict", "images"])
     ('Stopped; the same command goes on.', 'Stopped.')
     """
     command = next((word for word in words if not word.startswith("-")), "")

@@ -12,14 +12,14 @@ from cxr_transfer.cli.terminal import (
     PRECISION_HELP,
     choice,
     execution,
-    say,
-    steps,
+    log,
+    progress,
     tell,
 )
 
 STUDY_EXAMPLES = (
     "Examples:\n\n"
-    "cxr study  (generated films)\n\n"
+    "cxr study  (generated images)\n\n"
     "cxr study --data ../data --out runs/study\n\n"
     "cxr study --data ../data --out runs/folds --folds 5\n\n"
     "cxr study --data ../data --out runs/image --split image --models model_1,model_3"
@@ -28,7 +28,7 @@ STUDY_EXAMPLES = (
 
 def study(
     data: Annotated[
-        str, typer.Option(help="Folder with the archives; 'phantom' is generated films.")
+        str, typer.Option(help="Folder with the archives; 'phantom' is generated images.")
     ] = "phantom",
     out: Annotated[Path, typer.Option(help="Study folder; resumes what stands there.")] = Path(
         "runs/study"
@@ -72,7 +72,7 @@ def study(
 ) -> None:
     """Run the paper's four models: table, figures, intervals and tests."""
     from cxr_transfer.errors import UsageError
-    from cxr_transfer.own_folder import owned
+    from cxr_transfer.own_folder import lock_folder
     from cxr_transfer.studies.paper import run_study
     from cxr_transfer.studies.plan import MODELS, Study, model_names
 
@@ -99,7 +99,7 @@ def study(
         skip_unavailable=skip_unavailable,
         skip_damaged=skip_damaged,
     )
-    with owned(out):
+    with lock_folder(out):
         run_study(
             data,
             out,
@@ -107,12 +107,12 @@ def study(
             execution=execution(device, precision),
             weights=weights,
             model_0=model_0,
-            say=say,
-            steps=steps,
+            log=log,
+            progress=progress,
         )
     tell(
         (out / "report.md")
         .read_text(encoding="utf-8", errors="surrogateescape")
         .partition("\n## Model_")[0]
     )
-    say(f"report: {out / 'report.md'}")
+    log(f"report: {out / 'report.md'}")

@@ -52,7 +52,7 @@ def choice(option: str, given: str, known: tuple[str, ...]) -> str:
     return given
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Write a line for a person, on standard error, whatever names stand in it."""
     typer.echo(for_terminal(line), err=True)
 
@@ -67,13 +67,13 @@ def silent(line: str) -> None:
 
 
 @contextmanager
-def no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
+def no_progress(_title: str, _total: int) -> Iterator[Callable[[], None]]:
     """Show nothing, as `silent`."""
     yield lambda: None
 
 
 @contextmanager
-def steps(title: str, total: int) -> Iterator[Callable[[], None]]:
+def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
     """Show a bar with the time left on a terminal, one line elsewhere."""
     from rich.console import Console
     from rich.markup import escape
@@ -87,7 +87,7 @@ def steps(title: str, total: int) -> Iterator[Callable[[], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        say(f"{title}: {total} films" if total else title)
+        log(f"{title}: {total} images" if total else title)
         yield lambda: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

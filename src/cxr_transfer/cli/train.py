@@ -13,17 +13,17 @@ from cxr_transfer.cli.terminal import (
     SKIP_DAMAGED_HELP,
     choice,
     execution,
-    no_steps,
-    say,
+    log,
+    no_progress,
+    progress,
     silent,
-    steps,
 )
 
 TRAIN_EXAMPLES = (
     "Examples:\n\n"
     "cxr train model_1 --data ../data --out runs/mine\n\n"
-    "cxr train model_2 --data films.csv --from runs/study/model_0\n\n"
-    "cxr train multi_source --data ../data --add-source clinic_a=films/clinic_a\n\n"
+    "cxr train model_2 --data images.csv --from runs/study/model_0\n\n"
+    "cxr train multi_source --data ../data --add-source clinic_a=images/clinic_a\n\n"
     "cxr train my_recipe.toml --data ../data --devices 2"
 )
 
@@ -44,7 +44,7 @@ def train(
     add_source: Annotated[
         list[str] | None,
         typer.Option(
-            help="For multi_source: NAME=DIR, films of your own; may be repeated. The recipe is "
+            help="For multi_source: NAME=DIR, images of your own; may be repeated. The recipe is "
             "trained a second time without each of them, to tell what it brings."
         ),
     ] = None,
@@ -87,12 +87,12 @@ def train(
     from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import check_folder
     from cxr_transfer.provenance import stamp
-    from cxr_transfer.studies.source_contribution import what_it_brings
+    from cxr_transfer.studies.source_contribution import source_contribution
     from cxr_transfer.training.device import is_main_process
     from cxr_transfer.training.recipe import load_recipe
     from cxr_transfer.training.run import run_recipe
     from cxr_transfer.training.start import check_run
-    from cxr_transfer.training.tensors import Inputs, load_films
+    from cxr_transfer.training.tensors import Inputs, load_tensors
 
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
@@ -106,7 +106,7 @@ def train(
     folder = out or Path(named)
     if is_main_process():
         check_folder(folder)
-    tell, bar = (say, steps) if is_main_process() else (silent, no_steps)
+    tell, bar = (log, progress) if is_main_process() else (silent, no_progress)
     sources = [added_source(source) for source in add_source or ()]
     added = [case for source in sources for case in source.cases]
     begin: dict[str, Any] = {
@@ -128,7 +128,7 @@ def train(
             tell(line)
 
     inputs = Inputs(run.preprocessing)
-    with bar("reading films", 0) as step:
+    with bar("reading images", 0) as step:
         dataset = open_dataset(
             data,
             run.dataset,
@@ -138,15 +138,15 @@ def train(
             table=own.labels,
             skip_damaged=skip_damaged,
             before=before,
-            each=step,
+            on_image=step,
             decoded=inputs.keep,
         )
     if dataset.damaged:
         tell(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
     dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
-    films = load_films(dataset.cases, run.preprocessing, dataset.labels, inputs=inputs)
+    tensors = load_tensors(dataset.cases, run.preprocessing, dataset.labels, inputs=inputs)
     training = begin | {"say": tell}
-    run_recipe(run, dataset, films, folder, **training)
+    run_recipe(run, dataset, tensors, folder, **training)
     tell(f"checkpoint: {folder}")
     names = sorted({case.source for case in added})
     if names and devices * num_nodes > 1:
@@ -158,12 +158,12 @@ def train(
         return
     for name in names:
         # The same training again, without that source.
-        for line in _brought(what_it_brings(name, run, dataset, films, folder, **training)):
+        for line in _brought(source_contribution(name, run, dataset, tensors, folder, **training)):
             tell(line)
 
 
 def _brought(found: dict[str, Any]) -> list[str]:
-    """Say in lines what a source brought, on its own test films."""
+    """Say in lines what a source brought, on its own test images."""
     from cxr_transfer.statistics.intervals import Estimate
 
     def estimate(one: dict[str, Any]) -> str:
@@ -172,11 +172,12 @@ def _brought(found: dict[str, Any]) -> list[str]:
     met = found["met_in_training"]
     left_out = f"; {met} left out, met in training" if met else ""
     lines = [
-        f"{found['source']}: {found['films']} test films of {found['patients']} patients{left_out}"
+        f"{found['source']}: {found['images']} test images of {found['patients']} patients"
+        f"{left_out}"
     ]
     for label, one in found["auroc"].items():
         lines.append(
-            f"  {label} against the rest, AUROC: too few films"
+            f"  {label} against the rest, AUROC: too few images"
             if one is None
             else f"  {label} against the rest, AUROC: {estimate(one['without'])} without it, "
             f"{estimate(one['with'])} with it, difference {estimate(one['difference'])}, "

@@ -1,9 +1,9 @@
-"""Adult films of three places: ``labels.csv`` (``filename,label,source``) beside the folders.
+"""Adult images of three places: ``labels.csv`` (``filename,label,source``) beside the folders.
 
 ``rsna``: without findings (RSNA Pneumonia Challenge, as the COVID-19 Radiography Database has it);
-it names no patient, so every film counts as one of its own, which makes intervals too narrow rather
-than too wide. ``nih``: normal, and labelled pneumonia of unknown cause (NIH ChestX-ray14), named
-``<patient>_<visit>.png``. ``valencia``: typical of COVID-19, negative for pneumonia, and
+it names no patient, so every image counts as one of its own, which makes intervals too narrow
+rather than too wide. ``nih``: normal, and labelled pneumonia of unknown cause (NIH ChestX-ray14),
+named ``<patient>_<visit>.png``. ``valencia``: typical of COVID-19, negative for pneumonia, and
 ``atypical``, as radiologists read them (SIIM-FISABIO-RSNA 2021; academic and non-commercial use),
 named ``<study>_<image>.jpg``: a study is the nearest known thing to a patient.
 """
@@ -35,7 +35,7 @@ def is_adult(folder: Path) -> bool:
 
 
 def read_adult(root: Path) -> Collection:
-    """Read the films that ``labels.csv`` names; absent ones are told."""
+    """Read the images that ``labels.csv`` names; absent ones are told."""
     cases: list[Case] = []
     missing: list[str] = []
     with (root / "labels.csv").open(

@@ -43,14 +43,14 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
     Links to folders are followed, and a folder is read once, whatever links lead to it.
 
     Raises:
-        DataError: ``no_folder`` when there is no such folder, ``empty`` when it holds no films,
+        DataError: ``no_folder`` when there is no such folder, ``empty`` when it holds no images,
             and what reading a folder per class raises.
     """
     if not root.is_dir():
         is_special = root.exists() and not root.is_file()
         what = "a pipe, socket or device; save what it gives as a file" if is_special else "none"
         raise DataError(
-            "no_folder", f"Expected a folder with films at {root}, but there is {what}."
+            "no_folder", f"Expected a folder with images at {root}, but there is {what}."
         )
     # What a link that leads up would bring in is not what was given.
     above = dict.fromkeys(around(root) - {identity(root)}, _DEPTH)
@@ -60,7 +60,7 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
     if not found:
         raise DataError(
             "empty",
-            f"Expected films at {root} (an archive as published, or one folder per class, two at "
+            f"Expected images at {root} (an archive as published, or one folder per class, two at "
             f"least), but found none{_instead(root)}. Where the archives are from: {WHERE_FROM}.",
         )
     return tuple(

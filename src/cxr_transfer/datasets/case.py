@@ -1,4 +1,4 @@
-"""A film with what is known of it, and a collection of such films."""
+"""An image with what is known of it, and a collection of such images."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FRONTAL_VIEWS = ("PA", "AP", "AP Supine")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One film with label, patient and source; unknown is "" (or None for the age).
+    """One image with label, patient and source; unknown is "" (or None for the age).
 
     Attributes:
-        path: Where the film lies.
+        path: Where the image lies.
         label: Its class.
         patient: Unique over all collections, e.g. ``kermany:person12``.
         source: The collection, the nearest known thing to "which hospital".
@@ -25,7 +25,7 @@ class Case:
         finding: The collection's own words for the label.
         split: "train", "validation", "test", or "" when none was given.
         sha256: SHA-256 of the file's bytes; "" until indexed.
-        pixels: SHA-256 of the decoded film; "" until indexed.
+        pixels: SHA-256 of the decoded image; "" until indexed.
         width: Pixels; 0 until indexed.
         height: Pixels; 0 until indexed.
         written: The path as the manifest has it, or as seen from the data folder; "" for the whole
@@ -61,10 +61,10 @@ class Collection:
     Attributes:
         name: Which archive, e.g. "kermany".
         root: Its folder.
-        cases: Every film that is there, in the order of its path or row.
+        cases: Every image that is there, in the order of its path or row.
         missing: Named by the archive's own table but absent, with the reason.
-        ignored: Files that are no films (left by operating systems, other types).
-        generated: Whether the films are drawn (`phantom`) and show no patient.
+        ignored: Files that are no images (left by operating systems, other types).
+        generated: Whether the images are drawn (`phantom`) and show no patient.
         notices: What a person should know of how it was read, a line each; said once.
     """
 

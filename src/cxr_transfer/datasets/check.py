@@ -1,7 +1,7 @@
 """What is in archives, a folder or a manifest: counts, what is missing, what stands there twice.
 
 Comes in: collections. Goes out: a plain table per collection and a row per image, ready for a
-terminal, JSON or CSV. Opens every film once; a damaged one is listed, not fatal.
+terminal, JSON or CSV. Opens every image once; a damaged one is listed, not fatal.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.index import changed_films, described, sha256_of_file
+from cxr_transfer.datasets.index import changed_images, described, sha256_of_file
 from cxr_transfer.datasets.loading import own_dataset
 from cxr_transfer.datasets.patients import is_unknown
 from cxr_transfer.datasets.splits import refusals
-from cxr_transfer.errors import DataError, FilmError
+from cxr_transfer.errors import DataError, ImageError
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.radiograph import Radiograph, read_radiograph
 from cxr_transfer.text import for_terminal
 
 COLUMNS = (
@@ -34,16 +34,16 @@ Row = dict[str, Any]
 
 
 def check(
-    archives: Sequence[Collection], *, each: Callable[[], None] = lambda: None
+    archives: Sequence[Collection], *, on_image: Callable[[], None] = lambda: None
 ) -> dict[str, Any]:
     """Return what `cxr data check` prints.
 
     Returns:
-        ``archives``: a table for each collection; ``refused`` is what training would refuse films
+        ``archives``: a table for each collection; ``refused`` is what training would refuse images
         of a user's own for, damaged ones left out. ``images``: a row for each image by `COLUMNS`;
         ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
-        use (None of damaged films). ``identical``: groups of rows whose films are equal pixel for
-        pixel, over all collections. ``damaged``: rows of films that cannot be read.
+        use (None of damaged images). ``identical``: groups of rows whose images are equal pixel for
+        pixel, over all collections. ``damaged``: rows of images that cannot be read.
     """
     tables: list[Row] = []
     rows: list[Row] = []
@@ -53,15 +53,15 @@ def check(
         changed: list[str] = []
         of_archive: list[Row] = []
         for case, outcome in zip(archive.cases, in_order(_look, archive.cases), strict=True):
-            each()
-            if isinstance(outcome, FilmError):
+            on_image()
+            if isinstance(outcome, ImageError):
                 of_archive.append(_damaged(case, outcome))
                 continue
-            known, film = outcome
+            known, radiograph = outcome
             if case.sha256 not in ("", known.sha256):
                 changed.append(for_terminal(case.file))
             readable.append(known)
-            of_archive.append(_row(known, film))
+            of_archive.append(_row(known, radiograph))
             same[known.pixels].append(of_archive[-1])
         read = dataclasses.replace(archive, cases=tuple(readable))
         tables.append(_table(read, of_archive) | {"refused": _refused(read, changed)})
@@ -77,32 +77,32 @@ def check(
     }
 
 
-def _look(case: Case) -> tuple[Case, Row] | FilmError:
+def _look(case: Case) -> tuple[Case, Row] | ImageError:
     try:
-        film = read_film(case.path)
-        return described(case, film), _facts(film)
-    except FilmError as error:
+        radiograph = read_radiograph(case.path)
+        return described(case, radiograph), _facts(radiograph)
+    except ImageError as error:
         return error
 
 
-def _facts(film: Radiograph) -> Row:
-    """What is told of a film beside its size; not the film itself, which is large."""
+def _facts(radiograph: Radiograph) -> Row:
+    """What is told of an image beside its size; not the image itself, which is large."""
     return {
-        "format": film.format,
-        "grey_levels": film.levels,
-        "warnings": "; ".join(film.warnings),
+        "format": radiograph.format,
+        "grey_levels": radiograph.levels,
+        "warnings": "; ".join(radiograph.warnings),
     }
 
 
-def _row(case: Case, film: Row) -> Row:
+def _row(case: Case, radiograph: Row) -> Row:
     return (
         {name: getattr(case, name) for name in COLUMNS if hasattr(case, name)}
-        | film
+        | radiograph
         | {"status": "ok"}
     )
 
 
-def _damaged(case: Case, error: FilmError) -> Row:
+def _damaged(case: Case, error: ImageError) -> Row:
     digest = ""
     with suppress(OSError):
         digest = sha256_of_file(case.path)
@@ -111,10 +111,10 @@ def _damaged(case: Case, error: FilmError) -> Row:
 
 
 def _refused(read: Collection, changed: Sequence[str]) -> list[dict[str, str]]:
-    """Tell what training would refuse a user's own films for: by training's own checks."""
+    """Tell what training would refuse a user's own images for: by training's own checks."""
     if read.name not in ("manifest", "folder"):
         return []
-    found = [changed_films(changed, len(read.cases))] if changed else []
+    found = [changed_images(changed, len(read.cases))] if changed else []
     try:
         found += refusals(own_dataset(read.root, read))
     except DataError as error:
@@ -124,15 +124,15 @@ def _refused(read: Collection, changed: Sequence[str]) -> list[dict[str, str]]:
 
 def _table(archive: Collection, rows: Sequence[Row]) -> Row:
     cases = archive.cases
-    films_of = Counter(case.patient for case in cases if not is_unknown(case.patient))
+    images_of = Counter(case.patient for case in cases if not is_unknown(case.patient))
     return {
         "collection": archive.name,
         "folder": _last_parts(archive.root),
         "generated": archive.generated,
-        "films": len(cases),
-        "patients": len(films_of),
-        "patients_with_several_films": sum(number > 1 for number in films_of.values()),
-        "films_of_unknown_patients": len(cases) - films_of.total(),
+        "images": len(cases),
+        "patients": len(images_of),
+        "patients_with_several_images": sum(number > 1 for number in images_of.values()),
+        "images_of_unknown_patients": len(cases) - images_of.total(),
         "classes": dict(Counter(case.label for case in cases).most_common()),
         "sources": dict(Counter(case.source for case in cases).most_common()),
         "views": dict(Counter(case.view or "not stated" for case in cases).most_common()),
@@ -154,7 +154,7 @@ def _sizes(cases: Sequence[Case]) -> str:
 
 
 def _grey_levels(rows: Sequence[Row]) -> str | None:
-    """Say how many grey values are in use, and which film uses fewest; None without films."""
+    """Say how many grey values are in use, and which image uses fewest; None without images."""
     known = [row for row in rows if row["grey_levels"] is not None]
     if not known:
         return None

@@ -27,16 +27,16 @@ def is_cohen(folder: Path) -> bool:
 
 
 def read_cohen(root: Path) -> Collection:
-    """Read every X-ray row whose film is there; a file named by two rows is read once.
+    """Read every X-ray row whose image is there; a file named by two rows is read once.
 
-    A film's label is ``covid19`` for "COVID-19" and "COVID-19, ...", "unknown" for "todo", else
+    An image's label is ``covid19`` for "COVID-19" and "COVID-19, ...", "unknown" for "todo", else
     the finding in lower case.
 
     Raises:
         DataError: ``collection`` when ``metadata.csv`` lacks a needed column.
     """
     cases: dict[str, Case] = {}
-    same_film: dict[str, set[str]] = {}
+    same_image: dict[str, set[str]] = {}
     missing: list[str] = []
     with (root / "metadata.csv").open(
         newline="", encoding="utf-8-sig", errors="surrogateescape"
@@ -56,12 +56,12 @@ def read_cohen(root: Path) -> Collection:
             elif not (path := root / "images" / Path(name).name).is_file():
                 missing.append(f"{name}: the file is absent")
             elif name in cases:
-                same_film.setdefault(name, {cases[name].patient}).add(f"cohen:{row['patientid']}")
+                same_image.setdefault(name, {cases[name].patient}).add(f"cohen:{row['patientid']}")
             else:
                 cases[name] = _case(path, row)
     missing += [
         f"{name}: stands in several rows ({', '.join(sorted(patients))}), read once"
-        for name, patients in same_film.items()
+        for name, patients in same_image.items()
     ]
     left_out = LeftOut(root)
     named = {case.path for case in cases.values()}

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.files import write_csv
 
 DAMAGED_FILE = "damaged.csv"
@@ -34,7 +34,7 @@ class Damaged:
     message: str
 
     @classmethod
-    def of(cls, case: Case, error: FilmError) -> Damaged:
+    def of(cls, case: Case, error: ImageError) -> Damaged:
         """Take the name from the case, and the rest from the decoder's error."""
         return cls(case.file, error.code, error.message)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.radiograph import Radiograph, read_radiograph
 
 FORMATS = ("JPEG", "PNG", "TIFF", "DICOM")
 MODES = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I")
@@ -24,12 +24,12 @@ _CORNER = 0.05  # of the height and of the width
 _EXIF = 34665  # where a TIFF keeps its EXIF; TIFF 6.0 tags alone say nothing of the camera
 
 
-def file_features(path: Path, film: Radiograph | None = None) -> dict[str, float]:
-    """Return what a film's file tells of where it comes from.
+def file_features(path: Path, radiograph: Radiograph | None = None) -> dict[str, float]:
+    """Return what an image's file tells of where it comes from.
 
     Args:
-        path: A film that `read_film` reads.
-        film: What it read, where that is at hand.
+        path: An image that `read_radiograph` reads.
+        radiograph: What it read, where that is at hand.
 
     Returns:
         Always the same names in the same order: ``bytes_per_pixel``, ``width`` and ``height``
@@ -39,18 +39,18 @@ def file_features(path: Path, film: Radiograph | None = None) -> dict[str, float
         ``white`` (share of pixels at either end), ``corner_...`` (mean grey of the outer 5 %).
 
     Raises:
-        FilmError: As `read_film`.
+        ImageError: As `read_radiograph`.
     """
-    film = film or read_film(path)
-    width, height, mode = film.width, film.height, ""
+    radiograph = radiograph or read_radiograph(path)
+    width, height, mode = radiograph.width, radiograph.height, ""
     tables: Mapping[int, Sequence[int]] = {}
     has_exif = False
-    if film.format != "DICOM":
+    if radiograph.format != "DICOM":
         with Image.open(path, formats=FORMATS[:-1]) as image:  # the header alone, no pixel
             (width, height), mode = image.size, image.mode
             tables = getattr(image, "quantization", None) or {}
             has_exif = "exif" in image.info or _EXIF in getattr(image, "tag_v2", ())
-    pixels = film.pixels
+    pixels = radiograph.pixels
     down, across = (math.ceil(_CORNER * side) for side in pixels.shape)
     rows = {"top": slice(None, down), "bottom": slice(-down, None)}
     columns = {"left": slice(None, across), "right": slice(-across, None)}
@@ -59,7 +59,7 @@ def file_features(path: Path, film: Radiograph | None = None) -> dict[str, float
         "width": float(width),
         "height": float(height),
         "aspect": width / height,
-        **{f"format {name}": float(film.format == name) for name in FORMATS},
+        **{f"format {name}": float(radiograph.format == name) for name in FORMATS},
         **{f"mode {name}": float(mode == name) for name in MODES},
         "mode other": float(mode not in MODES),
         "quantisation_luma": float(np.mean(tables.get(0, 0))),

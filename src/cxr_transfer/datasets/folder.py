@@ -1,6 +1,6 @@
-"""A user's own films: one folder per class, ``DIR/<label>/**/<film>``.
+"""A user's own images: one folder per class, ``DIR/<label>/**/<image>``.
 
-The folder names are the labels. A folder tells no patients, but DICOM headers do; every other film
+The folder names are the labels. A folder tells no patients, but DICOM headers do; every other image
 counts as a patient of its own. Who knows the patients writes a manifest
 (``path,label,patient,source``) instead.
 """
@@ -32,12 +32,12 @@ from cxr_transfer.radiograph.signatures import Kind, kind_of
 
 
 def is_folder(folder: Path) -> bool:
-    """Tell whether ``folder`` has at least two sub-folders that hold films."""
+    """Tell whether ``folder`` has at least two sub-folders that hold images."""
     return folder.is_dir() and sum(map(holds_images, _folders(folder, LeftOut()))) >= 2
 
 
 def read_folder(root: Path) -> Collection:
-    """Read ``root``; files that are no films are counted as ignored, and told.
+    """Read ``root``; files that are no images are counted as ignored, and told.
 
     Raises:
         DataError: ``parts_not_classes`` when the folders are train, test and the like;
@@ -47,9 +47,9 @@ def read_folder(root: Path) -> Collection:
     above = around(root)
     found: dict[Path, list[Path]] = {}
     for folder in _folders(root, left_out):
-        films = image_files(folder, left_out, entered=above)
-        if films:
-            found[folder] = films
+        images = image_files(folder, left_out, entered=above)
+        if images:
+            found[folder] = images
         else:
             left_out.add(Why.NO_IMAGES_IN, folder)
     _check_names([folder.name for folder in found], root)
@@ -63,8 +63,8 @@ def read_folder(root: Path) -> Collection:
             finding=folder.name,
             written=relative_name(path, root),
         )
-        for folder, films in found.items()
-        for path in films
+        for folder, images in found.items()
+        for path in images
     ]
     known, without_picture, notices = from_headers(cases)
     for path in without_picture:
@@ -118,8 +118,8 @@ def _folders(root: Path, left_out: LeftOut) -> list[Path]:
             left_out.add(Why.HIDDEN, path)
         elif not path.is_dir():
             kind = kind_of(path)
-            is_film = kind in (Kind.IMAGE, Kind.OTHER_FORMAT)
-            left_out.add(Why.NO_CLASS if is_film else reason(kind), path)
+            is_image = kind in (Kind.IMAGE, Kind.OTHER_FORMAT)
+            left_out.add(Why.NO_CLASS if is_image else reason(kind), path)
         elif identity(path) in above:
             left_out.add(Why.ENTERED_BEFORE, path)
         elif is_own_folder(path):

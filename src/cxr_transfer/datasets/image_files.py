@@ -127,7 +127,7 @@ def holds_images(folder: Path) -> bool:
     return any(_is_image(path, kind) for path, kind in walk(folder, LeftOut()))
 
 
-def films_in(
+def images_in(
     paths: Iterable[Path],
     *,
     leave_out: Iterable[Path] = (),
@@ -263,8 +263,8 @@ def relative_name(path: Path, root: Path | None) -> str:
 def stem_of(path: Path) -> str:
     """Return a file's name without the ending of an image; a UID's last number is none.
 
-    >>> stem_of(Path("a/film.1998.png")), stem_of(Path("a/1.2.840.17"))
-    ('film.1998', '1.2.840.17')
+    >>> stem_of(Path("a/image.1998.png")), stem_of(Path("a/1.2.840.17"))
+    ('image.1998', '1.2.840.17')
     """
     return path.stem if named_format(path.name) else path.name
 

@@ -1,4 +1,4 @@
-"""Every film opened once: hashes and size for the manifests, damaged ones found before training.
+"""Every image opened once: hashes and size for the manifests, damaged ones found before training.
 
 Comes in: cases. Goes out: the same cases with ``sha256``, ``pixels``, ``width``, ``height``.
 """
@@ -12,23 +12,25 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.damaged import Damaged
-from cxr_transfer.errors import DataError, FilmError, listing
+from cxr_transfer.errors import DataError, ImageError, listing
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Radiograph, read_film
+from cxr_transfer.radiograph import Radiograph, read_radiograph
 from cxr_transfer.text import for_terminal
 
 Take = Callable[[Case, Radiograph], None]
 """Takes a radiograph that was decoded, so that nobody decodes it again."""
 
 
-def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> tuple[Case, ...]:
-    """Return ``cases`` with hashes and sizes; ``each`` is called after every film.
+def index(
+    cases: Sequence[Case], *, on_image: Callable[[], None] = lambda: None
+) -> tuple[Case, ...]:
+    """Return ``cases`` with hashes and sizes; ``on_image`` is called after every image.
 
     Raises:
-        DataError: ``damaged_films`` or ``changed_films`` (other bytes than the manifest's hash),
+        DataError: ``damaged_images`` or ``changed_images`` (other bytes than the manifest's hash),
             naming the first 20.
     """
-    done, damaged = index_readable(cases, each=each)
+    done, damaged = index_readable(cases, on_image=on_image)
     refuse_damaged(damaged, len(cases))
     return done
 
@@ -36,64 +38,64 @@ def index(cases: Sequence[Case], *, each: Callable[[], None] = lambda: None) -> 
 def index_readable(
     cases: Sequence[Case],
     *,
-    each: Callable[[], None] = lambda: None,
+    on_image: Callable[[], None] = lambda: None,
     decoded: Take = lambda case, radiograph: None,
 ) -> tuple[tuple[Case, ...], tuple[Damaged, ...]]:
     """Return those of ``cases`` that can be read, with hashes and sizes, and the files that cannot.
 
     Args:
         cases: Cases, indexed or not.
-        each: Function that is called after every file.
+        on_image: Function that is called after every file.
         decoded: Function that takes each radiograph while it is in memory, in several threads.
 
     Raises:
-        DataError: ``changed_films``, as `index`, where every film can be read.
+        DataError: ``changed_images``, as `index`, where every image can be read.
     """
     done: list[Case] = []
     damaged: list[Damaged] = []
     changed: list[str] = []
     for case, outcome in zip(cases, index_each(cases, decoded), strict=True):
-        each()
-        if isinstance(outcome, FilmError):
+        on_image()
+        if isinstance(outcome, ImageError):
             damaged.append(Damaged.of(case, outcome))
         elif case.sha256 and case.sha256 != outcome.sha256:
             changed.append(for_terminal(case.file))
         else:
             done.append(outcome)
     if changed:
-        raise changed_films(changed, len(cases))
+        raise changed_images(changed, len(cases))
     return tuple(done), tuple(damaged)
 
 
-def changed_films(names: Sequence[str], number: int) -> DataError:
-    """Return the error for films of other bytes than the manifest's hash.
+def changed_images(names: Sequence[str], number: int) -> DataError:
+    """Return the error for images of other bytes than the manifest's hash.
 
     Args:
         names: Names of those images, fit to be shown.
-        number: How many films there are in all.
+        number: How many images there are in all.
     """
     return DataError(
-        "changed_films",
-        f"Expected the films that the manifest's hashes name, but {len(names)} of {number} have "
+        "changed_images",
+        f"Expected the images that the manifest's hashes name, but {len(names)} of {number} have "
         f"other bytes: {listing(names)}; prepare the manifest anew.",
     )
 
 
 def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
-    """Refuse films that cannot be read.
+    """Refuse images that cannot be read.
 
     Args:
         damaged: Files that cannot be read.
-        number: How many films there are in all.
+        number: How many images there are in all.
 
     Raises:
-        DataError: ``damaged_films``, naming the first 20.
+        DataError: ``damaged_images``, naming the first 20.
     """
     if damaged:
         named = (f"{for_terminal(one.path)} ({one.code})" for one in damaged)
         raise DataError(
-            "damaged_films",
-            f"Expected films that can be read, but {len(damaged)} of {number} cannot: "
+            "damaged_images",
+            f"Expected images that can be read, but {len(damaged)} of {number} cannot: "
             f"{listing(named)}; replace or remove them, or leave them out with --skip-damaged, "
             "which lists them.",
         )
@@ -101,33 +103,33 @@ def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
 
 def index_each(
     cases: Sequence[Case], decoded: Take = lambda case, radiograph: None
-) -> Iterable[Case | FilmError]:
-    """Yield for every case itself with hashes and size, or the error of its film.
+) -> Iterable[Case | ImageError]:
+    """Yield for every case itself with hashes and size, or the error of its image.
 
     Args:
         cases: Cases, indexed or not.
         decoded: Function that takes each radiograph, as in `index_readable`.
     """
 
-    def work(case: Case) -> Case | FilmError:
+    def work(case: Case) -> Case | ImageError:
         try:
-            film = read_film(case.path)
-        except FilmError as error:
+            given = read_radiograph(case.path)
+        except ImageError as error:
             return error
-        decoded(case, film)
-        return described(case, film)
+        decoded(case, given)
+        return described(case, given)
 
     return in_order(work, cases)
 
 
-def described(case: Case, film: Radiograph) -> Case:
-    """Return ``case`` with the hashes and the size of its film, which was decoded just now."""
+def described(case: Case, given: Radiograph) -> Case:
+    """Return ``case`` with the hashes and the size of its image, which was decoded just now."""
     return dataclasses.replace(
         case,
         sha256=sha256_of_file(case.path),
-        pixels=film.digest(),
-        width=film.width,
-        height=film.height,
+        pixels=given.digest(),
+        width=given.width,
+        height=given.height,
     )
 
 
@@ -138,7 +140,7 @@ def sha256_of_file(path: Path) -> str:
 
 
 def data_hash(cases: Iterable[Case]) -> str:
-    """Return one SHA-256 for a data set: its films' bytes and labels, in whatever order or place.
+    """Return one SHA-256 for a data set: its images' bytes and labels, in whatever order or place.
 
     Raises:
         DataError: ``not_indexed`` when a case has no content hash.

@@ -2,7 +2,7 @@
 
 Licence CC BY 4.0. Children of one to five years, Guangzhou. Official layout
 ``{train,test,val}/{NORMAL,PNEUMONIA}/``; the file name tells bacteria from virus. Any resolution.
-The 16 films of ``val/`` are known by name, so that Dataset_0 can leave them out also where a copy
+The 16 images of ``val/`` are known by name, so that Dataset_0 can leave them out also where a copy
 of the archive has no ``val/`` and holds them in ``train/``.
 """
 
@@ -36,8 +36,8 @@ _CLASSES = {"NORMAL": _NORMAL, "PNEUMONIA": _PNEUMONIA}
 def is_kermany(folder: Path) -> bool:
     """Tell whether ``folder`` holds the official layout: its classes, and names as it gives them.
 
-    Other collections have a ``train/NORMAL``, too: those with a third class, or with films of other
-    names, are not this one.
+    Other collections have a ``train/NORMAL``, too: those with a third class, or with images of
+    other names, are not this one.
     """
     train = folder / "train"
     try:

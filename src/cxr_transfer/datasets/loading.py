@@ -1,7 +1,7 @@
 """What a person gives after ``--data`` in, one data set out.
 
 A folder with the archives gives the paper's data set of that name; a manifest or a folder per
-class gives a user's own. Every film is opened once on the way (`index`).
+class gives a user's own. Every image is opened once on the way (`index`).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def open_dataset(
     table: Mapping[str, str] | None = None,
     skip_damaged: bool = False,
     before: Callable[[Dataset], None] = lambda dataset: None,
-    each: Callable[[], None] = lambda: None,
+    on_image: Callable[[], None] = lambda: None,
     decoded: Take = lambda case, radiograph: None,
 ) -> Dataset:
     """Open the data set that a recipe trains on.
@@ -52,18 +52,18 @@ def open_dataset(
         data: Archives, a manifest (.csv), or a folder per class.
         name: Which data set, where ``data`` holds the archives.
         pretraining: "clean", also by default, leaves every patient of Dataset_1 out of Dataset_0.
-        added: Films of sources of the user's own, for ``multi_source`` from archives.
-        mapping: Label of these films to class, or to "" to leave its films out.
-        table: Such labels, whether films have them or not: a recipe's own.
+        added: Images of sources of the user's own, for ``multi_source`` from archives.
+        mapping: Label of these images to class, or to "" to leave its images out.
+        table: Such labels, whether images have them or not: a recipe's own.
         skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
-        before: Called with the data set before any film of it is opened: whatever can be refused
+        before: Called with the data set before any image of it is opened: whatever can be refused
             is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
             another data set's.
-        each: Called after every film.
+        on_image: Called after every image.
         decoded: Function that takes each radiograph while it is in memory, in several threads.
 
     Returns:
-        Indexed cases. The labels of a user's own films are the paper's where they have the same
+        Indexed cases. The labels of a user's own images are the paper's where they have the same
         names, else their names in alphabetical order; for ``multi_source`` they are its three,
         by ``mapping`` and the table of findings.
 
@@ -77,16 +77,16 @@ def open_dataset(
         raise UsageError(
             "added_to_what",
             f"Expected the recipe multi_source and archives to add sources to, but got {name} and "
-            f"{data}; put all your films into one manifest (path,label,patient,source) instead.",
+            f"{data}; put all your images into one manifest (path,label,patient,source) instead.",
         )
 
     def opened(dataset: Dataset) -> Dataset:
         before(dataset)
-        return indexed(dataset, each, skip_damaged=skip_damaged, decoded=decoded)
+        return indexed(dataset, on_image, skip_damaged=skip_damaged, decoded=decoded)
 
     own, archives = _own_or_archives(data)
     if pretraining is not None and (name != "dataset_0" or own is not None):
-        got = "films of your own" if own is not None else name
+        got = "images of your own" if own is not None else name
         raise UsageError(
             "unused_option",
             "Expected --pretraining only where Dataset_0 is made of the archives, but got "
@@ -103,7 +103,7 @@ def open_dataset(
     if mapping or table:
         raise UsageError(
             "unused_option",
-            "Expected --label (or [labels] in the recipe) for films of your own or for "
+            "Expected --label (or [labels] in the recipe) for images of your own or for "
             f"multi_source, but the labels of {name} are the paper's; leave it out.",
         )
     target = dataclasses.replace(dataset_1(archives), notices=notices)
@@ -113,7 +113,7 @@ def open_dataset(
     if pretraining == "paper":
         return opened(source)
     source = opened(source)
-    return pretraining_cases(source, indexed(target, each, skip_damaged=skip_damaged))
+    return pretraining_cases(source, indexed(target, on_image, skip_damaged=skip_damaged))
 
 
 def open_cases(
@@ -124,20 +124,20 @@ def open_cases(
     table: Mapping[str, str] | None = None,
     labels: LabelSet | None = None,
 ) -> Collection:
-    """Open the films of a manifest or folder for an evaluation, whatever their labels.
+    """Open the images of a manifest or folder for an evaluation, whatever their labels.
 
     Args:
         data: A manifest (.csv) or a folder per class.
-        part: Keep only the films of this part; None keeps the test part of a manifest that names
+        part: Keep only the images of this part; None keeps the test part of a manifest that names
             parts, and everything of one that does not.
-        mapping: Label of these films to class of the network, or to "" to leave its films out.
-        table: Such labels, whether films have them or not: those of the network's recipe.
+        mapping: Label of these images to class of the network, or to "" to leave its images out.
+        table: Such labels, whether images have them or not: those of the network's recipe.
         labels: Classes of the network: the mapping names them alone, and a label that differs from
             one in case or spaces alone is that one. None is any.
 
     Raises:
         DataError: What the readers raise; ``archives`` for a folder of archives, whose copies,
-            lateral views and parts only `cxr data prepare` sorts out; ``empty`` when no film is
+            lateral views and parts only `cxr data prepare` sorts out; ``empty`` when no image is
             left.
         UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
     """
@@ -154,7 +154,7 @@ def open_cases(
     wanted = part or ("test" if any(case.split for case in cases) else "")
     kept = tuple(case for case in cases if case.split == wanted) if wanted else cases
     if not kept:
-        raise DataError("empty", f"Expected films of the part {wanted!r} in {data}, but got none.")
+        raise DataError("empty", f"Expected images of the part {wanted!r} in {data}, but got none.")
     return dataclasses.replace(read, cases=kept)
 
 
@@ -165,13 +165,13 @@ def open_all(
     mapping: Mapping[str, str] | None = None,
     table: Mapping[str, str] | None = None,
 ) -> Collection:
-    """Open every film for an audit.
+    """Open every image for an audit.
 
     Args:
         data: Archives, a manifest (.csv, all its parts) or a folder per class.
         labels: Labels of the network that is audited.
-        mapping: Label of these films to class of the network, or to "" to leave its films out.
-        table: Such labels, whether films have them or not: those of the network's recipe.
+        mapping: Label of these images to class of the network, or to "" to leave its images out.
+        table: Such labels, whether images have them or not: those of the network's recipe.
 
     Returns:
         Of archives Dataset_1 and what lies outside it, under the archives' own labels; but for a
@@ -249,11 +249,11 @@ def own_dataset(
     mapping: Mapping[str, str] | None = None,
     table: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Return a user's own films as the data set that a recipe trains on.
+    """Return a user's own images as the data set that a recipe trains on.
 
     Args:
         data: The manifest or folder, by which the data set is called.
-        read: Its films.
+        read: Its images.
         like: Data set of the recipe; its classes are taken where the names are the same.
         mapping: Mapping as in `open_dataset`.
         table: Table as in `open_dataset`.
@@ -279,24 +279,24 @@ def own_dataset(
 
 def indexed(
     dataset: Dataset,
-    each: Callable[[], None],
+    on_image: Callable[[], None],
     *,
     skip_damaged: bool = False,
     decoded: Take = lambda case, radiograph: None,
 ) -> Dataset:
-    """Return ``dataset`` with hashes and sizes; ``each`` is called after every film.
+    """Return ``dataset`` with hashes and sizes; ``on_image`` is called after every image.
 
     Args:
         dataset: Cases that need not be indexed.
-        each: Called after every film.
+        on_image: Called after every image.
         skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
         decoded: Function that takes each radiograph while it is in memory, in several threads.
 
     Raises:
-        DataError: ``damaged_films`` unless they are left out, ``changed_films``; ``classes`` when
-            all films of a class are damaged.
+        DataError: ``damaged_images`` unless they are left out, ``changed_images``; ``classes`` when
+            all images of a class are damaged.
     """
-    cases, damaged = index_readable(dataset.cases, each=each, decoded=decoded)
+    cases, damaged = index_readable(dataset.cases, on_image=on_image, decoded=decoded)
     if not skip_damaged:
         refuse_damaged(damaged, len(dataset.cases))
     return dataclasses.replace(dataset, cases=cases, damaged=damaged)

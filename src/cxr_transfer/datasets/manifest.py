@@ -1,8 +1,8 @@
-"""Cases as a CSV that a person can read, edit and hand on; also a user's own list of films.
+"""Cases as a CSV that a person can read, edit and hand on; also a user's own list of images.
 
 Columns ``path,label,patient,source`` and optional ``view,age,sex,licence,finding,split,sha256,
 pixels,width,height``. Paths are relative to the manifest's folder, or absolute. Reading is strict:
-what cannot be understood is an error with its line number, before any film is opened. What can be
+what cannot be understood is an error with its line number, before any image is opened. What can be
 understood in one way only is taken so, and told: a missing value that a program wrote as a word
 (``NaN``), one class in two spellings.
 """
@@ -58,13 +58,13 @@ COLUMNS = (
 )
 PARTS = ("train", "validation", "test")
 PARTS_FILE = "split.csv"
-"""Of a run folder: its films, each with its part."""
+"""Of a run folder: its images, each with its part."""
 _END = "\ue000"  # of private use: no cell of a table holds it alone
 _SPLITS = {"": "", "val": "validation", "valid": "validation"} | {part: part for part in PARTS}
 
 
 def write_manifest(path: Path, cases: Iterable[Case]) -> None:
-    """Write ``cases`` to ``path``; film paths relative to its folder where that is possible."""
+    """Write ``cases`` to ``path``; image paths relative to its folder where that is possible."""
     folder = path.resolve().parent
     write_csv(
         path,
@@ -72,7 +72,7 @@ def write_manifest(path: Path, cases: Iterable[Case]) -> None:
         (
             {
                 **{name: getattr(case, name) for name in COLUMNS},
-                # A film that is a link keeps its own name; the folders that lead to it do not.
+                # An image that is a link keeps its own name; the folders that lead to it do not.
                 "path": Path(
                     os.path.relpath(case.path.parent.resolve() / case.path.name, folder)
                 ).as_posix(),
@@ -93,13 +93,13 @@ def read_listed(path: Path) -> Collection:
 
     Accepts UTF-8, UTF-16 or Windows' encoding, with or without a byte-order mark, ``,`` ``;`` or
     tab, CRLF, quoted commas, blank lines, Windows separators. Where a row names no patient, the
-    film's DICOM header may; else the film counts as a patient of its own. Without a source column
+    image's DICOM header may; else the image counts as a patient of its own. Without a source column
     the manifest's name is the source. The apostrophe that `write_manifest` puts before what a
     spreadsheet would run is taken off again.
 
     Raises:
-        DataError: ``manifest`` (unreadable, columns, values), ``missing_films``,
-            or one film in two rows that differ.
+        DataError: ``manifest`` (unreadable, columns, values), ``missing_images``,
+            or one image in two rows that differ.
         MachineError: ``bad_salt``, as `patients.from_headers`.
     """
     table = _table(path)
@@ -116,7 +116,9 @@ def read_listed(path: Path) -> Collection:
         if case.path in seen:
             first, earlier = seen[case.path]
             if not _agree(earlier, case):
-                problems.append(f"lines {first} and {line} name one film and contradict each other")
+                problems.append(
+                    f"lines {first} and {line} name one image and contradict each other"
+                )
             continue  # The same row twice says nothing new.
         seen[case.path] = (line, case)
         if os.path.isfile(case.path):  # Path.is_file raises for a name that is too long
@@ -131,20 +133,20 @@ def read_listed(path: Path) -> Collection:
         )
     if absent:
         raise DataError(
-            "missing_films",
-            f"Expected every film that {path} names (relative to its folder, or absolute), but "
+            "missing_images",
+            f"Expected every image that {path} names (relative to its folder, or absolute), but "
             f"{len(absent)} are absent: {listing(absent)}",
         )
     if not cases:
         raise DataError(
-            "empty", f"Expected at least one film in {path}, but got none; add a row per film."
+            "empty", f"Expected at least one image in {path}, but got none; add a row per image."
         )
     known, without_picture, notices = from_headers(cases)
     if without_picture:
         names = (case.file for case in cases if case.path in set(without_picture))
         raise DataError(
             "manifest",
-            f"Expected films in {path}, but {len(without_picture)} are DICOM files without a "
+            f"Expected images in {path}, but {len(without_picture)} are DICOM files without a "
             f"picture: {listing(names)}; remove their rows.",
         )
     labels, merged = one_spelling([case.label for case in known], "labels")
@@ -266,7 +268,7 @@ def _case(manifest: Path, row: dict[str, str], encoding: str) -> Case:
     split = "" if is_missing(row.get("split", "")) else clean(row["split"]).lower()
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(PARTS)} or empty, but is {split!r}")
-    path = _film_path(manifest, row["path"], encoding)
+    path = _image_path(manifest, row["path"], encoding)
     source = row.get("source", "")
     return Case(
         path=path,
@@ -292,7 +294,7 @@ def _words(cell: str) -> str:
 
 
 def _agree(one: Case, other: Case) -> bool:
-    """Tell whether two rows of one film say the same, however they spell it."""
+    """Tell whether two rows of one image say the same, however they spell it."""
     return one == dataclasses.replace(
         other,
         label=one.label if spelling_key(one.label) == spelling_key(other.label) else other.label,
@@ -312,7 +314,7 @@ def _one_patient(cases: Sequence[Case]) -> tuple[list[str], tuple[str, ...]]:
     return names, (f"patients whose names differ in spelling alone are one: {several}",)
 
 
-def _film_path(manifest: Path, written: str, encoding: str) -> Path:
+def _image_path(manifest: Path, written: str, encoding: str) -> Path:
     # Real, because ".." behind a link leads elsewhere than the text of the path says.
     folder = os.path.realpath(manifest.parent)
     for spelling in _spellings(written, encoding):
@@ -341,7 +343,7 @@ def _spellings(written: str, encoding: str) -> Iterator[str]:
 
 
 def check_consistent(cases: Sequence[Case]) -> None:
-    """Refuse a given split that leaks or is not whole; no film is opened.
+    """Refuse a given split that leaks or is not whole; no image is opened.
 
     Raises:
         DataError: The first of `inconsistencies`.

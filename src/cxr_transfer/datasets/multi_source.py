@@ -1,7 +1,7 @@
 """All sources at once, in three classes that a source cannot stand for.
 
 ``normal``, ``other_pneumonia`` and ``covid19``, each from more than one source, so that to know
-where a film is from does not tell what it shows: Kermany's children (normal, bacterial), Cohen's
+where an image is from does not tell what it shows: Kermany's children (normal, bacterial), Cohen's
 adults (COVID-19, and what else the collection holds), RSNA's healthy adults, Valencia's with and
 without COVID-19, NIH's with a pneumonia and without, and a user's own.
 """
@@ -33,16 +33,16 @@ def multi_source(
     mapping: Mapping[str, str] | None = None,
     table: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """Return every frontal film whose finding counts as a class, and films ``added`` by the user.
+    """Return every frontal image whose finding counts as a class, and images ``added`` by the user.
 
-    Of Kermany the films of Dataset_1 alone: its other copies were compressed differently, and that
-    would be a mark of its classes. Films of Cohen's other than COVID-19 are left out where their
-    patient has COVID-19 films, too.
+    Of Kermany the images of Dataset_1 alone: its other copies were compressed differently, and that
+    would be a mark of its classes. Images of Cohen's other than COVID-19 are left out where their
+    patient has COVID-19 images, too.
 
     Args:
         archives: What was found in the data folder.
         added: Cases of sources whose names the archives do not use, under their own labels.
-        mapping: Label of these films to class, or to "" to leave its films out.
+        mapping: Label of these images to class, or to "" to leave its images out.
         table: More of `FINDINGS`, and before it.
 
     Raises:
@@ -53,8 +53,8 @@ def multi_source(
     added = tuple(added)
     _check_free({case.source for case in added}, archives)
     target = dataset_1(archives)
-    films = [*target.cases, *outside_cases(archives, target), *added]
-    return in_three_classes("multi_source", films, mapping, table)
+    images = [*target.cases, *outside_cases(archives, target), *added]
+    return in_three_classes("multi_source", images, mapping, table)
 
 
 def in_three_classes(
@@ -81,7 +81,7 @@ def in_three_classes(
 
 
 def added_source(given: str) -> Collection:
-    """Read ``NAME=DIR``: a user's films, all of them of the source NAME.
+    """Read ``NAME=DIR``: a user's images, all of them of the source NAME.
 
     Args:
         given: A name of letters, digits, "_" and "-", and after "=" a folder per class or a
@@ -95,8 +95,8 @@ def added_source(given: str) -> Collection:
     if not (name and equals and place):
         raise UsageError(
             "bad_source",
-            f"Expected NAME=DIR, a name and the place of its films, but got {given!r}; write for "
-            "example clinic_a=films/clinic_a.",
+            f"Expected NAME=DIR, a name and the place of its images, but got {given!r}; write for "
+            "example clinic_a=images/clinic_a.",
         )
     if not _NAME.fullmatch(name):
         raise UsageError(

@@ -1,7 +1,7 @@
-"""Films that are copies of one another though no byte agrees: saved anew, resized, mirrored.
+"""Images that are copies of one another though no byte agrees: saved anew, resized, mirrored.
 
-In come model inputs, all of one size; out go pairs of positions. This module does not know where a
-film was read from, or what its copy would spoil, and decides nothing: a pair is for a person to
+In come model inputs, all of one size; out go pairs of positions. This module does not know where an
+image was read from, or what its copy would spoil, and decides nothing: a pair is for a person to
 look at.
 
 Two steps, the second on few pairs: `hashes` and `near_duplicates` compare outlines (fast, all
@@ -19,59 +19,59 @@ from PIL import Image
 
 from cxr_transfer.errors import DataError, UsageError
 
-Films = npt.NDArray[np.uint8]
+ImageTensors = npt.NDArray[np.uint8]
 Pair = tuple[int, int, int, bool]
-"""Positions i < j of two films, the distance of their hashes in bits, whether one is mirrored."""
+"""Positions i < j of two images, the distance of their hashes in bits, whether one is mirrored."""
 
-# Chosen on real films. All chests look alike, so different patients come close: of 1.9 million
+# Chosen on real images. All chests look alike, so different patients come close: of 1.9 million
 # pairs of Kermany et al.'s children 3 lie within 2 bits, 19 within 4, 177 within 6 and 1092 within
 # 8 (distances are even: half of the bits are set). Of copies, JPEG of quality 30 and half the
-# size move no film by more than 4 bits, a brighter or darker copy 2 to 14 % of the films; what 6
+# size move no image by more than 4 bits, a brighter or darker copy 2 to 14 % of the images; what 6
 # would add to that costs ten times the false pairs. Cutting 5 % off every border moves nearly all
-# films by more, as it does the distances between patients: no distance finds that.
+# images by more, as it does the distances between patients: no distance finds that.
 DISTANCE = 4
 """Bits, of 64, that the hashes of near-duplicates differ in at most."""
 
 # Of those 19 pairs 18 have details with a correlation below 0.7. In Cohen et al.'s collection the
 # copies under two patients' names have 0.81 (contrast), 0.82 (written on) and 0.99 to 1.
 LIKENESS = 0.75
-"""Least correlation of the details of two films that show the same."""
+"""Least correlation of the details of two images that show the same."""
 
 BLOCK = 128
-"""Rows compared at a time: for 20,000 films 20 MB of exclusive-ors instead of 3 GB."""
+"""Rows compared at a time: for 20,000 images 20 MB of exclusive-ors instead of 3 GB."""
 
 _DETAIL = 64  # pixels a side at which details are compared: finer ones do not survive resizing
 _SMOOTH = 3  # of these pixels: what is coarser is common to all chests
 
 
-def hashes(films: Films) -> npt.NDArray[np.uint64]:
-    """Return the perceptual hash of every film and of its mirror image.
+def hashes(images: ImageTensors) -> npt.NDArray[np.uint64]:
+    """Return the perceptual hash of every image and of its mirror image.
 
-    A hash says which of the 64 slowest cosine waves of the film, at 32 x 32 pixels, are stronger
+    A hash says which of the 64 slowest cosine waves of the image, at 32 x 32 pixels, are stronger
     than their median; compression, size and brightness hardly change that.
 
     Source: Krawetz 2011, "Looks like it", hackerfactor.com/blog, as ImageHash computes it.
 
     Args:
-        films: (N, H, W) uint8.
+        images: (N, H, W) uint8.
 
     Returns:
         (N, 2) uint64: as it is, and mirrored left to right.
 
     Raises:
-        DataError: ``films`` for another shape or type.
+        DataError: ``images`` for another shape or type.
     """
-    _check_films(films)
-    found = np.empty((len(films), 2), dtype=np.uint64)
-    for row, film in enumerate(films):
-        found[row] = _hash(film), _hash(film[:, ::-1])
+    _check_images(images)
+    found = np.empty((len(images), 2), dtype=np.uint64)
+    for row, radiograph in enumerate(images):
+        found[row] = _hash(radiograph), _hash(radiograph[:, ::-1])
     return found
 
 
 def near_duplicates(
     hashes: npt.NDArray[np.uint64], *, distance: int = DISTANCE, block: int = BLOCK
 ) -> list[Pair]:
-    """Return all pairs of films whose hashes differ in at most ``distance`` bits.
+    """Return all pairs of images whose hashes differ in at most ``distance`` bits.
 
     Chests resemble each other: expect false pairs, about ten in a million pairs at the default
     distance, and give the pairs to `confirmed`.
@@ -79,7 +79,7 @@ def near_duplicates(
     Args:
         hashes: (N, 2) uint64, as `hashes` returns them.
         distance: Bits, 0 to 64.
-        block: Films compared with all others at a time; changes memory and nothing else.
+        block: Images compared with all others at a time; changes memory and nothing else.
 
     Returns:
         (i, j, bits, mirrored) with i < j, in this order; "mirrored" where j's mirror image is
@@ -95,7 +95,7 @@ def near_duplicates(
     if hashes.ndim != 2 or hashes.shape[1:] != (2,) or hashes.dtype != np.uint64:
         raise DataError(
             "hashes",
-            f"Expected (films, 2) hashes of uint64, but got {hashes.shape} of {hashes.dtype}; "
+            f"Expected (images, 2) hashes of uint64, but got {hashes.shape} of {hashes.dtype}; "
             "compute them with hashes().",
         )
     if not 0 <= distance <= 64:
@@ -119,28 +119,30 @@ def near_duplicates(
 
 
 def confirmed(
-    films: Films, pairs: Sequence[Pair], *, likeness: float = LIKENESS
+    images: ImageTensors, pairs: Sequence[Pair], *, likeness: float = LIKENESS
 ) -> list[tuple[Pair, float]]:
-    """Return those pairs whose films agree in detail too, each with how much.
+    """Return those pairs whose images agree in detail too, each with how much.
 
     Args:
-        films: (N, H, W) uint8, those that were hashed.
+        images: (N, H, W) uint8, those that were hashed.
         pairs: Pairs of near-duplicates among them.
-        likeness: Least correlation, -1 to 1, of what is finer than a tenth of the film or so.
+        likeness: Least correlation, -1 to 1, of what is finer than a tenth of the image or so.
 
     Returns:
         The pairs in their order, each with its correlation.
 
     Raises:
-        DataError: ``films`` for another shape or type.
+        DataError: ``images`` for another shape or type.
     """
-    _check_films(films)
+    _check_images(images)
     details: dict[tuple[int, bool], npt.NDArray[np.float32]] = {}
 
-    def detail(film: int, mirrored: bool) -> npt.NDArray[np.float32]:
-        if (film, mirrored) not in details:
-            details[film, mirrored] = _detail(films[film][:, ::-1] if mirrored else films[film])
-        return details[film, mirrored]
+    def detail(radiograph: int, mirrored: bool) -> npt.NDArray[np.float32]:
+        if (radiograph, mirrored) not in details:
+            details[radiograph, mirrored] = _detail(
+                images[radiograph][:, ::-1] if mirrored else images[radiograph]
+            )
+        return details[radiograph, mirrored]
 
     found = []
     for pair in pairs:
@@ -151,26 +153,26 @@ def confirmed(
     return found
 
 
-def _check_films(films: Films) -> None:
-    if films.ndim != 3 or films.dtype != np.uint8:
+def _check_images(images: ImageTensors) -> None:
+    if images.ndim != 3 or images.dtype != np.uint8:
         raise DataError(
-            "films",
-            f"Expected model inputs (films, height, width) of uint8, but got {films.shape} of "
-            f"{films.dtype}; preprocess the films first.",
+            "images",
+            f"Expected model inputs (images, height, width) of uint8, but got {images.shape} of "
+            f"{images.dtype}; preprocess the images first.",
         )
 
 
-def _hash(film: Films) -> np.uint64:
-    image = Image.fromarray(np.ascontiguousarray(film))
+def _hash(radiograph: ImageTensors) -> np.uint64:
+    image = Image.fromarray(np.ascontiguousarray(radiograph))
     bits = np.asarray(imagehash.phash(image).hash, dtype=np.bool_)
     return np.uint64(int.from_bytes(np.packbits(bits).tobytes()))
 
 
-def _detail(film: Films) -> npt.NDArray[np.float32]:
-    """Return what is fine in a film as a vector of length 1 (0 where nothing is)."""
+def _detail(radiograph: ImageTensors) -> npt.NDArray[np.float32]:
+    """Return what is fine in an image as a vector of length 1 (0 where nothing is)."""
     from scipy.ndimage import gaussian_filter  # slow to import, and most have no pair to confirm
 
-    image = Image.fromarray(np.ascontiguousarray(film))
+    image = Image.fromarray(np.ascontiguousarray(radiograph))
     small = np.asarray(
         image.resize((_DETAIL, _DETAIL), Image.Resampling.BILINEAR), dtype=np.float32
     )

@@ -1,7 +1,7 @@
 """The paper's two data sets (section 3.2), assembled from the archives.
 
-Dataset_0: all of Kermany's ``train/`` and ``test/``. Dataset_1: 544 normal and 500 bacterial films
-of Kermany, and every frontal COVID-19 film that the user's copy of Cohen's collection holds.
+Dataset_0: all of Kermany's ``train/`` and ``test/``. Dataset_1: 544 normal and 500 bacterial images
+of Kermany, and every frontal COVID-19 image that the user's copy of Cohen's collection holds.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Dataset:
     Attributes:
         name: Name of the set, or of the user's manifest or folder.
         labels: The classes.
-        cases: The films.
+        cases: The images.
         split_by: How the parts were drawn: "patient", "image", "given", or "" before that.
-        notices: What a person should know of how the films were read, a line each; said once.
-        left_out: Label to number of films that belong to none of the classes.
+        notices: What a person should know of how the images were read, a line each; said once.
+        left_out: Label to number of images that belong to none of the classes.
         damaged: Files that cannot be read and were left out.
     """
 
@@ -50,7 +50,7 @@ class Dataset:
         if lacking or unknown:
             raise DataError(
                 "classes",
-                f"Expected films of each of {', '.join(self.labels)} in {self.name}, but "
+                f"Expected images of each of {', '.join(self.labels)} in {self.name}, but "
                 + " and ".join(
                     part
                     for part in (
@@ -82,12 +82,12 @@ class Dataset:
         return tuple(case for case in self.cases if case.split == name)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of films per label, in the order of the labels."""
+        """Return the number of images per label, in the order of the labels."""
         return {name: sum(case.label == name for case in self.cases) for name in self.labels}
 
 
 def dataset_0(archives: Sequence[Collection]) -> Dataset:
-    """Return Dataset_0: the most complete copy of Kermany without the 16 films of ``val/``.
+    """Return Dataset_0: the most complete copy of Kermany without the 16 images of ``val/``.
 
     Raises:
         DataError: ``collection_absent`` or ``classes``.
@@ -101,7 +101,7 @@ def dataset_0(archives: Sequence[Collection]) -> Dataset:
 def dataset_1(archives: Sequence[Collection]) -> Dataset:
     """Return Dataset_1.
 
-    The paper does not name its 544 and 500 films. Of several copies of Kermany the smallest that
+    The paper does not name its 544 and 500 images. Of several copies of Kermany the smallest that
     is large enough is the selection, since the full one is Dataset_0's. Of an only copy they are
     chosen by the order of their patients' SHA-256, the same for everyone, and at most half of each
     class, so that something is left to pretrain on.
@@ -114,7 +114,7 @@ def dataset_1(archives: Sequence[Collection]) -> Dataset:
     copy = min(fitting, key=lambda found: len(found.cases))
     chosen: set[Path] = set()
     for label, size in DATASET_1_SIZES.items():
-        films = sorted(
+        images = sorted(
             (case for case in copy.cases if case.label == label and case.split != "val"),
             key=lambda case: (
                 hashlib.sha256(case.patient.encode(errors="surrogateescape")).digest(),
@@ -122,7 +122,7 @@ def dataset_1(archives: Sequence[Collection]) -> Dataset:
             ),
         )
         chosen |= {
-            case.path for case in films[: size if len(copies) > 1 else min(size, len(films) // 2)]
+            case.path for case in images[: size if len(copies) > 1 else min(size, len(images) // 2)]
         }
     covid19 = [
         case
@@ -130,16 +130,16 @@ def dataset_1(archives: Sequence[Collection]) -> Dataset:
         for case in found.cases
         if case.label == "covid19" and case.view in FRONTAL_VIEWS
     ]
-    films = [case for case in copy.cases if case.path in chosen] + covid19
-    return Dataset("dataset_1", DATASET_1, _without_split(films))
+    images = [case for case in copy.cases if case.path in chosen] + covid19
+    return Dataset("dataset_1", DATASET_1, _without_split(images))
 
 
 def pretraining_cases(pretraining: Dataset, target: Dataset) -> Dataset:
-    """Return ``pretraining`` without any patient or film of ``target``.
+    """Return ``pretraining`` without any patient or image of ``target``.
 
     The paper's Dataset_1 is in part a part of its Dataset_0: a network pretrained on all of it has
-    seen, with their labels, films on which it is tested later. A film is taken out when its
-    patient or its file name stands in ``target``, or when it is pixel for pixel one of the films
+    seen, with their labels, images on which it is tested later. An image is taken out when its
+    patient or its file name stands in ``target``, or when it is pixel for pixel one of the images
     so taken out (the collections hold the same picture under two patients' names).
     """
     patients = {case.patient for case in target.cases}
@@ -153,9 +153,9 @@ def pretraining_cases(pretraining: Dataset, target: Dataset) -> Dataset:
 
 
 def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case, ...]:
-    """Return the frontal films that neither data set trains on: other findings, other places.
+    """Return the frontal images that neither data set trains on: other findings, other places.
 
-    Patients of ``target`` are left out: some of Cohen's have films of COVID-19 and of something
+    Patients of ``target`` are left out: some of Cohen's have images of COVID-19 and of something
     else.
     """
     patients = {case.patient for case in target.cases}

@@ -1,7 +1,7 @@
-"""Artificial chest films in the layouts of the two archives, for machines without the archives.
+"""Artificial chest radiographs in the layouts of the two archives, for machines without them.
 
-In: a seed, how many films of each class, the height in pixels. Out: a folder that reads like the
-downloads of Kermany et al. and of Cohen et al., every film of it marked as generated.
+In: a seed, how many images of each class, the height in pixels. Out: a folder that reads like the
+downloads of Kermany et al. and of Cohen et al., every image of it marked as generated.
 
 Apart from the finding in the lungs, all classes are drawn alike (habitus, position, exposure,
 noise, compression), so nothing else gives a class away; the real archives have no such grace.
@@ -34,7 +34,7 @@ MARK = "generated phantom, no patient"
 VERSION = 2  # raised when drawing or layout change, so that an old folder is not taken for a new
 SETTINGS_FILE, NOTICE_FILE = "phantom.json", "GENERATED.txt"
 NOTICE = """\
-The films in this folder are artificial. They show no patient. cxr-transfer drew them in the
+The images in this folder are artificial. They show no patient. cxr-transfer drew them in the
 layouts of two public archives, so that it can be tried without a download. Results on them say
 nothing about any disease. Drawn with: """
 
@@ -53,18 +53,18 @@ COHEN_OTHERS = {"Streptococcus": "bacterial", "SARS": "viral", "No Finding": "no
 
 @dataclass(frozen=True)
 class PhantomSize:
-    """How many films of each class are written; a few extra films and rows come on top."""
+    """How many images of each class are written; a few extra images and rows come on top."""
 
     normal: int = 180  # these three in the layout of Kermany et al.
     bacterial: int = 240
     viral: int = 180
-    covid19: int = 100  # frontal films in the layout of Cohen et al.
+    covid19: int = 100  # frontal images in the layout of Cohen et al.
 
 
 class _Chest(NamedTuple):
-    """Where each pixel lies in the patient; lengths in film heights."""
+    """Where each pixel lies in the patient; lengths in image heights."""
 
-    x: Plane  # from the midline, the patient's left (right on the film) positive
+    x: Plane  # from the midline, the patient's left (right on the image) positive
     y: Plane  # from the top
     off: Plane  # |x|
     edge: Plane  # from the midline to the chest wall at this height
@@ -87,7 +87,7 @@ def _bell(distance: Plane) -> Plane:
 
 
 def _clouds(rng: Generator, shape: tuple[int, ...], cells: float) -> Plane:
-    """Return smooth noise, mean 0 and deviation 1, with ``cells`` bumps to the film's height."""
+    """Return smooth noise, mean 0 and deviation 1, with ``cells`` bumps to the image's height."""
     kernels = []
     for pixels in shape:
         at = (np.arange(pixels) + 0.5) / shape[0] * cells + 1.5
@@ -153,7 +153,7 @@ def _place(body: Generator, rng: Generator, pixels: int, child: bool) -> _Chest:
     off: Plane = np.abs(x)
     depth = (y - top) / (base - top)
 
-    # The right dome of the diaphragm (left on the film) stands higher: the liver is below it.
+    # The right dome of the diaphragm (left on the image) stands higher: the liver is below it.
     floor = base + 0.012 * np.sign(x) + dome * (((off - 0.17) / 0.17) ** 2 - 0.5)
     crown = 0.15  # where the apex of each lung lies
     outer = np.sqrt(1 - np.clip(1 - depth / 0.85, 0, 1) ** 2.3)
@@ -205,7 +205,7 @@ def _anatomy(body: Generator, chest: _Chest) -> tuple[Plane, Plane]:
     return density, skin
 
 
-def draw_film_and_lungs(
+def draw_radiograph_and_lungs(
     finding: str,
     *,
     rng: Generator,
@@ -213,20 +213,20 @@ def draw_film_and_lungs(
     pixels: int = 224,
     child: bool = False,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Draw one frontal film and mark where its lungs are visible.
+    """Draw one frontal image and mark where its lungs are visible.
 
-    Generators in the same state give the same film but for the finding, which changes pixels of
+    Generators in the same state give the same image but for the finding, which changes pixels of
     the lungs only.
 
     Args:
         finding: ``normal``, ``bacterial``, ``viral`` or ``covid19``.
-        rng: Chance of the film: position, exposure, noise, finding.
+        rng: Chance of the image: position, exposure, noise, finding.
         body: Chance of the patient: the same state gives the same chest. By default ``rng``.
-        pixels: Height of the film; the width is 1.05 to 1.2 times as much.
+        pixels: Height of the image; the width is 1.05 to 1.2 times as much.
         child: Whether the chest has a child's proportions.
 
     Returns:
-        The film, (pixels, width), bright = dense, and the lungs as a mask of the same shape.
+        The image, (pixels, width), bright = dense, and the lungs as a mask of the same shape.
 
     Raises:
         DataError: ``unknown_label`` for a finding that cannot be drawn.
@@ -253,15 +253,15 @@ def draw_film_and_lungs(
     return np.rint(np.clip(grey, 0, 1) * 255).astype(np.uint8), chest.air > 0
 
 
-def draw_film(
+def draw_radiograph(
     finding: str, *, rng: Generator, pixels: int = 224, child: bool = False
 ) -> NDArray[np.uint8]:
-    """Draw one frontal film: the first half of what `draw_film_and_lungs` returns."""
-    return draw_film_and_lungs(finding, rng=rng, pixels=pixels, child=child)[0]
+    """Draw one frontal image: the first half of what `draw_image_and_lungs` returns."""
+    return draw_radiograph_and_lungs(finding, rng=rng, pixels=pixels, child=child)[0]
 
 
-class _Film(NamedTuple):
-    """A film to be drawn; its class's stream, its patient and its visit (from 1) seed it."""
+class _Image(NamedTuple):
+    """An image to be drawn; its class's stream, its patient and its visit (from 1) seed it."""
 
     path: str
     finding: str
@@ -273,13 +273,13 @@ class _Film(NamedTuple):
     def write(self, root: Path, seed: int, pixels: int) -> None:
         rng = default_rng([seed, self.stream, self.patient, self.visit])
         body = default_rng([seed, self.stream, self.patient, 0])  # one chest at every visit
-        film, _ = draw_film_and_lungs(
+        radiograph, _ = draw_radiograph_and_lungs(
             self.finding, rng=rng, body=body, pixels=pixels, child=_is_child(self.patient)
         )
-        if self.lateral:  # no one judges it: a part of a frontal film stands in for it
-            film = film[:, film.shape[1] * 2 // 5 :]
+        if self.lateral:  # no one judges it: a part of a frontal image stands in for it
+            radiograph = radiograph[:, radiograph.shape[1] * 2 // 5 :]
         jpeg = io.BytesIO()
-        Image.fromarray(film).save(jpeg, "JPEG", quality=90, comment=MARK)
+        Image.fromarray(radiograph).save(jpeg, "JPEG", quality=90, comment=MARK)
         files.write_bytes(root / self.path, jpeg.getvalue())
 
 
@@ -287,20 +287,20 @@ def _is_child(patient: int) -> bool:
     return patient % 2 == 1  # in every class alike, so that age gives no class away
 
 
-def _visits(rng: Generator, films: int) -> Iterator[int]:
-    """Yield how many films each patient has, ``films`` in all."""
-    while films > 0:
-        visits = min(films, int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15))))
+def _visits(rng: Generator, images: int) -> Iterator[int]:
+    """Yield how many images each patient has, ``images`` in all."""
+    while images > 0:
+        visits = min(images, int(rng.choice((1, 2, 3), p=(0.6, 0.25, 0.15))))
         yield visits
-        films -= visits
+        images -= visits
 
 
-def _kermany(seed: int, size: PhantomSize) -> Iterator[_Film]:
+def _kermany(seed: int, size: PhantomSize) -> Iterator[_Image]:
     person = 0
     for stream, finding in enumerate(("normal", "bacterial", "viral")):
         rng, number = default_rng([seed, stream, 0, 0]), 0
         patients = list(_visits(rng, getattr(size, finding)))
-        # One film on top goes to "val", which in the original, too, is too small to be of use.
+        # One image on top goes to "val", which in the original, too, is too small to be of use.
         last = None if finding == "viral" else len(patients) + 1
         for patient, visits in enumerate([*patients, 1] if last else patients, start=1):
             person += finding != "normal"
@@ -314,11 +314,11 @@ def _kermany(seed: int, size: PhantomSize) -> Iterator[_Film]:
                     "viral": f"PNEUMONIA/person{person}_virus_{number}",
                 }[finding]
                 path = f"kermany/chest_xray/{part}/{name}.jpeg"
-                yield _Film(path, finding, stream, patient, visit)
+                yield _Image(path, finding, stream, patient, visit)
 
 
-def _cohen(seed: int, size: PhantomSize) -> Iterator[tuple[_Film | None, dict[str, str]]]:
-    """Yield the rows of the metadata, each with its film unless that is to be absent."""
+def _cohen(seed: int, size: PhantomSize) -> Iterator[tuple[_Image | None, dict[str, str]]]:
+    """Yield the rows of the metadata, each with its image unless that is to be absent."""
     stream = 3
     rng = default_rng([seed, stream, 0, 0])
     patients = [("COVID-19", "covid19", visits) for visits in _visits(rng, size.covid19)]
@@ -338,8 +338,11 @@ def _cohen(seed: int, size: PhantomSize) -> Iterator[tuple[_Film | None, dict[st
         for visit, view in enumerate(views, start=1):
             name = f"phantom-{patient:04d}-{visit}.jpg"
             path = f"covid-chestxray-dataset/images/{name}"
-            film = _Film(path, drawn, stream, patient, visit, lateral=view == "L")
-            yield film, person | {"offset": str(3 * visit - 3), "view": view, "filename": name}
+            radiograph = _Image(path, drawn, stream, patient, visit, lateral=view == "L")
+            yield (
+                radiograph,
+                person | {"offset": str(3 * visit - 3), "view": view, "filename": name},
+            )
     # The original lists images that a download of its X-rays does not hold: two such rows.
     scan = {"patientid": "1", "finding": "COVID-19", "view": "Axial", "modality": "CT"}
     yield None, scan | {"folder": "images", "filename": "phantom-0001-ct.jpg"}
@@ -356,9 +359,9 @@ def write_phantom(
 
     Args:
         root: A folder that is new, empty, or holds the phantom of these settings.
-        seed: Not negative; another seed gives other films.
-        size: How many films of each class.
-        pixels: Height of the films.
+        seed: Not negative; another seed gives other images.
+        size: How many images of each class.
+        pixels: Height of the images.
 
     Raises:
         DataError: ``not_empty`` when ``root`` holds anything else.
@@ -376,10 +379,10 @@ def write_phantom(
             f"{json.dumps(settings)}, but it holds something else; name another folder.",
         )
     cohen = list(_cohen(seed, size))
-    films = [*_kermany(seed, size), *(film for film, _ in cohen if film)]
+    images = [*_kermany(seed, size), *(radiograph for radiograph, _ in cohen if radiograph)]
     files.write_text(notice, text)
     with ThreadPoolExecutor() as pool:  # numpy and pillow let go of the interpreter's lock
-        list(pool.map(lambda film: film.write(root, seed, pixels), films))
+        list(pool.map(lambda radiograph: radiograph.write(root, seed, pixels), images))
     table = root / "covid-chestxray-dataset" / "metadata.csv"
     files.write_csv(table, COHEN_COLUMNS, (row for _, row in cohen))
     files.write_json(root / SETTINGS_FILE, settings)  # last: it says that all the rest is there

@@ -1,7 +1,7 @@
 """Cases in, each with its part out: train 70 %, validation 10 %, test 20 % (paper, section 3.2).
 
-Stratified by label, seeded, and by default grouped by patient: nobody's films stand in two parts.
-Films that are equal pixel for pixel stay together in both ways, whatever patient they name.
+Stratified by label, seeded, and by default grouped by patient: nobody's images stand in two parts.
+Images that are equal pixel for pixel stay together in both ways, whatever patient they name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from cxr_transfer.text import for_terminal
 SplitBy = Literal["patient", "image"]
 
 MIN_GROUPS = 10
-"""Patients (or films) of a class that are enough to draw all three parts from."""
+"""Patients (or images) of a class that are enough to draw all three parts from."""
 
 _TEST_FOLDS = 5  # one fold of five: 20 %
 _VALIDATION_FOLDS = 8  # one fold of eight of the rest: 12.5 %
@@ -54,7 +54,7 @@ def folds(
     if any(case.split for case in dataset.cases):
         raise DataError(
             "parts_given",
-            "Expected films without parts for a cross-validation, but the manifest gives parts; "
+            "Expected images without parts for a cross-validation, but the manifest gives parts; "
             "remove its split column.",
         )
     return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
@@ -76,12 +76,12 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
     """Return ``dataset`` with every case's ``split`` set; a split that was given is kept.
 
     Args:
-        dataset: Indexed cases (`index`), so that equal films are known.
-        by: "patient" keeps a patient's films together; "image" is the paper's way and leaks.
+        dataset: Indexed cases (`index`), so that equal images are known.
+        by: "patient" keeps a patient's images together; "image" is the paper's way and leaks.
         seed: Draws the parts.
 
     Raises:
-        DataError: ``too_few`` when a class has fewer patients (films) than folds, and what
+        DataError: ``too_few`` when a class has fewer patients (images) than folds, and what
             `validate` raises.
     """
     if any(case.split for case in dataset.cases):
@@ -101,7 +101,7 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
         raise DataError(
             "too_few",
             f"Expected at least {MIN_GROUPS} {by}s of each class, but {', '.join(few)}; add "
-            "films or give the parts yourself (a split column in the manifest).",
+            "images or give the parts yourself (a split column in the manifest).",
         )
     part = np.full(len(targets), "train", dtype=object)
     rest, test = _fold(targets, groups, number, seed, fold)
@@ -133,7 +133,7 @@ def _fold(
 
 
 def _groups(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
-    """Return a group number per case: patients (or films) joined where a film is the same."""
+    """Return a group number per case: patients (or images) joined where an image is the same."""
     together = DisjointSet(range(len(cases)))
     first: dict[str, int] = {}
     for position, case in enumerate(cases):
@@ -153,7 +153,7 @@ def validate(dataset: Dataset, *, by: SplitBy = "patient") -> None:
 
     Raises:
         DataError: ``split_incomplete`` and ``patient_overlap`` (only for ``by="patient"``),
-            ``two_labels``, ``film_overlap``, ``part_without_class``.
+            ``two_labels``, ``image_overlap``, ``part_without_class``.
     """
     if by == "patient":
         check_consistent(dataset.cases)
@@ -177,7 +177,7 @@ def refusals(dataset: Dataset) -> list[DataError]:
 
 
 def _faults(dataset: Dataset) -> Iterator[DataError]:
-    """Yield what makes parts unfit for training, whoever's films stand in them."""
+    """Yield what makes parts unfit for training, whoever's images stand in them."""
     where: dict[str, set[str]] = defaultdict(set)
     labelled: dict[str, set[str]] = defaultdict(set)
     names: dict[str, list[str]] = defaultdict(list)
@@ -192,14 +192,14 @@ def _faults(dataset: Dataset) -> Iterator[DataError]:
     if two_labels:
         yield DataError(
             "two_labels",
-            f"Expected one label per film, but {len(two_labels)} stand under two labels: "
+            f"Expected one label per image, but {len(two_labels)} stand under two labels: "
             f"{listing(two_labels)}; keep the right one.",
         )
     twice = sorted(" = ".join(names[key]) for key, parts in where.items() if len(parts) > 1)
     if twice:
         yield DataError(
-            "film_overlap",
-            f"Expected every film in one part, but {len(twice)} stand in several under different "
+            "image_overlap",
+            f"Expected every image in one part, but {len(twice)} stand in several under different "
             f"names: {listing(twice)}; give them one patient.",
         )
     counts = Counter((case.split, case.label) for case in dataset.cases)
@@ -207,8 +207,8 @@ def _faults(dataset: Dataset) -> Iterator[DataError]:
     if empty:
         yield DataError(
             "part_without_class",
-            f"Expected every class in every part, but these are empty: {listing(empty)}; add films "
-            "or patients of that class.",
+            f"Expected every class in every part, but these are empty: {listing(empty)}; add "
+            "images or patients of that class.",
         )
 
 

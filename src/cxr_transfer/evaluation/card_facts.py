@@ -14,13 +14,13 @@ from typing import Any
 from cxr_transfer import provenance
 from cxr_transfer.evaluation.card_reports import EARLIER_INTERVALS, Report
 from cxr_transfer.models.metadata import Checkpoint
-from cxr_transfer.models.reference import Reference
+from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.runs.run_folder import (
     PartRow,
-    opened_words,
-    openings,
     own_overlap,
     patients_in_several_parts,
+    test_set_access_sentence,
+    test_set_accesses,
 )
 from cxr_transfer.statistics.intervals import share
 from cxr_transfer.statistics.metrics import Scores
@@ -30,20 +30,20 @@ NOT_DONE = "not done"
 PARTS = ("train", "validation", "test")
 
 CHECKED = (
-    ("Copies of films across parts and sources", "overlap"),
+    ("Copies of images across parts and sources", "overlap"),
     ("Source and class", "source_by_class"),
     ("Source told from the network's own features", "source_classifier"),
     ("The score without the lungs", "occlusion"),
     ("What the files alone tell", "metadata"),
     ("What age, sex and view alone tell", "demographics"),
-    ("Films of like age, sex and view", "matched"),
-    ("Films from elsewhere", "outside"),
+    ("Images of like age, sex and view", "matched"),
+    ("Images from elsewhere", "outside"),
     ("Told apart within one source", "within_source"),
     ("Sources left out of training", "left_out"),
     ("Heat maps inside the lungs, and whether they follow the weights", "heat_maps"),
     ("Scores and what comes true", "calibration"),
     ("Groups that are served worse", "groups"),
-    ("Changes that change no finding", "fragility"),
+    ("Changes that change no finding", "robustness"),
 )
 """What an audit looks for, in the order of the pitfalls, and the name of its check."""
 
@@ -52,21 +52,21 @@ Facts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Material:
+class CardInputs:
     """All that a card is made of.
 
     Attributes:
         card: Card of the checkpoint.
         reference: Beside it.
         folder: Folder of its run.
-        rows: Films of ``split.csv``, if they are those of which the card tells.
-        validation: Scores of its validation films.
+        rows: Images of ``split.csv``, if they are those of which the card tells.
+        validation: Scores of its validation images.
         report: What reports say of it.
         audit: Content of its ``audit.json``.
     """
 
     card: Checkpoint
-    reference: Reference | None
+    reference: TrainingReference | None
     folder: Path
     rows: Sequence[PartRow]
     validation: Scores | None
@@ -81,10 +81,10 @@ class Material:
     @property
     def abstains(self) -> bool:
         """Whether the model gives no class where it is not sure."""
-        return self.reference is not None and self.reference.least_score is not None
+        return self.reference is not None and self.reference.confidence_threshold is not None
 
 
-def model_facts(given: Material) -> Facts:
+def model_facts(given: CardInputs) -> Facts:
     """Return what is known of the model, and what it is for."""
     card, known, reference = given.card, given.card.provenance, given.reference
     no_class = (*(("far",) if reference else ()), *(("unsure",) if given.abstains else ()))
@@ -117,21 +117,21 @@ def model_facts(given: Material) -> Facts:
     }
 
 
-def _abstention(given: Material) -> str:
+def _abstention(given: CardInputs) -> str:
     if given.abstains:
         return "here"
     return "lost" if given.card.recipe.get("coverage") else "never"
 
 
-def data_facts(given: Material) -> Facts:
-    """Return what is known of the films that it learnt from."""
+def data_facts(given: CardInputs) -> Facts:
+    """Return what is known of the images that it learnt from."""
     data, rows = given.card.data, given.rows
-    films = data.get("films", {})
+    images = data.get("images", {})
     split_by = data.get("split_by", "")
     return {
         "data_set": {
             "name": data["name"],
-            "films": [(part, films[part]) for part in PARTS if part in films],
+            "images": [(part, images[part]) for part in PARTS if part in images],
         }
         if "name" in data
         else None,
@@ -152,7 +152,7 @@ def _by_source(rows: Sequence[PartRow]) -> list[Facts]:
         {
             "source": source,
             "label": label,
-            "films": [counts[source, label, part] for part in PARTS],
+            "images": [counts[source, label, part] for part in PARTS],
             "patients": len(
                 {row.patient for row in rows if (row.source, row.label) == (source, label)}
             ),
@@ -167,7 +167,7 @@ def _people(rows: Sequence[PartRow]) -> Facts | None:
         return None
     return {
         "stated": len(ages),
-        "films": len(rows),
+        "images": len(rows),
         "youngest": ages[0],
         "oldest": ages[-1],
         "median": ages[len(ages) // 2],
@@ -181,7 +181,7 @@ def _counted(values: Iterable[str]) -> list[tuple[str, int]] | None:
     return counts.most_common() if set(counts) - {""} else None
 
 
-def figure_facts(given: Material) -> Facts:
+def figure_facts(given: CardInputs) -> Facts:
     """Return its figures."""
     found, worth = given.report.metrics, given.report.worth or {}
     return {
@@ -195,16 +195,16 @@ def figure_facts(given: Material) -> Facts:
     }
 
 
-def _validation(given: Material) -> Facts | None:
+def _validation(given: CardInputs) -> Facts | None:
     found = given.validation
     if not found:
         return None
     right = share(found.predicted == found.targets, found.patients)
-    return {"accuracy": right, "films": len(found.files), "chosen": _chosen_by_validation(given)}
+    return {"accuracy": right, "images": len(found.files), "chosen": _chosen_by_validation(given)}
 
 
-def _chosen_by_validation(given: Material) -> list[str]:
-    """Say what was chosen on validation films, whose figures therefore prove nothing."""
+def _chosen_by_validation(given: CardInputs) -> list[str]:
+    """Say what was chosen on validation images, whose figures therefore prove nothing."""
     chosen = []
     if any(stage.get("fit") != "logistic" for stage in given.card.recipe.get("stages", ())):
         chosen.append("weights")
@@ -222,9 +222,9 @@ def _calibration(found: Mapping[str, Any]) -> Facts:
     return {"before": found["before"], "after": found["after"], "scale": scale}
 
 
-def doubt_facts(given: Material) -> Facts:
+def doubt_facts(given: CardInputs) -> Facts:
     """Return which reasons for doubt were looked for, beside the checks of an audit."""
-    opened = openings(given.folder) if given.rows else None
+    opened = test_set_accesses(given.folder) if given.rows else None
     return {
         "parts": _parts(given),
         "scored": {
@@ -234,21 +234,21 @@ def doubt_facts(given: Material) -> Facts:
         }
         if given.audit
         else None,
-        "opened": opened_words(opened) if opened else None,
+        "opened": test_set_access_sentence(opened) if opened else None,
     }
 
 
-def _parts(given: Material) -> Facts | None:
+def _parts(given: CardInputs) -> Facts | None:
     told = given.checks.get("parts", {})
     of_audit = None if told.get("verdict", NOT_DONE) == NOT_DONE else told["reading"]
     of_run = None
     if given.rows:
         several, seen = patients_in_several_parts(given.rows), own_overlap(given.card, given.rows)
-        of_run = {"patients": several, "films": seen}
+        of_run = {"patients": several, "images": seen}
     return {"of_run": of_run, "of_audit": of_audit} if of_run or of_audit else None
 
 
-def check_facts(given: Material) -> list[Facts]:
+def check_facts(given: CardInputs) -> list[Facts]:
     """Return of each of `CHECKED` what the audit found, or why it is not done."""
     checks = given.checks
     said = []
@@ -267,7 +267,7 @@ def check_facts(given: Material) -> list[Facts]:
     return said
 
 
-def limit_facts(given: Material) -> Facts:
+def limit_facts(given: CardInputs) -> Facts:
     """Return its known limits."""
     sources: dict[str, set[str]] = {label: set() for label in given.card.labels}
     for row in given.rows:

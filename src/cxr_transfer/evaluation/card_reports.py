@@ -30,7 +30,7 @@ class About:
         of_test_part: Whether they are of a study's test part.
         data_hash: SHA-256 of the images.
         day: When they were made.
-        seen: How many of the films training saw.
+        seen: How many of the images training saw.
         scale: Scale of the scores.
         intervals: Method of the intervals.
     """
@@ -50,7 +50,7 @@ class Report:
     Attributes:
         metrics: Figures of merit.
         about: What they are of.
-        worth: What `assess` adds to them.
+        worth: What `evaluate_checkpoint` adds to them.
         worth_scale: Scale of the scores, and thresholds, in ``worth``.
         comparisons: Pairs of models with this one among them.
     """

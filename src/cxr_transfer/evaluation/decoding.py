@@ -1,8 +1,8 @@
-"""Every film of an audit decoded once: its hashes, what its file tells, and the model input.
+"""Every image of an audit decoded once: its hashes, what its file tells, and the model input.
 
-In come cases, out go the same cases indexed, their films as `load_films` gives them, and their
-files' features as `file_features` does. (What changes no finding is done to films before they are
-reduced and equalised: for that, and where a network wants it, an audit reads its films once more.)
+In come cases, out go the same cases indexed, their images as `load_tensors` gives them, and their
+files' features as `file_features` does. (What changes no finding is done to images before they are
+reduced and equalised: for that, and where a network wants it, an audit reads its images once more.)
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from cxr_transfer.datasets.damaged import (
 )
 from cxr_transfer.datasets.file_features import file_features
 from cxr_transfer.datasets.index import described, index
-from cxr_transfer.errors import DataError, FilmError
+from cxr_transfer.errors import DataError, ImageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Preprocessing, read_film
+from cxr_transfer.radiograph import Preprocessing, read_radiograph
 from cxr_transfer.text import for_terminal
-from cxr_transfer.training.tensors import Films
+from cxr_transfer.training.tensors import ImageTensors
 
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """Films and all that was read with them, row for row.
+    """Images and all that was read with them, row for row.
 
     Attributes:
         cases: Indexed.
-        films: Model inputs and targets; -1 where the label is not among the network's.
+        tensors: Model inputs and targets; -1 where the label is not among the network's.
         files: `file_features` of each; none where they were not asked for.
         damaged: Files that cannot be read and were left out.
     """
 
     cases: tuple[Case, ...]
-    films: Films
+    tensors: ImageTensors
     files: tuple[dict[str, float], ...]
     damaged: tuple[Damaged, ...] = ()
 
@@ -56,45 +56,46 @@ def decode_once(
     *,
     files: bool = True,
     skip_damaged: bool = False,
-    each: Callable[[], None] = lambda: None,
+    on_image: Callable[[], None] = lambda: None,
 ) -> Decoded:
-    """Decode ``cases`` in their order; ``each`` is called after every film.
+    """Decode ``cases`` in their order; ``on_image`` is called after every image.
 
     Args:
-        cases: Films of any label.
+        cases: Images of any label.
         preprocessing: Preprocessing of the network.
         labels: Labels of the network.
         files: Whether to ask what the files tell; `Decoded.files` is empty otherwise.
         skip_damaged: Leave out files that cannot be read; `Decoded.damaged` has them.
-        each: Called after every film.
+        on_image: Called after every image.
 
     Raises:
-        DataError: ``damaged_films`` or ``changed_films``, as `index`; ``empty`` when every file is
+        DataError: ``damaged_images`` or ``changed_images``, as `index`; ``empty`` when every file
+        is
             damaged.
     """
     images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
 
     def work(
         case: Case,
-    ) -> tuple[Case, npt.NDArray[np.uint8], dict[str, float] | None] | FilmError:
+    ) -> tuple[Case, npt.NDArray[np.uint8], dict[str, float] | None] | ImageError:
         try:
-            film = read_film(case.path)
-        except FilmError as error:
+            radiograph = read_radiograph(case.path)
+        except ImageError as error:
             return error
-        told = file_features(case.path, film) if files else None
-        return described(case, film), preprocessing.apply(film), told
+        told = file_features(case.path, radiograph) if files else None
+        return described(case, radiograph), preprocessing.apply(radiograph), told
 
     done: list[Case] = []
     told: list[dict[str, float]] = []
     damaged: list[Damaged] = []
     for case, outcome in zip(cases, in_order(work, cases), strict=True):
-        each()
-        if skip_damaged and isinstance(outcome, FilmError):
+        on_image()
+        if skip_damaged and isinstance(outcome, ImageError):
             damaged.append(Damaged.of(case, outcome))
             continue
-        if isinstance(outcome, FilmError) or case.sha256 not in ("", outcome[0].sha256):
-            index(cases)  # names every film that is damaged or changed
-            raise FilmError(
+        if isinstance(outcome, ImageError) or case.sha256 not in ("", outcome[0].sha256):
+            index(cases)  # names every image that is damaged or changed
+            raise ImageError(
                 "unreadable",
                 f"Expected to read {for_terminal(case.file)}, but it is changing; try again.",
             )
@@ -104,14 +105,16 @@ def decode_once(
             told.append(features)
     if damaged and not done:
         raise DataError(
-            "empty", f"Expected films that can be read, but all {len(damaged)} are damaged."
+            "empty", f"Expected images that can be read, but all {len(damaged)} are damaged."
         )
     targets = [labels.target(case.label) if case.label in labels else -1 for case in done]
-    films = Films(torch.from_numpy(images[: len(done)]), torch.tensor(targets, dtype=torch.int64))
-    return Decoded(tuple(done), films, tuple(told), tuple(damaged))
+    tensors = ImageTensors(
+        torch.from_numpy(images[: len(done)]), torch.tensor(targets, dtype=torch.int64)
+    )
+    return Decoded(tuple(done), tensors, tuple(told), tuple(damaged))
 
 
-def leave_out(out: Path, damaged: Sequence[Damaged], say: Callable[[str], None]) -> None:
+def leave_out(out: Path, damaged: Sequence[Damaged], log: Callable[[str], None]) -> None:
     """List in ``out`` the files that were left out since they cannot be read, and say how many.
 
     Raises:
@@ -119,4 +122,4 @@ def leave_out(out: Path, damaged: Sequence[Damaged], say: Callable[[str], None])
     """
     write_damaged(out, damaged)
     if damaged:
-        say(damaged_line(damaged, str(out / DAMAGED_FILE)))
+        log(damaged_line(damaged, str(out / DAMAGED_FILE)))

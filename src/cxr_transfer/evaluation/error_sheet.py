@@ -1,8 +1,8 @@
 """The errors of an evaluation, to be looked at: a table of all, and a picture of the surest.
 
-In come scores, cases and the films as the network saw them, which an evaluation has in memory
-already: no film is decoded again. The picture shows films and is for the eyes of who owns them;
-the table holds no more of a film than ``predictions.csv``.
+In come scores, cases and the images as the network saw them, which an evaluation has in memory
+already: no image is decoded again. The picture shows images and is for the eyes of who owns them;
+the table holds no more of an image than ``predictions.csv``.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ SHOWN = 24
 """Errors on the sheet: more are no longer looked at one by one."""
 
 ACROSS = 6
-"""Films side by side."""
+"""Images side by side."""
 
 LETTERS = 28
-"""What a line under a film has room for; a score must not be what falls off its end."""
+"""What a line under an image has room for; a score must not be what falls off its end."""
 
 
-def surest_errors(targets: npt.NDArray[np.int64], scored: Floats) -> npt.NDArray[np.int64]:
-    """Return the rows of the films that are called wrong, the highest score first.
+def most_confident_errors(targets: npt.NDArray[np.int64], scored: Floats) -> npt.NDArray[np.int64]:
+    """Return the rows of the images that are called wrong, the highest score first.
 
-    Films of one score keep their order, so that the same films give the same sheet.
+    Images of one score keep their order, so that the same images give the same sheet.
 
     Args:
-        targets: (N,), the index of the true class; -1 where the network does not know it. Such a
-            film cannot be called right, which makes no error of it.
+        targets: (N,), the index of the true class; -1 where the network does not know it. Such an
+            image cannot be called right, which makes no error of it.
         scored: (N, C) class scores.
     """
     wrong = np.flatnonzero((targets >= 0) & (scored.argmax(axis=1) != targets))
@@ -54,7 +54,7 @@ def error_sheet(
 ) -> None:
     """Draw the first `SHOWN` of ``errors`` as the network saw them, each with what it was called.
 
-    Under a film stand its number (file names are long, and may tell a patient; an evaluation's
+    Under an image stand its number (file names are long, and may tell a patient; an evaluation's
     ``errors.csv`` has the same numbers), its class, what it is called and with
     which score, and its source.
 
@@ -64,7 +64,7 @@ def error_sheet(
         scored: (N, C) class scores.
         cases: N cases.
         images: Their model inputs, (N, 1, H, W).
-        errors: Rows, as of `surest_errors`.
+        errors: Rows, as of `most_confident_errors`.
         name: Name of the checkpoint.
 
     Raises:
@@ -78,7 +78,7 @@ def error_sheet(
     counted = f"{len(shown)} of {len(errors)} errors, the surest first"
     title = f"{name}: {counted} (for your own eyes)"
     with canvas(path, (2.2 * ACROSS, 0.8 + 2.65 * down), title) as figure:
-        # As many places in a row for one error as for many: films are of one size on every sheet.
+        # As many places in a row for one error as for many: images are of one size on every sheet.
         panels = figure.subplots(down, ACROSS, squeeze=False).ravel()
         for axes in panels:
             axes.axis("off")

@@ -1,10 +1,10 @@
-"""One checkpoint on one list of films: scores, what they are worth, for whom, and when not.
+"""One checkpoint on one list of images: scores, what they are worth, for whom, and when not.
 
 Scores are those that `cxr predict` gives: at the temperature of the reference beside the
 checkpoint, where there is one. So a threshold of the report picks there what it picks here.
 
-Films whose label the network does not know are scored too: what a network calls films that it
-was never taught is often the most telling figure. Films and patients that its training saw are
+Images whose label the network does not know are scored too: what a network calls images that it
+was never taught is often the most telling figure. Images and patients that its training saw are
 refused.
 """
 
@@ -24,7 +24,7 @@ from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
-from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, surest_errors
+from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, most_confident_errors
 from cxr_transfer.evaluation.evaluation_page import page
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
 from cxr_transfer.figures import evaluation as figures
@@ -32,14 +32,14 @@ from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
-from cxr_transfer.models.reference import Reference, reference_beside
+from cxr_transfer.models.reference import TrainingReference, reference_beside
 from cxr_transfer.models.registry import probabilities
 from cxr_transfer.runs.run_folder import (
-    record_opening,
+    record_test_set_access,
     run_folder,
     validation_scores,
 )
-from cxr_transfer.statistics.calibration import calibration, reliability, tempered
+from cxr_transfer.statistics.calibration import apply_temperature, calibration, reliability
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
 from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate
 from cxr_transfer.statistics.operating_points import (
@@ -54,7 +54,7 @@ from cxr_transfer.statistics.temperature import at_temperature, score_scale
 from cxr_transfer.training.device import resolve_device
 
 
-def assess(
+def evaluate_checkpoint(
     checkpoint_path: Path,
     cases: Sequence[Case],
     out: Path,
@@ -64,32 +64,32 @@ def assess(
     device: str = "auto",
     resamples: int = 2000,
     seed: int = 0,
-    each: Callable[[], None] = lambda: None,
-    say: Callable[[str], None] = lambda line: None,
+    on_image: Callable[[], None] = lambda: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on ``cases`` into ``out``.
 
     Args:
         checkpoint_path: Weights file, its card, a run folder, or the name of a released model.
-        cases: Films with labels, of any kind.
+        cases: Images with labels, of any kind.
         out: Report folder.
-        allow_seen: Score films and patients that the training saw, and say so.
+        allow_seen: Score images and patients that the training saw, and say so.
         skip_damaged: Leave out files that cannot be read, and list them in ``out``.
         device: Device: "auto", "cpu", "cuda" or "mps".
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
-        each: Called after every film.
-        say: Is told what is left out.
+        on_image: Called after every image.
+        log: Is told what is left out.
 
     Returns:
         The content of ``out/report.json``. ``score_scale`` names the scale of all scores and
-        thresholds in it. Over the films whose labels the network knows: ``evaluation``, what
+        thresholds in it. Over the images whose labels the network knows: ``evaluation``, what
         `_worth` adds, and ``errors``, how many are called wrong and how many
-        of these ``figures/errors.png`` shows (null when there are no such films). Over all of
-        them: ``groups``, what the films of each source and label are called.
+        of these ``figures/errors.png`` shows (null when there are no such images). Over all of
+        them: ``groups``, what the images of each source and label are called.
 
     Raises:
-        DataError: ``seen_films`` when training saw some and ``allow_seen`` is not set; what
+        DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
         ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
@@ -100,27 +100,32 @@ def assess(
     folder = run_folder(checkpoint_path)
     labels = checkpoint.label_set
     decoded = decode_once(
-        cases, checkpoint.preprocessing, labels, files=False, skip_damaged=skip_damaged, each=each
+        cases,
+        checkpoint.preprocessing,
+        labels,
+        files=False,
+        skip_damaged=skip_damaged,
+        on_image=on_image,
     )
-    cases, films = decoded.cases, decoded.films
+    cases, images = decoded.cases, decoded.tensors
     seen = _seen(checkpoint, cases, allow_seen)
     at = resolve_device(device)
-    own = probabilities(network, films.images, device=at).double().numpy()
+    own = probabilities(network, images.images, device=at).double().numpy()
     scored = at_temperature(own, heat)
-    known = films.targets.numpy() >= 0
+    known = images.targets.numpy() >= 0
     of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
     scores = evaluation = worth = None
     if of_known:
-        scores = Scores.of(labels, films.targets.numpy()[known], scored[known], of_known)
+        scores = Scores.of(labels, images.targets.numpy()[known], scored[known], of_known)
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
         uncalibrated = dataclasses.replace(scores, probabilities=own[known])
         validation = validation_scores(folder, labels)
         worth = _worth(
             scores, uncalibrated, of_known, validation, reference, resamples=resamples, seed=seed
         )
-    leave_out(out, decoded.damaged, say)
+    leave_out(out, decoded.damaged, log)
     write_scores(out / "predictions.csv", labels, scored, cases, temperature=heat)
-    errors = surest_errors(films.targets.numpy(), scored)
+    errors = most_confident_errors(images.targets.numpy(), scored)
     wrong = [cases[row] for row in errors]
     table = out / "errors.csv"
     write_scores(table, labels, scored[errors], wrong, temperature=heat, numbered=True)
@@ -128,10 +133,12 @@ def assess(
         "score_scale": score_scale(heat),
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
-        "errors": {"films": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
+        "errors": {"images": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
         "groups": groups(labels, scored, cases),
-        "test_openings": record_opening(folder, "evaluate", cases, checkpoint.weights_sha256),
-        "ms_per_image": time_per_image(network, films, device=at).as_dict(),
+        "test_openings": record_test_set_access(
+            folder, "evaluate", cases, checkpoint.weights_sha256
+        ),
+        "ms_per_image": time_per_image(network, images, device=at).as_dict(),
     }
     write_json(out / "report.json", content)
     drawn: tuple[str, ...] = ()
@@ -140,7 +147,7 @@ def assess(
         report.draw_evaluation(pictures, name, scores, evaluation, title=name)
         drawn = _draw(pictures, name, scores, evaluation, worth)
     sheet = pictures / "errors.png"
-    error_sheet(sheet, labels, scored, cases, films.images.numpy(), errors, name)
+    error_sheet(sheet, labels, scored, cases, images.images.numpy(), errors, name)
     write_text(out / "report.md", page(checkpoint, content, evaluation, drawn))
     return content
 
@@ -149,14 +156,14 @@ def _seen(checkpoint: Checkpoint, cases: Sequence[Case], allowed: bool) -> int:
     """Return how many cases training has seen.
 
     Raises:
-        DataError: ``seen_films`` where that is not allowed.
+        DataError: ``seen_images`` where that is not allowed.
     """
     seen = sum(seen_in_training(checkpoint, cases))
     if seen and not allowed:
         raise DataError(
-            "seen_films",
-            f"Expected films of patients that {checkpoint.name} was not trained on, but it has "
-            f"seen {seen} of {len(cases)} (by film or patient); leave them out, or say "
+            "seen_images",
+            f"Expected images of patients that {checkpoint.name} was not trained on, but it has "
+            f"seen {seen} of {len(cases)} (by image or patient); leave them out, or say "
             "--allow-seen and do not quote the figures.",
         )
     return seen
@@ -170,7 +177,7 @@ def _content(
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
         "intervals": INTERVALS,
-        "films": len(decoded.cases),
+        "images": len(decoded.cases),
         "damaged_files": len(decoded.damaged),
         "seen_in_training": seen,
         "data_hash": data_hash(decoded.cases),
@@ -188,7 +195,7 @@ def _worth(
     uncalibrated: Scores,
     cases: Sequence[Case],
     validation: Scores | None,
-    reference: Reference | None,
+    reference: TrainingReference | None,
     *,
     resamples: int,
     seed: int,
@@ -196,7 +203,7 @@ def _worth(
     """Return what the scores are worth beyond accuracy.
 
     ``calibration`` before and after the temperature of the reference (null without one) and what
-    is known of it; ``operating_points``, chosen on the validation films alone (null without them),
+    is known of it; ``operating_points``, chosen on the validation images alone (null without them),
     of scores as they are given; ``abstention`` (null where the model has no limit),
     ``risk_coverage``, ``subgroups`` with their ``gaps``, ``within_sources``.
     """
@@ -204,7 +211,7 @@ def _worth(
     heat = reference.temperature if reference else None
     points = None
     if validation:
-        validation = tempered(validation, heat) if heat else validation
+        validation = apply_temperature(validation, heat) if heat else validation
         present = set(validation.targets.tolist()) & set(scores.targets.tolist())
         points = {
             label: {
@@ -234,16 +241,16 @@ def _worth(
 
 
 def _abstention(
-    scores: Scores, reference: Reference | None, *, resamples: int, seed: int
+    scores: Scores, reference: TrainingReference | None, *, resamples: int, seed: int
 ) -> dict[str, Any] | None:
-    """Return how many films get a class by the model's own limit, and how many of these wrongly."""
-    if reference is None or reference.least_score is None:
+    """Return how many images get a class by the model's own limit, and how many a wrong one."""
+    if reference is None or reference.confidence_threshold is None:
         return None
     # In float32, as a prediction is compared with it.
-    answered = reference.is_sure(scores.probabilities.astype(np.float32))
+    answered = reference.accepts(scores.probabilities.astype(np.float32))
     kept = scores.only(answered) if answered.any() else None
     return {
-        "least_score": reference.least_score,
+        "confidence_threshold": reference.confidence_threshold,
         "answered": int(answered.sum()),
         "not_sure": int((~answered).sum()),
         "wrong_among_answered": share(
@@ -267,24 +274,24 @@ def _draw(
     )
     coverage, risk = risk_coverage(scores)
     figures.risk_coverage_plot(
-        folder / f"{name}_risk_coverage.png", coverage, risk, f"{name}: leaving out unsure films"
+        folder / f"{name}_risk_coverage.png", coverage, risk, f"{name}: leaving out unsure images"
     )
     rows = [
-        (f"{axis}: {group['group']} ({group['films']})", Estimate.from_dict(group["accuracy"]))
+        (f"{axis}: {group['group']} ({group['images']})", Estimate.from_dict(group["accuracy"]))
         for axis, found in worth["subgroups"].items()
         for group in found
         if not group["too_few"]
     ]
     figures.forest_plot(
         folder / f"{name}_subgroups.png",
-        [("all films", evaluation.accuracy), *rows],
+        [("all images", evaluation.accuracy), *rows],
         f"{name}: accuracy by group",
     )
     return tuple(f"{name}_{kind}.png" for kind in ("reliability", "risk_coverage", "subgroups"))
 
 
 def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """Return for every source and label how its films are called, with intervals by patient."""
+    """Return for every source and label how its images are called, with intervals by patient."""
     rows: dict[tuple[str, str], list[int]] = defaultdict(list)
     for row, case in enumerate(cases):
         rows[case.source, case.label].append(row)
@@ -293,10 +300,10 @@ def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[
         {
             "source": source,
             "label": label,
-            "films": len(members),
+            "images": len(members),
             "patients": len({cases[row].patient for row in members}),
             "called": {
-                name: {"films": int(flags.sum())}
+                name: {"images": int(flags.sum())}
                 | share(flags, [cases[row].patient for row in members]).as_dict()
                 for target, name in enumerate(labels)
                 for flags in [predicted[members] == target]
@@ -307,9 +314,10 @@ def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[
 
 
 def seen_in_training(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[bool]:
-    """Tell of every (indexed) case whether training saw its film or its patient."""
-    films = set(checkpoint.seen.get("films", ()))
+    """Tell of every (indexed) case whether training saw its image or its patient."""
+    images = set(checkpoint.seen.get("images", ()))
     patients = set(checkpoint.seen.get("patients", ()))
     return [
-        fingerprint(case.pixels) in films or fingerprint(case.patient) in patients for case in cases
+        fingerprint(case.pixels) in images or fingerprint(case.patient) in patients
+        for case in cases
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from cxr_transfer.datasets.damaged import damaged_sentence
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.models.metadata import Checkpoint
-from cxr_transfer.runs.run_folder import opened_words
+from cxr_transfer.runs.run_folder import test_set_access_sentence
 from cxr_transfer.statistics.metrics import Evaluation
 
 
@@ -26,7 +26,7 @@ def page(
     Args:
         checkpoint: What was evaluated.
         content: Content of ``report.json``.
-        evaluation: None when no film has a label that the network knows.
+        evaluation: None when no image has a label that the network knows.
         drawn: Names of the figures in ``figures/``.
     """
     worth = content["worth"]
@@ -40,7 +40,7 @@ def page(
         gaps=[(axis, gap) for axis, gap in worth["gaps"].items() if gap] if worth else [],
         prevalences=_prevalences(worth["operating_points"] or {}) if worth else [],
         damaged=damaged_sentence(content["damaged_files"]),
-        opened=opened_words(content["test_openings"]),
+        opened=test_set_access_sentence(content["test_openings"]),
         drawn=drawn,
     )
 

@@ -2,7 +2,7 @@
 
 In come the checkpoint, what its run left beside it, and the reports of ``evaluate``, ``study`` and
 ``audit``; out goes a page of entries. An entry that nothing fills says "not done", and the share
-that is filled stands at the top (TRUST, row 20). Computes nothing but counts, and scores no film.
+that is filled stands at the top. Computes nothing but counts, and scores no image.
 The words: ``model_card.md.j2`` and a template for each of its sections.
 
 Form: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*); its sections in our order.
@@ -18,7 +18,7 @@ from typing import Any
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.card_facts import (
     PARTS,
-    Material,
+    CardInputs,
     check_facts,
     data_facts,
     doubt_facts,
@@ -71,7 +71,7 @@ def model_card(
     study = report_beside(card, folder.parent / "report.json")
     try:
         rows = _own_parts(card, folder)
-        material = Material(
+        card_inputs = CardInputs(
             card=card,
             reference=beside_weights[1] if beside_weights else None,
             folder=folder,
@@ -80,7 +80,7 @@ def model_card(
             report=Report.of(card, evaluation, study),
             audit=audit,
         )
-        return _page(material)
+        return _page(card_inputs)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise DataError(
             "other_report",
@@ -89,17 +89,17 @@ def model_card(
         ) from error
 
 
-def _page(material: Material) -> str:
+def _page(card_inputs: CardInputs) -> str:
     kinds = (model_facts, data_facts, figure_facts, doubt_facts, limit_facts)
-    known = {entry: fact for facts in kinds for entry, fact in facts(material).items()}
-    checks = check_facts(material)
+    known = {entry: fact for facts in kinds for entry, fact in facts(card_inputs).items()}
+    checks = check_facts(card_inputs)
     answers = [*known.values(), *(check["found"] for check in checks)]
     return render(
         "model_card.md.j2",
-        card=material.card,
-        film=material.card.preprocessing,
-        reference=material.reference,
-        report=material.report,
+        card=card_inputs.card,
+        image=card_inputs.card.preprocessing,
+        reference=card_inputs.reference,
+        report=card_inputs.report,
         known=known,
         checks=checks,
         parts=PARTS,
@@ -110,8 +110,8 @@ def _page(material: Material) -> str:
 
 
 def _own_parts(card: Checkpoint, folder: Path) -> tuple[PartRow, ...]:
-    """The films of ``split.csv``, if they are those of which the card tells."""
+    """The images of ``split.csv``, if they are those of which the card tells."""
     rows = parts(folder)
     counts = Counter(row.split for row in rows)
-    told = card.data.get("films", {})
+    told = card.data.get("images", {})
     return rows if {part: counts[part] for part in told} == told else ()

@@ -1,7 +1,7 @@
 """Scores in, report out: ``report.json`` for programs, ``report.md`` and figures for people.
 
-One form for a study and for a single evaluation. Knows nothing of networks or films. The words of a
-study's page: ``study.md.j2``.
+One form for a study and for a single evaluation. Knows nothing of networks or images. The words of
+a study's page: ``study.md.j2``.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _comparisons(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
 
 
 def _delong(a: Scores, b: Scores) -> dict[str, dict[str, Any] | None]:
-    """DeLong's test by class; null where a class has too few films for it."""
+    """DeLong's test by class; null where a class has too few images for it."""
     found: dict[str, dict[str, Any] | None] = {}
     for label in a.labels:
         try:
@@ -204,7 +204,7 @@ def draw_evaluation(
     )
     bands = {}
     for label in scores.labels:
-        with contextlib.suppress(DataError):  # A class without films has no curve.
+        with contextlib.suppress(DataError):  # A class without images has no curve.
             bands[label] = roc_band(scores, label)
     figures.roc_curves(folder / f"{name}_roc.png", scores, evaluation, title, bands)
     figures.pr_curves(folder / f"{name}_pr.png", scores, evaluation, title)
@@ -228,7 +228,7 @@ def _study_text(
     found: Mapping[str, Evaluation],
     compared: Sequence[str],
 ) -> str:
-    openings = content["test_openings"]
+    test_set_accesses = content["test_openings"]
     return render(
         "study.md.j2",
         content=content,
@@ -241,5 +241,5 @@ def _study_text(
         intervals=INTERVALS,
         differences=DIFFERENCES,
         commit=provenance.short(content["commit"]),
-        opened=[(name, told["times"]) for name, told in openings.items() if told],
+        opened=[(name, told["times"]) for name, told in test_set_accesses.items() if told],
     )

@@ -1,4 +1,4 @@
-"""A network and films in, class scores out, and how long one film takes.
+"""A network and images in, class scores out, and how long one image takes.
 
 The only forward pass of an evaluation. Knows nothing of metrics or reports.
 """
@@ -24,16 +24,16 @@ from cxr_transfer.statistics.metrics import Scores
 from cxr_transfer.statistics.temperature import at_temperature
 from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.memory import keep_freed_memory
-from cxr_transfer.training.tensors import Films
+from cxr_transfer.training.tensors import ImageTensors
 
-TIMED_FILMS = 100
+TIMED_IMAGES = 100
 
 CALLED_OTHERWISE = 0.01
-"""Share of films at most that a quicker precision may call another class; one film it may."""
+"""Share of images at most that a quicker precision may call another class; one image it may."""
 
 
 class Scorer:
-    """One network on one device: class scores in float32, and quicker ones of changed films.
+    """One network on one device: class scores in float32, and quicker ones of changed images.
 
     Attributes:
         network: In inference mode.
@@ -51,11 +51,11 @@ class Scorer:
         self.temperature = temperature
 
     def exact(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return class scores (N, C) of films (N, 1, H, W), computed in float32."""
+        """Return class scores (N, C) of images (N, 1, H, W), computed in float32."""
         return self._scored(images, quick=False)
 
     def quick(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-        """Return class scores (N, C) of films (N, 1, H, W) in the precision that was settled."""
+        """Return class scores (N, C) of images (N, 1, H, W) in the precision that was settled."""
         return self._scored(images, quick=True)
 
     def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
@@ -70,21 +70,21 @@ class Scorer:
         exact: npt.NDArray[np.float64],
         precision: str = "auto",
     ) -> dict[str, Any]:
-        """Choose how `quick` computes: bfloat16 where it is fast and calls hardly a film otherwise.
+        """Choose how `quick` computes: bfloat16 where it is fast and changes hardly a label.
 
         Args:
-            images: Films to try it on, (N, 1, H, W).
+            images: Images to try it on, (N, 1, H, W).
             exact: Their scores in float32.
             precision: "auto", "float32" or "bfloat16" (still only where it is good enough).
 
         Returns:
-            For the report: ``quoted_scores``, ``changed_films``, and where bfloat16 was tried the
-            ``largest_difference`` of a score and ``called_otherwise``, films of ``films``.
+            For the report: ``quoted_scores``, ``changed_images``, and where bfloat16 was tried the
+            ``largest_difference`` of a score and ``called_otherwise``, images of ``tensors``.
 
         Raises:
             UsageError: ``unknown_precision``.
         """
-        told: dict[str, Any] = {"quoted_scores": "float32", "changed_films": "float32"}
+        told: dict[str, Any] = {"quoted_scores": "float32", "changed_images": "float32"}
         if resolve_precision(precision, self.device) != "bfloat16":
             return told
         self.precision = "bfloat16"
@@ -93,10 +93,10 @@ class Scorer:
         if otherwise > max(1, CALLED_OTHERWISE * len(images)):
             self.precision = "float32"
         return told | {
-            "changed_films": self.precision,
+            "changed_images": self.precision,
             "largest_difference": float(np.abs(found - exact).max()),
             "called_otherwise": otherwise,
-            "films": len(images),
+            "images": len(images),
         }
 
     def _scored(self, images: npt.NDArray[np.uint8], *, quick: bool) -> npt.NDArray[np.float64]:
@@ -112,7 +112,7 @@ class Scorer:
 
 def score(
     network: nn.Module,
-    films: Films,
+    tensors: ImageTensors,
     cases: Sequence[Case],
     labels: LabelSet,
     *,
@@ -123,29 +123,29 @@ def score(
 
     Args:
         network: Network in inference mode.
-        films: Decoded images.
+        tensors: Decoded images.
         cases: Cases of the images, in their order, all with known labels.
         labels: Classes of the network.
         temperature: Temperature of the network's reference; None leaves scores as they are.
         device: Where the network runs.
     """
-    scored = probabilities(network, films.images, device=device).double().numpy()
+    scored = probabilities(network, tensors.images, device=device).double().numpy()
     given = at_temperature(scored, temperature)
-    return Scores.of(labels, films.targets.numpy(), given, cases)
+    return Scores.of(labels, tensors.targets.numpy(), given, cases)
 
 
 @torch.inference_mode()
-def time_per_image(network: nn.Module, films: Films, *, device: str = "cpu") -> Estimate:
-    """Measure the classification of one decoded film at a time, in milliseconds.
+def time_per_image(network: nn.Module, tensors: ImageTensors, *, device: str = "cpu") -> Estimate:
+    """Measure the classification of one decoded image at a time, in milliseconds.
 
     The paper's figure 6 gives an average time per image without saying of what; this is the
-    network alone, a film at a time, after a warm-up.
+    network alone, an image at a time, after a warm-up.
 
     Returns:
-        The median over up to 100 films, with the 2.5 and 97.5 % quantiles of single films.
+        The median over up to 100 images, with the 2.5 and 97.5 % quantiles of single images.
     """
     network.eval().to(device)
-    images = films.images[:TIMED_FILMS]
+    images = tensors.images[:TIMED_IMAGES]
     took: list[float] = []
     for number, image in enumerate([*images[:5], *images]):
         started = time.perf_counter()
@@ -165,7 +165,7 @@ def write_scores(
     temperature: float | None = None,
     numbered: bool = False,
 ) -> None:
-    """Write a row per film: what names it, its label, what it is called, and each class's score.
+    """Write a row per image: what names it, its label, what it is called, and each class's score.
 
     Args:
         path: The CSV file.

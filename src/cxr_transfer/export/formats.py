@@ -1,6 +1,6 @@
 """A checkpoint leaves for other tools: OpenVINO, ONNX or TorchScript, and a JSON that explains it.
 
-Every form takes grey 8-bit films (N, 1, H, W), any number of them, and gives class scores and
+Every form takes grey 8-bit images (N, 1, H, W), any number of them, and gives class scores and
 features. Each is compared with the checkpoint's own network before a byte of it stands at its
 place. Knows nothing of how such files are read back: a TorchScript file, which may hold code, is
 never opened here.
@@ -19,15 +19,15 @@ from zipfile import ZipFile
 import numpy as np
 
 from cxr_transfer.errors import MachineError, UsageError
-from cxr_transfer.export.metadata import Converted, Format, described
+from cxr_transfer.export.metadata import ExportMetadata, Format, described
 from cxr_transfer.export.openvino import (
     Answer,
     answering,
     compared,
     convert,
-    tried,
+    run_self_test,
 )
-from cxr_transfer.export.self_test import Films, Weights
+from cxr_transfer.export.self_test import ImageTensors, Weights
 from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.provenance import processor_abilities
@@ -51,12 +51,12 @@ def export(
     *,
     format: Format | None = None,  # noqa: A002
     precision: Weights = "float32",
-    calibration: Films | None = None,
-    check: Films | None = None,
+    calibration: ImageTensors | None = None,
+    check: ImageTensors | None = None,
     temperature: float | None = None,
-    least_score: float | None = None,
+    confidence_threshold: float | None = None,
     coverage: float | None = None,
-) -> Converted:
+) -> ExportMetadata:
     """Write ``checkpoint`` in another form to ``out``, and its description beside it.
 
     The description is ``NAME.onnx.json`` for ``NAME.onnx``; for OpenVINO, ``NAME.json``.
@@ -66,13 +66,13 @@ def export(
         out: Where to; written only when the check has passed.
         format: None takes it from the suffix of ``out``.
         precision: "float32"; for OpenVINO also "int8" (quantized after training).
-        calibration: (N, 1, H, W) training films from which int8's ranges are taken.
-        check: (N, 1, H, W) other films on which both networks are compared; None draws some.
+        calibration: (N, 1, H, W) training images from which int8's ranges are taken.
+        check: (N, 1, H, W) other images on which both networks are compared; None draws some.
         temperature: What the scores are calibrated with afterwards, for the description; None
             where none is known, or none could be fitted.
-        least_score: Highest calibrated score below which no class is to be given, for the
-            description; None where every film is to get one, or none is known.
-        coverage: Share of the films by which that was chosen whose highest score reaches it.
+        confidence_threshold: Highest calibrated score below which no class is to be given, for the
+            description; None where every image is to get one, or none is known.
+        coverage: Share of the images by which that was chosen whose highest score reaches it.
 
     Returns:
         What stands in the JSON; ``check`` has the differences that were found.
@@ -91,7 +91,7 @@ def export(
             calibration=calibration,
             check=check,
             temperature=temperature,
-            least_score=least_score,
+            confidence_threshold=confidence_threshold,
             coverage=coverage,
         )
     card, network = load_checkpoint(checkpoint)
@@ -104,11 +104,11 @@ def export(
         format=chosen,
         precision=precision,
         check=report,
-        trial=tried(network, answer, card, report),
+        self_test=run_self_test(network, answer, card, report),
         made_on=processor_abilities(),
         sha256={out.suffix.removeprefix("."): sha256(content).hexdigest()},
         temperature=temperature,
-        least_score=least_score,
+        confidence_threshold=confidence_threshold,
         coverage=coverage,
     )
     write_bytes(out, content)
@@ -160,7 +160,9 @@ def written_files(out: Path, format: Format) -> tuple[Path, ...]:  # noqa: A002
     return out, out.with_name(f"{out.name}.json")
 
 
-def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[Films], Answer]]:
+def _onnx(
+    network: nn.Module, size: tuple[int, int]
+) -> tuple[bytes, Callable[[ImageTensors], Answer]]:
     """Return the network as ONNX, and as ONNX Runtime reads these bytes."""
     import torch
 
@@ -182,7 +184,7 @@ def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[F
             network,
             (_example(size),),
             dynamo=True,
-            input_names=["films"],
+            input_names=["images"],
             output_names=["scores", "features"],
             dynamic_shapes=({0: torch.export.Dim("N")},),
             verbose=False,
@@ -197,8 +199,8 @@ def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[F
     onnx.checker.check_model(content)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
-    def answer(films: Films) -> Answer:
-        scores, features = session.run(["scores", "features"], {"films": films})
+    def answer(images: ImageTensors) -> Answer:
+        scores, features = session.run(["scores", "features"], {"images": images})
         return np.asarray(scores), np.asarray(features)
 
     return content, answer
@@ -206,7 +208,7 @@ def _onnx(network: nn.Module, size: tuple[int, int]) -> tuple[bytes, Callable[[F
 
 def _torchscript(
     network: nn.Module, size: tuple[int, int]
-) -> tuple[bytes, Callable[[Films], Answer]]:
+) -> tuple[bytes, Callable[[ImageTensors], Answer]]:
     """Return the network as TorchScript, and as it runs before it is written."""
     import torch
 
@@ -218,8 +220,8 @@ def _torchscript(
         torch.jit.save(traced, written)
 
     @torch.inference_mode()
-    def answer(films: Films) -> Answer:
-        scores, features = traced(torch.from_numpy(films))
+    def answer(images: ImageTensors) -> Answer:
+        scores, features = traced(torch.from_numpy(images))
         return scores.numpy(), features.numpy()
 
     return _without_places(written.getvalue()), answer

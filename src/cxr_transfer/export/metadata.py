@@ -1,7 +1,7 @@
 """What stands beside a network in another form than the checkpoint's: ``NAME.json``.
 
 It holds the hashes of the other files, how they were checked, what a user of another tool must do
-to a film before the network and to its scores behind it, and the checkpoint's card. OpenVINO's
+to an image before the network and to its scores behind it, and the checkpoint's card. OpenVINO's
 form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Knows nothing of torch.
 """
 
@@ -25,7 +25,7 @@ from pydantic import (
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import ModelError
-from cxr_transfer.export.self_test import Trial, Weights
+from cxr_transfer.export.self_test import SelfTest, Weights
 from cxr_transfer.models.folder import MIB, checked_words, read_bytes, read_json, sha256
 from cxr_transfer.models.metadata import Checkpoint, Sha256, Words, first_problem
 from cxr_transfer.models.reference import Share, Temperature
@@ -34,18 +34,19 @@ from cxr_transfer.text import for_terminal
 
 Format = Literal["openvino", "onnx", "torchscript"]
 
-SCHEMA: Literal[4] = 4
-"""2: the graph has the features as its second output. 3: the scores of one film are kept.
-4: int8 holds on every processor; scores of more films, and what processor they were compared on."""
+SCHEMA: Literal[5] = 5
+"""2: the graph has the features as its second output. 3: the scores of one image are kept.
+4: int8 holds on every processor; scores of more images, and what processor they were compared
+on. 5: names of the fields."""
 
 LARGEST_GRAPH = 32 * MIB
 """Bytes of a graph without its weights; the largest of ours has 0.3 MB."""
 
 MOST_DRAWN = 64
-"""Generated films that an opened network may be made to score."""
+"""Generated images that an opened network may be made to score."""
 
 _LOOPS = {"If", "Loop", "TensorIterator", "ReadValue", "Assign"}
-"""Operators that no network here has: with them a graph may run for ever, or remember a film."""
+"""Operators that no network here has: with them a graph may run for ever, or remember an image."""
 
 PREPARATION = (
     "Take the one frame. Turn it as its EXIF orientation says. Lay transparent parts on black.",
@@ -61,9 +62,9 @@ PREPARATION = (
     "and highest value within half of (p99 - p1) below p1 and above p99, the percentiles of its "
     "pixels; high is at least 63 steps above low.",
     "Where 'crop' is 'lungs', cut out the box around the lungs as cxr_transfer's Preprocessing.box "
-    "finds it, to fractions of a pixel; else take the whole film.",
+    "finds it, to fractions of a pixel; else take the whole image.",
     "Resize it to (height, width), or where 'detail' is a number to (detail, detail), aspect ratio "
-    "not kept, unless it is a whole film of that size: in float32, with a triangle filter that "
+    "not kept, unless it is a whole image of that size: in float32, with a triangle filter that "
     "widens with the reduction (antialiased), along the width first, then along the height, "
     "nothing rounded in between; pixel centres at half integers, weights normalised at the "
     "borders. PIL.Image.convert('F').resize((width, height), PIL.Image.Resampling.BILINEAR) does "
@@ -80,7 +81,7 @@ PREPARATION = (
 """From a decoded image to the input of every network (`radiograph`), for users of other tools."""
 
 
-class Converted(BaseModel):
+class ExportMetadata(BaseModel):
     """What is known of a converted network.
 
     Attributes:
@@ -88,50 +89,50 @@ class Converted(BaseModel):
         intended_use: What the network may be used for.
         format: Format of the files beside this one.
         precision: Precision of weights and activations in the graph.
-        check: Films compared with the checkpoint's own network, largest difference of a score and
-            of a feature (as a share of the largest), share of films with the same class.
-        trial: What generated films score, so that the network is known again elsewhere.
+        check: Images compared with the checkpoint's own network, largest difference of a score and
+            of a feature (as a share of the largest), share of images with the same class.
+        self_test: What generated images score, so that the network is known again elsewhere.
         made_on: What decided the arithmetic where it was checked (`openvino_runtime.abilities`).
         sha256: SHA-256 of the other files, by suffix.
         labels: The classes in the order of the scores.
         temperature: Calibrated scores are `statistics.temperature.at_temperature` of it; None where
             none is known, or none was kept.
-        least_score: No class is given where the highest calibrated score is below it; None gives
-            one to every film.
-        coverage: Share of the films by which it was chosen whose highest score reaches it.
-        inputs: Name, shape and type; how a film becomes one, step by step.
+        confidence_threshold: No class is given where the highest calibrated score is below it; None
+            gives one to every image.
+        coverage: Share of the images by which it was chosen whose highest score reaches it.
+        inputs: Name, shape and type; how an image becomes one, step by step.
         outputs: Names, shapes, types and meaning, in order.
         card: Card of the checkpoint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[4] = SCHEMA
+    schema_version: Literal[5] = SCHEMA
     intended_use: Annotated[str, AfterValidator(checked_words)]
     format: Format
     precision: Weights
     check: Words
-    trial: Trial
+    self_test: SelfTest
     made_on: Annotated[tuple[str, ...], AfterValidator(checked_words)]
     sha256: Annotated[dict[str, Sha256], AfterValidator(checked_words)]
     labels: tuple[str, ...]
     temperature: Temperature | None
-    least_score: Share | None = None
+    confidence_threshold: Share | None = None
     coverage: Share | None = None
     inputs: Words
     outputs: Words
     card: Checkpoint
 
     @model_validator(mode="after")
-    def _speaks_of_one_network(self) -> Converted:
+    def _speaks_of_one_network(self) -> ExportMetadata:
         if self.labels != self.card.labels:
             raise ValueError("labels that are not those of the card")
-        if tuple(self.trial.scores) != self.labels:
+        if tuple(self.self_test.scores) != self.labels:
             raise ValueError("trial: scores of other labels, or in another order")
-        drawn = self.trial.drawn
+        drawn = self.self_test.drawn
         if len(drawn) > MOST_DRAWN or any(len(row) != len(self.labels) for row in drawn):
-            raise ValueError(f"trial: more than {MOST_DRAWN} drawn films, or other classes")
-        numbers = (*self.trial.scores.values(), self.trial.tolerance, *chain(*drawn))
+            raise ValueError(f"trial: more than {MOST_DRAWN} drawn images, or other classes")
+        numbers = (*self.self_test.scores.values(), self.self_test.tolerance, *chain(*drawn))
         if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
             raise ValueError("trial: a score or a tolerance that is not between 0 and 1")
         return self
@@ -143,30 +144,30 @@ def described(
     format: Format,  # noqa: A002
     precision: Weights,
     check: dict[str, Any],
-    trial: Trial,
+    self_test: SelfTest,
     made_on: tuple[str, ...],
     sha256: dict[str, str],
     temperature: float | None,
-    least_score: float | None,
+    confidence_threshold: float | None,
     coverage: float | None,
-) -> Converted:
+) -> ExportMetadata:
     """Return what is to stand beside a network that was converted from ``card``'s checkpoint."""
     preprocessing = card.preprocessing
     classes = len(card.labels)
-    return Converted(
+    return ExportMetadata(
         intended_use=INTENDED_USE,
         format=format,
         precision=precision,
         check=check,
-        trial=trial,
+        self_test=self_test,
         made_on=made_on,
         sha256=sha256,
         labels=card.labels,
         temperature=temperature,
-        least_score=least_score,
+        confidence_threshold=confidence_threshold,
         coverage=coverage,
         inputs={
-            "films": {
+            "images": {
                 "shape": ["N", 1, *preprocessing.size],
                 "type": "uint8",
                 "height": preprocessing.height,
@@ -191,12 +192,12 @@ def described(
                 "calibrated": "softmax(log(max(scores, 1e-12)) / temperature); where temperature "
                 "is null the scores stay as they are; what 'cxr predict' gives, and the scale of "
                 "every threshold in the model's reports; no class where the highest of them is "
-                "below least_score (null: a class for every film)",
+                "below confidence_threshold (null: a class for every image)",
             },
             "features": {
                 "shape": ["N", "F"],
                 "type": "float32",
-                "meaning": "what the last layer sees of a film; for int8 they are not those of "
+                "meaning": "what the last layer sees of an image; for int8 they are not those of "
                 "the float32 network",
             },
         },
@@ -204,7 +205,7 @@ def described(
     )
 
 
-def read_converted(path: Path) -> Converted:
+def read_export_metadata(path: Path) -> ExportMetadata:
     """Read what stands beside the graph ``path`` (.xml), and check both its files.
 
     The hashes beside a graph find damage, and a graph of another network; who made the graph also
@@ -238,7 +239,7 @@ def read_converted(path: Path) -> Converted:
                 f"Expected a converted network of schema {SCHEMA}, but {card} has {version}, of "
                 f"{'an older' if version < SCHEMA else 'a newer'} cxr-transfer; {remedy}.",
             )
-        converted = Converted.model_validate(content)
+        converted = ExportMetadata.model_validate(content)
     except ValidationError as error:
         raise ModelError(
             "bad_card",
@@ -267,7 +268,7 @@ def read_converted(path: Path) -> Converted:
 
 
 def _check_graph(graph: bytes, card: Checkpoint) -> None:
-    """Refuse a graph that is no function of one film's pixels, or has other inputs and outputs.
+    """Refuse a graph that is no function of one image's pixels, or has other inputs and outputs.
 
     Args:
         graph: XML of OpenVINO's form.

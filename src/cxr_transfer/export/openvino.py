@@ -1,7 +1,7 @@
 """A checkpoint becomes a converted network, compared with the checkpoint before it is kept.
 
 Needs torch (and, for int8, NNCF); everything is imported where it is needed. What travels in the
-graph: scaling (the networks' first layer) and softmax, so that grey 8-bit films go in, and class
+graph: scaling (the networks' first layer) and softmax, so that grey 8-bit images go in, and class
 scores and the features behind them come out. Decoding and resizing are ``radiograph``'s, and are
 described in the JSON beside the graph.
 """
@@ -18,15 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.errors import MachineError, ModelError, UsageError
-from cxr_transfer.export.metadata import Converted, described
+from cxr_transfer.export.metadata import ExportMetadata, described
 from cxr_transfer.export.self_test import (
     LARGEST_DIFFERENCE,
     LARGEST_MEAN_DIFFERENCE,
-    Films,
-    Trial,
+    ImageTensors,
+    SelfTest,
     Weights,
-    drawn_films,
-    trial_film,
+    drawn_images,
+    self_test_image,
 )
 from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.models.folder import sha256
@@ -44,7 +44,7 @@ Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 LARGEST_FEATURE_DIFFERENCE = 1e-4
 """Of a float32 conversion's feature from the checkpoint's, as a share of the largest feature."""
 
-CALIBRATION_FILMS = 300
+CALIBRATION_IMAGES = 300
 COMPARED_AT_ONCE = 16
 
 
@@ -53,25 +53,25 @@ def convert(
     out: Path,
     *,
     precision: Weights = "float32",
-    calibration: Films | None = None,
-    check: Films | None = None,
+    calibration: ImageTensors | None = None,
+    check: ImageTensors | None = None,
     temperature: float | None = None,
-    least_score: float | None = None,
+    confidence_threshold: float | None = None,
     coverage: float | None = None,
-) -> Converted:
+) -> ExportMetadata:
     """Convert ``checkpoint`` into ``out`` (.xml, with .bin and .json beside it).
 
     Args:
         checkpoint: Run folder, weights file or card.
         out: Path of the graph; written only when the check has passed.
         precision: "float32", or "int8" (quantized after training).
-        calibration: (N, 1, H, W) training films from which int8's ranges are taken.
-        check: (N, 1, H, W) other films on which both networks are compared; None draws some.
+        calibration: (N, 1, H, W) training images from which int8's ranges are taken.
+        check: (N, 1, H, W) other images on which both networks are compared; None draws some.
         temperature: What the scores are calibrated with afterwards, for the description; None
             where none is known, or none could be fitted.
-        least_score: Highest calibrated score below which no class is to be given, for the
-            description; None where every film is to get one, or none is known.
-        coverage: Share of the films by which that was chosen whose highest score reaches it.
+        confidence_threshold: Highest calibrated score below which no class is to be given, for the
+            description; None where every image is to get one, or none is known.
+        coverage: Share of the images by which that was chosen whose highest score reaches it.
 
     Raises:
         UsageError: ``not_an_xml``, ``overwrites_checkpoint``, ``no_calibration``.
@@ -96,13 +96,13 @@ def convert(
         if calibration is None or not len(calibration):
             raise UsageError(
                 "no_calibration",
-                "Expected training films to take int8's ranges from, but got none; give --data "
+                "Expected training images to take int8's ranges from, but got none; give --data "
                 "MANIFEST.csv with a part 'train'.",
             )
         graph = _quantized(graph, calibration)
     engine = Engine(graph)
     report = compared(network, engine.answer, card.preprocessing, check, precision)
-    trial = tried(network, engine.answer, card, report, precision)
+    self_test = run_self_test(network, engine.answer, card, report, precision)
     # OpenVINO writes where it is told, part by part; what stands at `out` must be whole.
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / out.name
@@ -114,11 +114,11 @@ def convert(
             format="openvino",
             precision=precision,
             check=report,
-            trial=trial,
+            self_test=self_test,
             made_on=abilities(),
             sha256=hashes,
             temperature=temperature,
-            least_score=least_score,
+            confidence_threshold=confidence_threshold,
             coverage=coverage,
         )
         for suffix in (".bin", ".xml"):
@@ -136,8 +136,8 @@ def answering(network: nn.Sequential) -> nn.Module:
             super().__init__()
             self.body, self.head = network[:-1], network[-1]
 
-        def forward(self, films: Tensor) -> tuple[Tensor, Tensor]:
-            features = self.body(films).flatten(1)
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            features = self.body(images).flatten(1)
             return self.head(features).softmax(dim=1), features
 
     return Answering().eval()
@@ -145,18 +145,18 @@ def answering(network: nn.Sequential) -> nn.Module:
 
 def compared(
     network: nn.Sequential,
-    other: Callable[[Films], Answer],
+    other: Callable[[ImageTensors], Answer],
     preprocessing: Preprocessing,
-    films: Films | None,
+    images: ImageTensors | None,
     precision: Weights = "float32",
 ) -> dict[str, Any]:
     """Return by how much another form of a network differs from it, or refuse it.
 
     Args:
         network: The checkpoint's own.
-        other: The other form: films (N, 1, H, W) in, scores and features out.
+        other: The other form: images (N, 1, H, W) in, scores and features out.
         preprocessing: Preprocessing of the network.
-        films: What both see; None draws some.
+        images: What both see; None draws some.
         precision: Precision of the other form; it decides what is tolerated.
 
     Raises:
@@ -166,19 +166,19 @@ def compared(
 
     from cxr_transfer.models.registry import features, probabilities
 
-    drawn = films is None
-    films = drawn_films(preprocessing) if films is None else films
-    seen_by_head = features(network, torch.from_numpy(films))
+    drawn = images is None
+    images = drawn_images(preprocessing) if images is None else images
+    seen_by_head = features(network, torch.from_numpy(images))
     scores, seen = probabilities(network[-1:], seen_by_head).numpy(), seen_by_head.numpy()
     parts = [
-        other(films[start : start + COMPARED_AT_ONCE])
-        for start in range(0, len(films), COMPARED_AT_ONCE)
+        other(images[start : start + COMPARED_AT_ONCE])
+        for start in range(0, len(images), COMPARED_AT_ONCE)
     ]
     found_scores, found_features = (np.concatenate(column) for column in zip(*parts, strict=True))
     difference = np.abs(found_scores - scores)
     of_features = np.abs(found_features - seen) / max(float(np.abs(seen).max()), 1e-12)
     report: dict[str, Any] = {
-        "films": len(films),
+        "images": len(images),
         "drawn": drawn,
         "largest_difference": float(difference.max()),
         "mean_difference": float(difference.mean()),
@@ -200,20 +200,20 @@ def compared(
             raise ModelError(
                 "conversion_differs",
                 f"Expected the converted network's {what} within {bound:g} of the checkpoint's "
-                f"({name.replace('_', ' ')}), but got {report[name]:.3g} over {len(films)} films; "
-                "nothing was written.",
+                f"({name.replace('_', ' ')}), but got {report[name]:.3g} over {len(images)} "
+                "images; nothing was written.",
             )
     return report
 
 
-def tried(
+def run_self_test(
     network: nn.Sequential,
-    other: Callable[[Films], Answer],
+    other: Callable[[ImageTensors], Answer],
     card: Checkpoint,
     report: Mapping[str, Any],
     precision: Weights = "float32",
-) -> Trial:
-    """Return what a network makes of generated films, by which its other form is known again.
+) -> SelfTest:
+    """Return what a network makes of generated images, by which its other form is known again.
 
     Args:
         network: The checkpoint's own: its scores are kept.
@@ -230,18 +230,21 @@ def tried(
 
     from cxr_transfer.models.registry import probabilities
 
-    film = card.preprocessing.apply(decode(trial_film()))[None, None]
-    scores, found = probabilities(network, torch.from_numpy(film))[0].numpy(), other(film)[0][0]
+    radiograph = card.preprocessing.apply(decode(self_test_image()))[None, None]
+    scores, found = (
+        probabilities(network, torch.from_numpy(radiograph))[0].numpy(),
+        other(radiograph)[0][0],
+    )
     tolerance = LARGEST_DIFFERENCE
     left = LARGEST_DIFFERENCE - report["largest_difference"]
     if precision == "int8":
         tolerance = LARGEST_MEAN_DIFFERENCE + float(np.abs(found - scores).max())
         left = LARGEST_MEAN_DIFFERENCE - report["mean_difference"]
     known = dict(zip(card.labels, map(float, scores), strict=True))
-    drawn = other(drawn_films(card.preprocessing))[0].tolist()
-    trial = Trial(scores=known, tolerance=tolerance, drawn=drawn, drawn_tolerance=left)
-    trial.check(found, card.name)
-    return trial
+    drawn = other(drawn_images(card.preprocessing))[0].tolist()
+    self_test = SelfTest(scores=known, tolerance=tolerance, drawn=drawn, drawn_tolerance=left)
+    self_test.check(found, card.name)
+    return self_test
 
 
 def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> Graph:
@@ -261,10 +264,10 @@ def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> Graph:
     return graph
 
 
-def _quantized(graph: Graph, calibration: Films) -> Graph:
+def _quantized(graph: Graph, calibration: ImageTensors) -> Graph:
     # Evenly over what is given, which often stands in the order of its classes.
-    picked = np.linspace(0, len(calibration) - 1, min(CALIBRATION_FILMS, len(calibration)))
-    films = [calibration[int(row)][None] for row in picked]
+    picked = np.linspace(0, len(calibration) - 1, min(CALIBRATION_IMAGES, len(calibration)))
+    images = [calibration[int(row)][None] for row in picked]
     with exclusive():
         try:
             import nncf
@@ -282,8 +285,8 @@ def _quantized(graph: Graph, calibration: Films) -> Graph:
         with quiet("nncf"):
             quantized: Graph = nncf.quantize(
                 graph,
-                nncf.Dataset(films),
-                subset_size=len(films),
+                nncf.Dataset(images),
+                subset_size=len(images),
                 preset=nncf.QuantizationPreset.MIXED,
                 ignored_scope=head,
                 advanced_parameters=settings,

@@ -1,9 +1,9 @@
-"""Generated films, and what they must score: by these a network is known again.
+"""Generated images, and what they must score: by these a network is known again.
 
 One is scored by the checkpoint's own network when it is converted, and goes the whole way from a
 file in whoever serves the conversion. Several are scored by the conversion where it is compared
 with the checkpoint, and again where it is opened on a processor with other abilities. Knows nothing
-of networks, and of films only how these are drawn.
+of networks, and of images only how these are drawn.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.errors import ModelError
 from cxr_transfer.radiograph import Preprocessing, Radiograph
 
-Films = npt.NDArray[np.uint8]
+ImageTensors = npt.NDArray[np.uint8]
 Scores = npt.NDArray[np.float32]
 Weights = Literal["float32", "int8"]
 
@@ -29,16 +29,16 @@ LARGEST_DIFFERENCE = 1e-4
 """Of a float32 conversion's score from the checkpoint's."""
 
 LARGEST_MEAN_DIFFERENCE = 0.02
-"""Of an int8 conversion's scores, over films and classes."""
+"""Of an int8 conversion's scores, over images and classes."""
 
 
-class Trial(BaseModel):
-    """What networks make of the films.
+class SelfTest(BaseModel):
+    """What networks make of the images.
 
     Attributes:
-        scores: What the checkpoint's own network gives `trial_film`, by class: not calibrated.
+        scores: What the checkpoint's own network gives `self_test_image`, by class: not calibrated.
         tolerance: By how much a score of the converted network may differ.
-        drawn: What the converted network gave `drawn_films` where it was compared with the
+        drawn: What the converted network gave `drawn_images` where it was compared with the
             checkpoint's own: class scores, a row for each.
         drawn_tolerance: By how much these may differ elsewhere (float32: any; int8: on average):
             what the comparison left of its bound.
@@ -52,7 +52,7 @@ class Trial(BaseModel):
     drawn_tolerance: float = Field(ge=0, le=LARGEST_MEAN_DIFFERENCE)
 
     def check(self, scores: Scores, name: str) -> None:
-        """Compare the scores (C,) that a network gives the film now.
+        """Compare the scores (C,) that a network gives the image now.
 
         Args:
             scores: In the order of the classes.
@@ -66,7 +66,7 @@ class Trial(BaseModel):
             if not abs(found - expected) <= self.tolerance:
                 raise ModelError(
                     "self_test",
-                    f"Expected {name} to score the self-test film as its checkpoint's own network "
+                    f"Expected {name} to score the self-test image as its checkpoint's own network "
                     f"did ({label} {expected:.5f}, within {self.tolerance:.2g}), but got "
                     f"{found:.5f}; convert the checkpoint anew: with 'cxr export', or by deleting "
                     "what is kept of it in the cache folder.",
@@ -74,17 +74,17 @@ class Trial(BaseModel):
 
     def check_drawn(
         self,
-        network: Callable[[Films], Scores],
+        network: Callable[[ImageTensors], Scores],
         preprocessing: Preprocessing,
         precision: Weights,
         name: str,
     ) -> None:
-        """Compare what a converted network makes of the drawn films here and where it was made.
+        """Compare what a converted network makes of the drawn images here and where it was made.
 
         What was found there, against the checkpoint's own network, then holds here.
 
         Args:
-            network: Scores (N, C) for films (N, 1, H, W).
+            network: Scores (N, C) for images (N, 1, H, W).
             preprocessing: Preprocessing of the network.
             precision: Precision of its weights, which decides what is tolerated.
             name: Name of the network.
@@ -92,7 +92,7 @@ class Trial(BaseModel):
         Raises:
             ModelError: ``other_processor``.
         """
-        found = network(drawn_films(preprocessing, len(self.drawn)))
+        found = network(drawn_images(preprocessing, len(self.drawn)))
         apart = np.abs(found - np.array(self.drawn, np.float32))
         difference = float(apart.mean() if precision == "int8" else apart.max())
         # Not `>`: what is no number must not pass.
@@ -106,17 +106,20 @@ class Trial(BaseModel):
             )
 
 
-def trial_film() -> bytes:
-    """Return the film as a PNG: the same one every time."""
+def self_test_image() -> bytes:
+    """Return the image as a PNG: the same one every time."""
     content = io.BytesIO()
-    Image.fromarray(draw_film("normal", rng=np.random.default_rng(0))).save(content, "PNG")
+    Image.fromarray(draw_radiograph("normal", rng=np.random.default_rng(0))).save(content, "PNG")
     return content.getvalue()
 
 
-def drawn_films(preprocessing: Preprocessing, number: int = 8) -> Films:
-    """Return ``number`` generated films, (N, 1, H, W), the same ones every time."""
+def drawn_images(preprocessing: Preprocessing, number: int = 8) -> ImageTensors:
+    """Return ``number`` generated images, (N, 1, H, W), the same ones every time."""
     findings = ("normal", "bacterial", "viral", "covid19")
     drawn = [
-        draw_film(findings[seed % 4], rng=np.random.default_rng(seed)) for seed in range(number)
+        draw_radiograph(findings[seed % 4], rng=np.random.default_rng(seed))
+        for seed in range(number)
     ]
-    return np.stack([preprocessing.apply(Radiograph(film, "PNG"))[None] for film in drawn])
+    return np.stack(
+        [preprocessing.apply(Radiograph(radiograph, "PNG"))[None] for radiograph in drawn]
+    )

@@ -1,4 +1,4 @@
-"""Figures of what an audit looks at: where films come from, and what is left of them.
+"""Figures of what an audit looks at: where images come from, and what is left of them.
 
 Numbers that others computed go in, PNG files come out.
 """
@@ -31,7 +31,7 @@ DARK = (PALETTE[0], PALETTE[3], PALETTE[4])
 
 
 def source_mosaic(path: Path, found: Mapping[str, Any], labels: Sequence[str], title: str) -> None:
-    """Draw the films of each source as a bar as wide as their number, parted by class.
+    """Draw the images of each source as a bar as wide as their number, parted by class.
 
     Where source and class have nothing to do with each other, all bars are parted alike.
 
@@ -45,15 +45,15 @@ def source_mosaic(path: Path, found: Mapping[str, Any], labels: Sequence[str], t
         MachineError: ``disk_full`` or ``not_writable``.
     """
     sources, counts = found["sources"], found["counts"]
-    films = np.array([[counts[each].get(label, 0) for label in labels] for each in sources])
-    wide = 100 * films.sum(axis=1) / films.sum()
+    images = np.array([[counts[each].get(label, 0) for label in labels] for each in sources])
+    wide = 100 * images.sum(axis=1) / images.sum()
     with canvas(path, (8.5, 5.4), title) as figure:
         axes = figure.subplots()
         left = 0.0
         for row, source in enumerate(sources):
             base, place = 0.0, left + wide[row] / 2
-            for label, colour, number in zip(labels, cycle(PALETTE), films[row], strict=False):
-                high = 100 * number / films[row].sum()
+            for label, colour, number in zip(labels, cycle(PALETTE), images[row], strict=False):
+                high = 100 * number / images[row].sum()
                 name = label if row == 0 else None
                 box: dict[str, Any] = {
                     "color": colour,
@@ -68,19 +68,19 @@ def source_mosaic(path: Path, found: Mapping[str, Any], labels: Sequence[str], t
                 base += high
             # Narrow bars stand close: every other name one line lower.
             drop = -3 - 5 * (row % 2)
-            axes.text(place, drop, f"{source} ({films[row].sum()})", size=9, ha="center", va="top")
+            axes.text(place, drop, f"{source} ({images[row].sum()})", size=9, ha="center", va="top")
             left += wide[row]
-        axes.set(xlim=(0, 100), ylim=(0, 100), xticks=[], ylabel="percent of the source's films")
-        axes.set_xlabel("sources, as wide as their films", labelpad=38)
+        axes.set(xlim=(0, 100), ylim=(0, 100), xticks=[], ylabel="percent of the source's images")
+        axes.set_xlabel("sources, as wide as their images", labelpad=38)
         axes.legend(**ABOVE)
 
 
 def masked_bars(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) -> None:
-    """Draw the AUROC of what is left of the films, with its interval, from chance to 1.
+    """Draw the AUROC of what is left of the images, with its interval, from chance to 1.
 
     Args:
         path: The PNG file.
-        rows: Names and areas in [0, 1]; the first stands for whole films.
+        rows: Names and areas in [0, 1]; the first stands for whole images.
         title: One line.
 
     Raises:

@@ -119,7 +119,7 @@ def time_bars(path: Path, ms: Mapping[str, Estimate], title: str = "Time per ima
 def confusion_matrix(
     path: Path, confusion: npt.NDArray[np.int64], labels: LabelSet, title: str
 ) -> None:
-    """Draw how many films of each class (rows) were called each class (columns).
+    """Draw how many images of each class (rows) were called each class (columns).
 
     Args:
         path: The PNG file.
@@ -130,8 +130,8 @@ def confusion_matrix(
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    films = confusion.sum(axis=1)
-    share = confusion / np.maximum(films, 1)[:, None]
+    images = confusion.sum(axis=1)
+    share = confusion / np.maximum(images, 1)[:, None]
     side = 2.6 + 1.2 * len(labels)
     with canvas(path, (side + 0.4, side), title) as figure:
         axes = figure.subplots()
@@ -142,7 +142,7 @@ def confusion_matrix(
             for text, drop, size in ((f"{count}", -0.07, 16), (percent, 0.16, 9)):
                 axes.text(column, row + drop, text, color=colour, size=size, **CENTRED)
         axes.set_xticks(range(len(labels)), list(labels))
-        named = [f"{label}\n{n} films" for label, n in zip(labels, films, strict=True)]
+        named = [f"{label}\n{n} images" for label, n in zip(labels, images, strict=True)]
         axes.set_yticks(range(len(labels)), named)
         axes.set(xlabel="predicted class", ylabel="true class")
         axes.tick_params(length=0)
@@ -160,7 +160,7 @@ def roc_curves(
 
     Args:
         path: The PNG file.
-        scores: N films.
+        scores: N images.
         evaluation: Evaluation of ``scores``.
         title: One line.
         bands: By label, what `metrics.roc_band` returned; drawn behind the curve.
@@ -194,7 +194,7 @@ def pr_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) ->
             found = evaluation.per_class[label]
             name = f"{label}: average precision {found['average_precision']}"
             axes.step(recall, precision, where="post", color=colour, label=name, clip_on=False)
-            axes.axhline(found["films"] / evaluation.films, color=colour, lw=1, ls=":")
+            axes.axhline(found["images"] / evaluation.images, color=colour, lw=1, ls=":")
         axes.plot([], [], ":", color=GREY, lw=1, label="no skill: the share of the class")
         axes.legend(loc="lower left")
 
@@ -205,9 +205,9 @@ def reliability_plot(
     after: Sequence[Mapping[str, Any]],
     title: str,
 ) -> None:
-    """Draw how often films are right against their score, as it was and calibrated.
+    """Draw how often images are right against their score, as it was and calibrated.
 
-    Below, how many films each bin holds: a share of few films is worth little.
+    Below, how many images each bin holds: a share of few images is worth little.
 
     Args:
         path: The PNG file.
@@ -223,9 +223,9 @@ def reliability_plot(
         panels = figure.subplots(
             2, len(columns), sharex=True, sharey="row", height_ratios=(5, 1), squeeze=False
         )
-        most = max((row["films"] for row in (*before, *after)), default=1)
+        most = max((row["images"] for row in (*before, *after)), default=1)
         for column, (name, rows) in enumerate(columns):
-            shares, films = panels[:, column]
+            shares, images = panels[:, column]
             colour = PALETTE[column]
             shares.plot([0, 1], [0, 1], ":", color=GREY, lw=1, label="right as often as sure")
             scored = [row["mean_score"] for row in rows]
@@ -240,14 +240,14 @@ def reliability_plot(
             shares.legend(**ABOVE | {"ncols": 1})
             for row in rows:
                 centre, width = (row["low"] + row["high"]) / 2, row["high"] - row["low"]
-                films.bar(centre, row["films"], 0.9 * width, color=colour)
-                count = f"{row['films']}"
-                films.text(centre, row["films"], count, ha="center", va="bottom", size=9)
+                images.bar(centre, row["images"], 0.9 * width, color=colour)
+                count = f"{row['images']}"
+                images.text(centre, row["images"], count, ha="center", va="bottom", size=9)
             # Each bar carries its number: no scale beside it.
-            films.set(xlabel="highest score", ylim=(0, 1.3 * most), yticks=[])
-            films.spines["left"].set_visible(False)
+            images.set(xlabel="highest score", ylim=(0, 1.3 * most), yticks=[])
+            images.spines["left"].set_visible(False)
         panels[0, 0].set_ylabel("share right")
-        panels[1, 0].set_ylabel("films")
+        panels[1, 0].set_ylabel("images")
 
 
 def risk_coverage_plot(
@@ -256,12 +256,12 @@ def risk_coverage_plot(
     risk: npt.NDArray[np.float64],
     title: str,
 ) -> None:
-    """Draw how the share wrong grows as less sure films are kept.
+    """Draw how the share wrong grows as less sure images are kept.
 
     Args:
         path: The PNG file.
-        coverage: (P,) shares of films kept, rising to 1, as of `decisions.risk_coverage`.
-        risk: (P,) share wrong among the films kept.
+        coverage: (P,) shares of images kept, rising to 1, as of `decisions.risk_coverage`.
+        risk: (P,) share wrong among the images kept.
         title: One line.
 
     Raises:
@@ -269,14 +269,14 @@ def risk_coverage_plot(
     """
     with canvas(path, (8.5, 5.4), title) as figure:
         axes = figure.subplots()
-        # A film is kept together with its equals: a step reaches back to the point before.
+        # An image is kept together with its equals: a step reaches back to the point before.
         kept, wrong = 100 * np.append(0, coverage), 100 * np.append(risk[:1], risk)
-        surest = "surest films kept first"
+        surest = "surest images kept first"
         axes.step(kept, wrong, where="pre", color=PALETTE[0], label=surest, clip_on=False)
         chance = f"kept at random: {wrong[-1]:.1f} %"
         axes.axhline(wrong[-1], color=GREY, lw=1, ls=":", label=chance)
         axes.set(xlim=(0, 100), ylim=(0, 1.15 * wrong.max() or 1))
-        axes.set(xlabel="films kept, percent", ylabel="wrong among those kept, percent")
+        axes.set(xlabel="images kept, percent", ylabel="wrong among those kept, percent")
         axes.grid()
         axes.legend(**ABOVE)
 
@@ -326,7 +326,7 @@ def training_history(
                 along = {"xycoords": axes.get_xaxis_transform(), "color": GREY, "size": 9}
                 axes.annotate(f" stage {stages[start]}", **place, **along)
             axes.set(xlabel="epoch, all stages", ylabel=name, xlim=(0.5, len(rows) + 0.5))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, progress=[1, 2, 5, 10]))
             axes.grid(axis="y")
         right.legend(loc="lower right", fontsize=9)
 
@@ -336,7 +336,7 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
 
     Args:
         path: The PNG file.
-        rows: Names and proportions in [0, 1]; the first stands for all films.
+        rows: Names and proportions in [0, 1]; the first stands for all images.
         title: One line.
 
     Raises:

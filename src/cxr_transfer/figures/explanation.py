@@ -26,7 +26,7 @@ from cxr_transfer.statistics.temperature import score_scale
 
 def explanation_sheet(
     path: Path,
-    film: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
+    radiograph: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
     heat_map: npt.NDArray[np.float32],
     lungs: npt.NDArray[np.bool_],
     scores: Mapping[str, float],
@@ -35,14 +35,14 @@ def explanation_sheet(
     lines: Sequence[str],
     title: str,
 ) -> None:
-    """Draw a film, where the score of a class comes from, the class scores, and what is said.
+    """Draw an image, where the score of a class comes from, the class scores, and what is said.
 
-    For the eyes of who owns the film.
+    For the eyes of who owns the image.
 
     Args:
         path: The PNG file.
-        film: (H, W), bright = dense, uint8 or float32 in [0, 1].
-        heat_map: Values in [0, 1], at any size; it is stretched over the film.
+        radiograph: (H, W), bright = dense, uint8 or float32 in [0, 1].
+        heat_map: Values in [0, 1], at any size; it is stretched over the image.
         lungs: The mask to outline, at any size; it is stretched likewise.
         scores: By class, in [0, 1].
         label: The class that the map is of.
@@ -56,27 +56,30 @@ def explanation_sheet(
     inches = 13.5, max(5.4, 2.8 + 0.2 * (len(rows) + len(scores)))
     with canvas(path, inches, title) as figure:
         panels = figure.subplot_mosaic(
-            [["film", "map", "scores"], ["film", "map", "text"]],
+            [["image", "map", "scores"], ["image", "map", "text"]],
             width_ratios=(4, 4, 3.4),
             height_ratios=(0.5 + 0.35 * len(scores), 0.3 + 0.2 * len(rows)),
         )
-        over = (0, film.shape[1], film.shape[0], 0)
-        for name, heading in (("film", "the film"), ("map", f"where the score of {label} is from")):
-            white = 255 if film.dtype == np.uint8 else 1
-            panels[name].imshow(film, cmap="gray", vmin=0, vmax=white, extent=over)
+        over = (0, radiograph.shape[1], radiograph.shape[0], 0)
+        for name, heading in (
+            ("image", "the image"),
+            ("map", f"where the score of {label} is from"),
+        ):
+            white = 255 if radiograph.dtype == np.uint8 else 1
+            panels[name].imshow(radiograph, cmap="gray", vmin=0, vmax=white, extent=over)
             panels[name].set_title(heading, size=11, loc="left")
             panels[name].set_anchor("N")
             panels[name].axis("off")
         heat = ScalarMappable(Normalize(0, 1), "inferno")
         coloured = heat.to_rgba(heat_map)
-        # Opaque only where the map is high: elsewhere the film stays as it is.
+        # Opaque only where the map is high: elsewhere the image stays as it is.
         coloured[..., 3] = 0.7 * heat_map
         panels["map"].imshow(coloured, interpolation="bilinear", extent=over)
         beside: dict[str, Any] = {"fraction": 0.04, "pad": 0.02, "anchor": (0, 1)}
         bar = figure.colorbar(heat, ax=panels["map"], panchor=(0.5, 1), **beside)
         bar.set_ticks([0, 1], labels=["0", "most"])
         if lungs.any() and not lungs.all():
-            _outline(panels["map"], lungs, film.shape)
+            _outline(panels["map"], lungs, radiograph.shape)
         score_bars(panels["scores"], scores, label)
         panels["text"].axis("off")
         for row, line in enumerate(rows):
@@ -86,7 +89,7 @@ def explanation_sheet(
 
 
 def _outline(axes: Axes, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> None:
-    """Draw the border of the lungs, stretched over a film of ``shape``."""
+    """Draw the border of the lungs, stretched over an image of ``shape``."""
     down, across = (
         (np.arange(side) + 0.5) * reach / side
         for side, reach in zip(mask.shape, shape, strict=True)
@@ -99,18 +102,18 @@ def _outline(axes: Axes, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) ->
 
 
 def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
-    """Draw a report of answers, a page for each film, as a PDF.
+    """Draw a report of answers, a page for each image, as a PDF.
 
     Args:
-        pages: Pages: for each film its ``answer`` as it stands in JSON, its ``film`` (H, W) uint8,
-            and its ``overlay`` (H, W, 4) uint8; the last two None where there are none.
+        pages: Pages: for each image its ``answer`` as it stands in JSON, its ``radiograph`` (H, W)
+            uint8, and its ``overlay`` (H, W, 4) uint8; the last two None where there are none.
         request_id: Number of the request that is answered, for whoever looks it up.
 
     Returns:
         The file.
     """
     content = io.BytesIO()
-    known = {"Title": "Class scores of chest films", "Creator": "cxr-transfer"}
+    known = {"Title": "Class scores of chest radiographs", "Creator": "cxr-transfer"}
     with (
         mpl.rc_context(STYLE),
         warnings.catch_warnings(),
@@ -129,15 +132,15 @@ def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
 
 
 def _report_page(figure: Figure, page: Mapping[str, Any]) -> None:
-    answer, film, overlay = page["answer"], page["film"], page["overlay"]
+    answer, radiograph, overlay = page["answer"], page["image"], page["overlay"]
     figure.text(0.04, 0.94, "\n".join(wrap(answer["file"], 80)), size=14, weight="bold", va="top")
-    pictures = [] if film is None else [("the film", None)]
+    pictures = [] if radiograph is None else [("the image", None)]
     if overlay is not None:
         pictures.append((f"where the score of {answer['label']} is from", overlay))
     for column, (heading, heat) in enumerate(pictures):
         axes = figure.add_axes((0.04 + 0.33 * column, 0.2, 0.31, 0.64))
-        over = (0, film.shape[1], film.shape[0], 0)
-        axes.imshow(film, cmap="gray", vmin=0, vmax=255, extent=over)
+        over = (0, radiograph.shape[1], radiograph.shape[0], 0)
+        axes.imshow(radiograph, cmap="gray", vmin=0, vmax=255, extent=over)
         if heat is not None:
             axes.imshow(heat, interpolation="bilinear", extent=over)
         axes.set_title(heading, size=11, loc="left")
@@ -164,7 +167,7 @@ def _report_lines(answer: Mapping[str, Any]) -> list[str]:
             f"{100 * answer['lung_area']:.0f} % of what the model sees"
         ]
     if answer["neighbours"]:
-        lines += ["", "Nearest training films, by distance of features"]
+        lines += ["", "Nearest training images, by distance of features"]
         lines += [
             f"{one['label']} ({one['source']}): {one['distance']:.2f}"
             for one in answer["neighbours"]

@@ -1,1 +1,1 @@
-"""A trained network answers: a film in, class scores out, without torch once it is converted."""
+"""A trained network answers: an image in, class scores out, without torch once it is converted."""

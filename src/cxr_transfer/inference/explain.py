@@ -1,6 +1,6 @@
-"""Why a network gave a film its class: where on the film, and which training films are like it.
+"""Why a network gave an image its class: where on the image, and which training images are like it.
 
-A checkpoint and a film in; an `Explanation` out, and its files: a sheet for people, JSON for
+A checkpoint and an image in; an `Explanation` out, and its files: a sheet for people, JSON for
 programs, an overlay for a page. What the gate or the reference refuses is not explained: there is
 no class to give reasons for, unless the network is only not sure and a class is named. Needs torch,
 which a prediction does not: maps need gradients.
@@ -26,7 +26,7 @@ from PIL import Image
 from torch import nn
 
 from cxr_transfer import DEFAULT_MODEL, INTENDED_USE, forks
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.files import write_json
 from cxr_transfer.inference.predictor import (
     UNFAMILIAR,
@@ -36,7 +36,7 @@ from cxr_transfer.inference.predictor import (
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, checkpoint_files, fingerprint
-from cxr_transfer.models.reference import Neighbour, Reference, reference_beside
+from cxr_transfer.models.reference import Neighbour, TrainingReference, reference_beside
 from cxr_transfer.models.registry import features, probabilities
 from cxr_transfer.models.saliency_maps import lung_share, maps_of_places, places
 from cxr_transfer.radiograph import Radiograph
@@ -48,11 +48,11 @@ from cxr_transfer.statistics.temperature import score_scale
 METHOD = "HiResCAM"
 NEIGHBOURS = 5
 
-NO_NEIGHBOURS = "nothing is kept of the films that this model was trained on: none can be named"
-NO_MAP = "nothing on the film raised the score of its class: the heat map is empty"
+NO_NEIGHBOURS = "nothing is kept of the images that this model was trained on: none can be named"
+NO_MAP = "nothing on the image raised the score of its class: the heat map is empty"
 
 LARGEST_SIDE = 1024
-"""Of an overlay in pixels: it has the film's proportions, and no detail that would need more."""
+"""Of an overlay in pixels: it has the image's proportions, and no detail that would need more."""
 
 # Dark to light in even steps for every common colour blindness: matplotlib's "inferno", at nine
 # even places.
@@ -67,7 +67,7 @@ HEAT = (
     (249, 203, 53),
     (252, 255, 164),
 )
-_OPAQUE = 0.7  # where a map is highest: the film is still seen below
+_OPAQUE = 0.7  # where a map is highest: the image is still seen below
 
 _STEM_BYTES = 100
 _RESERVED = {"CON", "PRN", "AUX", "NUL"} | {f"{p}{n}" for p in ("COM", "LPT") for n in range(10)}
@@ -75,21 +75,21 @@ _RESERVED = {"CON", "PRN", "AUX", "NUL"} | {f"{p}{n}" for p in ("COM", "LPT") fo
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What can be told of a film's class scores.
+    """What can be told of an image's class scores.
 
     Attributes:
         model: Name and first digits of the hash of the network's weights.
         label: The class that is explained: the one with the highest score, if no other was named.
         probabilities: Class scores in the network's order.
-        calibrated: Whether the scores were fitted to what came true on validation films.
+        calibrated: Whether the scores were fitted to what came true on validation images.
         temperature: Temperature at which they are given; None where they are the network's own.
         heat_map: (H, W) float32 in [0, 1], of ``label``, at the size of the model input; all 0
             where nothing raised its score.
         lungs: (H, W) bool, where the lungs are taken to be.
         lung_share: Share of the map that lies there; None of an empty map.
-        lung_area: Share of the film that this is: what an even map would have.
-        neighbours: The training films that are most like this one to the network, nearest first.
-        warnings: What a reader should know of the film and of this explanation.
+        lung_area: Share of the image that this is: what an even map would have.
+        neighbours: The training images that are most like this one to the network, nearest first.
+        warnings: What a reader should know of the image and of this explanation.
     """
 
     model: str
@@ -129,22 +129,22 @@ class Explanation:
 
 
 class Explainer:
-    """A checkpoint, loaded once, that explains films.
+    """A checkpoint, loaded once, that explains images.
 
     >>> explainer = Explainer.open("model_3")  # doctest: +SKIP
-    >>> explainer.explain("film.dcm").lung_share  # doctest: +SKIP
+    >>> explainer.explain("image.dcm").lung_share  # doctest: +SKIP
     0.48
 
     Attributes:
         card: Card of the checkpoint.
-        reference: What is known of the training films; None where nothing is.
+        reference: What is known of the training images; None where nothing is.
     """
 
     def __init__(
         self,
         card: Checkpoint,
         network: nn.Sequential,
-        reference: Reference | None = None,
+        reference: TrainingReference | None = None,
         *,
         any_modality: bool = False,
     ) -> None:
@@ -159,19 +159,19 @@ class Explainer:
         cls,
         model: str | Path | None = None,
         *,
-        reference: Reference | None = None,
+        reference: TrainingReference | None = None,
         any_modality: bool = False,
     ) -> Explainer:
         """Open a released model, a run folder, a weights file or its card.
 
         Args:
             model: Name or path. A converted network has no gradients: it is not explained.
-            reference: Reference of the training films; None takes the one beside the weights, if
-                there is.
+            reference: TrainingReference of the training images; None takes the one beside the
+                weights, if there is.
             any_modality: Whether DICOM headers may name another modality or body part.
 
         Raises:
-            ModelError: What `load_checkpoint` and `Reference.load` raise.
+            ModelError: What `load_checkpoint` and `TrainingReference.load` raise.
         """
         path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
         card, network = load_checkpoint(path)
@@ -182,33 +182,33 @@ class Explainer:
 
     def explain(
         self,
-        film: ImageLike,
+        radiograph: ImageLike,
         *,
         label: str | None = None,
         value_range: ValueRange | None = None,
     ) -> Explanation:
-        """Explain the scores of one film. Any number of threads may ask.
+        """Explain the scores of one image. Any number of threads may ask.
 
         Args:
-            film: What `Predictor.predict` takes.
+            radiograph: What `Predictor.predict` takes.
             label: The class whose score is explained; None is the one with the highest.
             value_range: Values that are black and white in an array, as of `Predictor.predict`.
 
         Raises:
             TypeError, UsageError, MachineError: As `Predictor.predict`.
-            FilmError: Of a film that cannot be read, or of which no class should be given, with
+            ImageError: Of an image that cannot be read, or of which no class should be given, with
                 the code that `Predictor.predict` answers with; ``not_sure`` only without a label.
             DataError: ``unknown_label`` for a class that the network does not know.
         """
         forks.use("torch")  # before anything is decoded, which may wait for its parent's threads
         prepared = prepare(
-            film,
+            radiograph,
             self.card.preprocessing,
             value_range=value_range,
             any_modality=self._any_modality,
         )
         if prepared.image is None:
-            raise FilmError(prepared.code, prepared.message)
+            raise ImageError(prepared.code, prepared.message)
         image, warnings = prepared.image, list(prepared.warnings)
         images = torch.from_numpy(image)[None, None]
         # The body runs once: for the scores, the neighbours and the map.
@@ -220,22 +220,22 @@ class Explainer:
             warnings.append(NO_NEIGHBOURS)
         else:
             seen = seen_by_head.numpy()
-            familiar = self.reference.judge(seen)[0]
-            if familiar == "unfamiliar":
-                raise FilmError("out_of_distribution", UNFAMILIAR)
-            warnings += [UNUSUAL] if familiar == "unusual" else []
+            ood_status = self.reference.ood_status(seen)[0]
+            if ood_status == "out_of_distribution":
+                raise ImageError("out_of_distribution", UNFAMILIAR)
+            warnings += [UNUSUAL] if ood_status == "far" else []
             scores = self.reference.calibrate(scores)
             # A class that was named is explained: who named it may have computed in another way,
             # and found the score on the other side of the limit.
-            if label is None and not self.reference.is_sure(scores)[0]:
-                raise FilmError("not_sure", not_sure(self.reference, scores[0]))
+            if label is None and not self.reference.accepts(scores)[0]:
+                raise ImageError("not_sure", not_sure(self.reference, scores[0]))
             neighbours = self.reference.neighbours(seen[0], number=NEIGHBOURS)
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)
         maps = maps_of_places(after, at_places, image.shape, target=[target])
         lungs = lung_mask(image)
         share, area = float(lung_share(maps, lungs[None])[0]), float(lungs.mean())
-        heat_map, lungs = (_on_film(one, prepared.box) for one in (maps[0], lungs))
+        heat_map, lungs = (_on_image(one, prepared.box) for one in (maps[0], lungs))
         if math.isnan(share):
             warnings.append(NO_MAP)
         return Explanation(
@@ -253,8 +253,8 @@ class Explainer:
         )
 
 
-def _on_film(part: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
-    """Return a map of a part of the film, (H, W), as one of the whole film; nothing beyond it."""
+def _on_image(part: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
+    """Return a map of a part of the image, (H, W), as one of the whole image; nothing beyond it."""
     if box == WHOLE:
         return part
     height, width = part.shape
@@ -268,17 +268,19 @@ def _on_film(part: npt.NDArray[Any], box: Box) -> npt.NDArray[Any]:
     return whole
 
 
-def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, stem: str) -> Path:
+def write_explanation(
+    explanation: Explanation, radiograph: Radiograph, folder: Path, stem: str
+) -> Path:
     """Write ``STEM.png``, a sheet for people, and ``STEM.json``.
 
-    The same film and model write the same files again. Where there are files of that name that
-    are of another film or model, or not ours at all, a few digits are put behind the stem.
+    The same image and model write the same files again. Where there are files of that name that
+    are of another image or model, or not ours at all, a few digits are put behind the stem.
 
     Args:
-        explanation: Explanation of the film.
-        film: The film itself.
+        explanation: Explanation of the image.
+        radiograph: The image itself.
         folder: Where to; it is made.
-        stem: A name, such as the film's without its ending; see `safe_stem`.
+        stem: A name, such as the image's without its ending; see `safe_stem`.
 
     Returns:
         Path of the sheet.
@@ -288,14 +290,14 @@ def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, 
     """
     from cxr_transfer.figures.explanation import explanation_sheet  # matplotlib: not for overlays
 
-    whose = {"film_sha256": film.digest(), "model": explanation.model}
+    whose = {"image_sha256": radiograph.digest(), "model": explanation.model}
     stem = _own_stem(folder, safe_stem(stem), whose)
     # The JSON first: it says whose the name is.
     write_json(folder / f"{stem}.json", whose | explanation.as_dict())
     sheet = folder / f"{stem}.png"
     explanation_sheet(
         sheet,
-        film.stored,
+        radiograph.stored,
         explanation.heat_map,
         explanation.lungs,
         explanation.probabilities,
@@ -306,14 +308,14 @@ def write_explanation(explanation: Explanation, film: Radiograph, folder: Path, 
     return sheet
 
 
-def heat_map_png(explanation: Explanation, film: Radiograph) -> bytes:
-    """Return the heat map as a PNG to be laid over the film: the higher, the less transparent.
+def heat_map_png(explanation: Explanation, radiograph: Radiograph) -> bytes:
+    """Return the heat map as a PNG to be laid over the image: the higher, the less transparent.
 
     Returns:
-        RGBA, with the film's proportions and its size, but no side above `LARGEST_SIDE`.
+        RGBA, with the image's proportions and its size, but no side above `LARGEST_SIDE`.
     """
-    scale = min(1.0, LARGEST_SIDE / max(film.height, film.width))
-    size = max(1, round(scale * film.width)), max(1, round(scale * film.height))
+    scale = min(1.0, LARGEST_SIDE / max(radiograph.height, radiograph.width))
+    size = max(1, round(scale * radiograph.width)), max(1, round(scale * radiograph.height))
     enlarged = Image.fromarray(explanation.heat_map).resize(size, Image.Resampling.BILINEAR)
     content = io.BytesIO()
     Image.fromarray(_coloured(np.asarray(enlarged).clip(0, 1))).save(content, "PNG")
@@ -329,14 +331,14 @@ def safe_stem(name: str) -> str:
     >>> safe_stem("../../etc/passwd")
     'etc_passwd'
     >>> safe_stem("CON"), safe_stem("=cmd()"), safe_stem("")
-    ('film_CON', 'cmd', 'film')
+    ('image_CON', 'cmd', 'image')
     """
     composed = unicodedata.normalize("NFC", name)
     kept = "".join(sign if sign.isalnum() or sign in "-_." else "_" for sign in composed)
     kept = kept.lstrip("._-").encode()[:_STEM_BYTES].decode(errors="ignore").rstrip("._-")
     # Windows takes these for devices, with any ending.
     reserved = kept.partition(".")[0].upper() in _RESERVED
-    return f"film_{kept}" if reserved else kept or "film"
+    return f"image_{kept}" if reserved else kept or "image"
 
 
 def _own_stem(folder: Path, stem: str, whose: dict[str, str]) -> str:
@@ -365,7 +367,7 @@ def _lines(explanation: Explanation) -> list[str]:
     lines += [
         "It shows what raised the score, not where a finding is.",
         "",
-        "Nearest training films",
+        "Nearest training images",
     ]
     lines += [
         f"{one.label} ({one.source}), distance {one.distance:.2f}" for one in explanation.neighbours

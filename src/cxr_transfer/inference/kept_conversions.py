@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cxr_transfer.errors import ModelError
-from cxr_transfer.export.metadata import Converted, kept_conversion, read_converted
+from cxr_transfer.export.metadata import ExportMetadata, kept_conversion, read_export_metadata
 from cxr_transfer.files import cache_folder, writable_cache
 from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import (
@@ -18,7 +18,7 @@ from cxr_transfer.models.metadata import (
 from cxr_transfer.openvino_runtime import exclusive
 
 
-def converted_network(checkpoint: Path) -> tuple[Path, Path, Converted, str]:
+def converted_network(checkpoint: Path) -> tuple[Path, Path, ExportMetadata, str]:
     """Return the graph of a checkpoint, made now where it was not kept, its weights, its card.
 
     The last is a warning where the graph could not be kept for the next time.
@@ -44,11 +44,11 @@ def converted_network(checkpoint: Path) -> tuple[Path, Path, Converted, str]:
         return kept, weights, converted, note
 
 
-def _read_kept(kept: Path, card: Checkpoint) -> Converted | None:
+def _read_kept(kept: Path, card: Checkpoint) -> ExportMetadata | None:
     """Return what is kept of a checkpoint's conversion; None where it has to be made anew."""
     with suppress(ModelError):  # Not there yet, or damaged: what is kept is ours to make anew.
-        converted = read_converted(kept)
+        converted = read_export_metadata(kept)
         # It is kept by its weights alone: another checkpoint may have the same ones, and take its
-        # films in another way or go by another name.
+        # images in another way or go by another name.
         return converted if converted.card == card else None
     return None

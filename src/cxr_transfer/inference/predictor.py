@@ -1,8 +1,8 @@
-"""Films in, answers out: the only walk from a film to class scores, behind every door.
+"""Images in, answers out: the only walk from an image to class scores, behind every door.
 
 Order: file -> `prepare` (decoding threads) -> class scores and features (OpenVINO, in batches)
--> `Reference` (is this like the training films? what do scores mean?) -> `Prediction`. A film that
-cannot be read or judged is an answer too, and never stops the others.
+-> `TrainingReference` (is it like the training images? what do scores mean?) -> `Prediction`. An
+image that cannot be read or judged is an answer too, and never stops the others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from cxr_transfer import DEFAULT_MODEL
 from cxr_transfer.errors import ModelError
-from cxr_transfer.export.metadata import Converted, read_converted
+from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata
 from cxr_transfer.inference.kept_conversions import converted_network
 from cxr_transfer.inference.prepare import Prepared, prepare
 from cxr_transfer.models.engine import Engine
@@ -27,7 +27,7 @@ from cxr_transfer.models.metadata import (
     RELEASED,
     released_models,
 )
-from cxr_transfer.models.reference import Reference, reference_beside
+from cxr_transfer.models.reference import TrainingReference, reference_beside
 from cxr_transfer.openvino_runtime import abilities, check_process
 from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph.in_memory import (
@@ -41,18 +41,20 @@ from cxr_transfer.statistics.temperature import DECIMALS, score_scale
 
 BATCH = 16
 UNFAMILIAR = (
-    "Expected a frontal chest film like those that the model was trained on, but this picture is "
+    "Expected a frontal chest image like those that the model was trained on, but this picture is "
     "far from all of them; look whether it is one, and do not take a class from it."
 )
-UNUSUAL = "the film is unlike most films that the model was trained on: its scores may mean little"
+UNUSUAL = (
+    "the image is unlike most images that the model was trained on: its scores may mean little"
+)
 NOT_SURE = (
-    "Expected a film that the model can tell the classes of apart, but its highest class score is "
-    "{score:.3f}, below the {least:.3f} that {coverage:.0f} % of the films reach by which that was "
-    "chosen; take no class from it."
+    "Expected an image that the model can tell the classes of apart, but its highest class score "
+    "is {score:.3f}, below the {least:.3f} that {coverage:.0f} % of the images reach by which "
+    "that was chosen; take no class from it."
 )
 NO_REFERENCE = (
-    "nothing is known of the films that this model was trained on: scores are not calibrated, and "
-    "an unfamiliar film is not noticed"
+    "nothing is known of the images that this model was trained on: scores are not calibrated, and "
+    "an unfamiliar image is not noticed"
 )
 NO_ABSTENTION = (
     "this model was made to give no class where it is not sure, but its limit for that is not "
@@ -62,7 +64,7 @@ NO_ABSTENTION = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is answered for one film.
+    """What is answered for one image.
 
     Attributes:
         file: The path as it was given; "" of an image that was in memory.
@@ -72,11 +74,11 @@ class Prediction:
         label: The class with the highest score; None unless the status is "ok".
         probabilities: Class scores in the network's order; empty unless the status is "ok" or the
             code ``not_sure``: then they are too close for a class, and say between which.
-        calibrated: Whether the scores were fitted to what came true on validation films.
+        calibrated: Whether the scores were fitted to what came true on validation images.
         temperature: Temperature at which they are given; None where they are the network's own.
         model: Name and first digits of the hash of the network's weights.
-        warnings: What a reader should know of the film.
-        ms: Reading this film and its share of its batch's inference, milliseconds.
+        warnings: What a reader should know of the image.
+        ms: Reading this image and its share of its batch's inference, milliseconds.
     """
 
     file: str
@@ -97,28 +99,28 @@ class Prediction:
 
 
 class Predictor:
-    """A network that answers for films.
+    """A network that answers for images.
 
     Any number of threads may use one: each gets the answers that it would get alone. A process that
     was forked after a network was used cannot use one; start processes with "spawn".
 
     >>> predictor = Predictor.released("model_3")  # doctest: +SKIP
-    >>> predictor.predict("film.dcm").label  # doctest: +SKIP
+    >>> predictor.predict("image.dcm").label  # doctest: +SKIP
     'normal'
 
     Attributes:
         card: Card of the checkpoint: labels in order, preprocessing, where it comes from.
         converted: How the network in use was made from it, and how that was checked.
-        reference: What is known of the training films; None where nothing is.
+        reference: What is known of the training images; None where nothing is.
         cache_note: A warning where the converted network could not be kept for the next time; ""
             where it is. It names a folder of this machine.
     """
 
     def __init__(
         self,
-        converted: Converted,
+        converted: ExportMetadata,
         engine: Engine,
-        reference: Reference | None = None,
+        reference: TrainingReference | None = None,
         *,
         any_modality: bool = False,
         cache_note: str = "",
@@ -171,14 +173,14 @@ class Predictor:
         path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
         note = ""
         if path.suffix == ".xml":
-            graph, beside, converted = path, path, read_converted(path)
+            graph, beside, converted = path, path, read_export_metadata(path)
         else:
             graph, beside, converted, note = converted_network(path)
         engine = Engine(graph, precision=precision)
         # Checked where it was made; on a processor that computes otherwise, once more.
         if precision == "float32" and converted.made_on != abilities():
             card = converted.card
-            converted.trial.check_drawn(
+            converted.self_test.check_drawn(
                 engine.scores, card.preprocessing, converted.precision, card.name
             )
         known = None
@@ -190,7 +192,7 @@ class Predictor:
 
     @property
     def calibrated(self) -> bool:
-        """Whether its scores were fitted to what came true on validation films."""
+        """Whether its scores were fitted to what came true on validation images."""
         return self.reference is not None and self.reference.calibrated
 
     @property
@@ -201,7 +203,7 @@ class Predictor:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said once of all of this predictor's answers."""
-        least = self.reference.least_score if self.reference else None
+        least = self.reference.confidence_threshold if self.reference else None
         abstains = self.card.recipe.get("coverage") is None or least is not None
         known = self.reference.calibration_words if self.reference else NO_REFERENCE
         return (
@@ -209,12 +211,14 @@ class Predictor:
             *(() if abstains else (NO_ABSTENTION,)),
         )
 
-    def predict(self, film: ImageLike, *, value_range: ValueRange | None = None) -> Prediction:
-        """Answer for one film.
+    def predict(
+        self, radiograph: ImageLike, *, value_range: ValueRange | None = None
+    ) -> Prediction:
+        """Answer for one image.
 
         Args:
-            film: A path, the content of a file, a file opened in binary mode, a numpy array, a PIL
-                image, a pydicom data set, or a film that was read; see `read_image`.
+            radiograph: A path, the content of a file, a file opened in binary mode, a numpy array,
+                a PIL image, a pydicom data set, or an image that was read; see `read_image`.
             value_range: Values that are black and white in an array or a grey PIL image. None is
                 (0, 255) of an array of uint8; uint16 and float32 need it, since nothing else says
                 what their values mean.
@@ -226,7 +230,7 @@ class Predictor:
             MachineError: ``forked`` in a child of a process that had used a network.
         """
         check_process()  # before anything is decoded, which may wait for its parent's threads
-        return self.answers([self._prepare(film, value_range)])[0]
+        return self.answers([self._prepare(radiograph, value_range)])[0]
 
     def predict_files(
         self,
@@ -235,7 +239,7 @@ class Predictor:
         value_range: ValueRange | None = None,
         workers: int | None = None,
     ) -> Iterator[Prediction]:
-        """Answer for every film, in order, decoding ahead while the network computes.
+        """Answer for every image, in order, decoding ahead while the network computes.
 
         What is in memory and may change (arrays, images, data sets, files) is prepared at once when
         it is taken, in the thread that iterates; paths and bytes are read by other threads.
@@ -246,7 +250,7 @@ class Predictor:
             workers: Decoding threads; None is one per processor, and one.
 
         Raises:
-            TypeError: One film where a list is meant; an item that is no film.
+            TypeError: One image where a list is meant; an item that is no image.
             UsageError, MachineError: As of `predict`.
         """
         check_images(files, value_range)
@@ -258,27 +262,35 @@ class Predictor:
         check_process()
 
         def taken() -> Iterator[ImageLike | Prepared]:
-            for film in files:
-                check_image(film, value_range)
+            for radiograph in files:
+                check_image(radiograph, value_range)
                 # A program may put the next image into the same array.
-                yield self._prepare(film, value_range) if is_in_memory(film) else film
+                yield (
+                    self._prepare(radiograph, value_range)
+                    if is_in_memory(radiograph)
+                    else radiograph
+                )
 
-        def prepared(film: ImageLike | Prepared) -> Prepared:
-            return film if isinstance(film, Prepared) else self._prepare(film, value_range)
+        def prepared(radiograph: ImageLike | Prepared) -> Prepared:
+            return (
+                radiograph
+                if isinstance(radiograph, Prepared)
+                else self._prepare(radiograph, value_range)
+            )
 
         ahead = in_order(prepared, taken(), workers=workers, ahead=4 * BATCH)
         while batch := list(islice(ahead, BATCH)):
             yield from self.answers(batch)
 
     def answers(self, batch: Sequence[Prepared]) -> list[Prediction]:
-        """Return the answers for films that were prepared, in their order."""
+        """Return the answers for images that were prepared, in their order."""
         started = time.perf_counter()
         images = [one.image[None] for one in batch if one.image is not None]
         if images:
             scores, features = self._engine.answer(np.stack(images))
             if self.reference:
                 scores = self.reference.calibrate(scores)
-            rows = iter(zip(scores, self._familiar(features), strict=True))
+            rows = iter(zip(scores, self._ood_statuses(features), strict=True))
         each = 1000 * (time.perf_counter() - started) / max(1, len(images))
         return [
             self._refused(one) if one.image is None else self._answer(one, *next(rows), each)
@@ -286,33 +298,37 @@ class Predictor:
         ]
 
     def check(self, prepared: Prepared) -> None:
-        """Compare what the network makes of the trial film with what is kept of it.
+        """Compare what the network makes of the trial image with what is kept of it.
 
         Holds for "float32" alone: another precision scores otherwise.
 
         Args:
-            prepared: That film, whatever way it came.
+            prepared: That image, whatever way it came.
 
         Raises:
             ModelError: ``self_test``.
         """
         if prepared.image is None:
             raise ModelError(
-                "self_test", f"Expected the self-test film to be read, but got: {prepared.message}"
+                "self_test", f"Expected the self-test image to be read, but got: {prepared.message}"
             )
         scores = self._engine.scores(prepared.image[None, None])[0]
-        self.converted.trial.check(scores, self.card.name)
+        self.converted.self_test.check(scores, self.card.name)
 
-    def _prepare(self, film: ImageLike, value_range: ValueRange | None) -> Prepared:
+    def _prepare(self, radiograph: ImageLike, value_range: ValueRange | None) -> Prepared:
         return prepare(
-            film,
+            radiograph,
             self.card.preprocessing,
             value_range=value_range,
             any_modality=self._any_modality,
         )
 
-    def _familiar(self, features: npt.NDArray[np.float32]) -> Sequence[str]:
-        return self.reference.judge(features) if self.reference else ["ok"] * len(features)
+    def _ood_statuses(self, features: npt.NDArray[np.float32]) -> Sequence[str]:
+        return (
+            self.reference.ood_status(features)
+            if self.reference
+            else ["in_distribution"] * len(features)
+        )
 
     def _refused(self, one: Prepared) -> Prediction:
         return Prediction(
@@ -326,10 +342,10 @@ class Predictor:
         )
 
     def _answer(
-        self, one: Prepared, scores: npt.NDArray[np.float32], familiar: str, each: float
+        self, one: Prepared, scores: npt.NDArray[np.float32], ood_status: str, each: float
     ) -> Prediction:
         ms = round(one.ms + each, 2)
-        if familiar == "unfamiliar":
+        if ood_status == "out_of_distribution":
             return Prediction(
                 one.file,
                 "cannot_assess",
@@ -350,16 +366,16 @@ class Predictor:
             calibrated=self.calibrated,
             temperature=self.reference.temperature if self.reference else None,
             model=self.model,
-            warnings=(*one.warnings, *([UNUSUAL] if familiar == "unusual" else [])),
+            warnings=(*one.warnings, *([UNUSUAL] if ood_status == "far" else [])),
             ms=ms,
         )
-        if self.reference is None or self.reference.is_sure(scores[None])[0]:
+        if self.reference is None or self.reference.accepts(scores[None])[0]:
             return known
         said = not_sure(self.reference, scores)
         return replace(known, status="cannot_assess", code="not_sure", message=said, label=None)
 
 
-def not_sure(reference: Reference, scores: npt.NDArray[np.float32]) -> str:
-    """Say why no class is given for a film of these scores (C,)."""
-    least, coverage = reference.least_score or 0.0, 100 * (reference.coverage or 1.0)
+def not_sure(reference: TrainingReference, scores: npt.NDArray[np.float32]) -> str:
+    """Say why no class is given for an image of these scores (C,)."""
+    least, coverage = reference.confidence_threshold or 0.0, 100 * (reference.coverage or 1.0)
     return NOT_SURE.format(score=float(scores.max()), least=least, coverage=coverage)

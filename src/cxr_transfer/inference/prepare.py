@@ -2,7 +2,7 @@
 
 Decoding, the gate's look at header and picture, preprocessing: the same for a path on the command
 line, for bytes that came over a wire and for an array of a program, in this process or in another.
-What it returns is small (not the film's full-size pixels) and can be sent between processes. Knows
+What it returns is small (not the image's full-size pixels) and can be sent between processes. Knows
 no model.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.errors import CxrError, FilmError
+from cxr_transfer.errors import CxrError, ImageError
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.in_memory import (
     ImageLike,
@@ -24,14 +24,14 @@ from cxr_transfer.radiograph.in_memory import (
     read_image,
 )
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
-from cxr_transfer.radiograph.quality_control import concerns
+from cxr_transfer.radiograph.quality_control import quality_issues
 
-UNREADABLE = "Expected a film that can be decoded, but this one cannot; export it anew."
+UNREADABLE = "Expected an image that can be decoded, but this one cannot; export it anew."
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A film on its way to the network.
+    """An image on its way to the network.
 
     Attributes:
         file: File as it was given.
@@ -39,9 +39,9 @@ class Prepared:
         status: "ok", "cannot_assess" (the gate refused it) or "error" (it could not be read).
         code: Code of the refusal or the error; "" without one.
         message: One line for a person; "" without a refusal or an error.
-        warnings: What a reader should know of the film.
+        warnings: What a reader should know of the image.
         ms: What all this took, milliseconds.
-        box: Which part of the film the model input shows.
+        box: Which part of the image the model input shows.
     """
 
     file: str
@@ -55,7 +55,7 @@ class Prepared:
 
 
 def prepare(
-    film: ImageLike,
+    given: ImageLike,
     preprocessing: Preprocessing,
     *,
     file: str | None = None,
@@ -64,10 +64,10 @@ def prepare(
     any_modality: bool = False,
     gate: bool = True,
 ) -> Prepared:
-    """Read, judge and resize one film. Raises nothing of what a file can be.
+    """Read, judge and resize one image. Raises nothing of what a file can be.
 
     Args:
-        film: What `read_image` takes: a path, the content of a file, an array and so on.
+        given: What `read_image` takes: a path, the content of a file, an array and so on.
         preprocessing: Preprocessing of the network that will see it.
         file: Its name in the answer; None is the path, or "".
         named: For the content of a file: the format that the file's name promises.
@@ -80,26 +80,26 @@ def prepare(
         UsageError: ``bad_value_range``.
         MachineError: ``forked``.
     """
-    check_image(film, value_range)
+    check_image(given, value_range)
     started = time.perf_counter()
     name = file
     if name is None:
-        name = str(film) if isinstance(film, str | os.PathLike) else ""
+        name = str(given) if isinstance(given, str | os.PathLike) else ""
 
     def took() -> float:
         return 1000 * (time.perf_counter() - started)
 
     try:
         radiograph = read_image(
-            film, value_range=value_range, named=named, any_modality=any_modality
+            given, value_range=value_range, named=named, any_modality=any_modality
         )
-        found = concerns(radiograph)
-    except FilmError as error:
+        found = quality_issues(radiograph)
+    except ImageError as error:
         return Prepared(name, None, "error", error.code, error.message, ms=took())
     except (CxrError, MemoryError):
         raise
     except Exception:
-        # Nobody's film may stop the others, whatever a decoder thinks of it.
+        # Nobody's image may stop the others, whatever a decoder thinks of it.
         return Prepared(name, None, "error", "unreadable", UNREADABLE, ms=took())
     refusal = next((one for one in found if one.refuses), None) if gate else None
     said = (*radiograph.warnings, *(one.message for one in found if one is not refusal))

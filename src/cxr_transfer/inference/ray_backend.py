@@ -1,8 +1,8 @@
 """The same table as `table` writes, answered by many machines through Ray Data.
 
 Chunks of file names go out, answers come back in any order and are kept as `table` keeps them: the
-rows are the same, and a run that was stopped goes on. Films are read where they are answered, so
-every machine must see them, and the model, under the same path; a film that one does not see
+rows are the same, and a run that was stopped goes on. Images are read where they are answered, so
+every machine must see them, and the model, under the same path; an image that one does not see
 becomes a row that says so. Ray tells its makers nothing, and shows no dashboard.
 """
 
@@ -34,7 +34,7 @@ def predict_on_cluster(
     workers: int = 2,
     address: str | None = None,
     options: Mapping[str, Any] | None = None,
-    each: Each | None = None,
+    on_image: Each | None = None,
 ) -> Summary:
     """Write a row for each of ``files``, in their order, to ``out`` (.csv or .parquet).
 
@@ -47,7 +47,7 @@ def predict_on_cluster(
         address: Address of a Ray cluster ("auto": the one this machine is part of); None starts one
             here.
         options: Further arguments of `Predictor.open`.
-        each: Called once for every file that has been answered.
+        on_image: Called once for every file that has been answered.
 
     Raises:
         TypeError: One path where a list is meant; an item that is no path.
@@ -57,7 +57,7 @@ def predict_on_cluster(
     asked = dict(options or {})
     place = os.path.abspath(model) if os.path.exists(model) else str(model)
     predictor = Predictor.open(place, **asked)
-    with resumable(predictor, files, out, settings=asked, each=each) as parts:
+    with resumable(predictor, files, out, settings=asked, on_image=on_image) as parts:
         items = [
             {
                 "number": number,
@@ -87,8 +87,8 @@ def predict_on_cluster(
                     for answer, file in zip(answers, parts.chunk(row["number"]), strict=True):
                         answer["file"] = str(file)
                     parts.keep(row["number"], answers)
-                    for _ in answers if each else ():
-                        each()  # type: ignore[misc]
+                    for _ in answers if on_image else ():
+                        on_image()  # type: ignore[misc]
         return parts.finish()
 
 
@@ -137,7 +137,7 @@ def _ray(address: str | None, workers: int) -> Iterator[Any]:
             if ray.is_initialized():  # the caller's own
                 yield ray
                 return
-            # Ray's logs name films: they go when it goes.
+            # Ray's logs name images: they go when it goes.
             with tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True) as folder:
                 _start(ray, address, workers, folder)
                 try:

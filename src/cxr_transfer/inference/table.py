@@ -4,7 +4,7 @@ Files are answered chunk by chunk. A chunk that is done is kept in ``OUT.partial
 per file); when all are, the table is composed from them, put in its place whole, and the parts are
 deleted. A folder of that name that is of somebody else's is neither used nor touched. The same call
 goes on where it was stopped and ends on the same bytes: an answer's time is left out, being the
-run's and not the film's. Knows nothing of how a file is answered.
+run's and not the image's. Knows nothing of how a file is answered.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from cxr_transfer.files import (
 )
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.writers import cells, columns
-from cxr_transfer.own_folder import RUN_RECORD, owned
+from cxr_transfer.own_folder import RUN_RECORD, lock_folder
 from cxr_transfer.text import cell
 
 CHUNK = 512
@@ -52,8 +52,8 @@ where a run was stopped, or on which machine a chunk was answered, changes no ba
 ROW_GROUP = 16_384
 """Rows that are in memory at once while a Parquet file is composed."""
 
-LIMITS = ("temperature", "unusual", "threshold", "least_score", "coverage")
-"""Of a `Reference`: what of it decides answers."""
+LIMITS = ("temperature", "far_distance", "ood_distance", "confidence_threshold", "coverage")
+"""Of a `TrainingReference`: what of it decides answers."""
 
 Each = Callable[[], object]
 
@@ -89,7 +89,7 @@ def predict_into(
     *,
     workers: int | None = None,
     settings: Mapping[str, object] | None = None,
-    each: Each | None = None,
+    on_image: Each | None = None,
 ) -> Summary:
     """Write a row for each of ``files``, in their order, to ``out`` (.csv or .parquet).
 
@@ -99,7 +99,7 @@ def predict_into(
         out: The table; written once, at the end.
         workers: Decoding threads; None is one per processor, and one.
         settings: What else decides an answer (precision, say): another value is another run.
-        each: Called once for every file that has been answered.
+        on_image: Called once for every file that has been answered.
 
     Raises:
         TypeError: One path where a list is meant; an item that is no path.
@@ -109,13 +109,13 @@ def predict_into(
         DataError: ``empty``, ``damaged_part``.
         MachineError: ``missing_package`` (pyarrow, for Parquet), ``disk_full``, ``not_writable``.
     """
-    with resumable(predictor, files, out, settings=settings, each=each) as parts:
+    with resumable(predictor, files, out, settings=settings, on_image=on_image) as parts:
         for number in parts.missing():
             answers = []
             for answer in predictor.predict_files(parts.chunk(number), workers=workers):
                 answers.append(answer.as_dict())
-                if each:
-                    each()
+                if on_image:
+                    on_image()
             parts.keep(number, answers)
         return parts.finish()
 
@@ -218,7 +218,7 @@ def resumable(
     out: Path,
     *,
     settings: Mapping[str, object] | None = None,
-    each: Each | None = None,
+    on_image: Each | None = None,
 ) -> Iterator[Parts]:
     """Give the chunks of ``out``, held for this run; see `predict_into`."""
     check_list(files, "paths")
@@ -240,16 +240,16 @@ def resumable(
         check_new(out)
     run = _run(predictor, files, settings or {})
     _check_same(folder, begun, run)
-    with owned(folder):
+    with lock_folder(folder):
         begun = _begun(folder)  # another run may have come in between
         _check_same(folder, begun, run)
         if begun is None:
             write_json(folder / RUN_RECORD, run)
         parts = Parts(files, out, folder, tuple(predictor.card.labels), predictor.model, 0)
         resumed = len(files) - sum(len(parts.chunk(number)) for number in parts.missing())
-        if each:
+        if on_image:
             for _ in range(resumed):
-                each()
+                on_image()
         yield Parts(files, out, folder, parts.labels, parts.model, resumed)
 
 
@@ -346,7 +346,7 @@ def _row(answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
 def _write_csv(
     handle: BinaryIO, rows: Iterator[dict[str, Any]], labels: Sequence[str], _model: str
 ) -> None:
-    # Film names need not be UTF-8: such bytes go out as they came in.
+    # Image names need not be UTF-8: such bytes go out as they came in.
     text = io.TextIOWrapper(handle, encoding="utf-8", errors="surrogateescape", newline="")
     names = _columns(labels)
     text.write(f"{csv_line(names)}\n")
@@ -367,7 +367,7 @@ def _write_parquet(
     )
     with parquet.ParquetWriter(handle, schema) as writer:
         while group := list(islice(rows, ROW_GROUP)):
-            for row in group:  # Arrow's text is UTF-8, names of films need not be
+            for row in group:  # Arrow's text is UTF-8, names of images need not be
                 row["file"] = (
                     row["file"].encode(errors="surrogateescape").decode(errors="backslashreplace")
                 )

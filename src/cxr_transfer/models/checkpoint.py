@@ -79,7 +79,7 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
         The card, and the network in inference mode.
 
     Raises:
-        ModelError: ``no_checkpoint``, ``not_safetensors``, ``bad_card``, ``newer_schema``,
+        ModelError: ``no_checkpoint``, ``not_safetensors``, ``bad_card``, ``other_schema``,
             ``wrong_hash``, ``corrupt_weights``, ``wrong_labels``, ``wrong_weights``,
             ``wrong_type``, ``weights_not_finite``, and what `models.folder.opened` raises.
     """
@@ -120,7 +120,7 @@ def _corrupt(path: Path, error: Exception) -> ModelError:
 
 
 def _check_labels(checkpoint: Checkpoint, trained: str | None, card_path: Path) -> None:
-    # An edited card with the same labels in another order would fit, and name every film wrongly.
+    # An edited card with the same labels in another order would fit, and name every image wrongly.
     if trained is not None and trained != json.dumps(list(checkpoint.labels)):
         raise ModelError(
             "wrong_labels",

@@ -1,7 +1,7 @@
-"""The early layers of ResNet-50, a film and its mirror image in, logits out.
+"""The early layers of ResNet-50, an image and its mirror image in, logits out.
 
-What an early layer sees (edges, textures, how grey runs) tells of films from elsewhere more than
-what later layers make of it, which were trained on things that are no films: docs/log.md has the
+What an early layer sees (edges, textures, how grey runs) tells of images from elsewhere more than
+what later layers make of it, which were trained on things that are no images: docs/log.md has the
 figures. Deliberately does not know where weights come from or what classes mean.
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cxr_transfer.models.resnet50 import EPSILON, load_imagenet, resnet50
 
 LAST = "conv3_block2"
-"""The last of ResNet-50's blocks that is used: 28 x 28 places for a film of 224 x 224."""
+"""The last of ResNet-50's blocks that is used: 28 x 28 places for an image of 224 x 224."""
 
 CHANNELS = 512
 REDUCTION = 8
@@ -28,19 +28,19 @@ BANDS = 3
 
 
 class BothSides(nn.Module):
-    """The mean of what layers make of a film and, mirrored back, of its mirror image.
+    """The mean of what layers make of an image and, mirrored back, of its mirror image.
 
-    A film then scores as its mirror image does, and half of the noise is gone.
+    An image then scores as its mirror image does, and half of the noise is gone.
     """
 
     def __init__(self, body: nn.Sequential) -> None:
         super().__init__()
         self.body = body
 
-    def forward(self, films: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Return (N, C, h, w) for (N, channels, H, W)."""
-        mirrored: Tensor = self.body(films.flip(3)).flip(3)
-        both: Tensor = (self.body(films) + mirrored) / 2
+        mirrored: Tensor = self.body(images.flip(3)).flip(3)
+        both: Tensor = (self.body(images) + mirrored) / 2
         return both
 
 
@@ -74,7 +74,7 @@ def early_resnet50(
 
     Args:
         classes: Number of classes.
-        size: Height and width of the films.
+        size: Height and width of the images.
         epsilon: Batch-norm epsilon, which belongs to the weights.
     """
     whole = dict(resnet50(1, epsilon=epsilon).named_children())

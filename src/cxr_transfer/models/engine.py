@@ -1,4 +1,4 @@
-"""A converted network in, scores and features for films out. Any number of threads may ask it."""
+"""A converted network in, scores and features for images out. Any number of threads may ask it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cxr_transfer.openvino_runtime import Graph, Network, Precision
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 OUTPUTS = ("scores", "features")
-"""Of a converted network: class scores (N, C), and what its head saw of the films (N, F)."""
+"""Of a converted network: class scores (N, C), and what its head saw of the images (N, F)."""
 
 
 class Engine:
@@ -59,21 +59,21 @@ class Engine:
                 "'cxr export'.",
             )
 
-    def scores(self, films: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return (N, C) scores, rows summing to 1, for films (N, 1, H, W).
+    def scores(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return (N, C) scores, rows summing to 1, for images (N, 1, H, W).
 
         Raises:
             MachineError: ``forked``.
         """
-        return self.answer(films)[0]
+        return self.answer(images)[0]
 
     def answer(
-        self, films: npt.NDArray[np.uint8]
+        self, images: npt.NDArray[np.uint8]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return scores as `scores` does, and (N, F) features, for films (N, 1, H, W).
+        """Return scores as `scores` does, and (N, F) features, for images (N, 1, H, W).
 
         Raises:
             MachineError: ``forked``.
         """
-        scores, features = self._network(films)
+        scores, features = self._network(images)
         return scores, features

@@ -24,7 +24,7 @@ from cxr_transfer.text import for_terminal
 
 MIB = 1024 * 1024
 LARGEST_TEXT = 64 * MIB
-"""Bytes of a card or a table. A card with the hashes of a million films has 20 MB."""
+"""Bytes of a card or a table. A card with the hashes of a million images has 20 MB."""
 
 LARGEST_PAGE = 4 * MIB
 """Bytes of what is handed on over HTTP: a model card, an audit."""

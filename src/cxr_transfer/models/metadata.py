@@ -37,7 +37,7 @@ Words = Annotated[dict[str, Any], AfterValidator(checked_words)]
 
 Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 LONGEST_TITLE = 200
 WEIGHTS = "checkpoint.safetensors"
 CARD = "checkpoint.json"
@@ -49,20 +49,20 @@ class Checkpoint(BaseModel):
     """What a network needs beside its weights, and where it comes from.
 
     Attributes:
-        schema_version: Version of this file; a newer one is refused.
+        schema_version: Version of this file; any other one is refused.
         name: Name of the recipe; it stands in answers and in names of files.
         weights_sha256: SHA-256 of the ``.safetensors`` file beside it.
         epsilon: Epsilon of the batch normalisation (ResNet-50).
         recipe: The recipe as it was run.
         provenance: Time, versions, commit, machine, seed, device.
-        data: Name and hash of the data set, how it was split and that hash, films per part.
-        seen: SHA-256 of every film that training or validation saw, and of every such patient's
+        data: Name and hash of the data set, how it was split and that hash, images per part.
+        seen: SHA-256 of every image that training or validation saw, and of every such patient's
             name: enough to refuse them in an evaluation, not enough to know who they are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[2] = SCHEMA
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,63}$")
     architecture: Architecture
     labels: tuple[str, ...]
@@ -109,7 +109,7 @@ class Checkpoint(BaseModel):
 
 
 def fingerprint(text: str) -> str:
-    """Return a short hash that stands for a film or a patient without naming it.
+    """Return a short hash that stands for an image or a patient without naming it.
 
     >>> fingerprint("kermany:person1")
     '5ba8a472c9c48631'
@@ -161,18 +161,18 @@ def read_card(path: Path) -> Checkpoint:
     """Read the card at ``path``.
 
     Raises:
-        ModelError: ``bad_card``, ``newer_schema``, and what `models.folder.opened` raises.
+        ModelError: ``bad_card``, ``other_schema``, and what `models.folder.opened` raises.
     """
     try:
         content = read_json(path)
     except ValueError as error:
         raise ModelError("bad_card", f"Expected JSON in {path}, but got: {error}.") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA:
+    if isinstance(version, int) and not isinstance(version, bool) and version != SCHEMA:
+        remedy = "train it anew" if version < SCHEMA else "update cxr-transfer"
         raise ModelError(
-            "newer_schema",
-            f"Expected a checkpoint of schema {SCHEMA}, but {path} has {version}; update "
-            "cxr-transfer.",
+            "other_schema",
+            f"Expected a checkpoint of schema {SCHEMA}, but {path} has {version}; {remedy}.",
         )
     try:
         return Checkpoint.model_validate(content)

@@ -1,11 +1,11 @@
-"""Features of training films in, ``reference.safetensors`` out: what a network has met before.
+"""Features of training images in, ``reference.safetensors`` out: what a network has met before.
 
-Travels beside a checkpoint and answers two questions of a film by the features that the network's
-head sees: is it unlike all that the network was trained on, and which training films are nearest?
+Travels beside a checkpoint and answers two questions of an image by the features that the network's
+head sees: is it unlike all that the network was trained on, and which training images are nearest?
 It also carries the temperature of the class scores, and the score below which no class is given.
 
-Holds labels and sources of the training films, never a name, a patient or a pixel. Knows nothing
-of torch, and does not judge whether a film is any good: see ``radiograph/quality_control.py``.
+Holds labels and sources of the training images, never a name, a patient or a pixel. Knows nothing
+of torch, and does not judge whether an image is any good: see ``radiograph/quality_control.py``.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from cxr_transfer.statistics.temperature import (
 from cxr_transfer.text import for_terminal
 
 REFERENCE = "reference.safetensors"
-SCHEMA = 1
+SCHEMA = 2
 
-Familiarity = Literal["ok", "unusual", "unfamiliar"]
+OodStatus = Literal["in_distribution", "far", "out_of_distribution"]
 Floats = npt.NDArray[np.float32]
 Temperature = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 """By which logits are divided: it is looked for between 0.05 and 20."""
@@ -51,14 +51,14 @@ Temperature = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 _MOST_SOURCES = 4000
-_REAL, _WHOLE = ("centre", "deviations", "directions", "films"), ("label_of", "source_of")
-_TYPES = {"centre": "F32", "deviations": "F32", "directions": "F16", "films": "F16"}
+_REAL, _WHOLE = ("centre", "deviations", "directions", "images"), ("label_of", "source_of")
+_TYPES = {"centre": "F32", "deviations": "F32", "directions": "F16", "images": "F16"}
 _LARGEST = 256 * 1024 * 1024
 _REMEDY = "take the one that came with the checkpoint"
 
 
 class _Known(BaseModel):
-    """What a reference holds beside its arrays, as it stands in its file; see `Reference`."""
+    """What a reference file holds beside its arrays; see `TrainingReference`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -66,10 +66,10 @@ class _Known(BaseModel):
     labels: tuple[str, ...] = Field(min_length=1, max_length=MOST_LABELS)
     sources: tuple[str, ...] = Field(min_length=1, max_length=_MOST_SOURCES)
     rest: float = Field(ge=0, allow_inf_nan=False)
-    unusual: float = Field(ge=0, allow_inf_nan=False)
-    threshold: float = Field(ge=0, allow_inf_nan=False)
+    far_distance: float = Field(ge=0, allow_inf_nan=False)
+    ood_distance: float = Field(ge=0, allow_inf_nan=False)
     temperature: Temperature | None
-    least_score: Share | None = None
+    confidence_threshold: Share | None = None
     coverage: Share | None = None
     temperature_check: TemperatureCheck | None = None
 
@@ -82,12 +82,12 @@ class _Known(BaseModel):
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training film near another in feature space.
+    """A training image near another in feature space.
 
     Attributes:
         label: Its class.
         source: The collection that it is from.
-        distance: Along the main directions; 0 for itself, about 1.4 between any two films.
+        distance: Along the main directions; 0 for itself, about 1.4 between any two images.
     """
 
     label: str
@@ -96,32 +96,33 @@ class Neighbour:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
-    """Where a network's training films lie in its feature space, and how far is far.
+class TrainingReference:
+    """Where a network's training images lie in its feature space, and how far is far.
 
     The covariance of the features is that of probabilistic principal components (Tipping & Bishop,
     J. R. Stat. Soc. B 61, 1999, 611-622): free along the first 64 directions, one variance for all
-    others. So a distance counts what no training film has, too. One centre for all classes: with
+    others. So a distance counts what no training image has, too. One centre for all classes: with
     one per class (Lee et al., NeurIPS 2018) strangers were told hardly better.
 
     Attributes:
         weights_sha256: SHA-256 of the weights whose features these are.
         labels: Names of classes, indexed by ``label_of``.
         sources: Names of collections, indexed by ``source_of``, as `text.for_terminal` has them.
-        centre: (F,) mean of the training films.
+        centre: (F,) mean of the training images.
         directions: (D, F) orthonormal, of falling variance.
         deviations: (D,) standard deviations along them.
         rest: Standard deviation in every other direction; 0 where there is none.
-        films: (N, D) training films along them; all deviations together are 1.
+        images: (N, D) training images along them; all deviations together are 1.
         label_of: (N,)
         source_of: (N,)
-        unusual: Distance beyond which lie 5 % of held-out films: worth a warning.
-        threshold: Distance beyond which a film is unfamiliar, not to be judged: a quarter farther
-            than 99 % of held-out films. Films of a new hospital reach 99 %, other things go on.
+        far_distance: Distance beyond which lie 5 % of held-out images: worth a warning.
+        ood_distance: Distance beyond which an image is out of distribution and gets no class: a
+            quarter farther than 99 % of held-out images. Images of a new hospital reach 99 %, other
+            things go on.
         temperature: By which logits are divided before the softmax; None where none was fitted.
-        least_score: Limit of the highest score, calibrated and rounded as it is given, below which
-            no class is given; None gives one to every film.
-        coverage: Share of held-out films whose highest score reaches that.
+        confidence_threshold: Limit of the highest score, calibrated and rounded as it is given,
+            below which no class is given; None gives one to every image.
+        coverage: Share of held-out images whose highest score reaches that.
         temperature_check: What the validation images said of the temperature; None in references
             that were made before it was asked.
     """
@@ -133,13 +134,13 @@ class Reference:
     directions: Floats
     deviations: Floats
     rest: float
-    films: Floats
+    images: Floats
     label_of: npt.NDArray[np.int64]
     source_of: npt.NDArray[np.int64]
-    unusual: float
-    threshold: float
+    far_distance: float
+    ood_distance: float
     temperature: float | None = None
-    least_score: float | None = None
+    confidence_threshold: float | None = None
     coverage: float | None = None
     temperature_check: TemperatureCheck | None = None
 
@@ -169,23 +170,23 @@ class Reference:
         """Return the network's scores (N, C) at the temperature; as they are where none is."""
         return at_temperature(scores, self.temperature)
 
-    def is_sure(self, scores: Floats) -> npt.NDArray[np.bool_]:
-        """Tell of which films, by their calibrated scores (N, C), a class may be given."""
-        least = 0.0 if self.least_score is None else self.least_score
+    def accepts(self, scores: Floats) -> npt.NDArray[np.bool_]:
+        """Tell of which images, by their calibrated scores (N, C), a class may be given."""
+        least = 0.0 if self.confidence_threshold is None else self.confidence_threshold
         sure: npt.NDArray[np.bool_] = as_given(scores.max(axis=1)) >= least
         return sure
 
     def distances(self, features: Floats) -> npt.NDArray[np.float64]:
-        """Return how far films lie from the training films' centre, in deviations.
+        """Return how far images lie from the training images' centre, in deviations.
 
         The Mahalanobis distance over the root of the number of features: about 1 for a training
-        film, whatever the network.
+        image, whatever the network.
 
         Args:
             features: (K, F), as the network's head sees them.
 
         Raises:
-            ModelError: ``bad_reference`` for another width than that of the training films'.
+            ModelError: ``bad_reference`` for another width than that of the training images'.
         """
         away = self._centred(features)
         along = away @ self.directions.T
@@ -194,26 +195,30 @@ class Reference:
             squares += ((away - along @ self.directions) ** 2).sum(axis=1) / self.rest**2
         return np.asarray(np.sqrt(squares / features.shape[1]))
 
-    def judge(self, features: Floats) -> list[Familiarity]:
-        """Say of each film whether it lies among the training films, beside them or elsewhere.
+    def ood_status(self, features: Floats) -> list[OodStatus]:
+        """Say of each image whether it lies among the training images, beside them or elsewhere.
 
         Args:
             features: (K, F), as the network's head sees them.
 
         Returns:
-            "ok"; "unusual": worth a warning, as films of another hospital often are; or
-            "unfamiliar": like nothing the network was trained on, not to be judged.
+            "in_distribution"; "far": worth a warning, as images of another hospital often are; or
+            "out_of_distribution": like nothing the network was trained on, so it gets no class.
 
         Raises:
             ModelError: As `distances`.
         """
         return [
-            "unfamiliar" if far > self.threshold else "unusual" if far > self.unusual else "ok"
+            "out_of_distribution"
+            if far > self.ood_distance
+            else "far"
+            if far > self.far_distance
+            else "in_distribution"
             for far in self.distances(features)
         ]
 
     def neighbours(self, features: Floats, number: int = 5) -> tuple[Neighbour, ...]:
-        """Return the training films nearest to one film, nearest first.
+        """Return the training images nearest to one image, nearest first.
 
         Args:
             features: (F,), as the network's head sees them.
@@ -222,7 +227,7 @@ class Reference:
         Raises:
             ModelError: As `distances`.
         """
-        far = np.linalg.norm(self.films - self.places(features[None]), axis=1)
+        far = np.linalg.norm(self.images - self.places(features[None]), axis=1)
         return tuple(
             Neighbour(
                 self.labels[self.label_of[at]], self.sources[self.source_of[at]], float(far[at])
@@ -231,7 +236,7 @@ class Reference:
         )
 
     def places(self, features: Floats) -> Floats:
-        """Return where films lie along the main directions (K, D), as `films` has them."""
+        """Return where images lie along the main directions (K, D), as `images` has them."""
         # Not each in its deviation: those that hardly vary would count as much as what tells
         # classes apart.
         along = self._centred(features) @ self.directions.T
@@ -250,7 +255,7 @@ class Reference:
             "centre": self.centre,
             "deviations": self.deviations,
             "directions": self.directions.astype(np.float16),
-            "films": self.films.astype(np.float16),
+            "images": self.images.astype(np.float16),
             "label_of": self.label_of.astype(np.int32),
             "source_of": self.source_of.astype(np.int32),
         }
@@ -261,7 +266,7 @@ class Reference:
         return folder / REFERENCE
 
     @classmethod
-    def load(cls, path: Path, *, weights_sha256: str) -> Reference:
+    def load(cls, path: Path, *, weights_sha256: str) -> TrainingReference:
         """Load a reference from its file or from the folder that holds it.
 
         Args:
@@ -281,8 +286,6 @@ class Reference:
             version = known.pop("schema_version")
             if version != SCHEMA:
                 raise _bad(path, f"schema {SCHEMA}", f"{version}", "update cxr-transfer")
-            if known["temperature"] == 1:  # as older files say that none was fitted
-                known["temperature"] = None
             if others := other_types(told, lambda name: (_TYPES.get(name, "I32"),)):
                 raise _bad(path, "the types that it was saved with", "; ".join(others), _REMEDY)
             # As JSON again: a list stands for the tuple that a strict model wants.
@@ -323,30 +326,30 @@ class Reference:
         return np.asarray(features - self.centre, np.float32)
 
     def _require_whole(self, path: Path) -> None:
-        width, kept, films = len(self.centre), len(self.deviations), len(self.films)
+        width, kept, images = len(self.centre), len(self.deviations), len(self.images)
         shapes = {
             "directions": (kept, width),
-            "films": (films, kept),
-            "label_of": (films,),
-            "source_of": (films,),
+            "images": (images, kept),
+            "label_of": (images,),
+            "source_of": (images,),
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 found = f"{name} {getattr(self, name).shape}"
                 raise _bad(path, f"{name} {shape}", found, _REMEDY)
-        arrays = (self.centre, self.directions, self.deviations, self.films)
+        arrays = (self.centre, self.directions, self.deviations, self.images)
         if not all(np.isfinite(array).all() for array in arrays):
             raise _bad(path, "finite numbers", "NaN or infinity", _REMEDY)
         if not (self.deviations > 0).all():
             raise _bad(path, "positive deviations", "one that is not", _REMEDY)
         for name, names in (("label_of", self.labels), ("source_of", self.sources)):
             numbers_of = getattr(self, name)
-            if films and not 0 <= numbers_of.min() <= numbers_of.max() < len(names):
+            if images and not 0 <= numbers_of.min() <= numbers_of.max() < len(names):
                 raise _bad(path, f"{name} from 0 to {len(names) - 1}", "others", _REMEDY)
 
 
-def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Reference] | None:
-    """Return what is kept of the training films beside a weights file or a graph, if it is.
+def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, TrainingReference] | None:
+    """Return what is kept of the training images beside a weights file or a graph, if it is.
 
     Args:
         weights: Weights of the checkpoint, or an exported graph.
@@ -358,11 +361,11 @@ def reference_beside(weights: Path, weights_sha256: str) -> tuple[Path, Referenc
     """
     own, shared = weights.with_suffix(".reference.safetensors"), weights.parent / REFERENCE
     if own.is_file():
-        return own, Reference.load(own, weights_sha256=weights_sha256)
+        return own, TrainingReference.load(own, weights_sha256=weights_sha256)
     if not shared.is_file():
         return None
     try:
-        return shared, Reference.load(shared, weights_sha256=weights_sha256)
+        return shared, TrainingReference.load(shared, weights_sha256=weights_sha256)
     except ModelError as error:
         if error.code == "wrong_hash":
             return None

@@ -1,7 +1,7 @@
 """The table of networks: a name in a recipe, and how it is built.
 
 Every network is a flat ``nn.Sequential`` of named children in data order. It takes grey uint8
-films (N, 1, H, W) and gives logits (N, classes); its last child is called ``head``. What trains is
+images (N, 1, H, W) and gives logits (N, classes); its last child is called ``head``. What trains is
 named by these children, never counted.
 """
 
@@ -29,7 +29,7 @@ def build(
     Args:
         architecture: Name in the table.
         classes: Number of outputs.
-        size: Height and width of the films (the CNN's dense layer depends on it).
+        size: Height and width of the images (the CNN's dense layer depends on it).
         epsilon: Epsilon of ResNet-50's batch normalisation, as the weight file wants it.
 
     Raises:
@@ -63,7 +63,7 @@ def load_pretrained(
 def probabilities(
     network: nn.Module, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
 ) -> Tensor:
-    """Return class scores (N, classes), float32, rows summing to 1, for films (N, 1, H, W).
+    """Return class scores (N, classes), float32, rows summing to 1, for images (N, 1, H, W).
 
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.
@@ -81,7 +81,7 @@ def probabilities(
 def features(
     network: nn.Sequential, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
 ) -> Tensor:
-    """Return what the network's head sees, (N, F) float32, for films (N, 1, H, W).
+    """Return what the network's head sees, (N, F) float32, for images (N, 1, H, W).
 
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.

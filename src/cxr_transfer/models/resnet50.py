@@ -1,6 +1,6 @@
-"""ResNet-50 as Keras builds it, film in, logits out, and the way in for Keras' ImageNet weights.
+"""ResNet-50 as Keras builds it, image in, logits out, and the way in for Keras' ImageNet weights.
 
-Comes in: grey films 0..255 and, once, Keras' tensors under Keras' layer names. Goes out: a flat
+Comes in: grey images 0..255 and, once, Keras' tensors under Keras' layer names. Goes out: a flat
 ``nn.Sequential`` whose children are named after Keras' layers. Deliberately does not know where
 weights come from, which children train, or what the classes mean.
 
@@ -43,7 +43,7 @@ _MOMENTUM = 0.01
 
 
 class Scale(nn.Module):
-    """Turn films into what the ImageNet weights were trained on: BGR minus the channel means."""
+    """Turn images into what the ImageNet weights were trained on: BGR minus the channel means."""
 
     means: Tensor
 
@@ -53,21 +53,23 @@ class Scale(nn.Module):
         # A constant of the network, not a weight: it has no place in a checkpoint.
         self.register_buffer("means", means, persistent=False)
 
-    def forward(self, films: Tensor) -> Tensor:
-        """Scale ``films``.
+    def forward(self, images: Tensor) -> Tensor:
+        """Scale ``images``.
 
         Args:
-            films: (N, 1, H, W) grey or (N, 3, H, W) RGB, uint8 or float, 0..255.
+            images: (N, 1, H, W) grey or (N, 3, H, W) RGB, uint8 or float, 0..255.
 
         Returns:
             (N, 3, H, W) float32, BGR, unscaled, ImageNet's means taken away.
 
         Raises:
-            ValueError: The films have neither one channel nor three.
+            ValueError: The images have neither one channel nor three.
         """
-        if films.ndim != 4 or films.shape[1] not in (1, 3):
-            raise ValueError(f"expected films (N, 1 or 3, H, W), got {tuple(films.shape)}")
-        bgr = films.float().flip(1) if films.shape[1] == 3 else films.float().expand(-1, 3, -1, -1)
+        if images.ndim != 4 or images.shape[1] not in (1, 3):
+            raise ValueError(f"expected images (N, 1 or 3, H, W), got {tuple(images.shape)}")
+        bgr = (
+            images.float().flip(1) if images.shape[1] == 3 else images.float().expand(-1, 3, -1, -1)
+        )
         # Channels last: a fifth less time for the convolutions on a CPU.
         return (bgr - self.means).contiguous(memory_format=torch.channels_last)
 

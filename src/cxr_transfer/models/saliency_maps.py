@@ -1,12 +1,12 @@
-"""Where on a film a network's score comes from, and how far such a map may be trusted.
+"""Where on an image a network's score comes from, and how far such a map may be trusted.
 
-In come a network and films; out go HiResCAM maps, the share of them that lies in the lungs, and
+In come a network and images; out go HiResCAM maps, the share of them that lies in the lungs, and
 how much they change when the network's weights are drawn anew. A map is a picture of what raised a
-score, not a finding and no proof of one (TRUST, row 10): it knows no labels, and a network that
+score, not a finding and no proof of one: it knows no labels, and a network that
 reads the hospital from the chest wall has handsome maps too.
 
-Sources: HiResCAM, Draelos & Carin 2020 (arXiv 2011.08891). Where a network takes one mean over a
-film, as ResNet-50 does, its map is that of Grad-CAM (Selvaraju et al. 2017, ICCV, 618); where
+Sources: HiResCAM, Draelos & Carin 2020 (arXiv 2011.08891). Where a network takes one mean over an
+image, as ResNet-50 does, its map is that of Grad-CAM (Selvaraju et al. 2017, ICCV, 618); where
 places count differently, Grad-CAM spreads what one adds over all of them. The randomisation check:
 Adebayo et al. 2018 (NeurIPS 31, "Sanity checks for saliency maps").
 """
@@ -40,7 +40,7 @@ STAGES = ("head", "last block", "all layers")
 """Whose weights are drawn anew: from the head down to the named layer, together."""
 
 DRAWS = 4
-"""New weights per stage: a draw of the head may leave no map of any film."""
+"""New weights per stage: a draw of the head may leave no map of any image."""
 
 BATCH = 20
 
@@ -54,7 +54,7 @@ def heat_maps(
 ) -> Maps:
     """Return where the score of a class comes from, by HiResCAM at the last layer with places.
 
-    The layer is the child before `PLACES_END`: ``conv5_block3`` (7 x 7 for a film of 224 x 224),
+    The layer is the child before `PLACES_END`: ``conv5_block3`` (7 x 7 for an image of 224 x 224),
     ``relu4`` (12 x 12) or ``both_sides`` (28 x 28). Each place has what it adds to the score, to
     first order; where only means and a linear head follow, exactly that. Maps are enlarged
     bilinearly, so their borders are no finer than the layer.
@@ -62,34 +62,34 @@ def heat_maps(
     Args:
         network: Network of `models.registry`; frozen or not, its weights, gradients and modes are
             left as they are. It is moved to ``device``.
-        images: Films, (N, 1, H, W) uint8.
-        target: The class to explain of each film; None is the one with the highest score.
+        images: Images, (N, 1, H, W) uint8.
+        target: The class to explain of each image; None is the one with the highest score.
         device: Device as torch names it.
 
     Returns:
-        (N, H, W) in [0, 1], the largest value of each film 1; all 0 where nothing on a film raised
-        the score.
+        (N, H, W) in [0, 1], the largest value of each image 1; all 0 where nothing on an image
+        raised the score.
 
     Raises:
-        DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8; ``targets``
+        DataError: ``not_a_model_input`` unless the images are (N, 1, H, W) of uint8; ``targets``
             unless there is a class of the network for each.
         ModelError: ``no_places`` for a network without a layer of `PLACES_END`.
     """
-    films = as_images(images)
-    if not len(films):
-        return np.zeros((0, *films.shape[2:]), np.float32)
-    at_places, after = places(network, films, device=device)
-    return maps_of_places(after, at_places, films.shape[2:], target=target, device=device)
+    tensors_in = as_images(images)
+    if not len(tensors_in):
+        return np.zeros((0, *tensors_in.shape[2:]), np.float32)
+    at_places, after = places(network, tensors_in, device=device)
+    return maps_of_places(after, at_places, tensors_in.shape[2:], target=target, device=device)
 
 
 def places(
     network: nn.Sequential, images: Tensor | npt.NDArray[np.uint8], *, device: str = "cpu"
 ) -> tuple[Tensor, nn.Sequential]:
-    """Run a network as far as films still have places: most of its work, for scores and maps alike.
+    """Run a network as far as activations have places: most of its work, for scores and maps.
 
     Args:
         network: Network as in `heat_maps`.
-        images: One or more films, (N, 1, H, W) uint8.
+        images: One or more images, (N, 1, H, W) uint8.
         device: Device as torch names it.
 
     Returns:
@@ -99,9 +99,9 @@ def places(
     Raises:
         DataError, ModelError: As `heat_maps`.
     """
-    films, end = as_images(images), _end(network)
+    tensors_in, end = as_images(images), _end(network)
     with _judging(network, device):
-        return _through(_part(network, 0, end), films, device), _part(network, end)
+        return _through(_part(network, 0, end), tensors_in, device), _part(network, end)
 
 
 def maps_of_places(
@@ -112,12 +112,12 @@ def maps_of_places(
     target: Sequence[int] | None = None,
     device: str = "cpu",
 ) -> Maps:
-    """Return `heat_maps` of films that went through `places` before.
+    """Return `heat_maps` of images that went through `places` before.
 
     Args:
         after: The layers after the places.
         at_places: What came before them, (N, C, h, w).
-        size: Height and width of the films.
+        size: Height and width of the images.
         target: Target as in `heat_maps`.
         device: Device as torch names it.
 
@@ -157,7 +157,7 @@ def lung_share(maps: Maps, masks: Masks) -> Floats:
 
 
 def enrichment(maps: Maps, masks: Masks) -> Floats:
-    """Return the share of each map in its mask over the mask's share of the film.
+    """Return the share of each map in its mask over the mask's share of the image.
 
     1 is what an even map has: below, the lungs got less than their area. NaN of an empty map or an
     empty mask.
@@ -173,7 +173,7 @@ def enrichment(maps: Maps, masks: Masks) -> Floats:
 
 
 def rank_correlation(maps: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
-    """Return Spearman's correlation of two maps of each film, both (N, h, w).
+    """Return Spearman's correlation of two maps of each image, both (N, h, w).
 
     NaN where either is the same everywhere: it has no order to compare.
 
@@ -196,11 +196,11 @@ def randomised_correlation(
     draws: int = DRAWS,
     device: str = "cpu",
 ) -> dict[str, Floats]:
-    """Return how alike each film's map is before and after the network forgets.
+    """Return how alike each image's map is before and after the network forgets.
 
     The cascade of Adebayo et al. 2018: the weights are drawn anew as before training, of the head,
     then from the head down to the last block with a map, then of all layers. A map that stays the
-    same does not depend on what was learnt: it is an outline of the film, and explains nothing.
+    same does not depend on what was learnt: it is an outline of the image, and explains nothing.
 
     Compared is the rank correlation (Spearman) of the maps of the class that the trained network
     names, at the size of their layer. About half of new heads leave no map: such draws are left
@@ -208,9 +208,9 @@ def randomised_correlation(
 
     Args:
         network: Network as in `heat_maps`; the new weights are a copy's.
-        images: Films, (N, 1, H, W) uint8.
+        images: Images, (N, 1, H, W) uint8.
         seed: Random seed; the same seed gives the same weights, whatever torch's generator is at.
-        draws: New weights per stage, over which a film's correlations are averaged.
+        draws: New weights per stage, over which an image's correlations are averaged.
         device: Device as torch names it.
 
     Returns:
@@ -220,19 +220,19 @@ def randomised_correlation(
     Raises:
         DataError, ModelError: As `heat_maps`.
     """
-    films = as_images(images)
+    tensors_in = as_images(images)
     generator = torch.Generator().manual_seed(seed)
     with _judging(network, device):
         end = _end(network)
         block = max(i for i in range(end) if list(network[i].parameters()) or i == 0)
         found: dict[str, Floats] = {}
         # What comes before the first new weight stays the same, and is computed once.
-        before, named = _maps(network, films, None, device)
-        given = _through(_part(network, 0, block), films, device)
+        before, named = _maps(network, tensors_in, None, device)
+        given = _through(_part(network, 0, block), tensors_in, device)
         starts = {"head": len(network) - 1, "last block": block, "all layers": 0}
         for stage, first in starts.items():
             start = min(first, block)
-            inputs = given if start else films
+            inputs = given if start else tensors_in
             alike = []
             for _ in range(draws):
                 forgetful = copy.deepcopy(_part(network, start))
@@ -250,14 +250,14 @@ def as_images(images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
     Raises:
         DataError: ``not_a_model_input`` for another shape or type.
     """
-    films = torch.as_tensor(images)
-    if films.ndim != 4 or films.shape[1] != 1 or films.dtype != torch.uint8:
+    tensors_in = torch.as_tensor(images)
+    if tensors_in.ndim != 4 or tensors_in.shape[1] != 1 or tensors_in.dtype != torch.uint8:
         raise DataError(
             "not_a_model_input",
-            f"Expected films, (N, 1, H, W) of uint8, but got {tuple(films.shape)} of "
-            f"{films.dtype}; prepare films with Preprocessing.apply.",
+            f"Expected images, (N, 1, H, W) of uint8, but got {tuple(tensors_in.shape)} of "
+            f"{tensors_in.dtype}; prepare images with Preprocessing.apply.",
         )
-    return films
+    return tensors_in
 
 
 def _quotient(above: Floats, below: npt.NDArray[Any]) -> Floats:
@@ -285,9 +285,9 @@ def _end(network: nn.Sequential) -> int:
             return number
     raise ModelError(
         "no_places",
-        f"Expected a network with a child {' or '.join(PLACES_END)}, before which films still have "
-        f"places, but got {', '.join(name for name, _ in network.named_children())}; a heat map "
-        "cannot be made of it.",
+        f"Expected a network with a child {' or '.join(PLACES_END)}, before which images still "
+        f"have places, but got {', '.join(name for name, _ in network.named_children())}; a heat "
+        "map cannot be made of it.",
     )
 
 
@@ -324,7 +324,7 @@ def _maps(
     if classes.shape != logits.shape[:1] or ((classes < 0) | (classes >= logits.shape[1])).any():
         raise DataError(
             "targets",
-            f"Expected a class below {logits.shape[1]} for each of {len(features)} films, but got "
+            f"Expected a class below {logits.shape[1]} for each of {len(features)} images, but got "
             f"{classes.tolist()[:5]}; give indices of the network's labels.",
         )
     maps = torch.zeros((len(features), *features.shape[2:]))
@@ -332,7 +332,7 @@ def _maps(
         batch = features[rows].to(device).requires_grad_()
         with torch.enable_grad():
             scores = tail(batch).gather(1, classes[rows].to(device)[:, None])
-        # The sum over films: no film's score depends on another's map.
+        # The sum over images: no image's score depends on another's map.
         (slope,) = torch.autograd.grad(scores.sum(), batch)
         maps[rows] = (slope * batch).sum(dim=1).relu().detach().cpu()
     return maps, classes

@@ -5,7 +5,7 @@ Four times (3 x 3 convolution with 32, 64, 128, 128 channels, ReLU, 2 x 2 max-po
 (Glorot-uniform, zero biases) and its default padding (none).
 
 Two rewritings that change nothing but the time: pooling stands before the ReLU (both are
-monotone, so the maximum commutes), and the three equal channels of a grey film go through the
+monotone, so the maximum commutes), and the three equal channels of a grey image go through the
 first convolution as one, with its kernel summed over the input channels.
 """
 
@@ -21,7 +21,7 @@ CHANNELS = (32, 64, 128, 128)
 
 
 class UnitScale(nn.Module):
-    """Grey films (N, 1, H, W) in 0..255, of any dtype, to float32 in [0, 1]."""
+    """Grey images (N, 1, H, W) in 0..255, of any dtype, to float32 in [0, 1]."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Scale by 1/255."""
@@ -40,11 +40,11 @@ class GreyConv2d(nn.Conv2d):
 
 
 def simple_cnn(classes: int, *, size: tuple[int, int] = (224, 224)) -> nn.Sequential:
-    """Build the network: grey uint8 films (N, 1, *size) in, logits (N, classes) out.
+    """Build the network: grey uint8 images (N, 1, *size) in, logits (N, classes) out.
 
     Args:
         classes: Number of outputs.
-        size: Height and width of the films in pixels, at least 46 each.
+        size: Height and width of the images in pixels, at least 46 each.
 
     >>> network = simple_cnn(3)
     >>> sum(weight.numel() for weight in network.parameters())

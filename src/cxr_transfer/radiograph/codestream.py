@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.jpeg_2000_structure import STARTS as JPEG_2000_STARTS
 from cxr_transfer.radiograph.jpeg_2000_structure import Jpeg2000, read_jpeg_2000
 from cxr_transfer.radiograph.jpeg_pixels import decode_jpeg
@@ -69,16 +69,16 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape) -> Decoded:
         And whether the frame has an end marker.
 
     Raises:
-        FilmError: ``missing_decoder`` where its package is not installed,
+        ImageError: ``missing_decoder`` where its package is not installed,
             ``pixel_length_mismatch`` for a frame of another size or kind, ``truncated_image`` and
             ``corrupt_image``.
     """
     try:
         samples, is_ended = codec.decode(frame, shape)
-    except (FilmError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except ImportError:
-        raise FilmError(
+        raise ImageError(
             "missing_decoder",
             f"Expected a decoder for {codec.name}, but {codec.package} is not installed; run "
             f"'pip install {codec.package}'.",
@@ -86,10 +86,10 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape) -> Decoded:
     except Exception as error:
         # Damaged bytes lead a decoder to every kind of exception; they all say the same.
         code = "truncated_image" if "truncated" in str(error) else "corrupt_image"
-        raise FilmError(
+        raise ImageError(
             code,
             f"Expected whole pixel data, but its {codec.name} ends early or is damaged; export the "
-            "film anew.",
+            "image anew.",
         ) from None
     expected = (shape.rows, shape.columns) + ((3,) if shape.samples == 3 else ())
     if samples.shape != expected:
@@ -97,11 +97,11 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape) -> Decoded:
     return samples, is_ended
 
 
-def wrong_length(found: str) -> FilmError:
+def wrong_length(found: str) -> ImageError:
     """Return the error for pixel data that is not what the header announces."""
-    return FilmError(
+    return ImageError(
         "pixel_length_mismatch",
-        f"Expected pixel data as the header announces it, but got {found}; export the film anew.",
+        f"Expected pixel data as the header announces it, but got {found}; export the image anew.",
     )
 
 
@@ -120,7 +120,7 @@ def _check_announced(shape: Shape, found: Frame | Jpeg2000) -> None:
         )
 
 
-def _other_syntax(frame: bytes) -> FilmError:
+def _other_syntax(frame: bytes) -> ImageError:
     """Return the error for a frame of another transfer syntax, which it names where it can."""
     found = read_frame(frame)
     name = f" ({found.process})" if found else ""
@@ -153,9 +153,9 @@ def _baseline(frame: bytes, shape: Shape) -> Decoded:
 def _extended(frame: bytes, shape: Shape) -> Decoded:
     bits = _check_jpeg(frame, shape)
     if bits not in (8, 12):  # T.81, table B.2
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
-            f"Expected a JPEG extended of 8 or 12 bits, but got one of {bits}; export the film "
+            f"Expected a JPEG extended of 8 or 12 bits, but got one of {bits}; export the image "
             "uncompressed.",
         )
     return (_baseline if bits == 8 else _lossless)(frame, shape)

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.grey_range import spread
 
 Samples = npt.NDArray[Any]
 
 LAID_ON_BLACK = "transparent parts were laid on black"
 CMYK = "CMYK was converted to grey"
-ALL_TRANSPARENT = "Expected a film, but every pixel is transparent; export it without transparency."
+ALL_TRANSPARENT = (
+    "Expected an image, but every pixel is transparent; export it without transparency."
+)
 
 _MOST, _OPAQUE = 65_535, 255
 _LUMA = (19_595, 38_470, 7_471)  # of 65,536, as Pillow has them; equal colours give themselves
@@ -70,7 +72,7 @@ def flattened(
         is_white_zero: Whether the lowest grey is white.
 
     Raises:
-        FilmError: ``blank_image`` where every pixel is transparent.
+        ImageError: ``blank_image`` where every pixel is transparent.
     """
     opacity = _opacity(samples, colours, alpha, key)
     differences = None
@@ -137,7 +139,7 @@ def _opacity(
     if opacity.min() == _OPAQUE:
         return None
     if not opacity.max():
-        raise FilmError("blank_image", ALL_TRANSPARENT)
+        raise ImageError("blank_image", ALL_TRANSPARENT)
     return opacity
 
 

@@ -18,7 +18,7 @@ from pydicom.uid import (
     DigitalXRayImageStorageForProcessing,
 )
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.codestream import Shape
 from cxr_transfer.radiograph.dicom_bits import bits_in, bits_of
@@ -27,7 +27,8 @@ from cxr_transfer.radiograph.dicom_grey import bad_grey_scale, grey_scale
 from cxr_transfer.radiograph.dicom_reading import read_elements
 from cxr_transfer.radiograph.dicom_samples import read_samples, without_colour
 from cxr_transfer.radiograph.dicom_shutter import hidden_pixels
-from cxr_transfer.radiograph.film import (
+from cxr_transfer.radiograph.grey_scale import Bits, GreyScale
+from cxr_transfer.radiograph.radiograph import (
     MAX_PIXELS,
     Header,
     Radiograph,
@@ -35,7 +36,6 @@ from cxr_transfer.radiograph.film import (
     several_frames,
     too_complex,
 )
-from cxr_transfer.radiograph.grey_scale import Bits, GreyScale
 
 Turn: TypeAlias = Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
 """A picture, (height, width), turned and mirrored: a view of it."""
@@ -90,11 +90,11 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
             it is for processing and not to be shown.
 
     Returns:
-        The film as its VOI LUT or first window shows it, bright = dense, upright where the patient
+        The image as its VOI LUT or first window shows it, bright = dense, upright where the patient
         orientation says how it lies; what was done to it is in its warnings.
 
     Raises:
-        FilmError: ``no_pixel_data``, ``wrong_modality``, ``for_processing``, ``multi_frame``,
+        ImageError: ``no_pixel_data``, ``wrong_modality``, ``for_processing``, ``multi_frame``,
             ``too_many_pixels``, ``too_small``, ``bad_aspect``, ``insufficient_depth``,
             ``unsupported_format``, ``unsupported_syntax``, ``missing_decoder``,
             ``pixel_length_mismatch``, ``truncated_image``, ``corrupt_image``, ``colour_dicom``,
@@ -117,7 +117,9 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
         if strays is not None:
             hidden = strays if hidden is None else hidden | strays
         turn, header = _upright(elements, header)
-        film, notices = scale.apply(turn(grey_samples), None if hidden is None else turn(hidden))
+        radiograph, notices = scale.apply(
+            turn(grey_samples), None if hidden is None else turn(hidden)
+        )
         for notice in notices:
             elements.warn(notice)
         ratio = elements.numbers(tags.ASPECT)
@@ -125,7 +127,7 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
             elements.warn("its pixels are not square, and were taken as if they were")
         if turn is not _as_it_is:
             elements.warn(_MIRRORED)
-    except (FilmError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         # pydicom tells some of them as an error of its own.
@@ -133,14 +135,14 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
             raise too_complex(f"{_LEVELS} levels of sequences in a DICOM file") from None
         # Damaged bytes lead to every kind of exception; they all say the same.
         raise damaged() from None
-    return Radiograph(film, "DICOM", tuple(elements.warnings), header)
+    return Radiograph(radiograph, "DICOM", tuple(elements.warnings), header)
 
 
 def _header(elements: Elements, any_modality: bool) -> Header:
     """Return what the file says of its picture, in the standard's own words only.
 
     Raises:
-        FilmError: ``wrong_modality``.
+        ImageError: ``wrong_modality``.
     """
     modality, part = elements.text(tags.MODALITY), elements.text(tags.BODY_PART)
     plain_part = part.replace(" ", "").replace("_", "").replace("-", "")
@@ -156,8 +158,8 @@ def _header(elements: Elements, any_modality: bool) -> Header:
     )
 
 
-def _wrong_modality(found: str) -> FilmError:
-    return FilmError(
+def _wrong_modality(found: str) -> ImageError:
+    return ImageError(
         "wrong_modality",
         f"Expected a chest radiograph, but {found}; where the header is wrong, ask for "
         f"the image all the same ({_ANY_MODALITY}).",
@@ -168,12 +170,12 @@ def _is_for_processing(elements: Elements, any_modality: bool) -> bool:
     """Tell whether the values are a detector's own: PS3.3, C.8.11.1.
 
     Raises:
-        FilmError: ``for_processing`` unless that was asked for.
+        ImageError: ``for_processing`` unless that was asked for.
     """
     found = elements.text(tags.INTENT) == "FOR PROCESSING"
     found |= not elements.text(tags.INTENT) and elements.text(tags.CLASS) in _FOR_PROCESSING
     if found and not any_modality:
-        raise FilmError(
+        raise ImageError(
             "for_processing",
             "Expected an image that is to be shown, but the header says FOR PROCESSING: its values "
             "are a detector's own; export it FOR PRESENTATION, or ask for it all the same "
@@ -188,7 +190,7 @@ def _check_header(elements: Elements) -> Shape:
     """Check what decides over memory, before any pixel is touched.
 
     Raises:
-        FilmError: ``multi_frame``, ``unsupported_format``, ``insufficient_depth``, and those of
+        ImageError: ``multi_frame``, ``unsupported_format``, ``insufficient_depth``, and those of
             `check_size`.
     """
     if any(number > 1 for number in elements.numbers(tags.FRAMES)):
@@ -196,29 +198,29 @@ def _check_header(elements: Elements) -> Shape:
     rows, columns = elements.integer(tags.ROWS, 0), elements.integer(tags.COLUMNS, 0)
     if not rows or not columns:
         missing = name_of(tags.COLUMNS if rows else tags.ROWS)
-        raise FilmError(
+        raise ImageError(
             "corrupt_image", f"Expected a picture's size, but {missing} is missing; export it anew."
         )
     check_size(columns, rows)
     allocated = _allocated(elements)
     if allocated == 1 or elements.integer(tags.STORED, allocated) == 1:
-        raise FilmError(
+        raise ImageError(
             "insufficient_depth",
-            "Expected grey values, but got black and white only (1 bit); export the film in grey.",
+            "Expected grey values, but got black and white only (1 bit); export the image in grey.",
         )
     if elements.pixels is None or allocated not in (8, 16):
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
-            "Expected samples of 8 or 16 bits, but got others; export the film with 16 bits.",
+            "Expected samples of 8 or 16 bits, but got others; export the image with 16 bits.",
         )
     samples = elements.integer(tags.SAMPLES, 1)
     if samples not in (1, 3):
         raise bad_grey_scale(f"{samples} samples per pixel have no meaning")
     if rows * columns * samples > MAX_PIXELS:
-        raise FilmError(
+        raise ImageError(
             "too_many_pixels",
             f"Expected at most {MAX_PIXELS} samples, but got {columns} x {rows} in "
-            "colour; export the film in grey.",
+            "colour; export the image in grey.",
         )
     return Shape(rows, columns, samples, allocated)
 
@@ -230,7 +232,7 @@ def _allocated(elements: Elements) -> int:
         return allocated
     stored = elements.integer(tags.STORED, 0)
     if not 1 <= stored <= 16:
-        raise FilmError(
+        raise ImageError(
             "corrupt_image",
             f"Expected the bits of a sample, but {name_of(tags.ALLOCATED)} is missing; export it "
             "anew.",

@@ -2,7 +2,7 @@
 
 A header may call fewer bits stored than the values have, or a high bit that belongs to another
 layout: then a mask folds a picture over itself, or a shift takes its fine greys away, and what
-comes out still looks like a film. The samples tell: values go on smoothly from one pixel to the
+comes out still looks like an image. The samples tell: values go on smoothly from one pixel to the
 next where a higher bit changes, overlays and padding do not. Clauses are those of the DICOM
 standard, edition 2024.
 """
@@ -245,5 +245,5 @@ def _pairs(is_value: Mask) -> Mask:
 
 def _goes_on(values: Samples, crosses: Mask, limit: int) -> bool:
     """Tell whether most of the neighbours that `crosses` names differ by less than `limit`."""
-    steps = np.abs(np.diff(values, axis=1)[crosses])
-    return 2 * int(np.count_nonzero(steps < limit)) > len(steps)
+    progress = np.abs(np.diff(values, axis=1)[crosses])
+    return 2 * int(np.count_nonzero(progress < limit)) > len(progress)

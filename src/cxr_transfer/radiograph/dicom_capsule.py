@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.dicom_elements import (
     MAX_READS,
@@ -22,7 +22,7 @@ from cxr_transfer.radiograph.dicom_elements import (
     name_of,
 )
 from cxr_transfer.radiograph.dicom_syntaxes import PLAIN
-from cxr_transfer.radiograph.film import too_complex
+from cxr_transfer.radiograph.radiograph import too_complex
 
 ITEM_BYTES = b"\xfe\xff\x00\xe0"
 """First bytes of pixels that are encapsulated: PS3.5, A.4."""
@@ -46,15 +46,15 @@ def with_pixels(elements: Elements, stream: Bounded, explicit: bool) -> Elements
     """Return the elements with the pixel data that the stream stands before.
 
     Raises:
-        FilmError: ``no_pixel_data``, ``truncated_image``, ``corrupt_image``, ``too_complex``.
+        ImageError: ``no_pixel_data``, ``truncated_image``, ``corrupt_image``, ``too_complex``.
     """
     length, vr = _announced(stream, explicit, elements.little)
     if length is None:
         if not elements.by_tag.keys() & {tags.FLOAT_PIXELS, tags.DOUBLE_PIXELS}:
-            raise FilmError(
+            raise ImageError(
                 "no_pixel_data",
-                "Expected a film, but the DICOM file holds no picture (a report, a directory or a "
-                "header alone); send the image itself.",
+                "Expected an image, but the DICOM file holds no picture (a report, a directory or "
+                "a header alone); send the image itself.",
             )
         return elements
     content = stream.view[stream.tell() :]
@@ -104,7 +104,7 @@ def _fragments(content: memoryview, elements: Elements) -> Iterator[bytes]:
     """Yield the fragments of the one frame: PS3.5, A.4.
 
     Raises:
-        FilmError: ``truncated_image``, ``corrupt_image``, ``too_complex``.
+        ImageError: ``truncated_image``, ``corrupt_image``, ``too_complex``.
     """
     order = _order(elements.little)
     start = number = 0

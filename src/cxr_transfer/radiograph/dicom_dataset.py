@@ -17,7 +17,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.dicom_capsule import ITEM_BYTES
 from cxr_transfer.radiograph.dicom_reading import MAX_INFLATED
 from cxr_transfer.radiograph.dicom_syntaxes import CODECS
@@ -46,7 +46,7 @@ def written(dataset: Dataset) -> bytes:
             syntax and was not read from a file: explicit, little-endian, uncompressed.
 
     Raises:
-        FilmError: ``too_many_bytes``, ``unreadable`` for values that cannot be written.
+        ImageError: ``too_many_bytes``, ``unreadable`` for values that cannot be written.
     """
     implicit, little = dataset.original_encoding
     syntax = getattr(dataset, "file_meta", Dataset()).get(_SYNTAX)
@@ -75,11 +75,11 @@ def written(dataset: Dataset) -> bytes:
         picture.preamble = bytes(_PREAMBLE)
         content = io.BytesIO()
         dcmwrite(content, picture)
-    except (FilmError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         # pydicom raises every kind; what it says may quote what stands in an element.
-        raise FilmError(
+        raise ImageError(
             "unreadable",
             "Expected a data set that can be written as a DICOM file, but got "
             f"{type(error).__name__}; check its values and its transfer syntax.",
@@ -92,8 +92,8 @@ def _is_encapsulated(picture: Dataset) -> bool:
     return isinstance(content, bytes) and content.startswith(ITEM_BYTES)
 
 
-def _too_many(found: int) -> FilmError:
-    return FilmError(
+def _too_many(found: int) -> ImageError:
+    return ImageError(
         "too_many_bytes",
         f"Expected at most {MAX_INFLATED} bytes of pixels, but got {found}; take one image of it.",
     )

@@ -20,13 +20,13 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_sequence
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import dicom_tags as tags
-from cxr_transfer.radiograph.film import too_complex
 from cxr_transfer.radiograph.grey_scale import Table
+from cxr_transfer.radiograph.radiograph import too_complex
 
 MAX_READS = 40_000
-"""Reads that a data set may take: far above any film's, and less than a second."""
+"""Reads that a data set may take: far above any image's, and less than a second."""
 
 _MOST_TEXT = 1 << 16  # of an element's bytes that are looked at
 # Value representations: PS3.5, 6.2.
@@ -63,7 +63,7 @@ class Bounded(io.BytesIO):
         """Read up to ``size`` bytes.
 
         Raises:
-            FilmError: ``too_complex``.
+            ImageError: ``too_complex``.
         """
         self.reads += 1
         if self.reads > MAX_READS:
@@ -207,7 +207,7 @@ class Elements:
             implicit = not has_vr(content[8:14])
         try:
             return read_sequence(Bounded(content), implicit, self.little, len(content), "iso8859")
-        except (FilmError, MemoryError, RecursionError):
+        except (ImageError, MemoryError, RecursionError):
             raise
         except Exception:
             # Other bytes lead to every kind of exception; they all say the same.
@@ -252,15 +252,15 @@ def texts_of(content: bytes) -> list[str]:
     return [part.strip(" \0") for part in text.split("\\")]
 
 
-def damaged() -> FilmError:
+def damaged() -> ImageError:
     """Return the error for bytes that make no data set."""
-    return FilmError(
+    return ImageError(
         "corrupt_image", "Expected a whole DICOM file, but it is damaged; export it anew."
     )
 
 
-def cut_short() -> FilmError:
+def cut_short() -> ImageError:
     """Return the error for a file that ends early."""
-    return FilmError(
+    return ImageError(
         "truncated_image", "Expected a whole DICOM file, but it ends early; copy it anew."
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.dicom_bits import padding_of
 from cxr_transfer.radiograph.dicom_elements import Elements, name_of
@@ -110,7 +110,7 @@ def palette(elements: Elements) -> Sequence[Table]:
     """Return the red, green and blue look-up table: PS3.3, C.7.6.3.1.5.
 
     Raises:
-        FilmError: ``bad_grey_scale`` for one that is missing or short, ``unsupported_format`` for
+        ImageError: ``bad_grey_scale`` for one that is missing or short, ``unsupported_format`` for
             one that is in segments (C.7.9.2).
     """
     tables = [
@@ -119,20 +119,20 @@ def palette(elements: Elements) -> Sequence[Table]:
     ]
     whole = [table for table in tables if table is not None and not table.missing]
     if len(whole) < len(tables) and any(map(elements.content, tags.SEGMENTED_PALETTES)):
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
             "Expected a palette with all of its entries, but got a segmented one, which is not "
-            "read; export the film as MONOCHROME2.",
+            "read; export the image as MONOCHROME2.",
         )
     if len(whole) < len(tables):
         raise bad_grey_scale("its palette is shorter than described")
     return whole
 
 
-def bad_grey_scale(found: str) -> FilmError:
+def bad_grey_scale(found: str) -> ImageError:
     """Return the error for a header that leaves open how values are to be shown."""
-    return FilmError(
+    return ImageError(
         "bad_grey_scale",
-        f"Expected a header that says how stored values become grey, but {found}; export the film "
+        f"Expected a header that says how stored values become grey, but {found}; export the image "
         "anew.",
     )

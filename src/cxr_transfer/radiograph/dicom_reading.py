@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_generator
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.dicom_capsule import SHORT, with_pixels
 from cxr_transfer.radiograph.dicom_elements import (
@@ -29,10 +29,10 @@ from cxr_transfer.radiograph.dicom_elements import (
     name_of,
     texts_of,
 )
-from cxr_transfer.radiograph.film import MAX_PIXELS
+from cxr_transfer.radiograph.radiograph import MAX_PIXELS
 
 MAX_INFLATED = 2 * MAX_PIXELS + (8 << 20)
-"""Bytes that a deflated data set may have: the largest film of 16 bits, and its header."""
+"""Bytes that a deflated data set may have: the largest image of 16 bits, and its header."""
 
 _PREAMBLE = 132  # PS3.10, section 7.1
 _WINDOW = (tags.CENTRE, tags.WIDTH, tags.FUNCTION)
@@ -43,7 +43,7 @@ def read_elements(content: bytes) -> Elements:
     """Read the elements that are wanted, and no others.
 
     Raises:
-        FilmError: ``no_pixel_data``, ``truncated_image``, ``corrupt_image``, ``too_many_bytes``,
+        ImageError: ``no_pixel_data``, ``truncated_image``, ``corrupt_image``, ``too_many_bytes``,
             ``too_complex``.
     """
     stream = Bounded(content)
@@ -87,7 +87,7 @@ def read_elements(content: bytes) -> Elements:
         is_cut_short = stream.tell() > len(stream.view)
     if is_cut_short:
         if explicit and _lacks_vr(stream.view[start:], little):
-            raise FilmError(
+            raise ImageError(
                 "corrupt_image",
                 "Expected a value representation in each element of the DICOM file, but one has "
                 "none; export it anew.",
@@ -162,7 +162,7 @@ def _inflated(content: bytes) -> bytes:
     if inflater.eof:
         return plain
     if inflater.unconsumed_tail:
-        raise FilmError(
+        raise ImageError(
             "too_many_bytes",
             f"Expected at most {MAX_INFLATED} bytes, but the deflated file unfolds to more; export "
             "it uncompressed.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from pydicom.uid import UID, RLELossless
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import dicom_tags as tags
 from cxr_transfer.radiograph.codestream import Samples, Shape, decode_frame, wrong_length
 from cxr_transfer.radiograph.dicom_elements import Elements, name_of
@@ -29,7 +29,7 @@ def read_samples(elements: Elements, shape: Shape) -> tuple[Samples, bool]:
         now, whatever the header says of them.
 
     Raises:
-        FilmError: ``unsupported_syntax``, ``unsupported_format``, ``pixel_length_mismatch``, and
+        ImageError: ``unsupported_syntax``, ``unsupported_format``, ``pixel_length_mismatch``, and
             those of `decode_frame`.
     """
     codec, content = CODECS.get(elements.syntax), elements.pixels or b""
@@ -37,9 +37,9 @@ def read_samples(elements: Elements, shape: Shape) -> tuple[Samples, bool]:
         uid = UID(elements.syntax)
         # What is no UID at all is handed back as its own name, whatever is in it.
         name = uid.name if uid.is_valid and uid.name != uid else "an unknown one"
-        raise FilmError(
+        raise ImageError(
             "unsupported_syntax",
-            f"Expected a transfer syntax of still images, but got {name}; export the film "
+            f"Expected a transfer syntax of still images, but got {name}; export the image "
             "uncompressed.",
         )
     if codec is not None and not elements.is_encapsulated:
@@ -98,14 +98,14 @@ def _has_halved_colours(elements: Elements, content: bytes | memoryview, shape: 
     """Tell whether two pixels share their colours: PS3.3, C.7.6.3.1.2.
 
     Raises:
-        FilmError: ``unsupported_format`` for retired kinds, which have scales of their own.
+        ImageError: ``unsupported_format`` for retired kinds, which have scales of their own.
     """
     photometric = elements.text(tags.PHOTOMETRIC)
     if photometric in _RETIRED:
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
-            f"Expected a grey film, but {name_of(tags.PHOTOMETRIC)} is {photometric}, which is not "
-            "read; export it as MONOCHROME2.",
+            f"Expected a grey image, but {name_of(tags.PHOTOMETRIC)} is {photometric}, which is "
+            "not read; export it as MONOCHROME2.",
         )
     if photometric != "YBR_FULL_422":
         return False
@@ -159,7 +159,7 @@ def without_colour(
         is_rgb: Whether three of them are red, green and blue whatever the data set says.
 
     Raises:
-        FilmError: ``colour_dicom`` where red, green and blue are not the same everywhere.
+        ImageError: ``colour_dicom`` where red, green and blue are not the same everywhere.
     """
     photometric = elements.text(tags.PHOTOMETRIC)
     if photometric == "PALETTE COLOR" and shape.samples == 1:
@@ -170,7 +170,7 @@ def without_colour(
         return samples, tables[0]
     if shape.samples == 1:
         if not photometric.startswith("MONOCHROME"):
-            raise bad_grey_scale(f"{name_of(tags.PHOTOMETRIC)} is not that of a grey film")
+            raise bad_grey_scale(f"{name_of(tags.PHOTOMETRIC)} is not that of a grey image")
         return samples, None
     first, second, third = (samples[..., channel] for channel in range(3))
     if not is_rgb and photometric.startswith("YBR_FULL"):  # PS3.3, C.7.6.3.1.2
@@ -182,8 +182,8 @@ def without_colour(
     return np.ascontiguousarray(first), None
 
 
-def _colour() -> FilmError:
-    return FilmError(
+def _colour() -> ImageError:
+    return ImageError(
         "colour_dicom",
-        "Expected a grey film, but its red, green and blue differ; export it as MONOCHROME2.",
+        "Expected a grey image, but its red, green and blue differ; export it as MONOCHROME2.",
     )

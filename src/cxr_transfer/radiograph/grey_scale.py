@@ -2,7 +2,7 @@
 
 Modality LUT or rescale, then VOI LUT or window (where there is none, the values in use decide:
 ``grey_range.py``), then inversion: each is a function of the stored value alone, so all of them are
-computed once for every value that its bits can hold, and the film is looked up. Knows nothing of
+computed once for every value that its bits can hold, and the image is looked up. Knows nothing of
 files and tags.
 """
 
@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.film import Grey
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.grey_range import (
     LEAST_LEVELS,
     as_8_bits,
@@ -25,6 +24,7 @@ from cxr_transfer.radiograph.grey_range import (
     looked_up,
     range_in_use,
 )
+from cxr_transfer.radiograph.radiograph import Grey
 
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -172,7 +172,7 @@ class GreyScale:
     def apply(
         self, samples: npt.NDArray[Any], hidden: npt.NDArray[np.bool_] | None = None
     ) -> tuple[Grey, tuple[str, ...]]:
-        """Return the film, and what to tell of how its values were shown.
+        """Return the image, and what to tell of how its values were shown.
 
         Args:
             samples: (height, width) integers as stored.
@@ -183,7 +183,7 @@ class GreyScale:
             padding, is black.
 
         Raises:
-            FilmError: ``bad_grey_scale`` where no finite brightness comes out, or a modality table
+            ImageError: ``bad_grey_scale`` where no finite brightness comes out, or a modality table
                 lacks what pixels need.
         """
         kind = np.dtype(f"u{samples.dtype.itemsize}")
@@ -214,13 +214,15 @@ class GreyScale:
         is_shallow = self.bits.stored <= 8 or is_8_bits
         is_whole = is_shallow and bool(np.allclose(brightness * 255, whole, atol=1e-6))
         table = whole.astype(np.uint8) if is_whole else brightness.astype(np.float32)
-        film = looked_up(table[patterns], samples)
+        radiograph = looked_up(table[patterns], samples)
         if hidden is not None:
-            film[hidden] = 0
-        if self.voi is not None and _shows_nothing(film, self.bits.patterns(_thinned(samples))):
+            radiograph[hidden] = 0
+        if self.voi is not None and _shows_nothing(
+            radiograph, self.bits.patterns(_thinned(samples))
+        ):
             shown, said = replace(self, voi=None).apply(samples, hidden)
             return shown, ("its window or VOI LUT shows next to nothing, and was left out", *said)
-        return film, notices
+        return radiograph, notices
 
     def _shows_8_bits(self, counts: Counts) -> bool:
         """Tell whether nothing but a picture of 8 bits in 16 is to be shown."""
@@ -268,8 +270,8 @@ class GreyScale:
         if counts is None:
             counts = np.ones(len(shown), np.int64)
         order = np.argsort(shown, kind="stable")
-        steps = {Rescale: getattr(self.modality, "slope", 1.0), Logarithm: _LOG_STEP}
-        step = abs(steps.get(type(self.modality), 1.0))
+        progress = {Rescale: getattr(self.modality, "slope", 1.0), Logarithm: _LOG_STEP}
+        step = abs(progress.get(type(self.modality), 1.0))
         found = range_in_use(shown[order], counts[order], step=step)
         container = (float(shown.min()), float(shown.max()))
         if isinstance(self.modality, Table):
@@ -284,18 +286,18 @@ def _thinned(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return picture[::_EACH, ::_EACH]
 
 
-def _shows_nothing(film: Grey, stored: npt.NDArray[Any]) -> bool:
+def _shows_nothing(radiograph: Grey, stored: npt.NDArray[Any]) -> bool:
     """Tell whether a window leaves a blank picture of stored values, thinned, that are none."""
-    sample = _thinned(film)
-    whole = 255 if film.dtype == np.uint8 else 1
+    sample = _thinned(radiograph)
+    whole = 255 if radiograph.dtype == np.uint8 else 1
     if float(sample.std(dtype=np.float64)) >= _BLANK * whole:
         return False
     return len(np.unique(stored)) >= LEAST_LEVELS
 
 
-def _bad_scale(found: str) -> FilmError:
-    return FilmError(
+def _bad_scale(found: str) -> ImageError:
+    return ImageError(
         "bad_grey_scale",
-        f"Expected a grey scale that gives every pixel a brightness, but {found}; export the film "
+        f"Expected a grey scale that gives every pixel a brightness, but {found}; export the image "
         "anew.",
     )

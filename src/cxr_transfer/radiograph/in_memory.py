@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.errors import FilmError, UsageError, check_list, kind_of
-from cxr_transfer.radiograph.film import MAX_BYTES, Grey, Radiograph, check_size
+from cxr_transfer.errors import ImageError, UsageError, check_list, kind_of
 from cxr_transfer.radiograph.grey_range import looked_up, notice_of_8_bits
 from cxr_transfer.radiograph.pillow_images import GREY_MODES, encoded, grey_values
-from cxr_transfer.radiograph.reading import decode, read_film
+from cxr_transfer.radiograph.radiograph import MAX_BYTES, Grey, Radiograph, check_size
+from cxr_transfer.radiograph.reading import decode, read_radiograph
 from cxr_transfer.radiograph.silence import silence
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def read_image(
     Raises:
         TypeError: It is none of these, or a range is missing, or has no meaning for it.
         UsageError: ``bad_value_range``.
-        FilmError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
-            all that `read_film` raises.
+        ImageError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
+            all that `read_radiograph` raises.
     """
     check_image(image, value_range)
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | os.PathLike):
-        return read_film(Path(image), any_modality=any_modality)
+        return read_radiograph(Path(image), any_modality=any_modality)
     if isinstance(image, np.ndarray):
         return _of_array(image, value_range)
     if isinstance(image, Image.Image):
@@ -241,14 +241,14 @@ def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiog
     """Return an array as a radiograph, its range from black to white.
 
     Raises:
-        FilmError: ``not_finite``, ``outside_value_range``, those of `check_size`.
+        ImageError: ``not_finite``, ``outside_value_range``, those of `check_size`.
     """
     height, width = array.shape
     check_size(width, height)
     low, high = map(float, value_range or (0, 255))
     least, most = float(array.min()), float(array.max())
     if not math.isfinite(most - least):
-        raise FilmError(
+        raise ImageError(
             "not_finite",
             "Expected finite grey values, but got NaN or infinite ones; fill them first.",
         )
@@ -257,7 +257,7 @@ def _of_array(array: npt.NDArray[Any], value_range: ValueRange | None) -> Radiog
         largest = max(abs(low), abs(high))
         rounding = _ROUNDING * (high - low) + float(np.finfo(np.float32).eps) * largest
     if least < low - rounding or most > high + rounding:
-        raise FilmError(
+        raise ImageError(
             "outside_value_range",
             f"Expected grey values from {low:g} to {high:g}, as value_range states, but got "
             f"{least:g} to {most:g}; state the range that they have, or clip them.",
@@ -287,7 +287,7 @@ def _content(file: BinaryIO) -> bytes:
     """Read what is left of a file, and no more than an image may have.
 
     Raises:
-        FilmError: ``unreadable``, ``too_many_bytes``.
+        ImageError: ``unreadable``, ``too_many_bytes``.
     """
     content = bytearray()
     try:
@@ -298,11 +298,11 @@ def _content(file: BinaryIO) -> bytes:
             content += part
     except (OSError, ValueError, TypeError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise FilmError(
+        raise ImageError(
             "unreadable", f"Expected a file that can be read, but got: {reason}; open it anew."
         ) from None
     if len(content) > MAX_BYTES:
-        raise FilmError(
+        raise ImageError(
             "too_many_bytes",
             f"Expected at most {MAX_BYTES} bytes, but got more; export a smaller copy of the "
             "image.",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from cxr_transfer.radiograph.film import too_complex
+from cxr_transfer.radiograph.radiograph import too_complex
 
 MOST_TILES = 16_384
 """Tiles that a picture may have: 60 million pixels in tiles of 64 x 64 take 14,648."""
@@ -64,7 +64,7 @@ def read_jpeg_2000(content: bytes) -> Jpeg2000 | None:
         None of anything else.
 
     Raises:
-        FilmError: ``too_complex``.
+        ImageError: ``too_complex``.
         ValueError, struct.error: It is damaged, or "truncated".
     """
     start = _in_boxes(content) if content.startswith(_JP2) else 0
@@ -144,7 +144,7 @@ class _Walk:
         """Check every header, and return where the data ends and whether an end marker follows.
 
         Raises:
-            FilmError: ``too_complex``.
+            ImageError: ``too_complex``.
             ValueError: A tile-part ends behind the file ("truncated"), or something else stands
                 where one must begin.
         """

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.radiograph.film import check_size
 from cxr_transfer.radiograph.jpeg_structure import END, Jpeg, read_jpeg
+from cxr_transfer.radiograph.radiograph import check_size
 
 _BAND = 1 << 20  # pixels
 
@@ -27,7 +27,7 @@ def decode_jpeg(content: bytes) -> tuple[npt.NDArray[np.uint8], bool]:
         (height, width) or (height, width, channels), and whether it has an end marker.
 
     Raises:
-        FilmError: ``too_complex``, and those of its size.
+        ImageError: ``too_complex``, and those of its size.
         Exception: Whatever damaged bytes lead to.
     """
     jpeg = read_jpeg(content)
@@ -53,8 +53,8 @@ def samples_of(jpeg: Jpeg) -> npt.NDArray[np.uint8]:
 def is_cut_short(image: Image.Image, jpeg: Jpeg) -> bool:
     """Tell whether the pixels of a JPEG end before its end marker.
 
-    libjpeg fills the rest with mid-grey (of a progressive film: leaves it blurred) and says
-    nothing. Where that may be, the film is decoded again with more bytes before the marker: in
+    libjpeg fills the rest with mid-grey (of a progressive image: leaves it blurred) and says
+    nothing. Where that may be, the image is decoded again with more bytes before the marker: in
     whole data they change nothing.
     """
     if image.mode not in ("L", "RGB") and jpeg.is_ended:

@@ -12,9 +12,9 @@ import struct
 from dataclasses import dataclass
 from itertools import cycle
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import exif
-from cxr_transfer.radiograph.film import too_complex
+from cxr_transfer.radiograph.radiograph import too_complex
 
 MOST_SEGMENTS = 4096
 """Segments that a picture may have: each costs a decoder some microseconds, and four millions fit
@@ -122,7 +122,7 @@ def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> 
         None where something else begins, or where a scan comes before any header.
 
     Raises:
-        FilmError: ``too_complex``.
+        ImageError: ``too_complex``.
         ValueError, struct.error: Something else stands where a segment must begin.
     """
     if content[start : start + 2] != START:
@@ -151,11 +151,11 @@ def check_coding(content: bytes) -> None:
         content: The file, beginning with its start marker.
 
     Raises:
-        FilmError: ``unsupported_format``.
+        ImageError: ``unsupported_format``.
     """
     try:
         frame = read_frame(content)
-    except (FilmError, ValueError, struct.error):
+    except (ImageError, ValueError, struct.error):
         return  # damaged; `read_jpeg` says how
     if frame is None:
         return
@@ -171,10 +171,10 @@ def check_coding(content: bytes) -> None:
     elif not frame.rows:
         kind = "one whose height stands behind its pixels (DNL)"
     if kind:
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
             f"Expected a JPEG of 8 bits in Huffman coding, baseline or progressive, but got {kind}"
-            "; save the film as PNG, or take the original.",
+            "; save the image as PNG, or take the original.",
         )
 
 
@@ -185,7 +185,7 @@ def read_jpeg(content: bytes) -> Jpeg:
         content: The file, beginning with its start marker; what follows its end is passed over.
 
     Raises:
-        FilmError: ``too_complex``.
+        ImageError: ``too_complex``.
         OSError: A marker stands where none may, a restart marker is missing or out of turn, or
             the pixels end early ("truncated").
     """
@@ -338,6 +338,6 @@ def _size_at(content: bytes, start: int) -> tuple[int, int] | None:
     """Return width and height of the JPEG that begins at ``start``; None where none does."""
     try:
         frame = read_frame(content, start, most=64)
-    except (FilmError, ValueError, struct.error):
+    except (ImageError, ValueError, struct.error):
         return None
     return (frame.columns, frame.rows) if frame else None

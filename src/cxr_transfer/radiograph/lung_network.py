@@ -24,7 +24,7 @@ _network: Network | None = None
 def shares(ranked: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return for (64, 64) ranks the share of lung in each cell, (64, 64) from 0 to 1.
 
-    A mirrored film has the mirrored shares. May be called from several threads.
+    A mirrored image has the mirrored shares. May be called from several threads.
 
     Raises:
         MachineError: ``forked`` in a child of a process that had used OpenVINO.
@@ -37,7 +37,7 @@ def shares(ranked: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def _opened() -> Network:
     global _network
     if _network is None:
-        with exclusive():  # which also imports OpenVINO: who crops no film does without it
+        with exclusive():  # which also imports OpenVINO: who crops no image does without it
             if _network is None:
                 _network = _compiled()
     return _network
@@ -45,5 +45,5 @@ def _opened() -> Network:
 
 def _compiled() -> Network:
     with resources.as_file(resources.files("cxr_transfer.radiograph")) as folder:
-        # In float32: in bfloat16 two machines would find two boxes. One thread for each film.
+        # In float32: in bfloat16 two machines would find two boxes. One thread for each image.
         return Network(folder / NETWORK, streams=os.cpu_count() or 1)

@@ -1,13 +1,13 @@
-"""Where the lungs are on a frontal film, and films with the lungs, or all else, taken away.
+"""Where the lungs are on a frontal image, and images with the lungs, or all else, taken away.
 
-In: model inputs, grey and of 8 bits. Out: masks of bool, boxes, or copies of the films in which a
+In: model inputs, grey and of 8 bits. Out: masks of bool, boxes, or copies of the images in which a
 part is replaced by one grey. A small network looks at a thumbnail's ranks (``lung_network.py``); of
 what it takes for lung the one or two largest pieces are kept.
 
-The module does not know whether a film is a chest at all, or frontal: it gives a mask for any
+The module does not know whether an image is a chest at all, or frontal: it gives a mask for any
 picture. Lungs were drawn as a radiologist outlines the chest, white lung and lung behind the heart
 inside; a mask says where to look for lungs, and its area or form is no measurement of anybody. The
-film decides where it lies, the lungs too, so its place may tell a little of what was taken away.
+image decides where it lies, the lungs too, so its place may tell a little of what was taken away.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Mask = npt.NDArray[np.bool_]
 Plane = npt.NDArray[np.floating[Any]]
 
 MARGIN = 0.03
-"""Default dilation of the mask in widths of the film.
+"""Default dilation of the mask in widths of the image.
 
 A test for shortcuts asks what a network can do without the lungs, so lung left visible makes the
 answer wrong, and a strip of chest wall lost does not.
@@ -37,8 +37,8 @@ BOX_MARGIN = 0.1
 """Default distance of the box from the lungs, on each side, in sizes of the box of the lungs."""
 
 _SECOND = 0.15  # of the larger piece: a smaller one is gas in the bowel or a letter
-_LEAST = 0.04  # of the film: less is no pair of lungs
-_USUAL = (0.17, 0.13, 0.83, 0.83)  # left, top, right, bottom: where most films have the lungs
+_LEAST = 0.04  # of the image: less is no pair of lungs
+_USUAL = (0.17, 0.13, 0.83, 0.83)  # left, top, right, bottom: where most images have the lungs
 
 
 def _centres(cells: int) -> Plane:
@@ -47,7 +47,7 @@ def _centres(cells: int) -> Plane:
 
 
 def _usual() -> Plane:
-    """Two ellipses where most films have the lungs: for a picture on which none are found."""
+    """Two ellipses where most images have the lungs: for a picture on which none are found."""
     left, top, right, bottom = _USUAL
     at = _centres(CELLS)
     across = (np.abs(at - (left + right) / 2) / ((right - left) / 2))[None]
@@ -92,50 +92,50 @@ def _find(image: Grey) -> Plane:
 
 
 def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
-    """Find both lungs on one frontal film, or on a part of it.
+    """Find both lungs on one frontal image, or on a part of it.
 
     Args:
-        image: The film, (H, W) uint8, bright = dense.
-        margin: By how much the mask is dilated, in widths of the film; 0 gives the outline itself.
+        image: The image, (H, W) uint8, bright = dense.
+        margin: By how much the mask is dilated, in widths of the image; 0 gives the outline itself.
 
     Returns:
-        (H, W) bool, true in the lungs. Where nothing on the film looks like lungs (blank, noise):
+        (H, W) bool, true in the lungs. Where nothing on the image looks like lungs (blank, noise):
         two ellipses at their usual place.
 
     Raises:
         DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    _require_film(image)
+    _require_image(image)
     if not 0 <= margin <= 0.5:
         message = f"Expected a margin of 0 to 0.5 widths, but got {margin}; choose one of these."
         raise UsageError("bad_margin", message)
     height, width = image.shape
     found = Image.fromarray(_find(image).astype(np.float32))
     mask: Mask = np.asarray(found.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
-    if margin == 0 or not mask.any():  # a film of very few pixels may fall between the lungs
+    if margin == 0 or not mask.any():  # an image of very few pixels may fall between the lungs
         return mask
-    from scipy import ndimage  # for masks alone: whoever crops films does without it
+    from scipy import ndimage  # for masks alone: whoever crops images does without it
 
     near: Mask = ndimage.distance_transform_edt(~mask) <= margin * width
     return near
 
 
 def lung_box(image: Grey, *, margin: float = BOX_MARGIN) -> tuple[float, float, float, float]:
-    """Find the box around both lungs on one frontal film.
+    """Find the box around both lungs on one frontal image.
 
     Args:
-        image: The film, (H, W) uint8, bright = dense.
+        image: The image, (H, W) uint8, bright = dense.
         margin: How far the box reaches beyond the lungs on each side, in their width and height.
 
     Returns:
-        Left, top, right, bottom in shares of the film's width and height, within the film. Where
-        nothing on the film looks like lungs: the box around their usual place.
+        Left, top, right, bottom in shares of the image's width and height, within the image. Where
+        nothing on the image looks like lungs: the box around their usual place.
 
     Raises:
         DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
     """
-    _require_film(image)
+    _require_image(image)
     found = _find(image)
     (left, right), (top, bottom) = (_edges(found.max(axis=axis)) for axis in (0, 1))
     across, down = margin * (right - left), margin * (bottom - top)
@@ -164,14 +164,14 @@ def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
     The test of Maguolo & Nanni (Information Fusion 76, 2021, 1-7), who blackened the centre.
 
     Args:
-        images: Films, (N, 1, H, W) uint8.
-        margin: By how much each mask is dilated, in widths of the film.
+        images: Images, (N, 1, H, W) uint8.
+        margin: By how much each mask is dilated, in widths of the image.
 
     Returns:
-        New films of the same shape; `lungs_only` keeps exactly what is replaced here.
+        New images of the same shape; `lungs_only` keeps exactly what is replaced here.
 
     Raises:
-        DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8.
+        DataError: ``not_a_model_input`` unless the images are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
     return _kept(images, ~_masks(images, margin))
@@ -181,14 +181,14 @@ def lungs_only(images: Grey, *, margin: float = MARGIN) -> Grey:
     """Take everything but the lungs away.
 
     Args:
-        images: Films, (N, 1, H, W) uint8.
-        margin: By how much each mask is dilated, in widths of the film.
+        images: Images, (N, 1, H, W) uint8.
+        margin: By how much each mask is dilated, in widths of the image.
 
     Returns:
-        New films of the same shape.
+        New images of the same shape.
 
     Raises:
-        DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8.
+        DataError: ``not_a_model_input`` unless the images are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
     return _kept(images, _masks(images, margin))
@@ -198,17 +198,17 @@ def border_only(images: Grey, share: float = 0.12) -> Grey:
     """Take away all but a frame along the border, where letters, collimation and limbs are.
 
     Args:
-        images: Films, (N, 1, H, W) uint8.
+        images: Images, (N, 1, H, W) uint8.
         share: How deep the frame is on each side, in heights (above, below) and widths (beside).
 
     Returns:
-        New films of the same shape.
+        New images of the same shape.
 
     Raises:
-        DataError: ``not_a_model_input`` unless the films are (N, 1, H, W) of uint8.
+        DataError: ``not_a_model_input`` unless the images are (N, 1, H, W) of uint8.
         UsageError: ``bad_share`` unless the share lies between 0 and 0.5.
     """
-    _require_films(images)
+    _require_images(images)
     if not 0 < share < 0.5:
         message = f"Expected a share between 0 and 0.5, but got {share}; choose one in between."
         raise UsageError("bad_share", message)
@@ -242,23 +242,23 @@ def dice(a: Mask, b: Mask) -> float:
 def _not_an_input(expected: str, images: npt.NDArray[Any]) -> DataError:
     message = (
         f"Expected {expected}, but got {images.shape} of {images.dtype}; "
-        "prepare films with Preprocessing.apply."
+        "prepare images with Preprocessing.apply."
     )
     return DataError("not_a_model_input", message)
 
 
-def _require_film(image: Grey) -> None:
+def _require_image(image: Grey) -> None:
     if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
-        raise _not_an_input("one grey film, (H, W) of uint8", image)
+        raise _not_an_input("one grey image, (H, W) of uint8", image)
 
 
-def _require_films(images: Grey) -> None:
+def _require_images(images: Grey) -> None:
     if images.ndim != 4 or images.shape[1] != 1 or images.dtype != np.uint8:
-        raise _not_an_input("films, (N, 1, H, W) of uint8", images)
+        raise _not_an_input("images, (N, 1, H, W) of uint8", images)
 
 
 def _masks(images: Grey, margin: float) -> Mask:
-    _require_films(images)
+    _require_images(images)
     masks = np.empty(images.shape, np.bool_)
     for mask, image in zip(masks, images, strict=True):
         mask[0] = lung_mask(image[0], margin=margin)
@@ -266,12 +266,12 @@ def _masks(images: Grey, margin: float) -> Mask:
 
 
 def _kept(images: Grey, keep: Mask) -> Grey:
-    """Replace what is not kept by one grey per film."""
-    # The grey is the mean of what is kept. The mean of the whole film would tell how white the
+    """Replace what is not kept by one grey per image."""
+    # The grey is the mean of what is kept. The mean of the whole image would tell how white the
     # part was that is gone; black would be a contrast that no network has met, and would tell
-    # bright films from dark ones at the edge.
-    films = images.copy()
-    for film, kept in zip(films, keep, strict=True):
-        grey = film[kept].mean() if kept.any() else 0
-        film[~kept] = np.uint8(np.rint(grey))
-    return films
+    # bright images from dark ones at the edge.
+    planes = images.copy()
+    for radiograph, kept in zip(planes, keep, strict=True):
+        grey = radiograph[kept].mean() if kept.any() else 0
+        radiograph[~kept] = np.uint8(np.rint(grey))
+    return planes

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.film import check_size, several_frames
+from cxr_transfer.errors import ImageError
+from cxr_transfer.radiograph.radiograph import check_size, several_frames
 from cxr_transfer.radiograph.raster import TURNS
 
 GREY_MODES = ("L", "I;16", "I;16L", "I;16B", "I;16N", "I", "F")
@@ -33,7 +33,7 @@ def encoded(image: Image.Image) -> bytes:
     """Return the bytes of a file of a PIL image, without loss.
 
     Raises:
-        FilmError: ``multi_frame``, ``unsupported_format``, ``truncated_image``, ``corrupt_image``,
+        ImageError: ``multi_frame``, ``unsupported_format``, ``truncated_image``, ``corrupt_image``,
             ``unreadable`` for a closed one, those of `check_size`.
     """
     with _loaded(image) as lies:
@@ -48,7 +48,7 @@ def encoded(image: Image.Image) -> bytes:
         elif image.mode in _AS_TIFF:
             image.save(content, "TIFF", compression=None)
         else:
-            raise FilmError(
+            raise ImageError(
                 "unsupported_format",
                 f"Expected a grey or an RGB image, but got one of PIL's mode {image.mode!r}; "
                 "convert it to 'L' first.",
@@ -63,7 +63,7 @@ def grey_values(image: Image.Image) -> npt.NDArray[Any]:
         image: Image of one of `GREY_MODES`.
 
     Raises:
-        FilmError: As `encoded`.
+        ImageError: As `encoded`.
     """
     with _loaded(image) as lies:
         values = np.asarray(image.transpose(TURNS[lies]) if lies in TURNS else image)
@@ -79,7 +79,7 @@ def _loaded(image: Image.Image) -> Iterator[int]:
     """Have the pixels of an image ready, and give its orientation: 1 where it lies upright.
 
     Raises:
-        FilmError: As `encoded`; whatever fails meanwhile is the image's fault.
+        ImageError: As `encoded`; whatever fails meanwhile is the image's fault.
     """
     check_size(image.width, image.height)
     # A JPEG of a camera may hold a smaller copy of itself, and then is a file of several pictures.
@@ -89,16 +89,16 @@ def _loaded(image: Image.Image) -> Iterator[int]:
         image.load()  # of one that was only opened, now; a TIFF is turned by it
         lies = image.getexif().get(_ORIENTATION)
         yield next((one for one in range(1, 9) if one == lies), 1)
-    except (FilmError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         if _is_closed(image, error):
-            raise FilmError(
+            raise ImageError(
                 "unreadable",
                 "Expected an image whose pixels can be loaded, but it, or its file, was closed "
                 "before; open it anew.",
             ) from None
-        raise FilmError(
+        raise ImageError(
             "truncated_image" if "truncated" in str(error) else "corrupt_image",
             "Expected a whole image, but its pixel data ends early or is damaged; export it anew.",
         ) from None

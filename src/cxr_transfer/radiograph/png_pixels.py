@@ -25,7 +25,7 @@ def deep_pixels(png: Png) -> DeepRaster:
     """Decode a PNG of 16 bits.
 
     Raises:
-        FilmError: ``blank_image``.
+        ImageError: ``blank_image``.
         Exception: Whatever damaged bytes lead to.
     """
     if png.colours == 1 and not png.has_alpha:

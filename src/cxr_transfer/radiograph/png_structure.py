@@ -12,9 +12,9 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import exif
-from cxr_transfer.radiograph.film import several_frames, too_complex
+from cxr_transfer.radiograph.radiograph import several_frames, too_complex
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_CHUNKS = 20_000
@@ -78,7 +78,7 @@ def read_png(content: bytes) -> Png | None:
         None of a signature without anything behind it.
 
     Raises:
-        FilmError: ``too_complex``, ``multi_frame``, ``corrupt_image`` for a damaged header, for
+        ImageError: ``too_complex``, ``multi_frame``, ``corrupt_image`` for a damaged header, for
             texts that unfold without an end, or for a wrong checksum of a chunk that pixels are
             made of, which Pillow does not look for.
     """
@@ -224,5 +224,5 @@ class _Walk:
             self._warn(name, "it is longer than a text of a picture is")
 
 
-def _corrupt(found: str) -> FilmError:
-    return FilmError("corrupt_image", f"Expected a whole image, but {found}; export it anew.")
+def _corrupt(found: str) -> ImageError:
+    return ImageError("corrupt_image", f"Expected a whole image, but {found}; export it anew.")

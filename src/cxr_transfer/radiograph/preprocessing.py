@@ -13,11 +13,11 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from pydantic import BaseModel, ConfigDict, Field
 
-from cxr_transfer.radiograph.film import Radiograph
 from cxr_transfer.radiograph.lung_segmentation import lung_box
+from cxr_transfer.radiograph.radiograph import Radiograph
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in shares of the film's width and height."""
+"""Left, top, right, bottom in shares of the image's width and height."""
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
@@ -26,17 +26,17 @@ class Preprocessing(BaseModel):
     """How a radiograph becomes a model input.
 
     The paper (section 4.1) resizes to 224 x 224 and says neither how nor whether the aspect ratio
-    was kept; the defaults are our reading. The other choices take marks of a film's source away:
+    was kept; the defaults are our reading. The other choices take marks of an image's source away:
     what lies around the lungs, how sharp it was stored, how it was exposed.
 
     Attributes:
         height: Height of the model input in pixels.
         width: Width of the model input in pixels.
         interpolation: Pillow's filter; it widens with the reduction (no aliasing).
-        keep_aspect: Whether the film keeps its proportions.
-        crop: ``lungs`` keeps the box around both lungs (`lung_box`), ``none`` the whole film.
-        detail: Pixels a side to which the film is reduced before it is brought to its size, so that
-            a film that was stored small is as sharp as all others; None reduces nothing.
+        keep_aspect: Whether the image keeps its proportions.
+        crop: ``lungs`` keeps the box around both lungs (`lung_box`), ``none`` the whole image.
+        detail: Pixels a side to which the image is reduced before it is brought to its size, so
+            that an image that was stored small is as sharp as all others; None reduces nothing.
         equalise: Whether grey values are spread so that each is about as frequent.
     """
 
@@ -56,19 +56,19 @@ class Preprocessing(BaseModel):
         return self.height, self.width
 
     def box(self, radiograph: Radiograph) -> Box:
-        """Return which part of the film becomes the model input."""
+        """Return which part of the image becomes the model input."""
         if self.crop == "none":
             return WHOLE
         return lung_box(_grey(_resized(radiograph, WHOLE, self.height, self.width)))
 
     def apply(self, radiograph: Radiograph, box: Box | None = None) -> npt.NDArray[np.uint8]:
-        """Return the film as (height, width) uint8.
+        """Return the image as (height, width) uint8.
 
-        An 8-bit film that already has the size, and of which nothing is to be taken away, comes
+        An 8-bit image that already has the size, and of which nothing is to be taken away, comes
         back unchanged, value for value.
 
         Args:
-            radiograph: The film.
+            radiograph: The image.
             box: What `box` returned for it, where that is known.
         """
         box = box or self.box(radiograph)
@@ -77,13 +77,13 @@ class Preprocessing(BaseModel):
 
     @property
     def unfinished(self) -> Preprocessing:
-        """The same without the steps of `finish`: the film as it comes, in its place and size."""
+        """The same without the steps of `finish`: the image as it comes, in its place and size."""
         return self.model_copy(update={"detail": None, "equalise": False})
 
     def finish(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         """Return what `unfinished` made as a model input.
 
-        A little softer than what `apply` gives, which resizes once. For whoever changes a film in
+        A little softer than what `apply` gives, which resizes once. For whoever changes an image in
         between, as noise would: what of that these steps take away does not reach a network.
 
         Args:
@@ -103,15 +103,15 @@ class Preprocessing(BaseModel):
 
 
 def _resized(radiograph: Radiograph, box: Box, height: int, width: int) -> npt.NDArray[np.float32]:
-    """Return a part of the film as (height, width) float32, 0..255."""
+    """Return a part of the image as (height, width) float32, 0..255."""
     stored = radiograph.stored
     whole = np.float32(1 if stored.dtype == np.uint8 else 255)
     if box == WHOLE and stored.shape == (height, width):
         return stored * whole
     left, top, right, bottom = box
     # As mode F: nothing is rounded before the end.
-    film = Image.fromarray(stored).convert("F")
-    film = film.resize(
+    given = Image.fromarray(stored).convert("F")
+    given = given.resize(
         (width, height),
         Image.Resampling.BILINEAR,
         box=(
@@ -121,7 +121,7 @@ def _resized(radiograph: Radiograph, box: Box, height: int, width: int) -> npt.N
             bottom * radiograph.height,
         ),
     )
-    resized: npt.NDArray[np.float32] = np.asarray(film) * whole
+    resized: npt.NDArray[np.float32] = np.asarray(given) * whole
     return resized
 
 

@@ -1,13 +1,14 @@
-"""Radiograph in, concerns out: may this picture be judged as one frontal chest film?
+"""Radiograph in, concerns out: may this picture be judged as one frontal chest image?
 
 What the header says comes first, then whether there is a picture at all, then colour, then what a
-thumbnail looks like: a frontal film, or a lateral, inverted, turned one, several films side by
-side, or something else. For the last there are 1,536 numbers a film and one linear layer over them
-(``gate.safetensors``), fitted by ``benchmarks/gate_results.py``, which measures the gate as well.
+thumbnail looks like: a frontal image, or a lateral, inverted, turned one, several images side by
+side, or something else. For the last there are 1,536 numbers an image and one linear layer over
+them (``gate.safetensors``), fitted by ``benchmarks/gate_results.py``, which measures the gate as
+well.
 
-The module knows no network and no classes of disease: how far a film lies from those that a
+The module knows no network and no classes of disease: how far an image lies from those that a
 network was trained on is asked of that network's own features (``models/reference.py``). Modality
-and body part are the decoder's affair. Left and right cannot be told: a mirrored film passes.
+and body part are the decoder's affair. Left and right cannot be told: a mirrored image passes.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import safetensors
 from PIL import Image
 
-from cxr_transfer.radiograph.film import Radiograph
+from cxr_transfer.radiograph.radiograph import Radiograph
 from cxr_transfer.radiograph.ranks import ranks
 
 Plane = npt.NDArray[np.float32]
@@ -32,18 +33,18 @@ LOOKS = ("frontal", "lateral", "inverted", "rotated", "upside_down", "collage", 
 
 WEIGHTS = "gate.safetensors"
 
-_NO_FILMS = ("CT", "MR", "NM", "PT", "US")  # DICOM modalities, should the caller allow them
-_SIDE = 64  # of the thumbnail: what a film is of shows at this size, disease hardly does
+_NO_IMAGES = ("CT", "MR", "NM", "PT", "US")  # DICOM modalities, should the caller allow them
+_SIDE = 64  # of the thumbnail: what an image is of shows at this size, disease hardly does
 _CELLS, _DIRECTIONS = 8, 8
 _SAMPLES = 512  # pixels a side that grey values are counted on
-_BLANK = 0.02  # standard deviation in [0, 1]; 0.055 is the lowest of 4,300 real films
-_NOISE = 0.3  # share of the deviation left at 32 x 32; 0.75 is the lowest of the same films
+_BLANK = 0.02  # standard deviation in [0, 1]; 0.055 is the lowest of 4,300 real images
+_NOISE = 0.3  # share of the deviation left at 32 x 32; 0.75 is the lowest of the same images
 PARTICULAR = 0.6  # of the score that is not for "frontal": less, and it is called "other"
-COLOUR = 0.05  # mean; real films that were saved in colour are at 0.00
+COLOUR = 0.05  # mean; real images that were saved in colour are at 0.00
 
 
 @dataclass(frozen=True)
-class Concern:
+class QualityIssue:
     """A reason why a class score would say nothing, or less than it seems.
 
     Attributes:
@@ -59,84 +60,84 @@ class Concern:
 
 
 _BLANK_OR_NOISE = (
-    "Expected a chest film, but the picture is {}; check the file, or take the film anew."
+    "Expected a chest radiograph, but the picture is {}; check the file, or take the image anew."
 )
 _ARRAY_OF_NOTHING = (
-    "Expected a chest film, but the picture is {}; check its values, and whether value_range "
+    "Expected a chest radiograph, but the picture is {}; check its values, and whether value_range "
     "states which of them are black and white."
 )
 _IN_COLOUR = (
     "Expected a grey radiograph, but got a picture in colour (a photo or a screenshot?); use the "
-    "original film."
+    "original image."
 )
 _LATERAL_BY_HEADER = (
-    "Expected a frontal film (PA or AP), but its header says that this is a lateral view; use the "
+    "Expected a frontal image (PA or AP), but its header says that this is a lateral view; use the "
     "frontal view."
 )
 _UNLIKE_MOST = (
-    "Expected a frontal chest film like others, but this is unlike most; check that it is whole, "
+    "Expected a frontal chest image like others, but this is unlike most; check that it is whole, "
     "upright and of a chest, and trust its class score the less."
 )
 _SAID = {
     "lateral": (
         "view",
-        "Expected a frontal film (PA or AP), but this looks like a lateral view; use the frontal "
+        "Expected a frontal image (PA or AP), but this looks like a lateral view; use the frontal "
         "view.",
     ),
     "inverted": (
         "inverted",
         "Expected bones brighter than air, but this looks like a negative; invert it, or use the "
-        "original film.",
+        "original image.",
     ),
     "rotated": (
         "rotated",
-        "Expected an upright film, but this looks turned by a quarter; turn it and try again.",
+        "Expected an upright image, but this looks turned by a quarter; turn it and try again.",
     ),
     "upside_down": (
         "upside_down",
-        "Expected an upright film, but this looks upside down; turn it and try again.",
+        "Expected an upright image, but this looks upside down; turn it and try again.",
     ),
     "collage": (
         "collage",
-        "Expected one film, but this looks like several side by side; save each as a file of its "
+        "Expected one image, but this looks like several side by side; save each as a file of its "
         "own.",
     ),
     "other": (
         "out_of_distribution",
-        "Expected one frontal chest film, but this looks like something else (a photo, a "
-        "screenshot, another body part, a CT slice?); use the original film.",
+        "Expected one frontal chest image, but this looks like something else (a photo, a "
+        "screenshot, another body part, a CT slice?); use the original image.",
     ),
 }
 
 
-def concerns(radiograph: Radiograph) -> list[Concern]:
+def quality_issues(radiograph: Radiograph) -> list[QualityIssue]:
     """Return what speaks against judging ``radiograph``, in the order a reader should hear it.
 
     Returns:
-        Concerns of the header, then of the picture; empty for a film that may be judged.
+        Concerns of the header, then of the picture; empty for an image that may be judged.
     """
     found = []
     if radiograph.header.view == "lateral":
-        found.append(Concern("view", _LATERAL_BY_HEADER, refuses=True))
+        found.append(QualityIssue("view", _LATERAL_BY_HEADER, refuses=True))
     if nothing := empty(radiograph):
         # What an empty picture looks like beyond that is chance.
         said = _ARRAY_OF_NOTHING if radiograph.format == "array" else _BLANK_OR_NOISE
-        return [*found, Concern("blank_or_noise", said.format(nothing), refuses=True)]
+        return [*found, QualityIssue("blank_or_noise", said.format(nothing), refuses=True)]
     if radiograph.colour > COLOUR:
-        found.append(Concern("out_of_distribution", _IN_COLOUR, refuses=True))
+        found.append(QualityIssue("out_of_distribution", _IN_COLOUR, refuses=True))
     scores = looks(radiograph)
     layer = _layer()
     if scores["frontal"] < layer.doubt:
         likeliest = max(LOOKS[1:], key=scores.__getitem__)
         particular = scores[likeliest] > PARTICULAR * (1 - scores["frontal"])
-        if radiograph.header.modality in _NO_FILMS:
+        if radiograph.header.modality in _NO_IMAGES:
             particular = False  # a CT slice is no lateral view, whatever it looks like
         refuses = scores["frontal"] < layer.refuse
         code, message = _SAID[likeliest if particular else "other"]
         if not (particular or refuses):
             message = _UNLIKE_MOST
         if code not in {concern.code for concern in found}:
-            found.append(Concern(code, message, refuses))
+            found.append(QualityIssue(code, message, refuses))
     return found
 
 
@@ -148,7 +149,7 @@ def empty(radiograph: Radiograph) -> str:
     contrast /= 255 if radiograph.stored.dtype == np.uint8 else 1
     if contrast < _BLANK:
         return "blank"
-    # Noise averages out on the way to a thumbnail; a film does not.
+    # Noise averages out on the way to a thumbnail; an image does not.
     small = np.asarray(Image.fromarray(sample).resize((32, 32), Image.Resampling.BOX))
     left = float(small.std(dtype=np.float64))
     left /= 255 if radiograph.stored.dtype == np.uint8 else 1
@@ -178,7 +179,7 @@ def described(radiograph: Radiograph) -> Plane:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """The fitted layer, and below which score for "frontal" a film is doubted or refused."""
+    """The fitted layer, and below which score for "frontal" an image is doubted or refused."""
 
     weights: Plane  # (looks, features)
     biases: Plane  # (looks,)
@@ -203,11 +204,13 @@ def _layer() -> _Layer:
 
 def _thumbnail(radiograph: Radiograph, side: int) -> npt.NDArray[np.uint8]:
     stored = radiograph.stored
-    film = Image.fromarray(stored).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    given = Image.fromarray(stored).resize(
+        (side, side), Image.Resampling.BILINEAR, reducing_gap=2.0
+    )
     if stored.dtype == np.uint8:
-        return np.asarray(film)
+        return np.asarray(given)
     # In 8 bits too, or the noise of a black background would be spread over its share of ranks.
-    grey: npt.NDArray[np.uint8] = np.rint(np.asarray(film) * 255).clip(0, 255).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.rint(np.asarray(given) * 255).clip(0, 255).astype(np.uint8)
     return grey
 
 

@@ -1,6 +1,6 @@
 """Grey values in, their places among all grey values of the picture out.
 
-Exposure, contrast and gamma of a film differ between hospitals; its ranks do not.
+Exposure, contrast and gamma of an image differ between hospitals; its ranks do not.
 """
 
 from __future__ import annotations

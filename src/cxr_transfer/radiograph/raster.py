@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph.deep_raster import (
     ALL_TRANSPARENT,
     CMYK,
@@ -25,11 +25,11 @@ from cxr_transfer.radiograph.deep_raster import (
     DeepRaster,
     grey_of,
 )
-from cxr_transfer.radiograph.film import MAX_PIXELS, Radiograph, check_size, several_frames
 from cxr_transfer.radiograph.jpeg_pixels import is_cut_short
 from cxr_transfer.radiograph.jpeg_structure import START, Jpeg, check_coding, read_jpeg
 from cxr_transfer.radiograph.png_pixels import deep_pixels
 from cxr_transfer.radiograph.png_structure import SIGNATURE, read_png
+from cxr_transfer.radiograph.radiograph import MAX_PIXELS, Radiograph, check_size, several_frames
 from cxr_transfer.radiograph.tiff_pixels import unpacked
 from cxr_transfer.radiograph.tiff_samples import check_kind, is_read_here, read_samples
 from cxr_transfer.radiograph.tiff_structure import PLAIN, is_tiff, read_tiff
@@ -91,12 +91,14 @@ def decode(content: bytes) -> Radiograph:
         The radiograph; what was done to it (alpha, colour, orientation) is in its warnings.
 
     Raises:
-        FilmError: ``empty_file``, ``unsupported_format``, ``too_many_pixels``, ``too_small``,
+        ImageError: ``empty_file``, ``unsupported_format``, ``too_many_pixels``, ``too_small``,
             ``bad_aspect``, ``too_complex``, ``insufficient_depth``, ``multi_frame``,
             ``truncated_image``, ``corrupt_image``, ``blank_image``.
     """
     if not content:
-        raise FilmError("empty_file", "Expected an image, but the file has no bytes; copy it anew.")
+        raise ImageError(
+            "empty_file", "Expected an image, but the file has no bytes; copy it anew."
+        )
     try:
         opened = _opened(content)
         if opened is None:
@@ -109,7 +111,7 @@ def decode(content: bytes) -> Radiograph:
             return Radiograph(pixels, opened.format, (*warnings, *told), colour=colour)
         with _open(opened.format, opened.pixels) as image:
             shallow, colour = _shallow(image, opened, warnings)
-    except (FilmError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(error) from None
@@ -164,9 +166,9 @@ def _shallow(
     """Return the grey of a picture of up to 8 bits, and how much colour was taken away."""
     check_size(image.width, image.height)
     if image.mode == "1":
-        raise FilmError(
+        raise ImageError(
             "insufficient_depth",
-            "Expected grey values, but got black and white only (1 bit); export the film in grey.",
+            "Expected grey values, but got black and white only (1 bit); export the image in grey.",
         )
     image.load()
     if opened.jpeg and is_cut_short(image, opened.jpeg):
@@ -180,21 +182,21 @@ def _shallow(
     return np.asarray(image if image.mode == "L" else image.convert("L")), colour
 
 
-def _unsupported(content: bytes) -> FilmError:
+def _unsupported(content: bytes) -> ImageError:
     if _moves(content):
         return several_frames()
     kind = next((name for start, name in _OTHERS if content.startswith(start)), "something else")
-    return FilmError(
+    return ImageError(
         "unsupported_format",
-        f"Expected a JPEG, PNG, TIFF or DICOM file, but the content is {kind}; save the film "
+        f"Expected a JPEG, PNG, TIFF or DICOM file, but the content is {kind}; save the image "
         "as PNG, or take the original.",
     )
 
 
-def _damaged(error: Exception) -> FilmError:
+def _damaged(error: Exception) -> ImageError:
     """Return the error for damaged bytes: they lead a decoder to every kind of exception."""
     code = "truncated_image" if "truncated" in str(error) else "corrupt_image"
-    return FilmError(
+    return ImageError(
         code,
         "Expected a whole image, but its pixel data ends early or is damaged; export it anew.",
     )
@@ -206,20 +208,20 @@ def _open(kind: str, pixels: bytes | Image.Image) -> Image.Image:
     try:
         return Image.open(io.BytesIO(pixels), formats=(kind,))
     except UnidentifiedImageError:
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
             f"Expected a {kind} in grey or RGB, but got another kind of {kind}; save the image as "
             "PNG, or take the original.",
         ) from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise FilmError(
+        raise ImageError(
             "too_many_pixels",
             f"Expected at most {MAX_PIXELS} pixels, but the header announces more; scale it down.",
         ) from None
     except MemoryError:
         raise
     except Exception:
-        raise FilmError(
+        raise ImageError(
             "corrupt_image", "Expected a whole image, but its header is damaged; export it anew."
         ) from None
 
@@ -243,7 +245,7 @@ def _without_transparency(image: Image.Image, warnings: list[str]) -> Image.Imag
         alpha = image.getchannel("A")
         least, most = alpha.getextrema()
         if not most:
-            raise FilmError("blank_image", ALL_TRANSPARENT)
+            raise ImageError("blank_image", ALL_TRANSPARENT)
         if least == 255:
             return image.convert("RGB")
         warnings.append(LAID_ON_BLACK)

@@ -1,8 +1,8 @@
 """A file or its bytes in, radiograph out: the one door to the decoders.
 
-Training, command line, server and DICOM node all come through here, so one file is one film to
+Training, command line, server and DICOM node all come through here, so one file is one image to
 them all. Reads by content, never by name; where a name promises another format, a warning says so.
-Knows neither how a raster image nor how a DICOM file is decoded, nor what is done with the film.
+Knows neither how a raster image nor how a DICOM file is decoded, nor what is done with the image.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import os
 import stat
 from pathlib import Path, PurePath
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import raster
-from cxr_transfer.radiograph.film import MAX_BYTES, Radiograph
 from cxr_transfer.radiograph.grey_range import notice_of_8_bits
+from cxr_transfer.radiograph.radiograph import MAX_BYTES, Radiograph
 from cxr_transfer.radiograph.silence import silence
 
 _NAMED = {
@@ -31,8 +31,8 @@ _PREAMBLE, _MAGIC = 128, b"DICM"  # DICOM PS3.10, section 7.1
 _FIRST_LITTLE, _FIRST_BIG = (b"\2\0", b"\x08\0"), b"\0\x08"  # groups 0002 and 0008
 
 
-def read_film(path: Path, *, any_modality: bool = False) -> Radiograph:
-    """Read one film from a file.
+def read_radiograph(path: Path, *, any_modality: bool = False) -> Radiograph:
+    """Read one image from a file.
 
     Args:
         path: The file.
@@ -40,34 +40,34 @@ def read_film(path: Path, *, any_modality: bool = False) -> Radiograph:
             where it says FOR PROCESSING.
 
     Raises:
-        FilmError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
+        ImageError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
             ``missing_file``, ``unreadable``, ``too_many_bytes``, and all that `decode` raises.
     """
     try:
         # A pipe would block at open: ask the file system what it is first.
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise FilmError(
+            raise ImageError(
                 "not_a_file",
                 "Expected an image file, but got a folder or device; name the file itself.",
             )
         if status.st_size > MAX_BYTES:
-            raise FilmError(
+            raise ImageError(
                 "too_many_bytes",
                 f"Expected at most {MAX_BYTES} bytes, but got {status.st_size}; export a smaller "
-                "copy of the film.",
+                "copy of the image.",
             )
         with path.open("rb") as handle:
             content = handle.read(status.st_size + 1)
         if len(content) > status.st_size:
-            raise FilmError("unreadable", "Expected a whole file, but it grows; wait for its end.")
+            raise ImageError("unreadable", "Expected a whole file, but it grows; wait for its end.")
     except FileNotFoundError:
-        raise FilmError(
+        raise ImageError(
             "missing_file", "Expected an image file, but there is none; check its path."
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or type(error).__name__
-        raise FilmError(
+        raise ImageError(
             "unreadable", f"Expected a readable file, but got: {reason}; check its name and rights."
         ) from None
     return decode(content, named=named_format(path.name), any_modality=any_modality)
@@ -78,14 +78,14 @@ def named_format(name: str) -> str:
 
     It says no more of the name, which may be a patient's.
 
-    >>> named_format("film.JPG"), named_format("film.of.1998")
+    >>> named_format("image.JPG"), named_format("image.of.1998")
     ('JPEG', '')
     """
     return _NAMED.get(PurePath(name).suffix.lower(), "")
 
 
 def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Radiograph:
-    """Decode the bytes of one film.
+    """Decode the bytes of one image.
 
     Args:
         content: A whole JPEG, PNG, TIFF or DICOM file.
@@ -94,19 +94,23 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
             where it says FOR PROCESSING.
 
     Raises:
-        FilmError: What `raster.decode` and `dicom.decode` raise.
+        ImageError: What `raster.decode` and `dicom.decode` raise.
     """
     with silence():
         if _is_dicom(content):
             from cxr_transfer.radiograph import dicom  # a JPEG need not wait for pydicom
 
-            film = dicom.decode(content, any_modality=any_modality)
+            radiograph = dicom.decode(content, any_modality=any_modality)
         else:
-            film = raster.decode(content)
-    told = [notice] if (notice := notice_of_8_bits(film.stored)) else []
-    if named not in ("", film.format):
-        told.append(f"the content is {film.format}, whatever the file's name says")
-    return dataclasses.replace(film, warnings=(*film.warnings, *told)) if told else film
+            radiograph = raster.decode(content)
+    told = [notice] if (notice := notice_of_8_bits(radiograph.stored)) else []
+    if named not in ("", radiograph.format):
+        told.append(f"the content is {radiograph.format}, whatever the file's name says")
+    return (
+        dataclasses.replace(radiograph, warnings=(*radiograph.warnings, *told))
+        if told
+        else radiograph
+    )
 
 
 def _is_dicom(content: bytes) -> bool:

@@ -16,11 +16,11 @@ from itertools import accumulate
 
 import numpy as np
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import tiff_structure as tags
-from cxr_transfer.radiograph.film import MAX_PIXELS, too_complex
 from cxr_transfer.radiograph.jpeg_pixels import samples_of
 from cxr_transfer.radiograph.jpeg_structure import MOST_SCANNED, START, read_jpeg
+from cxr_transfer.radiograph.radiograph import MAX_PIXELS, too_complex
 from cxr_transfer.radiograph.tiff_structure import Tiff
 
 MOST_UNPACKED = 6 * MAX_PIXELS
@@ -81,7 +81,7 @@ def unpacked(content: bytes, tiff: Tiff) -> bytes:
         tiff: Its structure.
 
     Raises:
-        FilmError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
+        ImageError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
         Exception: Whatever damaged bytes lead to.
     """
     layout = layout_of(tiff)
@@ -101,7 +101,7 @@ def pieces_of(content: bytes, tiff: Tiff, layout: Layout) -> Iterator[bytes | by
         layout: How it is cut.
 
     Raises:
-        FilmError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
+        ImageError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
         Exception: Whatever damaged bytes lead to.
     """
     places = zip(tiff.pieces, layout.heights, strict=False)
@@ -132,7 +132,7 @@ def layout_of(tiff: Tiff) -> Layout:
     """Return how the picture is cut, where there are as many pieces as that takes.
 
     Raises:
-        FilmError: ``too_complex``.
+        ImageError: ``too_complex``.
         ValueError: The directory is damaged, or pieces are missing ("truncated").
     """
     if len(set(tiff.bits)) != 1:
@@ -165,7 +165,7 @@ def _unpacker(tiff: Tiff, layout: Layout) -> Unpack:
     """Return what unpacks a strip or tile, other than a JPEG.
 
     Raises:
-        FilmError: ``unsupported_format``, ``insufficient_depth``.
+        ImageError: ``unsupported_format``, ``insufficient_depth``.
     """
     kinds: Mapping[int, Unpack] = {
         _LZW: _lzw,
@@ -178,12 +178,12 @@ def _unpacker(tiff: Tiff, layout: Layout) -> Unpack:
     is_known = differs == 1 or (differs == _DIFFERENCES and layout.bits in (8, 16, 32))
     if decode is None or not is_known:
         if layout.bits == 1:
-            raise FilmError(
+            raise ImageError(
                 "insufficient_depth",
-                "Expected grey values, but got black and white only (1 bit); export the film in "
+                "Expected grey values, but got black and white only (1 bit); export the image in "
                 "grey.",
             )
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
             "Expected a TIFF that is not compressed, or by LZW, deflate, PackBits or JPEG, but got "
             "another; save the image as PNG.",
@@ -258,7 +258,7 @@ class _Jpegs:
         if len(layout.heights) > MOST_JPEGS:
             raise too_complex(f"{MOST_JPEGS} JPEGs in a TIFF")
         if layout.bits != 8 or layout.samples not in (1, 3):
-            raise FilmError(
+            raise ImageError(
                 "unsupported_format",
                 "Expected a TIFF of JPEGs that are grey or in colour, of 8 bits, but got others; "
                 "save the image as PNG.",

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import tiff_structure as tags
 from cxr_transfer.radiograph.deep_raster import DeepRaster, flattened
 from cxr_transfer.radiograph.tiff_pixels import Layout, layout_of, pieces_of
@@ -34,16 +34,16 @@ def check_kind(tiff: Tiff) -> None:
     """Refuse a TIFF whose samples are of a kind that nothing here decodes.
 
     Raises:
-        FilmError: ``unsupported_format``.
+        ImageError: ``unsupported_format``.
     """
     photometric, bits = tiff.first(tags.PHOTOMETRIC, _BLACK_ZERO), max(tiff.bits)
     sample_format = tiff.first(tags.SAMPLE_FORMAT, 1)
     if photometric not in (*_COLOURS, _PALETTE, _YCBCR):
         raise _unread(_NAMES.get(photometric, f"photometric interpretation {photometric}"))
     if sample_format == _FLOAT:
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
-            "Expected integer grey values, but got floating-point pixels; export the film with 16 "
+            "Expected integer grey values, but got floating-point pixels; export the image with 16 "
             "bits.",
         )
     if sample_format in _COMPLEX:
@@ -65,8 +65,8 @@ def check_kind(tiff: Tiff) -> None:
         raise _unread(f"{channels} {sign}channels of {bits} bits")
 
 
-def _unread(what: str) -> FilmError:
-    return FilmError(
+def _unread(what: str) -> ImageError:
+    return ImageError(
         "unsupported_format",
         f"Expected grey or RGB samples of 8 or 16 bits in a TIFF, but got {what}; save the image "
         "as PNG, or take the original.",
@@ -87,7 +87,7 @@ def read_samples(content: bytes, tiff: Tiff) -> DeepRaster | Image.Image:
         tiff: Its structure, which `check_kind` has judged.
 
     Raises:
-        FilmError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
+        ImageError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
         Exception: Whatever damaged bytes lead to.
     """
     samples = _put_together(content, tiff)
@@ -158,15 +158,15 @@ def _from_zero(samples: Samples) -> Samples:
     """Return integers from 0 to 65535, where they have no larger range; may write into them.
 
     Raises:
-        FilmError: ``unsupported_format``.
+        ImageError: ``unsupported_format``.
     """
     if samples.dtype == np.uint16:
         return samples
     low = min(0, int(samples.min()))
     if int(samples.max()) - low > 65535:
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
-            "Expected 16-bit grey values, but got larger ones; export the film with 16 bits.",
+            "Expected 16-bit grey values, but got larger ones; export the image with 16 bits.",
         )
     # Unsigned integers wrap around: no wider type is needed.
     unsigned = samples.view(f"u{samples.dtype.itemsize}")

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.radiograph.film import several_frames, too_complex
+from cxr_transfer.errors import ImageError
+from cxr_transfer.radiograph.radiograph import several_frames, too_complex
 
 MOST_FIELDS = 1000
 """Fields that a directory may have."""
@@ -95,7 +95,7 @@ def read_tiff(content: bytes) -> Tiff:
         content: The file.
 
     Raises:
-        FilmError: ``too_complex``, ``multi_frame`` for more than one page, ``unsupported_format``
+        ImageError: ``too_complex``, ``multi_frame`` for more than one page, ``unsupported_format``
             for 16-bit colours in separate planes.
         ValueError, struct.error: The directory is damaged.
     """
@@ -109,7 +109,7 @@ def read_tiff(content: bytes) -> Tiff:
     numbers = {tag: field.values for tag, field in fields.items() if field.values}
     bits = numbers.get(BITS, (1,))
     if len(bits) > 2 and max(bits) > 8 and numbers.get(PLANAR, ())[:1] == (SEPARATE,):
-        raise FilmError(
+        raise ImageError(
             "unsupported_format",
             "Expected grey values, or colours that lie side by side, but got 16-bit colours in "
             "separate planes; save the image in grey.",
@@ -188,7 +188,7 @@ def _check_pages(content: bytes, start: int, order: str, is_big: bool) -> bool:
     """Refuse a second page; return whether there is a preview, which a field tells from a page.
 
     Raises:
-        FilmError: ``multi_frame``.
+        ImageError: ``multi_frame``.
     """
     has_preview = False
     for _ in range(_MOST_PAGES):

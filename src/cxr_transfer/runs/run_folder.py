@@ -1,7 +1,7 @@
 """What a run left beside its checkpoint: its parts, its validation scores, how often it was tested.
 
 In comes whatever names a checkpoint; out goes what stands in its folder, or None: a checkpoint may
-be a pair of files that was handed on alone. Films are not opened, and need not be there any more.
+be a pair of files that was handed on alone. Images are not opened, and need not be there any more.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from cxr_transfer.runs.validation_scores import read_validation
 from cxr_transfer.statistics.metrics import Scores
 from cxr_transfer.text import markdown
 
-OPENINGS_FILE = "openings.csv"
-_OPENING = ("time", "command", "films", "data_hash", "weights_sha256")
+TEST_SET_ACCESS_FILE = "test_set_accesses.csv"
+_ACCESS = ("time", "command", "images", "data_hash", "weights_sha256")
 
 
 @dataclass(frozen=True)
 class PartRow:
-    """One film of the run, as ``split.csv`` has it; unknown is ""."""
+    """One image of the run, as ``split.csv`` has it; unknown is ""."""
 
     label: str
     patient: str
@@ -57,9 +57,9 @@ def run_folder(checkpoint_path: Path) -> Path:
 
 
 def parts(folder: Path) -> tuple[PartRow, ...]:
-    """Return the films of the run and their parts; none where ``split.csv`` is absent.
+    """Return the images of the run and their parts; none where ``split.csv`` is absent.
 
-    Unlike `read_manifest` this asks for no film: they may have moved since.
+    Unlike `read_manifest` this asks for no image: they may have moved since.
     """
     path = folder / PARTS_FILE
     if not path.is_file():
@@ -71,7 +71,7 @@ def parts(folder: Path) -> tuple[PartRow, ...]:
 
 
 def validation_scores(folder: Path, labels: LabelSet) -> Scores | None:
-    """Return the scores of the validation films; None where the run kept none.
+    """Return the scores of the validation images; None where the run kept none.
 
     Raises:
         ModelError: ``bad_validation``.
@@ -84,40 +84,40 @@ def validation_scores(folder: Path, labels: LabelSet) -> Scores | None:
 
 
 def own_overlap(checkpoint: Checkpoint, rows: Iterable[PartRow]) -> int:
-    """Return how many of the run's own test films training saw, by film or by patient."""
-    films = set(checkpoint.seen.get("films", ()))
+    """Return how many of the run's own test images training saw, by image or by patient."""
+    images = set(checkpoint.seen.get("images", ()))
     patients = set(checkpoint.seen.get("patients", ()))
     return sum(
-        fingerprint(row.pixels) in films or fingerprint(row.patient) in patients
+        fingerprint(row.pixels) in images or fingerprint(row.patient) in patients
         for row in rows
         if row.split == "test"
     )
 
 
 def patients_in_several_parts(rows: Iterable[PartRow]) -> int:
-    """Return how many patients have films in more than one part."""
+    """Return how many patients have images in more than one part."""
     where: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         where[row.patient].add(row.split)
     return sum(len(found) > 1 for found in where.values())
 
 
-def record_opening(
+def record_test_set_access(
     folder: Path, command: str, cases: Sequence[Case], weights_sha256: str
 ) -> dict[str, Any] | None:
-    """Record that ``command`` scored films of the run's own test part (TRUST, row 17).
+    """Record that ``command`` scored images of the run's own test part.
 
-    Every time is a line of ``openings.csv``: what is tried until the test part likes it shows. A
-    line is written in one piece, and one that was cut off by a full disk spoils no other.
+    Every time is a line of ``test_set_accesses.csv``: what is tried until the test part likes it
+    shows. A line is written in one piece, and one that was cut off by a full disk spoils no other.
 
     Args:
         folder: Run folder.
         command: "study", "evaluate", "audit".
-        cases: Indexed films that were scored, of the test part or not.
+        cases: Indexed images that were scored, of the test part or not.
         weights_sha256: SHA-256 of the checkpoint that scored them.
 
     Returns:
-        What `openings` returns afterwards: None where the run has no parts.
+        What `test_set_accesses` returns afterwards: None where the run has no parts.
     """
     tested = {row.sha256 for row in parts(folder) if row.split == "test"}
     opened = [case for case in cases if case.sha256 in tested]
@@ -131,29 +131,29 @@ def record_opening(
         )
         # A folder that cannot be written to keeps no record; the evaluation itself is none the
         # worse.
-        path = folder / OPENINGS_FILE
+        path = folder / TEST_SET_ACCESS_FILE
         with contextlib.suppress(MachineError):
             if not path.exists():
-                append_line(path, ",".join(_OPENING))
+                append_line(path, ",".join(_ACCESS))
             append_line(path, ",".join(values))
-    return openings(folder)
+    return test_set_accesses(folder)
 
 
-def openings(folder: Path) -> dict[str, Any] | None:
+def test_set_accesses(folder: Path) -> dict[str, Any] | None:
     """Return how often the run's test part was opened, and by what; None without parts."""
     if not (folder / PARTS_FILE).is_file():
         return None
-    path = folder / OPENINGS_FILE
+    path = folder / TEST_SET_ACCESS_FILE
     lines: list[list[str]] = []
     if path.is_file():
         lines = list(csv.reader(read_text(path).splitlines()))
     # By their place, not by the header: that may be the line that was cut off.
-    commands = [line[1] for line in lines if len(line) == len(_OPENING) and line[0] != _OPENING[0]]
+    commands = [line[1] for line in lines if len(line) == len(_ACCESS) and line[0] != _ACCESS[0]]
     return {"times": len(commands), "by": dict(Counter(commands))}
 
 
-def opened_words(found: dict[str, Any] | None) -> str:
-    """Return `openings` as a sentence.
+def test_set_access_sentence(found: dict[str, Any] | None) -> str:
+    """Return `test_set_accesses` as a sentence.
 
     >>> opened_words({"times": 3, "by": {"study": 1, "audit": 2}})
     'The test part has been opened 3 times (study 1, audit 2).'

@@ -1,6 +1,6 @@
-"""Class scores of the validation films, kept beside the checkpoint.
+"""Class scores of the validation images, kept beside the checkpoint.
 
-Temperature and thresholds are fitted on them later, on films that chose the weights but did not
+Temperature and thresholds are fitted on them later, on images that chose the weights but did not
 teach them, and never on a test part. Knows nothing of what is fitted.
 """
 
@@ -69,7 +69,7 @@ def read_validation(
     except (DataError, KeyError, ValueError, TypeError) as error:
         raise ModelError(
             "bad_validation",
-            f"Expected the scores of this network's validation films in {path}, but got another "
+            f"Expected the scores of this network's validation images in {path}, but got another "
             f"table ({error}); remove it, and run the training's command again.",
         ) from None
     return (targets, scores, patients, files) if rows else None

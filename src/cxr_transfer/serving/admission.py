@@ -1,7 +1,7 @@
 """How much work is at hand and how much memory is held, and whether more may come in.
 
-Counts; measures how long a film takes while there is work; refuses what would wait too long. Knows
-nothing of what a film is, nor of time limits of others.
+Counts; measures how long an image takes while there is work; refuses what would wait too long.
+Knows nothing of what an image is, nor of time limits of others.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _WINDOW_S = 0.5
-_WINDOW_FILMS = 16
+_WINDOW_IMAGES = 16
 _NEWEST = 0.3  # weight of the newest window
-_STEEPEST = 3.0  # one film that hangs says little of the next ones
+_STEEPEST = 3.0  # one image that hangs says little of the next ones
 
 
-class Load:
-    """Films that wait for their answers.
+class Admission:
+    """Images that wait for their answers.
 
     Args:
-        queue: Films at most.
-        longest_wait_s: More films are refused where the last would wait longer.
+        queue: Images at most.
+        longest_wait_s: More images are refused where the last would wait longer.
 
     Attributes:
-        films: How many wait or are worked on.
-        seconds_each: What a film takes at present, counted over all that are worked on at once.
+        images: How many wait or are worked on.
+        seconds_each: What an image takes at present, counted over all that are worked on at once.
     """
 
     def __init__(self, queue: int, longest_wait_s: float) -> None:
-        self.films = 0
+        self.images = 0
         self.seconds_each = 0.05
         self._queue = queue
         self._longest_wait_s = longest_wait_s
@@ -39,40 +39,40 @@ class Load:
         self._done = 0
 
     def is_full(self, more: int = 1) -> bool:
-        """Tell whether ``more`` films would be too many; one request may come while none waits."""
-        films = self.films + more
-        too_long = films * self.seconds_each > self._longest_wait_s
-        return self.films > 0 and (films > self._queue or too_long)
+        """Tell whether ``more`` images would be too many; one request may come while none waits."""
+        images = self.images + more
+        too_long = images * self.seconds_each > self._longest_wait_s
+        return self.images > 0 and (images > self._queue or too_long)
 
     @property
     def retry_after_s(self) -> int:
         """When it is worth asking again."""
-        return max(1, math.ceil(self.films * self.seconds_each))
+        return max(1, math.ceil(self.images * self.seconds_each))
 
     @contextmanager
-    def holding(self, films: int) -> Iterator[None]:
-        """Count ``films`` as waiting meanwhile."""
-        if not self.films:
+    def holding(self, images: int) -> Iterator[None]:
+        """Count ``images`` as waiting meanwhile."""
+        if not self.images:
             self._since = time.monotonic()
-        self.films += films
+        self.images += images
         try:
             yield
         finally:
-            self.films -= films
-            self._done += films
+            self.images -= images
+            self._done += images
             self._measure()
 
     def _measure(self) -> None:
         now = time.monotonic()
         self._busy += now - self._since
         self._since = now
-        if self._busy >= _WINDOW_S or self._done >= _WINDOW_FILMS:
+        if self._busy >= _WINDOW_S or self._done >= _WINDOW_IMAGES:
             each = min(self._busy / self._done, _STEEPEST * self.seconds_each)
             self.seconds_each += _NEWEST * (each - self.seconds_each)
             self._busy, self._done = 0.0, 0
 
 
-class Held:
+class BodyMemory:
     """Memory that bodies of requests share.
 
     A body may grow as long as it is no larger than what is free then: the rule of switches that

@@ -1,6 +1,6 @@
 """What can be asked over HTTP, and how it is described in OpenAPI.
 
-Routes only: a request's form goes to the `Room`, its answer comes back as JSON, PNG or PDF. Who
+Routes only: a request's form goes to the `Service`, its answer comes back as JSON, PNG or PDF. Who
 may ask, and how much at once, is the door's affair.
 """
 
@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from cxr_transfer import INTENDED_USE, __version__
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.multipart import read_form
 from cxr_transfer.serving.openapi import EXAMPLE, NO_SUCH, form_body, get_responses, post_responses
@@ -26,16 +26,16 @@ from cxr_transfer.serving.schemas import (
     STATUS,
     UNPROCESSABLE,
     Answers,
+    ApiError,
     Audit,
     Health,
     Models,
     Readiness,
-    Refusal,
     envelope,
     refused,
     status_of,
 )
-from cxr_transfer.serving.service import LOST, Room
+from cxr_transfer.serving.service import LOST, Service
 from cxr_transfer.serving.settings import Settings
 
 PAGE = Path(__file__).parent / "page"
@@ -52,7 +52,7 @@ MEDIA = {
 PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
 
 
-def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
+def build(settings: Settings, room: Service, metrics: Metrics) -> FastAPI:
     """Return the application behind the door."""
     app = FastAPI(
         title="cxr-transfer",
@@ -71,21 +71,21 @@ def build(settings: Settings, room: Room, metrics: Metrics) -> FastAPI:
     return app
 
 
-def _route_images(app: FastAPI, settings: Settings, room: Room) -> None:
+def _route_images(app: FastAPI, settings: Settings, room: Service) -> None:
     """Answer for images: scores, the image as it was decoded, a report."""
 
     @app.post(
         "/v1/predict",
-        summary="Class scores for films",
+        summary="Class scores for images",
         openapi_extra=form_body("files", many=True, fields=("model", "heat_map")),
-        responses=post_responses(Answers, EXAMPLE, by_film=True),
+        responses=post_responses(Answers, EXAMPLE, by_image=True),
     )
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
         form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
         served = room.model(form.fields.get("model"))
-        answers = await room.answers(served, form.films, heat_map=form.flag("heat_map"))
-        _tell(request, films=len(answers), answered=[one["status"] for one in answers])
+        answers = await room.answers(served, form.uploads, heat_map=form.flag("heat_map"))
+        _tell(request, uploads=len(answers), answered=[one["status"] for one in answers])
         status = status_of(answers)
         content = _envelope(request) | {
             "model": served.predictor.model,
@@ -95,15 +95,15 @@ def _route_images(app: FastAPI, settings: Settings, room: Room) -> None:
         return JSONResponse(content, status, {"Retry-After": "1"} if status == 503 else None)
 
     @app.post(
-        "/v1/film",
-        summary="A film as it was decoded, to be looked at",
+        "/v1/image",
+        summary="An image as it was decoded, to be looked at",
         openapi_extra=form_body("file", many=False, fields=()),
         response_class=Response,
         responses=post_responses(None, media="image/png"),
     )
-    async def film(request: Request) -> Response:
+    async def upload(request: Request) -> Response:
         form = await read_form(request, settings, files="file", fields=())
-        known, png = await room.film(form.films[0])
+        known, png = await room.upload(form.uploads[0])
         headers = {
             "X-Cxr-Format": known["format"],
             "X-Cxr-Height": str(known["height"]),
@@ -114,7 +114,7 @@ def _route_images(app: FastAPI, settings: Settings, room: Room) -> None:
 
     @app.post(
         "/v1/report",
-        summary="A report of films, with figures",
+        summary="A report of images, with figures",
         openapi_extra=form_body("files", many=True, fields=("model", "other")),
         response_class=Response,
         responses=post_responses(None, media="application/pdf"),
@@ -124,16 +124,16 @@ def _route_images(app: FastAPI, settings: Settings, room: Room) -> None:
         asked = [room.model(form.fields.get("model"))]
         if (other := room.model(form.fields.get("other") or asked[0].name)) is not asked[0]:
             asked.append(other)
-        answers = [await room.answers(one, form.films, heat_map=True) for one in asked]
-        # A page for each, the models' pages of one film one behind the other.
-        films = [film for film in form.films for _ in asked]
-        of_films = [answer for of_film in zip(*answers, strict=True) for answer in of_film]
-        pdf = await room.report(films, of_films, request.state.request_id)
+        answers = [await room.answers(one, form.uploads, heat_map=True) for one in asked]
+        # A page for each, the models' pages of one image one behind the other.
+        uploads = [upload for upload in form.uploads for _ in asked]
+        of_images = [answer for of_image in zip(*answers, strict=True) for answer in of_image]
+        pdf = await room.report(uploads, of_images, request.state.request_id)
         headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 
 
-def _route_models(app: FastAPI, room: Room) -> None:
+def _route_models(app: FastAPI, room: Service) -> None:
     """Tell of the models: which there are, their cards, their audits."""
 
     @app.get("/v1/models", summary="The models that answer here", responses=get_responses(Models))
@@ -150,7 +150,7 @@ def _route_models(app: FastAPI, room: Room) -> None:
     )
     async def model_card(name: str) -> Response:
         if (text := room.model(name).card()) is None:
-            raise Refusal(
+            raise ApiError(
                 404,
                 "no_card",
                 "Expected a MODEL_CARD.md of these weights beside the model, but there is none; "
@@ -165,7 +165,7 @@ def _route_models(app: FastAPI, room: Room) -> None:
     )
     async def model_audit(request: Request, name: str) -> Response:
         if (found := room.model(name).audit()) is None:
-            raise Refusal(
+            raise ApiError(
                 404,
                 "no_audit",
                 "Expected an audit.json of these weights beside the model, but there is none; "
@@ -174,7 +174,7 @@ def _route_models(app: FastAPI, room: Room) -> None:
         return JSONResponse(_envelope(request) | found)
 
 
-def _route_operations(app: FastAPI, room: Room, metrics: Metrics) -> None:
+def _route_operations(app: FastAPI, room: Service, metrics: Metrics) -> None:
     """Answer whoever runs the server: does it live, is it ready, what does it count."""
 
     @app.get("/healthz", summary="Whether the process lives", responses=get_responses(Health))
@@ -188,7 +188,7 @@ def _route_operations(app: FastAPI, room: Room, metrics: Metrics) -> None:
         elif not room.models:
             reason = "models are being opened"
         elif not await room.works():
-            reason = "the self-test film does not score as stored with the model"
+            reason = "the self-test image does not score as stored with the model"
         else:
             reason = ""
         content = _envelope(request) | {"ready": not reason, "reason": reason}
@@ -219,25 +219,25 @@ def _route_pages(app: FastAPI) -> None:
 
 
 def _handle_errors(app: FastAPI) -> None:
-    def answer(request: Request, refusal: Refusal) -> Response:
+    def answer(request: Request, refusal: ApiError) -> Response:
         content = refused(refusal, request.state.request_id)
         return JSONResponse(content, refusal.status_code, refusal.headers)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        if not isinstance(error, Refusal):
+        if not isinstance(error, ApiError):
             headers = dict(error.headers or {})
-            error = Refusal(error.status_code, "http", f"{error.detail}.", headers)
+            error = ApiError(error.status_code, "http", f"{error.detail}.", headers)
         return answer(request, error)
 
-    @app.exception_handler(FilmError)
-    async def film(request: Request, error: FilmError) -> Response:
+    @app.exception_handler(ImageError)
+    async def upload(request: Request, error: ImageError) -> Response:
         status = STATUS.get(error.code, UNPROCESSABLE)
-        return answer(request, Refusal(status, error.code, error.message))
+        return answer(request, ApiError(status, error.code, error.message))
 
     @app.exception_handler(WorkerLost)
     async def lost(request: Request, _error: WorkerLost) -> Response:
-        return answer(request, Refusal(503, "worker_lost", LOST, {"Retry-After": "1"}))
+        return answer(request, ApiError(503, "worker_lost", LOST, {"Retry-After": "1"}))
 
 
 def _envelope(request: Request) -> dict[str, Any]:

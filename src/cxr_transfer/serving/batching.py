@@ -1,6 +1,6 @@
-"""Films that wait for one network, in small batches: whatever has come while it was at work.
+"""Images that wait for one network, in small batches: whatever has come while it was at work.
 
-Nothing is delayed so that a batch grows: alone, a film is answered alone. All networks share one
+Nothing is delayed so that a batch grows: alone, an image is answered alone. All networks share one
 thread, since each computes on all cores.
 """
 
@@ -23,7 +23,7 @@ class Batches:
     Args:
         predictor: The network.
         thread: In which it computes.
-        size: Films at most in a batch.
+        size: Images at most in a batch.
         seen: Told the size of each batch.
     """
 
@@ -41,7 +41,7 @@ class Batches:
         """Let the network see a batch of each size; for the thread in which it computes.
 
         It prepares itself for a size, and keeps memory for it, when it first meets it: a rare one
-        would come hours later, let a film wait and the memory grow. The largest one first, since
+        would come hours later, let an image wait and the memory grow. The largest one first, since
         the others find room in what it leaves.
         """
         blank = np.zeros(self._predictor.card.preprocessing.size, np.uint8)
@@ -49,7 +49,7 @@ class Batches:
             self._predictor.answers([Prepared("", blank)] * number)
 
     async def answer(self, prepared: Prepared) -> Prediction:
-        """Return the network's answer for one film."""
+        """Return the network's answer for one image."""
         future: asyncio.Future[Prediction] = asyncio.get_running_loop().create_future()
         self._waiting.append((prepared, future))
         if self._task is None or self._task.done():

@@ -1,4 +1,4 @@
-"""A process that reads films for the server: what strangers send is decoded here, and only here.
+"""A process that reads images for the server: what strangers send is decoded here, and only here.
 
 Started by `process_pool`, with a connection and a bound on its memory. Message in, message out, one
 after the other, until the connection ends. Does not know a file's name, nor who asks.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from cxr_transfer.errors import CxrError, FilmError
+from cxr_transfer.errors import CxrError, ImageError
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 from cxr_transfer.radiograph.lung_segmentation import lung_box
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from cxr_transfer.inference.explain import Explainer, Explanation
 
 LARGEST_SIDE = 2048
-"""Of a film that is sent to be looked at, pixels."""
+"""Of an image that is sent to be looked at, pixels."""
 
-NOT_OF_THE_FILM = (
-    "Expected to work on the film, but something else failed; tell who runs the server."
+NOT_OF_THE_IMAGE = (
+    "Expected to work on the image, but something else failed; tell who runs the server."
 )
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
     may_write, bound = sys.argv[2] == "writes", int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold films
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold images
     # Ctrl-C and a service's stop reach the whole group; the server says when it is time to leave.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -60,34 +60,34 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Read a first film: what decoding, the gate and the lungs' network load is then loaded."""
+    """Read a first image: what decoding, the gate and the lungs' network load is then loaded."""
     content = io.BytesIO()
     grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
     Image.fromarray(grey).save(content, "JPEG")
     prepare(content.getvalue(), Preprocessing())
-    lung_box(grey)  # by itself: the gate refuses this film before anything is cropped
+    lung_box(grey)  # by itself: the gate refuses this image before anything is cropped
 
 
 def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     try:
         return WORK[header.pop("work")](header, pieces)
-    except FilmError as error:
+    except ImageError as error:
         return {"error": error.code, "message": error.message}, []
     except CxrError as error:
         # Its message is for who runs the server: it may name paths.
-        return {"error": error.code, "message": NOT_OF_THE_FILM}, []
+        return {"error": error.code, "message": NOT_OF_THE_IMAGE}, []
     except MemoryError:
         return {
             "error": "too_large_to_decode",
-            "message": "Expected a film that fits into the memory for decoding, but it does not; "
+            "message": "Expected an image that fits into the memory for decoding, but it does not; "
             "export a smaller copy.",
         }, []
     except Exception as error:
-        # A film that a decoder stumbles over is that film's error. The type may be logged; what
-        # the exception says may be of the film.
+        # An image that a decoder stumbles over is that image's error. The type may be logged; what
+        # the exception says may be of the image.
         return {
             "error": "unreadable",
-            "message": "Expected a film that can be read, but its decoder failed; export it anew.",
+            "message": "Expected a readable image, but its decoder failed; export it anew.",
             "type": type(error).__name__,
         }, []
 
@@ -105,24 +105,24 @@ def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     }, image
 
 
-def _film(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
-    film = decode(pieces[0], named=header.get("named", ""))
+def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    radiograph = decode(pieces[0], named=header.get("named", ""))
     known = {
-        "warnings": film.warnings,
-        "format": film.format,
-        "height": film.height,
-        "width": film.width,
+        "warnings": radiograph.warnings,
+        "format": radiograph.format,
+        "height": radiograph.height,
+        "width": radiograph.width,
     }
-    return known, [_png(film)]
+    return known, [_png(radiograph)]
 
 
-def _png(film: Radiograph) -> bytes:
-    """Return the film in 8 bits, no side above `LARGEST_SIDE`."""
-    stored = film.stored
+def _png(radiograph: Radiograph) -> bytes:
+    """Return the image in 8 bits, no side above `LARGEST_SIDE`."""
+    stored = radiograph.stored
     picture = Image.fromarray(stored)
     if max(stored.shape) > LARGEST_SIDE:
         scale = LARGEST_SIDE / max(stored.shape)
-        size = max(1, round(scale * film.width)), max(1, round(scale * film.height))
+        size = max(1, round(scale * radiograph.width)), max(1, round(scale * radiograph.height))
         picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     if stored.dtype != np.uint8:
         grey = np.rint(np.asarray(picture) * 255).clip(0, 255)
@@ -139,11 +139,11 @@ def _explainer(model: str) -> Explainer:
     return Explainer.open(model)
 
 
-def _explained(model: str, film: Radiograph, label: str) -> tuple[Explanation, bytes]:
+def _explained(model: str, radiograph: Radiograph, label: str) -> tuple[Explanation, bytes]:
     from cxr_transfer.inference.explain import heat_map_png
 
-    explanation = _explainer(model).explain(film, label=label)
-    return explanation, heat_map_png(explanation, film)
+    explanation = _explainer(model).explain(radiograph, label=label)
+    return explanation, heat_map_png(explanation, radiograph)
 
 
 def _explain(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
@@ -157,10 +157,10 @@ def _report(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
     pages: list[dict[str, Any]] = []
     for answer, content in zip(header["answers"], pieces, strict=True):
-        page: dict[str, Any] = {"answer": answer, "film": None, "overlay": None}
+        page: dict[str, Any] = {"answer": answer, "image": None, "overlay": None}
         if answer["status"] != "error":
-            with io.BytesIO(_png(decode(content))) as png, Image.open(png) as film:
-                page["film"] = np.asarray(film)
+            with io.BytesIO(_png(decode(content))) as png, Image.open(png) as radiograph:
+                page["image"] = np.asarray(radiograph)
         if answer["heat_map"]:
             overlay = base64.b64decode(answer["heat_map"].partition(",")[2])
             with Image.open(io.BytesIO(overlay)) as drawn:
@@ -171,7 +171,7 @@ def _report(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 WORK: dict[str, Callable[[Header, Pieces], tuple[Header, Pieces]]] = {
     "prepare": _prepare,
-    "film": _film,
+    "image": _image,
     "explain": _explain,
     "report": _report,
 }

@@ -67,7 +67,7 @@ class _Connection(h11.Connection):
         return event
 
 
-class PatientProtocol(H11Protocol):
+class TimeoutProtocol(H11Protocol):
     """A connection whose patience ends."""
 
     body_s = 120.0

@@ -29,7 +29,7 @@ def packed(header: Header, pieces: Sequence[bytes] = ()) -> Pieces:
 
 
 async def read(reader: asyncio.StreamReader) -> tuple[Header, Pieces]:
-    """Read one message of a worker's, which a film may have led astray.
+    """Read one message of a worker's, which an image may have led astray.
 
     Raises:
         asyncio.IncompleteReadError: The other side left.

@@ -23,8 +23,8 @@ class Metrics:
     Attributes:
         requests: By route and status.
         seconds: By route, from the request's header to the answer's end.
-        films: By status and code.
-        batches: Films in each batch.
+        images: By status and code.
+        batches: Images in each batch.
     """
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Metrics:
             buckets=_SECONDS,
             registry=self._registry,
         )
-        self.films = Counter(
-            "cxr_films", "Films answered.", ("status", "code"), registry=self._registry
+        self.images = Counter(
+            "cxr_images", "Images answered.", ("status", "code"), registry=self._registry
         )
         self.batches = Histogram(
-            "cxr_batch_films", "Films in a batch.", buckets=_BATCH, registry=self._registry
+            "cxr_batch_images", "Images in a batch.", buckets=_BATCH, registry=self._registry
         )
 
     def watch(self, name: str, help_text: str, value: Callable[[], float]) -> None:

@@ -25,9 +25,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.serving.admission import Held, Load
+from cxr_transfer.serving.admission import Admission, BodyMemory
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.schemas import Refusal, busy, refused, stopping
+from cxr_transfer.serving.schemas import ApiError, busy, refused, stopping
 from cxr_transfer.serving.settings import Settings
 
 LOGGER = logging.getLogger("cxr_transfer.serving")
@@ -62,7 +62,7 @@ _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROTECTED = ("/v1/", "/metrics", "/openapi.json")
 
 
-class Door:
+class RequestGuard:
     """ASGI application around another one.
 
     Args:
@@ -72,11 +72,11 @@ class Door:
         metrics: Told of every answer.
 
     Attributes:
-        inside: Requests for films that came in and have no answer yet.
+        inside: Requests for images that came in and have no answer yet.
         closing: Whether no more are let in, since the server is about to stop.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, load: Load, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, load: Admission, metrics: Metrics) -> None:
         self.inside = 0
         self.closing = False
         self._app = app
@@ -84,7 +84,7 @@ class Door:
         self._load = load
         self._metrics = metrics
         self._token = _digest(settings.token) if settings.token else b""
-        self._held_by_all = Held(settings.held_bytes)
+        self._held_by_all = BodyMemory(settings.held_bytes)
         metrics.watch("cxr_held_bytes", "Bytes of bodies.", lambda: self._held_by_all.size)
         self._patience: set[asyncio.Timeout] = set()
 
@@ -119,18 +119,18 @@ class Door:
                     told["Connection"] = "close"
             await send(message)
 
-        films = scope["method"] == "POST"
+        images = scope["method"] == "POST"
         entered = False
         body = _Body(receive, self._settings.body_bytes, self._held_by_all)
         try:
             self._check(scope["path"], scope["method"], headers)
-            self.inside += films
-            entered = films
-            if films:
+            self.inside += images
+            entered = images
+            if images:
                 await self._answered(scope, body.receive, answer)
             else:
                 await self._app(scope, receive, answer)
-        except Refusal as refusal:
+        except ApiError as refusal:
             await _tell(refusal, request_id, scope, receive, answer)
         except (ClientDisconnect, asyncio.CancelledError):
             if status != 499:
@@ -139,7 +139,7 @@ class Door:
             where = traceback.extract_tb(error.__traceback__)[-1]
             log("failed", request_id=logged_id, type=type(error).__name__, line=where.lineno)
             if status == 499:
-                failed = Refusal(500, "internal", "Expected to answer, but failed; ask again.")
+                failed = ApiError(500, "internal", "Expected to answer, but failed; ask again.")
                 await _tell(failed, request_id, scope, receive, answer)
         finally:
             self.inside -= entered
@@ -152,10 +152,10 @@ class Door:
             log("request", **told, ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have a request for films answered.
+        """Have a request for images answered.
 
         Raises:
-            Refusal: 503 when the server stops before its body came or its answer was found.
+            ApiError: 503 when the server stops before its body came or its answer was found.
         """
         patience = asyncio.timeout(None)
         try:
@@ -173,11 +173,11 @@ class Door:
         """Refuse what may not come in, or for which there is no room.
 
         Raises:
-            Refusal: 400, 401, 403, 413 or 503.
+            ApiError: 400, 401, 403, 413 or 503.
         """
         hosts = self._settings.allowed_hosts
         if hosts and _name(f"//{headers.get('host', '')}") not in hosts:
-            raise Refusal(
+            raise ApiError(
                 400,
                 "unknown_host",
                 "Expected the name of this server as the host, but got another; use localhost or "
@@ -188,7 +188,7 @@ class Door:
             scheme, _, given = headers.get("authorization", "").partition(" ")
             right = hmac.compare_digest(_digest(given.strip()), self._token)
             if scheme.lower() != "bearer" or not right:
-                raise Refusal(
+                raise ApiError(
                     401,
                     "no_token",
                     "Expected this server's token, but got none or another; send it as "
@@ -213,7 +213,7 @@ class _Body:
         held: Bytes so far.
     """
 
-    def __init__(self, receive: Receive, most: int, held_by_all: Held) -> None:
+    def __init__(self, receive: Receive, most: int, held_by_all: BodyMemory) -> None:
         self.held = 0
         self._receive = receive
         self._most = most
@@ -231,15 +231,15 @@ class _Body:
         return message
 
 
-def too_large(most: int) -> Refusal:
+def too_large(most: int) -> ApiError:
     """Return the refusal of a body that is too large."""
-    return Refusal(
-        413, "too_many_bytes", f"Expected at most {most} bytes, but got more; send fewer films."
+    return ApiError(
+        413, "too_many_bytes", f"Expected at most {most} bytes, but got more; send fewer images."
     )
 
 
 def log(event: str, **known: object) -> None:
-    """Write one line of what happened; never of whom a film shows."""
+    """Write one line of what happened; never of whom an image shows."""
     LOGGER.info(json.dumps({"event": event, **known}))
 
 
@@ -250,7 +250,7 @@ def _refuse_other_sites(headers: Headers) -> None:
     # A link is followed without an origin, and what it leads to is not told to where it stands.
     followed = headers.get("sec-fetch-mode") == "navigate"
     if other or (headers.get("sec-fetch-site") == "cross-site" and not followed):
-        raise Refusal(
+        raise ApiError(
             403, "other_site", "Expected a request of this page's own, but another site sent it."
         )
 
@@ -274,7 +274,7 @@ def _digest(text: str) -> bytes:
 
 
 async def _tell(
-    refusal: Refusal, request_id: str, scope: Scope, receive: Receive, send: Send
+    refusal: ApiError, request_id: str, scope: Scope, receive: Receive, send: Send
 ) -> None:
     content = refused(refusal, request_id)
     await JSONResponse(content, refusal.status_code, refusal.headers)(scope, receive, send)

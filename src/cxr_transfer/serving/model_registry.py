@@ -1,6 +1,6 @@
-"""The models that answer: opened, named apart, and known again by the scores of one film.
+"""The models that answer: opened, named apart, and known again by the scores of one image.
 
-Comes in: names and paths. Goes out: `Served` models. Knows nothing of requests.
+Comes in: names and paths. Goes out: `ServedModel` models. Knows nothing of requests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from cxr_transfer import DEFAULT_MODEL
 from cxr_transfer.errors import CxrError, UsageError, check_list
-from cxr_transfer.export.self_test import trial_film
+from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.folder import LARGEST_PAGE, read_bytes, strict_json
@@ -23,7 +23,7 @@ NOT_DONE = "not done"
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
+class ServedModel:
     """A model that answers.
 
     Attributes:
@@ -59,7 +59,7 @@ class Served:
     def audit(self) -> dict[str, Any] | None:
         """Return what the audit beside it says in words, if it is of these weights.
 
-        What it measured stays away: that may name films, and so people.
+        What it measured stays away: that may name images, and so people.
         """
         try:
             found = strict_json(self._beside("audit.json"))
@@ -84,25 +84,25 @@ class Served:
         return read_bytes(folder / name, most=LARGEST_PAGE)
 
 
-def open_models(given: Sequence[str | Path]) -> list[Served]:
+def open_models(given: Sequence[str | Path]) -> list[ServedModel]:
     """Open models; the first one answers where none is named.
 
     Raises:
         TypeError: One model where a list is meant.
         UsageError: ``same_model_twice``.
-        ModelError: What reading a model raises; ``self_test`` where it scores the trial film
+        ModelError: What reading a model raises; ``self_test`` where it scores the trial image
             otherwise than its checkpoint did.
     """
     check_list(given, "models")
     wanted = [str(model) for model in given] or [DEFAULT_MODEL]
     predictors = [Predictor.open(model) for model in wanted]
     names = _names(predictors)
-    film = trial_film()
+    radiograph = self_test_image()
     for predictor in predictors:
         # Whatever the gate thinks of it: it is the network that is tried.
-        predictor.check(prepare(film, predictor.card.preprocessing, gate=False))
+        predictor.check(prepare(radiograph, predictor.card.preprocessing, gate=False))
     return [
-        Served(name, model, predictor, explains=Path(model).suffix != ".xml")
+        ServedModel(name, model, predictor, explains=Path(model).suffix != ".xml")
         for name, model, predictor in zip(names, wanted, predictors, strict=True)
     ]
 

@@ -1,4 +1,4 @@
-"""A multipart body becomes films and fields, in memory, within bounds that hold while it comes."""
+"""A multipart body becomes images and fields, in memory, within bounds that hold while it comes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from cxr_transfer.radiograph import named_format
-from cxr_transfer.serving.schemas import Refusal, shown_name
-from cxr_transfer.serving.service import Film
+from cxr_transfer.serving.schemas import ApiError, shown_name
+from cxr_transfer.serving.service import Image
 from cxr_transfer.serving.settings import Settings
 
 _FIELDS = 8
@@ -18,55 +18,55 @@ _FIELD_BYTES = 1024
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 
-class Form:
+class UploadForm:
     """What a client sent.
 
     Attributes:
-        films: Files, in order.
+        uploads: Files, in order.
         fields: Fields of the body, and of the query where the body has none of that name.
     """
 
-    def __init__(self, films: list[Film], fields: dict[str, str]) -> None:
-        self.films = films
+    def __init__(self, uploads: list[Image], fields: dict[str, str]) -> None:
+        self.uploads = uploads
         self.fields = fields
 
     def flag(self, name: str) -> bool:
         """Return a field that is true or false; false without one.
 
         Raises:
-            Refusal: 422 ``bad_field``.
+            ApiError: 422 ``bad_field``.
         """
         value = self.fields.get(name, "").lower()
         if value not in _TRUE + _FALSE:
-            raise Refusal(
+            raise ApiError(
                 422, "bad_field", f"Expected true or false in {name}, but got something else."
             )
         return value in _TRUE
 
 
 class _InMemory(MultiPartParser):
-    """Starlette's parser; films are never written to a disk, not even for a moment."""
+    """Starlette's parser; images are never written to a disk, not even for a moment."""
 
     spool_max_size = 2**62
 
 
 async def read_form(
     request: Request, settings: Settings, *, files: str, fields: Sequence[str]
-) -> Form:
+) -> UploadForm:
     """Read a request's body.
 
     Args:
         request: Whose body it is.
         settings: How many files at most.
-        files: Name of the parts that are films.
+        files: Name of the parts that are images.
         fields: Names of the fields that may stand in the form or in the query.
 
     Raises:
-        Refusal: 415 ``not_a_form``, 422 ``bad_form``, ``too_many_files``, ``no_files``.
+        ApiError: 415 ``not_a_form``, 422 ``bad_form``, ``too_many_files``, ``no_files``.
         ClientDisconnect: The client left before the end.
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise Refusal(
+        raise ApiError(
             415, "not_a_form", "Expected multipart/form-data, but got another type of body."
         )
     parser = _InMemory(
@@ -80,34 +80,34 @@ async def read_form(
         parts = (await parser.parse()).multi_items()
     except MultiPartException as error:
         if error.message.startswith("Too many"):
-            raise Refusal(
+            raise ApiError(
                 422,
                 "too_many_files",
                 f"Expected at most {settings.files} files and {_FIELDS} fields, but got more; "
                 "send them in several requests.",
             ) from None
-        raise Refusal(
+        raise ApiError(
             422, "bad_form", "Expected a whole multipart form, but it is damaged; send it anew."
         ) from None
     except UnicodeError:
-        raise Refusal(
+        raise ApiError(
             422,
             "bad_form",
             "Expected a multipart form in UTF-8, but got another encoding; send it anew.",
         ) from None
     given = dict(request.query_params)
-    films: list[Film] = []
+    uploads: list[Image] = []
     for name, value in parts:
         if isinstance(value, UploadFile):
             if name == files:
-                shown = shown_name(value.filename, len(films) + 1)
+                shown = shown_name(value.filename, len(uploads) + 1)
                 named = named_format(value.filename or "")
-                films.append(Film(shown, await value.read(), named))
+                uploads.append(Image(shown, await value.read(), named))
             await value.close()
         elif name != files:
             given[name] = value
-    if not films:
-        raise Refusal(
+    if not uploads:
+        raise ApiError(
             422, "no_files", f"Expected a file in the field {files!r}, but got none; send one."
         )
-    return Form(films, {name: given[name] for name in fields if name in given})
+    return UploadForm(uploads, {name: given[name] for name in fields if name in given})

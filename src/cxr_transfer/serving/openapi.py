@@ -19,7 +19,7 @@ EXAMPLE = {
     "ms": 41.2,
     "answers": [
         {
-            "file": "film.png",
+            "file": "image.png",
             "status": "ok",
             "code": "",
             "message": "",
@@ -44,8 +44,8 @@ _REFUSED = {
     403: "Another web site sent this.",
     404: "There is no such model.",
     413: "Too much was sent.",
-    415: "Not a form, or not a film.",
-    422: "The form or the film cannot be read.",
+    415: "Not a form, or not an image.",
+    422: "The form or the image cannot be read.",
     503: "No room now; see Retry-After.",
 }
 
@@ -59,14 +59,14 @@ NO_SUCH: dict[int | str, dict[str, Any]] = {
 
 def form_body(files: str, *, many: bool, fields: tuple[str, ...]) -> dict[str, Any]:
     """Return the description of a multipart body."""
-    film = {"type": "string", "format": "binary"}
+    upload = {"type": "string", "format": "binary"}
     kinds: dict[str, dict[str, Any]] = {
         "model": {"type": "string", "description": "Its name; the server's first without one."},
         "other": {"type": "string", "description": "Another one, for pages of its own."},
         "heat_map": {"type": "boolean", "default": False},
     }
     properties: dict[str, Any] = {
-        files: {"type": "array", "items": film, "minItems": 1, "maxItems": 32} if many else film
+        files: {"type": "array", "items": upload, "minItems": 1, "maxItems": 32} if many else upload
     }
     properties |= {name: kinds[name] for name in fields}
     schema = {"type": "object", "required": [files], "properties": properties}
@@ -79,12 +79,12 @@ def post_responses(
     model: type[Any] | None,
     example: dict[str, Any] | None = None,
     *,
-    by_film: bool = False,
+    by_image: bool = False,
     media: str = "application/json",
 ) -> dict[int | str, dict[str, Any]]:
     """Return the description of answers to a POST."""
     told: dict[int | str, dict[str, Any]] = {
-        status: {"description": said, "model": Answers | Refused if by_film else Refused}
+        status: {"description": said, "model": Answers | Refused if by_image else Refused}
         for status, said in _REFUSED.items()
     }
     if model is None:

@@ -1,4 +1,4 @@
-"""Processes that decode, each with one film at a time; one that dies takes no other film with it.
+"""Processes that decode, each with one image at a time; one that dies takes no other image with it.
 
 A piece of work for `decoder_process` goes in; its answer comes out, or the error that says whether
 the image was too much for it or the process was lost. A lost process is replaced at once.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from cxr_transfer.errors import FilmError, MachineError
+from cxr_transfer.errors import ImageError, MachineError
 from cxr_transfer.serving import ipc
 from cxr_transfer.serving.middleware import log
 from cxr_transfer.serving.settings import TOKEN_VARIABLE
@@ -23,7 +23,7 @@ _START_S = 60.0
 _FRAME = 2**20  # of the stream's buffer
 
 
-class WorkerLost(Exception):  # noqa: N818 - it is an event, and not the film's or the user's error
+class WorkerLost(Exception):  # noqa: N818 - it is an event, and not the image's or the user's error
     """A process was taken away (by a person, or by the system for memory) while it worked."""
 
 
@@ -59,7 +59,7 @@ class _Worker:
                 pass_fds=[theirs.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
-                # Decoders' libraries may write what stands in a film.
+                # Decoders' libraries may write what stands in an image.
                 stderr=asyncio.subprocess.DEVNULL,
                 env=environment,
             )
@@ -142,7 +142,7 @@ class Workers:
             seconds: Then the process is ended. Three times as long is one waited for.
 
         Raises:
-            FilmError: ``decode_timeout``, ``decoder_crashed``, and the worker's own errors.
+            ImageError: ``decode_timeout``, ``decoder_crashed``, and the worker's own errors.
             WorkerLost: The process was taken away, or none became free.
         """
         try:
@@ -158,15 +158,15 @@ class Workers:
                 answer, content = await worker.ask(header, pieces)
             done = True
         except TimeoutError:
-            raise FilmError(
+            raise ImageError(
                 "decode_timeout",
-                f"Expected a film that is read within {seconds:g} seconds, but it was not; export "
-                "it anew.",
+                f"Expected an image that is read within {seconds:g} seconds, but it was not; "
+                "export it anew.",
             ) from None
         except (ValueError, LookupError):
             raise _crashed() from None  # what it said is no answer
         except (OSError, EOFError):
-            # Ended by itself, the film is to blame; killed, it is not.
+            # Ended by itself, the image is to blame; killed, it is not.
             if await worker.process.wait() in (-signal.SIGKILL, -signal.SIGTERM):
                 raise WorkerLost from None
             raise _crashed() from None
@@ -178,7 +178,7 @@ class Workers:
         if "error" in answer:
             if "type" in answer:
                 log("decoder_failed", type=str(answer["type"])[:64])
-            raise FilmError(str(answer["error"]), str(answer.get("message", "")))
+            raise ImageError(str(answer["error"]), str(answer.get("message", "")))
         return answer, content
 
     async def close(self) -> None:
@@ -219,8 +219,8 @@ class Workers:
                     await asyncio.sleep(1)  # the machine has no room now
 
 
-def _crashed() -> FilmError:
-    return FilmError(
+def _crashed() -> ImageError:
+    return ImageError(
         "decoder_crashed",
-        "Expected a film that can be read, but its decoder crashed; export it anew.",
+        "Expected an image that can be read, but its decoder crashed; export it anew.",
     )

@@ -21,21 +21,21 @@ STATUS = {
     "unsupported_format": 415,
     "worker_lost": 503,
 }
-"""HTTP statuses of film errors; of all others it is 422. Syntaxes without a decoder are 415 too."""
+"""HTTP statuses of image errors; 422 for all others. Syntaxes without a decoder are 415, too."""
 
 LONGEST_NAME = 120
 
 
 class Neighbour(BaseModel):
-    """A training film that is like this one to the network."""
+    """A training image that is like this one to the network."""
 
     label: str
     source: str
     distance: float
 
 
-class FilmAnswer(BaseModel):
-    """The answer for one film."""
+class ImageAnswer(BaseModel):
+    """The answer for one image."""
 
     file: str = Field(description="The name that it was sent under, shortened, without folders.")
     status: Literal["ok", "cannot_assess", "error"]
@@ -52,7 +52,7 @@ class FilmAnswer(BaseModel):
     model: str
     warnings: list[str]
     ms: float
-    heat_map: str | None = Field(None, description="RGBA PNG to lay over the film, as a data URL.")
+    heat_map: str | None = Field(None, description="RGBA PNG to lay over the image, as a data URL.")
     lung_share: float | None = Field(None, description="Share of the heat map within the lungs.")
     lung_area: float | None = Field(
         None, description="Share of what the model sees that the lungs are."
@@ -69,11 +69,11 @@ class Envelope(BaseModel):
 
 
 class Answers(Envelope):
-    """Answers for films, in the order in which they were sent."""
+    """Answers for images, in the order in which they were sent."""
 
     model: str
     ms: float
-    answers: list[FilmAnswer]
+    answers: list[ImageAnswer]
 
 
 class Refused(Envelope):
@@ -119,7 +119,7 @@ class AuditCheck(BaseModel):
 
 
 class AuditFound(BaseModel):
-    """What a model's audit found, in words; what it measured may name films and stays away."""
+    """What a model's audit found, in words; what it measured may name images and stays away."""
 
     model: str
     verdict: Literal["pass", "warn", "fail"]
@@ -147,7 +147,7 @@ class Readiness(Envelope):
     reason: str
 
 
-class Refusal(HTTPException):
+class ApiError(HTTPException):
     """A request that gets no answer.
 
     Attributes:
@@ -163,19 +163,19 @@ class Refusal(HTTPException):
         self.message = message
 
 
-def busy(retry_after_s: int, code: str = "busy") -> Refusal:
+def busy(retry_after_s: int, code: str = "busy") -> ApiError:
     """Return the refusal of what there is no room for now."""
-    return Refusal(
+    return ApiError(
         503,
         code,
-        f"Expected room for another film, but the queue is full; ask again in {retry_after_s} s.",
+        f"Expected room for another image, but the queue is full; ask again in {retry_after_s} s.",
         {"Retry-After": str(retry_after_s)},
     )
 
 
-def stopping() -> Refusal:
+def stopping() -> ApiError:
     """Return the refusal of what a server that stops does no more."""
-    return Refusal(
+    return ApiError(
         503,
         "stopping",
         "Expected a server that stays, but this one is stopping; ask another, or again.",
@@ -188,24 +188,24 @@ def envelope(request_id: str) -> dict[str, Any]:
     return {"intended_use": INTENDED_USE, "version": __version__, "request_id": request_id}
 
 
-def refused(refusal: Refusal, request_id: str) -> dict[str, Any]:
+def refused(refusal: ApiError, request_id: str) -> dict[str, Any]:
     """Return a refusal as JSON."""
     return envelope(request_id) | {"code": refusal.code, "message": refusal.message}
 
 
 def status_of(answers: list[dict[str, Any]]) -> int:
-    """Return the HTTP status of a request's answers: 200 but for one film that is an error."""
+    """Return the HTTP status of a request's answers: 200 but for one image that is an error."""
     if len(answers) != 1 or answers[0]["status"] != "error":
         return 200
     return STATUS.get(answers[0]["code"], UNPROCESSABLE)
 
 
 def shown_name(name: str | None, number: int) -> str:
-    r"""Return a film's name as it stands in an answer: never a path, never endless.
+    r"""Return an image's name as it stands in an answer: never a path, never endless.
 
     >>> shown_name("../../etc/pass\nwd", 1), shown_name("", 2)
-    ('passwd', 'film 2')
+    ('passwd', 'image 2')
     """
     last = (name or "").replace("\\", "/").rpartition("/")[2]
     plain = "".join(sign for sign in last if sign.isprintable()).strip()
-    return plain[:LONGEST_NAME] or f"film {number}"
+    return plain[:LONGEST_NAME] or f"image {number}"

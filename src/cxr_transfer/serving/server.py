@@ -21,9 +21,9 @@ from types import FrameType
 import uvicorn
 
 from cxr_transfer.errors import MachineError, UsageError, check_list
-from cxr_transfer.serving.http_timeouts import PatientProtocol
+from cxr_transfer.serving.http_timeouts import TimeoutProtocol
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.middleware import Door, log, one_line_each
+from cxr_transfer.serving.middleware import RequestGuard, log, one_line_each
 from cxr_transfer.serving.settings import Settings, settings
 
 _BACKLOG = 512
@@ -76,7 +76,7 @@ def _listener(chosen: Settings) -> socket.socket:
             "bad_host", f"Expected an address to listen at, but got {chosen.host!r}; try 127.0.0.1."
         ) from None
     # With the protocol named asyncio sends at once. Unnamed, the body of an answer waits for the
-    # client to acknowledge the head: 40 ms a film.
+    # client to acknowledge the head: 40 ms an image.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -100,7 +100,7 @@ def _listener(chosen: Settings) -> socket.socket:
 
 
 def _set_limits() -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold films
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold images
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft < wanted:
@@ -110,17 +110,17 @@ def _set_limits() -> None:
 async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str | Path]) -> None:
     # A busy port or a missing token need not wait for what computes.
     from cxr_transfer.serving.api import build
-    from cxr_transfer.serving.service import Room
+    from cxr_transfer.serving.service import Service
 
     metrics = Metrics()
-    room = Room(chosen, metrics)
+    room = Service(chosen, metrics)
     app = build(chosen, room, metrics)
-    door = Door(app, chosen, room.load, metrics)
+    door = RequestGuard(app, chosen, room.load, metrics)
     app.state.stopping = lambda: door.closing
-    PatientProtocol.body_s = chosen.body_s
+    TimeoutProtocol.body_s = chosen.body_s
     config = uvicorn.Config(
         door,
-        http=PatientProtocol,
+        http=TimeoutProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -169,7 +169,7 @@ def _spare_what_stays() -> None:
 class _Server(uvicorn.Server):
     """uvicorn, which on SIGTERM says so first, and leaves when nobody inside waits any more."""
 
-    def __init__(self, config: uvicorn.Config, door: Door, chosen: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, door: RequestGuard, chosen: Settings) -> None:
         super().__init__(config)
         self._door = door
         self._settings = chosen

@@ -1,6 +1,6 @@
-"""The room where films are read: models, worker processes, and how a film goes from one to other.
+"""The service behind the API: models, worker processes, and the way of an image between them.
 
-Comes in: bytes and names of films, and a model's name. Goes out: answers as they stand in JSON,
+Comes in: bytes and names of images, and a model's name. Goes out: answers as they stand in JSON,
 pictures, reports. Knows nothing of HTTP.
 """
 
@@ -17,21 +17,21 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from cxr_transfer.errors import FilmError
-from cxr_transfer.export.self_test import trial_film
+from cxr_transfer.errors import ImageError
+from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.predictor import Prediction
 from cxr_transfer.inference.prepare import Prepared
-from cxr_transfer.serving.admission import Load
+from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.model_registry import Served, open_models
+from cxr_transfer.serving.model_registry import ServedModel, open_models
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
-from cxr_transfer.serving.schemas import Refusal, busy
+from cxr_transfer.serving.schemas import ApiError, busy
 from cxr_transfer.serving.settings import Settings
 
 NO_MAP = "this model is a converted network: it draws no heat maps"
-LOST = "Expected an answer, but the process that read the film was taken away; send it again."
+LOST = "Expected an answer, but the process that read the image was taken away; send it again."
 TRY_AGAIN_S = 30.0
 """How long the self-test's last outcome is believed."""
 
@@ -39,8 +39,8 @@ _SLOW_QUEUE = 16
 _SLOW_WAIT_S = 20.0
 
 
-class Film(NamedTuple):
-    """A film as it was sent: the name that it has in the answer, its bytes, and what they are.
+class Image(NamedTuple):
+    """An image as it was sent: the name that it has in the answer, its bytes, and what they are.
 
     The format is the one that the name it was sent under promises; "" where it promises none.
     """
@@ -50,41 +50,41 @@ class Film(NamedTuple):
     named: str = ""
 
 
-class Room:
+class Service:
     """Models and workers.
 
     Args:
         settings: How many, and how large.
-        metrics: Told of films and batches.
+        metrics: Told of images and batches.
 
     Attributes:
-        load: Films that wait for class scores.
+        load: Images that wait for class scores.
         models: By name, the first one first; empty until they are opened.
-        decoders: The processes that read films.
+        decoders: The processes that read images.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.load = Load(settings.queue, settings.longest_wait_s)
-        self.models: dict[str, Served] = {}
+        self.load = Admission(settings.queue, settings.longest_wait_s)
+        self.models: dict[str, ServedModel] = {}
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
         # Heat maps and reports take long, and torch: not to be waited for by plain answers.
         self._slow = Workers(1, settings.explainer_bytes, writes=True)
-        self._slow_load = Load(_SLOW_QUEUE, _SLOW_WAIT_S)
+        self._slow_load = Admission(_SLOW_QUEUE, _SLOW_WAIT_S)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._batches: dict[str, Batches] = {}
-        self._trial: asyncio.Task[bool] | None = None
-        self._tried_at = -TRY_AGAIN_S
+        self._self_test: asyncio.Task[bool] | None = None
+        self._self_tested_at = -TRY_AGAIN_S
         self._works = False
-        metrics.watch("cxr_films_waiting", "Films without an answer.", lambda: self.load.films)
+        metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
         metrics.watch("cxr_workers", "Decoding processes.", lambda: self.decoders.alive)
         metrics.watch(
             "cxr_workers_replaced", "Processes that were lost.", lambda: self.decoders.replaced
         )
 
     async def open(self, models: Sequence[str | Path]) -> None:
-        """Start the workers, open the models, and try the whole way on one generated film.
+        """Start the workers, open the models, and try the whole way on one generated image.
 
         Raises:
             ModelError, UsageError, MachineError: What stands in the way.
@@ -100,7 +100,7 @@ class Room:
         for error in done:
             if isinstance(error, BaseException):
                 raise error
-        opened = cast("list[Served]", done[0])
+        opened = cast("list[ServedModel]", done[0])
         for served in opened:
             self._batches[served.name] = Batches(
                 served.predictor,
@@ -118,45 +118,45 @@ class Room:
         await asyncio.gather(self.decoders.close(), self._slow.close())
 
     async def works(self) -> bool:
-        """Tell whether the trial film still goes the whole way and scores as is kept of it."""
+        """Tell whether the trial image still goes the whole way and scores as is kept of it."""
         if not self.models:
             return False
-        if time.monotonic() - self._tried_at > TRY_AGAIN_S and (
-            self._trial is None or self._trial.done()
+        if time.monotonic() - self._self_tested_at > TRY_AGAIN_S and (
+            self._self_test is None or self._self_test.done()
         ):
-            self._trial = asyncio.create_task(self._try())
-            if self._tried_at < 0:
-                await self._trial
+            self._self_test = asyncio.create_task(self._try())
+            if self._self_tested_at < 0:
+                await self._self_test
         return self._works and self.decoders.alive > 0
 
     async def _try(self) -> bool:
         works, loop = False, asyncio.get_running_loop()
         with suppress(Exception):  # whatever it is: a room that fails does not work
-            film = Film("", trial_film())
+            upload = Image("", self_test_image())
             for served in self.models.values():
-                prepared = await self._prepared(served, film, gate=False)
+                prepared = await self._prepared(served, upload, gate=False)
                 if prepared.code == "worker_lost":
                     return self._works  # says nothing of the way; to be tried again
-                # As every film goes. A model may find this one strange, and then tells no scores:
+                # As every image goes. A model may find this one strange, and then tells no scores:
                 # those are looked at by themselves.
                 await self._batches[served.name].answer(prepared)
                 await loop.run_in_executor(self._thread, served.predictor.check, prepared)
             works = True
-        self._works, self._tried_at = works, time.monotonic()
+        self._works, self._self_tested_at = works, time.monotonic()
         return works
 
-    def model(self, name: str | None) -> Served:
+    def model(self, name: str | None) -> ServedModel:
         """Return the model of that name, or the first one.
 
         Raises:
-            Refusal: 404 ``unknown_model``; 503 while models are opened.
+            ApiError: 404 ``unknown_model``; 503 while models are opened.
         """
         if not self.models:
             raise busy(2, "starting")
         if not name:
             return next(iter(self.models.values()))
         if name not in self.models:
-            raise Refusal(
+            raise ApiError(
                 404,
                 "unknown_model",
                 f"Expected a model out of {', '.join(self.models)}, but got another; see "
@@ -165,97 +165,99 @@ class Room:
         return self.models[name]
 
     async def answers(
-        self, served: Served, films: Sequence[Film], *, heat_map: bool
+        self, served: ServedModel, uploads: Sequence[Image], *, heat_map: bool
     ) -> list[dict[str, Any]]:
-        """Return an answer for each film, in order; none stops the others.
+        """Return an answer for each image, in order; none stops the others.
 
         Raises:
-            Refusal: 503 where there is no room.
+            ApiError: 503 where there is no room.
         """
-        if self.load.is_full(len(films)):
+        if self.load.is_full(len(uploads)):
             raise busy(self.load.retry_after_s)
-        with self.load.holding(len(films)):
-            predictions = await asyncio.gather(*(self._predicted(served, film) for film in films))
+        with self.load.holding(len(uploads)):
+            predictions = await asyncio.gather(
+                *(self._predicted(served, upload) for upload in uploads)
+            )
         answers = [prediction.as_dict() | _unexplained() for prediction in predictions]
         if heat_map:
-            for film, answer in zip(films, answers, strict=True):
+            for upload, answer in zip(uploads, answers, strict=True):
                 if answer["status"] == "ok":
-                    await self._explained(served, film, answer)
+                    await self._explained(served, upload, answer)
         for answer in answers:
             answer["warnings"] = list(answer["warnings"])
-            self._metrics.films.labels(answer["status"], answer["code"]).inc()
+            self._metrics.images.labels(answer["status"], answer["code"]).inc()
         return answers
 
-    async def film(self, film: Film) -> tuple[Header, bytes]:
-        """Return what is known of a film, and its picture as PNG.
+    async def upload(self, upload: Image) -> tuple[Header, bytes]:
+        """Return what is known of an image, and its picture as PNG.
 
         Raises:
-            FilmError: It cannot be read.
-            Refusal: 503 where there is no room.
+            ImageError: It cannot be read.
+            ApiError: 503 where there is no room.
         """
-        self._check_size(film.content)
+        self._check_size(upload.content)
         if self.load.is_full():
             raise busy(self.load.retry_after_s)
         with self.load.holding(1):
             known, (png,) = await self.decoders.ask(
-                {"work": "film", "named": film.named},
-                [film.content],
+                {"work": "image", "named": upload.named},
+                [upload.content],
                 seconds=self._settings.decode_s,
             )
         return known, png
 
     async def report(
-        self, films: Sequence[Film], answers: Sequence[dict[str, Any]], request_id: str
+        self, uploads: Sequence[Image], answers: Sequence[dict[str, Any]], request_id: str
     ) -> bytes:
-        """Return a PDF of films and their answers.
+        """Return a PDF of images and their answers.
 
         Raises:
-            FilmError: A film can be read no more.
-            Refusal: 503 where there is no room.
+            ImageError: An image can be read no more.
+            ApiError: 503 where there is no room.
         """
         header = {"work": "report", "answers": list(answers), "request_id": request_id}
-        _, (pdf,) = await self._slowly(header, [film.content for film in films])
+        _, (pdf,) = await self._slowly(header, [upload.content for upload in uploads])
         return pdf
 
-    async def _predicted(self, served: Served, film: Film) -> Prediction:
-        prepared = await self._prepared(served, film)
+    async def _predicted(self, served: ServedModel, upload: Image) -> Prediction:
+        prepared = await self._prepared(served, upload)
         if prepared.image is None:
             return served.predictor.answers([prepared])[0]
         return await self._batches[served.name].answer(prepared)
 
-    async def _prepared(self, served: Served, film: Film, *, gate: bool = True) -> Prepared:
+    async def _prepared(self, served: ServedModel, upload: Image, *, gate: bool = True) -> Prepared:
         preprocessing = served.predictor.card.preprocessing
         work = {
             "work": "prepare",
             "preprocessing": preprocessing.model_dump(),
             "gate": gate,
-            "named": film.named,
+            "named": upload.named,
         }
         try:
-            self._check_size(film.content)
+            self._check_size(upload.content)
             known, image = await self.decoders.ask(
-                work, [film.content], seconds=self._settings.decode_s
+                work, [upload.content], seconds=self._settings.decode_s
             )
-        except FilmError as error:
-            return Prepared(film.name, None, "error", error.code, error.message)
+        except ImageError as error:
+            return Prepared(upload.name, None, "error", error.code, error.message)
         except WorkerLost:
-            return Prepared(film.name, None, "error", "worker_lost", LOST)
+            return Prepared(upload.name, None, "error", "worker_lost", LOST)
         pixels = None
         if image:
             pixels = np.frombuffer(image[0], np.uint8).reshape(preprocessing.size)
         known["warnings"] = tuple(known["warnings"])
-        return Prepared(film.name, pixels, **known)
+        return Prepared(upload.name, pixels, **known)
 
-    async def _explained(self, served: Served, film: Film, answer: dict[str, Any]) -> None:
+    async def _explained(self, served: ServedModel, upload: Image, answer: dict[str, Any]) -> None:
         """Add to ``answer`` what can be told of its scores."""
         if not served.explains:
             answer["warnings"] = [*answer["warnings"], NO_MAP]
             return
         work = {"work": "explain", "model": served.given, "label": answer["label"]}
         try:
-            known, (overlay,) = await self._slowly(work, [film.content])
-        except (FilmError, WorkerLost) as error:
-            said = error.message if isinstance(error, FilmError) else LOST
+            known, (overlay,) = await self._slowly(work, [upload.content])
+        except (ImageError, WorkerLost) as error:
+            said = error.message if isinstance(error, ImageError) else LOST
             answer["warnings"] = [*answer["warnings"], f"no heat map: {said}"]
             return
         drawn = base64.b64encode(overlay).decode()
@@ -268,11 +270,11 @@ class Room:
             return await self._slow.ask(work, pieces, seconds=self._settings.explain_s)
 
     def _check_size(self, content: bytes) -> None:
-        if len(content) > self._settings.film_bytes:
-            raise FilmError(
+        if len(content) > self._settings.upload_bytes:
+            raise ImageError(
                 "too_many_bytes",
-                f"Expected at most {self._settings.film_bytes} bytes, but got {len(content)}; "
-                "export a smaller copy of the film.",
+                f"Expected at most {self._settings.upload_bytes} bytes, but got {len(content)}; "
+                "export a smaller copy of the image.",
             )
 
 

@@ -12,7 +12,7 @@ import os
 from pydantic import BaseModel, ConfigDict, Field
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.radiograph.film import MAX_BYTES
+from cxr_transfer.radiograph.radiograph import MAX_BYTES
 
 TOKEN_VARIABLE = "CXR_TOKEN"
 SHORTEST_TOKEN = 16
@@ -28,15 +28,15 @@ class Settings(BaseModel):
         token: What clients must send as ``Authorization: Bearer``; None lets everybody ask.
         allowed_hosts: Names that the header Host may hold; empty lets it hold any.
         workers: Decoding processes; one for each core, but 8 at most.
-        batch: Films at most that the network sees at once.
-        queue: Films at most that wait for their answer.
-        longest_wait_s: A film that would wait longer is refused at once.
-        film_bytes: Largest number of bytes of one file.
+        batch: Images at most that the network sees at once.
+        queue: Images at most that wait for their answer.
+        longest_wait_s: An image that would wait longer is refused at once.
+        upload_bytes: Largest number of bytes of one file.
         body_bytes: Largest number of bytes of one request.
         held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
             than what is free; see `Held`.
         files: In one request.
-        decode_s: Decoding one film; then its worker is ended.
+        decode_s: Decoding one image; then its worker is ended.
         worker_bytes: Address space of a decoding process.
         explain_s: A heat map, the first one with what it loads.
         explainer_bytes: Address space of the process that draws heat maps and reports: PyTorch with
@@ -58,7 +58,7 @@ class Settings(BaseModel):
     batch: int = 8
     queue: int = 64
     longest_wait_s: float = 2.0
-    film_bytes: int = MAX_BYTES
+    upload_bytes: int = MAX_BYTES
     body_bytes: int = 2 * MAX_BYTES
     held_bytes: int = 512 * MIB
     files: int = 32

@@ -1,7 +1,7 @@
-"""How far a film's source gives its class away before anyone looks at the film.
+"""How far an image's source gives its class away before anyone looks at the image.
 
 In come cases; out goes the table of source by class and one number for it, Cramér's V: 0 where
-the source says nothing of the class, 1 where it says all. This module knows no film, model or
+the source says nothing of the class, 1 where it says all. This module knows no image, model or
 score, and does not know whether a network makes use of what the table offers.
 """
 
@@ -25,33 +25,33 @@ Floats = npt.NDArray[np.float64]
 def source_by_class(
     cases: Sequence[Case], *, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """Return how many films of each class each source holds, and how strongly the two go together.
+    """Return how many images of each class each source holds, and how strongly the two go together.
 
     The interval is that of the plain V, and no test of independence: V is never negative, and
     drawing patients again adds chance association of its own. Where source and class are close to
     independent the whole interval lies too high; the corrected V says how much of V is chance.
 
     Args:
-        cases: Films with label, source and patient.
+        cases: Images with label, source and patient.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed; the same seed and cases give the same interval.
 
     Returns:
-        - ``films``, ``patients``: how many;
+        - ``images``, ``patients``: how many;
         - ``sources``: in the order of their names, "not stated" last; ``labels``: likewise;
-        - ``counts``: films by source and label, zeros written;
+        - ``counts``: images by source and label, zeros written;
         - ``cramers_v``: corrected for bias (`corrected_cramers_v`), in [0, 1];
         - ``cramers_v_plain``: `cramers_v` with its 95 % interval by patient, as a dict.
 
         Both V are null with fewer than two sources or classes. The bounds are null where all
-        resamples agree, as they do where each source has one class: V is 1 then, and the films
+        resamples agree, as they do where each source has one class: V is 1 then, and the images
         cannot say how rare an exception would be.
 
     Raises:
-        DataError: ``no_films`` without a case.
+        DataError: ``no_images`` without a case.
         UsageError: ``resamples`` below 1.
     """
-    # One column of weights a patient, drawn as for films: `patient_weights` goes by sorted names.
+    # One column of weights a patient, drawn as for images: `patient_weights` goes by sorted names.
     patients, patient_of = np.unique([case.patient for case in cases], return_inverse=True)
     weights = patient_weights(patients.tolist(), resamples=resamples, seed=seed)
     found = [case.source or NOT_STATED for case in cases]
@@ -59,15 +59,15 @@ def source_by_class(
     labels = sorted({case.label for case in cases})
     row = np.array([sources.index(source) for source in found])
     column = np.array([labels.index(case.label) for case in cases])
-    # (patients, sources, labels): how many films of each kind a patient has.
-    films = np.zeros((len(patients), len(sources), len(labels)))
-    np.add.at(films, (patient_of, row, column), 1)
+    # (patients, sources, labels): how many images of each kind a patient has.
+    images = np.zeros((len(patients), len(sources), len(labels)))
+    np.add.at(images, (patient_of, row, column), 1)
 
-    table = films.sum(axis=0).astype(np.int64)
-    replicates = _plain(np.tensordot(weights.astype(np.float64), films, axes=1))
+    table = images.sum(axis=0).astype(np.int64)
+    replicates = _plain(np.tensordot(weights.astype(np.float64), images, axes=1))
     corrected = corrected_cramers_v(table)
     return {
-        "films": len(cases),
+        "images": len(cases),
         "patients": len(patients),
         "sources": sources,
         "labels": labels,
@@ -105,7 +105,7 @@ def corrected_cramers_v(table: npt.ArrayLike) -> float:
     """Return Cramér's V corrected for bias, which is about 0 where nothing goes together.
 
     Even independent rows and columns have a plain V above 0, the more so the larger the table and
-    the fewer the films: the mean of chi-squared over N is then (R - 1)(C - 1) / (N - 1). That is
+    the fewer the images: the mean of chi-squared over N is then (R - 1)(C - 1) / (N - 1). That is
     taken off, no further than to 0, and the number of rows and columns is shrunk to match.
 
     Source: Bergsma 2013, J. Korean Stat. Soc. 42:323, the estimator with tilde.
@@ -114,7 +114,7 @@ def corrected_cramers_v(table: npt.ArrayLike) -> float:
         table: (R, C) counts, N in all; rows and columns of zeros count as absent.
 
     Returns:
-        V in [0, 1]; NaN with fewer than two rows or columns, or with a row or column per film.
+        V in [0, 1]; NaN with fewer than two rows or columns, or with a row or column per image.
 
     >>> round(corrected_cramers_v([[30, 10], [10, 30]]), 4)  # sqrt((1/4 - 1/79) / (1 - 1/79))
     0.4903

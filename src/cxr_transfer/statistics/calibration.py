@@ -38,18 +38,18 @@ from cxr_transfer.statistics.temperature import (
 class Calibration:
     """How far scores and outcomes lie apart, with 95 % intervals by patient; 0 is best.
 
-    The two calibration errors are biased upwards on few films: chance alone parts a bin's mean
+    The two calibration errors are biased upwards on few images: chance alone parts a bin's mean
     score from its share. Every resample adds chance of its own, so that where calibration is good
     the interval may lie above the value altogether, as that of ``ece_classwise`` often does.
-    Compare them on the same films only; Brier score and log loss have no such bias.
+    Compare them on the same images only; Brier score and log loss have no such bias.
 
     Attributes:
         ece: Expected calibration error of the highest score, in [0, 1]: the distance between a
-            bin's mean score and its share right, averaged over films (Guo et al. 2017).
+            bin's mean score and its share right, averaged over images (Guo et al. 2017).
         ece_classwise: Expected calibration error of each class's score against the rest, the mean
             over classes (Kull et al. 2019, NeurIPS), in [0, 1].
         brier: Squared distance between scores and the true class's 1, summed over classes,
-            the mean over films, in [0, 2] (Brier 1950, Mon. Weather Rev. 78:1).
+            the mean over images, in [0, 2] (Brier 1950, Mon. Weather Rev. 78:1).
         log_loss: Mean of -log of the true class's score, in nats.
     """
 
@@ -64,13 +64,13 @@ class Calibration:
         return {name: getattr(self, name).as_dict() for name in names}
 
 
-def tempered(scores: Scores, temperature: float) -> Scores:
+def apply_temperature(scores: Scores, temperature: float) -> Scores:
     """Return ``scores`` with the probabilities softmax(log p / T), see `at_temperature`.
 
     Scores below 1e-12 are taken for 1e-12. The predicted classes stay.
 
     Args:
-        scores: N films, C classes.
+        scores: N images, C classes.
         temperature: Temperature T; 1 changes nothing.
 
     Raises:
@@ -97,7 +97,7 @@ def calibration(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Cali
     Raises:
         UsageError: ``resamples`` below 1.
 
-    Four films at 0.9, three of them right: 0.9 - 0.75 apart in both classes.
+    Four images at 0.9, three of them right: 0.9 - 0.75 apart in both classes.
 
     >>> from cxr_transfer.labels import LabelSet
     >>> names, files = LabelSet(("normal", "covid19")), tuple("abcd")
@@ -122,11 +122,11 @@ def calibration(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Cali
 
 
 def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:
-    """Compute every statistic of `Calibration` once for each row of film weights.
+    """Compute every statistic of `Calibration` once for each row of image weights.
 
     Args:
-        scores: N films, C classes.
-        weights: (R, N), how often each film counts; no row is all 0.
+        scores: N images, C classes.
+        weights: (R, N), how often each image counts; no row is all 0.
 
     Returns:
         By name, each (R,).
@@ -134,7 +134,7 @@ def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floa
     of_class = np.eye(len(scores.labels))[scores.targets]
     highest = scores.probabilities.max(axis=1)
     right = scores.predicted == scores.targets
-    # What each film adds to each sum: every statistic is made of such sums.
+    # What each image adds to each sum: every statistic is made of such sums.
     parts = {
         "ece": bin_gaps(highest, right.astype(np.float64)),
         "ece_classwise": np.concatenate(
@@ -146,10 +146,10 @@ def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floa
             log_scores(scores.probabilities), scores.targets[:, None], axis=1
         ),
     }
-    films = weights.sum(axis=1)
+    images = weights.sum(axis=1)
     # No part of Brier score or log loss is below 0: the absolute value leaves those two alone.
     found = {
-        name: np.abs(weights.astype(np.float64) @ part).sum(axis=1) / films
+        name: np.abs(weights.astype(np.float64) @ part).sum(axis=1) / images
         for name, part in parts.items()
     }
     found["ece_classwise"] /= len(scores.labels)
@@ -157,16 +157,16 @@ def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floa
 
 
 def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
-    """Return how often films of about the same highest score are right.
+    """Return how often images of about the same highest score are right.
 
     Args:
-        scores: N films.
+        scores: N images.
         bins: How many of equal width.
 
     Returns:
-        For every bin with a film, from low to high: ``low`` (outside, but for the first) and
-        ``high`` (inside), ``films``, ``mean_score``, and ``right``, the share right with its
-        Wilson interval, which takes every film for independent.
+        For every bin with an image, from low to high: ``low`` (outside, but for the first) and
+        ``high`` (inside), ``images``, ``mean_score``, and ``right``, the share right with its
+        Wilson interval, which takes every image for independent.
 
     Raises:
         UsageError: ``bins`` below 1.
@@ -176,7 +176,7 @@ def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
     >>> scored = np.array([[0.9, 0.1], [0.15, 0.85], [0.4, 0.6]])
     >>> scores = Scores(names, np.array([0, 0, 1]), scored, files, files)
     >>> for row in reliability(scores):
-    ...     print(row["low"], row["high"], row["films"], row["mean_score"], row["right"]["value"])
+    ...     print(row["low"], row["high"], row["images"], row["mean_score"], row["right"]["value"])
     0.5 0.6 1 0.6 1.0
     0.8 0.9 2 0.875 0.5
     """
@@ -188,14 +188,14 @@ def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
     rows = []
     for number in np.unique(place).tolist():
         inside = place == number
-        films = int(inside.sum())
+        images = int(inside.sum())
         rows.append(
             {
                 "low": number / bins,
                 "high": (number + 1) / bins,
-                "films": films,
+                "images": images,
                 "mean_score": float(highest[inside].mean()),
-                "right": wilson(int(right[inside].sum()), films).as_dict(),
+                "right": wilson(int(right[inside].sum()), images).as_dict(),
             }
         )
     return rows

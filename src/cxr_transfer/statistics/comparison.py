@@ -1,6 +1,6 @@
-"""Whether one model is better than another on the same films, or only luckier.
+"""Whether one model is better than another on the same images, or only luckier.
 
-In come two models' predictions or `Scores` on the same films; out go p-values and differences
+In come two models' predictions or `Scores` on the same images; out go p-values and differences
 with intervals. This module does not know the models, and draws no verdict: a p-value is printed
 beside the counts it came from.
 """
@@ -21,7 +21,7 @@ from cxr_transfer.statistics.metrics import AVERAGES, OF_A_CLASS, Scores, statis
 
 @dataclass(frozen=True)
 class McNemar:
-    """Films that only one of two models got right, and the exact two-sided p-value."""
+    """Images that only one of two models got right, and the exact two-sided p-value."""
 
     only_a_right: int
     only_b_right: int
@@ -31,20 +31,20 @@ class McNemar:
 def mcnemar(
     targets: npt.ArrayLike, predicted_a: npt.ArrayLike, predicted_b: npt.ArrayLike
 ) -> McNemar:
-    """Test whether two models err equally often on the same films.
+    """Test whether two models err equally often on the same images.
 
-    Exact: of the films that only one model got right, either is as likely to be that one
-    (binomial, two-sided). Films are taken as independent; `paired_difference` goes by patient.
+    Exact: of the images that only one model got right, either is as likely to be that one
+    (binomial, two-sided). Images are taken as independent; `paired_difference` goes by patient.
 
     Source: McNemar 1947, Psychometrika 12:153, exact form.
 
     Args:
-        targets: (N,) index of the true label of each film.
+        targets: (N,) index of the true label of each image.
         predicted_a: (N,) index that model a chose.
         predicted_b: (N,) index that model b chose.
 
     Raises:
-        DataError: ``not_paired`` unless all three have one entry per film.
+        DataError: ``not_paired`` unless all three have one entry per image.
 
     >>> mcnemar([0, 0, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0], [1, 0, 1, 1, 1, 1])
     McNemar(only_a_right=1, only_b_right=4, p=0.375)
@@ -53,8 +53,8 @@ def mcnemar(
     if true.ndim != 1 or not true.shape == a.shape == b.shape:
         raise DataError(
             "not_paired",
-            f"Expected three vectors with one entry per film, but got shapes {true.shape}, "
-            f"{a.shape} and {b.shape}; score both models on the same films.",
+            f"Expected three vectors with one entry per image, but got shapes {true.shape}, "
+            f"{a.shape} and {b.shape}; score both models on the same images.",
         )
     only_a = int(np.sum((a == true) & (b != true)))
     only_b = int(np.sum((a != true) & (b == true)))
@@ -104,7 +104,7 @@ def paired_difference(
 
     Args:
         scores_a: The first model's scores.
-        scores_b: The second model's scores of the same films in the same order.
+        scores_b: The second model's scores of the same images in the same order.
         metric: One of `metrics.AVERAGES`, or with a label of `metrics.OF_A_CLASS`; the difference
             has its unit.
         label: The class whose figure it is, one against the rest; "" for all classes.
@@ -122,7 +122,7 @@ def paired_difference(
             "unknown_metric",
             f"Expected one of {', '.join(known)}, but got {metric!r}; choose one of these.",
         )
-    check_same_films(scores_a, scores_b)
+    check_same_images(scores_a, scores_b)
     weights = value_and_resamples(scores_a.patients, resamples=resamples, seed=seed)
     difference = statistics(scores_b, weights)[metric] - statistics(scores_a, weights)[metric]
     if label:
@@ -130,8 +130,8 @@ def paired_difference(
     return percentile_interval(difference[0], difference[1:])
 
 
-def check_same_films(scores_a: Scores, scores_b: Scores) -> None:
-    """Refuse scores of different films: what is hard for both would not cancel out.
+def check_same_images(scores_a: Scores, scores_b: Scores) -> None:
+    """Refuse scores of different images: what is hard for both would not cancel out.
 
     Raises:
         DataError: ``not_paired``, naming what differs and where.
@@ -146,7 +146,7 @@ def check_same_films(scores_a: Scores, scores_b: Scores) -> None:
             raise DataError(
                 "not_paired",
                 f"Expected the same {name} in the same order for both models, but got "
-                f"{_first_difference(a, b)}; score both models on the same films.",
+                f"{_first_difference(a, b)}; score both models on the same images.",
             )
 
 

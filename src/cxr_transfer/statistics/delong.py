@@ -1,9 +1,9 @@
-"""DeLong's test: whether two models' areas under the ROC curve differ, on the same films.
+"""DeLong's test: whether two models' areas under the ROC curve differ, on the same images.
 
-In come scores of the same films; out go areas, their difference and a p-value, without resampling.
-Patients are the independent units, whether they have one film or several. Knows no model.
+In come scores of the same images; out go areas, their difference and a p-value, without resampling.
+Patients are the independent units, whether they have one image or several. Knows no model.
 
-Sources: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; of several films a patient,
+Sources: DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44:837; of several images a patient,
 Obuchowski 1997, Biometrics 53:567.
 """
 
@@ -17,20 +17,20 @@ from scipy.stats import norm
 
 from cxr_transfer.errors import DataError
 from cxr_transfer.statistics.auroc import areas_and_covariance
-from cxr_transfer.statistics.comparison import check_same_films
+from cxr_transfer.statistics.comparison import check_same_images
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.metrics import Scores
 
 
 @dataclass(frozen=True)
 class DeLong:
-    """Two areas of one class against the rest, on the same films.
+    """Two areas of one class against the rest, on the same images.
 
     Attributes:
         area_a: Area of the first model.
         area_b: Area of the second.
         difference: By how much b's is larger, with its 95 % interval (normal).
-        p: Two-sided; 1 where the models rank all films alike.
+        p: Two-sided; 1 where the models rank all images alike.
     """
 
     area_a: float
@@ -40,11 +40,11 @@ class DeLong:
 
 
 def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
-    """Test whether two models rank the films of ``label`` above the others equally well.
+    """Test whether two models rank the images of ``label`` above the others equally well.
 
     Raises:
-        DataError: ``not_paired`` unless both have scored the same films; ``no_curve`` with fewer
-            than two patients with films of the class, or of others: no variance follows from one.
+        DataError: ``not_paired`` unless both have scored the same images; ``no_curve`` with fewer
+            than two patients with images of the class, or of others: no variance follows from one.
 
     >>> from cxr_transfer.labels import LabelSet
     >>> labels, targets, files = LabelSet(("normal", "covid19")), np.array([0, 0, 1, 1]), "abcd"
@@ -54,7 +54,7 @@ def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
     >>> found.area_a, found.area_b, found.difference.value
     (0.75, 1.0, 0.25)
     """
-    check_same_films(scores_a, scores_b)
+    check_same_images(scores_a, scores_b)
     positive, a = scores_a.one_vs_rest(label)
     _, b = scores_b.one_vs_rest(label)
     patients = np.asarray(scores_a.patients)
@@ -62,7 +62,7 @@ def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
     if min(with_class, without) < 2:
         raise DataError(
             "no_curve",
-            f"Expected films of at least 2 patients of the class and of 2 of others, but got "
+            f"Expected images of at least 2 patients of the class and of 2 of others, but got "
             f"{with_class} and {without}; leave this test out.",
         )
     areas, covariance = areas_and_covariance(

@@ -1,6 +1,6 @@
 """How sure a number is: a value with its interval, Wilson's and the bootstrap by patient.
 
-In come counts, or the patient of every film; out go an `Estimate`, or the weights with which a
+In come counts, or the patient of every image; out go an `Estimate`, or the weights with which a
 statistic is computed again. This module does not know what is measured: `metrics` does. Areas
 under ROC curves have a method of their own: `auroc`.
 """
@@ -32,7 +32,7 @@ DIFFERENCES = "paired bootstrap by patient, percentiles"
 class Estimate:
     """A value with the bounds of its interval, all in the unit of the value.
 
-    NaN stands for "not defined": the recall of a class without a film is no number.
+    NaN stands for "not defined": the recall of a class without an image is no number.
 
     >>> Estimate(0.9767, 0.953, 0.9887).percent()
     '97.7 [95.3, 98.9]'
@@ -53,7 +53,7 @@ class Estimate:
     def from_dict(cls, found: Mapping[str, float | None] | None) -> Self:
         """Read back what `as_dict` returned; None, "not done", is not defined either.
 
-        >>> Estimate.from_dict({"value": 0.5, "low": None, "high": None, "films": 3}).written(1)
+        >>> Estimate.from_dict({"value": 0.5, "low": None, "high": None, "images": 3}).written(1)
         '0.5 [not defined]'
         """
         known = [found[name] if found else None for name in ("value", "low", "high")]
@@ -90,14 +90,14 @@ class Estimate:
 
 
 NOT_DEFINED = Estimate(math.nan, math.nan, math.nan)
-"""What a statistic is that the films at hand cannot answer."""
+"""What a statistic is that the images at hand cannot answer."""
 
 
 def wilson(successes: int, total: int, level: float = 0.95) -> Estimate:
     """Return a proportion with its Wilson score interval.
 
-    It takes every film for independent of the others; for several films of one patient
-    use `patient_weights`. Unlike the bootstrap it keeps a width when all films are right.
+    It takes every image for independent of the others; for several images of one patient
+    use `patient_weights`. Unlike the bootstrap it keeps a width when all images are right.
 
     Source: Wilson 1927, J. Am. Stat. Assoc. 22:209, without continuity correction.
 
@@ -112,7 +112,7 @@ def wilson(successes: int, total: int, level: float = 0.95) -> Estimate:
         raise DataError(
             "counts",
             f"Expected 0 <= successes <= total with a total of at least 1, but got {successes} "
-            f"of {total}; count the films again.",
+            f"of {total}; count the images again.",
         )
     held = binomtest(successes, total).proportion_ci(checked_level(level), method="wilson")
     return Estimate(successes / total, float(held.low), float(held.high))
@@ -121,22 +121,22 @@ def wilson(successes: int, total: int, level: float = 0.95) -> Estimate:
 def patient_weights(
     patients: Sequence[str], *, resamples: int = 2000, seed: int = 0
 ) -> npt.NDArray[np.int64]:
-    """Draw the bootstrap by patient: how often each film counts in each resample.
+    """Draw the bootstrap by patient: how often each image counts in each resample.
 
-    As many patients as there are are drawn with replacement, and every film of a patient counts
-    as often as the patient was drawn: films of one patient resemble each other, so the patient,
-    not the film, is the independent unit (Field & Welsh 2007, J. R. Stat. Soc. B 69:369).
+    As many patients as there are are drawn with replacement, and every image of a patient counts
+    as often as the patient was drawn: images of one patient resemble each other, so the patient,
+    not the image, is the independent unit (Field & Welsh 2007, J. R. Stat. Soc. B 69:369).
 
     Args:
-        patients: The patient of every film, in the films' order.
+        patients: The patient of every image, in the images' order.
         resamples: Number of resamples.
         seed: Random seed; the same seed and patients give the same weights.
 
     Returns:
-        Weights (resamples, films), 0 where the film's patient was not drawn.
+        Weights (resamples, images), 0 where the image's patient was not drawn.
 
     Raises:
-        DataError: ``no_films`` without a film.
+        DataError: ``no_images`` without an image.
         UsageError: ``resamples`` below 1.
 
     >>> patient_weights(["ann", "ann", "bob"], resamples=3, seed=0)
@@ -146,25 +146,25 @@ def patient_weights(
     """
     if not len(patients):
         raise DataError(
-            "no_films", "Expected the patient of at least one film, but got none; add films."
+            "no_images", "Expected the patient of at least one image, but got none; add images."
         )
     if resamples < 1:
         raise UsageError(
             "resamples",
             f"Expected at least 1 bootstrap resample, but got {resamples}; 2000 is usual.",
         )
-    names, patient_of_film = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    names, patient_of_image = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     drawn = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
     # One bincount for all resamples: each gets a range of patient numbers of its own.
     cells = drawn + len(names) * np.arange(resamples)[:, None]
     times = np.bincount(cells.ravel(), minlength=resamples * len(names))
-    return times.reshape(resamples, len(names))[:, patient_of_film].astype(np.int64, copy=False)
+    return times.reshape(resamples, len(names))[:, patient_of_image].astype(np.int64, copy=False)
 
 
 def value_and_resamples(
     patients: Sequence[str], *, resamples: int = 2000, seed: int = 0
 ) -> npt.NDArray[np.int64]:
-    """Return (1 + resamples, films): ones for the value itself, then `patient_weights`.
+    """Return (1 + resamples, images): ones for the value itself, then `patient_weights`.
 
     Raises:
         DataError, UsageError: as `patient_weights`.
@@ -182,9 +182,9 @@ def percentile_interval(
 ) -> Estimate:
     """Return ``value`` with the percentile interval of its bootstrap ``replicates``.
 
-    Replicates that are NaN (a resample without a film of the class, say) are left out.
+    Replicates that are NaN (a resample without an image of the class, say) are left out.
 
-    Where every film is right (or wrong) all replicates agree, and the interval would have no
+    Where every image is right (or wrong) all replicates agree, and the interval would have no
     width. It is then Wilson's over ``units``, the number of independent patients.
 
     >>> percentile_interval(1.0, [1.0, 1.0], units=50).percent()
@@ -212,7 +212,7 @@ def percentile_interval(
 def share(
     flags: npt.NDArray[np.bool_], patients: Sequence[str], *, resamples: int = 2000, seed: int = 0
 ) -> Estimate:
-    """Return the share of films that are flagged, with its interval by patient.
+    """Return the share of images that are flagged, with its interval by patient.
 
     >>> share(np.array([True, True, False, False]), ["a", "a", "b", "c"]).value
     0.5

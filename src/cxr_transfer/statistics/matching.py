@@ -2,7 +2,7 @@
 
 Where one class is of children and the other of adults, a network can tell the age and never look
 for the disease. In come `Scores` and their cases; out go, for each pair of classes, the AUROC among
-films chosen so that age, sex and view tell nothing of the class, and that among all films of the
+images chosen so that age, sex and view tell nothing of the class, and that among all images of the
 pair. Knows no network, and does not make up what a collection does not state.
 """
 
@@ -25,21 +25,22 @@ MATCHED_ON = ("age", "sex", "view")
 
 
 def matched_pairs(scores: Scores, cases: Sequence[Case], *, seed: int = 0) -> list[dict[str, Any]]:
-    """Compare every two classes among films that agree in age band, sex and view.
+    """Compare every two classes among images that agree in age band, sex and view.
 
-    From each group of films that agree, as many of one class are taken as of the other, by chance.
-    What is stated of fewer than 10 films of either class is not matched on; a film of which
+    From each group of images that agree, as many of one class are taken as of the other, by chance.
+    What is stated of fewer than 10 images of either class is not matched on; an image of which
     something that is matched on is not stated is left out: unknown is like nothing.
 
     Args:
-        scores: Scores of N films.
-        cases: Cases of the same N films, in the same order.
+        scores: Scores of N images.
+        cases: Cases of the same N images, in the same order.
         seed: Seed of the choice.
 
     Returns:
-        For each pair with at least 10 matched films of each class: ``classes``; ``on``, what was
-        matched; ``films``; ``matched`` and ``all``, the AUROC of the second class's score against
-        the first's, `Estimate` as a dict, among the matched films and among all of the two classes.
+        For each pair with at least 10 matched images of each class: ``classes``; ``on``, what was
+        matched; ``images``; ``matched`` and ``all``, the AUROC of the second class's score against
+        the first's, `Estimate` as a dict, among the matched images and among all of the two
+        classes.
     """
     found = []
     for first, second in combinations(scores.labels, 2):
@@ -54,7 +55,7 @@ def matched_pairs(scores: Scores, cases: Sequence[Case], *, seed: int = 0) -> li
             {
                 "classes": [first, second],
                 "on": on,
-                "films": len(kept),
+                "images": len(kept),
                 "matched": _auroc(scores.only(kept), first, second),
                 "all": _auroc(scores.only(rows), first, second),
             }

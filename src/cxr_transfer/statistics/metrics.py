@@ -1,9 +1,9 @@
 """What a model's class scores are worth: the paper's figures of merit, each with its interval.
 
-In come the `Scores` of a model on films it was not trained on; out goes an `Evaluation`. This
-module does not know which model scored, how the films were split, or how a figure is drawn.
+In come the `Scores` of a model on images it was not trained on; out goes an `Evaluation`. This
+module does not know which model scored, how the images were split, or how a figure is drawn.
 
-Every statistic is computed from film weights: ones for the value itself, the bootstrap's counts
+Every statistic is computed from image weights: ones for the value itself, the bootstrap's counts
 for its replicates (`intervals.value_and_resamples`), all of them at once. The intervals of AUROC
 need no replicates: `auroc`.
 """
@@ -37,13 +37,13 @@ BLOCK = 256
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """A model's class scores for films whose labels are known.
+    """A model's class scores for images whose labels are known.
 
     Attributes:
         labels: The classes, in the order of the columns of ``probabilities``.
-        targets: (N,) int64, index of the true label of each film.
+        targets: (N,) int64, index of the true label of each image.
         probabilities: (N, C) float64, each row sums to 1.
-        patients: N names; films of one patient share theirs.
+        patients: N names; images of one patient share theirs.
         files: N names, in the order of the rows.
 
     Raises:
@@ -58,12 +58,12 @@ class Scores:
 
     def __post_init__(self) -> None:
         targets, probabilities = np.asarray(self.targets), np.asarray(self.probabilities)
-        films, classes = len(self.files), len(self.labels)
+        images, classes = len(self.files), len(self.labels)
         shapes = (targets.shape, (len(self.patients),), probabilities.shape)
-        if not films or shapes != ((films,), (films,), (films, classes)):
+        if not images or shapes != ((images,), (images,), (images, classes)):
             raise _unfit(
                 f"one target, patient and row of {classes} probabilities for each of >= 1 files",
-                f"{films} files and shapes {', '.join(map(str, shapes))}",
+                f"{images} files and shapes {', '.join(map(str, shapes))}",
                 "score every file once, with one column per label",
             )
         if targets.dtype.kind not in "iu" or targets.min() < 0 or targets.max() >= classes:
@@ -97,7 +97,7 @@ class Scores:
         return cls(labels, targets, probabilities, patients, files)
 
     def only(self, rows: npt.ArrayLike) -> Scores:
-        """Return the scores of these rows alone; the classes stay, with or without a film."""
+        """Return the scores of these rows alone; the classes stay, with or without an image."""
         kept = np.asarray(rows)
         return Scores(
             labels=self.labels,
@@ -108,7 +108,7 @@ class Scores:
         )
 
     def one_vs_rest(self, label: str) -> tuple[npt.NDArray[np.bool_], Floats]:
-        """Return which films are of ``label``, (N,), and its score for each, (N,).
+        """Return which images are of ``label``, (N,), and its score for each, (N,).
 
         Raises:
             DataError: ``unknown_label``.
@@ -130,18 +130,18 @@ class ClassEvaluation(TypedDict):
     f1: Estimate
     auroc: Estimate
     average_precision: Estimate
-    films: int
+    images: int
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The figures of merit of one model on one set of films, with 95 % intervals by patient.
+    """The figures of merit of one model on one set of images, with 95 % intervals by patient.
 
     By which method they are made says `intervals.INTERVALS`.
 
     Proportions lie in [0, 1]. ``*_macro`` is the mean over classes, F1 the mean of the classes'
-    F1 (the paper's reading); ``*_weighted`` weighs each class by its films. A class without a
-    film has no recall, F1, AUROC or average precision of its own, and no ``auroc_macro`` is
+    F1 (the paper's reading); ``*_weighted`` weighs each class by its images. A class without an
+    image has no recall, F1, AUROC or average precision of its own, and no ``auroc_macro`` is
     formed; in the other macro averages it counts as 0, as in scikit-learn over all labels.
 
     Attributes:
@@ -159,7 +159,7 @@ class Evaluation:
     auroc_macro: Estimate
     per_class: dict[str, ClassEvaluation]
     confusion: npt.NDArray[np.int64]
-    films: int
+    images: int
     patients: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -171,7 +171,7 @@ class Evaluation:
                 for label, one in self.per_class.items()
             },
             "confusion": self.confusion.tolist(),
-            "test_images": self.films,
+            "test_images": self.images,
             "test_patients": self.patients,
         }
 
@@ -226,7 +226,7 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
             "average_precision": estimate(
                 found["average_precision"][:, target], scores.targets == target
             ),
-            "films": int(confusion[target].sum()),
+            "images": int(confusion[target].sum()),
         }
         for target, label in enumerate(scores.labels)
     }
@@ -235,7 +235,7 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
         auroc_macro=mean_area,
         per_class=per_class,
         confusion=confusion,
-        films=len(scores.files),
+        images=len(scores.files),
         patients=len(set(scores.patients)),
     )
 
@@ -250,15 +250,15 @@ def aurocs(scores: Scores) -> tuple[list[Estimate], Estimate]:
 
 
 def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:
-    """Compute every statistic once for each row of film weights.
+    """Compute every statistic once for each row of image weights.
 
     Args:
-        scores: N films, C classes.
-        weights: (R, N), how often each film counts.
+        scores: N images, C classes.
+        weights: (R, N), how often each image counts.
 
     Returns:
         `AVERAGES`, each (R,), and those of `ClassEvaluation`, each (R, C). NaN where the
-        weights leave a class without a film (for the AUROC: or without any other film).
+        weights leave a class without an image (for the AUROC: or without any other image).
     """
     blocks = np.array_split(weights.astype(np.float64), 1 + len(weights) // BLOCK)
     found = [_of_confusion(scores, block) | _of_ranking(scores, block) for block in blocks]
@@ -269,7 +269,7 @@ def roc_curve(scores: Scores, label: str) -> tuple[Floats, Floats, Floats]:
     """Return false positive rates, true positive rates and thresholds of ``label`` vs the rest.
 
     Raises:
-        DataError: ``no_curve`` when all films or no film are of the class.
+        DataError: ``no_curve`` when all images or no image are of the class.
     """
     false_rate, true_rate, thresholds = sklearn_metrics.roc_curve(*_curved(scores, label))
     return false_rate, true_rate, thresholds
@@ -281,7 +281,7 @@ def roc_band(
     """Return how sure the ROC curve of ``label`` is: its 95 % band by patient, point by point.
 
     Args:
-        scores: N films.
+        scores: N images.
         label: Against the rest.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
@@ -306,7 +306,7 @@ def roc_band(
         [
             np.interp(rates, np.append(0, false / false[-1]), np.append(0, true / true[-1]))
             for false, true in zip(alarms, hits, strict=True)
-            if false[-1] and true[-1]  # a resample without a film of either kind has no curve
+            if false[-1] and true[-1]  # a resample without an image of either kind has no curve
         ]
     )
     low, high = np.quantile(drawn, (0.025, 0.975), axis=0)
@@ -337,7 +337,7 @@ def _of_confusion(scores: Scores, weights: Floats) -> dict[str, Floats]:
     accuracy = right.sum(axis=1) / weights.sum(axis=1)
     found = {"accuracy": accuracy, "precision": precision, "recall": recall, "f1": f1}
 
-    # A class that no film has counts as 0. One that merely was not drawn makes the resample's
+    # A class that no image has counts as 0. One that merely was not drawn makes the resample's
     # macro averages unknown (NaN): a 0 there would drag the interval down.
     never = ~np.isin(np.arange(classes), scores.targets)
     lost = ((of_class == 0) & ~never).any(axis=1)
@@ -352,17 +352,17 @@ def _of_confusion(scores: Scores, weights: Floats) -> dict[str, Floats]:
 def _of_ranking(scores: Scores, weights: Floats) -> dict[str, Floats]:
     """Areas under the curves of each class against the rest; equal scores make one step.
 
-    AUROC: the chance that a film of the class scores higher than another, equals counting half
+    AUROC: the chance that an image of the class scores higher than another, equals counting half
     (Mann-Whitney). Average precision: sum of precision times gain in recall, as scikit-learn.
     """
     auroc, average_precision = [], []
     for target, column in enumerate(scores.probabilities.T):
         order = np.argsort(-column, kind="stable")
-        steps = np.flatnonzero(np.diff(column[order], prepend=np.inf))
+        progress = np.flatnonzero(np.diff(column[order], prepend=np.inf))
         positive = (scores.targets == target).astype(np.float64)[order]
         ranked = weights[:, order]
-        of_class = np.add.reduceat(ranked * positive, steps, axis=1)
-        of_all = np.add.reduceat(ranked, steps, axis=1)
+        of_class = np.add.reduceat(ranked * positive, progress, axis=1)
+        of_all = np.add.reduceat(ranked, progress, axis=1)
         hits, seen = of_class.cumsum(axis=1), of_all.cumsum(axis=1)
         others = of_all - of_class
         positives, negatives = hits[:, -1], seen[:, -1] - hits[:, -1]
@@ -382,7 +382,7 @@ def _curved(scores: Scores, label: str) -> tuple[npt.NDArray[np.bool_], Floats]:
     positive, score = scores.one_vs_rest(label)
     if positive.all() or not positive.any():
         got = f"{positive.sum()} of {len(positive)}; leave this curve out."
-        raise DataError("no_curve", f"Expected films of {label!r} and of others, but got {got}")
+        raise DataError("no_curve", f"Expected images of {label!r} and of others, but got {got}")
     return positive, score
 
 

@@ -1,7 +1,7 @@
-"""What follows when a score is acted on: a threshold for one class, and films left to a person.
+"""What follows when a score is acted on: a threshold for one class, and images left to a person.
 
-In come `Scores`; out go thresholds chosen on validation films, what they are worth on others, at
-the prevalence of other places too, and how the share wrong falls when unsure films are left out.
+In come `Scores`; out go thresholds chosen on validation images, what they are worth on others, at
+the prevalence of other places too, and how the share wrong falls when unsure images are left out.
 This module does not know what a miss or a false alarm costs, and recommends no threshold.
 """
 
@@ -29,20 +29,20 @@ COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 def operating_points(validation: Scores, label: str) -> dict[str, float]:
     """Choose thresholds on the score of ``label`` against the rest.
 
-    A film is called positive when its score, of `DECIMALS` decimals, is at least the threshold.
-    Candidates lie midway between two scores that occur, 0 and 1 among them: a film on the one side
-    is not carried to the other by the last digit, which processors do not share.
+    An image is called positive when its score, of `DECIMALS` decimals, is at least the threshold.
+    Candidates lie midway between two scores that occur, 0 and 1 among them: an image on the one
+    side is not carried to the other by the last digit, which processors do not share.
 
     Args:
-        validation: Films that will not test the thresholds, on the scale on which these are used.
+        validation: Images that will not test the thresholds, on the scale on which these are used.
         label: The class that is looked for.
 
     Returns:
-        ``"sensitivity 0.95"``: the highest threshold that finds at least 95 % of the films of the
+        ``"sensitivity 0.95"``: the highest threshold that finds at least 95 % of the images of the
         class; ``"specificity 0.95"``: the lowest that spares at least 95 % of the others.
 
     Raises:
-        DataError: ``no_class`` when all films or no film are of the class; ``unknown_label``.
+        DataError: ``no_class`` when all images or no image are of the class; ``unknown_label``.
 
     >>> from cxr_transfer.labels import LabelSet
     >>> names, files = LabelSet(("normal", "covid19")), tuple("abcd")
@@ -55,8 +55,8 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
     if positive.all() or not positive.any():
         raise DataError(
             "no_class",
-            f"Expected validation films of {label!r} and of others, but got {positive.sum()} of "
-            f"{len(positive)}; choose thresholds on films of both.",
+            f"Expected validation images of {label!r} and of others, but got {positive.sum()} of "
+            f"{len(positive)}; choose thresholds on images of both.",
         )
     score = as_given(score)
     occurring = np.unique(score)
@@ -81,9 +81,9 @@ def at_threshold(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return what calling films positive from ``threshold`` on is worth.
+    """Return what calling images positive from ``threshold`` on is worth.
 
-    The predictive values are those of a place with the given prevalence whose films of either
+    The predictive values are those of a place with the given prevalence whose images of either
     kind resemble these: Bayes' rule, from sensitivity and specificity. The share of the class
     among ``scores`` does not enter.
 
@@ -92,9 +92,9 @@ def at_threshold(
     specificity, Wilson's where nothing varies: both at the bound that is worse, and better.
 
     Args:
-        scores: N films.
+        scores: N images.
         label: The class that is looked for.
-        threshold: A film with at least this score, of `DECIMALS` decimals, is called positive.
+        threshold: An image with at least this score, of `DECIMALS` decimals, is called positive.
         prevalences: Shares of the class, each strictly between 0 and 1.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
@@ -128,7 +128,7 @@ def at_threshold(
             raise UsageError(
                 "prevalence",
                 f"Expected a prevalence between 0 and 1, but got {prevalence}; give a share of "
-                "films, not percent.",
+                "images, not percent.",
             )
     positive, score = scores.one_vs_rest(label)
     called = as_given(score) >= threshold
@@ -152,16 +152,16 @@ def at_threshold(
 
 
 def risk_coverage(scores: Scores) -> tuple[Floats, Floats]:
-    """Return the share wrong among the surest films, for every share of films kept.
+    """Return the share wrong among the surest images, for every share of images kept.
 
-    Films are kept from the highest score down. Films with highest scores that are equal to
+    Images are kept from the highest score down. Images with highest scores that are equal to
     `DECIMALS` decimals are kept or left together, since no threshold parts them: they make one
-    point, whatever the films' order.
+    point, whatever the images' order.
 
     Source: El-Yaniv & Wiener 2010, JMLR 11:1605; Geifman & El-Yaniv 2017, NeurIPS.
 
     Returns:
-        Coverage, rising strictly to 1, and risk, the share wrong among the films kept; a point
+        Coverage, rising strictly to 1, and risk, the share wrong among the images kept; a point
         for each distinct highest score.
 
     >>> from cxr_transfer.labels import LabelSet
@@ -172,8 +172,8 @@ def risk_coverage(scores: Scores) -> tuple[Floats, Floats]:
     >>> coverage.tolist(), risk.round(4).tolist()
     ([0.25, 0.75, 1.0], [0.0, 0.3333, 0.25])
     """
-    _, films, wrong = _kept(scores)
-    return films / len(scores.files), wrong / films
+    _, images, wrong = _kept(scores)
+    return images / len(scores.files), wrong / images
 
 
 def risk_at(
@@ -183,21 +183,21 @@ def risk_at(
     resamples: int = 2000,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Return the share wrong when only the surest films are kept, with its interval by patient.
+    """Return the share wrong when only the surest images are kept, with its interval by patient.
 
-    The threshold is the highest that keeps at least the share of films asked for; with scores that
+    The threshold is the highest that keeps at least the share of images asked for; with scores that
     are equal to `DECIMALS` decimals it may keep more. Resamples keep it, as somebody who uses it
     would.
 
     Args:
-        scores: N films.
-        coverages: Shares of films to keep, each above 0 and at most 1.
+        scores: N images.
+        coverages: Shares of images to keep, each above 0 and at most 1.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
 
     Returns:
-        For each coverage: ``coverage`` as asked for, ``threshold`` (a film is kept when its
-        highest score is at least that), ``risk``, value, low and high, and ``films`` kept.
+        For each coverage: ``coverage`` as asked for, ``threshold`` (an image is kept when its
+        highest score is at least that), ``risk``, value, low and high, and ``images`` kept.
 
     Raises:
         UsageError: ``coverage`` out of bounds; ``resamples`` below 1.
@@ -207,7 +207,7 @@ def risk_at(
     >>> scored = np.array([[0.9, 0.1], [0.2, 0.8], [0.8, 0.2], [0.6, 0.4]])
     >>> scores = Scores(names, np.array([0, 1, 1, 0]), scored, files, files)
     >>> (row,) = risk_at(scores, [0.5])
-    >>> row["threshold"], row["films"], round(row["risk"]["value"], 4)
+    >>> row["threshold"], row["images"], round(row["risk"]["value"], 4)
     (0.8, 3, 0.3333)
     """
     for coverage in coverages:
@@ -215,23 +215,23 @@ def risk_at(
             raise UsageError(
                 "coverage",
                 f"Expected a coverage above 0 and at most 1, but got {coverage}; give the share "
-                "of films to keep, not percent.",
+                "of images to keep, not percent.",
             )
-    thresholds, films, _ = _kept(scores)
+    thresholds, images, _ = _kept(scores)
     highest = as_given(scores.probabilities.max(axis=1))
     wrong = scores.predicted != scores.targets
     weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
     rows = []
     for coverage in coverages:
-        # The last point keeps every film, so that there always is one.
-        at = int(np.argmax(films / len(scores.files) >= coverage))
+        # The last point keeps every image, so that there always is one.
+        at = int(np.argmax(images / len(scores.files) >= coverage))
         rate = _Rate(scores, weights, wrong, highest >= thresholds[at])
         rows.append(
             {
                 "coverage": float(coverage),
                 "threshold": float(thresholds[at]),
                 "risk": rate.estimate.as_dict(),
-                "films": int(films[at]),
+                "images": int(images[at]),
             }
         )
     return rows
@@ -240,9 +240,9 @@ def risk_at(
 def aurc(scores: Scores) -> float:
     """Return the area under the risk-coverage curve, in [0, 1]; the lower, the better.
 
-    The mean over films of the share wrong among the films at least as sure as that one. It holds
+    The mean over images of the share wrong among the images at least as sure as that one. It holds
     the model's errors as well as their order: of two models with as many errors, the one that
-    errs on its unsure films has the smaller area.
+    errs on its unsure images has the smaller area.
 
     Source: Geifman & El-Yaniv 2017, NeurIPS, for the curve; Geifman, Uziel & El-Yaniv 2019, ICLR,
     for its area.
@@ -259,10 +259,10 @@ def aurc(scores: Scores) -> float:
 
 
 class _Rate:
-    """A share of films by patient.
+    """A share of images by patient.
 
     Attributes:
-        found: (1 + resamples,), the share itself, then its replicates; NaN without a film.
+        found: (1 + resamples,), the share itself, then its replicates; NaN without an image.
         estimate: The share with its interval.
     """
 
@@ -312,7 +312,7 @@ def _bayes(sure: Floats, spared: Floats, share: float) -> Floats:
 
 
 def _kept(scores: Scores) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Distinct highest scores from high to low; films with at least that; how many are wrong."""
+    """Distinct highest scores from high to low; images with at least that; how many are wrong."""
     highest = as_given(scores.probabilities.max(axis=1))
     order = np.argsort(-highest, kind="stable")
     last_of_equals = np.flatnonzero(np.diff(highest[order], append=-np.inf))

@@ -1,11 +1,11 @@
 """Whom a model serves worse: its figures by source, view, sex and age, and within one source.
 
 In come the `Scores` of a model and the cases they were computed from; out go plain dicts for
-``report.json``. This module does not know the films or the model, and draws no verdict: a group
-with too few films gets no figure, and a gap is printed beside the groups it came from.
+``report.json``. This module does not know the images or the model, and draws no verdict: a group
+with too few images gets no figure, and a gap is printed beside the groups it came from.
 
-Every figure is that of `metrics.evaluate` on the group's films alone: the patients drawn again are
-those of the group, so that a group that holds all films has the figures of the whole report.
+Every figure is that of `metrics.evaluate` on the group's images alone: the patients drawn again are
+those of the group, so that a group that holds all images has the figures of the whole report.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.statistics.metrics import Scores, aurocs, evaluate
 
 TOO_FEW = 20
-"""Fewer films than this get no proportion: at 20, Wilson's interval is up to 40 points wide."""
+"""Fewer images than this get no proportion: at 20, Wilson's interval is up to 40 points wide."""
 
 TOO_FEW_TO_RANK = 10
-"""Fewer films of the class, or of the others, than this get no AUROC."""
+"""Fewer images of the class, or of the others, than this get no AUROC."""
 
 NOT_STATED = "not stated"
-"""The group of films of which the collection does not say."""
+"""The group of images of which the collection does not say."""
 
 ONE_CLASS_ONLY = "one class only: nothing to compare"
 """Why a source has no AUROC of its own."""
@@ -55,7 +55,7 @@ AXES: Mapping[str, Callable[[Case], str]] = {
     "sex": lambda case: case.sex or NOT_STATED,
     "age": lambda case: age_band(case.age),
 }
-"""What films are grouped by, and the name of a film's group."""
+"""What images are grouped by, and the name of an image's group."""
 
 
 def subgroups(
@@ -64,22 +64,22 @@ def subgroups(
     """Return accuracy and recall in every group of each of `AXES`, with intervals by patient.
 
     Args:
-        scores: Scores of N films.
-        cases: Cases of the same N films, in the same order.
+        scores: Scores of N images.
+        cases: Cases of the same N images, in the same order.
         resamples: Number of resamples of the bootstrap by patient, within each group.
         seed: Random seed; the same seed, scores and cases give the same intervals.
 
     Returns:
         By axis, the groups in the order of their names, "not stated" last. Each group has
 
-        - ``group``, ``films``, ``patients``;
-        - ``too_few``: fewer films than `TOO_FEW`;
+        - ``group``, ``images``, ``patients``;
+        - ``too_few``: fewer images than `TOO_FEW`;
         - ``accuracy``: `Estimate` as a dict, proportion in [0, 1]; None where too few;
-        - ``recall``: for each label with a film in the group, ``films`` and ``too_few`` of that
+        - ``recall``: for each label with an image in the group, ``images`` and ``too_few`` of that
           class and ``recall`` as ``accuracy``.
 
     Raises:
-        DataError: ``not_paired`` unless ``cases`` are the films of ``scores``, row for row.
+        DataError: ``not_paired`` unless ``cases`` are the images of ``scores``, row for row.
         UsageError: ``resamples`` below 1.
     """
     _check_paired(scores, cases)
@@ -95,7 +95,7 @@ def subgroups(
 def gaps(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, Any] | None]:
     """Return per axis how far the accuracy of the best group lies above that of the worst.
 
-    The gap is that of the films at hand and never negative: groups that a model serves equally
+    The gap is that of the images at hand and never negative: groups that a model serves equally
     well show one too, the wider the smaller they are. Read it beside their intervals.
 
     Args:
@@ -117,32 +117,32 @@ def gaps(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[st
 
 
 def within_sources(scores: Scores, cases: Sequence[Case]) -> dict[str, list[dict[str, Any]]]:
-    """Return how well each class is told from the others among the films of one source.
+    """Return how well each class is told from the others among the images of one source.
 
     Where classes come from different sources, a network can tell the sources apart and never look
     at the disease; within one source it cannot (Zech et al. 2018, PLoS Med. 15:e1002683;
     DeGrave et al. 2021, Nat. Mach. Intell. 3:610).
 
     Args:
-        scores: Scores of N films.
-        cases: Cases of the same N films, in the same order.
+        scores: Scores of N images.
+        cases: Cases of the same N images, in the same order.
 
     Returns:
-        ``compared``: the sources with films of at least two classes, each with ``source``,
-        ``films``, ``patients`` and ``classes``: for each label in it its ``films``, the films of
+        ``compared``: the sources with images of at least two classes, each with ``source``,
+        ``images``, ``patients`` and ``classes``: for each label in it its ``images``, the images of
         the ``others`` in it, ``too_few`` (either below `TOO_FEW_TO_RANK`) and ``auroc``, one
         against the rest, `Estimate` as a dict; None where too few. ``one_class_only``: the other
-        sources with their ``label``, ``films``, ``patients`` and a ``note``.
+        sources with their ``label``, ``images``, ``patients`` and a ``note``.
 
     Raises:
-        DataError: ``not_paired`` unless ``cases`` are the films of ``scores``, row for row.
+        DataError: ``not_paired`` unless ``cases`` are the images of ``scores``, row for row.
     """
     _check_paired(scores, cases)
     compared, one_class_only = [], []
     for source, rows in _rows(cases, AXES["source"]).items():
         part = scores.only(rows)
-        counts = _films_by_class(part)
-        head = {"source": source, "films": len(part.files), "patients": len(set(part.patients))}
+        counts = _images_by_class(part)
+        head = {"source": source, "images": len(part.files), "patients": len(set(part.patients))}
         if len(counts) > 1:
             compared.append(head | {"classes": _ranked(part, counts)})
         else:
@@ -151,19 +151,19 @@ def within_sources(scores: Scores, cases: Sequence[Case]) -> dict[str, list[dict
 
 
 def _group(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, Any]:
-    films, counts = len(scores.files), _films_by_class(scores)
-    too_few = films < TOO_FEW
-    # No class has 20 films where the group has not: without an evaluation there is no recall.
+    images, counts = len(scores.files), _images_by_class(scores)
+    too_few = images < TOO_FEW
+    # No class has 20 images where the group has not: without an evaluation there is no recall.
     found = None if too_few else evaluate(scores, resamples=resamples, seed=seed)
     return {
         "group": name,
-        "films": films,
+        "images": images,
         "patients": len(set(scores.patients)),
         "too_few": too_few,
         "accuracy": found.accuracy.as_dict() if found else None,
         "recall": {
             label: {
-                "films": number,
+                "images": number,
                 "too_few": number < TOO_FEW,
                 "recall": found.per_class[label]["recall"].as_dict()
                 if found and number >= TOO_FEW
@@ -190,13 +190,13 @@ def _gap(groups: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def _ranked(scores: Scores, counts: Mapping[str, int]) -> dict[str, dict[str, Any]]:
-    films = len(scores.files)
-    too_few = {label: min(n, films - n) < TOO_FEW_TO_RANK for label, n in counts.items()}
+    images = len(scores.files)
+    too_few = {label: min(n, images - n) < TOO_FEW_TO_RANK for label, n in counts.items()}
     areas = dict(zip(scores.labels, aurocs(scores)[0], strict=True))
     return {
         label: {
-            "films": number,
-            "others": films - number,
+            "images": number,
+            "others": images - number,
             "too_few": too_few[label],
             "auroc": None if too_few[label] else areas[label].as_dict(),
         }
@@ -212,19 +212,19 @@ def _rows(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, l
     return {name: rows[name] for name in sorted(rows, key=lambda name: (name == NOT_STATED, name))}
 
 
-def _films_by_class(scores: Scores) -> dict[str, int]:
-    """How many films each class has, in the order of the label set; none, no entry."""
-    films = np.bincount(scores.targets, minlength=len(scores.labels))
-    return {label: int(n) for label, n in zip(scores.labels, films, strict=True) if n}
+def _images_by_class(scores: Scores) -> dict[str, int]:
+    """How many images each class has, in the order of the label set; none, no entry."""
+    images = np.bincount(scores.targets, minlength=len(scores.labels))
+    return {label: int(n) for label, n in zip(scores.labels, images, strict=True) if n}
 
 
 def _check_paired(scores: Scores, cases: Sequence[Case]) -> None:
-    """A case beside another film's score would put a figure in the wrong group, unseen."""
+    """A case beside another image's score would put a figure in the wrong group, unseen."""
     remedy = "give the cases that were scored, in the order of the scores"
     if len(cases) != len(scores.files):
         raise DataError(
             "not_paired",
-            f"Expected one case for each of {len(scores.files)} scored films, but got "
+            f"Expected one case for each of {len(scores.files)} scored images, but got "
             f"{len(cases)}; {remedy}.",
         )
     for row, case in enumerate(cases):
@@ -233,6 +233,6 @@ def _check_paired(scores: Scores, cases: Sequence[Case]) -> None:
             # The position, not the content: a patient's name has no place in a message.
             raise DataError(
                 "not_paired",
-                f"Expected the label and patient of the scored film at position {row + 1}, but "
+                f"Expected the label and patient of the scored image at position {row + 1}, but "
                 f"got others; {remedy}.",
             )

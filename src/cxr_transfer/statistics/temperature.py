@@ -159,18 +159,19 @@ def at_temperature(scores: npt.NDArray[_Real], temperature: float | None) -> npt
 def fit_temperature(scores: Floats, targets: npt.NDArray[np.int64]) -> float | None:
     """Find the temperature T at which softmax(log p / T) has the lowest log loss.
 
-    T > 1 makes scores less sure, T < 1 surer; the order of a film's classes stays. Looked for
-    between 0.05 and 20: None where the lowest loss lies at a bound, for then these films set none,
-    as when every film is right (the surer the better) or when scores tell nothing.
+    T > 1 makes scores less sure, T < 1 surer; the order of an image's classes stays. Looked for
+    between 0.05 and 20: None where the lowest loss lies at a bound, for then these images set none,
+    as when every image is right (the surer the better) or when scores tell nothing.
 
     Source: Guo et al. 2017, ICML, section 4.2.
 
     Args:
-        scores: Class scores p (N, C) of films that neither trained the model nor will test it.
+        scores: Class scores p (N, C) of images that neither trained the model nor will test it.
             Scores below 1e-12 are taken for 1e-12.
-        targets: Index of the true class of each film (N,).
+        targets: Index of the true class of each image (N,).
 
-    All four films score 9 to 1, but only three are right: 3 to 1 is their due, and log 9 = 2 log 3.
+    All four images score 9 to 1, but only three are right: 3 to 1 is their due, and log 9 = 2 log
+    3.
 
     >>> round(fit_temperature(np.array([[0.9, 0.1]] * 4), np.array([0, 0, 0, 1])), 4)
     2.0
@@ -192,14 +193,14 @@ def fit_temperature(scores: Floats, targets: npt.NDArray[np.int64]) -> float | N
     return best if COLDEST * _NEAR < best < HOTTEST / _NEAR else None
 
 
-def least_score(scores: npt.NDArray[_Real], coverage: float) -> float:
+def confidence_threshold(scores: npt.NDArray[_Real], coverage: float) -> float:
     """Return the limit that so large a share of images reach with their highest score.
 
     Args:
         scores: Class scores (N, C), on the scale on which they are given.
         coverage: Share of the images, above 0 and at most 1.
 
-    >>> least_score(np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]), 0.5)
+    >>> confidence_threshold(np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.6, 0.4]]), 0.5)
     0.65
     """
     highest = np.sort(as_given(scores.max(axis=1)))

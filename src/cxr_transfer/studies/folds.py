@@ -13,7 +13,7 @@ from cxr_transfer.statistics.metrics import Scores
 
 
 def pooled(rows: Sequence[report.Row]) -> report.Row:
-    """Return one row for all folds: every film scored by the model that has not seen it."""
+    """Return one row for all folds: every image scored by the model that has not seen it."""
     if len(rows) == 1:
         return rows[0]
     scores = [row.scores for row in rows]

@@ -28,7 +28,7 @@ from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS
 from cxr_transfer.models.reference import temperature_of
-from cxr_transfer.runs.run_folder import openings, record_opening
+from cxr_transfer.runs.run_folder import record_test_set_access, test_set_accesses
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.studies.folds import by_fold, pooled
 from cxr_transfer.studies.plan import MODELS, Study
@@ -41,11 +41,11 @@ from cxr_transfer.training.device import (
 )
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import run_recipe
-from cxr_transfer.training.settings import claim
-from cxr_transfer.training.tensors import Films, Inputs, load_films, select
+from cxr_transfer.training.settings import check_settings
+from cxr_transfer.training.tensors import ImageTensors, Inputs, load_tensors, select
 
 PHANTOM = "phantom"
-"""Given as the data folder, it stands for generated films."""
+"""Given as the data folder, it stands for generated images."""
 
 Say = Callable[[str], None]
 Steps = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
@@ -60,8 +60,8 @@ def run_study(
     execution: Execution = DEFAULT,
     weights: Path | None = None,
     model_0: Path | None = None,
-    say: Say = lambda line: None,
-    steps: Steps | None = None,
+    log: Say = lambda line: None,
+    progress: Steps | None = None,
 ) -> dict[str, Any]:
     """Run ``study`` on the archives at ``data`` into ``out``, and write its report.
 
@@ -72,8 +72,8 @@ def run_study(
         execution: Device, processes, progress.
         weights: ImageNet weights file for Model_3, where they are not at hand.
         model_0: A trained Model_0 to transfer from, instead of training one.
-        say: Is told what happens.
-        steps: Shows progress over films.
+        log: Is told what happens.
+        progress: Shows progress over images.
 
     Returns:
         The content of ``out/report.json``.
@@ -83,7 +83,7 @@ def run_study(
         CxrError: What any part of the walk raises.
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
-    steps = steps or _no_steps
+    progress = progress or _no_progress
     check_used(study, weights, model_0)
     left_out = check_weights(study, weights)
     models = _models(study, out, left_out, given=model_0)
@@ -94,16 +94,16 @@ def run_study(
     if "model_3" in models:
         begin["model_3"]["weights"] = weights
     check_runs(recipes, begin, model_0)
-    archives = read_archives(_data_folder(data, out, study.seed, say))
+    archives = read_archives(_data_folder(data, out, study.seed, log))
     for notice in notices_of(archives):
-        say(notice)
+        log(notice)
     generated = any(found.generated for found in archives)
     if generated:
-        say("the films are generated: they show no patient")
+        log("the images are generated: they show no patient")
     # Model_1 to Model_3 share one preprocessing, hence one decoding.
     inputs = Inputs(recipes[models[-1]].preprocessing)
-    target = _indexed(dataset_1(archives), study, steps, say, inputs)
-    parts = _parts(target, study, say)
+    target = _indexed(dataset_1(archives), study, progress, log, inputs)
+    parts = _parts(target, study, log)
     if model_0:
         for part in parts:
             check_model_0(model_0, part, study)
@@ -112,10 +112,10 @@ def run_study(
     fixed = ("split", "folds", "seed", "pretraining", "max_epochs")
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
-    claim(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
+    check_settings(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
     for name, why in left_out.items():
-        say(f"{name} is left out: {why}")
-    run = _Running(study, out, recipes, begin, execution, steps, say)
+        log(f"{name} is left out: {why}")
+    run = _Running(study, out, recipes, begin, execution, progress, log)
     rows: dict[str, report.Row] = {}
     if "model_0" in models:
         model_0, rows["model_0"] = run.pretrain(archives, target)
@@ -130,7 +130,7 @@ def run_study(
         "seed": study.seed,
         "pretraining": study.pretraining,
         "max_epochs": study.max_epochs,
-        "generated_films": generated,
+        "generated_images": generated,
         "data_hash": data_hash(target.cases),
         "commit": provenance.commit(),
         "time": provenance.now(),
@@ -143,7 +143,9 @@ def run_study(
         "damaged_files": len(target.damaged),
         "patients_in_two_parts": max(patient_overlap(part) for part in parts),
         "left_out": left_out,
-        "test_openings": {name: openings(out / name) for name in rows} if not study.folds else {},
+        "test_openings": {name: test_set_accesses(out / name) for name in rows}
+        if not study.folds
+        else {},
     }
     return report.write_study(out, content, rows)
 
@@ -157,27 +159,27 @@ class _Running:
     recipes: Mapping[str, Recipe]
     begin: Mapping[str, dict[str, Any]]
     execution: Execution
-    steps: Steps
-    say: Say
+    progress: Steps
+    log: Say
 
     def pretrain(self, archives: Sequence[Collection], target: Dataset) -> tuple[Path, report.Row]:
         """Train Model_0; return its run folder and its row of the table."""
-        say, study = self.say, self.study
+        log, study = self.log, self.study
         recipe = self.recipes["model_0"]
         inputs = Inputs(recipe.preprocessing)
-        dataset = _indexed(dataset_0(archives), study, self.steps, say, inputs)
-        say(f"Dataset_0: {_counts(dataset)}")
+        dataset = _indexed(dataset_0(archives), study, self.progress, log, inputs)
+        log(f"Dataset_0: {_counts(dataset)}")
         if study.pretraining == "clean":
             dataset = pretraining_cases(dataset, target)
-            say(f"Model_0 sees no patient of Dataset_1: {_counts(dataset)} are left")
+            log(f"Model_0 sees no patient of Dataset_1: {_counts(dataset)} are left")
         # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
         # compared with it.
         dataset = split(dataset, by="patient", seed=study.seed)
-        films = load_films(dataset.cases, recipe.preprocessing, dataset.labels, inputs=inputs)
+        tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels, inputs=inputs)
         folder = run_recipe(
-            recipe, dataset, films, self.out / "model_0", say=say, **self.begin["model_0"]
+            recipe, dataset, tensors, self.out / "model_0", log=log, **self.begin["model_0"]
         )
-        return folder, self._row(folder, dataset, films)
+        return folder, self._row(folder, dataset, tensors)
 
     def train(
         self, target: Dataset, parts: Sequence[Dataset], model_0: Path | None, inputs: Inputs
@@ -188,32 +190,38 @@ class _Running:
         }
         if not rows:
             return rows
-        films = load_films(target.cases, inputs.preprocessing, target.labels, inputs=inputs)
+        tensors = load_tensors(target.cases, inputs.preprocessing, target.labels, inputs=inputs)
         number_of = self.study.folds
         for number, part in enumerate(parts, start=1):
             place = self.out / f"fold_{number}" if number_of else self.out
             for name, fold_rows in rows.items():
                 if number_of:
-                    self.say(f"fold {number} of {number_of}: {name}")
+                    self.log(f"fold {number} of {number_of}: {name}")
                 recipe = self.recipes[name]
                 start = model_0 if recipe.initial == "model_0" else None
                 folder = run_recipe(
-                    recipe, part, films, place / name, start=start, say=self.say, **self.begin[name]
+                    recipe,
+                    part,
+                    tensors,
+                    place / name,
+                    start=start,
+                    log=self.log,
+                    **self.begin[name],
                 )
-                fold_rows.append(self._row(folder, part, films))
+                fold_rows.append(self._row(folder, part, tensors))
         return rows
 
-    def _row(self, folder: Path, dataset: Dataset, films: Films) -> report.Row:
-        return _evaluate(folder, dataset, films, self.study, self.execution, out=self.out)
+    def _row(self, folder: Path, dataset: Dataset, tensors: ImageTensors) -> report.Row:
+        return _evaluate(folder, dataset, tensors, self.study, self.execution, out=self.out)
 
 
-def _parts(target: Dataset, study: Study, say: Say) -> tuple[Dataset, ...]:
+def _parts(target: Dataset, study: Study, log: Say) -> tuple[Dataset, ...]:
     """Return Dataset_1 with its parts: once, or for each fold."""
     if study.folds:
         parts = folds(target, study.folds, by=study.split, seed=study.seed)
     else:
         parts = (split(target, by=study.split, seed=study.seed),)
-    say(
+    log(
         f"Dataset_1: {_counts(target)}, split by {study.split}"
         f"{f' into {study.folds} folds' if study.folds else ''}, data "
         f"{data_hash(target.cases)[:12]}"
@@ -237,40 +245,40 @@ def _models(
     return tuple(name for name in MODELS if name in wanted)
 
 
-def _data_folder(data: str, out: Path, seed: int, say: Say) -> Path:
+def _data_folder(data: str, out: Path, seed: int, log: Say) -> Path:
     if data != PHANTOM:
         return Path(data)
-    say("drawing generated films (they show no patient)")
+    log("drawing generated images (they show no patient)")
     write_phantom(out / PHANTOM, seed=seed)
     return out / PHANTOM
 
 
-def _indexed(dataset: Dataset, study: Study, steps: Steps, say: Say, inputs: Inputs) -> Dataset:
-    with steps(f"reading {dataset.name}", len(dataset.cases)) as step:
+def _indexed(dataset: Dataset, study: Study, progress: Steps, log: Say, inputs: Inputs) -> Dataset:
+    with progress(f"reading {dataset.name}", len(dataset.cases)) as step:
         found = indexed(dataset, step, skip_damaged=study.skip_damaged, decoded=inputs.keep)
     if found.damaged:
         where = f"{DAMAGED_FILE} of each run folder"
-        say(f"{dataset.name}: {damaged_line(found.damaged, where)}")
+        log(f"{dataset.name}: {damaged_line(found.damaged, where)}")
     return found
 
 
 def _evaluate(
     folder: Path,
     dataset: Dataset,
-    films: Films,
+    tensors: ImageTensors,
     study: Study,
     execution: Execution,
     *,
     out: Path,
 ) -> report.Row:
     checkpoint, network = load_checkpoint(folder)
-    cases, test = select(dataset, films, "test")
+    cases, test = select(dataset, tensors, "test")
     device = resolve_device(execution.device)
     heat = temperature_of(folder)
     scores = score(network, test, cases, dataset.labels, temperature=heat, device=device)
     table = folder / "predictions.csv"
     write_scores(table, dataset.labels, scores.probabilities, cases, temperature=heat)
-    record_opening(folder, "study", cases, checkpoint.weights_sha256)
+    record_test_set_access(folder, "study", cases, checkpoint.weights_sha256)
     return report.Row(
         scores=scores,
         ms_per_image=time_per_image(network, test, device=device),
@@ -287,9 +295,9 @@ def _evaluate(
 def _counts(dataset: Dataset) -> str:
     counts = dataset.counts()
     each = " / ".join(str(number) for number in counts.values())
-    return f"{sum(counts.values())} films = {each} {' / '.join(counts)}"
+    return f"{sum(counts.values())} images = {each} {' / '.join(counts)}"
 
 
 @contextmanager
-def _no_steps(_title: str, _total: int) -> Iterator[Callable[[], None]]:
+def _no_progress(_title: str, _total: int) -> Iterator[Callable[[], None]]:
     yield lambda: None

@@ -62,7 +62,7 @@ def check_model_0(model_0: Path, target: Dataset, study: Study) -> None:
     }
     if met and study.pretraining == "clean":
         raise DataError(
-            "seen_films",
+            "seen_images",
             f"Expected a Model_0 that has seen no patient of the test part, but {model_0} has seen "
             f"{len(met)} of them; say --pretraining paper, or train a clean one.",
         )

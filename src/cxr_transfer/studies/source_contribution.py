@@ -1,7 +1,7 @@
-"""What a source of one's own brings: the same recipe without it, on that source's test films.
+"""What a source of one's own brings: the same recipe without it, on that source's test images.
 
-In come a finished run and the films that it had; out go figures within the one source, before and
-after, where to know the source tells nothing. Films that either network has met are left out. The
+In come a finished run and the images that it had; out go figures within the one source, before and
+after, where to know the source tells nothing. Images that either network has met are left out. The
 run without it is a run folder like any other.
 """
 
@@ -30,14 +30,14 @@ from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.training.device import DEFAULT, Execution, resolve_device
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.run import run_recipe
-from cxr_transfer.training.tensors import Films
+from cxr_transfer.training.tensors import ImageTensors
 
 
-def what_it_brings(
+def source_contribution(
     source: str,
     recipe: Recipe,
     dataset: Dataset,
-    films: Films,
+    tensors: ImageTensors,
     folder: Path,
     *,
     seed: int = 0,
@@ -45,15 +45,15 @@ def what_it_brings(
     start: Path | None = None,
     weights: Path | None = None,
     resamples: int = 2000,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Train ``recipe`` once more without ``source``; compare both on the source's test films.
+    """Train ``recipe`` once more without ``source``; compare both on the source's test images.
 
     Args:
         source: Its name.
         recipe: Recipe of the run.
         dataset: Data set of the run, with its parts.
-        films: The decoded films of ``dataset.cases``, in their order.
+        tensors: The decoded images of ``dataset.cases``, in their order.
         folder: Folder of the finished run; ``without_SOURCE/`` and ``added_SOURCE.json`` are
             written here.
         seed: Random seed of the run.
@@ -61,15 +61,15 @@ def what_it_brings(
         start: Start of the run.
         weights: Weights of the run.
         resamples: Number of resamples of the bootstrap by patient.
-        say: Is told what happens.
+        log: Is told what happens.
 
     Returns:
-        ``films`` and ``patients`` of the source's test part that are scored; ``met_in_training``,
-        films of it that are not, since one of the two networks knows them or their patient from
+        ``tensors`` and ``patients`` of the source's test part that are scored; ``met_in_training``,
+        images of it that are not, since one of the two networks knows them or their patient from
         training or validation; ``score_scale`` and ``accuracy``, each ``without`` and ``with``,
-        None without films; ``auroc``, by class ``without``, ``with`` and ``difference``, `Estimate`
-        as dicts, by patient, and ``p``, DeLong's, by patient too; None where the class or the
-        others have fewer than `TOO_FEW_TO_RANK` films or 2 patients.
+        None without images; ``auroc``, by class ``without``, ``with`` and ``difference``,
+        `Estimate` as dicts, by patient, and ``p``, DeLong's, by patient too; None where the class
+        or the others have fewer than `TOO_FEW_TO_RANK` images or 2 patients.
 
     Raises:
         DataError, ModelError, MachineError: What training and scoring raise.
@@ -79,17 +79,17 @@ def what_it_brings(
         dataset,
         cases=tuple(case for case, other in zip(dataset.cases, others, strict=True) if other),
     )
-    say(f"once more without {source}, to see what it brings")
+    log(f"once more without {source}, to see what it brings")
     before = run_recipe(
         recipe,
         rest,
-        films.only(others),
+        tensors.only(others),
         folder / f"without_{source}",
         seed=seed,
         execution=execution,
         start=start,
         weights=weights,
-        say=say,
+        log=log,
     )
     of_source = [
         row
@@ -97,7 +97,7 @@ def what_it_brings(
         if case.source == source and case.split == "test"
     ]
     runs = [(*load_checkpoint(run), temperature_of(run)) for run in (before, folder)]
-    # Parts drawn by image share patients, and what the recipe starts from has films of its own.
+    # Parts drawn by image share patients, and what the recipe starts from has images of its own.
     met = np.zeros(len(of_source), dtype=np.bool_)
     for checkpoint, _, _ in runs:
         met |= np.array(
@@ -108,7 +108,7 @@ def what_it_brings(
     content: dict[str, Any] = {
         "intended_use": INTENDED_USE,
         "source": source,
-        "films": len(cases),
+        "images": len(cases),
         "patients": len({case.patient for case in cases}),
         "met_in_training": int(met.sum()),
         "accuracy": None,
@@ -120,7 +120,7 @@ def what_it_brings(
         "machine": provenance.machine(),
     }
     if cases:
-        part, device = films.only(tested), resolve_device(execution.device)
+        part, device = tensors.only(tested), resolve_device(execution.device)
         without, with_it = (
             score(network, part, cases, dataset.labels, temperature=heat, device=device)
             for _, network, heat in runs

@@ -1,11 +1,11 @@
-"""Films whose surroundings were exchanged: the lungs of one film, all else of another source's.
+"""Images whose surroundings were exchanged: the lungs of one image, all else of another source's.
 
-What such a film is called stays with its lungs. A head that is fitted to them as well as to the
-films as they were gains less from what lies around the lungs, which tells of the hospital first.
-The films have to be crops of the lungs (`Preprocessing.crop`), so that lungs come to lie on lungs.
+What such an image is called stays with its lungs. A head that is fitted to them as well as to the
+images as they were gains less from what lies around the lungs, which tells of the hospital first.
+The images have to be crops of the lungs (`Preprocessing.crop`), so that lungs come to lie on lungs.
 
 After the backgrounds drawn at random ("Mixed-Rand") of Xiao et al. 2021 ("Noise or Signal: The
-Role of Image Backgrounds in Object Recognition", ICLR), but never from a film's own source: there
+Role of Image Backgrounds in Object Recognition", ICLR), but never from an image's own source: there
 surroundings would go on telling the class.
 """
 
@@ -21,17 +21,17 @@ from torch import Tensor
 from cxr_transfer.radiograph.lung_segmentation import lung_mask
 
 _EDGE = 4 / 224
-"""Standard deviation of the soft edge in widths of the film: a hard one would be a mark itself."""
+"""Standard deviation of the soft edge in widths of the image: a hard one would be a mark itself."""
 
 
 def draw_partners(sources: Sequence[str], *, seed: int) -> npt.NDArray[np.int64]:
-    """Draw for every film a film of another source.
+    """Draw for every image an image of another source.
 
-    Every other source is as likely as the next, however many films it has, and so is every film of
-    the one that is drawn.
+    Every other source is as likely as the next, however many images it has, and so is every image
+    of the one that is drawn.
 
     Args:
-        sources: Sources of the films.
+        sources: Sources of the images.
         seed: Fixes the draw.
 
     Returns:
@@ -55,7 +55,7 @@ def draw_partners(sources: Sequence[str], *, seed: int) -> npt.NDArray[np.int64]
 
 
 def exchanged(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
-    """Return every film's lungs in the surroundings of its partner.
+    """Return every image's lungs in the surroundings of its partner.
 
     Args:
         images: Crops of the lungs, (N, 1, H, W) uint8.
@@ -66,11 +66,11 @@ def exchanged(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
     """
     from scipy import ndimage
 
-    films = images.numpy()
-    mixed = np.empty_like(films)
-    # Film by film: all of them as float32 would take four times the memory.
+    planes = images.numpy()
+    mixed = np.empty_like(planes)
+    # Image by image: all of them as float32 would take four times the memory.
     for row, partner in enumerate(partners):
-        lungs = lung_mask(films[row, 0]).astype(np.float32)
-        lungs = ndimage.gaussian_filter(lungs, _EDGE * films.shape[3])
-        mixed[row, 0] = np.rint(lungs * films[row, 0] + (1 - lungs) * films[partner, 0])
+        lungs = lung_mask(planes[row, 0]).astype(np.float32)
+        lungs = ndimage.gaussian_filter(lungs, _EDGE * planes.shape[3])
+        mixed[row, 0] = np.rint(lungs * planes[row, 0] + (1 - lungs) * planes[partner, 0])
     return torch.from_numpy(mixed)

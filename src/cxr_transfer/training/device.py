@@ -1,6 +1,6 @@
 """Where a run is computed: device, processes, and which of them speaks.
 
-Knows nothing of networks or films.
+Knows nothing of networks or images.
 """
 
 from __future__ import annotations

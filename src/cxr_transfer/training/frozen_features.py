@@ -61,8 +61,8 @@ def cut(network: nn.Sequential) -> nn.Sequential:
         ),
         len(children),
     )
-    prefix = part_of(network, 0, first)
-    return prefix if any(True for _ in prefix.parameters()) else part_of(network, 0, 0)
+    frozen_part = part_of(network, 0, first)
+    return frozen_part if any(True for _ in frozen_part.parameters()) else part_of(network, 0, 0)
 
 
 def part_of(network: nn.Sequential, start: int, stop: int | None = None) -> nn.Sequential:
@@ -72,7 +72,7 @@ def part_of(network: nn.Sequential, start: int, stop: int | None = None) -> nn.S
 
 
 def activations(
-    prefix: nn.Sequential,
+    frozen_part: nn.Sequential,
     images: Tensor,
     *,
     batch_size: int = 20,
@@ -80,19 +80,19 @@ def activations(
     home: str = "cpu",
     precision: str = "float32",
     scratch: Path | None = None,
-    each: Callable[[int], None] = lambda films: None,
+    on_image: Callable[[int], None] = lambda tensors: None,
 ) -> Tensor:
-    """Return what ``prefix`` makes of ``images``; the images themselves when it is empty.
+    """Return what ``frozen_part`` makes of ``images``; the images themselves when it is empty.
 
     Args:
-        prefix: Frozen children, in their order.
-        images: What the first of them takes: films (N, 1, H, W) uint8, or kept activations.
-        batch_size: Films at a time.
+        frozen_part: Frozen children, in their order.
+        images: What the first of them takes: images (N, 1, H, W) uint8, or kept activations.
+        batch_size: Images at a time.
         device: Where it is computed.
         home: Where the result lies: "cpu", or ``device``.
         precision: "float32" or "bfloat16", as the rest of the network will be trained.
         scratch: Folder in which activations beyond a gigabyte are kept, mapped into memory.
-        each: Called with the number of films after every batch.
+        on_image: Called with the number of images after every batch.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable`` for the scratch file.
@@ -101,27 +101,27 @@ def activations(
         (N, ...) of the type that the last child gives out; four-dimensional ones in channels-last
         order, as the rest wants them.
     """
-    if len(prefix) == 0:
+    if len(frozen_part) == 0:
         return images.to(home)
-    prefix.eval().to(device)
+    frozen_part.eval().to(device)
     kept: Tensor | None = None
     for start in range(0, len(images), batch_size):
         with (
             torch.inference_mode(),
             torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"),
         ):
-            batch = prefix(images[start : start + batch_size].to(device)).to(home)
+            batch = frozen_part(images[start : start + batch_size].to(device)).to(home)
         # A tensor made in inference mode could not stand in a graph: this one is made outside.
         if kept is None:
             kept = _room(len(images), batch, scratch)
         kept[start : start + len(batch)] = batch
-        each(len(batch))
+        on_image(len(batch))
     return images.to(home) if kept is None else kept
 
 
-def _room(films: int, like: Tensor, scratch: Path | None) -> Tensor:
-    """Return an empty tensor for ``films`` activations, in a file when they are many."""
-    shape = (films, *like.shape[1:])
+def _room(tensors: int, like: Tensor, scratch: Path | None) -> Tensor:
+    """Return an empty tensor for ``tensors`` activations, in a file when they are many."""
+    shape = (tensors, *like.shape[1:])
     if like.dim() == 4:
         shape = (shape[0], shape[2], shape[3], shape[1])
     size = math.prod(shape)

@@ -1,4 +1,4 @@
-"""A head fitted, not trained: logistic regression on what the frozen part makes of the films.
+"""A head fitted, not trained: logistic regression on what the frozen part makes of the images.
 
 A convex problem has one answer, whatever the seed, found in seconds. Knows nothing of networks but
 their last layer.
@@ -43,39 +43,39 @@ def fit_head(
     exchanged_weight: float = 1.0,
     penalty: float,
     stage: str,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Fit the head in place by multinomial logistic regression with a quadratic penalty.
 
     Features are standardised for the fit (the head then takes them as they are), and every class
-    counts as much as another, however many films it has. A class without films in training gets
+    counts as much as another, however many images it has. A class without images in training gets
     weights of 0 and a bias of -30: it is practically never named. Where two classes alone have
-    films, scikit-learn fits the difference of their logits and puts the penalty on that: twice what
-    the multinomial one would be for the same head.
+    images, scikit-learn fits the difference of their logits and puts the penalty on that: twice
+    what the multinomial one would be for the same head.
 
     Args:
-        rest: What the films are fed to: what is behind what was kept, ends with the head.
+        rest: What the images are fed to: what is behind what was kept, ends with the head.
         training: Features (N, F) and targets.
-        validation: Features and targets of the films that are only looked at.
-        exchanged: Features and targets of training films whose surroundings were exchanged.
-        exchanged_weight: What one of those counts, beside the 1 of a training film.
-        penalty: Weight of the sum of squared weights, beside the mean loss of a film.
+        validation: Features and targets of the images that are only looked at.
+        exchanged: Features and targets of training images whose surroundings were exchanged.
+        exchanged_weight: What one of those counts, beside the 1 of a training image.
+        penalty: Weight of the sum of squared weights, beside the mean loss of an image.
         stage: Stands in the history.
-        say: Is told when the fit was stopped before its end.
+        log: Is told when the fit was stopped before its end.
 
     Returns:
         The history: one row.
 
     Raises:
-        DataError: ``empty`` without training or validation films; ``classes`` when the training
-            films are of one class.
+        DataError: ``empty`` without training or validation images; ``classes`` when the training
+            images are of one class.
         ModelError: ``loss_not_finite`` when a feature is no finite number.
     """
     started = time.monotonic()
     before, head = part_of(rest, 0, -1).cpu().eval(), rest.get_submodule("head").cpu()
     given = (training, validation) if exchanged is None else (training, validation, exchanged)
-    seen = [before(films.inputs.cpu()).float() for films in given]
-    known_of = [films.targets.cpu() for films in given]
+    seen = [before(images.inputs.cpu()).float() for images in given]
+    known_of = [images.targets.cpu() for images in given]
     if not isinstance(head, nn.Linear):
         raise TypeError(f"expected a linear head, got {head}")
     _check(seen, known_of)
@@ -88,10 +88,10 @@ def fit_head(
     counts *= _balance(targets, counts)
     # The exchanged images do not move the scale of the features.
     centre, spread = _centre_and_spread(seen[0].double().numpy())
-    fitted, steps = _fitted((features - centre) / spread, targets, counts, penalty)
-    if steps is not None:
-        say(
-            f"{stage}: the fit was stopped after {steps} steps, before its end;"
+    fitted, progress = _fitted((features - centre) / spread, targets, counts, penalty)
+    if progress is not None:
+        log(
+            f"{stage}: the fit was stopped after {progress} steps, before its end;"
             " a larger penalty makes it easier"
         )
     _fill(head, fitted, centre, spread)
@@ -146,7 +146,7 @@ def _fill(
     """Put a regression on standardised features into a head that takes them as they are."""
     known = fitted.classes_
     weight = np.zeros((head.out_features, head.in_features))
-    # A class without films: nothing is known of it, and it is practically never named.
+    # A class without images: nothing is known of it, and it is practically never named.
     bias = np.full(len(weight), -30.0)
     if len(known) == 2:  # scikit-learn keeps the difference of the two
         found, level = (
@@ -161,25 +161,25 @@ def _fill(
 
 
 def _check(seen: list[Tensor], known_of: list[Tensor]) -> None:
-    """Refuse, before any fit, films from which no head or no figure follows."""
+    """Refuse, before any fit, images from which no head or no figure follows."""
     for name, features in zip(("training", "validation", "exchanged"), seen, strict=False):
         if not len(features):
             raise DataError(
                 "empty",
-                f"Expected {name} films to fit a head, but got none; give that part some films.",
+                f"Expected {name} images to fit a head, but got none; give that part some images.",
             )
         unfit = int((~features.isfinite()).flatten(1).any(dim=1).sum())
         if unfit:
             raise ModelError(
                 "loss_not_finite",
-                f"Expected finite features of the {name} films, but got NaN or infinity for "
+                f"Expected finite features of the {name} images, but got NaN or infinity for "
                 f"{unfit} of {len(features)}; check the weights that the recipe starts from.",
             )
     if not (known_of[0] != known_of[0][0]).any():
         raise DataError(
             "classes",
-            f"Expected training films of at least two classes to fit a head, but all "
-            f"{len(known_of[0])} are of one; give the training part films of another.",
+            f"Expected training images of at least two classes to fit a head, but all "
+            f"{len(known_of[0])} are of one; give the training part images of another.",
         )
 
 

@@ -41,12 +41,14 @@ class Stage(BaseModel):
     Attributes:
         name: Stands in the history.
         fit: ``adam`` trains; ``logistic`` fits the head alone by logistic regression, at once.
-        penalty: For ``logistic``: what the sum of squared weights costs, beside a film's mean loss.
-        exchange: For ``logistic``: what a film counts, beside the 1 of each film as it is, whose
-            surroundings were exchanged for those of a film of another source; 0 exchanges nothing.
+        penalty: For ``logistic``: what the sum of squared weights costs, beside an image's mean
+            loss.
+        exchange: For ``logistic``: what an image counts, beside the 1 of each image as it is, whose
+            surroundings were exchanged for those of an image of another source; 0 exchanges
+            nothing.
         train: Children of the network that train, by name; ``["*"]`` is all of them.
         learning_rate: Learning rate of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
-        batch_size: Films per step over all devices; a partial last batch is kept.
+        batch_size: Images per step over all devices; a partial last batch is kept.
         max_epochs: At most so many.
         stop_after: Epochs in a row without a strictly better validation loss.
         reduce_after: Epochs in a row without a validation loss better by 1e-4.
@@ -101,13 +103,14 @@ class Recipe(BaseModel):
         name: Names the run folder.
         title: One line for people.
         network: Architecture.
-        dataset: Which films of the archives: the paper's data sets, or those of all sources.
+        dataset: Which images of the archives: the paper's data sets, or those of all sources.
         initial: ``random``, ``imagenet``, or the recipe whose checkpoint it starts from.
         new_head: Replace the last layer by a new one when starting from a checkpoint.
         preprocessing: Travels with the weights.
-        coverage: Share of validation films that get an answer; on films as unsure as the others the
-            model abstains. None answers all.
-        labels: What a label of the data counts as: label to class, or to "" to leave its films out.
+        coverage: Share of validation images that get an answer; on images as unsure as the others
+            the model abstains. None answers all.
+        labels: What a label of the data counts as: label to class, or to "" to leave its images
+            out.
         stages: In the order in which they run.
     """
 
@@ -151,7 +154,7 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _lungs_come_to_lie_on_lungs(self) -> Recipe:
         if self.preprocessing.crop != "lungs" and any(stage.exchange for stage in self.stages):
-            raise ValueError('exchange needs films that are crops of the lungs: crop = "lungs"')
+            raise ValueError('exchange needs images that are crops of the lungs: crop = "lungs"')
         return self
 
     def limited(self, max_epochs: int | None) -> Recipe:

@@ -1,8 +1,8 @@
-"""A checkpoint and the films it was trained on become its `Reference`.
+"""A checkpoint and the images it was trained on become its `TrainingReference`.
 
-What the training films look like to the network, by which an unfamiliar film is known and the
+What the training images look like to the network, by which an unfamiliar image is known and the
 nearest training cases are named, and the temperature at which scores mean what they say. A training
-ends with it, on films that are still in memory; `fit_reference` reads them once more, for a
+ends with it, on images that are still in memory; `fit_reference` reads them once more, for a
 checkpoint that has none.
 """
 
@@ -23,18 +23,22 @@ from cxr_transfer.datasets.manifest import PARTS_FILE, read_manifest
 from cxr_transfer.errors import DataError, ModelError, UsageError
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
-from cxr_transfer.models.reference import Reference
+from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.models.registry import features
-from cxr_transfer.statistics.temperature import TemperatureCheck, choose_temperature, least_score
+from cxr_transfer.statistics.temperature import (
+    TemperatureCheck,
+    choose_temperature,
+    confidence_threshold,
+)
 from cxr_transfer.text import for_terminal
-from cxr_transfer.training.tensors import Films, load_films
+from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
 Floats = npt.NDArray[np.float32]
 
 _DIRECTIONS = 64
-_FILMS = 4000
+_IMAGES = 4000
 _LEAST_REST = 1e-3  # of all variance
-_UNUSUAL_SHARE = 0.05  # of held-out good films that are to lie beyond
+_UNUSUAL_SHARE = 0.05  # of held-out good images that are to lie beyond
 _EDGE_SHARE, _BEYOND_EDGE = 0.01, 1.25
 
 
@@ -43,19 +47,19 @@ def fit_reference(
     *,
     manifest: Path | None = None,
     device: str = "cpu",
-    each: Callable[[], None] = lambda: None,
-) -> Reference:
-    """Look at the training and validation films of a checkpoint once more.
+    on_image: Callable[[], None] = lambda: None,
+) -> TrainingReference:
+    """Look at the training and validation images of a checkpoint once more.
 
     Args:
         checkpoint_path: Run folder, weights file or card.
         manifest: With parts; None is the ``split.csv`` of the run folder.
         device: Where the network runs.
-        each: Called after every film.
+        on_image: Called after every image.
 
     Raises:
         UsageError: ``no_manifest`` without a manifest.
-        DataError: ``empty_part`` without training or validation films; what reading them raises.
+        DataError: ``empty_part`` without training or validation images; what reading them raises.
         ModelError: What `load_checkpoint` raises.
     """
     card, network = load_checkpoint(checkpoint_path)
@@ -63,19 +67,19 @@ def fit_reference(
     if not manifest.is_file():
         raise UsageError(
             "no_manifest",
-            f"Expected the films that {card.name} was trained on in {manifest}, but there is no "
+            f"Expected the images that {card.name} was trained on in {manifest}, but there is no "
             "such file; give their manifest with --data.",
         )
     cases = read_manifest(manifest)
 
-    def part(name: str) -> tuple[list[Case], Films]:
+    def part(name: str) -> tuple[list[Case], ImageTensors]:
         of_part = [case for case in cases if case.split == name]
         if not of_part:
             raise DataError(
                 "empty_part",
-                f"Expected films in the part '{name}' of {manifest}, but there are none.",
+                f"Expected images in the part '{name}' of {manifest}, but there are none.",
             )
-        return of_part, load_films(of_part, card.preprocessing, card.label_set, each=each)
+        return of_part, load_tensors(of_part, card.preprocessing, card.label_set, on_image=on_image)
 
     return reference_of(card, network, part("train"), part("validation"), device=device)
 
@@ -83,22 +87,22 @@ def fit_reference(
 def reference_of(
     card: Checkpoint,
     network: nn.Sequential,
-    train: tuple[Sequence[Case], Films],
-    validation: tuple[Sequence[Case], Films],
+    train: tuple[Sequence[Case], ImageTensors],
+    validation: tuple[Sequence[Case], ImageTensors],
     *,
     device: str = "cpu",
-) -> Reference:
-    """Return the reference of a network and the decoded films that it was trained on.
+) -> TrainingReference:
+    """Return the reference of a network and the decoded images that it was trained on.
 
     Args:
         card: Card of the network.
         network: Network with the weights that the card names.
-        train: Cases and decoded films of the training part, in one order.
-        validation: Cases and decoded films of the validation part, in one order.
+        train: Cases and decoded images of the training part, in one order.
+        validation: Cases and decoded images of the validation part, in one order.
         device: Where the network runs.
 
     Raises:
-        DataError: ``unknown_label`` for a validation film of another class; ``features``, as
+        DataError: ``unknown_label`` for a validation image of another class; ``features``, as
             `learn_reference`.
     """
     cases = train[0]
@@ -107,11 +111,12 @@ def reference_of(
     if foreign:
         raise DataError(
             "unknown_label",
-            f"Expected validation films of the classes {', '.join(card.labels)}, but {foreign} of "
+            f"Expected validation images of the classes {', '.join(card.labels)}, but {foreign} of "
             f"{len(targets)} have another label; give the manifest of the training.",
         )
     of_train, of_validation = (
-        features(network, films.images, device=device).numpy() for _, films in (train, validation)
+        features(network, tensors.images, device=device).numpy()
+        for _, tensors in (train, validation)
     )
     scored = _scored(network, of_validation)
     patients = [case.patient for case in validation[0]]
@@ -129,8 +134,8 @@ def reference_of(
     if coverage is None:
         return reference
     # In float32, as a prediction is compared with it.
-    least = least_score(reference.calibrate(scored.astype(np.float32)), coverage)
-    return replace(reference, least_score=least, coverage=float(coverage))
+    least = confidence_threshold(reference.calibrate(scored.astype(np.float32)), coverage)
+    return replace(reference, confidence_threshold=least, coverage=float(coverage))
 
 
 def learn_reference(
@@ -142,21 +147,21 @@ def learn_reference(
     weights_sha256: str,
     temperature: float | None = None,
     temperature_check: TemperatureCheck | None = None,
-) -> Reference:
-    """Learn from training films what is near, and from others what is far.
+) -> TrainingReference:
+    """Learn from training images what is near, and from others what is far.
 
     Args:
-        features: (N, F) of training films. Of more than 4000 films every k-th is kept as a
+        features: (N, F) of training images. Of more than 4000 images every k-th is kept as a
             neighbour; all take part in the rest.
         labels: N classes.
         sources: N collections.
-        held_out: (M, F) of good films that the network was not trained on.
+        held_out: (M, F) of good images that the network was not trained on.
         weights_sha256: SHA-256 of the weights that gave the features.
         temperature: Fitted elsewhere, or None; carried along.
         temperature_check: What is known of it; carried along.
 
     Raises:
-        DataError: ``features`` unless there are 2 training films and 1 held-out film of one
+        DataError: ``features`` unless there are 2 training images and 1 held-out image of one
             width, all finite, with a label and a source each.
     """
     _check(features, held_out, labels, sources)
@@ -169,10 +174,10 @@ def learn_reference(
     left = max(float(variances[kept:].sum()), _LEAST_REST * float(variances.sum()))
     rest = float(np.sqrt(left / others)) if others else 0.0
     # From here on as it is stored, so that limits hold for what is loaded.
-    some = slice(None, None, -(-len(features) // _FILMS))
+    some = slice(None, None, -(-len(features) // _IMAGES))
     # A name that a terminal would act on is kept as it is shown there.
     shown = [for_terminal(name) for name in sources[some]]
-    reference = Reference(
+    reference = TrainingReference(
         weights_sha256=weights_sha256,
         labels=tuple(sorted(set(labels))),
         sources=tuple(sorted(set(shown))),
@@ -180,32 +185,32 @@ def learn_reference(
         directions=_stored(directions[:kept]),
         deviations=np.sqrt(variances[:kept]).astype(np.float32),
         rest=rest,
-        films=np.empty((0, kept), np.float32),
+        images=np.empty((0, kept), np.float32),
         label_of=np.empty(0, np.int64),
         source_of=np.empty(0, np.int64),
-        unusual=0.0,
-        threshold=0.0,
+        far_distance=0.0,
+        ood_distance=0.0,
         temperature=temperature,
         temperature_check=temperature_check,
     )
     label_of = {name: at for at, name in enumerate(reference.labels)}
     source_of = {name: at for at, name in enumerate(reference.sources)}
     far = reference.distances(held_out)
-    unusual, edge = np.quantile(far, (1 - _UNUSUAL_SHARE, 1 - _EDGE_SHARE))
+    far_distance, edge = np.quantile(far, (1 - _UNUSUAL_SHARE, 1 - _EDGE_SHARE))
     return replace(
         reference,
-        films=_stored(reference.places(features[some])),
+        images=_stored(reference.places(features[some])),
         label_of=np.array([label_of[name] for name in labels[some]], np.int64),
         source_of=np.array([source_of[name] for name in shown], np.int64),
-        unusual=float(unusual),
-        threshold=float(_BEYOND_EDGE * edge),
+        far_distance=float(far_distance),
+        ood_distance=float(_BEYOND_EDGE * edge),
     )
 
 
 def has_reference(folder: Path, card: Checkpoint) -> bool:
     """Tell whether ``folder`` holds a whole reference of the checkpoint with this card."""
     try:
-        found = Reference.load(folder, weights_sha256=card.weights_sha256)
+        found = TrainingReference.load(folder, weights_sha256=card.weights_sha256)
     except ModelError:
         return False
     return found.coverage == card.recipe.get("coverage")
@@ -213,7 +218,7 @@ def has_reference(folder: Path, card: Checkpoint) -> bool:
 
 @torch.inference_mode()
 def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the class scores (N, C) of films (N, F), as the network's head sees them."""
+    """Return the class scores (N, C) of images (N, F), as the network's head sees them."""
     logits = network[-1].cpu()(torch.from_numpy(seen))
     # In float64: a temperature is fitted to the logarithms of small scores, too.
     scores: npt.NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
@@ -228,13 +233,13 @@ def _stored(values: npt.NDArray[Any]) -> Floats:
 def _check(
     features: Floats, held_out: Floats, labels: Sequence[str], sources: Sequence[str]
 ) -> None:
-    films = len(features)
+    tensors = len(features)
     shapes = features.ndim == held_out.ndim == 2 and features.shape[1:] == held_out.shape[1:]
-    if not shapes or films < 2 or not len(held_out) or not films == len(labels) == len(sources):
+    if not shapes or tensors < 2 or not len(held_out) or not tensors == len(labels) == len(sources):
         raise DataError(
             "features",
-            "Expected features (N, F) of 2 or more training films with N labels and sources, and "
-            f"(M, F) of held-out films, but got {features.shape} with {len(labels)} and "
+            "Expected features (N, F) of 2 or more training images with N labels and sources, and "
+            f"(M, F) of held-out images, but got {features.shape} with {len(labels)} and "
             f"{len(sources)}, and {held_out.shape}; compute both with the same network.",
         )
     if not (np.isfinite(features).all() and np.isfinite(held_out).all()):

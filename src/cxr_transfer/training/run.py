@@ -1,9 +1,9 @@
 """One execution of a recipe: a data set with its split in, a run folder with a checkpoint out.
 
 The folder holds ``recipe.toml``, ``split.csv``, ``history.csv``, ``log.txt``, the class scores
-of the validation films, the checkpoint, and what its training films look like to it
+of the validation images, the checkpoint, and what its training images look like to it
 (``reference.safetensors``).
-What can be refused is refused before a film is decoded, and such a run leaves its folder free. A
+What can be refused is refused before an image is decoded, and such a run leaves its folder free. A
 run that was interrupted goes on where it stopped; one that is done is left as it is; a folder of
 another run is refused. Knows nothing of archives, metrics or other models.
 """
@@ -28,7 +28,7 @@ from cxr_transfer.files import LOG, append_line, remove_own, write_text
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.registry import probabilities
-from cxr_transfer.own_folder import owned
+from cxr_transfer.own_folder import lock_folder
 from cxr_transfer.runs.validation_scores import FILE, write_validation
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import (
@@ -41,37 +41,37 @@ from cxr_transfer.training.device import (
 from cxr_transfer.training.kept_weights import Outcome
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.reference import has_reference, reference_of
-from cxr_transfer.training.settings import claimed, sources_hash, split_hash
+from cxr_transfer.training.settings import settings_checked, sources_hash, split_hash
 from cxr_transfer.training.start import Start, check_run
-from cxr_transfer.training.tensors import Films, load_films, select
+from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 from cxr_transfer.training.trainer import train_stages
 
 
 def run_recipe(
     recipe: Recipe,
     dataset: Dataset,
-    films: Films | None,
+    tensors: ImageTensors | None,
     folder: Path,
     *,
     seed: int = 0,
     execution: Execution = DEFAULT,
     start: Path | None = None,
     weights: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Path:
     """Train ``recipe`` into ``folder``.
 
     Args:
         recipe: What is run.
         dataset: Indexed cases, each with its part.
-        films: Decoded films of ``dataset.cases``, in their order; None decodes them here, once
+        tensors: Decoded images of ``dataset.cases``, in their order; None decodes them here, once
             all else is known to be right.
         folder: Run folder; held while the run lasts.
-        seed: Fixes initial weights, order, dropout, and which films exchange surroundings.
+        seed: Fixes initial weights, order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
         start: Checkpoint to start from, where the recipe wants one.
         weights: ImageNet weights file, where the recipe wants them and they are not at hand.
-        say: Is told what happens, a line at a time.
+        log: Is told what happens, a line at a time.
 
     Returns:
         ``folder``, now with its checkpoint and its reference.
@@ -102,18 +102,18 @@ def run_recipe(
         settings["sources"] = sources_hash(dataset.cases)
     # Of a distributed run the first process owns the folder; the others only compute.
     with (
-        owned(folder) if is_main_process() else nullcontext(),
-        claimed(folder, settings) as begun_before,
+        lock_folder(folder) if is_main_process() else nullcontext(),
+        settings_checked(folder, settings) as begun_before,
     ):
         done = begun_before and (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
-        if films is None:
-            films = load_films(dataset.cases, recipe.preprocessing, dataset.labels)
+        if tensors is None:
+            tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels)
         if done:
-            say(f"{recipe.name}: done before, taken from {folder}")
+            log(f"{recipe.name}: done before, taken from {folder}")
         else:
-            _train(recipe, dataset, films, folder, begun, settings, execution, say)
+            _train(recipe, dataset, tensors, folder, begun, settings, execution, log)
         if is_main_process():
-            _complete(dataset, films, folder, execution, say)
+            _complete(dataset, tensors, folder, execution, log)
             _tidy(recipe, folder)
     return folder
 
@@ -122,34 +122,34 @@ def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
     """Refuse parts from which nothing can be learnt.
 
     Raises:
-        DataError: ``empty`` without training or validation films; ``classes`` where a head is to
-            be fitted to films of one class.
+        DataError: ``empty`` without training or validation images; ``classes`` where a head is to
+            be fitted to images of one class.
     """
     for part in ("train", "validation"):
         if not any(case.split == part for case in dataset.cases):
             raise DataError(
                 "empty",
-                f"Expected films in the part {part!r} of {dataset.name}, but got none; give that "
-                "part some films.",
+                f"Expected images in the part {part!r} of {dataset.name}, but got none; give that "
+                "part some images.",
             )
     learnt = {case.label for case in dataset.cases if case.split == "train"}
     if len(learnt) < 2 and any(stage.fit == "logistic" for stage in recipe.stages):
         raise DataError(
             "classes",
-            f"Expected training films of at least two classes to fit a head, but all are "
-            f"{', '.join(learnt)}; give the training part films of another.",
+            f"Expected training images of at least two classes to fit a head, but all are "
+            f"{', '.join(learnt)}; give the training part images of another.",
         )
 
 
 def _train(
     recipe: Recipe,
     dataset: Dataset,
-    films: Films,
+    tensors: ImageTensors,
     folder: Path,
     begun: Start,
     settings: dict[str, Any],
     execution: Execution,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     """Train from what was begun to the checkpoint."""
     if is_main_process():
@@ -157,51 +157,55 @@ def _train(
         write_manifest(folder / PARTS_FILE, dataset.cases)
         write_damaged(folder, dataset.damaged)
 
-    def log(line: str) -> None:
-        say(line)
+    def log_line(line: str) -> None:
+        log(line)
         if is_main_process():
             append_line(folder / LOG, f"{provenance.now()} {for_terminal(line)}")
 
-    cases, learnt = select(dataset, films, "train")
+    cases, learnt = select(dataset, tensors, "train")
     trained = train_stages(
         recipe,
         begun.network,
         learnt,
-        select(dataset, films, "validation")[1],
+        select(dataset, tensors, "validation")[1],
         sources=[case.source for case in cases],
         folder=folder,
         seed=settings["seed"],
         execution=execution,
-        say=log,
+        log=log_line,
     )
     if is_main_process():
-        _keep_validation(begun.network, dataset, films, folder, execution)
+        _keep_validation(begun.network, dataset, tensors, folder, execution)
         card = _card(recipe, dataset, begun, settings, execution, trained.outcomes)
         save_checkpoint(folder, begun.network, card)
 
 
 def _complete(
     dataset: Dataset,
-    films: Films,
+    tensors: ImageTensors,
     folder: Path,
     execution: Execution,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     """Add to a finished run what it lacks: an earlier version did not keep all of it."""
     card, network = load_checkpoint(folder)
     if not (folder / FILE).is_file():
-        _keep_validation(network, dataset, films, folder, execution)
+        _keep_validation(network, dataset, tensors, folder, execution)
     if not has_reference(folder, card):
-        say(f"{card.name}: fitting its reference to the training and validation images")
-        train, validation = (select(dataset, films, part) for part in ("train", "validation"))
+        log(f"{card.name}: fitting its reference to the training and validation images")
+        train, validation = (select(dataset, tensors, part) for part in ("train", "validation"))
         # On the processor, whatever the run's device: there predictions are compared with it.
         reference_of(card, network, train, validation).save(folder)
 
 
 def _keep_validation(
-    network: nn.Sequential, dataset: Dataset, films: Films, folder: Path, execution: Execution
+    network: nn.Sequential,
+    dataset: Dataset,
+    tensors: ImageTensors,
+    folder: Path,
+    execution: Execution,
 ) -> None:
-    cases, validation = select(dataset, films, "validation")
+    cases, validation = select(dataset, tensors, "validation")
     device = resolve_device(execution.device)
     scores = probabilities(network, validation.images, device=device)
     write_validation(folder, cases, scores.numpy(), dataset.labels)
@@ -224,7 +228,7 @@ def _card(
 ) -> dict[str, Any]:
     learnt = [case for case in dataset.cases if case.split in ("train", "validation")]
     seen = {
-        "films": {fingerprint(case.pixels) for case in learnt},
+        "images": {fingerprint(case.pixels) for case in learnt},
         "patients": {fingerprint(case.patient) for case in learnt},
     }
     return {
@@ -251,7 +255,7 @@ def _card(
             "data_hash": settings["data_hash"],
             "split_by": dataset.split_by,
             "split_hash": settings["split_hash"],
-            "films": {part: sum(case.split == part for case in dataset.cases) for part in PARTS},
+            "images": {part: sum(case.split == part for case in dataset.cases) for part in PARTS},
             "left_out": {for_terminal(label): n for label, n in dataset.left_out.items()},
             "damaged": len(dataset.damaged),
         },

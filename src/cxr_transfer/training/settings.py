@@ -29,17 +29,17 @@ _NAMING = frozenset({SETTINGS, LOCK, "recipe.toml", PARTS_FILE, LOG, DAMAGED_FIL
 
 
 @contextmanager
-def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[bool]:
-    """`claim`, given back where what follows is refused before it left anything in the folder.
+def settings_checked(folder: Path, settings: dict[str, Any]) -> Iterator[bool]:
+    """`check_settings`, undone where what follows is refused before it left anything there.
 
     Args:
         folder: Run or report folder.
         settings: JSON's kinds of values.
 
     Yields:
-        What `claim` returns.
+        What `check_settings` returns.
     """
-    there = claim(folder, settings)
+    there = check_settings(folder, settings)
     try:
         yield there
     except MachineError:
@@ -53,7 +53,7 @@ def claimed(folder: Path, settings: dict[str, Any]) -> Iterator[bool]:
         raise
 
 
-def claim(folder: Path, settings: dict[str, Any]) -> bool:
+def check_settings(folder: Path, settings: dict[str, Any]) -> bool:
     """Write the settings of a run into its folder, or check that they are the same.
 
     The recipe of an earlier run is read as recipes are: a key that came later has its default.
@@ -98,7 +98,7 @@ def split_hash(cases: tuple[Case, ...]) -> str:
 
 
 def sources_hash(cases: tuple[Case, ...]) -> str:
-    """Return one SHA-256 for where films are from, which some trainings depend on."""
+    """Return one SHA-256 for where images are from, which some trainings depend on."""
     lines = sorted(f"{case.source} {case.sha256}" for case in cases)
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 

@@ -1,4 +1,4 @@
-"""One stage of training on Lightning: films in memory in, the best weights and a history out.
+"""One stage of training on Lightning: images in memory in, the best weights and a history out.
 
 Lightning runs the loop, the devices and the processes. What is ours: an order and a dropout that
 depend on seed, stage and epoch alone, Keras' optimizer and callbacks, and a resume file that is
@@ -71,22 +71,22 @@ class _Shuffled(Sampler[int]):
     The epoch is asked of the trainer, not told by it: after a resume Lightning fetches the first
     batch before it would call ``set_epoch``.
 
-    Over several processes each takes every n-th film; a remainder that would give some of them
+    Over several processes each takes every n-th image; a remainder that would give some of them
     one step more is left out of that epoch.
     """
 
-    def __init__(self, films: int, *, seed: int, stage: str, trainer: lightning.Trainer) -> None:
-        self.films, self.seed, self.stage, self.trainer = films, seed, stage, trainer
+    def __init__(self, images: int, *, seed: int, stage: str, trainer: lightning.Trainer) -> None:
+        self.images, self.seed, self.stage, self.trainer = images, seed, stage, trainer
 
     def __len__(self) -> int:
-        return self.films // self.trainer.world_size
+        return self.images // self.trainer.world_size
 
     def __iter__(self) -> Iterator[int]:
         # Not `trainer.current_epoch`: that lags behind between a resume and its first epoch.
         progress: Any = self.trainer.fit_loop.epoch_progress.current
         generator_seed = seed_of(self.seed, "order", self.stage, progress.processed)
         generator = torch.Generator().manual_seed(generator_seed)
-        order = torch.randperm(self.films, generator=generator).tolist()
+        order = torch.randperm(self.images, generator=generator).tolist()
         processes = self.trainer.world_size
         return iter(order[self.trainer.global_rank : len(self) * processes : processes])
 
@@ -132,7 +132,7 @@ class _StageModule(lightning.LightningModule):
         )
 
     def _note(self, figures: dict[str, Tensor], batch: Batch) -> None:
-        # Keras' way: the mean over films, so a partial last batch counts by its size.
+        # Keras' way: the mean over images, so a partial last batch counts by its size.
         self.log_dict(
             figures,
             on_step=False,
@@ -191,7 +191,7 @@ def run_stage(
         network: What is run of the network in this stage; ends with this stage's best (or last)
             weights.
         training: What it is fed, with targets.
-        validation: Features and targets of the films that decide.
+        validation: Features and targets of the images that decide.
         folder: Run folder; the resume file lies in its ``partial/``.
         seed: Fixes order and dropout.
         device: "cpu", "cuda" or "mps".
@@ -243,7 +243,7 @@ def run_stage(
     try:
         trainer.fit(
             module,
-            # Every process validates on all films: exact, and the same decision everywhere.
+            # Every process validates on all images: exact, and the same decision everywhere.
             _loader(training, per_process, order),
             _loader(validation, stage.batch_size),
             ckpt_path=str(resume) if resume.is_file() else None,
@@ -258,11 +258,13 @@ def run_stage(
     return history.rows
 
 
-def _loader(films: Stored, batch_size: int, order: Sampler[int] | None = None) -> DataLoader[Batch]:
+def _loader(
+    images: Stored, batch_size: int, order: Sampler[int] | None = None
+) -> DataLoader[Batch]:
     # A generator of its own: without one every new iterator draws from the global generator, and
     # dropout would differ between an epoch after a resume and the same epoch without one.
     return DataLoader(
-        films,
+        images,
         batch_size=batch_size,
         sampler=order,
         collate_fn=_as_is,

@@ -54,7 +54,7 @@ def check_run(
     start: Path | None = None,
     weights: Path | None = None,
 ) -> Start:
-    """Find out, before any film is decoded, whether ``recipe`` can be run on these classes.
+    """Find out, before any image is decoded, whether ``recipe`` can be run on these classes.
 
     Args:
         recipe: What is to be run.
@@ -74,7 +74,7 @@ def check_run(
             `imagenet_weights` raise.
         MachineError: ``no_device``; what `imagenet_weights` raises.
     """
-    # A head that is fitted takes all films at once: its stage has no batches, and one process.
+    # A head that is fitted takes all images at once: its stage has no batches, and one process.
     batches = [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
     if execution.processes > 1 and not batches:
         raise UsageError(

@@ -1,6 +1,6 @@
-"""Cases in, tensors out: every film decoded once and kept as grey 8-bit values.
+"""Cases in, tensors out: every image decoded once and kept as grey 8-bit values.
 
-One grey channel until the network needs three: 1,475 films of 224 x 224 take 74 MB.
+One grey channel until the network needs three: 1,475 images of 224 x 224 take 74 MB.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Preprocessing, Radiograph, read_film
+from cxr_transfer.radiograph import Preprocessing, Radiograph, read_radiograph
 
 
 @dataclass(frozen=True)
-class Films:
-    """Decoded films.
+class ImageTensors:
+    """Decoded images.
 
     Attributes:
         images: (N, 1, H, W) uint8.
@@ -36,23 +36,25 @@ class Films:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def only(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Films:
-        """Return the films of these rows alone, given by number or by a flag for each film."""
+    def only(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> ImageTensors:
+        """Return the images of these rows alone, given by number or by a flag for each image."""
         index = torch.from_numpy(rows)
-        return Films(self.images[index], self.targets[index])
+        return ImageTensors(self.images[index], self.targets[index])
 
 
-def select(dataset: Dataset, films: Films, part: str) -> tuple[tuple[Case, ...], Films]:
-    """Return the cases and the films of one part, "train", "validation" or "test".
+def select(
+    dataset: Dataset, tensors: ImageTensors, part: str
+) -> tuple[tuple[Case, ...], ImageTensors]:
+    """Return the cases and the images of one part, "train", "validation" or "test".
 
     Args:
         dataset: Cases with their parts.
-        films: Those of ``dataset.cases``, in their order.
+        tensors: Those of ``dataset.cases``, in their order.
         part: Which.
     """
     rows = np.array([case.split == part for case in dataset.cases], dtype=np.bool_)
     cases = tuple(case for case in dataset.cases if case.split == part)
-    return cases, films.only(rows)
+    return cases, tensors.only(rows)
 
 
 class Inputs:
@@ -74,20 +76,20 @@ class Inputs:
         """Return the model input (H, W) of a case, once; it is decoded now where it was not kept.
 
         Raises:
-            FilmError: What `read_film` raises.
+            ImageError: What `read_radiograph` raises.
         """
         kept = self._images.pop(case.path, None)
-        return self.preprocessing.apply(read_film(case.path)) if kept is None else kept
+        return self.preprocessing.apply(read_radiograph(case.path)) if kept is None else kept
 
 
-def load_films(
+def load_tensors(
     cases: Sequence[Case],
     preprocessing: Preprocessing,
     labels: LabelSet,
     *,
     inputs: Inputs | None = None,
-    each: Callable[[], None] = lambda: None,
-) -> Films:
+    on_image: Callable[[], None] = lambda: None,
+) -> ImageTensors:
     """Return ``cases`` as model inputs, in their order.
 
     Args:
@@ -95,16 +97,16 @@ def load_films(
         preprocessing: Preprocessing of the network.
         labels: Labels of the network.
         inputs: Model inputs that are there already, with the same preprocessing.
-        each: Function that is called after every image.
+        on_image: Function that is called after every image.
 
     Raises:
-        FilmError: The first film that cannot be read (indexed cases have been read before).
+        ImageError: The first image that cannot be read (indexed cases have been read before).
     """
     images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
     if inputs is None or inputs.preprocessing != preprocessing:
         inputs = Inputs(preprocessing)
     for row, image in enumerate(in_order(inputs.take, cases)):
         images[row, 0] = image
-        each()
+        on_image()
     targets = [labels.target(case.label) if case.label in labels else -1 for case in cases]
-    return Films(torch.from_numpy(images), torch.tensor(targets, dtype=torch.int64))
+    return ImageTensors(torch.from_numpy(images), torch.tensor(targets, dtype=torch.int64))

@@ -1,4 +1,4 @@
-"""Stages in order: a network and films in, the same network with its best weights out.
+"""Stages in order: a network and images in, the same network with its best weights out.
 
 What a stage trains, what is kept of the frozen part, and that a run which was killed goes on with
 the first stage that is not done. Knows nothing of archives, recipes' origins or reports.
@@ -42,7 +42,7 @@ from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.recipe import Recipe, Stage
 from cxr_transfer.training.stage import Stored, damaged, run_stage, seed_of
-from cxr_transfer.training.tensors import Films
+from cxr_transfer.training.tensors import ImageTensors
 
 COLUMNS = (*callbacks.HISTORY, "seconds", KEPT)
 
@@ -63,14 +63,14 @@ class Trained:
 def train_stages(
     recipe: Recipe,
     network: nn.Sequential,
-    training: Films,
-    validation: Films,
+    training: ImageTensors,
+    validation: ImageTensors,
     *,
     sources: Sequence[str] = (),
     folder: Path,
     seed: int,
     execution: Execution = DEFAULT,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Trained:
     """Run the stages of ``recipe`` on ``network``, in place.
 
@@ -80,14 +80,14 @@ def train_stages(
     Args:
         recipe: Its stages are run; its name only names.
         network: Flat sequence of named children; ends with the weights that the stages keep.
-        training: Films that are learnt from.
-        validation: Films that decide when to stop and which weights are kept.
-        sources: Sources of the training films, where a stage exchanges surroundings between
+        training: Images that are learnt from.
+        validation: Images that decide when to stop and which weights are kept.
+        sources: Sources of the training images, where a stage exchanges surroundings between
             sources.
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
-        seed: Fixes order, dropout, and which films exchange surroundings.
+        seed: Fixes order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
-        say: Is told a line per epoch, and of a stage that never improved on its beginning.
+        log: Is told a line per epoch, and of a stage that never improved on its beginning.
 
     Raises:
         UsageError: ``unknown_module``, ``batch_not_divisible``.
@@ -96,7 +96,7 @@ def train_stages(
         MachineError: ``no_device``, ``disk_full``, ``not_writable``.
         KeyboardInterrupt: As it came; what was done stands in ``folder/partial``.
     """
-    # A head that is fitted takes all films at once: its stage has no batches.
+    # A head that is fitted takes all images at once: its stage has no batches.
     check_processes(
         execution, [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
     )
@@ -108,32 +108,32 @@ def train_stages(
     # What is frozen in all stages to come is computed once for all of them.
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
     if base:
-        say(f"{recipe.name}: keeping the activations of the frozen part")
+        log(f"{recipe.name}: keeping the activations of the frozen part")
     keep = functools.partial(
         activations,
         device=device,
-        # One GPU holds films and activations itself: no film crosses over in an epoch. Of several
+        # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
         # each process would first have to know its own.
         home=device if execution.processes == 1 else "cpu",
         precision=precision,
         scratch=folder / "partial",
     )
-    shared = [keep(part_of(network, 0, base), films.images) for films in (training, validation)]
+    shared = [keep(part_of(network, 0, base), tensors.images) for tensors in (training, validation)]
     for stage in pending:
         before = _loss_before(outcomes)
-        prefix = _frozen(network, stage)
-        rest = part_of(network, len(prefix))
+        frozen_part = _frozen(network, stage)
+        rest = part_of(network, len(frozen_part))
         stored = [
-            Stored(keep(part_of(prefix, base), inputs), films.targets)
-            for inputs, films in zip(shared, (training, validation), strict=True)
+            Stored(keep(part_of(frozen_part, base), inputs), tensors.targets)
+            for inputs, tensors in zip(shared, (training, validation), strict=True)
         ]
-        tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), say)
+        tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), log)
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
-            mixed = _exchanged(stage, training, sources, seed, recipe.name, say)
-            others = Stored(keep(prefix, mixed.images), mixed.targets) if mixed else None
-            rows = _fit_head(stage, rest, stored, others, say)
+            mixed = _exchanged(stage, training, sources, seed, recipe.name, log)
+            others = Stored(keep(frozen_part, mixed.images), mixed.targets) if mixed else None
+            rows = _fit_head(stage, rest, stored, others, log)
             tell(rows)
         else:
             rows = run_stage(
@@ -152,7 +152,7 @@ def train_stages(
         if beginning is not None and outcome.goes_back:
             network.load_state_dict(beginning)
         if line := line_of(recipe.name, stage, outcome, before):
-            say(line)
+            log(line)
         outcomes.append(outcome)
         history += marked(rows, outcome)
         if is_main_process():
@@ -198,7 +198,7 @@ def _fit_head(
     rest: nn.Sequential,
     stored: Sequence[Stored],
     others: Stored | None,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Fit the head of a stage without epochs; return its one row of history."""
     training, validation = stored
@@ -210,7 +210,7 @@ def _fit_head(
         exchanged_weight=stage.exchange,
         penalty=stage.penalty,
         stage=stage.name,
-        say=say,
+        log=log,
     )
 
 
@@ -225,23 +225,25 @@ def _copied(network: nn.Sequential) -> dict[str, Tensor]:
 
 def _exchanged(
     stage: Stage,
-    training: Films,
+    training: ImageTensors,
     sources: Sequence[str],
     seed: int,
     name: str,
-    say: Callable[[str], None],
-) -> Films | None:
-    """Return each film's lungs in the surroundings of another source's, where a stage wants it."""
+    log: Callable[[str], None],
+) -> ImageTensors | None:
+    """Return each image's lungs in the surroundings of another source's, where a stage wants it."""
     if not stage.exchange:
         return None
     if len(sources) != len(training):
-        raise ValueError(f"expected a source for each of {len(training)} films, got {len(sources)}")
+        raise ValueError(
+            f"expected a source for each of {len(training)} images, got {len(sources)}"
+        )
     partners = draw_partners(sources, seed=seed_of(seed, "exchange", stage.name))
     if not len(partners):
-        say(f"{name}: nothing is exchanged, since all training films are of one source")
+        log(f"{name}: nothing is exchanged, since all training images are of one source")
         return None
-    say(f"{name}: exchanging what lies around the lungs between sources")
-    return Films(exchanged(training.images, partners), training.targets)
+    log(f"{name}: exchanging what lies around the lungs between sources")
+    return ImageTensors(exchanged(training.images, partners), training.targets)
 
 
 def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
@@ -251,14 +253,14 @@ def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
 
 
 def _teller(
-    folder: Path, title: str, earlier: list[dict[str, Any]], say: Callable[[str], None]
+    folder: Path, title: str, earlier: list[dict[str, Any]], log: Callable[[str], None]
 ) -> Callable[[list[dict[str, Any]]], None]:
     def tell(rows: list[dict[str, Any]]) -> None:
         if not is_main_process():
             return
         row = rows[-1]
         write_csv(folder / "history.csv", COLUMNS, earlier + rows)
-        say(
+        log(
             f"{title}: epoch {row['epoch']}, loss {row['loss']:.4f}, validation loss "
             f"{row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}, {row['seconds']:.1f} s"
         )

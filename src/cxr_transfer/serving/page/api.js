@@ -2,9 +2,9 @@
 // Knows paths, tokens and waiting; knows nothing of what is on the screen.
 
 const TRIES = 12;
-const TRIES_LOST = 3; // a film that ends the process that reads it is not sent for ever
+const TRIES_LOST = 3; // an image that ends the process that reads it is not sent for ever
 const LONGEST_WAIT_S = 30;
-const UNNAMED = "film"; // a file's name may hold a patient's: it is sent for a report only
+const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
 
 let token = null; // in memory only
 let askForToken = async () => null;
@@ -29,7 +29,7 @@ export async function known({ name, audit, card }) {
   };
 }
 
-/** Return the server's answer for one film, with the envelope that it came in. */
+/** Return the server's answer for one image, with the envelope that it came in. */
 export async function predict(file, model, explained) {
   const form = new FormData();
   form.append("files", file, UNNAMED);
@@ -41,13 +41,13 @@ export async function predict(file, model, explained) {
   return body;
 }
 
-/** Return the film as the server decoded it, grey and 8 bits, and how large it is. */
-export async function film(file) {
+/** Return the image as the server decoded it, grey and 8 bits, and how large it is. */
+export async function image(file) {
   const form = new FormData();
   form.append("file", file, UNNAMED);
-  const response = await request("v1/film", form);
+  const response = await request("v1/image", form);
   const picture = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
-  // A large film is sent smaller than it is.
+  // A large image is sent smaller than it is.
   const width = Number(response.headers.get("X-Cxr-Width")) || picture.width;
   const height = Number(response.headers.get("X-Cxr-Height")) || picture.height;
   return { picture, width, height };

@@ -28,7 +28,7 @@ export function asCsv(answers, intendedUse) {
   return [columns, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
 }
 
-/** Return what the server said of each film; heat maps are pictures and stay behind. */
+/** Return what the server said of each image; heat maps are pictures and stay behind. */
 export function asJson(answers, intendedUse, version) {
   const told = answers.map(({ heat_map: _, ...rest }) => rest);
   return `${JSON.stringify({ intended_use: intendedUse, version, answers: told }, null, 2)}\n`;

@@ -12,7 +12,7 @@ export function holdsFiles(transfer) {
 }
 
 /**
- * Return the films of a drop, and how many files or folders in it cannot be read.
+ * Return the images of a drop, and how many files or folders in it cannot be read.
  * A transfer is empty after the event, so its items are taken first.
  */
 export async function dropped(transfer) {
@@ -26,14 +26,14 @@ export async function dropped(transfer) {
   return { found: tidy(all.filter(Boolean)), lost: all.filter((one) => !one).length };
 }
 
-/** Return the films of a file or folder picker. */
+/** Return the images of a file or folder picker. */
 export function chosen(files) {
   return tidy([...files].map(whole));
 }
 
 const whole = (file) => ({ file, path: file.webkitRelativePath || file.name });
 
-const tidy = (films) => films.filter(({ path }) => !isClutter(path));
+const tidy = (images) => images.filter(({ path }) => !isClutter(path));
 
 // What cannot be read is null: it is not to take the rest of a drop with it.
 async function within(folder) {

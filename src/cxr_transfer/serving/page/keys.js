@@ -1,6 +1,6 @@
-// What keys do. Those of one letter can be switched off; arrows ask for the film to be in focus.
+// What keys do. Those of one letter can be switched off; arrows ask for the image to be in focus.
 
-/** Let keys act on a viewer; `acts` are {nextFilm, previousFilm, heat, stronger, help, escape}. */
+/** Let keys act on a viewer; `acts` are {nextImage, previousImage, heat, stronger, help, escape}. */
 export function listenToKeys(viewer, stage, acts, areOn) {
   const letters = {
     i: () => viewer.setGreys({ invert: !viewer.view.invert }),
@@ -16,8 +16,8 @@ export function listenToKeys(viewer, stage, acts, areOn) {
     "-": () => viewer.zoomBy(0.8),
     0: () => viewer.fit(),
     1: () => viewer.actualSize(),
-    n: () => acts.nextFilm(),
-    p: () => acts.previousFilm(),
+    n: () => acts.nextImage(),
+    p: () => acts.previousImage(),
     "?": () => acts.help(),
   };
   const arrows = {
@@ -37,10 +37,10 @@ export function listenToKeys(viewer, stage, acts, areOn) {
     const { key, target } = event;
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (key === "Escape") acts.escape();
-    const onFilm = target === stage;
+    const onImage = target === stage;
     const isWrittenIn = target.matches("select, textarea, input:not([type=range])");
-    const letter = (onFilm || (areOn() && !isWrittenIn)) && letters[key?.toLowerCase()];
-    const act = (onFilm && (event.shiftKey ? shifted : arrows)[key]) || letter;
+    const letter = (onImage || (areOn() && !isWrittenIn)) && letters[key?.toLowerCase()];
+    const act = (onImage && (event.shiftKey ? shifted : arrows)[key]) || letter;
     if (!act) return;
     event.preventDefault();
     act();

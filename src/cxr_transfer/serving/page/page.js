@@ -1,5 +1,5 @@
-// The page: films in on the left, the film in the middle, answers on the right.
-// Holds what there is (films, models, what is selected) and lets the other modules show it.
+// The page: images in on the left, the image in the middle, answers on the right.
+// Holds what there is (images, models, what is selected) and lets the other modules show it.
 
 import { tellOf } from "./about.js";
 import * as api from "./api.js";
@@ -14,11 +14,11 @@ import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
-const IN_A_REPORT = 32; // pages: a film has one of each model, and as many films the server takes at once
+const IN_A_REPORT = 32; // pages: an image has one of each model, and as many images the server takes at once
 const REPORT_BYTES = 100 * 1024 * 1024; // and as many bytes, with room for what stands between them
 
 const $ = (id) => document.getElementById(id);
-const films = [];
+const images = [];
 let numbered = 0;
 let selected = null;
 let models = [];
@@ -91,48 +91,48 @@ $("other").addEventListener("change", (event) => {
 
 const inUse = () => [model, other].filter(Boolean);
 
-// Films in
+// Images in
 
 function add(found) {
-  if (!found.length) return note("No films among what was given.");
-  const first = films.length === 0;
+  if (!found.length) return note("No images among what was given.");
+  const first = images.length === 0;
   for (const { file, path } of found) {
-    const film = { id: (numbered += 1), file, path, answers: new Map(), view: { ...OPENING } };
-    films.push(film);
-    worklist.add(film);
-    ask(film);
+    const image = { id: (numbered += 1), file, path, answers: new Map(), view: { ...OPENING } };
+    images.push(image);
+    worklist.add(image);
+    ask(image);
   }
   $("main").classList.remove("empty-list");
   if (first) {
-    select(films[0]);
+    select(images[0]);
     if (document.activeElement === document.body || $("empty").contains(document.activeElement)) {
-      $("films").focus();
+      $("images").focus();
     }
   }
   showSummary();
-  return say(`${found.length} ${found.length === 1 ? "film" : "films"} added.`);
+  return say(`${found.length} ${found.length === 1 ? "image" : "images"} added.`);
 }
 
-function remove(film) {
-  const place = films.indexOf(film);
-  films.splice(place, 1);
-  forget(film);
-  worklist.remove(film);
-  if (film === selected) select(films[Math.min(place, films.length - 1)] ?? null);
-  $("main").classList.toggle("empty-list", !films.length);
+function remove(image) {
+  const place = images.indexOf(image);
+  images.splice(place, 1);
+  forget(image);
+  worklist.remove(image);
+  if (image === selected) select(images[Math.min(place, images.length - 1)] ?? null);
+  $("main").classList.toggle("empty-list", !images.length);
   showSummary();
 }
 
 function clear() {
-  for (const film of films.splice(0)) {
-    forget(film);
-    worklist.remove(film);
+  for (const image of images.splice(0)) {
+    forget(image);
+    worklist.remove(image);
   }
   queue.clear();
   select(null);
   $("main").classList.add("empty-list");
   showSummary();
-  say("All films taken off the list.");
+  say("All images taken off the list.");
   $("choose-files").focus();
 }
 
@@ -177,95 +177,95 @@ addEventListener("drop", async (event) => {
   if (lost) note(`${lost} of what was given cannot be read.`);
 });
 
-// Answers, a few at a time, the film that is looked at first
+// Answers, a few at a time, the image that is looked at first
 
-function entryOf(film, { name }) {
-  if (!film.answers.has(name)) film.answers.set(name, { state: "new" });
-  return film.answers.get(name);
+function entryOf(image, { name }) {
+  if (!image.answers.has(name)) image.answers.set(name, { state: "new" });
+  return image.answers.get(name);
 }
 
-function ask(film) {
+function ask(image) {
   for (const one of inUse()) {
-    const entry = entryOf(film, one);
+    const entry = entryOf(image, one);
     if (entry.state === "new") {
       entry.state = "waiting";
-      queue.add({ film, model: one });
-    } else if (wantsExplanation(film, one)) {
+      queue.add({ image, model: one });
+    } else if (wantsExplanation(image, one)) {
       entry.explaining = true;
-      queue.add({ film, model: one });
+      queue.add({ image, model: one });
     }
   }
-  showState(film);
+  showState(image);
 }
 
 function askForAll() {
-  films.forEach(ask);
+  images.forEach(ask);
   if (selected) show();
   showSummary();
 }
 
 // A heat map costs the server much more than a score: it is made where it will be looked at.
-function wantsExplanation(film, one) {
-  const { state, answer, explaining, unexplained } = entryOf(film, one);
-  const wanted = film.explain || (film === selected && viewer.heat.on);
+function wantsExplanation(image, one) {
+  const { state, answer, explaining, unexplained } = entryOf(image, one);
+  const wanted = image.explain || (image === selected && viewer.heat.on);
   const open = state === "done" && answer.status === "ok" && !answer.heat_map;
   return wanted && open && one.explains && !explaining && !unexplained;
 }
 
-const queue = new Queue(AT_ONCE, ({ film }) => film === selected, assess);
+const queue = new Queue(AT_ONCE, ({ image }) => image === selected, assess);
 
-async function assess({ film, model: one }) {
-  const entry = entryOf(film, one);
-  if (!films.includes(film)) return;
+async function assess({ image, model: one }) {
+  const entry = entryOf(image, one);
+  if (!images.includes(image)) return;
   if (!inUse().includes(one)) {
     if (entry.state === "waiting") entry.state = "new";
     entry.explaining = false;
     return;
   }
   if (!entry.explaining) entry.state = "sending";
-  update(film);
+  update(image);
   try {
-    const body = await api.predict(film.file, one.name, entry.explaining);
+    const body = await api.predict(image.file, one.name, entry.explaining);
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
     version = body.version ?? version;
     entry.overlay = await overlayOf(answer.heat_map).catch(() => null);
-    if (answer.status !== "error") worklist.mayAppear(film);
-    if (entry.explaining) entry.unexplained = entry.overlay ? "" : "No heat map of this film";
-    else if (film === selected) tell(film, one, answer);
+    if (answer.status !== "error") worklist.mayAppear(image);
+    if (entry.explaining) entry.unexplained = entry.overlay ? "" : "No heat map of this image";
+    else if (image === selected) tell(image, one, answer);
   } catch (error) {
     if (entry.explaining) entry.unexplained = error.message;
     else Object.assign(entry, { state: "failed", failure: error.message });
-    if (film === selected) say(`No answer: ${error.message}`);
+    if (image === selected) say(`No answer: ${error.message}`);
   }
   entry.explaining = false;
-  update(film);
+  update(image);
 }
 
-function tell(film, one, answer) {
+function tell(image, one, answer) {
   const { text } = inShort({ state: "done", answer });
   const reason = answer.status === "ok" ? "class score, of 100" : answer.message;
-  say(`${shown(film.file.name)}, ${one.name}: ${text}. ${reason}`);
+  say(`${shown(image.file.name)}, ${one.name}: ${text}. ${reason}`);
 }
 
 // What is on the screen
 
-function update(film) {
-  showState(film);
+function update(image) {
+  showState(image);
   showSummary();
-  if (film !== selected) return;
+  if (image !== selected) return;
   // A heat map may have been asked for while the answer was under way.
-  ask(film);
+  ask(image);
   show();
 }
 
-function showState(film) {
-  const states = inUse().map((one) => inShort(entryOf(film, one)));
+function showState(image) {
+  const states = inUse().map((one) => inShort(entryOf(image, one)));
   if (!states.length) return;
   const worst = ["sending", "waiting", "error", "refused", "ok"].find((kind) =>
     states.some((state) => state.kind === kind),
   );
-  worklist.state(film, { kind: worst, text: [...new Set(states.map(({ text }) => text))].join(" / ") });
+  worklist.state(image, { kind: worst, text: [...new Set(states.map(({ text }) => text))].join(" / ") });
 }
 
 let summaryDue = false;
@@ -274,68 +274,68 @@ function showSummary() {
   summaryDue = true;
   requestAnimationFrame(() => {
     summaryDue = false;
-    const kinds = films.map((film) => inUse().map((one) => inShort(entryOf(film, one)).kind));
+    const kinds = images.map((image) => inUse().map((one) => inShort(entryOf(image, one)).kind));
     const count = (kind) => kinds.filter((of) => of.includes(kind)).length;
     const answered = kinds.filter((of) => of.length && !of.some((kind) => ["waiting", "sending"].includes(kind))).length;
-    const parts = [`${films.length} ${films.length === 1 ? "film" : "films"}`, `${answered} answered`];
+    const parts = [`${images.length} ${images.length === 1 ? "image" : "images"}`, `${answered} answered`];
     if (count("refused")) parts.push(`${count("refused")} not assessed`);
     if (count("error")) parts.push(`${count("error")} not read`);
-    $("summary").textContent = films.length ? parts.join(", ") : "None yet";
-    $("progress").max = Math.max(1, films.length);
+    $("summary").textContent = images.length ? parts.join(", ") : "None yet";
+    $("progress").max = Math.max(1, images.length);
     $("progress").value = answered;
-    $("progress").hidden = !films.length || answered === films.length;
-    $("clear").hidden = !films.length;
+    $("progress").hidden = !images.length || answered === images.length;
+    $("clear").hidden = !images.length;
     for (const button of $("downloads").querySelectorAll("button")) button.disabled = !answered;
   });
 }
 
-async function select(film) {
-  selected = film;
-  worklist.select(film);
+async function select(image) {
+  selected = image;
+  worklist.select(image);
   $("answer").replaceChildren(primer);
-  viewer.show(null, film?.view ?? { ...OPENING });
+  viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
   stageMessage("");
-  if (!film) return;
-  ask(film);
+  if (!image) return;
+  ask(image);
   show();
   $("results").scrollTop = 0;
   try {
-    const decoded = await pictureOf(film);
-    if (film !== selected) return;
-    viewer.show(decoded, film.view);
-    worklist.draw(film, decoded.picture);
+    const decoded = await pictureOf(image);
+    if (image !== selected) return;
+    viewer.show(decoded, image.view);
+    worklist.draw(image, decoded.picture);
   } catch (error) {
-    if (film === selected) stageMessage(error.message);
+    if (image === selected) stageMessage(error.message);
   }
 }
 
 function show() {
-  const film = selected;
+  const image = selected;
   const cards = inUse().map((one) => {
-    const entry = entryOf(film, one);
+    const entry = entryOf(image, one);
     const again = () => {
       entry.state = "new";
-      ask(film);
+      ask(image);
       show();
     };
     const explain = () => {
-      film.explain = true;
+      image.explain = true;
       entry.unexplained = "";
-      ask(film);
+      ask(image);
       show();
     };
     return card(entry, one, { again, explain, about: () => about(one) });
   });
-  const answers = inUse().map((one) => entryOf(film, one).answer);
+  const answers = inUse().map((one) => entryOf(image, one).answer);
   const differ = answers.length > 1 && answers.every((answer) => answer?.status === "ok") && answers[0].label !== answers[1].label;
   const held = $("answer").contains(document.activeElement);
   $("answer").replaceChildren(
-    ...(differ ? [element("p", { class: "differ", text: "The two models disagree on this film." })] : []),
+    ...(differ ? [element("p", { class: "differ", text: "The two models disagree on this image." })] : []),
     element("div", { class: cards.length > 1 ? "cards two" : "cards" }, ...cards),
   );
   if (held) $("results").focus({ preventScroll: true });
-  viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(film, one).overlay })));
+  viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(image, one).overlay })));
   showViewer(viewer);
 }
 
@@ -344,7 +344,7 @@ function stageMessage(text) {
   $("stage-message").hidden = !text;
 }
 
-/** Say something that is not of the film that is looked at. */
+/** Say something that is not of the image that is looked at. */
 function note(text) {
   $("note-text").textContent = text;
   $("note").hidden = !text;
@@ -360,13 +360,13 @@ function say(text) {
 }
 
 let drawing = Promise.resolve();
-function appear(film) {
-  if (!film || film.drawn) return;
-  film.drawn = true;
+function appear(image) {
+  if (!image || image.drawn) return;
+  image.drawn = true;
   drawing = drawing.then(async () => {
-    if (!films.includes(film)) return;
+    if (!images.includes(image)) return;
     try {
-      worklist.draw(film, await thumbnailOf(film));
+      worklist.draw(image, await thumbnailOf(image));
     } catch {
       // a list without this picture is a list still
     }
@@ -375,11 +375,11 @@ function appear(film) {
 
 // The viewer's knobs
 
-const worklist = new Worklist($("films"), { select, remove, appear });
+const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
 
 function showViewer(shownViewer) {
-  const { view, heat, film, scale, tool } = shownViewer;
+  const { view, heat, image, scale, tool } = shownViewer;
   $("window").value = view.window;
   $("level").value = view.level;
   $("invert").setAttribute("aria-pressed", String(view.invert));
@@ -389,15 +389,15 @@ function showViewer(shownViewer) {
     button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
   }
   $("corner-name").textContent = selected ? shown(selected.file.name) : "";
-  $("corner-grey").textContent = film ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
-  $("corner-size").textContent = film ? `${film.width} × ${film.height}   ${Math.round(100 * scale)} %` : "";
-  if (selected && heat.on && film) {
+  $("corner-grey").textContent = image ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
+  $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
+  if (selected && heat.on && image) {
     const entries = inUse().map((one) => entryOf(selected, one));
     const scored = entries.filter(({ answer }) => answer?.status === "ok");
     const lacking = scored.find(({ overlay }) => !overlay);
     const coming = scored.some(({ explaining }) => explaining);
     stageMessage(coming ? "The heat map is being made" : lacking ? lacking.unexplained || "No heat map of this model" : "");
-  } else if (film) {
+  } else if (image) {
     stageMessage("");
   }
 }
@@ -429,13 +429,13 @@ $("opacity").addEventListener("input", (event) => setHeat({ on: true, opacity: e
 // Keys
 
 function selectBeside(steps) {
-  const film = worklist.beside(steps);
-  if (film) select(film);
+  const image = worklist.beside(steps);
+  if (image) select(image);
 }
 
 const acts = {
-  nextFilm: () => selectBeside(1),
-  previousFilm: () => selectBeside(-1),
+  nextImage: () => selectBeside(1),
+  previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
   help: () => $("help-panel").showModal(),
@@ -447,17 +447,17 @@ $("help").addEventListener("click", acts.help);
 // Downloads
 
 function answersOf(some) {
-  return some.flatMap((film) =>
+  return some.flatMap((image) =>
     inUse().map((one) => {
-      const entry = entryOf(film, one);
+      const entry = entryOf(image, one);
       const done = entry.state === "done";
       const answer = done ? entry.answer : noAnswer(one, entry.failure || "Not answered yet.");
-      return { ...answer, file: film.path };
+      return { ...answer, file: image.path };
     }),
   );
 }
 
-// A film that is left out of a table would pass for one that was never given.
+// An image that is left out of a table would pass for one that was never given.
 function noAnswer(one, message) {
   const said = { status: "error", code: "no_answer", message, label: null, probabilities: {} };
   return { file: "", ...said, calibrated: false, temperature: null, model: one.model, warnings: [], ms: 0 };
@@ -493,10 +493,10 @@ async function saveReport(some) {
 }
 
 const DOWNLOADS = {
-  "save-csv": () => save("answers.csv", asCsv(answersOf(films), intendedUse), "text/csv;charset=utf-8"),
-  "save-json": () => save("answers.json", asJson(answersOf(films), intendedUse, version), "application/json"),
+  "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
+  "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
   "save-pdf": () => selected && saveReport([selected]),
-  "save-pdf-all": () => saveReport([...films]),
+  "save-pdf-all": () => saveReport([...images]),
 };
 for (const [id, download] of Object.entries(DOWNLOADS)) {
   $(id).addEventListener("click", () => {

@@ -1,4 +1,4 @@
-// What is said of one film by one model: scores with how sure they are, or why there are none.
+// What is said of one image by one model: scores with how sure they are, or why there are none.
 // Knows answers and words; asks nobody.
 
 import { element, icon, score, shown } from "./elements.js";
@@ -6,16 +6,16 @@ import { element, icon, score, shown } from "./elements.js";
 // A heading for each reason; the server's own sentence stands below it.
 const REASONS = {
   blank_or_noise: "The picture is blank, or nothing but noise",
-  out_of_distribution: "Not like a chest film that this model knows",
-  not_sure: "The model cannot tell the classes apart on this film",
+  out_of_distribution: "Not like a chest radiograph that this model knows",
+  not_sure: "The model cannot tell the classes apart on this image",
   view: "Not a frontal view",
   inverted: "Black and white are exchanged",
-  rotated: "The film lies on its side",
-  upside_down: "The film stands on its head",
-  collage: "More than one film in the picture",
+  rotated: "The image lies on its side",
+  upside_down: "The image stands on its head",
+  collage: "More than one image in the picture",
   blank_image: "The picture is blank",
   too_small: "Too few pixels",
-  bad_aspect: "Too long and narrow for a chest film",
+  bad_aspect: "Too long and narrow for a chest radiograph",
   bad_grey_scale: "Its grey scale cannot be told",
   colour_dicom: "A picture in colour",
   insufficient_depth: "Too few shades of grey",
@@ -24,7 +24,7 @@ const REASONS = {
   too_complex: "Made of more parts than a radiograph has",
   no_pixel_data: "A file without a picture",
   pixel_length_mismatch: "The file is shorter or longer than it says",
-  unsupported_format: "Not a film file",
+  unsupported_format: "Not an image file",
   unsupported_syntax: "A way of compression that is not read here",
   missing_decoder: "A decoder is not installed on the server",
   empty_file: "An empty file",
@@ -53,7 +53,7 @@ export function audit(model) {
     fail: "This model fails its audit: a score does not mean that it recognises a disease.",
     warn: "This model's audit has warnings.",
     pass: "This model passes its audit.",
-    none: "No audit of this model is known: whether it recognises a disease, or where a film comes from, has not been asked.",
+    none: "No audit of this model is known: whether it recognises a disease, or where an image comes from, has not been asked.",
   }[kind];
   return { kind, words, sentence };
 }
@@ -154,8 +154,8 @@ function failed(entry, again) {
 
 function explainer(explaining, explain) {
   return explaining
-    ? element("p", { class: "quiet busy", text: "Heat map and nearest training films are being looked for." })
-    : button("Nearest training films and heat map", explain);
+    ? element("p", { class: "quiet busy", text: "Heat map and nearest training images are being looked for." })
+    : button("Nearest training images and heat map", explain);
 }
 
 function button(text, act) {
@@ -184,7 +184,7 @@ export function uncertainty(scores) {
 
 function calibration(answer) {
   return answer.calibrated
-    ? "Calibrated on films like those of training: of films scored 80, about 80 in 100 bore that label there. Elsewhere it may not hold. Uncertainty: 0 where one class has all, 100 where all are equal."
+    ? "Calibrated on images like those of training: of images scored 80, about 80 in 100 bore that label there. Elsewhere it may not hold. Uncertainty: 0 where one class has all, 100 where all are equal."
     : "Not calibrated: how high a score is does not say how often it is right. Uncertainty: 0 where one class has all, 100 where all are equal.";
 }
 
@@ -225,7 +225,7 @@ function neighbours(answer) {
   return element(
     "table",
     { class: "neighbours" },
-    element("caption", { text: "Nearest training films, as this network sees them" }),
+    element("caption", { text: "Nearest training images, as this network sees them" }),
     element("thead", {}, element("tr", {}, ...heads)),
     element("tbody", {}, ...rows),
   );

@@ -1,4 +1,4 @@
-// A film on a canvas as radiology viewers have it: pan, zoom, window and level, invert, heat map.
+// An image on a canvas as radiology viewers have it: pan, zoom, window and level, invert, heat map.
 // One view (position, zoom, grey scale) moves one or two panes. Knows pixels, not answers.
 
 const NARROWEST = 2;
@@ -46,7 +46,7 @@ export class Viewer {
         overlay: null,
       };
     });
-    this.film = null;
+    this.image = null;
     new ResizeObserver(() => this.#resize()).observe(stage);
     this.#listen();
   }
@@ -63,20 +63,20 @@ export class Viewer {
     return this.#tool;
   }
 
-  /** Film pixels per CSS pixel of the screen, upside down: 1 is one to one. */
+  /** Image pixels per CSS pixel of the screen, upside down: 1 is one to one. */
   get scale() {
-    return this.film ? (this.#fit(this.#panes[0]) * this.#view.zoom) / this.#density : 1;
+    return this.image ? (this.#fit(this.#panes[0]) * this.#view.zoom) / this.#density : 1;
   }
 
-  /** Show a film ({picture, width, height}, or null) with a view that the caller keeps for it. */
-  show(film, view) {
-    this.film = film;
+  /** Show an image ({picture, width, height}, or null) with a view that the caller keeps for it. */
+  show(image, view) {
+    this.image = image;
     this.#view = view;
     this.#resize();
     this.#changed(this);
   }
 
-  /** Set what lies over the film in each pane: [{caption, overlay}], one or two of them. */
+  /** Set what lies over the image in each pane: [{caption, overlay}], one or two of them. */
   layers(layers) {
     this.#panes.forEach((pane, number) => {
       const layer = layers[number];
@@ -117,32 +117,32 @@ export class Viewer {
   }
 
   actualSize() {
-    if (this.film) this.zoomBy(1 / this.scale);
+    if (this.image) this.zoomBy(1 / this.scale);
   }
 
   /** Zoom about a point of a pane, or about its middle. */
   zoomBy(factor, pane = this.#panes[0], at = null) {
-    if (!this.film) return;
+    if (!this.image) return;
     const before = this.#fit(pane) * this.#view.zoom;
     this.#view.zoom = clamp(this.#view.zoom * factor, 0.25, 40);
     const after = this.#fit(pane) * this.#view.zoom;
     if (at) {
       const aside = (1 / before - 1 / after) * this.#density;
       this.#moveTo(
-        this.#view.x + ((at.x - pane.canvas.clientWidth / 2) * aside) / this.film.width,
-        this.#view.y + ((at.y - pane.canvas.clientHeight / 2) * aside) / this.film.height,
+        this.#view.x + ((at.x - pane.canvas.clientWidth / 2) * aside) / this.image.width,
+        this.#view.y + ((at.y - pane.canvas.clientHeight / 2) * aside) / this.image.height,
       );
     }
     this.#draw();
   }
 
-  /** Move the film by CSS pixels. */
+  /** Move the image by CSS pixels. */
   panBy(right, down, pane = this.#panes[0]) {
-    if (!this.film) return;
+    if (!this.image) return;
     const scale = (this.#fit(pane) * this.#view.zoom) / this.#density;
     this.#moveTo(
-      this.#view.x - right / (scale * this.film.width),
-      this.#view.y - down / (scale * this.film.height),
+      this.#view.x - right / (scale * this.image.width),
+      this.#view.y - down / (scale * this.image.height),
     );
     this.#draw();
   }
@@ -157,7 +157,7 @@ export class Viewer {
   }
 
   #fit({ canvas }) {
-    return Math.min(canvas.width / this.film.width, canvas.height / this.film.height) || 1;
+    return Math.min(canvas.width / this.image.width, canvas.height / this.image.height) || 1;
   }
 
   #resize() {
@@ -182,17 +182,17 @@ export class Viewer {
   #paint(pane) {
     const { canvas, context, overlay } = pane;
     context.clearRect(0, 0, canvas.width, canvas.height);
-    if (!this.film || !canvas.width || !canvas.height) return;
+    if (!this.image || !canvas.width || !canvas.height) return;
     const { window, level, invert, x, y } = this.#view;
     const scale = this.#fit(pane) * this.#view.zoom;
-    const width = this.film.width * scale;
-    const height = this.film.height * scale;
+    const width = this.image.width * scale;
+    const height = this.image.height * scale;
     const left = canvas.width / 2 - x * width;
     const top = canvas.height / 2 - y * height;
 
     context.imageSmoothingEnabled = scale < 4; // far in, a pixel is a pixel
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.film.picture, left, top, width, height);
+    context.drawImage(this.image.picture, left, top, width, height);
 
     // Windowed after it was scaled, so that what is seen is a window of interpolated greys.
     const x0 = clamp(Math.floor(left), 0, canvas.width);

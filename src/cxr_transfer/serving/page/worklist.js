@@ -1,4 +1,4 @@
-// The list of films: a listbox with a picture, a name and a state for each.
+// The list of images: a listbox with a picture, a name and a state for each.
 // Knows nothing of answers but the few words that it is given.
 
 import { element, shown } from "./elements.js";
@@ -12,25 +12,25 @@ export class Worklist {
   #selected = null;
   #seen;
 
-  /** `select(film)` and `remove(film)` are a person's wishes; `appear(film)` asks for its picture. */
+  /** `select(image)` and `remove(image)` are a person's wishes; `appear(image)` asks for its picture. */
   constructor(list, { select, remove, appear }) {
     this.#list = list;
     this.#seen = new IntersectionObserver((entries) => {
       for (const { isIntersecting, target } of entries) {
-        if (isIntersecting) appear(this.#filmOf(target));
+        if (isIntersecting) appear(this.#imageOf(target));
       }
     });
     list.addEventListener("click", (event) => {
-      const film = this.#filmOf(event.target.closest("[role=option]"));
-      if (film) select(film);
+      const image = this.#imageOf(event.target.closest("[role=option]"));
+      if (image) select(image);
     });
     list.addEventListener("keydown", (event) => {
-      const film = this.beside(
+      const image = this.beside(
         { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 8, PageUp: -8, Home: -Infinity, End: Infinity }[event.key],
       );
-      if (film) {
+      if (image) {
         event.preventDefault();
-        select(film);
+        select(image);
       } else if (event.key === "Delete" && this.#selected) {
         event.preventDefault();
         remove(this.#selected);
@@ -38,47 +38,47 @@ export class Worklist {
     });
   }
 
-  /** Return the film that many places below the selected one, at most the last. */
+  /** Return the image that many places below the selected one, at most the last. */
   beside(steps) {
     if (!steps || !this.#order.length) return null;
     const from = this.#order.indexOf(this.#selected);
     return this.#order[Math.min(this.#order.length - 1, Math.max(0, from + steps))];
   }
 
-  add(film) {
-    const slash = film.path.lastIndexOf("/");
+  add(image) {
+    const slash = image.path.lastIndexOf("/");
     const row = element(
       "div",
-      { role: "option", id: `film-${film.id}`, class: "film", "aria-selected": "false" },
+      { role: "option", id: `image-${image.id}`, class: "image", "aria-selected": "false" },
       element("canvas", { class: "thumb", width: THUMB, height: THUMB, "aria-hidden": "true" }),
       element(
         "span",
-        { class: "film-text" },
-        element("bdi", { class: "film-name", text: shown(film.path.slice(slash + 1)), title: shown(film.path) }),
-        slash > 0 ? element("bdi", { class: "film-folder", text: shown(film.path.slice(0, slash)) }) : null,
-        element("span", { class: "film-state" }),
+        { class: "image-text" },
+        element("bdi", { class: "image-name", text: shown(image.path.slice(slash + 1)), title: shown(image.path) }),
+        slash > 0 ? element("bdi", { class: "image-folder", text: shown(image.path.slice(0, slash)) }) : null,
+        element("span", { class: "image-state" }),
       ),
     );
-    this.#rows.set(film, row);
-    this.#order.push(film);
+    this.#rows.set(image, row);
+    this.#order.push(image);
     this.#list.append(row);
     this.#list.hidden = false;
   }
 
-  remove(film) {
-    const row = this.#rows.get(film);
+  remove(image) {
+    const row = this.#rows.get(image);
     this.#seen.unobserve(row);
     row.remove();
-    this.#rows.delete(film);
-    this.#order.splice(this.#order.indexOf(film), 1);
-    if (this.#selected === film) this.#selected = null;
+    this.#rows.delete(image);
+    this.#order.splice(this.#order.indexOf(image), 1);
+    if (this.#selected === image) this.#selected = null;
     this.#list.hidden = !this.#order.length;
   }
 
-  select(film) {
+  select(image) {
     this.#rows.get(this.#selected)?.setAttribute("aria-selected", "false");
-    this.#selected = film;
-    const row = this.#rows.get(film);
+    this.#selected = image;
+    const row = this.#rows.get(image);
     if (!row) {
       this.#list.removeAttribute("aria-activedescendant");
       return;
@@ -88,23 +88,23 @@ export class Worklist {
     row.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  /** Say where a film stands: {kind, text}. */
-  state(film, { kind, text }) {
-    const row = this.#rows.get(film);
+  /** Say where an image stands: {kind, text}. */
+  state(image, { kind, text }) {
+    const row = this.#rows.get(image);
     if (!row) return;
     row.dataset.kind = kind;
-    row.querySelector(".film-state").textContent = text;
+    row.querySelector(".image-state").textContent = text;
   }
 
-  /** Begin to watch whether a film's row can be seen: from now on it may have a picture. */
-  mayAppear(film) {
-    const row = this.#rows.get(film);
+  /** Begin to watch whether an image's row can be seen: from now on it may have a picture. */
+  mayAppear(image) {
+    const row = this.#rows.get(image);
     if (row && !row.dataset.drawn) this.#seen.observe(row);
   }
 
-  /** Draw a film's picture. */
-  draw(film, picture) {
-    const row = this.#rows.get(film);
+  /** Draw an image's picture. */
+  draw(image, picture) {
+    const row = this.#rows.get(image);
     if (!row || row.dataset.drawn) return;
     row.dataset.drawn = "yes";
     this.#seen.unobserve(row);
@@ -115,8 +115,8 @@ export class Worklist {
     context.drawImage(picture, (THUMB - width) / 2, (THUMB - height) / 2, width, height);
   }
 
-  #filmOf(row) {
-    for (const [film, one] of this.#rows) if (one === row) return film;
+  #imageOf(row) {
+    for (const [image, one] of this.#rows) if (one === row) return image;
     return null;
   }
 }

@@ -1,4 +1,4 @@
-"""Films to measure on: generated ones, or some of the real Dataset_1, as plain folders.
+"""Images to measure on: generated ones, or some of the real Dataset_1, as plain folders.
 
 ``FOLDER/classes/{normal,bacterial,covid19}/*.jpeg`` (224 x 224 when generated) for training, and
 ``FOLDER/megapixel/*.jpeg`` (about one megapixel, grey, JPEG quality 90) for prediction. Every
@@ -15,16 +15,16 @@ from PIL import Image
 
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.paper import dataset_1
-from cxr_transfer.datasets.phantom import draw_film
+from cxr_transfer.datasets.phantom import draw_radiograph
 
 CLASSES = ("normal", "bacterial", "covid19")
 DRAWN_LARGE = 20
 
 
-def write_films(folder: Path, *, training: int, large: int, data: Path | None = None) -> None:
-    """Write ``training`` films in three classes and ``large`` films of one megapixel.
+def write_images(folder: Path, *, training: int, large: int, data: Path | None = None) -> None:
+    """Write ``training`` images in three classes and ``large`` images of one megapixel.
 
-    Large films are always generated: 20 are drawn, and each is stored many times over.
+    Large images are always generated: 20 are drawn, and each is stored many times over.
     """
     if data:
         cases = dataset_1(read_archives(data)).cases
@@ -33,24 +33,24 @@ def write_films(folder: Path, *, training: int, large: int, data: Path | None = 
             some = [case for case in cases if case.label == label][: training // 3]
             for number, case in enumerate(some):
                 # Keras decodes by the file's name, which in Cohen's archive is sometimes wrong.
-                with Image.open(case.path) as film:
-                    if film.format != "JPEG":
+                with Image.open(case.path) as radiograph:
+                    if radiograph.format != "JPEG":
                         continue
-                # Two films may have one name in two folders.
+                # Two images may have one name in two folders.
                 name = f"{number:05}_{case.path.stem}.jpeg"
                 shutil.copy(case.path, folder / "classes" / label / name)
     else:
         for number in range(training):
             label = CLASSES[number % 3]
-            film = Image.fromarray(draw_film(label, rng=np.random.default_rng(number)))
+            radiograph = Image.fromarray(draw_radiograph(label, rng=np.random.default_rng(number)))
             path = folder / "classes" / label / f"{number:05}.jpeg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            film.resize((224, 224)).save(path, quality=90)
+            radiograph.resize((224, 224)).save(path, quality=90)
     (folder / "megapixel").mkdir(parents=True)
     for number in range(large):
         path = folder / "megapixel" / f"{number:05}.jpeg"
         if number < DRAWN_LARGE:
-            film = draw_film("normal", rng=np.random.default_rng(number), pixels=970)
-            Image.fromarray(film).save(path, quality=90)
+            radiograph = draw_radiograph("normal", rng=np.random.default_rng(number), pixels=970)
+            Image.fromarray(radiograph).save(path, quality=90)
         else:
             shutil.copy(folder / "megapixel" / f"{number % DRAWN_LARGE:05}.jpeg", path)

@@ -1,4 +1,4 @@
-"""The decoded film: what every later room works on, and how large a file and a film may be."""
+"""The decoded image: what every later room works on, and how large a file and an image may be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.errors import FilmError
+from cxr_transfer.errors import ImageError
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_PIXELS = 60_000_000
@@ -37,13 +37,13 @@ class Header:
 
 @dataclass(frozen=True, eq=False)
 class Radiograph:
-    """A decoded film.
+    """A decoded image.
 
     Attributes:
         stored: (height, width), bright = dense: uint8 over 0..255 where the file holds no more,
             else float32 in [0, 1]. Eight bits are a quarter of the memory to walk through.
         format: What the bytes were, by content: "JPEG", "PNG", "TIFF", "DICOM".
-        warnings: What was done to the film on the way that a reader should know.
+        warnings: What was done to the image on the way that a reader should know.
         header: What the file says of the picture.
         colour: How much colour was taken away: the mean over all pixels of the largest less the
             smallest of red, green and blue, in [0, 1]; 0 of a grey file.
@@ -90,38 +90,40 @@ def check_size(width: int, height: int) -> None:
     """Refuse a picture by the size that its header announces, before a pixel is decoded.
 
     Raises:
-        FilmError: ``too_many_pixels``, ``bad_aspect``, ``too_small``.
+        ImageError: ``too_many_pixels``, ``bad_aspect``, ``too_small``.
     """
     if width * height > MAX_PIXELS:
-        raise FilmError(
+        raise ImageError(
             "too_many_pixels",
             f"Expected at most {MAX_PIXELS} pixels, but got {width} x {height}; scale it down.",
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise FilmError(
+        raise ImageError(
             "bad_aspect",
-            f"Expected a film's proportions, but got {width} x {height} pixels; use the whole "
-            "film.",
+            f"Expected an image's proportions, but got {width} x {height} pixels; use the whole "
+            "image.",
         )
     if min(width, height) < MIN_SIDE:
-        raise FilmError(
+        raise ImageError(
             "too_small",
             f"Expected at least {MIN_SIDE} pixels a side, but got {width} x {height}; use the "
-            "original film.",
+            "original image.",
         )
 
 
-def too_complex(limit: str) -> FilmError:
+def too_complex(limit: str) -> ImageError:
     """Return the error for a file whose structure would keep a decoder busy without an end.
 
     Args:
         limit: How much of what it may have at most, such as "100 scans in a JPEG".
     """
-    return FilmError("too_complex", f"Expected at most {limit}, but got more; save the image anew.")
+    return ImageError(
+        "too_complex", f"Expected at most {limit}, but got more; save the image anew."
+    )
 
 
-def several_frames() -> FilmError:
+def several_frames() -> ImageError:
     """Return the error for a file of more than one picture."""
-    return FilmError(
-        "multi_frame", "Expected one film in a file, but got several frames; save one of them."
+    return ImageError(
+        "multi_frame", "Expected one image in a file, but got several frames; save one of them."
     )
