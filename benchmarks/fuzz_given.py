@@ -224,7 +224,15 @@ VALUES = (
 )
 KEYS = (
     *("name", "title", "network", "dataset", "initial", "new_head", "coverage", "stages", "fit"),
-    *("penalty", "exchange", "train", "learning_rate", "batch_size", "max_epochs", "stop_after"),
+    *(
+        "penalty",
+        "background_swap",
+        "train",
+        "learning_rate",
+        "batch_size",
+        "max_epochs",
+        "stop_after",
+    ),
     *("reduce_after", "reduce_factor", "keep", "height", "width", "crop", "detail", "equalise"),
     *("__class__", "naem", '"quoted key"', "a.b", '"\\u001b[31m"', "preprocessing"),
 )

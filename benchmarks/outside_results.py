@@ -37,7 +37,7 @@ from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
 from cxr_transfer.statistics.metrics import Scores, evaluate
-from cxr_transfer.training.background_swap import exchanged
+from cxr_transfer.training.background_swap import swap_backgrounds
 from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
@@ -85,7 +85,7 @@ class Seen(NamedTuple):
 
     whole: np.ndarray
     lungless: np.ndarray
-    exchanged: np.ndarray
+    swapped: np.ndarray
     partners: np.ndarray
 
 
@@ -94,7 +94,7 @@ def variants(recipe: Recipe) -> dict[str, Recipe]:
 
     With exchange each would take three times as long; and without a crop there is none.
     """
-    without = recipe.stages[0].model_copy(update={"exchange": 0.0})
+    without = recipe.stages[0].model_copy(update={"background_swap": 0.0})
     alone = recipe.model_copy(update={"stages": (without,)})
 
     def other(network: str = recipe.network, **changes: object) -> Recipe:
@@ -122,7 +122,7 @@ def frozen(network: nn.Sequential, images: torch.Tensor) -> np.ndarray:
 
 
 def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
-    exchange = recipe.stages[0].exchange > 0
+    exchange = recipe.stages[0].background_swap > 0
     start = initial(recipe, dataset.labels, seed=0)
     key = json.dumps(
         [
@@ -149,9 +149,11 @@ def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
             partners[rows, place] = np.random.default_rng(place).choice(of, len(rows))
             surroundings = np.arange(len(known.targets))
             surroundings[rows] = partners[rows, place]
-            made[rows, place] = frozen(network, exchanged(tensors.images, surroundings)[rows])
+            made[rows, place] = frozen(
+                network, swap_backgrounds(tensors.images, surroundings)[rows]
+            )
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(path, whole=found[0], lungless=found[1], exchanged=made, partners=partners)
+        np.savez(path, whole=found[0], lungless=found[1], swapped=made, partners=partners)
         print(f"{recipe.network}, {recipe.preprocessing}: {time.monotonic() - started:.0f} s")
     stored = np.load(path)
     return Seen(*(stored[name] for name in Seen._fields))
@@ -170,7 +172,7 @@ def exchanged_of(seen: Seen, known: Known, rows: np.ndarray) -> Stored | None:
         return None
     drawn = np.where(usable, np.random.default_rng(0).random(usable.shape), -1).argmax(axis=1)
     kept = np.flatnonzero(usable.any(axis=1))
-    made = seen.exchanged[rows[kept], drawn[kept]]
+    made = seen.swapped[rows[kept], drawn[kept]]
     return Stored(torch.from_numpy(made), torch.from_numpy(known.targets[rows[kept]]))
 
 
@@ -183,8 +185,8 @@ def fitted(recipe: Recipe, seen: Seen, known: Known, rows: np.ndarray) -> Callab
         nn.Sequential(OrderedDict(head=head)),
         training,
         training,
-        exchanged=exchanged_of(seen, known, rows) if stage.exchange else None,
-        exchanged_weight=stage.exchange,
+        swapped=exchanged_of(seen, known, rows) if stage.background_swap else None,
+        swapped_weight=stage.background_swap,
         penalty=stage.penalty,
         stage="head",
     )

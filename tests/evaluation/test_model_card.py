@@ -254,7 +254,7 @@ def test_reports_given_for_each_other_are_refused(run, given):
     assert error.value.code == "other_report"
 
 
-def test_openings_are_told(run):
+def test_set_accesses_are_told(run):
     assert "No opening" in entry(model_card(run), "How often the test part was opened")
     record_test_set_access(run, "evaluate", CASES, WEIGHTS)
     said = entry(model_card(run), "How often the test part was opened")

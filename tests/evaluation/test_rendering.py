@@ -103,7 +103,7 @@ def test_names_in_an_evaluation_are_inert():
         "damaged_files": 0,
         "errors": {"images": 1, "shown": 1},
         "groups": [CALLED],
-        "test_openings": OPENED,
+        "test_set_accesses": OPENED,
         "worth": worth,
     }
     found = evaluate(scores(), resamples=20)
@@ -138,7 +138,7 @@ def test_names_in_an_audit_are_inert():
         "accuracy": HALF,
         "auroc_macro": HALF,
         "not_done": [NAME],
-        "test_openings": OPENED,
+        "test_set_accesses": OPENED,
         "lung_mask": "none",
         "precision": {"quoted_scores": "float32", "changed_images": "float32"},
     }
@@ -157,7 +157,7 @@ def test_names_in_a_study_are_inert(tmp_path, monkeypatch):
         "pretraining": "clean",
         "patients_in_two_parts": 0,
         "left_out": {"model_3": NAME},
-        "test_openings": {},
+        "test_set_accesses": {},
         "fold_by_fold": {},
     }
     report.write_study(tmp_path, content, {"model_1": row, "model_2": row})

@@ -93,7 +93,7 @@ def test_int8_needs_training_images_and_stays_close(checkpoint, tmp_path):
     assert len(seen) == 5
     assert done.self_test.tolerance >= 0.02
     card, _ = load_checkpoint(checkpoint)
-    Predictor.open(out).check(prepare(self_test_image(), card.preprocessing, gate=False))
+    Predictor.open(out).check(prepare(self_test_image(), card.preprocessing, quality_control=False))
 
 
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2"}

@@ -196,7 +196,7 @@ def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkey
     assert json.loads(kept.with_suffix(".json").read_text())["schema_version"] == 5
 
 
-def test_the_trial_image_scores_as_the_checkpoints_own_network_scored_it(checkpoint):
+def test_the_self_test_image_scores_as_the_checkpoints_own_network_scored_it(checkpoint):
     card, network = load_checkpoint(checkpoint)
     predictor = Predictor.open(checkpoint)
     image = torch.from_numpy(card.preprocessing.apply(decode(self_test_image())))[None, None]
@@ -205,7 +205,7 @@ def test_the_trial_image_scores_as_the_checkpoints_own_network_scored_it(checkpo
     assert list(self_test.scores) == list(card.labels)
     assert list(self_test.scores.values()) == pytest.approx(expected, abs=1e-7)
     assert self_test.tolerance == 1e-4
-    prepared = prepare(self_test_image(), card.preprocessing, gate=False)
+    prepared = prepare(self_test_image(), card.preprocessing, quality_control=False)
     predictor.check(prepared)
 
     label = card.labels[1]

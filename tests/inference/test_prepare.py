@@ -95,7 +95,7 @@ def test_what_holds_no_picture_cannot_be_assessed(grey, tmp_path):
 def test_without_the_gate_it_is_told_and_not_refused(tmp_path):
     path = tmp_path / "blank.png"
     Image.new("L", (300, 300), 0).save(path)
-    found = prepare(path, SIZE, gate=False)
+    found = prepare(path, SIZE, quality_control=False)
     assert found.status == "ok"
     assert found.image is not None
     assert found.warnings

@@ -142,9 +142,9 @@ def test_every_check_is_made_and_the_page_has_its_tables(audited):
 
 def test_the_opening_of_the_test_part_is_on_record(audited):
     _, found, root, _ = audited
-    assert found["test_openings"] == {"times": 1, "by": {"audit": 1}}
+    assert found["test_set_accesses"] == {"times": 1, "by": {"audit": 1}}
     assert "opened once (audit 1)" in (root / "audit" / "audit.md").read_text()
-    assert test_set_accesses(root / "run") == found["test_openings"]
+    assert test_set_accesses(root / "run") == found["test_set_accesses"]
 
 
 def test_the_model_card_says_what_the_audit_found(audited):

@@ -27,7 +27,7 @@ equalise = true
 [[stages]]
 name = "head"
 fit = "logistic"
-exchange = 0.1
+background_swap = 0.1
 train = ["head"]
 
 [[stages]]

@@ -1,4 +1,4 @@
-"""What may be judged passes the gate; what may not is stopped there, for the right reason."""
+"""Quality control passes chest radiographs and stops all else, for the right reason."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ async def reading(_scope, receive, _send):
         await receive()
 
 
-async def asked(door):
+async def asked(guard):
     """Return status, headers and body of what a request is answered."""
     scope = {"type": "http", "method": "POST", "path": "/v1/predict", "headers": []}
     said = []
@@ -35,22 +35,22 @@ async def asked(door):
     async def send(message):
         said.append(message)
 
-    await door(scope, receive, send)
+    await guard(scope, receive, send)
     headers = {name.lower(): value for name, value in said[0]["headers"]}
     return said[0]["status"], headers, json.loads(said[1]["body"])
 
 
 def test_who_has_no_answer_when_time_runs_out_is_told_to_ask_elsewhere():
     async def check(app):
-        door = RequestGuard(app, Settings(), Admission(8, 2.0), Metrics())
-        task = asyncio.create_task(asked(door))
+        guard = RequestGuard(app, Settings(), Admission(8, 2.0), Metrics())
+        task = asyncio.create_task(asked(guard))
         await asyncio.sleep(0)
-        assert door.inside == 1
-        door.closing = True
-        door.hurry(0.5)
+        assert guard.inside == 1
+        guard.closing = True
+        guard.hurry(0.5)
         answer = await task
-        assert door.inside == 0
-        door.hurry(0.5)  # nobody is left
+        assert guard.inside == 0
+        guard.hurry(0.5)  # nobody is left
         return answer
 
     status, headers, _ = asyncio.run(check(quick))

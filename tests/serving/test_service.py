@@ -31,38 +31,38 @@ def test_a_room_whose_network_breaks_is_not_ready(checkpoint, predictor, monkeyp
         raise RuntimeError
 
     async def run_self_test():
-        room = Service(Settings(workers=1), Metrics())
+        service = Service(Settings(workers=1), Metrics())
         try:
-            await room.open([checkpoint])
-            assert await room.works()
+            await service.open([checkpoint])
+            assert await service.works()
             monkeypatch.setattr(room_module, "TRY_AGAIN_S", -1.0)
 
             async def fails():
-                return not await room.works()
+                return not await service.works()
 
             with monkeypatch.context() as patch:
-                (served,) = room.models.values()
+                (served,) = service.models.values()
                 patch.setattr(served.predictor, "answers", broken)
                 await until(fails)
-            await until(room.works)
+            await until(service.works)
         finally:
-            await room.close()
+            await service.close()
 
     asyncio.run(run_self_test())
 
 
 def test_a_room_whose_network_scores_otherwise_than_stored_is_not_ready(checkpoint, monkeypatch):
     async def run_self_test():
-        room = Service(Settings(workers=1), Metrics())
+        service = Service(Settings(workers=1), Metrics())
         monkeypatch.setattr(room_module, "TRY_AGAIN_S", -1.0)
         try:
-            await room.open([checkpoint])
-            assert await room.works()
-            (served,) = room.models.values()
+            await service.open([checkpoint])
+            assert await service.works()
+            (served,) = service.models.values()
             engine = served.predictor._engine
 
             async def fails():
-                return not await room.works()
+                return not await service.works()
 
             with monkeypatch.context() as patch:
                 # Only a little, and also where an answer would not show it.
@@ -70,9 +70,9 @@ def test_a_room_whose_network_scores_otherwise_than_stored_is_not_ready(checkpoi
                     engine, "scores", lambda images: 0.999 * type(engine).scores(engine, images)
                 )
                 await until(fails)
-            await until(room.works)
+            await until(service.works)
         finally:
-            await room.close()
+            await service.close()
 
     asyncio.run(run_self_test())
 

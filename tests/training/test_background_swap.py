@@ -13,7 +13,7 @@ from cxr_transfer.datasets.phantom import draw_radiograph_and_lungs
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph.lung_segmentation import lung_mask
-from cxr_transfer.training.background_swap import draw_partners, exchanged
+from cxr_transfer.training.background_swap import draw_partners, swap_backgrounds
 from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.recipe import load_recipe, parse_recipe
 from cxr_transfer.training.stage import Stored
@@ -50,7 +50,7 @@ def test_lungs_stay_and_all_else_is_the_partners():
     image = np.asarray(Image.fromarray(image).resize((SIDE, SIDE)))
     images = torch.from_numpy(np.stack([image, np.full_like(image, 220)])[:, None])
     before = images.clone()
-    mixed = exchanged(images, np.array([1, 0]))[0, 0].numpy()
+    mixed = swap_backgrounds(images, np.array([1, 0]))[0, 0].numpy()
     assert mixed.shape == image.shape
     assert mixed.dtype == np.uint8
     lungs = ndimage.binary_erosion(lung_mask(image, margin=0), iterations=3)
@@ -65,7 +65,7 @@ def test_lungs_stay_and_all_else_is_the_partners():
 
 def test_an_image_that_is_its_own_partner_stays_as_it_is():
     images = torch.randint(0, 256, (2, 1, SIDE, SIDE), dtype=torch.uint8)
-    assert torch.equal(exchanged(images, np.array([0, 1])), images)
+    assert torch.equal(swap_backgrounds(images, np.array([0, 1])), images)
 
 
 def test_a_head_unlearns_what_exchanged_images_do_not_confirm():
@@ -87,8 +87,8 @@ def test_a_head_unlearns_what_exchanged_images_do_not_confirm():
             rest,
             training,
             training,
-            exchanged=others if weight else None,
-            exchanged_weight=weight,
+            swapped=others if weight else None,
+            swapped_weight=weight,
             penalty=0.001,
             stage="head",
         )
@@ -126,7 +126,7 @@ def test_training_exchanges_between_sources_and_says_so(tmp_path):
         torch.manual_seed(0)
         network = build("resnet50_early", 3, size=(64, 64), epsilon=1e-3)
         train_stages(
-            recipe(exchange=exchange),
+            recipe(background_swap=exchange),
             network,
             images,
             images,
@@ -149,16 +149,16 @@ def test_images_without_their_sources_are_not_exchanged_in_silence(tmp_path):
         build("resnet50_early", 3, size=(64, 64), epsilon=1e-3),
     )
     with pytest.raises(ValueError, match="source for each"):
-        train_stages(recipe(exchange=0.5), network, images, images, folder=tmp_path, seed=0)
+        train_stages(recipe(background_swap=0.5), network, images, images, folder=tmp_path, seed=0)
 
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"fit": "adam"}, "logistic"), ({"exchange": -1.0}, "exchange")],
+    [({"fit": "adam"}, "logistic"), ({"background_swap": -1.0}, "background_swap")],
 )
 def test_a_recipe_that_cannot_exchange_is_refused(change, word):
     with pytest.raises(UsageError, match=word):
-        recipe(**{"exchange": 0.5} | change)
+        recipe(**{"background_swap": 0.5} | change)
 
 
 def test_whole_images_are_not_exchanged():

@@ -77,7 +77,7 @@ def test_a_stage_has_the_papers_defaults():
         "name": "all",
         "fit": "adam",
         "penalty": 0.02,
-        "exchange": 0.0,
+        "background_swap": 0.0,
         "train": ("*",),
         "learning_rate": 1e-3,
         "batch_size": 20,
@@ -131,7 +131,7 @@ def head(**changes):
     ("changes", "said"),
     [
         (head(penalty=0.1), 'penalty is for fit = "logistic"'),
-        (head(exchange=0.1), 'exchange is for fit = "logistic"'),
+        (head(background_swap=0.1), 'background_swap is for fit = "logistic"'),
         (head(fit="logistic", learning_rate=0.1), 'learning_rate is for fit = "adam"'),
         (head(fit="logistic", batch_size=8), 'batch_size is for fit = "adam"'),
         (head(fit="logistic", stop_after=3), 'stop_after is for fit = "adam"'),

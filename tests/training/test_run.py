@@ -37,7 +37,7 @@ def before(settings):
     for key in ("crop", "detail", "equalise"):
         del earlier["recipe"]["preprocessing"][key]
     for stage in earlier["recipe"]["stages"]:
-        del stage["fit"], stage["penalty"], stage["exchange"]
+        del stage["fit"], stage["penalty"], stage["background_swap"]
     return earlier
 
 

@@ -30,6 +30,6 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         content=content,
         checks=checks,
         damaged=damaged_sentence(content["images"].get("damaged", 0)),
-        opened=test_set_access_sentence(content["test_openings"]),
+        opened=test_set_access_sentence(content["test_set_accesses"]),
         commit=provenance.short(content["commit"]),
     )

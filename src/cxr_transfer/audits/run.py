@@ -168,7 +168,7 @@ def audit(
     content = _content(checkpoint, decoded, kinds, readings, found) | {
         "score_scale": score_scale(heat),
         "not_done": [] if retrain else [RETRAINING],
-        "test_openings": opened,
+        "test_set_accesses": opened,
         "device": at,
         "seed": seed,
     }

@@ -1,4 +1,4 @@
-"""The command ``cxr``: the only room that prints and exits.
+"""The command ``cxr``: the only package that prints and exits.
 
 Whatever takes time to import is imported after Ctrl-C is looked after.
 """

@@ -135,7 +135,7 @@ def evaluate_checkpoint(
         "worth": worth,
         "errors": {"images": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
         "groups": groups(labels, scored, cases),
-        "test_openings": record_test_set_access(
+        "test_set_accesses": record_test_set_access(
             folder, "evaluate", cases, checkpoint.weights_sha256
         ),
         "ms_per_image": time_per_image(network, images, device=at).as_dict(),

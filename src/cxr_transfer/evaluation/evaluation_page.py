@@ -40,7 +40,7 @@ def page(
         gaps=[(axis, gap) for axis, gap in worth["gaps"].items() if gap] if worth else [],
         prevalences=_prevalences(worth["operating_points"] or {}) if worth else [],
         damaged=damaged_sentence(content["damaged_files"]),
-        opened=test_set_access_sentence(content["test_openings"]),
+        opened=test_set_access_sentence(content["test_set_accesses"]),
         drawn=drawn,
     )
 

@@ -1,6 +1,6 @@
 """Pages of Markdown: in come facts and the name of a template, out goes the page.
 
-Templates have the words, Python decides which facts hold. They lie in ``templates/`` of the room
+Templates have the words, Python decides which facts hold. They lie in ``templates/`` of the package
 that writes the page, and may borrow from those of evaluation. A fact that a template wants and
 nobody gave is an error, never a blank. Nothing is escaped by itself: names that others chose go
 through the filter ``markdown``.
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Found = Estimate | Mapping[str, float | None] | None
 """An estimate, or what `Estimate.as_dict` made of it."""
 
-HOUSE = Path(__file__).parent.parent
-FOLDERS = tuple(HOUSE / room / "templates" for room in ("evaluation", "audits"))
+PACKAGE = Path(__file__).parent.parent
+FOLDERS = tuple(PACKAGE / name / "templates" for name in ("evaluation", "audits"))
 
 
 def render(template: str, /, **facts: object) -> str:

@@ -228,7 +228,7 @@ def _study_text(
     found: Mapping[str, Evaluation],
     compared: Sequence[str],
 ) -> str:
-    test_set_accesses = content["test_openings"]
+    test_set_accesses = content["test_set_accesses"]
     return render(
         "study.md.j2",
         content=content,

@@ -128,13 +128,13 @@ class ExportMetadata(BaseModel):
         if self.labels != self.card.labels:
             raise ValueError("labels that are not those of the card")
         if tuple(self.self_test.scores) != self.labels:
-            raise ValueError("trial: scores of other labels, or in another order")
+            raise ValueError("self_test: scores of other labels, or in another order")
         drawn = self.self_test.drawn
         if len(drawn) > MOST_DRAWN or any(len(row) != len(self.labels) for row in drawn):
-            raise ValueError(f"trial: more than {MOST_DRAWN} drawn images, or other classes")
+            raise ValueError(f"self_test: more than {MOST_DRAWN} drawn images, or other classes")
         numbers = (*self.self_test.scores.values(), self.self_test.tolerance, *chain(*drawn))
         if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
-            raise ValueError("trial: a score or a tolerance that is not between 0 and 1")
+            raise ValueError("self_test: a score or a tolerance that is not between 0 and 1")
         return self
 
 

@@ -1,1 +1,1 @@
-"""The only room that imports matplotlib: every picture that goes into a report."""
+"""The only package that imports matplotlib: every picture that goes into a report."""

@@ -1,9 +1,9 @@
 """Why a network gave an image its class: where on the image, and which training images are like it.
 
 A checkpoint and an image in; an `Explanation` out, and its files: a sheet for people, JSON for
-programs, an overlay for a page. What the gate or the reference refuses is not explained: there is
-no class to give reasons for, unless the network is only not sure and a class is named. Needs torch,
-which a prediction does not: maps need gradients.
+programs, an overlay for a page. What quality control or the reference refuses is not explained:
+there is no class to give reasons for, unless the network is only not sure and a class is named.
+Needs torch, which a prediction does not: maps need gradients.
 
 A heat map says what raised a score. It is no outline of a finding, and whether a network's maps
 mean anything is what its audit asks (`models.saliency_maps`).

@@ -1,4 +1,4 @@
-"""Images in, answers out: the only walk from an image to class scores, behind every door.
+"""Images in, answers out: the one way from an image to class scores, for every entry point.
 
 Order: file -> `prepare` (decoding threads) -> class scores and features (OpenVINO, in batches)
 -> `TrainingReference` (is it like the training images? what do scores mean?) -> `Prediction`. An
@@ -298,7 +298,7 @@ class Predictor:
         ]
 
     def check(self, prepared: Prepared) -> None:
-        """Compare what the network makes of the trial image with what is kept of it.
+        """Compare what the network makes of the self-test image with what is kept of it.
 
         Holds for "float32" alone: another precision scores otherwise.
 

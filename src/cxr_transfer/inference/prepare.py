@@ -1,9 +1,9 @@
 """A file becomes a model input, or the reason why it cannot be judged: all that needs no network.
 
-Decoding, the gate's look at header and picture, preprocessing: the same for a path on the command
-line, for bytes that came over a wire and for an array of a program, in this process or in another.
-What it returns is small (not the image's full-size pixels) and can be sent between processes. Knows
-no model.
+Decoding, quality control's look at header and picture, preprocessing: the same for a path on the
+command line, for bytes that came over a wire and for an array of a program, in this process or in
+another. What it returns is small (not the image's full-size pixels) and can be sent between
+processes. Knows no model.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Prepared:
     Attributes:
         file: File as it was given.
         image: Model input, (height, width) uint8; None where there is none to judge.
-        status: "ok", "cannot_assess" (the gate refused it) or "error" (it could not be read).
+        status: "ok", "cannot_assess" (quality control refused it) or "error" (it could not be
+            read).
         code: Code of the refusal or the error; "" without one.
         message: One line for a person; "" without a refusal or an error.
         warnings: What a reader should know of the image.
@@ -62,7 +63,7 @@ def prepare(
     named: str = "",
     value_range: ValueRange | None = None,
     any_modality: bool = False,
-    gate: bool = True,
+    quality_control: bool = True,
 ) -> Prepared:
     """Read, judge and resize one image. Raises nothing of what a file can be.
 
@@ -73,7 +74,7 @@ def prepare(
         named: For the content of a file: the format that the file's name promises.
         value_range: Values that are black and white in an array, as of `read_image`.
         any_modality: Whether a DICOM header may name another modality or body part.
-        gate: Whether the gate may refuse it; what it finds is told either way.
+        quality_control: Whether quality control may refuse it; what it finds is told either way.
 
     Raises:
         TypeError: It is nothing that stands for an image, or a range is missing.
@@ -101,7 +102,7 @@ def prepare(
     except Exception:
         # Nobody's image may stop the others, whatever a decoder thinks of it.
         return Prepared(name, None, "error", "unreadable", UNREADABLE, ms=took())
-    refusal = next((one for one in found if one.refuses), None) if gate else None
+    refusal = next((one for one in found if one.refuses), None) if quality_control else None
     said = (*radiograph.warnings, *(one.message for one in found if one is not refusal))
     if refusal:
         return Prepared(

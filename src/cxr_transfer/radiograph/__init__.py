@@ -1,4 +1,4 @@
-"""A file becomes a radiograph: one decoder and one preprocessing for every door."""
+"""A file becomes a radiograph: one decoder and one preprocessing for every entry point."""
 
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.radiograph.radiograph import Header, Radiograph

@@ -29,7 +29,7 @@ from cxr_transfer.radiograph.radiograph import Grey
 Values = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 _EACH = 4  # of the rows and columns that are looked at for a blank picture
-_BLANK = 0.02  # standard deviation in [0, 1]: as the gate has it
+_BLANK = 0.02  # standard deviation in [0, 1]: as quality control has it
 _LOG_STEP = 0.01  # of a logarithm: a chest spans 2 and more
 
 

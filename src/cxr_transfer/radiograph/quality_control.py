@@ -3,8 +3,8 @@
 What the header says comes first, then whether there is a picture at all, then colour, then what a
 thumbnail looks like: a frontal image, or a lateral, inverted, turned one, several images side by
 side, or something else. For the last there are 1,536 numbers an image and one linear layer over
-them (``gate.safetensors``), fitted by ``benchmarks/gate_results.py``, which measures the gate as
-well.
+them (``quality_control.safetensors``), fitted by ``benchmarks/quality_control_results.py``, which
+measures quality control as well.
 
 The module knows no network and no classes of disease: how far an image lies from those that a
 network was trained on is asked of that network's own features (``models/reference.py``). Modality
@@ -31,7 +31,7 @@ Plane = npt.NDArray[np.float32]
 LOOKS = ("frontal", "lateral", "inverted", "rotated", "upside_down", "collage", "other")
 """What a picture may look like, in the order of the linear layer's rows."""
 
-WEIGHTS = "gate.safetensors"
+WEIGHTS = "quality_control.safetensors"
 
 _NO_IMAGES = ("CT", "MR", "NM", "PT", "US")  # DICOM modalities, should the caller allow them
 _SIDE = 64  # of the thumbnail: what an image is of shows at this size, disease hardly does
@@ -193,7 +193,7 @@ def _layer() -> _Layer:
         resources.as_file(resources.files("cxr_transfer.radiograph") / WEIGHTS) as path,
         safetensors.safe_open(path, framework="numpy") as file,
     ):
-        known = json.loads(file.metadata()["gate"])
+        known = json.loads(file.metadata()["quality_control"])
         return _Layer(
             file.get_tensor("weights").astype(np.float32),
             file.get_tensor("biases").astype(np.float32),

@@ -1,4 +1,4 @@
-"""The decoded image: what every later room works on, and how large a file and an image may be."""
+"""The decoded image that every later package works on, and limits of files and images."""
 
 from __future__ import annotations
 

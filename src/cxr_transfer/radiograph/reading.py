@@ -1,4 +1,4 @@
-"""A file or its bytes in, radiograph out: the one door to the decoders.
+"""A file or its bytes in, radiograph out: the one entry point of the decoders.
 
 Training, command line, server and DICOM node all come through here, so one file is one image to
 them all. Reads by content, never by name; where a name promises another format, a warning says so.

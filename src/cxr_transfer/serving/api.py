@@ -1,7 +1,7 @@
 """What can be asked over HTTP, and how it is described in OpenAPI.
 
 Routes only: a request's form goes to the `Service`, its answer comes back as JSON, PNG or PDF. Who
-may ask, and how much at once, is the door's affair.
+may ask, and how much at once, is the request guard's affair.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ MEDIA = {
 PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
 
 
-def build(settings: Settings, room: Service, metrics: Metrics) -> FastAPI:
-    """Return the application behind the door."""
+def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
+    """Return the application behind the request guard."""
     app = FastAPI(
         title="cxr-transfer",
         version=__version__,
@@ -64,14 +64,14 @@ def build(settings: Settings, room: Service, metrics: Metrics) -> FastAPI:
     )
     app.state.stopping = lambda: False
     _handle_errors(app)
-    _route_images(app, settings, room)
-    _route_models(app, room)
-    _route_operations(app, room, metrics)
+    _route_images(app, settings, service)
+    _route_models(app, service)
+    _route_operations(app, service, metrics)
     _route_pages(app)
     return app
 
 
-def _route_images(app: FastAPI, settings: Settings, room: Service) -> None:
+def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     """Answer for images: scores, the image as it was decoded, a report."""
 
     @app.post(
@@ -83,8 +83,8 @@ def _route_images(app: FastAPI, settings: Settings, room: Service) -> None:
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
         form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
-        served = room.model(form.fields.get("model"))
-        answers = await room.answers(served, form.uploads, heat_map=form.flag("heat_map"))
+        served = service.model(form.fields.get("model"))
+        answers = await service.answers(served, form.uploads, heat_map=form.flag("heat_map"))
         _tell(request, uploads=len(answers), answered=[one["status"] for one in answers])
         status = status_of(answers)
         content = _envelope(request) | {
@@ -103,7 +103,7 @@ def _route_images(app: FastAPI, settings: Settings, room: Service) -> None:
     )
     async def upload(request: Request) -> Response:
         form = await read_form(request, settings, files="file", fields=())
-        known, png = await room.upload(form.uploads[0])
+        known, png = await service.decoded(form.uploads[0])
         headers = {
             "X-Cxr-Format": known["format"],
             "X-Cxr-Height": str(known["height"]),
@@ -121,25 +121,25 @@ def _route_images(app: FastAPI, settings: Settings, room: Service) -> None:
     )
     async def report(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=("model", "other"))
-        asked = [room.model(form.fields.get("model"))]
-        if (other := room.model(form.fields.get("other") or asked[0].name)) is not asked[0]:
+        asked = [service.model(form.fields.get("model"))]
+        if (other := service.model(form.fields.get("other") or asked[0].name)) is not asked[0]:
             asked.append(other)
-        answers = [await room.answers(one, form.uploads, heat_map=True) for one in asked]
+        answers = [await service.answers(one, form.uploads, heat_map=True) for one in asked]
         # A page for each, the models' pages of one image one behind the other.
         uploads = [upload for upload in form.uploads for _ in asked]
         of_images = [answer for of_image in zip(*answers, strict=True) for answer in of_image]
-        pdf = await room.report(uploads, of_images, request.state.request_id)
+        pdf = await service.report(uploads, of_images, request.state.request_id)
         headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 
 
-def _route_models(app: FastAPI, room: Service) -> None:
+def _route_models(app: FastAPI, service: Service) -> None:
     """Tell of the models: which there are, their cards, their audits."""
 
     @app.get("/v1/models", summary="The models that answer here", responses=get_responses(Models))
     async def models(request: Request) -> Response:
-        default = room.model(None)
-        described = [served.described() for served in room.models.values()]
+        default = service.model(None)
+        described = [served.described() for served in service.models.values()]
         return JSONResponse(_envelope(request) | {"default": default.name, "models": described})
 
     @app.get(
@@ -149,7 +149,7 @@ def _route_models(app: FastAPI, room: Service) -> None:
         responses=get_responses(None, "text/markdown") | NO_SUCH,
     )
     async def model_card(name: str) -> Response:
-        if (text := room.model(name).card()) is None:
+        if (text := service.model(name).card()) is None:
             raise ApiError(
                 404,
                 "no_card",
@@ -164,7 +164,7 @@ def _route_models(app: FastAPI, room: Service) -> None:
         responses=get_responses(Audit) | NO_SUCH,
     )
     async def model_audit(request: Request, name: str) -> Response:
-        if (found := room.model(name).audit()) is None:
+        if (found := service.model(name).audit()) is None:
             raise ApiError(
                 404,
                 "no_audit",
@@ -174,7 +174,7 @@ def _route_models(app: FastAPI, room: Service) -> None:
         return JSONResponse(_envelope(request) | found)
 
 
-def _route_operations(app: FastAPI, room: Service, metrics: Metrics) -> None:
+def _route_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
     """Answer whoever runs the server: does it live, is it ready, what does it count."""
 
     @app.get("/healthz", summary="Whether the process lives", responses=get_responses(Health))
@@ -185,9 +185,9 @@ def _route_operations(app: FastAPI, room: Service, metrics: Metrics) -> None:
     async def ready(request: Request) -> Response:
         if app.state.stopping():
             reason = "stopping"
-        elif not room.models:
+        elif not service.models:
             reason = "models are being opened"
-        elif not await room.works():
+        elif not await service.works():
             reason = "the self-test image does not score as stored with the model"
         else:
             reason = ""

@@ -60,12 +60,12 @@ def main() -> None:
 
 
 def _warm() -> None:
-    """Read a first image: what decoding, the gate and the lungs' network load is then loaded."""
+    """Read a first image, so that everything a request needs is loaded."""
     content = io.BytesIO()
     grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
     Image.fromarray(grey).save(content, "JPEG")
     prepare(content.getvalue(), Preprocessing())
-    lung_box(grey)  # by itself: the gate refuses this image before anything is cropped
+    lung_box(grey)  # by itself: quality control refuses this image before anything is cropped
 
 
 def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
@@ -94,7 +94,12 @@ def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     preprocessing = Preprocessing.model_validate(header["preprocessing"])
-    prepared = prepare(pieces[0], preprocessing, named=header.get("named", ""), gate=header["gate"])
+    prepared = prepare(
+        pieces[0],
+        preprocessing,
+        named=header.get("named", ""),
+        quality_control=header["quality_control"],
+    )
     image = [] if prepared.image is None else [prepared.image.tobytes()]
     return {
         "status": prepared.status,

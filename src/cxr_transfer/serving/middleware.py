@@ -1,4 +1,4 @@
-"""The door: every request passes here before anything is read of it, and every answer on its way.
+"""The request guard: every request passes it before it is read, and every answer on its way out.
 
 In order: an identifier, the server's name (DNS rebinding), the origin (other web sites), the token,
 whether there is room. Then the body is counted while it comes. On the way out: headers for
@@ -66,7 +66,7 @@ class RequestGuard:
     """ASGI application around another one.
 
     Args:
-        app: What is behind the door.
+        app: Application that answers what was let in.
         settings: Who may come in, and with how much.
         load: Whether there is room.
         metrics: Told of every answer.
@@ -119,14 +119,14 @@ class RequestGuard:
                     told["Connection"] = "close"
             await send(message)
 
-        images = scope["method"] == "POST"
+        is_post = scope["method"] == "POST"
         entered = False
         body = _Body(receive, self._settings.body_bytes, self._held_by_all)
         try:
             self._check(scope["path"], scope["method"], headers)
-            self.inside += images
-            entered = images
-            if images:
+            self.inside += is_post
+            entered = is_post
+            if is_post:
                 await self._answered(scope, body.receive, answer)
             else:
                 await self._app(scope, receive, answer)

@@ -90,7 +90,7 @@ def open_models(given: Sequence[str | Path]) -> list[ServedModel]:
     Raises:
         TypeError: One model where a list is meant.
         UsageError: ``same_model_twice``.
-        ModelError: What reading a model raises; ``self_test`` where it scores the trial image
+        ModelError: What reading a model raises; ``self_test`` where it scores the self-test image
             otherwise than its checkpoint did.
     """
     check_list(given, "models")
@@ -99,8 +99,8 @@ def open_models(given: Sequence[str | Path]) -> list[ServedModel]:
     names = _names(predictors)
     radiograph = self_test_image()
     for predictor in predictors:
-        # Whatever the gate thinks of it: it is the network that is tried.
-        predictor.check(prepare(radiograph, predictor.card.preprocessing, gate=False))
+        # Whatever quality control thinks of it: it is the network that is tried.
+        predictor.check(prepare(radiograph, predictor.card.preprocessing, quality_control=False))
     return [
         ServedModel(name, model, predictor, explains=Path(model).suffix != ".xml")
         for name, model, predictor in zip(names, wanted, predictors, strict=True)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.serving.schemas import ApiError, shown_name
-from cxr_transfer.serving.service import Image
+from cxr_transfer.serving.service import Upload
 from cxr_transfer.serving.settings import Settings
 
 _FIELDS = 8
@@ -26,7 +26,7 @@ class UploadForm:
         fields: Fields of the body, and of the query where the body has none of that name.
     """
 
-    def __init__(self, uploads: list[Image], fields: dict[str, str]) -> None:
+    def __init__(self, uploads: list[Upload], fields: dict[str, str]) -> None:
         self.uploads = uploads
         self.fields = fields
 
@@ -96,13 +96,13 @@ async def read_form(
             "Expected a multipart form in UTF-8, but got another encoding; send it anew.",
         ) from None
     given = dict(request.query_params)
-    uploads: list[Image] = []
+    uploads: list[Upload] = []
     for name, value in parts:
         if isinstance(value, UploadFile):
             if name == files:
                 shown = shown_name(value.filename, len(uploads) + 1)
                 named = named_format(value.filename or "")
-                uploads.append(Image(shown, await value.read(), named))
+                uploads.append(Upload(shown, await value.read(), named))
             await value.close()
         elif name != files:
             given[name] = value

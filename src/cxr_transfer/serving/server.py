@@ -113,13 +113,13 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
     from cxr_transfer.serving.service import Service
 
     metrics = Metrics()
-    room = Service(chosen, metrics)
-    app = build(chosen, room, metrics)
-    door = RequestGuard(app, chosen, room.load, metrics)
-    app.state.stopping = lambda: door.closing
+    service = Service(chosen, metrics)
+    app = build(chosen, service, metrics)
+    guard = RequestGuard(app, chosen, service.load, metrics)
+    app.state.stopping = lambda: guard.closing
     TimeoutProtocol.body_s = chosen.body_s
     config = uvicorn.Config(
-        door,
+        guard,
         http=TimeoutProtocol,
         ws="none",
         lifespan="off",
@@ -132,15 +132,15 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
-    server = _Server(config, door, chosen)
-    opening = asyncio.create_task(room.open(models))
+    server = _Server(config, guard, chosen)
+    opening = asyncio.create_task(service.open(models))
 
     def opened(task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception():
             server.should_exit = True
         else:
             _spare_what_stays()
-            log("ready", models=list(room.models))
+            log("ready", models=list(service.models))
 
     opening.add_done_callback(opened)
     where = listener.getsockname()
@@ -152,7 +152,7 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
         with suppress(asyncio.CancelledError):
             await opening
     finally:
-        await room.close()
+        await service.close()
         log("stopped")
 
 
@@ -169,27 +169,27 @@ def _spare_what_stays() -> None:
 class _Server(uvicorn.Server):
     """uvicorn, which on SIGTERM says so first, and leaves when nobody inside waits any more."""
 
-    def __init__(self, config: uvicorn.Config, door: RequestGuard, chosen: Settings) -> None:
+    def __init__(self, config: uvicorn.Config, guard: RequestGuard, chosen: Settings) -> None:
         super().__init__(config)
-        self._door = door
+        self._guard = guard
         self._settings = chosen
         self._told = 0.0
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """Let nobody in any more; the second time, leave now."""
-        if self._door.closing and sig == signal.SIGINT:
+        if self._guard.closing and sig == signal.SIGINT:
             self.force_exit = self.should_exit = True
-        self._door.closing = True
+        self._guard.closing = True
 
     async def on_tick(self, counter: int) -> bool:
         """Tell whether it is time to leave; asked ten times a second."""
-        if self._door.closing and not self.should_exit:
+        if self._guard.closing and not self.should_exit:
             now = asyncio.get_running_loop().time()
             if not self._told:
                 self._told = now
-                log("stopping", inside=self._door.inside)
-                self._door.hurry(self._settings.drain_s)
+                log("stopping", inside=self._guard.inside)
+                self._guard.hurry(self._settings.drain_s)
             since = now - self._told
-            done = since >= self._settings.notice_s and not self._door.inside
+            done = since >= self._settings.notice_s and not self._guard.inside
             self.should_exit = done or since >= self._settings.drain_s
         return await super().on_tick(counter)

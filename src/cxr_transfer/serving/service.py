@@ -39,7 +39,7 @@ _SLOW_QUEUE = 16
 _SLOW_WAIT_S = 20.0
 
 
-class Image(NamedTuple):
+class Upload(NamedTuple):
     """An image as it was sent: the name that it has in the answer, its bytes, and what they are.
 
     The format is the one that the name it was sent under promises; "" where it promises none.
@@ -118,7 +118,7 @@ class Service:
         await asyncio.gather(self.decoders.close(), self._slow.close())
 
     async def works(self) -> bool:
-        """Tell whether the trial image still goes the whole way and scores as is kept of it."""
+        """Tell whether the self-test image still goes the whole way and scores as is kept of it."""
         if not self.models:
             return False
         if time.monotonic() - self._self_tested_at > TRY_AGAIN_S and (
@@ -132,9 +132,9 @@ class Service:
     async def _try(self) -> bool:
         works, loop = False, asyncio.get_running_loop()
         with suppress(Exception):  # whatever it is: a room that fails does not work
-            upload = Image("", self_test_image())
+            upload = Upload("", self_test_image())
             for served in self.models.values():
-                prepared = await self._prepared(served, upload, gate=False)
+                prepared = await self._prepared(served, upload, quality_control=False)
                 if prepared.code == "worker_lost":
                     return self._works  # says nothing of the way; to be tried again
                 # As every image goes. A model may find this one strange, and then tells no scores:
@@ -165,7 +165,7 @@ class Service:
         return self.models[name]
 
     async def answers(
-        self, served: ServedModel, uploads: Sequence[Image], *, heat_map: bool
+        self, served: ServedModel, uploads: Sequence[Upload], *, heat_map: bool
     ) -> list[dict[str, Any]]:
         """Return an answer for each image, in order; none stops the others.
 
@@ -188,7 +188,7 @@ class Service:
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
         return answers
 
-    async def upload(self, upload: Image) -> tuple[Header, bytes]:
+    async def decoded(self, upload: Upload) -> tuple[Header, bytes]:
         """Return what is known of an image, and its picture as PNG.
 
         Raises:
@@ -207,7 +207,7 @@ class Service:
         return known, png
 
     async def report(
-        self, uploads: Sequence[Image], answers: Sequence[dict[str, Any]], request_id: str
+        self, uploads: Sequence[Upload], answers: Sequence[dict[str, Any]], request_id: str
     ) -> bytes:
         """Return a PDF of images and their answers.
 
@@ -219,18 +219,20 @@ class Service:
         _, (pdf,) = await self._slowly(header, [upload.content for upload in uploads])
         return pdf
 
-    async def _predicted(self, served: ServedModel, upload: Image) -> Prediction:
+    async def _predicted(self, served: ServedModel, upload: Upload) -> Prediction:
         prepared = await self._prepared(served, upload)
         if prepared.image is None:
             return served.predictor.answers([prepared])[0]
         return await self._batches[served.name].answer(prepared)
 
-    async def _prepared(self, served: ServedModel, upload: Image, *, gate: bool = True) -> Prepared:
+    async def _prepared(
+        self, served: ServedModel, upload: Upload, *, quality_control: bool = True
+    ) -> Prepared:
         preprocessing = served.predictor.card.preprocessing
         work = {
             "work": "prepare",
             "preprocessing": preprocessing.model_dump(),
-            "gate": gate,
+            "quality_control": quality_control,
             "named": upload.named,
         }
         try:
@@ -248,7 +250,7 @@ class Service:
         known["warnings"] = tuple(known["warnings"])
         return Prepared(upload.name, pixels, **known)
 
-    async def _explained(self, served: ServedModel, upload: Image, answer: dict[str, Any]) -> None:
+    async def _explained(self, served: ServedModel, upload: Upload, answer: dict[str, Any]) -> None:
         """Add to ``answer`` what can be told of its scores."""
         if not served.explains:
             answer["warnings"] = [*answer["warnings"], NO_MAP]

@@ -80,7 +80,7 @@ def run_study(
 
     Raises:
         UsageError: ``unused_option`` for weights or a Model_0 that no model is made of.
-        CxrError: What any part of the walk raises.
+        CxrError: What any of its steps raises.
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
     progress = progress or _no_progress
@@ -143,7 +143,7 @@ def run_study(
         "damaged_files": len(target.damaged),
         "patients_in_two_parts": max(patient_overlap(part) for part in parts),
         "left_out": left_out,
-        "test_openings": {name: test_set_accesses(out / name) for name in rows}
+        "test_set_accesses": {name: test_set_accesses(out / name) for name in rows}
         if not study.folds
         else {},
     }

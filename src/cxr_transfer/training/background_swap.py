@@ -1,4 +1,4 @@
-"""Images whose surroundings were exchanged: the lungs of one image, all else of another source's.
+"""Images whose surroundings were swapped: the lungs of one image, all else of another source's.
 
 What such an image is called stays with its lungs. A head that is fitted to them as well as to the
 images as they were gains less from what lies around the lungs, which tells of the hospital first.
@@ -54,7 +54,7 @@ def draw_partners(sources: Sequence[str], *, seed: int) -> npt.NDArray[np.int64]
     return partners
 
 
-def exchanged(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
+def swap_backgrounds(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
     """Return every image's lungs in the surroundings of its partner.
 
     Args:

@@ -39,8 +39,8 @@ def fit_head(
     training: Stored,
     validation: Stored,
     *,
-    exchanged: Stored | None = None,
-    exchanged_weight: float = 1.0,
+    swapped: Stored | None = None,
+    swapped_weight: float = 1.0,
     penalty: float,
     stage: str,
     log: Callable[[str], None] = lambda line: None,
@@ -57,8 +57,8 @@ def fit_head(
         rest: What the images are fed to: what is behind what was kept, ends with the head.
         training: Features (N, F) and targets.
         validation: Features and targets of the images that are only looked at.
-        exchanged: Features and targets of training images whose surroundings were exchanged.
-        exchanged_weight: What one of those counts, beside the 1 of a training image.
+        swapped: Features and targets of training images whose surroundings were exchanged.
+        swapped_weight: What one of those counts, beside the 1 of a training image.
         penalty: Weight of the sum of squared weights, beside the mean loss of an image.
         stage: Stands in the history.
         log: Is told when the fit was stopped before its end.
@@ -73,7 +73,7 @@ def fit_head(
     """
     started = time.monotonic()
     before, head = part_of(rest, 0, -1).cpu().eval(), rest.get_submodule("head").cpu()
-    given = (training, validation) if exchanged is None else (training, validation, exchanged)
+    given = (training, validation) if swapped is None else (training, validation, swapped)
     seen = [before(images.inputs.cpu()).float() for images in given]
     known_of = [images.targets.cpu() for images in given]
     if not isinstance(head, nn.Linear):
@@ -81,10 +81,10 @@ def fit_head(
     _check(seen, known_of)
     features, targets = seen[0].double().numpy(), known_of[0].numpy()
     counts = np.ones(len(targets))
-    if exchanged is not None:
+    if swapped is not None:
         features = np.concatenate([features, seen[2].double().numpy()])
         targets = np.concatenate([targets, known_of[2].numpy()])
-        counts = np.concatenate([counts, np.full(len(seen[2]), exchanged_weight)])
+        counts = np.concatenate([counts, np.full(len(seen[2]), swapped_weight)])
     counts *= _balance(targets, counts)
     # The exchanged images do not move the scale of the features.
     centre, spread = _centre_and_spread(seen[0].double().numpy())

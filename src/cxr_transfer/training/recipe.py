@@ -29,7 +29,7 @@ from cxr_transfer.models.metadata import LONGEST_TITLE, Architecture
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 
 _OF_ADAM = ("learning_rate", "batch_size", "stop_after", "reduce_after", "reduce_factor")
-_OF_LOGISTIC = ("penalty", "exchange")
+_OF_LOGISTIC = ("penalty", "background_swap")
 
 NO_CHECKPOINT = {"random": "random weights", "imagenet": "ImageNet's weights"}
 """What a recipe starts from that is no checkpoint, and how that is called."""
@@ -43,9 +43,9 @@ class Stage(BaseModel):
         fit: ``adam`` trains; ``logistic`` fits the head alone by logistic regression, at once.
         penalty: For ``logistic``: what the sum of squared weights costs, beside an image's mean
             loss.
-        exchange: For ``logistic``: what an image counts, beside the 1 of each image as it is, whose
-            surroundings were exchanged for those of an image of another source; 0 exchanges
-            nothing.
+        background_swap: For ``logistic``: what an image counts, beside the 1 of each image as it
+            is, whose surroundings were exchanged for those of an image of another source; 0
+            exchanges nothing.
         train: Children of the network that train, by name; ``["*"]`` is all of them.
         learning_rate: Learning rate of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
         batch_size: Images per step over all devices; a partial last batch is kept.
@@ -64,7 +64,7 @@ class Stage(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9_]+$")
     fit: Literal["adam", "logistic"] = "adam"
     penalty: float = Field(0.02, gt=0, allow_inf_nan=False)
-    exchange: float = Field(0.0, ge=0, allow_inf_nan=False)
+    background_swap: float = Field(0.0, ge=0, allow_inf_nan=False)
     train: tuple[str, ...] = Field(min_length=1)
     learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     batch_size: int = Field(20, ge=1)
@@ -153,8 +153,10 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _lungs_come_to_lie_on_lungs(self) -> Recipe:
-        if self.preprocessing.crop != "lungs" and any(stage.exchange for stage in self.stages):
-            raise ValueError('exchange needs images that are crops of the lungs: crop = "lungs"')
+        if self.preprocessing.crop != "lungs" and any(
+            stage.background_swap for stage in self.stages
+        ):
+            raise ValueError('background_swap needs crops of the lungs: crop = "lungs"')
         return self
 
     def limited(self, max_epochs: int | None) -> Recipe:

@@ -98,7 +98,7 @@ def run_recipe(
         "split_hash": split_hash(dataset.cases),
         "start": begun.sha256,
     }
-    if any(stage.exchange for stage in recipe.stages):
+    if any(stage.background_swap for stage in recipe.stages):
         settings["sources"] = sources_hash(dataset.cases)
     # Of a distributed run the first process owns the folder; the others only compute.
     with (

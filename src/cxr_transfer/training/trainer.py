@@ -21,7 +21,7 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes, write_csv
 from cxr_transfer.models.checkpoint import fit_weights
 from cxr_transfer.training import callbacks
-from cxr_transfer.training.background_swap import draw_partners, exchanged
+from cxr_transfer.training.background_swap import draw_partners, swap_backgrounds
 from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
@@ -131,7 +131,7 @@ def train_stages(
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
-            mixed = _exchanged(stage, training, sources, seed, recipe.name, log)
+            mixed = _swapped(stage, training, sources, seed, recipe.name, log)
             others = Stored(keep(frozen_part, mixed.images), mixed.targets) if mixed else None
             rows = _fit_head(stage, rest, stored, others, log)
             tell(rows)
@@ -206,8 +206,8 @@ def _fit_head(
         rest,
         training,
         validation,
-        exchanged=others,
-        exchanged_weight=stage.exchange,
+        swapped=others,
+        swapped_weight=stage.background_swap,
         penalty=stage.penalty,
         stage=stage.name,
         log=log,
@@ -223,7 +223,7 @@ def _copied(network: nn.Sequential) -> dict[str, Tensor]:
     return {name: tensor.to("cpu", copy=True) for name, tensor in network.state_dict().items()}
 
 
-def _exchanged(
+def _swapped(
     stage: Stage,
     training: ImageTensors,
     sources: Sequence[str],
@@ -232,7 +232,7 @@ def _exchanged(
     log: Callable[[str], None],
 ) -> ImageTensors | None:
     """Return each image's lungs in the surroundings of another source's, where a stage wants it."""
-    if not stage.exchange:
+    if not stage.background_swap:
         return None
     if len(sources) != len(training):
         raise ValueError(
@@ -243,7 +243,7 @@ def _exchanged(
         log(f"{name}: nothing is exchanged, since all training images are of one source")
         return None
     log(f"{name}: exchanging what lies around the lungs between sources")
-    return ImageTensors(exchanged(training.images, partners), training.targets)
+    return ImageTensors(swap_backgrounds(training.images, partners), training.targets)
 
 
 def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:

@@ -1,13 +1,14 @@
-"""Fit the gate's linear layer on real images, and measure the whole gate.
+"""Fit quality control's linear layer on real images, and measure quality control.
 
-    python benchmarks/gate_results.py --data ../shared/data --run runs/seed0 --pictures PICTURES
+    python benchmarks/quality_control_results.py --data ../shared/data --run runs/seed0 --pictures
+    PICTURES
 
 PICTURES is a folder of pictures that are no chest radiographs: those reported are scikit-image's
 (``pip download --no-deps scikit-image``, unzip ``skimage/data``); scikit-learn's and matplotlib's
 photos and the other modalities of pydicom-data are found where these are installed. Needs the runs
 ``model_2`` and ``model_3`` with their ``split.csv``. Writes
-``src/cxr_transfer/radiograph/gate.safetensors`` (fitted on all images), ``docs/results/gate.json``
-and ``gate.md``.
+``src/cxr_transfer/radiograph/quality_control.safetensors`` (fitted on all images),
+``docs/results/quality_control.json`` and ``quality_control.md``.
 
 What the layer says of an image, a manipulated image or a generated picture comes from one of five
 layers that was fitted without that image's patient (or without that picture). No real picture of
@@ -81,10 +82,10 @@ class Picture:
     path: Path | None = None  # of an image as it lies on disk
     fits: bool = True  # whether layers are fitted on it
     colour: float = 0.0
-    empty: bool = False  # whether the gate says blank_or_noise
+    empty: bool = False  # whether quality control says blank_or_noise
     described: np.ndarray = field(default_factory=lambda: np.empty(0))
     score: float = 0.0  # for "frontal", of a layer that has not seen the unit
-    fault: str = ""  # the reason that the gate gives where it doubts
+    fault: str = ""  # the reason that quality control gives where it doubts
 
     @property
     def fold(self) -> int:
@@ -121,7 +122,7 @@ def real_images(data: Path) -> Iterator[Picture]:
 
 
 def generated_images(number: int) -> Iterator[Picture]:
-    """Images as the demonstration draws them: the gate must let them pass, too."""
+    """Images as the demonstration draws them: quality control must let them pass, too."""
     for seed in range(number):
         rng = np.random.default_rng([7, seed])
         radiograph = draw_radiograph(FINDINGS[seed % 4], rng=rng, child=seed % 8 < 4)
@@ -632,7 +633,7 @@ def part(pictures: list[Picture], holds: Callable[[Picture], bool]) -> dict:
 
 @dataclass(frozen=True)
 class Judge:
-    """The gate's word on a picture, with limits and, per network, distances."""
+    """Quality control's word on a picture, with limits and, per network, distances."""
 
     limits: dict[str, float]
     distances: dict[str, dict[int, str]]  # run: id of a picture: what the reference says
@@ -739,7 +740,7 @@ def write_layer(
     known = {"looks": LOOKS, **found, "fitted_on": fitted_on}
     # safetensors writes an array's memory as it lies.
     tensors = {"weights": np.ascontiguousarray(weights), "biases": biases}
-    write_bytes(path, safetensors.numpy.save(tensors, {"gate": json.dumps(known)}))
+    write_bytes(path, safetensors.numpy.save(tensors, {"quality_control": json.dumps(known)}))
 
 
 def goals(found: dict) -> dict:
@@ -780,13 +781,13 @@ def page(content: dict) -> str:
     found = content["results"]
     networks = found["networks"]
     lines = [
-        "# The gate: may this picture be judged?",
+        "# Quality control: may this picture be judged?",
         "",
         f"**{INTENDED_USE}**",
         "",
-        "Written by `benchmarks/gate_results.py`, whose head says how; numbers in "
-        f"[gate.json](gate.json). 95 % intervals: {INTERVALS}; by picture where there is no "
-        "patient. "
+        "Written by `benchmarks/quality_control_results.py`, whose head says how; numbers in "
+        f"[quality_control.json](quality_control.json). 95 % intervals: {INTERVALS}; by picture "
+        "where there is no patient. "
         f'Refused below a score of {content["limits"]["refuse"]} for "frontal", warned below '
         f"{content['limits']['doubt']}. Images, manipulated images and most drawn pictures are "
         "judged by a layer that was fitted without their patient or picture; no real picture of "
@@ -853,9 +854,9 @@ def page(content: dict) -> str:
             f"Unusual (a warning) beyond {result['unusual_beyond']:.3g}, unfamiliar (refused) "
             f"beyond {result['unfamiliar_beyond']:.3g} deviations; `reference.safetensors` has "
             f"{result['bytes'] // 1000} kB. Kermany and Cohen: the run's test part. Good images of "
-            f"it that the whole gate refuses: {percent(result['good_images_refused'])}.",
+            f"it that quality control refuses: {percent(result['good_images_refused'])}.",
             "",
-            "| | unusual or beyond | unfamiliar | refused by the whole gate |",
+            "| | unusual or beyond | unfamiliar | refused by quality control |",
             "|---|---|---|---|",
             *(
                 f"| {group} | {percent(figure['unusual'])} | {percent(figure['unfamiliar'])} | "
@@ -876,10 +877,10 @@ CAVEATS = (
     "* The limits were set on the very scores that are reported (1 % and 3 % of good images, all "
     "sources alike). Some images stand in Cohen's collection and in others under different names.",
     "* Pictures that are refused as blank or noise take no part in the areas under the curve. "
-    "Photos are scored in grey for these; the gate refuses them for their colour as well.",
+    "Photos are scored in grey for these; quality control refuses them for their colour as well.",
     "* All laterals are of one collection (Cohen's), so that the area within it is the fairer one.",
     "* Few real pictures of other body parts were at hand: one shin, five CT slices, no hand and "
-    "no abdomen image. What the gate does with these is not known.",
+    "no abdomen image. What quality control does with these is not known.",
     "* Right and left cannot be told: a mirrored image passes.",
 )
 
@@ -917,7 +918,8 @@ def main() -> None:
     results["source_left_out"] = new_places(pictures, found)
     content = {
         "intended_use": INTENDED_USE,
-        "command": "python benchmarks/gate_results.py --data DATA --run RUN --pictures PICTURES",
+        "command": "python benchmarks/quality_control_results.py --data DATA --run RUN "
+        "--pictures PICTURES",
         "date": provenance.now(),
         "commit": provenance.commit(),
         "machine": provenance.machine(),
@@ -929,8 +931,8 @@ def main() -> None:
         "goals": goals(results),
         "results": results,
     }
-    write_json(given.out / "gate.json", content)
-    write_text(given.out / "gate.md", page(content))
+    write_json(given.out / "quality_control.json", content)
+    write_text(given.out / "quality_control.md", page(content))
     for name, goal in content["goals"].items():
         print(f"{name}: {goal['found']:.3f} ({goal['goal']})")
 

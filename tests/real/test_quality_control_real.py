@@ -1,6 +1,6 @@
-"""The gate as it ships on real images, among them those that it was fitted on.
+"""Quality control as it ships on real images, among them those that it was fitted on.
 
-What it does with images that it has not seen stands in docs/results/gate.md.
+What it does with images that it has not seen stands in docs/results/quality_control.md.
 """
 
 from pathlib import Path
