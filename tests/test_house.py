@@ -13,6 +13,7 @@ LAYERS = (
     (
         "errors",
         "text",
+        "tables",
         "labels",
         "files",
         "own_folder",
