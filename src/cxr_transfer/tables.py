@@ -38,12 +38,13 @@ class Table(Mapping[str, Row], Generic[Row]):
     ) -> None:
         self.group = group
         self._what, self._kind, self._rows = what, kind, dict(rows)
+        self._loaded: dict[str, Row] = {}
 
     def __getitem__(self, name: str) -> Row:
         if name in self._rows:
             return self._rows[name]
         if name in self._added:
-            return self._imported(name)
+            return self._loaded[name] if name in self._loaded else self._imported(name)
         raise UsageError(
             f"unknown_{self._what.replace(' ', '_')}",
             f"Expected one of the {self._what}s {', '.join(self)}, but got {for_terminal(name)!r}"
@@ -79,8 +80,7 @@ class Table(Mapping[str, Row], Generic[Row]):
             raise self._bad(point, f"a package that can be imported ({reason})") from error
         if not isinstance(row, self._kind):
             raise self._bad(point, f"{self._kind.__name__}, not {kind_of(row)}")
-        self._rows[name] = row
-        del self._added[name]
+        self._loaded[name] = row
         return row
 
     def _bad(self, point: EntryPoint, expected: str) -> MachineError:
