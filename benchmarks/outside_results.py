@@ -151,7 +151,7 @@ def seen_by(recipe: Recipe, dataset, known: Known, cache: Path) -> Seen:
             surroundings = np.arange(len(known.targets))
             surroundings[rows] = partners[rows, place]
             made[rows, place] = frozen(
-                network, swap_backgrounds(tensors.images, surroundings)[rows]
+                network, swap_backgrounds(tensors.images, surroundings, tensors.lungs)[rows]
             )
         cache.mkdir(parents=True, exist_ok=True)
         np.savez(path, whole=found[0], lungless=found[1], swapped=made, partners=partners)

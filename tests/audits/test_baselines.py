@@ -9,10 +9,10 @@ from PIL import Image
 from cxr_transfer.audits.baselines import (
     baseline,
     demographics_table,
-    file_features,
-    metadata_table,
     source_classifier,
+    table_of,
 )
+from cxr_transfer.datasets.decode import Wanted, decode_image
 from cxr_transfer.errors import DataError, ImageError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.metrics import evaluate
@@ -32,7 +32,11 @@ def auroc(table, targets, patients=None, labels=TWO, **options):
 def stored(path, **options):
     """The features of one generated image, saved as ``options`` say."""
     path.write_bytes(encoded(grey(1), **options))
-    return file_features(path)
+    return features_of(path)
+
+
+def features_of(path):
+    return decode_image(path, Wanted(file_features=True)).file_features
 
 
 def test_the_features_of_a_known_image(tmp_path):
@@ -42,7 +46,7 @@ def test_the_features_of_a_known_image(tmp_path):
     path = tmp_path / "image.png"
     content = encoded(image)
     path.write_bytes(content)
-    found = file_features(path)
+    found = features_of(path)
     assert found["bytes_per_pixel"] == len(content) / 32000
     assert (found["width"], found["height"], found["aspect"]) == (160, 200, 0.8)
     assert [name for name, value in found.items() if name.startswith("format") and value] == [
@@ -68,7 +72,7 @@ def test_features_tell_how_an_image_was_saved(tmp_path):
     assert coarse["quantisation_chroma"] == 0  # grey: no such table
     colour = tmp_path / "c.jpg"
     colour.write_bytes(encoded(Image.fromarray(grey(1)).convert("RGB"), "JPEG"))
-    found = file_features(colour)
+    found = features_of(colour)
     assert (found["mode RGB"], found["mode L"]) == (1, 0)
     assert found["quantisation_chroma"] > 0
     tiff = stored(tmp_path / "d.tif", kind="TIFF")
@@ -89,15 +93,15 @@ def test_features_tell_whether_there_is_exif(tmp_path, kind):
 def test_an_image_that_cannot_be_read_is_an_error(tmp_path):
     (tmp_path / "image.png").write_bytes(b"nothing")
     with pytest.raises(ImageError):
-        file_features(tmp_path / "image.png")
+        features_of(tmp_path / "image.png")
 
 
-def test_the_metadata_table_has_a_row_a_case_in_order(tmp_path):
-    cases = [case(write_image(tmp_path / f"{i}.png", i)) for i in range(5)]
-    table, names = metadata_table(cases)
+def test_the_table_has_a_row_an_image_in_order(tmp_path):
+    found = [features_of(write_image(tmp_path / f"{i}.png", i)) for i in range(5)]
+    table, names = table_of(found)
     assert table.shape == (5, len(names))
-    for row, one in zip(table, cases, strict=True):
-        assert dict(zip(names, row, strict=True)) == file_features(one.path)
+    for row, one in zip(table, found, strict=True):
+        assert dict(zip(names, row, strict=True)) == one
     assert len(np.unique(table, axis=0)) == 5
 
 
@@ -119,10 +123,9 @@ def test_what_is_known_of_patients_becomes_columns():
     assert (table[:, 1:].sum(axis=1) == 2).all()
 
 
-@pytest.mark.parametrize("function", [metadata_table, demographics_table])
-def test_no_case_is_refused(function):
+def test_no_case_is_refused():
     with pytest.raises(DataError) as error:
-        function([])
+        demographics_table([])
     assert error.value.code == "no_images"
 
 
@@ -134,7 +137,7 @@ def test_an_artefact_of_the_file_gives_the_class_away(tmp_path):
         path = tmp_path / f"{i}.jpg"
         path.write_bytes(encoded(grey(i), "JPEG", quality=85 if label == "covid19" else 90))
         cases.append(case(path, label))
-    table, _ = metadata_table(cases)
+    table, _ = table_of([features_of(one.path) for one in cases])
     planted = [TWO.target(one.label) for one in cases]
     assert auroc(table, planted) > 0.98
     assert auroc(table, planted, kind="linear") > 0.98

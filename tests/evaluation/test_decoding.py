@@ -11,11 +11,12 @@ from cxr_transfer.datasets.index import index
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.decoding import decode_once, leave_out
 from cxr_transfer.labels import DATASET_1
-from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.radiograph import Preprocessing, read_radiograph
 from cxr_transfer.training.tensors import load_tensors
 from made import case, write_image
 
 SMALL = Preprocessing(height=48, width=64)
+CROPS = Preprocessing(height=48, width=64, crop="lungs", detail=32, equalise=True)
 
 
 @pytest.fixture
@@ -29,19 +30,31 @@ def cases(tmp_path):
 
 def test_it_gives_what_three_decodings_give(cases):
     told = []
-    found = decode_once(cases, SMALL, DATASET_1, on_image=lambda: told.append(1))
+    found = decode_once(cases, SMALL, DATASET_1, files=True, on_image=lambda: told.append(1))
     tensors = load_tensors(cases, SMALL, DATASET_1)
     assert found.cases == index(cases)
     assert torch.equal(found.tensors.images, tensors.images)
     assert torch.equal(found.tensors.targets, tensors.targets)
-    assert list(found.files) == [file_features(each.path) for each in cases]
+    assert list(found.files) == [
+        file_features(each.path.read_bytes(), read_radiograph(each.path)) for each in cases
+    ]
+    assert np.array_equal(found.unfinished, tensors.images)
     assert len(told) == len(cases)
 
 
 def test_files_are_looked_at_only_where_that_is_asked_for(cases):
-    found = decode_once(cases, SMALL, DATASET_1, files=False)
+    found = decode_once(cases, SMALL, DATASET_1)
     assert found.files == ()
     assert np.array_equal(found.tensors.images, load_tensors(cases, SMALL, DATASET_1).images)
+
+
+def test_images_are_kept_before_the_last_steps_of_a_preprocessing_too(cases, tmp_path):
+    found = decode_once(cases, CROPS, DATASET_1, unfinished=tmp_path / "place")
+    assert np.array_equal(found.tensors.images, load_tensors(cases, CROPS, DATASET_1).images)
+    before = load_tensors(cases, CROPS.unfinished, DATASET_1).images
+    assert np.array_equal(found.unfinished, before)
+    assert not np.array_equal(found.unfinished, found.tensors.images)
+    assert [*(tmp_path / "place").iterdir()] == [], "nothing is left in the folder"
 
 
 def test_every_damaged_image_is_named(cases):
@@ -59,14 +72,22 @@ def test_an_image_that_is_not_the_manifests_is_refused(cases):
     assert error.value.code == "changed_images"
 
 
-def test_damaged_images_are_left_out_on_a_persons_word_and_the_rest_is_as_without_them(cases):
+def test_damaged_images_are_left_out_on_a_persons_word_and_the_rest_is_as_without_them(
+    cases, tmp_path
+):
     whole = [cases[0], *cases[3:]]
-    expected = decode_once(whole, SMALL, DATASET_1)
+    expected = decode_once(whole, CROPS, DATASET_1, files=True, unfinished=tmp_path / "expected")
     for each in cases[1:3]:
         each.path.write_bytes(b"nothing")
     told = []
     found = decode_once(
-        cases, SMALL, DATASET_1, skip_damaged=True, on_image=lambda: told.append(None)
+        cases,
+        CROPS,
+        DATASET_1,
+        files=True,
+        unfinished=tmp_path / "found",
+        skip_damaged=True,
+        each=lambda: told.append(None),
     )
     assert [(one.path, one.code) for one in found.damaged] == [
         (each.file, "unsupported_format") for each in cases[1:3]
@@ -75,6 +96,7 @@ def test_damaged_images_are_left_out_on_a_persons_word_and_the_rest_is_as_withou
     assert torch.equal(found.tensors.images, expected.tensors.images)
     assert torch.equal(found.tensors.targets, expected.tensors.targets)
     assert found.files == expected.files
+    assert np.array_equal(found.unfinished, expected.unfinished)
     assert len(told) == len(cases)
 
 

@@ -62,6 +62,18 @@ def test_many_are_answered_in_order_as_one_is_and_a_bad_file_stops_nobody(checkp
         assert alone.probabilities == pytest.approx(answers[number].probabilities, abs=2e-6)
 
 
+def test_what_an_answer_was_made_from_is_kept_where_it_is_asked_for(checkpoint, files):
+    predictor = Predictor.open(checkpoint)
+    expected = [replace(answer, ms=0.0) for answer in predictor.predict_files(files)]
+    kept = [*predictor.predict_and_keep(files)]
+    assert [replace(answer, ms=0.0) for answer, _ in kept] == expected
+    for file, (answer, prepared) in zip(files, kept, strict=True):
+        if answer.status == "error":
+            assert (prepared.image, prepared.radiograph) == (None, None)
+        else:
+            assert prepared.radiograph.digest() == read_radiograph(file).digest()
+
+
 def test_many_threads_get_the_answers_that_one_gets(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     images = [file for file in files if file.is_file()] * 2

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.inference.prepare import prepare
+from cxr_transfer.inference import prepare as prepare_module
+from cxr_transfer.inference.prepare import prepare, prepare_for_each
 from cxr_transfer.radiograph import Preprocessing, read_radiograph
+from cxr_transfer.radiograph.in_memory import read_image
 from made import chest, write_image
 from made_dicom import dataset
 
@@ -33,6 +35,27 @@ def test_a_path_bytes_and_an_image_come_out_the_same(radiograph):
     assert images[0].shape == (64, 64)
     for image in images[1:]:
         assert np.array_equal(image, images[0])
+
+
+def test_for_several_networks_an_image_is_read_once_and_prepared_as_for_each(
+    radiograph, monkeypatch
+):
+    crops = Preprocessing(height=48, width=64, crop="lungs")
+    expected = [prepare(radiograph, one) for one in (SIZE, crops, SIZE)]
+    read = []
+    monkeypatch.setattr(
+        prepare_module, "read_image", lambda *a, **k: read.append(1) or read_image(*a, **k)
+    )
+    found = prepare_for_each(radiograph, [SIZE, crops, SIZE])
+    assert len(read) == 1
+    for one, other in zip(found, expected, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert (one.box, one.warnings, one.radiograph) == (other.box, other.warnings, None)
+    assert found[0] is found[2]
+    assert (
+        prepare(radiograph, SIZE, keep_radiograph=True).radiograph.digest()
+        == read_radiograph(radiograph).digest()
+    )
 
 
 def test_what_a_program_has_in_memory_comes_out_the_same(radiograph):

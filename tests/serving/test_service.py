@@ -114,27 +114,27 @@ def test_a_decoder_knows_no_token_and_writes_no_file(monkeypatch):
 )
 def test_a_decoder_that_ends_by_itself_is_the_images_affair(number, expected):
     async def check(workers, pid):
-        image = [as_bytes(phantom())]
+        radiograph = [as_bytes(phantom())]
         with stopped([pid]):
-            asked = asyncio.create_task(workers.ask({"work": "image"}, image, seconds=60))
+            asked = asyncio.create_task(workers.ask({"work": "image"}, radiograph, seconds=60))
             await asyncio.sleep(0)
             os.kill(pid, number)
         with pytest.raises(expected) as caught:
             await asked
         assert expected is WorkerLost or caught.value.code == "decoder_crashed"
-        assert await workers.ask({"work": "image"}, image, seconds=60)
+        assert await workers.ask({"work": "image"}, radiograph, seconds=60)
 
     decoding(check)
 
 
 def test_a_process_that_never_becomes_free_is_not_waited_for():
     async def check(workers, pid):
-        image = [as_bytes(phantom())]
+        radiograph = [as_bytes(phantom())]
         with stopped([pid]):
-            first = asyncio.create_task(workers.ask({"work": "image"}, image, seconds=60))
+            first = asyncio.create_task(workers.ask({"work": "image"}, radiograph, seconds=60))
             await asyncio.sleep(0)
             with pytest.raises(WorkerLost):
-                await workers.ask({"work": "image"}, image, seconds=0.1)
+                await workers.ask({"work": "image"}, radiograph, seconds=0.1)
         known, _ = await first
         assert known["format"] == "PNG"
 
@@ -144,8 +144,10 @@ def test_a_process_that_never_becomes_free_is_not_waited_for():
 def test_an_error_of_the_model_tells_no_path(tmp_path):
     async def check(workers, _pid):
         work = {"work": "explain", "model": str(tmp_path / "secret"), "label": "normal"}
+        image = phantom()
+        work |= {"shape": image.shape, "box": (0, 0, 1, 1), "height": 300, "width": 300}
         with pytest.raises(ImageError) as caught:
-            await workers.ask(work, [as_bytes(phantom())], seconds=60)
+            await workers.ask(work, [image.tobytes()], seconds=60)
         assert caught.value.code == "no_checkpoint"
         assert "secret" not in caught.value.message
 

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
+from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.datasets.phantom import draw_radiograph_and_lungs
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.registry import build
@@ -50,7 +51,7 @@ def test_lungs_stay_and_all_else_is_the_partners():
     image = np.asarray(Image.fromarray(image).resize((SIDE, SIDE)))
     images = torch.from_numpy(np.stack([image, np.full_like(image, 220)])[:, None])
     before = images.clone()
-    mixed = swap_backgrounds(images, np.array([1, 0]))[0, 0].numpy()
+    mixed = swap_backgrounds(images, np.array([1, 0]), LungMasks(images.numpy()))[0, 0].numpy()
     assert mixed.shape == image.shape
     assert mixed.dtype == np.uint8
     lungs = ndimage.binary_erosion(lung_mask(image, margin=0), iterations=3)
@@ -65,7 +66,9 @@ def test_lungs_stay_and_all_else_is_the_partners():
 
 def test_an_image_that_is_its_own_partner_stays_as_it_is():
     images = torch.randint(0, 256, (2, 1, SIDE, SIDE), dtype=torch.uint8)
-    assert torch.equal(swap_backgrounds(images, np.array([0, 1])), images)
+    assert torch.equal(
+        swap_backgrounds(images, np.array([0, 1]), LungMasks(images.numpy())), images
+    )
 
 
 def test_a_head_unlearns_what_exchanged_images_do_not_confirm():

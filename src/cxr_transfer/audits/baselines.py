@@ -29,10 +29,8 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case
-from cxr_transfer.datasets.file_features import file_features
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.parallel import in_order
 from cxr_transfer.statistics.intervals import share
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import NOT_STATED
@@ -46,17 +44,6 @@ VIEWS = (*FRONTAL_VIEWS, "L")
 
 TOO_FEW_PATIENTS = 10
 """Sources with fewer patients than this are not told apart from others."""
-
-
-def metadata_table(cases: Sequence[Case]) -> Table:
-    """Return `file_features` of every case, in the order of ``cases``.
-
-    Raises:
-        DataError: ``no_images`` without a case.
-        ImageError: Of the first image that cannot be read.
-    """
-    _check_images(cases)
-    return table_of(list(in_order(lambda case: file_features(case.path), cases)))
 
 
 def table_of(found: Sequence[Mapping[str, float]]) -> Table:

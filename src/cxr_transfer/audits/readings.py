@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from cxr_transfer.audits.perturbations import CORRUPTIONS, UNCHANGED, corrupted
+from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.evaluation.decoding import Decoded
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.labels import LabelSet
@@ -19,12 +19,12 @@ from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
-_OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {
-    "lungs blacked out": lungs_blacked,
-    "border only": border_only,
-    "lungs only": lungs_only,
+_Images = npt.NDArray[np.uint8]
+_OCCLUSIONS: dict[str, Callable[[_Images, LungMasks], _Images]] = {
+    "lungs blacked out": lambda images, lungs: lungs_blacked(images, lungs.masks()),
+    "border only": lambda images, _: border_only(images),
+    "lungs only": lambda images, lungs: lungs_only(images, lungs.masks()),
 }
 
 
@@ -83,16 +83,16 @@ def read_scores(
     whole = part.scores(scored[kinds.inside])
     evaluation = evaluate(whole, **again)
     occluded = {
-        name: evaluate(part.scores(scorer.exact(hide(part.images))), **again)
+        name: evaluate(part.scores(scorer.exact(hide(part.images, part.tensors.lungs))), **again)
         for name, hide in _OCCLUSIONS.items()
     }
     # Before an image is reduced and equalised: what these take away of a change does no harm.
-    preprocessing = checkpoint.preprocessing
-    plain = part.images
-    if preprocessing != preprocessing.unfinished:
-        log(f"reading {len(plain)} images once more, for what changes no finding")
-        plain = load_tensors(part.cases, preprocessing.unfinished, labels).images.numpy()
-    change = functools.partial(corrupted, plain, preprocessing=preprocessing, seed=again["seed"])
+    change = functools.partial(
+        corrupted,
+        decoded.unfinished[kinds.inside],
+        preprocessing=checkpoint.preprocessing,
+        seed=again["seed"],
+    )
     unchanged, *changed = (
         _accuracy(scorer.quick(change(name)), whole) for name in (UNCHANGED, *CORRUPTIONS)
     )
@@ -142,17 +142,13 @@ class Part:
     def __init__(self, labels: LabelSet, decoded: Decoded, rows: npt.NDArray[np.int64]) -> None:
         self.labels, self.rows = labels, rows
         self.cases = [decoded.cases[row] for row in rows]
-        self.images = decoded.tensors.images.numpy()[rows]
-        self.targets = decoded.tensors.targets.numpy()[rows]
+        self.tensors = decoded.tensors.only(rows)
+        self.images = self.tensors.images.numpy()
+        self.targets = self.tensors.targets.numpy()
 
     def scores(self, scored: npt.NDArray[np.float64]) -> Scores:
         """Return class scores (rows, C) with the targets and cases that they belong to."""
         return Scores.of(self.labels, self.targets, scored, self.cases)
-
-    @property
-    def tensors(self) -> ImageTensors:
-        """Model inputs and targets."""
-        return ImageTensors(torch.from_numpy(self.images), torch.from_numpy(self.targets))
 
 
 def _accuracy(scored: npt.NDArray[np.float64], whole: Scores) -> float:

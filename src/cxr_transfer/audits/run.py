@@ -54,7 +54,7 @@ from cxr_transfer.training.device import Execution, resolve_device
 from cxr_transfer.training.tensors import ImageTensors
 
 PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
-"""Columns of `metadata_table` in which a finding may show: white lungs are brighter, too."""
+"""Columns of `file_features` in which a finding may show: white lungs are brighter, too."""
 
 RETRAINING = "leave-one-source-out retraining (ask for it with --retrain)"
 
@@ -123,6 +123,8 @@ def audit(
         cases,
         checkpoint.preprocessing,
         checkpoint.label_set,
+        files=True,
+        unfinished=out,
         skip_damaged=skip_damaged,
         on_image=on_image,
     )
@@ -140,7 +142,9 @@ def audit(
     log("where its scores come from")
     part = readings.part
     patients = [case.patient for case in part.cases]
-    maps = saliency_evidence(network, part.images, patients, device=at, **again)
+    maps = saliency_evidence(
+        network, part.images, patients, lungs=part.tensors.lungs, device=at, **again
+    )
     log("what files, age, sex, view and features tell by themselves")
     rows = parts(folder)
     ours = Part(checkpoint.label_set, decoded, kinds.ours)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.errors import DataError
 from cxr_transfer.models.saliency_maps import (
     DRAWS,
@@ -19,7 +20,6 @@ from cxr_transfer.models.saliency_maps import (
     lung_share,
     randomised_correlation,
 )
-from cxr_transfer.radiograph.lung_segmentation import lung_mask
 from cxr_transfer.statistics.intervals import (
     NOT_DEFINED,
     Estimate,
@@ -36,6 +36,7 @@ def saliency_evidence(
     images: Tensor | npt.NDArray[np.uint8],
     patients: Sequence[str],
     *,
+    lungs: LungMasks | None = None,
     seed: int = 0,
     limit: int = 100,
     resamples: int = 2000,
@@ -47,6 +48,7 @@ def saliency_evidence(
         network: Network as in `heat_maps`.
         images: Images, (N, 1, H, W) uint8.
         patients: The patient of each.
+        lungs: Lung masks of the images; None looks for them here.
         seed: Random seed of the images' choice, the new weights and the bootstrap.
         limit: Largest number of images; of more, so many are chosen by chance.
         resamples: Number of resamples of the bootstrap by patient.
@@ -81,11 +83,14 @@ def saliency_evidence(
         )
     if not len(images):
         raise DataError("no_images", "Expected at least one image, but got none; add images.")
+    if lungs is None:
+        lungs = LungMasks(images.numpy())
     if len(images) > limit:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:limit])
         images = images[torch.from_numpy(chosen)]
+        lungs = lungs.only(chosen)
         patients = [patients[row] for row in chosen]
-    masks = np.stack([lung_mask(radiograph) for radiograph in images[:, 0].numpy()])
+    masks = lungs.masks()[:, 0]
     maps = heat_maps(network, images, device=device)
     rich = enrichment(maps, masks)
     known = ~np.isnan(rich)

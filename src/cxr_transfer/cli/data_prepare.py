@@ -26,6 +26,7 @@ def data_prepare(
         damaged_line,
         write_damaged,
     )
+    from cxr_transfer.datasets.decode import Records
     from cxr_transfer.datasets.index import data_hash, index_readable, refuse_damaged
     from cxr_transfer.datasets.loading import notices_of
     from cxr_transfer.datasets.manifest import write_manifest
@@ -48,9 +49,12 @@ def data_prepare(
         summary: dict[str, Any] = {}
         found = {}
         damaged: dict[str, Damaged] = {}
+        records = Records()  # The data sets share images.
         for name, cases in {zero.name: zero.cases, one.name: one.cases, "outside": outside}.items():
             with progress(f"reading {name}", len(cases)) as step:
-                found[name], unread = index_readable(cases, on_image=step)
+                found[name], unread = index_readable(
+                    cases, on_image=step, read=records.read, keep=records.keep
+                )
             if not skip_damaged:
                 refuse_damaged(unread, len(cases))
             damaged |= {one.path: one for one in unread}

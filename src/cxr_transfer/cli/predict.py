@@ -16,6 +16,7 @@ from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut
     from cxr_transfer.inference.predictor import Prediction, Predictor
+    from cxr_transfer.inference.prepare import Prepared
 
 
 PREDICT_EXAMPLES = (
@@ -108,12 +109,17 @@ def predict(
 
         def told() -> Iterator[Prediction]:
             nonlocal failed
-            for image, answer in zip(
-                found, predictor.predict_files(found, workers=workers), strict=True
-            ):
+            if not drawn:
+                for answer in predictor.predict_files(found, workers=workers):
+                    failed += answer.status != "ok"
+                    step()
+                    yield answer
+                return
+            kept = predictor.predict_and_keep(found, workers=workers)
+            for image, (answer, prepared) in zip(found, kept, strict=True):
                 failed += answer.status != "ok"
-                if drawn and answer.status == "ok":
-                    drawn(image, answer.label)
+                if answer.status == "ok":
+                    drawn(image, prepared, answer.label)
                 step()
                 yield answer
 
@@ -222,24 +228,21 @@ def _table(
 
 def _heat_maps(
     model: str | None, folder: Path, any_modality: bool
-) -> Callable[[Path | bytes, str | None], None]:
+) -> Callable[[Path | bytes, Prepared, str | None], None]:
     from cxr_transfer.datasets.image_files import stem_of
     from cxr_transfer.errors import ImageError
     from cxr_transfer.inference.explain import Explainer, write_explanation
-    from cxr_transfer.radiograph import decode, read_radiograph
 
     explainer = Explainer.open(model, any_modality=any_modality)
 
-    def draw(image: Path | bytes, label: str | None) -> None:
-        if isinstance(image, bytes):
-            radiograph, stem = decode(image, any_modality=any_modality), "image"
-        else:
-            radiograph, stem = read_radiograph(image, any_modality=any_modality), stem_of(image)
+    def draw(image: Path | bytes, prepared: Prepared, label: str | None) -> None:
+        stem = "image" if isinstance(image, bytes) else stem_of(image)
         try:
-            explanation = explainer.explain(radiograph, label=label)
+            explanation = explainer.explain(prepared, label=label)
         except ImageError as error:  # At the border of what is familiar two precisions may differ.
             log(f"no heat map of {stem}: {error.message} [{error.code}]")
             return
-        write_explanation(explanation, radiograph, folder, stem)
+        assert prepared.radiograph is not None, "it was asked for"
+        write_explanation(explanation, prepared.radiograph, folder, stem)
 
     return draw

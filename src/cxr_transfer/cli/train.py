@@ -79,6 +79,7 @@ def train(
     import os
 
     from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
+    from cxr_transfer.datasets.decode import Records
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.loading import open_dataset
     from cxr_transfer.datasets.multi_source import added_source
@@ -92,7 +93,7 @@ def train(
     from cxr_transfer.training.recipe import load_recipe
     from cxr_transfer.training.run import run_recipe
     from cxr_transfer.training.start import check_run
-    from cxr_transfer.training.tensors import Inputs, load_tensors
+    from cxr_transfer.training.tensors import load_tensors
 
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
@@ -127,7 +128,7 @@ def train(
         for line in (*found.notices, *(line for source in sources for line in source.notices)):
             tell(line)
 
-    inputs = Inputs(run.preprocessing)
+    records = Records(run.preprocessing)
     with bar("reading images", 0) as step:
         dataset = open_dataset(
             data,
@@ -139,12 +140,12 @@ def train(
             skip_damaged=skip_damaged,
             before=before,
             on_image=step,
-            decoded=inputs.keep,
+            records=records,
         )
     if dataset.damaged:
         tell(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
     dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
-    tensors = load_tensors(dataset.cases, run.preprocessing, dataset.labels, inputs=inputs)
+    tensors = load_tensors(dataset.cases, run.preprocessing, dataset.labels, records=records)
     training = begin | {"log": tell}
     run_recipe(run, dataset, tensors, folder, **training)
     tell(f"checkpoint: {folder}")

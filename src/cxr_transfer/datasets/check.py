@@ -7,6 +7,7 @@ terminal, JSON or CSV. Opens every image once; a damaged one is listed, not fata
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.index import changed_images, described, sha256_of_file
+from cxr_transfer.datasets.decode import Wanted, record_of, sha256_of_file
+from cxr_transfer.datasets.index import changed_images
 from cxr_transfer.datasets.loading import own_dataset
 from cxr_transfer.datasets.patients import is_unknown
 from cxr_transfer.datasets.splits import refusals
 from cxr_transfer.errors import DataError, ImageError
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Radiograph, read_radiograph
+from cxr_transfer.radiograph import read_content
 from cxr_transfer.text import for_terminal
 
 COLUMNS = (
@@ -54,14 +56,14 @@ def check(
         of_archive: list[Row] = []
         for case, outcome in zip(archive.cases, in_order(_look, archive.cases), strict=True):
             on_image()
-            if isinstance(outcome, ImageError):
-                of_archive.append(_damaged(case, outcome))
+            known, facts = outcome
+            if isinstance(known, ImageError):
+                of_archive.append(_damaged(case, known, facts["sha256"]))
                 continue
-            known, radiograph = outcome
             if case.sha256 not in ("", known.sha256):
                 changed.append(for_terminal(case.file))
             readable.append(known)
-            of_archive.append(_row(known, radiograph))
+            of_archive.append(_row(known, facts))
             same[known.pixels].append(of_archive[-1])
         read = dataclasses.replace(archive, cases=tuple(readable))
         tables.append(_table(read, of_archive) | {"refused": _refused(read, changed)})
@@ -77,21 +79,21 @@ def check(
     }
 
 
-def _look(case: Case) -> tuple[Case, Row] | ImageError:
+def _look(case: Case) -> tuple[Case | ImageError, Row]:
+    """Return the case with hashes and the facts of its image, or the error and the file's hash."""
+    digest = ""
     try:
-        radiograph = read_radiograph(case.path)
-        return described(case, radiograph), _facts(radiograph)
+        content = read_content(case.path)
+        digest = hashlib.sha256(content).hexdigest()
+        record = record_of(case.path, content, Wanted(grey_levels=True))
     except ImageError as error:
-        return error
-
-
-def _facts(radiograph: Radiograph) -> Row:
-    """What is told of an image beside its size; not the image itself, which is large."""
-    return {
-        "format": radiograph.format,
-        "grey_levels": radiograph.levels,
-        "warnings": "; ".join(radiograph.warnings),
+        return error, {"sha256": digest}
+    facts = {
+        "format": record.format,
+        "grey_levels": record.grey_levels,
+        "warnings": "; ".join(record.warnings),
     }
+    return record.described(case), facts
 
 
 def _row(case: Case, radiograph: Row) -> Row:
@@ -102,10 +104,10 @@ def _row(case: Case, radiograph: Row) -> Row:
     )
 
 
-def _damaged(case: Case, error: ImageError) -> Row:
-    digest = ""
-    with suppress(OSError):
-        digest = sha256_of_file(case.path)
+def _damaged(case: Case, error: ImageError, digest: str) -> Row:
+    if not digest:  # It was not read: it is too large, or no file.
+        with suppress(OSError):
+            digest = sha256_of_file(case.path)
     nothing = dict.fromkeys(("format", "grey_levels", "warnings"))
     return _row(case, nothing) | {"status": error.code, "sha256": digest}
 

@@ -6,15 +6,15 @@ class (`audit.baselines`). Nothing here knows classes.
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cxr_transfer.radiograph import Radiograph, read_radiograph
+from cxr_transfer.radiograph import Radiograph
 
 FORMATS = ("JPEG", "PNG", "TIFF", "DICOM")
 MODES = ("L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I")
@@ -24,12 +24,12 @@ _CORNER = 0.05  # of the height and of the width
 _EXIF = 34665  # where a TIFF keeps its EXIF; TIFF 6.0 tags alone say nothing of the camera
 
 
-def file_features(path: Path, radiograph: Radiograph | None = None) -> dict[str, float]:
+def file_features(content: bytes, radiograph: Radiograph) -> dict[str, float]:
     """Return what an image's file tells of where it comes from.
 
     Args:
-        path: An image that `read_radiograph` reads.
-        radiograph: What it read, where that is at hand.
+        content: Content of the file.
+        radiograph: Radiograph that was decoded from it.
 
     Returns:
         Always the same names in the same order: ``bytes_per_pixel``, ``width`` and ``height``
@@ -37,16 +37,14 @@ def file_features(path: Path, radiograph: Radiograph | None = None) -> dict[str,
         1), ``quantisation_luma`` and ``quantisation_chroma`` (mean of the JPEG tables, 0 without
         one), ``has_exif`` (0 or 1), ``grey_...`` (percentiles, in [0, 1]), ``black`` and
         ``white`` (share of pixels at either end), ``corner_...`` (mean grey of the outer 5 %).
-
-    Raises:
-        ImageError: As `read_radiograph`.
     """
-    radiograph = radiograph or read_radiograph(path)
     width, height, mode = radiograph.width, radiograph.height, ""
     tables: Mapping[int, Sequence[int]] = {}
     has_exif = False
     if radiograph.format != "DICOM":
-        with Image.open(path, formats=FORMATS[:-1]) as image:  # the header alone, no pixel
+        with Image.open(
+            io.BytesIO(content), formats=FORMATS[:-1]
+        ) as image:  # the header alone, no pixel
             (width, height), mode = image.size, image.mode
             tables = getattr(image, "quantization", None) or {}
             has_exif = "exif" in image.info or _EXIF in getattr(image, "tag_v2", ())
@@ -55,7 +53,7 @@ def file_features(path: Path, radiograph: Radiograph | None = None) -> dict[str,
     rows = {"top": slice(None, down), "bottom": slice(-down, None)}
     columns = {"left": slice(None, across), "right": slice(-across, None)}
     return {
-        "bytes_per_pixel": path.stat().st_size / (width * height),
+        "bytes_per_pixel": len(content) / (width * height),
         "width": float(width),
         "height": float(height),
         "aspect": width / height,

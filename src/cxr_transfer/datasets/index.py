@@ -5,20 +5,15 @@ Comes in: cases. Goes out: the same cases with ``sha256``, ``pixels``, ``width``
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.damaged import Damaged
+from cxr_transfer.datasets.decode import Record, decode_image
 from cxr_transfer.errors import DataError, ImageError, listing
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Radiograph, read_radiograph
 from cxr_transfer.text import for_terminal
-
-Take = Callable[[Case, Radiograph], None]
-"""Takes a radiograph that was decoded, so that nobody decodes it again."""
 
 
 def index(
@@ -39,14 +34,16 @@ def index_readable(
     cases: Sequence[Case],
     *,
     on_image: Callable[[], None] = lambda: None,
-    decoded: Take = lambda case, radiograph: None,
+    read: Callable[[Case], Record] = lambda case: decode_image(case.path),
+    keep: Callable[[Record], None] = lambda record: None,
 ) -> tuple[tuple[Case, ...], tuple[Damaged, ...]]:
     """Return those of ``cases`` that can be read, with hashes and sizes, and the files that cannot.
 
     Args:
         cases: Cases, indexed or not.
         on_image: Function that is called after every file.
-        decoded: Function that takes each radiograph while it is in memory, in several threads.
+        read: Function that decodes a case, in several threads.
+        keep: Function that takes the record of each case that is returned, in their order.
 
     Raises:
         DataError: ``changed_images``, as `index`, where every image can be read.
@@ -54,14 +51,22 @@ def index_readable(
     done: list[Case] = []
     damaged: list[Damaged] = []
     changed: list[str] = []
-    for case, outcome in zip(cases, index_each(cases, decoded), strict=True):
+
+    def decoded(case: Case) -> Record | ImageError:
+        try:
+            return read(case)
+        except ImageError as error:
+            return error
+
+    for case, outcome in zip(cases, in_order(decoded, cases), strict=True):
         on_image()
         if isinstance(outcome, ImageError):
             damaged.append(Damaged.of(case, outcome))
         elif case.sha256 and case.sha256 != outcome.sha256:
             changed.append(for_terminal(case.file))
         else:
-            done.append(outcome)
+            done.append(outcome.described(case))
+            keep(outcome)
     if changed:
         raise changed_images(changed, len(cases))
     return tuple(done), tuple(damaged)
@@ -99,44 +104,6 @@ def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
             f"{listing(named)}; replace or remove them, or leave them out with --skip-damaged, "
             "which lists them.",
         )
-
-
-def index_each(
-    cases: Sequence[Case], decoded: Take = lambda case, radiograph: None
-) -> Iterable[Case | ImageError]:
-    """Yield for every case itself with hashes and size, or the error of its image.
-
-    Args:
-        cases: Cases, indexed or not.
-        decoded: Function that takes each radiograph, as in `index_readable`.
-    """
-
-    def work(case: Case) -> Case | ImageError:
-        try:
-            given = read_radiograph(case.path)
-        except ImageError as error:
-            return error
-        decoded(case, given)
-        return described(case, given)
-
-    return in_order(work, cases)
-
-
-def described(case: Case, given: Radiograph) -> Case:
-    """Return ``case`` with the hashes and the size of its image, which was decoded just now."""
-    return dataclasses.replace(
-        case,
-        sha256=sha256_of_file(case.path),
-        pixels=given.digest(),
-        width=given.width,
-        height=given.height,
-    )
-
-
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def data_hash(cases: Iterable[Case]) -> str:

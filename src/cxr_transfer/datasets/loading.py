@@ -15,8 +15,9 @@ from typing import Literal
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import one_spelling
+from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.findings import relabelled
-from cxr_transfer.datasets.index import Take, index_readable, refuse_damaged
+from cxr_transfer.datasets.index import index_readable, refuse_damaged
 from cxr_transfer.datasets.manifest import check_consistent, read_listed
 from cxr_transfer.datasets.multi_source import in_three_classes, multi_source
 from cxr_transfer.datasets.paper import (
@@ -45,7 +46,7 @@ def open_dataset(
     skip_damaged: bool = False,
     before: Callable[[Dataset], None] = lambda dataset: None,
     on_image: Callable[[], None] = lambda: None,
-    decoded: Take = lambda case, radiograph: None,
+    records: Records | None = None,
 ) -> Dataset:
     """Open the data set that a recipe trains on.
 
@@ -61,7 +62,7 @@ def open_dataset(
             is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
             another data set's.
         on_image: Called after every image.
-        decoded: Function that takes each radiograph while it is in memory, in several threads.
+        records: Records that keep what was decoded; None keeps hashes and sizes alone.
 
     Returns:
         Indexed cases. The labels of a user's own images are the paper's where they have the same
@@ -81,9 +82,11 @@ def open_dataset(
             f"{data}; put all your images into one manifest (path,label,patient,source) instead.",
         )
 
+    records = records or Records()
+
     def opened(dataset: Dataset) -> Dataset:
         before(dataset)
-        return indexed(dataset, on_image, skip_damaged=skip_damaged, decoded=decoded)
+        return indexed(dataset, on_image, skip_damaged=skip_damaged, records=records)
 
     own, archives = _own_or_archives(data)
     if pretraining is not None and (name != "dataset_0" or own is not None):
@@ -114,7 +117,11 @@ def open_dataset(
     if pretraining == "paper":
         return opened(source)
     source = opened(source)
-    return pretraining_cases(source, indexed(target, on_image, skip_damaged=skip_damaged))
+    # Most of the other data set's images are among those that were opened just now.
+    shared = Records(known=records)
+    return pretraining_cases(
+        source, indexed(target, on_image, skip_damaged=skip_damaged, records=shared)
+    )
 
 
 def open_cases(
@@ -287,7 +294,7 @@ def indexed(
     on_image: Callable[[], None],
     *,
     skip_damaged: bool = False,
-    decoded: Take = lambda case, radiograph: None,
+    records: Records | None = None,
 ) -> Dataset:
     """Return ``dataset`` with hashes and sizes; ``on_image`` is called after every image.
 
@@ -295,13 +302,16 @@ def indexed(
         dataset: Cases that need not be indexed.
         on_image: Called after every image.
         skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
-        decoded: Function that takes each radiograph while it is in memory, in several threads.
+        records: Records that keep what was decoded; None keeps hashes and sizes alone.
 
     Raises:
         DataError: ``damaged_images`` unless they are left out, ``changed_images``; ``classes`` when
             all images of a class are damaged.
     """
-    cases, damaged = index_readable(dataset.cases, on_image=on_image, decoded=decoded)
+    records = records or Records()
+    cases, damaged = index_readable(
+        dataset.cases, on_image=on_image, read=records.read, keep=records.keep
+    )
     if not skip_damaged:
         refuse_damaged(damaged, len(dataset.cases))
     return dataclasses.replace(dataset, cases=cases, damaged=damaged)

@@ -1,19 +1,14 @@
-"""Every image of an audit decoded once: its hashes, what its file tells, and the model input.
-
-In come cases, out go the same cases indexed, their images as `load_tensors` gives them, and their
-files' features as `file_features` does. (What changes no finding is done to images before they are
-reduced and equalised: for that, and where a network wants it, an audit reads its images once more.)
-"""
+"""Images of an evaluation or audit, decoded once, as tensors with all that was read with them."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.damaged import (
@@ -22,14 +17,13 @@ from cxr_transfer.datasets.damaged import (
     damaged_line,
     write_damaged,
 )
-from cxr_transfer.datasets.file_features import file_features
-from cxr_transfer.datasets.index import described, index
-from cxr_transfer.errors import DataError, ImageError
+from cxr_transfer.datasets.decode import Record, Wanted, decode_image
+from cxr_transfer.datasets.index import index_readable, refuse_damaged
+from cxr_transfer.errors import DataError
+from cxr_transfer.files import scratch_file
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Preprocessing, read_radiograph
-from cxr_transfer.text import for_terminal
-from cxr_transfer.training.tensors import ImageTensors
+from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.training.tensors import ImageTensors, images_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +31,18 @@ class Decoded:
     """Images and all that was read with them, row for row.
 
     Attributes:
-        cases: Indexed.
-        tensors: Model inputs and targets; -1 where the label is not among the network's.
+        cases: Cases with hashes and sizes.
+        tensors: Images after preprocessing, and targets; -1 where the label is not among the
+            network's.
+        unfinished: Images (N, 1, H, W) uint8 as `Preprocessing.unfinished` makes them; the same
+            array as in ``tensors`` where the preprocessing has no last steps.
         files: `file_features` of each; none where they were not asked for.
         damaged: Files that cannot be read and were left out.
     """
 
     cases: tuple[Case, ...]
     tensors: ImageTensors
+    unfinished: npt.NDArray[np.uint8]
     files: tuple[dict[str, float], ...]
     damaged: tuple[Damaged, ...] = ()
 
@@ -54,64 +52,62 @@ def decode_once(
     preprocessing: Preprocessing,
     labels: LabelSet,
     *,
-    files: bool = True,
+    files: bool = False,
+    unfinished: Path | None = None,
     skip_damaged: bool = False,
     on_image: Callable[[], None] = lambda: None,
 ) -> Decoded:
-    """Decode ``cases`` in their order; ``on_image`` is called after every image.
+    """Decode ``cases`` in their order.
 
     Args:
-        cases: Images of any label.
+        cases: Cases of any label.
         preprocessing: Preprocessing of the network.
         labels: Labels of the network.
         files: Whether to ask what the files tell; `Decoded.files` is empty otherwise.
-        skip_damaged: Leave out files that cannot be read; `Decoded.damaged` has them.
-        on_image: Called after every image.
+        unfinished: Folder on whose disk the images are kept as they are before the last steps of
+            the preprocessing; None keeps them after all steps alone.
+        skip_damaged: Whether to leave out files that cannot be read; `Decoded.damaged` has them.
+        on_image: Function that is called after every image.
 
     Raises:
         DataError: ``damaged_images`` or ``changed_images``, as `index`; ``empty`` when every file
         is
             damaged.
+        MachineError: ``disk_full`` or ``not_writable`` for the folder.
     """
-    images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
-
-    def work(
-        case: Case,
-    ) -> tuple[Case, npt.NDArray[np.uint8], dict[str, float] | None] | ImageError:
-        try:
-            radiograph = read_radiograph(case.path)
-        except ImageError as error:
-            return error
-        told = file_features(case.path, radiograph) if files else None
-        return described(case, radiograph), preprocessing.apply(radiograph), told
-
-    done: list[Case] = []
+    shape = (len(cases), 1, preprocessing.height, preprocessing.width)
+    images = np.empty(shape, np.uint8)
+    plain, before = images, preprocessing.unfinished
+    if unfinished and before != preprocessing and len(cases):
+        with scratch_file(unfinished, images.size) as path:
+            plain = np.memmap(path, np.uint8, "r+", shape=shape)
     told: list[dict[str, float]] = []
-    damaged: list[Damaged] = []
-    for case, outcome in zip(cases, in_order(work, cases), strict=True):
-        on_image()
-        if skip_damaged and isinstance(outcome, ImageError):
-            damaged.append(Damaged.of(case, outcome))
-            continue
-        if isinstance(outcome, ImageError) or case.sha256 not in ("", outcome[0].sha256):
-            index(cases)  # names every image that is damaged or changed
-            raise ImageError(
-                "unreadable",
-                f"Expected to read {for_terminal(case.file)}, but it is changing; try again.",
-            )
-        known, images[len(done), 0], features = outcome
-        done.append(known)
-        if features:
-            told.append(features)
+    rows = iter(range(len(cases)))
+
+    def keep(record: Record) -> None:
+        row = next(rows)
+        images[row, 0] = record.images[preprocessing]
+        if plain is not images:
+            plain[row, 0] = record.images[before]
+        if record.file_features:
+            told.append(record.file_features)
+
+    both = (preprocessing,) if plain is images else (preprocessing, before)
+    wanted = Wanted(both, file_features=files)
+    read = functools.partial(_record, wanted=wanted)
+    done, damaged = index_readable(cases, on_image=on_image, read=read, keep=keep)
+    if not skip_damaged:
+        refuse_damaged(damaged, len(cases))
     if damaged and not done:
         raise DataError(
             "empty", f"Expected images that can be read, but all {len(damaged)} are damaged."
         )
-    targets = [labels.target(case.label) if case.label in labels else -1 for case in done]
-    tensors = ImageTensors(
-        torch.from_numpy(images[: len(done)]), torch.tensor(targets, dtype=torch.int64)
-    )
-    return Decoded(tuple(done), tensors, tuple(told), tuple(damaged))
+    tensors = images_of(images[: len(done)], done, labels)
+    return Decoded(done, tensors, plain[: len(done)], tuple(told), damaged)
+
+
+def _record(case: Case, *, wanted: Wanted) -> Record:
+    return decode_image(case.path, wanted)
 
 
 def leave_out(out: Path, damaged: Sequence[Damaged], log: Callable[[str], None]) -> None:

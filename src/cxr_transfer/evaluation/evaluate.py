@@ -101,12 +101,7 @@ def evaluate_checkpoint(
     folder = run_folder(checkpoint_path)
     labels = checkpoint.label_set
     decoded = decode_once(
-        cases,
-        checkpoint.preprocessing,
-        labels,
-        files=False,
-        skip_damaged=skip_damaged,
-        on_image=on_image,
+        cases, checkpoint.preprocessing, labels, skip_damaged=skip_damaged, on_image=on_image
     )
     cases, images = decoded.cases, decoded.tensors
     seen = _seen(checkpoint, cases, allow_seen)

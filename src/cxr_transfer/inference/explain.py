@@ -33,7 +33,7 @@ from cxr_transfer.inference.predictor import (
     UNUSUAL,
     not_sure,
 )
-from cxr_transfer.inference.prepare import prepare
+from cxr_transfer.inference.prepare import Prepared, prepare
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, checkpoint_files, fingerprint
@@ -182,7 +182,7 @@ class Explainer:
 
     def explain(
         self,
-        radiograph: ImageLike,
+        radiograph: ImageLike | Prepared,
         *,
         label: str | None = None,
         value_range: ValueRange | None = None,
@@ -190,7 +190,8 @@ class Explainer:
         """Explain the scores of one image. Any number of threads may ask.
 
         Args:
-            radiograph: What `Predictor.predict` takes.
+            radiograph: What `Predictor.predict` takes, or what was prepared for this network
+                already.
             label: The class whose score is explained; None is the one with the highest.
             value_range: Values that are black and white in an array, as of `Predictor.predict`.
 
@@ -201,11 +202,10 @@ class Explainer:
             DataError: ``unknown_label`` for a class that the network does not know.
         """
         forks.use("torch")  # before anything is decoded, which may wait for its parent's threads
-        prepared = prepare(
-            radiograph,
-            self.card.preprocessing,
-            value_range=value_range,
-            any_modality=self._any_modality,
+        prepared = (
+            radiograph
+            if isinstance(radiograph, Prepared)
+            else self._prepared(radiograph, value_range)
         )
         if prepared.image is None:
             raise ImageError(prepared.code, prepared.message)
@@ -233,7 +233,7 @@ class Explainer:
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)
         maps = maps_of_places(after, at_places, image.shape, target=[target])
-        lungs = lung_mask(image)
+        lungs = lung_mask(image) if prepared.lungs is None else prepared.lungs
         share, area = float(lung_share(maps, lungs[None])[0]), float(lungs.mean())
         heat_map, lungs = (_on_image(one, prepared.box) for one in (maps[0], lungs))
         if math.isnan(share):
@@ -250,6 +250,14 @@ class Explainer:
             neighbours=neighbours,
             warnings=tuple(warnings),
             temperature=self.reference.temperature if self.reference else None,
+        )
+
+    def _prepared(self, radiograph: ImageLike, value_range: ValueRange | None) -> Prepared:
+        return prepare(
+            radiograph,
+            self.card.preprocessing,
+            value_range=value_range,
+            any_modality=self._any_modality,
         )
 
 
@@ -308,14 +316,19 @@ def write_explanation(
     return sheet
 
 
-def heat_map_png(explanation: Explanation, radiograph: Radiograph) -> bytes:
+def heat_map_png(explanation: Explanation, height: int, width: int) -> bytes:
     """Return the heat map as a PNG to be laid over the image: the higher, the less transparent.
+
+    Args:
+        explanation: Explanation of the image.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
 
     Returns:
         RGBA, with the image's proportions and its size, but no side above `LARGEST_SIDE`.
     """
-    scale = min(1.0, LARGEST_SIDE / max(radiograph.height, radiograph.width))
-    size = max(1, round(scale * radiograph.width)), max(1, round(scale * radiograph.height))
+    scale = min(1.0, LARGEST_SIDE / max(height, width))
+    size = max(1, round(scale * width)), max(1, round(scale * height))
     enlarged = Image.fromarray(explanation.heat_map).resize(size, Image.Resampling.BILINEAR)
     content = io.BytesIO()
     Image.fromarray(_coloured(np.asarray(enlarged).clip(0, 1))).save(content, "PNG")

@@ -279,6 +279,31 @@ class Predictor:
         while batch := list(islice(ahead, BATCH)):
             yield from self.answers(batch)
 
+    def predict_and_keep(
+        self, files: Iterable[ImageLike], *, workers: int | None = None
+    ) -> Iterator[tuple[Prediction, Prepared]]:
+        """Answer for every image as `predict_files` does, and give what the answer was made from.
+
+        For whoever goes on with an image: what was prepared has its radiograph. Radiographs are
+        large: those of one batch are in memory, and few are read ahead.
+
+        Args:
+            files: Paths and contents of files.
+            workers: Decoding threads, as of `predict_files`.
+
+        Raises:
+            TypeError, MachineError: As of `predict_files`.
+        """
+        check_images(files, None)
+        check_process()
+
+        def prepared(radiograph: ImageLike) -> Prepared:
+            return self._prepare(radiograph, None, keep_radiograph=True)
+
+        ahead = in_order(prepared, files, workers=workers, ahead=4)
+        while batch := list(islice(ahead, BATCH)):
+            yield from zip(self.answers(batch), batch, strict=True)
+
     def answers(self, batch: Sequence[Prepared]) -> list[Prediction]:
         """Return the answers for images that were prepared, in their order."""
         started = time.perf_counter()
@@ -312,12 +337,19 @@ class Predictor:
         scores = self._engine.scores(prepared.image[None, None])[0]
         self.converted.self_test.check(scores, self.card.name)
 
-    def _prepare(self, radiograph: ImageLike, value_range: ValueRange | None) -> Prepared:
+    def _prepare(
+        self,
+        radiograph: ImageLike,
+        value_range: ValueRange | None,
+        *,
+        keep_radiograph: bool = False,
+    ) -> Prepared:
         return prepare(
             radiograph,
             self.card.preprocessing,
             value_range=value_range,
             any_modality=self._any_modality,
+            keep_radiograph=keep_radiograph,
         )
 
     def _ood_statuses(self, features: npt.NDArray[np.float32]) -> Sequence[str]:

@@ -2,21 +2,22 @@
 
 Decoding, quality control's look at header and picture, preprocessing: the same for a path on the
 command line, for bytes that came over a wire and for an array of a program, in this process or in
-another. What it returns is small (not the image's full-size pixels) and can be sent between
-processes. Knows no model.
+another. What it returns is small (not the full-size pixels, unless they are asked for) and can be
+sent between processes. Knows no model.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.errors import CxrError, ImageError
-from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.radiograph import Preprocessing, Radiograph
 from cxr_transfer.radiograph.in_memory import (
     ImageLike,
     ValueRange,
@@ -43,6 +44,8 @@ class Prepared:
         warnings: What a reader should know of the image.
         ms: What all this took, milliseconds.
         box: Which part of the image the model input shows.
+        radiograph: Radiograph that was decoded, where it was asked for.
+        lungs: Lung mask of the model input, (height, width); None where nobody looked for it yet.
     """
 
     file: str
@@ -53,6 +56,8 @@ class Prepared:
     warnings: tuple[str, ...] = ()
     ms: float = 0.0
     box: Box = WHOLE
+    radiograph: Radiograph | None = None
+    lungs: npt.NDArray[np.bool_] | None = None
 
 
 def prepare(
@@ -64,6 +69,7 @@ def prepare(
     value_range: ValueRange | None = None,
     any_modality: bool = False,
     quality_control: bool = True,
+    keep_radiograph: bool = False,
 ) -> Prepared:
     """Read, judge and resize one image. Raises nothing of what a file can be.
 
@@ -75,6 +81,51 @@ def prepare(
         value_range: Values that are black and white in an array, as of `read_image`.
         any_modality: Whether a DICOM header may name another modality or body part.
         quality_control: Whether quality control may refuse it; what it finds is told either way.
+        keep_radiograph: Whether the radiograph itself is kept, which is large.
+
+    Raises:
+        TypeError: It is nothing that stands for an image, or a range is missing.
+        UsageError: ``bad_value_range``.
+        MachineError: ``forked``.
+    """
+    (prepared,) = prepare_for_each(
+        given,
+        [preprocessing],
+        file=file,
+        named=named,
+        value_range=value_range,
+        any_modality=any_modality,
+        quality_control=quality_control,
+        keep_radiograph=keep_radiograph,
+    )
+    return prepared
+
+
+def prepare_for_each(
+    given: ImageLike,
+    preprocessings: Sequence[Preprocessing],
+    *,
+    file: str | None = None,
+    named: str = "",
+    value_range: ValueRange | None = None,
+    any_modality: bool = False,
+    quality_control: bool = True,
+    keep_radiograph: bool = False,
+) -> list[Prepared]:
+    """Read and judge one image once, and resize it for each of several networks.
+
+    Args:
+        given: Image, as `prepare` takes it.
+        preprocessings: Preprocessing of each network that will see it.
+        file: Its name in the answer; None is the path, or "".
+        named: For the content of a file: the format that the file's name promises.
+        value_range: Values that are black and white in an array, as of `read_image`.
+        any_modality: Whether a DICOM header may name another modality or body part.
+        quality_control: Whether quality control may refuse it; what it finds is told either way.
+        keep_radiograph: Whether the radiograph itself is kept, which is large.
+
+    Returns:
+        What was prepared for each network; where the image cannot be judged, the same for all.
 
     Raises:
         TypeError: It is nothing that stands for an image, or a range is missing.
@@ -90,24 +141,38 @@ def prepare(
     def took() -> float:
         return 1000 * (time.perf_counter() - started)
 
+    def refused(
+        status: str,
+        code: str,
+        message: str,
+        warnings: tuple[str, ...] = (),
+        radiograph: Radiograph | None = None,
+    ) -> list[Prepared]:
+        one = Prepared(name, None, status, code, message, warnings, took(), radiograph=radiograph)
+        return [one] * len(preprocessings)
+
     try:
         radiograph = read_image(
             given, value_range=value_range, named=named, any_modality=any_modality
         )
         found = quality_issues(radiograph)
     except ImageError as error:
-        return Prepared(name, None, "error", error.code, error.message, ms=took())
+        return refused("error", error.code, error.message)
     except (CxrError, MemoryError):
         raise
     except Exception:
         # Nobody's image may stop the others, whatever a decoder thinks of it.
-        return Prepared(name, None, "error", "unreadable", UNREADABLE, ms=took())
+        return refused("error", "unreadable", UNREADABLE)
+    kept = radiograph if keep_radiograph else None
     refusal = next((one for one in found if one.refuses), None) if quality_control else None
     said = (*radiograph.warnings, *(one.message for one in found if one is not refusal))
     if refusal:
-        return Prepared(
-            name, None, "cannot_assess", refusal.code, refusal.message, warnings=said, ms=took()
+        return refused("cannot_assess", refusal.code, refusal.message, said, kept)
+    made: dict[Preprocessing, Prepared] = {}
+    for preprocessing in dict.fromkeys(preprocessings):
+        box = preprocessing.box(radiograph)
+        image = preprocessing.apply(radiograph, box)
+        made[preprocessing] = Prepared(
+            name, image, warnings=said, ms=took(), box=box, radiograph=kept
         )
-    box = preprocessing.box(radiograph)
-    image = preprocessing.apply(radiograph, box)
-    return Prepared(name, image, warnings=said, ms=took(), box=box)
+    return [made[preprocessing] for preprocessing in preprocessings]

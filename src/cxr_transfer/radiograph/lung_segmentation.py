@@ -158,14 +158,15 @@ def _edges(profile: Plane) -> tuple[float, float]:
     return max(0.0, rising(profile)), min(1.0, 1 - rising(profile[::-1]))
 
 
-def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
+def lungs_blacked(images: Grey, masks: Mask | None = None, *, margin: float = MARGIN) -> Grey:
     """Take the lungs away: what a network still knows, it knows from elsewhere.
 
     The test of Maguolo & Nanni (Information Fusion 76, 2021, 1-7), who blackened the centre.
 
     Args:
         images: Images, (N, 1, H, W) uint8.
-        margin: By how much each mask is dilated, in widths of the image.
+        masks: Masks of the lungs, (N, 1, H, W) bool; None looks for them.
+        margin: By how much each mask that is looked for is dilated, in widths of the image.
 
     Returns:
         New images of the same shape; `lungs_only` keeps exactly what is replaced here.
@@ -174,15 +175,16 @@ def lungs_blacked(images: Grey, *, margin: float = MARGIN) -> Grey:
         DataError: ``not_a_model_input`` unless the images are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    return _kept(images, ~_masks(images, margin))
+    return _kept(images, ~(_masks(images, margin) if masks is None else masks))
 
 
-def lungs_only(images: Grey, *, margin: float = MARGIN) -> Grey:
+def lungs_only(images: Grey, masks: Mask | None = None, *, margin: float = MARGIN) -> Grey:
     """Take everything but the lungs away.
 
     Args:
         images: Images, (N, 1, H, W) uint8.
-        margin: By how much each mask is dilated, in widths of the image.
+        masks: Masks of the lungs, (N, 1, H, W) bool; None looks for them.
+        margin: By how much each mask that is looked for is dilated, in widths of the image.
 
     Returns:
         New images of the same shape.
@@ -191,7 +193,7 @@ def lungs_only(images: Grey, *, margin: float = MARGIN) -> Grey:
         DataError: ``not_a_model_input`` unless the images are (N, 1, H, W) of uint8.
         UsageError: ``bad_margin`` for a margin below 0 or above 0.5.
     """
-    return _kept(images, _masks(images, margin))
+    return _kept(images, _masks(images, margin) if masks is None else masks)
 
 
 def border_only(images: Grey, share: float = 0.12) -> Grey:

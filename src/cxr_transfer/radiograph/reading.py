@@ -43,6 +43,15 @@ def read_radiograph(path: Path, *, any_modality: bool = False) -> Radiograph:
         ImageError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
             ``missing_file``, ``unreadable``, ``too_many_bytes``, and all that `decode` raises.
     """
+    return decode(read_content(path), named=named_format(path.name), any_modality=any_modality)
+
+
+def read_content(path: Path) -> bytes:
+    """Return all bytes of an image file.
+
+    Raises:
+        ImageError: ``not_a_file``, ``missing_file``, ``unreadable``, ``too_many_bytes``.
+    """
     try:
         # A pipe would block at open: ask the file system what it is first.
         status = os.stat(path)
@@ -70,7 +79,7 @@ def read_radiograph(path: Path, *, any_modality: bool = False) -> Radiograph:
         raise ImageError(
             "unreadable", f"Expected a readable file, but got: {reason}; check its name and rights."
         ) from None
-    return decode(content, named=named_format(path.name), any_modality=any_modality)
+    return content
 
 
 def named_format(name: str) -> str:

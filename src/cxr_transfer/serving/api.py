@@ -124,11 +124,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
         asked = [service.model(form.fields.get("model"))]
         if (other := service.model(form.fields.get("other") or asked[0].name)) is not asked[0]:
             asked.append(other)
-        answers = [await service.answers(one, form.uploads, heat_map=True) for one in asked]
-        # A page for each, the models' pages of one image one behind the other.
-        uploads = [upload for upload in form.uploads for _ in asked]
-        of_images = [answer for of_image in zip(*answers, strict=True) for answer in of_image]
-        pdf = await service.report(uploads, of_images, request.state.request_id)
+        pdf = await service.report(asked, form.uploads, request.state.request_id)
         headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 

@@ -18,16 +18,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from cxr_transfer.errors import CxrError, ImageError
-from cxr_transfer.inference.prepare import prepare
+from cxr_transfer.inference.prepare import Prepared, prepare, prepare_for_each
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
-from cxr_transfer.radiograph.lung_segmentation import lung_box
+from cxr_transfer.radiograph.lung_segmentation import lung_box, lung_mask
 from cxr_transfer.serving.ipc import Header, Pieces, receive, send
 
 if TYPE_CHECKING:
-    from cxr_transfer.inference.explain import Explainer, Explanation
+    from cxr_transfer.inference.explain import Explainer
 
 LARGEST_SIDE = 2048
 """Of an image that is sent to be looked at, pixels."""
@@ -93,21 +94,32 @@ def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 
 def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
-    preprocessing = Preprocessing.model_validate(header["preprocessing"])
-    prepared = prepare(
+    """Read an image once for all networks that are asked, and for whoever looks at it."""
+    found = prepare_for_each(
         pieces[0],
-        preprocessing,
+        [Preprocessing.model_validate(one) for one in header["preprocessings"]],
         named=header.get("named", ""),
         quality_control=header["quality_control"],
+        keep_radiograph=True,
     )
-    image = [] if prepared.image is None else [prepared.image.tobytes()]
-    return {
-        "status": prepared.status,
-        "code": prepared.code,
-        "message": prepared.message,
-        "warnings": prepared.warnings,
-        "ms": prepared.ms,
-    }, image
+    told = [
+        {
+            "status": one.status,
+            "code": one.code,
+            "message": one.message,
+            "warnings": one.warnings,
+            "ms": one.ms,
+            "box": one.box,
+        }
+        for one in found
+    ]
+    images = [one.image.tobytes() for one in found if one.image is not None]
+    radiograph = found[0].radiograph
+    if radiograph is None:
+        return {"prepared": told, "height": 0, "width": 0}, images
+    picture = [_png(radiograph)] if header["picture"] else []
+    size = {"height": radiograph.height, "width": radiograph.width}
+    return {"prepared": told, **size}, [*images, *picture]
 
 
 def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
@@ -144,34 +156,42 @@ def _explainer(model: str) -> Explainer:
     return Explainer.open(model)
 
 
-def _explained(model: str, radiograph: Radiograph, label: str) -> tuple[Explanation, bytes]:
+def _explain(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    """Explain what was prepared, and return its lung mask for the next network of the same form."""
     from cxr_transfer.inference.explain import heat_map_png
 
-    explanation = _explainer(model).explain(radiograph, label=label)
-    return explanation, heat_map_png(explanation, radiograph)
-
-
-def _explain(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
-    explanation, overlay = _explained(header["model"], decode(pieces[0]), header["label"])
+    shape = tuple(header["shape"])
+    image = np.frombuffer(pieces[0], np.uint8).reshape(shape).copy()  # torch wants to write to it
+    if len(pieces) > 1:
+        lungs = np.frombuffer(pieces[1], np.bool_).reshape(shape)
+    else:
+        lungs = lung_mask(image)
+    prepared = Prepared("", image, box=tuple(header["box"]), lungs=lungs)
+    explanation = _explainer(header["model"]).explain(prepared, label=header["label"])
+    overlay = heat_map_png(explanation, header["height"], header["width"])
     known = explanation.as_dict()
-    return {name: known[name] for name in ("lung_share", "lung_area", "neighbours")}, [overlay]
+    told = {name: known[name] for name in ("lung_share", "lung_area", "neighbours")}
+    return told, [overlay, lungs.tobytes()]
 
 
 def _report(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    """Lay out a report of pictures that were made of images: a page for each answer."""
     from cxr_transfer.figures.explanation import report_pdf
 
     pages: list[dict[str, Any]] = []
-    for answer, content in zip(header["answers"], pieces, strict=True):
-        page: dict[str, Any] = {"answer": answer, "image": None, "overlay": None}
-        if answer["status"] != "error":
-            with io.BytesIO(_png(decode(content))) as png, Image.open(png) as radiograph:
-                page["image"] = np.asarray(radiograph)
-        if answer["heat_map"]:
-            overlay = base64.b64decode(answer["heat_map"].partition(",")[2])
-            with Image.open(io.BytesIO(overlay)) as drawn:
-                page["overlay"] = np.asarray(drawn)
-        pages.append(page)
+    for answers, picture in zip(header["answers"], pieces, strict=True):
+        radiograph = _pixels(picture) if picture else None
+        for answer in answers:
+            overlay = None
+            if answer["heat_map"]:
+                overlay = _pixels(base64.b64decode(answer["heat_map"].partition(",")[2]))
+            pages.append({"answer": answer, "image": radiograph, "overlay": overlay})
     return {}, [report_pdf(pages, request_id=header["request_id"])]
+
+
+def _pixels(png: bytes) -> npt.NDArray[np.uint8]:
+    with io.BytesIO(png) as content, Image.open(content) as picture:
+        return np.asarray(picture)
 
 
 WORK: dict[str, Callable[[Header, Pieces], tuple[Header, Pieces]]] = {

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -21,6 +22,7 @@ from cxr_transfer.errors import ImageError
 from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.predictor import Prediction
 from cxr_transfer.inference.prepare import Prepared
+from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.ipc import Header
@@ -48,6 +50,23 @@ class Upload(NamedTuple):
     name: str
     content: bytes
     named: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What a decoding process made of one image.
+
+    Attributes:
+        prepared: What was prepared for each model that was asked, in their order.
+        height: Height of the image in pixels; 0 where it was not read.
+        width: Width of the image in pixels; 0 where it was not read.
+        picture: The image as a PNG to be looked at; empty where it was not wanted or read.
+    """
+
+    prepared: tuple[Prepared, ...]
+    height: int = 0
+    width: int = 0
+    picture: bytes = b""
 
 
 class Service:
@@ -134,7 +153,7 @@ class Service:
         with suppress(Exception):  # whatever it is: a room that fails does not work
             upload = Upload("", self_test_image())
             for served in self.models.values():
-                prepared = await self._prepared(served, upload, quality_control=False)
+                prepared = (await self._read([served], upload, quality_control=False)).prepared[0]
                 if prepared.code == "worker_lost":
                     return self._works  # says nothing of the way; to be tried again
                 # As every image goes. A model may find this one strange, and then tells no scores:
@@ -172,21 +191,8 @@ class Service:
         Raises:
             ApiError: 503 where there is no room.
         """
-        if self.load.is_full(len(uploads)):
-            raise busy(self.load.retry_after_s)
-        with self.load.holding(len(uploads)):
-            predictions = await asyncio.gather(
-                *(self._predicted(served, upload) for upload in uploads)
-            )
-        answers = [prediction.as_dict() | _unexplained() for prediction in predictions]
-        if heat_map:
-            for upload, answer in zip(uploads, answers, strict=True):
-                if answer["status"] == "ok":
-                    await self._explained(served, upload, answer)
-        for answer in answers:
-            answer["warnings"] = list(answer["warnings"])
-            self._metrics.images.labels(answer["status"], answer["code"]).inc()
-        return answers
+        answered, _ = await self._answered([served], uploads, heat_map=heat_map)
+        return [answers[0] for answers in answered]
 
     async def decoded(self, upload: Upload) -> tuple[Header, bytes]:
         """Return what is known of an image, and its picture as PNG.
@@ -207,63 +213,128 @@ class Service:
         return known, png
 
     async def report(
-        self, uploads: Sequence[Upload], answers: Sequence[dict[str, Any]], request_id: str
+        self, asked: Sequence[ServedModel], uploads: Sequence[Upload], request_id: str
     ) -> bytes:
-        """Return a PDF of images and their answers.
+        """Return a PDF of images and what each model that is asked answers for them.
+
+        A page for each, the models' pages of one image one behind the other.
 
         Raises:
-            ImageError: An image can be read no more.
             ApiError: 503 where there is no room.
         """
-        header = {"work": "report", "answers": list(answers), "request_id": request_id}
-        _, (pdf,) = await self._slowly(header, [upload.content for upload in uploads])
+        answered, read = await self._answered(asked, uploads, heat_map=True, picture=True)
+        header = {"work": "report", "answers": answered, "request_id": request_id}
+        _, (pdf,) = await self._slowly(header, [one.picture for one in read])
         return pdf
 
-    async def _predicted(self, served: ServedModel, upload: Upload) -> Prediction:
-        prepared = await self._prepared(served, upload)
+    async def _answered(
+        self,
+        asked: Sequence[ServedModel],
+        uploads: Sequence[Upload],
+        *,
+        heat_map: bool,
+        picture: bool = False,
+    ) -> tuple[list[list[dict[str, Any]]], list[Read]]:
+        """Return for each image the answers of the models that are asked, and what was read of it.
+
+        Each image is decoded once, whatever is made of it.
+        """
+        if self.load.is_full(len(uploads)):
+            raise busy(self.load.retry_after_s)
+
+        async def predicted(upload: Upload) -> tuple[Read, list[Prediction]]:
+            read = await self._read(asked, upload, picture=picture)
+            pairs = zip(asked, read.prepared, strict=True)
+            return read, await asyncio.gather(*(self._predicted(*pair) for pair in pairs))
+
+        with self.load.holding(len(uploads)):
+            found = await asyncio.gather(*map(predicted, uploads))
+        answered = [
+            [prediction.as_dict() | _unexplained() for prediction in predictions]
+            for _, predictions in found
+        ]
+        if heat_map:
+            for (read, _), answers in zip(found, answered, strict=True):
+                await self._explained(asked, read, answers)
+        for answer in (answer for answers in answered for answer in answers):
+            answer["warnings"] = list(answer["warnings"])
+            self._metrics.images.labels(answer["status"], answer["code"]).inc()
+        return answered, [read for read, _ in found]
+
+    async def _predicted(self, served: ServedModel, prepared: Prepared) -> Prediction:
         if prepared.image is None:
             return served.predictor.answers([prepared])[0]
         return await self._batches[served.name].answer(prepared)
 
-    async def _prepared(
-        self, served: ServedModel, upload: Upload, *, quality_control: bool = True
-    ) -> Prepared:
-        preprocessing = served.predictor.card.preprocessing
+    async def _read(
+        self,
+        asked: Sequence[ServedModel],
+        upload: Upload,
+        *,
+        quality_control: bool = True,
+        picture: bool = False,
+    ) -> Read:
+        preprocessings = [served.predictor.card.preprocessing for served in asked]
         work = {
             "work": "prepare",
-            "preprocessing": preprocessing.model_dump(),
+            "preprocessings": [one.model_dump() for one in preprocessings],
             "quality_control": quality_control,
+            "picture": picture,
             "named": upload.named,
         }
         try:
             self._check_size(upload.content)
-            known, image = await self.decoders.ask(
+            known, pieces = await self.decoders.ask(
                 work, [upload.content], seconds=self._settings.decode_s
             )
         except ImageError as error:
-            return Prepared(upload.name, None, "error", error.code, error.message)
+            return Read(
+                (Prepared(upload.name, None, "error", error.code, error.message),) * len(asked)
+            )
         except WorkerLost:
-            return Prepared(upload.name, None, "error", "worker_lost", LOST)
-        pixels = None
-        if image:
-            pixels = np.frombuffer(image[0], np.uint8).reshape(preprocessing.size)
-        known["warnings"] = tuple(known["warnings"])
-        return Prepared(upload.name, pixels, **known)
+            return Read((Prepared(upload.name, None, "error", "worker_lost", LOST),) * len(asked))
+        left = iter(pieces)
+        prepared = []
+        for preprocessing, told in zip(preprocessings, known["prepared"], strict=True):
+            image = None
+            if told["status"] == "ok":
+                image = np.frombuffer(next(left), np.uint8).reshape(preprocessing.size)
+            told |= {"warnings": tuple(told["warnings"]), "box": tuple(told["box"])}
+            prepared.append(Prepared(upload.name, image, **told))
+        return Read(tuple(prepared), known["height"], known["width"], next(left, b""))
 
-    async def _explained(self, served: ServedModel, upload: Upload, answer: dict[str, Any]) -> None:
-        """Add to ``answer`` what can be told of its scores."""
-        if not served.explains:
-            answer["warnings"] = [*answer["warnings"], NO_MAP]
-            return
-        work = {"work": "explain", "model": served.given, "label": answer["label"]}
-        try:
-            known, (overlay,) = await self._slowly(work, [upload.content])
-        except (ImageError, WorkerLost) as error:
-            said = error.message if isinstance(error, ImageError) else LOST
-            answer["warnings"] = [*answer["warnings"], f"no heat map: {said}"]
-            return
-        drawn = base64.b64encode(overlay).decode()
-        answer |= known | {"heat_map": f"data:image/png;base64,{drawn}"}
+    async def _explained(
+        self, asked: Sequence[ServedModel], read: Read, answers: Sequence[dict[str, Any]]
+    ) -> None:
+        """Add to the answers for one image what can be told of their scores."""
+        lungs: dict[Preprocessing, bytes] = {}  # Networks that see one image see the same lungs.
+        for served, prepared, answer in zip(asked, read.prepared, answers, strict=True):
+            if answer["status"] != "ok" or prepared.image is None:
+                continue
+            if not served.explains:
+                answer["warnings"] = [*answer["warnings"], NO_MAP]
+                continue
+            preprocessing = served.predictor.card.preprocessing
+            work = {
+                "work": "explain",
+                "model": served.given,
+                "label": answer["label"],
+                "shape": prepared.image.shape,
+                "box": prepared.box,
+                "height": read.height,
+                "width": read.width,
+            }
+            pieces = [prepared.image.tobytes()]
+            if preprocessing in lungs:
+                pieces.append(lungs[preprocessing])
+            try:
+                known, (overlay, lungs[preprocessing]) = await self._slowly(work, pieces)
+            except (ImageError, WorkerLost) as error:
+                said = error.message if isinstance(error, ImageError) else LOST
+                answer["warnings"] = [*answer["warnings"], f"no heat map: {said}"]
+                continue
+            drawn = base64.b64encode(overlay).decode()
+            answer |= known | {"heat_map": f"data:image/png;base64,{drawn}"}
 
     async def _slowly(self, work: Header, pieces: Sequence[bytes]) -> tuple[Header, list[bytes]]:
         if self._slow_load.is_full():

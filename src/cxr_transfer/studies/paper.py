@@ -17,6 +17,7 @@ from cxr_transfer import provenance
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.case import Collection
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
+from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.loading import indexed, notices_of
 from cxr_transfer.datasets.paper import Dataset, dataset_0, dataset_1, pretraining_cases
@@ -42,7 +43,7 @@ from cxr_transfer.training.device import (
 from cxr_transfer.training.recipe import Recipe, load_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
-from cxr_transfer.training.tensors import ImageTensors, Inputs, load_tensors, select
+from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 
 PHANTOM = "phantom"
 """Given as the data folder, it stands for generated images."""
@@ -100,9 +101,9 @@ def run_study(
     generated = any(found.generated for found in archives)
     if generated:
         log("the images are generated: they show no patient")
-    # Model_1 to Model_3 share one preprocessing, hence one decoding.
-    inputs = Inputs(recipes[models[-1]].preprocessing)
-    target = _indexed(dataset_1(archives), study, progress, log, inputs)
+    # The models share one preprocessing, and the two data sets images: hence one decoding.
+    records = Records(*(recipe.preprocessing for recipe in recipes.values()))
+    target = _indexed(dataset_1(archives), study, progress, log, records)
     parts = _parts(target, study, log)
     if model_0:
         for part in parts:
@@ -118,8 +119,8 @@ def run_study(
     run = _Running(study, out, recipes, begin, execution, progress, log)
     rows: dict[str, report.Row] = {}
     if "model_0" in models:
-        model_0, rows["model_0"] = run.pretrain(archives, target)
-    each_fold = run.train(target, parts, model_0, inputs)
+        model_0, rows["model_0"] = run.pretrain(archives, target, records)
+    each_fold = run.train(target, parts, model_0, records)
     rows |= {name: pooled(fold_rows) for name, fold_rows in each_fold.items()}
     content = {
         "split": study.split,
@@ -162,12 +163,14 @@ class _Running:
     progress: Steps
     log: Say
 
-    def pretrain(self, archives: Sequence[Collection], target: Dataset) -> tuple[Path, report.Row]:
+    def pretrain(
+        self, archives: Sequence[Collection], target: Dataset, known: Records
+    ) -> tuple[Path, report.Row]:
         """Train Model_0; return its run folder and its row of the table."""
         log, study = self.log, self.study
         recipe = self.recipes["model_0"]
-        inputs = Inputs(recipe.preprocessing)
-        dataset = _indexed(dataset_0(archives), study, self.progress, log, inputs)
+        records = Records(recipe.preprocessing, known=known)
+        dataset = _indexed(dataset_0(archives), study, self.progress, log, records)
         log(f"Dataset_0: {_counts(dataset)}")
         if study.pretraining == "clean":
             dataset = pretraining_cases(dataset, target)
@@ -175,14 +178,14 @@ class _Running:
         # Always by patient: the paper says nothing of Dataset_0's parts, and this one is not
         # compared with it.
         dataset = split(dataset, by="patient", seed=study.seed)
-        tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels, inputs=inputs)
+        tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels, records=records)
         folder = run_recipe(
             recipe, dataset, tensors, self.out / "model_0", log=log, **self.begin["model_0"]
         )
         return folder, self._row(folder, dataset, tensors)
 
     def train(
-        self, target: Dataset, parts: Sequence[Dataset], model_0: Path | None, inputs: Inputs
+        self, target: Dataset, parts: Sequence[Dataset], model_0: Path | None, records: Records
     ) -> dict[str, list[report.Row]]:
         """Train Model_1 to Model_3 on each split; return their rows, one per fold."""
         rows: dict[str, list[report.Row]] = {
@@ -190,7 +193,9 @@ class _Running:
         }
         if not rows:
             return rows
-        tensors = load_tensors(target.cases, inputs.preprocessing, target.labels, inputs=inputs)
+        # Model_1 to Model_3 share one preprocessing.
+        preprocessing = self.recipes[next(iter(rows))].preprocessing
+        tensors = load_tensors(target.cases, preprocessing, target.labels, records=records)
         number_of = self.study.folds
         for number, part in enumerate(parts, start=1):
             place = self.out / f"fold_{number}" if number_of else self.out
@@ -253,9 +258,11 @@ def _data_folder(data: str, out: Path, seed: int, log: Say) -> Path:
     return out / PHANTOM
 
 
-def _indexed(dataset: Dataset, study: Study, progress: Steps, log: Say, inputs: Inputs) -> Dataset:
+def _indexed(
+    dataset: Dataset, study: Study, progress: Steps, log: Say, records: Records
+) -> Dataset:
     with progress(f"reading {dataset.name}", len(dataset.cases)) as step:
-        found = indexed(dataset, step, skip_damaged=study.skip_damaged, decoded=inputs.keep)
+        found = indexed(dataset, step, skip_damaged=study.skip_damaged, records=records)
     if found.damaged:
         where = f"{DAMAGED_FILE} of each run folder"
         log(f"{dataset.name}: {damaged_line(found.damaged, where)}")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr_transfer.radiograph.lung_segmentation import lung_mask
+from cxr_transfer.datasets.lung_masks import LungMasks
 
 _EDGE = 4 / 224
 """Standard deviation of the soft edge in widths of the image: a hard one would be a mark itself."""
@@ -54,12 +54,13 @@ def draw_partners(sources: Sequence[str], *, seed: int) -> npt.NDArray[np.int64]
     return partners
 
 
-def swap_backgrounds(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
+def swap_backgrounds(images: Tensor, partners: npt.NDArray[np.int64], lungs: LungMasks) -> Tensor:
     """Return every image's lungs in the surroundings of its partner.
 
     Args:
         images: Crops of the lungs, (N, 1, H, W) uint8.
         partners: (N,) rows of ``images``.
+        lungs: Lung masks of the same images.
 
     Returns:
         (N, 1, H, W) uint8.
@@ -70,7 +71,7 @@ def swap_backgrounds(images: Tensor, partners: npt.NDArray[np.int64]) -> Tensor:
     mixed = np.empty_like(planes)
     # Image by image: all of them as float32 would take four times the memory.
     for row, partner in enumerate(partners):
-        lungs = lung_mask(planes[row, 0]).astype(np.float32)
-        lungs = ndimage.gaussian_filter(lungs, _EDGE * planes.shape[3])
-        mixed[row, 0] = np.rint(lungs * planes[row, 0] + (1 - lungs) * planes[partner, 0])
+        mask = lungs.mask(row).astype(np.float32)
+        mask = ndimage.gaussian_filter(mask, _EDGE * planes.shape[3])
+        mixed[row, 0] = np.rint(mask * planes[row, 0] + (1 - mask) * planes[partner, 0])
     return torch.from_numpy(mixed)

@@ -6,8 +6,7 @@ One grey channel until the network needs three: 1,475 images of 224 x 224 take 7
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +14,12 @@ import torch
 from torch import Tensor
 
 from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.decode import Records
+from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.parallel import in_order
-from cxr_transfer.radiograph import Preprocessing, Radiograph, read_radiograph
+from cxr_transfer.radiograph import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,16 @@ class ImageTensors:
     Attributes:
         images: (N, 1, H, W) uint8.
         targets: (N,) int64; -1 where the label is not among the network's.
+        lungs: Lung masks of the images, each found when it is first asked for.
     """
 
     images: Tensor
     targets: Tensor
+    lungs: LungMasks = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.lungs is None:
+            object.__setattr__(self, "lungs", LungMasks(self.images.numpy()))
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -39,7 +46,7 @@ class ImageTensors:
     def only(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> ImageTensors:
         """Return the images of these rows alone, given by number or by a flag for each image."""
         index = torch.from_numpy(rows)
-        return ImageTensors(self.images[index], self.targets[index])
+        return ImageTensors(self.images[index], self.targets[index], self.lungs.only(rows))
 
 
 def select(
@@ -57,37 +64,12 @@ def select(
     return cases, tensors.only(rows)
 
 
-class Inputs:
-    """Model inputs of radiographs that were decoded for another purpose: hashes, damage.
-
-    Args:
-        preprocessing: Preprocessing of the network that they are for.
-    """
-
-    def __init__(self, preprocessing: Preprocessing) -> None:
-        self.preprocessing = preprocessing
-        self._images: dict[Path, npt.NDArray[np.uint8]] = {}
-
-    def keep(self, case: Case, radiograph: Radiograph) -> None:
-        """Take a radiograph that is in memory; any number of threads may do so at once."""
-        self._images[case.path] = self.preprocessing.apply(radiograph)
-
-    def take(self, case: Case) -> npt.NDArray[np.uint8]:
-        """Return the model input (H, W) of a case, once; it is decoded now where it was not kept.
-
-        Raises:
-            ImageError: What `read_radiograph` raises.
-        """
-        kept = self._images.pop(case.path, None)
-        return self.preprocessing.apply(read_radiograph(case.path)) if kept is None else kept
-
-
 def load_tensors(
     cases: Sequence[Case],
     preprocessing: Preprocessing,
     labels: LabelSet,
     *,
-    inputs: Inputs | None = None,
+    records: Records | None = None,
     on_image: Callable[[], None] = lambda: None,
 ) -> ImageTensors:
     """Return ``cases`` as model inputs, in their order.
@@ -96,17 +78,30 @@ def load_tensors(
         cases: N cases.
         preprocessing: Preprocessing of the network.
         labels: Labels of the network.
-        inputs: Model inputs that are there already, with the same preprocessing.
+        records: Records in which the images are kept already; what is not there is decoded now.
         on_image: Function that is called after every image.
 
     Raises:
         ImageError: The first image that cannot be read (indexed cases have been read before).
     """
     images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
-    if inputs is None or inputs.preprocessing != preprocessing:
-        inputs = Inputs(preprocessing)
-    for row, image in enumerate(in_order(inputs.take, cases)):
+    known = records or Records()
+    taken = in_order(lambda case: known.take(case, preprocessing), cases)
+    for row, image in enumerate(taken):
         images[row, 0] = image
         on_image()
+    return images_of(images, cases, labels)
+
+
+def images_of(
+    images: npt.NDArray[np.uint8], cases: Sequence[Case], labels: LabelSet
+) -> ImageTensors:
+    """Return images that were decoded as tensors, with their targets.
+
+    Args:
+        images: Images after preprocessing, (N, 1, H, W).
+        cases: Cases of the images, in their order.
+        labels: Labels of the network.
+    """
     targets = [labels.target(case.label) if case.label in labels else -1 for case in cases]
     return ImageTensors(torch.from_numpy(images), torch.tensor(targets, dtype=torch.int64))

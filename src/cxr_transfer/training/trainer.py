@@ -243,7 +243,9 @@ def _swapped(
         log(f"{name}: nothing is exchanged, since all training images are of one source")
         return None
     log(f"{name}: exchanging what lies around the lungs between sources")
-    return ImageTensors(swap_backgrounds(training.images, partners), training.targets)
+    return ImageTensors(
+        swap_backgrounds(training.images, partners, training.lungs), training.targets
+    )
 
 
 def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
