@@ -5,9 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 OUT ?= runs/study
+EXTRAS := dev,int8,export,parquet,cluster,serve,tensorboard
+# What `cxr study` needs beyond the core of the package.
+DEMO_EXTRAS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test check study bench clean audit-deps
+.PHONY: help install browser demo test test-fast types check check-versions study bench clean audit-deps
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -15,14 +18,25 @@ help: ## List these commands.
 install: $(VENV)/.installed ## Make .venv with the tested versions.
 
 $(VENV)/.installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Expected Python 3.11 or newer, but got $$($(PYTHON) --version); set PYTHON=..."; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,int8,export,parquet,cluster,serve,tensorboard]'
+	@$(CHECK_PYTHON)
+	@$(PYTHON) tools/install.py $(VENV) --extras $(EXTRAS)
+	@touch $@ $(VENV)/.demo
+
+# The same environment with less in it: `make install` adds the rest, and covers this.
+$(VENV)/.demo: pyproject.toml constraints.txt
+	@$(CHECK_PYTHON)
+	@$(PYTHON) tools/install.py $(VENV) --extras "$(DEMO_EXTRAS)"
 	@touch $@
 
-demo: install ## Install, then run the whole study on generated images (about 4 minutes).
-	$(BIN)/cxr study --data phantom --out runs/demo --max-epochs 10 --skip-unavailable
+define CHECK_PYTHON
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "Expected Python 3.11 or newer, but got $$($(PYTHON) --version); set PYTHON=..."; exit 2; }
+endef
+
+# PyTorch's threads spin while they wait for each other: beside other work on the same cores a step
+# then takes six times as long as with threads that sleep. The results are the same, bit for bit.
+demo: $(VENV)/.demo ## Install what it needs, then run the study on generated images (about 2 minutes).
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/cxr study --data phantom --out runs/demo --max-epochs 15 --skip-unavailable
 
 test: install browser ## Install, then run the tests.
 	$(BIN)/pytest
@@ -33,10 +47,22 @@ browser: ## Debian's chromium for the page's tests (installed for root alone; sk
 		apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
 		echo "no chromium: the page's tests are skipped"
 
-check: install ## What CI runs: format, lint, types, tests.
+# Left out, by the markers in pyproject.toml: the real collections, the browser, whole journeys through
+# the commands, and what is slow: the laws, the server's life cycle, and single tests of more than a few
+# seconds. Two tests run at a time, each with one thread.
+test-fast: install ## Install, then run the quick tests of every module (about 2 minutes).
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not (real or browser or journey or slow)"
+
+types: install ## Check the types.
+	$(BIN)/mypy $(MYPY_FLAGS)
+
+check-versions: ## What CI also runs: install, types and fast tests on Python 3.12 and 3.13, where they are.
+	.ci/versions
+
+check: install ## What CI runs first: format, lint, types, tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(MAKE) --no-print-directory types
 	$(MAKE) --no-print-directory test
 
 study: install ## Run the paper's study on real images: make study DATA=DIR OUT=DIR.

@@ -1,6 +1,18 @@
 """What all tests share: nothing of theirs is kept in the settings of whoever runs them."""
 
+from pathlib import Path
+
 import pytest
+
+HERE = Path(__file__).parent
+PLACES = {
+    "journeys/": "journey",
+    "laws/": "slow",
+    "real/": "real",
+    "serving/test_lifecycle.py": "slow",
+    "serving/test_page.py": "browser",
+}
+"""Start of a path below this folder to the mark that its tests get."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -10,3 +22,12 @@ def settings(tmp_path_factory):
         folder = tmp_path_factory.mktemp("settings")
         patch.setenv("CXR_CONFIG", str(folder))
         yield folder
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what `make test-fast` leaves out by where it stands."""
+    for item in items:
+        place = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
+        for start, mark in PLACES.items():
+            if place.startswith(start):
+                item.add_marker(mark)

@@ -47,6 +47,7 @@ def test_a_data_set_has_parts_that_share_no_patient(trained):
     assert tuple(dataset.labels) == LABELS
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_on_its_test_part_and_answers(trained, images, tmp_path):
     dataset, run, lines = trained
     assert any("epoch 1" in line for line in lines)
@@ -73,6 +74,7 @@ def test_images_that_training_saw_are_refused(trained):
     assert error.value.code == "seen_images"
 
 
+@pytest.mark.slow
 def test_an_audit_has_a_row_per_check(trained):
     dataset, run, _ = trained
     report = cxr.audit(run, dataset, device="cpu", precision="float32")
@@ -97,6 +99,7 @@ def test_wrong_types_are_said_before_anything_is_done(call):
         call()
 
 
+@pytest.mark.slow
 def test_all_that_is_public_is_there_and_is_imported_when_it_is_asked_for():
     code = (
         "import sys, cxr_transfer as cxr\n"

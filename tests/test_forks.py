@@ -68,6 +68,7 @@ def child(work):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_child_forked_after_a_prediction_is_told_to_spawn(model):
     script = """
 from cxr_transfer import Predictor
@@ -94,6 +95,7 @@ print(Predictor.open(model).predict(image).status)
     assert said(script, model) == ["worked", "ok"]
 
 
+@pytest.mark.slow
 def test_a_child_forked_after_torch_computed_is_told_to_spawn(model):
     script = """
 from cxr_transfer.inference.explain import Explainer

@@ -151,6 +151,7 @@ def test_names_in_a_study_are_inert(tmp_path, monkeypatch):
     row = report.Row(scores(), Estimate(1, 1, 1), "", WEIGHTS, None, resamples=20, seed=0)
     content = HEAD | {
         "generated_images": True,
+        "input_size": None,
         "datasets": {"dataset_1": {NAME: 2, OTHER: 2}},
         "split": "patient",
         "folds": None,

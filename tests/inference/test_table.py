@@ -141,6 +141,7 @@ def test_parquet_says_what_it_is_for(predictor, files, tmp_path):
     assert json.loads(said[b"labels"]) == list(predictor.card.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_what_was_killed_goes_on_and_ends_on_the_same_bytes(
     checkpoint, predictor, files, tmp_path, suffix
@@ -252,6 +253,7 @@ def test_another_run_in_the_same_place_is_refused(checkpoint, predictor, files, 
         refusal(lambda: predict_into(predictor, files, out), "folder_in_use")
 
 
+@pytest.mark.slow
 def test_other_weights_in_the_same_place_are_refused(checkpoint, predictor, files, tmp_path):
     from cxr_transfer.export.openvino import convert
 

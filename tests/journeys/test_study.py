@@ -1,6 +1,7 @@
 """A researcher's way: look at the data, run the study, be interrupted, go on, look closer."""
 
 import json
+import shlex
 
 import pytest
 
@@ -45,6 +46,15 @@ def test_the_report_holds_every_figure_with_its_interval(studied):
     for number in (4, 5, 6):
         picture = (out / "figures" / f"figure_{number}.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
+
+
+def test_the_commands_that_a_study_names_at_its_end_can_be_given(studied, cxr):
+    _, _, done = studied
+    _, _, text = done.stderr.partition("next:\n")
+    commands = [shlex.split(line)[1:] for line in text.splitlines()]
+    assert [words[0] for words in commands] == ["predict", "card"]
+    for words in commands:
+        assert "model_2" in cxr(*words).stdout + " ".join(words)
 
 
 def test_a_run_folder_holds_what_is_needed_to_repeat_it(studied):

@@ -443,7 +443,7 @@ def test_nothing_of_a_patient_is_copied():
         Radiograph,
         io.StringIO("a"),
     ],
-    ids=repr,
+    ids=lambda given: type(given).__name__,
 )
 def test_what_is_no_image_is_a_type_error_that_says_what_is_meant(given):
     with pytest.raises(TypeError, match=r"Expected an image .*, but got") as raised:

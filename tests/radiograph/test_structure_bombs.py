@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from made import encoded
 from made_bombs import BOMBS, IMAGE
 
@@ -29,6 +31,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_by_their_structure(tmp_path):
     for name, (make, _) in BOMBS.items():
         (tmp_path / name).write_bytes(make())

@@ -136,6 +136,7 @@ def test_the_variance_of_normal_scores_is_that_of_the_bivariate_normal_distribut
     assert binormal_variance(area, 12, 30) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_variance_of_normal_scores_is_that_of_many_data_sets():
     rng = np.random.default_rng(0)
     distance = norm.ppf(0.9) * math.sqrt(2)

@@ -67,6 +67,7 @@ def test_the_truth_of_the_clustered_images_is_that_of_a_huge_sample():
     assert true_accuracy() == pytest.approx(right.mean(), abs=0.003)
 
 
+@pytest.mark.slow
 def test_the_bootstrap_by_patient_holds_the_accuracy_of_clustered_images_and_by_image_does_not():
     rng, truth = np.random.default_rng(0), true_accuracy()
     by_patient, by_image = [], []

@@ -1,6 +1,8 @@
 """A study checks all its models first; every run of it is whole, damaged files are listed."""
 
 import csv
+import dataclasses
+import functools
 import json
 
 import pytest
@@ -14,8 +16,9 @@ from cxr_transfer.models.metadata import read_card
 from cxr_transfer.models.reference import REFERENCE, TrainingReference
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.studies import paper
 from cxr_transfer.studies.paper import run_study
-from cxr_transfer.studies.plan import Study
+from cxr_transfer.studies.plan import Study, phantom_pixels
 from cxr_transfer.training.device import Execution
 
 ON_CPU = Execution(device="cpu", precision="float32")
@@ -36,14 +39,52 @@ def archives(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def studied(archives, tmp_path_factory):
-    out, said = tmp_path_factory.mktemp("study"), []
+    out, said, shown = tmp_path_factory.mktemp("study"), [], []
     study = Study(
         models=("model_1", "model_2"), folds=2, max_epochs=1, resamples=20, skip_damaged=True
     )
-    report = run_study(str(archives), out, study, execution=ON_CPU, log=said.append)
+    report = run_study(
+        str(archives), out, study, execution=ON_CPU, log=said.append, show=shown.append
+    )
+    (out / "shown.json").write_text(json.dumps([dataclasses.astuple(each) for each in shown]))
     return out, report, said
 
 
+@pytest.mark.slow
+def test_a_study_shows_how_far_it_is_to_its_end(studied):
+    shown = json.loads((studied[0] / "shown.json").read_text())
+    shares = [share for _, share, _ in shown]
+    assert shares == sorted(shares)
+    titles = [title for title, _, _ in shown]
+    assert "fold 2 of 2: model_2 · all" in titles
+    assert "fold 1 of 2: model_2 · head" in titles
+    assert titles[-1] == "writing the report"
+    assert shares[-1] > 0.5
+    assert all(left >= 0 for _, _, left in shown if left is not None)
+
+
+def test_generated_images_and_their_model_inputs_are_small_unless_asked_otherwise(
+    tmp_path, monkeypatch
+):
+    few = functools.partial(write_phantom, size=SIZE)
+    monkeypatch.setattr(paper, "write_phantom", few)
+    study = Study(models=("model_1",), max_epochs=1, resamples=20)
+    report = run_study("phantom", tmp_path / "small", study, execution=ON_CPU)
+    assert report["input_size"] == 112
+    card = read_card(tmp_path / "small" / "model_1" / "checkpoint.json")
+    assert card.preprocessing.size == (112, 112)
+    with (tmp_path / "small" / "model_1" / "split.csv").open(newline="") as handle:
+        assert {row["height"] for row in csv.DictReader(handle)} == {"128"}
+    text = (tmp_path / "small" / "report.md").read_text()
+    assert "Generated images, which show no patient" in text
+    assert "Model inputs of 112 x 112 pixels" in text
+    assert "nothing about any disease" in text
+    assert "children of one hospital" not in text, "that is said of the real archives"
+    assert phantom_pixels(Study(input_size=224).on("phantom")) == 224
+    assert Study().on("elsewhere").input_size is None
+
+
+@pytest.mark.slow
 def test_every_checkpoint_of_a_study_has_its_reference(studied):
     out, _, _ = studied
     cards = sorted(out.rglob("checkpoint.json"))
@@ -55,6 +96,7 @@ def test_every_checkpoint_of_a_study_has_its_reference(studied):
         )
 
 
+@pytest.mark.slow
 def test_damaged_files_are_left_out_listed_and_counted(studied, archives):
     out, report, said = studied
     with (out / "fold_1" / "model_1" / "damaged.csv").open(newline="") as handle:
@@ -71,6 +113,7 @@ def test_damaged_files_are_left_out_listed_and_counted(studied, archives):
     assert not used & {row["path"].rpartition("/")[2] for row in rows}
 
 
+@pytest.mark.slow
 def test_a_run_without_a_reference_gets_it_when_the_study_is_asked_again(studied, archives):
     out, _, _ = studied
     kept = out / "fold_2" / "model_2" / REFERENCE
@@ -124,6 +167,7 @@ def test_another_number_of_classes_is_no_hindrance_where_the_head_is_new(archive
     assert error.value.code == "damaged_images", "nothing but the damage is in its way"
 
 
+@pytest.mark.slow
 def test_the_papers_rule_is_recorded_with_what_each_stage_kept(studied):
     out, _, _ = studied
     card = json.loads((out / "fold_1" / "model_2" / "checkpoint.json").read_text())

@@ -154,6 +154,16 @@ def test_a_cap_on_epochs_is_refused_where_no_stage_has_epochs():
     assert both.limited(3).stages[1].max_epochs == 3
 
 
+def test_an_input_size_is_set_for_both_sides_and_refused_where_no_network_takes_it():
+    recipe = parse_recipe(plain(), origin="here")
+    assert recipe.sized(None) == recipe
+    assert recipe.sized(112).preprocessing.size == (112, 112)
+    assert recipe.sized(112).stages == recipe.stages
+    with pytest.raises(UsageError, match="48 to 2048") as error:
+        recipe.sized(32)
+    assert error.value.code == "bad_input_size"
+
+
 @pytest.mark.parametrize("name", released_models())
 def test_the_recipe_of_a_released_model_is_the_one_that_ships(name):
     """Cards were written when recipes had fewer keys, and ``keep`` other words."""

@@ -13,7 +13,8 @@ from cxr_transfer.cli.terminal import (
     choice,
     execution,
     log,
-    progress,
+    program,
+    study_bar,
     tell,
 )
 
@@ -60,6 +61,15 @@ def study(
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
+    input_size: Annotated[
+        int | None,
+        typer.Option(
+            min=48,
+            max=2048,
+            help="Height and width of the model input in pixels. Default: 224 as in the paper, "
+            "112 for generated images.",
+        ),
+    ] = None,
     skip_unavailable: Annotated[
         bool, typer.Option(help="Leave Model_3 out where its weights cannot be had.")
     ] = False,
@@ -71,8 +81,11 @@ def study(
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
 ) -> None:
     """Run the paper's four models: table, figures, intervals and tests."""
+    import dataclasses
+
     from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.studies.next_steps import next_steps
     from cxr_transfer.studies.paper import run_study
     from cxr_transfer.studies.plan import MODELS, Study, model_names
 
@@ -96,23 +109,27 @@ def study(
         seed=seed,
         pretraining=choice("--pretraining", pretraining or "clean", ("clean", "paper")),  # type: ignore[arg-type]
         max_epochs=max_epochs,
+        input_size=input_size,
         skip_unavailable=skip_unavailable,
         skip_damaged=skip_damaged,
     )
-    with lock_folder(out):
-        run_study(
+    where = execution(device, precision)
+    with lock_folder(out), study_bar() as (say_above, show):
+        report = run_study(
             data,
             out,
             asked,
-            execution=execution(device, precision),
+            # One line shows the whole study: no bar and no line for each epoch beside it.
+            execution=dataclasses.replace(where, bar=False, say_epochs=not where.bar),
             weights=weights,
             model_0=model_0,
-            log=log,
-            progress=progress,
+            log=say_above,
+            show=show,
         )
     tell(
         (out / "report.md")
         .read_text(encoding="utf-8", errors="surrogateescape")
         .partition("\n## Model_")[0]
     )
-    log(f"report: {out / 'report.md'}")
+    for line in next_steps(out, report, program()):
+        log(line)

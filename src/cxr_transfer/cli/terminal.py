@@ -5,6 +5,9 @@ Standard output is for answers, so that it can be piped.
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ import typer
 from cxr_transfer.text import for_terminal
 
 if TYPE_CHECKING:
+    from cxr_transfer.studies.progress import Progress
     from cxr_transfer.training.device import Execution
 
 CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
@@ -66,10 +70,66 @@ def silent(line: str) -> None:
     """Say nothing: one process of a distributed run speaks, the others do not."""
 
 
+def program() -> str:
+    """Return how this command is typed here: its name, or its path where no name leads to it."""
+    return "cxr" if shutil.which("cxr") else os.path.relpath(sys.argv[0])
+
+
 @contextmanager
 def no_progress(_title: str, _total: int) -> Iterator[Callable[[], None]]:
     """Show nothing, as `silent`."""
     yield lambda: None
+
+
+@contextmanager
+def study_bar() -> Iterator[tuple[Callable[[str], None], Callable[[Progress], None]]]:
+    """Show one line for a whole study, with the time left; lines that are said go above it.
+
+    Where no terminal is, a line tells of each thing that begins.
+
+    Yields:
+        What says a line, and what is given where the study stands.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield log, _each_beginning()
+        return
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(progress: Progress) -> None:
+            bar.update(task, completed=progress.share, description=_where(progress))
+
+        yield lambda line: bar.console.print(Text(for_terminal(line)), soft_wrap=True), show
+
+
+def _each_beginning() -> Callable[[Progress], None]:
+    """Return what says a line whenever something else runs."""
+    last = ""
+
+    def show(progress: Progress) -> None:
+        nonlocal last
+        title = progress.title.partition(" · ")[0]
+        if title != last:
+            last = title
+            log(f"{progress.share:.0%} done, {_where(dataclasses.replace(progress, title=title))}")
+
+    return show
+
+
+def _where(progress: Progress) -> str:
+    """Say what runs, and how long the rest takes."""
+    title = for_terminal(progress.title)
+    if progress.seconds_left is None:
+        return title
+    minutes, seconds = divmod(round(progress.seconds_left), 60)
+    return f"{title}, about {f'{minutes} min {seconds:02d} s' if minutes else f'{seconds} s'} left"
 
 
 @contextmanager

@@ -7,15 +7,14 @@ goes on with the first thing that is not done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer import provenance
 from cxr_transfer.datasets.archives import read_archives
-from cxr_transfer.datasets.case import Collection
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
 from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.index import data_hash
@@ -32,7 +31,8 @@ from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.runs.run_folder import record_test_set_access, test_set_accesses
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.studies.folds import by_fold, pooled
-from cxr_transfer.studies.plan import MODELS, Study
+from cxr_transfer.studies.plan import MODELS, PHANTOM, Study, phantom_pixels
+from cxr_transfer.studies.progress import Show, StudyProgress, plan
 from cxr_transfer.studies.refusals import check_model_0, check_runs, check_used, check_weights
 from cxr_transfer.training.device import (
     DEFAULT,
@@ -45,12 +45,7 @@ from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
 from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 
-PHANTOM = "phantom"
-"""Given as the data folder, it stands for generated images."""
-
 Say = Callable[[str], None]
-Steps = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
-"""Opens a progress bar with a title and a number of steps; what it gives is called per step."""
 
 
 def run_study(
@@ -62,7 +57,7 @@ def run_study(
     weights: Path | None = None,
     model_0: Path | None = None,
     log: Say = lambda line: None,
-    progress: Steps | None = None,
+    show: Show = lambda progress: None,
 ) -> dict[str, Any]:
     """Run ``study`` on the archives at ``data`` into ``out``, and write its report.
 
@@ -74,7 +69,7 @@ def run_study(
         weights: ImageNet weights file for Model_3, where they are not at hand.
         model_0: A trained Model_0 to transfer from, instead of training one.
         log: Is told what happens.
-        progress: Shows progress over images.
+        show: Function that is given how far the study is, many times.
 
     Returns:
         The content of ``out/report.json``.
@@ -84,18 +79,20 @@ def run_study(
         CxrError: What any of its steps raises.
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
-    progress = progress or _no_progress
+    study = study.on(data)
     check_used(study, weights, model_0)
     left_out = check_weights(study, weights)
     models = _models(study, out, left_out, given=model_0)
-    recipes = {name: load_recipe(name).limited(study.max_epochs) for name in models}
+    recipes = {
+        name: load_recipe(name).limited(study.max_epochs).sized(study.input_size) for name in models
+    }
     begin: dict[str, dict[str, Any]] = {
         name: {"seed": study.seed, "execution": execution} for name in models
     }
     if "model_3" in models:
         begin["model_3"]["weights"] = weights
     check_runs(recipes, begin, model_0)
-    archives = read_archives(_data_folder(data, out, study.seed, log))
+    archives = read_archives(_data_folder(data, out, study, log))
     for notice in notices_of(archives):
         log(notice)
     generated = any(found.generated for found in archives)
@@ -103,14 +100,20 @@ def run_study(
         log("the images are generated: they show no patient")
     # The models share one preprocessing, and the two data sets images: hence one decoding.
     records = Records(*(recipe.preprocessing for recipe in recipes.values()))
-    target = _indexed(dataset_1(archives), study, progress, log, records)
+    target = dataset_1(archives)
+    pretraining = dataset_0(archives) if "model_0" in models else None
+    progress = plan(study, recipes, target, pretraining, show)
+    execution = dataclasses.replace(execution, progress=progress.within)
+    for name in begin:
+        begin[name]["execution"] = execution
+    target = _indexed(target, study, progress, log, records)
     parts = _parts(target, study, log)
     if model_0:
         for part in parts:
             check_model_0(model_0, part, study)
     # Only what decides the parts and the runs: models may be added to a study later, and each run
     # checks the hash of its data itself.
-    fixed = ("split", "folds", "seed", "pretraining", "max_epochs")
+    fixed = ("split", "folds", "seed", "pretraining", "max_epochs", "input_size")
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
     check_settings(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
@@ -118,8 +121,8 @@ def run_study(
         log(f"{name} is left out: {why}")
     run = _Running(study, out, recipes, begin, execution, progress, log)
     rows: dict[str, report.Row] = {}
-    if "model_0" in models:
-        model_0, rows["model_0"] = run.pretrain(archives, target, records)
+    if pretraining:
+        model_0, rows["model_0"] = run.pretrain(pretraining, target, records)
     each_fold = run.train(target, parts, model_0, records)
     rows |= {name: pooled(fold_rows) for name, fold_rows in each_fold.items()}
     content = {
@@ -131,6 +134,7 @@ def run_study(
         "seed": study.seed,
         "pretraining": study.pretraining,
         "max_epochs": study.max_epochs,
+        "input_size": study.input_size,
         "generated_images": generated,
         "data_hash": data_hash(target.cases),
         "commit": provenance.commit(),
@@ -140,7 +144,7 @@ def run_study(
         "device": device,
         "precision": precision,
         "datasets": {"dataset_1": target.counts()}
-        | ({"dataset_0": dataset_0(archives).counts()} if "model_0" in rows else {}),
+        | ({"dataset_0": pretraining.counts()} if pretraining else {}),
         "damaged_files": len(target.damaged),
         "patients_in_two_parts": max(patient_overlap(part) for part in parts),
         "left_out": left_out,
@@ -148,6 +152,7 @@ def run_study(
         if not study.folds
         else {},
     }
+    progress.begin("writing the report")
     return report.write_study(out, content, rows)
 
 
@@ -160,17 +165,17 @@ class _Running:
     recipes: Mapping[str, Recipe]
     begin: Mapping[str, dict[str, Any]]
     execution: Execution
-    progress: Steps
+    progress: StudyProgress
     log: Say
 
     def pretrain(
-        self, archives: Sequence[Collection], target: Dataset, known: Records
+        self, dataset: Dataset, target: Dataset, known: Records
     ) -> tuple[Path, report.Row]:
         """Train Model_0; return its run folder and its row of the table."""
         log, study = self.log, self.study
         recipe = self.recipes["model_0"]
         records = Records(recipe.preprocessing, known=known)
-        dataset = _indexed(dataset_0(archives), study, self.progress, log, records)
+        dataset = _indexed(dataset, study, self.progress, log, records)
         log(f"Dataset_0: {_counts(dataset)}")
         if study.pretraining == "clean":
             dataset = pretraining_cases(dataset, target)
@@ -179,6 +184,7 @@ class _Running:
         # compared with it.
         dataset = split(dataset, by="patient", seed=study.seed)
         tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels, records=records)
+        self.progress.begin("model_0")
         folder = run_recipe(
             recipe, dataset, tensors, self.out / "model_0", log=log, **self.begin["model_0"]
         )
@@ -200,8 +206,10 @@ class _Running:
         for number, part in enumerate(parts, start=1):
             place = self.out / f"fold_{number}" if number_of else self.out
             for name, fold_rows in rows.items():
+                title = f"fold {number} of {number_of}: {name}" if number_of else name
                 if number_of:
-                    self.log(f"fold {number} of {number_of}: {name}")
+                    self.log(title)
+                self.progress.begin(title)
                 recipe = self.recipes[name]
                 start = model_0 if recipe.initial == "model_0" else None
                 folder = run_recipe(
@@ -250,19 +258,19 @@ def _models(
     return tuple(name for name in MODELS if name in wanted)
 
 
-def _data_folder(data: str, out: Path, seed: int, log: Say) -> Path:
+def _data_folder(data: str, out: Path, study: Study, log: Say) -> Path:
     if data != PHANTOM:
         return Path(data)
     log("drawing generated images (they show no patient)")
-    write_phantom(out / PHANTOM, seed=seed)
+    write_phantom(out / PHANTOM, seed=study.seed, pixels=phantom_pixels(study))
     return out / PHANTOM
 
 
 def _indexed(
-    dataset: Dataset, study: Study, progress: Steps, log: Say, records: Records
+    dataset: Dataset, study: Study, progress: StudyProgress, log: Say, records: Records
 ) -> Dataset:
-    with progress(f"reading {dataset.name}", len(dataset.cases)) as step:
-        found = indexed(dataset, step, skip_damaged=study.skip_damaged, records=records)
+    step = progress.count(f"reading {dataset.name}", len(dataset.cases))
+    found = indexed(dataset, step, skip_damaged=study.skip_damaged, records=records)
     if found.damaged:
         where = f"{DAMAGED_FILE} of each run folder"
         log(f"{dataset.name}: {damaged_line(found.damaged, where)}")
@@ -303,8 +311,3 @@ def _counts(dataset: Dataset) -> str:
     counts = dataset.counts()
     each = " / ".join(str(number) for number in counts.values())
     return f"{sum(counts.values())} images = {each} {' / '.join(counts)}"
-
-
-@contextmanager
-def _no_progress(_title: str, _total: int) -> Iterator[Callable[[], None]]:
-    yield lambda: None

@@ -6,7 +6,7 @@ Knows nothing of networks or images.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,13 @@ import torch
 from cxr_transfer.errors import MachineError, UsageError
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+FROZEN_PART = "frozen part"
+"""Phase of a run in which the activations of its frozen part are computed."""
+
+
+def _tell_nobody(_phase: str, _share: float) -> None:
+    """Tell no one how far a run is."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,8 @@ class Execution:
         num_nodes: Machines.
         bar: Show Lightning's progress bar (a terminal is watching).
         tensorboard: Write TensorBoard's files beside the history.
+        say_epochs: Whether every epoch is said; the run's ``log.txt`` has it all the same.
+        progress: Function that is told the phase of a run and which share of it is done.
     """
 
     device: str = "auto"
@@ -39,6 +48,8 @@ class Execution:
     num_nodes: int = 1
     bar: bool = False
     tensorboard: bool = False
+    say_epochs: bool = True
+    progress: Callable[[str, float], None] = _tell_nobody
 
     @property
     def processes(self) -> int:

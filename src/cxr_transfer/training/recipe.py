@@ -180,6 +180,29 @@ class Recipe(BaseModel):
         )
         return self.model_copy(update={"stages": stages})
 
+    def sized(self, input_size: int | None) -> Recipe:
+        """Return the recipe with square model inputs of ``input_size`` pixels a side.
+
+        Args:
+            input_size: Height and width of the model input in pixels; None keeps the recipe's own.
+
+        Raises:
+            UsageError: ``bad_input_size`` for a size that no network of a recipe takes.
+        """
+        if input_size is None:
+            return self
+        try:
+            preprocessing = Preprocessing.model_validate(
+                self.preprocessing.model_dump() | {"height": input_size, "width": input_size}
+            )
+        except ValidationError:
+            raise UsageError(
+                "bad_input_size",
+                f"Expected an input size from 48 to 2048 pixels, but got {input_size}; choose "
+                "one of these.",
+            ) from None
+        return self.model_copy(update={"preprocessing": preprocessing})
+
     def relabelling(self, mapping: Mapping[str, str]) -> Recipe:
         """Return the recipe with what ``mapping`` says of labels, before what it says itself."""
         return self.model_copy(update={"labels": {**self.labels, **mapping}})

@@ -157,10 +157,13 @@ def _train(
         write_manifest(folder / PARTS_FILE, dataset.cases)
         write_damaged(folder, dataset.damaged)
 
-    def log_line(line: str) -> None:
-        log(line)
+    def note(line: str) -> None:
         if is_main_process():
             append_line(folder / LOG, f"{provenance.now()} {for_terminal(line)}")
+
+    def log_line(line: str) -> None:
+        log(line)
+        note(line)
 
     cases, learnt = select(dataset, tensors, "train")
     trained = train_stages(
@@ -173,6 +176,7 @@ def _train(
         seed=settings["seed"],
         execution=execution,
         log=log_line,
+        say_epoch=log if execution.say_epochs else note,
     )
     if is_main_process():
         _keep_validation(begun.network, dataset, tensors, folder, execution)

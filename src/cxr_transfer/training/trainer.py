@@ -24,6 +24,7 @@ from cxr_transfer.training import callbacks
 from cxr_transfer.training.background_swap import draw_partners, swap_backgrounds
 from cxr_transfer.training.device import (
     DEFAULT,
+    FROZEN_PART,
     Execution,
     check_processes,
     is_main_process,
@@ -71,6 +72,7 @@ def train_stages(
     seed: int,
     execution: Execution = DEFAULT,
     log: Callable[[str], None] = lambda line: None,
+    say_epoch: Callable[[str], None] | None = None,
 ) -> Trained:
     """Run the stages of ``recipe`` on ``network``, in place.
 
@@ -87,7 +89,8 @@ def train_stages(
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
-        log: Is told a line per epoch, and of a stage that never improved on its beginning.
+        log: Is told what happens, such as that a stage never improved on its beginning.
+        say_epoch: Function that is told a line per epoch; None is ``log``.
 
     Raises:
         UsageError: ``unknown_module``, ``batch_not_divisible``.
@@ -109,25 +112,22 @@ def train_stages(
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
     if base:
         log(f"{recipe.name}: keeping the activations of the frozen part")
-    keep = functools.partial(
-        activations,
-        device=device,
-        # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
-        # each process would first have to know its own.
-        home=device if execution.processes == 1 else "cpu",
-        precision=precision,
-        scratch=folder / "partial",
-    )
-    shared = [keep(part_of(network, 0, base), tensors.images) for tensors in (training, validation)]
+    keep = _keeping(folder, device, precision, execution)
+    parts = (training, validation)
+    counted = _counted(execution.progress, sum(map(len, parts)))
+    shared = [
+        keep(part_of(network, 0, base), tensors.images, on_image=counted) for tensors in parts
+    ]
     for stage in pending:
         before = _loss_before(outcomes)
         frozen_part = _frozen(network, stage)
         rest = part_of(network, len(frozen_part))
         stored = [
             Stored(keep(part_of(frozen_part, base), inputs), tensors.targets)
-            for inputs, tensors in zip(shared, (training, validation), strict=True)
+            for inputs, tensors in zip(shared, parts, strict=True)
         ]
-        tell = _teller(folder, f"{recipe.name} · {stage.name}", list(history), log)
+        title = f"{recipe.name} · {stage.name}"
+        tell = _teller(folder, title, list(history), say_epoch or log, stage, execution.progress)
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
@@ -214,6 +214,21 @@ def _fit_head(
     )
 
 
+def _keeping(
+    folder: Path, device: str, precision: str, execution: Execution
+) -> Callable[..., Tensor]:
+    """Return `activations` for a run: where they are computed and where they lie."""
+    return functools.partial(
+        activations,
+        device=device,
+        # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
+        # each process would first have to know its own.
+        home=device if execution.processes == 1 else "cpu",
+        precision=precision,
+        scratch=folder / "partial",
+    )
+
+
 def _loss_before(outcomes: Sequence[Outcome]) -> float | None:
     """Validation loss of the weights that the next stage begins with; None before the first."""
     return outcomes[-1].val_loss if outcomes else None
@@ -254,8 +269,25 @@ def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
     return cut(network)
 
 
+def _counted(progress: Callable[[str, float], None], tensors: int) -> Callable[[int], None]:
+    """Return what counts the images whose activations are kept."""
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(FROZEN_PART, done / tensors)
+
+    return count
+
+
 def _teller(
-    folder: Path, title: str, earlier: list[dict[str, Any]], log: Callable[[str], None]
+    folder: Path,
+    title: str,
+    earlier: list[dict[str, Any]],
+    log: Callable[[str], None],
+    stage: Stage,
+    progress: Callable[[str, float], None],
 ) -> Callable[[list[dict[str, Any]]], None]:
     def tell(rows: list[dict[str, Any]]) -> None:
         if not is_main_process():
@@ -266,6 +298,7 @@ def _teller(
             f"{title}: epoch {row['epoch']}, loss {row['loss']:.4f}, validation loss "
             f"{row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}, {row['seconds']:.1f} s"
         )
+        progress(stage.name, min(row["epoch"] / stage.max_epochs, 1.0))
 
     return tell
 

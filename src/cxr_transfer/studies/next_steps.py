@@ -1,0 +1,43 @@
+"""Where to look after a study: its files, and commands that go on from them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer.datasets.manifest import PARTS_FILE
+from cxr_transfer.files import read_csv
+from cxr_transfer.models.folder import read_text
+
+
+def next_steps(out: Path, report: Mapping[str, Any], program: str) -> list[str]:
+    """Return lines that name the files of a study and the commands to give next.
+
+    Args:
+        out: Study folder.
+        report: Content of its ``report.json``.
+        program: How the command ``cxr`` is typed here.
+    """
+    lines = [
+        f"report: {out / 'report.md'}, with figures in {out / 'figures'}",
+        f"numbers: {out / 'report.json'}",
+    ]
+    name = max(report["models"])  # The last of the paper's models is its best.
+    folder = (out / report["models"][name]["checkpoint"]).parent
+    if not report["models"][name]["checkpoint"]:
+        return lines  # Cross-validated: there is a model for each fold.
+    lines += [f"models: {out}/model_*, each with its recipe, history, scores and weights", "next:"]
+    commands = [f"card {shlex.quote(str(folder))}"]
+    if image := _test_image(folder):
+        commands.insert(0, f"predict --model {shlex.quote(str(folder))} {shlex.quote(image)}")
+    return lines + [f"  {program} {command}" for command in commands]
+
+
+def _test_image(folder: Path) -> str | None:
+    """Return the path of an image that a run was tested on."""
+    rows = read_csv(read_text(folder / PARTS_FILE))
+    path = next((row["path"] for row in rows if row["split"] == "test"), None)
+    return path and os.path.normpath(folder / path)
