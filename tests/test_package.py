@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import cxr_transfer
+from cxr_transfer.extras import EXTRAS
 
 PACKAGE = Path(cxr_transfer.__file__).parent
 LAYERS = (
     (
         "errors",
+        "extras",
         "text",
         "tables",
         "labels",
@@ -55,6 +57,7 @@ FENCES = {
     "openvino": ("openvino_runtime.py",),
     "nncf": ("export/openvino.py",),
     "jinja2": ("evaluation/rendering.py",),
+    "reportlab": ("figures/page.py",),
 }
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
@@ -127,6 +130,33 @@ def test_help_starts_without_torch():
     assert done.stderr == ""
     assert "study" in done.stdout
     assert done.stdout.endswith("set()\n")
+
+
+def test_who_answers_imports_nothing_that_only_training_brings():
+    """In an environment where no package of [train] can be imported, all of these can."""
+    answering = ("radiograph", "inference", "serving", "export", "statistics/temperature")
+    drawing = ("figures/page", "figures/colours", "figures/explanation")
+    opening = ("engine", "folder", "heat_maps", "imagenet_names", "metadata", "pretrained")
+    models = tuple(f"models/{name}" for name in (*opening, "reference", "released"))
+    modules = [
+        name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        for name in MODULES
+        if name.startswith((*answering, *drawing, *models))
+    ]
+    script = f"""
+import importlib, sys
+class Without:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS["train"]}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Without())
+for name in {modules}:
+    importlib.import_module(f"cxr_transfer.{{name}}")
+print(len({modules}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout == f"{len(modules)}\n"
 
 
 def test_every_field_is_described_with_its_noun():

@@ -62,7 +62,16 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name in _HOMES:
-        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        try:
+            module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
+        except ModuleNotFoundError as error:
+            from cxr_transfer.extras import missing_package
+
+            missing = missing_package(error.name, f"cxr_transfer.{name}")
+            if missing is None:
+                raise
+            raise missing from None
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -91,6 +91,41 @@ def abilities() -> tuple[str, ...]:
     return (*processor_abilities(), *limits, version)
 
 
+def extended_graph(
+    graph: Path, layer: str, output: str
+) -> tuple[Graph | None, list[npt.NDArray[np.float32]]]:
+    """Read a graph and let it also put out what one of its layers gives.
+
+    Args:
+        graph: Path of an ``.xml`` with its ``.bin`` beside it.
+        layer: Name of the layer, as the converted network's modules are named.
+        output: Name of the new output, behind those that there are.
+
+    Returns:
+        The graph, None where it has no such layer; and the weights (out, in) of its dense layers
+        in the order of the data.
+
+    Raises:
+        MachineError: ``forked``.
+    """
+    with exclusive() as library:
+        network = library.Core().read_model(graph)
+        # In the order of the data: the last operation of a layer gives what the layer gives.
+        operations = [one for one in network.get_ordered_ops() if one.get_type_name() != "Constant"]
+        matrices = [
+            np.array(one.input_value(1).get_node().data, np.float32)
+            for one in operations
+            if one.get_type_name() == "MatMul"
+        ]
+        names = (f"{layer}/", f"{layer}.")
+        found = [one for one in operations if one.get_friendly_name().startswith(names)]
+        if not found:
+            return None, matrices
+        network.add_outputs(found[-1].output(0))
+        network.outputs[-1].get_tensor().set_names({output})
+        return network, matrices
+
+
 class Network:
     """A compiled network that has answered once, and that any number of threads may ask.
 

@@ -1,14 +1,18 @@
+"""What a person sees of an explanation: all of it there, in its place, nothing cut off."""
+
+import io
 import os
+import re
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
 from PIL import Image
 
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.datasets.phantom import draw_radiograph
-from cxr_transfer.figures import canvas, explanation
+from cxr_transfer.figures import explanation
+from cxr_transfer.figures.colours import BARS, PALETTE
+from cxr_transfer.figures.page import Bar, Picture, Words, page_png, pixel_box, width_of
 
 SCORES = {"normal": 0.012, "bacterial": 0.1, "covid19": 0.888}
 LINES = (
@@ -19,23 +23,23 @@ LINES = (
     "covid19 (cohen), distance 12.3",
     "bacterial (kermany), distance 13.2",
 )
+ANSWER = {
+    "file": "image.png",
+    "model": "model_3 0123456789ab",
+    "status": "ok",
+    "code": "",
+    "message": "",
+    "label": "covid19",
+    "probabilities": SCORES,
+    "temperature": None,
+    "lung_share": 0.64,
+    "lung_area": 0.46,
+    "neighbours": [{"label": "covid19", "source": "cohen", "distance": 12.3}],
+    "warnings": ["the image is unusual"],
+}
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were made, to look inside."""
-    made = []
-
-    class Recorded(canvas.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    monkeypatch.setattr(canvas, "Figure", Recorded)
-    return made
-
-
-def draw(path, radiograph=None, heat=None, lungs=None, lines=LINES, label="covid19"):
+def given(radiograph=None, heat=None, lungs=None, lines=LINES, label="covid19"):
     radiograph = (
         draw_radiograph("covid19", rng=np.random.default_rng(1))
         if radiograph is None
@@ -47,79 +51,156 @@ def draw(path, radiograph=None, heat=None, lungs=None, lines=LINES, label="covid
     if lungs is None:
         lungs = np.zeros((48, 48), bool)
         lungs[10:40, 5:43] = True
-    explanation.explanation_sheet(
-        path, radiograph, heat, lungs, SCORES, label, lines=lines, title="model_3"
-    )
+    return (radiograph, heat, lungs, SCORES, label), {"lines": lines, "title": "model_3"}
 
 
-def panels(figure):
-    return {axes.get_title(loc="left"): axes for axes in figure.axes}
+def page_of(**changed):
+    arguments, named = given(**changed)
+    return explanation.sheet_page(*arguments, **named)
 
 
-def test_a_sheet_is_a_whole_png_that_says_what_it_is_for(tmp_path, drawn):
-    draw(tmp_path / "maps" / "image.png")
+def words(page):
+    return [part for part in page.parts if isinstance(part, Words)]
+
+
+def pictures(page):
+    return [part for part in page.parts if isinstance(part, Picture)]
+
+
+def test_a_sheet_is_a_whole_png_that_says_what_it_is_for(tmp_path):
+    arguments, named = given()
+    explanation.explanation_sheet(tmp_path / "maps" / "image.png", *arguments, **named)
     with Image.open(tmp_path / "maps" / "image.png") as image:
         image.load()
         assert image.format == "PNG"
+        assert image.info["Software"] == "cxr-transfer"
     assert os.listdir(tmp_path / "maps") == ["image.png"]
-    assert INTENDED_USE in [text.get_text() for text in drawn[0].texts]
+    assert INTENDED_USE in [part.text for part in words(page_of())]
 
 
-def test_the_map_lies_over_the_image_clear_where_it_is_low(tmp_path, drawn):
+def test_the_map_lies_over_the_image_clear_where_it_is_low():
     radiograph = draw_radiograph("normal", rng=np.random.default_rng(2), pixels=300)
-    draw(tmp_path / "f.png", radiograph)
-    found = panels(drawn[0])
-    (below,) = found["the image"].images
-    under, over = found["where the score of covid19 is from"].images
-    assert np.array_equal(below.get_array(), radiograph)
-    assert np.array_equal(under.get_array(), radiograph)
-    assert over.get_extent() == under.get_extent()  # stretched over all of it, as the image was
-    alpha = np.asarray(over.get_array())[..., 3]
-    assert alpha[:30].max() == 0
-    assert 0.5 < alpha[40, 5] < 1
-    (outline,) = found["where the score of covid19 is from"].collections
-    (path,) = outline.get_paths()
-    height, width = radiograph.shape
-    assert path.vertices.min(axis=0) == pytest.approx((width * 5 / 48, height * 10 / 48), abs=4)
-    assert path.vertices.max(axis=0) == pytest.approx((width * 43 / 48, height * 40 / 48), abs=4)
+    beside, below, over = pictures(page_of(radiograph=radiograph))[:3]
+    assert np.array_equal(beside.pixels, radiograph)
+    assert np.array_equal(below.pixels, radiograph)
+    assert pixel_box(below) == pixel_box(over)  # stretched over all of it, as the image was
+    height, width = over.pixels.shape[:2]
+    alpha = over.pixels[..., 3]
+    lungs = (over.pixels == [*bytes.fromhex(PALETTE[5][1:]), 255]).all(axis=2)
+    assert alpha[: height // 2][~lungs[: height // 2]].max() == 0
+    assert 120 < alpha[int(0.9 * height), int(0.05 * width)] < 255
+    rows, columns = np.nonzero(lungs)
+    assert (columns.min(), rows.min()) == pytest.approx((width * 5 / 48, height * 10 / 48), abs=9)
+    assert (columns.max(), rows.max()) == pytest.approx((width * 43 / 48, height * 40 / 48), abs=9)
+    assert not lungs[height // 2, width // 2]
 
 
-def test_scores_and_lines_are_written_the_class_of_the_map_darkest(tmp_path, drawn):
-    draw(tmp_path / "f.png", label="bacterial")
-    axes = panels(drawn[0])["class score"]
-    assert [bar.get_width() for bar in axes.patches] == list(SCORES.values())
-    assert [text.get_text() for text in axes.texts] == ["0.012", "0.100", "0.888"]
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(SCORES)
-    dark = [to_hex(bar.get_facecolor()) == "#0072b2" for bar in axes.patches]
-    assert dark == [False, True, False]
-    said = next(
-        axes for axes in drawn[0].axes if any(text.get_text() == "Heat map" for text in axes.texts)
+def test_what_is_drawn_is_the_image_and_its_map():
+    radiograph = draw_radiograph("normal", rng=np.random.default_rng(2), pixels=300)
+    page = page_of(radiograph=radiograph, lungs=np.zeros((9, 9), bool))
+    drawn = np.asarray(Image.open(io.BytesIO(page_png(page))).convert("RGB")).astype(int)
+    left, top, right, bottom = pixel_box(pictures(page)[0])
+    expected = np.asarray(
+        Image.fromarray(radiograph).resize((right - left, bottom - top), 2)
+    ).astype(int)
+    assert np.abs(drawn[top:bottom, left:right] - expected[..., None]).max() <= 1
+    left, top, right, bottom = pixel_box(pictures(page)[2])
+    red = drawn[top:bottom, left:right, 0] - drawn[top:bottom, left:right, 2]
+    assert red[-20:, :50].min() > 50  # the map is yellow where it is highest
+    assert np.abs(red[: (bottom - top) // 2]).max() <= 1
+
+
+def test_an_image_of_fractions_is_drawn_as_one_of_bytes():
+    radiograph = draw_radiograph("normal", rng=np.random.default_rng(2))
+    one, other = (
+        pictures(page_of(radiograph=each))[0]
+        for each in (radiograph, radiograph.astype(np.float32) / 255)
     )
-    assert " ".join(text.get_text() for text in said.texts) == " ".join(LINES)
-    bold = [text.get_text() for text in said.texts if text.get_weight() == "bold"]
-    assert bold == ["Heat map", "Nearest training images"]
+    assert np.array_equal(one.pixels, other.pixels)
 
 
-@pytest.mark.parametrize("shape", [(300, 200), (200, 700)])
-def test_nothing_is_cut_off_however_long_the_image_and_the_lines(shape, tmp_path, drawn):
-    radiograph = np.zeros(shape, np.float32)
-    draw(
-        tmp_path / "f.png",
-        radiograph,
-        lines=[*LINES, "", "Take note", *["as long as a warning " * 6] * 3],
+def test_scores_and_lines_are_written_the_class_of_the_map_darkest():
+    page = page_of(label="bacterial")
+    bars = [part for part in page.parts if isinstance(part, Bar) and part.height == 11]
+    reach = bars[2].width / 0.888
+    assert [bar.width for bar in bars] == pytest.approx(
+        [score * reach for score in SCORES.values()]
     )
-    canvas = FigureCanvasAgg(drawn[0])
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    footer = next(text for text in drawn[0].texts if text.get_text() == INTENDED_USE)
-    for axes in drawn[0].axes:
-        box = axes.get_tightbbox(renderer)
-        assert box.y0 > footer.get_window_extent(renderer).y1
-        assert box.x0 >= 0
-        assert box.x1 <= drawn[0].bbox.x1
+    assert [bar.colour for bar in bars] == [BARS[0], PALETTE[0], BARS[0]]
+    texts = [part.text for part in words(page)]
+    assert [text for text in texts if re.fullmatch(r"\d\.\d{3}", text)] == [
+        "0.012",
+        "0.100",
+        "0.888",
+    ]
+    for name, bar in zip(SCORES, bars, strict=True):
+        (written,) = [part for part in words(page) if part.text == name]
+        assert bar.y < written.y < bar.y + bar.height
+    said = [part for part in words(page) if part.size == 9.5]
+    assert " ".join(part.text for part in said) == " ".join(LINES)
+    assert [part.text for part in said if part.bold] == ["Heat map", "Nearest training images"]
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (200, 700), (2000, 20)])
+def test_nothing_is_cut_off_however_long_the_image_and_the_lines(shape):
+    page = page_of(
+        radiograph=np.zeros(shape, np.float32),
+        lines=[*LINES, "", "Take note", *["as long as a warning " * 6] * 3, "x" * 500],
+        label="covid19",
+    )
+    footer = next(part for part in words(page) if part.text == INTENDED_USE)
+    for part in page.parts:
+        if part is footer:
+            continue
+        if isinstance(part, Words):
+            reach = width_of(part.text, part.size, bold=part.bold)
+            assert (part.x - reach if part.right else part.x) >= 0
+            assert (part.x if part.right else part.x + reach) <= page.width
+            assert part.y < footer.y - footer.size
+        else:
+            assert part.x + part.width <= page.width
+            assert part.y + part.height < footer.y - footer.size
 
 
 @pytest.mark.parametrize("mask", [np.zeros((9, 9), bool), np.ones((9, 9), bool)])
-def test_an_empty_map_and_no_lungs_or_nothing_else_are_drawn_too(mask, tmp_path):
-    draw(tmp_path / "f.png", heat=np.zeros((48, 48), np.float32), lungs=mask, lines=["Heat map"])
-    assert (tmp_path / "f.png").stat().st_size > 1000
+def test_an_empty_map_and_no_lungs_or_nothing_else_are_drawn_too(mask):
+    page = page_of(heat=np.zeros((48, 48), np.float32), lungs=mask, lines=["Heat map"])
+    assert not pictures(page)[2].pixels[..., 3].any()
+    assert "outline" not in " ".join(part.text for part in words(page))
+    assert len(page_png(page)) > 1000
+
+
+def test_a_report_has_a_page_for_each_answer_with_words_that_can_be_selected():
+    pytest.importorskip("reportlab")
+    radiograph = draw_radiograph("covid19", rng=np.random.default_rng(1))
+    overlay = np.zeros((30, 30, 4), np.uint8)
+    refused = ANSWER | {
+        "status": "error",
+        "code": "unreadable",
+        "message": "Expected an image",
+        "probabilities": {},
+        "lung_share": None,
+        "neighbours": [],
+        "file": "東京 \udcff" * 60,
+    }
+    pages = [
+        {"answer": ANSWER, "image": radiograph, "overlay": overlay},
+        {"answer": refused, "image": None, "overlay": None},
+    ]
+    pdf = explanation.report_pdf(pages, request_id="abc123")
+    assert pdf.startswith(b"%PDF")
+    assert len(re.findall(rb"/Type /Page\s", pdf)) == 2
+    assert b"/ToUnicode" in pdf
+    assert b"DejaVuSans" in pdf
+
+
+def test_a_page_of_a_report_says_all_that_is_known_and_keeps_clear_of_its_foot():
+    radiograph = np.zeros((400, 100), np.uint8)
+    answer = ANSWER | {"warnings": ["a warning that goes on and on " * 20] * 4}
+    parts = explanation._report_parts({"answer": answer, "image": radiograph, "overlay": None})
+    texts = " ".join(part.text for part in parts if isinstance(part, Words))
+    for said in ("image.png", "model_3 0123456789ab", "64 %", "46 %", "covid19 (cohen): 12.30"):
+        assert said in texts
+    assert texts.count("a warning that goes on") == 80
+    assert max(part.y for part in parts if isinstance(part, Words)) < 556
+    assert all(part.y + part.height < 556 for part in parts if isinstance(part, Picture))

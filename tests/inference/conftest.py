@@ -1,5 +1,5 @@
 """Fixtures of this folder."""
 
-from random_checkpoint import cache, checkpoint
+from random_checkpoint import cache, cached_imagenet, checkpoint
 
-__all__ = ["cache", "checkpoint"]
+__all__ = ["cache", "cached_imagenet", "checkpoint"]

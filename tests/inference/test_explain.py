@@ -3,6 +3,8 @@
 import dataclasses
 import io
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib
@@ -14,8 +16,8 @@ from PIL import Image
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.errors import DataError, ImageError
+from cxr_transfer.figures.colours import HEAT
 from cxr_transfer.inference.explain import (
-    HEAT,
     LARGEST_SIDE,
     NEIGHBOURS,
     NO_MAP,
@@ -29,6 +31,7 @@ from cxr_transfer.inference.explain import (
 from cxr_transfer.inference.predictor import UNFAMILIAR
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.forward import features, probabilities
+from cxr_transfer.models.metadata import RELEASED, released_models
 from cxr_transfer.models.reference import Neighbour
 from cxr_transfer.models.registry import build
 from cxr_transfer.models.saliency_maps import heat_maps, lung_share
@@ -137,7 +140,7 @@ def test_the_scores_are_the_networks_own(checkpoint, explanation):
     card, network = load_checkpoint(checkpoint)
     expected = probabilities(network, model_input(card, drawn()))[0].numpy()
     assert list(explanation.probabilities) == list(card.labels)
-    assert list(explanation.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+    assert list(explanation.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-4)
     assert explanation.label == card.labels[int(expected.argmax())]
     assert not explanation.calibrated
     assert card.weights_sha256[:12] in explanation.model
@@ -158,17 +161,48 @@ def test_the_map_is_of_the_class_and_its_share_of_the_lungs(checkpoint, explaine
         if found.lung_share is None:
             assert NO_MAP in found.warnings
         else:
-            assert found.lung_share == pytest.approx(lung_share(expected, lungs[None])[0])
+            share = lung_share(expected, lungs[None])[0]
+            assert found.lung_share == pytest.approx(share, abs=1e-4)
 
 
-def test_the_body_runs_once_for_scores_neighbours_and_map(checkpoint):
+def test_the_network_runs_once_for_scores_neighbours_and_map(checkpoint, monkeypatch):
     explainer = Explainer.open(checkpoint, reference=reference_of(checkpoint))
     seen = []
-    first = explainer._network[0]
-    handle = first.register_forward_hook(lambda *_: seen.append(1))
+    network = explainer._engine._engine._network
+    answer = network._answer
+    monkeypatch.setattr(network, "_answer", lambda *given: seen.append(1) or answer(*given))
     explainer.explain(drawn(3))
-    handle.remove()
     assert len(seen) == 1
+
+
+@pytest.mark.parametrize("name", released_models())
+def test_maps_of_released_models_are_those_of_gradients(name, cached_imagenet):
+    explainer = Explainer.open(name)
+    card, network = load_checkpoint(RELEASED / name)
+    images = torch.cat([model_input(card, drawn(seed)) for seed in range(3)])
+    scores, seen, at_places = explainer._engine.answer(images.numpy())
+    assert np.allclose(scores, probabilities(network, images).numpy(), atol=1e-4)
+    for target in range(len(card.labels)):
+        expected = heat_maps(network, images, target=[target] * 3)
+        assert expected.any()
+        found = explainer._engine.maps(seen, at_places, target, card.preprocessing.size)
+        assert np.abs(found - expected).max() < 1e-3
+
+
+def test_explaining_needs_no_torch(checkpoint, tmp_path):
+    Explainer.open(checkpoint)  # a checkpoint that was never opened is converted, with torch
+    drawn_image = tmp_path / "image.png"
+    drawn_image.write_bytes(encoded(drawn().stored))
+    script = (
+        "import sys; from pathlib import Path; from cxr_transfer.inference.explain import *; "
+        "from cxr_transfer.radiograph import read_radiograph; image = "
+        "read_radiograph(Path(sys.argv[2])); found = Explainer.open(sys.argv[1]).explain(image); "
+        "write_explanation(found, image, Path(sys.argv[3]), 'image'); "
+        "print({'torch', 'lightning', 'matplotlib', 'sklearn'} & sys.modules.keys())"
+    )
+    words = [sys.executable, "-c", script, checkpoint, drawn_image, tmp_path / "out"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
 def test_a_path_bytes_and_an_image_that_was_read_are_explained_alike(checkpoint, tmp_path):

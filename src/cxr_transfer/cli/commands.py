@@ -26,6 +26,7 @@ from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
 from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
 from cxr_transfer.errors import CxrError
+from cxr_transfer.extras import missing_package
 from cxr_transfer.text import for_terminal
 
 app = typer.Typer(
@@ -66,6 +67,11 @@ def run() -> None:
         _leave(error.message, error.code, error.exit_code)
     except _USAGE as error:
         _leave(_usage(error), "usage", 2)
+    except ModuleNotFoundError as error:
+        missing = missing_package(error.name, "this command")
+        if missing is None:
+            raise
+        _leave(missing.message, missing.code, missing.exit_code)
     except typer.Abort:
         _leave("Stopped.", "stopped", 1)
     except MemoryError:

@@ -7,26 +7,15 @@ from cxr_transfer.cli.terminal import tell
 
 DOCTOR_EXAMPLES = "Example:\n\ncxr doctor"
 
-EXTRAS = {
-    "serve": "fastapi",
-    "parquet": "pyarrow",
-    "cluster": "ray",
-    "export": "onnx",
-    "int8": "nncf",
-    "tensorboard": "tensorboard",
-}
-"""What is not installed by default, and the package by which it is known."""
-
 
 def doctor() -> None:
     """Print versions, devices and weights at hand; what is missing, and how to get it."""
-    import importlib.util
     import shutil
 
+    from cxr_transfer.extras import EXTRAS, installed
     from cxr_transfer.models.metadata import released_models
     from cxr_transfer.models.pretrained import describe_imagenet
     from cxr_transfer.provenance import commit, machine, versions
-    from cxr_transfer.training.device import best_device
 
     here = machine()
     weights = describe_imagenet()
@@ -34,14 +23,25 @@ def doctor() -> None:
         **versions(),
         "commit": commit() or "installed package",
         "machine": f"{here['processor']}, {here['cores']} cores, {here['system']}",
-        "device": best_device(),
+        "device": _device(),
         "disk": f"{shutil.disk_usage('.').free / 1e9:.1f} GB free here",
         "ResNet-50": weights.message,
         "released": ", ".join(released_models()) or "no models came with this package",
     }
-    for extra, package in EXTRAS.items():
-        there = importlib.util.find_spec(package) is not None
+    for extra, packages in EXTRAS.items():
+        there = all(map(installed, packages if extra == "train" else packages[:1]))
         rows[extra] = "installed" if there else f'missing: pip install "cxr-transfer[{extra}]"'
     for name, value in rows.items():
         tell(f"{name:<14} {value}")
     tell(f"\n{INTENDED_USE}")
+
+
+def _device() -> str:
+    """Return the device that training takes by itself."""
+    from cxr_transfer.extras import installed
+
+    if not installed("torch"):
+        return "cpu; training is not installed"
+    from cxr_transfer.training.device import best_device
+
+    return best_device()

@@ -100,7 +100,7 @@ def predict(
         _table(images, out, model, options, workers, cluster)
         return
     if heatmaps and model and model.endswith(".xml"):
-        raise typer.BadParameter("a converted network has no gradients: give its checkpoint")
+        raise typer.BadParameter("an exported network is not explained: give its checkpoint")
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
     _log_notes(predictor)
     failed = 0

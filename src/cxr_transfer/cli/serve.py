@@ -37,12 +37,9 @@ def serve(
     """Serve models over HTTP, with a page for a reading room at the root."""
     try:
         from cxr_transfer.serving.server import serve as run
-    except ImportError as error:
-        from cxr_transfer.errors import MachineError
+    except ModuleNotFoundError as error:
+        from cxr_transfer.extras import missing_package
 
-        raise MachineError(
-            "missing_package",
-            f"Expected {error.name}, but it is not installed: pip install 'cxr-transfer[serve]'.",
-        ) from None
+        raise missing_package(error.name, "serving") or error from None
     log(INTENDED_USE)
     run(model or (), host, port, token, allowed_hosts=allowed_host or ())

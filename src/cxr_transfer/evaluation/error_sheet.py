@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.figures.canvas import GREY, canvas
+from cxr_transfer.figures.canvas import canvas
+from cxr_transfer.figures.colours import GREY
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.scores import Floats
 

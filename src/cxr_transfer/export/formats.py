@@ -29,8 +29,9 @@ from cxr_transfer.export.openvino import (
     run_self_test,
 )
 from cxr_transfer.export.self_test import ImageTensors, Weights
+from cxr_transfer.export.shipped_graph import export_shipped
+from cxr_transfer.extras import require
 from cxr_transfer.files import write_bytes, write_json
-from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.provenance import processor_abilities
 from cxr_transfer.quiet import quiet
 from cxr_transfer.tables import Table
@@ -100,6 +101,18 @@ def export(
     """
     chosen = chosen_format(out, format=format, precision=precision)
     write = EXPORTS[chosen].write
+    if write is None and precision == "float32" and check is None:
+        scale = {
+            "temperature": temperature,
+            "confidence_threshold": confidence_threshold,
+            "coverage": coverage,
+        }
+        shipped = export_shipped(checkpoint, out, scale)
+        if shipped:
+            return shipped
+    require("torch", "an export that has to be compared with its checkpoint")
+    from cxr_transfer.models.checkpoint import load_checkpoint
+
     if write is None:
         return convert(
             checkpoint,

@@ -12,18 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cxr_transfer.figures.canvas import (
-    ABOVE,
-    BARS,
-    CENTRED,
-    GREY,
-    INK,
-    PALETTE,
-    WHISKER,
-    canvas,
-    table,
-    whiskers,
-)
+from cxr_transfer.figures.canvas import ABOVE, CENTRED, WHISKER, canvas, table, whiskers
+from cxr_transfer.figures.colours import BARS, GREY, INK, PALETTE
 from cxr_transfer.statistics.intervals import Estimate
 
 DARK = (PALETTE[0], PALETTE[3], PALETTE[4])

@@ -6,7 +6,7 @@ The file is whole or not there at all.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,23 +14,15 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from cxr_transfer import INTENDED_USE
+from cxr_transfer.figures.colours import GREY, INK, PALE
 from cxr_transfer.files import SOFTWARE, write_bytes
 from cxr_transfer.statistics.intervals import Estimate
 
 DPI = 150
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-"""Okabe & Ito 2008, told apart with every common colour blindness; by place in the label set."""
-
-BARS = (PALETTE[5], PALETTE[1])
-"""Light enough for a dark whisker to show."""
-
-INK, GREY, PALE = "#222222", "#6B6B6B", "#E6E6E6"
-
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: every machine draws the same
     "font.size": 11,
@@ -78,17 +70,3 @@ def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
 def whiskers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return (2, N) lengths below and above; a bound on the wrong side of its value gets none."""
     return np.maximum([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0)
-
-
-def score_bars(axes: Axes, scores: Mapping[str, float], label: str | None) -> None:
-    """Draw the class scores as bars; the bar of ``label`` is dark."""
-    places = np.arange(float(len(scores)))
-    colours = [PALETTE[0] if name == label else BARS[0] for name in scores]
-    axes.barh(places, list(scores.values()), 0.6, color=colours)
-    for place, score in zip(places, scores.values(), strict=True):
-        axes.text(score + 0.02, place, f"{score:.3f}", va="center", size=9)
-    axes.set_yticks(places, list(scores))
-    axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    axes.set(xlim=(0, 1.18), xticks=(0, 0.5, 1))
-    axes.set_title("class score", size=11, loc="left")

@@ -18,19 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.figures.canvas import (
-    ABOVE,
-    BARS,
-    CENTRED,
-    GREY,
-    INK,
-    PALE,
-    PALETTE,
-    WHISKER,
-    canvas,
-    table,
-    whiskers,
-)
+from cxr_transfer.figures.canvas import ABOVE, CENTRED, WHISKER, canvas, table, whiskers
+from cxr_transfer.figures.colours import BARS, GREY, INK, PALE, PALETTE
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.curves import pr_curve, roc_curve
 from cxr_transfer.statistics.intervals import Estimate

@@ -1,27 +1,45 @@
-"""The explanation of one answer: an image, its heat map, its scores, as a PNG sheet or in a PDF."""
+"""The explanation of one answer: an image, its heat map, its scores, as a PNG sheet or in a PDF.
+
+Drawn with Pillow, not with matplotlib: who only asks for answers does not need that.
+"""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_pdf import PdfPages
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from PIL import Image, ImageColor
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.figures.canvas import GREY, PALETTE, STYLE, canvas, score_bars
+from cxr_transfer.figures.colours import BARS, GREY, PALETTE, coloured
+from cxr_transfer.figures.page import (
+    Bar,
+    Page,
+    Picture,
+    Words,
+    page_png,
+    pages_pdf,
+    pixel_box,
+    width_of,
+    wrapped,
+)
+from cxr_transfer.files import write_bytes
 from cxr_transfer.statistics.temperature import score_scale
+
+Part = Words | Picture | Bar
+
+_MARGIN = 10.0
+_SHEET_WIDTH, _LEAST_HEIGHT = 972.0, 390.0
+_COLUMNS = (10.0, 340.0, 706.0)
+"""Left edges on a sheet: the image, the map, the scores and the text."""
+
+_ACROSS, _BESIDE = 312.0, 256.0
+_TOP, _FOOT = 62.0, 30.0
+_MOST_DOWN = 560.0
+"""Of a picture of a very high image."""
 
 
 def explanation_sheet(
@@ -52,53 +70,46 @@ def explanation_sheet(
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    rows = [part for line in lines for part in (wrap(line, 46) or [""])]
-    inches = 13.5, max(5.4, 2.8 + 0.2 * (len(rows) + len(scores)))
-    with canvas(path, inches, title) as figure:
-        panels = figure.subplot_mosaic(
-            [["image", "map", "scores"], ["image", "map", "text"]],
-            width_ratios=(4, 4, 3.4),
-            height_ratios=(0.5 + 0.35 * len(scores), 0.3 + 0.2 * len(rows)),
-        )
-        over = (0, radiograph.shape[1], radiograph.shape[0], 0)
-        for name, heading in (
-            ("image", "the image"),
-            ("map", f"where the score of {label} is from"),
-        ):
-            white = 255 if radiograph.dtype == np.uint8 else 1
-            panels[name].imshow(radiograph, cmap="gray", vmin=0, vmax=white, extent=over)
-            panels[name].set_title(heading, size=11, loc="left")
-            panels[name].set_anchor("N")
-            panels[name].axis("off")
-        heat = ScalarMappable(Normalize(0, 1), "inferno")
-        coloured = heat.to_rgba(heat_map)
-        # Opaque only where the map is high: elsewhere the image stays as it is.
-        coloured[..., 3] = 0.7 * heat_map
-        panels["map"].imshow(coloured, interpolation="bilinear", extent=over)
-        beside: dict[str, Any] = {"fraction": 0.04, "pad": 0.02, "anchor": (0, 1)}
-        bar = figure.colorbar(heat, ax=panels["map"], panchor=(0.5, 1), **beside)
-        bar.set_ticks([0, 1], labels=["0", "most"])
-        if lungs.any() and not lungs.all():
-            _outline(panels["map"], lungs, radiograph.shape)
-        score_bars(panels["scores"], scores, label)
-        panels["text"].axis("off")
-        for row, line in enumerate(rows):
-            bold = not row or not rows[row - 1]
-            weight = "bold" if bold else "normal"
-            panels["text"].text(0, 1 - (row + 0.5) / len(rows), line, size=9.5, weight=weight)
+    page = sheet_page(radiograph, heat_map, lungs, scores, label, lines=lines, title=title)
+    write_bytes(path, page_png(page))
 
 
-def _outline(axes: Axes, mask: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> None:
-    """Draw the border of the lungs, stretched over an image of ``shape``."""
-    down, across = (
-        (np.arange(side) + 0.5) * reach / side
-        for side, reach in zip(mask.shape, shape, strict=True)
-    )
-    axes.contour(across, down, mask, levels=[0.5], colors=PALETTE[5], linewidths=1.5)
-    line = Line2D(
-        [], [], color=PALETTE[5], lw=1.5, label="the lungs, as a small network finds them"
-    )
-    axes.legend(handles=[line], loc="upper left", bbox_to_anchor=(0, 0), fontsize=9)
+def sheet_page(
+    radiograph: npt.NDArray[np.uint8] | npt.NDArray[np.float32],
+    heat_map: npt.NDArray[np.float32],
+    lungs: npt.NDArray[np.bool_],
+    scores: Mapping[str, float],
+    label: str,
+    *,
+    lines: Sequence[str],
+    title: str,
+) -> Page:
+    """Return the page that `explanation_sheet` draws of the same arguments."""
+    first, second, third = _COLUMNS
+    light = 1 if radiograph.dtype == np.uint8 else 255
+    grey = np.rint(radiograph * light).clip(0, 255).astype(np.uint8)
+    across, down = _fitting(grey.shape, _ACROSS, _MOST_DOWN)
+    outlined = bool(lungs.any() and not lungs.all())
+    said = third, _TOP + 30 + 17 * len(scores) + 24
+    words = _paragraphs(lines, *said, size=9.5, width=_BESIDE)
+    lowest = max(_TOP + down + 24, *(one.y for one in words), said[1])
+    page = Page(_SHEET_WIDTH, max(_LEAST_HEIGHT, lowest + _FOOT))
+    whole = Picture(second, _TOP, across, down, grey)
+    heat = Picture(second, _TOP, across, down, _over(whole, heat_map, lungs if outlined else None))
+    page.parts += [
+        Words(_MARGIN, 26, _fitted(title, 13, _SHEET_WIDTH - 2 * _MARGIN), 13, bold=True),
+        Words(first, _TOP - 8, "the image", 11),
+        Picture(first, _TOP, across, down, grey),
+        Words(second, _TOP - 8, _fitted(f"where the score of {label} is from", 11, 350), 11),
+        whole,
+        heat,
+        *_colour_bar(second + across + 8, _TOP, down),
+        *(_legend(second, _TOP + down + 16) if outlined else []),
+        *score_bars(scores, label, third, _TOP - 8, _BESIDE),
+        *words,
+        Words(_MARGIN, page.height - 10, INTENDED_USE, 6.5, colour=GREY),
+    ]
+    return page
 
 
 def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
@@ -111,47 +122,153 @@ def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
 
     Returns:
         The file.
+
+    Raises:
+        MachineError: ``missing_package`` without reportlab.
     """
-    content = io.BytesIO()
-    known = {"Title": "Class scores of chest radiographs", "Creator": "cxr-transfer"}
-    with (
-        mpl.rc_context(STYLE),
-        warnings.catch_warnings(),
-        PdfPages(content, metadata=known) as pdf,
-    ):
-        # A name in a script that the font does not have is drawn with boxes.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        for number, page in enumerate(pages, start=1):
-            figure = Figure(figsize=(11.7, 8.3))  # A4, landscape
-            _report_page(figure, page)
-            place = f"page {number} of {len(pages)}; request {request_id}"
-            figure.text(0.04, 0.045, INTENDED_USE, size=8, weight="bold")
-            figure.text(0.04, 0.02, place, size=7, color=GREY)
-            pdf.savefig(figure)
-    return content.getvalue()
+    drawn = []
+    for number, content in enumerate(pages, start=1):
+        page = Page(842, 595)  # A4, landscape
+        page.parts += _report_parts(content)
+        place = f"page {number} of {len(pages)}; request {request_id}"
+        page.parts.append(Words(34, 566, INTENDED_USE, 8, bold=True))
+        page.parts.append(Words(34, 581, place, 7, colour=GREY))
+        drawn.append(page)
+    return pages_pdf(drawn, title="Class scores of chest radiographs")
 
 
-def _report_page(figure: Figure, page: Mapping[str, Any]) -> None:
+def _report_parts(page: Mapping[str, Any]) -> list[Part]:
     answer, radiograph, overlay = page["answer"], page["image"], page["overlay"]
-    figure.text(0.04, 0.94, "\n".join(wrap(answer["file"], 80)), size=14, weight="bold", va="top")
+    names = wrapped(answer["file"], 774, 14, bold=True)[:2]
+    parts: list[Part] = [
+        Words(34, 40 + 18 * row, name, 14, bold=True) for row, name in enumerate(names)
+    ]
     pictures = [] if radiograph is None else [("the image", None)]
     if overlay is not None:
         pictures.append((f"where the score of {answer['label']} is from", overlay))
     for column, (heading, heat) in enumerate(pictures):
-        axes = figure.add_axes((0.04 + 0.33 * column, 0.2, 0.31, 0.64))
-        over = (0, radiograph.shape[1], radiograph.shape[0], 0)
-        axes.imshow(radiograph, cmap="gray", vmin=0, vmax=255, extent=over)
+        left, (across, down) = 34 + 278 * column, _fitting(radiograph.shape, 261, 440)
+        parts.append(Words(left, 90, _fitted(heading, 11, 270), 11))
+        parts.append(Picture(left, 98, across, down, radiograph))
         if heat is not None:
-            axes.imshow(heat, interpolation="bilinear", extent=over)
-        axes.set_title(heading, size=11, loc="left")
-        axes.set_anchor("NW")
-        axes.axis("off")
+            parts.append(Picture(left, 98, across, down, heat))
+    top = 98.0
     if answer["probabilities"]:
-        axes = figure.add_axes((0.79, 0.66, 0.18, 0.18))
-        score_bars(axes, answer["probabilities"], answer["label"])
-    said = [row for line in _report_lines(answer) for row in (wrap(line, 40) or [""])]
-    top = 0.6 if answer["probabilities"] else 0.84
-    figure.text(0.72, top, "\n".join(said), size=9, va="top", linespacing=1.5)
+        parts += score_bars(answer["probabilities"], answer["label"], 606, 90, 202)
+        top += 17 * len(answer["probabilities"]) + 40
+    rows = [row for line in _report_lines(answer) for row in wrapped(line, 202, 9)]
+    # Whatever is said, it does not run over what stands at the foot of every page.
+    step = min(13.5, (548 - top) / max(1, len(rows)))
+    size = min(9, 0.72 * step)
+    return parts + [
+        Words(606, top + step * (row + 0.8), text, size) for row, text in enumerate(rows)
+    ]
+
+
+def score_bars(
+    scores: Mapping[str, float], label: str | None, x: float, y: float, width: float
+) -> list[Part]:
+    """Return the class scores as bars; the bar of ``label`` is dark.
+
+    Args:
+        scores: By class, in [0, 1].
+        label: The class whose bar is dark; None where there is none.
+        x: Left edge.
+        y: Baseline of the heading.
+        width: Width of the bars with their names and numbers.
+    """
+    names = {name: _fitted(name, 9, 0.4 * width) for name in scores}
+    begin = x + max((width_of(name, 9) for name in names.values()), default=0) + 6
+    reach = x + width - begin - 34
+    parts: list[Part] = [Words(x, y, "class score", 11)]
+    for row, (name, score) in enumerate(scores.items()):
+        top = y + 10 + 17 * row
+        colour = PALETTE[0] if name == label else BARS[0]
+        parts += [
+            Words(begin - 6, top + 9, names[name], 9, right=True),
+            Bar(begin, top, max(0.5, reach * score), 11, colour),
+            Words(begin + reach * score + 4, top + 9, f"{score:.3f}", 9),
+        ]
+    bottom = y + 10 + 17 * len(scores)
+    parts.append(Bar(begin, bottom, reach, 0.6, GREY))
+    parts += [
+        Words(begin + reach * share - 4, bottom + 11, text, 8, colour=GREY)
+        for share, text in ((0, "0"), (0.5, "0.5"), (1, "1"))
+    ]
+    return parts
+
+
+def _fitting(shape: tuple[int, ...], across: float, down: float) -> tuple[float, float]:
+    """Return width and height of a picture of a shape (H, W) within a box."""
+    scale = min(across / shape[1], down / shape[0])
+    return max(1.0, scale * shape[1]), max(1.0, scale * shape[0])
+
+
+def _fitted(text: str, size: float, width: float) -> str:
+    """Return a line, cut where it is too long for a width."""
+    if width_of(text, size, bold=True) <= width:
+        return text
+    while text and width_of(f"{text}…", size, bold=True) > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _over(
+    picture: Picture, heat_map: npt.NDArray[np.float32], lungs: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.uint8]:
+    """Return what is laid over a picture: the map's colours, and the border of the lungs."""
+    left, top, right, bottom = pixel_box(picture)
+    size = right - left, bottom - top
+    enlarged = Image.fromarray(heat_map).resize(size, Image.Resampling.BILINEAR)
+    over = coloured(np.asarray(enlarged).clip(0, 1))
+    if lungs is not None:
+        stretched = Image.fromarray(lungs.astype(np.float32)).resize(
+            size, Image.Resampling.BILINEAR
+        )
+        over[_border(np.asarray(stretched) > 0.5)] = (*ImageColor.getrgb(PALETTE[5]), 255)
+    return over
+
+
+def _border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the outermost three pixels of a mask; the image's own edge is no border."""
+    inner = mask
+    for _ in range(3):
+        padded = np.pad(inner, 1, mode="edge")
+        inner = padded[1:-1, 1:-1] & padded[:-2, 1:-1] & padded[2:, 1:-1]
+        inner = inner & padded[1:-1, :-2] & padded[1:-1, 2:]
+    border: npt.NDArray[np.bool_] = mask & ~inner
+    return border
+
+
+def _colour_bar(x: float, y: float, height: float) -> list[Part]:
+    """Return the colours of a map from none, below, to most."""
+    levels = np.linspace(1, 0, 256, dtype=np.float32)[:, None]
+    return [
+        Picture(x, y, 12, height, coloured(levels)[..., :3]),
+        Words(x + 15, y + 9, "most", 8.5),
+        Words(x + 15, y + height, "0", 8.5),
+    ]
+
+
+def _legend(x: float, y: float) -> list[Part]:
+    return [
+        Bar(x, y - 4, 18, 1.5, PALETTE[5]),
+        Words(x + 24, y, "the lungs, as a small network finds them", 9),
+    ]
+
+
+def _paragraphs(
+    lines: Sequence[str], x: float, y: float, *, size: float, width: float
+) -> list[Words]:
+    """Return lines of text below each other; the first, and each after an empty one, is bold."""
+    found = []
+    heading = True
+    for line in lines:
+        for row in wrapped(line, width, size, bold=heading):
+            found.append(Words(x, y, row, size, bold=heading))
+            y += 1.45 * size
+        heading = not line
+    return found
 
 
 def _report_lines(answer: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,6 @@
 A checkpoint and an image in; an `Explanation` out, and its files: a sheet for people, JSON for
 programs, an overlay for a page. What quality control or the reference refuses is not explained:
 there is no class to give reasons for, unless the network is only not sure and a class is named.
-Needs torch, which a prediction does not: maps need gradients.
 
 A heat map says what raised a score. It is no outline of a finding, and whether a network's maps
 mean anything is what its audit asks (`models.saliency_maps`).
@@ -21,24 +20,24 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import nn
 
-from cxr_transfer import DEFAULT_MODEL, INTENDED_USE, forks
+from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.errors import ImageError
+from cxr_transfer.figures.colours import coloured
+from cxr_transfer.figures.explanation import explanation_sheet
 from cxr_transfer.files import write_json
+from cxr_transfer.inference.kept_conversions import converted_network
 from cxr_transfer.inference.predictor import (
     UNFAMILIAR,
     UNUSUAL,
     not_sure,
 )
 from cxr_transfer.inference.prepare import Prepared, prepare
-from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.forward import features, probabilities
-from cxr_transfer.models.metadata import RELEASED, Checkpoint, checkpoint_files, fingerprint
+from cxr_transfer.models.heat_maps import HeatMapEngine, lung_share
+from cxr_transfer.models.metadata import RELEASED, Checkpoint, fingerprint
 from cxr_transfer.models.reference import Neighbour, TrainingReference, reference_beside
-from cxr_transfer.models.saliency_maps import lung_share, maps_of_places, places
+from cxr_transfer.openvino_runtime import check_process
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.in_memory import ImageLike, ValueRange
 from cxr_transfer.radiograph.lung_segmentation import lung_mask
@@ -53,21 +52,6 @@ NO_MAP = "nothing on the image raised the score of its class: the heat map is em
 
 LARGEST_SIDE = 1024
 """Of an overlay in pixels: it has the image's proportions, and no detail that would need more."""
-
-# Dark to light in even steps for every common colour blindness: matplotlib's "inferno", at nine
-# even places.
-HEAT = (
-    (0, 0, 4),
-    (33, 12, 74),
-    (87, 16, 110),
-    (138, 34, 106),
-    (188, 55, 84),
-    (228, 90, 49),
-    (249, 142, 9),
-    (249, 203, 53),
-    (252, 255, 164),
-)
-_OPAQUE = 0.7  # where a map is highest: the image is still seen below
 
 _STEM_BYTES = 100
 _RESERVED = {"CON", "PRN", "AUX", "NUL"} | {f"{p}{n}" for p in ("COM", "LPT") for n in range(10)}
@@ -143,15 +127,14 @@ class Explainer:
     def __init__(
         self,
         card: Checkpoint,
-        network: nn.Sequential,
+        engine: HeatMapEngine,
         reference: TrainingReference | None = None,
         *,
         any_modality: bool = False,
     ) -> None:
         self.card = card
         self.reference = reference
-        # Threads that ask at the same time share it: none may find it as another trains.
-        self._network = network.eval()
+        self._engine = engine
         self._any_modality = any_modality
 
     @classmethod
@@ -165,20 +148,24 @@ class Explainer:
         """Open a released model, a run folder, a weights file or its card.
 
         Args:
-            model: Name or path. A converted network has no gradients: it is not explained.
+            model: Name or path of a checkpoint, which is converted when it is first opened. A
+                network that somebody exported is not explained.
             reference: TrainingReference of the training images; None takes the one beside the
                 weights, if there is.
             any_modality: Whether DICOM headers may name another modality or body part.
 
         Raises:
-            ModelError: What `load_checkpoint` and `TrainingReference.load` raise.
+            ModelError, MachineError: What reading and converting a checkpoint raise, and what
+                `HeatMapEngine` and `TrainingReference.load` raise.
         """
         path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
-        card, network = load_checkpoint(path)
+        graph, weights, converted, _ = converted_network(path)
+        card = converted.card
         if reference is None:
-            beside = reference_beside(checkpoint_files(path)[1], card.weights_sha256)
+            beside = reference_beside(weights, card.weights_sha256)
             reference = beside[1] if beside else None
-        return cls(card, network, reference, any_modality=any_modality)
+        engine = HeatMapEngine(graph, card.architecture)
+        return cls(card, engine, reference, any_modality=any_modality)
 
     def explain(
         self,
@@ -201,7 +188,7 @@ class Explainer:
                 the code that `Predictor.predict` answers with; ``not_sure`` only without a label.
             DataError: ``unknown_label`` for a class that the network does not know.
         """
-        forks.use("torch")  # before anything is decoded, which may wait for its parent's threads
+        check_process()  # before anything is decoded, which may wait for its parent's threads
         prepared = (
             radiograph
             if isinstance(radiograph, Prepared)
@@ -210,16 +197,12 @@ class Explainer:
         if prepared.image is None:
             raise ImageError(prepared.code, prepared.message)
         image, warnings = prepared.image, list(prepared.warnings)
-        images = torch.from_numpy(image)[None, None]
-        # The body runs once: for the scores, the neighbours and the map.
-        at_places, after = places(self._network, images)
-        seen_by_head = features(after, at_places)
-        scores = probabilities(after[-1:], seen_by_head).numpy()
+        # The network runs once: for the scores, the neighbours and the map.
+        scores, seen, at_places = self._engine.answer(image[None, None])
         neighbours: tuple[Neighbour, ...] = ()
         if self.reference is None:
             warnings.append(NO_NEIGHBOURS)
         else:
-            seen = seen_by_head.numpy()
             ood_status = self.reference.ood_status(seen)[0]
             if ood_status == "out_of_distribution":
                 raise ImageError("out_of_distribution", UNFAMILIAR)
@@ -232,7 +215,8 @@ class Explainer:
             neighbours = self.reference.neighbours(seen[0], number=NEIGHBOURS)
         labels = self.card.label_set
         target = int(scores[0].argmax()) if label is None else labels.target(label)
-        maps = maps_of_places(after, at_places, image.shape, target=[target])
+        height, width = image.shape
+        maps = self._engine.maps(seen, at_places, target, (height, width))
         lungs = lung_mask(image) if prepared.lungs is None else prepared.lungs
         share, area = float(lung_share(maps, lungs[None])[0]), float(lungs.mean())
         heat_map, lungs = (_on_image(one, prepared.box) for one in (maps[0], lungs))
@@ -296,8 +280,6 @@ def write_explanation(
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    from cxr_transfer.figures.explanation import explanation_sheet  # matplotlib: not for overlays
-
     whose = {"image_sha256": radiograph.digest(), "model": explanation.model}
     stem = _own_stem(folder, safe_stem(stem), whose)
     # The JSON first: it says whose the name is.
@@ -331,7 +313,7 @@ def heat_map_png(explanation: Explanation, height: int, width: int) -> bytes:
     size = max(1, round(scale * width)), max(1, round(scale * height))
     enlarged = Image.fromarray(explanation.heat_map).resize(size, Image.Resampling.BILINEAR)
     content = io.BytesIO()
-    Image.fromarray(_coloured(np.asarray(enlarged).clip(0, 1))).save(content, "PNG")
+    Image.fromarray(coloured(np.asarray(enlarged).clip(0, 1))).save(content, "PNG")
     return content.getvalue()
 
 
@@ -389,16 +371,3 @@ def _lines(explanation: Explanation) -> list[str]:
     lines += ["", "Class scores", score_scale(explanation.temperature)]
     said = [one for one in explanation.warnings if one not in (NO_NEIGHBOURS, NO_MAP)]
     return lines + (["", "Take note", *said] if said else [])
-
-
-def _coloured(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Return (H, W, 4) uint8 for values in [0, 1]."""
-    levels = np.linspace(0, 1, 256)
-    table = np.empty((256, 4))
-    for channel, anchors in enumerate(zip(*HEAT, strict=True)):
-        table[:, channel] = np.interp(levels, np.linspace(0, 1, len(HEAT)), anchors)
-    table[:, 3] = 255 * _OPAQUE * levels
-    coloured: npt.NDArray[np.uint8] = np.rint(table).astype(np.uint8)[
-        np.rint(255 * heat).astype(np.uint8)
-    ]
-    return coloured

@@ -1,4 +1,7 @@
-"""The converted network of a checkpoint: taken from the cache, or made and kept there."""
+"""The converted network of a checkpoint: taken from the cache, or made and kept there.
+
+Of a model that ships its graph it is put together; of any other it is converted, which needs torch.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from pathlib import Path
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.export.metadata import ExportMetadata, kept_conversion, read_export_metadata
+from cxr_transfer.export.shipped_graph import put_together, ships_graph
+from cxr_transfer.extras import require
 from cxr_transfer.files import cache_folder, writable_cache
 from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import Checkpoint, check_hash, checkpoint_files, read_card
+from cxr_transfer.models.released import weights_at_hand
 from cxr_transfer.openvino_runtime import exclusive
 
 
@@ -21,7 +27,8 @@ def converted_network(checkpoint: Path) -> tuple[Path, Path, ExportMetadata, str
     card_path, weights = checkpoint_files(checkpoint)
     card = read_card(card_path)
     # A card may name any weights: what is kept of those is taken only where these are here.
-    check_hash(card, sha256(weights), weights)
+    whole = weights_at_hand(card, weights)
+    check_hash(card, sha256(whole), whole)
     with exclusive():  # several threads that open it convert it once
         # A cache that cannot be written may have it all the same.
         kept = kept_conversion(card, cache_folder())
@@ -32,7 +39,10 @@ def converted_network(checkpoint: Path) -> tuple[Path, Path, ExportMetadata, str
         kept = kept_conversion(card, cache)
         # What this process made before, where it is the process's own folder.
         converted = _read_kept(kept, card) if note else None
+        if converted is None and ships_graph(card_path):
+            converted = put_together(card, card_path.parent, whole, kept)
         if converted is None:
+            require("torch", "converting a checkpoint at its first use")
             from cxr_transfer.export.openvino import convert
 
             converted = convert(checkpoint, kept)

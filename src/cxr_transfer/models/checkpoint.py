@@ -36,6 +36,7 @@ from cxr_transfer.models.metadata import (
     read_card,
 )
 from cxr_transfer.models.registry import build
+from cxr_transfer.models.released import weights_at_hand
 from cxr_transfer.text import for_terminal
 
 REAL, COUNTED = ("F32", "F16"), ("I64",)
@@ -81,11 +82,13 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
     Raises:
         ModelError: ``no_checkpoint``, ``not_safetensors``, ``bad_card``, ``other_schema``,
             ``wrong_hash``, ``corrupt_weights``, ``wrong_labels``, ``wrong_weights``,
-            ``wrong_type``, ``weights_not_finite``, and what `models.folder.opened` raises.
+            ``wrong_type``, ``weights_not_finite``, and what `weights_at_hand` and
+            `models.folder.opened` raise.
+        MachineError: As `weights_at_hand`.
     """
     card_path, weights_path = checkpoint_files(path)
     checkpoint = read_card(card_path)
-    content = read_bytes(weights_path, most=LARGEST_WEIGHTS)
+    content = read_bytes(weights_at_hand(checkpoint, weights_path), most=LARGEST_WEIGHTS)
     check_hash(checkpoint, hashlib.sha256(content).hexdigest(), weights_path)
     try:
         tensors, metadata = safetensors_header(content)

@@ -27,6 +27,7 @@ class Engine:
         graph: ``.xml`` with its ``.bin`` beside it, or the graph itself.
         precision: "float32" gives the checkpoint's own scores on every machine (to 1e-4);
             "bfloat16" is about twice as fast where the processor has units for it.
+        outputs: Names of the graph's outputs, in order.
 
     Where ``OMP_NUM_THREADS`` is a number, as batch systems set it, so many threads are used.
 
@@ -36,7 +37,13 @@ class Engine:
         MachineError: ``forked`` in a child of a process that had used OpenVINO.
     """
 
-    def __init__(self, graph: Path | Graph, *, precision: str = "float32") -> None:
+    def __init__(
+        self,
+        graph: Path | Graph,
+        *,
+        precision: str = "float32",
+        outputs: tuple[str, ...] = OUTPUTS,
+    ) -> None:
         if precision not in PRECISIONS:
             raise UsageError(
                 "unknown_precision",
@@ -51,10 +58,10 @@ class Engine:
             raise ModelError(
                 "bad_model", f"Expected a network that OpenVINO can read, but got: {reason}."
             ) from None
-        if self._network.outputs != [{name} for name in OUTPUTS]:
+        if self._network.outputs != [{name} for name in outputs]:
             raise ModelError(
                 "bad_model",
-                f"Expected a network with the outputs {' and '.join(OUTPUTS)}, but got "
+                f"Expected a network with the outputs {' and '.join(outputs)}, but got "
                 f"{len(self._network.outputs)} others; convert its checkpoint anew with "
                 "'cxr export'.",
             )
@@ -77,3 +84,11 @@ class Engine:
         """
         scores, features = self._network(images)
         return scores, features
+
+    def outputs(self, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
+        """Return all outputs, in order, for images (N, 1, H, W).
+
+        Raises:
+            MachineError: ``forked``.
+        """
+        return self._network(images)

@@ -39,6 +39,9 @@ SCHEMA: Literal[2] = 2
 LONGEST_TITLE = 200
 WEIGHTS = "checkpoint.safetensors"
 CARD = "checkpoint.json"
+CHANGED = "changed.safetensors"
+"""What training changed of ImageNet's weights, where the whole is put together at first use."""
+
 RELEASED = Path(__file__).parent.parent / "released"
 """Folders of the checkpoints that come with the package, each under its name."""
 
@@ -123,6 +126,8 @@ def released_models() -> tuple[str, ...]:
 def checkpoint_files(path: Path) -> tuple[Path, Path]:
     """Return the card and the weights of a run folder, a weights file, a card, or a name.
 
+    Where `CHANGED` lies in the weights' place, `models.released.weights_at_hand` has them.
+
     Args:
         path: A path; or, where there is nothing at it, the name of a released model.
 
@@ -146,6 +151,8 @@ def checkpoint_files(path: Path) -> tuple[Path, Path]:
         )
     card, weights = folder / f"{stem}.json", folder / f"{stem}.safetensors"
     absent = [str(file) for file in (card, weights) if not file.is_file()]
+    if absent == [str(weights)] and weights.name == WEIGHTS and (folder / CHANGED).is_file():
+        absent = []  # `models.released` puts them together
     if absent:
         raise ModelError(
             "no_checkpoint",

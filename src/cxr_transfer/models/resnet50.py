@@ -12,7 +12,7 @@ convolution and on its shortcut, batch-norm momentum and epsilon, BGR input in 0
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from cxr_transfer.errors import ModelError, listing
-
-BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
-"""Residual blocks in each stage; stage ``s`` narrows to ``64 * 2 ** (s - 2)`` channels."""
+from cxr_transfer.models.imagenet_names import BLOCKS, has_old_names, layer_names, network_arrays
 
 FEATURES = 2048
 """Length of the pooled features which the head sees."""
@@ -37,6 +35,7 @@ EPSILON = 1.001e-5
 OLD_EPSILON = 1e-3
 """Keras' default epsilon, which the file with the old layer names (``res2a_branch2a``) needs."""
 
+_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 _TOPS = ("predictions", "probs", "fc1000")
 # Keras' moving = 0.99 * moving + 0.01 * batch is torch's momentum 0.01.
 _MOMENTUM = 0.01
@@ -151,29 +150,15 @@ def resnet50(classes: int, *, epsilon: float = EPSILON) -> nn.Sequential:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
-def _names(old: bool) -> Iterator[tuple[str, str, str]]:
-    """Yield (path of our convolution, Keras' name of it, Keras' name of its batch norm)."""
-    yield ("conv1", "conv1", "bn_conv1") if old else ("conv1", "conv1_conv", "conv1_bn")
-    parts = (("shortcut", 0, "1"), ("conv1", 1, "2a"), ("conv2", 2, "2b"), ("conv3", 3, "2c"))
-    for stage, count in BLOCKS.items():
-        for number in range(1, count + 1):
-            block = f"conv{stage}_block{number}"
-            for part, digit, branch in parts if number == 1 else parts[1:]:
-                place = f"{stage}{'abcdef'[number - 1]}_branch{branch}"
-                new = f"{block}_{digit}"
-                conv, norm = (f"res{place}", f"bn{place}") if old else (f"{new}_conv", f"{new}_bn")
-                yield f"{block}.{part}", conv, norm
-
-
 class _Tensors:
-    """Keras' tensors, taken out one by one; notes every one that is not as it should be."""
+    """Keras' tensors, looked at one by one; notes every one that is not as it should be."""
 
     def __init__(self, tensors: Mapping[str, npt.NDArray[np.floating]]) -> None:
         self.left = dict(tensors)
         self.wrong: list[str] = []
 
-    def take(self, name: str, *shape: int) -> Tensor:
-        """Return the tensor ``name`` as float32; zeros where it is missing or wrong."""
+    def check(self, name: str, *shape: int) -> None:
+        """Note where the tensor ``name`` is missing or wrong."""
         array = self.left.pop(name, None)
         if array is None:
             self.wrong.append(f"{name} is missing")
@@ -181,10 +166,6 @@ class _Tensors:
             self.wrong.append(f"{name} has shape {array.shape}, not {shape}")
         elif not np.isfinite(array).all():
             self.wrong.append(f"{name} holds NaN or infinity")
-        else:
-            # A copy: the network must not write into the caller's arrays.
-            return torch.from_numpy(np.array(array, dtype=np.float32))
-        return torch.zeros(shape)
 
 
 def load_imagenet(network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.floating]]) -> None:
@@ -201,7 +182,7 @@ def load_imagenet(network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.f
         ModelError: ``foreign_weights`` for a missing, superfluous, misshapen or non-finite tensor
             or for another epsilon; the network is then as it was.
     """
-    old = "bn_conv1/gamma" in tensors
+    old = has_old_names(tensors)
     epsilon = OLD_EPSILON if old else EPSILON
     theirs = {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)}
     if theirs != {epsilon}:
@@ -213,23 +194,15 @@ def load_imagenet(network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.f
         )
     source = _Tensors(tensors)
     ours = network.state_dict()
-    state: dict[str, Tensor] = {}
-    for path, conv, norm in _names(old):
+    for path, conv, norm in layer_names(old):
         outgoing, incoming, height, width = ours[f"{path}.weight"].shape
-        kernel = source.take(f"{conv}/kernel", height, width, incoming, outgoing)
-        state[f"{path}.weight"] = kernel.permute(3, 2, 0, 1)
-        bias = source.take(f"{conv}/bias", outgoing)
-        state[f"{path}_bn.weight"] = source.take(f"{norm}/gamma", outgoing)
-        state[f"{path}_bn.bias"] = source.take(f"{norm}/beta", outgoing)
-        state[f"{path}_bn.running_mean"] = source.take(f"{norm}/moving_mean", outgoing) - bias
-        state[f"{path}_bn.running_var"] = source.take(f"{norm}/moving_variance", outgoing)
-    for top in _TOPS:
-        if f"{top}/kernel" in source.left:
-            kernel = source.take(f"{top}/kernel", FEATURES, IMAGENET_CLASSES)
-            bias = source.take(f"{top}/bias", IMAGENET_CLASSES)
-            if len(ours["head.bias"]) == IMAGENET_CLASSES:
-                state |= {"head.weight": kernel.T, "head.bias": bias}
-            break
+        source.check(f"{conv}/kernel", height, width, incoming, outgoing)
+        for name in (f"{conv}/bias", *(f"{norm}/{part}" for part in _NORM)):
+            source.check(name, outgoing)
+    top = next((top for top in _TOPS if f"{top}/kernel" in source.left), None)
+    if top:
+        source.check(f"{top}/kernel", FEATURES, IMAGENET_CLASSES)
+        source.check(f"{top}/bias", IMAGENET_CLASSES)
     wrong = source.wrong + [f"{name} has no place" for name in source.left]
     if wrong:
         raise ModelError(
@@ -237,5 +210,10 @@ def load_imagenet(network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.f
             f"Expected Keras' ResNet-50 weights for ImageNet, but got {len(tensors)} tensors of "
             f"which {len(wrong)} do not fit: {listing(wrong)}; give Keras' own file.",
         )
+    arrays = network_arrays(tensors)
+    if top and len(ours["head.bias"]) == IMAGENET_CLASSES:
+        arrays |= {"head.weight": tensors[f"{top}/kernel"].T, "head.bias": tensors[f"{top}/bias"]}
+    # Copies: the network must not write into the caller's arrays.
+    state = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in arrays.items()}
     # Not strict: batch norm's batch counter, and the head where the top stays out.
     network.load_state_dict(state, strict=False)

