@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 OUT ?= runs/study
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test check study bench clean audit-deps
+.PHONY: help install browser demo test check study bench docs clean audit-deps
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,6 +39,16 @@ check: install ## What CI runs: format, lint, types, tests.
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory test
 
+docs: $(VENV)/.docs ## Build the documentation into site/.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+# In .venv, since the reference is written from the package; only when it is asked for.
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m ensurepip >/dev/null 2>&1 || true
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
+
 study: install ## Run the paper's study on real images: make study DATA=DIR OUT=DIR.
 	$(BIN)/cxr study --data $(DATA) --out $(OUT)
 
@@ -59,4 +69,4 @@ $(VENV)-audit/.installed: Makefile
 	@touch $@
 
 clean: ## Remove .venv and caches; runs/ stays.
-	rm -rf $(VENV) $(VENV)-keras $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-keras $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis site

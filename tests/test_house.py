@@ -14,6 +14,7 @@ LAYERS = (
         "errors",
         "text",
         "labels",
+        "data_frame",
         "files",
         "own_folder",
         "provenance",

@@ -92,7 +92,9 @@ def _raised(tree: ast.Module) -> Iterator[tuple[str, str, list[ast.expr], str]]:
             place = _PLACES.get(name)
             if place is None or len(call.args) <= place:
                 continue
-            rest = [node for index, node in enumerate(call.args) if index > place or name == "_leave"]
+            rest = [
+                node for index, node in enumerate(call.args) if index > place or name == "_leave"
+            ]
             status = ast.unparse(call.args[0]) if name == "ApiError" else ""
             for code in _codes(call.args[place], scope, tree):
                 yield name, code, rest, status if status.isdigit() else ""
@@ -168,7 +170,8 @@ def _template(node: ast.expr, texts: dict[str, str]) -> str:
         return node.value if isinstance(node.value, str) else ""
     if isinstance(node, ast.JoinedStr):
         parts = [
-            _template(part, texts) if isinstance(part, ast.Constant) else "…" for part in node.values
+            _template(part, texts) if isinstance(part, ast.Constant) else "…"
+            for part in node.values
         ]
         return "".join(parts)
     if isinstance(node, ast.BinOp):
@@ -190,4 +193,6 @@ def _remedy(message: str) -> str:
 
 if __name__ == "__main__":
     for known in error_codes():
-        print(f"{known.code:24} {','.join(known.classes):24} {known.remedy or '!! ' + known.message}")
+        print(
+            f"{known.code:24} {','.join(known.classes):24} {known.remedy or '!! ' + known.message}"
+        )

@@ -1,8 +1,8 @@
-"""Write the pages of the reference from the code: commands, recipes, errors, HTTP, API, environment.
+"""Write the pages of the reference from the code: API, commands, recipes, errors, HTTP.
 
-    python tools/reference_pages.py [DIR]    # default: build/reference
+    python tools/reference_pages.py [DIR]    # default: build
 
-`make docs` needs no such folder: `tools/site_hooks.py` asks for the same pages when the site is built.
+`make docs` needs no such folder: `tools/site_hooks.py` asks for the pages when it builds the site.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.models
+from error_codes import EXIT_CODES, error_codes
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -26,7 +27,6 @@ import cxr_transfer
 from cxr_transfer.cli.commands import app, data_app
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.training.recipe import Recipe, Stage, shipped_recipes
-from error_codes import EXIT_CODES, error_codes
 
 WRITTEN = "<!-- Written by tools/reference_pages.py; change the code instead. -->\n\n"
 
@@ -42,8 +42,8 @@ ENVIRONMENT = {
     "XDG_CACHE_HOME": "Parent of the cache folder where `CXR_CACHE` is not set.",
     "XDG_CONFIG_HOME": "Parent of the settings folder where `CXR_CONFIG` is not set.",
     "OMP_NUM_THREADS": "Number of threads of the networks. Set it to share a machine.",
-    "LOCAL_RANK": "Number of the process on its machine; a launcher of distributed trainings sets it.",
-    "NODE_RANK": "Number of the machine; a launcher of distributed trainings sets it.",
+    "LOCAL_RANK": "Number of the process on its machine; the launcher of a training sets it.",
+    "NODE_RANK": "Number of the machine; the launcher of a training sets it.",
     "GROUP_RANK": "Number of the machine, as torchrun names it, where `NODE_RANK` is not set.",
 }
 """Environment variables that the program reads; a test compares them with the source."""
@@ -133,7 +133,7 @@ def _parameters(function: Callable[..., Any]) -> Iterator[tuple[str, str, str, s
         yield words, _kind(annotation), default, info.help or ""
 
 
-def _kind(annotation: Any) -> str:
+def _kind(annotation: object) -> str:
     """Return the type of a parameter as a person calls it."""
     parts = [one for one in typing.get_args(annotation) if one is not types.NoneType]
     if typing.get_origin(annotation) is list:
@@ -203,13 +203,17 @@ _RECIPE_TYPES = {
 }
 
 
-def _recipe_type(annotation: Any, bounds: list[str]) -> str:
-    text = re.sub(r"\b(typing|pathlib|cxr_transfer[\w.]*)\.", "", inspect.formatannotation(annotation))
+def _recipe_type(annotation: object, bounds: list[str]) -> str:
+    text = re.sub(
+        r"\b(typing|pathlib|cxr_transfer[\w.]*)\.", "", inspect.formatannotation(annotation)
+    )
     text, optional, _ = text.partition(" | None")
     text = re.sub(r"Literal\[(.+?)\]", lambda found: found[1].replace(", ", " or "), text)
     text = _RECIPE_TYPES.get(text, text)
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    for sign, value in re.findall(r"^(gt|ge|lt|le|Gt|Ge|Lt|Le)\(\w+=(.+)\)$", "\n".join(bounds), re.M):
+    for sign, value in re.findall(
+        r"^(gt|ge|lt|le|Gt|Ge|Lt|Le)\(\w+=(.+)\)$", "\n".join(bounds), re.M
+    ):
         text += f" {signs[sign.lower()]} {value}"
     return f"{text} or none" if optional else text
 
@@ -289,13 +293,16 @@ def _http() -> str:
             if body:
                 blocks.append(_fields(body["schema"]))
             rows = "".join(
-                f"| {status} | {_answer(answer)} |\n" for status, answer in route["responses"].items()
+                f"| {status} | {_answer(answer)} |\n"
+                for status, answer in route["responses"].items()
             )
             blocks.append(f"| status | answer |\n|---|---|\n{rows}")
     blocks.append("## Schemas\n")
     for name, schema in described["components"]["schemas"].items():
-        if "properties" in schema and not name.endswith("ValidationError"):
-            blocks.append(f"### {name}\n\n{_prose(schema.get('description', ''))}\n\n{_fields(schema)}")
+        if "properties" in schema:
+            blocks.append(
+                f"### {name}\n\n{_prose(schema.get('description', ''))}\n\n{_fields(schema)}"
+            )
     return "\n".join(blocks)
 
 
@@ -303,7 +310,11 @@ def _answer(answer: dict[str, Any]) -> str:
     content = answer.get("content", {})
     media = ", ".join(f"`{kind}`" for kind in content)
     schemas = sorted(
-        {found for kind in content.values() for found in re.findall(r"schemas/(\w+)", json.dumps(kind))}
+        {
+            found
+            for kind in content.values()
+            for found in re.findall(r"schemas/(\w+)", json.dumps(kind))
+        }
     )
     links = ", ".join(f"[{name}](#{name.lower()})" for name in schemas)
     said = "" if answer["description"] == "Successful Response" else f"{answer['description']} "
@@ -349,7 +360,9 @@ def _prose(text: str) -> str:
     # What stands in code is shown as it is; elsewhere < and * would be markup.
     parts = re.split(r"(`[^`]+`)", text)
     return "".join(
-        part if part.startswith("`") else re.sub(r"([*_\[\]])", r"\\\1", html.escape(part, quote=False))
+        part
+        if part.startswith("`")
+        else re.sub(r"([*_\[\]])", r"\\\1", html.escape(part, quote=False))
         for part in parts
     )
 

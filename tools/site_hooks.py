@@ -2,8 +2,8 @@
 
 * The reference is written from the code (`reference_pages.py`) and stands in no file.
 * A notebook is shown as Markdown: its text, and its code in fences. It is run by the tests.
-* A page may link to a file outside ``docs/`` (a licence, a benchmark, a model card): the file comes
-  to lie below ``repository/``, and the link is turned there. On a code host the link works as it is.
+* A page may link to a file outside ``docs/`` (a licence, a benchmark, a model card). The file comes
+  to lie below ``repository/``, and the link is turned there. On a code host it works as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ sys.path[:0] = [str(HOME / "tools"), str(HOME / "src")]
 from reference_pages import pages  # noqa: E402 - found only now
 
 OUTSIDE = "repository"
+ALWAYS = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
 
@@ -37,6 +38,9 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
         name = notebook.src_uri.removesuffix(".ipynb") + ".md"
         files.append(File.generated(config, name, content=text))
     known = {_origin(file.src_uri) for file in files}
+    for path in ALWAYS:
+        known.add(path)
+        files.append(File.generated(config, f"{OUTSIDE}/{path}", abs_src_path=str(HOME / path)))
     waiting = [file for file in files if file.src_uri.endswith(".md")]
     while waiting:
         page = waiting.pop()
@@ -90,7 +94,5 @@ def _linked(page: File) -> set[str]:
     links = (found[2] for found in LINK.finditer(page.content_string))
     targets = (_target(page.src_uri, link) for link in links if "://" not in link)
     return {
-        target
-        for target in targets
-        if not target.startswith("docs/") and (HOME / target).is_file()
+        target for target in targets if not target.startswith("docs/") and (HOME / target).is_file()
     }
