@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-
 from reference_pages import pages
 
 HOME = Path(__file__).parent.parent

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 import typer
+from error_codes import EXIT_CODES, error_codes
+from reference_pages import ENVIRONMENT, pages
 
 import cxr_transfer
 from cxr_transfer import errors
 from cxr_transfer.cli.commands import app
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.training.recipe import Recipe, Stage, shipped_recipes
-from error_codes import EXIT_CODES, error_codes
-from reference_pages import ENVIRONMENT, pages
 
 SOURCE = Path(cxr_transfer.__file__).parent
 

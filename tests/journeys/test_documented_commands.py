@@ -91,9 +91,7 @@ def test_every_command_is_one(page):
 
 
 RUN = [
-    page
-    for page in PAGES
-    if any(words[0] == "cxr" and not why for words, why in documented(page))
+    page for page in PAGES if any(words[0] == "cxr" and not why for words, why in documented(page))
 ]
 
 

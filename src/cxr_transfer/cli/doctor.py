@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json as json_module
+from typing import Annotated
+
+import typer
+
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.cli.terminal import tell
 
-DOCTOR_EXAMPLES = "Example:\n\ncxr doctor"
+DOCTOR_EXAMPLES = "Examples:\n\ncxr doctor\n\ncxr doctor --json"
 
 EXTRAS = {
     "serve": "fastapi",
@@ -18,7 +23,11 @@ EXTRAS = {
 """What is not installed by default, and the package by which it is known."""
 
 
-def doctor() -> None:
+def doctor(
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, for a report of a bug.")
+    ] = False,
+) -> None:
     """Print versions, devices and weights at hand; what is missing, and how to get it."""
     import importlib.util
     import shutil
@@ -42,6 +51,9 @@ def doctor() -> None:
     for extra, package in EXTRAS.items():
         there = importlib.util.find_spec(package) is not None
         rows[extra] = "installed" if there else f'missing: pip install "cxr-transfer[{extra}]"'
+    if json:
+        tell(json_module.dumps(rows, indent=2))
+        return
     for name, value in rows.items():
         tell(f"{name:<14} {value}")
     tell(f"\n{INTENDED_USE}")
