@@ -147,9 +147,9 @@ def lost(logits: Tensor, lungs: Tensor) -> Tensor:
 def fitted(images: Tensor, lungs: Tensor) -> UNet:
     torch.manual_seed(0)
     network = UNet()
-    progress = EPOCHS * (len(images) // BATCH)
+    steps = EPOCHS * (len(images) // BATCH)
     optimiser = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, progress)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, steps)
     for epoch in range(EPOCHS):
         total = 0.0
         for rows in torch.randperm(len(images)).split(BATCH)[: len(images) // BATCH]:

@@ -154,8 +154,8 @@ def codestream(width, height, *, tile=None, levels=5, block=(4, 4), layers=1, pr
     coding = struct.pack(">BBHB", int(bool(precincts)), 0, layers, 0)
     coding += bytes([levels, *block, 0, 1]) + precincts
     coding = b"\xff\x52" + struct.pack(">H", 2 + len(coding)) + coding
-    progress = bytes([0x40] + [0x40] * (3 * levels))
-    quantisation = b"\xff\x5c" + struct.pack(">H", 2 + len(progress)) + progress
+    steps = bytes([0x40] + [0x40] * (3 * levels))
+    quantisation = b"\xff\x5c" + struct.pack(">H", 2 + len(steps)) + steps
     part = b"\xff\x90" + struct.pack(">HHIBB", 10, 0, 14, 0, 1) + b"\xff\x93"
     return (
         b"\xff\x4f" + size_marker(width, height, tile) + coding + quantisation + part + b"\xff\xd9"

@@ -100,9 +100,9 @@ def test_the_json_says_all_that_another_tool_must_do(checkpoint, onnx_file, tmp_
     red, green, blue = (np.asarray(band).astype(int) for band in image.split())
     levels = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
     size = told["width"], told["height"]
-    progress = " ".join(told["steps"])
-    assert "19595 R + 38470 G + 7471 B + 32768" in progress
-    assert "half to even" in progress
+    steps = " ".join(told["steps"])
+    assert "19595 R + 38470 G + 7471 B + 32768" in steps
+    assert "half to even" in steps
     resized = Image.fromarray(levels.astype(np.float32)).resize(size, Image.Resampling.BILINEAR)
     given = np.rint(np.asarray(resized)).clip(0, 255).astype(np.uint8)[None, None]
 
@@ -114,11 +114,11 @@ def test_the_json_says_all_that_another_tool_must_do(checkpoint, onnx_file, tmp_
 
 @any_network
 def test_the_steps_stand_in_the_order_in_which_they_are_done(checkpoint, onnx_file):
-    progress = json.loads(onnx_file.with_name("network.onnx.json").read_text())["inputs"]["images"][
+    steps = json.loads(onnx_file.with_name("network.onnx.json").read_text())["inputs"]["images"][
         "steps"
     ]
     said = ("BILINEAR", "half to even", "BICUBIC", "equalize", "(N, 1, height, width)")
-    places = [next(at for at, step in enumerate(progress) if word in step) for word in said]
+    places = [next(at for at, step in enumerate(steps) if word in step) for word in said]
     assert places == sorted(places)
 
     preprocessing = Preprocessing(height=48, width=64, detail=32, equalise=True)

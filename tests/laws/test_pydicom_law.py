@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_files
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 from cxr_transfer.errors import ImageError
-from cxr_transfer.radiograph import decode, image
+from cxr_transfer.radiograph import decode, radiograph
 
 FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
 # What is no grey picture of one frame and 8 or 16 bits.
@@ -33,8 +33,8 @@ REFUSED_FILES = {"gdcm-US-ALOKA-16.dcm", "gdcm-US-ALOKA-16_big.dcm"}
 
 @pytest.fixture(autouse=True)
 def _any_size(monkeypatch):
-    monkeypatch.setattr(image, "MIN_SIDE", 1)
-    monkeypatch.setattr(image, "MAX_ASPECT", 1e9)
+    monkeypatch.setattr(radiograph, "MIN_SIDE", 1)
+    monkeypatch.setattr(radiograph, "MAX_ASPECT", 1e9)
 
 
 def theirs(path):

@@ -252,7 +252,7 @@ def drag(reader, across, down, button="left"):
     mouse = reader.page.mouse
     mouse.move(x, y)
     mouse.down(button=button)
-    mouse.move(x + across, y + down, progress=4)
+    mouse.move(x + across, y + down, steps=4)
     mouse.up(button=button)
     reader.drawn()
 

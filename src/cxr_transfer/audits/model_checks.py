@@ -109,7 +109,7 @@ def left_out(audit_inputs: AuditInputs) -> Check:
     if not areas and not shares:
         why = "no source can be left out so that every class is left to learn from"
         return not_done("left_out", title, why, bounds, found)
-    name, worst = min(areas or shares, key=lambda on_image: on_image[1]["value"])
+    name, worst = min(areas or shares, key=lambda each: each[1]["value"])
     if areas:
         verdict = below(worst["value"], warn=0.8, fail=0.7)
         reading = (
@@ -284,7 +284,7 @@ def groups(audit_inputs: AuditInputs) -> Check:
     known = {axis: one for axis, one in gap.items() if one}
     if not known:
         return not_done("groups", title, "no two groups of 20 images", bounds, found)
-    axis = max(known, key=lambda on_image: known[on_image]["gap"])
+    axis = max(known, key=lambda each: known[each]["gap"])
     worst = known[axis]
     return Check(
         "groups",

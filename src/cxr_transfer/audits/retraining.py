@@ -130,7 +130,7 @@ def leave_sources_out(
         tensors: Theirs, decoded, in the same order.
 
     Returns:
-        ``left_out``: for each set ``sources``; ``tensors`` tested; ``auroc``, by label with 10
+        ``left_out``: for each set ``sources``; ``images`` tested; ``auroc``, by label with 10
         images and 10 others among them one against the rest, `Estimate` as a dict, else null;
         ``groups``, what the images of each source and label are called, as `assessment.groups`;
         ``inside``, the macro AUROC on the test part of the sources that were kept.

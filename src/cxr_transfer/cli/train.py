@@ -145,7 +145,7 @@ def train(
         tell(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
     dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
     tensors = load_tensors(dataset.cases, run.preprocessing, dataset.labels, inputs=inputs)
-    training = begin | {"say": tell}
+    training = begin | {"log": tell}
     run_recipe(run, dataset, tensors, folder, **training)
     tell(f"checkpoint: {folder}")
     names = sorted({case.source for case in added})

@@ -326,7 +326,7 @@ def training_history(
                 along = {"xycoords": axes.get_xaxis_transform(), "color": GREY, "size": 9}
                 axes.annotate(f" stage {stages[start]}", **place, **along)
             axes.set(xlabel="epoch, all stages", ylabel=name, xlim=(0.5, len(rows) + 0.5))
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, progress=[1, 2, 5, 10]))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
             axes.grid(axis="y")
         right.legend(loc="lower right", fontsize=9)
 

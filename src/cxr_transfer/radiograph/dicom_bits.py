@@ -245,5 +245,5 @@ def _pairs(is_value: Mask) -> Mask:
 
 def _goes_on(values: Samples, crosses: Mask, limit: int) -> bool:
     """Tell whether most of the neighbours that `crosses` names differ by less than `limit`."""
-    progress = np.abs(np.diff(values, axis=1)[crosses])
-    return 2 * int(np.count_nonzero(progress < limit)) > len(progress)
+    steps = np.abs(np.diff(values, axis=1)[crosses])
+    return 2 * int(np.count_nonzero(steps < limit)) > len(steps)

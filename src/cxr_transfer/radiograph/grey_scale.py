@@ -270,8 +270,8 @@ class GreyScale:
         if counts is None:
             counts = np.ones(len(shown), np.int64)
         order = np.argsort(shown, kind="stable")
-        progress = {Rescale: getattr(self.modality, "slope", 1.0), Logarithm: _LOG_STEP}
-        step = abs(progress.get(type(self.modality), 1.0))
+        steps = {Rescale: getattr(self.modality, "slope", 1.0), Logarithm: _LOG_STEP}
+        step = abs(steps.get(type(self.modality), 1.0))
         found = range_in_use(shown[order], counts[order], step=step)
         container = (float(shown.min()), float(shown.max()))
         if isinstance(self.modality, Table):

@@ -79,7 +79,7 @@ def apply_temperature(scores: Scores, temperature: float) -> Scores:
     >>> from cxr_transfer.labels import LabelSet
     >>> names = LabelSet(("normal", "covid19"))
     >>> scores = Scores(names, np.array([0]), np.array([[0.9, 0.1]]), ("a",), ("a.png",))
-    >>> tempered(scores, 2.0).probabilities.round(4)  # the square roots, 3 to 1
+    >>> apply_temperature(scores, 2.0).probabilities.round(4)  # the square roots, 3 to 1
     array([[0.75, 0.25]])
     """
     if not (math.isfinite(temperature) and temperature > 0):

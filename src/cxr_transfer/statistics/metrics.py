@@ -358,11 +358,11 @@ def _of_ranking(scores: Scores, weights: Floats) -> dict[str, Floats]:
     auroc, average_precision = [], []
     for target, column in enumerate(scores.probabilities.T):
         order = np.argsort(-column, kind="stable")
-        progress = np.flatnonzero(np.diff(column[order], prepend=np.inf))
+        steps = np.flatnonzero(np.diff(column[order], prepend=np.inf))
         positive = (scores.targets == target).astype(np.float64)[order]
         ranked = weights[:, order]
-        of_class = np.add.reduceat(ranked * positive, progress, axis=1)
-        of_all = np.add.reduceat(ranked, progress, axis=1)
+        of_class = np.add.reduceat(ranked * positive, steps, axis=1)
+        of_all = np.add.reduceat(ranked, steps, axis=1)
         hits, seen = of_class.cumsum(axis=1), of_all.cumsum(axis=1)
         others = of_all - of_class
         positives, negatives = hits[:, -1], seen[:, -1] - hits[:, -1]

@@ -88,10 +88,10 @@ def fit_head(
     counts *= _balance(targets, counts)
     # The exchanged images do not move the scale of the features.
     centre, spread = _centre_and_spread(seen[0].double().numpy())
-    fitted, progress = _fitted((features - centre) / spread, targets, counts, penalty)
-    if progress is not None:
+    fitted, steps = _fitted((features - centre) / spread, targets, counts, penalty)
+    if steps is not None:
         log(
-            f"{stage}: the fit was stopped after {progress} steps, before its end;"
+            f"{stage}: the fit was stopped after {steps} steps, before its end;"
             " a larger penalty makes it easier"
         )
     _fill(head, fitted, centre, spread)
