@@ -4,9 +4,9 @@
     python tools/check_release.py --tagged [--verify DIR]     # after it
 
 A line per point; exit code 1 when one is open. ``--docs`` builds the documentation. ``--build``
-builds the wheel and the source archive into DIR (which must be absent or empty) and writes
-``SHA256SUMS`` beside them; ``--verify`` compares the archives with it. ``--tagged`` asks for the tag
-``vVERSION`` on this commit, instead of a free one. The tests are `make check`'s affair.
+builds the wheel and the source archive into DIR (absent or empty) and writes ``SHA256SUMS`` beside
+them; ``--verify`` compares the archives with it. ``--tagged`` asks for the tag ``vVERSION`` on this
+commit, instead of a free one. The tests are `make check`'s affair.
 """
 
 from __future__ import annotations
