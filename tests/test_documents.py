@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,12 @@ def named_in(entry):
     return [name for one in inside for name in named_in(one)]
 
 
+def linked_from(name):
+    """The pages that a generated page links to."""
+    links = re.findall(r"\]\(([^)#]+)\)", pages()[name])
+    return {(DOCS / name).parent / link for link in links}
+
+
 def test_the_navigation_names_existing_pages_and_every_guide():
     # Not the whole file: its plugins are MkDocs' affair.
     settings = (HOME / "mkdocs.yml").read_text(encoding="utf-8")
@@ -85,6 +93,7 @@ def test_the_navigation_names_existing_pages_and_every_guide():
         place = HOME / name.removeprefix("repository/") if "repository/" in name else DOCS / name
         is_there = place.exists() or place.with_suffix(".ipynb").exists() or place in GENERATED
         assert is_there, f"{name} stands in mkdocs.yml, but not in docs/"
+    assert set(DOCS.glob("decisions/*.md")) == linked_from("decisions/index.md")
     guides = {called(page).removeprefix("docs/") for page in GUIDES if DOCS in page.parents}
     guides = {name.replace(".ipynb", ".md") for name in guides}
     assert guides - set(named) == set()
@@ -160,3 +169,15 @@ def test_the_tree_of_the_package_is_the_packages():
     passed = {name for name in modules if name.startswith(("cli/", "recipes/"))}
     passed |= {name for name in modules if name.endswith("__init__.py")}
     assert modules - passed - set(named) == set()
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="make docs installs MkDocs")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path / "site"]
+    done = subprocess.run(words, cwd=HOME, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    loaded = re.compile(r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(?:https?:)?//')
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert not loaded.search(page.read_text(encoding="utf-8")), page
+    assert (tmp_path / "site/search/search_index.js").is_file()

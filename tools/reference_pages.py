@@ -1,4 +1,4 @@
-"""Write the pages of the reference from the code: API, commands, recipes, errors, HTTP.
+"""Write pages from the code: API, commands, recipe keys, errors, HTTP, and the decisions' index.
 
     python tools/reference_pages.py [DIR]    # default: build
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.models
-from error_codes import EXIT_CODES, error_codes
+from error_codes import EXIT_CODES, HOME, error_codes
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -58,6 +58,7 @@ def pages() -> dict[str, str]:
         "reference/errors.md": _errors(),
         "reference/environment.md": _environment(),
         "reference/http.md": _http(),
+        "decisions/index.md": _decisions(),
         "reference/openapi.json": json.dumps(_openapi(), indent=1) + "\n",
     }
 
@@ -341,6 +342,18 @@ def _json_type(known: dict[str, Any]) -> str:
     if "enum" in known:
         return " or ".join(json.dumps(one) for one in known["enum"])
     return "file" if known.get("format") == "binary" else str(known.get("type", "any"))
+
+
+# Decisions
+
+
+def _decisions() -> str:
+    rows = []
+    for path in sorted((HOME / "docs/decisions").glob("[0-9]*.md")):
+        title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        rows.append(f"* [{int(path.name[:4])}. {title}]({path.name})\n")
+    said = "Each page says what was decided, why, and what was measured.\n\n"
+    return f"# Decisions\n\n{WRITTEN}{said}{''.join(rows)}"
 
 
 # Text
