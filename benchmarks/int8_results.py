@@ -30,8 +30,8 @@ from cxr_transfer.export.self_test import LARGEST_MEAN_DIFFERENCE
 from cxr_transfer.files import write_json
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.engine import Engine
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import RELEASED, released_models
-from cxr_transfer.models.registry import probabilities
 from cxr_transfer.openvino_runtime import abilities, exclusive
 from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import read_radiograph

@@ -35,7 +35,8 @@ from cxr_transfer.statistics.intervals import (
     value_and_resamples,
     wilson,
 )
-from cxr_transfer.statistics.metrics import Scores, statistics
+from cxr_transfer.statistics.metrics import statistics
+from cxr_transfer.statistics.scores import Scores
 
 Z = float(norm.ppf(0.975))
 AREAS = (0.7, 0.9, 0.97, 0.99)

@@ -32,11 +32,12 @@ from cxr_transfer.datasets.loading import open_dataset
 from cxr_transfer.datasets.splits import folds
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.registry import features
+from cxr_transfer.models.forward import features
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
-from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.statistics.metrics import evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.training.background_swap import swap_backgrounds
 from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.linear_probe import fit_head

@@ -53,7 +53,8 @@ from cxr_transfer.radiograph.quality_control import (
     empty,
 )
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
-from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.statistics.metrics import evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.training.reference import learn_reference
 
 FOLDS = 5
@@ -495,7 +496,7 @@ def features_of(run: Path, pictures: list[Picture], cache: Path | None) -> np.nd
     import torch  # here: all else is done without
 
     from cxr_transfer.models.checkpoint import load_checkpoint
-    from cxr_transfer.models.registry import features
+    from cxr_transfer.models.forward import features
 
     torch.set_num_threads(1)
     checkpoint, network = load_checkpoint(run)

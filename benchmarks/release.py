@@ -28,8 +28,8 @@ import safetensors.torch
 from cxr_transfer.datasets.manifest import read_manifest
 from cxr_transfer.files import write_bytes, write_text
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import CARD, RELEASED, WEIGHTS
-from cxr_transfer.models.registry import probabilities
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.reference import fit_reference
 from cxr_transfer.training.tensors import load_tensors

@@ -29,7 +29,7 @@ from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.statistics.comparison import mcnemar, paired_difference
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 
 METRICS = ("precision_macro", "recall_macro", "accuracy", "f1_macro")
 SEEDS = range(5)

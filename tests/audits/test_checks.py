@@ -8,7 +8,8 @@ import pytest
 from cxr_transfer.audits.checks import run_checks, verdict
 from cxr_transfer.audits.inputs import AuditInputs
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.statistics.metrics import evaluate
+from cxr_transfer.statistics.scores import Scores
 from made import case
 
 LABELS = LabelSet(("normal", "covid19"))

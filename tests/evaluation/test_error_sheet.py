@@ -13,7 +13,8 @@ from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
 from cxr_transfer.figures import canvas
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.registry import build, probabilities
+from cxr_transfer.models.forward import probabilities
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing, read_radiograph
 from cxr_transfer.runs.validation_scores import write_validation
 from cxr_transfer.training.tensors import ImageTensors

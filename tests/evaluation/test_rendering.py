@@ -19,7 +19,8 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, read_card
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.statistics.intervals import Estimate
-from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.statistics.metrics import evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.text import markdown
 
 RENDER = MarkdownIt("commonmark").enable("table")

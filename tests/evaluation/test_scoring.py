@@ -11,9 +11,10 @@ from torch import nn
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.evaluation.scoring import Scorer, write_scores
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.registry import build, features, probabilities
+from cxr_transfer.models.forward import features, probabilities
+from cxr_transfer.models.registry import build
 from cxr_transfer.statistics.comparison import check_same_images
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 from made import case
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (24, 1, 48, 48)).astype(np.uint8)

@@ -19,7 +19,7 @@ from cxr_transfer.export.calibration_data import calibration_and_check
 from cxr_transfer.export.formats import export
 from cxr_transfer.export.metadata import read_export_metadata
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.registry import features, probabilities
+from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.radiograph import Preprocessing, Radiograph, read_radiograph
 from made import case, full_disk, grey, write_image
 

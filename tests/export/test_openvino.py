@@ -18,7 +18,7 @@ from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.engine import Engine
-from cxr_transfer.models.registry import features, probabilities
+from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.openvino_runtime import abilities
 from cxr_transfer.provenance import processor_abilities
 

@@ -20,8 +20,10 @@ from cxr_transfer.figures import canvas, explanation
 from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.statistics.association import source_by_class
+from cxr_transfer.statistics.curves import roc_band
 from cxr_transfer.statistics.intervals import NOT_DEFINED, Estimate
-from cxr_transfer.statistics.metrics import Scores, evaluate, roc_band
+from cxr_transfer.statistics.metrics import evaluate
+from cxr_transfer.statistics.scores import Scores
 from made import case, grey
 
 METRICS = ("accuracy", "f1_macro")

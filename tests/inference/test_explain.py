@@ -28,8 +28,9 @@ from cxr_transfer.inference.explain import (
 )
 from cxr_transfer.inference.predictor import UNFAMILIAR
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
+from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.models.reference import Neighbour
-from cxr_transfer.models.registry import build, features, probabilities
+from cxr_transfer.models.registry import build
 from cxr_transfer.models.saliency_maps import heat_maps, lung_share
 from cxr_transfer.radiograph import Preprocessing, Radiograph
 from cxr_transfer.radiograph.lung_segmentation import lung_mask

@@ -21,8 +21,8 @@ from cxr_transfer.inference.predictor import BATCH, Predictor
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.inference.writers import as_csv, as_json, as_lines
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import read_card
-from cxr_transfer.models.registry import probabilities
 from cxr_transfer.radiograph import decode, read_radiograph
 from made import chest, write_image
 from made_dicom import dataset

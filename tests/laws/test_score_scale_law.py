@@ -17,8 +17,9 @@ from cxr_transfer.datasets.manifest import write_manifest
 from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.reference import reference_beside
-from cxr_transfer.models.registry import build, probabilities
+from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.validation_scores import write_validation
 from cxr_transfer.training.reference import fit_reference

@@ -234,7 +234,7 @@ def test_a_stage_that_improves_ends_alike_under_both_rules(training, validation,
 
 
 def test_batch_size_does_not_change_a_score():
-    from cxr_transfer.models.registry import probabilities
+    from cxr_transfer.models.forward import probabilities
 
     tensors = make_images(13, seed=9)
     for kind in ("simple_cnn", "resnet50"):

@@ -11,7 +11,7 @@ from cxr_transfer.models.early_resnet50 import (
     early_resnet50,
     load_early_imagenet,
 )
-from cxr_transfer.models.registry import features
+from cxr_transfer.models.forward import features
 from cxr_transfer.models.resnet50 import resnet50
 
 

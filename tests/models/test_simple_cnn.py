@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from cxr_transfer.models.registry import probabilities
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.simple_cnn import GreyConv2d, UnitScale, simple_cnn
 
 SIDE = 56

@@ -9,7 +9,7 @@ import torch
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.labels import DATASET_0, DATASET_1
-from cxr_transfer.models.registry import probabilities
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.simple_cnn import simple_cnn
 from cxr_transfer.runs.validation_scores import FILE, read_validation, write_validation
 from made import case

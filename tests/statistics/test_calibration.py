@@ -15,7 +15,7 @@ from cxr_transfer.statistics.calibration import (
     statistics,
 )
 from cxr_transfer.statistics.intervals import patient_weights, wilson
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import calibration_error, fit_temperature
 
 NAMES = ("ece", "ece_classwise", "brier", "log_loss")

@@ -11,7 +11,8 @@ from scipy.stats import binomtest
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_0, DATASET_1
 from cxr_transfer.statistics.comparison import McNemar, holm, mcnemar, paired_difference
-from cxr_transfer.statistics.metrics import AVERAGES, Scores, evaluate
+from cxr_transfer.statistics.metrics import AVERAGES, evaluate
+from cxr_transfer.statistics.scores import Scores
 
 
 def scores_of(predicted, targets, per_patient=1, certainty=1.0):

@@ -17,7 +17,8 @@ from cxr_transfer.statistics.intervals import (
     share,
     wilson,
 )
-from cxr_transfer.statistics.metrics import Scores, evaluate, statistics
+from cxr_transfer.statistics.metrics import evaluate, statistics
+from cxr_transfer.statistics.scores import Scores
 
 LABELS = LabelSet(("normal", "covid19"))
 

@@ -6,7 +6,7 @@ import pytest
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.delong import delong
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 
 LABELS = LabelSet(("normal", "covid19"))
 

@@ -5,7 +5,7 @@ import pytest
 
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.matching import matched_pairs
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 from made import case
 
 LABELS = LabelSet(("normal", "bacterial", "covid19"))

@@ -9,17 +9,10 @@ from sklearn import metrics as reference
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.statistics.auroc import auroc_intervals
+from cxr_transfer.statistics.curves import pr_curve, roc_band, roc_curve
 from cxr_transfer.statistics.intervals import patient_weights, wilson
-from cxr_transfer.statistics.metrics import (
-    AVERAGES,
-    Scores,
-    aurocs,
-    evaluate,
-    pr_curve,
-    roc_band,
-    roc_curve,
-    statistics,
-)
+from cxr_transfer.statistics.metrics import AVERAGES, aurocs, evaluate, statistics
+from cxr_transfer.statistics.scores import Scores
 
 
 def scores_of(targets, probabilities, patients=None, labels=DATASET_1):
@@ -205,10 +198,10 @@ def test_as_dict_has_the_keys_of_the_report_and_survives_json():
     assert list(written) == [
         "accuracy",
         "precision_macro",
-        "recall_macro",
-        "f1_macro",
         "precision_weighted",
+        "recall_macro",
         "recall_weighted",
+        "f1_macro",
         "f1_weighted",
         "auroc_macro",
         "per_class",

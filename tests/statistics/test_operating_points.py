@@ -8,7 +8,6 @@ from sklearn import metrics as reference
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.intervals import patient_weights, wilson
-from cxr_transfer.statistics.metrics import Scores
 from cxr_transfer.statistics.operating_points import (
     at_threshold,
     aurc,
@@ -16,6 +15,7 @@ from cxr_transfer.statistics.operating_points import (
     risk_at,
     risk_coverage,
 )
+from cxr_transfer.statistics.scores import Scores
 
 TWO = LabelSet(("normal", "covid19"))
 BOTH = ("sensitivity 0.95", "specificity 0.95")

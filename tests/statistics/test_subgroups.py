@@ -8,7 +8,8 @@ from sklearn import metrics as reference
 
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_1
-from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.statistics.metrics import evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import (
     AXES,
     TOO_FEW,

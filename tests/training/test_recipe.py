@@ -8,13 +8,7 @@ from hypothesis import strategies as st
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.metadata import RELEASED, read_card, released_models
-from cxr_transfer.training.recipe import (
-    Recipe,
-    Stage,
-    load_recipe,
-    parse_recipe,
-    shipped_recipes,
-)
+from cxr_transfer.training.recipe import Recipe, Stage, load_recipe, parse_recipe, shipped_recipes
 
 PAPER = {  # network, data, from what, (what trains, learning rate) per stage
     "model_0": ("simple_cnn", "dataset_0", "random", [(("*",), 1e-3)]),

@@ -34,7 +34,7 @@ from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.parallel import in_order
 from cxr_transfer.statistics.intervals import share
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import NOT_STATED
 
 Floats = npt.NDArray[np.float64]

@@ -1,38 +1,125 @@
-"""All checks of an audit in the order in which they are told, and the verdict on them.
+"""The table of an audit's checks, in the order in which they are reported, and the verdict on them.
 
-The order is that of TRUST: what most often makes a high figure undeserved comes first.
+What most often makes a high figure undeserved comes first. Other packages may add checks; theirs
+come last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from cxr_transfer.audits import data_checks as data
 from cxr_transfer.audits import model_checks as model
-from cxr_transfer.audits.inputs import AuditInputs, Check, Verdict
+from cxr_transfer.audits.inputs import AuditInputs, Check, Finding, Verdict
+from cxr_transfer.tables import Table
+
+
+@dataclass(frozen=True)
+class AuditCheck:
+    """A reason for doubt, and how it is looked for.
+
+    Attributes:
+        title: Title for people.
+        bounds: When it warns and when it fails, in words; ``judge`` holds to them.
+        judge: Function that finds the verdict; it returns None where the check was not asked for.
+        hard: Whether a failure fails the audit.
+    """
+
+    title: str
+    bounds: str
+    judge: Callable[[AuditInputs], Finding | None]
+    hard: bool = False
+
+
+_BASELINE = "fails above an AUROC of 0.8, warns above 0.65"
+
+CHECKS = Table(
+    "audit check",
+    AuditCheck,
+    {
+        "overlap": AuditCheck(
+            "Images seen in training among those scored",
+            "fails at 1 image or patient; warns at 1 near-duplicate",
+            data.overlap,
+            hard=True,
+        ),
+        "parts": AuditCheck(
+            "Patients in several parts", "fails at 1 patient in several parts", data.parts
+        ),
+        "outside": AuditCheck(
+            "Images from elsewhere",
+            "fails where fewer than 80 % of a group of 20 or more images with a known label are "
+            "called so, or more than 90 % of a group of other findings are called one class",
+            model.outside,
+            hard=True,
+        ),
+        "within_source": AuditCheck(
+            "Told apart within one source",
+            "fails where an AUROC inside a source is below 0.7, warns below 0.8",
+            model.within,
+            hard=True,
+        ),
+        "left_out": AuditCheck(
+            "Sources left out of training",
+            "AUROC on what was left out: fails below 0.7, warns below 0.8; where only single "
+            "classes can be left out, share called so: fails below 50 %, warns below 80 %",
+            model.left_out,
+        ),
+        "occlusion": AuditCheck(
+            "The score without the lungs",
+            "shortcut ratio (AUROC without the lungs - 0.5) / (AUROC - 0.5): fails above 0.6, "
+            "warns above 0.3",
+            model.occlusion,
+            hard=True,
+        ),
+        "heat_maps": AuditCheck(
+            "Heat maps inside the lungs",
+            "enrichment (share of the map in the lungs by the lungs' share of the image): fails "
+            "below 0.8, warns where its interval lies below 1; rank correlation with the map of a "
+            "network whose weights were all drawn anew: fails above 0.7, warns above 0.4",
+            model.heat_maps,
+        ),
+        "metadata": AuditCheck("What the files alone tell", _BASELINE, data.metadata, hard=True),
+        "demographics": AuditCheck(
+            "What age, sex and view alone tell", _BASELINE, data.demographics
+        ),
+        "matched": AuditCheck(
+            "Images of like age, sex and view",
+            "AUROC of two classes among such images: fails below 0.7, warns below 0.8",
+            model.matched,
+        ),
+        "source_by_class": AuditCheck(
+            "Source and class", "fails above 0.7, warns above 0.3", data.association
+        ),
+        "source_classifier": AuditCheck(
+            "Sources told apart by the network's own features",
+            "share of the way from chance to certainty: fails above 0.8, warns above 0.4",
+            model.source_classifier,
+        ),
+        "robustness": AuditCheck(
+            "Changes that change no finding",
+            "fall of the accuracy: fails above 20 points, warns above 5",
+            model.robustness,
+        ),
+        "calibration": AuditCheck(
+            "Scores and what comes true", "fails above 0.15, warns above 0.05", model.calibrated
+        ),
+        "groups": AuditCheck(
+            "Groups", "gap in accuracy: fails above 20 points, warns above 10", model.groups
+        ),
+    },
+    group="cxr_transfer.checks",
+)
+"""Checks by the name that programs know them by."""
 
 
 def run_checks(audit_inputs: AuditInputs) -> list[Check]:
-    """Return all checks, the ones that tell most first.
-
-    Retraining is asked for or not; where it was not, no check of it can be "not done".
-    """
+    """Return all checks that were asked for, the ones that tell most first."""
     return [
-        data.overlap(audit_inputs),
-        data.parts(audit_inputs),
-        model.outside(audit_inputs),
-        model.within(audit_inputs),
-        *([model.left_out(audit_inputs)] if audit_inputs.left_out is not None else []),
-        model.occlusion(audit_inputs),
-        model.heat_maps(audit_inputs),
-        data.metadata(audit_inputs),
-        data.demographics(audit_inputs),
-        model.matched(audit_inputs),
-        data.association(audit_inputs),
-        model.source_classifier(audit_inputs),
-        model.robustness(audit_inputs),
-        model.calibrated(audit_inputs),
-        model.groups(audit_inputs),
+        _reported(name, row, finding)
+        for name, row in CHECKS.items()
+        if (finding := row.judge(audit_inputs)) is not None
     ]
 
 
@@ -41,3 +128,15 @@ def verdict(checks: Sequence[Check]) -> Verdict:
     if any(check.hard and check.verdict == "fail" for check in checks):
         return "fail"
     return "pass" if all(check.verdict == "pass" for check in checks) else "warn"
+
+
+def _reported(name: str, row: AuditCheck, finding: Finding) -> Check:
+    return Check(
+        name,
+        row.title,
+        finding.verdict,
+        row.hard and finding.verdict != "not done",
+        finding.reading,
+        row.bounds,
+        dict(finding.measured),
+    )

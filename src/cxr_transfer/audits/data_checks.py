@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cxr_transfer.audits.inputs import AuditInputs, Check, Verdict, above, not_done
+from cxr_transfer.audits.inputs import AuditInputs, Finding, Verdict, above, not_done
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.metrics import Evaluation
 
 
-def overlap(audit_inputs: AuditInputs) -> Check:
+def overlap(audit_inputs: AuditInputs) -> Finding:
     """Whether images that are scored were seen in training, or look as if."""
     near = len(audit_inputs.near_copies)
     if audit_inputs.own_images_seen:
@@ -33,13 +33,9 @@ def overlap(audit_inputs: AuditInputs) -> Check:
             "pass",
             "No scored image or patient was seen in training, nor a near copy.",
         )
-    return Check(
-        "overlap",
-        "Images seen in training among those scored",
+    return Finding(
         verdict,
-        True,
         reading,
-        "fails at 1 image or patient; warns at 1 near-duplicate",
         {
             "same": audit_inputs.own_images_seen,
             "near_duplicates": list(audit_inputs.near_copies)[:50],
@@ -47,16 +43,15 @@ def overlap(audit_inputs: AuditInputs) -> Check:
     )
 
 
-def parts(audit_inputs: AuditInputs) -> Check:
+def parts(audit_inputs: AuditInputs) -> Finding:
     """Whether the run's parts share patients, and what a split by image would leak.
 
     The split by image is drawn anew on the same images, to show what it would have been worth.
     """
-    title, bounds = "Patients in several parts", "fails at 1 patient in several parts"
     found = audit_inputs.parts
     if found is None or found["patients_in_several"] is None:
         why = "there is no split.csv beside the checkpoint, which would tell"
-        return not_done("parts", title, why, bounds, found)
+        return not_done(why, found)
     several, leaked = found["patients_in_several"], found["image_split"]
     reading = f"{several} patients stand in several of the run's parts."
     if leaked:
@@ -70,55 +65,38 @@ def parts(audit_inputs: AuditInputs) -> Check:
             f" Retrained, the accuracy is {Estimate.from_dict(by['image']).percent()} percent by "
             f"image and {Estimate.from_dict(by['patient']).percent()} by patient."
         )
-    return Check("parts", title, "fail" if several else "pass", False, reading, bounds, dict(found))
+    return Finding("fail" if several else "pass", reading, dict(found))
 
 
-def metadata(audit_inputs: AuditInputs) -> Check:
+def metadata(audit_inputs: AuditInputs) -> Finding:
     """Whether the files alone give the classes away.
 
     Grey levels are measured beside it and not judged: a finding changes them too.
     """
-    check = _baseline(
-        "metadata",
-        "What the files alone tell",
-        audit_inputs.metadata,
-        "size, format, compression and corners",
-        hard=True,
-    )
-    if audit_inputs.grey_levels is None or check.verdict == "not done":
-        return check
+    finding = _baseline(audit_inputs.metadata, "size, format, compression and corners")
+    if audit_inputs.grey_levels is None or finding.verdict == "not done":
+        return finding
     grey = audit_inputs.grey_levels.auroc_macro
     said = f"Grey levels and file size alone, in which a finding may show: {grey}."
     return replace(
-        check,
-        reading=f"{check.reading} {said}",
-        measured=check.measured | {"grey_levels_auroc_macro": grey.as_dict()},
+        finding,
+        reading=f"{finding.reading} {said}",
+        measured={**finding.measured, "grey_levels_auroc_macro": grey.as_dict()},
     )
 
 
-def demographics(audit_inputs: AuditInputs) -> Check:
+def demographics(audit_inputs: AuditInputs) -> Finding:
     """Whether age, sex and view give the classes away."""
-    return _baseline(
-        "demographics",
-        "What age, sex and view alone tell",
-        audit_inputs.demographics,
-        "age, sex and view",
-        hard=False,
-    )
+    return _baseline(audit_inputs.demographics, "age, sex and view")
 
 
-def _baseline(name: str, title: str, found: Evaluation | None, what: str, *, hard: bool) -> Check:
-    bounds = "fails above an AUROC of 0.8, warns above 0.65"
+def _baseline(found: Evaluation | None, what: str) -> Finding:
     if found is None:
-        return not_done(name, title, "there are too few images or patients", bounds)
+        return not_done("there are too few images or patients")
     area = found.auroc_macro
-    return Check(
-        name,
-        title,
+    return Finding(
         above(area.value, warn=0.65, fail=0.8),
-        hard,
         f"Without a look at the picture, {what} tell the classes apart with an AUROC of {area}.",
-        bounds,
         {
             "auroc_macro": area.as_dict(),
             "auroc": {label: one["auroc"].as_dict() for label, one in found.per_class.items()},
@@ -127,20 +105,15 @@ def _baseline(name: str, title: str, found: Evaluation | None, what: str, *, har
     )
 
 
-def association(audit_inputs: AuditInputs) -> Check:
+def association(audit_inputs: AuditInputs) -> Finding:
     """Whether source and class are one and the same."""
     found = audit_inputs.association
-    title, bounds = "Source and class", "fails above 0.7, warns above 0.3"
     if found["cramers_v"] is None:
         why = "there are not two sources and two classes"
-        return not_done("source_by_class", title, why, bounds, found)
+        return not_done(why, found)
     value = float(found["cramers_v"])
-    return Check(
-        "source_by_class",
-        title,
+    return Finding(
         above(value, warn=0.3, fail=0.7),
-        False,
         f"Cramer's V of source and class is {value:.2f} (0 none, 1 one and the same).",
-        bounds,
         dict(found),
     )

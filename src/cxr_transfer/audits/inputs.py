@@ -1,7 +1,7 @@
 """What an audit looks at, and the form in which each of its checks answers.
 
-In comes what `audit.py` measured: an `AuditInputs`. Out of each check goes a `Check`: what was
-measured, what it means in one sentence, and pass, warn or fail by bounds that are stated beside it.
+In comes what ``run.py`` measured: an `AuditInputs`. Out of each check goes a `Finding`: pass, warn
+or fail by the bounds of its row in the table, what that means in one sentence, and every figure.
 A check that the images cannot answer says so: it is "not done", never passed. Knows nothing of
 files or networks.
 """
@@ -13,20 +13,21 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.statistics.metrics import Evaluation, Scores
+from cxr_transfer.statistics.metrics import Evaluation
+from cxr_transfer.statistics.scores import Scores
 
 Verdict = Literal["pass", "warn", "fail", "not done"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check of an audit.
+    """One check of an audit as it is reported: its row in the table, and what it found.
 
     Attributes:
-        name: Stable, for programs.
-        title: For people.
-        verdict: By ``bounds``.
-        hard: Whether a failure fails the audit.
+        name: Name of the check, stable, for programs.
+        title: Title for people.
+        verdict: Verdict by ``bounds``.
+        hard: Whether a failure fails the audit; False for a check that was not done.
         reading: What was found and what it means, one sentence.
         bounds: When it warns and when it fails.
         measured: Every figure, with its interval where it has one.
@@ -96,11 +97,24 @@ class AuditInputs:
     left_out: Mapping[str, Any] | None = None
 
 
-def not_done(
-    name: str, title: str, why: str, bounds: str, measured: Mapping[str, Any] | None = None
-) -> Check:
-    """Return a check that the images cannot answer, and why."""
-    return Check(name, title, "not done", False, f"Not done: {why}.", bounds, dict(measured or {}))
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        verdict: Verdict by the bounds of the check.
+        reading: What was found and what it means, one sentence.
+        measured: Every figure, with its interval where it has one.
+    """
+
+    verdict: Verdict
+    reading: str
+    measured: Mapping[str, Any] = field(default_factory=dict)
+
+
+def not_done(why: str, measured: Mapping[str, Any] | None = None) -> Finding:
+    """Return the finding of a check that the images cannot answer, and why."""
+    return Finding("not done", f"Not done: {why}.", dict(measured or {}))
 
 
 def above(value: float, *, warn: float, fail: float) -> Verdict:

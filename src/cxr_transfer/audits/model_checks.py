@@ -12,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxr_transfer.audits.inputs import AuditInputs, Check, above, below, not_done
+from cxr_transfer.audits.inputs import AuditInputs, Finding, above, below, not_done
 from cxr_transfer.statistics.calibration import calibration
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
 
 
-def outside(audit_inputs: AuditInputs) -> Check:
+def outside(audit_inputs: AuditInputs) -> Finding:
     """What the network says of images from elsewhere."""
-    bounds = (
-        "fails where fewer than 80 % of a group of 20 or more images with a known label are called "
-        "so, or more than 90 % of a group of other findings are called one class"
-    )
     wrong: list[str] = []
     for group in audit_inputs.outside:
         if group["images"] < 20:
@@ -41,32 +37,21 @@ def outside(audit_inputs: AuditInputs) -> Check:
         for g in audit_inputs.outside
     ]
     if not groups:
-        return not_done(
-            "outside", "Images from elsewhere", "no images of other sources or findings", bounds
-        )
+        return not_done("no images of other sources or findings")
     large = [group for group in audit_inputs.outside if group["images"] >= 20]
     if not large:
-        return not_done("outside", "Images from elsewhere", "no group of 20 images", bounds)
+        return not_done("no group of 20 images")
     reading = (
         f"Wrong in {len(wrong)} of {len(large)} groups ({'; '.join(wrong)} of 100 images): what "
         "was learnt does not hold there."
         if wrong
         else f"Held in all {len(large)} groups of images from elsewhere."
     )
-    return Check(
-        "outside",
-        "Images from elsewhere",
-        "fail" if wrong else "pass",
-        True,
-        reading,
-        bounds,
-        {"groups": groups},
-    )
+    return Finding("fail" if wrong else "pass", reading, {"groups": groups})
 
 
-def within(audit_inputs: AuditInputs) -> Check:
+def within(audit_inputs: AuditInputs) -> Finding:
     """Whether classes are told apart inside one source."""
-    bounds = "fails where an AUROC inside a source is below 0.7, warns below 0.8"
     found = within_sources(audit_inputs.scores, audit_inputs.cases)
     areas = {
         f"{one['source']}: {label}": one["classes"][label]["auroc"]
@@ -74,30 +59,26 @@ def within(audit_inputs: AuditInputs) -> Check:
         for label in one["classes"]
         if one["classes"][label]["auroc"]
     }
-    title = "Told apart within one source"
     if not areas:
         reason = (
             "no source holds two classes with 10 images each, so nothing shows that more than "
             "the source is recognised"
         )
-        return not_done("within_source", title, reason, bounds, found)
+        return not_done(reason, found)
     name, worst = min(areas.items(), key=lambda item: item[1]["value"])
     verdict = below(worst["value"], warn=0.8, fail=0.7)
     reading = f"The worst, {name}, has an AUROC of {_written(worst)} among images of one source."
-    return Check("within_source", title, verdict, True, reading, bounds, found)
+    return Finding(verdict, reading, found)
 
 
-def left_out(audit_inputs: AuditInputs) -> Check:
-    """Whether what the recipe learns holds in sources that it has not met.
+def left_out(audit_inputs: AuditInputs) -> Finding | None:
+    """Whether what the recipe learns holds in sources that it has not met; None if not asked for.
 
     It judges the recipe, retrained on what is left, and not this checkpoint: so it is not hard.
     """
-    title, bounds = (
-        "Sources left out of training",
-        "AUROC on what was left out: fails below 0.7, warns below 0.8; where only single classes "
-        "can be left out, share called so: fails below 50 %, warns below 80 %",
-    )
-    found = audit_inputs.left_out or {"left_out": [], "not_possible": []}
+    found = audit_inputs.left_out
+    if found is None:
+        return None
     areas, shares = [], []
     for one in found["left_out"]:
         place = " and ".join(one["sources"])
@@ -108,7 +89,7 @@ def left_out(audit_inputs: AuditInputs) -> Check:
         ]
     if not areas and not shares:
         why = "no source can be left out so that every class is left to learn from"
-        return not_done("left_out", title, why, bounds, found)
+        return not_done(why, found)
     name, worst = min(areas or shares, key=lambda each: each[1]["value"])
     if areas:
         verdict = below(worst["value"], warn=0.8, fail=0.7)
@@ -122,87 +103,61 @@ def left_out(audit_inputs: AuditInputs) -> Check:
             f"Retrained without it, {_percent(worst)} of 100 images of the worst, {name}, are "
             "called so; no two classes could be left out together."
         )
-    return Check("left_out", title, verdict, False, reading, bounds, dict(found))
+    return Finding(verdict, reading, dict(found))
 
 
-def heat_maps(audit_inputs: AuditInputs) -> Check:
+def heat_maps(audit_inputs: AuditInputs) -> Finding:
     """Whether heat maps lie in the lungs and follow what was learnt.
 
     No proof where it passes: a map shows what raised a score, not why.
     """
-    title, bounds = (
-        "Heat maps inside the lungs",
-        "enrichment (share of the map in the lungs by the lungs' share of the image): fails below "
-        "0.8, warns where its interval lies below 1; rank correlation with the map of a network "
-        "whose weights were all drawn anew: fails above 0.7, warns above 0.4",
-    )
     found = audit_inputs.heat_maps
     if found is None or found["enrichment"]["value"] is None:
-        return not_done("heat_maps", title, "no image has a heat map", bounds, found)
+        return not_done("no image has a heat map", found)
     rich = found["enrichment"]
     alike = found["randomised"]["all layers"]
     verdicts = {
         "fail" if rich["value"] < 0.8 else "warn" if rich["high"] < 1 else "pass",
         above(alike["value"], warn=0.4, fail=0.7) if alike["value"] is not None else "pass",
     }
-    return Check(
-        "heat_maps",
-        title,
+    return Finding(
         "fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass",
-        False,
         f"The maps lie in the lungs {_written(rich)} times as much as even maps would; with all "
         f"weights drawn anew their correlation is {_written(alike)}.",
-        bounds,
         dict(found),
     )
 
 
-def matched(audit_inputs: AuditInputs) -> Check:
+def matched(audit_inputs: AuditInputs) -> Finding:
     """Whether classes are told apart among people alike in age, sex and view."""
-    title, bounds = (
-        "Images of like age, sex and view",
-        "AUROC of two classes among such images: fails below 0.7, warns below 0.8",
-    )
     found = list(audit_inputs.matched)
     if not found:
         why = (
             "no two classes have 10 images each of like age, sex or view that training has not seen"
         )
-        return not_done("matched", title, why, bounds)
+        return not_done(why)
     worst = min(found, key=lambda pair: pair["matched"]["value"])
     first, second = worst["classes"]
-    return Check(
-        "matched",
-        title,
+    return Finding(
         below(worst["matched"]["value"], warn=0.8, fail=0.7),
-        False,
         f"The worst pair, {first} and {second}, matched on {', '.join(worst['on'])} "
         f"({worst['images']} images), has an AUROC of {_written(worst['matched'])} instead of "
         f"{_written(worst['all'])}.",
-        bounds,
         {"pairs": found},
     )
 
 
-def occlusion(audit_inputs: AuditInputs) -> Check:
+def occlusion(audit_inputs: AuditInputs) -> Finding:
     """How much is left when the lungs are taken away."""
     full = audit_inputs.evaluation.auroc_macro
     measured: dict[str, Any] = {"all of the image": full.as_dict()}
     for name, found in audit_inputs.occluded.items():
         measured[name] = found.auroc_macro.as_dict()
-    title, bounds = (
-        "The score without the lungs",
-        "shortcut ratio (AUROC without the lungs - 0.5) / (AUROC - 0.5): fails above 0.6, warns "
-        "above 0.3",
-    )
     black = audit_inputs.occluded.get("lungs blacked out")
     if black is None or not full.defined or full.value <= 0.5:
         return not_done(
-            "occlusion",
-            title,
             "the whole images are told apart no better than by "
             "chance, or were not scored without the lungs",
-            bounds,
             measured,
         )
     ratio = (black.auroc_macro.value - 0.5) / (full.value - 0.5)
@@ -212,88 +167,61 @@ def occlusion(audit_inputs: AuditInputs) -> Check:
         f"With the lungs blacked out the AUROC is {black.auroc_macro} instead of {full}: "
         f"{100 * max(ratio, 0):.0f} % of what the score tells does not need the lungs."
     )
-    return Check("occlusion", title, verdict, True, reading, bounds, measured)
+    return Finding(verdict, reading, measured)
 
 
-def source_classifier(audit_inputs: AuditInputs) -> Check:
+def source_classifier(audit_inputs: AuditInputs) -> Finding:
     """Whether the network's own features give the source away."""
-    title, bounds = (
-        "Sources told apart by the network's own features",
-        ("share of the way from chance to certainty: fails above 0.8, warns above 0.4"),
-    )
     found = audit_inputs.source_classifier
     if found is None or found.get("accuracy") is None:
-        return not_done(
-            "source_classifier", title, "there are not two sources with ten patients", bounds
-        )
+        return not_done("there are not two sources with ten patients")
     accuracy, chance = found["accuracy"], found["chance"]
     way = (accuracy["value"] - chance) / max(1 - chance, 1e-9)
-    return Check(
-        "source_classifier",
-        title,
+    return Finding(
         above(way, warn=0.4, fail=0.8),
-        False,
         f"A linear model on the features names the source of {_percent(accuracy)} of 100 images; "
         f"by chance {100 * chance:.1f}.",
-        bounds,
         dict(found),
     )
 
 
-def robustness(audit_inputs: AuditInputs) -> Check:
+def robustness(audit_inputs: AuditInputs) -> Finding:
     """How far accuracy falls under changes that change no finding."""
-    title, bounds = (
-        "Changes that change no finding",
-        ("fall of the accuracy: fails above 20 points, warns above 5"),
-    )
     if not audit_inputs.corrupted:
-        return not_done("robustness", title, "no image was changed", bounds)
+        return not_done("no image was changed")
     whole = audit_inputs.unchanged
     falls = {name: whole - value for name, value in audit_inputs.corrupted.items()}
     worst = max(falls, key=falls.__getitem__)
-    return Check(
-        "robustness",
-        title,
+    return Finding(
         above(falls[worst], warn=0.05, fail=0.2),
-        False,
         f"At worst, under {worst}, the accuracy falls by {100 * falls[worst]:.1f} points.",
-        bounds,
         {"accuracy": whole, "fall": falls},
     )
 
 
-def calibrated(audit_inputs: AuditInputs) -> Check:
+def calibrated(audit_inputs: AuditInputs) -> Finding:
     """Whether scores mean what they say."""
     found = calibration(audit_inputs.scores)
-    return Check(
-        "calibration",
-        "Scores and what comes true",
+    return Finding(
         above(found.ece.value, warn=0.05, fail=0.15),
-        False,
         f"The expected calibration error is {found.ece}, on images like those of training.",
-        "fails above 0.15, warns above 0.05",
         found.as_dict(),
     )
 
 
-def groups(audit_inputs: AuditInputs) -> Check:
+def groups(audit_inputs: AuditInputs) -> Finding:
     """Whether some are served worse."""
     found = subgroups(audit_inputs.scores, audit_inputs.cases)
     gap = gaps(found)
-    title, bounds = "Groups", "gap in accuracy: fails above 20 points, warns above 10"
     known = {axis: one for axis, one in gap.items() if one}
     if not known:
-        return not_done("groups", title, "no two groups of 20 images", bounds, found)
+        return not_done("no two groups of 20 images", found)
     axis = max(known, key=lambda each: known[each]["gap"])
     worst = known[axis]
-    return Check(
-        "groups",
-        title,
+    return Finding(
         above(worst["gap"], warn=0.1, fail=0.2),
-        False,
         f"Widest by {axis}: {100 * worst['gap']:.1f} points from {worst['worst']} to "
         f"{worst['best']}.",
-        bounds,
         {"gaps": gap, "groups": found},
     )
 

@@ -17,7 +17,8 @@ from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
-from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.statistics.metrics import Evaluation, evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
 _OCCLUSIONS: dict[str, Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]] = {

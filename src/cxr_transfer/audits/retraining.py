@@ -32,7 +32,8 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint, read_card
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.models.reference import temperature_of
-from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.statistics.metrics import Evaluation, evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import TOO_FEW_TO_RANK
 from cxr_transfer.training.device import DEFAULT, Execution, resolve_device
 from cxr_transfer.training.recipe import Recipe, parse_recipe

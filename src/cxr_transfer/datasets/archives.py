@@ -1,15 +1,14 @@
 """A folder in, the archives found at or below it out.
 
-Knows each archive's sign (an explicit table) and nothing of what is inside.
+Which archives there are, and how each is recognised, says the table `COLLECTIONS`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
-from cxr_transfer.datasets import adult, cohen, folder, kermany
+from cxr_transfer.datasets import folder
 from cxr_transfer.datasets.case import Collection
 from cxr_transfer.datasets.csv_files import columns_of
 from cxr_transfer.datasets.image_files import (
@@ -22,19 +21,10 @@ from cxr_transfer.datasets.image_files import (
 )
 from cxr_transfer.datasets.manifest import REQUIRED
 from cxr_transfer.datasets.phantom import NOTICE_FILE
+from cxr_transfer.datasets.registry import COLLECTIONS, where_from
 from cxr_transfer.errors import DataError
 
 _DEPTH = 4
-_ARCHIVES: tuple[tuple[Callable[[Path], bool], Callable[[Path], Collection]], ...] = (
-    (kermany.is_kermany, kermany.read_kermany),
-    (cohen.is_cohen, cohen.read_cohen),
-    (adult.is_adult, adult.read_adult),
-)
-
-WHERE_FROM = (
-    "Kermany: Mendeley Data doi 10.17632/rscbjbr9sj or Kaggle "
-    "paultimothymooney/chest-xray-pneumonia; Cohen: GitHub ieee8023/covid-chestxray-dataset"
-)
 
 
 def read_archives(root: Path) -> tuple[Collection, ...]:
@@ -61,7 +51,7 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
         raise DataError(
             "empty",
             f"Expected images at {root} (an archive as published, or one folder per class, two at "
-            f"least), but found none{_instead(root)}. Where the archives are from: {WHERE_FROM}.",
+            f"least), but found none{_instead(root)}. Where the archives are from: {where_from()}.",
         )
     return tuple(
         dataclasses.replace(
@@ -108,10 +98,10 @@ def _walk(root: Path, depth: int, entered: dict[tuple[int, int], int]) -> list[C
     if who is None or entered.get(who, -1) >= depth:
         return []
     entered[who] = depth
-    for is_archive, read in _ARCHIVES:
-        if is_archive(root):
+    for row in COLLECTIONS.values():
+        if row.is_here(root):
             entered[who] = _DEPTH
-            return [read(root)]
+            return [row.read(root)]
     if depth == 0:
         return []
     try:

@@ -26,6 +26,7 @@ from cxr_transfer.datasets.paper import (
     outside_cases,
     pretraining_cases,
 )
+from cxr_transfer.datasets.registry import COLLECTIONS
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
 
@@ -235,11 +236,15 @@ def _own_or_archives(data: Path) -> tuple[Collection | None, tuple[Collection, .
     if data.is_file():
         return read_listed(data), ()
     archives = read_archives(data)
-    return next((found for found in archives if found.name == "folder"), None), archives
+    own = next((found for found in archives if found.name == "folder"), None)
+    # One collection that holds several classes, and nothing beside it, is a data set by itself.
+    if len(archives) == 1 and own is None and COLLECTIONS[archives[0].name].stands_alone:
+        own = archives[0]
+    return own, archives
 
 
 def _holds_archives(data: Path) -> bool:
-    return data.is_dir() and all(found.name != "folder" for found in read_archives(data))
+    return data.is_dir() and _own_or_archives(data)[0] is None
 
 
 def own_dataset(

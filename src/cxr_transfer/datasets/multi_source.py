@@ -20,6 +20,7 @@ from cxr_transfer.datasets.findings import FINDINGS, left_out_lines, relabelled
 from cxr_transfer.datasets.manifest import read_listed
 from cxr_transfer.datasets.paper import Dataset, dataset_1, outside_cases
 from cxr_transfer.datasets.patients import is_unique
+from cxr_transfer.datasets.registry import COLLECTIONS
 from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.labels import MULTI_SOURCE
 
@@ -52,6 +53,7 @@ def multi_source(
     """
     added = tuple(added)
     _check_free({case.source for case in added}, archives)
+    archives = [_in_known_words(found) for found in archives]
     target = dataset_1(archives)
     images = [*target.cases, *outside_cases(archives, target), *added]
     return in_three_classes("multi_source", images, mapping, table)
@@ -109,7 +111,7 @@ def added_source(given: str) -> Collection:
         read = read_listed(path)
     else:
         found = read_archives(path)
-        if any(collection.name != "folder" for collection in found):
+        if len(found) != 1 or not _is_own(found[0]):
             raise DataError(
                 "archives",
                 f"Expected a folder per class or a manifest for the source {name}, but {path} "
@@ -128,6 +130,21 @@ def added_source(given: str) -> Collection:
     )
     notices = tuple(f"{name}: {line}" for line in read.notices)
     return dataclasses.replace(read, cases=cases, notices=notices)
+
+
+def _is_own(found: Collection) -> bool:
+    return found.name == "folder" or COLLECTIONS[found.name].stands_alone
+
+
+def _in_known_words(found: Collection) -> Collection:
+    """Return a collection with what its row in the table says that its labels count as."""
+    if found.name == "folder" or not (labels := COLLECTIONS[found.name].labels):
+        return found
+    cases = [
+        dataclasses.replace(case, label=labels.get(case.label, case.label)) for case in found.cases
+    ]
+    # An empty class leaves an image out.
+    return dataclasses.replace(found, cases=tuple(case for case in cases if case.label))
 
 
 def _of_source(name: str, patient: str) -> str:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxr_transfer.datasets.archives import WHERE_FROM
 from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case, Collection
 from cxr_transfer.datasets.damaged import Damaged
+from cxr_transfer.datasets.registry import OF_THE_PAPER, where_from
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
 
@@ -166,7 +166,7 @@ def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case
         if case.patient not in patients
         and (
             (found.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
-            or found.name == "adult"
+            or found.name not in (*OF_THE_PAPER, "folder")
         )
     )
 
@@ -178,7 +178,7 @@ def _copies(archives: Sequence[Collection], name: str) -> list[Collection]:
         raise DataError(
             "collection_absent",
             f"Expected the {name} collection at or below the data folder, but found {have}. "
-            f"Where it is from: {WHERE_FROM}.",
+            f"Where it is from: {where_from()}.",
         )
     return copies
 

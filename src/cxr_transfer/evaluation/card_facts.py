@@ -23,7 +23,7 @@ from cxr_transfer.runs.run_folder import (
     test_set_accesses,
 )
 from cxr_transfer.statistics.intervals import share
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED, score_scale
 
 NOT_DONE = "not done"
@@ -249,10 +249,12 @@ def _parts(given: CardInputs) -> Facts | None:
 
 
 def check_facts(given: CardInputs) -> list[Facts]:
-    """Return of each of `CHECKED` what the audit found, or why it is not done."""
+    """Return of each of `CHECKED` what the audit found, or why it is not done; then its others."""
     checks = given.checks
     said = []
-    for title, name in CHECKED:
+    named = {name for _, name in CHECKED} | {"parts"}
+    others = [(check["title"], name) for name, check in checks.items() if name not in named]
+    for title, name in (*CHECKED, *others):
         check = checks.get(name)
         one: Facts = {"title": title, "found": None, "absent": "", "why": ""}
         if not checks:

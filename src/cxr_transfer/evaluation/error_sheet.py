@@ -17,7 +17,7 @@ import numpy.typing as npt
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.figures.canvas import GREY, canvas
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.statistics.metrics import Floats
+from cxr_transfer.statistics.scores import Floats
 
 SHOWN = 24
 """Errors on the sheet: more are no longer looked at one by one."""

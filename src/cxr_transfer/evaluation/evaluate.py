@@ -31,9 +31,9 @@ from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.reference import TrainingReference, reference_beside
-from cxr_transfer.models.registry import probabilities
 from cxr_transfer.runs.run_folder import (
     record_test_set_access,
     run_folder,
@@ -41,7 +41,7 @@ from cxr_transfer.runs.run_folder import (
 )
 from cxr_transfer.statistics.calibration import apply_temperature, calibration, reliability
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
-from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate
+from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.operating_points import (
     at_threshold,
     aurc,
@@ -49,6 +49,7 @@ from cxr_transfer.statistics.operating_points import (
     risk_at,
     risk_coverage,
 )
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
 from cxr_transfer.statistics.temperature import at_temperature, score_scale
 from cxr_transfer.training.device import resolve_device

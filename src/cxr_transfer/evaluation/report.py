@@ -20,9 +20,12 @@ from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import read_csv, write_json, write_text
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.statistics.comparison import holm, mcnemar, paired_difference
+from cxr_transfer.statistics.curves import roc_band
 from cxr_transfer.statistics.delong import delong
 from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS, Estimate
-from cxr_transfer.statistics.metrics import Evaluation, Scores, evaluate, roc_band
+from cxr_transfer.statistics.metrics import TITLES as METRIC_TITLES
+from cxr_transfer.statistics.metrics import Evaluation, evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED
 
 PAPER = {
@@ -182,7 +185,7 @@ def _draw_study(
                 of(pair),
                 pair,
                 PAPER,
-                f"Figure {number}: {' and '.join(figures.METRIC_NAMES[m] for m in pair)}",
+                f"Figure {number}: {' and '.join(METRIC_TITLES[m] for m in pair)}",
             )
         figures.time_bars(
             folder / "figure_6.png",

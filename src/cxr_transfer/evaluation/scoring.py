@@ -18,9 +18,9 @@ from torch import nn
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.files import write_csv
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.registry import features, probabilities
+from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.statistics.intervals import Estimate
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import at_temperature
 from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.memory import keep_freed_memory

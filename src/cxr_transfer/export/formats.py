@@ -11,9 +11,10 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from zipfile import ZipFile
 
 import numpy as np
@@ -32,17 +33,32 @@ from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.provenance import processor_abilities
 from cxr_transfer.quiet import quiet
+from cxr_transfer.tables import Table
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMATS: dict[str, Format] = {
-    ".xml": "openvino",
-    ".onnx": "onnx",
-    ".pt": "torchscript",
-    ".torchscript": "torchscript",
-}
-"""What a file's suffix stands for."""
+Written = Callable[["nn.Module", tuple[int, int]], tuple[bytes, Callable[[ImageTensors], Answer]]]
+"""Function (network, (height, width)) that returns the bytes of a file, and what they answer."""
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """A form in which a network leaves for other tools.
+
+    Attributes:
+        title: Name for people.
+        suffixes: Suffixes of files of this form.
+        written: Suffixes of all files that an export leaves, beside or after the name of the first.
+        precisions: Precisions of the weights that it can have.
+        write: Function that makes the file; None for OpenVINO's two files, which `convert` makes.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    written: tuple[str, ...]
+    precisions: tuple[Weights, ...] = ("float32",)
+    write: Written | None = None
 
 
 def export(
@@ -83,7 +99,8 @@ def export(
         MachineError: ``missing_package``, ``disk_full``, ``not_writable``.
     """
     chosen = chosen_format(out, format=format, precision=precision)
-    if chosen == "openvino":
+    write = EXPORTS[chosen].write
+    if write is None:
         return convert(
             checkpoint,
             out,
@@ -95,9 +112,7 @@ def export(
             coverage=coverage,
         )
     card, network = load_checkpoint(checkpoint)
-    content, answer = (_onnx if chosen == "onnx" else _torchscript)(
-        answering(network), card.preprocessing.size
-    )
+    content, answer = write(answering(network), card.preprocessing.size)
     report = compared(network, answer, card.preprocessing, check)
     converted = described(
         card,
@@ -132,32 +147,35 @@ def chosen_format(
     Raises:
         UsageError: ``unknown_format``; ``unknown_precision`` for one that the form cannot have.
     """
-    chosen = format or FORMATS.get(out.suffix)
-    if chosen is None or chosen not in FORMATS.values():
+    by_suffix = {suffix: name for name, row in EXPORTS.items() for suffix in row.suffixes}
+    chosen = format or by_suffix.get(out.suffix)
+    if chosen is None or chosen not in EXPORTS:
         raise UsageError(
             "unknown_format",
-            f"Expected a format out of {', '.join(sorted(set(FORMATS.values())))}, or a name that "
-            f"ends in one of {', '.join(FORMATS)}, but got {format or out.name!r}.",
+            f"Expected a format out of {', '.join(sorted(EXPORTS))}, or a name that ends in one of "
+            f"{', '.join(by_suffix)}, but got {format or out.name!r}.",
         )
     if out.suffix in (".json", ".safetensors"):
         raise UsageError(
             "unknown_format",
             f"Expected another name than a checkpoint's files have, but got {out}.",
         )
-    if precision != "float32" and chosen != "openvino":
+    if precision not in (possible := EXPORTS[chosen].precisions):
+        others = [name for name, row in EXPORTS.items() if precision in row.precisions]
+        instead = f"; {precision} is for {', '.join(others)}" if others else ""
         raise UsageError(
             "unknown_precision",
-            f"Expected float32 for {chosen}, but got {precision!r}; int8 is OpenVINO's (.xml).",
+            f"Expected {' or '.join(possible)} for {chosen}, but got {precision!r}{instead}.",
         )
-    return chosen
+    return cast("Format", chosen)
 
 
 def written_files(out: Path, format: Format) -> tuple[Path, ...]:  # noqa: A002
     """Return all files that an export to ``out`` leaves."""
-    if format == "openvino":
-        suffixes = (".xml", ".bin", ".json", ".reference.safetensors")
-        return tuple(out.with_suffix(suffix) for suffix in suffixes)
-    return out, out.with_name(f"{out.name}.json")
+    row = EXPORTS[format]
+    if row.write is None:
+        return tuple(out.with_suffix(suffix) for suffix in row.written)
+    return tuple(out.with_name(f"{out.name}{suffix}") for suffix in row.written)
 
 
 def _onnx(
@@ -244,3 +262,22 @@ def _example(size: tuple[int, int]) -> Tensor:
     import torch
 
     return torch.zeros((2, 1, *size), dtype=torch.uint8)
+
+
+EXPORTS = Table(
+    "export format",
+    ExportFormat,
+    {
+        "openvino": ExportFormat(
+            "OpenVINO",
+            (".xml",),
+            (".xml", ".bin", ".json", ".reference.safetensors"),
+            ("float32", "int8"),
+        ),
+        "onnx": ExportFormat("ONNX", (".onnx",), ("", ".json"), write=_onnx),
+        "torchscript": ExportFormat(
+            "TorchScript", (".pt", ".torchscript"), ("", ".json"), write=_torchscript
+        ),
+    },
+)
+"""Forms of a network for other tools, by name."""

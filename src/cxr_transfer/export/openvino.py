@@ -164,7 +164,7 @@ def compared(
     """
     import torch
 
-    from cxr_transfer.models.registry import features, probabilities
+    from cxr_transfer.models.forward import features, probabilities
 
     drawn = images is None
     images = drawn_images(preprocessing) if images is None else images
@@ -228,7 +228,7 @@ def run_self_test(
     """
     import torch
 
-    from cxr_transfer.models.registry import probabilities
+    from cxr_transfer.models.forward import probabilities
 
     radiograph = card.preprocessing.apply(decode(self_test_image()))[None, None]
     scores, found = (

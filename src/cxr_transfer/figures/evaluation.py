@@ -32,17 +32,13 @@ from cxr_transfer.figures.canvas import (
     whiskers,
 )
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.statistics.curves import pr_curve, roc_curve
 from cxr_transfer.statistics.intervals import Estimate
-from cxr_transfer.statistics.metrics import Evaluation, Floats, Scores, pr_curve, roc_curve
+from cxr_transfer.statistics.metrics import TITLES, Evaluation
+from cxr_transfer.statistics.scores import Floats, Scores
 
 PAPER_MS = (26.9, 42.7)
 """Milliseconds per image of the paper's models on a Tesla K80 (section 4.2)."""
-
-METRIC_NAMES = {"accuracy": "Accuracy", "auroc_macro": "AUROC (macro)"} | {
-    f"{metric}_{kind}": f"{name} ({kind})"
-    for metric, name in (("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"))
-    for kind in ("macro", "weighted")
-}
 
 
 def paper_bars(
@@ -70,7 +66,7 @@ def paper_bars(
             places = np.arange(len(estimates)) + (series - 0.5) * 0.4
             ours = [of_model[metric] for of_model in estimates.values()]
             values = 100 * table(ours)
-            name = METRIC_NAMES.get(metric, metric)
+            name = TITLES.get(metric, metric)
             axes.bar(places, values[:, 0], 0.36, color=BARS[series], label=name)
             axes.errorbar(places, values[:, 0], yerr=whiskers(values), **WHISKER)
             for place, estimate in zip(places, ours, strict=True):

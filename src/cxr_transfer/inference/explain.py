@@ -35,9 +35,9 @@ from cxr_transfer.inference.predictor import (
 )
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.models.reference import Neighbour, TrainingReference, reference_beside
-from cxr_transfer.models.registry import features, probabilities
 from cxr_transfer.models.saliency_maps import lung_share, maps_of_places, places
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.in_memory import ImageLike, ValueRange

@@ -9,12 +9,7 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.export.metadata import ExportMetadata, kept_conversion, read_export_metadata
 from cxr_transfer.files import cache_folder, writable_cache
 from cxr_transfer.models.folder import sha256
-from cxr_transfer.models.metadata import (
-    Checkpoint,
-    check_hash,
-    checkpoint_files,
-    read_card,
-)
+from cxr_transfer.models.metadata import Checkpoint, check_hash, checkpoint_files, read_card
 from cxr_transfer.openvino_runtime import exclusive
 
 

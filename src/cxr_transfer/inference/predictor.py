@@ -23,10 +23,7 @@ from cxr_transfer.inference.kept_conversions import converted_network
 from cxr_transfer.inference.prediction import Prediction, Predictions
 from cxr_transfer.inference.prepare import Prepared, prepare
 from cxr_transfer.models.engine import Engine
-from cxr_transfer.models.metadata import (
-    RELEASED,
-    released_models,
-)
+from cxr_transfer.models.metadata import RELEASED, released_models
 from cxr_transfer.models.reference import TrainingReference, reference_beside
 from cxr_transfer.openvino_runtime import abilities, check_process
 from cxr_transfer.parallel import in_order

@@ -23,11 +23,9 @@ from pydantic import (
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.folder import checked_words, read_json
+from cxr_transfer.models.registry import ArchitectureName
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.text import for_terminal
-
-Architecture = Literal["simple_cnn", "resnet50", "resnet50_early"]
-"""Names of the table in ``networks.py``."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """In hexadecimal digits; it becomes a part of paths."""
@@ -64,7 +62,7 @@ class Checkpoint(BaseModel):
 
     schema_version: Literal[2] = SCHEMA
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,63}$")
-    architecture: Architecture
+    architecture: ArchitectureName
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     epsilon: float = Field(gt=0, le=1, allow_inf_nan=False)

@@ -1,95 +1,138 @@
-"""The table of networks: a name in a recipe, and how it is built.
+"""The table of architectures: a name in a recipe, and how the network is built.
 
 Every network is a flat ``nn.Sequential`` of named children in data order. It takes grey uint8
-images (N, 1, H, W) and gives logits (N, classes); its last child is called ``head``. What trains is
-named by these children, never counted.
+images (N, 1, H, W), brings them to the scale that its weights want by its first layer, and gives
+logits (N, classes). Its last child is called ``head``; all before it is the body. What trains is
+named by these children, never counted. Knows nothing of torch until a network is built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor, nn
+from pydantic import AfterValidator
 
 from cxr_transfer import forks
-from cxr_transfer.models.early_resnet50 import early_resnet50, load_early_imagenet
-from cxr_transfer.models.metadata import Architecture
-from cxr_transfer.models.resnet50 import load_imagenet, resnet50
-from cxr_transfer.models.simple_cnn import simple_cnn
+from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.tables import Table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Tensors = Mapping[str, npt.NDArray[np.floating]]
+"""Weights by the names that Keras' ImageNet file gives them."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How a network is built, and where its pretrained weights go.
+
+    Attributes:
+        title: Name for people.
+        build: Function (classes, (height, width), epsilon) that returns the network with random
+            weights, drawn from torch's global generator. ``epsilon`` is that of its batch
+            normalisation; an architecture without one passes it over.
+        load_imagenet: Function (network, tensors) that puts the ImageNet weights of ResNet-50 into
+            the network; None where there are none for it.
+    """
+
+    title: str
+    build: Callable[[int, tuple[int, int], float], nn.Sequential]
+    load_imagenet: Callable[[nn.Sequential, Tensors], None] | None = None
+
+
+def _simple_cnn(classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
+    from cxr_transfer.models.simple_cnn import simple_cnn
+
+    return simple_cnn(classes, size=size)
+
+
+def _resnet50(classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
+    from cxr_transfer.models.resnet50 import resnet50
+
+    return resnet50(classes, epsilon=epsilon)
+
+
+def _resnet50_early(classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
+    from cxr_transfer.models.early_resnet50 import early_resnet50
+
+    return early_resnet50(classes, size=size, epsilon=epsilon)
+
+
+def _load_resnet50(network: nn.Sequential, tensors: Tensors) -> None:
+    from cxr_transfer.models.resnet50 import load_imagenet
+
+    load_imagenet(network, tensors)
+
+
+def _load_resnet50_early(network: nn.Sequential, tensors: Tensors) -> None:
+    from cxr_transfer.models.early_resnet50 import load_early_imagenet
+
+    load_early_imagenet(network, tensors)
+
+
+ARCHITECTURES = Table(
+    "architecture",
+    Architecture,
+    {
+        "simple_cnn": Architecture("The paper's simple CNN", _simple_cnn),
+        "resnet50": Architecture("ResNet-50", _resnet50, _load_resnet50),
+        "resnet50_early": Architecture(
+            "The first two stages of ResNet-50", _resnet50_early, _load_resnet50_early
+        ),
+    },
+    group="cxr_transfer.architectures",
+)
+"""Architectures by the name that a recipe and a checkpoint's metadata give them."""
+
+
+def _is_known(name: str) -> str:
+    try:
+        ARCHITECTURES[name]
+    except UsageError as error:
+        raise ValueError(error.message) from None
+    return name
+
+
+ArchitectureName = Annotated[str, AfterValidator(_is_known)]
+"""Name of a row of `ARCHITECTURES`."""
 
 
 def build(
-    architecture: Architecture, classes: int, *, size: tuple[int, int], epsilon: float
+    architecture: str, classes: int, *, size: tuple[int, int], epsilon: float
 ) -> nn.Sequential:
     """Build a network with random weights drawn from torch's global generator.
 
     Args:
-        architecture: Name in the table.
+        architecture: Name in `ARCHITECTURES`.
         classes: Number of outputs.
         size: Height and width of the images (the CNN's dense layer depends on it).
         epsilon: Epsilon of ResNet-50's batch normalisation, as the weight file wants it.
 
     Raises:
+        UsageError: ``unknown_architecture``.
         MachineError: ``forked`` in a child of a process that had used a network.
     """
     forks.use("torch")
-    if architecture == "simple_cnn":
-        return simple_cnn(classes, size=size)
-    if architecture == "resnet50_early":
-        return early_resnet50(classes, size=size, epsilon=epsilon)
-    return resnet50(classes, epsilon=epsilon)
+    return ARCHITECTURES[architecture].build(classes, size, epsilon)
 
 
-def load_pretrained(
-    architecture: Architecture,
-    network: nn.Sequential,
-    tensors: Mapping[str, npt.NDArray[np.floating]],
-) -> None:
+def load_pretrained(architecture: str, network: nn.Sequential, tensors: Tensors) -> None:
     """Put ImageNet weights, Keras' tensors, into a network of the table.
 
     Raises:
-        ModelError: As `load_imagenet`; ``foreign_weights`` for the CNN, which has none.
+        ModelError: ``foreign_weights`` for tensors that are not this network's, and for an
+            architecture that has no ImageNet weights.
     """
-    if architecture == "resnet50_early":
-        load_early_imagenet(network, tensors)
-    else:
-        load_imagenet(network, tensors)
-
-
-@torch.inference_mode()
-def probabilities(
-    network: nn.Module, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
-) -> Tensor:
-    """Return class scores (N, classes), float32, rows summing to 1, for images (N, 1, H, W).
-
-    Raises:
-        MachineError: ``forked`` in a child of a process that had used a network.
-    """
-    forks.use("torch")
-    network.eval().to(device)
-    scores = [
-        network(images[start : start + batch_size].to(device)).float().softmax(dim=1).cpu()
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.cat(scores)
-
-
-@torch.inference_mode()
-def features(
-    network: nn.Sequential, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
-) -> Tensor:
-    """Return what the network's head sees, (N, F) float32, for images (N, 1, H, W).
-
-    Raises:
-        MachineError: ``forked`` in a child of a process that had used a network.
-    """
-    forks.use("torch")
-    body = network[:-1].eval().to(device)
-    found = [
-        body(images[start : start + batch_size].to(device)).float().flatten(1).cpu()
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.cat(found)
+    load = ARCHITECTURES[architecture].load_imagenet
+    if load is None:
+        raise ModelError(
+            "foreign_weights",
+            f"Expected an architecture with ImageNet weights, but {architecture} has none; start "
+            "from random weights or from a checkpoint.",
+        )
+    load(network, tensors)

@@ -24,7 +24,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.runs.validation_scores import read_validation
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.text import markdown
 
 TEST_SET_ACCESS_FILE = "test_set_accesses.csv"

@@ -24,7 +24,7 @@ from cxr_transfer.statistics.intervals import (
     value_and_resamples,
     wilson,
 )
-from cxr_transfer.statistics.metrics import Floats, Scores
+from cxr_transfer.statistics.scores import Floats, Scores
 from cxr_transfer.statistics.temperature import (
     BINS,
     at_temperature,

@@ -16,7 +16,8 @@ from scipy.stats import binomtest
 
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.statistics.intervals import Estimate, percentile_interval, value_and_resamples
-from cxr_transfer.statistics.metrics import AVERAGES, OF_A_CLASS, Scores, statistics
+from cxr_transfer.statistics.metrics import AVERAGES, OF_A_CLASS, statistics
+from cxr_transfer.statistics.scores import Scores
 
 
 @dataclass(frozen=True)

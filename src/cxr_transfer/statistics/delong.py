@@ -19,7 +19,7 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.statistics.auroc import areas_and_covariance
 from cxr_transfer.statistics.comparison import check_same_images
 from cxr_transfer.statistics.intervals import Estimate
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 
 
 @dataclass(frozen=True)

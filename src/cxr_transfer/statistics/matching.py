@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.statistics.metrics import Scores, aurocs, ratio
+from cxr_transfer.statistics.metrics import aurocs
+from cxr_transfer.statistics.scores import Scores, ratio
 from cxr_transfer.statistics.subgroups import AXES, NOT_STATED, TOO_FEW_TO_RANK
 
 MATCHED_ON = ("age", "sex", "view")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.statistics.intervals import Estimate, percentile_interval, value_and_resamples
-from cxr_transfer.statistics.metrics import Floats, Scores, ratio
+from cxr_transfer.statistics.scores import Floats, Scores, ratio
 from cxr_transfer.statistics.temperature import DECIMALS, as_given, between
 
 WANTED = 0.95

@@ -20,7 +20,8 @@ import numpy as np
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import DataError
-from cxr_transfer.statistics.metrics import Scores, aurocs, evaluate
+from cxr_transfer.statistics.metrics import aurocs, evaluate
+from cxr_transfer.statistics.scores import Scores
 
 TOO_FEW = 20
 """Fewer images than this get no proportion: at 20, Wilson's interval is up to 40 points wide."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cxr_transfer.evaluation import report
-from cxr_transfer.statistics.metrics import Scores
+from cxr_transfer.statistics.scores import Scores
 
 
 def pooled(rows: Sequence[report.Row]) -> report.Row:

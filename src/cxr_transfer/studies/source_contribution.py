@@ -24,7 +24,8 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.statistics.comparison import paired_difference
 from cxr_transfer.statistics.delong import delong
-from cxr_transfer.statistics.metrics import Scores, evaluate
+from cxr_transfer.statistics.metrics import evaluate
+from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import TOO_FEW_TO_RANK
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.training.device import DEFAULT, Execution, resolve_device

@@ -6,7 +6,6 @@ Strict: an unknown key is refused with the nearest known one. Recipes that ship 
 
 from __future__ import annotations
 
-import difflib
 import importlib.resources
 import tomllib
 from collections.abc import Mapping
@@ -25,8 +24,10 @@ from pydantic import (
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.folder import checked_words
-from cxr_transfer.models.metadata import LONGEST_TITLE, Architecture
+from cxr_transfer.models.metadata import LONGEST_TITLE
+from cxr_transfer.models.registry import ARCHITECTURES, ArchitectureName
 from cxr_transfer.radiograph.preprocessing import Preprocessing
+from cxr_transfer.tables import nearest
 
 _OF_ADAM = ("learning_rate", "batch_size", "stop_after", "reduce_after", "reduce_factor")
 _OF_LOGISTIC = ("penalty", "background_swap")
@@ -102,7 +103,7 @@ class Recipe(BaseModel):
     Attributes:
         name: Names the run folder.
         title: One line for people.
-        network: Architecture.
+        network: Name of its architecture in `ARCHITECTURES`.
         dataset: Which images of the archives: the paper's data sets, or those of all sources.
         initial: ``random``, ``imagenet``, or the recipe whose checkpoint it starts from.
         new_head: Replace the last layer by a new one when starting from a checkpoint.
@@ -118,7 +119,7 @@ class Recipe(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=64)
     title: str = Field(max_length=LONGEST_TITLE)
-    network: Architecture
+    network: ArchitectureName
     dataset: Literal["dataset_0", "dataset_1", "multi_source"]
     initial: str = "random"
     new_head: bool = True
@@ -141,8 +142,8 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _imagenet_has_its_weights(self) -> Recipe:
-        if self.initial == "imagenet" and self.network == "simple_cnn":
-            raise ValueError("there are no ImageNet weights of simple_cnn: initial is another")
+        if self.initial == "imagenet" and ARCHITECTURES[self.network].load_imagenet is None:
+            raise ValueError(f"there are no ImageNet weights of {self.network}: initial is another")
         return self
 
     @model_validator(mode="after")
@@ -254,9 +255,3 @@ def _without_none(table: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(value, list):
             kept[key] = [_without_none(row) if isinstance(row, dict) else row for row in value]
     return kept
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """Return the end of a message that names the known word next to ``word``; "" without one."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

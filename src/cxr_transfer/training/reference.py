@@ -22,9 +22,9 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.manifest import PARTS_FILE, read_manifest
 from cxr_transfer.errors import DataError, ModelError, UsageError
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.forward import features
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
 from cxr_transfer.models.reference import TrainingReference
-from cxr_transfer.models.registry import features
 from cxr_transfer.statistics.temperature import (
     TemperatureCheck,
     choose_temperature,

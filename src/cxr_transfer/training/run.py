@@ -26,8 +26,8 @@ from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError
 from cxr_transfer.files import LOG, append_line, remove_own, write_text
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
-from cxr_transfer.models.registry import probabilities
 from cxr_transfer.own_folder import lock_folder
 from cxr_transfer.runs.validation_scores import FILE, write_validation
 from cxr_transfer.text import for_terminal

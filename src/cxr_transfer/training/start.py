@@ -14,6 +14,7 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.models.registry import build, load_pretrained
 from cxr_transfer.models.resnet50 import EPSILON
+from cxr_transfer.tables import nearest
 from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
@@ -22,7 +23,7 @@ from cxr_transfer.training.device import (
     resolve_precision,
 )
 from cxr_transfer.training.frozen_features import freeze
-from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe, nearest, shipped_recipes
+from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe, shipped_recipes
 from cxr_transfer.training.stage import seed_of
 
 

@@ -1,4 +1,4 @@
-"""The law of the house: who may import whom, and who may speak."""
+"""The order of the package: who may import whom, and who may print."""
 
 import ast
 import re
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import cxr_transfer
 
-HOUSE = Path(cxr_transfer.__file__).parent
+PACKAGE = Path(cxr_transfer.__file__).parent
 LAYERS = (
     (
         "errors",
         "text",
+        "tables",
         "labels",
         "data_frame",
         "files",
@@ -39,7 +40,7 @@ LAYERS = (
     ("api",),
     ("cli",),
 )
-RANK = {room: rank for rank, layer in enumerate(LAYERS) for room in layer}
+RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 FENCES = {
     "pydicom": ("radiograph/dicom",),
     "matplotlib": ("figures/",),
@@ -56,7 +57,7 @@ FENCES = {
     "nncf": ("export/openvino.py",),
     "jinja2": ("evaluation/rendering.py",),
 }
-MODULES = {path.relative_to(HOUSE).as_posix(): path for path in sorted(HOUSE.rglob("*.py"))}
+MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
@@ -70,16 +71,16 @@ def imports(name):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def rooms(name):
+def packages(name):
     ours = (module.split(".") for module in imports(name) if module.startswith("cxr_transfer."))
     return {parts[1] for parts in ours} - {"__version__", "INTENDED_USE", "DEFAULT_MODEL"}
 
 
 def test_folders_import_only_from_those_above_them():
     for name in MODULES.keys() - {"__init__.py", "recipes/__init__.py"}:
-        room = name.partition("/")[0].removesuffix(".py")
-        assert room in RANK, f"{name} has no place in the order of the house"
-        below = {other for other in rooms(name) if RANK[other] > RANK[room]}
+        package = name.partition("/")[0].removesuffix(".py")
+        assert package in RANK, f"{name} has no place in the order of the package"
+        below = {other for other in packages(name) if RANK[other] > RANK[package]}
         assert not below, f"{name} imports from below: {below}"
 
 
@@ -98,7 +99,7 @@ def test_images_data_sets_and_statistics_know_no_torch():
 def test_who_answers_knows_nothing_of_training_evaluation_and_audits():
     for name in MODULES:
         if name.startswith(("inference/", "serving/", "export/")):
-            known = rooms(name) & {"training", "evaluation", "audits", "studies"}
+            known = packages(name) & {"training", "evaluation", "audits", "studies"}
             assert not known, f"{name} imports {known}"
 
 
