@@ -1,8 +1,8 @@
 """The early layers of ResNet-50, an image and its mirror image in, logits out.
 
 What an early layer sees (edges, textures, how grey runs) tells of images from elsewhere more than
-what later layers make of it, which were trained on things that are no radiographs: docs/log.md has the
-figures. Deliberately does not know where weights come from or what classes mean.
+what later layers make of it, which were trained on things that are no radiographs: docs/log.md has
+the figures. Deliberately does not know where weights come from or what classes mean.
 """
 
 from __future__ import annotations
