@@ -64,6 +64,24 @@ def test_every_key_of_a_recipe_has_its_meaning(reference, model, heading):
         assert len(row[3]) > 5
 
 
+def test_every_row_of_a_table_is_listed(reference):
+    from cxr_transfer.audits.checks import CHECKS
+    from cxr_transfer.datasets.registry import COLLECTIONS
+    from cxr_transfer.export.formats import EXPORTS
+    from cxr_transfer.models.registry import ARCHITECTURES
+    from cxr_transfer.statistics.metrics import METRICS
+
+    for heading, table in (
+        ("Architectures", ARCHITECTURES),
+        ("Collections", COLLECTIONS),
+        ("Checks of the audit", CHECKS),
+        ("Metrics", METRICS),
+        ("Exports", EXPORTS),
+    ):
+        text = section(reference["tables.md"], heading)
+        assert re.findall(r"^\| `(.+?)` \|", text, re.M) == list(table)
+
+
 def test_the_recipes_of_the_package_are_shown(reference):
     for name in shipped_recipes():
         assert f"\n### {name}\n" in reference["recipes.md"]

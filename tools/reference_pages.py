@@ -14,7 +14,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ def pages() -> dict[str, str]:
         "reference/api.md": _api(),
         "reference/commands.md": _commands(),
         "reference/recipes.md": _recipes(),
+        "reference/tables.md": _tables(),
         "reference/errors.md": _errors(),
         "reference/environment.md": _environment(),
         "reference/http.md": _http(),
@@ -231,6 +232,77 @@ def attribute_meanings(model: type) -> dict[str, str]:
         else:
             break
     return found
+
+
+# Tables
+
+
+def _tables() -> str:
+    from cxr_transfer.audits.checks import CHECKS
+    from cxr_transfer.datasets.registry import COLLECTIONS
+    from cxr_transfer.export.formats import EXPORTS
+    from cxr_transfer.models.registry import ARCHITECTURES
+    from cxr_transfer.statistics.metrics import METRICS
+
+    blocks = [
+        f"# Tables\n\n{WRITTEN}What a recipe, a command or a report can name. Other packages add "
+        "architectures, collections and checks by entry points. A name that no row has is an "
+        "error.\n",
+        _table(
+            "Architectures",
+            ("name", "what it is", "ImageNet weights"),
+            [
+                (f"`{name}`", row.title, "yes" if row.load_imagenet else "no")
+                for name, row in ARCHITECTURES.items()
+            ],
+        ),
+        _table(
+            "Collections",
+            ("name", "title", "classes", "licence", "to cite", "where"),
+            [
+                (
+                    f"`{name}`",
+                    row.title,
+                    ", ".join(row.classes),
+                    row.licence,
+                    row.citation,
+                    row.where,
+                )
+                for name, row in COLLECTIONS.items()
+            ],
+        ),
+        _table(
+            "Checks of the audit",
+            ("name", "title", "bounds", "hard"),
+            [
+                (f"`{name}`", row.title, row.bounds, "yes" if row.hard else "no")
+                for name, row in CHECKS.items()
+            ],
+        ),
+        _table(
+            "Metrics",
+            ("name", "title", "averages"),
+            [
+                (f"`{name}`", row.title, ", ".join(one.strip("_") for one in row.averages if one))
+                for name, row in METRICS.items()
+            ],
+        ),
+        _table(
+            "Exports",
+            ("format", "endings", "precisions"),
+            [
+                (f"`{name}`", ", ".join(row.suffixes), ", ".join(row.precisions))
+                for name, row in EXPORTS.items()
+            ],
+        ),
+    ]
+    return "\n".join(blocks)
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    lines += [f"| {' | '.join(_cell(value) or '–' for value in row)} |" for row in rows]
+    return f"## {title}\n\n" + "\n".join(lines) + "\n"
 
 
 # Errors
