@@ -96,7 +96,9 @@ def command_functions() -> dict[str, tuple[Callable[..., Any], str]]:
 def _commands() -> str:
     blocks = [
         "# Commands\n\n" + WRITTEN + "`cxr COMMAND --help` shows the same on a terminal. "
-        "An option that would have no effect is an error.\n\n"
+        "An option that would have no effect is an error. No command replaces a file that is there "
+        "already (`out_exists`), or writes into a folder with files that are not its own "
+        "(`foreign_folder`).\n\n"
         "| exit code | meaning |\n|---|---|\n"
         "| 0 | done |\n| 1 | done, but some inputs failed; for `cxr audit`: a hard check failed |\n"
         "| 2 | the command or the recipe is wrong |\n| 3 | the data are not fit |\n"
