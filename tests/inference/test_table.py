@@ -45,7 +45,7 @@ def each():
         print("now", flush=True)
         time.sleep(600)
 
-print(table.predict_into(Predictor.open(checkpoint), files, Path(out), each=each))
+print(table.predict_into(Predictor.open(checkpoint), files, Path(out), on_image=each))
 """
 
 
