@@ -10,7 +10,7 @@ EXTRAS := dev,train,int8,export,parquet,cluster,serve,tensorboard
 DEMO_EXTRAS := train
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-fast types check check-versions study bench clean audit-deps
+.PHONY: help install browser demo test test-fast types check check-versions study bench docs clean audit-deps
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -65,6 +65,15 @@ check: install ## What CI runs first: format, lint, types, tests.
 	$(MAKE) --no-print-directory types
 	$(MAKE) --no-print-directory test
 
+docs: $(VENV)/.docs ## Build the documentation into site/.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
+# In .venv, since the reference is written from the package; only when it is asked for.
+$(VENV)/.docs: $(VENV)/.installed
+	@$(PYTHON) tools/install.py $(VENV) --extras docs
+	@touch $@
+
 study: install ## Run the paper's study on real images: make study DATA=DIR OUT=DIR.
 	$(BIN)/cxr study --data $(DATA) --out $(OUT)
 
@@ -85,4 +94,4 @@ $(VENV)-audit/.installed: Makefile
 	@touch $@
 
 clean: ## Remove .venv and caches; runs/ stays.
-	rm -rf $(VENV) $(VENV)-keras $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-keras $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis site

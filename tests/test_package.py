@@ -17,6 +17,7 @@ LAYERS = (
         "text",
         "tables",
         "labels",
+        "data_frame",
         "files",
         "own_folder",
         "provenance",

@@ -1,10 +1,12 @@
-"""Say whether this checkout may be released: version, changelog, citation, size, a built wheel.
+"""Say whether this checkout may be released: version, changelog, citation, size, docs, archives.
 
-    python tools/check_release.py [--build DIR]
+    python tools/check_release.py [--docs] [--build DIR]      # before the tag
+    python tools/check_release.py --tagged [--verify DIR]     # after it
 
-A line per point; exit code 1 when one is open. ``--build`` also builds the wheel and the source
-archive into DIR (which must be absent or empty) and writes ``SHA256SUMS`` beside them. The tests
-are `make check`'s affair; tag the commit ``vVERSION`` when all is done.
+A line per point; exit code 1 when one is open. ``--docs`` builds the documentation. ``--build``
+builds the wheel and the source archive into DIR (absent or empty) and writes ``SHA256SUMS`` beside
+them; ``--verify`` compares the archives with it. ``--tagged`` asks for the tag ``vVERSION`` on this
+commit, instead of a free one. The tests are `make check`'s affair.
 """
 
 from __future__ import annotations
@@ -43,6 +45,16 @@ def nothing_uncommitted() -> str:
 def tag_is_free() -> str:
     tag = f"v{version()}"
     return f"the tag {tag} is there already; raise the version" if git("tag", "-l", tag) else ""
+
+
+def tag_is_here() -> str:
+    tag = f"v{version()}"
+    if not git("tag", "-l", tag):
+        return f"there is no tag {tag}"
+    if git("cat-file", "-t", tag).strip() != "tag":
+        return f"{tag} is not annotated; make it with git tag -a"
+    is_here = git("rev-parse", f"{tag}^{{commit}}") == git("rev-parse", "HEAD")
+    return "" if is_here else f"{tag} is on another commit"
 
 
 def version_is_semantic() -> str:
@@ -86,6 +98,34 @@ POINTS: dict[str, Callable[[], str]] = {
 }
 
 
+def documentation_is_built() -> str:
+    done = subprocess.run(["make", "docs"], cwd=HOME, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"make docs failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}"
+    return "" if (HOME / "site/index.html").is_file() else "make docs wrote no site/index.html"
+
+
+def hashes_are_right(folder: Path) -> str:
+    """Compare the archives with the hashes beside them; return what is wrong."""
+    sums = folder / "SHA256SUMS"
+    if not sums.is_file():
+        return f"there is no {sums}"
+    rows = (line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines())
+    listed = {name: digest for digest, name in rows}
+    archives = {path.name: path for path in folder.iterdir() if path.suffix in (".whl", ".gz")}
+    if not archives or archives.keys() != listed.keys():
+        return f"expected the archives {sorted(listed)}, found {sorted(archives)}"
+    wrong = [
+        name
+        for name, path in archives.items()
+        if hashlib.sha256(path.read_bytes()).hexdigest() != listed[name]
+    ]
+    other = [name for name in archives if f"-{version()}" not in name]
+    if wrong or other:
+        return f"another hash or version: {', '.join(sorted({*wrong, *other}))}"
+    return ""
+
+
 def build(folder: Path) -> str:
     """Build both archives; return what is wrong with them."""
     if folder.exists() and any(folder.iterdir()):
@@ -108,8 +148,20 @@ def build(folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--build", type=Path, metavar="DIR", help="build the archives into DIR")
+    parser.add_argument("--docs", action="store_true", help="build the documentation")
+    parser.add_argument("--tagged", action="store_true", help="ask for the tag on this commit")
+    parser.add_argument("--verify", type=Path, metavar="DIR", help="compare archives with hashes")
     options = parser.parse_args()
     points = dict(POINTS)
+    if options.tagged:
+        del points["the tag is free"]
+        points["the tag is on this commit"] = tag_is_here
+    if options.docs:
+        points["the documentation is built"] = documentation_is_built
+    if options.verify:
+        points["the archives have the hashes beside them"] = lambda: hashes_are_right(
+            options.verify
+        )
     if options.build:
         points["wheel and source archive are built"] = lambda: build(options.build)
     found = {name: check() for name, check in points.items()}

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from cxr_transfer.datasets.paper import Dataset
     from cxr_transfer.errors import CxrError
     from cxr_transfer.inference.explain import Explainer
-    from cxr_transfer.inference.predictor import Prediction, Predictor
+    from cxr_transfer.inference.prediction import Prediction, Predictions
+    from cxr_transfer.inference.predictor import Predictor
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -30,6 +31,7 @@ __all__ = [
     "Dataset",
     "Explainer",
     "Prediction",
+    "Predictions",
     "Predictor",
     "Report",
     "__version__",
@@ -56,7 +58,8 @@ _HOMES = {
     "CxrError": "errors",
     "Dataset": "datasets.paper",
     "Explainer": "inference.explain",
-    **dict.fromkeys(("Prediction", "Predictor"), "inference.predictor"),
+    **dict.fromkeys(("Prediction", "Predictions"), "inference.prediction"),
+    "Predictor": "inference.predictor",
 }
 
 

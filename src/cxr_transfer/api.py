@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxr_transfer.data_frame import data_frame
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.loading import DatasetName, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import SplitBy, split
-from cxr_transfer.errors import MachineError, kind_of
+from cxr_transfer.errors import kind_of
 from cxr_transfer.own_folder import lock_folder
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Report(Mapping[str, Any]):
         Raises:
             MachineError: ``missing_package`` without pandas.
         """
-        return _frame(self._rows)
+        return data_frame(self._rows)
 
 
 def load_dataset(
@@ -302,17 +303,6 @@ def _statistics(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         for name, value in of_class.items()
         if isinstance(value, Mapping) and "low" in value
     ]
-
-
-def _frame(rows: list[dict[str, Any]]) -> pandas.DataFrame:
-    try:
-        import pandas as pd
-    except ImportError:
-        raise MachineError(
-            "missing_package",
-            "Expected pandas for a table, but it is not installed: pip install pandas.",
-        ) from None
-    return pd.DataFrame(rows)
 
 
 def _path(given: object, name: str) -> Path:

@@ -190,7 +190,7 @@ def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
     Predictor.open(checkpoint)
     read = []
     monkeypatch.setattr(
-        "cxr_transfer.inference.kept_conversions.read_converted",
+        "cxr_transfer.inference.kept_conversions.read_export_metadata",
         lambda path: read.append(path) or read_export_metadata(path),
     )
     Predictor.open(checkpoint)

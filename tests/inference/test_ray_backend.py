@@ -44,7 +44,7 @@ def each():
 
 files = Path(listed).read_text().splitlines()
 try:
-    done = ray_backend.predict_on_cluster(model, files, Path(out), workers=2, each=each)
+    done = ray_backend.predict_on_cluster(model, files, Path(out), workers=2, on_image=each)
     print(json.dumps(asdict(done) | {"told": len(told)}))
 except CxrError as error:
     print(json.dumps({"code": error.code, "message": error.message}))

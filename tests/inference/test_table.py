@@ -18,9 +18,9 @@ from cxr_transfer.datasets.image_files import images_in
 from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.inference import table
+from cxr_transfer.inference.prediction import COLUMNS
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import Summary, predict_into
-from cxr_transfer.inference.writers import COLUMNS
 from cxr_transfer.own_folder import lock_folder
 from cxr_transfer.training.reference import learn_reference
 from made import chest, full_disk
@@ -45,7 +45,7 @@ def each():
         print("now", flush=True)
         time.sleep(600)
 
-print(table.predict_into(Predictor.open(checkpoint), files, Path(out), each=each))
+print(table.predict_into(Predictor.open(checkpoint), files, Path(out), on_image=each))
 """
 
 

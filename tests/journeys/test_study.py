@@ -172,6 +172,7 @@ def test_data_check_tells_counts_absent_and_equal_images(archives, cxr):
 
 def test_doctor_names_versions_and_weights(cxr):
     text = cxr("doctor").stdout
+    assert json.loads(cxr("doctor", "--json").stdout)["python"] in text
     assert "torch" in text
     assert "ResNet-50" in text
     assert "Research use only" in text

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json as json_module
+from typing import Annotated
+
+import typer
+
 from cxr_transfer import INTENDED_USE
 from cxr_transfer.cli.terminal import tell
 
-DOCTOR_EXAMPLES = "Example:\n\ncxr doctor"
+DOCTOR_EXAMPLES = "Examples:\n\ncxr doctor\n\ncxr doctor --json"
 
 
-def doctor() -> None:
+def doctor(
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, for a report of a bug.")
+    ] = False,
+) -> None:
     """Print versions, devices and weights at hand; what is missing, and how to get it."""
     import shutil
 
@@ -31,6 +40,9 @@ def doctor() -> None:
     for extra, packages in EXTRAS.items():
         there = all(map(installed, packages if extra == "train" else packages[:1]))
         rows[extra] = "installed" if there else f'missing: pip install "cxr-transfer[{extra}]"'
+    if json:
+        tell(json_module.dumps(rows, indent=2))
+        return
     for name, value in rows.items():
         tell(f"{name:<14} {value}")
     tell(f"\n{INTENDED_USE}")

@@ -15,7 +15,8 @@ from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress
 
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut
-    from cxr_transfer.inference.predictor import Prediction, Predictor
+    from cxr_transfer.inference.prediction import Prediction
+    from cxr_transfer.inference.predictor import Predictor
     from cxr_transfer.inference.prepare import Prepared
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from cxr_transfer import DEFAULT_MODEL
 from cxr_transfer.errors import ModelError
 from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata
 from cxr_transfer.inference.kept_conversions import converted_network
+from cxr_transfer.inference.prediction import Prediction, Predictions
 from cxr_transfer.inference.prepare import Prepared, prepare
 from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.metadata import RELEASED, released_models
@@ -57,42 +57,6 @@ NO_ABSTENTION = (
     "this model was made to give no class where it is not sure, but its limit for that is not "
     "known here: it abstains from nothing"
 )
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What is answered for one image.
-
-    Attributes:
-        file: The path as it was given; "" of an image that was in memory.
-        status: "ok", "cannot_assess" (it was read, and no class should be given) or "error".
-        code: Code of the refusal or the error; "" without one.
-        message: One line for a person; "" when the status is "ok".
-        label: The class with the highest score; None unless the status is "ok".
-        probabilities: Class scores in the network's order; empty unless the status is "ok" or the
-            code ``not_sure``: then they are too close for a class, and say between which.
-        calibrated: Whether the scores were fitted to what came true on validation images.
-        temperature: Temperature at which they are given; None where they are the network's own.
-        model: Name and first digits of the hash of the network's weights.
-        warnings: What a reader should know of the image.
-        ms: Reading this image and its share of its batch's inference, milliseconds.
-    """
-
-    file: str
-    status: str
-    code: str = ""
-    message: str = ""
-    label: str | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
-    calibrated: bool = False
-    temperature: float | None = None
-    model: str = ""
-    warnings: tuple[str, ...] = ()
-    ms: float = 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as it stands in JSON."""
-        return asdict(self)
 
 
 class Predictor:
@@ -252,6 +216,26 @@ class Predictor:
         """
         check_images(files, value_range)
         return self._predicted(files, value_range, workers)
+
+    def predict_many(
+        self,
+        files: Iterable[ImageLike],
+        *,
+        value_range: ValueRange | None = None,
+        workers: int | None = None,
+    ) -> Predictions:
+        """Answer for every image, and keep the answers: a list that can become a table.
+
+        Args:
+            files: Images, as of `predict_files`.
+            value_range: Values that are black and white in each of them, as of `predict`.
+            workers: Decoding threads, as of `predict_files`.
+
+        Raises:
+            TypeError, UsageError, MachineError: As of `predict_files`.
+        """
+        answers = self.predict_files(files, value_range=value_range, workers=workers)
+        return Predictions(answers, self.card.labels)
 
     def _predicted(
         self, files: Iterable[ImageLike], value_range: ValueRange | None, workers: int | None

@@ -40,8 +40,8 @@ from cxr_transfer.files import (
     write_json,
     write_text,
 )
+from cxr_transfer.inference.prediction import cells, columns
 from cxr_transfer.inference.predictor import Predictor
-from cxr_transfer.inference.writers import cells, columns
 from cxr_transfer.own_folder import RUN_RECORD, lock_folder
 from cxr_transfer.text import cell
 

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
 
 from cxr_transfer.files import csv_line
-from cxr_transfer.inference.predictor import Prediction
+from cxr_transfer.inference.prediction import Prediction, cells, columns
 from cxr_transfer.text import cell, for_terminal
-
-COLUMNS = (
-    *("file", "status", "code", "message", "label"),
-    *("calibrated", "temperature", "model", "warnings", "ms"),
-)
 
 
 def as_json(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
     """Yield a line of JSON for each answer."""
     for answer in answers:
         yield json.dumps(answer.as_dict())
-
-
-def columns(labels: Sequence[str]) -> list[str]:
-    """Return the columns of a table of answers, with one for each class's score."""
-    before = COLUMNS.index("label") + 1
-    return [*COLUMNS[:before], *(f"score_{label}" for label in labels), *COLUMNS[before:]]
-
-
-def cells(answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    """Return an answer, as it stands in JSON, by column; what it does not have is None."""
-    scores = {f"score_{label}": answer["probabilities"].get(label) for label in labels}
-    return {**answer, "warnings": "; ".join(answer["warnings"]), **scores}
 
 
 def as_csv(

@@ -13,7 +13,8 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from cxr_transfer.inference.predictor import Prediction, Predictor
+from cxr_transfer.inference.prediction import Prediction
+from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.prepare import Prepared
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from cxr_transfer.errors import ImageError
 from cxr_transfer.export.self_test import self_test_image
-from cxr_transfer.inference.predictor import Prediction
+from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.serving.admission import Admission
