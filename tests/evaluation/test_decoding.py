@@ -87,7 +87,7 @@ def test_damaged_images_are_left_out_on_a_persons_word_and_the_rest_is_as_withou
         files=True,
         unfinished=tmp_path / "found",
         skip_damaged=True,
-        each=lambda: told.append(None),
+        on_image=lambda: told.append(None),
     )
     assert [(one.path, one.code) for one in found.damaged] == [
         (each.file, "unsupported_format") for each in cases[1:3]

@@ -127,7 +127,8 @@ def test_a_shipped_graph_is_what_its_checkpoint_is_converted_to(name, cached_ima
     graph, _, kept, _ = converted_network(RELEASED / name)
     fresh, shipped = (path.with_suffix(".bin") for path in (tmp_path / "fresh.xml", graph))
     assert shipped.read_bytes() == fresh.read_bytes()
-    assert kept.self_test.scores == converted.self_test.scores
+    # Of another number of threads, or another processor, the last digits differ.
+    assert kept.self_test.scores == pytest.approx(converted.self_test.scores, abs=1e-5)
     images = np.random.default_rng(0).integers(0, 255, (2, 1, *kept.card.preprocessing.size))
     one, other = (
         Engine(path).answer(images.astype(np.uint8)) for path in (fresh.with_suffix(".xml"), graph)

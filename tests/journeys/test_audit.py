@@ -9,7 +9,7 @@ from PIL import Image
 
 from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.evaluation.model_card import model_card
-from cxr_transfer.runs.run_folder import test_set_accesses
+from cxr_transfer.runs.run_folder import recorded_accesses
 
 RECIPE = """
 name = "small"
@@ -144,7 +144,7 @@ def test_the_opening_of_the_test_part_is_on_record(audited):
     _, found, root, _ = audited
     assert found["test_set_accesses"] == {"times": 1, "by": {"audit": 1}}
     assert "opened once (audit 1)" in (root / "audit" / "audit.md").read_text()
-    assert test_set_accesses(root / "run") == found["test_set_accesses"]
+    assert recorded_accesses(root / "run") == found["test_set_accesses"]
 
 
 def test_the_model_card_says_what_the_audit_found(audited):

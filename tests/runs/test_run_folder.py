@@ -11,12 +11,12 @@ from cxr_transfer.models.metadata import Checkpoint, fingerprint
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.run_folder import (
     TEST_SET_ACCESS_FILE,
+    access_sentence,
     own_overlap,
     parts,
     patients_in_several_parts,
     record_test_set_access,
-    test_set_access_sentence,
-    test_set_accesses,
+    recorded_accesses,
 )
 from made import case
 
@@ -61,7 +61,7 @@ def test_without_a_split_there_are_no_parts_and_no_count(tmp_path):
     assert parts(tmp_path) == ()
     assert record_test_set_access(tmp_path, "evaluate", CASES, "0" * 64) is None
     assert list(tmp_path.iterdir()) == []
-    assert "Not done" in test_set_access_sentence(test_set_accesses(tmp_path))
+    assert "Not done" in access_sentence(recorded_accesses(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -79,12 +79,12 @@ def test_a_patient_in_two_parts_is_counted_once(tmp_path):
 
 
 def test_every_opening_of_the_test_part_is_counted_and_nothing_else(folder):
-    assert test_set_accesses(folder) == {"times": 0, "by": {}}
+    assert recorded_accesses(folder) == {"times": 0, "by": {}}
     record_test_set_access(folder, "study", CASES[2:], "0" * 64)
     record_test_set_access(folder, "audit", CASES, "0" * 64)
     record_test_set_access(folder, "evaluate", CASES[:2], "0" * 64)  # no image of the test part
     found = record_test_set_access(folder, "study", CASES[3:], "0" * 64)
-    assert found == test_set_accesses(folder) == {"times": 3, "by": {"study": 2, "audit": 1}}
+    assert found == recorded_accesses(folder) == {"times": 3, "by": {"study": 2, "audit": 1}}
     lines = (folder / TEST_SET_ACCESS_FILE).read_text().splitlines()
     assert [line.split(",")[1:3] for line in lines[1:]] == [
         ["study", "2"], ["audit", "2"], ["study", "1"],
@@ -111,7 +111,7 @@ def test_two_at_once_lose_no_line(folder):
         thread.start()
     for thread in threads:
         thread.join()
-    assert test_set_accesses(folder)["times"] == 60
+    assert recorded_accesses(folder)["times"] == 60
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

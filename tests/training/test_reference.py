@@ -83,7 +83,7 @@ def test_it_holds_the_labels_and_sources_of_the_training_images_and_no_name(run,
     reference = loaded(run)
     assert reference.labels == tuple(sorted(DATASET_1.names))
     assert reference.sources == ("here", "there")
-    assert len(reference.tensors) == sum(case.split == "train" for case in dataset.cases)
+    assert len(reference.images) == sum(case.split == "train" for case in dataset.cases)
     assert reference.coverage == 0.5
     content = (run / REFERENCE).read_bytes()
     assert not any(case.path.name.encode() in content for case in dataset.cases)

@@ -13,7 +13,7 @@ from cxr_transfer.audits.inputs import Check
 from cxr_transfer.datasets.damaged import damaged_sentence
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.models.metadata import Checkpoint
-from cxr_transfer.runs.run_folder import test_set_access_sentence
+from cxr_transfer.runs.run_folder import access_sentence
 
 
 def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Check]) -> str:
@@ -30,6 +30,6 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
         content=content,
         checks=checks,
         damaged=damaged_sentence(content["images"].get("damaged", 0)),
-        opened=test_set_access_sentence(content["test_set_accesses"]),
+        opened=access_sentence(content["test_set_accesses"]),
         commit=provenance.short(content["commit"]),
     )

@@ -17,10 +17,10 @@ from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.runs.run_folder import (
     PartRow,
+    access_sentence,
     own_overlap,
     patients_in_several_parts,
-    test_set_access_sentence,
-    test_set_accesses,
+    recorded_accesses,
 )
 from cxr_transfer.statistics.intervals import share
 from cxr_transfer.statistics.scores import Scores
@@ -224,7 +224,7 @@ def _calibration(found: Mapping[str, Any]) -> Facts:
 
 def doubt_facts(given: CardInputs) -> Facts:
     """Return which reasons for doubt were looked for, beside the checks of an audit."""
-    opened = test_set_accesses(given.folder) if given.rows else None
+    opened = recorded_accesses(given.folder) if given.rows else None
     return {
         "parts": _parts(given),
         "scored": {
@@ -234,7 +234,7 @@ def doubt_facts(given: CardInputs) -> Facts:
         }
         if given.audit
         else None,
-        "opened": test_set_access_sentence(opened) if opened else None,
+        "opened": access_sentence(opened) if opened else None,
     }
 
 

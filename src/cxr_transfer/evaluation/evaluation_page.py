@@ -11,7 +11,7 @@ from typing import Any
 from cxr_transfer.datasets.damaged import damaged_sentence
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.models.metadata import Checkpoint
-from cxr_transfer.runs.run_folder import test_set_access_sentence
+from cxr_transfer.runs.run_folder import access_sentence
 from cxr_transfer.statistics.metrics import Evaluation
 
 
@@ -40,7 +40,7 @@ def page(
         gaps=[(axis, gap) for axis, gap in worth["gaps"].items() if gap] if worth else [],
         prevalences=_prevalences(worth["operating_points"] or {}) if worth else [],
         damaged=damaged_sentence(content["damaged_files"]),
-        opened=test_set_access_sentence(content["test_set_accesses"]),
+        opened=access_sentence(content["test_set_accesses"]),
         drawn=drawn,
     )
 

@@ -117,7 +117,7 @@ def record_test_set_access(
         weights_sha256: SHA-256 of the checkpoint that scored them.
 
     Returns:
-        What `test_set_accesses` returns afterwards: None where the run has no parts.
+        What `recorded_accesses` returns afterwards: None where the run has no parts.
     """
     tested = {row.sha256 for row in parts(folder) if row.split == "test"}
     opened = [case for case in cases if case.sha256 in tested]
@@ -136,10 +136,10 @@ def record_test_set_access(
             if not path.exists():
                 append_line(path, ",".join(_ACCESS))
             append_line(path, ",".join(values))
-    return test_set_accesses(folder)
+    return recorded_accesses(folder)
 
 
-def test_set_accesses(folder: Path) -> dict[str, Any] | None:
+def recorded_accesses(folder: Path) -> dict[str, Any] | None:
     """Return how often the run's test part was opened, and by what; None without parts."""
     if not (folder / PARTS_FILE).is_file():
         return None
@@ -152,8 +152,8 @@ def test_set_accesses(folder: Path) -> dict[str, Any] | None:
     return {"times": len(commands), "by": dict(Counter(commands))}
 
 
-def test_set_access_sentence(found: dict[str, Any] | None) -> str:
-    """Return `test_set_accesses` as a sentence.
+def access_sentence(found: dict[str, Any] | None) -> str:
+    """Return `recorded_accesses` as a sentence.
 
     >>> opened_words({"times": 3, "by": {"study": 1, "audit": 2}})
     'The test part has been opened 3 times (study 1, audit 2).'

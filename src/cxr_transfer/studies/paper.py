@@ -28,7 +28,7 @@ from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS
 from cxr_transfer.models.reference import temperature_of
-from cxr_transfer.runs.run_folder import record_test_set_access, test_set_accesses
+from cxr_transfer.runs.run_folder import record_test_set_access, recorded_accesses
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.studies.folds import by_fold, pooled
 from cxr_transfer.studies.plan import MODELS, PHANTOM, Study, phantom_pixels
@@ -148,7 +148,7 @@ def run_study(
         "damaged_files": len(target.damaged),
         "patients_in_two_parts": max(patient_overlap(part) for part in parts),
         "left_out": left_out,
-        "test_set_accesses": {name: test_set_accesses(out / name) for name in rows}
+        "test_set_accesses": {name: recorded_accesses(out / name) for name in rows}
         if not study.folds
         else {},
     }
