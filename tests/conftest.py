@@ -10,9 +10,14 @@ PLACES = {
     "laws/": "slow",
     "real/": "real",
     "serving/test_lifecycle.py": "slow",
+    "serving/test_limits.py": "slow",
+    "statistics/test_coverage.py": "slow",
     "serving/test_page.py": "browser",
 }
 """Start of a path below this folder to the mark that its tests get."""
+
+LARGE = ("resnet50", "model_3", "multi_source")
+"""Networks with which a test takes seconds: the quick tests have the small one."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,3 +36,8 @@ def pytest_collection_modifyitems(items):
         for start, mark in PLACES.items():
             if place.startswith(start):
                 item.add_marker(mark)
+        networks = getattr(getattr(item, "callspec", None), "params", {}).values()
+        if place.startswith(("export/", "inference/", "models/")) and any(
+            name in str(value) for value in networks for name in LARGE if isinstance(value, str)
+        ):
+            item.add_marker("slow")

@@ -66,6 +66,7 @@ def test_what_was_quiet_is_as_before_even_after_an_error(talkative):
     assert state() == before
 
 
+@pytest.mark.slow
 def test_training_and_exports_leave_the_process_as_it_was(talkative, tmp_path, capfd):
     pytest.importorskip("nncf")
     pytest.importorskip("onnxscript")

@@ -209,6 +209,7 @@ def test_the_same_images_give_the_same_bytes(tmp_path):
     assert first == second
 
 
+@pytest.mark.slow
 def test_ten_thousand_images_of_a_large_network_make_a_small_file(tmp_path):
     rng = default_rng(0)
     features = rng.standard_normal((500, 2048)).astype(np.float32)

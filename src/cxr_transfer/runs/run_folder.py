@@ -155,7 +155,7 @@ def recorded_accesses(folder: Path) -> dict[str, Any] | None:
 def access_sentence(found: dict[str, Any] | None) -> str:
     """Return `recorded_accesses` as a sentence.
 
-    >>> opened_words({"times": 3, "by": {"study": 1, "audit": 2}})
+    >>> access_sentence({"times": 3, "by": {"study": 1, "audit": 2}})
     'The test part has been opened 3 times (study 1, audit 2).'
     """
     if not found:
