@@ -40,7 +40,7 @@ def repository(tmp_path, monkeypatch):
     """A repository of one commit with the version of this package."""
     package = tmp_path / "src/cxr_transfer"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text('__version__ = "1.2.3"\n')
+    (package / "about.py").write_text('__version__ = "1.2.3"\n')
     monkeypatch.setattr(check_release, "HOME", tmp_path)
     for name in (
         "GIT_AUTHOR_NAME",

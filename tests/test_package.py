@@ -12,6 +12,7 @@ from cxr_transfer.extras import EXTRAS
 PACKAGE = Path(cxr_transfer.__file__).parent
 LAYERS = (
     (
+        "about",
         "errors",
         "extras",
         "text",
@@ -76,7 +77,7 @@ def imports(name):
 
 def packages(name):
     ours = (module.split(".") for module in imports(name) if module.startswith("cxr_transfer."))
-    return {parts[1] for parts in ours} - {"__version__", "INTENDED_USE", "DEFAULT_MODEL"}
+    return {parts[1] for parts in ours}
 
 
 def test_folders_import_only_from_those_above_them():

@@ -31,7 +31,7 @@ def git(*words: str) -> str:
 
 
 def version() -> str:
-    text = (HOME / "src/cxr_transfer/__init__.py").read_text(encoding="utf-8")
+    text = (HOME / "src/cxr_transfer/about.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
     assert found
     return found[1]

@@ -14,6 +14,8 @@ Everything here is imported when it is asked for: `import cxr_transfer` alone ta
 import importlib
 from typing import TYPE_CHECKING
 
+from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
+
 if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
     from cxr_transfer.datasets.case import Case
@@ -40,17 +42,6 @@ __all__ = [
     "load_dataset",
     "train",
 ]
-
-__version__ = "0.1.0"
-
-INTENDED_USE = (
-    "Research use only. Not a medical device. Not for diagnosis, screening, triage or any "
-    "decision about a patient."
-)
-"""Said at every entry point: README, ``--help``, reports, model cards."""
-
-DEFAULT_MODEL = "multi_source"
-"""The released model that answers when none is named."""
 
 _HOMES = {
     **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),

@@ -14,7 +14,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cxr_transfer import __version__
+from cxr_transfer.about import __version__
 
 _ARITHMETIC = re.compile("avx|amx|fma|f16c|sse4|asimd|neon|sve|sme(?!p)|i8mm|bf16")
 _PACKAGES = ("torch", "lightning", "numpy", "scikit-learn", "scipy", "pillow")

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer import provenance
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.audits.baselines import (
     baseline,
     demographics_table,

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.cli import stopping
 from cxr_transfer.cli.audit import AUDIT_EXAMPLES, audit
 from cxr_transfer.cli.card import CARD_EXAMPLES, card

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.cli.terminal import tell
 
 DOCTOR_EXAMPLES = "Examples:\n\ncxr doctor\n\ncxr doctor --json"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
+from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, tell
 
 EXPLAIN_EXAMPLES = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
+from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress
 
 if TYPE_CHECKING:

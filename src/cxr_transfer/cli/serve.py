@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log
 
 SERVE_EXAMPLES = (

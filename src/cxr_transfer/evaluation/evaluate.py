@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer import provenance
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.errors import DataError

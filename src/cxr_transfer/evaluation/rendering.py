@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.text import markdown
 

@@ -13,7 +13,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer import provenance
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures import evaluation as figures

@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.errors import ModelError
 from cxr_transfer.export.self_test import SelfTest, Weights
 from cxr_transfer.models.folder import MIB, checked_words, read_bytes, read_json, sha256

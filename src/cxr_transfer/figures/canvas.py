@@ -17,7 +17,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.figures.colours import GREY, INK, PALE
 from cxr_transfer.files import SOFTWARE, write_bytes
 from cxr_transfer.statistics.intervals import Estimate

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.figures.colours import BARS, GREY, PALETTE, coloured
 from cxr_transfer.figures.page import (
     Bar,

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer import DEFAULT_MODEL, INTENDED_USE
+from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
 from cxr_transfer.errors import ImageError
 from cxr_transfer.figures.colours import coloured
 from cxr_transfer.figures.explanation import explanation_sheet

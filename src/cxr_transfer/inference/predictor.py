@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer import DEFAULT_MODEL
+from cxr_transfer.about import DEFAULT_MODEL
 from cxr_transfer.errors import ModelError
 from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata
 from cxr_transfer.inference.kept_conversions import converted_network

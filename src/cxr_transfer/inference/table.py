@@ -21,7 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import (
     DataError,
     MachineError,

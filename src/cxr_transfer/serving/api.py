@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
-from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.multipart import read_form

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cxr_transfer import INTENDED_USE
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.serving.admission import Admission, BodyMemory
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.schemas import ApiError, busy, refused, stopping

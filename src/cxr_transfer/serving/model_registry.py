@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxr_transfer import DEFAULT_MODEL
+from cxr_transfer.about import DEFAULT_MODEL
 from cxr_transfer.errors import CxrError, UsageError, check_list
 from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.predictor import Predictor

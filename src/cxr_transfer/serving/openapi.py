@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.serving.schemas import (
     Answers,
     Readiness,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED
 
 UNPROCESSABLE = 422

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer import provenance
+from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.evaluate import seen_in_training
