@@ -9,7 +9,7 @@ reference beside the checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,13 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import temperature_of
-from cxr_transfer.runs.run_folder import own_overlap, parts, record_test_set_access, run_folder
+from cxr_transfer.runs.run_folder import (
+    PartRow,
+    own_overlap,
+    parts,
+    record_test_set_access,
+    run_folder,
+)
 from cxr_transfer.statistics.association import source_by_class
 from cxr_transfer.statistics.intervals import INTERVALS
 from cxr_transfer.statistics.matching import matched_pairs
@@ -140,33 +146,15 @@ def audit(
     leave_out(out, decoded.damaged, log)
     scorer = Scorer(network, at, heat)
     readings = read_scores(scorer, checkpoint, decoded, kinds, precision, again, log)
-    log("where its scores come from")
     part = readings.part
+    log("where its scores come from")
     patients = [case.patient for case in part.cases]
     maps = saliency_evidence(
         network, part.images, patients, lungs=part.tensors.lungs, device=at, **again
     )
     log("what files, age, sex, view and features tell by themselves")
-    rows = parts(folder)
-    ours = Part(checkpoint.label_set, decoded, kinds.ours)
-    audit_inputs = AuditInputs(
-        scores=readings.whole,
-        cases=part.cases,
-        evaluation=readings.evaluation,
-        occluded=readings.occluded,
-        unchanged=readings.unchanged,
-        corrupted=readings.corrupted,
-        **_tables(ours, decoded, again),
-        association=source_by_class(ours.cases, **again),
-        source_classifier=source_classifier(scorer.features(ours.images), ours.cases, **again),
-        near_copies=_near_copies(decoded, np.flatnonzero(kinds.seen), kinds.inside),
-        own_images_seen=own_overlap(checkpoint, rows),
-        outside=_outside(checkpoint.label_set, decoded, kinds.elsewhere, readings.scored),
-        parts=parts_evidence(rows, ours.cases, checkpoint.label_set, seed=seed)
-        | ({"retrained": _both_splits(retraining, ours)} if retraining else {}),
-        matched=_matched(checkpoint.label_set, decoded, readings.scored, seed),
-        heat_maps=maps,
-        left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
+    audit_inputs = _audit_inputs(
+        checkpoint, decoded, kinds, readings, scorer, parts(folder), retraining, maps, again
     )
     opened = record_test_set_access(folder, "audit", part.cases, checkpoint.weights_sha256)
     found = run_checks(audit_inputs)
@@ -181,6 +169,40 @@ def audit(
     _draw(out / "figures", checkpoint.name, audit_inputs, part.images)
     write_text(out / "audit.md", page(checkpoint, content, found))
     return content
+
+
+def _audit_inputs(
+    checkpoint: Checkpoint,
+    decoded: Decoded,
+    kinds: Kinds,
+    readings: Readings,
+    scorer: Scorer,
+    rows: Sequence[PartRow],
+    retraining: Retraining | None,
+    maps: Mapping[str, Any],
+    again: dict[str, int],
+) -> AuditInputs:
+    """Put together all that the checks look at."""
+    ours = Part(checkpoint.label_set, decoded, kinds.ours)
+    return AuditInputs(
+        scores=readings.whole,
+        cases=readings.part.cases,
+        evaluation=readings.evaluation,
+        occluded=readings.occluded,
+        unchanged=readings.unchanged,
+        corrupted=readings.corrupted,
+        **_tables(ours, decoded, again),
+        association=source_by_class(ours.cases, **again),
+        source_classifier=source_classifier(scorer.features(ours.images), ours.cases, **again),
+        near_copies=_near_copies(decoded, np.flatnonzero(kinds.seen), kinds.inside),
+        own_images_seen=own_overlap(checkpoint, rows),
+        outside=_outside(checkpoint.label_set, decoded, kinds.elsewhere, readings.scored),
+        parts=parts_evidence(rows, ours.cases, checkpoint.label_set, seed=again["seed"])
+        | ({"retrained": _both_splits(retraining, ours)} if retraining else {}),
+        matched=_matched(checkpoint.label_set, decoded, readings.scored, again["seed"]),
+        heat_maps=maps,
+        left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
+    )
 
 
 def _outside(

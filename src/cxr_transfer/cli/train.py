@@ -78,88 +78,42 @@ def train(
     """Train one recipe; the same command goes on with a run that was stopped."""
     import os
 
-    from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
-    from cxr_transfer.datasets.decode import Records
     from cxr_transfer.datasets.findings import read_mapping
-    from cxr_transfer.datasets.loading import open_dataset
     from cxr_transfer.datasets.multi_source import added_source
-    from cxr_transfer.datasets.paper import Dataset
-    from cxr_transfer.datasets.splits import split as draw
-    from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import check_folder
     from cxr_transfer.provenance import stamp
-    from cxr_transfer.studies.source_contribution import source_contribution
+    from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
     from cxr_transfer.training.recipe import load_recipe
-    from cxr_transfer.training.run import run_recipe
-    from cxr_transfer.training.start import check_run
-    from cxr_transfer.training.tensors import load_tensors
 
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
         choice("--pretraining", pretraining, ("clean", "paper"))
     mapping = read_mapping(label or ())
     own = load_recipe(recipe).limited(max_epochs)
-    run = own.relabelling(mapping)
     # The processes of a distributed run are this command again: they inherit the folder's name,
     # and only the first of them speaks.
-    named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{run.name}/{stamp()}")
+    named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{own.name}/{stamp()}")
     folder = out or Path(named)
     if is_main_process():
         check_folder(folder)
     tell, bar = (log, progress) if is_main_process() else (silent, no_progress)
-    sources = [added_source(source) for source in add_source or ()]
-    added = [case for source in sources for case in source.cases]
-    begin: dict[str, Any] = {
-        "seed": seed,
-        "execution": execution(device, precision, devices, num_nodes),
-        "start": start,
-        "weights": weights,
-    }
-
-    def before(found: Dataset) -> None:
-        if split and any(case.split for case in found.cases):
-            raise UsageError(
-                "unused_option",
-                f"Expected --split only where parts are drawn, but {data} gives them; leave it "
-                "out, or remove the split column.",
-            )
-        check_run(run, found.labels, **begin)
-        for line in (*found.notices, *(line for source in sources for line in source.notices)):
-            tell(line)
-
-    records = Records(run.preprocessing)
-    with bar("reading images", 0) as step:
-        dataset = open_dataset(
-            data,
-            run.dataset,
-            pretraining=pretraining,  # type: ignore[arg-type]
-            added=added,
-            mapping=mapping,
-            table=own.labels,
-            skip_damaged=skip_damaged,
-            before=before,
-            on_image=step,
-            records=records,
-        )
-    if dataset.damaged:
-        tell(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
-    dataset = draw(dataset, by=by, seed=seed)  # type: ignore[arg-type]
-    tensors = load_tensors(dataset.cases, run.preprocessing, dataset.labels, records=records)
-    training = begin | {"log": tell}
-    run_recipe(run, dataset, tensors, folder, **training)
-    tell(f"checkpoint: {folder}")
-    names = sorted({case.source for case in added})
-    if names and devices * num_nodes > 1:
-        # The other processes of a distributed run have nothing to do here.
-        tell(
-            f"not measured what {', '.join(names)} brings, since that takes one process: give the "
-            f"command again with --out {folder}, without --devices and --num-nodes"
-        )
-        return
-    for name in names:
-        # The same training again, without that source.
-        for line in _brought(source_contribution(name, run, dataset, tensors, folder, **training)):
+    plan = TrainingPlan(
+        recipe=own,
+        mapping=mapping,
+        sources=tuple(added_source(source) for source in add_source or ()),
+        split_by=by,  # type: ignore[arg-type]
+        is_split_asked=split is not None,
+        pretraining=pretraining,  # type: ignore[arg-type]
+        skip_damaged=skip_damaged,
+        seed=seed,
+        execution=execution(device, precision, devices, num_nodes),
+        start=start,
+        weights=weights,
+    )
+    reading = bar("reading images", 0)
+    for gain in train_recipe(plan, data, folder, reading=reading, log=tell):
+        for line in _brought(gain):
             tell(line)
 
 

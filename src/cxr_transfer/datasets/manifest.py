@@ -103,6 +103,46 @@ def read_listed(path: Path) -> Collection:
         MachineError: ``bad_salt``, as `patients.from_headers`.
     """
     table = _table(path)
+    cases = _present(path, table)
+    known, without_picture, notices = from_headers(cases)
+    if without_picture:
+        names = (case.file for case in cases if case.path in set(without_picture))
+        raise DataError(
+            "manifest",
+            f"Expected images in {path}, but {len(without_picture)} are DICOM files without a "
+            f"picture: {listing(names)}; remove their rows.",
+        )
+    labels, merged = one_spelling([case.label for case in known], "labels")
+    sources, merged_sources = one_spelling([case.source for case in known], "sources")
+    patients, merged_patients = _one_patient(known)
+    read = tuple(
+        dataclasses.replace(case, label=label, source=source, patient=patient)
+        for case, label, source, patient in zip(known, labels, sources, patients, strict=True)
+    )
+    return Collection(
+        "manifest",
+        path,
+        read,
+        notices=(
+            *table.notices,
+            *merged,
+            *merged_sources,
+            *merged_patients,
+            *label_notices(labels),
+            *number_notices(patients),
+            *view_notices(case.view for case in read),
+            *notices,
+            *patient_notices(read),
+        ),
+    )
+
+
+def _present(path: Path, table: _Table) -> list[Case]:
+    """Return a case for each image that the rows name, once.
+
+    Raises:
+        DataError: ``manifest``, ``missing_images``, ``empty``.
+    """
     cases: list[Case] = []
     problems: list[str] = []
     seen: dict[Path, tuple[int, Case]] = {}
@@ -141,37 +181,7 @@ def read_listed(path: Path) -> Collection:
         raise DataError(
             "empty", f"Expected at least one image in {path}, but got none; add a row per image."
         )
-    known, without_picture, notices = from_headers(cases)
-    if without_picture:
-        names = (case.file for case in cases if case.path in set(without_picture))
-        raise DataError(
-            "manifest",
-            f"Expected images in {path}, but {len(without_picture)} are DICOM files without a "
-            f"picture: {listing(names)}; remove their rows.",
-        )
-    labels, merged = one_spelling([case.label for case in known], "labels")
-    sources, merged_sources = one_spelling([case.source for case in known], "sources")
-    patients, merged_patients = _one_patient(known)
-    read = tuple(
-        dataclasses.replace(case, label=label, source=source, patient=patient)
-        for case, label, source, patient in zip(known, labels, sources, patients, strict=True)
-    )
-    return Collection(
-        "manifest",
-        path,
-        read,
-        notices=(
-            *table.notices,
-            *merged,
-            *merged_sources,
-            *merged_patients,
-            *label_notices(labels),
-            *number_notices(patients),
-            *view_notices(case.view for case in read),
-            *notices,
-            *patient_notices(read),
-        ),
-    )
+    return cases
 
 
 @dataclasses.dataclass(frozen=True)

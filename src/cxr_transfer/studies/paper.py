@@ -125,7 +125,27 @@ def run_study(
         model_0, rows["model_0"] = run.pretrain(pretraining, target, records)
     each_fold = run.train(target, parts, model_0, records)
     rows |= {name: pooled(fold_rows) for name, fold_rows in each_fold.items()}
-    content = {
+    content = _content(study, out, target, pretraining, parts, each_fold, tuple(rows)) | {
+        "generated_images": generated,
+        "device": device,
+        "precision": precision,
+        "left_out": left_out,
+    }
+    progress.begin("writing the report")
+    return report.write_study(out, content, rows)
+
+
+def _content(
+    study: Study,
+    out: Path,
+    target: Dataset,
+    pretraining: Dataset | None,
+    parts: Sequence[Dataset],
+    each_fold: Mapping[str, Sequence[report.Row]],
+    models: Sequence[str],
+) -> dict[str, Any]:
+    """What stands in ``report.json`` of the study, its data and where it ran."""
+    return {
         "split": study.split,
         "folds": study.folds,
         "fold_by_fold": {name: by_fold(each) for name, each in each_fold.items()}
@@ -135,25 +155,19 @@ def run_study(
         "pretraining": study.pretraining,
         "max_epochs": study.max_epochs,
         "input_size": study.input_size,
-        "generated_images": generated,
         "data_hash": data_hash(target.cases),
         "commit": provenance.commit(),
         "time": provenance.now(),
         "versions": provenance.versions(),
         "machine": provenance.machine(),
-        "device": device,
-        "precision": precision,
         "datasets": {"dataset_1": target.counts()}
         | ({"dataset_0": pretraining.counts()} if pretraining else {}),
         "damaged_files": len(target.damaged),
         "patients_in_two_parts": max(patient_overlap(part) for part in parts),
-        "left_out": left_out,
-        "test_set_accesses": {name: recorded_accesses(out / name) for name in rows}
+        "test_set_accesses": {name: recorded_accesses(out / name) for name in models}
         if not study.folds
         else {},
     }
-    progress.begin("writing the report")
-    return report.write_study(out, content, rows)
 
 
 @dataclass(frozen=True)
