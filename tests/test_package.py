@@ -172,3 +172,22 @@ def test_every_field_is_described_with_its_noun():
         for found in opening.findall(ast.get_docstring(node) or "")
     }
     assert not nameless
+
+
+def test_files_and_functions_are_short():
+    """A file of 400 lines and a function of 60 fit into a head; what is longer is parted."""
+    long = {name for name, path in MODULES.items() if len(path.read_text().splitlines()) > 400}
+    assert not long
+    for name, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+                assert lines <= 60, f"{name}: {node.name} has {lines} lines"
+
+
+def test_nothing_leads_up_to_the_face_of_the_package():
+    """What modules need of the package itself stands in ``about.py``."""
+    constants = {"__version__", "INTENDED_USE", "DEFAULT_MODEL"}
+    for name in MODULES.keys() - {"__init__.py"}:
+        assert not packages(name) & constants, name
