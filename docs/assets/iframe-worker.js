@@ -1,22 +1,55 @@
-/*! iframe-worker 1.0.4: lets the search of the documentation work from files, without a server.
- * Copyright (c) 2020-2022 Martin Donath <martin.donath@squidfunk.com>
- *
- * Permission is hereby granted, free of charge, to any person obtaining a copy
- * of this software and associated documentation files (the "Software"), to
- * deal in the Software without restriction, including without limitation the
- * rights to use, copy, modify, merge, publish, distribute, sublicense, and/or
- * sell copies of the Software, and to permit persons to whom the Software is
- * furnished to do so, subject to the following conditions:
- *
- * The above copyright notice and this permission notice shall be included in
- * all copies or substantial portions of the Software.
- *
- * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
- * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
- * FITNESS FOR A PARTICULAR PURPOSE AND NON-INFRINGEMENT. IN NO EVENT SHALL THE
- * AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
- * LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING
- * FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS
- * IN THE SOFTWARE.
- */
-"use strict";(()=>{function c(s,n){parent.postMessage(s,n||"*")}function d(...s){return s.reduce((n,e)=>n.then(()=>new Promise(r=>{let t=document.createElement("script");t.src=e,t.onload=r,document.body.appendChild(t)})),Promise.resolve())}var o=class extends EventTarget{constructor(e){super();this.url=e;this.m=e=>{e.source===this.w&&(this.dispatchEvent(new MessageEvent("message",{data:e.data})),this.onmessage&&this.onmessage(e))};this.e=(e,r,t,i,m)=>{if(r===`${this.url}`){let a=new ErrorEvent("error",{message:e,filename:r,lineno:t,colno:i,error:m});this.dispatchEvent(a),this.onerror&&this.onerror(a)}};let r=document.createElement("iframe");r.hidden=!0,document.body.appendChild(this.iframe=r),this.w.document.open(),this.w.document.write(`<html><body><script>postMessage=${c};importScripts=${d};addEventListener("error",({error})=>{parent.dispatchEvent(new ErrorEvent("error",{filename:"${e}",error}))})<\/script><script src=${e}?${+Date.now()}><\/script></body></html>`),this.w.document.close(),onmessage=this.m,onerror=this.e,this.r=new Promise((t,i)=>{this.w.onload=t,this.w.onerror=i})}terminate(){this.iframe.remove(),onmessage=onerror=null}postMessage(e){this.r.catch().then(()=>{this.w.dispatchEvent(new MessageEvent("message",structuredClone({data:e})))})}get w(){return this.iframe.contentWindow}};window.IFrameWorker=o;location.protocol==="file:"&&(window.Worker=o);})();
+// Lets the search work where the site is opened from files: browsers start no worker from a file, so a
+// hidden frame stands in for one. The theme asks for it by the name IFrameWorker.
+"use strict";
+
+class FrameWorker extends EventTarget {
+  /** Load the script at `url` into a frame of its own. */
+  constructor(url) {
+    super();
+    this.onmessage = null;
+    this.frame = document.createElement("iframe");
+    this.frame.hidden = true;
+    const ready = new Promise((resolve) => this.frame.addEventListener("load", resolve, { once: true }));
+    this.frame.srcdoc = "<!doctype html><title>worker</title><body></body>";
+    document.body.append(this.frame);
+    this.started = ready.then(() => this.start(url));
+  }
+
+  /** Give the frame what a worker has, then run the script in it. */
+  async start(url) {
+    const inside = this.frame.contentWindow;
+    const load = (address) =>
+      new Promise((resolve, reject) => {
+        const script = inside.document.createElement("script");
+        script.addEventListener("load", resolve);
+        script.addEventListener("error", reject);
+        script.src = address;
+        inside.document.body.append(script);
+      });
+    inside.importScripts = async (...addresses) => {
+      for (const address of addresses) await load(address);
+    };
+    inside.postMessage = (data) => this.tell(data);
+    await load(url);
+  }
+
+  /** Hand on to the page what the script says. */
+  tell(data) {
+    const event = new MessageEvent("message", { data });
+    this.onmessage?.(event);
+    this.dispatchEvent(event);
+  }
+
+  /** Hand on to the script what the page says, once it is there. */
+  async postMessage(data) {
+    await this.started;
+    const inside = this.frame.contentWindow;
+    inside.dispatchEvent(new inside.MessageEvent("message", { data }));
+  }
+
+  terminate() {
+    this.frame.remove();
+  }
+}
+
+if (location.protocol === "file:") window.IFrameWorker = window.Worker = FrameWorker;
