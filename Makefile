@@ -38,8 +38,9 @@ endef
 demo: $(VENV)/.demo ## Install what it needs, then run the study on generated images (about 2 minutes).
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/cxr study --data phantom --out runs/demo --max-epochs 15 --skip-unavailable
 
-test: install browser ## Install, then run the tests.
-	$(BIN)/pytest
+# Two workers with one thread each: PyTorch's threads wait for each other more than they compute here.
+test: install browser ## Install, then run the tests, two files at a time.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 browser: ## Debian's chromium for the page's tests (installed for root alone; skipped without).
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
