@@ -176,7 +176,7 @@ def _train(
         seed=settings["seed"],
         execution=execution,
         log=log_line,
-        say_epoch=log if execution.say_epochs else note,
+        say_epoch=log_line if execution.say_epochs else note,
     )
     if is_main_process():
         _keep_validation(begun.network, dataset, tensors, folder, execution)
