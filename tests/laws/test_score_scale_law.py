@@ -141,7 +141,7 @@ def test_an_operating_point_picks_the_same_images_in_the_report_and_in_a_predict
     picked_some = 0
     for label, of_label in points.items():
         for name, point in of_label.items():
-            threshold = point["ood_distance"]
+            threshold = point["threshold"]
             # To a person it is told with every digit that it has.
             said = f"| {label} | {name} | {threshold:.6f} |"
             assert said in (tmp_path / "report.md").read_text()
