@@ -35,7 +35,7 @@ endef
 
 # PyTorch's threads spin while they wait for each other: beside other work on the same cores a step
 # then takes six times as long as with threads that sleep. The results are the same, bit for bit.
-demo: $(VENV)/.demo ## Install what it needs, then run the study on generated images (about 2 minutes).
+demo: $(VENV)/.demo ## Install what it needs, then run the study on generated images (a few minutes).
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/cxr study --data phantom --out runs/demo --max-epochs 15 --skip-unavailable
 
 # Two workers with one thread each: PyTorch's threads wait for each other more than they compute here.
@@ -51,7 +51,7 @@ browser: ## Debian's chromium for the page's tests (installed for root alone; sk
 # Left out, by the markers in pyproject.toml: the real collections, the browser, whole journeys through
 # the commands, and what is slow: the laws, the server's life cycle, and single tests of more than a few
 # seconds. Two tests run at a time, each with one thread.
-test-fast: install ## Install, then run the quick tests of every module (about 2 minutes).
+test-fast: install ## Install, then run the quick tests of every module (about 3 minutes).
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not (real or browser or journey or slow)"
 
 types: install ## Check the types.
