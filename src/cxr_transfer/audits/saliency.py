@@ -68,9 +68,8 @@ def saliency_evidence(
         Values are null where no image has a map.
 
     Raises:
-        DataError: ``no_images`` without an image; ``table`` unless there is a patient for each
-        image;
-            what `heat_maps` raises.
+        DataError: ``no_images`` without an image; ``table`` unless there is a patient for
+            each image; what `heat_maps` raises.
         UsageError: ``resamples`` below 1.
         ModelError: As `heat_maps`.
     """

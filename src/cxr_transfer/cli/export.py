@@ -38,14 +38,14 @@ def export(
 ) -> None:
     """Hand a network on to other tools, compared with the checkpoint before it is kept."""
     from cxr_transfer.export.calibration_data import calibration_and_check
-    from cxr_transfer.export.formats import chosen_format, written_files
+    from cxr_transfer.export.formats import EXPORTS, chosen_format, written_files
     from cxr_transfer.export.formats import export as run
     from cxr_transfer.files import check_new, write_bytes
     from cxr_transfer.models.metadata import checkpoint_files, read_card
     from cxr_transfer.models.reference import reference_beside
 
     if format is not None:
-        choice("--format", format, ("openvino", "onnx", "torchscript"))
+        choice("--format", format, tuple(EXPORTS))
     choice("--precision", precision, ("float32", "int8"))
     chosen = chosen_format(out, format=format, precision=precision)  # type: ignore[arg-type]
     for path in written_files(out, chosen):

@@ -70,9 +70,8 @@ def decode_once(
         on_image: Function that is called after every image.
 
     Raises:
-        DataError: ``damaged_images`` or ``changed_images``, as `index`; ``empty`` when every file
-        is
-            damaged.
+        DataError: ``damaged_images`` or ``changed_images``, as `index`; ``empty`` when every
+            file is damaged.
         MachineError: ``disk_full`` or ``not_writable`` for the folder.
     """
     shape = (len(cases), 1, preprocessing.height, preprocessing.width)

@@ -116,7 +116,7 @@ def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
     """Draw a report of answers, a page for each image, as a PDF.
 
     Args:
-        pages: Pages: for each image its ``answer`` as it stands in JSON, its ``radiograph`` (H, W)
+        pages: Pages: for each image its ``answer`` as it stands in JSON, its ``image`` (H, W)
             uint8, and its ``overlay`` (H, W, 4) uint8; the last two None where there are none.
         request_id: Number of the request that is answered, for whoever looks it up.
 

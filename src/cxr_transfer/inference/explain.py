@@ -150,7 +150,7 @@ class Explainer:
         Args:
             model: Name or path of a checkpoint, which is converted when it is first opened. A
                 network that somebody exported is not explained.
-            reference: TrainingReference of the training images; None takes the one beside the
+            reference: What is known of the training images; None takes the one beside the
                 weights, if there is.
             any_modality: Whether DICOM headers may name another modality or body part.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -17,13 +19,8 @@ def probabilities(
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.
     """
-    forks.use("torch")
-    network.eval().to(device)
-    scores = [
-        network(images[start : start + batch_size].to(device)).float().softmax(dim=1).cpu()
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.cat(scores)
+    batches = _in_batches(network, images, batch_size, device)
+    return torch.cat([logits.softmax(dim=1).cpu() for logits in batches])
 
 
 @torch.inference_mode()
@@ -35,10 +32,15 @@ def features(
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.
     """
+    batches = _in_batches(network[:-1], images, batch_size, device)
+    return torch.cat([seen.flatten(1).cpu() for seen in batches])
+
+
+def _in_batches(
+    network: nn.Module, images: Tensor, batch_size: int, device: str
+) -> Iterator[Tensor]:
+    """Yield what a network gives for each batch of images, float32, on the device."""
     forks.use("torch")
-    body = network[:-1].eval().to(device)
-    found = [
-        body(images[start : start + batch_size].to(device)).float().flatten(1).cpu()
-        for start in range(0, len(images), batch_size)
-    ]
-    return torch.cat(found)
+    network.eval().to(device)
+    for start in range(0, len(images), batch_size):
+        yield network(images[start : start + batch_size].to(device)).float()

@@ -19,6 +19,7 @@ from PIL import Image
 
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.models.engine import OUTPUTS, Engine
+from cxr_transfer.models.registry import ARCHITECTURES
 from cxr_transfer.openvino_runtime import extended_graph
 
 Floats = npt.NDArray[np.float32]
@@ -27,13 +28,6 @@ Masks = npt.NDArray[np.bool_]
 Shares = npt.NDArray[np.float64]
 
 PLACES = "places"
-LAST_WITH_PLACES = {
-    "simple_cnn": "relu4",
-    "resnet50": "conv5_block3",
-    "resnet50_early": "both_sides",
-}
-"""By architecture: child whose output is the last that still knows places."""
-
 BANDS = 3
 """Horizontal bands over which the early layers of ResNet-50 are averaged, one by one."""
 
@@ -51,11 +45,13 @@ class HeatMapEngine:
     """
 
     def __init__(self, graph: Path, architecture: str) -> None:
-        child = LAST_WITH_PLACES.get(architecture)
-        if child is None:
+        row = ARCHITECTURES[architecture]
+        child = row.last_with_places
+        if not child:
+            known = [name for name, one in ARCHITECTURES.items() if one.last_with_places]
             raise ModelError(
                 "no_places",
-                f"Expected one of {', '.join(LAST_WITH_PLACES)}, whose heat maps are known, but "
+                f"Expected one of {', '.join(known)}, whose heat maps are known, but "
                 f"{graph} is of {architecture}; it has scores, but no heat maps.",
             )
         extended, matrices = extended_graph(graph, f"__module.body.{child}", PLACES)
@@ -68,7 +64,7 @@ class HeatMapEngine:
         self._engine = Engine(extended, outputs=(*OUTPUTS, PLACES))
         # Dense layers in the order of the data; the head is the last.
         self._matrices = matrices
-        self._slope = _SLOPES[architecture]
+        self._slope = _SLOPES[row.behind_places]
 
     def answer(self, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
         """Return scores (N, C), features (N, F) and what is at places (N, K, h, w).
@@ -159,9 +155,9 @@ def _of_dense(
 
 
 _SLOPES: dict[str, Callable[[Sequence[Floats], Floats, tuple[int, ...], int], Floats]] = {
-    "simple_cnn": _of_dense,
-    "resnet50": _of_mean,
-    "resnet50_early": _of_bands,
+    "mean": _of_mean,
+    "bands": _of_bands,
+    "dense": _of_dense,
 }
 
 

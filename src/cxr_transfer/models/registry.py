@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,11 +38,17 @@ class Architecture:
             normalisation; an architecture without one passes it over.
         load_imagenet: Function (network, tensors) that puts the ImageNet weights of ResNet-50 into
             the network; None where there are none for it.
+        last_with_places: Child whose output is the last that still has places, for heat maps; ""
+            where none are drawn.
+        behind_places: What stands between that child and the linear head: the mean over all places,
+            means over horizontal bands, or a dense layer with ReLU.
     """
 
     title: str
     build: Callable[[int, tuple[int, int], float], nn.Sequential]
     load_imagenet: Callable[[nn.Sequential, Tensors], None] | None = None
+    last_with_places: str = ""
+    behind_places: Literal["mean", "bands", "dense"] = "mean"
 
 
 def _simple_cnn(classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
@@ -79,10 +85,21 @@ ARCHITECTURES = Table(
     "architecture",
     Architecture,
     {
-        "simple_cnn": Architecture("The paper's simple CNN", _simple_cnn),
-        "resnet50": Architecture("ResNet-50", _resnet50, _load_resnet50),
+        "simple_cnn": Architecture(
+            "The paper's simple CNN",
+            _simple_cnn,
+            last_with_places="relu4",
+            behind_places="dense",
+        ),
+        "resnet50": Architecture(
+            "ResNet-50", _resnet50, _load_resnet50, last_with_places="conv5_block3"
+        ),
         "resnet50_early": Architecture(
-            "The first two stages of ResNet-50", _resnet50_early, _load_resnet50_early
+            "The first two stages of ResNet-50",
+            _resnet50_early,
+            _load_resnet50_early,
+            last_with_places="both_sides",
+            behind_places="bands",
         ),
     },
     group="cxr_transfer.architectures",

@@ -74,11 +74,11 @@ def heat_maps(
             unless there is a class of the network for each.
         ModelError: ``no_places`` for a network without a layer of `PLACES_END`.
     """
-    tensors_in = as_images(images)
-    if not len(tensors_in):
-        return np.zeros((0, *tensors_in.shape[2:]), np.float32)
-    at_places, after = places(network, tensors_in, device=device)
-    return maps_of_places(after, at_places, tensors_in.shape[2:], target=target, device=device)
+    stored = as_images(images)
+    if not len(stored):
+        return np.zeros((0, *stored.shape[2:]), np.float32)
+    at_places, after = places(network, stored, device=device)
+    return maps_of_places(after, at_places, stored.shape[2:], target=target, device=device)
 
 
 def places(
@@ -98,9 +98,9 @@ def places(
     Raises:
         DataError, ModelError: As `heat_maps`.
     """
-    tensors_in, end = as_images(images), _end(network)
+    stored, end = as_images(images), _end(network)
     with _judging(network, device):
-        return _through(_part(network, 0, end), tensors_in, device), _part(network, end)
+        return _through(_part(network, 0, end), stored, device), _part(network, end)
 
 
 def maps_of_places(
@@ -199,19 +199,19 @@ def randomised_correlation(
     Raises:
         DataError, ModelError: As `heat_maps`.
     """
-    tensors_in = as_images(images)
+    stored = as_images(images)
     generator = torch.Generator().manual_seed(seed)
     with _judging(network, device):
         end = _end(network)
         block = max(i for i in range(end) if list(network[i].parameters()) or i == 0)
         found: dict[str, Floats] = {}
         # What comes before the first new weight stays the same, and is computed once.
-        before, named = _maps(network, tensors_in, None, device)
-        given = _through(_part(network, 0, block), tensors_in, device)
+        before, named = _maps(network, stored, None, device)
+        given = _through(_part(network, 0, block), stored, device)
         starts = {"head": len(network) - 1, "last block": block, "all layers": 0}
         for stage, first in starts.items():
             start = min(first, block)
-            inputs = given if start else tensors_in
+            inputs = given if start else stored
             alike = []
             for _ in range(draws):
                 forgetful = copy.deepcopy(_part(network, start))
@@ -229,14 +229,14 @@ def as_images(images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
     Raises:
         DataError: ``not_a_model_input`` for another shape or type.
     """
-    tensors_in = torch.as_tensor(images)
-    if tensors_in.ndim != 4 or tensors_in.shape[1] != 1 or tensors_in.dtype != torch.uint8:
+    stored = torch.as_tensor(images)
+    if stored.ndim != 4 or stored.shape[1] != 1 or stored.dtype != torch.uint8:
         raise DataError(
             "not_a_model_input",
-            f"Expected images, (N, 1, H, W) of uint8, but got {tuple(tensors_in.shape)} of "
-            f"{tensors_in.dtype}; prepare images with Preprocessing.apply.",
+            f"Expected images, (N, 1, H, W) of uint8, but got {tuple(stored.shape)} of "
+            f"{stored.dtype}; prepare images with Preprocessing.apply.",
         )
-    return tensors_in
+    return stored
 
 
 @contextmanager

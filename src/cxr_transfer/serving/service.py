@@ -88,7 +88,7 @@ class Service:
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
-        # Heat maps and reports take long, and torch: not to be waited for by plain answers.
+        # Heat maps and reports take long: plain answers do not wait for them.
         self._slow = Workers(1, settings.explainer_bytes, writes=True)
         self._slow_load = Admission(_SLOW_QUEUE, _SLOW_WAIT_S)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
@@ -150,7 +150,7 @@ class Service:
 
     async def _try(self) -> bool:
         works, loop = False, asyncio.get_running_loop()
-        with suppress(Exception):  # whatever it is: a room that fails does not work
+        with suppress(Exception):  # whatever it is: a service that fails does not work
             upload = Upload("", self_test_image())
             for served in self.models.values():
                 prepared = (await self._read([served], upload, quality_control=False)).prepared[0]

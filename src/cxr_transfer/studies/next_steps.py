@@ -25,7 +25,7 @@ def next_steps(out: Path, report: Mapping[str, Any], program: str) -> list[str]:
         f"report: {out / 'report.md'}, with figures in {out / 'figures'}",
         f"numbers: {out / 'report.json'}",
     ]
-    name = max(report["models"])  # The last of the paper's models is its best.
+    name = max(report["models"])  # the last of the paper's models
     folder = (out / report["models"][name]["checkpoint"]).parent
     if not report["models"][name]["checkpoint"]:
         return lines  # Cross-validated: there is a model for each fold.

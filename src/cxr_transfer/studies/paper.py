@@ -45,7 +45,7 @@ from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
 from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def run_study(
@@ -56,7 +56,7 @@ def run_study(
     execution: Execution = DEFAULT,
     weights: Path | None = None,
     model_0: Path | None = None,
-    log: Say = lambda line: None,
+    log: Log = lambda line: None,
     show: Show = lambda progress: None,
 ) -> dict[str, Any]:
     """Run ``study`` on the archives at ``data`` into ``out``, and write its report.
@@ -180,7 +180,7 @@ class _Running:
     begin: Mapping[str, dict[str, Any]]
     execution: Execution
     progress: StudyProgress
-    log: Say
+    log: Log
 
     def pretrain(
         self, dataset: Dataset, target: Dataset, known: Records
@@ -242,7 +242,7 @@ class _Running:
         return _evaluate(folder, dataset, tensors, self.study, self.execution, out=self.out)
 
 
-def _parts(target: Dataset, study: Study, log: Say) -> tuple[Dataset, ...]:
+def _parts(target: Dataset, study: Study, log: Log) -> tuple[Dataset, ...]:
     """Return Dataset_1 with its parts: once, or for each fold."""
     if study.folds:
         parts = folds(target, study.folds, by=study.split, seed=study.seed)
@@ -272,7 +272,7 @@ def _models(
     return tuple(name for name in MODELS if name in wanted)
 
 
-def _data_folder(data: str, out: Path, study: Study, log: Say) -> Path:
+def _data_folder(data: str, out: Path, study: Study, log: Log) -> Path:
     if data != PHANTOM:
         return Path(data)
     log("drawing generated images (they show no patient)")
@@ -281,7 +281,7 @@ def _data_folder(data: str, out: Path, study: Study, log: Say) -> Path:
 
 
 def _indexed(
-    dataset: Dataset, study: Study, progress: StudyProgress, log: Say, records: Records
+    dataset: Dataset, study: Study, progress: StudyProgress, log: Log, records: Records
 ) -> Dataset:
     step = progress.count(f"reading {dataset.name}", len(dataset.cases))
     found = indexed(dataset, step, skip_damaged=study.skip_damaged, records=records)

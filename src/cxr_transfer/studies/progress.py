@@ -1,9 +1,8 @@
 """How far a study is, and how long the rest of it takes.
 
 A study is a list of phases that each cost something; what the phases before took tells how long
-the rest will take. Costs are in forward passes of the simple CNN, as measured on two cores of a
-processor without units for bfloat16. They need not be right, since only their ratios count: an
-error makes the time left less exact, and nothing else.
+the rest will take. Costs are in forward passes of the simple CNN, and rough: only their ratios
+count, and an error makes the time left less exact, nothing else.
 """
 
 from __future__ import annotations

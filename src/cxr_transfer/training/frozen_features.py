@@ -113,15 +113,15 @@ def activations(
             batch = frozen_part(images[start : start + batch_size].to(device)).to(home)
         # A tensor made in inference mode could not stand in a graph: this one is made outside.
         if kept is None:
-            kept = _room(len(images), batch, scratch)
+            kept = _kept_at(len(images), batch, scratch)
         kept[start : start + len(batch)] = batch
         on_image(len(batch))
     return images.to(home) if kept is None else kept
 
 
-def _room(tensors: int, like: Tensor, scratch: Path | None) -> Tensor:
-    """Return an empty tensor for ``tensors`` activations, in a file when they are many."""
-    shape = (tensors, *like.shape[1:])
+def _kept_at(images: int, like: Tensor, scratch: Path | None) -> Tensor:
+    """Return an empty tensor for ``images`` activations, in a file when they are many."""
+    shape = (images, *like.shape[1:])
     if like.dim() == 4:
         shape = (shape[0], shape[2], shape[3], shape[1])
     size = math.prod(shape)

@@ -269,14 +269,14 @@ def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
     return cut(network)
 
 
-def _counted(progress: Callable[[str, float], None], tensors: int) -> Callable[[int], None]:
+def _counted(progress: Callable[[str, float], None], images: int) -> Callable[[int], None]:
     """Return what counts the images whose activations are kept."""
     done = 0
 
     def count(more: int) -> None:
         nonlocal done
         done += more
-        progress(FROZEN_PART, done / tensors)
+        progress(FROZEN_PART, done / images)
 
     return count
 
