@@ -43,7 +43,10 @@ from cxr_transfer.training.kept_weights import (
 from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.recipe import Recipe
-from cxr_transfer.training.stage import Material, Stored, damaged, run_stage, seed_of
+from cxr_transfer.training.resume_files import damaged
+from cxr_transfer.training.seeds import seed_of
+from cxr_transfer.training.stage import Stored, run_stage
+from cxr_transfer.training.stage_module import Material
 from cxr_transfer.training.stage_recipe import Stage
 from cxr_transfer.training.tensors import ImageTensors
 
