@@ -1,0 +1,283 @@
+"""How a figure grows with the number of training images: intervals of draws, and a power law.
+
+In come the `Scores` of one fixed test part by models that were trained on several random draws of
+each size; out go means over the draws with their intervals, and a law with what it would give for
+more images. Knows nothing of networks, images or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import least_squares
+
+from cxr_transfer.statistics.intervals import (
+    NOT_DEFINED,
+    Estimate,
+    percentile_interval,
+    value_and_resamples,
+)
+from cxr_transfer.statistics.metrics import BLOCK
+from cxr_transfer.statistics.scores import Floats, Scores, WeightedScores
+
+MEASURES = ("accuracy", "auroc_macro")
+"""Statistics of which a curve is made."""
+
+INTERVALS = (
+    "bootstrap over draws and test patients together, percentiles, the same resample for every "
+    "model and size"
+)
+"""By which method the intervals of a curve are made, for people."""
+
+FACTOR = 10
+"""How many times the images of the largest size the law is asked for."""
+
+LEAST_SIZES = 4
+"""Three sizes fit three numbers whatever they are."""
+
+FITTED = 500
+"""Resamples at most to which the law is fitted again."""
+
+_STEEPEST, _FLATTEST = 2.0, 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """Test patients and draws resampled together, once for all models and sizes.
+
+    Attributes:
+        patients: Weights (1 + R, N) of the test images; ones in the first row.
+        draws: Weights (1 + R, D) of the draws, each row summing to 1; all equal in the first row.
+    """
+
+    patients: npt.NDArray[np.int64]
+    draws: Floats
+
+    @classmethod
+    def of(
+        cls, patients: Sequence[str], draws: int, *, resamples: int = 2000, seed: int = 0
+    ) -> Self:
+        """Resample ``resamples`` times.
+
+        Of D draws D - 1 are drawn with replacement: D of them would give a mean whose variance is
+        too small by (D - 1) / D, which counts where D is 5. Source: Rao & Wu 1988, J. Am. Stat.
+        Assoc. 83:231. A single draw is taken as it is: the interval then holds the patients alone.
+
+        Args:
+            patients: Patient of every test image, N names.
+            draws: Number of draws D.
+            resamples: Number of resamples R.
+            seed: Random seed.
+        """
+        weights = value_and_resamples(patients, resamples=resamples, seed=seed)
+        taken = max(1, draws - 1)
+        generator = np.random.default_rng([seed, draws])
+        shares = generator.multinomial(taken, np.full(draws, 1 / draws), size=resamples) / taken
+        return cls(weights, np.concatenate([np.full((1, draws), 1 / draws), shares]))
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """A statistic of one model at one size.
+
+    Attributes:
+        of_draws: Its value for each draw, (D,).
+        replicates: Its mean over the draws, (1 + R,): the value itself, then its resamples.
+        patients: Number of test patients.
+    """
+
+    of_draws: Floats
+    replicates: Floats
+    patients: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """Mean over the draws with its interval."""
+        return percentile_interval(
+            float(self.replicates[0]), self.replicates[1:], units=self.patients
+        )
+
+    def gained_over(self, other: Point) -> Estimate:
+        """Return how much larger it is than another model's at the same size, resampled alike."""
+        gained = self.replicates - other.replicates
+        return percentile_interval(float(gained[0]), gained[1:])
+
+
+def points(draws: Sequence[Scores], resampling: Resampling) -> dict[str, Point]:
+    """Return each of `MEASURES` of one model at one size.
+
+    Args:
+        draws: Scores of the same test images, a model for each of the D draws.
+        resampling: Resampling of these images and draws.
+
+    >>> from cxr_transfer.labels import LabelSet
+    >>> table = np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.3, 0.7]])
+    >>> given = (np.array([0, 0, 1, 1]), table, tuple("abcd"), tuple("abcd"))
+    >>> scores = Scores(LabelSet(("normal", "covid19")), *given)
+    >>> found = points([scores, scores], Resampling.of(scores.patients, 2))
+    >>> found["accuracy"].estimate.percent()
+    '75.0 [25.0, 100.0]'
+    """
+    per_draw = [_measured(scores, resampling.patients) for scores in draws]
+    patients = len(set(draws[0].patients))
+    made = {}
+    for name in MEASURES:
+        values = np.stack([measured[name] for measured in per_draw], axis=1)  # (1 + R, D)
+        # A draw that a resample leaves out counts nothing, also where it has no value.
+        counted = np.where(resampling.draws > 0, values, 0.0)
+        made[name] = Point(values[0], (counted * resampling.draws).sum(axis=1), patients)
+    return made
+
+
+def _measured(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:
+    """Return `MEASURES`, each (1 + R,)."""
+    found: dict[str, list[Floats]] = {name: [] for name in MEASURES}
+    for block in np.array_split(weights.astype(np.float64), 1 + len(weights) // BLOCK):
+        weighted = WeightedScores(scores, block)
+        found["accuracy"].append(weighted.right.sum(axis=1) / block.sum(axis=1))
+        found["auroc_macro"].append(weighted.areas[0].mean(axis=1))
+    return {name: np.concatenate(blocks) for name, blocks in found.items()}
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """The share of images that are wrong after training on n images per class: a n^-b + c.
+
+    Sources: Cortes et al. 1994 ("Learning Curves: Asymptotic Values and Rate of Convergence",
+    NIPS 6); Hestness et al. 2017 ("Deep Learning Scaling is Predictable, Empirically",
+    arXiv:1712.00409).
+
+    Attributes:
+        a: Factor; the share wrong at n = 1 beside ``c``.
+        b: Exponent, from 0.01 to 2.
+        c: Share wrong that no number of images takes away.
+    """
+
+    a: float
+    b: float
+    c: float
+
+    def error(self, images: float) -> float:
+        """Return the share wrong after ``images`` per class.
+
+        >>> PowerLaw(0.5, 0.5, 0.01).error(100)
+        0.060000000000000005
+        """
+        return float(self.a * images**-self.b + self.c)
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """A law through the sizes of one model, and what it gives for more images.
+
+    Attributes:
+        law: The law; None where it is refused.
+        refused: Why there is none, as a sentence; "" where there is one.
+        exponent: Its ``b``.
+        floor: Its ``c``.
+        images: Images per class that it is asked for: `FACTOR` times the largest size.
+        error: Share wrong that it gives for as many.
+        gained: How much less that is than what it gives at the largest size.
+        resamples: Resamples to which it was fitted again.
+    """
+
+    law: PowerLaw | None
+    refused: str = ""
+    exponent: Estimate = NOT_DEFINED
+    floor: Estimate = NOT_DEFINED
+    images: float = 0.0
+    error: Estimate = NOT_DEFINED
+    gained: Estimate = NOT_DEFINED
+    resamples: int = 0
+
+
+def extrapolated(sizes: Sequence[float], accuracies: Sequence[Point]) -> Extrapolation:
+    """Fit `PowerLaw` to the share wrong at each size; ask it for `FACTOR` times the images.
+
+    Least squares, each size weighed by its own spread over the resamples, within 0 <= c and
+    0.01 <= b <= 2. The intervals are percentiles of the law fitted again to the first `FITTED`
+    resamples. They hold draws and patients, and not that another law may hold beyond the sizes.
+
+    Args:
+        sizes: Images per class, rising.
+        accuracies: Accuracy at each size.
+    """
+    errors = 1 - np.stack([point.replicates for point in accuracies], axis=1)  # (1 + R, S)
+    if len(sizes) < LEAST_SIZES:
+        return Extrapolation(
+            None, f"No law is fitted: it needs {LEAST_SIZES} sizes, and there are {len(sizes)}."
+        )
+    fallen = errors[:, 0] - errors[:, -1]
+    if not percentile_interval(float(fallen[0]), fallen[1:]).low > 0:
+        return Extrapolation(
+            None,
+            "No law is fitted: that the share wrong is lower at the largest size than at the "
+            "smallest may be chance.",
+        )
+    images = np.asarray(sizes, dtype=np.float64)
+    # A size at which all resamples agree would else weigh without end.
+    spread = np.maximum(errors[1:].std(axis=0), 0.5 / accuracies[0].patients)
+    law = _fitted(images, errors[0], spread, starts=((0.3, 0.0), (1.0, 0.5), (0.5, 0.9)))
+    again = [
+        _fitted(images, replicate, spread, starts=((law.b, 0.5),))
+        for replicate in errors[1:][:FITTED]
+    ]
+    largest = float(images[-1])
+
+    def of(laws: Sequence[PowerLaw]) -> dict[str, Floats]:
+        more = np.array([each.error(FACTOR * largest) for each in laws])
+        return {
+            "exponent": np.array([each.b for each in laws]),
+            "floor": np.array([each.c for each in laws]),
+            "error": more,
+            "gained": np.array([each.error(largest) for each in laws]) - more,
+        }
+
+    values, replicates = of([law]), of(again)
+    estimates = {
+        name: percentile_interval(float(value[0]), replicates[name])
+        for name, value in values.items()
+    }
+    images_there = FACTOR * largest
+    return Extrapolation(law, "", images=images_there, resamples=len(again), **estimates)
+
+
+def _fitted(
+    sizes: Floats, errors: Floats, spread: Floats, *, starts: Sequence[tuple[float, float]]
+) -> PowerLaw:
+    """Return the law with the least weighted squares out of those that ``starts`` lead to.
+
+    Args:
+        sizes: Images per class, (S,).
+        errors: Share wrong, (S,).
+        spread: Standard deviation of each, (S,).
+        starts: Exponents, and floors as a share of the least error, from which to set out.
+    """
+    middle = float(np.exp(np.log(sizes).mean()))
+    ratios = sizes / middle
+
+    def residuals(law: Floats) -> Floats:
+        scale, exponent, floor = law
+        return np.asarray((scale * ratios**-exponent + floor - errors) / spread)
+
+    def slopes(law: Floats) -> Floats:
+        scale, exponent, _ = law
+        power = ratios**-exponent
+        return (
+            np.stack([power, -scale * power * np.log(ratios), np.ones_like(power)], axis=1)
+            / (spread[:, None])
+        )
+
+    found = []
+    for exponent, share in starts:
+        floor = share * float(errors.min())
+        start = [max(float(errors.mean()) - floor, 1e-6), exponent, floor + 1e-9]
+        inside = np.clip(start, [1e-9, _FLATTEST + 1e-6, 1e-9], [0.999, _STEEPEST - 1e-6, 0.999])
+        bounds = ([0, _FLATTEST, 0], [1, _STEEPEST, 1])
+        found.append(least_squares(residuals, inside, slopes, bounds=bounds))
+    scale, exponent, floor = min(found, key=lambda one: one.cost).x
+    return PowerLaw(float(scale * middle**exponent), float(exponent), float(floor))
