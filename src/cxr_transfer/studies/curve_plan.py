@@ -112,8 +112,8 @@ def recipes_of(
     """Return the recipes that are compared, and those that are left out with the reason.
 
     Raises:
-        UsageError: ``no_models``, ``recipes_differ`` where they cannot be compared, and what
-            `load_recipe` raises.
+        UsageError: ``no_models``; ``recipes_differ`` where they cannot be compared;
+            ``unused_option`` for weights that none starts from; what `load_recipe` raises.
         MachineError, ModelError: What `imagenet_weights` raises, unless they may be left out.
     """
     recipes = [curve.recipe(name) for name in dict.fromkeys(curve.models)]
@@ -131,8 +131,9 @@ def recipes_of(
             f"Expected recipes of one data set with the same [labels], but got {sets}; their "
             "figures would be of other images.",
         )
+    _check_weights(curve, recipes, weights)
     left_out = {}
-    if curve.skip_unavailable and weights is None:
+    if curve.skip_unavailable:
         try:
             imagenet_weights(None)
         except MachineError as error:
@@ -143,6 +144,23 @@ def recipes_of(
     if not kept:
         raise UsageError("no_models", "Expected a recipe to run, but all of them are left out.")
     return kept, left_out
+
+
+def _check_weights(curve: LearningCurve, recipes: Sequence[Recipe], weights: Path | None) -> None:
+    """Refuse what is said of ImageNet's weights and has no effect."""
+    for option, given in (("--weights", weights), ("--skip-unavailable", curve.skip_unavailable)):
+        if given and not any(recipe.initial == "imagenet" for recipe in recipes):
+            raise UsageError(
+                "unused_option",
+                f"Expected {option} only where a recipe starts from ImageNet, but got "
+                f"{', '.join(recipe.name for recipe in recipes)}; leave it out.",
+            )
+    if weights and curve.skip_unavailable:
+        raise UsageError(
+            "unused_option",
+            "Expected --weights or --skip-unavailable, but got both: weights that are given are "
+            "never done without; leave out one of them.",
+        )
 
 
 def pretrained_of(

@@ -131,9 +131,10 @@ def _head(curve: LearningCurve, dataset: Dataset) -> dict[str, Any]:
         "patients_in_two_parts": patient_overlap(dataset),
         "damaged_files": len(dataset.damaged),
         "data_hash": data_hash(dataset.cases),
+        "sizes": list(curve.sizes),
         **{
             name: getattr(curve, name)
-            for name in ("sizes", "draws", "seed", "max_epochs", "input_size", "resamples")
+            for name in ("draws", "seed", "max_epochs", "input_size", "resamples")
         },
         "commit": provenance.commit(),
         "time": provenance.now(),

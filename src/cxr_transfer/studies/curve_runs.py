@@ -228,6 +228,6 @@ def read_test_scores(folder: Path, dataset: Dataset) -> Scores:
 def _bad(path: Path) -> DataError:
     return DataError(
         "bad_result",
-        f"Expected what a finished run wrote in {path}, but it was changed or damaged; delete the "
-        f"folder {path.parent} to run it again.",
+        f"Expected what a finished run wrote in {path}, but it was changed or damaged; delete its "
+        f"run folder, {path.parent}, and give the command again.",
     )

@@ -44,6 +44,7 @@ from cxr_transfer.training.device import (
     resolve_precision,
 )
 from cxr_transfer.training.frozen_features import KeptActivations
+from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
@@ -101,6 +102,7 @@ def run_learning_curve(
     content = {
         "generated_images": (folder / NOTICE_FILE).is_file(),
         "left_out": left_out,
+        "started_from": measuring.started_from,
         "device": resolve_device(execution.device),
         "precision": resolve_precision(execution.precision, resolve_device(execution.device)),
     }
@@ -240,6 +242,7 @@ class _Measuring:
 
     def run(self) -> None:
         """Run every recipe on every draw that is not done."""
+        keep_freed_memory()  # one batch's activations lie where the last one's did
         runs: dict[str, CurveRuns] = {}
         tensors = {
             preprocessing: load_tensors(
@@ -265,9 +268,10 @@ class _Measuring:
                 self.out, recipe, self.target, images, begin, self.execution, kept, self.curve.seed
             )
             places = [place_of(self.out, name, *run) for run in self.curve.runs()]
-            if not all(map(is_done, places)):
+            parts = fed_with_images(recipe, network)
+            if parts and not all(map(is_done, places)):
                 step = self._counted(keeping(name), len(images))
-                for part in fed_with_images(recipe, network):
+                for part in parts:
                     kept.prepare(part, on_image=step)
         for size, number in self.curve.runs():
             for name, each in runs.items():
@@ -284,6 +288,13 @@ class _Measuring:
                 each()
 
         return count
+
+    @property
+    def started_from(self) -> dict[str, str]:
+        """SHA-256 of the weights that recipes start from, by the name of what made them."""
+        return {
+            name: load_checkpoint(place)[0].weights_sha256 for name, place in self.starts.items()
+        }
 
     def tidy(self) -> None:
         """Delete the activations, once nothing is left to be run."""
