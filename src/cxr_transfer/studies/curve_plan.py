@@ -14,10 +14,14 @@ from cxr_transfer.models.pretrained import imagenet_weights
 from cxr_transfer.studies.plan import PHANTOM, PHANTOM_INPUT_SIZE
 from cxr_transfer.studies.progress import Phase, Show, StudyProgress, reading, run_costs
 from cxr_transfer.training.device import FROZEN_PART
-from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe, load_recipe, shipped_recipes
+from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
+from cxr_transfer.training.recipe_files import load_recipe, shipped_recipes
 
 DEFAULT_MODELS = ("model_1", "model_2", "model_3", "linear_probe")
 """From scratch, by transfer from radiographs, by transfer from photographs, frozen features."""
+
+FROM_FILES = ("imagenet", "file")
+"""What a recipe may start from that a file of weights is given for."""
 
 _MOST_DRAWS = 100
 _TYPICAL_EPOCHS = 40
@@ -124,7 +128,10 @@ def recipes_of(
             f"Expected recipes of different names, but got {', '.join(names)}; change 'name' in "
             "one of them.",
         )
-    if len({(recipe.dataset, tuple(sorted(recipe.labels.items()))) for recipe in recipes}) > 1:
+    # A recipe that names none takes the images of the others.
+    if len({recipe.dataset for recipe in recipes} - {None}) > 1 or any(
+        recipe.labels != recipes[0].labels for recipe in recipes
+    ):
         sets = ", ".join(f"{recipe.name}: {recipe.dataset}" for recipe in recipes)
         raise UsageError(
             "recipes_differ",
@@ -148,11 +155,15 @@ def recipes_of(
 
 def _check_weights(curve: LearningCurve, recipes: Sequence[Recipe], weights: Path | None) -> None:
     """Refuse what is said of ImageNet's weights and has no effect."""
-    for option, given in (("--weights", weights), ("--skip-unavailable", curve.skip_unavailable)):
-        if given and not any(recipe.initial == "imagenet" for recipe in recipes):
+    for option, given, beginnings in (
+        ("--weights", weights, FROM_FILES),
+        ("--skip-unavailable", curve.skip_unavailable, ("imagenet",)),
+    ):
+        if given and not any(recipe.initial in beginnings for recipe in recipes):
             raise UsageError(
                 "unused_option",
-                f"Expected {option} only where a recipe starts from ImageNet, but got "
+                f"Expected {option} only where a recipe starts from {' or a '.join(beginnings)}, "
+                "but got "
                 f"{', '.join(recipe.name for recipe in recipes)}; leave it out.",
             )
     if weights and curve.skip_unavailable:

@@ -92,7 +92,7 @@ def write_curve(
     rows = _rows(curve, recipes, measured, results, drawn)
     full = _head(curve, dataset) | dict(content)
     full |= {
-        "models": {name: {"title": recipe.title} for name, recipe in recipes.items()},
+        "models": {name: {"title": recipe.shown} for name, recipe in recipes.items()},
         "points": rows,
         "laws": {name: _law(law) for name, law in laws.items()},
     }
@@ -246,7 +246,7 @@ def _drawing(
 ) -> CurveDrawing:
     """Return what is drawn of one recipe."""
     return CurveDrawing(
-        name=f"{name}: {recipe.title}",
+        name=f"{name}: {recipe.shown}",
         images=list(drawn.values()),
         errors=[_complement(found["accuracy"].estimate) for found in measured.values()],
         law=law.law.error if law.law else None,

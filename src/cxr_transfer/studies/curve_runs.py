@@ -30,14 +30,14 @@ from cxr_transfer.models.forward import probabilities
 from cxr_transfer.statistics.scores import Floats, Scores
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import Execution, resolve_device, resolve_precision
-from cxr_transfer.training.frozen_features import KeptActivations
+from cxr_transfer.training.frozen_features import KeptActivations, never_trained
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.run import remove_partial
 from cxr_transfer.training.settings import check_settings, split_hash
 from cxr_transfer.training.stage import seed_of
 from cxr_transfer.training.start import Start, check_run
 from cxr_transfer.training.tensors import ImageTensors, select
-from cxr_transfer.training.trainer import never_trained, train_stages
+from cxr_transfer.training.trainer import train_stages
 
 RESULT, SCORES = "result.json", "test_scores.csv"
 
@@ -160,7 +160,7 @@ class CurveRuns:
 
     def _scored(self, network: nn.Sequential, test: ImageTensors, device: str) -> Floats:
         """Return class scores of the test part, from kept activations where there are some."""
-        never = never_trained(self.recipe, network)
+        never = never_trained(network, [stage.train for stage in self.recipe.stages])
         inputs = self.kept.of(never, test.images) if len(never) else None
         if inputs is None:
             return probabilities(network, test.images, device=device).double().numpy()

@@ -26,6 +26,7 @@ from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.studies.curve_plan import (
+    FROM_FILES,
     LearningCurve,
     curve_progress,
     keeping,
@@ -43,14 +44,13 @@ from cxr_transfer.training.device import (
     resolve_device,
     resolve_precision,
 )
-from cxr_transfer.training.frozen_features import KeptActivations
+from cxr_transfer.training.frozen_features import KeptActivations, fed_with_images
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
 from cxr_transfer.training.start import check_run
 from cxr_transfer.training.tensors import load_tensors
-from cxr_transfer.training.trainer import fed_with_images
 
 Log = Callable[[str], None]
 
@@ -150,13 +150,13 @@ class _Measuring:
 
     def read(self, folder: Path) -> None:
         """Refuse what can be refused, then decode every image once."""
-        first, skip = next(iter(self.recipes.values())), self.curve.skip_damaged
+        recipes, skip = list(self.recipes.values()), self.curve.skip_damaged
         self.pretraining = _pretraining(folder, self.trained_first) if self.trained_first else None
         steps: list[Callable[[], None]] = []
         target = open_dataset(
             folder,
-            first.dataset,
-            table=first.labels,
+            next((recipe.dataset for recipe in recipes if recipe.dataset), None),
+            table=recipes[0].labels,
             skip_damaged=skip,
             before=lambda found: steps.append(self._planned(found)),
             on_image=lambda: steps[0](),
@@ -211,7 +211,7 @@ class _Measuring:
         """Return what a run of a recipe begins with."""
         return {
             "start": self.starts.get(recipe.initial),
-            "weights": self.weights if recipe.initial == "imagenet" else None,
+            "weights": self.weights if recipe.initial in FROM_FILES else None,
         }
 
     def pretrain(self) -> None:
@@ -268,7 +268,7 @@ class _Measuring:
                 self.out, recipe, self.target, images, begin, self.execution, kept, self.curve.seed
             )
             places = [place_of(self.out, name, *run) for run in self.curve.runs()]
-            parts = fed_with_images(recipe, network)
+            parts = fed_with_images(network, [stage.train for stage in recipe.stages])
             if parts and not all(map(is_done, places)):
                 step = self._counted(keeping(name), len(images))
                 for part in parts:

@@ -118,6 +118,36 @@ def cut(network: nn.Sequential) -> nn.Sequential:
     return frozen_part if any(True for _ in frozen_part.parameters()) else part_of(network, 0, 0)
 
 
+def never_trained(network: nn.Sequential, stages: Iterable[Sequence[str]]) -> nn.Sequential:
+    """Return the children of ``network`` before the first that any stage trains.
+
+    Args:
+        network: Network that is trained.
+        stages: For each stage the names of the modules that it trains.
+    """
+    return min(_frozen_parts(network, stages), key=len)
+
+
+def fed_with_images(network: nn.Sequential, stages: Iterable[Sequence[str]]) -> list[nn.Sequential]:
+    """Return the frozen parts whose activations of images a training asks for.
+
+    Args:
+        network: Network that is trained.
+        stages: For each stage the names of the modules that it trains.
+    """
+    parts = _frozen_parts(network, stages)
+    never = min(parts, key=len)
+    return [never] if len(never) else [part for part in parts if len(part)]
+
+
+def _frozen_parts(network: nn.Sequential, stages: Iterable[Sequence[str]]) -> list[nn.Sequential]:
+    parts = []
+    for train in stages:
+        freeze(network, train)
+        parts.append(cut(network))
+    return parts
+
+
 def part_of(network: nn.Sequential, start: int, stop: int | None = None) -> nn.Sequential:
     """Return the children from ``start`` to ``stop``, with the network's own weights and names."""
     part: nn.Sequential = network[start:stop]  # type: ignore[assignment]

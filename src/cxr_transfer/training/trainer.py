@@ -280,18 +280,6 @@ def _fit_head(
     )
 
 
-def never_trained(recipe: Recipe, network: nn.Sequential) -> nn.Sequential:
-    """Return the children of ``network`` before the first that a stage of ``recipe`` trains."""
-    return min((_frozen(network, stage) for stage in recipe.stages), key=len)
-
-
-def fed_with_images(recipe: Recipe, network: nn.Sequential) -> list[nn.Sequential]:
-    """Return the frozen parts whose activations of images `train_stages` asks for."""
-    never = never_trained(recipe, network)
-    parts = [never] if len(never) else [_frozen(network, stage) for stage in recipe.stages]
-    return [part for part in parts if len(part)]
-
-
 def _keeping(
     folder: Path,
     device: str,
