@@ -10,6 +10,7 @@ from cxr_transfer.statistics.learning_curve import (
     PowerLaw,
     Resampling,
     extrapolated,
+    images_needed,
     points,
 )
 from cxr_transfer.statistics.scores import Scores
@@ -125,3 +126,27 @@ def test_one_seed_gives_one_interval():
     assert (first.draws == again.draws).all()
     assert first.draws.sum(axis=1) == pytest.approx(np.ones(11))
     assert (Resampling.of(names, 3, resamples=10, seed=5).draws != first.draws).any()
+
+
+def test_how_many_images_another_model_needs_is_read_between_its_sizes():
+    scratch = made_points(PowerLaw(1.0, 0.5, 0.0))
+
+    def needed(accuracy, spread=0.0):
+        replicates = accuracy + spread * np.linspace(-1, 1, 201)
+        replicates[0] = accuracy
+        return images_needed(SIZES, scratch, Point(np.array([accuracy]), replicates, 250))
+
+    assert needed(1 - 100**-0.5).value == pytest.approx(100)
+    assert 110 < needed(1 - 140**-0.5).value < 160
+    assert needed(0.1).value == 10, "as many or fewer"
+    assert np.isinf(needed(0.999).value)
+    wide = needed(1 - 140**-0.5, spread=0.04)
+    assert 50 < wide.low < wide.value < wide.high
+    assert np.isinf(wide.high)
+
+
+def test_a_curve_that_rises_by_chance_is_taken_for_flat():
+    errors = [0.4, 0.2, 0.3, 0.1]
+    rising = [Point(np.array([1 - e]), np.full(5, 1 - e), 100) for e in errors]
+    found = images_needed((10, 20, 40, 80), rising, Point(np.array([0.85]), np.full(5, 0.85), 100))
+    assert found.value == pytest.approx(np.sqrt(40 * 80))

@@ -18,6 +18,7 @@ from scipy.optimize import least_squares
 from cxr_transfer.statistics.intervals import (
     NOT_DEFINED,
     Estimate,
+    checked_level,
     percentile_interval,
     value_and_resamples,
 )
@@ -141,6 +142,42 @@ def _measured(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Float
         found["accuracy"].append(weighted.right.sum(axis=1) / block.sum(axis=1))
         found["auroc_macro"].append(weighted.areas[0].mean(axis=1))
     return {name: np.concatenate(blocks) for name, blocks in found.items()}
+
+
+def images_needed(
+    sizes: Sequence[float], accuracies: Sequence[Point], wanted: Point, level: float = 0.95
+) -> Estimate:
+    """Return after how many images one model is as accurate as another one is already.
+
+    Between two sizes the share wrong is taken for linear in the logarithm of the images, and for
+    never rising: more images are not worse but by chance.
+
+    Args:
+        sizes: Images per class, rising.
+        accuracies: Accuracy of the one model at each size.
+        wanted: Accuracy of the other one, resampled alike.
+        level: Confidence level.
+
+    Returns:
+        Images per class with the percentiles over the resamples; the smallest size stands for as
+        many or fewer, infinity for more than the largest.
+    """
+    errors = 1 - np.stack([point.replicates for point in accuracies], axis=1)  # (1 + R, S)
+    errors = np.minimum.accumulate(errors, axis=1)
+    target = 1 - wanted.replicates
+    is_reached = errors <= target[:, None]
+    place = is_reached.argmax(axis=1)
+    row, before = np.arange(len(errors)), np.maximum(place - 1, 0)
+    above, below = errors[row, before], errors[row, place]
+    share = np.divide(above - target, above - below, out=np.ones_like(above), where=above > below)
+    logs = np.log(np.asarray(sizes, dtype=np.float64))
+    needed = np.exp(logs[before] + share * (logs[place] - logs[before]))
+    needed = np.where(place == 0, sizes[0], needed)
+    needed = np.where(is_reached.any(axis=1), needed, np.inf)
+    outside = (1 - checked_level(level)) / 2
+    # One of the resamples each: between infinity and a number there is nothing.
+    low, high = np.quantile(needed[1:], (outside, 1 - outside), method="inverted_cdf")
+    return Estimate(float(needed[0]), float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -80,8 +80,7 @@ class LearningCurve:
         """Return a recipe as it is run here: of the size and length that are asked for."""
         recipe = load_recipe(name).sized(self.input_size)
         # A head that is fitted has no epochs, and is no reason to refuse the others'.
-        fitted = all(stage.fit == "logistic" for stage in recipe.stages)
-        return recipe if fitted else recipe.limited(self.max_epochs)
+        return recipe if _is_fitted(recipe) else recipe.limited(self.max_epochs)
 
     def runs(self) -> list[tuple[int, int]]:
         """Return size and draw of all runs of a model, in their order.
@@ -235,7 +234,10 @@ def curve_progress(
     if pretraining:
         phases.append(reading(pretraining))
         images = len(pretraining.cases)
-        phases += [Phase(name, run_costs(recipe, images)) for name, recipe in pretrained.items()]
+        phases += [
+            Phase(name, run_costs(_shortened(recipe), images))
+            for name, recipe in pretrained.items()
+        ]
     for name in dict.fromkeys(name for name, _, _ in pending):
         forward = run_costs(recipes[name], len(target.cases))[FROZEN_PART]
         phases.append(Phase(keeping(name), {"": forward}))
@@ -258,6 +260,15 @@ def title_of(name: str, size: int, number: int) -> str:
 
 def _run_costs(recipe: Recipe, images: int) -> dict[str, float]:
     """Return the cost of each part of one run, whose frozen activations are kept already."""
-    fitted = all(stage.fit == "logistic" for stage in recipe.stages)
-    costs = run_costs(recipe if fitted else recipe.limited(_TYPICAL_EPOCHS), images)
+    costs = run_costs(_shortened(recipe), images)
     return costs | {FROZEN_PART: 0.0, "": _BEGIN}
+
+
+def _shortened(recipe: Recipe) -> Recipe:
+    """Return a recipe as long as it mostly is: hardly one comes to its last epoch."""
+    return recipe if _is_fitted(recipe) else recipe.limited(_TYPICAL_EPOCHS)
+
+
+def _is_fitted(recipe: Recipe) -> bool:
+    """Tell whether no stage of a recipe has epochs."""
+    return all(stage.fit == "logistic" for stage in recipe.stages)

@@ -5,6 +5,7 @@ Knows nothing of networks. The words of the page: ``learning_curve.md.j2``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +30,7 @@ from cxr_transfer.statistics.learning_curve import (
     Point,
     Resampling,
     extrapolated,
+    images_needed,
     points,
 )
 from cxr_transfer.studies.curve_plan import LearningCurve
@@ -178,16 +180,48 @@ def _rows(
             },
             "gained_over": None
             if name == first
-            else {
-                measure: found[measure].gained_over(measured[first][size][measure]).as_dict()
-                for measure in MEASURES
-            }
-            | {"model": first},
+            else _gained(first, found, measured[first], size, list(drawn.values())),
             "seconds_per_run": float(np.mean([one["seconds"] for one in results[name][size]])),
         }
         for name in recipes
         for size, found in measured[name].items()
     ]
+
+
+def _gained(
+    first: str,
+    found: Mapping[str, Point],
+    of_first: Mapping[int, Mapping[str, Point]],
+    size: int,
+    drawn: Sequence[float],
+) -> dict[str, Any]:
+    """Return what a recipe gains over the first one, and how many images that one needs for it."""
+    accuracies = [point["accuracy"] for point in of_first.values()]
+    needed = images_needed(drawn, accuracies, found["accuracy"])
+    return {
+        "model": first,
+        **{name: found[name].gained_over(of_first[size][name]).as_dict() for name in MEASURES},
+        # JSON has no infinity.
+        "images_needed": {
+            name: value if math.isfinite(value) else None for name, value in asdict(needed).items()
+        },
+        "images_needed_text": _needed_text(needed, drawn),
+    }
+
+
+def _needed_text(needed: Estimate, drawn: Sequence[float]) -> str:
+    """Return a number of images that may lie beyond the smallest and the largest size.
+
+    >>> _needed_text(Estimate(60.4, 10.0, math.inf), [10.0, 100.0])
+    '60 [10 or fewer, more than 100]'
+    """
+
+    def text(images: float) -> str:
+        if math.isinf(images):
+            return f"more than {drawn[-1]:.0f}"
+        return f"{images:.0f}" if images > drawn[0] else f"{drawn[0]:.0f} or fewer"
+
+    return f"{text(needed.value)} [{text(needed.low)}, {text(needed.high)}]"
 
 
 def _law(law: Extrapolation) -> dict[str, Any]:
