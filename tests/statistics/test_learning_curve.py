@@ -13,6 +13,7 @@ from cxr_transfer.statistics.learning_curve import (
     images_needed,
     points,
 )
+from cxr_transfer.statistics.metrics import aurocs
 from cxr_transfer.statistics.scores import Scores
 
 SIZES = (10, 20, 50, 100, 200, 400)
@@ -25,7 +26,7 @@ def made_points(law, sizes=SIZES, noise=0.0, seed=0, resamples=200):
     found = []
     for size in sizes:
         errors = law.error(size) + noise * rng.standard_normal(1 + resamples)
-        found.append(Point(np.array([1 - errors[0]]), 1 - errors, patients=250))
+        found.append(Point.of(np.array([1 - errors[0]]), 1 - errors, patients=250))
     return found
 
 
@@ -89,8 +90,33 @@ def test_the_interval_holds_the_chance_of_the_draw_and_of_the_patients():
     assert alike.replicates[1:].std() == pytest.approx(np.sqrt(0.9 * 0.1 / 1000), rel=0.06)
     accuracy = differing["accuracy"]
     assert accuracy.of_draws == pytest.approx(shares)
-    # Rao & Wu: the variance of a mean of D is that of one, by D; of patients there is little.
-    assert accuracy.replicates[1:].std() == pytest.approx(shares.std(ddof=1) / np.sqrt(5), rel=0.1)
+    # Rao & Wu: the variance of a mean of D is that of one, by D, and then as Student's t is wider.
+    # The patients add little: the draws are of the same images.
+    expected = 2.776 / 1.960 * shares.std(ddof=1) / np.sqrt(5)
+    assert accuracy.replicates[1:].std() == pytest.approx(expected, rel=0.1)
+
+
+def test_intervals_of_five_draws_hold_the_mean_about_as_often_as_they_say():
+    """Without both corrections it would be about 84 of 100."""
+    rng, held = np.random.default_rng(7), 0
+    resampling = Resampling.of(["one"], 5, resamples=1000)
+    for _ in range(300):
+        of_draws = rng.normal(0.8, 0.02, 5)
+        found = Point.of(of_draws, resampling.draws @ of_draws, 1).estimate
+        held += found.low <= 0.8 <= found.high
+    assert 270 <= held <= 297
+
+
+def test_auroc_near_1_has_an_interval_as_wide_as_for_one_model_or_wider():
+    right = np.arange(100) % 25 > 0
+    draws = [scores_of(right, seed) for seed in range(5)]
+    (one,) = [aurocs(scores)[1] for scores in draws[:1]]
+    found = points(draws, Resampling.of(draws[0].patients, 5, resamples=50))["auroc_macro"]
+    assert found.estimate.value == pytest.approx(np.mean([aurocs(x)[1].value for x in draws]))
+    alike = points([draws[0]] * 3, Resampling.of(draws[0].patients, 3, resamples=50))["auroc_macro"]
+    assert alike.estimate.value == pytest.approx(one.value)
+    assert alike.estimate.low == pytest.approx(one.low, abs=1e-9)
+    assert found.estimate.low <= max(aurocs(x)[1].low for x in draws)
 
 
 def test_a_single_draw_has_an_interval_of_patients_alone():
@@ -134,7 +160,7 @@ def test_how_many_images_another_model_needs_is_read_between_its_sizes():
     def needed(accuracy, spread=0.0):
         replicates = accuracy + spread * np.linspace(-1, 1, 201)
         replicates[0] = accuracy
-        return images_needed(SIZES, scratch, Point(np.array([accuracy]), replicates, 250))
+        return images_needed(SIZES, scratch, Point.of(np.array([accuracy]), replicates, 250))
 
     assert needed(1 - 100**-0.5).value == pytest.approx(100)
     assert 110 < needed(1 - 140**-0.5).value < 160
@@ -147,6 +173,8 @@ def test_how_many_images_another_model_needs_is_read_between_its_sizes():
 
 def test_a_curve_that_rises_by_chance_is_taken_for_flat():
     errors = [0.4, 0.2, 0.3, 0.1]
-    rising = [Point(np.array([1 - e]), np.full(5, 1 - e), 100) for e in errors]
-    found = images_needed((10, 20, 40, 80), rising, Point(np.array([0.85]), np.full(5, 0.85), 100))
+    rising = [Point.of(np.array([1 - e]), np.full(5, 1 - e), 100) for e in errors]
+    found = images_needed(
+        (10, 20, 40, 80), rising, Point.of(np.array([0.85]), np.full(5, 0.85), 100)
+    )
     assert found.value == pytest.approx(np.sqrt(40 * 80))
