@@ -181,7 +181,10 @@ def _rows(
             "gained_over": None
             if name == first
             else _gained(first, found, measured[first], size, list(drawn.values())),
-            "seconds_per_run": float(np.mean([one["seconds"] for one in results[name][size]])),
+            **{
+                f"{kind}_per_run": float(np.mean([one[kind] for one in results[name][size]]))
+                for kind in ("seconds", "processor_seconds")
+            },
         }
         for name in recipes
         for size, found in measured[name].items()

@@ -106,11 +106,15 @@ class CurveRuns:
         check_settings(folder, settings)
         if is_done(folder):
             return
-        began = time.monotonic()
+        began, worked = time.monotonic(), time.process_time()
         write_text(folder / "recipe.toml", self.recipe.to_toml())
         write_manifest(folder / PARTS_FILE, drawn.cases)
         result = self._trained(drawn, begun, folder, seed, device)
-        result |= {"seconds": round(time.monotonic() - began, 2), "settings": settings}
+        result |= {
+            "seconds": round(time.monotonic() - began, 2),
+            "processor_seconds": round(time.process_time() - worked, 2),
+            "settings": settings,
+        }
         write_json(folder / RESULT, result)
         remove_partial(self.recipe, folder)
 
