@@ -62,7 +62,8 @@ def learning_curve(path: Path, curves: Sequence[CurveDrawing], *, test_images: i
         axes = figure.subplots()
         for place, curve in enumerate(curves):
             _draw(axes, curve, place, _APART ** (place - (len(curves) - 1) / 2), least)
-        axes.set(xscale="log", yscale="log", ylim=(least / 1.15, None))
+        axes.set(xscale="log", yscale="log")
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], least / 1.15))
         sizes = sorted({round(images) for curve in curves for images in curve.images})
         more = sorted({round(curve.more[0]) for curve in curves if curve.more})
         axes.xaxis.set_major_locator(FixedLocator([*sizes, *more[-1:]]))
