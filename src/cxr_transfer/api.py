@@ -99,7 +99,7 @@ def load_dataset(
         UsageError: ``unused_option`` for ``labels`` where they have no effect.
     """
     found = open_dataset(
-        _path(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, on_image=on_image
+        path_of(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, on_image=on_image
     )
     return split(found, by=split_by, seed=seed)
 
@@ -154,14 +154,14 @@ def train(
     _check_dataset(dataset)
     changed = dict(overrides or {}) | ({} if network is None else {"network": network})
     return run_recipe(
-        load_recipe(str(_path(recipe, "recipe")), changed).limited(max_epochs),
+        load_recipe(str(path_of(recipe, "recipe")), changed).limited(max_epochs),
         dataset,
         None,
-        _path(out, "out"),
+        path_of(out, "out"),
         seed=seed,
         execution=Execution(device=device, precision=precision),
-        start=None if start is None else _path(start, "start"),
-        weights=None if weights is None else _path(weights, "weights"),
+        start=None if start is None else path_of(start, "start"),
+        weights=None if weights is None else path_of(weights, "weights"),
         log=log,
     )
 
@@ -199,7 +199,7 @@ def evaluate(
     from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
     from cxr_transfer.models.metadata import checkpoint_files, read_card
 
-    checkpoint, given = _path(run, "run"), _cases(cases)
+    checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return evaluate_checkpoint(
@@ -259,7 +259,7 @@ def audit(
     if retrain and out is None:
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
-    checkpoint, given = _path(run, "run"), _cases(cases)
+    checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return run_audit(
@@ -267,7 +267,7 @@ def audit(
             given,
             folder,
             retrain=retrain,
-            weights=None if weights is None else _path(weights, "weights"),
+            weights=None if weights is None else path_of(weights, "weights"),
             device=device,
             precision=precision,
             seed=seed,
@@ -291,7 +291,7 @@ def _reported(
     from cxr_transfer.training.settings import settings_checked
 
     with tempfile.TemporaryDirectory(prefix="cxr-") as temporary:
-        folder = Path(temporary) if out is None else _path(out, "out")
+        folder = Path(temporary) if out is None else path_of(out, "out")
         with lock_folder(folder), settings_checked(folder, settings):
             content = into(folder)
         text = (folder / page).read_text(encoding="utf-8", errors="surrogateescape")
@@ -314,7 +314,12 @@ def _statistics(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _path(given: object, name: str) -> Path:
+def path_of(given: object, name: str) -> Path:
+    """Return a path that was given as an argument.
+
+    Raises:
+        TypeError: It is none; ``name`` names the argument.
+    """
     if isinstance(given, str | os.PathLike):
         return Path(given)
     raise TypeError(f"Expected a path as {name}, but got {kind_of(given)}.")
