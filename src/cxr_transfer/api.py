@@ -163,6 +163,7 @@ def evaluate(
     *,
     out: PathLike | None = None,
     allow_seen: bool = False,
+    subgroups: Sequence[str] = (),
     device: str = "auto",
     seed: int = 0,
     on_image: Callable[[], None] = lambda: None,
@@ -175,6 +176,8 @@ def evaluate(
         cases: Cases, for example `Dataset.test`; of a data set all its cases.
         out: Report folder; None keeps no files.
         allow_seen: Whether to score images whose patients training saw, too; do not quote them.
+        subgroups: Further columns of the manifest by which groups are formed, beside source, view,
+            sex and age.
         device: Device: "auto", "cpu", "cuda" or "mps".
         seed: Random seed of the bootstrap.
         on_image: Function that is called after every image.
@@ -198,6 +201,7 @@ def evaluate(
             given,
             folder,
             allow_seen=allow_seen,
+            columns=subgroups,
             device=device,
             seed=seed,
             on_image=on_image,
@@ -215,6 +219,7 @@ def audit(
     out: PathLike | None = None,
     retrain: bool = False,
     weights: PathLike | None = None,
+    subgroups: Sequence[str] = (),
     device: str = "auto",
     precision: str = "auto",
     seed: int = 0,
@@ -230,6 +235,7 @@ def audit(
         out: Report folder; None keeps no files.
         retrain: Whether to train the recipe again without each source (long; wants ``out``).
         weights: File with ResNet-50's ImageNet weights, for ``retrain``.
+        subgroups: Further columns of the manifest by which groups are formed.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision of retraining and of scores of changed images.
         seed: Random seed of bootstrap, folds, noise and retraining.
@@ -259,6 +265,7 @@ def audit(
             folder,
             retrain=retrain,
             weights=None if weights is None else _path(weights, "weights"),
+            columns=subgroups,
             device=device,
             precision=precision,
             seed=seed,

@@ -24,10 +24,20 @@ if TYPE_CHECKING:
 CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
 DEVICE_HELP = "auto, cpu, cuda or mps."
 LABEL_HELP = (
-    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. May be "
-    "repeated. What the recipe's [labels] say holds as in training."
+    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out, '*=' all that "
+    "is not named. May be repeated. What the recipe's [labels] say holds as in training."
 )
+SOURCE_HELP = "Keep the images of this source alone, such as nih. May be repeated."
+FRONTAL_HELP = "Leave out lateral views; an image whose view is not known stays."
+DATA_LABEL_HELP = (
+    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. * stands for "
+    "any letters: '*=' leaves out all that is not named. May be repeated."
+)
+NO_LABELS_HELP = "The folders are no classes: an export of DICOM files, for example."
 SKIP_DAMAGED_HELP = "Leave out files that cannot be read; damaged.csv in --out lists them."
+SUBGROUP_HELP = (
+    "Column of the manifest that forms groups, beside source, view, sex and age. May be repeated."
+)
 PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
 
 

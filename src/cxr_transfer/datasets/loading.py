@@ -17,8 +17,9 @@ from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import one_spelling
 from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.findings import relabelled
+from cxr_transfer.datasets.given_parts import check_consistent, drawn_lines
 from cxr_transfer.datasets.index import index_readable, refuse_damaged
-from cxr_transfer.datasets.manifest import check_consistent, read_listed
+from cxr_transfer.datasets.manifest import read_listed
 from cxr_transfer.datasets.multi_source import in_three_classes, multi_source
 from cxr_transfer.datasets.paper import (
     Dataset,
@@ -27,7 +28,7 @@ from cxr_transfer.datasets.paper import (
     outside_cases,
     pretraining_cases,
 )
-from cxr_transfer.datasets.registry import COLLECTIONS
+from cxr_transfer.datasets.registry import stands_alone
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
 
@@ -243,11 +244,8 @@ def _own_or_archives(data: Path) -> tuple[Collection | None, tuple[Collection, .
     if data.is_file():
         return read_listed(data), ()
     archives = read_archives(data)
-    own = next((found for found in archives if found.name == "folder"), None)
     # One collection that holds several classes, and nothing beside it, is a data set by itself.
-    if len(archives) == 1 and own is None and COLLECTIONS[archives[0].name].stands_alone:
-        own = archives[0]
-    return own, archives
+    return archives[0] if stands_alone(archives) else None, archives
 
 
 def _holds_archives(data: Path) -> bool:
@@ -277,7 +275,8 @@ def own_dataset(
     title = data.stem if data.is_file() else os.path.basename(os.path.abspath(data))
     if like == "multi_source":
         dataset = in_three_classes(title, read.cases, mapping, table)
-        return dataclasses.replace(dataset, notices=(*read.notices, *dataset.notices))
+        notices = (*read.notices, *dataset.notices, *drawn_lines(dataset.cases))
+        return dataclasses.replace(dataset, notices=notices)
     found = relabelled(read.cases, mapping or {}, table=table)
     read = dataclasses.replace(read, cases=found.cases, notices=(*read.notices, *found.lines()))
     named = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
@@ -286,7 +285,8 @@ def own_dataset(
         labels, read = named, spelled
     else:
         labels = LabelSet(tuple(sorted({case.label for case in read.cases})))
-    return Dataset(title, labels, read.cases, notices=read.notices, left_out=found.left_out)
+    notices = (*read.notices, *drawn_lines(read.cases))
+    return Dataset(title, labels, read.cases, notices=notices, left_out=found.left_out)
 
 
 def indexed(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case, Collection
 from cxr_transfer.datasets.damaged import Damaged
-from cxr_transfer.datasets.registry import OF_THE_PAPER, where_from
+from cxr_transfer.datasets.registry import OF_THE_PAPER, OWN, where_from
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
 
@@ -166,7 +166,7 @@ def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case
         if case.patient not in patients
         and (
             (found.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
-            or found.name not in (*OF_THE_PAPER, "folder")
+            or (found.name not in (*OF_THE_PAPER, *OWN) and case.view in (*FRONTAL_VIEWS, ""))
         )
     )
 
@@ -177,8 +177,9 @@ def _copies(archives: Sequence[Collection], name: str) -> list[Collection]:
         have = ", ".join(sorted({found.name for found in archives})) or "nothing"
         raise DataError(
             "collection_absent",
-            f"Expected the {name} collection at or below the data folder, but found {have}. "
-            f"Where it is from: {where_from()}.",
+            f"Expected the {name} collection at or below the data folder, but found {have}; to use "
+            "what is there as images of your own, make a manifest of it with 'cxr data prepare' "
+            f"(--source, --label). Where the collections are from: {where_from()}.",
         )
     return copies
 
