@@ -100,6 +100,8 @@ AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
         (f"{STUDY} --models model_1 --pretraining paper", "--pretraining"),
         (f"{EVALUATE} --label pneumothorax=normal", "pneumothorax"),
         (f"{AUDIT} --label pneumothorax=normal", "pneumothorax"),
+        (f"{EVALUATE} --subgroup view", "--subgroup"),
+        (f"{AUDIT} --subgroup source", "--subgroup"),
         (f"{AUDIT} --weights {{root}}/weights.h5", "--weights"),
     ],
 )
