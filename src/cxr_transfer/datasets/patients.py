@@ -23,7 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.datasets.cells import age_or_none, patient_name, sex_or_unknown, view_of
+from cxr_transfer.datasets.cells import (
+    age_or_none,
+    clean,
+    patient_name,
+    sex_or_unknown,
+    view_of,
+)
 from cxr_transfer.errors import MachineError
 from cxr_transfer.files import settings_folder
 from cxr_transfer.radiograph.signatures import is_dicom_file
@@ -36,6 +42,10 @@ SALT = "patient-salt"
 
 _SALT_BYTES, _DIGITS = 32, 16
 _UNKNOWN, _HASHED = "unknown:", "dicom:"
+SCANNER = "scanner"
+"""Column of the machine that a DICOM header names."""
+
+_LONGEST = 64  # PS3.5, section 6.2: of a VR LO
 _VIEWS = frozenset({"PA", "AP", "L"})
 _CROWDED = 20
 """Images of one patient from which on it may be a placeholder, where it is most of them."""
@@ -126,7 +136,16 @@ def _described(case: Case, facts: PatientFacts) -> Case:
         view=case.view or (view if view in _VIEWS else ""),
         age=age_or_none(facts.age) if case.age is None else case.age,
         sex=case.sex or sex_or_unknown(facts.sex),
+        extra=(*case.extra, *_machine(case, facts)),
     )
+
+
+def _machine(case: Case, facts: PatientFacts) -> list[tuple[str, str]]:
+    """The machine of an image, to form groups by; none where a table names it already."""
+    maker, model = (clean(text)[:_LONGEST] for text in (facts.maker, facts.model))
+    name = model if model.casefold().startswith(maker.casefold()) else f"{maker} {model}".strip()
+    named = any(column.casefold() == SCANNER for column, _ in case.extra)
+    return [(SCANNER, name)] if name and not named else []
 
 
 def hashed_patient(number: str) -> str:

@@ -1,4 +1,4 @@
-"""What a DICOM header says of whom it shows: number, age, sex, view; for grouping, never for words.
+"""What a DICOM header says of whom it shows, and with which machine; for grouping, never for words.
 
 The decoder never looks at these elements but the view. This module reads them and no others, for
 one purpose: a folder of DICOM files tells its patients, so that nobody stands in training and in
@@ -29,8 +29,9 @@ _PREAMBLE = 132  # PS3.10, section 7.1
 _SYNTAX = 0x00020010
 _NUMBER, _SEX, _AGE = 0x00100020, 0x00100040, 0x00101010  # PS3.3, C.7.1.1 and C.7.2.2
 _VIEW_POSITION = 0x00185101  # PS3.3, C.8.1.1
+_MAKER, _MODEL = 0x00080070, 0x00081090  # PS3.3, C.7.5.1
 _CLASS, _ROWS = 0x00080016, 0x00280010
-_WANTED = [_CLASS, _NUMBER, _SEX, _AGE, _VIEW_POSITION, _ROWS]
+_WANTED = [_CLASS, _MAKER, _MODEL, _NUMBER, _SEX, _AGE, _VIEW_POSITION, _ROWS]
 _UIDS = "1.2.840.10008.5.1.4."
 _WITHOUT_PICTURE = (  # PS3.4, B.5
     *(f"{_UIDS}1.1.{kind}." for kind in (9, 11, 66, 88, 104)),  # waveforms to documents
@@ -50,6 +51,8 @@ class PatientFacts:
         view: View Position.
         has_picture: Whether the file may hold a picture: it states a size, or is not of a class
             that never has one (a report, a presentation state).
+        maker: Manufacturer of the machine.
+        model: Manufacturer's Model Name.
     """
 
     number: str = field(default="", repr=False)
@@ -57,6 +60,8 @@ class PatientFacts:
     sex: str = ""
     view: str = ""
     has_picture: bool = True
+    maker: str = ""
+    model: str = ""
 
 
 def read_patient_facts(path: Path) -> PatientFacts | None:
@@ -88,6 +93,8 @@ def patient_facts(content: bytes) -> PatientFacts:
         view=_text(found.get(_VIEW_POSITION, b"")),
         has_picture=_ROWS in found
         or not _text(found.get(_CLASS, b"")).startswith(_WITHOUT_PICTURE),
+        maker=_text(found.get(_MAKER, b"")),
+        model=_text(found.get(_MODEL, b"")),
     )
 
 
