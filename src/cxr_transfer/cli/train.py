@@ -84,7 +84,7 @@ def train(
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
-    from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.recipe_files import load_recipe
 
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
