@@ -87,6 +87,9 @@ def test_an_audit_has_a_row_per_check(trained):
     "call",
     [
         lambda: cxr.load_dataset(3),
+        lambda: cxr.load_dataset("images", sources="nih"),
+        lambda: cxr.evaluate("run", [], subgroups="scanner"),
+        lambda: cxr.audit("run", [], subgroups="scanner"),
         lambda: cxr.train("model_1", "images", out="runs"),
         lambda: cxr.evaluate(3, []),
         lambda: cxr.evaluate("run", "images.csv"),

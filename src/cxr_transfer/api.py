@@ -17,7 +17,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.loading import DatasetName, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import SplitBy, split
-from cxr_transfer.errors import kind_of
+from cxr_transfer.errors import check_list, kind_of
 from cxr_transfer.own_folder import lock_folder
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def load_dataset(
     name: DatasetName = "dataset_1",
     *,
     labels: Mapping[str, str] | None = None,
+    sources: Sequence[str] = (),
     split_by: SplitBy = "patient",
     seed: int = 0,
     skip_damaged: bool = False,
@@ -82,7 +83,10 @@ def load_dataset(
             archives.
         name: Data set to make of the archives; for own images "multi_source" asks for its three
             classes, and the others change nothing.
-        labels: Label of the data to class; "" as a class leaves its images out.
+        labels: Label of the data to class; "" as a class leaves its images out. "*" in a label
+            stands for any letters: ``{"*": ""}`` leaves out all that is not named.
+        sources: Sources whose images alone are taken, with their own labels, such as "nih" of the
+            adult images.
         split_by: What stays together where parts are drawn: "patient", or "image" as in the paper.
             Parts that the data give are kept.
         seed: Random seed of the split.
@@ -98,8 +102,14 @@ def load_dataset(
         DataError: ``classes``, ``damaged_images``, ``unknown_label`` and what the readers raise.
         UsageError: ``unused_option`` for ``labels`` where they have no effect.
     """
+    check_list(sources, "sources")
     found = open_dataset(
-        _path(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, on_image=on_image
+        _path(data, "data"),
+        name,
+        mapping=labels,
+        sources=sources,
+        skip_damaged=skip_damaged,
+        on_image=on_image,
     )
     return split(found, by=split_by, seed=seed)
 
@@ -193,6 +203,7 @@ def evaluate(
     from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
     from cxr_transfer.models.metadata import checkpoint_files, read_card
 
+    check_list(subgroups, "columns")
     checkpoint, given = _path(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
@@ -256,6 +267,7 @@ def audit(
     if retrain and out is None:
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
+    check_list(subgroups, "columns")
     checkpoint, given = _path(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:

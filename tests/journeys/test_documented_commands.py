@@ -64,7 +64,8 @@ def given(tmp_path_factory, cxr):
             path.parent.mkdir(parents=True, exist_ok=True)
             image = draw_radiograph(label, rng=np.random.default_rng(100 * number + row))
             Image.fromarray(image).save(path)
-            lines.append(f"{path.relative_to(root)},{label},{label}{row},clinic_{row % 2},s{row % 3}")
+            known = f"{label},{label}{row},clinic_{row % 2},s{row % 3}"
+            lines.append(f"{path.relative_to(root)},{known}")
     (root / "images.csv").write_text("\n".join(lines) + "\n")
     (root / "archive").mkdir()
     for row in range(2):

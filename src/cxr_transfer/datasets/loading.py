@@ -29,6 +29,7 @@ from cxr_transfer.datasets.paper import (
     pretraining_cases,
 )
 from cxr_transfer.datasets.registry import stands_alone
+from cxr_transfer.datasets.selection import Selection, joined, selected
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
 
@@ -44,6 +45,7 @@ def open_dataset(
     added: Sequence[Case] = (),
     mapping: Mapping[str, str] | None = None,
     table: Mapping[str, str] | None = None,
+    sources: Sequence[str] = (),
     skip_damaged: bool = False,
     before: Callable[[Dataset], None] = lambda dataset: None,
     on_image: Callable[[], None] = lambda: None,
@@ -58,6 +60,8 @@ def open_dataset(
         added: Images of sources of the user's own, for ``multi_source`` from archives.
         mapping: Label of these images to class, or to "" to leave its images out.
         table: Such labels, whether images have them or not: a recipe's own.
+        sources: Sources whose images alone are taken, as images of the user's own, whatever
+            ``data`` holds; none takes ``data`` as it is.
         skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
         before: Called with the data set before any image of it is opened: whatever can be refused
             is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
@@ -75,7 +79,7 @@ def open_dataset(
             the class of a finding is not known.
         UsageError: ``no_dataset`` for archives without a name; ``added_to_what`` for sources added
             to another data set; ``unused_option`` for ``pretraining`` or ``mapping`` where they
-            have no effect; ``bad_label``.
+            have no effect; ``bad_label``; ``unknown_source``.
     """
     if added and (name != "multi_source" or not _holds_archives(data)):
         raise UsageError(
@@ -91,6 +95,9 @@ def open_dataset(
         return indexed(dataset, on_image, skip_damaged=skip_damaged, records=records)
 
     own, archives = _own_or_archives(data)
+    if sources:
+        read = archives if own is None else (own,)
+        own = joined(selected(read, Selection(tuple(sources))), data)
     if pretraining is not None and (name != "dataset_0" or own is not None):
         got = "images of your own" if own is not None else name
         raise UsageError(
