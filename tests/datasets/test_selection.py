@@ -79,7 +79,7 @@ def test_parts_that_nobody_gave_cannot_be_forgotten(tmp_path):
 def test_joined_they_are_one_data_set_and_copies_are_told(archives, tmp_path):
     one = joined((*archives, archives[0]), tmp_path)
     assert len(one.cases) == sum(len(each.cases) for each in archives) + len(archives[0].cases)
-    assert f"2 copies of {archives[0].name} are read" in one.notices[-1]
+    assert f"2 copies of {archives[0].name} are read" in " ".join(one.notices)
 
 
 def test_folders_are_no_classes_on_a_word(tmp_path):
@@ -91,3 +91,13 @@ def test_folders_are_no_classes_on_a_word(tmp_path):
     with pytest.raises(CxrError, match="--no-labels") as refused:
         read_all(tmp_path / "images.csv", no_labels=True)
     assert refused.value.code == "unused_option"
+
+
+def test_parts_of_one_collection_alone_are_forgotten_and_told(archives, tmp_path):
+    one = joined(archives, tmp_path)
+    assert {case.split for case in one.cases} == {""}
+    assert (
+        f"parts are given to 5 of {len(one.cases)} images alone, and are forgotten" in one.notices
+    )
+    (alone,) = (found for found in archives if found.name == "nih")
+    assert {case.split for case in joined([alone], tmp_path).cases} == {"train", "test"}

@@ -12,6 +12,7 @@ from cxr_transfer.cli.terminal import (
     FRONTAL_HELP,
     NO_LABELS_HELP,
     SOURCE_HELP,
+    counted,
     progress,
     tell,
 )
@@ -78,14 +79,7 @@ def data_check(
 
 def _check_text(found: dict[str, Any]) -> str:
     from cxr_transfer.datasets.patients import is_unknown
-    from cxr_transfer.errors import LISTED, listing
-
-    def counts(table: dict[str, int]) -> str:
-        # A collection of joined findings has hundreds of labels.
-        shown = [f"{number} {name}" for name, number in list(table.items())[:LISTED]]
-        return ", ".join(
-            [*shown, *([f"{len(table) - LISTED} more"] if len(table) > LISTED else [])]
-        )
+    from cxr_transfer.errors import listing
 
     def radiograph(row: dict[str, Any]) -> str:
         patient = "" if is_unknown(row["patient"]) else row["patient"]
@@ -101,11 +95,11 @@ def _check_text(found: dict[str, Any]) -> str:
             f"{'generated ' if table['generated'] else ''}images of "
             f"{table['patients']} patients, {table['patients_with_several_images']} with several"
             + (f"; {unknown} of unknown patients" if unknown else ""),
-            f"  classes  {counts(table['classes'])}",
-            f"  sources  {counts(table['sources'])}",
-            f"  views    {counts(table['views'])}",
-            *([f"  parts    {counts(table['parts'])}"] if table["parts"] else []),
-            *(f"  column   {name}: {counts(values)}" for name, values in table["columns"].items()),
+            f"  classes  {counted(table['classes'])}",
+            f"  sources  {counted(table['sources'])}",
+            f"  views    {counted(table['views'])}",
+            *([f"  parts    {counted(table['parts'])}"] if table["parts"] else []),
+            *(f"  column   {name}: {counted(values)}" for name, values in table["columns"].items()),
             f"  sizes    {table['sizes']}",
             *([f"  greys    {table['grey_levels']}"] if table["grey_levels"] else []),
             f"  missing  {len(table['missing'])}"

@@ -13,6 +13,7 @@ from cxr_transfer.cli.terminal import (
     NO_LABELS_HELP,
     SKIP_DAMAGED_HELP,
     SOURCE_HELP,
+    counted,
     log,
     progress,
     tell,
@@ -64,9 +65,7 @@ def data_prepare(
             archives, data, out, as_one=bool(wanted), skip_damaged=skip_damaged, progress=progress
         )
         for name, found in prepared.summary.items():
-            classes = ", ".join(
-                f"{number} {label or 'not stated'}" for label, number in found["classes"].items()
-            )
+            classes = counted({label or "not stated": n for label, n in found["classes"].items()})
             tell(f"{name}: {found['images']} images ({classes}), {found['data_hash'][:12]}")
         if prepared.damaged:
             log(damaged_line(prepared.damaged, str(out / DAMAGED_FILE)))

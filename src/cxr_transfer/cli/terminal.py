@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cxr_transfer.errors import LISTED
 from cxr_transfer.text import for_terminal
 
 if TYPE_CHECKING:
@@ -78,6 +79,14 @@ def tell(text: str) -> None:
 
 def silent(line: str) -> None:
     """Say nothing: one process of a distributed run speaks, the others do not."""
+
+
+def counted(table: dict[str, int]) -> str:
+    """Return numbers with their names; of many the first, and how many more there are."""
+    # A collection of joined findings has hundreds of labels.
+    shown = [f"{number} {name}" for name, number in list(table.items())[:LISTED]]
+    more = len(table) - LISTED
+    return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
 
 
 def program() -> str:

@@ -156,10 +156,10 @@ def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case
     """Return the frontal images that neither data set trains on: other findings, other places.
 
     Patients of ``target`` are left out: some of Cohen's have images of COVID-19 and of something
-    else.
+    else. Parts that a collection gives are no parts of all images.
     """
     patients = {case.patient for case in target.cases}
-    return tuple(
+    return _without_split(
         case
         for found in archives
         for case in found.cases

@@ -124,10 +124,22 @@ def joined(archives: Sequence[Collection], data: Path) -> Collection:
     for name, number in Counter(found.name for found in archives).items():
         if number > 1:
             notices.append(f"{number} copies of {name} are read; give the folder of one of them")
+    cases = [
+        dataclasses.replace(case, split="validation") if case.split == "val" else case
+        for found in archives
+        for case in found.cases
+    ]
+    given = sum(bool(case.split) for case in cases)
+    if len(archives) > 1 and 0 < given < len(cases):
+        # Parts of one collection are none of them all, and training refuses half a split.
+        cases = [dataclasses.replace(case, split="") for case in cases]
+        notices.append(
+            f"parts are given to {given} of {len(cases)} images alone, and are forgotten"
+        )
     return Collection(
         "manifest",
         data,
-        tuple(case for found in archives for case in found.cases),
+        tuple(cases),
         tuple(line for found in archives for line in found.missing),
         sum(found.ignored for found in archives),
         generated=any(found.generated for found in archives),
