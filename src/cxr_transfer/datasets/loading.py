@@ -114,8 +114,8 @@ def open_dataset(
             "no_dataset",
             f"Expected images of your own, or a recipe that says which data set is made of the "
             f'archives, but {data} holds archives; add dataset = "dataset_0", "dataset_1" or '
-            '"multi_source" to the recipe, or give -o dataset=dataset_1; or make a manifest of what '
-            "is there with 'cxr data prepare' (--source, --label).",
+            '"multi_source" to the recipe, or give -o dataset=dataset_1; or make a manifest of '
+            "what is there with 'cxr data prepare' (--source, --label).",
         )
     notices = notices_of(archives)
     if name == "multi_source":
