@@ -18,6 +18,7 @@ from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
 
 if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
+    from cxr_transfer.api_studies import learning_curve
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
     from cxr_transfer.errors import CxrError
@@ -39,12 +40,14 @@ __all__ = [
     "__version__",
     "audit",
     "evaluate",
+    "learning_curve",
     "load_dataset",
     "train",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
+    "learning_curve": "api_studies",
     "Case": "datasets.case",
     "CxrError": "errors",
     "Dataset": "datasets.paper",

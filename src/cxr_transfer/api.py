@@ -104,7 +104,7 @@ def load_dataset(
     """
     check_list(sources, "sources")
     found = open_dataset(
-        _path(data, "data"),
+        path_of(data, "data"),
         name,
         mapping=labels,
         sources=sources,
@@ -123,11 +123,16 @@ def train(
     start: PathLike | None = None,
     weights: PathLike | None = None,
     max_epochs: int | None = None,
+    network: str | None = None,
+    overrides: Mapping[str, object] | None = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log = lambda line: None,
 ) -> Path:
     """Train a recipe; the same call goes on with a run that was stopped.
+
+    >>> train("transfer", dataset, out="runs/mine", network="monai:DenseNet121",
+    ...       overrides={"initial": "pretrained"})  # doctest: +SKIP
 
     Args:
         recipe: Name of a recipe of the package ("model_1", ...), or path of one (.toml).
@@ -136,8 +141,11 @@ def train(
         seed: Random seed of weights, order and dropout.
         start: Checkpoint that the recipe starts from, where it starts from one.
         weights: File with ResNet-50's ImageNet weights, where the recipe starts from them and
-            they are not at hand.
+            they are not at hand; or the file of weights that it starts from.
         max_epochs: Number of epochs at which every stage is cut short.
+        network: Name of an architecture, in place of the recipe's.
+        overrides: Values of keys of the recipe by their paths, as ``cxr train -o`` takes them:
+            ``{"train.learning_rate": 3e-4, "augmentation.rotation": 10}``.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision: "auto", "float32" or "bfloat16".
         log: Function that is told what happens, a line at a time.
@@ -154,15 +162,16 @@ def train(
     from cxr_transfer.training.run import run_recipe
 
     _check_dataset(dataset)
+    changed = dict(overrides or {}) | ({} if network is None else {"network": network})
     return run_recipe(
-        load_recipe(str(_path(recipe, "recipe"))).limited(max_epochs),
+        load_recipe(str(path_of(recipe, "recipe")), changed).limited(max_epochs),
         dataset,
         None,
-        _path(out, "out"),
+        path_of(out, "out"),
         seed=seed,
         execution=Execution(device=device, precision=precision),
-        start=None if start is None else _path(start, "start"),
-        weights=None if weights is None else _path(weights, "weights"),
+        start=None if start is None else path_of(start, "start"),
+        weights=None if weights is None else path_of(weights, "weights"),
         log=log,
     )
 
@@ -204,7 +213,7 @@ def evaluate(
     from cxr_transfer.models.metadata import checkpoint_files, read_card
 
     check_list(subgroups, "columns")
-    checkpoint, given = _path(run, "run"), _cases(cases)
+    checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return evaluate_checkpoint(
@@ -268,7 +277,7 @@ def audit(
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
     check_list(subgroups, "columns")
-    checkpoint, given = _path(run, "run"), _cases(cases)
+    checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return run_audit(
@@ -276,7 +285,7 @@ def audit(
             given,
             folder,
             retrain=retrain,
-            weights=None if weights is None else _path(weights, "weights"),
+            weights=None if weights is None else path_of(weights, "weights"),
             columns=subgroups,
             device=device,
             precision=precision,
@@ -301,7 +310,7 @@ def _reported(
     from cxr_transfer.training.settings import settings_checked
 
     with tempfile.TemporaryDirectory(prefix="cxr-") as temporary:
-        folder = Path(temporary) if out is None else _path(out, "out")
+        folder = Path(temporary) if out is None else path_of(out, "out")
         with lock_folder(folder), settings_checked(folder, settings):
             content = into(folder)
         text = (folder / page).read_text(encoding="utf-8", errors="surrogateescape")
@@ -324,7 +333,12 @@ def _statistics(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _path(given: object, name: str) -> Path:
+def path_of(given: object, name: str) -> Path:
+    """Return a path that was given as an argument.
+
+    Raises:
+        TypeError: It is none; ``name`` names the argument.
+    """
     if isinstance(given, str | os.PathLike):
         return Path(given)
     raise TypeError(f"Expected a path as {name}, but got {kind_of(given)}.")

@@ -24,6 +24,11 @@ _MARKDOWN = re.compile(r"[\\`*|~]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])")
 _HTML = {"<": "&lt;", "&": "&amp;"}
 _IS_HTML = re.compile(r"<|&(?=#?\w+;)")
 _BLOCK = re.compile(r"(?=[#+\-=:>\[])|(?<=[0-9])(?=[.)](\s|$))")
+_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 _STARTS_A_BLOCK = re.compile(r"[#+\-=:>\[]|[0-9]{1,9}[.)](\s|$)")
 
 
@@ -124,3 +129,12 @@ def markdown(text: object) -> str:
     shown = for_terminal(shown)
     # A heading, a list, a link's address: only at the start of a line.
     return _BLOCK.sub(r"\\", shown, count=1) if _STARTS_A_BLOCK.match(shown) else shown
+
+
+def latex(text: object) -> str:
+    r"""Return a value as LaTeX that shows it in one line: no command, no new cell.
+
+    >>> print(latex("model_1 & 50 % \\input{x}"))
+    model\_1 \& 50 \% \textbackslash{}input\{x\}
+    """
+    return "".join(_LATEX.get(sign, sign) for sign in for_terminal(str(text)))

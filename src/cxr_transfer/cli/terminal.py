@@ -39,6 +39,11 @@ SKIP_DAMAGED_HELP = "Leave out files that cannot be read; damaged.csv in --out l
 SUBGROUP_HELP = (
     "Column of the manifest that forms groups, beside source, view, sex and age. May be repeated."
 )
+OVERRIDE_HELP = (
+    "KEY=VALUE: another value of a key of the recipe, such as train.learning_rate=3e-4 (all "
+    "stages), head.max_epochs=5 (one stage), augmentation.rotation=10 or input_size=320. May be "
+    "repeated."
+)
 PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
 
 

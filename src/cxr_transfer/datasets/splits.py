@@ -103,8 +103,8 @@ def _completed(dataset: Dataset, seed: int) -> Dataset:
         inside = [dataset.cases[row] for row in rows]
         targets = np.array([dataset.labels.target(case.label) for case in inside])
         number = _TEST_FOLDS if name == "test" else _VALIDATION_FOLDS
-        groups = _groups(inside, "patient")
-        few = [label for label in dataset.labels if _groups_of(label, inside, groups) < number]
+        groups = groups_of(inside, "patient")
+        few = [label for label in dataset.labels if _patients_of(label, inside, groups) < number]
         if few:
             return dataset  # `validate` says which part has no image of which class.
         _, drawn = _fold(targets, groups, number, seed)
@@ -117,14 +117,14 @@ def _completed(dataset: Dataset, seed: int) -> Dataset:
     return dataset
 
 
-def _groups_of(label: str, cases: Sequence[Case], groups: npt.NDArray[np.int64]) -> int:
+def _patients_of(label: str, cases: Sequence[Case], groups: npt.NDArray[np.int64]) -> int:
     """How many patients have images of a class."""
     return len({group for case, group in zip(cases, groups, strict=True) if case.label == label})
 
 
 def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
     targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
-    groups = _groups(dataset.cases, by)
+    groups = groups_of(dataset.cases, by)
     known: dict[str, set[int]] = defaultdict(set)
     for group, case in zip(groups, dataset.cases, strict=True):
         known[case.label].add(group)
@@ -167,8 +167,16 @@ def _fold(
         return next(islice(parts, fold, None))  # type: ignore[no-any-return]
 
 
-def _groups(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
-    """Return a group number per case: patients (or images) joined where an image is the same."""
+def groups_of(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
+    """Return a group number per case: patients (or images) joined where an image is the same.
+
+    Args:
+        cases: N cases, indexed where equal images are to be joined.
+        by: What a group is: "patient" or "image".
+
+    Returns:
+        (N,) numbers from 0, in the order in which groups first appear.
+    """
     together = DisjointSet(range(len(cases)))
     first: dict[str, int] = {}
     for position, case in enumerate(cases):

@@ -1,4 +1,4 @@
-"""What every figure is drawn on and with: style, colours, and the way to a PNG file.
+"""What every figure is drawn on and with: style, colours, and the way to a PNG or SVG file.
 
 The file is whole or not there at all.
 """
@@ -40,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "legend.edgecolor": "none",
     "lines.linewidth": 2,
     "text.parse_math": False,  # a class may have a dollar in its name
+    "svg.hashsalt": SOFTWARE,  # else the same figure has other identifiers each time
 }
 
 ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
@@ -48,18 +49,35 @@ WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.5, "cap
 
 
 @contextmanager
-def canvas(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
-    """Give a figure to draw on; then write it to ``path``, whole or not at all."""
+def canvas(
+    paths: Path | Sequence[Path], inches: tuple[float, float], title: str, *, dpi: int = DPI
+) -> Iterator[Figure]:
+    """Give a figure to draw on; then write its files, each whole or not at all.
+
+    Args:
+        paths: Path of a file, or of several forms of the figure, by their endings PNG or SVG.
+        inches: Width and height.
+        title: One line above the figure; "" for a figure whose caption stands elsewhere.
+        dpi: Dots per inch of a PNG.
+    """
     with mpl.rc_context(STYLE):
         footer = 0.3 / inches[1]
         layout = ConstrainedLayoutEngine(rect=(0, footer, 1, 1 - footer), w_pad=0.12, h_pad=0.1)
         figure = Figure(figsize=inches, layout=layout)
-        figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
+        if title:
+            figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
         figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
         yield figure
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
-    write_bytes(path, content.getvalue())
+        for path in [paths] if isinstance(paths, Path) else paths:
+            write_bytes(path, _saved(figure, path.suffix.removeprefix("."), dpi))
+
+
+def _saved(figure: Figure, form: str, dpi: int) -> bytes:
+    # Without a date: the same numbers are the same file.
+    by = {"Creator": SOFTWARE, "Date": None} if form == "svg" else {"Software": SOFTWARE}
+    content = io.BytesIO()
+    figure.savefig(content, format=form, dpi=dpi, metadata=by)
+    return content.getvalue()
 
 
 def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:

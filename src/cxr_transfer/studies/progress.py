@@ -18,6 +18,7 @@ from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage_recipe import Stage
 
 _NETWORK = {"simple_cnn": 1.0, "resnet50": 13.0, "resnet50_early": 5.0}
+_OTHER_NETWORK = 10.0
 _EPOCH = {"all": 3.0, "block": 0.3, "head": 0.02}
 _DECODE = 2.0
 _FINISH = 1.5
@@ -143,9 +144,9 @@ def plan(
         pretraining: Dataset_0; None where Model_0 is not trained.
         show: Function that is given where the study stands.
     """
-    phases = [_reading(target)]
+    phases = [reading(target)]
     if pretraining:
-        phases.append(_reading(pretraining))
+        phases.append(reading(pretraining))
         phases.append(Phase("model_0", run_costs(recipes["model_0"], len(pretraining.cases))))
     for fold in range(1, (study.folds or 1) + 1):
         for name in [name for name in recipes if name != "model_0"]:
@@ -163,7 +164,7 @@ def run_costs(recipe: Recipe, images: int) -> dict[str, float]:
         images: Number of images in all parts.
     """
     pixels = recipe.preprocessing.height * recipe.preprocessing.width / 224**2
-    forward = images * _NETWORK[recipe.network] * pixels
+    forward = images * _NETWORK.get(recipe.network, _OTHER_NETWORK) * pixels
     # What one stage trains is not kept for all of them.
     whole = any(_trains(stage) == "all" for stage in recipe.stages)
     costs = {FROZEN_PART: 0.0 if whole else forward}
@@ -173,7 +174,8 @@ def run_costs(recipe: Recipe, images: int) -> dict[str, float]:
     return costs | {"": forward * _FINISH}
 
 
-def _reading(dataset: Dataset) -> Phase:
+def reading(dataset: Dataset) -> Phase:
+    """Return the phase in which the images of a data set are read."""
     return Phase(f"reading {dataset.name}", {"": _DECODE * len(dataset.cases)})
 
 
