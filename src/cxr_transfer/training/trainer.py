@@ -83,7 +83,7 @@ def train_stages(
     folder: Path,
     seed: int,
     execution: Execution = DEFAULT,
-    kept: KeptActivations | None = None,
+    kept: Sequence[KeptActivations] = (),
     log: Callable[[str], None] = lambda line: None,
     say_epoch: Callable[[str], None] | None = None,
 ) -> Trained:
@@ -102,8 +102,8 @@ def train_stages(
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
-        kept: Activations that other trainings on these images and from these weights share; None
-            computes them here.
+        kept: Activations that are kept on disk, for other trainings on these images from the same
+            weights, or for a run that goes on; what is in none of them is computed here.
         log: Is told what happens, such as that a stage never improved on its beginning.
         say_epoch: Function that is told a line per epoch; None is ``log``.
 
@@ -125,7 +125,7 @@ def train_stages(
     history, outcomes, pending = _resumed(recipe, network, folder)
     # What is frozen in all stages to come is computed once for all of them.
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
-    if base and kept is None:
+    if base and not (kept and all(each.is_kept(part_of(network, 0, base)) for each in kept)):
         log(f"{recipe.name}: keeping the activations of the frozen part")
     keep = _keeping(folder, device, precision, execution, kept)
     parts = (training, validation)
@@ -285,7 +285,7 @@ def _keeping(
     device: str,
     precision: str,
     execution: Execution,
-    kept: KeptActivations | None,
+    kept: Sequence[KeptActivations],
 ) -> Callable[..., Tensor]:
     """Return `activations` for a run: where they are computed and where they lie."""
     # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
@@ -294,12 +294,13 @@ def _keeping(
     compute = functools.partial(
         activations, device=device, home=home, precision=precision, scratch=folder / "partial"
     )
-    if kept is None:
-        return compute
 
     def keep(frozen_part: nn.Sequential, images: Tensor, **how: Any) -> Tensor:  # noqa: ANN401
-        shared = kept.of(frozen_part, images, home=home)
-        return compute(frozen_part, images, **how) if shared is None else shared
+        for each in kept:
+            shared = each.of(frozen_part, images, home=home, **how)
+            if shared is not None:
+                return shared
+        return compute(frozen_part, images, **how)
 
     return keep
 
