@@ -51,7 +51,7 @@ from cxr_transfer.statistics.operating_points import (
     risk_coverage,
 )
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
+from cxr_transfer.statistics.subgroups import check_columns, gaps, subgroups, within_sources
 from cxr_transfer.statistics.temperature import at_temperature, score_scale
 from cxr_transfer.training.device import resolve_device
 
@@ -63,6 +63,7 @@ def evaluate_checkpoint(
     *,
     allow_seen: bool = False,
     skip_damaged: bool = False,
+    columns: Sequence[str] = (),
     device: str = "auto",
     resamples: int = 2000,
     seed: int = 0,
@@ -77,6 +78,8 @@ def evaluate_checkpoint(
         out: Report folder.
         allow_seen: Score images and patients that the training saw, and say so.
         skip_damaged: Leave out files that cannot be read, and list them in ``out``.
+        columns: Further columns of the manifest by which groups are formed, beside source, view,
+            sex and age.
         device: Device: "auto", "cpu", "cuda" or "mps".
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
@@ -93,8 +96,10 @@ def evaluate_checkpoint(
     Raises:
         DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
+        UsageError: What `check_columns` raises, before an image is opened.
         ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
+    columns = check_columns(columns, cases)
     checkpoint, network = load_checkpoint(checkpoint_path)
     beside = reference_beside(checkpoint_files(checkpoint_path)[1], checkpoint.weights_sha256)
     reference = beside[1] if beside else None
@@ -117,9 +122,8 @@ def evaluate_checkpoint(
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
         uncalibrated = dataclasses.replace(scores, probabilities=own[known])
         validation = validation_scores(folder, labels)
-        worth = _worth(
-            scores, uncalibrated, of_known, validation, reference, resamples=resamples, seed=seed
-        )
+        again = {"resamples": resamples, "seed": seed}
+        worth = _worth(scores, uncalibrated, of_known, columns, validation, reference, again)
     leave_out(out, decoded.damaged, log)
     write_scores(out / "predictions.csv", labels, scored, cases, temperature=heat)
     errors = most_confident_errors(images.targets.numpy(), scored)
@@ -191,11 +195,10 @@ def _worth(
     scores: Scores,
     uncalibrated: Scores,
     cases: Sequence[Case],
+    columns: Sequence[str],
     validation: Scores | None,
     reference: TrainingReference | None,
-    *,
-    resamples: int,
-    seed: int,
+    again: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what the scores are worth beyond accuracy.
 
@@ -204,7 +207,6 @@ def _worth(
     of scores as they are given; ``abstention`` (null where the model has no limit),
     ``risk_coverage``, ``subgroups`` with their ``gaps``, ``within_sources``.
     """
-    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
     heat = reference.temperature if reference else None
     points = None
     if validation:
@@ -218,7 +220,7 @@ def _worth(
             for target, label in enumerate(scores.labels)
             if target in present and len(present) > 1
         }
-    grouped = subgroups(scores, cases, **again)
+    grouped = subgroups(scores, cases, columns=columns, **again)
     return {
         "calibration": {
             "temperature": heat,
