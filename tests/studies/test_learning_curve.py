@@ -137,6 +137,7 @@ def test_the_page_the_tables_and_the_figure(measured):
     assert "Research use only" in page
     assert "nothing about any disease" in page
     assert "This is an extrapolation" in page
+    assert "the intervals hold the patients alone" not in page
     assert f"{content['test_images']} images of {content['test_patients']} patients" in page
     table = rows_of(out / "learning_curve.csv")
     assert [float(row["accuracy_value"]) for row in table] == pytest.approx(
@@ -206,6 +207,7 @@ def test_the_command_shows_its_tables_and_names_its_files(root, models, tmp_path
     assert done.exit_code == 0, done.output
     assert "How many images are enough?" in done.stdout
     assert "1 draw of each size" in done.stdout
+    assert "the intervals hold the patients alone" in done.stdout
     assert "How it was done" not in done.stdout
     assert f"report: {out / 'report.md'}" in done.stderr
     assert "fitted, 6 per class, draw 1" in done.stderr
