@@ -211,6 +211,7 @@ def test_the_command_shows_its_tables_and_names_its_files(root, models, tmp_path
     assert "How it was done" not in done.stdout
     assert f"report: {out / 'report.md'}" in done.stderr
     assert "fitted, 6 per class, draw 1" in done.stderr
+    assert not list(out.rglob("tensorboard"))
 
 
 def refusal(root, curve, data="archives", out="refused", **given):
