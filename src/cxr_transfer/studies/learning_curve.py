@@ -202,7 +202,7 @@ class _Measuring:
             pending,
             self.show,
         )
-        # One line shows the whole study; hundreds of runs need no files of TensorBoard beside theirs.
+        # One line shows the whole study; hundreds of runs need no TensorBoard files beside theirs.
         self.execution = dataclasses.replace(
             self.execution,
             progress=self.progress.within,
