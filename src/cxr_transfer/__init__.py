@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
 
 if TYPE_CHECKING:
-    from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
+    from cxr_transfer.api import Report, audit, compare, evaluate, load_dataset, train
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
     from cxr_transfer.errors import CxrError
@@ -38,13 +38,14 @@ __all__ = [
     "Report",
     "__version__",
     "audit",
+    "compare",
     "evaluate",
     "load_dataset",
     "train",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
+    **dict.fromkeys(("Report", "audit", "compare", "evaluate", "load_dataset", "train"), "api"),
     "Case": "datasets.case",
     "CxrError": "errors",
     "Dataset": "datasets.paper",

@@ -1,4 +1,4 @@
-"""The public functions: a data set, a run trained on it, its evaluation and its audit.
+"""The public functions: a data set, a run trained on it, its evaluation, comparison and audit.
 
 Each does what the command of its name does, through the same code. Imported lazily: `import
 cxr_transfer` alone imports nothing heavy.
@@ -208,6 +208,47 @@ def evaluate(
     return _reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
 
 
+def compare(
+    *models: PathLike,
+    out: PathLike | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    on_images: Callable[[int], Callable[[], None]] = lambda number: lambda: None,
+    log: Log = lambda line: None,
+) -> Report:
+    """Compare models on the images that all of them were tested on.
+
+    Args:
+        models: Run folders, cross-validation folders, evaluation folders, or tables of predictions
+            (.csv) with the columns ``file``, ``label`` and ``score_CLASS``; two or more.
+        out: Report folder; None keeps no files.
+        device: Device for runs that kept no predictions: "auto", "cpu", "cuda" or "mps".
+        seed: Random seed of the bootstrap.
+        on_images: Function that is told how many images are read, where any is; it gives a function
+            that is called after every image.
+        log: Function that is told what is left out.
+
+    Returns:
+        The content of ``report.json``; as a table, a row per pair with McNemar's test, p adjusted
+        by Holm's method, and the differences of accuracy and AUROC with their intervals.
+
+    Raises:
+        TypeError: A model is no path.
+        UsageError: ``one_model`` for fewer than two, ``same_model`` for one that is given twice.
+        DataError: ``no_common_images``, ``two_labels`` and ``other_classes`` for models of
+            different images, labels or classes.
+    """
+    from cxr_transfer.studies.comparison import compare_models, distinct_names
+
+    paths = [_path(model, "model") for model in models]
+
+    def into(folder: Path) -> dict[str, Any]:
+        return compare_models(paths, folder, device=device, seed=seed, on_images=on_images, log=log)
+
+    settings = {"comparison_of": distinct_names(paths)} if paths else {}
+    return _reported(into, out, settings, "report.md", _pairs)
+
+
 def audit(
     run: PathLike,
     cases: Dataset | Sequence[Case],
@@ -303,6 +344,17 @@ def _statistics(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         for name, value in of_class.items()
         if isinstance(value, Mapping) and "low" in value
     ]
+
+
+def _pairs(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each pair of models, its differences as value, low and high."""
+    rows = []
+    for pair in content["comparisons"]:
+        row = {name: value for name, value in pair.items() if not isinstance(value, Mapping)}
+        for name in ("accuracy_b_minus_a", "auroc_b_minus_a"):
+            row |= {name if end == "value" else f"{name}_{end}": x for end, x in pair[name].items()}
+        rows.append(row)
+    return rows
 
 
 def _path(given: object, name: str) -> Path:

@@ -286,7 +286,14 @@ def own_dataset(
         labels, read = named, spelled
     else:
         labels = LabelSet(tuple(sorted({case.label for case in read.cases})))
-    return Dataset(title, labels, read.cases, notices=read.notices, left_out=found.left_out)
+    return Dataset(
+        title,
+        labels,
+        read.cases,
+        notices=read.notices,
+        left_out=found.left_out,
+        excluded=found.excluded,
+    )
 
 
 def indexed(

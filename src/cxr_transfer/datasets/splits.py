@@ -50,6 +50,17 @@ def folds(
         UsageError: ``folds`` for a number out of range.
         DataError: ``parts_given`` when the cases have parts, and what `split` raises.
     """
+    check_folds(dataset, number, by=by)
+    return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
+
+
+def check_folds(dataset: Dataset, number: int, *, by: SplitBy = "patient") -> None:
+    """Refuse, as far as it can be told before an image is opened, what `folds` would refuse.
+
+    Raises:
+        UsageError: ``folds`` for a number out of range.
+        DataError: ``parts_given`` when the cases have parts; ``too_few``.
+    """
     check_number(number)
     if any(case.split for case in dataset.cases):
         raise DataError(
@@ -57,7 +68,7 @@ def folds(
             "Expected images without parts for a cross-validation, but the manifest gives parts; "
             "remove its split column.",
         )
-    return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
+    _check_enough(dataset, _groups(dataset.cases, by), by)
 
 
 def check_number(number: int) -> None:
@@ -93,16 +104,7 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
 def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
     targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
     groups = _groups(dataset.cases, by)
-    known: dict[str, set[int]] = defaultdict(set)
-    for group, case in zip(groups, dataset.cases, strict=True):
-        known[case.label].add(group)
-    few = [f"{x} has {len(known[x])}" for x in dataset.labels if len(known[x]) < MIN_GROUPS]
-    if few:
-        raise DataError(
-            "too_few",
-            f"Expected at least {MIN_GROUPS} {by}s of each class, but {', '.join(few)}; add "
-            "images or give the parts yourself (a split column in the manifest).",
-        )
+    _check_enough(dataset, groups, by)
     part = np.full(len(targets), "train", dtype=object)
     rest, test = _fold(targets, groups, number, seed, fold)
     part[test] = "test"
@@ -115,6 +117,20 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
     done = dataclasses.replace(dataset, cases=cases, split_by=by)
     validate(done, by=by)
     return done
+
+
+def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) -> None:
+    """Refuse a class with too few patients (or images) to draw parts from."""
+    known: dict[str, set[int]] = defaultdict(set)
+    for group, case in zip(groups, dataset.cases, strict=True):
+        known[case.label].add(group)
+    few = [f"{x} has {len(known[x])}" for x in dataset.labels if len(known[x]) < MIN_GROUPS]
+    if few:
+        raise DataError(
+            "too_few",
+            f"Expected at least {MIN_GROUPS} {by}s of each class, but {', '.join(few)}; add "
+            "images or give the parts yourself (a split column in the manifest).",
+        )
 
 
 def _fold(

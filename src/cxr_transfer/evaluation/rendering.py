@@ -24,7 +24,7 @@ Found = Estimate | Mapping[str, float | None] | None
 """An estimate, or what `Estimate.as_dict` made of it."""
 
 PACKAGE = Path(__file__).parent.parent
-FOLDERS = tuple(PACKAGE / name / "templates" for name in ("evaluation", "audits"))
+FOLDERS = tuple(PACKAGE / name / "templates" for name in ("evaluation", "audits", "studies"))
 
 
 def render(template: str, /, **facts: object) -> str:

@@ -1,4 +1,4 @@
-"""What every figure is drawn on and with: style, colours, and the way to a PNG file.
+"""What every figure is drawn on and with: style, colours, and the way to its files.
 
 The file is whole or not there at all.
 """
@@ -22,7 +22,7 @@ from cxr_transfer.figures.colours import GREY, INK, PALE
 from cxr_transfer.files import SOFTWARE, write_bytes
 from cxr_transfer.statistics.intervals import Estimate
 
-DPI = 150
+DPI, PRINT_DPI = 150, 300
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: every machine draws the same
     "font.size": 11,
@@ -42,6 +42,17 @@ STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a class may have a dollar in its name
 }
 
+_PRINT: dict[Any, Any] = {
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
+    "svg.hashsalt": SOFTWARE,  # names inside the file are then the same every time
+}
+_PNG = {"Software": SOFTWARE}
+_FORMATS: dict[str, dict[str, Any]] = {
+    "svg": {"Creator": SOFTWARE, "Date": None},
+    "pdf": {"Creator": SOFTWARE, "CreationDate": None},
+    "png": _PNG,
+}
+
 ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.5, "capsize": 5}
@@ -49,17 +60,34 @@ WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.5, "cap
 
 @contextmanager
 def canvas(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
-    """Give a figure to draw on; then write it to ``path``, whole or not at all."""
-    with mpl.rc_context(STYLE):
-        footer = 0.3 / inches[1]
+    """Give a figure to draw on; then write it, whole or not at all.
+
+    A PNG file is for a report: it has its title and the intended use in it. Any other path is that
+    of a publication, whose text has both: ``.svg``, ``.pdf`` and ``.png`` of `PRINT_DPI` are put
+    behind it. The same drawing gives the same bytes.
+
+    Args:
+        path: The PNG file, or what the names of a publication's files begin with.
+        inches: Width and height.
+        title: One line; not drawn for a publication.
+    """
+    is_report = path.suffix == ".png"
+    with mpl.rc_context(STYLE if is_report else STYLE | _PRINT):
+        footer = 0.3 / inches[1] if is_report else 0.0
         layout = ConstrainedLayoutEngine(rect=(0, footer, 1, 1 - footer), w_pad=0.12, h_pad=0.1)
         figure = Figure(figsize=inches, layout=layout)
-        figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
-        figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
+        if is_report:
+            figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
+            figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
         yield figure
-        content = io.BytesIO()
-        figure.savefig(content, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
-    write_bytes(path, content.getvalue())
+        files = {}
+        for ending, metadata in _FORMATS.items() if not is_report else (("png", _PNG),):
+            content = io.BytesIO()
+            dots = DPI if is_report else PRINT_DPI
+            figure.savefig(content, format=ending, dpi=dots, metadata=metadata)
+            files[path if is_report else path.with_name(f"{path.name}.{ending}")] = content
+    for file, content in files.items():
+        write_bytes(file, content.getvalue())
 
 
 def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
