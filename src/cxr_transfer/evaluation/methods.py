@@ -5,11 +5,12 @@ Every number stands in the run's own JSON. The words: ``methods.md.j2``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.models.metadata import Checkpoint
+from cxr_transfer.provenance import short
 from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS
 
 Kind = Literal["evaluation", "study", "cross-validation"]
@@ -30,7 +31,7 @@ def methods(
     kind: Kind,
     content: Mapping[str, Any],
     flow: Mapping[str, Any],
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Mapping[str, Checkpoint],
 ) -> str:
     """Return the methods paragraph, Markdown.
 
@@ -38,10 +39,10 @@ def methods(
         kind: What was done.
         content: Content of ``report.json``.
         flow: Numbers of `datasets.flow`.
-        checkpoints: Metadata of every checkpoint that was trained or scored.
+        checkpoints: Metadata of every checkpoint that was trained or scored, by its run.
     """
     # Several runs of one recipe have one description.
-    models = {card.name: _model(card) for card in checkpoints}
+    models = {card.name: _model(card) for card in checkpoints.values()}
     return render(
         "methods.md.j2",
         kind=kind,
@@ -51,15 +52,22 @@ def methods(
         runs=record(content, checkpoints)["runs"],
         intervals=INTERVALS,
         differences=DIFFERENCES,
+        commit=short(content["commit"]),
     )
 
 
-def record(content: Mapping[str, Any], checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
-    """Return every seed and hash of a run, for JSON."""
+def record(content: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint]) -> dict[str, Any]:
+    """Return every seed and hash, for JSON.
+
+    Args:
+        content: Content of ``report.json``.
+        checkpoints: Metadata of every checkpoint that was trained or scored, by its run.
+    """
     kept = ("seed", "seeds", "data_hash", "commit", "versions", "machine", "device", "precision")
     return {name: content[name] for name in kept if name in content} | {
         "runs": [
             {
+                "run": name,
                 "model": card.name,
                 "seed": card.provenance.get("seed"),
                 "weights_sha256": card.weights_sha256,
@@ -68,7 +76,7 @@ def record(content: Mapping[str, Any], checkpoints: Sequence[Checkpoint]) -> dic
                 "commit": card.provenance.get("commit"),
                 "initial": card.provenance.get("initial"),
             }
-            for card in checkpoints
+            for name, card in checkpoints.items()
         ]
     }
 

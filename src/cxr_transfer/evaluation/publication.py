@@ -6,7 +6,7 @@ bytes, but for what it says of the time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def write_publication(
     content: Mapping[str, Any],
     *,
     flow: Mapping[str, Any],
-    checkpoints: Sequence[Checkpoint],
+    checkpoints: Mapping[str, Checkpoint],
     tables: Mapping[str, Table],
 ) -> Path:
     """Write tables, flow diagram, methods paragraph and record; return the folder.
@@ -40,7 +40,7 @@ def write_publication(
         kind: What was done.
         content: Content of ``report.json``.
         flow: Numbers of `datasets.flow`.
-        checkpoints: Metadata of every checkpoint that was trained or scored.
+        checkpoints: Metadata of every checkpoint that was trained or scored, by its run.
         tables: Tables by the name of their files.
 
     Raises:

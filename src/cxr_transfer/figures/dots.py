@@ -65,7 +65,7 @@ def dot_panels(
             _draw(axes, panel)
         all_axes[0].set_yticks(range(len(names)), list(names))
         all_axes[0].set_ylim(len(names) - 0.5, -0.5)  # the first on top
-        if others and any(np.isfinite(panel.others).any() for panel in panels):
+        if others and any(np.isfinite(panel.others).any() for panel in panels if panel.others):
             handles = [line for line in all_axes[0].lines if line.get_marker() == "D"]
             figure.legend(handles[:1], [others], loc="outside lower right", fontsize=9)
 
@@ -83,8 +83,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
     low, high = _limits(panel)
     axes.set_xlim(low, high)
     ticks = MaxNLocator(5).tick_values(low, high)
-    inside = (ticks >= max(low, panel.bounds[0])) & (ticks <= min(high, panel.bounds[1]))
-    axes.set_xticks(ticks[inside])
+    least, most = panel.bounds
+    axes.set_xticks([tick for tick in ticks if max(low, least) <= tick <= min(high, most)])
     axes.set_xlabel(panel.title)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
@@ -92,7 +92,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 def _limits(panel: Panel) -> tuple[float, float]:
     """Return the ends of a scale: what is drawn fills it, with a margin on both sides."""
-    drawn = [panel.scale * table(panel.estimates).ravel(), np.asarray(panel.others, float)]
+    drawn = [panel.scale * table(panel.estimates).ravel(), np.array(panel.others, dtype=float)]
     if panel.line is not None:
         drawn.append(np.array([panel.line]))
     values = np.concatenate(drawn)

@@ -67,13 +67,16 @@ def flow_diagram(path: Path, flow: Mapping[str, Any], title: str = "") -> None:
             _box(axes, centre, foot - _GAP, lines)
 
 
+_PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
+
+
 def _by_part(folds: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
     """Return what each part has in each fold, under what it is called."""
     each = f" (in each of {len(folds)} folds)" if len(folds) > 1 else ""
     named: dict[str, list[Mapping[str, Any]]] = {}
     for parts in folds:
         for part in parts:
-            named.setdefault(f"{str(part['name']).capitalize()}{each}", []).append(part)
+            named.setdefault(f"{_PARTS[part['name']]}{each}", []).append(part)
     return named
 
 

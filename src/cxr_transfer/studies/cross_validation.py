@@ -126,7 +126,6 @@ def cross_validate(
     done = []
     for number, part in enumerate(parts, start=1):
         for run in runs.of_fold(number):
-            log(run.title)
             progress.begin(run.title)
             begin = runs.begin(run.recipe) | {
                 "seed": run.seed,

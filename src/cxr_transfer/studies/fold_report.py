@@ -99,6 +99,11 @@ def write_cross_validation(
     ensemble = next(iter(models.values()))
     of_folds = {fold.number: evaluate(fold.scores, **again) for fold in folds}
     flow = dataset_flow(folds[0].dataset, found.cases, [fold.dataset for fold in folds])
+    checkpoints = {
+        run.folder.relative_to(out).as_posix(): run.checkpoint
+        for fold in folds
+        for run in fold.runs
+    }
     full = {
         "intended_use": INTENDED_USE,
         "intervals": INTERVALS,
@@ -109,7 +114,7 @@ def write_cross_validation(
         },
         "fold_by_fold": [_of_fold(out, fold, of_folds[fold.number], seeds) for fold in folds],
         "choice": _choice(folds),
-        "members": [run.folder.relative_to(out).as_posix() for fold in folds for run in fold.runs],
+        "members": list(checkpoints),
         "flow": flow,
     }
     write_predictions(out / PREDICTIONS, folds, seeds)
@@ -127,7 +132,6 @@ def write_cross_validation(
         commit=short(content["commit"]),
     )
     write_text(out / "report.md", text)
-    checkpoints = [run.checkpoint for fold in folds for run in fold.runs]
     folder = write_publication(
         out,
         "cross-validation",
