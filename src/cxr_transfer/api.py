@@ -171,7 +171,8 @@ def evaluate(
     """Evaluate a checkpoint on images that it was not trained on.
 
     Args:
-        run: Run folder, checkpoint, or name of a released model.
+        run: Run folder, checkpoint, or name of a released model; or a folder of several runs, such
+            as a cross-validation, evaluated as one by the mean of their calibrated scores.
         cases: Cases, for example `Dataset.test`; of a data set all its cases.
         out: Report folder; None keeps no files.
         allow_seen: Whether to score images whose patients training saw, too; do not quote them.
@@ -188,7 +189,7 @@ def evaluate(
         DataError: ``seen_images`` for images that training saw.
     """
     from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
-    from cxr_transfer.models.metadata import checkpoint_files, read_card
+    from cxr_transfer.evaluation.evaluated import card_of
 
     checkpoint, given = _path(run, "run"), _cases(cases)
 
@@ -204,7 +205,7 @@ def evaluate(
             log=log,
         )
 
-    known = read_card(checkpoint_files(checkpoint)[0])
+    known = card_of(checkpoint)
     return _reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
 
 

@@ -18,7 +18,7 @@ from cxr_transfer.datasets.damaged import damaged_sentence
 from cxr_transfer.datasets.flow import dataset_flow
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.evaluation import publication_tables as tables
-from cxr_transfer.evaluation.publication import draw_models, write_publication
+from cxr_transfer.evaluation.publication import CAPTION, draw_models, write_publication
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.evaluation.report import draw_evaluation
 from cxr_transfer.files import write_csv, write_json, write_text
@@ -40,7 +40,6 @@ from cxr_transfer.studies.scored_run import ScoredRun
 from cxr_transfer.training.recipe import Recipe
 
 _OF_FOLD = ("accuracy", "f1_macro", "auroc_macro")
-_CAPTION = "95 % intervals by patient in brackets"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +135,11 @@ def write_cross_validation(
         out,
         "cross-validation",
         full,
-        flow=flow,
+        numbers=flow,
         checkpoints=checkpoints,
         tables={
-            "models": tables.models_table(models, f"Cross-validated figures; {_CAPTION}"),
-            "classes": tables.classes_table(models, f"Each class against the rest; {_CAPTION}"),
+            "models": tables.models_table(models, f"Cross-validated figures; {CAPTION}"),
+            "classes": tables.classes_table(models, f"Each class against the rest; {CAPTION}"),
             "confusion": tables.confusion_table(models, "Images of each class, and their call"),
             "folds": _fold_table(folds, of_folds),
         },
@@ -262,4 +261,4 @@ def _fold_table(folds: Sequence[Fold], of_folds: Mapping[int, Evaluation]) -> ta
             if metric in _OF_FOLD
         ),
     ]
-    return tables.Table(f"Fold by fold; {_CAPTION}", columns, rows)
+    return tables.Table(f"Fold by fold; {CAPTION}", columns, rows)
