@@ -26,7 +26,7 @@ def dataset_flow(dataset: Dataset, found: Sequence[Case], folds: Sequence[Datase
 
     Args:
         dataset: Cases that are used; with their parts, unless there are folds.
-        found: The same cases before those that cannot be read were left out.
+        found: These cases before those that cannot be read were left out.
         folds: Data sets of a cross-validation, each with its parts.
 
     Returns:
@@ -47,7 +47,7 @@ def dataset_flow(dataset: Dataset, found: Sequence[Case], folds: Sequence[Datase
         (*dataset.excluded, *found),
         reasons,
         dataset.cases,
-        [_parts(each) for each in folds or (dataset,)],
+        [parts_of(each) for each in folds or (dataset,)],
     )
 
 
@@ -64,7 +64,7 @@ def flow(
         left_out: Reason to the images that were left out for it; reasons without an image are not
             told.
         analysed: Images that are left.
-        parts: Parts of each fold, as `counted` makes them; none where there are no parts.
+        parts: Parts of each fold, as `parts_of` makes them; none where there are no parts.
     """
     return {
         "found": counted(found, classes=False),
@@ -95,6 +95,7 @@ def counted(cases: Iterable[Case], *, classes: bool = True) -> dict[str, Any]:
     return numbers
 
 
-def _parts(dataset: Dataset) -> list[dict[str, Any]]:
+def parts_of(dataset: Dataset) -> list[dict[str, Any]]:
+    """Return name, images, patients and classes of each part of a data set."""
     named = {part: dataset.part(part) for part in PARTS}
     return [{"name": name} | counted(cases) for name, cases in named.items() if cases]

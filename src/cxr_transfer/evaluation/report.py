@@ -84,21 +84,32 @@ class Row:
     score_scale: str = NOT_CALIBRATED
 
 
-def write_study(out: Path, content: Mapping[str, Any], rows: Mapping[str, Row]) -> dict[str, Any]:
+def evaluations(rows: Mapping[str, Row]) -> dict[str, Evaluation]:
+    """Return the figures of merit of each model of a study."""
+    return {
+        name: evaluate(row.scores, resamples=row.resamples, seed=row.seed)
+        for name, row in rows.items()
+    }
+
+
+def write_study(
+    out: Path,
+    content: Mapping[str, Any],
+    rows: Mapping[str, Row],
+    found: Mapping[str, Evaluation] | None = None,
+) -> dict[str, Any]:
     """Write a study's report and figures into ``out``.
 
     Args:
         out: Study folder.
         content: Split, seed, hashes, versions: all that is not a model's.
         rows: By model name.
+        found: Evaluations of the rows; None computes them here.
 
     Returns:
         The content of ``report.json``.
     """
-    found = {
-        name: evaluate(row.scores, resamples=row.resamples, seed=row.seed)
-        for name, row in rows.items()
-    }
+    found = evaluations(rows) if found is None else found
     models = {
         name: found[name].as_dict()
         | {

@@ -28,6 +28,7 @@ from cxr_transfer.models.metadata import CARD, WEIGHTS
 from cxr_transfer.runs.run_folder import recorded_accesses
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.studies.folds import by_fold, pooled
+from cxr_transfer.studies.paper_publication import study_flow, write_and_publish
 from cxr_transfer.studies.plan import MODELS, PHANTOM, Study, phantom_pixels
 from cxr_transfer.studies.progress import REPORT, Show, StudyProgress, plan
 from cxr_transfer.studies.refusals import check_model_0, check_runs, check_used, check_weights
@@ -128,9 +129,10 @@ def run_study(
         "device": device,
         "precision": precision,
         "left_out": left_out,
+        "flow": study_flow(archives, target, parts),
     }
     progress.begin(REPORT)
-    return report.write_study(out, content, rows)
+    return write_and_publish(out, content, rows)
 
 
 def _content(
