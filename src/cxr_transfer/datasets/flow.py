@@ -19,6 +19,7 @@ from cxr_transfer.text import for_terminal
 Flow = dict[str, Any]
 
 UNREADABLE = "file cannot be read"
+OF_ANOTHER = "image or patient of the data set that is trained on later"
 
 
 def dataset_flow(dataset: Dataset, found: Sequence[Case], folds: Sequence[Dataset] = ()) -> Flow:
@@ -43,6 +44,8 @@ def dataset_flow(dataset: Dataset, found: Sequence[Case], folds: Sequence[Datase
         for label, cases in by_label.items()
     }
     reasons[UNREADABLE] = damaged_cases(found, dataset.damaged)
+    used = {case.path for case in (*dataset.cases, *reasons[UNREADABLE])}
+    reasons[OF_ANOTHER] = [case for case in found if case.path not in used]
     return flow(
         (*dataset.excluded, *found),
         reasons,

@@ -32,6 +32,7 @@ from cxr_transfer.runs.run_folder import record_test_set_access, run_folder, val
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import at_temperature, score_scale
+from cxr_transfer.text import for_terminal
 from cxr_transfer.training.tensors import ImageTensors
 
 ENSEMBLE = "ensemble"
@@ -46,6 +47,7 @@ class Member:
 
     Attributes:
         path: Path that names it.
+        title: Name of the checkpoint; of an ensemble's member, its place in the folder.
         checkpoint: Its metadata.
         reference: Reference beside it; None where there is none.
         network: Network in inference mode; None where it is loaded when it scores, since the
@@ -53,6 +55,7 @@ class Member:
     """
 
     path: Path
+    title: str
     checkpoint: Checkpoint
     reference: TrainingReference | None
     network: nn.Sequential | None
@@ -142,6 +145,7 @@ class Evaluated:
         if self.is_ensemble:
             told["members"] = [
                 {
+                    "run": member.title,
                     "name": member.checkpoint.name,
                     "weights_sha256": member.checkpoint.weights_sha256,
                     "temperature": member.temperature,
@@ -215,14 +219,20 @@ def open_evaluated(path: Path) -> Evaluated:
                 f"but {each.name} has others than {paths[0].name}; give one of them, or a folder "
                 "whose checkpoints are alike.",
             )
-    return Evaluated(tuple(_member(each, keep=len(paths) == 1) for each in paths))
+    return Evaluated(tuple(_member(each, path, keep=len(paths) == 1) for each in paths))
 
 
-def _member(path: Path, *, keep: bool) -> Member:
+def _member(path: Path, given: Path, *, keep: bool) -> Member:
     # Every network is loaded, and so checked, before an image is opened.
     checkpoint, network = load_checkpoint(path)
     beside = reference_beside(checkpoint_files(path)[1], checkpoint.weights_sha256)
-    return Member(path, checkpoint, beside[1] if beside else None, network if keep else None)
+    return Member(
+        path=path,
+        title=checkpoint.name if keep else for_terminal(path.relative_to(given).as_posix()),
+        checkpoint=checkpoint,
+        reference=beside[1] if beside else None,
+        network=network if keep else None,
+    )
 
 
 def seen_in_training(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[bool]:

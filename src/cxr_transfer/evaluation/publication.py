@@ -83,16 +83,12 @@ def publish_evaluation(
 ) -> None:
     """Write what a publication needs of an evaluation."""
     models = {model.name: evaluation}
-    checkpoints = {
-        f"{number}" if model.is_ensemble else member.checkpoint.name: member.checkpoint
-        for number, member in enumerate(model.members, start=1)
-    }
     folder = write_publication(
         out,
         "evaluation",
         content,
         numbers=content["flow"],
-        checkpoints=checkpoints,
+        checkpoints={member.title: member.checkpoint for member in model.members},
         tables={
             "models": models_table(models, f"Figures of merit; {CAPTION}"),
             "classes": classes_table(models, f"Each class against the rest; {CAPTION}"),

@@ -115,6 +115,7 @@ def _box(axes: Axes, centre: float, top: float, lines: Sequence[str]) -> None:
         [top + down * height for down in edges[1]],
         color=GREY,
         lw=1,
+        clip_on=False,
     )
     for number, line in enumerate(lines):
         place = top - _PADDING - (number + 0.5) * _LINE

@@ -152,6 +152,7 @@ def _content(
         if study.folds
         else {},
         "seed": study.seed,
+        "resamples": study.resamples,
         "pretraining": study.pretraining,
         "max_epochs": study.max_epochs,
         "input_size": study.input_size,

@@ -76,7 +76,9 @@ def write_and_publish(
     )
     scores = {name: rows[name].scores for name in models}
     _write_predictions(folder / PREDICTIONS, scores)
-    draw_models(folder / "figure_models", models, report.PAPER, whose="the paper, one split")
+    # The paper's figures are of real images, and no yardstick for generated ones.
+    paper = {} if full["generated_images"] else report.PAPER
+    draw_models(folder / "figure_models", models, paper, whose="the paper, one split")
     for name, one in models.items():
         report.draw_evaluation(folder, f"figure_{name}", scores[name], one, ending="")
     return full
