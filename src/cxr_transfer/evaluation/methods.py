@@ -5,6 +5,7 @@ Every number stands in the run's own JSON. The words: ``methods.md.j2``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS
 
 Kind = Literal["evaluation", "study", "cross-validation"]
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _TOLD = frozenset(
     {
         *("name", "title", "network", "dataset", "initial", "new_head", "preprocessing"),
@@ -71,8 +73,8 @@ def record(content: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint]) ->
                 "model": card.name,
                 "seed": card.provenance.get("seed"),
                 "weights_sha256": card.weights_sha256,
-                "data_hash": card.data.get("data_hash"),
-                "split_hash": card.data.get("split_hash"),
+                "data_hash": _hash(card.data.get("data_hash")),
+                "split_hash": _hash(card.data.get("split_hash")),
                 "commit": card.provenance.get("commit"),
                 "initial": card.provenance.get("initial"),
             }
@@ -81,8 +83,14 @@ def record(content: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint]) ->
     }
 
 
+def _hash(value: object) -> str | None:
+    """Return a hash of a card as it is; None where it is none."""
+    return value if isinstance(value, str) and _SHA256.fullmatch(value) else None
+
+
 def _model(card: Checkpoint) -> dict[str, Any]:
-    recipe = card.recipe
+    # A card that somebody else made may hold other kinds of values.
+    recipe, images, stages = card.recipe, card.data.get("images"), card.recipe.get("stages")
     return {
         "name": card.name,
         "architecture": card.architecture,
@@ -90,9 +98,12 @@ def _model(card: Checkpoint) -> dict[str, Any]:
         "preprocessing": card.preprocessing.model_dump(mode="json"),
         "initial": card.provenance.get("initial"),
         "data": card.data,
+        "images": images if isinstance(images, dict) else {},
         "further": _further(recipe),
         "stages": [
-            dict(stage) | {"further": _further(stage)} for stage in recipe.get("stages", ())
+            dict(stage) | {"further": _further(stage)}
+            for stage in (stages if isinstance(stages, list) else ())
+            if isinstance(stage, dict)
         ],
     }
 
