@@ -176,6 +176,7 @@ def test_it_shows_how_far_it_is_over_all_runs(validated):
     ]
 
 
+@pytest.mark.slow
 def test_given_again_it_trains_nothing_and_seeds_may_be_added(validated, images, tmp_path):
     out, content, _ = validated
     said = []
@@ -196,6 +197,7 @@ def test_given_again_it_trains_nothing_and_seeds_may_be_added(validated, images,
     assert error.value.code == "other_run"
 
 
+@pytest.mark.slow
 def test_each_fold_chooses_on_its_validation_part_and_tests_the_chosen_recipe_alone(
     images, tmp_path
 ):
@@ -281,6 +283,7 @@ def test_a_start_that_has_met_a_patient_is_refused(validated, images, tmp_path):
     assert error.value.code == "seen_images"
 
 
+@pytest.mark.slow
 def test_every_image_is_opened_once(images, tmp_path, monkeypatch):
     opened = []
 

@@ -267,9 +267,9 @@ def _candidates(plan: TrainingPlan, protocol: Protocol) -> dict[str, Recipe]:
 
 def _check(runs: _Runs, found: Dataset) -> None:
     """Refuse what can be refused before an image is opened."""
-    check_folds(found, runs.protocol.folds, by=runs.plan.split_by)
     for recipe in runs.recipes.values():
         check_run(recipe, found.labels, **runs.begin(recipe))
+    check_folds(found, runs.protocol.folds, by=runs.plan.split_by)
     _check_start(runs.plan, found, by_image=False)
 
 
