@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 OUT ?= runs/study
-EXTRAS := dev,train,int8,export,parquet,cluster,serve,tensorboard
+EXTRAS := dev,train,int8,export,parquet,cluster,serve,tensorboard,monai,hf
 # What `cxr study` needs beyond the core of the package.
 DEMO_EXTRAS := train
 
@@ -35,7 +35,7 @@ endef
 
 # PyTorch's threads spin while they wait for each other: beside other work on the same cores a step
 # then takes six times as long as with threads that sleep. The results are the same, bit for bit.
-demo: $(VENV)/.demo ## Install what it needs, then run the study on generated images (a few minutes).
+demo: $(VENV)/.demo ## Install what it needs, then run the study on generated images (about a minute and a half).
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/cxr study --data phantom --out runs/demo --max-epochs 15 --skip-unavailable
 
 # Two workers with one thread each: PyTorch's threads wait for each other more than they compute here.

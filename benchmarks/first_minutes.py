@@ -96,7 +96,8 @@ def turn(revision: str, caches: Path, python: str) -> dict:
         installing, rest, study = steps(clone)
         load = [os.getloadavg()[0]]
         install_s, install_cpu_s, said = timed(installing, clone, environment)
-        warnings = [line for line in said.splitlines() if "warning" in line.lower()]
+        # Their number alone: their text names folders of this machine.
+        warnings = sum("warning" in line.lower() for line in said.splitlines())
         load.append(os.getloadavg()[0])
         study_s, study_cpu_s, _ = timed(rest, clone, environment)
         load.append(os.getloadavg()[0])

@@ -23,7 +23,7 @@ from cxr_transfer.models.metadata import RELEASED
 from cxr_transfer.models.reference import REFERENCE
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.training.recipe import shipped_recipes
+from cxr_transfer.training.recipe_files import shipped_recipes
 from fuzz_ended import Ended, strict_json, unprintable
 from fuzz_mutations import by_bytes
 from made import write_image

@@ -23,7 +23,7 @@ def training(folder: Path, recipe_name: str, precision: str) -> dict:
     from cxr_transfer.datasets.splits import split
     from cxr_transfer.models.registry import build
     from cxr_transfer.training.device import Execution
-    from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.recipe_files import load_recipe
     from cxr_transfer.training.tensors import load_tensors, select
     from cxr_transfer.training.trainer import train_stages
 

@@ -42,7 +42,8 @@ from cxr_transfer.training.background_swap import swap_backgrounds
 from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
-from cxr_transfer.training.recipe import Recipe, load_recipe
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.recipe_files import load_recipe
 from cxr_transfer.training.reference import learn_reference
 from cxr_transfer.training.stage import Stored
 from cxr_transfer.training.start import initial

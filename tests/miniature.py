@@ -2,7 +2,7 @@
 
 import torch
 
-from cxr_transfer.training.recipe import parse_recipe
+from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.tensors import ImageTensors
 
 SIDE = 64

@@ -12,7 +12,9 @@ import cxr_transfer
 from cxr_transfer import errors
 from cxr_transfer.cli.commands import app
 from cxr_transfer.radiograph.preprocessing import Preprocessing
-from cxr_transfer.training.recipe import Recipe, Stage, shipped_recipes
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.recipe_files import shipped_recipes
+from cxr_transfer.training.stage_recipe import Stage
 
 SOURCE = Path(cxr_transfer.__file__).parent
 

@@ -26,7 +26,9 @@ from pydantic_core import PydanticUndefined
 import cxr_transfer
 from cxr_transfer.cli.commands import app, data_app
 from cxr_transfer.radiograph.preprocessing import Preprocessing
-from cxr_transfer.training.recipe import Recipe, Stage, shipped_recipes
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.recipe_files import shipped_recipes
+from cxr_transfer.training.stage_recipe import Stage
 
 WRITTEN = "<!-- Written by tools/reference_pages.py; change the code instead. -->\n\n"
 

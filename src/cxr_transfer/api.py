@@ -140,7 +140,7 @@ def train(
         CxrError: What `cxr train` says; see its codes.
     """
     from cxr_transfer.training.device import Execution
-    from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.recipe_files import load_recipe
     from cxr_transfer.training.run import run_recipe
 
     _check_dataset(dataset)

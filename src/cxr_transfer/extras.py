@@ -39,6 +39,11 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "keras-weights": ("h5py",),
     "tables": ("pandas",),
     "tensorboard": ("tensorboard",),
+    "monai": ("monai", "einops"),
+    "timm": ("timm",),
+    "torchvision": ("torchvision",),
+    "xrv": ("torchxrayvision",),
+    "hf": ("transformers",),
 }
 """By extra: the packages that it brings, as they are imported; the first stands for it."""
 

@@ -17,7 +17,7 @@ from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import read_card
 from cxr_transfer.training.device import Execution
-from cxr_transfer.training.recipe import parse_recipe
+from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.tensors import ImageTensors
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -23,10 +24,19 @@ from cxr_transfer.openvino_runtime import abilities
 from cxr_transfer.provenance import processor_abilities
 
 
+@pytest.fixture(scope="module")
+def conversion(checkpoint, tmp_path_factory):
+    """A conversion that no test changes."""
+    out = tmp_path_factory.mktemp("conversion") / "network.xml"
+    convert(checkpoint, out)
+    return out
+
+
 @pytest.fixture
-def converted(checkpoint, tmp_path):
-    convert(checkpoint, tmp_path / "network.xml")
-    return tmp_path / "network.xml"
+def converted(conversion, tmp_path):
+    for file in conversion.parent.iterdir():
+        shutil.copy(file, tmp_path)
+    return tmp_path / conversion.name
 
 
 def images(number, seed=0):

@@ -45,15 +45,23 @@ def halve(folder):
     (folder / CARD).write_text(card.model_dump_json())
 
 
-@pytest.fixture
-def shipped(checkpoint, tmp_path):
-    """A folder with a checkpoint and its shipped graph, and the graph that this was made from."""
-    folder = tmp_path / "model"
+@pytest.fixture(scope="module")
+def shipment(checkpoint, tmp_path_factory):
+    """A folder with a shipped model, and the graph that it was made from; no test changes it."""
+    place = tmp_path_factory.mktemp("shipment")
+    folder = place / "model"
     shutil.copytree(checkpoint, folder)
     halve(folder)
-    convert(folder, tmp_path / "graph.xml")
-    pack(tmp_path / "graph.xml", folder / WEIGHTS, folder)
-    return folder
+    convert(folder, place / "graph.xml")
+    pack(place / "graph.xml", folder / WEIGHTS, folder)
+    return place
+
+
+@pytest.fixture
+def shipped(shipment, tmp_path):
+    """A folder with a checkpoint and its shipped graph, and the graph that this was made from."""
+    shutil.copytree(shipment, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "model"
 
 
 def test_the_graph_is_put_together_to_the_bit(shipped, tmp_path):

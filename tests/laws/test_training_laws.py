@@ -246,7 +246,7 @@ def test_batch_size_does_not_change_a_score():
 
 
 def test_unknown_modules_and_devices_are_named(training, validation, tmp_path):
-    with pytest.raises(UsageError, match=r"conv9.*it has scale, conv1") as raised:
+    with pytest.raises(UsageError, match=r"conv9.*it has conv1") as raised:
         trained(make_recipe(stages=[("x", ["conv9"])]), training, validation, tmp_path)
     assert raised.value.code == "unknown_module"
     absent = "cuda" if not torch.cuda.is_available() else "tpu"

@@ -85,6 +85,7 @@ def test_weights_come_back_bit_for_bit_and_ready_for_use(tmp_path, name):
         "preprocessing": Preprocessing(height=SIDE, width=SIDE).model_dump(),
         "schema_version": 2,
         "provenance": {},
+        "network": {},
         "weights_sha256": hashlib.sha256((tmp_path / WEIGHTS).read_bytes()).hexdigest(),
     }
 

@@ -9,7 +9,7 @@ from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.labels import DATASET_0, DATASET_1
 from cxr_transfer.studies.plan import MODELS, Study
 from cxr_transfer.studies.progress import Phase, StudyProgress, plan, run_costs
-from cxr_transfer.training.recipe import load_recipe
+from cxr_transfer.training.recipe_files import load_recipe
 
 
 class Clock:

@@ -15,7 +15,7 @@ from cxr_transfer.datasets.splits import split
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.studies.source_contribution import source_contribution
 from cxr_transfer.training.device import Execution
-from cxr_transfer.training.recipe import parse_recipe
+from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.tensors import ImageTensors
 

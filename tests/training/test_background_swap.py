@@ -16,7 +16,7 @@ from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph.lung_segmentation import lung_mask
 from cxr_transfer.training.background_swap import draw_partners, swap_backgrounds
 from cxr_transfer.training.linear_probe import fit_head
-from cxr_transfer.training.recipe import load_recipe, parse_recipe
+from cxr_transfer.training.recipe_files import load_recipe, parse_recipe
 from cxr_transfer.training.stage import Stored
 from cxr_transfer.training.trainer import train_stages
 from miniature import make_images

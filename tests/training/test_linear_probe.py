@@ -10,7 +10,7 @@ from torch import nn
 from cxr_transfer.errors import DataError, ModelError, UsageError
 from cxr_transfer.training import linear_probe
 from cxr_transfer.training.linear_probe import fit_head
-from cxr_transfer.training.recipe import load_recipe, parse_recipe
+from cxr_transfer.training.recipe_files import load_recipe, parse_recipe
 from cxr_transfer.training.stage import Stored
 
 CENTRES = np.array([[0.0, 0, 0, 0], [3, 0, 0, 0], [0, 3, 0, 0]])

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.metadata import RELEASED, read_card, released_models
-from cxr_transfer.training.recipe import Recipe, Stage, load_recipe, parse_recipe, shipped_recipes
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.recipe_files import load_recipe, parse_recipe, shipped_recipes
+from cxr_transfer.training.stage_recipe import Stage
 
 PAPER = {  # network, data, from what, (what trains, learning rate) per stage
     "model_0": ("simple_cnn", "dataset_0", "random", [(("*",), 1e-3)]),
@@ -69,11 +71,22 @@ def test_a_stage_has_the_papers_defaults():
     (stage,) = parse_recipe(plain(), origin="test").stages
     assert stage.model_dump() == {
         "name": "all",
-        "fit": "adam",
+        "fit": "gradient",
         "penalty": 0.02,
         "background_swap": 0.0,
         "train": ("*",),
+        "optimizer": "adam",
         "learning_rate": 1e-3,
+        "weight_decay": 0.0,
+        "momentum": 0.9,
+        "schedule": "plateau",
+        "warmup_epochs": 0,
+        "layer_decay": 1.0,
+        "unfreeze_every": 0,
+        "label_smoothing": 0.0,
+        "mixup": 0.0,
+        "ema": 0.0,
+        "monitor": "val_loss",
         "batch_size": 20,
         "max_epochs": 500,
         "stop_after": 10,
@@ -86,14 +99,14 @@ def test_a_stage_has_the_papers_defaults():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"netwrok": "simple_cnn"}, "netwrok: is no key of a recipe; did you mean 'network'?"),
-        ({"preprocessing": {"hieght": 224}}, "preprocessing.hieght: is no key"),
+        ({"netwrok": "simple_cnn"}, "netwrok is no key of a recipe; did you mean 'network'?"),
+        ({"preprocessing": {"hieght": 224}}, "preprocessing.hieght is no key"),
         ({"preprocessing": {"hieght": 224}}, "did you mean 'height'?"),
         (
             {"stages": [{"name": "a", "train": ["*"], "learning_rat": 1}]},
-            "stages.0.learning_rat: is no key of a recipe; did you mean 'learning_rate'?",
+            "a.learning_rat is no key of a recipe; did you mean 'learning_rate'?",
         ),
-        ({"xyzzy": 1}, "xyzzy: is no key of a recipe."),
+        ({"xyzzy": 1}, "xyzzy is no key of a recipe."),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(changes, said):
@@ -108,8 +121,8 @@ def test_an_unknown_key_is_refused_with_the_nearest(changes, said):
         ({"name": "../up"}, "name"),
         ({"name": "a b"}, "name"),
         ({"stages": []}, "stages"),
-        ({"stages": [{"name": "a", "train": []}]}, "stages.0.train"),
-        ({"stages": [{"name": "a"}]}, "stages.0.train"),
+        ({"stages": [{"name": "a", "train": []}]}, "a.train"),
+        ({"stages": [{"name": "a"}]}, "a.train"),
         ({"stages": [{"name": "a", "train": ["*"]}] * 2}, "two stages have the same name"),
     ],
 )
@@ -126,11 +139,11 @@ def head(**changes):
     [
         (head(penalty=0.1), 'penalty is for fit = "logistic"'),
         (head(background_swap=0.1), 'background_swap is for fit = "logistic"'),
-        (head(fit="logistic", learning_rate=0.1), 'learning_rate is for fit = "adam"'),
-        (head(fit="logistic", batch_size=8), 'batch_size is for fit = "adam"'),
-        (head(fit="logistic", stop_after=3), 'stop_after is for fit = "adam"'),
-        (head(fit="logistic", reduce_after=3), 'reduce_after is for fit = "adam"'),
-        (head(fit="logistic", reduce_factor=0.5), 'reduce_factor is for fit = "adam"'),
+        (head(fit="logistic", learning_rate=0.1), 'learning_rate is for fit = "gradient"'),
+        (head(fit="logistic", batch_size=8), 'batch_size is for fit = "gradient"'),
+        (head(fit="logistic", stop_after=3), 'stop_after is for fit = "gradient"'),
+        (head(fit="logistic", reduce_after=3), 'reduce_after is for fit = "gradient"'),
+        (head(fit="logistic", reduce_factor=0.5), 'reduce_factor is for fit = "gradient"'),
         ({"initial": "imagenet"}, "there are no ImageNet weights of simple_cnn"),
         ({"new_head": False}, "new_head is for a recipe that starts from a checkpoint"),
         (
@@ -200,7 +213,7 @@ def test_labels_are_kept_in_the_recipe_and_the_last_word_is_the_callers():
 )
 def test_a_stage_that_cannot_train_is_refused(key, value):
     stage = {"name": "a", "train": ["*"], key: value}
-    assert f"stages.0.{key}" in refusal(plain(stages=[stage]))
+    assert f"a.{key}" in refusal(plain(stages=[stage]))
 
 
 def test_a_name_that_does_not_ship_suggests_the_nearest():
@@ -234,7 +247,7 @@ def test_a_shipped_recipe_written_out_is_the_same_recipe(name):
     assert parse_recipe(written, origin="test") == recipe
     assert written["stages"][0].keys() == Stage.model_fields.keys(), "defaults are written too"
     # TOML has no word for None.
-    assert Recipe.model_fields.keys() - written.keys() == {"coverage"}
+    assert Recipe.model_fields.keys() - written.keys() == {"coverage", "dropout"}
 
 
 def test_coverage_and_how_images_are_prepared_are_read_back(tmp_path):

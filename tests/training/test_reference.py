@@ -16,7 +16,7 @@ from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.metadata import read_card
 from cxr_transfer.models.reference import REFERENCE, TrainingReference
 from cxr_transfer.training.device import Execution
-from cxr_transfer.training.recipe import parse_recipe
+from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.reference import fit_reference
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.tensors import load_tensors

@@ -18,7 +18,7 @@ from cxr_transfer.models.metadata import read_card
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.training.device import Execution
-from cxr_transfer.training.recipe import load_recipe, parse_recipe
+from cxr_transfer.training.recipe_files import load_recipe, parse_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import SETTINGS, check_settings, settings_checked
 from cxr_transfer.training.start import check_run
@@ -333,6 +333,8 @@ def test_the_card_tells_how_each_stage_ended_and_what_was_left_out(tmp_path):
         "epochs": 1,
         "kept_epoch": None,
         "val_loss": first["val_loss"],
+        "monitor": "val_loss",
+        "figure": None,
         "improved": False,
     }
     assert card.data["left_out"] == {"atypical": 3}

@@ -37,7 +37,8 @@ from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import TOO_FEW_TO_RANK
 from cxr_transfer.training.device import DEFAULT, Execution, resolve_device
-from cxr_transfer.training.recipe import Recipe, parse_recipe
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.tensors import ImageTensors, select
 

@@ -16,6 +16,7 @@ from cxr_transfer.models.saliency_maps import (
     DRAWS,
     as_images,
     enrichment,
+    has_places,
     heat_maps,
     lung_share,
     randomised_correlation,
@@ -29,6 +30,9 @@ from cxr_transfer.statistics.intervals import (
 )
 
 Floats = npt.NDArray[np.float64]
+
+COVERED = 20
+"""Most images of which maps are made by covering their parts in turn."""
 
 
 def saliency_evidence(
@@ -50,7 +54,8 @@ def saliency_evidence(
         patients: The patient of each.
         lungs: Lung masks of the images; None looks for them here.
         seed: Random seed of the images' choice, the new weights and the bootstrap.
-        limit: Largest number of images; of more, so many are chosen by chance.
+        limit: Largest number of images; of more, so many are chosen by chance. At most `COVERED`
+            where a map takes a hundred answers of the network.
         resamples: Number of resamples of the bootstrap by patient.
         device: Device as torch names it.
 
@@ -84,6 +89,7 @@ def saliency_evidence(
         raise DataError("no_images", "Expected at least one image, but got none; add images.")
     if lungs is None:
         lungs = LungMasks(images.numpy())
+    limit = limit if has_places(network) else min(limit, COVERED)
     if len(images) > limit:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:limit])
         images = images[torch.from_numpy(chosen)]

@@ -115,7 +115,7 @@ def train(
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
-    from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.recipe_files import load_recipe
 
     if folds is None and (seeds or choose):
         raise UsageError(

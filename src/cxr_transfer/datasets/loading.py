@@ -37,7 +37,7 @@ DatasetName = Literal["dataset_0", "dataset_1", "multi_source"]
 
 def open_dataset(
     data: Path,
-    name: DatasetName,
+    name: DatasetName | None,
     *,
     pretraining: Pretraining | None = None,
     added: Sequence[Case] = (),
@@ -52,7 +52,7 @@ def open_dataset(
 
     Args:
         data: Archives, a manifest (.csv), or a folder per class.
-        name: Which data set, where ``data`` holds the archives.
+        name: Which data set, where ``data`` holds the archives; None is for own images alone.
         pretraining: "clean", also by default, leaves every patient of Dataset_1 out of Dataset_0.
         added: Images of sources of the user's own, for ``multi_source`` from archives.
         mapping: Label of these images to class, or to "" to leave its images out.
@@ -72,8 +72,9 @@ def open_dataset(
     Raises:
         DataError: What the readers raise; ``classes`` for fewer than two; ``unknown_label`` where
             the class of a finding is not known.
-        UsageError: ``added_to_what`` for sources added to another data set; ``unused_option`` for
-            ``pretraining`` or ``mapping`` where they have no effect; ``bad_label``.
+        UsageError: ``no_dataset`` for archives without a name; ``added_to_what`` for sources added
+            to another data set; ``unused_option`` for ``pretraining`` or ``mapping`` where they
+            have no effect; ``bad_label``.
     """
     if added and (name != "multi_source" or not _holds_archives(data)):
         raise UsageError(
@@ -97,9 +98,16 @@ def open_dataset(
             f"{got}; leave it out.",
         )
     if own is not None:
-        dataset = own_dataset(data, own, name, mapping or {}, table or {})
+        dataset = own_dataset(data, own, name or "dataset_1", mapping or {}, table or {})
         check_consistent(dataset.cases)
         return opened(dataset)
+    if name is None:
+        raise UsageError(
+            "no_dataset",
+            f"Expected images of your own, or a recipe that says which data set is made of the "
+            f'archives, but {data} holds archives; add dataset = "dataset_0", "dataset_1" or '
+            '"multi_source" to the recipe, or give -o dataset=dataset_1.',
+        )
     notices = notices_of(archives)
     if name == "multi_source":
         dataset = multi_source(archives, added, mapping, table)

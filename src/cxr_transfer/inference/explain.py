@@ -36,6 +36,7 @@ from cxr_transfer.inference.predictor import (
 from cxr_transfer.inference.prepare import Prepared, prepare
 from cxr_transfer.models.heat_maps import HeatMapEngine, lung_share
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, fingerprint
+from cxr_transfer.models.occlusion import OcclusionEngine, heat_map_engine
 from cxr_transfer.models.reference import Neighbour, TrainingReference, reference_beside
 from cxr_transfer.openvino_runtime import check_process
 from cxr_transfer.radiograph import Radiograph
@@ -44,7 +45,6 @@ from cxr_transfer.radiograph.lung_segmentation import lung_mask
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 from cxr_transfer.statistics.temperature import score_scale
 
-METHOD = "HiResCAM"
 NEIGHBOURS = 5
 
 NO_NEIGHBOURS = "nothing is kept of the images that this model was trained on: none can be named"
@@ -74,6 +74,8 @@ class Explanation:
         lung_area: Share of the image that this is: what an even map would have.
         neighbours: The training images that are most like this one to the network, nearest first.
         warnings: What a reader should know of the image and of this explanation.
+        method: How the map was made: "HiResCAM", or "occlusion" where the network's layers are not
+            known.
     """
 
     model: str
@@ -87,6 +89,7 @@ class Explanation:
     neighbours: tuple[Neighbour, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     temperature: float | None = None
+    method: str = HeatMapEngine.method
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it stands in JSON: all but the pixels."""
@@ -97,7 +100,7 @@ class Explanation:
             "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
             "calibrated": self.calibrated,
             "temperature": self.temperature,
-            "method": METHOD,
+            "method": self.method,
             "lung_share": None if self.lung_share is None else round(self.lung_share, 4),
             "lung_area": round(self.lung_area, 4),
             "neighbours": [
@@ -127,7 +130,7 @@ class Explainer:
     def __init__(
         self,
         card: Checkpoint,
-        engine: HeatMapEngine,
+        engine: HeatMapEngine | OcclusionEngine,
         reference: TrainingReference | None = None,
         *,
         any_modality: bool = False,
@@ -156,7 +159,7 @@ class Explainer:
 
         Raises:
             ModelError, MachineError: What reading and converting a checkpoint raise, and what
-                `HeatMapEngine` and `TrainingReference.load` raise.
+                `heat_map_engine` and `TrainingReference.load` raise.
         """
         path = RELEASED / DEFAULT_MODEL if model is None else Path(model)
         graph, weights, converted, _ = converted_network(path)
@@ -164,7 +167,7 @@ class Explainer:
         if reference is None:
             beside = reference_beside(weights, card.weights_sha256)
             reference = beside[1] if beside else None
-        engine = HeatMapEngine(graph, card.architecture)
+        engine = heat_map_engine(graph, card)
         return cls(card, engine, reference, any_modality=any_modality)
 
     def explain(
@@ -234,6 +237,7 @@ class Explainer:
             neighbours=neighbours,
             warnings=tuple(warnings),
             temperature=self.reference.temperature if self.reference else None,
+            method=self._engine.method,
         )
 
     def _prepared(self, radiograph: ImageLike, value_range: ValueRange | None) -> Prepared:

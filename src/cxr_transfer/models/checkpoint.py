@@ -6,6 +6,7 @@ difference.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -95,8 +96,9 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
     except ValueError as error:
         raise _corrupt(weights_path, error) from None
     _check_labels(checkpoint, metadata.get("labels"), card_path)
-    # First without memory: what the file holds is known to fit before any of it is made.
-    with torch.device("meta"):
+    # First without memory: what the file holds is known to fit before any of it is made. How a
+    # network of another library falls into parts is found out by running it: it is made at once.
+    with contextlib.nullcontext() if ":" in checkpoint.architecture else torch.device("meta"):
         outline = _built(checkpoint).state_dict()
     _check_tensors(tensors, outline, str(weights_path))
     try:

@@ -18,8 +18,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.models.architecture import BehindPlaces
 from cxr_transfer.models.engine import OUTPUTS, Engine
-from cxr_transfer.models.registry import ARCHITECTURES
 from cxr_transfer.openvino_runtime import extended_graph
 
 Floats = npt.NDArray[np.float32]
@@ -37,23 +37,17 @@ class HeatMapEngine:
 
     Args:
         graph: Graph (.xml) of a float32 conversion, with its ``.bin`` beside it.
-        architecture: Name of the network in the table.
+        child: Child of the network whose output is the last that has places.
+        behind: What stands between that child and the linear head.
 
     Raises:
         ModelError: ``no_places`` for a graph without such a layer, and what `Engine` raises.
         MachineError: ``forked``.
     """
 
-    def __init__(self, graph: Path, architecture: str) -> None:
-        row = ARCHITECTURES[architecture]
-        child = row.last_with_places
-        if not child:
-            known = [name for name, one in ARCHITECTURES.items() if one.last_with_places]
-            raise ModelError(
-                "no_places",
-                f"Expected one of {', '.join(known)}, whose heat maps are known, but "
-                f"{graph} is of {architecture}; it has scores, but no heat maps.",
-            )
+    method = "HiResCAM"
+
+    def __init__(self, graph: Path, child: str, behind: BehindPlaces) -> None:
         extended, matrices = extended_graph(graph, f"__module.body.{child}", PLACES)
         if extended is None:
             raise ModelError(
@@ -64,7 +58,7 @@ class HeatMapEngine:
         self._engine = Engine(extended, outputs=(*OUTPUTS, PLACES))
         # Dense layers in the order of the data; the head is the last.
         self._matrices = matrices
-        self._slope = _SLOPES[row.behind_places]
+        self._slope = _SLOPES[behind]
 
     def answer(self, images: npt.NDArray[np.uint8]) -> tuple[Floats, Floats, Floats]:
         """Return scores (N, C), features (N, F) and what is at places (N, K, h, w).
@@ -78,7 +72,9 @@ class HeatMapEngine:
         scores, features, at_places = self._engine.outputs(images)
         return scores, features, at_places
 
-    def maps(self, features: Floats, at_places: Floats, target: int, size: tuple[int, int]) -> Maps:
+    def maps(
+        self, features: Floats, at_places: npt.NDArray[Any], target: int, size: tuple[int, int]
+    ) -> Maps:
         """Return where the score of one class comes from, on each image.
 
         Args:
@@ -93,7 +89,7 @@ class HeatMapEngine:
         """
         slope = self._slope(self._matrices, features, at_places.shape[1:], target)
         coarse = np.maximum((slope * at_places).sum(axis=1), 0).astype(np.float32)
-        return np.stack([_enlarged(one, size) for one in coarse])
+        return np.stack([enlarged(one, size) for one in coarse])
 
 
 def lung_share(maps: Maps, masks: Masks) -> Shares:
@@ -154,15 +150,15 @@ def _of_dense(
     return slope
 
 
-_SLOPES: dict[str, Callable[[Sequence[Floats], Floats, tuple[int, ...], int], Floats]] = {
+_SLOPES: dict[BehindPlaces, Callable[[Sequence[Floats], Floats, tuple[int, ...], int], Floats]] = {
     "mean": _of_mean,
     "bands": _of_bands,
     "dense": _of_dense,
 }
 
 
-def _enlarged(coarse: Floats, size: tuple[int, int]) -> Floats:
-    """Return a map (h, w) at a size, bilinearly, its largest value 1."""
+def enlarged(coarse: Floats, size: tuple[int, int]) -> Floats:
+    """Return a map (h, w) at a size (height, width), bilinearly, its largest value 1."""
     large = np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BILINEAR))
     highest = large.max()
     # Divided by its maximum, not stretched from its minimum: an even map is even evidence, and

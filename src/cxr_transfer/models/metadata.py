@@ -54,6 +54,8 @@ class Checkpoint(BaseModel):
         name: Name of the recipe; it stands in answers and in names of files.
         weights_sha256: SHA-256 of the ``.safetensors`` file beside it.
         epsilon: Epsilon of the batch normalisation (ResNet-50).
+        network: Title, licence, library and version of the architecture, and its child before which
+            images still have places.
         recipe: The recipe as it was run.
         provenance: Time, versions, commit, machine, seed, device.
         data: Name and hash of the data set, how it was split and that hash, images per part.
@@ -70,6 +72,7 @@ class Checkpoint(BaseModel):
     preprocessing: Preprocessing
     epsilon: float = Field(gt=0, le=1, allow_inf_nan=False)
     weights_sha256: Sha256
+    network: Words = Field(default_factory=dict)
     recipe: Words = Field(default_factory=dict)
     provenance: Words = Field(default_factory=dict)
     data: Words = Field(default_factory=dict)
@@ -94,6 +97,11 @@ class Checkpoint(BaseModel):
         if coverage is not None and not (number and 0 < coverage <= 1):
             raise ValueError("a coverage that is no share above 0")
         return recipe
+
+    @property
+    def last_with_places(self) -> str:
+        """Child whose output is the last that still has places; "" where it is not known."""
+        return str(self.network.get("last_with_places", ""))
 
     @property
     def label_set(self) -> LabelSet:

@@ -27,8 +27,10 @@ from torch.nn import functional
 
 from cxr_transfer import forks
 from cxr_transfer.errors import DataError, ModelError
+from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.heat_maps import Maps, Masks, quotient
 from cxr_transfer.models.heat_maps import lung_share as lung_share  # audits take it from here
+from cxr_transfer.models.occlusion import occlusion_maps
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,7 +58,8 @@ def heat_maps(
     The layer is the child before `PLACES_END`: ``conv5_block3`` (7 x 7 for an image of 224 x 224),
     ``relu4`` (12 x 12) or ``both_sides`` (28 x 28). Each place has what it adds to the score, to
     first order; where only means and a linear head follow, exactly that. Maps are enlarged
-    bilinearly, so their borders are no finer than the layer.
+    bilinearly, so their borders are no finer than the layer. A network without such a child has
+    maps by covering parts of the image (`occlusion`).
 
     Args:
         network: Network of `models.registry`; frozen or not, its weights, gradients and modes are
@@ -72,13 +75,36 @@ def heat_maps(
     Raises:
         DataError: ``not_a_model_input`` unless the images are (N, 1, H, W) of uint8; ``targets``
             unless there is a class of the network for each.
-        ModelError: ``no_places`` for a network without a layer of `PLACES_END`.
     """
     stored = as_images(images)
     if not len(stored):
         return np.zeros((0, *stored.shape[2:]), np.float32)
+    if not has_places(network):
+        return _covered(network, stored, target, device)
     at_places, after = places(network, stored, device=device)
     return maps_of_places(after, at_places, stored.shape[2:], target=target, device=device)
+
+
+def has_places(network: nn.Sequential) -> bool:
+    """Tell whether a network has a child at which places end, so that its maps are HiResCAM's."""
+    return any(name in PLACES_END for name, _ in network.named_children())
+
+
+def _covered(
+    network: nn.Sequential, images: Tensor, target: Sequence[int] | None, device: str
+) -> Maps:
+    """Return maps by covering parts of each image in turn."""
+    with _judging(network, device):
+
+        def score(batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+            scores: npt.NDArray[np.float32] = probabilities(
+                network, torch.from_numpy(batch), device=device
+            ).numpy()
+            return scores
+
+        stored = images.numpy()
+        named = score(stored).argmax(axis=1).tolist() if target is None else list(target)
+        return occlusion_maps(score, stored, named)
 
 
 def places(
@@ -194,12 +220,15 @@ def randomised_correlation(
 
     Returns:
         By `STAGES`, (N,) correlations from -1 to 1; NaN where the trained network's map is the
-        same everywhere, or that of every draw.
+        same everywhere, or that of every draw; and of a network without places.
 
     Raises:
         DataError, ModelError: As `heat_maps`.
     """
     stored = as_images(images)
+    if not has_places(network):
+        # Covering each image for every draw would take hours, and a cascade needs layers in order.
+        return {stage: np.full(len(stored), np.nan) for stage in STAGES}
     generator = torch.Generator().manual_seed(seed)
     with _judging(network, device):
         end = _end(network)

@@ -39,7 +39,8 @@ from cxr_transfer.training.device import (
     resolve_device,
     resolve_precision,
 )
-from cxr_transfer.training.recipe import Recipe, load_recipe
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.recipe_files import load_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
 from cxr_transfer.training.tensors import ImageTensors, load_tensors

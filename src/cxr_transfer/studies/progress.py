@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.studies.plan import Study
 from cxr_transfer.training.device import FROZEN_PART
-from cxr_transfer.training.recipe import Recipe, Stage
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.stage_recipe import Stage
 
 _NETWORK = {"simple_cnn": 1.0, "resnet50": 13.0, "resnet50_early": 5.0}
 _OTHER_NETWORK = 13.0

@@ -10,30 +10,43 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cxr_transfer.errors import ModelError
 
-MONITORED = "val_loss"
-HISTORY = ("stage", "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+HISTORY = (
+    "stage",
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+)
+"""Columns of every history; a stage that monitors the AUROC adds it."""
+
+
+def _mode(monitor: str) -> Literal["min", "max"]:
+    return "min" if monitor == "val_loss" else "max"
 
 
 class StopEarly(EarlyStopping):
     """Lightning's early stopping with Keras' settings, also right after a resume."""
 
-    def __init__(self, *, epochs: int) -> None:
+    def __init__(self, *, epochs: int, monitor: str = "val_loss") -> None:
         super().__init__(
-            MONITORED,
+            monitor,
             min_delta=0.0,
             patience=epochs,
-            mode="min",
+            mode=_mode(monitor),
             verbose=False,
             check_on_train_epoch_end=False,
         )
@@ -50,9 +63,10 @@ class ReduceOnPlateau(Callback):
     Keras waits until its count reaches the patience, torch until it exceeds it: hence minus one.
     """
 
-    def __init__(self, *, epochs: int, factor: float) -> None:
+    def __init__(self, *, epochs: int, factor: float, monitor: str = "val_loss") -> None:
         self.epochs = epochs
         self.factor = factor
+        self.monitor = monitor
         self._state: dict[str, Any] = {}
         self._scheduler: ReduceLROnPlateau | None = None
 
@@ -60,7 +74,7 @@ class ReduceOnPlateau(Callback):
         """Tie the scheduler to the optimizer of this stage."""
         self._scheduler = ReduceLROnPlateau(
             trainer.optimizers[0],
-            mode="min",
+            mode=_mode(self.monitor),
             factor=self.factor,
             patience=self.epochs - 1,
             threshold=1e-4,
@@ -73,7 +87,7 @@ class ReduceOnPlateau(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Count, and reduce when it is time."""
         if not trainer.sanity_checking and self._scheduler is not None:
-            self._scheduler.step(float(trainer.callback_metrics[MONITORED]))
+            self._scheduler.step(float(trainer.callback_metrics[self.monitor]))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts for the resume file."""
@@ -86,19 +100,141 @@ class ReduceOnPlateau(Callback):
             self._scheduler.load_state_dict(state_dict)
 
 
-class BestWeights(Callback):
-    """Keep the weights of the epoch with the (strictly) lowest validation loss."""
+class LearningRate(Callback):
+    """Set the learning rate before every step: a rise from 0, then what the schedule says.
 
-    def __init__(self) -> None:
+    It follows from the number of the step alone, so a resume needs no state of it. What a plateau
+    lowers is left to `ReduceOnPlateau` once the rise is over.
+    """
+
+    def __init__(self, schedule: str, *, warmup_epochs: int, max_epochs: int) -> None:
+        self.schedule = schedule
+        self.warmup_epochs, self.max_epochs = warmup_epochs, max_epochs
+        self._steps = 1
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note how many steps an epoch has."""
+        self._steps = max(1, int(trainer.num_training_batches))
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Set the rate of every group of weights, from the one that it began with."""
+        # By epoch and batch: `global_step` counts on over what gradient scaling skips.
+        epoch = trainer.current_epoch + batch_idx / self._steps
+        factor = self.factor(epoch, 1 / self._steps)
+        if factor is None:
+            return
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = group["initial_lr"] * factor
+
+    def factor(self, epoch: float, step: float) -> float | None:
+        """Return the factor of the first learning rate at a time; None where it is not ours.
+
+        Args:
+            epoch: Time in epochs since the beginning of the stage.
+            step: Length of one step in epochs.
+        """
+        if epoch < self.warmup_epochs:
+            return min(1.0, (epoch + step) / self.warmup_epochs)
+        if self.schedule == "cosine":
+            share = (epoch - self.warmup_epochs) / (self.max_epochs - self.warmup_epochs)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        return None
+
+
+class Unfreeze(Callback):
+    """Let one more layer learn every few epochs, from the head backwards.
+
+    Source: gradual unfreezing, Howard & Ruder 2018 (ACL, 328).
+
+    Args:
+        layers: Weights of each layer that the stage trains, in data order.
+        epochs: Epochs after which one more of them starts to learn.
+    """
+
+    def __init__(self, layers: Sequence[Sequence[Tensor]], epochs: int) -> None:
+        self.layers, self.epochs = layers, epochs
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Freeze what does not learn yet: it follows from the epoch's number alone."""
+        learning = 1 + trainer.current_epoch // self.epochs
+        for place, weights in enumerate(reversed(self.layers)):
+            for weight in weights:
+                weight.requires_grad_(place < learning)
+                if place >= learning:
+                    weight.grad = None
+
+
+class MovingAverage(Callback):
+    """Validate and hand on the moving average of the weights instead of the weights themselves.
+
+    Source: Polyak & Juditsky 1992; as torch's `AveragedModel` computes it.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.average: dict[str, Tensor] = {}
+        self._own: dict[str, Tensor] = {}
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Move the average towards the weights after the step."""
+        now = pl_module.state_dict()
+        if not self.average:
+            self.average = {name: tensor.detach().clone() for name, tensor in now.items()}
+            return
+        average: Any = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
+        floating = [name for name, tensor in now.items() if tensor.is_floating_point()]
+        average(
+            [self.average[name] for name in floating], [now[name].detach() for name in floating], 0
+        )
+        for name in now.keys() - set(floating):
+            self.average[name] = now[name].detach().clone()
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the average in the weights' place."""
+        if self.average:
+            self._own = {name: one.clone() for name, one in pl_module.state_dict().items()}
+            pl_module.load_state_dict(self.average)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the weights back; `BestWeights` has seen the average, since it comes before."""
+        if self._own:
+            pl_module.load_state_dict(self._own)
+            self._own = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the average for the resume file."""
+        return {"average": self.average}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the average up again."""
+        self.average = state_dict["average"]
+
+
+class BestWeights(Callback):
+    """Keep the weights of the epoch with the (strictly) best monitored figure."""
+
+    def __init__(self, monitor: str = "val_loss") -> None:
+        self.monitor = monitor
         self.best = math.inf
         self.epoch = -1
         self.weights: dict[str, Tensor] = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Copy the weights when they are the best so far."""
-        loss = float(trainer.callback_metrics[MONITORED])
-        if loss < self.best:
-            self.best, self.epoch = loss, trainer.current_epoch
+        figure = float(trainer.callback_metrics[self.monitor])
+        # Lower is better of both.
+        cost = figure if _mode(self.monitor) == "min" else -figure
+        if cost < self.best:
+            self.best, self.epoch = cost, trainer.current_epoch
             self.weights = {
                 name: tensor.detach().to("cpu", copy=True)
                 for name, tensor in pl_module.state_dict().items()
@@ -124,7 +260,7 @@ class StopAtNaN(Callback):
         Raises:
             ModelError: ``loss_not_finite``.
         """
-        self._check(trainer, MONITORED)
+        self._check(trainer, "val_loss")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check the training loss, before the resume file is written.
@@ -164,7 +300,7 @@ class History(Callback):
         """Add the row of this epoch."""
         figures = trainer.callback_metrics
         row: dict[str, Any] = {"stage": self.stage, "epoch": trainer.current_epoch + 1}
-        row |= {name: float(figures[name]) for name in HISTORY if name in figures}
+        row |= {name: float(figures[name]) for name in (*HISTORY, "val_auroc") if name in figures}
         row["learning_rate"] = self._learning_rate
         row["seconds"] = round(time.perf_counter() - self._started, 3)
         self.rows.append(row)

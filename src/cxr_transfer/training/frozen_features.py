@@ -16,34 +16,81 @@ from torch import Tensor, nn
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.files import scratch_file
+from cxr_transfer.models.adapter import Features
+from cxr_transfer.text import for_terminal
 
 IN_MEMORY = 2**30
 """Bytes of activations that are kept in memory; more are kept in a file that is mapped into it."""
 
 
-def freeze(network: nn.Sequential, train: Sequence[str]) -> None:
-    """Let only the modules named in ``train`` learn; ``["*"]`` is all of them.
+def layers(network: nn.Module, path: str = "") -> list[tuple[str, nn.Module]]:
+    """Return the parts of a network that hold weights, in data order, each by its path.
+
+    A block with branches inside is one part; sequences and lists of blocks are opened, and so is
+    the body of a network of another library (`models.adapter.Features`).
+    """
+    parts: list[tuple[str, nn.Module]] = []
+    for name, child in network.named_children():
+        inner = f"{path}.{name}" if path else name
+        if next(child.parameters(), None) is None:
+            continue
+        is_open = type(child) in (nn.Sequential, nn.ModuleList, Features)
+        is_open = is_open or isinstance(network, Features)
+        # Weights of its own, such as a transformer's embeddings, would belong to no part.
+        is_open = is_open and next(child.parameters(recurse=False), None) is None
+        parts += layers(child, inner) if is_open else [(inner, child)]
+    return parts
+
+
+def chosen_layers(network: nn.Module, train: Sequence[str]) -> list[str]:
+    """Return the paths of the modules that a stage trains, in data order.
+
+    Args:
+        network: Network of the stage.
+        train: Names or paths of modules; ``*`` is all of them, ``last:N`` the last N of `layers`.
 
     Raises:
-        UsageError: ``unknown_module`` when the network has no module of a name,
+        UsageError: ``unknown_module`` when the network has no module of a name, or fewer layers;
             ``nothing_learns`` when those named hold no weights.
     """
-    known = dict(network.named_modules())
-    unknown = [name for name in train if name != "*" and not known.get(name)]
+    modules, parts = dict(network.named_modules()), [name for name, _ in layers(network)]
+    chosen: set[str] = set()
+    unknown = []
+    for name in train:
+        number = name.removeprefix("last:")
+        if name == "*":
+            chosen |= set(parts)
+        elif number != name and number.isdecimal() and 1 <= int(number) <= len(parts):
+            chosen |= set(parts[-int(number) :])
+        elif number == name and name in modules and name:
+            chosen.add(name)
+        else:
+            unknown.append(name)
     if unknown:
         raise UsageError(
             "unknown_module",
-            f"Expected modules of the network in 'train', but got {', '.join(unknown)}; it has "
-            f"{', '.join(name for name, _ in network.named_children())}.",
+            f"Expected modules of the network in 'train' (or last:1 to last:{len(parts)}), but got "
+            f"{', '.join(map(for_terminal, unknown))}; it has {', '.join(parts)}.",
         )
-    network.requires_grad_("*" in train)
-    for name in set(train) - {"*"}:
-        known[name].requires_grad_(True)
-    if not any(weight.requires_grad for weight in network.parameters()):
+    if not any(True for name in chosen for _ in modules[name].parameters()):
         raise UsageError(
             "nothing_learns",
             f"Expected modules with weights in 'train', but {', '.join(train)} have none.",
         )
+    order = list(modules)
+    return sorted(chosen, key=order.index)
+
+
+def freeze(network: nn.Sequential, train: Sequence[str]) -> None:
+    """Let only the modules named in ``train`` learn, as `chosen_layers` reads them.
+
+    Raises:
+        UsageError: As `chosen_layers`.
+    """
+    modules = dict(network.named_modules())
+    network.requires_grad_("*" in train)
+    for name in chosen_layers(network, train):
+        modules[name].requires_grad_(True)
 
 
 def cut(network: nn.Sequential) -> nn.Sequential:

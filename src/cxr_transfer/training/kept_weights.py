@@ -1,6 +1,6 @@
 """Which weights a stage hands on: its own, or those that it began with where they were better.
 
-In come the rows of its history and the validation loss before it; out go a decision, the rows with
+In come the rows of its history and the monitored figure before it; out go a decision, the rows with
 what was kept, and a line for a person. Knows nothing of networks or files.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cxr_transfer.training.recipe import Stage
+from cxr_transfer.training.stage_recipe import MONITORS, Stage
 
 KEPT = "kept"
 """Column of the history: 1 for the epoch whose weights its stage handed on, else 0."""
@@ -25,8 +25,10 @@ class Outcome:
         epochs: How many it had.
         kept_epoch: Epoch whose weights it handed on, from 1; None for those that it began with.
         val_loss: Validation loss of the weights that it handed on.
-        improved: Whether an epoch had a lower validation loss than the weights it began with; true
-            of a first stage.
+        improved: Whether an epoch had a better monitored figure than the weights it began with;
+            true of a first stage.
+        monitor: Name of the monitored figure.
+        figure: Monitored figure of the weights that it handed on, where that is not the loss.
     """
 
     name: str
@@ -34,32 +36,44 @@ class Outcome:
     kept_epoch: int | None
     val_loss: float
     improved: bool
+    monitor: str = "val_loss"
+    figure: float | None = None
 
     @property
     def goes_back(self) -> bool:
         """Whether the weights that it began with are handed on."""
         return self.kept_epoch is None
 
+    @property
+    def monitored(self) -> float:
+        """Monitored figure of the weights that were handed on."""
+        return self.val_loss if self.figure is None else self.figure
 
-def outcome_of(stage: Stage, rows: Sequence[dict[str, Any]], before: float | None) -> Outcome:
+
+def outcome_of(stage: Stage, rows: Sequence[dict[str, Any]], before: Outcome | None) -> Outcome:
     """Decide which weights a finished stage hands on.
 
     Args:
-        stage: Its ``keep`` decides.
+        stage: Its ``keep`` and its ``monitor`` decide.
         rows: Its history, a row per epoch.
-        before: Validation loss of the weights that it began with; None for a first stage, whose
-            beginning is not compared.
+        before: How the stage before ended; None for a first stage, whose beginning is not compared.
 
+    >>> before = Outcome("head", epochs=1, kept_epoch=1, val_loss=0.3, improved=True)
     >>> rows = [{"epoch": 1, "val_loss": 0.5}, {"epoch": 2, "val_loss": 0.4}]
-    >>> outcome_of(Stage(name="all", train=("*",)), rows, before=0.3).goes_back
+    >>> outcome_of(Stage(name="all", train=("*",)), rows, before).goes_back
     True
     """
-    best = min(rows, key=lambda row: row["val_loss"])  # the first of equal ones
+    name = stage.monitor
+    is_loss = name == "val_loss"
+    sign = 1 if is_loss else -1
+    best = min(rows, key=lambda row: sign * row[name])  # the first of equal ones
     own = rows[-1] if stage.keep == "last" else best
-    improved = before is None or best["val_loss"] < before
+    improved = before is None or sign * best[name] < sign * before.monitored
     if stage.keep == "best_overall" and before is not None and not improved:
-        return Outcome(stage.name, len(rows), None, before, improved)
-    return Outcome(stage.name, len(rows), own["epoch"], own["val_loss"], improved)
+        loss, figure = before.val_loss, before.figure
+        return Outcome(stage.name, len(rows), None, loss, improved, name, figure)
+    figure = None if is_loss else own[name]
+    return Outcome(stage.name, len(rows), own["epoch"], own["val_loss"], improved, name, figure)
 
 
 def marked(rows: Sequence[dict[str, Any]], outcome: Outcome) -> list[dict[str, Any]]:
@@ -67,7 +81,7 @@ def marked(rows: Sequence[dict[str, Any]], outcome: Outcome) -> list[dict[str, A
     return [row | {KEPT: int(row["epoch"] == outcome.kept_epoch)} for row in rows]
 
 
-def line_of(recipe: str, stage: Stage, outcome: Outcome, before: float | None) -> str | None:
+def line_of(recipe: str, stage: Stage, outcome: Outcome, before: Outcome | None) -> str | None:
     """Return what is said of a stage that never improved on its beginning; None of any other."""
     if outcome.improved or before is None:
         return None
@@ -77,7 +91,8 @@ def line_of(recipe: str, stage: Stage, outcome: Outcome, before: float | None) -
         'keep = "best_of_stage" (as in the paper)',
         "last": 'its last are kept all the same, since the recipe says keep = "last"',
     }[stage.keep]
+    better = "lower" if outcome.monitor == "val_loss" else "higher"
     return (
-        f"{recipe} · {stage.name}: no epoch has a lower validation loss than the {before:.4f} of "
-        f"the weights before this stage; {kept}"
+        f"{recipe} · {stage.name}: no epoch has a {better} {MONITORS[outcome.monitor]} than the "
+        f"{before.monitored:.4f} of the weights before this stage; {kept}"
     )

@@ -1,19 +1,17 @@
 """A recipe: a run written out in full, as TOML, before it is run.
 
-Strict: an unknown key is refused with the nearest known one. Recipes that ship stand in
-``cxr_transfer/recipes/``; the paper's own names are theirs (``model_0`` .. ``model_3``).
+Strict: an unknown key is refused with the nearest known one, keys that contradict each other or
+change nothing are refused, and all that is wrong is said at once. Files: `recipe_files`.
 """
 
 from __future__ import annotations
 
-import importlib.resources
-import tomllib
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,140 +23,123 @@ from pydantic import (
 from cxr_transfer.errors import UsageError
 from cxr_transfer.models.folder import checked_words
 from cxr_transfer.models.metadata import LONGEST_TITLE
-from cxr_transfer.models.registry import ARCHITECTURES, ArchitectureName
+from cxr_transfer.models.registry import ArchitectureName, architecture
 from cxr_transfer.radiograph.preprocessing import Preprocessing
-from cxr_transfer.tables import nearest
+from cxr_transfer.training.augmentation import checked_augmentation
+from cxr_transfer.training.stage_recipe import Stage
 
-_OF_ADAM = ("learning_rate", "batch_size", "stop_after", "reduce_after", "reduce_factor")
-_OF_LOGISTIC = ("penalty", "background_swap")
-
-NO_CHECKPOINT = {"random": "random weights", "imagenet": "ImageNet's weights"}
+NO_CHECKPOINT = {
+    "random": "random weights",
+    "imagenet": "ImageNet's weights",
+    "pretrained": "the weights that its library publishes",
+    "file": "a file of weights",
+}
 """What a recipe starts from that is no checkpoint, and how that is called."""
-
-
-class Stage(BaseModel):
-    """One phase of training; the defaults are the paper's (section 4.1), but for ``keep``.
-
-    Attributes:
-        name: Stands in the history.
-        fit: ``adam`` trains; ``logistic`` fits the head alone by logistic regression, at once.
-        penalty: For ``logistic``: what the sum of squared weights costs, beside an image's mean
-            loss.
-        background_swap: For ``logistic``: what an image counts, beside the 1 of each image as it
-            is, whose surroundings were exchanged for those of an image of another source; 0
-            exchanges nothing.
-        train: Children of the network that train, by name; ``["*"]`` is all of them.
-        learning_rate: Learning rate of Adam (0.9, 0.999, epsilon 1e-7 as in Keras) at the start.
-        batch_size: Images per step over all devices; a partial last batch is kept.
-        max_epochs: At most so many.
-        stop_after: Epochs in a row without a strictly better validation loss.
-        reduce_after: Epochs in a row without a validation loss better by 1e-4.
-        reduce_factor: The learning rate is then multiplied by this.
-        keep: Which weights the stage hands on. ``best_overall``: of the epoch with the lowest
-            validation loss, of this stage or of one before. ``best_of_stage``: of this stage's
-            best epoch, also where the stage before was better, as in the paper. ``last``: of the
-            last epoch. ``best`` is read as ``best_of_stage``, which it meant at first.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(pattern=r"^[a-z0-9_]+$")
-    fit: Literal["adam", "logistic"] = "adam"
-    penalty: float = Field(0.02, gt=0, allow_inf_nan=False)
-    background_swap: float = Field(0.0, ge=0, allow_inf_nan=False)
-    train: tuple[str, ...] = Field(min_length=1)
-    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
-    batch_size: int = Field(20, ge=1)
-    max_epochs: int = Field(500, ge=1)
-    stop_after: int = Field(10, ge=1)
-    reduce_after: int = Field(5, ge=1)
-    reduce_factor: float = Field(0.1, gt=0, lt=1)
-    keep: Literal["best_overall", "best_of_stage", "last"] = "best_overall"
-
-    @field_validator("keep", mode="before")
-    @classmethod
-    def _as_it_was_called(cls, value: object) -> object:
-        return "best_of_stage" if value == "best" else value
-
-    @model_validator(mode="after")
-    def _only_a_head_is_fitted(self) -> Stage:
-        if self.fit == "logistic" and self.train != ("head",):
-            raise ValueError('fit = "logistic" fits the head alone: train = ["head"]')
-        return self
-
-    @model_validator(mode="after")
-    def _every_key_has_an_effect(self) -> Stage:
-        # A recipe that is written down has every key: a default says nothing.
-        without = _OF_ADAM if self.fit == "logistic" else _OF_LOGISTIC
-        other = "adam" if self.fit == "logistic" else "logistic"
-        for key in without:
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f'{key} is for fit = "{other}"')
-        return self
 
 
 class Recipe(BaseModel):
     """What to train, from what, on what, stage by stage.
 
     Attributes:
-        name: Names the run folder.
-        title: One line for people.
-        network: Name of its architecture in `ARCHITECTURES`.
-        dataset: Which images of the archives: the paper's data sets, or those of all sources.
-        initial: ``random``, ``imagenet``, or the recipe whose checkpoint it starts from.
-        new_head: Replace the last layer by a new one when starting from a checkpoint.
-        preprocessing: Travels with the weights.
+        name: Name of the run folder and of the model.
+        title: One line for people; "" shows the name.
+        network: Name of an architecture: one of the package, ``monai:NAME``, ``timm:NAME``,
+            ``torchvision:NAME``, ``xrv:WEIGHTS``, ``hf:FOLDER``, or ``package.module:function``.
+        dataset: Data set that is made of the public archives: the paper's, or all sources; not
+            needed for images of one's own.
+        initial: Weights that training starts from: ``random``; ``imagenet`` (Keras' weights of
+            ResNet-50); ``pretrained`` (those that the network's library publishes); ``file``
+            (given with ``--weights``); or the name of the recipe whose checkpoint is given with
+            ``--from``.
+        new_head: Whether the last layer is replaced by a new one when starting from a checkpoint.
+        dropout: Share of the features that is dropped before the head in training; None keeps the
+            network's own.
+        preprocessing: Preprocessing of the images; it travels with the weights.
+        augmentation: Random changes of the training images: name to strength, see
+            `AUGMENTATIONS`. None at all keeps the activations of the frozen part, which is much
+            faster.
+        class_weights: What an image counts in the training loss by its class: ``balanced`` gives
+            every class the same sum, ``none`` every image.
+        sampling: Which training images an epoch takes. ``all`` takes each once; ``by_class`` draws
+            as many with replacement, each class as often as another; ``by_source`` draws each
+            source within a class as often as another, too.
         coverage: Share of validation images that get an answer; on images as unsure as the others
             the model abstains. None answers all.
         labels: What a label of the data counts as: label to class, or to "" to leave its images
             out.
-        stages: In the order in which they run.
+        stages: Stages in the order in which they run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=64)
-    title: str = Field(max_length=LONGEST_TITLE)
+    title: str = Field("", max_length=LONGEST_TITLE)
     network: ArchitectureName
-    dataset: Literal["dataset_0", "dataset_1", "multi_source"]
+    dataset: Literal["dataset_0", "dataset_1", "multi_source"] | None = None
     initial: str = "random"
     new_head: bool = True
+    dropout: float | None = Field(None, ge=0, lt=1)
     preprocessing: Preprocessing = Preprocessing()
+    augmentation: Annotated[dict[str, float], AfterValidator(checked_augmentation)] = Field(
+        default_factory=dict
+    )
+    class_weights: Literal["none", "balanced"] = "none"
+    sampling: Literal["all", "by_class", "by_source"] = "all"
     coverage: float | None = Field(None, gt=0, le=1)
     labels: dict[str, str] = Field(default_factory=dict)
     stages: tuple[Stage, ...] = Field(min_length=1)
 
     @field_validator("title", "initial", "labels")
     @classmethod
-    def _may_be_shown(cls, found: Any) -> Any:  # noqa: ANN401 - a text, or a table of texts
-        return checked_words(found)
+    def _may_be_shown(cls, value: Any) -> Any:  # noqa: ANN401 - a text, or a table of texts
+        return checked_words(value)
 
     @model_validator(mode="after")
-    def _stage_names_differ(self) -> Recipe:
+    def _keys_fit_together(self) -> Recipe:
+        problems = [*self._of_start(), *self._of_stages()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _of_start(self) -> list[str]:
+        problems = []
+        if self.initial == "imagenet" and architecture(self.network).load_imagenet is None:
+            problems.append(f"there are no ImageNet weights of {self.network}: initial is another")
+        if self.initial == "pretrained" and architecture(self.network).pretrained is None:
+            problems.append(f"no library publishes weights of {self.network}: initial is another")
+        if not self.new_head and self.initial in NO_CHECKPOINT:
+            problems.append("new_head is for a recipe that starts from a checkpoint")
+        return problems
+
+    def _of_stages(self) -> list[str]:
+        problems = []
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
-            raise ValueError("two stages have the same name")
-        return self
-
-    @model_validator(mode="after")
-    def _imagenet_has_its_weights(self) -> Recipe:
-        if self.initial == "imagenet" and ARCHITECTURES[self.network].load_imagenet is None:
-            raise ValueError(f"there are no ImageNet weights of {self.network}: initial is another")
-        return self
-
-    @model_validator(mode="after")
-    def _a_head_is_replaced_where_there_is_one(self) -> Recipe:
-        if not self.new_head and self.initial in NO_CHECKPOINT:
-            raise ValueError("new_head is for a recipe that starts from a checkpoint")
-        return self
-
-    @model_validator(mode="after")
-    def _lungs_come_to_lie_on_lungs(self) -> Recipe:
+            problems.append("two stages have the same name")
+        if len({stage.monitor for stage in self.stages}) > 1:
+            problems.append("all stages have one monitor: what one keeps the next is compared with")
         if self.preprocessing.crop != "lungs" and any(
             stage.background_swap for stage in self.stages
         ):
-            raise ValueError('background_swap needs crops of the lungs: crop = "lungs"')
-        return self
+            problems.append('background_swap needs crops of the lungs: crop = "lungs"')
+        if all(stage.fit == "logistic" for stage in self.stages):
+            unused = {
+                "augmentation": bool(self.augmentation),
+                "class_weights": self.class_weights != "none",
+                "sampling": self.sampling != "all",
+                "dropout": self.dropout is not None,
+            }
+            problems += [
+                f'{key} is for fit = "gradient"' for key, is_given in unused.items() if is_given
+            ]
+        if self.class_weights != "none" and self.sampling != "all":
+            problems.append("class_weights and sampling balance the classes twice: give one")
+        return problems
+
+    @property
+    def shown(self) -> str:
+        """Title for people."""
+        return self.title or self.name
 
     def limited(self, max_epochs: int | None) -> Recipe:
         """Return the recipe with no stage longer than ``max_epochs``.
@@ -211,63 +192,6 @@ class Recipe(BaseModel):
         """Return the recipe written out in full, defaults included, as it is run."""
         # TOML has no word for nothing: what is None is left out, and read as None again.
         return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes in the package, name to file."""
-    folder = importlib.resources.files("cxr_transfer.recipes")
-    files = [Path(str(entry)) for entry in folder.iterdir() if entry.name.endswith(".toml")]
-    return {file.stem: file for file in sorted(files)}
-
-
-def load_recipe(name_or_path: str) -> Recipe:
-    """Load a shipped recipe by name, or any recipe by its path.
-
-    Raises:
-        UsageError: ``no_recipe``, ``bad_recipe``.
-    """
-    shipped = shipped_recipes()
-    path = shipped.get(name_or_path) or Path(name_or_path)
-    try:
-        found = path.is_file()
-    except (OSError, ValueError):
-        found = False  # No path at all: too long, or with a zero byte.
-    if not found:
-        raise UsageError(
-            "no_recipe",
-            f"Expected a recipe's name ({', '.join(shipped)}) or a TOML file, but got "
-            f"{name_or_path!r}{nearest(name_or_path, list(shipped))}.",
-        )
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError("bad_recipe", f"Expected TOML in {path}, but got: {error}.") from None
-    return parse_recipe(content, origin=str(path))
-
-
-def parse_recipe(content: dict[str, Any], *, origin: str) -> Recipe:
-    """Check a recipe's content; ``origin`` names it in messages.
-
-    Raises:
-        UsageError: ``bad_recipe`` with the key, what was expected, and the nearest known key.
-    """
-    try:
-        return Recipe.model_validate(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(key) for key in problem["loc"])
-        known = [*Recipe.model_fields, *Stage.model_fields, *Preprocessing.model_fields]
-        hint = (
-            nearest(str(problem["loc"][-1]), known)
-            if problem["type"] == "extra_forbidden" and problem["loc"]
-            else ""
-        )
-        message = (
-            "is no key of a recipe" if problem["type"] == "extra_forbidden" else problem["msg"]
-        )
-        raise UsageError(
-            "bad_recipe", f"Expected a recipe in {origin}, but {where or 'it'}: {message}{hint}."
-        ) from None
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,12 @@ from cxr_transfer.datasets.manifest import PARTS, PARTS_FILE, write_manifest
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError
 from cxr_transfer.files import LOG, append_line, remove_own, write_text
+from cxr_transfer.models.adapter import places_of
+from cxr_transfer.models.backbones import library_version
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
 from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
+from cxr_transfer.models.registry import architecture
 from cxr_transfer.own_folder import lock_folder
 from cxr_transfer.runs.validation_scores import FILE, write_validation
 from cxr_transfer.text import for_terminal
@@ -111,6 +114,8 @@ def run_recipe(
         if done:
             log(f"{recipe.name}: done before, taken from {folder}")
         else:
+            for line in begun.notices:
+                log(f"{recipe.name}: {line}")
             _train(recipe, dataset, tensors, folder, begun, settings, execution, log)
         if is_main_process():
             _complete(dataset, tensors, folder, execution, log)
@@ -222,6 +227,19 @@ def _tidy(recipe: Recipe, folder: Path) -> None:
     remove_own(folder / "partial", names)
 
 
+def _described(name: str, network: nn.Sequential) -> dict[str, Any]:
+    """Return what a card says of a network beside its name."""
+    row = architecture(name)
+    return {
+        "title": row.title,
+        "licence": row.licence,
+        "library": row.library,
+        "version": library_version(row.library) if row.library else "",
+        "last_with_places": row.last_with_places or places_of(network),
+        "weights": sum(weight.numel() for weight in network.parameters()),
+    }
+
+
 def _card(
     recipe: Recipe,
     dataset: Dataset,
@@ -241,6 +259,7 @@ def _card(
         "labels": dataset.labels.names,
         "preprocessing": recipe.preprocessing,
         "epsilon": begun.epsilon,
+        "network": _described(recipe.network, begun.network),
         "recipe": settings["recipe"],
         "provenance": {
             "time": provenance.now(),

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes
 from cxr_transfer.quiet import quiet
 from cxr_transfer.training import callbacks
+from cxr_transfer.training.augmented_images import augmented, mixed
 from cxr_transfer.training.device import Execution
-from cxr_transfer.training.recipe import Stage
+from cxr_transfer.training.optimizer import learning_layers, optimizer_of
+from cxr_transfer.training.stage_recipe import Stage
 
 Batch = tuple[Tensor, Tensor]
 
@@ -51,6 +54,26 @@ def seed_of(*parts: object) -> int:
     return int.from_bytes(digest[:7])
 
 
+def mean_auroc(scores: Tensor, targets: Tensor) -> float:
+    """Return the mean area under the ROC curve, class by class against the rest.
+
+    Args:
+        scores: Class scores, (N, classes).
+        targets: Target of each image, (N,).
+
+    Returns:
+        Mean over the classes that some images have and some have not; 0.5 where there is none.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    areas = []
+    for column in range(scores.shape[1]):
+        positive = (targets == column).numpy()
+        if positive.any() and not positive.all():
+            areas.append(float(roc_auc_score(positive, scores[:, column].numpy())))
+    return sum(areas) / len(areas) if areas else 0.5
+
+
 class Stored(Dataset[Batch]):
     """Inputs and targets in memory; a whole batch is taken out at once."""
 
@@ -65,6 +88,25 @@ class Stored(Dataset[Batch]):
         return self.inputs[index], self.targets[index]
 
 
+@dataclass(frozen=True)
+class Material:
+    """What a stage is fed beside its images, the same in every epoch.
+
+    Attributes:
+        augmentation: Random changes of the training images: name to strength.
+        frozen: What a training batch goes through before the part that trains, where the images
+            themselves are fed, since they change; None where what comes in went through it before.
+        class_weights: Weight of each class in the training loss, (classes,); None gives all 1.
+        draws: Weight with which each training image is drawn, with replacement, (N,); None takes
+            each image once in an epoch.
+    """
+
+    augmentation: Mapping[str, float] = field(default_factory=dict)
+    frozen: nn.Sequential | None = None
+    class_weights: Tensor | None = None
+    draws: Tensor | None = None
+
+
 class _Shuffled(Sampler[int]):
     """A new order in every epoch that depends on nothing but seed, stage and epoch.
 
@@ -75,8 +117,17 @@ class _Shuffled(Sampler[int]):
     one step more is left out of that epoch.
     """
 
-    def __init__(self, images: int, *, seed: int, stage: str, trainer: lightning.Trainer) -> None:
+    def __init__(
+        self,
+        images: int,
+        *,
+        seed: int,
+        stage: str,
+        trainer: lightning.Trainer,
+        draws: Tensor | None = None,
+    ) -> None:
         self.images, self.seed, self.stage, self.trainer = images, seed, stage, trainer
+        self.draws = draws
 
     def __len__(self) -> int:
         return self.images // self.trainer.world_size
@@ -86,7 +137,11 @@ class _Shuffled(Sampler[int]):
         progress: Any = self.trainer.fit_loop.epoch_progress.current
         generator_seed = seed_of(self.seed, "order", self.stage, progress.processed)
         generator = torch.Generator().manual_seed(generator_seed)
-        order = torch.randperm(self.images, generator=generator).tolist()
+        if self.draws is None:
+            order = torch.randperm(self.images, generator=generator).tolist()
+        else:
+            drawn = torch.multinomial(self.draws, self.images, True, generator=generator)
+            order = drawn.tolist()
         processes = self.trainer.world_size
         return iter(order[self.trainer.global_rank : len(self) * processes : processes])
 
@@ -95,11 +150,14 @@ class _StageModule(lightning.LightningModule):
     """The part of the network that is run in a stage, its loss and its optimizer."""
 
     def __init__(
-        self, network: nn.Sequential, *, learning_rate: float, seed: int, stage: str
+        self, network: nn.Sequential, stage: Stage, *, material: Material, seed: int
     ) -> None:
         super().__init__()
         self.network = network
-        self.learning_rate, self.seed, self.stage = learning_rate, seed, stage
+        self.stage, self.material, self.seed = stage, material, seed
+        # In a tuple, so that it is no part of this module: its weights stay out of resume files.
+        self._frozen = (material.frozen,)
+        self._scored: list[tuple[Tensor, Tensor]] = []
 
     def train(self, mode: bool = True) -> _StageModule:
         super().train(mode)
@@ -107,29 +165,67 @@ class _StageModule(lightning.LightningModule):
             callbacks.modes_for_training(self)
         return self
 
+    def on_fit_start(self) -> None:
+        for frozen in self._frozen:
+            if frozen is not None:
+                frozen.eval().to(self.device)
+
     def on_train_epoch_start(self) -> None:
         self.train()
         # Dropout then depends on the epoch alone, not on how the process came to it.
-        torch.manual_seed(
-            seed_of(self.seed, "noise", self.stage, self.current_epoch, self.global_rank)
+        torch.manual_seed(self._seed("noise"))
+
+    def _seed(self, purpose: str, *parts: object) -> int:
+        return seed_of(
+            self.seed, purpose, self.stage.name, self.current_epoch, self.global_rank, *parts
         )
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        loss, accuracy = self._loss(batch)
+    def training_step(self, batch: Batch, number: int) -> Tensor:
+        inputs, targets = batch
+        if self.material.augmentation:
+            seed = self._seed("augmentation", number)
+            inputs = augmented(inputs, self.material.augmentation, seed=seed)
+        partners, share = None, 1.0
+        if self.stage.mixup:
+            inputs, partners, share = mixed(
+                inputs, alpha=self.stage.mixup, seed=self._seed("mixup", number)
+            )
+        for frozen in self._frozen:
+            if frozen is not None:
+                with torch.no_grad():
+                    inputs = frozen(inputs)
+        logits = self.network(inputs).float()
+        loss = share * self._training_loss(logits, targets)
+        if partners is not None:
+            loss = loss + (1 - share) * self._training_loss(logits, targets[partners])
+        accuracy = (logits.detach().argmax(dim=1) == targets).float().mean()
         self._note({"loss": loss, "accuracy": accuracy}, batch)
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        loss, accuracy = self._loss(batch)
-        self._note({"val_loss": loss, "val_accuracy": accuracy}, batch)
+    def _training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        weights = self.material.class_weights
+        return functional.cross_entropy(
+            logits,
+            targets,
+            weight=None if weights is None else weights.to(logits.device),
+            label_smoothing=self.stage.label_smoothing,
+        )
 
-    def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def validation_step(self, batch: Batch, _: int) -> None:
         inputs, targets = batch
         logits = self.network(inputs).float()
-        return (
-            functional.cross_entropy(logits, targets),
-            (logits.detach().argmax(dim=1) == targets).float().mean(),
-        )
+        accuracy = (logits.argmax(dim=1) == targets).float().mean()
+        # Each image counts the same, and no target is smoothed: losses of two recipes compare.
+        loss = functional.cross_entropy(logits, targets)
+        self._note({"val_loss": loss, "val_accuracy": accuracy}, batch)
+        if self.stage.monitor == "val_auroc":
+            self._scored.append((logits.softmax(dim=1).cpu(), targets.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        if self._scored:
+            scores, targets = (torch.cat(column) for column in zip(*self._scored, strict=True))
+            self._scored = []
+            self.log("val_auroc", mean_auroc(scores, targets))
 
     def _note(self, figures: dict[str, Tensor], batch: Batch) -> None:
         # Keras' way: the mean over images, so a partial last batch counts by its size.
@@ -143,9 +239,7 @@ class _StageModule(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        learning = [weight for weight in self.parameters() if weight.requires_grad]
-        # Keras' epsilon is 1e-7, torch's 1e-8.
-        return torch.optim.Adam(learning, lr=self.learning_rate, eps=1e-7, fused=True)
+        return optimizer_of(self.stage, self.network)
 
 
 class _WholeFiles(TorchCheckpointIO):
@@ -183,6 +277,7 @@ def run_stage(
     precision: str,
     execution: Execution,
     tell: Callable[[list[dict[str, Any]]], None],
+    material: Material = Material(),
 ) -> list[dict[str, Any]]:
     """Train what of ``network`` requires gradients, in place.
 
@@ -198,6 +293,7 @@ def run_stage(
         precision: "float32" or "bfloat16".
         execution: Processes, progress.
         tell: Is given the stage's rows after every epoch.
+        material: What the images are fed with.
 
     Returns:
         A row per epoch.
@@ -209,19 +305,12 @@ def run_stage(
     """
     per_process = stage.batch_size // execution.processes
     history = callbacks.History(stage.name, tell)
-    best = callbacks.BestWeights()
+    best = callbacks.BestWeights(stage.monitor)
     resume = folder / "partial" / f"{stage.name}.resume"
-    each_epoch: list[Callback] = [
-        callbacks.StopAtNaN(),
-        callbacks.StopEarly(epochs=stage.stop_after),
-        callbacks.ReduceOnPlateau(epochs=stage.reduce_after, factor=stage.reduce_factor),
-        best,
-        history,
-        _resume_file(resume),
-    ]
+    each_epoch = _callbacks(stage, network, best, history, resume)
     if execution.bar:
         each_epoch.append(RichProgressBar(leave=False))
-    module = _StageModule(network, learning_rate=stage.learning_rate, seed=seed, stage=stage.name)
+    module = _StageModule(network, stage, material=material, seed=seed)
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=execution.devices,
@@ -239,7 +328,9 @@ def run_stage(
         log_every_n_steps=1,
         default_root_dir=folder,
     )
-    order = _Shuffled(len(training), seed=seed, stage=stage.name, trainer=trainer)
+    order = _Shuffled(
+        len(training), seed=seed, stage=stage.name, trainer=trainer, draws=material.draws
+    )
     try:
         trainer.fit(
             module,
@@ -255,7 +346,44 @@ def run_stage(
     # Of which stage the weights are handed on is not decided here: `kept_weights`.
     if stage.keep != "last" and best.weights:
         module.load_state_dict(best.weights)
+    else:
+        for callback in each_epoch:
+            if isinstance(callback, callbacks.MovingAverage) and callback.average:
+                module.load_state_dict(callback.average)
     return history.rows
+
+
+def _callbacks(
+    stage: Stage,
+    network: nn.Sequential,
+    best: callbacks.BestWeights,
+    history: callbacks.History,
+    resume: Path,
+) -> list[Callback]:
+    """Return what happens between the steps and epochs of a stage, in order."""
+    chosen: list[Callback] = [
+        callbacks.StopAtNaN(),
+        callbacks.StopEarly(epochs=stage.stop_after, monitor=stage.monitor),
+    ]
+    if stage.schedule == "plateau":
+        chosen.append(
+            callbacks.ReduceOnPlateau(
+                epochs=stage.reduce_after, factor=stage.reduce_factor, monitor=stage.monitor
+            )
+        )
+    if stage.warmup_epochs or stage.schedule == "cosine":
+        chosen.append(
+            callbacks.LearningRate(
+                stage.schedule, warmup_epochs=stage.warmup_epochs, max_epochs=stage.max_epochs
+            )
+        )
+    if stage.unfreeze_every:
+        learning = [list(weights) for _, weights in learning_layers(network)]
+        chosen.append(callbacks.Unfreeze(learning, stage.unfreeze_every))
+    chosen.append(best)
+    if stage.ema:
+        chosen.append(callbacks.MovingAverage(stage.ema))  # behind `best`, which sees the average
+    return [*chosen, history, _resume_file(resume)]
 
 
 def _loader(

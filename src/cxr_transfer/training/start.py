@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,10 +12,13 @@ from torch import nn
 
 from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.adapter import check_network
+from cxr_transfer.models.backbones import library_version, trust
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
-from cxr_transfer.models.registry import build, load_pretrained
+from cxr_transfer.models.registry import architecture, build, load_pretrained
 from cxr_transfer.models.resnet50 import EPSILON
+from cxr_transfer.models.weights_file import load_weights
 from cxr_transfer.tables import nearest
 from cxr_transfer.training.device import (
     DEFAULT,
@@ -23,7 +28,8 @@ from cxr_transfer.training.device import (
     resolve_precision,
 )
 from cxr_transfer.training.frozen_features import freeze
-from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe, shipped_recipes
+from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
+from cxr_transfer.training.recipe_files import shipped_recipes
 from cxr_transfer.training.stage import seed_of
 
 
@@ -37,6 +43,7 @@ class Start:
         origin: In words, for the card.
         sha256: SHA-256 of the weights it starts from; "" for random ones.
         seen: What its earlier training saw (`Checkpoint.seen`).
+        notices: What a person should know of it, a line each.
     """
 
     network: nn.Sequential
@@ -44,6 +51,7 @@ class Start:
     origin: str
     sha256: str
     seen: dict[str, list[str]]
+    notices: tuple[str, ...] = ()
 
 
 def check_run(
@@ -63,7 +71,7 @@ def check_run(
         seed: Fixes initial weights.
         execution: Device, processes, precision.
         start: Checkpoint to start from.
-        weights: ImageNet weights file.
+        weights: File of weights: ImageNet's, or what the recipe starts from.
 
     Returns:
         The network as the run begins with it.
@@ -103,10 +111,30 @@ def initial(
 
     Raises:
         UsageError: ``no_start`` when the recipe starts from a checkpoint and none is given,
+            ``no_weights`` when it starts from a file and none is given,
             ``unknown_initial`` when neither a recipe nor the checkpoint has that name;
-            ``unused_option`` for a checkpoint or weights that the recipe does not start from.
-        ModelError: ``other_network`` or ``other_labels`` when that checkpoint does not fit.
+            ``unused_option`` for a checkpoint or weights that the recipe does not start from;
+            what `models.registry.build` raises.
+        ModelError: ``other_network`` or ``other_labels`` when that checkpoint does not fit;
+            ``no_head``, ``bad_network`` for a network of others that is no classifier of images.
     """
+    _check_given(recipe, start, weights)
+    if ":" in recipe.network:
+        trust(recipe.network)
+    torch.manual_seed(seed_of(seed, "weights", recipe.network))
+    if recipe.initial in NO_CHECKPOINT:
+        begun = _without_checkpoint(recipe, labels, weights)
+    else:
+        begun = _from_checkpoint(recipe, labels, start)
+    if ":" in recipe.network:
+        check_network(begun.network, len(labels), recipe.preprocessing.size)
+    if recipe.dropout is not None:
+        return replace(begun, network=with_dropout(begun.network, recipe.dropout))
+    return begun
+
+
+def _check_given(recipe: Recipe, start: Path | None, weights: Path | None) -> None:
+    """Refuse a checkpoint or a file that the recipe does not start from."""
     if recipe.initial in NO_CHECKPOINT and start is not None:
         raise UsageError(
             "unused_option",
@@ -114,22 +142,46 @@ def initial(
             f"{NO_CHECKPOINT[recipe.initial]}, but got {start}; leave --from out, or choose a "
             "recipe that starts from one.",
         )
-    if recipe.initial != "imagenet" and weights is not None:
+    if recipe.initial not in ("imagenet", "file") and weights is not None:
         raise UsageError(
             "unused_option",
-            f"Expected no weights file, since {recipe.name} does not start from ImageNet, but got "
-            f"{weights}; leave --weights out.",
+            f"Expected no weights file, since {recipe.name} does not start from ImageNet or a "
+            f'file, but got {weights}; leave --weights out, or set initial = "file".',
         )
-    torch.manual_seed(seed_of(seed, "weights", recipe.network))
-    size = recipe.preprocessing.size
-    if recipe.initial == "random":
-        network = build(recipe.network, len(labels), size=size, epsilon=EPSILON)
-        return Start(network, EPSILON, "random", "", {})
+    if recipe.initial == "file" and weights is None:
+        raise UsageError(
+            "no_weights",
+            f"Expected a file of weights, since {recipe.name} starts from one; give it with "
+            "--weights FILE.",
+        )
+
+
+def _without_checkpoint(recipe: Recipe, labels: LabelSet, weights: Path | None) -> Start:
+    """Begin with random weights, or with those of a library or a file."""
+    size, classes = recipe.preprocessing.size, len(labels)
     if recipe.initial == "imagenet":
-        found = imagenet_weights(weights)
-        network = build(recipe.network, len(labels), size=size, epsilon=found.epsilon)
-        load_pretrained(recipe.network, network, found.tensors)
-        return Start(network, found.epsilon, f"ImageNet: {found.origin}", found.sha256, {})
+        imagenet = imagenet_weights(weights)
+        network = build(recipe.network, classes, size=size, epsilon=imagenet.epsilon)
+        load_pretrained(recipe.network, network, imagenet.tensors)
+        origin = f"ImageNet: {imagenet.origin}"
+        return Start(network, imagenet.epsilon, origin, imagenet.sha256, {})
+    if recipe.initial == "pretrained":
+        row = architecture(recipe.network)
+        if row.pretrained is None:
+            raise ValueError("a recipe that its own checks let through")
+        network = row.pretrained(classes, size)
+        origin = f"pretrained: {recipe.network} of {row.library} {library_version(row.library)}"
+        return Start(network, EPSILON, origin, tensors_hash(network[:-1]), {})
+    network = build(recipe.network, classes, size=size, epsilon=EPSILON)
+    if recipe.initial == "random" or weights is None:
+        return Start(network, EPSILON, "random", "", {})
+    match = load_weights(network, weights)
+    origin = f"file {weights.name}: {match.line()}"
+    return Start(network, EPSILON, origin, match.sha256, {}, notices=(match.line(),))
+
+
+def _from_checkpoint(recipe: Recipe, labels: LabelSet, start: Path | None) -> Start:
+    """Begin with a checkpoint's weights, and with a new head where the recipe wants one."""
     if start is None:
         raise _without_start(recipe)
     checkpoint, network = load_checkpoint(start)
@@ -143,6 +195,7 @@ def initial(
             f"{start} is a {checkpoint.architecture} with {checkpoint.preprocessing!r}.",
         )
     if recipe.new_head:
+        size = recipe.preprocessing.size
         fresh = build(recipe.network, len(labels), size=size, epsilon=checkpoint.epsilon)
         network.head = fresh.head
     elif checkpoint.labels != labels.names:
@@ -155,6 +208,32 @@ def initial(
         raise _unknown_initial(recipe, f"--from gives one of {checkpoint.name}")
     origin = f"{checkpoint.name} {checkpoint.weights_sha256[:12]}"
     return Start(network, checkpoint.epsilon, origin, checkpoint.weights_sha256, checkpoint.seen)
+
+
+def with_dropout(network: nn.Sequential, share: float) -> nn.Sequential:
+    """Return a network that drops a share of its features before the head in training.
+
+    Args:
+        network: Flat sequence that ends with ``head``.
+        share: Share of the features that is dropped; where the network drops some already, its
+            own share is replaced.
+    """
+    children = list(network.named_children())
+    last = children[-2][1]
+    if isinstance(last, nn.Dropout):
+        last.p = share
+        return network
+    children.insert(-1, ("dropout", nn.Dropout(share)))
+    return nn.Sequential(OrderedDict(children))
+
+
+def tensors_hash(network: nn.Module) -> str:
+    """Return one SHA-256 for the weights of a network, by their names."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _without_start(recipe: Recipe) -> UsageError:

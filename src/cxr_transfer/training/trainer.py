@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,16 @@ from cxr_transfer.training.kept_weights import (
 )
 from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
-from cxr_transfer.training.recipe import Recipe, Stage
-from cxr_transfer.training.stage import Stored, damaged, run_stage, seed_of
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.stage import Material, Stored, damaged, run_stage, seed_of
+from cxr_transfer.training.stage_recipe import Stage
 from cxr_transfer.training.tensors import ImageTensors
 
-COLUMNS = (*callbacks.HISTORY, "seconds", KEPT)
+
+def history_columns(recipe: Recipe) -> tuple[str, ...]:
+    """Return the columns of a run's ``history.csv``."""
+    monitored = {stage.monitor for stage in recipe.stages} - set(callbacks.HISTORY)
+    return (*callbacks.HISTORY, *sorted(monitored), "seconds", KEPT)
 
 
 @dataclass(frozen=True)
@@ -114,20 +120,38 @@ def train_stages(
         log(f"{recipe.name}: keeping the activations of the frozen part")
     keep = _keeping(folder, device, precision, execution)
     parts = (training, validation)
-    counted = _counted(execution.progress, sum(map(len, parts)))
-    shared = [
-        keep(part_of(network, 0, base), tensors.images, on_image=counted) for tensors in parts
-    ]
-    for stage in pending:
-        before = _loss_before(outcomes)
+    # Images that change in every epoch go through the whole network in every epoch.
+    changes = [_changes_images(recipe, stage) for stage in pending]
+    counted = _counted(
+        execution.progress, sum(map(len, parts[1:] if changes and all(changes) else parts))
+    )
+    kept_base = functools.partial(keep, part_of(network, 0, base), on_image=counted)
+    shared_validation = kept_base(validation.images)
+    shared_training = None if all(changes) else kept_base(training.images)
+    for stage, is_changed in zip(pending, changes, strict=True):
+        before = outcomes[-1] if outcomes else None
         frozen_part = _frozen(network, stage)
         rest = part_of(network, len(frozen_part))
+        behind_base = functools.partial(keep, part_of(frozen_part, base))
         stored = [
-            Stored(keep(part_of(frozen_part, base), inputs), tensors.targets)
-            for inputs, tensors in zip(shared, parts, strict=True)
+            Stored(
+                training.images
+                if shared_training is None or is_changed
+                else behind_base(shared_training),
+                training.targets,
+            ),
+            Stored(behind_base(shared_validation), validation.targets),
         ]
         title = f"{recipe.name} · {stage.name}"
-        tell = _teller(folder, title, list(history), say_epoch or log, stage, execution.progress)
+        tell = _teller(
+            folder,
+            history_columns(recipe),
+            title,
+            list(history),
+            say_epoch or log,
+            stage,
+            execution.progress,
+        )
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
@@ -146,6 +170,7 @@ def train_stages(
                 precision=precision,
                 execution=execution,
                 tell=tell,
+                material=_material(recipe, training, sources, frozen_part if is_changed else None),
             )
         network.cpu()
         outcome = outcome_of(stage, rows, before)
@@ -156,10 +181,41 @@ def train_stages(
         outcomes.append(outcome)
         history += marked(rows, outcome)
         if is_main_process():
-            _keep_stage(network, folder, stage, rows, history)
+            _keep_stage(recipe, network, folder, stage, rows, history)
     network.requires_grad_(False)
     network.eval()
     return Trained(history, outcomes)
+
+
+def _changes_images(recipe: Recipe, stage: Stage) -> bool:
+    """Tell whether a stage is fed other images in every epoch."""
+    return stage.fit == "gradient" and bool(recipe.augmentation or stage.mixup)
+
+
+def _material(
+    recipe: Recipe,
+    training: ImageTensors,
+    sources: Sequence[str],
+    frozen_part: nn.Sequential | None,
+) -> Material:
+    """Return what the images of a stage are fed with, as the recipe says."""
+    targets = training.targets
+    counts = torch.bincount(targets, minlength=int(targets.max()) + 1).double()
+    weights = None
+    if recipe.class_weights == "balanced":
+        # A class without images is never met: its weight has no effect.
+        weights = (len(targets) / (counts > 0).sum() / counts.clamp(min=1)).float()
+    draws = None
+    if recipe.sampling != "all":
+        # An image's group: its class and, where the recipe says so, its source within the class.
+        inner = sources if recipe.sampling == "by_source" else [""] * len(targets)
+        groups = list(zip(targets.tolist(), inner, strict=True))
+        images, groups_of_class = Counter(groups), Counter(target for target, _ in set(groups))
+        draws = torch.tensor(
+            [1 / images[group] / groups_of_class[group[0]] for group in groups],
+            dtype=torch.float64,
+        )
+    return Material(recipe.augmentation, frozen_part, weights, draws)
 
 
 def _resumed(
@@ -173,7 +229,7 @@ def _resumed(
         done = folder / "partial" / f"{stage.name}.safetensors"
         if done.is_file() and not pending:
             rows = _take_up(network, done)
-            outcomes.append(outcome_of(stage, rows, _loss_before(outcomes)))
+            outcomes.append(outcome_of(stage, rows, (outcomes[-1] if outcomes else None)))
             history += marked(rows, outcomes[-1])
         else:
             pending.append(stage)
@@ -181,6 +237,7 @@ def _resumed(
 
 
 def _keep_stage(
+    recipe: Recipe,
     network: nn.Sequential,
     folder: Path,
     stage: Stage,
@@ -188,7 +245,7 @@ def _keep_stage(
     history: list[dict[str, Any]],
 ) -> None:
     """Keep what a finished stage made, for a run that goes on."""
-    write_csv(folder / "history.csv", COLUMNS, history)
+    write_csv(folder / "history.csv", history_columns(recipe), history)
     _put_down(network, folder / "partial" / f"{stage.name}.safetensors", rows)
     (folder / "partial" / f"{stage.name}.resume").unlink(missing_ok=True)
 
@@ -227,11 +284,6 @@ def _keeping(
         precision=precision,
         scratch=folder / "partial",
     )
-
-
-def _loss_before(outcomes: Sequence[Outcome]) -> float | None:
-    """Validation loss of the weights that the next stage begins with; None before the first."""
-    return outcomes[-1].val_loss if outcomes else None
 
 
 def _copied(network: nn.Sequential) -> dict[str, Tensor]:
@@ -283,6 +335,7 @@ def _counted(progress: Callable[[str, float], None], images: int) -> Callable[[i
 
 def _teller(
     folder: Path,
+    columns: Sequence[str],
     title: str,
     earlier: list[dict[str, Any]],
     log: Callable[[str], None],
@@ -293,7 +346,7 @@ def _teller(
         if not is_main_process():
             return
         row = rows[-1]
-        write_csv(folder / "history.csv", COLUMNS, earlier + rows)
+        write_csv(folder / "history.csv", columns, earlier + rows)
         log(
             f"{title}: epoch {row['epoch']}, loss {row['loss']:.4f}, validation loss "
             f"{row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}, {row['seconds']:.1f} s"

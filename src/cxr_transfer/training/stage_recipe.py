@@ -1,0 +1,161 @@
+"""One stage of a recipe: which weights train, how, for how long, and which are handed on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Monitor = Literal["val_loss", "val_accuracy", "val_auroc"]
+Schedule = Literal["plateau", "cosine", "constant"]
+
+MONITORS: dict[str, str] = {
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+    "val_auroc": "validation AUROC",
+}
+"""Figures by which a stage stops and keeps weights, and what they are called; the loss is better
+the lower it is, the others the higher."""
+
+GRADIENT_KEYS = (
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "momentum",
+    "schedule",
+    "warmup_epochs",
+    "layer_decay",
+    "unfreeze_every",
+    "batch_size",
+    "stop_after",
+    "reduce_after",
+    "reduce_factor",
+    "label_smoothing",
+    "mixup",
+    "ema",
+    "monitor",
+)
+"""Keys that have an effect only where a stage trains by gradients."""
+
+LOGISTIC_KEYS = ("penalty", "background_swap")
+"""Keys that have an effect only where a stage fits a head by logistic regression."""
+
+EARLIER_WORDS = {"keep": {"best": "best_of_stage"}, "fit": {"adam": "gradient"}}
+"""Words of earlier versions, by key: each is read as the word that stands for it now."""
+
+
+class Stage(BaseModel):
+    """One phase of training; the defaults are the paper's (section 4.1), but for ``keep``.
+
+    Attributes:
+        name: Name of the stage in the history.
+        fit: ``gradient`` trains by gradient descent; ``logistic`` fits the head alone by logistic
+            regression, at once.
+        train: Children of the network that train, by name; ``["*"]`` is all of them, and
+            ``["last:3"]`` the last three that hold weights.
+        optimizer: ``adam`` (0.9, 0.999, epsilon 1e-7 as in Keras), ``adamw`` (the same, its weight
+            decay apart from the gradient) or ``sgd`` (with Nesterov's momentum).
+        learning_rate: Learning rate at the start; with ``warmup_epochs`` after them.
+        weight_decay: Weight decay of the optimizer; biases and normalisation have none.
+        momentum: Momentum of ``sgd``.
+        schedule: How the learning rate changes. ``plateau`` lowers it where the monitored figure
+            does not get better; ``cosine`` lowers it to 0 over ``max_epochs``; ``constant`` keeps
+            it.
+        warmup_epochs: Epochs over which the learning rate first rises from 0, step by step.
+        layer_decay: Factor of the learning rate from one child with weights to the one before it,
+            counted from the head (discriminative rates); 1 gives all of them the same.
+        unfreeze_every: Epochs after which one more of the children that train starts to, from the
+            head backwards (gradual unfreezing); 0 trains all from the start.
+        batch_size: Images per step over all devices; a partial last batch is kept.
+        max_epochs: Largest number of epochs.
+        stop_after: Epochs in a row without a strictly better monitored figure, after which the
+            stage stops.
+        reduce_after: For ``plateau``: epochs in a row without a monitored figure better by 1e-4.
+        reduce_factor: For ``plateau``: factor by which the learning rate is then multiplied.
+        label_smoothing: Share of each target that is spread evenly over all classes in training.
+        mixup: Parameter alpha of mixup's Beta distribution (Zhang et al. 2018, arXiv 1710.09412);
+            0 mixes nothing.
+        ema: Decay per step of the moving average of the weights that is validated and handed on
+            (0.99 to 0.9999 are usual); 0 takes the weights themselves.
+        monitor: Figure by which the stage stops and keeps weights, and its plateau is found.
+        keep: Which weights the stage hands on. ``best_overall``: of the epoch with the best
+            monitored figure, of this stage or of one before. ``best_of_stage``: of this stage's
+            best epoch, also where the stage before was better, as in the paper. ``last``: of the
+            last epoch.
+        penalty: For ``logistic``: what the sum of squared weights costs, beside an image's mean
+            loss.
+        background_swap: For ``logistic``: what an image counts, beside the 1 of each image as it
+            is, whose surroundings were exchanged for those of an image of another source; 0
+            exchanges nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9_]+$")
+    fit: Literal["gradient", "logistic"] = "gradient"
+    train: tuple[str, ...] = Field(min_length=1)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
+    weight_decay: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    schedule: Schedule = "plateau"
+    warmup_epochs: int = Field(0, ge=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    unfreeze_every: int = Field(0, ge=0)
+    batch_size: int = Field(20, ge=1)
+    max_epochs: int = Field(500, ge=1)
+    stop_after: int = Field(10, ge=1)
+    reduce_after: int = Field(5, ge=1)
+    reduce_factor: float = Field(0.1, gt=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    mixup: float = Field(0.0, ge=0, le=10, allow_inf_nan=False)
+    ema: float = Field(0.0, ge=0, lt=1)
+    monitor: Monitor = "val_loss"
+    keep: Literal["best_overall", "best_of_stage", "last"] = "best_overall"
+    penalty: float = Field(0.02, gt=0, allow_inf_nan=False)
+    background_swap: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+    @field_validator("keep", "fit", mode="before")
+    @classmethod
+    def _in_words_of_today(cls, value: object, info: Any) -> object:  # noqa: ANN401 - pydantic's own
+        words = EARLIER_WORDS[info.field_name]
+        return words.get(value, value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> Stage:
+        problems = [*self._without_effect(), *self._contradictions()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _without_effect(self) -> list[str]:
+        """Name the keys that were given and change nothing."""
+        by_key: dict[str, str] = {}
+        if self.fit == "logistic":
+            by_key |= dict.fromkeys(GRADIENT_KEYS, 'fit = "gradient"')
+        else:
+            by_key |= dict.fromkeys(LOGISTIC_KEYS, 'fit = "logistic"')
+        if self.optimizer != "sgd":
+            by_key["momentum"] = 'optimizer = "sgd"'
+        if self.schedule != "plateau":
+            by_key |= dict.fromkeys(("reduce_after", "reduce_factor"), 'schedule = "plateau"')
+        # A recipe that is written down has every key: a default says nothing.
+        fields = type(self).model_fields
+        return [
+            f"{key} is for {other}"
+            for key, other in by_key.items()
+            if getattr(self, key) != fields[key].default
+        ]
+
+    def _contradictions(self) -> list[str]:
+        problems = []
+        if self.fit == "logistic" and self.train != ("head",):
+            problems.append('fit = "logistic" fits the head alone: train = ["head"]')
+        if (
+            self.schedule == "cosine"
+            and self.max_epochs == type(self).model_fields["max_epochs"].default
+        ):
+            problems.append('schedule = "cosine" needs the number of epochs: give max_epochs')
+        if self.warmup_epochs >= self.max_epochs:
+            problems.append("warmup_epochs is less than max_epochs")
+        return problems
