@@ -22,7 +22,7 @@ from made import case, write_image
 
 LABELS = LabelSet(("clear", "cloudy"))
 SIDE = 48
-STAGE = {"name": "all", "train": ["*"], "learning_rate": 0.004, "momentum": 0.9, "max_epochs": 7}
+STAGE = {"name": "all", "train": ["*"], "learning_rate": 0.004, "lookahead": 5, "max_epochs": 7}
 
 
 def made(folder, seed, *, seen="", labels=LABELS):
@@ -120,7 +120,7 @@ def test_the_methods_say_every_rate_of_the_recipe_also_one_they_have_no_words_fo
     assert "8 images of 8 patients: 4 clear, 4 cloudy" in text
     assert "initial learning rate of 0.004" in text
     assert "for at most 7 epochs" in text
-    assert "momentum 0.9" in text
+    assert "lookahead 5" in text
     assert "3 checkpoints were evaluated as one" in text
     assert "random weights" in text
     assert "20 resamples" in text

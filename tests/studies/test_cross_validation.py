@@ -14,7 +14,7 @@ from cxr_transfer.studies import cross_validation
 from cxr_transfer.studies.cross_validation import Protocol, best_recipe, cross_validate
 from cxr_transfer.studies.one_recipe import TrainingPlan
 from cxr_transfer.training.device import Execution
-from cxr_transfer.training.recipe import parse_recipe
+from cxr_transfer.training.recipe_files import parse_recipe
 from made import write_image
 
 LABELS = ("clear", "cloudy")

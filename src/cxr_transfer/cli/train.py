@@ -171,7 +171,7 @@ def _cross_validate(
 
     from cxr_transfer.own_folder import lock_folder
     from cxr_transfer.studies.cross_validation import Protocol, cross_validate
-    from cxr_transfer.training.recipe import load_recipe
+    from cxr_transfer.training.recipe_files import load_recipe
 
     others = tuple(load_recipe(name).limited(max_epochs) for name in choose)
     protocol = Protocol(folds=folds, seeds=seeds, others=others)

@@ -9,24 +9,32 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydantic.fields import FieldInfo
+
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.provenance import short
 from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS
+from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.stage_recipe import MONITORS, Stage
 
 Kind = Literal["evaluation", "study", "cross-validation"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_TOLD = frozenset(
+_RECIPE = frozenset(
     {
         *("name", "title", "network", "dataset", "initial", "new_head", "preprocessing"),
-        *("coverage", "labels", "stages"),
-        *("fit", "penalty", "background_swap", "train", "learning_rate", "batch_size"),
-        *("max_epochs", "stop_after", "reduce_after", "reduce_factor", "keep"),
-        *("height", "width", "crop", "detail", "equalise"),
+        *("augmentation", "coverage", "labels", "stages"),
     }
 )
-"""Keys of a recipe that the template has words for; others are told as they are."""
+_STAGE = frozenset(
+    {
+        *("name", "fit", "train", "optimizer", "learning_rate", "schedule", "batch_size"),
+        *("max_epochs", "stop_after", "reduce_after", "reduce_factor", "monitor", "keep"),
+        *("penalty", "background_swap"),
+    }
+)
+"""Keys of a recipe and of a stage that the template has words for; others are told as they are."""
 
 
 def methods(
@@ -54,6 +62,7 @@ def methods(
         runs=record(content, checkpoints)["runs"],
         intervals=INTERVALS,
         differences=DIFFERENCES,
+        monitors=MONITORS,
         commit=short(content["commit"]),
     )
 
@@ -90,7 +99,8 @@ def _hash(value: object) -> str | None:
 
 def _model(card: Checkpoint) -> dict[str, Any]:
     # A card that somebody else made may hold other kinds of values.
-    recipe, images, stages = card.recipe, card.data.get("images"), card.recipe.get("stages")
+    recipe, images = card.recipe, card.data.get("images")
+    stages, augmentation = recipe.get("stages"), recipe.get("augmentation")
     return {
         "name": card.name,
         "architecture": card.architecture,
@@ -99,19 +109,23 @@ def _model(card: Checkpoint) -> dict[str, Any]:
         "initial": card.provenance.get("initial"),
         "data": card.data,
         "images": images if isinstance(images, dict) else {},
-        "further": _further(recipe),
+        "further": _further(recipe, Recipe.model_fields, _RECIPE),
+        "augmentation": augmentation if isinstance(augmentation, dict) else {},
         "stages": [
-            dict(stage) | {"further": _further(stage)}
+            dict(stage) | {"further": _further(stage, Stage.model_fields, _STAGE)}
             for stage in (stages if isinstance(stages, list) else ())
             if isinstance(stage, dict)
         ],
     }
 
 
-def _further(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what a recipe or a stage says beyond the keys that there are words for."""
+def _further(
+    table: Mapping[str, Any], fields: Mapping[str, FieldInfo], told: frozenset[str]
+) -> list[tuple[str, str]]:
+    """Return the keys that have no words of their own and are not as they are by default."""
+    defaults = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
     return [
         (key, str(value))
         for key, value in table.items()
-        if key not in _TOLD and value not in (None, False, 0, "", [], {})
+        if key not in told and value is not None and value != defaults.get(key)
     ]

@@ -200,7 +200,7 @@ class _Runs:
 
         return self.plan.begin | {
             "start": wanted(self.plan.start, lambda one: one.initial not in NO_CHECKPOINT),
-            "weights": wanted(self.plan.weights, lambda one: one.initial == "imagenet"),
+            "weights": wanted(self.plan.weights, lambda one: one.initial in ("imagenet", "file")),
         }
 
     def scored(
@@ -255,7 +255,7 @@ def _candidates(plan: TrainingPlan, protocol: Protocol) -> dict[str, Recipe]:
                 f"Expected recipes of different names to choose among, but two are called "
                 f"{recipe.name}; give one of them another name.",
             )
-        if (recipe.dataset, recipe.labels) != (plan.recipe.dataset, plan.recipe.labels):
+        if _images_of(recipe) != _images_of(plan.recipe):
             raise UsageError(
                 "other_recipes",
                 f"Expected recipes for the same images to choose among, but {recipe.name} has "
@@ -263,6 +263,11 @@ def _candidates(plan: TrainingPlan, protocol: Protocol) -> dict[str, Recipe]:
             )
         recipes[recipe.name] = recipe.relabelling(plan.mapping)
     return recipes
+
+
+def _images_of(recipe: Recipe) -> tuple[str, dict[str, str]]:
+    """Return what of a recipe decides its images and their classes."""
+    return recipe.dataset or "dataset_1", recipe.labels  # to own images both are the same
 
 
 def _check(runs: _Runs, found: Dataset) -> None:
