@@ -108,7 +108,8 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
     part = np.full(len(targets), "train", dtype=object)
     rest, test = _fold(targets, groups, number, seed, fold)
     part[test] = "test"
-    _, validation = _fold(targets[rest], groups[rest], _VALIDATION_FOLDS, seed)
+    parts = _validation_folds(targets[rest], groups[rest], number)
+    _, validation = _fold(targets[rest], groups[rest], parts, seed)
     part[rest[validation]] = "validation"
     cases = tuple(
         dataclasses.replace(case, split=str(name))
@@ -131,6 +132,20 @@ def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) 
             f"Expected at least {MIN_GROUPS} {by}s of each class, but {', '.join(few)}; add "
             "images or give the parts yourself (a split column in the manifest).",
         )
+
+
+def _validation_folds(
+    targets: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], number: int
+) -> int:
+    """Return the number of parts of which one is the validation part.
+
+    Fewer than five folds leave fewer patients than that to a small class: it then gives one of
+    those that it has, so that every part has the class.
+    """
+    if number >= _TEST_FOLDS:
+        return _VALIDATION_FOLDS
+    fewest = min(len(np.unique(groups[targets == target])) for target in np.unique(targets))
+    return max(2, min(_VALIDATION_FOLDS, fewest))
 
 
 def _fold(
