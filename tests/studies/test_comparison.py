@@ -187,6 +187,25 @@ def test_one_model_twice_or_alone_or_nothing_is_refused(tables, tmp_path):
     assert code_of([tables[0], tmp_path / "absent"], tmp_path) == "no_predictions"
 
 
+def test_names_that_others_chose_do_nothing(tmp_path):
+    odd = LabelSet(("<b>|`x`_y_ [a](http://b)", "50 % & \\input{x}"))
+    known = [
+        dataclasses.replace(each, label=odd.names[row % 2]) for row, each in enumerate(cases())
+    ]
+    given = []
+    for seed, name in enumerate(("<b>|a [a](http://b)", "b \udcff\n#")):
+        given.append(tmp_path / name)
+        write_scores(given[-1] / "predictions.csv", odd, scored(seed), known)
+    content = compare_models(given, tmp_path / "out", resamples=20)
+    assert all(name.isprintable() for name in content["models"])
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "<b>" not in text
+    assert "[a](http" not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.rstrip().endswith("|") for line in rows)
+    assert "\\input{" not in (tmp_path / "out" / "compare_auroc.tex").read_text()
+
+
 def test_names_are_as_short_as_they_can_be():
     paths = [Path("runs/a/model"), Path("runs/b/model"), Path("runs/c/predictions.csv")]
     assert distinct_names(paths) == ["a/model", "b/model", "runs/c"]

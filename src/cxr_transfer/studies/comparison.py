@@ -107,7 +107,7 @@ def compare_models(
     common, left_out = on_common_images(models)
     for name, number in left_out.items():
         if number:
-            log(f"{for_terminal(name)}: {number} images that not all models have are left out")
+            log(f"{name}: {number} images that not all models have are left out")
     again = {"resamples": resamples, "seed": seed}
     evaluations = {name: evaluate(scores, **again) for name, scores in common.items()}
     content = {
@@ -156,7 +156,7 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     for last in range(1, max(len(path.parts) for path in whole) + 1):
         names = ["/".join(path.parts[-last:]) for path in whole]
         if len(set(names)) == len(names):
-            return names
+            return list(map(for_terminal, names))
     raise AssertionError("different paths have different parts")
 
 
