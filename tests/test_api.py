@@ -95,6 +95,22 @@ def test_a_comparison_has_a_row_per_pair(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_cross_validation_has_a_row_per_fold(images, tmp_path):
+    lines = []
+    words = {"folds": 2, "max_epochs": 1, "device": "cpu", "log": lines.append}
+    report = cxr.cross_validate("model_1", images, out=tmp_path / "cv", **words)
+    table = report.to_frame()
+    assert list(table["fold"]) == [1, 2]
+    assert table["images"].sum() == 42
+    assert (table["accuracy_low"] <= table["accuracy"]).all()
+    assert report.folder == tmp_path / "cv"
+    assert "Cross-validation" in report.text
+    again = cxr.cross_validate("model_1", images, out=tmp_path / "cv", **words)
+    assert sum("done before" in line for line in lines) == 2
+    assert again["evaluation"] == report["evaluation"]
+
+
+@pytest.mark.slow
 def test_an_audit_has_a_row_per_check(trained):
     dataset, run, _ = trained
     report = cxr.audit(run, dataset, device="cpu", precision="float32")
@@ -112,6 +128,8 @@ def test_an_audit_has_a_row_per_check(trained):
         lambda: cxr.evaluate("run", "images.csv"),
         lambda: cxr.audit("run", ["images.csv"]),
         lambda: cxr.compare("run", 3),
+        lambda: cxr.cross_validate("model_1", 3, out="runs"),
+        lambda: cxr.cross_validate("model_1", "images", out="runs", choose="model_2"),
         lambda: cxr.audit("model_3", [], retrain=True),
     ],
 )
@@ -130,7 +148,7 @@ def test_all_that_is_public_is_there_and_is_imported_when_it_is_asked_for():
         "for name in cxr.__all__:\n"
         "    assert getattr(cxr, name) is not None\n"
         "import cxr_transfer.audits.run, cxr_transfer.training.trainer\n"
-        "for name in ('audit', 'train', 'compare', 'evaluate'):\n"
+        "for name in ('audit', 'train', 'compare', 'evaluate', 'cross_validate'):\n"
         "    assert callable(getattr(cxr, name))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

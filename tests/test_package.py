@@ -40,7 +40,7 @@ LAYERS = (
     ("audits",),
     ("studies",),
     ("serving",),
-    ("api",),
+    ("api", "api_protocols"),
     ("cli",),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

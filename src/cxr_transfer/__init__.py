@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
 
 if TYPE_CHECKING:
-    from cxr_transfer.api import Report, audit, compare, evaluate, load_dataset, train
+    from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
+    from cxr_transfer.api_protocols import compare, cross_validate
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
     from cxr_transfer.errors import CxrError
@@ -39,13 +40,15 @@ __all__ = [
     "__version__",
     "audit",
     "compare",
+    "cross_validate",
     "evaluate",
     "load_dataset",
     "train",
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Report", "audit", "compare", "evaluate", "load_dataset", "train"), "api"),
+    **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
+    **dict.fromkeys(("compare", "cross_validate"), "api_protocols"),
     "Case": "datasets.case",
     "CxrError": "errors",
     "Dataset": "datasets.paper",

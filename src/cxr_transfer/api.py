@@ -1,4 +1,4 @@
-"""The public functions: a data set, a run trained on it, its evaluation, comparison and audit.
+"""The public functions: a data set, a run trained on it, its evaluation and its audit.
 
 Each does what the command of its name does, through the same code. Imported lazily: `import
 cxr_transfer` alone imports nothing heavy.
@@ -99,7 +99,7 @@ def load_dataset(
         UsageError: ``unused_option`` for ``labels`` where they have no effect.
     """
     found = open_dataset(
-        _path(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, on_image=on_image
+        path_of(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, on_image=on_image
     )
     return split(found, by=split_by, seed=seed)
 
@@ -145,14 +145,14 @@ def train(
 
     _check_dataset(dataset)
     return run_recipe(
-        load_recipe(str(_path(recipe, "recipe"))).limited(max_epochs),
+        load_recipe(str(path_of(recipe, "recipe"))).limited(max_epochs),
         dataset,
         None,
-        _path(out, "out"),
+        path_of(out, "out"),
         seed=seed,
         execution=Execution(device=device, precision=precision),
-        start=None if start is None else _path(start, "start"),
-        weights=None if weights is None else _path(weights, "weights"),
+        start=None if start is None else path_of(start, "start"),
+        weights=None if weights is None else path_of(weights, "weights"),
         log=log,
     )
 
@@ -191,7 +191,7 @@ def evaluate(
     from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
     from cxr_transfer.evaluation.evaluated import card_of
 
-    checkpoint, given = _path(run, "run"), _cases(cases)
+    checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return evaluate_checkpoint(
@@ -206,48 +206,7 @@ def evaluate(
         )
 
     known = card_of(checkpoint)
-    return _reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
-
-
-def compare(
-    *models: PathLike,
-    out: PathLike | None = None,
-    device: str = "auto",
-    seed: int = 0,
-    on_images: Callable[[int], Callable[[], None]] = lambda number: lambda: None,
-    log: Log = lambda line: None,
-) -> Report:
-    """Compare models on the images that all of them were tested on.
-
-    Args:
-        models: Run folders, cross-validation folders, evaluation folders, or tables of predictions
-            (.csv) with the columns ``file``, ``label`` and ``score_CLASS``; two or more.
-        out: Report folder; None keeps no files.
-        device: Device for runs that kept no predictions: "auto", "cpu", "cuda" or "mps".
-        seed: Random seed of the bootstrap.
-        on_images: Function that is told how many images are read, where any is; it gives a function
-            that is called after every image.
-        log: Function that is told what is left out.
-
-    Returns:
-        The content of ``report.json``; as a table, a row per pair with McNemar's test, p adjusted
-        by Holm's method, and the differences of accuracy and AUROC with their intervals.
-
-    Raises:
-        TypeError: A model is no path.
-        UsageError: ``one_model`` for fewer than two, ``same_model`` for one that is given twice.
-        DataError: ``no_common_images``, ``two_labels`` and ``other_classes`` for models of
-            different images, labels or classes.
-    """
-    from cxr_transfer.studies.comparison import compare_models, distinct_names
-
-    paths = [_path(model, "model") for model in models]
-
-    def into(folder: Path) -> dict[str, Any]:
-        return compare_models(paths, folder, device=device, seed=seed, on_images=on_images, log=log)
-
-    settings = {"comparison_of": distinct_names(paths)} if paths else {}
-    return _reported(into, out, settings, "report.md", _pairs)
+    return reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
 
 
 def audit(
@@ -292,7 +251,7 @@ def audit(
     if retrain and out is None:
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
-    checkpoint, given = _path(run, "run"), _cases(cases)
+    checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return run_audit(
@@ -300,7 +259,7 @@ def audit(
             given,
             folder,
             retrain=retrain,
-            weights=None if weights is None else _path(weights, "weights"),
+            weights=None if weights is None else path_of(weights, "weights"),
             device=device,
             precision=precision,
             seed=seed,
@@ -311,20 +270,29 @@ def audit(
     known = read_card(checkpoint_files(checkpoint)[0])
     # By the weights: another run's folder may have the same name.
     settings = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
-    return _reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
+    return reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
 
 
-def _reported(
+def reported(
     into: Callable[[Path], dict[str, Any]],
     out: PathLike | None,
     settings: dict[str, Any],
     page: str,
     rows_of: Callable[[Mapping[str, Any]], list[dict[str, Any]]],
 ) -> Report:
+    """Return what writes a report into a folder, kept there or nowhere.
+
+    Args:
+        into: Function that writes into a folder and returns the content.
+        out: Folder; None keeps no files.
+        settings: Settings by which the folder belongs to one report.
+        page: Name of the page for people.
+        rows_of: Function that makes rows of a table of the content.
+    """
     from cxr_transfer.training.settings import settings_checked
 
     with tempfile.TemporaryDirectory(prefix="cxr-") as temporary:
-        folder = Path(temporary) if out is None else _path(out, "out")
+        folder = Path(temporary) if out is None else path_of(out, "out")
         with lock_folder(folder), settings_checked(folder, settings):
             content = into(folder)
         text = (folder / page).read_text(encoding="utf-8", errors="surrogateescape")
@@ -347,18 +315,12 @@ def _statistics(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _pairs(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each pair of models, its differences as value, low and high."""
-    rows = []
-    for pair in content["comparisons"]:
-        row = {name: value for name, value in pair.items() if not isinstance(value, Mapping)}
-        for name in ("accuracy_b_minus_a", "auroc_b_minus_a"):
-            row |= {name if end == "value" else f"{name}_{end}": x for end, x in pair[name].items()}
-        rows.append(row)
-    return rows
+def path_of(given: object, name: str) -> Path:
+    """Return a path that was given as an argument.
 
-
-def _path(given: object, name: str) -> Path:
+    Raises:
+        TypeError: It is none; ``name`` names the argument.
+    """
     if isinstance(given, str | os.PathLike):
         return Path(given)
     raise TypeError(f"Expected a path as {name}, but got {kind_of(given)}.")

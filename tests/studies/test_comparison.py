@@ -134,6 +134,14 @@ def test_images_that_one_has_alone_are_left_out_and_counted(tables, tmp_path):
     assert pair["p_mcnemar_exact"] == mcnemar(a.targets, a.predicted, b.predicted).p
 
 
+def test_an_evaluation_of_images_that_training_saw_is_marked(tables, tmp_path):
+    (tables[0] / "report.json").write_text('{"seen_in_training": 4}')
+    said = []
+    compare_models(tables[:2], tmp_path / "out", resamples=20, log=said.append)
+    assert said == ["a: training saw 4 of its images; do not quote the figures"]
+    assert "**Training of a saw 4 of its images" in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_an_image_under_two_labels_is_refused_by_its_name(tables, tmp_path):
     def change(row):
         other = {"clear": "cloudy", "cloudy": "clear"}

@@ -40,7 +40,7 @@ def compare(
 
     Exact McNemar test, DeLong's test and differences by patient, Holm over the pairs.
     """
-    from cxr_transfer import api
+    from cxr_transfer import api_protocols
     from cxr_transfer.files import json_text
 
     with ExitStack() as shown:
@@ -48,7 +48,7 @@ def compare(
         def on_images(number: int) -> Callable[[], None]:
             return shown.enter_context(progress("reading images", number))
 
-        report = api.compare(
+        report = api_protocols.compare(
             *models, out=out, device=device, seed=seed, on_images=on_images, log=log
         )
     tell(json_text(dict(report)) if json else report.text)

@@ -18,14 +18,14 @@ import numpy as np
 from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.datasets.manifest import PARTS_FILE
-from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.errors import DataError, ModelError, UsageError, listing
 from cxr_transfer.evaluation import publication_tables as tables
 from cxr_transfer.evaluation.comparisons import compared_pairs
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures.dots import Panel, dot_panels
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.folder import sha256
+from cxr_transfer.models.folder import read_json, sha256
 from cxr_transfer.models.metadata import CARD, read_card
 from cxr_transfer.runs.predictions import PREDICTIONS, PredictionTable, read_predictions
 from cxr_transfer.runs.run_folder import parts
@@ -47,11 +47,13 @@ class Compared:
         name: Name of the model, unlike those of the others.
         table: Its predictions.
         file_sha256: SHA-256 of the table that was read; "" where its run was scored here.
+        seen: Number of its images that its training saw, as the report beside the table says.
     """
 
     name: str
     table: PredictionTable
     file_sha256: str
+    seen: int = 0
 
 
 def compare_models(
@@ -103,7 +105,9 @@ def compare_models(
     for name, path in zip(names, given, strict=True):
         table = read[path] or scored[path]
         origin = "" if path in scored else sha256(_table_path(path))
-        models.append(Compared(name, table, origin))
+        models.append(Compared(name, table, origin, _seen_beside(_table_path(path))))
+        if models[-1].seen:
+            log(f"{name}: training saw {models[-1].seen} of its images; do not quote the figures")
     common, left_out = on_common_images(models)
     for name, number in left_out.items():
         if number:
@@ -121,6 +125,7 @@ def compare_models(
             model.name: {
                 "left_out": left_out[model.name],
                 "other_labels": model.table.other_labels,
+                "seen_in_training": model.seen,
                 "predictions_sha256": model.file_sha256,
                 "evaluation": evaluations[model.name].as_dict(),
             }
@@ -180,6 +185,16 @@ def _table_of(path: Path) -> PredictionTable | None:
         f"Expected a run folder, a folder with {PREDICTIONS}, or such a table, but got {path}; "
         "give the --out of cxr train or cxr evaluate.",
     )
+
+
+def _seen_beside(table: Path) -> int:
+    """Return how many images an evaluation scored that training had seen; 0 without its report."""
+    try:
+        report = read_json(table.parent / "report.json")
+    except (ModelError, ValueError):
+        return 0
+    seen = report.get("seen_in_training", 0) if isinstance(report, dict) else 0
+    return seen if isinstance(seen, int) else 0
 
 
 def _labels(path: Path, table: PredictionTable | None) -> LabelSet:
