@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_transfer.datasets.case import Collection
+from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case, Collection
 from cxr_transfer.datasets.flow import UNREADABLE, damaged_cases, flow, parts_of
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.evaluation import publication_tables as tables
@@ -17,7 +17,8 @@ from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
 from cxr_transfer.runs.predictions import PREDICTIONS, score_columns
 from cxr_transfer.statistics.scores import Scores
 
-_NOT_CHOSEN = "not in Dataset_1: another finding or view, a copy, or not chosen"
+_OTHER_FINDING, _OTHER_VIEW = "another finding than those of Dataset_1", "no frontal view"
+_NOT_CHOSEN = "not among the images of Dataset_1"
 
 
 def study_flow(
@@ -25,17 +26,30 @@ def study_flow(
 ) -> dict[str, Any]:
     """Return the flow from the archives to the parts of Dataset_1.
 
+    Archives that give it no image, such as a second copy of one, do not count.
+
     Args:
-        archives: What was found in the data folder, copies included.
+        archives: What was found in the data folder.
         target: Dataset_1, without files that cannot be read.
         parts: Dataset_1 with its parts: once, or for each fold.
     """
-    found = [case for archive in archives for case in archive.cases]
+    chosen = {case.path for case in target.cases}
+    giving = [each for each in archives if any(case.path in chosen for case in each.cases)]
+    found = [case for archive in giving for case in archive.cases]
     damaged = damaged_cases(found, target.damaged)
-    used = {case.path for case in (*target.cases, *damaged)}
-    others = [case for case in found if case.path not in used]
-    left_out = {_NOT_CHOSEN: others, UNREADABLE: damaged}
+    left_out: dict[str, list[Case]] = {_OTHER_FINDING: [], _OTHER_VIEW: [], _NOT_CHOSEN: []}
+    chosen |= {case.path for case in damaged}
+    for case in found:
+        if case.path not in chosen:
+            left_out[_reason(case, target)].append(case)
+    left_out[UNREADABLE] = damaged
     return flow(found, left_out, target.cases, [parts_of(each) for each in parts])
+
+
+def _reason(case: Case, target: Dataset) -> str:
+    if case.label not in target.labels:
+        return _OTHER_FINDING
+    return _OTHER_VIEW if case.view and case.view not in FRONTAL_VIEWS else _NOT_CHOSEN
 
 
 def write_and_publish(
