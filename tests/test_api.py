@@ -119,6 +119,23 @@ def test_an_audit_has_a_row_per_check(trained):
     assert list(table["name"]) == [check["name"] for check in report["checks"]]
 
 
+def test_a_learning_curve_of_own_images_has_a_row_per_size(images, tmp_path):
+    lines = []
+    curve = cxr.learning_curve(
+        images, [4, 8], out=tmp_path / "curve", recipes=["model_1"], draws=2, input_size=64,
+        max_epochs=1, device="cpu", precision="float32", log=lines.append,
+    )  # fmt: skip
+    assert [row["images_per_class"] for row in curve["points"]] == [4, 8]
+    assert curve["classes"] == dict.fromkeys(LABELS, 14)
+    assert not curve["generated_images"], "nobody said that they are"
+    table = curve.to_frame()
+    assert list(table["images_per_class"]) == [4, 8]
+    assert (table["accuracy_low"] <= table["accuracy_high"]).all()
+    assert "How many images are enough?" in curve.text
+    assert curve.folder == tmp_path / "curve"
+    assert lines
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -131,6 +148,8 @@ def test_an_audit_has_a_row_per_check(trained):
         lambda: cxr.cross_validate("model_1", 3, out="runs"),
         lambda: cxr.cross_validate("model_1", "images", out="runs", choose="model_2"),
         lambda: cxr.audit("model_3", [], retrain=True),
+        lambda: cxr.learning_curve("images", "10,20", out="runs"),
+        lambda: cxr.learning_curve(3, [10, 20], out="runs"),
     ],
 )
 def test_wrong_types_are_said_before_anything_is_done(call):

@@ -24,10 +24,11 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import cxr_transfer
-from cxr_transfer.cli.commands import app, data_app
+from cxr_transfer.cli.commands import app, data_app, recipe_app
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
+from cxr_transfer.training.recipe_text import attribute_meanings
 from cxr_transfer.training.stage_recipe import Stage
 
 WRITTEN = "<!-- Written by tools/reference_pages.py; change the code instead. -->\n\n"
@@ -43,6 +44,8 @@ ENVIRONMENT = {
     "processes of a distributed training.",
     "XDG_CACHE_HOME": "Parent of the cache folder where `CXR_CACHE` is not set.",
     "XDG_CONFIG_HOME": "Parent of the settings folder where `CXR_CONFIG` is not set.",
+    "CXR_TRUSTED_CODE": "Modules of your own, separated by commas, that a checkpoint may import: "
+    "those of networks named `package.module:function`.",
     "OMP_NUM_THREADS": "Number of threads of the networks. Set it to share a machine.",
     "LOCAL_RANK": "Number of the process on its machine; the launcher of a training sets it.",
     "NODE_RANK": "Number of the machine; the launcher of a training sets it.",
@@ -86,7 +89,7 @@ def _api() -> str:
 def command_functions() -> dict[str, tuple[Callable[..., Any], str]]:
     """Return every command as it is typed, with its function and its examples."""
     found = {}
-    for prefix, group in (("cxr", app), ("cxr data", data_app)):
+    for prefix, group in (("cxr", app), ("cxr data", data_app), ("cxr recipe", recipe_app)):
         for info in group.registered_commands:
             function = info.callback
             assert function is not None
@@ -224,20 +227,6 @@ def _recipe_type(annotation: object, bounds: list[str]) -> str:
     return f"{text} or none" if optional else text
 
 
-def attribute_meanings(model: type) -> dict[str, str]:
-    """Return the "Attributes:" of a Google docstring, name to text."""
-    section = (inspect.getdoc(model) or "").partition("Attributes:\n")[2]
-    found: dict[str, str] = {}
-    for line in section.splitlines():
-        if opened := re.match(r" {4}(\w+): (.+)", line):
-            found[name := opened[1]] = opened[2]
-        elif line.startswith(" " * 8):
-            found[name] += f" {line.strip()}"
-        else:
-            break
-    return found
-
-
 # Tables
 
 
@@ -245,8 +234,10 @@ def _tables() -> str:
     from cxr_transfer.audits.checks import CHECKS
     from cxr_transfer.datasets.registry import COLLECTIONS
     from cxr_transfer.export.formats import EXPORTS
+    from cxr_transfer.models.backbones import LIBRARIES
     from cxr_transfer.models.registry import ARCHITECTURES
     from cxr_transfer.statistics.metrics import METRICS
+    from cxr_transfer.training.augmentation import AUGMENTATIONS
 
     blocks = [
         f"# Tables\n\n{WRITTEN}What a recipe, a command or a report can name. Other packages add "
@@ -258,6 +249,22 @@ def _tables() -> str:
             [
                 (f"`{name}`", row.title, "yes" if row.load_imagenet else "no")
                 for name, row in ARCHITECTURES.items()
+            ],
+        ),
+        _table(
+            "Networks of other libraries",
+            ("name", "library", "extra", "licence"),
+            [
+                (f"`{prefix}:NAME`", row.title, f"`[{prefix}]`", row.licence)
+                for prefix, row in LIBRARIES.items()
+            ],
+        ),
+        _table(
+            "Augmentations",
+            ("name", "what it does", "strength", "largest", "to know"),
+            [
+                (f"`{name}`", row.title, row.unit, f"{row.most:g}", row.note)
+                for name, row in AUGMENTATIONS.items()
             ],
         ),
         _table(

@@ -113,11 +113,16 @@ def train(
     start: PathLike | None = None,
     weights: PathLike | None = None,
     max_epochs: int | None = None,
+    network: str | None = None,
+    overrides: Mapping[str, object] | None = None,
     device: str = "auto",
     precision: str = "auto",
     log: Log = lambda line: None,
 ) -> Path:
     """Train a recipe; the same call goes on with a run that was stopped.
+
+    >>> train("transfer", dataset, out="runs/mine", network="monai:DenseNet121",
+    ...       overrides={"initial": "pretrained"})  # doctest: +SKIP
 
     Args:
         recipe: Name of a recipe of the package ("model_1", ...), or path of one (.toml).
@@ -126,8 +131,11 @@ def train(
         seed: Random seed of weights, order and dropout.
         start: Checkpoint that the recipe starts from, where it starts from one.
         weights: File with ResNet-50's ImageNet weights, where the recipe starts from them and
-            they are not at hand.
+            they are not at hand; or the file of weights that it starts from.
         max_epochs: Number of epochs at which every stage is cut short.
+        network: Name of an architecture, in place of the recipe's.
+        overrides: Values of keys of the recipe by their paths, as ``cxr train -o`` takes them:
+            ``{"train.learning_rate": 3e-4, "augmentation.rotation": 10}``.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision: "auto", "float32" or "bfloat16".
         log: Function that is told what happens, a line at a time.
@@ -144,8 +152,9 @@ def train(
     from cxr_transfer.training.run import run_recipe
 
     _check_dataset(dataset)
+    changed = dict(overrides or {}) | ({} if network is None else {"network": network})
     return run_recipe(
-        load_recipe(str(path_of(recipe, "recipe"))).limited(max_epochs),
+        load_recipe(str(path_of(recipe, "recipe")), changed).limited(max_epochs),
         dataset,
         None,
         path_of(out, "out"),

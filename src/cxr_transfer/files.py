@@ -35,7 +35,7 @@ SOFTWARE = "cxr-transfer"
 """Stands in every picture that this program draws, so that none is taken for a radiograph."""
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new, never a part.
 
     Raises:

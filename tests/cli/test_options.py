@@ -72,6 +72,7 @@ TRAIN = "train model_1 --data {root}/images --out {root}/out"
 OWN = "train {root}/fitted.toml --data {root}/images --out {root}/out"
 ARCHIVES = "train model_1 --data {root}/archives --out {root}/out"
 STUDY = "study --data {root}/archives --out {root}/out"
+CURVE = f"{STUDY} --learning-curve 4,6"
 EVALUATE = "evaluate {root}/start --data {root}/images --out {root}/out"
 AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
 
@@ -102,6 +103,17 @@ AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
         (f"{STUDY} --models model_1 --skip-unavailable", "--skip-unavailable"),
         (f"{STUDY} --weights {{root}}/weights.h5 --skip-unavailable", "--skip-unavailable"),
         (f"{STUDY} --models model_1 --pretraining paper", "--pretraining"),
+        (f"{STUDY} --models model_1 --draws 3", "--draws"),
+        (f"{CURVE} --models model_1 --folds 3", "--folds"),
+        (f"{CURVE} --models model_1 --split image", "--split"),
+        (f"{CURVE} --models model_2 --pretraining paper", "--pretraining"),
+        (f"{CURVE} --models model_1 --from {{root}}/start", "--model-0"),
+        (f"{CURVE} --models model_1 --weights {{root}}/weights.h5", "--weights"),
+        (f"{CURVE} --models model_1 --skip-unavailable", "--skip-unavailable"),
+        (
+            f"{CURVE} --models model_3 --skip-unavailable --weights {{root}}/weights.h5",
+            "--skip-unavailable",
+        ),
         (f"{EVALUATE} --label pneumothorax=normal", "pneumothorax"),
         (f"{AUDIT} --label pneumothorax=normal", "pneumothorax"),
         (f"{AUDIT} --weights {{root}}/weights.h5", "--weights"),
@@ -152,6 +164,12 @@ def test_weights_are_refused_where_the_recipe_that_is_retrained_has_none(root):
         ("compare {root}/start {root}/images", "no_predictions"),
         (f"{STUDY} --models model_2 --model-0 {{root}}/none", "no_checkpoint"),
         (f"{STUDY} --models model_3 --weights {{root}}/none.h5", "missing_file"),
+        (f"{STUDY} --learning-curve ten", "bad_sizes"),
+        (f"{STUDY} --learning-curve 20,10", "bad_sizes"),
+        (f"{CURVE} --models model_9", "no_recipe"),
+        (f"{CURVE} --models model_1,model_0", "recipes_differ"),
+        (f"{CURVE} --models model_2 --model-0 {{root}}/none", "no_checkpoint"),
+        (f"{CURVE} --models model_1,{{root}}/fitted.toml --max-epochs 2", "too_few"),
         ("export {root}/start --out {root}/x.onnx --precision int8", "unknown_precision"),
         ("export {root}/start --out {root}/x.unknown", "unknown_format"),
         (f"{EVALUATE} --label normal", "bad_label"),

@@ -17,6 +17,7 @@ from cxr_transfer.models.saliency_maps import (
     enrichment,
     heat_maps,
     lung_share,
+    places,
     randomised_correlation,
     rank_correlation,
 )
@@ -237,7 +238,7 @@ def test_what_is_no_image_class_or_network_is_refused():
         refused(lambda wrong=wrong: heat_maps(network, images, target=wrong), "targets")
     refused(lambda: saliency_evidence(network, images, ["a"]), "table")
     refused(lambda: saliency_evidence(network, images[:0], []), "no_images")
-    refused(lambda: heat_maps(network[:4], images), "no_places", ModelError)
+    refused(lambda: places(network[:4], images), "no_places", ModelError)
 
 
 def banded(weight):

@@ -23,6 +23,16 @@ from cxr_transfer.cli.evaluate import EVALUATE_EXAMPLES, evaluate
 from cxr_transfer.cli.explain import EXPLAIN_EXAMPLES, explain
 from cxr_transfer.cli.export import EXPORT_EXAMPLES, export
 from cxr_transfer.cli.predict import PREDICT_EXAMPLES, predict
+from cxr_transfer.cli.recipe import (
+    RECIPE_LIST_EXAMPLES,
+    RECIPE_NEW_EXAMPLES,
+    RECIPE_SCHEMA_EXAMPLES,
+    RECIPE_SHOW_EXAMPLES,
+    recipe_list,
+    recipe_new,
+    recipe_schema,
+    recipe_show,
+)
 from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
 from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
@@ -41,6 +51,7 @@ app = typer.Typer(
 # Click's own base of what is wrong with a command line: Typer brings its own copy of Click, or not.
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 data_app = typer.Typer(no_args_is_help=True, help="Look at archives, and write their manifests.")
+recipe_app = typer.Typer(no_args_is_help=True, help="Show recipes, and write one of your own.")
 app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
@@ -54,6 +65,11 @@ app.command(epilog=SERVE_EXAMPLES)(serve)
 app.add_typer(data_app, name="data")
 data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
 data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)
+app.add_typer(recipe_app, name="recipe")
+recipe_app.command("list", epilog=RECIPE_LIST_EXAMPLES)(recipe_list)
+recipe_app.command("show", epilog=RECIPE_SHOW_EXAMPLES)(recipe_show)
+recipe_app.command("new", epilog=RECIPE_NEW_EXAMPLES)(recipe_new)
+recipe_app.command("schema", epilog=RECIPE_SCHEMA_EXAMPLES)(recipe_schema)
 app.command(epilog=DOCTOR_EXAMPLES)(doctor)
 
 

@@ -1,9 +1,9 @@
-"""What `cxr study` does: the paper's four models."""
+"""What `cxr study` does: the paper's four models, or a learning curve."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,12 +18,16 @@ from cxr_transfer.cli.terminal import (
     tell,
 )
 
+if TYPE_CHECKING:
+    from cxr_transfer.training.device import Execution
+
 STUDY_EXAMPLES = (
     "Examples:\n\n"
     "cxr study  (generated images)\n\n"
     "cxr study --data ../data --out runs/study\n\n"
     "cxr study --data ../data --out runs/folds --folds 5\n\n"
-    "cxr study --data ../data --out runs/image --split image --models model_1,model_3"
+    "cxr study --data ../data --out runs/image --split image --models model_1,model_3\n\n"
+    "cxr study --data ../data --out runs/curve --learning-curve 10,20,50,100,200"
 )
 
 
@@ -35,7 +39,23 @@ def study(
         "runs/study"
     ),
     models: Annotated[
-        str | None, typer.Option(help="Which, with commas. Default: all four.")
+        str | None,
+        typer.Option(
+            help="Which, with commas. Default: all four. For a learning curve any recipes, by "
+            "name or TOML file; default: model_1,model_2,model_3,linear_probe."
+        ),
+    ] = None,
+    learning_curve: Annotated[
+        str | None,
+        typer.Option(
+            help="Images per class, with commas: train on ever more images, test on the same."
+        ),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=100, help="Random draws of each size of a learning curve. Default: 5."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="patient, or image as in the paper (leaks).")] = (
         "patient"
@@ -56,7 +76,10 @@ def study(
     model_0: Annotated[
         Path | None,
         typer.Option(
-            "--model-0", help="A trained Model_0 to transfer from, instead of training one."
+            "--model-0",
+            "--from",
+            help="A trained Model_0 (or another checkpoint that a recipe starts from) to transfer "
+            "from, instead of training one.",
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
@@ -80,45 +103,60 @@ def study(
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
 ) -> None:
-    """Run the paper's four models: table, figures, intervals and tests."""
+    """Run the paper's four models, or a learning curve: table, figures, intervals and tests."""
+    from cxr_transfer.studies.refusals import check_options
+
+    check_options(
+        learning_curve=learning_curve,
+        draws=draws,
+        folds=folds,
+        split=split,
+        pretraining=pretraining,
+        model_0=model_0,
+        models=models,
+    )
+    where = execution(device, precision)
+    common: dict[str, Any] = {
+        "seed": seed,
+        "max_epochs": max_epochs,
+        "input_size": input_size,
+        "skip_unavailable": skip_unavailable,
+        "skip_damaged": skip_damaged,
+    }
+    if learning_curve is not None:
+        sizes = learning_curve
+        return _curve(data, out, sizes, models, draws, where, weights, model_0, common)
+    common |= {
+        "split": choice("--split", split, ("patient", "image")),
+        "folds": folds,
+        "pretraining": choice("--pretraining", pretraining or "clean", ("clean", "paper")),
+    }
+    return _paper(data, out, models, where, weights, model_0, common)
+
+
+def _paper(
+    data: str,
+    out: Path,
+    models: str | None,
+    where: Execution,
+    weights: Path | None,
+    model_0: Path | None,
+    asked: dict[str, Any],
+) -> None:
+    """Run the paper's study, and show its table."""
     import dataclasses
 
-    from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import lock_folder
     from cxr_transfer.studies.next_steps import next_steps
     from cxr_transfer.studies.paper import run_study
     from cxr_transfer.studies.plan import MODELS, Study, model_names
 
-    asked_for = MODELS if models is None else model_names(models)
-    if pretraining and not {"model_0", "model_2"} & set(asked_for):
-        raise UsageError(
-            "unused_option",
-            "Expected --pretraining only with model_0 or model_2, but the models are "
-            f"{', '.join(asked_for)}; leave it out.",
-        )
-    if model_0 and models is not None and "model_0" in asked_for:
-        raise UsageError(
-            "unused_option",
-            "Expected model_0 to be trained or given, but got it in --models and with --model-0; "
-            "leave out one of them.",
-        )
-    asked = Study(
-        models=asked_for,
-        split=choice("--split", split, ("patient", "image")),  # type: ignore[arg-type]
-        folds=folds,
-        seed=seed,
-        pretraining=choice("--pretraining", pretraining or "clean", ("clean", "paper")),  # type: ignore[arg-type]
-        max_epochs=max_epochs,
-        input_size=input_size,
-        skip_unavailable=skip_unavailable,
-        skip_damaged=skip_damaged,
-    )
-    where = execution(device, precision)
+    study = Study(models=MODELS if models is None else model_names(models), **asked)
     with lock_folder(out), study_bar() as (say_above, show):
         report = run_study(
             data,
             out,
-            asked,
+            study,
             # One line shows the whole study: no bar and no line for each epoch beside it.
             execution=dataclasses.replace(where, bar=False, say_epochs=not where.bar),
             weights=weights,
@@ -126,10 +164,51 @@ def study(
             log=say_above,
             show=show,
         )
-    tell(
-        (out / "report.md")
-        .read_text(encoding="utf-8", errors="surrogateescape")
-        .partition("\n## Model_")[0]
-    )
+    _show_report(out, "\n## Model_")
     for line in next_steps(out, report, program()):
         log(line)
+
+
+def _curve(
+    data: str,
+    out: Path,
+    sizes: str,
+    models: str | None,
+    draws: int | None,
+    where: Execution,
+    weights: Path | None,
+    start: Path | None,
+    asked: dict[str, Any],
+) -> None:
+    """Measure a learning curve, and show its tables."""
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.studies.curve_plan import LearningCurve, read_sizes
+    from cxr_transfer.studies.learning_curve import run_learning_curve
+    from cxr_transfer.studies.next_steps import curve_files
+    from cxr_transfer.studies.plan import model_names
+
+    if models is not None:
+        asked["models"] = model_names(models)
+    if draws is not None:
+        asked["draws"] = draws
+    curve = LearningCurve(read_sizes(sizes), **asked)
+    with lock_folder(out), study_bar() as (say_above, show):
+        run_learning_curve(
+            data,
+            out,
+            curve,
+            execution=where,
+            weights=weights,
+            start=start,
+            log=say_above,
+            show=show,
+        )
+    _show_report(out, "\n## How it was done")
+    for line in curve_files(out):
+        log(line)
+
+
+def _show_report(out: Path, end: str) -> None:
+    """Write a report to standard output, up to a heading."""
+    text = (out / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
+    tell(text.partition(end)[0])

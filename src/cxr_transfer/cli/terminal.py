@@ -28,6 +28,11 @@ LABEL_HELP = (
     "repeated. What the recipe's [labels] say holds as in training."
 )
 SKIP_DAMAGED_HELP = "Leave out files that cannot be read; damaged.csv in --out lists them."
+OVERRIDE_HELP = (
+    "KEY=VALUE: another value of a key of the recipe, such as train.learning_rate=3e-4 (all "
+    "stages), head.max_epochs=5 (one stage), augmentation.rotation=10 or input_size=320. May be "
+    "repeated."
+)
 PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
 
 

@@ -11,6 +11,7 @@ import typer
 
 from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
+    OVERRIDE_HELP,
     PRECISION_HELP,
     SKIP_DAMAGED_HELP,
     choice,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 TRAIN_EXAMPLES = (
     "Examples:\n\n"
     "cxr train model_1 --data ../data --out runs/mine\n\n"
+    "cxr train transfer --data images.csv -o train.learning_rate=3e-4 -o augmentation.rotation=5"
+    "\n\n"
     "cxr train model_2 --data images.csv --from runs/study/model_0\n\n"
     "cxr train multi_source --data ../data --add-source clinic_a=images/clinic_a\n\n"
     "cxr train my_recipe.toml --data ../data --devices 2\n\n"
@@ -40,7 +43,7 @@ TRAIN_EXAMPLES = (
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="model_0 .. model_3, multi_source, or a TOML file.")
+        str, typer.Argument(help="Name of a recipe ('cxr recipe list'), or a TOML file.")
     ],
     data: Annotated[Path, typer.Option(help="Archives, a manifest (.csv), or a folder per class.")],
     out: Annotated[
@@ -50,7 +53,10 @@ def train(
     start: Annotated[
         Path | None, typer.Option("--from", help="Checkpoint that the recipe starts from.")
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="File with ResNet-50's ImageNet weights, or (initial = file) your own."),
+    ] = None,
     add_source: Annotated[
         list[str] | None,
         typer.Option(
@@ -100,6 +106,7 @@ def train(
         ),
     ] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
+    override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
@@ -115,7 +122,7 @@ def train(
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
-    from cxr_transfer.training.recipe_files import load_recipe
+    from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
     if folds is None and (seeds or choose):
         raise UsageError(
@@ -127,7 +134,7 @@ def train(
     if pretraining is not None:
         choice("--pretraining", pretraining, ("clean", "paper"))
     mapping = read_mapping(label or ())
-    own = load_recipe(recipe).limited(max_epochs)
+    own = load_recipe(recipe, parse_overrides(override or ())).limited(max_epochs)
     # The processes of a distributed run are this command again: they inherit the folder's name,
     # and only the first of them speaks.
     named = os.environ.setdefault("CXR_RUN_FOLDER", f"runs/{own.name}/{stamp()}")

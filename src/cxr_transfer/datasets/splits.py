@@ -68,7 +68,7 @@ def check_folds(dataset: Dataset, number: int, *, by: SplitBy = "patient") -> No
             "Expected images without parts for a cross-validation, but the manifest gives parts; "
             "remove its split column.",
         )
-    _check_enough(dataset, _groups(dataset.cases, by), by)
+    _check_enough(dataset, groups_of(dataset.cases, by), by)
 
 
 def check_number(number: int) -> None:
@@ -103,7 +103,7 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
 
 def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
     targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
-    groups = _groups(dataset.cases, by)
+    groups = groups_of(dataset.cases, by)
     _check_enough(dataset, groups, by)
     part = np.full(len(targets), "train", dtype=object)
     rest, test = _fold(targets, groups, number, seed, fold)
@@ -163,8 +163,16 @@ def _fold(
         return next(islice(parts, fold, None))  # type: ignore[no-any-return]
 
 
-def _groups(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
-    """Return a group number per case: patients (or images) joined where an image is the same."""
+def groups_of(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
+    """Return a group number per case: patients (or images) joined where an image is the same.
+
+    Args:
+        cases: N cases, indexed where equal images are to be joined.
+        by: What a group is: "patient" or "image".
+
+    Returns:
+        (N,) numbers from 0, in the order in which groups first appear.
+    """
     together = DisjointSet(range(len(cases)))
     first: dict[str, int] = {}
     for position, case in enumerate(cases):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.statistics.intervals import Estimate
-from cxr_transfer.text import markdown
+from cxr_transfer.text import latex, markdown
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,7 +54,7 @@ def _environment() -> Environment:
         autoescape=False,  # for HTML; a page of Markdown has `markdown`
     )
     made.globals["intended_use"] = INTENDED_USE
-    filters = (markdown, number, percent, written, digits, joined, ended)
+    filters = (markdown, latex, number, percent, written, digits, joined, ended)
     made.filters |= {each.__name__: each for each in filters}
     return made
 

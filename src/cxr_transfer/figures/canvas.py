@@ -40,18 +40,16 @@ STYLE: dict[Any, Any] = {
     "legend.edgecolor": "none",
     "lines.linewidth": 2,
     "text.parse_math": False,  # a class may have a dollar in its name
+    "svg.hashsalt": SOFTWARE,  # else the same figure has other identifiers each time
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
 }
 
-_PRINT: dict[Any, Any] = {
-    "pdf.fonttype": 42,  # TrueType, which journals ask for
-    "svg.hashsalt": SOFTWARE,  # names inside the file are then the same every time
-}
-_PNG = {"Software": SOFTWARE}
-_FORMATS: dict[str, dict[str, Any]] = {
+_BY: dict[str, dict[str, Any]] = {
     "svg": {"Creator": SOFTWARE, "Date": None},
     "pdf": {"Creator": SOFTWARE, "CreationDate": None},
-    "png": _PNG,
+    "png": {"Software": SOFTWARE},
 }
+"""Who drew a figure, by its form, without a date: the same numbers are the same file."""
 
 ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
@@ -59,35 +57,43 @@ WHISKER: dict[str, Any] = {"fmt": "none", "ecolor": INK, "elinewidth": 1.5, "cap
 
 
 @contextmanager
-def canvas(path: Path, inches: tuple[float, float], title: str) -> Iterator[Figure]:
-    """Give a figure to draw on; then write it, whole or not at all.
+def canvas(
+    paths: Path | Sequence[Path], inches: tuple[float, float], title: str, *, dpi: int = DPI
+) -> Iterator[Figure]:
+    """Give a figure to draw on; then write its files, each whole or not at all.
 
-    A PNG file is for a report: it has its title and the intended use in it. Any other path is that
-    of a publication, whose text has both: ``.svg``, ``.pdf`` and ``.png`` of `PRINT_DPI` are put
-    behind it. The same drawing gives the same bytes.
+    Files are for a report: they have the title and the intended use in them. A path without an
+    ending of a figure is that of a publication, whose text has both: ``.svg``, ``.pdf`` and
+    ``.png`` of `PRINT_DPI` are put behind it. The same drawing gives the same bytes.
 
     Args:
-        path: The PNG file, or what the names of a publication's files begin with.
+        paths: Path of a file, or of several forms of the figure, by their endings; or what the
+            names of a publication's files begin with.
         inches: Width and height.
-        title: One line; not drawn for a publication.
+        title: One line above the figure; "" for a figure whose caption stands elsewhere.
+        dpi: Dots per inch of a report's PNG.
     """
-    is_report = path.suffix == ".png"
-    with mpl.rc_context(STYLE if is_report else STYLE | _PRINT):
-        footer = 0.3 / inches[1] if is_report else 0.0
+    files, is_printed = [paths] if isinstance(paths, Path) else list(paths), False
+    if isinstance(paths, Path) and paths.suffix.removeprefix(".") not in _BY:
+        files, is_printed = [paths.with_name(f"{paths.name}.{form}") for form in _BY], True
+    with mpl.rc_context(STYLE):
+        footer = 0.0 if is_printed else 0.3 / inches[1]
         layout = ConstrainedLayoutEngine(rect=(0, footer, 1, 1 - footer), w_pad=0.12, h_pad=0.1)
         figure = Figure(figsize=inches, layout=layout)
-        if is_report:
+        if title and not is_printed:
             figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
+        if not is_printed:
             figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
         yield figure
-        files = {}
-        for ending, metadata in _FORMATS.items() if not is_report else (("png", _PNG),):
-            content = io.BytesIO()
-            dots = DPI if is_report else PRINT_DPI
-            figure.savefig(content, format=ending, dpi=dots, metadata=metadata)
-            files[path if is_report else path.with_name(f"{path.name}.{ending}")] = content
-    for file, content in files.items():
-        write_bytes(file, content.getvalue())
+        for path in files:
+            form = path.suffix.removeprefix(".")
+            write_bytes(path, _saved(figure, form, PRINT_DPI if is_printed else dpi))
+
+
+def _saved(figure: Figure, form: str, dpi: int) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format=form, dpi=dpi, metadata=_BY[form])
+    return content.getvalue()
 
 
 def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:

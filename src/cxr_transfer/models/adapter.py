@@ -11,11 +11,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from cxr_transfer.errors import ModelError
+from cxr_transfer.text import for_terminal
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """RGB values in [0, 1] by which torchvision, timm and MONAI standardise images for ImageNet."""
@@ -95,7 +97,7 @@ def flat_network(
 
     Raises:
         ModelError: ``no_head`` where the module has no linear layer of so many outputs that gives
-            its scores.
+            its scores; ``bad_network`` where it does not take the images.
     """
     names = [name for name, _ in module.named_children()]
     if isinstance(module, nn.Sequential) and names[:1] == ["scale"] and names[-1:] == ["head"]:
@@ -103,12 +105,41 @@ def flat_network(
     head_name = _head_name(module, classes)
     head = module.get_submodule(head_name)
     scale = Standardise(mean, std)
-    body = _sequence(module, head_name, scale, size)
-    if body is None:
-        _replace(module, head_name, nn.Identity())
-        body = OrderedDict(body=Features(module))
-    network = nn.Sequential(OrderedDict(scale=scale, **body, head=head))
+    was_training = module.training
+    module.eval()
+    images = torch.rand((2, 1, *size), generator=torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad(), refused_by_network(size):
+        expected = first_tensor(module(scale(images)))
+        body = _sequence(module, head_name, scale(images), expected)
+        if body is None:
+            _replace(module, head_name, nn.Identity())
+            body = OrderedDict[str, nn.Module](body=Features(module))
+            if not torch.allclose(head(body["body"](scale(images))), expected, atol=1e-4):
+                raise ModelError(
+                    "no_head",
+                    f"Expected the last linear layer of {type(module).__name__} to give its scores,"
+                    f" but {head_name} does not; return what it gives, unchanged.",
+                )
+    network = nn.Sequential(OrderedDict(scale=scale, **body, head=head)).train(was_training)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+@contextmanager
+def refused_by_network(size: tuple[int, int]) -> Iterator[None]:
+    """Say in one sentence what a network of others says of images that it does not take.
+
+    Raises:
+        ModelError: ``bad_network``.
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+        reason = for_terminal(" ".join(str(error).split()))[:300]
+        raise ModelError(
+            "bad_network",
+            f"Expected a network that takes images of {size[0]} x {size[1]} pixels, but it says: "
+            f"{reason}; choose another input size or network.",
+        ) from None
 
 
 def check_network(network: nn.Sequential, classes: int, size: tuple[int, int]) -> None:
@@ -119,16 +150,8 @@ def check_network(network: nn.Sequential, classes: int, size: tuple[int, int]) -
     """
     images = torch.zeros((2, 1, *size), dtype=torch.uint8)
     network.eval()
-    try:
-        with torch.no_grad():
-            logits = network(images)
-    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            "bad_network",
-            f"Expected a network that takes images of {size[0]} x {size[1]} pixels, but it says: "
-            f"{reason}; choose another input size or network.",
-        ) from None
+    with torch.no_grad(), refused_by_network(size):
+        logits = network(images)
     if tuple(logits.shape) != (2, classes):
         raise ModelError(
             "no_head",
@@ -158,30 +181,31 @@ def _replace(module: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 def _sequence(
-    module: nn.Module, head_name: str, scale: nn.Module, size: tuple[int, int]
+    module: nn.Module, head_name: str, scaled: Tensor, expected: Tensor
 ) -> OrderedDict[str, nn.Module] | None:
-    """Return the body's children in order where they give what the module gives; else None."""
-    layers = list(_children(module))
-    if len(layers) < 2 or layers[-1][0] != head_name:
+    """Return the body's children in order where they give what the module gives; else None.
+
+    Args:
+        module: Classifier in inference mode.
+        head_name: Path of its head.
+        scaled: Images as it takes them.
+        expected: Scores that it gives them.
+    """
+    children = list(_children(module))
+    if len(children) < 2 or children[-1][0] != head_name:
         return None
-    before, head = layers[:-1], layers[-1][1]
-    images = torch.rand((2, 1, *size), generator=torch.Generator().manual_seed(0)) * 255
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            expected = first_tensor(module(scale(images)))
-            for ending in _endings(before):
-                body = OrderedDict((_plain(name), layer.eval()) for name, layer in ending)
-                given = scale(images)
-                for layer in body.values():
-                    given = layer(given)
-                if given.ndim == 2 and torch.allclose(head(given), expected, atol=1e-5):
-                    return body
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
-        return None  # the children do not fit together: there are branches between them
-    finally:
-        module.train(was_training)
+    before, head = children[:-1], children[-1][1]
+    for ending in _endings(before):
+        body = OrderedDict((_plain(name), layer.eval()) for name, layer in ending)
+        given = scaled
+        try:
+            for layer in body.values():
+                given = layer(given)
+            scores = head(given)
+        except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+            continue  # these layers do not fit together
+        if given.ndim == 2 and torch.allclose(scores, expected, atol=1e-5):
+            return body
     return None
 
 

@@ -200,7 +200,7 @@ def _monai(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> 
             f"Expected a network of MONAI with published weights, but {name} has none that it "
             'fetches by itself; take initial = "random" or "file".',
         )
-    if not any(one.kind is one.VAR_KEYWORD for one in takes.values()):
+    if "spatial_dims" in takes:
         return _flat(maker(**given), classes, size)
     # A function that hands on what it is given: its networks call their channels one or the other.
     given |= {"spatial_dims": 2, "num_classes": classes}

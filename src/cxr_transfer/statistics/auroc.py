@@ -91,6 +91,49 @@ def auroc_intervals(
     return estimates, _interval(float(areas.mean()), float(covariance.mean()), mean, reach, level)
 
 
+def mean_of_draws(
+    positive: Flags,
+    scores: Floats,
+    patients: Sequence[str],
+    *,
+    draws_variance: float = 0.0,
+    level: float = 0.95,
+) -> Estimate:
+    """Return the mean area of several models, each the mean over classes, with its interval.
+
+    As the mean that `auroc_intervals` gives, with the variance of the models beside that of the
+    patients. Models of one kind rank the same images: what is expected is expected of each alike.
+
+    Args:
+        positive: Which images are of each class, (C, N).
+        scores: Their scores for it by each model, (D, C, N).
+        patients: Their patients, N names.
+        draws_variance: Variance of the mean that comes from the models, whoever the patients are.
+        level: Confidence level.
+
+    Raises:
+        UsageError: ``level``.
+    """
+    reach = float(norm.ppf((1 + checked_level(level)) / 2))
+    if not (positive.any(axis=1) & ~positive.all(axis=1)).all():
+        return NOT_DEFINED
+    names, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    models, classes, images = scores.shape
+    rows, flags = scores.reshape(-1, images), np.tile(positive, (models, 1))
+    areas, covariance = _areas_and_covariance(flags, rows, patient, len(names))
+    expected = [
+        _Expected.of(float(area), score, row, patient)
+        for area, row, score in zip(areas, flags, rows, strict=True)
+    ]
+    mean = _Expected(
+        area=float(np.mean([one.area for one in expected])),
+        variance=sum(one.variance for one in expected) / (models * classes**2),
+        patients=min(one.patients for one in expected),
+    )
+    variance = float(covariance.mean())
+    return _interval(float(areas.mean()), variance, mean, reach, level, added=draws_variance)
+
+
 def areas_and_covariance(
     positive: Flags, scores: Floats, patients: Sequence[str]
 ) -> tuple[Floats, Floats]:
@@ -229,14 +272,21 @@ class _Expected:
 
 
 def _interval(
-    area: float, variance: float, expected: _Expected, reach: float, level: float
+    area: float,
+    variance: float,
+    expected: _Expected,
+    reach: float,
+    level: float,
+    *,
+    added: float = 0.0,
 ) -> Estimate:
     if area in (0.0, 1.0):
         return wilson(int(area) * expected.patients, expected.patients, level)
     if math.isnan(variance):
         return Estimate(area, math.nan, math.nan)
-    observed = variance / (area * (1 - area)) ** 2
+    slope = (area * (1 - area)) ** -2  # of the logit, squared
+    observed = variance * slope
     normal = expected.variance / (expected.area * (1 - expected.area)) ** 2
-    half = reach * math.sqrt(max(observed, (observed + normal) / 2))
+    half = reach * math.sqrt(max(observed, (observed + normal) / 2) + added * slope)
     low, high = expit(logit(area) + np.array([-half, half]))
     return Estimate(area, float(low), float(high))

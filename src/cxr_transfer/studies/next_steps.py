@@ -36,6 +36,20 @@ def next_steps(out: Path, report: Mapping[str, Any], program: str) -> list[str]:
     return lines + [f"  {program} {command}" for command in commands]
 
 
+def curve_files(out: Path) -> list[str]:
+    """Return lines that name the files of a learning curve.
+
+    Args:
+        out: Study folder.
+    """
+    return [
+        f"report: {out / 'report.md'}, with figures in {out / 'figures'}",
+        f"numbers: {out / 'curve.json'}, {out / 'learning_curve.csv'}, "
+        f"{out / 'learning_curve.tex'}",
+        f"runs: {out / 'runs'}, each with its parts, history and test scores",
+    ]
+
+
 def _test_image(folder: Path) -> str | None:
     """Return the path of an image that a run was tested on."""
     rows = read_csv(read_text(folder / PARTS_FILE))

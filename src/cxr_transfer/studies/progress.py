@@ -18,8 +18,7 @@ from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage_recipe import Stage
 
 _NETWORK = {"simple_cnn": 1.0, "resnet50": 13.0, "resnet50_early": 5.0}
-_OTHER_NETWORK = 13.0
-"""Of a network that another package or another library brings: most are of ResNet-50's size."""
+_OTHER_NETWORK = 10.0
 _EPOCH = {"all": 3.0, "block": 0.3, "head": 0.02}
 _DECODE = 2.0
 _FINISH = 1.5
@@ -147,9 +146,9 @@ def plan(
         pretraining: Dataset_0; None where Model_0 is not trained.
         show: Function that is given where the study stands.
     """
-    phases = [_reading(target)]
+    phases = [reading(target)]
     if pretraining:
-        phases.append(_reading(pretraining))
+        phases.append(reading(pretraining))
         phases.append(Phase("model_0", run_costs(recipes["model_0"], len(pretraining.cases))))
     for fold in range(1, (study.folds or 1) + 1):
         for name in [name for name in recipes if name != "model_0"]:
@@ -200,7 +199,8 @@ def run_costs(recipe: Recipe, images: int) -> dict[str, float]:
     return costs | {"": forward * _FINISH}
 
 
-def _reading(dataset: Dataset) -> Phase:
+def reading(dataset: Dataset) -> Phase:
+    """Return the phase in which the images of a data set are read."""
     return Phase(f"reading {dataset.name}", {"": _DECODE * len(dataset.cases)})
 
 

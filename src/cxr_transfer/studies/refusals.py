@@ -12,9 +12,57 @@ from cxr_transfer.labels import DATASET_0, DATASET_1
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import fingerprint
 from cxr_transfer.models.pretrained import imagenet_weights
-from cxr_transfer.studies.plan import Study
+from cxr_transfer.studies.plan import MODELS, Study, model_names
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.start import check_run
+
+
+def check_options(
+    *,
+    learning_curve: str | None,
+    draws: int | None,
+    folds: int | None,
+    split: str,
+    pretraining: str | None,
+    model_0: Path | None,
+    models: str | None,
+) -> None:
+    """Refuse options of `cxr study` that have no effect beside the others.
+
+    Raises:
+        UsageError: ``unused_option``.
+    """
+    if learning_curve is not None:
+        for option, given in (
+            ("--folds", folds),
+            ("--split image", split if split != "patient" else None),
+            ("--pretraining", pretraining),
+        ):
+            if given is not None:
+                raise UsageError(
+                    "unused_option",
+                    f"Expected {option} only without --learning-curve, whose draws are by patient "
+                    "from one split; leave it out.",
+                )
+        return
+    if draws is not None:
+        raise UsageError(
+            "unused_option",
+            "Expected --draws only with --learning-curve; leave it out, or name the sizes.",
+        )
+    named = MODELS if models is None else model_names(models)
+    if pretraining and not {"model_0", "model_2"} & set(named):
+        raise UsageError(
+            "unused_option",
+            "Expected --pretraining only with model_0 or model_2, but the models are "
+            f"{', '.join(named)}; leave it out.",
+        )
+    if model_0 and models is not None and "model_0" in named:
+        raise UsageError(
+            "unused_option",
+            "Expected model_0 to be trained or given, but got it in --models and with --model-0; "
+            "leave out one of them.",
+        )
 
 
 def check_runs(

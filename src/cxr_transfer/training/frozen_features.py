@@ -2,25 +2,31 @@
 
 A network is a flat sequence of named children. What stands before the first child that trains, or
 that is random in training (dropout), gives the same activations every time: they are kept, and
-only the rest is run. Exactly the same arithmetic, tested bit for bit.
+only the rest is run. Exactly the same arithmetic, tested bit for bit. Trainings that share images
+and what they start from share kept activations, too: on disk (`KeptActivations`).
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.files import scratch_file
+from cxr_transfer.files import remove_own, scratch_file, write_bytes
 from cxr_transfer.models.adapter import Features
 from cxr_transfer.text import for_terminal
 
 IN_MEMORY = 2**30
 """Bytes of activations that are kept in memory; more are kept in a file that is mapped into it."""
+
+_TAKEN = 64
+"""Images whose kept activations are copied at a time."""
 
 
 def layers(network: nn.Module, path: str = "") -> list[tuple[str, nn.Module]]:
@@ -112,6 +118,36 @@ def cut(network: nn.Sequential) -> nn.Sequential:
     return frozen_part if any(True for _ in frozen_part.parameters()) else part_of(network, 0, 0)
 
 
+def never_trained(network: nn.Sequential, stages: Iterable[Sequence[str]]) -> nn.Sequential:
+    """Return the children of ``network`` before the first that any stage trains.
+
+    Args:
+        network: Network that is trained.
+        stages: For each stage the names of the modules that it trains.
+    """
+    return min(_frozen_parts(network, stages), key=len)
+
+
+def fed_with_images(network: nn.Sequential, stages: Iterable[Sequence[str]]) -> list[nn.Sequential]:
+    """Return the frozen parts whose activations of images a training asks for.
+
+    Args:
+        network: Network that is trained.
+        stages: For each stage the names of the modules that it trains.
+    """
+    parts = _frozen_parts(network, stages)
+    never = min(parts, key=len)
+    return [never] if len(never) else [part for part in parts if len(part)]
+
+
+def _frozen_parts(network: nn.Sequential, stages: Iterable[Sequence[str]]) -> list[nn.Sequential]:
+    parts = []
+    for train in stages:
+        freeze(network, train)
+        parts.append(cut(network))
+    return parts
+
+
 def part_of(network: nn.Sequential, start: int, stop: int | None = None) -> nn.Sequential:
     """Return the children from ``start`` to ``stop``, with the network's own weights and names."""
     part: nn.Sequential = network[start:stop]  # type: ignore[assignment]
@@ -179,4 +215,134 @@ def _kept_at(images: int, like: Tensor, scratch: Path | None) -> Tensor:
     else:
         with scratch_file(scratch, size * like.element_size()) as path:
             kept = torch.from_file(str(path), shared=True, size=size, dtype=like.dtype).view(shape)
+    return kept.permute(0, 3, 1, 2) if like.dim() == 4 else kept
+
+
+class KeptActivations:
+    """Activations of a network's frozen children for all images of a data set, kept on disk.
+
+    Many trainings on parts of one data set, all from the same weights, ask for the same numbers:
+    they are computed once, for all images in their order, and found again by a later process. So
+    they do not depend on who asked first.
+
+    A file's name is the hash of what is in it: weights, images, precision and device.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        network: nn.Sequential,
+        images: Tensor,
+        *,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
+        """Keep activations of ``images`` in ``folder``.
+
+        Args:
+            folder: Folder for nothing else; made when the first activations are kept.
+            network: Network with the weights that the trainings start from.
+            images: All images (N, 1, H, W) uint8.
+            device: Device on which activations are computed.
+            precision: "float32" or "bfloat16".
+        """
+        self.folder = folder
+        self._images, self._device, self._precision = images, device, precision
+        digests = [_digest(image) for image in images]
+        self._row = {digest: row for row, digest in enumerate(digests)}
+        self._all = hashlib.sha256("".join(digests).encode()).hexdigest()
+        self._children = _fingerprints(network)
+        self._opened: dict[int, Tensor] = {}
+
+    def of(self, frozen_part: nn.Sequential, images: Tensor, *, home: str = "cpu") -> Tensor | None:
+        """Return the activations of some of the images, as `activations` would.
+
+        Args:
+            frozen_part: First children of the network.
+            images: Images, (M, 1, H, W) uint8.
+            home: Where the result lies.
+
+        Returns:
+            (M, ...); None where the children have other weights than at the start, or an image is
+            another one: nobody else would ask for those.
+
+        Raises:
+            MachineError: ``disk_full`` or ``not_writable``.
+        """
+        if images.dtype != self._images.dtype or images.shape[1:] != self._images.shape[1:]:
+            return None
+        rows = [self._row.get(_digest(image), -1) for image in images]
+        prints = _fingerprints(frozen_part)
+        if not prints or -1 in rows or prints != self._children[: len(prints)]:
+            return None
+        whole = self.prepare(frozen_part)
+        kept = _kept_at(len(rows), whole[:1], self.folder)
+        for start in range(0, len(rows), _TAKEN):
+            taken = rows[start : start + _TAKEN]
+            kept[start : start + len(taken)] = whole[taken]
+        return kept.to(home)
+
+    def prepare(
+        self, frozen_part: nn.Sequential, *, on_image: Callable[[int], None] = lambda images: None
+    ) -> Tensor:
+        """Compute the activations of all images where they are not kept yet; return them.
+
+        Args:
+            frozen_part: First children of the network, with the weights of the start.
+            on_image: Function that is called with the number of images after every batch.
+        """
+        length = len(frozen_part)
+        if length not in self._opened:
+            compute = functools.partial(
+                activations, frozen_part, device=self._device, precision=self._precision
+            )
+            like = compute(self._images[:1])
+            path = self.folder / self._file_name(length)
+            size = len(self._images) * like.numel() * like.element_size()
+            if not path.is_file() or path.stat().st_size != size:
+                made = compute(self._images, scratch=self.folder, on_image=on_image)
+                write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
+                del made
+            self._opened[length] = _mapped(path, len(self._images), like)
+        return self._opened[length]
+
+    def remove(self) -> None:
+        """Delete the files: what is in them can be computed again."""
+        self._opened.clear()
+        remove_own(self.folder, [self._file_name(length) for length in range(len(self._children))])
+
+    def _file_name(self, length: int) -> str:
+        content = (*self._children[:length], self._all, self._precision, self._device)
+        return f"{hashlib.sha256('/'.join(content).encode()).hexdigest()[:32]}.activations"
+
+
+def _digest(image: Tensor) -> str:
+    return hashlib.sha256(image.contiguous().numpy().data).hexdigest()
+
+
+def _fingerprints(children: Iterable[nn.Module]) -> list[str]:
+    """Return a hash of the structure and the weights of each child."""
+    prints = []
+    for child in children:
+        digest = hashlib.sha256(repr(child).encode())
+        for name, tensor in child.state_dict().items():
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(_in_order(tensor.cpu()).view(torch.uint8).numpy().data)
+        prints.append(digest.hexdigest())
+    return prints
+
+
+def _in_order(tensor: Tensor) -> Tensor:
+    """Return the elements of a tensor in the order in which they lie, (n,); copied where needed."""
+    ordered = tensor.permute(0, 2, 3, 1) if tensor.dim() == 4 else tensor
+    return ordered.detach().contiguous().reshape(-1)
+
+
+def _mapped(path: Path, images: int, like: Tensor) -> Tensor:
+    """Return the activations in a file, mapped into memory."""
+    shape = (images, *like.shape[1:])
+    if like.dim() == 4:
+        shape = (shape[0], shape[2], shape[3], shape[1])
+    flat = torch.from_file(str(path), shared=False, size=math.prod(shape), dtype=like.dtype)
+    kept = flat.view(shape)
     return kept.permute(0, 3, 1, 2) if like.dim() == 4 else kept

@@ -77,8 +77,8 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, object]:
         if not equals or not key.strip():
             raise UsageError(
                 "bad_override",
-                f"Expected KEY=VALUE, such as train.learning_rate=3e-4, but got "
-                f"{for_terminal(text)!r}.",
+                f"Expected KEY=VALUE, but got {for_terminal(text)!r}; write it as in "
+                "train.learning_rate=3e-4.",
             )
         try:
             values[key.strip()] = tomllib.loads(f"value = {value}")["value"]
@@ -128,7 +128,7 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, object]) -> d
             raise UsageError(
                 "bad_override",
                 f"Expected a key of the recipe, or {', '.join(expected)} before the dot, but got "
-                f"{for_terminal(path)!r}{nearest(first, expected)}.",
+                f"{for_terminal(path)!r}{nearest(first, expected)}; see 'cxr recipe show'.",
             )
     return changed
 

@@ -119,7 +119,7 @@ def run_recipe(
             _train(recipe, dataset, tensors, folder, begun, settings, execution, log)
         if is_main_process():
             _complete(dataset, tensors, folder, execution, log)
-            _tidy(recipe, folder)
+            remove_partial(recipe, folder)
     return folder
 
 
@@ -221,8 +221,8 @@ def _keep_validation(
     network.cpu()
 
 
-def _tidy(recipe: Recipe, folder: Path) -> None:
-    """Delete what the stages left behind for a run that goes on."""
+def remove_partial(recipe: Recipe, folder: Path) -> None:
+    """Delete what the stages of a finished run left behind for one that goes on."""
     names = [f"{stage.name}{end}" for stage in recipe.stages for end in (".resume", ".safetensors")]
     remove_own(folder / "partial", names)
 

@@ -30,7 +30,7 @@ from cxr_transfer.training.device import (
 from cxr_transfer.training.frozen_features import freeze
 from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
-from cxr_transfer.training.stage import seed_of
+from cxr_transfer.training.seeds import seed_of
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,13 @@ from cxr_transfer.training.device import (
     resolve_device,
     resolve_precision,
 )
-from cxr_transfer.training.frozen_features import activations, cut, freeze, part_of
+from cxr_transfer.training.frozen_features import (
+    KeptActivations,
+    activations,
+    cut,
+    freeze,
+    part_of,
+)
 from cxr_transfer.training.kept_weights import (
     KEPT,
     Outcome,
@@ -43,7 +49,10 @@ from cxr_transfer.training.kept_weights import (
 from cxr_transfer.training.linear_probe import fit_head
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.recipe import Recipe
-from cxr_transfer.training.stage import Material, Stored, damaged, run_stage, seed_of
+from cxr_transfer.training.resume_files import damaged
+from cxr_transfer.training.seeds import seed_of
+from cxr_transfer.training.stage import Stored, run_stage
+from cxr_transfer.training.stage_module import Material
 from cxr_transfer.training.stage_recipe import Stage
 from cxr_transfer.training.tensors import ImageTensors
 
@@ -77,6 +86,7 @@ def train_stages(
     folder: Path,
     seed: int,
     execution: Execution = DEFAULT,
+    kept: KeptActivations | None = None,
     log: Callable[[str], None] = lambda line: None,
     say_epoch: Callable[[str], None] | None = None,
 ) -> Trained:
@@ -95,6 +105,8 @@ def train_stages(
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
+        kept: Activations that other trainings on these images and from these weights share; None
+            computes them here.
         log: Is told what happens, such as that a stage never improved on its beginning.
         say_epoch: Function that is told a line per epoch; None is ``log``.
 
@@ -116,9 +128,9 @@ def train_stages(
     history, outcomes, pending = _resumed(recipe, network, folder)
     # What is frozen in all stages to come is computed once for all of them.
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
-    if base:
+    if base and kept is None:
         log(f"{recipe.name}: keeping the activations of the frozen part")
-    keep = _keeping(folder, device, precision, execution)
+    keep = _keeping(folder, device, precision, execution, kept)
     parts = (training, validation)
     # Images that change in every epoch go through the whole network in every epoch.
     changes = [_changes_images(recipe, stage) for stage in pending]
@@ -272,18 +284,27 @@ def _fit_head(
 
 
 def _keeping(
-    folder: Path, device: str, precision: str, execution: Execution
+    folder: Path,
+    device: str,
+    precision: str,
+    execution: Execution,
+    kept: KeptActivations | None,
 ) -> Callable[..., Tensor]:
     """Return `activations` for a run: where they are computed and where they lie."""
-    return functools.partial(
-        activations,
-        device=device,
-        # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
-        # each process would first have to know its own.
-        home=device if execution.processes == 1 else "cpu",
-        precision=precision,
-        scratch=folder / "partial",
+    # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
+    # each process would first have to know its own.
+    home = device if execution.processes == 1 else "cpu"
+    compute = functools.partial(
+        activations, device=device, home=home, precision=precision, scratch=folder / "partial"
     )
+    if kept is None:
+        return compute
+
+    def keep(frozen_part: nn.Sequential, images: Tensor, **how: Any) -> Tensor:  # noqa: ANN401
+        shared = kept.of(frozen_part, images, home=home)
+        return compute(frozen_part, images, **how) if shared is None else shared
+
+    return keep
 
 
 def _copied(network: nn.Sequential) -> dict[str, Tensor]:

@@ -1,0 +1,96 @@
+"""Studies as public functions: each does what `cxr study` does, through the same code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cxr_transfer.api import Log, PathLike, Report, path_of
+from cxr_transfer.own_folder import lock_folder
+
+
+def learning_curve(
+    data: PathLike,
+    sizes: Sequence[int],
+    *,
+    out: PathLike,
+    recipes: Sequence[PathLike] = ("model_1", "model_2", "model_3", "linear_probe"),
+    draws: int = 5,
+    start: PathLike | None = None,
+    weights: PathLike | None = None,
+    input_size: int | None = None,
+    max_epochs: int | None = None,
+    skip_damaged: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    seed: int = 0,
+    log: Log = lambda line: None,
+) -> Report:
+    """Measure how many images are enough; the same call goes on with one that was stopped.
+
+    Args:
+        data: Folder with the public archives, manifest (.csv), folder with a sub-folder per class,
+            or "phantom" for generated images.
+        sizes: Numbers of images per class, training and validation together, rising.
+        out: Study folder, made where it is absent.
+        recipes: Names of recipes of the package, or paths of others (.toml).
+        draws: Number of random draws of each size, by patient.
+        start: Checkpoint for the recipes that start from one; None trains it where archives are
+            given.
+        weights: File with ResNet-50's ImageNet weights, where they are not at hand.
+        input_size: Height and width of the model input in pixels; None is the recipes' own.
+        max_epochs: Number of epochs at which every stage is cut short.
+        skip_damaged: Whether to leave out files that cannot be read.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        precision: Precision: "auto", "float32" or "bfloat16".
+        seed: Random seed of split, draws, weights, order and dropout.
+        log: Function that is told what happens, a line at a time.
+
+    Returns:
+        The content of ``curve.json``; as a table, a row per recipe and size.
+
+    Raises:
+        TypeError: An argument is of another type.
+        CxrError: What `cxr study --learning-curve` says; see its codes.
+    """
+    from cxr_transfer.studies.curve_plan import LearningCurve
+    from cxr_transfer.studies.learning_curve import run_learning_curve
+    from cxr_transfer.training.device import Execution
+
+    if isinstance(sizes, str) or not all(isinstance(size, int) for size in sizes):
+        raise TypeError(f"Expected whole numbers as sizes, but got {sizes!r}.")
+    curve = LearningCurve(
+        tuple(sizes),
+        models=tuple(str(path_of(recipe, "recipe")) for recipe in recipes),
+        draws=draws,
+        seed=seed,
+        max_epochs=max_epochs,
+        input_size=input_size,
+        skip_damaged=skip_damaged,
+    )
+    folder = path_of(out, "out")
+    with lock_folder(folder):
+        content = run_learning_curve(
+            str(path_of(data, "data")),
+            folder,
+            curve,
+            execution=Execution(device=device, precision=precision),
+            weights=None if weights is None else path_of(weights, "weights"),
+            start=None if start is None else path_of(start, "start"),
+            log=log,
+        )
+    text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
+    return Report(content, text, _curve_rows(content), folder)
+
+
+def _curve_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A row for each recipe and size, an estimate's bounds beside its value."""
+    return [
+        {name: row[name] for name in ("model", "images_per_class", "drawn_per_class", "draws")}
+        | {
+            f"{measure}_{bound}": row[measure][bound]
+            for measure in ("accuracy", "auroc_macro")
+            for bound in ("value", "low", "high")
+        }
+        for row in content["points"]
+    ]

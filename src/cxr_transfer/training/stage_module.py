@@ -1,0 +1,165 @@
+"""What Lightning trains in a stage: a part of a network, its losses and its optimizer.
+
+Knows nothing of epochs that stop, files or recipes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import lightning
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cxr_transfer.training import callbacks
+from cxr_transfer.training.augmented_images import augmented, mixed
+from cxr_transfer.training.optimizer import optimizer_of
+from cxr_transfer.training.seeds import seed_of
+from cxr_transfer.training.stage_recipe import Stage
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs and targets."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a stage is fed beside its images, the same in every epoch.
+
+    Attributes:
+        augmentation: Random changes of the training images: name to strength.
+        frozen: What a training batch goes through before the part that trains, where the images
+            themselves are fed, since they change; None where what comes in went through it before.
+        class_weights: Weight of each class in the training loss, (classes,); None gives all 1.
+        draws: Weight with which each training image is drawn, with replacement, (N,); None takes
+            each image once in an epoch.
+    """
+
+    augmentation: Mapping[str, float] = field(default_factory=dict)
+    frozen: nn.Sequential | None = None
+    class_weights: Tensor | None = None
+    draws: Tensor | None = None
+
+
+class StageModule(lightning.LightningModule):
+    """The part of the network that is run in a stage, its loss and its optimizer."""
+
+    def __init__(
+        self, network: nn.Sequential, stage: Stage, *, material: Material, seed: int
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.stage, self.material, self.seed = stage, material, seed
+        # In a tuple, so that it is no part of this module: its weights stay out of resume files.
+        self._frozen = (material.frozen,)
+        self._scored: list[tuple[Tensor, Tensor]] = []
+
+    def train(self, mode: bool = True) -> StageModule:
+        """Change the mode; frozen modules stay in inference mode."""
+        super().train(mode)
+        if mode:
+            callbacks.modes_for_training(self)
+        return self
+
+    def on_fit_start(self) -> None:
+        """Bring the frozen part to the device."""
+        for frozen in self._frozen:
+            if frozen is not None:
+                frozen.eval().to(self.device)
+
+    def on_train_epoch_start(self) -> None:
+        """Set modes and seed anew: an epoch depends on nothing that came before it."""
+        self.train()
+        # Dropout then depends on the epoch alone, not on how the process came to it.
+        torch.manual_seed(self._seed("noise"))
+
+    def _seed(self, purpose: str, *parts: object) -> int:
+        return seed_of(
+            self.seed, purpose, self.stage.name, self.current_epoch, self.global_rank, *parts
+        )
+
+    def training_step(self, batch: Batch, number: int) -> Tensor:
+        """Return the loss of a batch, its images changed and mixed as the recipe says."""
+        inputs, targets = batch
+        if self.material.augmentation:
+            seed = self._seed("augmentation", number)
+            inputs = augmented(inputs, self.material.augmentation, seed=seed)
+        partners, share = None, 1.0
+        if self.stage.mixup:
+            inputs, partners, share = mixed(
+                inputs, alpha=self.stage.mixup, seed=self._seed("mixup", number)
+            )
+        for frozen in self._frozen:
+            if frozen is not None:
+                with torch.no_grad():
+                    inputs = frozen(inputs)
+        logits = self.network(inputs).float()
+        loss = share * self._training_loss(logits, targets)
+        if partners is not None:
+            loss = loss + (1 - share) * self._training_loss(logits, targets[partners])
+        accuracy = (logits.detach().argmax(dim=1) == targets).float().mean()
+        self._note({"loss": loss, "accuracy": accuracy}, batch)
+        return loss
+
+    def _training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        weights = self.material.class_weights
+        return functional.cross_entropy(
+            logits,
+            targets,
+            weight=None if weights is None else weights.to(logits.device),
+            label_smoothing=self.stage.label_smoothing,
+        )
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Note loss and accuracy of a batch as it is."""
+        inputs, targets = batch
+        logits = self.network(inputs).float()
+        accuracy = (logits.argmax(dim=1) == targets).float().mean()
+        # Each image counts the same, and no target is smoothed: losses of two recipes compare.
+        loss = functional.cross_entropy(logits, targets)
+        self._note({"val_loss": loss, "val_accuracy": accuracy}, batch)
+        if self.stage.monitor == "val_auroc":
+            self._scored.append((logits.softmax(dim=1).cpu(), targets.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Note the AUROC, where a stage watches it."""
+        if self._scored:
+            scores, targets = (torch.cat(column) for column in zip(*self._scored, strict=True))
+            self._scored = []
+            self.log("val_auroc", mean_auroc(scores, targets))
+
+    def _note(self, figures: dict[str, Tensor], batch: Batch) -> None:
+        # Keras' way: the mean over images, so a partial last batch counts by its size.
+        self.log_dict(
+            figures,
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch[1]),
+            prog_bar=True,
+            sync_dist=self.trainer.world_size > 1,
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimizer of the stage."""
+        return optimizer_of(self.stage, self.network)
+
+
+def mean_auroc(scores: Tensor, targets: Tensor) -> float:
+    """Return the mean area under the ROC curve, class by class against the rest.
+
+    Args:
+        scores: Class scores, (N, classes).
+        targets: Target of each image, (N,).
+
+    Returns:
+        Mean over the classes that some images have and some have not; 0.5 where there is none.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    areas = []
+    for column in range(scores.shape[1]):
+        positive = (targets == column).numpy()
+        if positive.any() and not positive.all():
+            areas.append(float(roc_auc_score(positive, scores[:, column].numpy())))
+    return sum(areas) / len(areas) if areas else 0.5

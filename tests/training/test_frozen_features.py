@@ -1,0 +1,121 @@
+"""Activations that many trainings share: the same numbers, computed once, and nobody else's."""
+
+import pytest
+import torch
+
+from cxr_transfer.errors import MachineError
+from cxr_transfer.models.simple_cnn import simple_cnn
+from cxr_transfer.training.device import Execution
+from cxr_transfer.training.frozen_features import (
+    KeptActivations,
+    activations,
+    fed_with_images,
+    never_trained,
+    part_of,
+)
+from cxr_transfer.training.trainer import train_stages
+from made import full_disk
+from miniature import SIDE, make_images, make_recipe
+
+CPU = Execution(device="cpu", precision="float32")
+IMAGES = make_images(50, seed=1)
+
+
+def network_of(seed=0):
+    torch.manual_seed(seed)
+    return simple_cnn(3, size=(SIDE, SIDE))
+
+
+def never(more):
+    raise AssertionError("nothing is to be computed")
+
+
+@pytest.mark.parametrize("length", [4, 13], ids=["maps", "features"])
+def test_rows_of_what_is_kept_are_the_activations(tmp_path, length):
+    network = network_of()
+    part = part_of(network, 0, length)
+    counted = []
+    kept = KeptActivations(tmp_path, network, IMAGES.images)
+    kept.prepare(part, on_image=counted.append)
+    assert sum(counted) == 50
+    rows = torch.tensor([7, 3, 49, 3])
+    found = kept.of(part, IMAGES.images[rows])
+    whole = activations(part, IMAGES.images)
+    assert torch.equal(found, whole[rows])
+    assert found.stride() == whole[rows].stride() or length == 13, "in the order of channels"
+    # Another process finds them, whichever network object it has.
+    again = KeptActivations(tmp_path, network_of(), IMAGES.images)
+    again.prepare(part_of(network_of(), 0, length), on_image=never)
+    assert torch.equal(again.of(part, IMAGES.images[rows]), found)
+    kept.remove()
+    assert not tmp_path.exists() or not list(tmp_path.iterdir())
+
+
+def test_other_weights_and_other_images_get_none(tmp_path):
+    network = network_of()
+    kept = KeptActivations(tmp_path, network, IMAGES.images)
+    assert kept.of(part_of(network_of(1), 0, 4), IMAGES.images) is None
+    assert kept.of(part_of(network, 0, 4), IMAGES.images.float()) is None
+    assert kept.of(part_of(network, 0, 4), make_images(1, seed=2).images) is None
+    assert kept.of(part_of(network, 0, 0), IMAGES.images) is None
+    assert not list(tmp_path.iterdir()), "nothing was computed for them"
+
+
+def test_a_file_that_was_cut_off_is_written_again(tmp_path):
+    network = network_of()
+    part = part_of(network, 0, 13)
+    KeptActivations(tmp_path, network, IMAGES.images).prepare(part)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-4])
+    counted = []
+    kept = KeptActivations(tmp_path, network, IMAGES.images)
+    kept.prepare(part, on_image=counted.append)
+    assert sum(counted) == 50
+    assert torch.equal(kept.of(part, IMAGES.images), activations(part, IMAGES.images))
+
+
+def test_a_full_disk_is_one_error(tmp_path):
+    network = network_of()
+    kept = KeptActivations(tmp_path / "kept", network, IMAGES.images)
+    with full_disk(1000), pytest.raises(MachineError) as error:
+        kept.prepare(part_of(network, 0, 13))
+    assert error.value.code == "disk_full"
+
+
+@pytest.mark.parametrize(
+    "stages", [[("head", ["head"])], [("head", ["head"]), ("dense", ["dense", "head"])]]
+)
+def test_a_training_on_shared_activations_is_the_same_training(tmp_path, stages):
+    recipe = make_recipe(stages=stages, max_epochs=2)
+    even, validation = IMAGES.only(torch.arange(40).numpy()), IMAGES.only(torch.arange(20).numpy())
+    kept = KeptActivations(tmp_path / "kept", network_of(), IMAGES.images)
+    for part in fed_with_images(network_of(), [stage.train for stage in recipe.stages]):
+        kept.prepare(part)
+    losses = []
+    for number, shared in enumerate((None, kept)):
+        network = network_of()
+        done = train_stages(
+            recipe,
+            network,
+            even,
+            validation,
+            folder=tmp_path / str(number),
+            seed=0,
+            execution=CPU,
+            kept=shared,
+        )
+        losses.append([(row["loss"], row["val_loss"]) for row in done.history])
+    assert losses[0] == losses[1]
+    assert len(list((tmp_path / "kept").iterdir())) == 1, "nothing else was kept"
+
+
+def test_what_no_stage_trains_is_what_all_leave_frozen():
+    network = network_of()
+    two = [("head",), ("dense", "head")]
+    names = list(dict(network.named_children()))
+    assert len(never_trained(network, two)) == names.index("dense")
+    assert [len(part) for part in fed_with_images(network, two)] == [names.index("dense")]
+    whole = [("head",), ("*",)]
+    assert len(never_trained(network, whole)) == 0
+    # The part before dropout: what is random in training cannot be kept.
+    assert [len(part) for part in fed_with_images(network, whole)] == [names.index("dropout")]
