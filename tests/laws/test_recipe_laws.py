@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from cxr_transfer.models.simple_cnn import simple_cnn
-from cxr_transfer.training import stage_module, trainer
+from cxr_transfer.training import stage_module
 from cxr_transfer.training.callbacks import LearningRate
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.frozen_features import freeze
 from cxr_transfer.training.optimizer import optimizer_of
 from cxr_transfer.training.recipe_files import parse_recipe
+from cxr_transfer.training.stage_inputs import material_of
 from cxr_transfer.training.stage_module import mean_auroc
 from cxr_transfer.training.stage_recipe import Stage
 from cxr_transfer.training.trainer import train_stages
@@ -164,11 +165,11 @@ def test_classes_are_balanced_by_weight_and_by_drawing(training, validation):
     targets = torch.tensor([0] * 8 + [1] * 2)
     images = type(training)(training.images[:10], targets)
     sources = ["a"] * 6 + ["b"] * 2 + ["a", "b"]
-    by_weight = trainer._material(recipe_of(class_weights="balanced"), images, sources, None)
+    by_weight = material_of(recipe_of(class_weights="balanced"), images.targets, sources, None)
     assert by_weight.class_weights.tolist() == [0.625, 2.5]
-    by_class = trainer._material(recipe_of(sampling="by_class"), images, sources, None).draws
+    by_class = material_of(recipe_of(sampling="by_class"), images.targets, sources, None).draws
     assert float(by_class[:8].sum()) == pytest.approx(float(by_class[8:].sum()))
-    by_source = trainer._material(recipe_of(sampling="by_source"), images, sources, None).draws
+    by_source = material_of(recipe_of(sampling="by_source"), images.targets, sources, None).draws
     groups = [float(by_source[rows].sum()) for rows in (slice(0, 6), slice(6, 8), [8], [9])]
     assert groups == pytest.approx([0.5] * 4)
 

@@ -33,8 +33,8 @@ from cxr_transfer.training.device import Execution, resolve_device, resolve_prec
 from cxr_transfer.training.frozen_features import KeptActivations, never_trained
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.run import remove_partial
+from cxr_transfer.training.seeds import seed_of
 from cxr_transfer.training.settings import check_settings, split_hash
-from cxr_transfer.training.stage import seed_of
 from cxr_transfer.training.start import Start, check_run
 from cxr_transfer.training.tensors import ImageTensors, select
 from cxr_transfer.training.trainer import train_stages

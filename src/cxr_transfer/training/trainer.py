@@ -6,9 +6,7 @@ the first stage that is not done. Knows nothing of archives, recipes' origins or
 
 from __future__ import annotations
 
-import functools
 import json
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,6 @@ from cxr_transfer.training import callbacks
 from cxr_transfer.training.background_swap import draw_partners, swap_backgrounds
 from cxr_transfer.training.device import (
     DEFAULT,
-    FROZEN_PART,
     Execution,
     check_processes,
     is_main_process,
@@ -34,7 +31,6 @@ from cxr_transfer.training.device import (
 )
 from cxr_transfer.training.frozen_features import (
     KeptActivations,
-    activations,
     cut,
     freeze,
     part_of,
@@ -52,7 +48,12 @@ from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.resume_files import damaged
 from cxr_transfer.training.seeds import seed_of
 from cxr_transfer.training.stage import Stored, run_stage
-from cxr_transfer.training.stage_module import Material
+from cxr_transfer.training.stage_inputs import (
+    StageInputs,
+    changes_images,
+    keeping,
+    material_of,
+)
 from cxr_transfer.training.stage_recipe import Stage
 from cxr_transfer.training.tensors import ImageTensors
 
@@ -130,40 +131,17 @@ def train_stages(
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
     if base and kept is None:
         log(f"{recipe.name}: keeping the activations of the frozen part")
-    keep = _keeping(folder, device, precision, execution, kept)
-    parts = (training, validation)
-    # Images that change in every epoch go through the whole network in every epoch.
-    changes = [_changes_images(recipe, stage) for stage in pending]
-    counted = _counted(
-        execution.progress, sum(map(len, parts[1:] if changes and all(changes) else parts))
+    keep = keeping(folder / "partial", device, precision, execution, kept)
+    changed = [changes_images(recipe, stage) for stage in pending]
+    inputs = StageInputs(
+        keep, part_of(network, 0, base), training, validation, all(changed), execution.progress
     )
-    kept_base = functools.partial(keep, part_of(network, 0, base), on_image=counted)
-    shared_validation = kept_base(validation.images)
-    shared_training = None if all(changes) else kept_base(training.images)
-    for stage, is_changed in zip(pending, changes, strict=True):
+    for stage, is_changed in zip(pending, changed, strict=True):
         before = outcomes[-1] if outcomes else None
         frozen_part = _frozen(network, stage)
         rest = part_of(network, len(frozen_part))
-        behind_base = functools.partial(keep, part_of(frozen_part, base))
-        stored = [
-            Stored(
-                training.images
-                if shared_training is None or is_changed
-                else behind_base(shared_training),
-                training.targets,
-            ),
-            Stored(behind_base(shared_validation), validation.targets),
-        ]
-        title = f"{recipe.name} · {stage.name}"
-        tell = _teller(
-            folder,
-            history_columns(recipe),
-            title,
-            list(history),
-            say_epoch or log,
-            stage,
-            execution.progress,
-        )
+        stored = inputs.of(frozen_part, is_changed=is_changed)
+        tell = _teller(folder, recipe, stage, list(history), say_epoch or log, execution.progress)
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
@@ -182,7 +160,9 @@ def train_stages(
                 precision=precision,
                 execution=execution,
                 tell=tell,
-                material=_material(recipe, training, sources, frozen_part if is_changed else None),
+                material=material_of(
+                    recipe, training.targets, sources, frozen_part if is_changed else None
+                ),
             )
         network.cpu()
         outcome = outcome_of(stage, rows, before)
@@ -197,37 +177,6 @@ def train_stages(
     network.requires_grad_(False)
     network.eval()
     return Trained(history, outcomes)
-
-
-def _changes_images(recipe: Recipe, stage: Stage) -> bool:
-    """Tell whether a stage is fed other images in every epoch."""
-    return stage.fit == "gradient" and bool(recipe.augmentation or stage.mixup)
-
-
-def _material(
-    recipe: Recipe,
-    training: ImageTensors,
-    sources: Sequence[str],
-    frozen_part: nn.Sequential | None,
-) -> Material:
-    """Return what the images of a stage are fed with, as the recipe says."""
-    targets = training.targets
-    counts = torch.bincount(targets, minlength=int(targets.max()) + 1).double()
-    weights = None
-    if recipe.class_weights == "balanced":
-        # A class without images is never met: its weight has no effect.
-        weights = (len(targets) / (counts > 0).sum() / counts.clamp(min=1)).float()
-    draws = None
-    if recipe.sampling != "all":
-        # An image's group: its class and, where the recipe says so, its source within the class.
-        inner = sources if recipe.sampling == "by_source" else [""] * len(targets)
-        groups = list(zip(targets.tolist(), inner, strict=True))
-        images, groups_of_class = Counter(groups), Counter(target for target, _ in set(groups))
-        draws = torch.tensor(
-            [1 / images[group] / groups_of_class[group[0]] for group in groups],
-            dtype=torch.float64,
-        )
-    return Material(recipe.augmentation, frozen_part, weights, draws)
 
 
 def _resumed(
@@ -283,30 +232,6 @@ def _fit_head(
     )
 
 
-def _keeping(
-    folder: Path,
-    device: str,
-    precision: str,
-    execution: Execution,
-    kept: KeptActivations | None,
-) -> Callable[..., Tensor]:
-    """Return `activations` for a run: where they are computed and where they lie."""
-    # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
-    # each process would first have to know its own.
-    home = device if execution.processes == 1 else "cpu"
-    compute = functools.partial(
-        activations, device=device, home=home, precision=precision, scratch=folder / "partial"
-    )
-    if kept is None:
-        return compute
-
-    def keep(frozen_part: nn.Sequential, images: Tensor, **how: Any) -> Tensor:  # noqa: ANN401
-        shared = kept.of(frozen_part, images, home=home)
-        return compute(frozen_part, images, **how) if shared is None else shared
-
-    return keep
-
-
 def _copied(network: nn.Sequential) -> dict[str, Tensor]:
     return {name: tensor.to("cpu", copy=True) for name, tensor in network.state_dict().items()}
 
@@ -342,27 +267,17 @@ def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
     return cut(network)
 
 
-def _counted(progress: Callable[[str, float], None], images: int) -> Callable[[int], None]:
-    """Return what counts the images whose activations are kept."""
-    done = 0
-
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(FROZEN_PART, done / images)
-
-    return count
-
-
 def _teller(
     folder: Path,
-    columns: Sequence[str],
-    title: str,
+    recipe: Recipe,
+    stage: Stage,
     earlier: list[dict[str, Any]],
     log: Callable[[str], None],
-    stage: Stage,
     progress: Callable[[str, float], None],
 ) -> Callable[[list[dict[str, Any]]], None]:
+    """Return what writes the history and says a line after every epoch of a stage."""
+    columns, title = history_columns(recipe), f"{recipe.name} · {stage.name}"
+
     def tell(rows: list[dict[str, Any]]) -> None:
         if not is_main_process():
             return
