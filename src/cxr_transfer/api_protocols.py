@@ -29,6 +29,8 @@ def cross_validate(
     start: PathLike | None = None,
     weights: PathLike | None = None,
     max_epochs: int | None = None,
+    network: str | None = None,
+    overrides: Mapping[str, object] | None = None,
     skip_damaged: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -51,6 +53,9 @@ def cross_validate(
         start: Checkpoint that the recipe starts from, where it starts from one.
         weights: File with weights, where the recipe starts from one.
         max_epochs: Number of epochs at which every stage is cut short.
+        network: Name of an architecture, in place of that of ``recipe``.
+        overrides: Values of keys of ``recipe`` by their paths, as `train` takes them; the recipes
+            of ``choose`` stay as they are.
         skip_damaged: Whether to leave out files that cannot be read.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision: "auto", "float32" or "bfloat16".
@@ -70,8 +75,10 @@ def cross_validate(
     from cxr_transfer.training.recipe_files import load_recipe
 
     check_list(choose, "recipes")
-    first, *others = (
-        load_recipe(str(path_of(each, "recipe"))).limited(max_epochs) for each in (recipe, *choose)
+    changed = dict(overrides or {}) | ({} if network is None else {"network": network})
+    first = load_recipe(str(path_of(recipe, "recipe")), changed).limited(max_epochs)
+    others = tuple(
+        load_recipe(str(path_of(other, "recipe"))).limited(max_epochs) for other in choose
     )
     plan = TrainingPlan(
         recipe=first,
@@ -86,7 +93,7 @@ def cross_validate(
         start=None if start is None else path_of(start, "start"),
         weights=None if weights is None else path_of(weights, "weights"),
     )
-    protocol = Protocol(folds=folds, seeds=seeds, others=tuple(others))
+    protocol = Protocol(folds=folds, seeds=seeds, others=others)
     given, folder = path_of(data, "data"), path_of(out, "out")
     with lock_folder(folder):
         content = run(plan, protocol, given, folder, log=log)

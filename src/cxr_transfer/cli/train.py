@@ -102,7 +102,8 @@ def train(
         list[str] | None,
         typer.Option(
             help="With --folds: another recipe. In each fold the validation part chooses among "
-            "them, and the test part is scored by the chosen one alone. May be repeated."
+            "them, and the test part is scored by the chosen one alone. -o leaves it as it is. May "
+            "be repeated."
         ),
     ] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
