@@ -23,8 +23,8 @@ Kind = Literal["evaluation", "study", "cross-validation"]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RECIPE = frozenset(
     {
-        *("name", "title", "network", "dataset", "initial", "new_head", "preprocessing"),
-        *("augmentation", "coverage", "labels", "stages"),
+        *("name", "title", "network", "dataset", "initial", "preprocessing"),
+        *("augmentation", "stages"),
     }
 )
 _STAGE = frozenset(
