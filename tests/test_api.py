@@ -140,6 +140,9 @@ def test_a_learning_curve_of_own_images_has_a_row_per_size(images, tmp_path):
     "call",
     [
         lambda: cxr.load_dataset(3),
+        lambda: cxr.load_dataset("images", sources="nih"),
+        lambda: cxr.evaluate("run", [], subgroups="scanner"),
+        lambda: cxr.audit("run", [], subgroups="scanner"),
         lambda: cxr.train("model_1", "images", out="runs"),
         lambda: cxr.evaluate(3, []),
         lambda: cxr.evaluate("run", "images.csv"),

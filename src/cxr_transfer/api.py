@@ -17,7 +17,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.loading import DatasetName, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import SplitBy, split
-from cxr_transfer.errors import kind_of
+from cxr_transfer.errors import check_list, kind_of
 from cxr_transfer.own_folder import lock_folder
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def load_dataset(
     name: DatasetName = "dataset_1",
     *,
     labels: Mapping[str, str] | None = None,
+    sources: Sequence[str] = (),
     split_by: SplitBy = "patient",
     seed: int = 0,
     skip_damaged: bool = False,
@@ -82,7 +83,10 @@ def load_dataset(
             archives.
         name: Data set to make of the archives; for own images "multi_source" asks for its three
             classes, and the others change nothing.
-        labels: Label of the data to class; "" as a class leaves its images out.
+        labels: Label of the data to class; "" as a class leaves its images out. "*" in a label
+            stands for any letters: ``{"*": ""}`` leaves out all that is not named.
+        sources: Sources whose images alone are taken, with their own labels, such as "nih" of the
+            adult images.
         split_by: What stays together where parts are drawn: "patient", or "image" as in the paper.
             Parts that the data give are kept.
         seed: Random seed of the split.
@@ -98,8 +102,14 @@ def load_dataset(
         DataError: ``classes``, ``damaged_images``, ``unknown_label`` and what the readers raise.
         UsageError: ``unused_option`` for ``labels`` where they have no effect.
     """
+    check_list(sources, "sources")
     found = open_dataset(
-        path_of(data, "data"), name, mapping=labels, skip_damaged=skip_damaged, on_image=on_image
+        path_of(data, "data"),
+        name,
+        mapping=labels,
+        sources=sources,
+        skip_damaged=skip_damaged,
+        on_image=on_image,
     )
     return split(found, by=split_by, seed=seed)
 
@@ -172,6 +182,7 @@ def evaluate(
     *,
     out: PathLike | None = None,
     allow_seen: bool = False,
+    subgroups: Sequence[str] = (),
     device: str = "auto",
     seed: int = 0,
     on_image: Callable[[], None] = lambda: None,
@@ -185,6 +196,8 @@ def evaluate(
         cases: Cases, for example `Dataset.test`; of a data set all its cases.
         out: Report folder; None keeps no files.
         allow_seen: Whether to score images whose patients training saw, too; do not quote them.
+        subgroups: Further columns of the manifest by which groups are formed, beside source, view,
+            sex and age.
         device: Device: "auto", "cpu", "cuda" or "mps".
         seed: Random seed of the bootstrap.
         on_image: Function that is called after every image.
@@ -200,6 +213,7 @@ def evaluate(
     from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
     from cxr_transfer.evaluation.evaluated import card_of
 
+    check_list(subgroups, "columns")
     checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
@@ -208,6 +222,7 @@ def evaluate(
             given,
             folder,
             allow_seen=allow_seen,
+            columns=subgroups,
             device=device,
             seed=seed,
             on_image=on_image,
@@ -225,6 +240,7 @@ def audit(
     out: PathLike | None = None,
     retrain: bool = False,
     weights: PathLike | None = None,
+    subgroups: Sequence[str] = (),
     device: str = "auto",
     precision: str = "auto",
     seed: int = 0,
@@ -240,6 +256,7 @@ def audit(
         out: Report folder; None keeps no files.
         retrain: Whether to train the recipe again without each source (long; wants ``out``).
         weights: File with ResNet-50's ImageNet weights, for ``retrain``.
+        subgroups: Further columns of the manifest by which groups are formed.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision of retraining and of scores of changed images.
         seed: Random seed of bootstrap, folds, noise and retraining.
@@ -260,6 +277,7 @@ def audit(
     if retrain and out is None:
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
+    check_list(subgroups, "columns")
     checkpoint, given = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
@@ -269,6 +287,7 @@ def audit(
             folder,
             retrain=retrain,
             weights=None if weights is None else path_of(weights, "weights"),
+            columns=subgroups,
             device=device,
             precision=precision,
             seed=seed,

@@ -215,3 +215,20 @@ def test_what_a_split_by_image_is_worth_is_told_beside_the_runs_own():
     assert check.verdict == "pass"
     for said in ("20 of 100 test images", "99.0 [99.0, 99.0] percent by image", "90.0"):
         assert said in check.reading
+
+
+def test_groups_of_a_column_of_the_manifest_are_looked_at_where_they_are_asked_for():
+    weak = scores_of(1)
+    wrong = weak.predicted != weak.targets
+    east = wrong | (np.arange(IMAGES) < 20)
+    cases = [
+        dataclasses.replace(one, extra=(("ward", "east" if is_east else "west"),))
+        for one, is_east in zip(cases_of(weak), east, strict=True)
+    ]
+    given = {"scores": weak, "cases": cases, "evaluation": evaluate(weak, resamples=50)}
+    assert "groups" not in failed(audit_inputs(**given))
+    asked = audit_inputs(**given, columns=("ward",))
+    assert "groups" in failed(asked)
+    (found,) = (check for check in run_checks(asked) if check.name == "groups")
+    assert found.measured["gaps"]["ward"]["worst"] == "east"
+    assert "by ward" in found.reading

@@ -116,6 +116,8 @@ AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
         ),
         (f"{EVALUATE} --label pneumothorax=normal", "pneumothorax"),
         (f"{AUDIT} --label pneumothorax=normal", "pneumothorax"),
+        (f"{EVALUATE} --subgroup view", "--subgroup"),
+        (f"{AUDIT} --subgroup source", "--subgroup"),
         (f"{AUDIT} --weights {{root}}/weights.h5", "--weights"),
     ],
 )

@@ -143,3 +143,50 @@ def test_where_nothing_is_left_out_or_unknown_nothing_is_said():
     assert left_out_lines({}) == []
     assert unknown_lines([]) == []
     assert relabelled(cases_of("normal"), {}).lines() == []
+
+
+PATTERNS = {"No Finding": "normal", "*Pneumonia*": "sick", "*pneumonia?*": LEFT_OUT, "*": LEFT_OUT}
+
+
+def test_a_pattern_is_for_labels_that_are_not_named():
+    given = cases_of("No Finding", "Edema|Pneumonia", "Pneumonia?", "Hernia", "PNEUMONIA", "normal")
+    found = relabelled(given, PATTERNS)
+    assert [each.label for each in found.cases] == ["normal", "sick", "sick", "normal"]
+    assert found.left_out == {"Pneumonia?": 1, "Hernia": 1}
+    assert [each.finding for each in found.cases][1] == "Edema|Pneumonia"
+
+
+def test_patterns_count_by_their_letters_and_not_by_their_order():
+    given = cases_of("Edema|Pneumonia", "Hernia", "No Finding")
+    backwards = dict(reversed(PATTERNS.items()))
+    given += cases_of("Pneumonia?")
+    assert relabelled(given, PATTERNS) == relabelled(given, backwards)
+    # The recipe of a run has them as its table.
+    assert relabelled(given, {}, table=PATTERNS).cases == relabelled(given, PATTERNS).cases
+
+
+def test_a_class_is_never_taken_in_by_a_pattern_and_a_second_time_changes_nothing():
+    mapping = {"No Finding": "normal", "*": "sick"}
+    once = relabelled(cases_of("No Finding", "Hernia", "Edema"), mapping).cases
+    again = relabelled(once, {}, table=mapping).cases
+    assert [each.label for each in again] == ["normal", "sick", "sick"]
+    known = LabelSet(("clear", "sick"))
+    found = relabelled(cases_of("clear", "odd"), {}, table={"*": LEFT_OUT}, classes=known)
+    assert [each.label for each in found.cases] == ["clear"]
+
+
+def test_a_pattern_that_no_label_fits_is_refused_and_the_table_of_findings_comes_first():
+    with pytest.raises(UsageError, match="pneumo") as error:
+        relabelled(cases_of("normal"), {"*pneumo*": "sick"})
+    assert error.value.code == "unused_option"
+    found = relabelled(
+        cases_of("viral", "odd", "normal"), {"*": LEFT_OUT}, table=FINDINGS, closed=True
+    )
+    assert [each.label for each in found.cases] == ["other_pneumonia", "normal"]
+    assert found.left_out == {"odd": 1}
+
+
+def test_of_hundreds_of_labels_the_most_frequent_are_told():
+    (line,) = left_out_lines({f"label {number}": 100 - number for number in range(30)})
+    assert line.count("label ") == 20
+    assert line.endswith(f"and {sum(100 - n for n in range(20, 30))} of 10 more labels")

@@ -222,3 +222,30 @@ def test_an_audit_of_archives_says_what_is_left_out(archives):
     assert read.notices[-1] == (
         "left out, since they belong to none of the classes: 4 images of unknown"
     )
+
+
+def test_one_source_of_archives_is_a_data_set_of_its_own_labels(tmp_path):
+    rows = ["filename,label,source"]
+    for number, (source, label) in enumerate(
+        [("nih", "normal"), ("nih", "pneumonia"), ("rsna", "normal")]
+    ):
+        write_image(tmp_path / source / f"{number}_0.png", seed=number)
+        rows.append(f"{source}/{number}_0.png,{label},{source}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    dataset = open_dataset(tmp_path, "dataset_1", sources=["nih"])
+    assert dataset.counts() == {"normal": 1, "pneumonia": 1}
+    mapped = open_dataset(tmp_path, "dataset_1", sources=["NIH"], mapping={"pneumonia": "sick"})
+    assert mapped.labels.names == ("normal", "sick")
+    with pytest.raises(UsageError) as error:
+        open_dataset(tmp_path, "dataset_1", sources=["nhi"])
+    assert error.value.code == "unknown_source"
+
+
+def test_parts_that_are_drawn_beside_given_ones_are_told_with_the_data_set(tmp_path):
+    lines = ["path,label,patient,split"]
+    for number in range(6):
+        write_image(tmp_path / f"{number}.png", seed=number)
+        lines.append(f"{number}.png,{'ab'[number % 2]},p{number},{('train', 'test')[number // 4]}")
+    (tmp_path / "images.csv").write_text("\n".join(lines) + "\n")
+    told = " ".join(open_dataset(tmp_path / "images.csv", "dataset_1").notices)
+    assert "the data give no part validation: drawn from the training part" in told

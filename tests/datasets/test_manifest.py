@@ -5,8 +5,8 @@ import os
 
 import pytest
 
+from cxr_transfer.datasets.given_parts import check_consistent
 from cxr_transfer.datasets.manifest import (
-    check_consistent,
     read_listed,
     read_manifest,
     write_manifest,
@@ -134,9 +134,32 @@ def test_one_class_in_several_spellings_is_one_and_is_told(read, tmp_path):
     assert "the split may leak" in told
 
 
-def test_columns_that_are_not_used_are_told(read, tmp_path):
-    read("path,label,patient_id\na.png,x,7\n")
-    assert "columns that are not used: patient_id" in read_listed(tmp_path / "images.csv").notices
+def test_columns_that_are_not_ours_are_kept_and_told(read, tmp_path):
+    (found,) = read(",path,label,Patient_ID,kVp\n0,a.png,x,7,NaN\n")
+    assert found.extra == (("Patient_ID", "7"), ("kVp", ""))
+    assert is_unknown(found.patient)
+    told = read_listed(tmp_path / "images.csv").notices
+    assert "columns that are kept, and used for --subgroup alone: Patient_ID; kVp" in told
+    assert "columns that are not used: without a name" in told
+
+
+def test_further_columns_come_back_as_they_were_written(tmp_path):
+    cases = [
+        case(write_image(tmp_path / "a.png"), extra=(("=1+1", "-x"), ("ward", "A, b"))),
+        case(write_image(tmp_path / "b.png", 1), extra=(("ward", "C"),)),
+    ]
+    write_manifest(tmp_path / "images.csv", cases)
+    assert "'=1+1" in (tmp_path / "images.csv").read_text(), "no formula for a spreadsheet"
+    first, second = read_manifest(tmp_path / "images.csv")
+    assert first.extra == cases[0].extra
+    assert second.extra == (("=1+1", ""), ("ward", "C"))
+
+
+def test_rows_of_one_image_that_differ_in_further_columns_alone_are_told(read, tmp_path):
+    (found,) = read("path,label,x\na.png,n,1\na.png,n,2\n")
+    assert found.extra == (("x", "1"),)
+    told = " ".join(read_listed(tmp_path / "images.csv").notices)
+    assert "differ in further columns alone: 1; the first row counts" in told
 
 
 def test_a_manifest_where_all_is_said_needs_no_notice(read, tmp_path):

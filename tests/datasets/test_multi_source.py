@@ -9,6 +9,7 @@ from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import MULTI_SOURCE
 from made import chest, write_image
+from made_collections import chexpert, nih, siim
 from made_dicom import dicom
 
 
@@ -130,3 +131,31 @@ def test_a_recipes_own_table_goes_before_the_packages(archives):
     found = multi_source(archives, table={"sars": "", "unknown": "other_pneumonia"})
     assert found.left_out == {"sars": 4}
     assert {case.label for case in found.cases if case.finding == "todo"} == {"other_pneumonia"}
+
+
+def test_public_collections_join_under_their_rows_of_the_table_frontal_and_without_parts(
+    archives, tmp_path
+):
+    nih(tmp_path)
+    chexpert(tmp_path)
+    siim(tmp_path)
+    found = multi_source((*archives, *read_archives(tmp_path)))
+    joined = [case for case in found.cases if case.source in ("nih", "chexpert", "valencia")]
+    assert sorted((case.source, case.label, case.finding) for case in joined) == [
+        ("chexpert", "normal", "No Finding"),
+        ("nih", "normal", "No Finding"),
+        ("nih", "normal", "No Finding"),
+        ("nih", "other_pneumonia", "Pneumonia"),
+        *[("valencia", "covid19", "Typical Appearance")] * 2,
+        ("valencia", "normal", "Negative for Pneumonia"),
+    ]
+    assert not any(case.split for case in found.cases)
+    assert found.left_out["Cardiomegaly|Emphysema"] == 1
+    assert "Cardiomegaly" in " ".join(found.notices)
+
+
+def test_a_person_has_the_last_word_on_a_collections_labels(archives, tmp_path):
+    nih(tmp_path)
+    both = (*archives, *read_archives(tmp_path))
+    found = multi_source(both, mapping={"Cardiomegaly": "normal"})
+    assert "Cardiomegaly" in {case.finding for case in found.cases if case.label == "normal"}

@@ -1,5 +1,6 @@
 """Patients of DICOM headers: one name in every folder, and no way back from it."""
 
+import dataclasses
 import hashlib
 import hmac
 import os
@@ -124,6 +125,26 @@ def test_what_a_manifest_says_of_view_age_and_sex_stands(tmp_path):
     assert (read.view, read.age, read.sex) == ("PA", 46, "M")
     (read,) = from_headers([case])[0]
     assert (read.view, read.age, read.sex) == ("L", 45, "F")
+
+
+@pytest.mark.parametrize(
+    ("maker", "model", "name"),
+    [
+        ("Agfa ", "DX-D 600", "Agfa DX-D 600"),
+        ("PHILIPS", "Philips DigitalDiagnost", "Philips DigitalDiagnost"),
+        ("Maker", None, "Maker"),
+        (None, "M" * 64, "M" * 64),
+        (None, None, None),
+    ],
+)
+def test_the_machine_of_a_header_is_a_column_to_form_groups_by(tmp_path, maker, model, name):
+    said = {"Manufacturer": maker, "ManufacturerModelName": model}
+    case = image(tmp_path / "IM1", **{key: value for key, value in said.items() if value})
+    (read,) = from_headers([case])[0]
+    assert read.extra == ((("scanner", name),) if name else ())
+    named = dataclasses.replace(case, extra=(("Scanner", "mine"),))
+    (read,) = from_headers([named])[0]
+    assert read.extra == (("Scanner", "mine"),), "a table has the last word"
 
 
 def test_words_that_are_no_view_are_not_kept(tmp_path):

@@ -57,14 +57,15 @@ def parsed(words):
 def given(tmp_path_factory, cxr):
     """What the documents take for granted: images, a manifest, an archive, and a trained run."""
     root = tmp_path_factory.mktemp("documented")
-    lines = ["path,label,patient,source"]
+    lines = ["path,label,patient,source,scanner"]
     for number, label in enumerate(("normal", "bacterial", "covid19")):
         for row in range(14):
             path = root / "images" / label / f"{row:02}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             image = draw_radiograph(label, rng=np.random.default_rng(100 * number + row))
             Image.fromarray(image).save(path)
-            lines.append(f"{path.relative_to(root)},{label},{label}{row},clinic_{row % 2}")
+            known = f"{label},{label}{row},clinic_{row % 2},s{row % 3}"
+            lines.append(f"{path.relative_to(root)},{known}")
     (root / "images.csv").write_text("\n".join(lines) + "\n")
     (root / "archive").mkdir()
     for row in range(2):

@@ -227,6 +227,20 @@ def test_a_check_decodes_each_image_once_and_opens_damaged_ones_once(counts, tmp
     counts.check(tmp_path / "images", 9)
 
 
+def test_a_check_with_a_sheet_takes_its_pictures_from_the_same_decoding(counts, tmp_path):
+    own_images(tmp_path / "images", number=10)
+    counts.empty()
+    cxr("data", "check", tmp_path / "images", "--sheet", tmp_path / "sheet.png")
+    counts.check(tmp_path / "images", 30, judged=18)
+
+
+def test_a_manifest_of_a_folder_is_prepared_by_one_decoding_of_each_image(counts, tmp_path):
+    own_images(tmp_path / "images", number=3)
+    counts.empty()
+    cxr("data", "prepare", tmp_path / "images", "--out", tmp_path / "prepared")
+    counts.check(tmp_path / "images", 9)
+
+
 def test_an_evaluation_reads_each_image_once(crops, counts, tmp_path):
     counts.empty()
     words = ["evaluate", crops / "run", "--data", crops / "run" / "split.csv"]

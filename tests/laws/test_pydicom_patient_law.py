@@ -10,7 +10,14 @@ from pydicom.data import get_testdata_files
 from cxr_transfer.radiograph.dicom_patient import read_patient_facts
 
 FILES = sorted({Path(name) for name in get_testdata_files() if Path(name).is_file()})
-ELEMENTS = {"PatientID": "number", "PatientAge": "age", "PatientSex": "sex", "ViewPosition": "view"}
+ELEMENTS = {
+    "PatientID": "number",
+    "PatientAge": "age",
+    "PatientSex": "sex",
+    "ViewPosition": "view",
+    "Manufacturer": "maker",
+    "ManufacturerModelName": "model",
+}
 
 
 def theirs(path):

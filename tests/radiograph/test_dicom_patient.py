@@ -127,3 +127,12 @@ def test_any_damage_raises_nothing(noise, at):
     content = dicom(SAMPLES, **SAID)[:600]
     found = patient_facts(content[:at] + noise + content[at + len(noise) :])
     assert isinstance(found, PatientFacts)
+
+
+@pytest.mark.parametrize("size", [1 << 15, 1 << 17])
+def test_a_header_is_read_as_far_as_it_goes(tmp_path, size):
+    content = dicom(SAMPLES, **SAID)
+    large = struct.pack("<HH2sHL", 0x0009, 0x1001, b"OB", 0, size) + bytes(size)
+    at = content.index(struct.pack("<HH", 0x0010, 0x0010))
+    (tmp_path / "IM1").write_bytes(content[:at] + large + content[at:])
+    assert read_patient_facts(tmp_path / "IM1") == EXPECTED

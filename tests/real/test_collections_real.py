@@ -15,6 +15,7 @@ from cxr_transfer.datasets.paper import (
     outside_cases,
     pretraining_cases,
 )
+from cxr_transfer.datasets.selection import Selection, selected
 from cxr_transfer.datasets.splits import patient_overlap, split
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -105,3 +106,10 @@ def test_all_sources_have_the_class_that_their_findings_count_as(archives):
     found = multi_source(archives)
     assert found.counts() == {"normal": 2852, "other_pneumonia": 827, "covid19": 1931}
     assert found.left_out == {"atypical": 380, "unknown": 28, "ards": 4}
+
+
+def test_one_source_of_the_adults_is_a_task_of_two_classes(archives):
+    adult = [found for found in archives if found.name == "adult"]
+    (nih,) = selected(adult, Selection(("nih",)))
+    assert Counter(case.label for case in nih.cases) == {"normal": 250, "pneumonia": 250}
+    assert len({case.patient for case in nih.cases}) == 350

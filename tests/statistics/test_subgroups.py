@@ -14,6 +14,7 @@ from cxr_transfer.statistics.subgroups import (
     AXES,
     TOO_FEW,
     age_band,
+    check_columns,
     gaps,
     subgroups,
     within_sources,
@@ -317,3 +318,46 @@ def test_no_resamples_are_refused():
     cases, scores = together(images(20), images(20, "covid19"))
     with pytest.raises(UsageError, match="got 0"):
         subgroups(scores, cases, resamples=0)
+
+
+def of_scanner(cases, *names):
+    """The cases, each with a further column and another one."""
+    return [
+        dataclasses.replace(one, extra=(("Scanner", names[row % len(names)]), ("row", str(row))))
+        for row, one in enumerate(cases)
+    ]
+
+
+def test_a_column_of_a_manifest_forms_groups_beside_the_others():
+    cases, scores = drawn()
+    cases = of_scanner(cases, "old", "new", "")
+    columns = check_columns([" scanner", "Scanner"], cases)
+    assert columns == ("Scanner",)
+    found = subgroups(scores, cases, columns=columns, resamples=5)
+    assert list(found) == [*AXES, "Scanner"]
+    names = [group["group"] for group in found["Scanner"]]
+    assert names == ["new", "old", "not stated"]
+    assert sum(group["images"] for group in found["Scanner"]) == len(cases)
+    assert "Scanner" in gaps(found)
+    assert subgroups(scores, cases, resamples=5).keys() == AXES.keys()
+
+
+@pytest.mark.parametrize(
+    ("column", "code", "said"),
+    [
+        ("scaner", "unknown_subgroup", "did you mean 'Scanner'"),
+        ("age", "unused_option", "always reported"),
+        ("row", "bad_subgroup", "at most 50 different values"),
+    ],
+)
+def test_what_is_no_column_to_form_groups_by_is_refused(column, code, said):
+    cases = of_scanner(drawn()[0], "old", "new")
+    with pytest.raises(UsageError, match=said) as refused:
+        check_columns([column], cases)
+    assert refused.value.code == code
+
+
+def test_without_further_columns_there_is_nothing_to_choose_from():
+    with pytest.raises(UsageError, match="add the column") as refused:
+        check_columns(["scanner"], drawn()[0])
+    assert refused.value.code == "unknown_subgroup"

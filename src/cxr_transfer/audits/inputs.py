@@ -75,6 +75,7 @@ class AuditInputs:
         matched: `matching.matched_pairs` over unseen images.
         heat_maps: `saliency.saliency_evidence`; None if not done.
         left_out: `left_out.leave_sources_out`; None if not asked for.
+        columns: Further columns of the manifest by which groups are formed.
     """
 
     scores: Scores
@@ -95,6 +96,7 @@ class AuditInputs:
     matched: Sequence[Mapping[str, Any]] = ()
     heat_maps: Mapping[str, Any] | None = None
     left_out: Mapping[str, Any] | None = None
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,7 @@ def calibrated(audit_inputs: AuditInputs) -> Finding:
 
 def groups(audit_inputs: AuditInputs) -> Finding:
     """Whether some are served worse."""
-    found = subgroups(audit_inputs.scores, audit_inputs.cases)
+    found = subgroups(audit_inputs.scores, audit_inputs.cases, columns=audit_inputs.columns)
     gap = gaps(found)
     known = {axis: one for axis, one in gap.items() if one}
     if not known:

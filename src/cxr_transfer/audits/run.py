@@ -9,6 +9,7 @@ reference beside the checkpoint.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ from cxr_transfer.statistics.association import source_by_class
 from cxr_transfer.statistics.intervals import INTERVALS
 from cxr_transfer.statistics.matching import matched_pairs
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
+from cxr_transfer.statistics.subgroups import check_columns
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.training.device import Execution, resolve_device
 from cxr_transfer.training.tensors import ImageTensors
@@ -74,6 +76,7 @@ def audit(
     *,
     retrain: bool = False,
     skip_damaged: bool = False,
+    columns: Sequence[str] = (),
     weights: Path | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -92,6 +95,7 @@ def audit(
         retrain: Train its recipe again without each source, and with parts drawn by patient and by
             image, into ``out/retrain``; what was done there before is kept.
         skip_damaged: Leave out files that cannot be read, and list them in ``out``.
+        columns: Further columns of the manifest by which groups are formed.
         weights: ImageNet weights file for retraining, where the recipe wants them.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision of retraining, and of the scores of changed images ("auto": bfloat16
@@ -108,11 +112,13 @@ def audit(
     Raises:
         DataError: ``nothing_to_audit`` when no image with a known label is left that training has
             not seen; what `decode_once` raises.
-        UsageError: ``no_start`` when the recipe cannot be trained again; ``unknown_precision``.
+        UsageError: What `check_columns` raises, before an image is opened; ``no_start`` when the
+            recipe cannot be trained again; ``unknown_precision``.
         ModelError: What `load_checkpoint` and `temperature_of` raise; with ``retrain`` what
             `imagenet_weights` raises, before any image is read.
         MachineError: What `imagenet_weights` raises.
     """
+    columns = check_columns(columns, cases)
     checkpoint, network = load_checkpoint(checkpoint_path)
     heat = temperature_of(checkpoint_path)
     folder, at = run_folder(checkpoint_path), resolve_device(device)
@@ -158,7 +164,7 @@ def audit(
         checkpoint, decoded, kinds, readings, scorer, parts(folder), retraining, maps, again
     )
     opened = record_test_set_access(folder, "audit", part.cases, checkpoint.weights_sha256)
-    found = run_checks(audit_inputs)
+    found = run_checks(dataclasses.replace(audit_inputs, columns=columns))
     content = _content(checkpoint, decoded, kinds, readings, found) | {
         "score_scale": score_scale(heat),
         "not_done": [] if retrain else [RETRAINING],

@@ -12,6 +12,7 @@ from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
     LABEL_HELP,
     SKIP_DAMAGED_HELP,
+    SUBGROUP_HELP,
     log,
     progress,
     tell,
@@ -41,6 +42,7 @@ def audit(
     ] = None,
     label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
+    subgroup: Annotated[list[str] | None, typer.Option(help=SUBGROUP_HELP)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
@@ -85,6 +87,7 @@ def audit(
             out,
             retrain=retrain,
             skip_damaged=skip_damaged,
+            columns=subgroup or (),
             weights=weights,
             device=device,
             precision=precision,

@@ -7,23 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import progress, tell
+from cxr_transfer.cli.terminal import (
+    DATA_LABEL_HELP,
+    FRONTAL_HELP,
+    NO_LABELS_HELP,
+    SOURCE_HELP,
+    counted,
+    progress,
+    tell,
+)
 from cxr_transfer.text import for_terminal
 
 DATA_CHECK_EXAMPLES = (
     "Examples:\n\n"
     "cxr data check ../data\n\n"
-    "cxr data check images.csv --table images.csv  (a row for each image)"
+    "cxr data check images.csv --table checked.csv  (a row for each image)\n\n"
+    "cxr data check images --sheet sheet.png  (a few images of each class and source)\n\n"
+    "cxr data check ../nih --label 'No Finding=normal' --label Pneumonia=pneumonia --label '*='"
 )
 
 
 def data_check(
     data: Annotated[
-        Path, typer.Argument(help="Archives, a manifest (.csv), or a folder per class.")
+        Path, typer.Argument(help="Archives, a manifest (.csv), or a folder of images.")
     ],
+    source: Annotated[list[str] | None, typer.Option(help=SOURCE_HELP)] = None,
+    frontal: Annotated[bool, typer.Option(help=FRONTAL_HELP)] = False,
+    label: Annotated[list[str] | None, typer.Option(help=DATA_LABEL_HELP)] = None,
+    no_labels: Annotated[bool, typer.Option(help=NO_LABELS_HELP)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     table: Annotated[
         Path | None, typer.Option(help="CSV file to write, with a row for each image.")
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option(help="PNG file to draw: a few images of each class and source."),
     ] = None,
 ) -> None:
     """Print what is there by class, patient, source, view and size; what is missing or double.
@@ -32,19 +50,28 @@ def data_check(
     """
     import json as json_module
 
-    from cxr_transfer.datasets.archives import read_archives
     from cxr_transfer.datasets.check import COLUMNS, check
-    from cxr_transfer.datasets.manifest import read_listed
+    from cxr_transfer.datasets.contact_sheet import Sheet
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.datasets.selection import Selection, read_all, selected
     from cxr_transfer.files import check_new, write_csv
 
     if table:
         check_new(table, "--table")
-    archives = (read_listed(data),) if data.is_file() else read_archives(data)
+    if sheet:
+        from cxr_transfer.figures.data_sheet import check_sheet, draw_sheet
+
+        check_sheet(sheet)
+    wanted = Selection(tuple(source or ()), frontal, read_mapping(label or ()))
+    archives = selected(read_all(data, no_labels=no_labels), wanted)
+    chosen = Sheet.of(archives) if sheet else None
     total = sum(len(archive.cases) for archive in archives)
     with progress("reading images", total) as step:
-        found = check(archives, on_image=step)
+        found = check(archives, on_image=step, sheet=chosen)
     if table:
         write_csv(table, COLUMNS, found["images"])
+    if sheet and chosen:
+        draw_sheet(sheet, chosen)
     tell(json_module.dumps(found, indent=2) if json else _check_text(found))
     if found["damaged"] or any(table["refused"] for table in found["archives"]):
         raise typer.Exit(1)
@@ -53,9 +80,6 @@ def data_check(
 def _check_text(found: dict[str, Any]) -> str:
     from cxr_transfer.datasets.patients import is_unknown
     from cxr_transfer.errors import listing
-
-    def counts(table: dict[str, int]) -> str:
-        return ", ".join(f"{number} {name}" for name, number in table.items())
 
     def radiograph(row: dict[str, Any]) -> str:
         patient = "" if is_unknown(row["patient"]) else row["patient"]
@@ -71,10 +95,11 @@ def _check_text(found: dict[str, Any]) -> str:
             f"{'generated ' if table['generated'] else ''}images of "
             f"{table['patients']} patients, {table['patients_with_several_images']} with several"
             + (f"; {unknown} of unknown patients" if unknown else ""),
-            f"  classes  {counts(table['classes'])}",
-            f"  sources  {counts(table['sources'])}",
-            f"  views    {counts(table['views'])}",
-            *([f"  parts    {counts(table['parts'])}"] if table["parts"] else []),
+            f"  classes  {counted(table['classes'])}",
+            f"  sources  {counted(table['sources'])}",
+            f"  views    {counted(table['views'])}",
+            *([f"  parts    {counted(table['parts'])}"] if table["parts"] else []),
+            *(f"  column   {name}: {counted(values)}" for name, values in table["columns"].items()),
             f"  sizes    {table['sizes']}",
             *([f"  greys    {table['grey_levels']}"] if table["grey_levels"] else []),
             f"  missing  {len(table['missing'])}"
@@ -91,4 +116,13 @@ def _check_text(found: dict[str, Any]) -> str:
     lines += [f"  {' = '.join(map(radiograph, group))}" for group in found["identical"]]
     lines.append(f"damaged images: {len(found['damaged'])}")
     lines += [f"  {radiograph(row)}: {row['status']}" for row in found["damaged"]]
+    if found["sheet"]:
+        doubtful = [picture for picture in found["sheet"] if picture["issues"]]
+        lines.append(
+            f"on the sheet: {len(found['sheet'])} images, {len(doubtful)} with quality issues"
+        )
+        lines += [
+            f"  {one['number']}. {for_terminal(one['file'])}: {', '.join(one['issues'])}"
+            for one in doubtful
+        ]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
     LABEL_HELP,
     SKIP_DAMAGED_HELP,
+    SUBGROUP_HELP,
     log,
     progress,
     tell,
@@ -21,7 +22,8 @@ EVALUATE_EXAMPLES = (
     "Examples:\n\n"
     "cxr evaluate runs/study/model_3 --data prepared/outside.csv --out runs/outside\n\n"
     "cxr evaluate runs/study/model_1 --data runs/study/model_1/split.csv --out runs/test --json\n\n"
-    "cxr evaluate runs/cv --data outside.csv --out runs/cv_outside"
+    "cxr evaluate runs/cv --data outside.csv --out runs/cv_outside\n\n"
+    "cxr evaluate runs/mine --data images.csv --subgroup scanner --out runs/by_scanner"
 )
 
 
@@ -43,6 +45,7 @@ def evaluate(
     ] = False,
     label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
+    subgroup: Annotated[list[str] | None, typer.Option(help=SUBGROUP_HELP)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
@@ -81,6 +84,7 @@ def evaluate(
             out,
             allow_seen=allow_seen,
             skip_damaged=skip_damaged,
+            columns=subgroup or (),
             device=device,
             seed=seed,
             on_image=step,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from cxr_transfer.errors import LISTED
 from cxr_transfer.text import for_terminal
 
 if TYPE_CHECKING:
@@ -24,10 +25,20 @@ if TYPE_CHECKING:
 CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
 DEVICE_HELP = "auto, cpu, cuda or mps."
 LABEL_HELP = (
-    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. May be "
-    "repeated. What the recipe's [labels] say holds as in training."
+    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out, '*=' all that "
+    "is not named. May be repeated. What the recipe's [labels] say holds as in training."
 )
+SOURCE_HELP = "Keep the images of this source alone, such as nih. May be repeated."
+FRONTAL_HELP = "Leave out lateral views; an image whose view is not known stays."
+DATA_LABEL_HELP = (
+    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. * stands for "
+    "any letters: '*=' leaves out all that is not named. May be repeated."
+)
+NO_LABELS_HELP = "The folders are no classes: an export of DICOM files, for example."
 SKIP_DAMAGED_HELP = "Leave out files that cannot be read; damaged.csv in --out lists them."
+SUBGROUP_HELP = (
+    "Column of the manifest that forms groups, beside source, view, sex and age. May be repeated."
+)
 OVERRIDE_HELP = (
     "KEY=VALUE: another value of a key of the recipe, such as train.learning_rate=3e-4 (all "
     "stages), head.max_epochs=5 (one stage), augmentation.rotation=10 or input_size=320. May be "
@@ -73,6 +84,14 @@ def tell(text: str) -> None:
 
 def silent(line: str) -> None:
     """Say nothing: one process of a distributed run speaks, the others do not."""
+
+
+def counted(table: dict[str, int]) -> str:
+    """Return numbers with their names; of many the first, and how many more there are."""
+    # A collection of joined findings has hundreds of labels.
+    shown = [f"{number} {name}" for name, number in list(table.items())[:LISTED]]
+    more = len(table) - LISTED
+    return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
 
 
 def program() -> str:

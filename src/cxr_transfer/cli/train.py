@@ -67,8 +67,8 @@ def train(
     label: Annotated[
         list[str] | None,
         typer.Option(
-            help="LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. "
-            "May be repeated. A recipe may have the same as [labels]."
+            help="LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out, "
+            "'*=' all that is not named. May be repeated. A recipe may have the same as [labels]."
         ),
     ] = None,
     skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.published import published_rows
 
 _COLUMNS = ["filename", "label", "source"]
 _SOURCES = frozenset({"rsna", "nih", "valencia"})
@@ -38,23 +39,20 @@ def read_adult(root: Path) -> Collection:
     """Read the images that ``labels.csv`` names; absent ones are told."""
     cases: list[Case] = []
     missing: list[str] = []
-    with (root / "labels.csv").open(
-        newline="", encoding="utf-8-sig", errors="surrogateescape"
-    ) as handle:
-        for row in csv.DictReader(handle):
-            path = root / row["filename"]
-            if not path.is_file():
-                missing.append(f"{row['filename']}: the file is absent")
-                continue
-            is_named = row["source"] in _NAMED_BY_PATIENT
-            name = path.stem.partition("_")[0] if is_named else path.stem
-            cases.append(
-                Case(
-                    path=path,
-                    label=row["label"],
-                    patient=f"{row['source']}:{name}",
-                    source=row["source"],
-                    finding=row["label"],
-                )
+    for row in published_rows(root / "labels.csv", _COLUMNS):
+        path = root / row["filename"]
+        if not path.is_file():
+            missing.append(f"{row['filename']}: the file is absent")
+            continue
+        is_named = row["source"] in _NAMED_BY_PATIENT
+        name = path.stem.partition("_")[0] if is_named else path.stem
+        cases.append(
+            Case(
+                path=path,
+                label=row["label"],
+                patient=f"{row['source']}:{name}",
+                source=row["source"],
+                finding=row["label"],
             )
+        )
     return Collection("adult", root, tuple(cases), tuple(missing))

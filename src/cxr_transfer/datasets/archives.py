@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from cxr_transfer.datasets import folder
+from cxr_transfer.datasets import folder, unlabelled
 from cxr_transfer.datasets.case import Collection
 from cxr_transfer.datasets.csv_files import columns_of
 from cxr_transfer.datasets.image_files import (
@@ -27,10 +27,14 @@ from cxr_transfer.errors import DataError
 _DEPTH = 4
 
 
-def read_archives(root: Path) -> tuple[Collection, ...]:
+def read_archives(root: Path, *, unlabelled_too: bool = False) -> tuple[Collection, ...]:
     """Read every archive at or below ``root`` (four levels), else its one folder per class.
 
     Links to folders are followed, and a folder is read once, whatever links lead to it.
+
+    Args:
+        root: Folder to look at and below.
+        unlabelled_too: Whether images are read, too, that lie in no folder of a class.
 
     Raises:
         DataError: ``no_folder`` when there is no such folder, ``empty`` when it holds no images,
@@ -45,8 +49,10 @@ def read_archives(root: Path) -> tuple[Collection, ...]:
     # What a link that leads up would bring in is not what was given.
     above = dict.fromkeys(around(root) - {identity(root)}, _DEPTH)
     found = [collection for collection in _walk(root, _DEPTH, above) if collection.cases]
-    if not found and folder.is_folder(root):
+    if not found and folder.is_folder(root) and not (unlabelled_too and unlabelled.is_export(root)):
         found = [folder.read_folder(root)]
+    if not found and unlabelled_too and holds_images(root):
+        found = [unlabelled.read_unlabelled(root)]
     if not found:
         raise DataError(
             "empty",
@@ -78,7 +84,10 @@ def _instead(root: Path) -> str:
                 f"columns {','.join(REQUIRED)}[,patient,...])"
             )
     if holds_images(root):
-        return " (but images that do not lie in two folders, each named after a class)"
+        return (
+            " (but images that do not lie in two folders, each named after a class: 'cxr data "
+            "prepare' writes a manifest of them, to put the classes in)"
+        )
     return ""
 
 

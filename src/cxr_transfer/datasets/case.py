@@ -30,6 +30,8 @@ class Case:
         height: Pixels; 0 until indexed.
         written: The path as the manifest has it, or as seen from the data folder; "" for the whole
             path. What a person knows the file by.
+        extra: What else a table says of the image: names of columns with their values, in their
+            order. Nothing here reads them; an evaluation can form groups by them.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Case:
     width: int = 0
     height: int = 0
     written: str = field(default="", compare=False)
+    extra: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> str:

@@ -140,6 +140,28 @@ def sex_of(text: str) -> str:
     return sex
 
 
+def age_or_none(text: str) -> float | None:
+    """Return an age in years; None where the cell states none, or is none that can be.
+
+    For published tables and headers, which nobody here can correct.
+
+    >>> age_or_none("058Y"), age_or_none("411"), age_or_none("")
+    (58.0, None, None)
+    """
+    try:
+        return age_in_years(text)
+    except ValueError:
+        return None
+
+
+def sex_or_unknown(text: str) -> str:
+    """Return "M", "F", or "" for all else; for published tables and headers, as `age_or_none`."""
+    try:
+        return sex_of(text)
+    except ValueError:
+        return ""
+
+
 def view_of(text: str) -> str:
     """Return a view in the words of `Case.view`; one of other words is kept as it is."""
     return "" if is_missing(text) else _VIEWS.get(spelling_key(text), clean(text))

@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.decode import Wanted, record_of, sha256_of_file
+from cxr_transfer.datasets.contact_sheet import THUMBNAIL, Sheet
+from cxr_transfer.datasets.decode import Record, Wanted, record_of, sha256_of_file
 from cxr_transfer.datasets.index import changed_images
 from cxr_transfer.datasets.loading import own_dataset
 from cxr_transfer.datasets.patients import is_unknown
+from cxr_transfer.datasets.registry import stands_alone
 from cxr_transfer.datasets.splits import refusals
 from cxr_transfer.errors import DataError, ImageError
 from cxr_transfer.parallel import in_order
@@ -36,17 +38,37 @@ Row = dict[str, Any]
 
 
 def check(
-    archives: Sequence[Collection], *, on_image: Callable[[], None] = lambda: None
+    archives: Sequence[Collection],
+    *,
+    on_image: Callable[[], None] = lambda: None,
+    sheet: Sheet | None = None,
 ) -> dict[str, Any]:
     """Return what `cxr data check` prints.
+
+    Args:
+        archives: Collections.
+        on_image: Function that is called after every image.
+        sheet: Images of which a picture is wanted; it takes them from the same decoding.
 
     Returns:
         ``archives``: a table for each collection; ``refused`` is what training would refuse images
         of a user's own for, damaged ones left out. ``images``: a row for each image by `COLUMNS`;
         ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
         use (None of damaged images). ``identical``: groups of rows whose images are equal pixel for
-        pixel, over all collections. ``damaged``: rows of images that cannot be read.
+        pixel, over all collections. ``damaged``: rows of images that cannot be read. ``sheet``: for
+        each picture its number, file, and what quality control has against it.
     """
+    whole = Wanted(grey_levels=True)
+    of_sheet = dataclasses.replace(whole, preprocessings=(THUMBNAIL,), quality=True)
+
+    def look(case: Case) -> tuple[Case | ImageError, Row]:
+        is_shown = sheet is not None and case.path in sheet.places
+        found, facts = _look(case, of_sheet if is_shown else whole)
+        if sheet is not None and is_shown:
+            sheet.take(case, found)
+        return (found if isinstance(found, ImageError) else found.described(case)), facts
+
+    alone = stands_alone(archives)
     tables: list[Row] = []
     rows: list[Row] = []
     same: dict[str, list[Row]] = defaultdict(list)
@@ -54,7 +76,7 @@ def check(
         readable: list[Case] = []
         changed: list[str] = []
         of_archive: list[Row] = []
-        for case, outcome in zip(archive.cases, in_order(_look, archive.cases), strict=True):
+        for case, outcome in zip(archive.cases, in_order(look, archive.cases), strict=True):
             on_image()
             known, facts = outcome
             if isinstance(known, ImageError):
@@ -66,7 +88,8 @@ def check(
             of_archive.append(_row(known, facts))
             same[known.pixels].append(of_archive[-1])
         read = dataclasses.replace(archive, cases=tuple(readable))
-        tables.append(_table(read, of_archive) | {"refused": _refused(read, changed)})
+        refused = _refused(read, changed) if alone else []
+        tables.append(_table(read, of_archive) | {"refused": refused})
         rows += of_archive
     return {
         "archives": tables,
@@ -76,16 +99,17 @@ def check(
             key=lambda group: [row["file"] for row in group],
         ),
         "damaged": [row for row in rows if row["status"] != "ok"],
+        "sheet": sheet.rows() if sheet else [],
     }
 
 
-def _look(case: Case) -> tuple[Case | ImageError, Row]:
-    """Return the case with hashes and the facts of its image, or the error and the file's hash."""
+def _look(case: Case, wanted: Wanted) -> tuple[Record | ImageError, Row]:
+    """Return the record and the facts of an image, or the error and the file's hash."""
     digest = ""
     try:
         content = read_content(case.path)
         digest = hashlib.sha256(content).hexdigest()
-        record = record_of(case.path, content, Wanted(grey_levels=True))
+        record = record_of(case.path, content, wanted)
     except ImageError as error:
         return error, {"sha256": digest}
     facts = {
@@ -93,7 +117,7 @@ def _look(case: Case) -> tuple[Case | ImageError, Row]:
         "grey_levels": record.grey_levels,
         "warnings": "; ".join(record.warnings),
     }
-    return record.described(case), facts
+    return record, facts
 
 
 def _row(case: Case, radiograph: Row) -> Row:
@@ -114,9 +138,15 @@ def _damaged(case: Case, error: ImageError, digest: str) -> Row:
 
 def _refused(read: Collection, changed: Sequence[str]) -> list[dict[str, str]]:
     """Tell what training would refuse a user's own images for: by training's own checks."""
-    if read.name not in ("manifest", "folder"):
-        return []
     found = [changed_images(changed, len(read.cases))] if changed else []
+    without = sum(not case.label for case in read.cases)
+    if without:
+        error = DataError(
+            "missing_label",
+            f"Expected a class for every image, but {without} of {len(read.cases)} have none; "
+            "write a manifest with 'cxr data prepare' and fill in its column label.",
+        )
+        return [{"code": error.code, "message": error.message}]
     try:
         found += refusals(own_dataset(read.root, read))
     except DataError as error:
@@ -135,16 +165,26 @@ def _table(archive: Collection, rows: Sequence[Row]) -> Row:
         "patients": len(images_of),
         "patients_with_several_images": sum(number > 1 for number in images_of.values()),
         "images_of_unknown_patients": len(cases) - images_of.total(),
-        "classes": dict(Counter(case.label for case in cases).most_common()),
+        "classes": dict(Counter(case.label or "not stated" for case in cases).most_common()),
         "sources": dict(Counter(case.source for case in cases).most_common()),
         "views": dict(Counter(case.view or "not stated" for case in cases).most_common()),
         "parts": dict(Counter(case.split for case in cases if case.split).most_common()),
+        "columns": _further_columns(cases),
         "sizes": _sizes(cases),
         "grey_levels": _grey_levels(rows),
         "missing": list(archive.missing),
         "ignored": archive.ignored,
         "notices": list(archive.notices),
     }
+
+
+def _further_columns(cases: Sequence[Case]) -> dict[str, dict[str, int]]:
+    """Count the values of each further column, the most frequent first."""
+    columns: dict[str, Counter[str]] = defaultdict(Counter)
+    for case in cases:
+        for name, value in case.extra:
+            columns[name][value or "not stated"] += 1
+    return {name: dict(values.most_common()) for name, values in columns.items()}
 
 
 def _sizes(cases: Sequence[Case]) -> str:

@@ -6,14 +6,13 @@ CT, of ``volumes/`` and of files that are absent are counted and told, never fat
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.cells import age_in_years, patient_name
+from cxr_transfer.datasets.cells import age_or_none, patient_name
 from cxr_transfer.datasets.csv_files import columns_of
 from cxr_transfer.datasets.image_files import LeftOut, image_files
-from cxr_transfer.errors import DataError
+from cxr_transfer.datasets.published import published_rows
 
 _NEEDED = {"patientid", "finding", "view", "modality", "filename"}
 
@@ -38,27 +37,16 @@ def read_cohen(root: Path) -> Collection:
     cases: dict[str, Case] = {}
     same_image: dict[str, set[str]] = {}
     missing: list[str] = []
-    with (root / "metadata.csv").open(
-        newline="", encoding="utf-8-sig", errors="surrogateescape"
-    ) as handle:
-        table = csv.DictReader(handle)
-        lacking = _NEEDED - set(table.fieldnames or ())
-        if lacking:
-            raise DataError(
-                "collection",
-                f"Expected the columns {sorted(lacking)} in {root / 'metadata.csv'}; take the file "
-                "as published.",
-            )
-        for row in table:
-            name = row["filename"] or ""
-            if row["modality"] != "X-ray":
-                missing.append(f"{name}: {row['modality']}, not an X-ray")
-            elif not (path := root / "images" / Path(name).name).is_file():
-                missing.append(f"{name}: the file is absent")
-            elif name in cases:
-                same_image.setdefault(name, {cases[name].patient}).add(f"cohen:{row['patientid']}")
-            else:
-                cases[name] = _case(path, row)
+    for row in published_rows(root / "metadata.csv", _NEEDED):
+        name = row["filename"]
+        if row["modality"] != "X-ray":
+            missing.append(f"{name}: {row['modality']}, not an X-ray")
+        elif not (path := root / "images" / Path(name).name).is_file():
+            missing.append(f"{name}: the file is absent")
+        elif name in cases:
+            same_image.setdefault(name, {cases[name].patient}).add(f"cohen:{row['patientid']}")
+        else:
+            cases[name] = _case(path, row)
     missing += [
         f"{name}: stands in several rows ({', '.join(sorted(patients))}), read once"
         for name, patients in same_image.items()
@@ -78,23 +66,19 @@ def read_cohen(root: Path) -> Collection:
 
 def _case(path: Path, row: dict[str, str]) -> Case:
     # Later copies say "Pneumonia/Viral/COVID-19".
-    finding = row["finding"].strip().rpartition("/")[2]
+    finding = row["finding"].rpartition("/")[2]
     if finding == "COVID-19" or finding.startswith("COVID-19,"):
         label = "covid19"
     else:
         label = "unknown" if finding in ("todo", "Unknown") else finding.lower()
-    try:
-        age = age_in_years(row.get("age") or "")
-    except ValueError:
-        age = None
     return Case(
         path=path,
         label=label,
         patient=f"cohen:{row['patientid'] if patient_name(row['patientid']) else path.name}",
         source="cohen",
-        view=row["view"].strip(),
-        age=age,
-        sex=(row.get("sex") or "").strip(),
-        licence=(row.get("license") or "").strip(),
+        view=row["view"],
+        age=age_or_none(row.get("age", "")),
+        sex=row.get("sex", ""),
+        licence=row.get("license", ""),
         finding=finding,
     )

@@ -26,6 +26,7 @@ from cxr_transfer.radiograph import (
     read_radiograph,
 )
 from cxr_transfer.radiograph.preprocessing import Box
+from cxr_transfer.radiograph.quality_control import QualityIssue, quality_issues
 
 Grey = npt.NDArray[np.uint8]
 
@@ -38,11 +39,13 @@ class Wanted:
         preprocessings: Preprocessings after which the image is kept.
         file_features: Whether `file_features` are kept.
         grey_levels: Whether the grey values in use are counted.
+        quality: Whether quality control looks at the image.
     """
 
     preprocessings: tuple[Preprocessing, ...] = ()
     file_features: bool = False
     grey_levels: bool = False
+    quality: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,7 @@ class Record:
         images: Image (H, W) uint8 after each preprocessing that was wanted.
         file_features: `file_features`; None where they were not wanted.
         grey_levels: Number of grey values in use; None where it was not wanted.
+        quality: What quality control has against judging it; None where it was not wanted.
     """
 
     path: Path
@@ -74,6 +78,7 @@ class Record:
     images: dict[Preprocessing, Grey] = field(default_factory=dict)
     file_features: dict[str, float] | None = None
     grey_levels: int | None = None
+    quality: tuple[QualityIssue, ...] | None = None
 
     def described(self, case: Case) -> Case:
         """Return ``case`` with the hashes and the size of its image."""
@@ -123,6 +128,7 @@ def record_of(path: Path, content: bytes, wanted: Wanted = Wanted()) -> Record:
         images=images,
         file_features=file_features(content, radiograph) if wanted.file_features else None,
         grey_levels=radiograph.levels if wanted.grey_levels else None,
+        quality=tuple(quality_issues(radiograph)) if wanted.quality else None,
     )
 
 

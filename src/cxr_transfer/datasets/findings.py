@@ -8,17 +8,22 @@ stands neither in the table nor in the person's own mapping is refused.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.cells import spelling_key
-from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.errors import LISTED, DataError, UsageError, listing
 from cxr_transfer.labels import MULTI_SOURCE, LabelSet
 
 LEFT_OUT = ""
 """Stands for a class where a finding belongs to none."""
+
+ANY = "*"
+"""Stands in a mapping for any letters of a label: ``*`` alone is every label not named."""
 
 _NORMAL = ("normal", "no finding")
 _COVID19 = ("covid19", "covid-19")
@@ -75,7 +80,34 @@ class Relabelled:
         said = [
             f"{label} counts as {name} ({_images(n)})" for (label, name), n in self.renamed.items()
         ]
-        return [*([f"labels: {'; '.join(said)}"] if said else []), *left_out_lines(self.left_out)]
+        return [*([f"labels: {listing(said)}"] if said else []), *left_out_lines(self.left_out)]
+
+
+def counts_as(label: str, table: Mapping[str, str]) -> str | None:
+    """Return what a table says that a label counts as; None where it says nothing of it.
+
+    A row names a label, or many with "*" for any letters. A label that is named itself counts as
+    that row says; of several patterns the one with most letters counts.
+
+    Args:
+        label: A label, in any spelling.
+        table: Label or pattern, in the form of `spelling_key`, to class or `LEFT_OUT`.
+
+    >>> table = {"no finding": "normal", "*pneumonia*": "sick", "*": ""}
+    >>> [counts_as(label, table) for label in ("No Finding", "Edema|Pneumonia", "Edema")]
+    ['normal', 'sick', '']
+    """
+    key = spelling_key(label)
+    if key in table:
+        return table[key]
+    fitting = [row for row in table if ANY in row and _pattern(row).fullmatch(key)]
+    # By letters and not by order: tables are joined, and read from files.
+    return table[max(fitting, key=lambda row: (len(row), row))] if fitting else None
+
+
+@functools.cache
+def _pattern(row: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, row.split(ANY))), re.DOTALL)
 
 
 def left_out_lines(left_out: Mapping[str, int]) -> list[str]:
@@ -106,7 +138,10 @@ def unknown_lines(labels: Iterable[str]) -> list[str]:
 
 def _numbered(counts: Mapping[str, int]) -> str:
     (label, n), *others = counts.items()
-    return ", ".join([f"{_images(n)} of {label}", *(f"{m} of {other}" for other, m in others)])
+    told = [f"{_images(n)} of {label}", *(f"{m} of {other}" for other, m in others)]
+    more = told[LISTED:]
+    rest = sum(m for _, m in others[LISTED - 1 :])
+    return ", ".join(told[:LISTED]) + (f" and {rest} of {len(more)} more labels" if more else "")
 
 
 def _images(number: int) -> str:
@@ -117,7 +152,7 @@ def read_mapping(given: Sequence[str]) -> dict[str, str]:
     """Read what a person types: ``pneumothorax=normal``, or ``atypical=`` to leave it out.
 
     Args:
-        given: ``LABEL=CLASS``, once for each label.
+        given: ``LABEL=CLASS``, once for each label; "*" in a label stands for any letters.
 
     Returns:
         Label to class, or to `LEFT_OUT`.
@@ -156,7 +191,8 @@ def relabelled(
 ) -> Relabelled:
     """Return ``cases`` under the classes that ``mapping``, else ``table``, gives their labels.
 
-    Labels are compared without regard to case, spaces and invisible characters.
+    Labels are compared without regard to case, spaces and invisible characters. Patterns with "*"
+    are for labels that are not named (`counts_as`), and never for the classes themselves.
 
     Args:
         cases: Cases with labels of any kind.
@@ -184,23 +220,30 @@ def relabelled(
             f"{listing(dict.fromkeys(twice))} would count as another class or as none; say at once "
             "what each label counts as in the end.",
         )
-    unknown = {label: n for label, n in sorted(present.items()) if spelling_key(label) not in known}
+    # A class is what it is, also where a pattern would take it in.
+    named = {spelling_key(name) for name in (*known.values(), *(classes or ())) if name}
+    meant = {
+        label: label if spelling_key(label) in named - known.keys() else counts_as(label, known)
+        for label in present
+    }
+    unknown = {label: n for label, n in sorted(present.items()) if meant[label] is None}
     if closed and unknown:
         first, counts = min(unknown), [f"{label} ({_images(n)})" for label, n in unknown.items()]
         raise DataError(
             "unknown_label",
             f"Expected labels whose class among {', '.join(classes or MULTI_SOURCE)} is known, but "
             f"got {listing(counts)}; say what each counts as, for example --label "
-            f"'{first}=normal', or leave its images out with --label '{first}='.",
+            f"'{first}=normal', or leave its images out with --label '{first}=' (--label '*=' for "
+            "all that are not named).",
         )
     kept: list[Case] = []
     excluded: list[Case] = []
     renamed: Counter[tuple[str, str]] = Counter()
     for case in cases:
-        name = known.get(spelling_key(case.label), case.label)
+        name = meant[case.label]
         if name == LEFT_OUT:
             excluded.append(case)
-        elif name == case.label:
+        elif name is None or name == case.label:
             kept.append(case)
         else:
             renamed[case.label, name] += 1
@@ -217,8 +260,11 @@ def relabelled(
 def _check_mapping(
     mapping: Mapping[str, str], present: Mapping[str, int], classes: LabelSet | None
 ) -> None:
-    there = {spelling_key(label) for label in present}
-    unused = sorted(label for label in mapping if spelling_key(label) not in there)
+    unused = sorted(
+        label
+        for label in mapping
+        if all(counts_as(one, {spelling_key(label): ""}) is None for one in present)
+    )
     if unused:
         raise UsageError(
             "unused_option",

@@ -17,8 +17,9 @@ from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import one_spelling
 from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.findings import relabelled
+from cxr_transfer.datasets.given_parts import check_consistent, drawn_lines
 from cxr_transfer.datasets.index import index_readable, refuse_damaged
-from cxr_transfer.datasets.manifest import check_consistent, read_listed
+from cxr_transfer.datasets.manifest import read_listed
 from cxr_transfer.datasets.multi_source import in_three_classes, multi_source
 from cxr_transfer.datasets.paper import (
     Dataset,
@@ -27,7 +28,8 @@ from cxr_transfer.datasets.paper import (
     outside_cases,
     pretraining_cases,
 )
-from cxr_transfer.datasets.registry import COLLECTIONS
+from cxr_transfer.datasets.registry import stands_alone
+from cxr_transfer.datasets.selection import Selection, joined, selected
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
 
@@ -43,6 +45,7 @@ def open_dataset(
     added: Sequence[Case] = (),
     mapping: Mapping[str, str] | None = None,
     table: Mapping[str, str] | None = None,
+    sources: Sequence[str] = (),
     skip_damaged: bool = False,
     before: Callable[[Dataset], None] = lambda dataset: None,
     on_image: Callable[[], None] = lambda: None,
@@ -57,6 +60,8 @@ def open_dataset(
         added: Images of sources of the user's own, for ``multi_source`` from archives.
         mapping: Label of these images to class, or to "" to leave its images out.
         table: Such labels, whether images have them or not: a recipe's own.
+        sources: Sources whose images alone are taken, as images of the user's own, whatever
+            ``data`` holds; none takes ``data`` as it is.
         skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
         before: Called with the data set before any image of it is opened: whatever can be refused
             is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
@@ -74,7 +79,7 @@ def open_dataset(
             the class of a finding is not known.
         UsageError: ``no_dataset`` for archives without a name; ``added_to_what`` for sources added
             to another data set; ``unused_option`` for ``pretraining`` or ``mapping`` where they
-            have no effect; ``bad_label``.
+            have no effect; ``bad_label``; ``unknown_source``.
     """
     if added and (name != "multi_source" or not _holds_archives(data)):
         raise UsageError(
@@ -90,6 +95,9 @@ def open_dataset(
         return indexed(dataset, on_image, skip_damaged=skip_damaged, records=records)
 
     own, archives = _own_or_archives(data)
+    if sources:
+        read = archives if own is None else (own,)
+        own = joined(selected(read, Selection(tuple(sources))), data)
     if pretraining is not None and (name != "dataset_0" or own is not None):
         got = "images of your own" if own is not None else name
         raise UsageError(
@@ -106,7 +114,8 @@ def open_dataset(
             "no_dataset",
             f"Expected images of your own, or a recipe that says which data set is made of the "
             f'archives, but {data} holds archives; add dataset = "dataset_0", "dataset_1" or '
-            '"multi_source" to the recipe, or give -o dataset=dataset_1.',
+            '"multi_source" to the recipe, or give -o dataset=dataset_1; or make a manifest of '
+            "what is there with 'cxr data prepare' (--source, --label).",
         )
     notices = notices_of(archives)
     if name == "multi_source":
@@ -251,11 +260,8 @@ def _own_or_archives(data: Path) -> tuple[Collection | None, tuple[Collection, .
     if data.is_file():
         return read_listed(data), ()
     archives = read_archives(data)
-    own = next((found for found in archives if found.name == "folder"), None)
     # One collection that holds several classes, and nothing beside it, is a data set by itself.
-    if len(archives) == 1 and own is None and COLLECTIONS[archives[0].name].stands_alone:
-        own = archives[0]
-    return own, archives
+    return archives[0] if stands_alone(archives) else None, archives
 
 
 def _holds_archives(data: Path) -> bool:
@@ -285,7 +291,8 @@ def own_dataset(
     title = data.stem if data.is_file() else os.path.basename(os.path.abspath(data))
     if like == "multi_source":
         dataset = in_three_classes(title, read.cases, mapping, table)
-        return dataclasses.replace(dataset, notices=(*read.notices, *dataset.notices))
+        notices = (*read.notices, *dataset.notices, *drawn_lines(dataset.cases))
+        return dataclasses.replace(dataset, notices=notices)
     found = relabelled(read.cases, mapping or {}, table=table)
     read = dataclasses.replace(read, cases=found.cases, notices=(*read.notices, *found.lines()))
     named = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
@@ -294,11 +301,12 @@ def own_dataset(
         labels, read = named, spelled
     else:
         labels = LabelSet(tuple(sorted({case.label for case in read.cases})))
+    notices = (*read.notices, *drawn_lines(read.cases))
     return Dataset(
         title,
         labels,
         read.cases,
-        notices=read.notices,
+        notices=notices,
         left_out=found.left_out,
         excluded=found.excluded,
     )

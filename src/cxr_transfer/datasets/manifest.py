@@ -1,10 +1,10 @@
 """Cases as a CSV that a person can read, edit and hand on; also a user's own list of images.
 
 Columns ``path,label,patient,source`` and optional ``view,age,sex,licence,finding,split,sha256,
-pixels,width,height``. Paths are relative to the manifest's folder, or absolute. Reading is strict:
-what cannot be understood is an error with its line number, before any image is opened. What can be
-understood in one way only is taken so, and told: a missing value that a program wrote as a word
-(``NaN``), one class in two spellings.
+pixels,width,height``; any other column is kept with the image. Paths are relative to the manifest's
+folder, or absolute. Reading is strict: what cannot be understood is an error with its line number,
+before any image is opened. What can be understood in one way only is taken so, and told: a missing
+value that a program wrote as a word (``NaN``), one class in two spellings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import dataclasses
 import io
 import os
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
@@ -66,11 +66,14 @@ _SPLITS = {"": "", "val": "validation", "valid": "validation"} | {part: part for
 def write_manifest(path: Path, cases: Iterable[Case]) -> None:
     """Write ``cases`` to ``path``; image paths relative to its folder where that is possible."""
     folder = path.resolve().parent
+    cases = list(cases)
+    further = dict.fromkeys(name for case in cases for name, _ in case.extra)
     write_csv(
         path,
-        COLUMNS,
+        (*COLUMNS, *further),
         (
             {
+                **dict(case.extra),
                 **{name: getattr(case, name) for name in COLUMNS},
                 # An image that is a link keeps its own name; the folders that lead to it do not.
                 "path": Path(
@@ -103,7 +106,7 @@ def read_listed(path: Path) -> Collection:
         MachineError: ``bad_salt``, as `patients.from_headers`.
     """
     table = _table(path)
-    cases = _present(path, table)
+    cases, doubts = _present(path, table)
     known, without_picture, notices = from_headers(cases)
     if without_picture:
         names = (case.file for case in cases if case.path in set(without_picture))
@@ -125,6 +128,7 @@ def read_listed(path: Path) -> Collection:
         read,
         notices=(
             *table.notices,
+            *doubts,
             *merged,
             *merged_sources,
             *merged_patients,
@@ -137,8 +141,8 @@ def read_listed(path: Path) -> Collection:
     )
 
 
-def _present(path: Path, table: _Table) -> list[Case]:
-    """Return a case for each image that the rows name, once.
+def _present(path: Path, table: _Table) -> tuple[list[Case], tuple[str, ...]]:
+    """Return a case for each image that the rows name, once; and what has to be told of it.
 
     Raises:
         DataError: ``manifest``, ``missing_images``, ``empty``.
@@ -147,14 +151,16 @@ def _present(path: Path, table: _Table) -> list[Case]:
     problems: list[str] = []
     seen: dict[Path, tuple[int, Case]] = {}
     absent: list[str] = []
+    differing = 0
     for line, row in table.rows:
         try:
-            case = _case(path, row, table.encoding)
+            case = _case(path, row, table)
         except ValueError as error:
             problems.append(f"line {line}: {error}")
             continue
         if case.path in seen:
             first, earlier = seen[case.path]
+            differing += case.extra != earlier.extra
             if not _agree(earlier, case):
                 problems.append(
                     f"lines {first} and {line} name one image and contradict each other"
@@ -181,7 +187,11 @@ def _present(path: Path, table: _Table) -> list[Case]:
         raise DataError(
             "empty", f"Expected at least one image in {path}, but got none; add a row per image."
         )
-    return cases
+    if not differing:
+        return cases, ()
+    return cases, (
+        f"rows of an image that differ in further columns alone: {differing}; the first row counts",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,11 +200,13 @@ class _Table:
 
     Attributes:
         rows: By column name, lower case.
+        further: Columns that are not ours, by the same names, as the table spells them.
         encoding: Encoding of the file's text.
-        notices: What is not used.
+        notices: What is kept beside our columns, and what is not used.
     """
 
     rows: list[tuple[int, dict[str, str]]]
+    further: dict[str, str]
     encoding: str
     notices: tuple[str, ...]
 
@@ -214,7 +226,8 @@ def _table(path: Path) -> _Table:
         ) from None
     separator = separator_of(text.partition("\n")[0])
     lines = _records(path, text, separator)
-    names = [clean(name).lower() for name in lines[0][1]] if lines else []
+    spelled = [clean(cell_text(name)) for name in lines[0][1]] if lines else []
+    names = [name.lower() for name in spelled]
     lacking = [name for name in REQUIRED if name not in names]
     if lacking or len(set(names)) != len(names):
         raise DataError(
@@ -234,14 +247,19 @@ def _table(path: Path) -> _Table:
             )
         texts = [cell_text(cell.strip()) for cell in cells]
         rows.append((line, dict(zip(names, texts, strict=True))))
-    unused = [for_terminal(name) or "without a name" for name in names if name not in COLUMNS]
-    told = [f"columns that are not used: {listing(unused)}"] if unused else []
+    further = {name.lower(): name for name in spelled if name and name.lower() not in COLUMNS}
+    told = []
+    if further:
+        kept = listing(for_terminal(name) for name in further.values())
+        told.append(f"columns that are kept, and used for --subgroup alone: {kept}")
+    if "" in names:
+        told.append("columns that are not used: without a name")
     if not encoding.startswith("utf"):
         told.append(
             f"the table is no UTF-8: read as {encoding}, Windows' encoding of western Europe; save "
             "it as UTF-8 where names come out wrong"
         )
-    return _Table(rows, encoding, tuple(told))
+    return _Table(rows, further, encoding, tuple(told))
 
 
 def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
@@ -272,13 +290,13 @@ def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]
     return lines
 
 
-def _case(manifest: Path, row: dict[str, str], encoding: str) -> Case:
+def _case(manifest: Path, row: dict[str, str], table: _Table) -> Case:
     if not row["path"]:
         raise ValueError("path must not be empty")
     split = "" if is_missing(row.get("split", "")) else clean(row["split"]).lower()
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(PARTS)} or empty, but is {split!r}")
-    path = _image_path(manifest, row["path"], encoding)
+    path = _image_path(manifest, row["path"], table.encoding)
     source = row.get("source", "")
     return Case(
         path=path,
@@ -296,6 +314,7 @@ def _case(manifest: Path, row: dict[str, str], encoding: str) -> Case:
         width=whole_number(row.get("width", ""), "width"),
         height=whole_number(row.get("height", ""), "height"),
         written=row["path"],
+        extra=tuple((name, _words(row[key])) for key, name in table.further.items()),
     )
 
 
@@ -307,6 +326,7 @@ def _agree(one: Case, other: Case) -> bool:
     """Tell whether two rows of one image say the same, however they spell it."""
     return one == dataclasses.replace(
         other,
+        extra=one.extra,
         label=one.label if spelling_key(one.label) == spelling_key(other.label) else other.label,
     )
 
@@ -350,40 +370,3 @@ def _spellings(written: str, encoding: str) -> Iterator[str]:
             yield os.fsdecode(written.encode(encoding))  # a name that is no UTF-8
         except UnicodeEncodeError:
             return
-
-
-def check_consistent(cases: Sequence[Case]) -> None:
-    """Refuse a given split that leaks or is not whole; no image is opened.
-
-    Raises:
-        DataError: The first of `inconsistencies`.
-    """
-    for error in inconsistencies(cases):
-        raise error
-
-
-def inconsistencies(cases: Sequence[Case]) -> Iterator[DataError]:
-    """Yield what is wrong with the parts that cases name: all of it, each as an error.
-
-    Yields:
-        ``split_incomplete`` when only some rows name a part, ``patient_overlap`` when a patient
-        stands in two parts.
-    """
-    given = Counter(case.split for case in cases)
-    if given.get("") and len(given) > 1:
-        yield DataError(
-            "split_incomplete",
-            f"Expected a part (train, validation, test) in every row or in none, but {given['']} "
-            f"of {len(cases)} rows have none.",
-        )
-    parts: dict[str, set[str]] = defaultdict(set)
-    for case in cases:
-        if case.split:
-            parts[case.patient].add(case.split)
-    twice = sorted(patient for patient, where in parts.items() if len(where) > 1)
-    if twice:
-        yield DataError(
-            "patient_overlap",
-            f"Expected every patient in one part, but {len(twice)} stand in several: "
-            f"{listing(twice)}",
-        )

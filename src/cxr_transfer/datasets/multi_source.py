@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from cxr_transfer.datasets.archives import read_archives
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import spelling_key
-from cxr_transfer.datasets.findings import FINDINGS, left_out_lines, relabelled
+from cxr_transfer.datasets.findings import (
+    FINDINGS,
+    LEFT_OUT,
+    counts_as,
+    left_out_lines,
+    relabelled,
+)
 from cxr_transfer.datasets.manifest import read_listed
 from cxr_transfer.datasets.paper import Dataset, dataset_1, outside_cases
 from cxr_transfer.datasets.patients import is_unique
-from cxr_transfer.datasets.registry import COLLECTIONS
+from cxr_transfer.datasets.registry import COLLECTIONS, OWN, stands_alone
 from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.labels import MULTI_SOURCE
 
@@ -53,10 +60,18 @@ def multi_source(
     """
     added = tuple(added)
     _check_free({case.source for case in added}, archives)
-    archives = [_in_known_words(found) for found in archives]
+    left_out: Counter[str] = Counter()
+    archives = [_in_known_words(found, mapping or {}, left_out) for found in archives]
     target = dataset_1(archives)
     images = [*target.cases, *outside_cases(archives, target), *added]
-    return in_three_classes("multi_source", images, mapping, table)
+    dataset = in_three_classes("multi_source", images, mapping, table)
+    if not left_out:
+        return dataset
+    both = Counter(dataset.left_out) + left_out
+    lines = tuple(left_out_lines(dict(left_out.most_common())))
+    return dataclasses.replace(
+        dataset, notices=(*dataset.notices, *lines), left_out=dict(both.most_common())
+    )
 
 
 def in_three_classes(
@@ -118,7 +133,7 @@ def added_source(given: str) -> Collection:
         read = read_listed(path)
     else:
         found = read_archives(path)
-        if len(found) != 1 or not _is_own(found[0]):
+        if not stands_alone(found):
             raise DataError(
                 "archives",
                 f"Expected a folder per class or a manifest for the source {name}, but {path} "
@@ -139,19 +154,28 @@ def added_source(given: str) -> Collection:
     return dataclasses.replace(read, cases=cases, notices=notices)
 
 
-def _is_own(found: Collection) -> bool:
-    return found.name == "folder" or COLLECTIONS[found.name].stands_alone
+def _in_known_words(
+    found: Collection, mapping: Mapping[str, str], left_out: Counter[str]
+) -> Collection:
+    """Return a collection with what its row in the table says that its labels count as.
 
-
-def _in_known_words(found: Collection) -> Collection:
-    """Return a collection with what its row in the table says that its labels count as."""
-    if found.name == "folder" or not (labels := COLLECTIONS[found.name].labels):
+    Args:
+        found: What was read.
+        mapping: What a person says of labels: those that it names stay as they are.
+        left_out: Counts the images of each label that counts as no class.
+    """
+    if found.name in OWN or not (labels := COLLECTIONS[found.name].labels):
         return found
-    cases = [
-        dataclasses.replace(case, label=labels.get(case.label, case.label)) for case in found.cases
-    ]
-    # An empty class leaves an image out.
-    return dataclasses.replace(found, cases=tuple(case for case in cases if case.label))
+    table = {spelling_key(label): name for label, name in labels.items()}
+    said = {spelling_key(label): name for label, name in mapping.items()}
+    cases = []
+    for case in found.cases:
+        name = None if counts_as(case.label, said) is not None else counts_as(case.label, table)
+        if name == LEFT_OUT:
+            left_out[case.label] += 1
+        else:
+            cases.append(dataclasses.replace(case, label=name or case.label))
+    return dataclasses.replace(found, cases=tuple(cases))
 
 
 def _of_source(name: str, patient: str) -> str:

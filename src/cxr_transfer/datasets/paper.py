@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case, Collection
 from cxr_transfer.datasets.damaged import Damaged
-from cxr_transfer.datasets.registry import OF_THE_PAPER, where_from
+from cxr_transfer.datasets.registry import OF_THE_PAPER, OWN, where_from
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
 
@@ -158,17 +158,17 @@ def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case
     """Return the frontal images that neither data set trains on: other findings, other places.
 
     Patients of ``target`` are left out: some of Cohen's have images of COVID-19 and of something
-    else.
+    else. Parts that a collection gives are no parts of all images.
     """
     patients = {case.patient for case in target.cases}
-    return tuple(
+    return _without_split(
         case
         for found in archives
         for case in found.cases
         if case.patient not in patients
         and (
             (found.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
-            or found.name not in (*OF_THE_PAPER, "folder")
+            or (found.name not in (*OF_THE_PAPER, *OWN) and case.view in (*FRONTAL_VIEWS, ""))
         )
     )
 
@@ -179,8 +179,9 @@ def _copies(archives: Sequence[Collection], name: str) -> list[Collection]:
         have = ", ".join(sorted({found.name for found in archives})) or "nothing"
         raise DataError(
             "collection_absent",
-            f"Expected the {name} collection at or below the data folder, but found {have}. "
-            f"Where it is from: {where_from()}.",
+            f"Expected the {name} collection at or below the data folder, but found {have}; to use "
+            "what is there as images of your own, make a manifest of it with 'cxr data prepare' "
+            f"(--source, --label). Where the collections are from: {where_from()}.",
         )
     return copies
 

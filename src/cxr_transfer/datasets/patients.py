@@ -17,21 +17,35 @@ import hmac
 import os
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.datasets.cells import age_in_years, patient_name, sex_of, view_of
+from cxr_transfer.datasets.cells import (
+    age_or_none,
+    clean,
+    patient_name,
+    sex_or_unknown,
+    view_of,
+)
 from cxr_transfer.errors import MachineError
 from cxr_transfer.files import settings_folder
 from cxr_transfer.radiograph.signatures import is_dicom_file
+
+if TYPE_CHECKING:
+    from cxr_transfer.radiograph.dicom_patient import PatientFacts
 
 SALT = "patient-salt"
 """File in the settings folder with the key of the hashes; not to be handed on with a model."""
 
 _SALT_BYTES, _DIGITS = 32, 16
 _UNKNOWN, _HASHED = "unknown:", "dicom:"
+SCANNER = "scanner"
+"""Column of the machine that a DICOM header names."""
+
+_LONGEST = 64  # PS3.5, section 6.2: of a VR LO
 _VIEWS = frozenset({"PA", "AP", "L"})
 _CROWDED = 20
 """Images of one patient from which on it may be a placeholder, where it is most of them."""
@@ -68,29 +82,70 @@ def from_headers(cases: Sequence[Case]) -> tuple[tuple[Case, ...], list[Path], t
     done: list[Case] = []
     without_picture: list[Path] = []
     for case in cases:
-        facts = None
-        if is_unknown(case.patient) and is_dicom_file(case.path):
-            # A folder of JPEG files need not wait for pydicom.
-            from cxr_transfer.radiograph.dicom_patient import read_patient_facts
-
-            facts = read_patient_facts(case.path)
+        facts = _facts(case) if is_unknown(case.patient) else None
         if facts is None:
             done.append(case)
         elif not facts.has_picture:
             without_picture.append(case.path)
         else:
-            number = patient_name(facts.number)
-            view = view_of(facts.view)
-            done.append(
-                dataclasses.replace(
-                    case,
-                    patient=hashed_patient(number) if number else case.patient,
-                    view=case.view or (view if view in _VIEWS else ""),
-                    age=_age(facts.age) if case.age is None else case.age,
-                    sex=case.sex or _sex(facts.sex),
-                )
-            )
+            patient = _patient_of(facts) or case.patient
+            done.append(dataclasses.replace(_described(case, facts), patient=patient))
     return tuple(done), without_picture, _crowd(done)
+
+
+def described_by_headers(cases: Iterable[Case]) -> tuple[list[Case], list[str]]:
+    """Fill in view, age and sex from DICOM headers; whose images they are stays as it is.
+
+    Args:
+        cases: Cases of which a table names the patient.
+
+    Returns:
+        The cases in their order; and the hashed patient of each header, "" where it names none.
+
+    Raises:
+        MachineError: ``bad_salt``.
+    """
+    described: list[Case] = []
+    patients: list[str] = []
+    for case in cases:
+        facts = _facts(case)
+        described.append(_described(case, facts) if facts else case)
+        patients.append(_patient_of(facts) if facts else "")
+    return described, patients
+
+
+def _facts(case: Case) -> PatientFacts | None:
+    """What the header of an image says; None where it is no DICOM file."""
+    if not is_dicom_file(case.path):
+        return None
+    # A folder of JPEG files need not wait for pydicom.
+    from cxr_transfer.radiograph.dicom_patient import read_patient_facts
+
+    return read_patient_facts(case.path)
+
+
+def _patient_of(facts: PatientFacts) -> str:
+    number = patient_name(facts.number)
+    return hashed_patient(number) if number else ""
+
+
+def _described(case: Case, facts: PatientFacts) -> Case:
+    view = view_of(facts.view)
+    return dataclasses.replace(
+        case,
+        view=case.view or (view if view in _VIEWS else ""),
+        age=age_or_none(facts.age) if case.age is None else case.age,
+        sex=case.sex or sex_or_unknown(facts.sex),
+        extra=(*case.extra, *_machine(case, facts)),
+    )
+
+
+def _machine(case: Case, facts: PatientFacts) -> list[tuple[str, str]]:
+    """The machine of an image, to form groups by; none where a table names it already."""
+    maker, model = (clean(text)[:_LONGEST] for text in (facts.maker, facts.model))
+    name = model if model.casefold().startswith(maker.casefold()) else f"{maker} {model}".strip()
+    named = any(column.casefold() == SCANNER for column, _ in case.extra)
+    return [(SCANNER, name)] if name and not named else []
 
 
 def hashed_patient(number: str) -> str:
@@ -149,20 +204,6 @@ def _crowd(cases: Sequence[Case]) -> tuple[str, ...]:
         f"one patient is named for {most} of {len(cases)} images: where that is a placeholder, "
         "leave the cell empty",
     )
-
-
-def _age(text: str) -> float | None:
-    try:
-        return age_in_years(text)
-    except ValueError:
-        return None
-
-
-def _sex(text: str) -> str:
-    try:
-        return sex_of(text)
-    except ValueError:
-        return ""
 
 
 @cache

@@ -19,9 +19,10 @@ from scipy.cluster.hierarchy import DisjointSet
 from sklearn.model_selection import StratifiedGroupKFold
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.datasets.manifest import PARTS, check_consistent, inconsistencies
+from cxr_transfer.datasets.given_parts import check_consistent, inconsistencies, lacking_parts
+from cxr_transfer.datasets.manifest import PARTS
 from cxr_transfer.datasets.paper import Dataset
-from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.errors import LISTED, DataError, UsageError, listing
 from cxr_transfer.text import for_terminal
 
 SplitBy = Literal["patient", "image"]
@@ -86,6 +87,9 @@ def check_number(number: int) -> None:
 def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Dataset:
     """Return ``dataset`` with every case's ``split`` set; a split that was given is kept.
 
+    A part that was given to no case at all is drawn from the training part (`lacking_parts`), by
+    patient; what was given as another part stays there.
+
     Args:
         dataset: Indexed cases (`index`), so that equal images are known.
         by: "patient" keeps a patient's images together; "image" is the paper's way and leaks.
@@ -96,9 +100,37 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
             `validate` raises.
     """
     if any(case.split for case in dataset.cases):
+        check_consistent(dataset.cases)
+        dataset = _completed(dataset, seed)
         validate(dataset, by="patient")
         return dataclasses.replace(dataset, split_by="given")
     return _drawn(dataset, by, seed, _TEST_FOLDS, 0)
+
+
+def _completed(dataset: Dataset, seed: int) -> Dataset:
+    """Return ``dataset`` with the parts that lack all images drawn from its training part."""
+    for name in lacking_parts(dataset.cases):
+        rows = np.array([row for row, case in enumerate(dataset.cases) if case.split == "train"])
+        inside = [dataset.cases[row] for row in rows]
+        targets = np.array([dataset.labels.target(case.label) for case in inside])
+        number = _TEST_FOLDS if name == "test" else _VALIDATION_FOLDS
+        groups = groups_of(inside, "patient")
+        few = [label for label in dataset.labels if _patients_of(label, inside, groups) < number]
+        if few:
+            return dataset  # `validate` says which part has no image of which class.
+        _, drawn = _fold(targets, groups, number, seed)
+        chosen = set(rows[drawn].tolist())
+        cases = tuple(
+            dataclasses.replace(case, split=name) if row in chosen else case
+            for row, case in enumerate(dataset.cases)
+        )
+        dataset = dataclasses.replace(dataset, cases=cases)
+    return dataset
+
+
+def _patients_of(label: str, cases: Sequence[Case], groups: npt.NDArray[np.int64]) -> int:
+    """How many patients have images of a class."""
+    return len({group for case, group in zip(cases, groups, strict=True) if case.label == label})
 
 
 def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
@@ -127,10 +159,13 @@ def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) 
         known[case.label].add(group)
     few = [f"{x} has {len(known[x])}" for x in dataset.labels if len(known[x]) < MIN_GROUPS]
     if few:
+        # Few of a user's own classes, hundreds of a collection's joined findings.
+        told = ", ".join(few) if len(few) <= LISTED else listing(few)
         raise DataError(
             "too_few",
-            f"Expected at least {MIN_GROUPS} {by}s of each class, but {', '.join(few)}; add "
-            "images or give the parts yourself (a split column in the manifest).",
+            f"Expected at least {MIN_GROUPS} {by}s of each class, but {told}; add images, leave "
+            "classes out (--label CLASS=) or give the parts yourself (a split column in the "
+            "manifest).",
         )
 
 
@@ -207,7 +242,8 @@ def refusals(dataset: Dataset) -> list[DataError]:
         dataset: Indexed cases, with parts or without.
     """
     if any(case.split for case in dataset.cases):
-        return [*inconsistencies(dataset.cases), *_faults(dataset)]
+        found = [*inconsistencies(dataset.cases)]
+        return [*found, *_faults(dataset if found else _completed(dataset, 0))]
     try:
         split(dataset)
     except DataError as error:

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.figures.canvas import canvas
-from cxr_transfer.figures.colours import GREY
+from cxr_transfer.figures.contact_sheet import (
+    BOLD,
+    FAINT,
+    LETTERS,
+    PLAIN,
+    Tile,
+    contact_sheet,
+    one_line,
+)
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.scores import Floats
 
 SHOWN = 24
 """Errors on the sheet: more are no longer looked at one by one."""
-
-ACROSS = 6
-"""Images side by side."""
-
-LETTERS = 28
-"""What a line under an image has room for; a score must not be what falls off its end."""
 
 
 def most_confident_errors(targets: npt.NDArray[np.int64], scored: Floats) -> npt.NDArray[np.int64]:
@@ -75,36 +75,15 @@ def error_sheet(
         path.unlink(missing_ok=True)
         return
     shown = errors[:SHOWN]
-    down = -(-len(shown) // ACROSS)
     counted = f"{len(shown)} of {len(errors)} errors, the surest first"
-    title = f"{name}: {counted} (for your own eyes)"
-    with canvas(path, (2.2 * ACROSS, 0.8 + 2.65 * down), title) as figure:
-        # As many places in a row for one error as for many: images are of one size on every sheet.
-        panels = figure.subplots(down, ACROSS, squeeze=False).ravel()
-        for axes in panels:
-            axes.axis("off")
-        for number, (axes, row) in enumerate(zip(panels, shown, strict=False), start=1):
-            axes.imshow(images[row, 0], cmap="gray", vmin=0, vmax=255)
-            target, sure = scored[row].argmax(), scored[row].max()
-            lines: tuple[tuple[str, dict[str, Any]], ...] = (
-                (f"{number}. {_short(cases[row].label, LETTERS - 6)}", {"weight": "bold"}),
-                (f"called {_short(labels.names[target], LETTERS - 13)} {sure:.3f}", {}),
-                (_short(cases[row].source, LETTERS), {"color": GREY}),
-            )
-            for line, (text, pen) in enumerate(lines):
-                axes.annotate(
-                    text,
-                    (0, 0),
-                    (0, -4 - 11 * line),
-                    xycoords="axes fraction",
-                    textcoords="offset points",
-                    size=8,
-                    va="top",
-                    **pen,
-                )
-
-
-def _short(name: str, letters: int) -> str:
-    """Return a name on one line of so many letters, without bytes that no font can draw."""
-    line = " ".join(name.encode(errors="replace").decode().split())
-    return line if len(line) <= letters else f"{line[: letters - 1]}…"
+    tiles = []
+    for number, row in enumerate(shown, start=1):
+        called, sure = labels.names[scored[row].argmax()], scored[row].max()
+        lines = (
+            # A score must not be what falls off the end of a line.
+            (f"{number}. {one_line(cases[row].label, LETTERS - 6)}", BOLD),
+            (f"called {one_line(called, LETTERS - 13)} {sure:.3f}", PLAIN),
+            (one_line(cases[row].source), FAINT),
+        )
+        tiles.append(Tile(images[row, 0], lines))
+    contact_sheet(path, tiles, f"{name}: {counted} (for your own eyes)")

@@ -46,7 +46,7 @@ from cxr_transfer.statistics.operating_points import (
     risk_coverage,
 )
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
+from cxr_transfer.statistics.subgroups import check_columns, gaps, subgroups, within_sources
 from cxr_transfer.training.device import resolve_device
 
 
@@ -57,6 +57,7 @@ def evaluate_checkpoint(
     *,
     allow_seen: bool = False,
     skip_damaged: bool = False,
+    columns: Sequence[str] = (),
     device: str = "auto",
     resamples: int = 2000,
     seed: int = 0,
@@ -72,6 +73,8 @@ def evaluate_checkpoint(
         out: Report folder.
         allow_seen: Score images and patients that the training saw, and say so.
         skip_damaged: Leave out files that cannot be read, and list them in ``out``.
+        columns: Further columns of the manifest by which groups are formed, beside source, view,
+            sex and age.
         device: Device: "auto", "cpu", "cuda" or "mps".
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
@@ -88,8 +91,10 @@ def evaluate_checkpoint(
     Raises:
         DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
+        UsageError: What `check_columns` raises, before an image is opened.
         ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
+    columns = check_columns(columns, cases)
     model = open_evaluated(checkpoint_path)
     reference = model.reference
     heat = reference.temperature if reference else None
@@ -111,8 +116,8 @@ def evaluate_checkpoint(
         scores = Scores.of(labels, images.targets.numpy()[known], given[known], of_known)
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
         own = dataclasses.replace(scores, probabilities=scored.own[known])
-        again: dict[str, Any] = {"resamples": resamples, "seed": seed}
-        worth = _worth(scores, own, of_known, model.validation(), reference, **again)
+        again = {"resamples": resamples, "seed": seed}
+        worth = _worth(scores, own, of_known, columns, model.validation(), reference, again)
     leave_out(out, decoded.damaged, log)
     write_scores(out / PREDICTIONS, labels, given, cases, temperature=heat)
     errors = most_confident_errors(images.targets.numpy(), given)
@@ -185,11 +190,10 @@ def _worth(
     scores: Scores,
     uncalibrated: Scores,
     cases: Sequence[Case],
+    columns: Sequence[str],
     validation: Scores | None,
     reference: TrainingReference | None,
-    *,
-    resamples: int,
-    seed: int,
+    again: dict[str, Any],
 ) -> dict[str, Any]:
     """Return what the scores are worth beyond accuracy.
 
@@ -198,7 +202,6 @@ def _worth(
     of scores as they are given; ``abstention`` (null where the model has no limit),
     ``risk_coverage``, ``subgroups`` with their ``gaps``, ``within_sources``.
     """
-    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
     heat = reference.temperature if reference else None
     points = None
     if validation:
@@ -212,7 +215,7 @@ def _worth(
             for target, label in enumerate(scores.labels)
             if target in present and len(present) > 1
         }
-    grouped = subgroups(scores, cases, **again)
+    grouped = subgroups(scores, cases, columns=columns, **again)
     return {
         "calibration": {
             "temperature": heat,

@@ -1,4 +1,4 @@
-"""Whom a model serves worse: its figures by source, view, sex and age, and within one source.
+"""Whom a model serves worse: its figures by source, view, sex, age, or any column of a manifest.
 
 In come the `Scores` of a model and the cases they were computed from; out go plain dicts for
 ``report.json``. This module does not know the images or the model, and draws no verdict: a group
@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.statistics.metrics import aurocs, evaluate
 from cxr_transfer.statistics.scores import Scores
+from cxr_transfer.tables import nearest
 
 TOO_FEW = 20
 """Fewer images than this get no proportion: at 20, Wilson's interval is up to 40 points wide."""
@@ -59,14 +60,72 @@ AXES: Mapping[str, Callable[[Case], str]] = {
 """What images are grouped by, and the name of an image's group."""
 
 
+MOST_GROUPS = 50
+"""Values of a column at most: more make no groups, but a list of images."""
+
+
+def check_columns(columns: Sequence[str], cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return columns of a user's table, as it spells them, by which images are to be grouped.
+
+    Args:
+        columns: Names as a person typed them, in any case.
+        cases: Cases with what the table says of them (`Case.extra`).
+
+    Raises:
+        UsageError: ``unknown_subgroup`` for a column that no case has; ``bad_subgroup`` for one
+            with more than `MOST_GROUPS` values; ``unused_option`` for what is reported anyway.
+    """
+    spelled = {name.casefold(): name for case in cases for name, _ in case.extra}
+    checked = []
+    for column in columns:
+        name = spelled.get(column.strip().casefold())
+        if name is None and column.strip().casefold() in AXES:
+            raise UsageError(
+                "unused_option",
+                f"Expected --subgroup with a column beside {', '.join(AXES)}, whose groups are "
+                f"always reported, but got {column!r}; leave it out.",
+            )
+        if name is None:
+            there = f"one of the columns {', '.join(spelled.values())}" if spelled else "a column"
+            raise UsageError(
+                "unknown_subgroup",
+                f"Expected {there} of the manifest to form groups by, but got {column!r}"
+                f"{nearest(column, list(spelled.values()))}; add the column to the manifest.",
+            )
+        values = {dict(case.extra).get(name, "") for case in cases}
+        if len(values) > MOST_GROUPS:
+            raise UsageError(
+                "bad_subgroup",
+                f"Expected a column of at most {MOST_GROUPS} different values to form groups by, "
+                f"but {name!r} has {len(values)}; put them into fewer groups first.",
+            )
+        checked.append(name)
+    return tuple(dict.fromkeys(checked))
+
+
+def axes(columns: Sequence[str] = ()) -> dict[str, Callable[[Case], str]]:
+    """Return what images are grouped by: `AXES`, and columns of a user's table."""
+
+    def group_of(name: str) -> Callable[[Case], str]:
+        return lambda case: dict(case.extra).get(name, "") or NOT_STATED
+
+    return {**AXES, **{name: group_of(name) for name in columns}}
+
+
 def subgroups(
-    scores: Scores, cases: Sequence[Case], *, resamples: int = 2000, seed: int = 0
+    scores: Scores,
+    cases: Sequence[Case],
+    *,
+    columns: Sequence[str] = (),
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return accuracy and recall in every group of each of `AXES`, with intervals by patient.
 
     Args:
         scores: Scores of N images.
         cases: Cases of the same N images, in the same order.
+        columns: Columns of a user's table, checked by `check_columns`, that form groups, too.
         resamples: Number of resamples of the bootstrap by patient, within each group.
         seed: Random seed; the same seed, scores and cases give the same intervals.
 
@@ -89,7 +148,7 @@ def subgroups(
             _group(name, scores.only(rows), resamples, seed)
             for name, rows in _rows(cases, group_of).items()
         ]
-        for axis, group_of in AXES.items()
+        for axis, group_of in axes(columns).items()
     }
 
 

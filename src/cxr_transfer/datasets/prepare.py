@@ -1,0 +1,107 @@
+"""Manifests of what was read, every image opened once, for training, evaluation and audit.
+
+Of the paper's two archives come Dataset_0, Dataset_1 and the images outside them; of anything else,
+or of a selection, one manifest ``images.csv``, which is then a user's own data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer.datasets.case import Case, Collection
+from cxr_transfer.datasets.damaged import Damaged, write_damaged
+from cxr_transfer.datasets.decode import Records
+from cxr_transfer.datasets.index import data_hash, index_readable, refuse_damaged
+from cxr_transfer.datasets.manifest import write_manifest
+from cxr_transfer.datasets.paper import dataset_0, dataset_1, outside_cases, pretraining_cases
+from cxr_transfer.datasets.selection import is_of_the_paper, joined
+from cxr_transfer.files import write_json
+from cxr_transfer.own_folder import DATA_RECORD
+
+OWN_MANIFEST = "images"
+"""Name of the manifest of data that are not the paper's."""
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written.
+
+    Attributes:
+        summary: Name of a manifest to its ``images``, ``classes`` and ``data_hash``.
+        damaged: Files that cannot be read and were left out.
+    """
+
+    summary: dict[str, dict[str, Any]]
+    damaged: tuple[Damaged, ...]
+
+
+def prepare_manifests(
+    archives: Sequence[Collection],
+    data: Path,
+    out: Path,
+    *,
+    as_one: bool,
+    skip_damaged: bool,
+    progress: Progress,
+) -> Prepared:
+    """Write the manifests of what was read into ``out``, and a summary of them.
+
+    Args:
+        archives: Collections, with the images that are wanted.
+        data: Folder or manifest that they were read from.
+        out: Folder of the manifests.
+        as_one: Whether one manifest is made, whatever was read.
+        skip_damaged: Whether to leave out files that cannot be read.
+        progress: Function that shows a phase, of a title and a number of images, while it lasts.
+
+    Raises:
+        DataError: ``damaged_images``, ``changed_images``; what `dataset_0` and `dataset_1` raise.
+        MachineError: ``disk_full`` or ``not_writable``.
+    """
+    if as_one or not is_of_the_paper(archives):
+        wanted = {OWN_MANIFEST: joined(archives, data).cases}
+        zero = one = None
+    else:
+        zero, one = dataset_0(archives), dataset_1(archives)
+        outside = outside_cases(archives, one)
+        wanted = {zero.name: zero.cases, one.name: one.cases, "outside": outside}
+    found: dict[str, tuple[Case, ...]] = {}
+    damaged: dict[str, Damaged] = {}
+    records = Records()  # The data sets share images.
+    for name, cases in wanted.items():
+        with progress(f"reading {name}", len(cases)) as step:
+            found[name], unread = index_readable(
+                cases, on_image=step, read=records.read, keep=records.keep
+            )
+        if not skip_damaged:
+            refuse_damaged(unread, len(cases))
+        damaged |= {each.path: each for each in unread}
+        write_manifest(out / f"{name}.csv", found[name])
+    if zero and one:
+        clean = pretraining_cases(
+            dataclasses.replace(zero, cases=found[zero.name]),
+            dataclasses.replace(one, cases=found[one.name]),
+        )
+        name = f"{zero.name}_without_{one.name}"
+        write_manifest(out / f"{name}.csv", clean.cases)
+        found[name] = clean.cases
+    summary = {name: _summary(cases) for name, cases in found.items()}
+    write_damaged(out, tuple(damaged.values()))
+    write_json(out / DATA_RECORD, summary)
+    return Prepared(summary, tuple(damaged.values()))
+
+
+def _summary(cases: Sequence[Case]) -> dict[str, Any]:
+    return {
+        "images": len(cases),
+        "classes": dict(Counter(case.label for case in cases)),
+        "data_hash": data_hash(cases) if cases else "",
+    }
