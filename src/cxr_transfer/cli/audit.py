@@ -16,6 +16,7 @@ from cxr_transfer.cli.terminal import (
     log,
     progress,
     tell,
+    warn,
 )
 
 AUDIT_EXAMPLES = (
@@ -72,14 +73,14 @@ def audit(
         data, known.label_set, mapping=read_mapping(label or ()), table=known.label_table
     )
     for notice in read.notices:
-        log(notice)
+        warn(notice)
     cases = read.cases
     # By the weights: another run's folder may have the same name.
     audit_of = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
     with (
         lock_folder(out),
         settings_checked(out, audit_of),
-        progress("reading images", len(cases)) as step,
+        progress("reading", len(cases)) as step,
     ):
         found = run(
             checkpoint,

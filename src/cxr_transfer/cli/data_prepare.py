@@ -17,6 +17,7 @@ from cxr_transfer.cli.terminal import (
     log,
     progress,
     tell,
+    warn,
 )
 
 DATA_PREPARE_EXAMPLES = (
@@ -59,7 +60,7 @@ def data_prepare(
     wanted = Selection(tuple(source or ()), frontal, read_mapping(label or ()), without_parts)
     archives = selected(read_all(data, no_labels=no_labels), wanted)
     for notice in notices_of(archives):
-        log(notice)
+        warn(notice)
     with lock_folder(out, DATA_RECORD):
         prepared = prepare_manifests(
             archives, data, out, as_one=bool(wanted), skip_damaged=skip_damaged, progress=progress

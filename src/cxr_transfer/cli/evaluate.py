@@ -16,6 +16,7 @@ from cxr_transfer.cli.terminal import (
     log,
     progress,
     tell,
+    warn,
 )
 
 EVALUATE_EXAMPLES = (
@@ -62,14 +63,14 @@ def evaluate(
         labels=known.label_set,
     )
     for notice in read.notices:
-        log(notice)
+        warn(notice)
     cases = read.cases
     for line in unknown_lines(case.label for case in cases if case.label not in known.labels):
-        log(line)
+        warn(line)
     with (
         lock_folder(out),
         settings_checked(out, {"evaluation_of": checkpoint.name}),
-        progress("reading images", len(cases)) as step,
+        progress("reading", len(cases)) as step,
     ):
         evaluate_checkpoint(
             checkpoint,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress, warn
 
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut
@@ -90,9 +90,9 @@ def predict(
         raise typer.BadParameter("--out writes a table: leave --json, --csv and --heatmaps out")
     written = [out, partial_folder(out)] if out else [heatmaps] if heatmaps else []
     found, left_out = _asked(files, written)
-    log(INTENDED_USE)
+    warn(INTENDED_USE)
     for notice in left_out.notices():
-        log(notice)
+        warn(notice)
     if out:
         images = [image for image in found if isinstance(image, Path)]
         if len(images) < len(found):
@@ -184,7 +184,7 @@ def _log_notes(predictor: Predictor) -> None:
     """Say once what holds of all answers, and where the network could not be kept."""
     for note in (*predictor.notes, predictor.cache_note):
         if note:
-            log(note)
+            warn(note)
 
 
 def _table(

@@ -157,8 +157,8 @@ def _paper(
             data,
             out,
             study,
-            # One line shows the whole study: no bar and no line for each epoch beside it.
-            execution=dataclasses.replace(where, bar=False, say_epochs=not where.bar),
+            # One line shows the whole study: no line for each epoch beside it.
+            execution=dataclasses.replace(where, say_epochs=False),
             weights=weights,
             model_0=model_0,
             log=say_above,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,16 +10,18 @@ import typer
 
 from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
+    LOGGER_HELP,
     OVERRIDE_HELP,
     PRECISION_HELP,
     SKIP_DAMAGED_HELP,
     choice,
     execution,
     log,
-    no_progress,
-    progress,
+    phases,
+    program,
     silent,
 )
+from cxr_transfer.progress import tell_nobody
 
 TRAIN_EXAMPLES = (
     "Examples:\n\n"
@@ -27,7 +30,8 @@ TRAIN_EXAMPLES = (
     "\n\n"
     "cxr train model_2 --data images.csv --from runs/study/model_0\n\n"
     "cxr train multi_source --data ../data --add-source clinic_a=images/clinic_a\n\n"
-    "cxr train my_recipe.toml --data ../data --devices 2"
+    "cxr train my_recipe.toml --data ../data --devices 2\n\n"
+    "cxr train model_1 --data images.csv --logger tensorboard,mlflow"
 )
 
 
@@ -81,9 +85,12 @@ def train(
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
+    logger: Annotated[str | None, typer.Option(help=LOGGER_HELP)] = None,
 ) -> None:
     """Train one recipe; the same command goes on with a run that was stopped."""
+    import dataclasses
     import os
+    import time
 
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.multi_source import added_source
@@ -91,6 +98,7 @@ def train(
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
+    from cxr_transfer.training.loggers import where_to_look
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
     by = choice("--split", split or "patient", ("patient", "image"))
@@ -104,7 +112,8 @@ def train(
     folder = out or Path(named)
     if is_main_process():
         check_folder(folder)
-    tell, bar = (log, progress) if is_main_process() else (silent, no_progress)
+    tell, shown = (log, phases()) if is_main_process() else (silent, nullcontext(tell_nobody))
+    began = time.monotonic()
     plan = TrainingPlan(
         recipe=own,
         mapping=mapping,
@@ -114,14 +123,31 @@ def train(
         pretraining=pretraining,  # type: ignore[arg-type]
         skip_damaged=skip_damaged,
         seed=seed,
-        execution=execution(device, precision, devices, num_nodes),
+        execution=execution(device, precision, devices, num_nodes, logger),
         start=start,
         weights=weights,
     )
-    reading = bar("reading images", 0)
-    for gain in train_recipe(plan, data, folder, reading=reading, log=tell):
-        for line in _brought(gain):
-            tell(line)
+    for line in where_to_look(folder, plan.execution.loggers):
+        tell(line)
+    with shown as tell_phase:
+        with_progress = dataclasses.replace(plan.execution, progress=tell_phase)
+        plan = dataclasses.replace(plan, execution=with_progress)
+        for gain in train_recipe(plan, data, folder, log=tell):
+            for line in _brought(gain):
+                tell(line)
+    for line in _ended(folder, data, time.monotonic() - began):
+        tell(line)
+
+
+def _ended(folder: Path, data: Path, seconds: float) -> list[str]:
+    """Say how long a training took, and what may be done next."""
+    from cxr_transfer.progress import duration
+    from cxr_transfer.studies.next_steps import next_of_run
+    from cxr_transfer.training.summary import seconds_of
+
+    epochs, whole = duration(seconds_of(folder)), duration(seconds)
+    took = f"took {whole}; all epochs of the run together took {epochs}"
+    return [took, *next_of_run(folder, data, program())]
 
 
 def _brought(found: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -17,13 +18,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import remove_own, scratch_file, write_bytes
 from cxr_transfer.models.adapter import Features
 from cxr_transfer.text import for_terminal
 
 IN_MEMORY = 2**30
 """Bytes of activations that are kept in memory; more are kept in a file that is mapped into it."""
+
+ACTIVATIONS = ".activations"
+"""Ending of the files in which activations are kept."""
+
+_details = logging.getLogger(__name__)
 
 _TAKEN = 64
 """Images whose kept activations are copied at a time."""
@@ -236,6 +242,7 @@ class KeptActivations:
         *,
         device: str = "cpu",
         precision: str = "float32",
+        is_optional: bool = False,
     ) -> None:
         """Keep activations of ``images`` in ``folder``.
 
@@ -245,8 +252,9 @@ class KeptActivations:
             images: All images (N, 1, H, W) uint8.
             device: Device on which activations are computed.
             precision: "float32" or "bfloat16".
+            is_optional: Whether a disk without room is no error: then this process alone has them.
         """
-        self.folder = folder
+        self.folder, self._is_optional = folder, is_optional
         self._images, self._device, self._precision = images, device, precision
         digests = [_digest(image) for image in images]
         self._row = {digest: row for row, digest in enumerate(digests)}
@@ -254,13 +262,22 @@ class KeptActivations:
         self._children = _fingerprints(network)
         self._opened: dict[int, Tensor] = {}
 
-    def of(self, frozen_part: nn.Sequential, images: Tensor, *, home: str = "cpu") -> Tensor | None:
+    def of(
+        self,
+        frozen_part: nn.Sequential,
+        images: Tensor,
+        *,
+        home: str = "cpu",
+        on_image: Callable[[int], None] = lambda images: None,
+    ) -> Tensor | None:
         """Return the activations of some of the images, as `activations` would.
 
         Args:
             frozen_part: First children of the network.
             images: Images, (M, 1, H, W) uint8.
             home: Where the result lies.
+            on_image: Function that is called with the number of images after every batch, where
+                they are computed.
 
         Returns:
             (M, ...); None where the children have other weights than at the start, or an image is
@@ -271,11 +288,14 @@ class KeptActivations:
         """
         if images.dtype != self._images.dtype or images.shape[1:] != self._images.shape[1:]:
             return None
-        rows = [self._row.get(_digest(image), -1) for image in images]
+        is_whole = images is self._images
+        rows = [] if is_whole else [self._row.get(_digest(image), -1) for image in images]
         prints = _fingerprints(frozen_part)
         if not prints or -1 in rows or prints != self._children[: len(prints)]:
             return None
-        whole = self.prepare(frozen_part)
+        whole = self.prepare(frozen_part, on_image=on_image)
+        if is_whole:
+            return whole.to(home)
         kept = _kept_at(len(rows), whole[:1], self.folder)
         for start in range(0, len(rows), _TAKEN):
             taken = rows[start : start + _TAKEN]
@@ -299,9 +319,17 @@ class KeptActivations:
             like = compute(self._images[:1])
             path = self.folder / self._file_name(length)
             size = len(self._images) * like.numel() * like.element_size()
-            if not path.is_file() or path.stat().st_size != size:
+            if path.is_file() and path.stat().st_size == size:
+                _details.debug("activations of %d images: kept before", len(self._images))
+            else:
                 made = compute(self._images, scratch=self.folder, on_image=on_image)
-                write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
+                try:
+                    write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
+                except MachineError:
+                    if not self._is_optional:
+                        raise
+                    self._opened[length] = made
+                    return made
                 del made
             self._opened[length] = _mapped(path, len(self._images), like)
         return self._opened[length]
@@ -313,7 +341,7 @@ class KeptActivations:
 
     def _file_name(self, length: int) -> str:
         content = (*self._children[:length], self._all, self._precision, self._device)
-        return f"{hashlib.sha256('/'.join(content).encode()).hexdigest()[:32]}.activations"
+        return f"{hashlib.sha256('/'.join(content).encode()).hexdigest()[:32]}{ACTIVATIONS}"
 
 
 def _digest(image: Tensor) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cxr_transfer.progress import Tell, counting
 from cxr_transfer.training.device import FROZEN_PART, Execution
 from cxr_transfer.training.frozen_features import KeptActivations, activations, part_of
 from cxr_transfer.training.recipe import Recipe
@@ -53,12 +54,13 @@ class StageInputs:
         training: ImageTensors,
         validation: ImageTensors,
         all_change: bool,
-        progress: Callable[[str, float], None],
+        progress: Tell,
     ) -> None:
         self._keep, self._base = keep, len(base)
         self._training, self._validation = training, validation
         parts = (validation,) if all_change else (training, validation)
-        behind = functools.partial(keep, base, on_image=_counted(progress, sum(map(len, parts))))
+        count = counting(progress, FROZEN_PART, sum(map(len, parts))) if len(base) else None
+        behind = functools.partial(keep, base, **({"on_image": count} if count else {}))
         self._kept_training = None if all_change else behind(training.images)
         self._kept_validation = behind(validation.images)
 
@@ -119,7 +121,7 @@ def keeping(
     device: str,
     precision: str,
     execution: Execution,
-    kept: KeptActivations | None,
+    kept: Sequence[KeptActivations],
 ) -> Callable[..., Tensor]:
     """Return `activations` for a run: where they are computed and where they lie.
 
@@ -128,7 +130,7 @@ def keeping(
         device: Device on which they are computed.
         precision: "float32" or "bfloat16".
         execution: Processes of the run.
-        kept: Activations that other trainings share; None computes all of them.
+        kept: Activations that are kept on disk; what is not among them is computed.
     """
     # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
     # each process would first have to know its own.
@@ -136,23 +138,31 @@ def keeping(
     compute = functools.partial(
         activations, device=device, home=home, precision=precision, scratch=scratch
     )
-    if kept is None:
-        return compute
 
     def keep(frozen_part: nn.Sequential, images: Tensor, **how: Any) -> Tensor:  # noqa: ANN401
-        shared = kept.of(frozen_part, images, home=home)
-        return compute(frozen_part, images, **how) if shared is None else shared
+        for each in kept:
+            found = each.of(frozen_part, images, home=home, **how)
+            if found is not None:
+                return found
+        return compute(frozen_part, images, **how)
 
     return keep
 
 
-def _counted(progress: Callable[[str, float], None], images: int) -> Callable[[int], None]:
-    """Return what counts the images whose activations are kept."""
-    done = 0
+def kept_for_a_resume(
+    folder: Path, network: nn.Sequential, parts: Sequence[ImageTensors], precision: str
+) -> list[KeptActivations]:
+    """Return what keeps the activations of a training on disk, until the run is done.
 
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(FROZEN_PART, done / images)
+    Part by part, in the batches in which they would be computed without: the same bits.
 
-    return count
+    Args:
+        folder: Folder of what a run that was stopped goes on with.
+        network: Network as the stages to come begin with it.
+        parts: Training and validation images.
+        precision: "float32" or "bfloat16".
+    """
+    return [
+        KeptActivations(folder, network, part.images, precision=precision, is_optional=True)
+        for part in parts
+    ]

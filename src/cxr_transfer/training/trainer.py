@@ -16,9 +16,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from cxr_transfer.errors import ModelError
+from cxr_transfer.errors import ModelError, Notice
 from cxr_transfer.files import write_bytes, write_csv
 from cxr_transfer.models.checkpoint import fit_weights
+from cxr_transfer.progress import Tell
 from cxr_transfer.training import callbacks
 from cxr_transfer.training.background_swap import draw_partners, swap_backgrounds
 from cxr_transfer.training.device import (
@@ -28,6 +29,7 @@ from cxr_transfer.training.device import (
     is_main_process,
     resolve_device,
     resolve_precision,
+    training_phase,
 )
 from cxr_transfer.training.frozen_features import (
     KeptActivations,
@@ -52,6 +54,7 @@ from cxr_transfer.training.stage_inputs import (
     StageInputs,
     changes_images,
     keeping,
+    kept_for_a_resume,
     material_of,
 )
 from cxr_transfer.training.stage_recipe import Stage
@@ -131,8 +134,12 @@ def train_stages(
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
     if base and kept is None:
         log(f"{recipe.name}: keeping the activations of the frozen part")
-    keep = keeping(folder / "partial", device, precision, execution, kept)
     changed = [changes_images(recipe, stage) for stage in pending]
+    partial, on_disk = folder / "partial", [kept] if kept else []
+    # On a GPU they are computed about as fast as a disk has them.
+    if not on_disk and device == "cpu" and execution.processes == 1 and not all(changed):
+        on_disk = kept_for_a_resume(partial, network, (training, validation), precision)
+    keep = keeping(partial, device, precision, execution, on_disk)
     inputs = StageInputs(
         keep, part_of(network, 0, base), training, validation, all(changed), execution.progress
     )
@@ -142,6 +149,8 @@ def train_stages(
         rest = part_of(network, len(frozen_part))
         stored = inputs.of(frozen_part, is_changed=is_changed)
         tell = _teller(folder, recipe, stage, list(history), say_epoch or log, execution.progress)
+        if is_main_process():
+            execution.progress(training_phase(stage.name), 0.0)
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
@@ -169,7 +178,7 @@ def train_stages(
         if beginning is not None and outcome.goes_back:
             network.load_state_dict(beginning)
         if line := line_of(recipe.name, stage, outcome, before):
-            log(line)
+            log(Notice(line))
         outcomes.append(outcome)
         history += marked(rows, outcome)
         if is_main_process():
@@ -273,7 +282,7 @@ def _teller(
     stage: Stage,
     earlier: list[dict[str, Any]],
     log: Callable[[str], None],
-    progress: Callable[[str, float], None],
+    progress: Tell,
 ) -> Callable[[list[dict[str, Any]]], None]:
     """Return what writes the history and says a line after every epoch of a stage."""
     columns, title = history_columns(recipe), f"{recipe.name} · {stage.name}"
@@ -287,7 +296,7 @@ def _teller(
             f"{title}: epoch {row['epoch']}, loss {row['loss']:.4f}, validation loss "
             f"{row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}, {row['seconds']:.1f} s"
         )
-        progress(stage.name, min(row["epoch"] / stage.max_epochs, 1.0))
+        progress(training_phase(stage.name), min(row["epoch"] / stage.max_epochs, 1.0))
 
     return tell
 
