@@ -14,10 +14,11 @@ from cxr_transfer.cli.terminal import (
     SKIP_DAMAGED_HELP,
     SUBGROUP_HELP,
     log,
-    progress,
+    phases,
     tell,
     warn,
 )
+from cxr_transfer.progress import counting, of_images
 
 AUDIT_EXAMPLES = (
     "Examples:\n\n"
@@ -80,7 +81,7 @@ def audit(
     with (
         lock_folder(out),
         settings_checked(out, audit_of),
-        progress("reading", len(cases)) as step,
+        phases() as tell_phase,
     ):
         found = run(
             checkpoint,
@@ -93,8 +94,9 @@ def audit(
             device=device,
             precision=precision,
             seed=seed,
-            on_image=step,
+            on_image=counting(tell_phase, of_images("reading", len(cases)), len(cases)),
             log=log,
+            progress=tell_phase,
         )
     tell(
         (out / ("audit.json" if json else "audit.md")).read_text(

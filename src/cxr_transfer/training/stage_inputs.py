@@ -150,9 +150,17 @@ def keeping(
 
 
 def kept_for_a_resume(
-    folder: Path, network: nn.Sequential, parts: Sequence[ImageTensors], precision: str
+    folder: Path,
+    network: nn.Sequential,
+    parts: Sequence[ImageTensors],
+    device: str,
+    precision: str,
+    execution: Execution,
 ) -> list[KeptActivations]:
     """Return what keeps the activations of a training on disk, until the run is done.
+
+    Nothing where they are not computed by one process on the processor: a GPU computes them about
+    as fast as a disk has them, and of several processes each would write.
 
     Part by part, in the batches in which they would be computed without: the same bits.
 
@@ -160,8 +168,12 @@ def kept_for_a_resume(
         folder: Folder of what a run that was stopped goes on with.
         network: Network as the stages to come begin with it.
         parts: Training and validation images.
+        device: Device on which they are computed.
         precision: "float32" or "bfloat16".
+        execution: Processes of the run.
     """
+    if device != "cpu" or execution.processes > 1:
+        return []
     return [
         KeptActivations(folder, network, part.images, precision=precision, is_optional=True)
         for part in parts

@@ -131,15 +131,17 @@ def train_stages(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history, outcomes, pending = _resumed(recipe, network, folder)
     # What is frozen in all stages to come is computed once for all of them.
-    base = min((len(_frozen(network, stage)) for stage in pending), default=0)
+    lengths = [len(_frozen(network, stage)) for stage in pending]
+    base = min(lengths, default=0)
     if base and kept is None:
         log(f"{recipe.name}: keeping the activations of the frozen part")
     changed = [changes_images(recipe, stage) for stage in pending]
-    partial, on_disk = folder / "partial", [kept] if kept else []
-    # On a GPU they are computed about as fast as a disk has them.
-    if not on_disk and device == "cpu" and execution.processes == 1 and not all(changed):
-        on_disk = kept_for_a_resume(partial, network, (training, validation), precision)
-    keep = keeping(partial, device, precision, execution, on_disk)
+    on_disk = [kept] if kept else []
+    if kept is None and any(lengths) and not all(changed):
+        on_disk = kept_for_a_resume(
+            folder / "partial", network, (training, validation), device, precision, execution
+        )
+    keep = keeping(folder / "partial", device, precision, execution, on_disk)
     inputs = StageInputs(
         keep, part_of(network, 0, base), training, validation, all(changed), execution.progress
     )
