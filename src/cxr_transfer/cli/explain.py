@@ -47,7 +47,7 @@ def explain(
     explanation = Explainer.open(model, any_modality=any_modality).explain(radiograph, label=label)
     sheet = write_explanation(explanation, radiograph, out, stem_of(file))
     if json:
-        typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
+        tell(json_module.dumps(explanation.as_dict(), indent=2))
         return
     scores = ", ".join(f"{name} {100 * p:.1f}" for name, p in explanation.probabilities.items())
     meaning = "" if explanation.calibrated else "; not calibrated"

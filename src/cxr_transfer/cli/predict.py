@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
+from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress, warn
 
 if TYPE_CHECKING:
@@ -128,8 +129,7 @@ def predict(
         rows = partial(as_csv, seen=sys.stdout.isatty())
         as_text = as_json if json else rows if csv else as_lines
         for line in as_text(told(), predictor.card.labels):
-            # As it is: Click would take what looks like a colour out of a file's name.
-            typer.echo(line, color=True)
+            SCREEN.answer(line)
     if failed:
         raise typer.Exit(1)
 

@@ -43,7 +43,7 @@ class Screen:
         self.log_file: Path | None = None
         self._console: Console | None = None
         self._show: Show | None = None
-        self._details = _Details(self.detail)
+        self._logged = _Logged(self.say, self.detail)
 
     def set_up(self, *, quiet: bool, verbose: bool, log_file: Path | None) -> None:
         """Begin a command.
@@ -53,10 +53,8 @@ class Screen:
         """
         self.is_quiet, self.is_verbose, self.log_file = quiet, verbose, log_file
         ours = logging.getLogger("cxr_transfer")
-        ours.removeHandler(self._details)
-        if verbose or log_file:
-            ours.addHandler(self._details)
-            ours.setLevel(logging.DEBUG)
+        ours.addHandler(self._logged)
+        ours.setLevel(logging.DEBUG if verbose or log_file else logging.INFO)
 
     def say(self, line: str) -> None:
         """Write a line for a person, on standard error, whatever names stand in it."""
@@ -126,17 +124,20 @@ class Screen:
             typer.echo(for_terminal(text) if err else text, err=err, color=True)
 
 
-class _Details(logging.Handler):
-    """Hands on what modules log for whoever wants details."""
+class _Logged(logging.Handler):
+    """Hands on what modules log: to everybody, or as a detail below the level INFO."""
 
-    def __init__(self, detail: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], detail: Callable[[str], None]) -> None:
         super().__init__()
-        self._detail = detail
+        self._say, self._detail = say, detail
+        # The server's log has its own form and its own place.
+        self.addFilter(lambda record: not record.name.startswith("cxr_transfer.serving"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on the message of a record."""
         try:
-            self._detail(record.getMessage())
+            hand_on = self._say if record.levelno >= logging.INFO else self._detail
+            hand_on(record.getMessage())
         except CxrError:
             raise
         except Exception:
