@@ -55,6 +55,7 @@ class Screen:
         ours = logging.getLogger("cxr_transfer")
         ours.addHandler(self._logged)
         ours.setLevel(logging.DEBUG if verbose or log_file else logging.INFO)
+        ours.propagate = False  # The server's log, and libraries', are others.
 
     def say(self, line: str) -> None:
         """Write a line for a person, on standard error, whatever names stand in it."""
@@ -130,8 +131,6 @@ class _Logged(logging.Handler):
     def __init__(self, say: Callable[[str], None], detail: Callable[[str], None]) -> None:
         super().__init__()
         self._say, self._detail = say, detail
-        # The server's log has its own form and its own place.
-        self.addFilter(lambda record: not record.name.startswith("cxr_transfer.serving"))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand on the message of a record."""

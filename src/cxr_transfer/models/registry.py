@@ -126,7 +126,17 @@ def build(name: str, classes: int, *, size: tuple[int, int], epsilon: float) -> 
             ``missing_package``, ``broken_package`` for a library that cannot be imported.
     """
     forks.use("torch")
-    return architecture(name).build(classes, size, epsilon)
+    network = architecture(name).build(classes, size, epsilon)
+    if is_own(name):
+        return network
+    from cxr_transfer.models.adapter import flat_network
+
+    return flat_network(network, classes, size)
+
+
+def is_own(name: str) -> bool:
+    """Tell whether an architecture is one of this package, whose form is known without a run."""
+    return ARCHITECTURES.is_own(name)
 
 
 def load_pretrained(name: str, network: nn.Sequential, tensors: Tensors) -> None:

@@ -203,8 +203,12 @@ class _Measuring:
             pending,
             self.show,
         )
+        # One line shows the whole study; hundreds of runs need no loggers' files beside theirs.
         self.execution = dataclasses.replace(
-            self.execution, progress=self.progress.within, say_epochs=False
+            self.execution,
+            progress=self.progress.within,
+            say_epochs=False,
+            loggers=(),
         )
         return self.progress.count(f"reading {found.name}", len(found.cases))
 

@@ -27,9 +27,9 @@ IN_MEMORY = 2**30
 """Bytes of activations that are kept in memory; more are kept in a file that is mapped into it."""
 
 ACTIVATIONS = ".activations"
-"""Ending of the files in which activations are kept."""
+"""Ending of the files in which activations are kept for other trainings or a later process."""
 
-_details = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _TAKEN = 64
 """Images whose kept activations are copied at a time."""
@@ -242,7 +242,6 @@ class KeptActivations:
         *,
         device: str = "cpu",
         precision: str = "float32",
-        is_optional: bool = False,
     ) -> None:
         """Keep activations of ``images`` in ``folder``.
 
@@ -252,9 +251,8 @@ class KeptActivations:
             images: All images (N, 1, H, W) uint8.
             device: Device on which activations are computed.
             precision: "float32" or "bfloat16".
-            is_optional: Whether a disk without room is no error: then this process alone has them.
         """
-        self.folder, self._is_optional = folder, is_optional
+        self.folder = folder
         self._images, self._device, self._precision = images, device, precision
         digests = [_digest(image) for image in images]
         self._row = {digest: row for row, digest in enumerate(digests)}
@@ -277,24 +275,23 @@ class KeptActivations:
             images: Images, (M, 1, H, W) uint8.
             home: Where the result lies.
             on_image: Function that is called with the number of images after every batch, where
-                they are computed.
+                all of them are computed now.
 
         Returns:
             (M, ...); None where the children have other weights than at the start, or an image is
             another one: nobody else would ask for those.
 
         Raises:
-            MachineError: ``disk_full`` or ``not_writable``.
+            MachineError: ``disk_full`` or ``not_writable`` for a scratch file.
         """
-        if images.dtype != self._images.dtype or images.shape[1:] != self._images.shape[1:]:
+        if not len(frozen_part) or images.dtype != self._images.dtype:
             return None
-        is_whole = images is self._images
-        rows = [] if is_whole else [self._row.get(_digest(image), -1) for image in images]
+        rows = [self._row.get(_digest(image), -1) for image in images]
         prints = _fingerprints(frozen_part)
-        if not prints or -1 in rows or prints != self._children[: len(prints)]:
+        if -1 in rows or prints != self._children[: len(prints)]:
             return None
         whole = self.prepare(frozen_part, on_image=on_image)
-        if is_whole:
+        if rows == list(range(len(whole))):
             return whole.to(home)
         kept = _kept_at(len(rows), whole[:1], self.folder)
         for start in range(0, len(rows), _TAKEN):
@@ -302,42 +299,51 @@ class KeptActivations:
             kept[start : start + len(taken)] = whole[taken]
         return kept.to(home)
 
+    def is_kept(self, frozen_part: nn.Sequential) -> bool:
+        """Tell whether the activations of all images need not be computed again."""
+        length = len(frozen_part)
+        return length in self._opened or (self.folder / self._file_name(length)).is_file()
+
     def prepare(
         self, frozen_part: nn.Sequential, *, on_image: Callable[[int], None] = lambda images: None
     ) -> Tensor:
         """Compute the activations of all images where they are not kept yet; return them.
 
+        What cannot be written is kept in memory: a later process computes it again.
+
         Args:
             frozen_part: First children of the network, with the weights of the start.
             on_image: Function that is called with the number of images after every batch.
+
+        Raises:
+            MachineError: ``disk_full`` or ``not_writable`` for a scratch file.
         """
         length = len(frozen_part)
         if length not in self._opened:
-            compute = functools.partial(
-                activations, frozen_part, device=self._device, precision=self._precision
-            )
-            like = compute(self._images[:1])
-            path = self.folder / self._file_name(length)
-            size = len(self._images) * like.numel() * like.element_size()
-            if path.is_file() and path.stat().st_size == size:
-                _details.debug("activations of %d images: kept before", len(self._images))
-            else:
-                made = compute(self._images, scratch=self.folder, on_image=on_image)
-                try:
-                    write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
-                except MachineError:
-                    if not self._is_optional:
-                        raise
-                    self._opened[length] = made
-                    return made
-                del made
-            self._opened[length] = _mapped(path, len(self._images), like)
+            self._opened[length] = self._read_or_made(frozen_part, on_image)
         return self._opened[length]
+
+    def _read_or_made(self, frozen_part: nn.Sequential, on_image: Callable[[int], None]) -> Tensor:
+        compute = functools.partial(
+            activations, frozen_part, device=self._device, precision=self._precision
+        )
+        like = compute(self._images[:1])
+        path = self.folder / self._file_name(len(frozen_part))
+        size = len(self._images) * like.numel() * like.element_size()
+        if not path.is_file() or path.stat().st_size != size:
+            made = compute(self._images, scratch=self.folder, on_image=on_image)
+            try:
+                write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
+            except MachineError:
+                return made
+        else:
+            _log.debug("activations of %d images: found on disk", len(self._images))
+        return _mapped(path, len(self._images), like)
 
     def remove(self) -> None:
         """Delete the files: what is in them can be computed again."""
         self._opened.clear()
-        remove_own(self.folder, [self._file_name(length) for length in range(len(self._children))])
+        remove_own(self.folder, [path.name for path in self.folder.glob(f"*{ACTIVATIONS}")])
 
     def _file_name(self, length: int) -> str:
         content = (*self._children[:length], self._all, self._precision, self._device)

@@ -45,7 +45,7 @@ from cxr_transfer.training.device import (
     resolve_device,
     resolve_precision,
 )
-from cxr_transfer.training.frozen_features import ACTIVATIONS
+from cxr_transfer.training.frozen_features import ACTIVATIONS, KeptActivations
 from cxr_transfer.training.kept_weights import Outcome
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.reference import has_reference, reference_of
@@ -55,7 +55,7 @@ from cxr_transfer.training.summary import summary_line, summary_lines
 from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 from cxr_transfer.training.trainer import train_stages
 
-_details = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def run_recipe(
@@ -138,7 +138,7 @@ def run_recipe(
 def _log_where(recipe: Recipe, precision: str, device: str) -> None:
     """Log for whoever wants details what a run is computed with."""
     threads = f" with {torch.get_num_threads()} threads" if device == "cpu" else ""
-    _details.debug("%s: training on %s in %s%s", recipe.name, device, precision, threads)
+    _log.debug("%s: training on %s in %s%s", recipe.name, device, precision, threads)
 
 
 def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
@@ -189,15 +189,17 @@ def _train(
         note(line)
 
     cases, learnt = select(dataset, tensors, "train")
+    _, held_out = select(dataset, tensors, "validation")
     trained = train_stages(
         recipe,
         begun.network,
         learnt,
-        select(dataset, tensors, "validation")[1],
+        held_out,
         sources=[case.source for case in cases],
         folder=folder,
         seed=settings["seed"],
         execution=execution,
+        kept=_kept(begun, folder, (learnt, held_out), settings["precision"], execution),
         log=log_line,
         say_epoch=log_line if execution.say_epochs else note,
     )
@@ -205,6 +207,25 @@ def _train(
         _keep_validation(begun.network, dataset, tensors, folder, execution)
         card = _card(recipe, dataset, begun, settings, execution, trained.outcomes)
         save_checkpoint(folder, begun.network, card)
+
+
+def _kept(
+    begun: Start,
+    folder: Path,
+    parts: Sequence[ImageTensors],
+    precision: str,
+    execution: Execution,
+) -> list[KeptActivations]:
+    """Return where frozen activations are kept for a run that goes on.
+
+    A GPU computes them faster than a disk takes them; of several processes each has its own part.
+    """
+    if resolve_device(execution.device) != "cpu" or execution.processes > 1:
+        return []
+    partial = folder / "partial"
+    return [
+        KeptActivations(partial, begun.network, part.images, precision=precision) for part in parts
+    ]
 
 
 def _complete(
@@ -253,8 +274,7 @@ def remove_partial(recipe: Recipe, folder: Path) -> None:
     """Delete what the stages of a finished run left behind for one that goes on."""
     partial = folder / "partial"
     names = [f"{stage.name}{end}" for stage in recipe.stages for end in (".resume", ".safetensors")]
-    names += [path.name for path in partial.glob(f"*{ACTIVATIONS}")]
-    remove_own(partial, names)
+    remove_own(partial, [*names, *(path.name for path in partial.glob(f"*{ACTIVATIONS}"))])
 
 
 def _described(name: str, network: nn.Sequential) -> dict[str, Any]:

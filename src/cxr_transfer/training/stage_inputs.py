@@ -130,7 +130,7 @@ def keeping(
         device: Device on which they are computed.
         precision: "float32" or "bfloat16".
         execution: Processes of the run.
-        kept: Activations that are kept on disk; what is not among them is computed.
+        kept: Activations that are on disk; what is in none of them is computed.
     """
     # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
     # each process would first have to know its own.
@@ -141,40 +141,9 @@ def keeping(
 
     def keep(frozen_part: nn.Sequential, images: Tensor, **how: Any) -> Tensor:  # noqa: ANN401
         for each in kept:
-            found = each.of(frozen_part, images, home=home, **how)
-            if found is not None:
-                return found
+            on_disk = each.of(frozen_part, images, home=home, **how)
+            if on_disk is not None:
+                return on_disk
         return compute(frozen_part, images, **how)
 
     return keep
-
-
-def kept_for_a_resume(
-    folder: Path,
-    network: nn.Sequential,
-    parts: Sequence[ImageTensors],
-    device: str,
-    precision: str,
-    execution: Execution,
-) -> list[KeptActivations]:
-    """Return what keeps the activations of a training on disk, until the run is done.
-
-    Nothing where they are not computed by one process on the processor: a GPU computes them about
-    as fast as a disk has them, and of several processes each would write.
-
-    Part by part, in the batches in which they would be computed without: the same bits.
-
-    Args:
-        folder: Folder of what a run that was stopped goes on with.
-        network: Network as the stages to come begin with it.
-        parts: Training and validation images.
-        device: Device on which they are computed.
-        precision: "float32" or "bfloat16".
-        execution: Processes of the run.
-    """
-    if device != "cpu" or execution.processes > 1:
-        return []
-    return [
-        KeptActivations(folder, network, part.images, precision=precision, is_optional=True)
-        for part in parts
-    ]

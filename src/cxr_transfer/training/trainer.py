@@ -54,7 +54,6 @@ from cxr_transfer.training.stage_inputs import (
     StageInputs,
     changes_images,
     keeping,
-    kept_for_a_resume,
     material_of,
 )
 from cxr_transfer.training.stage_recipe import Stage
@@ -90,7 +89,7 @@ def train_stages(
     folder: Path,
     seed: int,
     execution: Execution = DEFAULT,
-    kept: KeptActivations | None = None,
+    kept: Sequence[KeptActivations] = (),
     log: Callable[[str], None] = lambda line: None,
     say_epoch: Callable[[str], None] | None = None,
 ) -> Trained:
@@ -109,8 +108,8 @@ def train_stages(
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
-        kept: Activations that other trainings on these images and from these weights share; None
-            computes them here.
+        kept: Activations that are kept on disk, for other trainings on these images from the same
+            weights, or for a run that goes on; what is in none of them is computed here.
         log: Is told what happens, such as that a stage never improved on its beginning.
         say_epoch: Function that is told a line per epoch; None is ``log``.
 
@@ -131,17 +130,11 @@ def train_stages(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     history, outcomes, pending = _resumed(recipe, network, folder)
     # What is frozen in all stages to come is computed once for all of them.
-    lengths = [len(_frozen(network, stage)) for stage in pending]
-    base = min(lengths, default=0)
-    if base and kept is None:
+    base = min((len(_frozen(network, stage)) for stage in pending), default=0)
+    if base and not (kept and all(each.is_kept(part_of(network, 0, base)) for each in kept)):
         log(f"{recipe.name}: keeping the activations of the frozen part")
+    keep = keeping(folder / "partial", device, precision, execution, kept)
     changed = [changes_images(recipe, stage) for stage in pending]
-    on_disk = [kept] if kept else []
-    if kept is None and any(lengths) and not all(changed):
-        on_disk = kept_for_a_resume(
-            folder / "partial", network, (training, validation), device, precision, execution
-        )
-    keep = keeping(folder / "partial", device, precision, execution, on_disk)
     inputs = StageInputs(
         keep, part_of(network, 0, base), training, validation, all(changed), execution.progress
     )
