@@ -130,15 +130,11 @@ def audit(
     heat = temperature_of(checkpoint_path)
     folder, at = run_folder(checkpoint_path), resolve_device(device)
     again = {"resamples": resamples, "seed": seed}
+    execution = Execution(device=device, precision=precision, progress=progress)
     retraining = None
     if retrain:
         retraining = Retraining.of(
-            checkpoint_path,
-            out / "retrain",
-            weights=weights,
-            execution=Execution(device=device, precision=precision, progress=progress),
-            log=log,
-            **again,
+            checkpoint_path, out / "retrain", weights=weights, execution=execution, log=log, **again
         )
     decoded = decode_once(
         cases,
@@ -171,17 +167,9 @@ def audit(
         progress=progress,
         **again,
     )
+    rows = parts(folder)
     audit_inputs = _audit_inputs(
-        checkpoint,
-        decoded,
-        kinds,
-        readings,
-        scorer,
-        parts(folder),
-        retraining,
-        maps,
-        again,
-        progress,
+        checkpoint, decoded, kinds, readings, scorer, rows, retraining, maps, again, progress
     )
     progress(REPORT, 0.0)
     opened = record_test_set_access(folder, "audit", part.cases, checkpoint.weights_sha256)

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,9 +36,13 @@ class Screen:
         is_quiet: Whether answers, notices and errors alone are shown.
         is_verbose: Whether details are shown.
         log_file: File that gets all lines, with the time; None for none.
+
+    Args:
+        clock: Function that returns the seconds since some moment.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.is_quiet = self.is_verbose = False
         self.log_file: Path | None = None
         self._console: Console | None = None
@@ -53,6 +57,8 @@ class Screen:
         """
         self.is_quiet, self.is_verbose, self.log_file = quiet, verbose, log_file
         ours = logging.getLogger("cxr_transfer")
+        for earlier in [each for each in ours.handlers if isinstance(each, _Logged)]:
+            ours.removeHandler(earlier)
         ours.addHandler(self._logged)
         ours.setLevel(logging.DEBUG if verbose or log_file else logging.INFO)
         ours.propagate = False  # The server's log, and libraries', are others.
@@ -95,10 +101,11 @@ class Screen:
         if self._show:
             yield self._show
             return
-        seconds = _Seconds(self.detail)
+        seconds = _Seconds(self.detail, self._clock)
         is_line = not self.is_quiet and _is_terminal()
-        with _line() if is_line else _lines(self.record if self.is_quiet else self.say) as show:
-            also = _Lines(self.record) if is_line else None
+        say = self.record if self.is_quiet else self.say
+        with _line() if is_line else nullcontext(_Lines(say, self._clock).show) as show:
+            also = _Lines(self.record, self._clock) if is_line else None
 
             def show_all(progress: Progress) -> None:
                 seconds.phase(progress.title)
@@ -146,13 +153,14 @@ class _Logged(logging.Handler):
 class _Seconds:
     """Tells how long each phase took, once it is over."""
 
-    def __init__(self, detail: Callable[[str], None]) -> None:
-        self._detail, self._title, self._began = detail, "", 0.0
+    def __init__(self, detail: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._detail, self._clock = detail, clock
+        self._title, self._began = "", 0.0
 
     def phase(self, title: str) -> None:
         """Note which phase runs; "" ends the last one."""
         if title != self._title:
-            now = time.monotonic()
+            now = self._clock()
             if self._title:
                 self._detail(f"{self._title}: {now - self._began:.1f} s")
             self._title, self._began = title, now
@@ -161,9 +169,7 @@ class _Seconds:
 class _Lines:
     """A line when a phase begins, and now and then while it lasts."""
 
-    def __init__(
-        self, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float]) -> None:
         self._say, self._clock = say, clock
         self._phase, self._share, self._at = "", 0.0, 0.0
 
@@ -176,11 +182,6 @@ class _Lines:
         title = phase if phase != self._phase else progress.title
         self._phase, self._share, self._at = phase, progress.share, now
         self._say(in_words(title, progress))
-
-
-@contextmanager
-def _lines(say: Callable[[str], None]) -> Iterator[Show]:
-    yield _Lines(say).show
 
 
 def _is_terminal() -> bool:

@@ -95,4 +95,4 @@ def _figures(folder: Path, card: Checkpoint) -> list[str]:
         area = aurocs(scores)[1].value
         if math.isfinite(area):
             figures.append(f"AUROC {area:.4f}")
-    return figures
+    return figures or ["not kept"]
