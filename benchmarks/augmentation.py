@@ -2,8 +2,9 @@
 
     python benchmarks/augmentation.py --out docs/results/augmentation.json
 
-Both make the same changes of the same 8-bit images: turn, move, scale, gamma, noise, blur. They take
-turns in one process with one thread; the figure is milliseconds per image, the median of the rounds.
+Both make the same changes of the same 8-bit images: turn, move, scale, gamma, noise, blur. They
+take turns in one process with one thread; the figure is milliseconds per image, the median of the
+rounds.
 """
 
 from __future__ import annotations

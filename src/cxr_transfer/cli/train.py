@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,8 +22,13 @@ from cxr_transfer.cli.terminal import (
     phases,
     program,
     silent,
+    study_bar,
+    tell,
 )
 from cxr_transfer.progress import tell_nobody
+
+if TYPE_CHECKING:
+    from cxr_transfer.studies.one_recipe import TrainingPlan
 
 TRAIN_EXAMPLES = (
     "Examples:\n\n"
@@ -31,7 +38,9 @@ TRAIN_EXAMPLES = (
     "cxr train model_2 --data images.csv --from runs/study/model_0\n\n"
     "cxr train multi_source --data ../data --add-source clinic_a=images/clinic_a\n\n"
     "cxr train my_recipe.toml --data ../data --devices 2\n\n"
-    "cxr train model_1 --data images.csv --logger tensorboard,mlflow"
+    "cxr train model_1 --data images.csv --logger tensorboard,mlflow\n\n"
+    "cxr train model_1 --data images.csv --folds 5 --seeds 3 --out runs/cv\n\n"
+    "cxr train model_1 --choose my_recipe.toml --data images.csv --folds 5"
 )
 
 
@@ -79,6 +88,27 @@ def train(
             min=0, max=2**32 - 1, help="Random seed of split, weights, order and dropout."
         ),
     ] = 0,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Cross-validate by patient over so many folds (5 is usual)."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="With --folds: runs of each fold, with --seed and the seeds after it. Their mean "
+            "is evaluated as an ensemble, and each seed alone.",
+        ),
+    ] = None,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --folds: another recipe. In each fold the validation part chooses among "
+            "them, and the test part is scored by the chosen one alone. -o leaves it as it is. May "
+            "be repeated."
+        ),
+    ] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
     override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
@@ -87,13 +117,14 @@ def train(
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
     logger: Annotated[str | None, typer.Option(help=LOGGER_HELP)] = None,
 ) -> None:
-    """Train one recipe; the same command goes on with a run that was stopped."""
+    """Train one recipe, or cross-validate it; the same command goes on where it was stopped."""
     import dataclasses
     import os
     import time
 
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.multi_source import added_source
+    from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import check_folder
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
@@ -101,6 +132,12 @@ def train(
     from cxr_transfer.training.loggers import where_to_look
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
+    if folds is None and (seeds or choose):
+        raise UsageError(
+            "unused_option",
+            "Expected --seeds and --choose only with --folds, but got no --folds; add --folds 5, "
+            "or leave them out.",
+        )
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
         choice("--pretraining", pretraining, ("clean", "paper"))
@@ -112,7 +149,7 @@ def train(
     folder = out or Path(named)
     if is_main_process():
         check_folder(folder)
-    tell, shown = (log, phases()) if is_main_process() else (silent, nullcontext(tell_nobody))
+    say, shown = (log, phases()) if is_main_process() else (silent, nullcontext(tell_nobody))
     began = time.monotonic()
     plan = TrainingPlan(
         recipe=own,
@@ -127,16 +164,48 @@ def train(
         start=start,
         weights=weights,
     )
+    if folds is not None:
+        _cross_validate(plan, data, folder, folds, seeds or 1, choose or (), max_epochs)
+        return
     for line in where_to_look(folder, plan.execution.loggers):
-        tell(line)
+        say(line)
     with shown as tell_phase:
         with_progress = dataclasses.replace(plan.execution, progress=tell_phase)
         plan = dataclasses.replace(plan, execution=with_progress)
-        for gain in train_recipe(plan, data, folder, log=tell):
+        for gain in train_recipe(plan, data, folder, log=say):
             for line in _brought(gain):
-                tell(line)
+                say(line)
     for line in _ended(folder, data, time.monotonic() - began):
-        tell(line)
+        say(line)
+
+
+def _cross_validate(
+    plan: TrainingPlan,
+    data: Path,
+    out: Path,
+    folds: int,
+    seeds: int,
+    choose: Sequence[str],
+    max_epochs: int | None,
+) -> None:
+    """Cross-validate a plan, and say what came out."""
+    import dataclasses
+
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.studies.cross_validation import Protocol, cross_validate
+    from cxr_transfer.training.recipe_files import load_recipe
+
+    others = tuple(load_recipe(name).limited(max_epochs) for name in choose)
+    protocol = Protocol(folds=folds, seeds=seeds, others=others)
+    # One line shows all of it: no line for each epoch beside it.
+    quiet = dataclasses.replace(plan.execution, say_epochs=False)
+    plan = dataclasses.replace(plan, execution=quiet)
+    with lock_folder(out), study_bar() as (say_above, show):
+        cross_validate(plan, protocol, data, out, log=say_above, show=show)
+    text = (out / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
+    tell(text.partition("\n## Class by class")[0])
+    log(f"report: {out / 'report.md'}, predictions: {out / 'predictions.csv'}")
+    log(f"next: {program()} compare {shlex.quote(str(out))} ANOTHER")
 
 
 def _ended(folder: Path, data: Path, seconds: float) -> list[str]:

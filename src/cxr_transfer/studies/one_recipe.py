@@ -105,18 +105,7 @@ def train_recipe(
         images = len(found.cases)
         steps.append(counting(plan.execution.progress, of_images("reading", images), images))
 
-    dataset = open_dataset(
-        data,
-        recipe.dataset,
-        pretraining=plan.pretraining,
-        added=plan.added,
-        mapping=plan.mapping,
-        table=plan.recipe.labels,
-        skip_damaged=plan.skip_damaged,
-        before=before,
-        on_image=lambda: steps[0](),
-        records=records,
-    )
+    dataset = open_data(plan, data, records, before=before, on_image=lambda: steps[0]())
     if dataset.damaged:
         log(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
     dataset = split(dataset, by=plan.split_by, seed=plan.seed)
@@ -148,6 +137,45 @@ def _check(
             "remove the split column.",
         )
     check_run(recipe, found.labels, **plan.begin)
+    say_notices(plan, found, log)
+
+
+def open_data(
+    plan: TrainingPlan,
+    data: Path,
+    records: Records,
+    *,
+    before: Callable[[Dataset], None],
+    on_image: Callable[[], None],
+) -> Dataset:
+    """Open the data set of a plan.
+
+    Args:
+        plan: How; its recipe says which data set.
+        data: Archives, a manifest (.csv), or a folder per class.
+        records: Records that keep what was decoded.
+        before: Function that is given the data set before an image is opened, and may refuse it.
+        on_image: Function that is called after every image.
+
+    Raises:
+        UsageError, DataError: What `open_dataset` raises.
+    """
+    return open_dataset(
+        data,
+        plan.recipe.dataset,
+        pretraining=plan.pretraining,
+        added=plan.added,
+        mapping=plan.mapping,
+        table=plan.recipe.labels,
+        skip_damaged=plan.skip_damaged,
+        before=before,
+        on_image=on_image,
+        records=records,
+    )
+
+
+def say_notices(plan: TrainingPlan, found: Dataset, log: Callable[[str], None]) -> None:
+    """Tell a person how the data was read."""
     notices = [line for source in plan.sources for line in source.notices]
     for line in (*found.notices, *notices):
         log(Notice(line))
