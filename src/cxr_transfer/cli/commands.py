@@ -139,7 +139,7 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _front(
+def front(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -161,6 +161,7 @@ def _front(
         ),
     ] = None,
 ) -> None:
+    """Set up what every command has in common."""
     if quiet and verbose:
         raise typer.BadParameter("choose one of --quiet and --verbose")
     SCREEN.set_up(quiet=quiet, verbose=verbose, log_file=log_file)

@@ -46,7 +46,11 @@ def summary_line(folder: Path) -> str:
         ModelError: What `read_card` raises.
     """
     card = read_card(folder / CARD)
-    ends = "; ".join(f"{stage.name} {_ended(stage, outcome)}" for stage, outcome in _stages(card))
+    stages = _stages(card)
+    ends = "; ".join(
+        f"{f'{stage.name} ' if len(stages) > 1 else ''}{_ended(stage, outcome)}"
+        for stage, outcome in stages
+    )
     return f"{card.name}: {ends}; validation {', '.join(_figures(folder, card))}"
 
 
