@@ -104,7 +104,7 @@ def predict(
     if heatmaps and model and model.endswith(".xml"):
         raise typer.BadParameter("an exported network is not explained: give its checkpoint")
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
-    _log_notes(predictor)
+    _log_notes(predictor, precision)
     failed = 0
     with progress("predicting", len(found)) as step:
         drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
@@ -180,8 +180,9 @@ def _given_on_input(content: bytes) -> list[Path | bytes]:
     return [content]
 
 
-def _log_notes(predictor: Predictor) -> None:
+def _log_notes(predictor: Predictor, precision: str) -> None:
     """Say once what holds of all answers, and where the network could not be kept."""
+    SCREEN.detail(f"{predictor.model}: answers on the processor in {precision}")
     for note in (*predictor.notes, predictor.cache_note):
         if note:
             warn(note)
@@ -214,7 +215,7 @@ def _table(
             )
         else:
             predictor = Predictor.open(model, **options)
-            _log_notes(predictor)
+            _log_notes(predictor, options["precision"])
             done = predict_into(
                 predictor, images, out, workers=workers, settings=options, on_image=step
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +41,8 @@ ENSEMBLE = "ensemble"
 """Name of several checkpoints that are evaluated as one."""
 
 Floats = npt.NDArray[np.float64]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +174,7 @@ class Evaluated:
             progress: Function that is told the phase and which share of it is done.
         """
         own, given, times = [], [], []
+        _log.debug("%s: scoring on %s in float32", self.name, device)
         passes = len(images) * len(self.members)
         step = counting(progress, of_images("scoring", len(images)), passes)
         for member in self.members:
