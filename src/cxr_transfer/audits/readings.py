@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from cxr_transfer.progress import Tell, counting, of_images
 from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.scores import Scores
+
+_log = logging.getLogger(__name__)
 
 _Images = npt.NDArray[np.uint8]
 _OCCLUSIONS: dict[str, Callable[[_Images, LungMasks], _Images]] = {
@@ -75,6 +78,7 @@ def read_scores(
         progress: Function that is told the phase and which share of it is done.
     """
     labels, images = checkpoint.label_set, decoded.tensors.images.numpy()
+    _log.debug("%s: scoring on %s", checkpoint.name, scorer.device)
     inside = len(kinds.inside)
     # Once as they are, once to choose a precision, then with parts hidden, and changed.
     times = 1 + len(_OCCLUSIONS) + len((UNCHANGED, *CORRUPTIONS)) + (precision != "float32")

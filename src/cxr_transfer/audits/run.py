@@ -10,7 +10,6 @@ reference beside the checkpoint.
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -64,8 +63,6 @@ from cxr_transfer.statistics.subgroups import check_columns
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.training.device import Execution, resolve_device
 from cxr_transfer.training.tensors import ImageTensors
-
-_log = logging.getLogger(__name__)
 
 PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
 """Columns of `file_features` in which a finding may show: white lungs are brighter, too."""
@@ -159,7 +156,6 @@ def audit(
         )
     leave_out(out, decoded.damaged, log)
     scorer = Scorer(network, at, heat)
-    _log.debug("%s: scoring on %s", checkpoint.name, at)
     readings = read_scores(scorer, checkpoint, decoded, kinds, precision, again, progress)
     part = readings.part
     patients = [case.patient for case in part.cases]
