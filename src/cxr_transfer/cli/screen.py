@@ -63,6 +63,13 @@ class Screen:
         ours.setLevel(logging.DEBUG if verbose or log_file else logging.INFO)
         ours.propagate = False  # The server's log, and libraries', are others.
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether standard error is a terminal, on which a line can be written over."""
+        from rich.console import Console
+
+        return Console(stderr=True).is_terminal
+
     def say(self, line: str) -> None:
         """Write a line for a person, on standard error, whatever names stand in it."""
         self.record(line)
@@ -102,7 +109,7 @@ class Screen:
             yield self._show
             return
         seconds = _Seconds(self.detail, self._clock)
-        is_line = not self.is_quiet and _is_terminal()
+        is_line = not self.is_quiet and self.is_terminal
         say = self.record if self.is_quiet else self.say
         with _line() if is_line else nullcontext(_Lines(say, self._clock).show) as show:
             also = _Lines(self.record, self._clock) if is_line else None
@@ -182,13 +189,6 @@ class _Lines:
         title = phase if phase != self._phase else progress.title
         self._phase, self._share, self._at = phase, progress.share, now
         self._say(in_words(title, progress))
-
-
-def _is_terminal() -> bool:
-    """Tell whether standard error is a terminal that lines can be written over on."""
-    from rich.console import Console
-
-    return Console(stderr=True).is_terminal
 
 
 class _Line:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
     LOGGER_HELP,
@@ -197,8 +198,8 @@ def _cross_validate(
 
     others = tuple(load_recipe(name).limited(max_epochs) for name in choose)
     protocol = Protocol(folds=folds, seeds=seeds, others=others)
-    # One line shows all of it: no line for each epoch beside it.
-    quiet = dataclasses.replace(plan.execution, say_epochs=False)
+    # On a terminal one line shows all of it: no line for each epoch beside it.
+    quiet = dataclasses.replace(plan.execution, say_epochs=not SCREEN.is_terminal)
     plan = dataclasses.replace(plan, execution=quiet)
     with lock_folder(out), study_bar() as (say_above, show):
         cross_validate(plan, protocol, data, out, log=say_above, show=show)

@@ -130,7 +130,9 @@ def cross_validate(
             progress.begin(run.title)
             begin = runs.begin(run.recipe) | {
                 "seed": run.seed,
-                "execution": dataclasses.replace(plan.execution, progress=progress.within),
+                "execution": dataclasses.replace(
+                    plan.execution, progress=progress.within, is_one_of_many=True
+                ),
             }
             images = tensors[run.recipe.preprocessing]
             run_recipe(run.recipe, part, images, run.folder, log=log, **begin)

@@ -208,6 +208,7 @@ class _Measuring:
             self.execution,
             progress=self.progress.within,
             say_epochs=False,
+            is_one_of_many=True,
             loggers=(),
         )
         return self.progress.count(f"reading {found.name}", len(found.cases))

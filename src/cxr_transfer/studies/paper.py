@@ -104,7 +104,7 @@ def run_study(
     target = dataset_1(archives)
     pretraining = dataset_0(archives) if "model_0" in models else None
     progress = plan(study, recipes, target, pretraining, show)
-    execution = dataclasses.replace(execution, progress=progress.within)
+    execution = dataclasses.replace(execution, progress=progress.within, is_one_of_many=True)
     for name in begin:
         begin[name]["execution"] = execution
     target = _indexed(target, study, progress, log, records)

@@ -45,6 +45,7 @@ class Execution:
         num_nodes: Machines.
         loggers: Names of `LOGGERS` whose files are written beside the history.
         say_epochs: Whether every epoch is said; the run's ``log.txt`` has it all the same.
+        is_one_of_many: Whether a run is part of a study: it then says in one line how it ended.
         progress: Function that is told the phase of a run and which share of it is done.
     """
 
@@ -54,6 +55,7 @@ class Execution:
     num_nodes: int = 1
     loggers: tuple[str, ...] = ()
     say_epochs: bool = True
+    is_one_of_many: bool = False
     progress: Tell = tell_nobody
 
     @property

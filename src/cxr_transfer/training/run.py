@@ -249,9 +249,9 @@ def _complete(
 
 
 def _say_the_end(folder: Path, execution: Execution, log: Callable[[str], None]) -> None:
-    """Say how a run ended: stage by stage where its epochs were said, else in one line."""
-    lines = summary_lines(folder)
-    for line in lines if execution.say_epochs else [summary_line(folder)]:
+    """Say how a run ended: stage by stage, or in one line where it is one of many."""
+    lines = [summary_line(folder)] if execution.is_one_of_many else summary_lines(folder)
+    for line in lines:
         log(line)
         append_line(folder / LOG, f"{provenance.now()} {for_terminal(line)}")
 
