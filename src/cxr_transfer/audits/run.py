@@ -131,7 +131,7 @@ def audit(
     heat = temperature_of(checkpoint_path)
     folder, at = run_folder(checkpoint_path), resolve_device(device)
     again = {"resamples": resamples, "seed": seed}
-    execution = Execution(device=device, precision=precision, progress=progress)
+    execution = Execution(device, precision, progress=progress, is_one_of_many=True)
     retraining = None
     if retrain:
         retraining = Retraining.of(
