@@ -59,8 +59,10 @@ class StageInputs:
         self._keep, self._base = keep, len(base)
         self._training, self._validation = training, validation
         parts = (validation,) if all_change else (training, validation)
-        count = counting(progress, FROZEN_PART, sum(map(len, parts))) if len(base) else None
-        behind = functools.partial(keep, base, **({"on_image": count} if count else {}))
+        images = sum(map(len, parts))
+        # The phase begins with the first batch: what is found on disk is not computed again.
+        begun = functools.cache(lambda: counting(progress, FROZEN_PART, images))
+        behind = functools.partial(keep, base, on_image=lambda more: begun()(more))
         self._kept_training = None if all_change else behind(training.images)
         self._kept_validation = behind(validation.images)
 
