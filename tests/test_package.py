@@ -26,6 +26,7 @@ LAYERS = (
         "forks",
         "openvino_runtime",
         "parallel",
+        "progress",
     ),
     ("radiograph",),
     ("datasets",),

@@ -54,6 +54,12 @@ def test_every_command_has_its_options_and_examples(reference):
         assert "| required |" in text or not any(one.required for one in command.params)
 
 
+def test_options_of_every_command_have_a_section(reference):
+    text = section(reference["commands.md"], "Options of every command")
+    for option in ("--quiet", "--verbose", "--log-file"):
+        assert f"| `{option}`" in text
+
+
 @pytest.mark.parametrize(
     ("model", "heading"),
     [(Recipe, "Recipe"), (Preprocessing, "`[preprocessing]`"), (Stage, "`[[stages]]`")],

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import cxr_transfer
-from cxr_transfer.cli.commands import app, data_app, recipe_app
+from cxr_transfer.cli.commands import app, data_app, front, recipe_app
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
@@ -109,13 +109,13 @@ def _commands() -> str:
         "| 2 | the command or the recipe is wrong |\n| 3 | the data are not fit |\n"
         "| 4 | a checkpoint is not what it should be |\n"
         "| 5 | the machine lacks something |\n| 130 | stopped by Ctrl-C |\n\n"
-        "`CHECKPOINT` is a run folder, a weights file, or the name of a released model.\n"
+        "`CHECKPOINT` is a run folder, a weights file, or the name of a released model.\n",
+        "## Options of every command\n\nThey stand before the command or behind it.\n\n"
+        "| option | type | default | meaning |\n|---|---|---|---|\n"
+        + "".join(f"{row}\n" for row in _rows(front)),
     ]
     for name, (function, examples) in command_functions().items():
-        rows = [
-            f"| {_code(words)} | {kind} | {default} | {_cell(text)} |"
-            for words, kind, default, text in _parameters(function)
-        ]
+        rows = _rows(function)
         shown = [line for line in examples.split("\n\n") if line and line != "Examples:"]
         blocks.append(
             f"## {name}\n\n{_prose(inspect.getdoc(function) or '')}\n"
@@ -124,6 +124,13 @@ def _commands() -> str:
             + ("\n```text\n" + "\n".join(shown) + "\n```\n" if shown else "")
         )
     return "\n".join(blocks)
+
+
+def _rows(function: Callable[..., Any]) -> list[str]:
+    return [
+        f"| {_code(words)} | {kind} | {default} | {_cell(text)} |"
+        for words, kind, default, text in _parameters(function)
+    ]
 
 
 def _parameters(function: Callable[..., Any]) -> Iterator[tuple[str, str, str, str]]:

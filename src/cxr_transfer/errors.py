@@ -23,6 +23,12 @@ LISTED = 20
 """How many of the offending items a message names before it goes on with a count."""
 
 
+class Notice(str):
+    """A line of a log that a person must not miss: shown also where they asked for quiet."""
+
+    __slots__ = ()
+
+
 class CxrError(Exception):
     """An error that a user can act on.
 

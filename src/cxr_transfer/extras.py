@@ -39,6 +39,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "keras-weights": ("h5py",),
     "tables": ("pandas",),
     "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
     "monai": ("monai", "einops"),
     "timm": ("timm",),
     "torchvision": ("torchvision",),

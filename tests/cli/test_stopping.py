@@ -110,7 +110,7 @@ def test_a_command_at_work_stops_and_says_whether_it_goes_on(tmp_path, words, sa
         process.stdin.write(names)
         process.stdin.close()
         for line in process.stderr:
-            if line.startswith("predicting: "):
+            if line.startswith("predicting 3000 images"):
                 break
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -201,3 +202,17 @@ def test_every_command_has_help_with_the_intended_use_at_the_front_door(cxr):
         said = cxr(*command.split(), "--help").stdout
         assert "Usage" in said
         assert "Example" in said, command
+
+
+@pytest.mark.slow
+def test_the_end_tells_what_came_out_and_commands_that_can_be_given(own, cxr, tmp_path):
+    words = ("train", own / "mine.toml", "--data", own / "images", "--out", tmp_path / "my run")
+    said = cxr(*words).stderr.splitlines()
+    assert "mine · head: best epoch " in "".join(said)
+    assert any(line.startswith("mine · validation: loss ") for line in said)
+    names = ("evaluate", "predict", "audit", "export")
+    commands = [shlex.split(line) for line in said[said.index("next:") + 1 :]]
+    typed = [words[words.index(name) :] for words, name in zip(commands, names, strict=True)]
+    for words in typed:
+        done = cxr(*words, expect=None)
+        assert done.returncode in (0, 1), (words, done.stderr)

@@ -91,4 +91,9 @@ def test_a_smaller_input_costs_less_and_a_longer_training_more():
 
     assert cost(recipe.sized(112)) == pytest.approx(cost(recipe) / 4)
     assert cost(recipe.limited(5)) < cost(recipe)
-    assert list(run_costs(recipe, 100)) == ["frozen part", "head", "last_block", ""]
+    assert list(run_costs(recipe, 100)) == [
+        "keeping activations",
+        "training head",
+        "training last_block",
+        "",
+    ]

@@ -340,7 +340,11 @@ def test_the_card_tells_how_each_stage_ended_and_what_was_left_out(tmp_path):
     assert card.data["left_out"] == {"atypical": 3}
     assert card.data["damaged"] == 1
     assert "truncated_image" in (run / "damaged.csv").read_text()
-    assert "the weights before it are kept" in (run / "log.txt").read_text()
+    log = (run / "log.txt").read_text()
+    assert "the weights before it are kept" in log
+    assert "small · all: best epoch" in log
+    assert "small · spoilt: no epoch of 1 was better" in log
+    assert "small · validation: loss " in log
 
 
 def test_labels_that_a_start_has_are_compared_with_those_of_the_data(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,12 @@ from cxr_transfer.evaluation.decoding import Decoded
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import Checkpoint
+from cxr_transfer.progress import Tell, counting, of_images
 from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.scores import Scores
+
+_log = logging.getLogger(__name__)
 
 _Images = npt.NDArray[np.uint8]
 _OCCLUSIONS: dict[str, Callable[[_Images, LungMasks], _Images]] = {
@@ -60,7 +64,7 @@ def read_scores(
     kinds: Kinds,
     precision: str,
     again: dict[str, int],
-    log: Callable[[str], None],
+    progress: Tell,
 ) -> Readings:
     """Score the images that the figures are of: whole, with parts hidden, and changed.
 
@@ -71,10 +75,15 @@ def read_scores(
         kinds: Rows of them by what they are to the checkpoint.
         precision: Precision for changed images, as `Scorer.settle` takes it.
         again: ``resamples`` and ``seed`` of the bootstrap.
-        log: Is told what takes long.
+        progress: Function that is told the phase and which share of it is done.
     """
     labels, images = checkpoint.label_set, decoded.tensors.images.numpy()
-    log(f"scoring {len(kinds.inside)} images, whole and in parts")
+    _log.debug("%s: scoring on %s", checkpoint.name, scorer.device)
+    inside = len(kinds.inside)
+    # Once as they are, once to choose a precision, then with parts hidden, and changed.
+    times = 1 + len(_OCCLUSIONS) + len((UNCHANGED, *CORRUPTIONS)) + (precision != "float32")
+    title = f"scoring {of_images('', inside).strip()}, whole, in parts and changed"
+    scorer.on_image = counting(progress, title, times * inside + len(kinds.elsewhere))
     scored = np.full((len(images), len(labels)), np.nan)
     unseen = np.sort(np.concatenate([kinds.inside, kinds.elsewhere]))
     scored[unseen] = scorer.exact(images[unseen])
@@ -96,6 +105,7 @@ def read_scores(
     unchanged, *changed = (
         _accuracy(scorer.quick(change(name)), whole) for name in (UNCHANGED, *CORRUPTIONS)
     )
+    scorer.on_image = lambda images: None
     by_change = dict(zip(CORRUPTIONS, changed, strict=True))
     return Readings(part, scored, whole, evaluation, occluded, unchanged, by_change, quick)
 

@@ -47,6 +47,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import temperature_of
+from cxr_transfer.progress import Tell, counting, tell_nobody
 from cxr_transfer.runs.run_folder import (
     PartRow,
     own_overlap,
@@ -66,6 +67,10 @@ from cxr_transfer.training.tensors import ImageTensors
 PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
 """Columns of `file_features` in which a finding may show: white lungs are brighter, too."""
 
+BY_THEMSELVES = "what files, age, sex, view and features tell"
+REPORT = "judging and drawing"
+"""Phases of an audit."""
+
 RETRAINING = "leave-one-source-out retraining (ask for it with --retrain)"
 
 
@@ -84,6 +89,7 @@ def audit(
     seed: int = 0,
     on_image: Callable[[], None] = lambda: None,
     log: Callable[[str], None] = lambda line: None,
+    progress: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """Audit a checkpoint on ``cases`` into ``out``.
 
@@ -105,6 +111,8 @@ def audit(
             retraining.
         on_image: Called after every image that was read.
         log: Is told what happens.
+        progress: Function that is told the phase, behind the reading, and which share of it is
+            done.
 
     Returns:
         The content of ``out/audit.json``.
@@ -123,15 +131,11 @@ def audit(
     heat = temperature_of(checkpoint_path)
     folder, at = run_folder(checkpoint_path), resolve_device(device)
     again = {"resamples": resamples, "seed": seed}
+    execution = Execution(device, precision, progress=progress, is_one_of_many=True)
     retraining = None
     if retrain:
         retraining = Retraining.of(
-            checkpoint_path,
-            out / "retrain",
-            weights=weights,
-            execution=Execution(device=device, precision=precision),
-            log=log,
-            **again,
+            checkpoint_path, out / "retrain", weights=weights, execution=execution, log=log, **again
         )
     decoded = decode_once(
         cases,
@@ -152,17 +156,23 @@ def audit(
         )
     leave_out(out, decoded.damaged, log)
     scorer = Scorer(network, at, heat)
-    readings = read_scores(scorer, checkpoint, decoded, kinds, precision, again, log)
+    readings = read_scores(scorer, checkpoint, decoded, kinds, precision, again, progress)
     part = readings.part
-    log("where its scores come from")
     patients = [case.patient for case in part.cases]
     maps = saliency_evidence(
-        network, part.images, patients, lungs=part.tensors.lungs, device=at, **again
+        network,
+        part.images,
+        patients,
+        lungs=part.tensors.lungs,
+        device=at,
+        progress=progress,
+        **again,
     )
-    log("what files, age, sex, view and features tell by themselves")
+    rows = parts(folder)
     audit_inputs = _audit_inputs(
-        checkpoint, decoded, kinds, readings, scorer, parts(folder), retraining, maps, again
+        checkpoint, decoded, kinds, readings, scorer, rows, retraining, maps, again, progress
     )
+    progress(REPORT, 0.0)
     opened = record_test_set_access(folder, "audit", part.cases, checkpoint.weights_sha256)
     found = run_checks(dataclasses.replace(audit_inputs, columns=columns))
     content = _content(checkpoint, decoded, kinds, readings, found) | {
@@ -188,9 +198,18 @@ def _audit_inputs(
     retraining: Retraining | None,
     maps: Mapping[str, Any],
     again: dict[str, int],
+    progress: Tell,
 ) -> AuditInputs:
     """Put together all that the checks look at."""
     ours = Part(checkpoint.label_set, decoded, kinds.ours)
+    # Tables, features, sources, near copies: five steps of about the same length.
+    step = counting(progress, BY_THEMSELVES, 5)
+    tables = _tables(ours, decoded, again, step)
+    features = scorer.features(ours.images)
+    step()
+    from_features = source_classifier(features, ours.cases, **again)
+    step()
+    near = _near_copies(decoded, np.flatnonzero(kinds.seen), kinds.inside)
     return AuditInputs(
         scores=readings.whole,
         cases=readings.part.cases,
@@ -198,10 +217,10 @@ def _audit_inputs(
         occluded=readings.occluded,
         unchanged=readings.unchanged,
         corrupted=readings.corrupted,
-        **_tables(ours, decoded, again),
+        **tables,
         association=source_by_class(ours.cases, **again),
-        source_classifier=source_classifier(scorer.features(ours.images), ours.cases, **again),
-        near_copies=_near_copies(decoded, np.flatnonzero(kinds.seen), kinds.inside),
+        source_classifier=from_features,
+        near_copies=near,
         own_images_seen=own_overlap(checkpoint, rows),
         outside=_outside(checkpoint.label_set, decoded, kinds.elsewhere, readings.scored),
         parts=parts_evidence(rows, ours.cases, checkpoint.label_set, seed=again["seed"])
@@ -279,15 +298,22 @@ def _both_splits(retraining: Retraining, ours: Part) -> dict[str, Any] | None:
         return None  # Too few patients or images to draw parts from.
 
 
-def _tables(ours: Part, decoded: Decoded, again: dict[str, int]) -> dict[str, Any]:
+def _tables(
+    ours: Part, decoded: Decoded, again: dict[str, int], step: Callable[[], None]
+) -> dict[str, Any]:
     """What tables of files, grey levels and people tell of the labels by themselves."""
     files, columns = table_of([decoded.files[row] for row in ours.rows])
     container = np.array([not name.startswith(PICTURE) for name in columns])
-    return {
-        "metadata": _baseline(files[:, container], ours, again),
-        "grey_levels": _baseline(files[:, ~container], ours, again),
-        "demographics": _baseline(demographics_table(ours.cases)[0], ours, again),
+    tables = {
+        "metadata": files[:, container],
+        "grey_levels": files[:, ~container],
+        "demographics": demographics_table(ours.cases)[0],
     }
+    found = {}
+    for name, table in tables.items():
+        found[name] = _baseline(table, ours, again)
+        step()
+    return found
 
 
 def _baseline(

@@ -14,6 +14,7 @@ from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.errors import DataError
 from cxr_transfer.models.saliency_maps import (
     DRAWS,
+    STAGES,
     as_images,
     enrichment,
     has_places,
@@ -21,6 +22,7 @@ from cxr_transfer.models.saliency_maps import (
     lung_share,
     randomised_correlation,
 )
+from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.statistics.intervals import (
     NOT_DEFINED,
     Estimate,
@@ -30,6 +32,9 @@ from cxr_transfer.statistics.intervals import (
 )
 
 Floats = npt.NDArray[np.float64]
+
+_STEPS = 2 + DRAWS * len(STAGES)
+"""Lung masks, maps, and a map of every draw of new weights."""
 
 COVERED = 20
 """Most images of which maps are made by covering their parts in turn."""
@@ -45,6 +50,7 @@ def saliency_evidence(
     limit: int = 100,
     resamples: int = 2000,
     device: str = "cpu",
+    progress: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """Return what an audit asks of a network's heat maps.
 
@@ -58,6 +64,7 @@ def saliency_evidence(
             where a map takes a hundred answers of the network.
         resamples: Number of resamples of the bootstrap by patient.
         device: Device as torch names it.
+        progress: Function that is told the phase and which share of it is done.
 
     Returns:
         - ``images``: how many were looked at; ``empty_maps``: of these, without a map;
@@ -95,14 +102,17 @@ def saliency_evidence(
         images = images[torch.from_numpy(chosen)]
         lungs = lungs.only(chosen)
         patients = [patients[row] for row in chosen]
+    step = counting(progress, f"heat maps of {of_images('', len(images)).strip()}", _STEPS)
     masks = lungs.masks()[:, 0]
+    step()
     maps = heat_maps(network, images, device=device)
+    step()
     rich = enrichment(maps, masks)
     known = ~np.isnan(rich)
     again: dict[str, int] = {"resamples": resamples, "seed": seed}
     those = [patient for patient, has in zip(patients, known, strict=True) if has]
     below = share(rich[known] < 1, those, **again) if known.any() else NOT_DEFINED
-    changed = randomised_correlation(network, images, seed=seed, device=device)
+    changed = randomised_correlation(network, images, seed=seed, device=device, on_draw=step)
     return {
         "images": len(images),
         "empty_maps": int((maps.max(axis=(1, 2)) == 0).sum()),

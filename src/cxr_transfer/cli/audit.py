@@ -14,9 +14,11 @@ from cxr_transfer.cli.terminal import (
     SKIP_DAMAGED_HELP,
     SUBGROUP_HELP,
     log,
-    progress,
+    phases,
     tell,
+    warn,
 )
+from cxr_transfer.progress import counting, of_images
 
 AUDIT_EXAMPLES = (
     "Examples:\n\n"
@@ -72,14 +74,14 @@ def audit(
         data, known.label_set, mapping=read_mapping(label or ()), table=known.label_table
     )
     for notice in read.notices:
-        log(notice)
+        warn(notice)
     cases = read.cases
     # By the weights: another run's folder may have the same name.
     audit_of = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
     with (
         lock_folder(out),
         settings_checked(out, audit_of),
-        progress("reading images", len(cases)) as step,
+        phases() as tell_phase,
     ):
         found = run(
             checkpoint,
@@ -92,8 +94,9 @@ def audit(
             device=device,
             precision=precision,
             seed=seed,
-            on_image=step,
+            on_image=counting(tell_phase, of_images("reading", len(cases)), len(cases)),
             log=log,
+            progress=tell_phase,
         )
     tell(
         (out / ("audit.json" if json else "audit.md")).read_text(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -22,6 +24,7 @@ from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
 from cxr_transfer.cli.evaluate import EVALUATE_EXAMPLES, evaluate
 from cxr_transfer.cli.explain import EXPLAIN_EXAMPLES, explain
 from cxr_transfer.cli.export import EXPORT_EXAMPLES, export
+from cxr_transfer.cli.global_options import globals_first, started
 from cxr_transfer.cli.predict import PREDICT_EXAMPLES, predict
 from cxr_transfer.cli.recipe import (
     RECIPE_LIST_EXAMPLES,
@@ -33,6 +36,7 @@ from cxr_transfer.cli.recipe import (
     recipe_schema,
     recipe_show,
 )
+from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
 from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
@@ -80,6 +84,7 @@ def run() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")
     try:
+        sys.argv[1:] = globals_first(sys.argv[1:])
         code = app(standalone_mode=False)
     except CxrError as error:
         _leave(error.message, error.code, error.exit_code)
@@ -112,6 +117,8 @@ def _leave(message: str, code: str, exit_code: int) -> NoReturn:
     if stopping.asked():  # A library may have taken Ctrl-C for a fault of what it was reading.
         stopping.leave()
     if message:
+        with suppress(CxrError):  # It may be the log file that cannot be written.
+            SCREEN.record(f"{message.rstrip()} [{code}]")
         sys.stderr.write(f"cxr: {for_terminal(message.rstrip())} [{code}]\n")
     sys.exit(exit_code)
 
@@ -132,9 +139,30 @@ def _version(asked: bool) -> None:
 
 
 @app.callback()
-def _front(
+def front(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Show answers, notices and errors alone.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose", help="Show also where it is computed, and the seconds of each phase."
+        ),
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--log-file",
+            help="File to which every line that is said is added, with the time, whatever is "
+            "shown; answers are not. These three may also stand behind the command.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    """Set up what every command has in common."""
+    if quiet and verbose:
+        raise typer.BadParameter("choose one of --quiet and --verbose")
+    SCREEN.set_up(quiet=quiet, verbose=verbose, log_file=log_file)
+    SCREEN.detail(started())

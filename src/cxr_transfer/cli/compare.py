@@ -46,7 +46,7 @@ def compare(
     with ExitStack() as shown:
 
         def on_images(number: int) -> Callable[[], None]:
-            return shown.enter_context(progress("reading images", number))
+            return shown.enter_context(progress("reading", number))
 
         report = api_protocols.compare(
             *models, out=out, device=device, seed=seed, on_images=on_images, log=log

@@ -66,7 +66,7 @@ def data_check(
     archives = selected(read_all(data, no_labels=no_labels), wanted)
     chosen = Sheet.of(archives) if sheet else None
     total = sum(len(archive.cases) for archive in archives)
-    with progress("reading images", total) as step:
+    with progress("reading", total) as step:
         found = check(archives, on_image=step, sheet=chosen)
     if table:
         write_csv(table, COLUMNS, found["images"])

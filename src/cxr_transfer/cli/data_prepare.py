@@ -15,8 +15,9 @@ from cxr_transfer.cli.terminal import (
     SOURCE_HELP,
     counted,
     log,
-    progress,
+    phases,
     tell,
+    warn,
 )
 
 DATA_PREPARE_EXAMPLES = (
@@ -59,10 +60,10 @@ def data_prepare(
     wanted = Selection(tuple(source or ()), frontal, read_mapping(label or ()), without_parts)
     archives = selected(read_all(data, no_labels=no_labels), wanted)
     for notice in notices_of(archives):
-        log(notice)
-    with lock_folder(out, DATA_RECORD):
+        warn(notice)
+    with lock_folder(out, DATA_RECORD), phases() as tell_phase:
         prepared = prepare_manifests(
-            archives, data, out, as_one=bool(wanted), skip_damaged=skip_damaged, progress=progress
+            archives, data, out, as_one=bool(wanted), skip_damaged=skip_damaged, progress=tell_phase
         )
         for name, found in prepared.summary.items():
             classes = counted({label or "not stated": n for label, n in found["classes"].items()})

@@ -14,9 +14,11 @@ from cxr_transfer.cli.terminal import (
     SKIP_DAMAGED_HELP,
     SUBGROUP_HELP,
     log,
-    progress,
+    phases,
     tell,
+    warn,
 )
+from cxr_transfer.progress import counting, of_images
 
 EVALUATE_EXAMPLES = (
     "Examples:\n\n"
@@ -69,14 +71,14 @@ def evaluate(
         labels=known.label_set,
     )
     for notice in read.notices:
-        log(notice)
+        warn(notice)
     cases = read.cases
     for line in unknown_lines(case.label for case in cases if case.label not in known.labels):
-        log(line)
+        warn(line)
     with (
         lock_folder(out),
         settings_checked(out, {"evaluation_of": checkpoint.name}),
-        progress("reading images", len(cases)) as step,
+        phases() as tell_phase,
     ):
         evaluate_checkpoint(
             checkpoint,
@@ -87,8 +89,9 @@ def evaluate(
             columns=subgroup or (),
             device=device,
             seed=seed,
-            on_image=step,
+            on_image=counting(tell_phase, of_images("reading", len(cases)), len(cases)),
             log=log,
+            progress=tell_phase,
         )
     name = "report.json" if json else "report.md"
     tell((out / name).read_text(encoding="utf-8", errors="surrogateescape"))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, tell
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, tell, warn
 
 EXPLAIN_EXAMPLES = (
     "Examples:\n\n"
@@ -42,12 +42,12 @@ def explain(
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import read_radiograph
 
-    log(INTENDED_USE)
+    warn(INTENDED_USE)
     radiograph = read_radiograph(file, any_modality=any_modality)
     explanation = Explainer.open(model, any_modality=any_modality).explain(radiograph, label=label)
     sheet = write_explanation(explanation, radiograph, out, stem_of(file))
     if json:
-        typer.echo(json_module.dumps(explanation.as_dict(), indent=2))
+        tell(json_module.dumps(explanation.as_dict(), indent=2))
         return
     scores = ", ".join(f"{name} {100 * p:.1f}" for name, p in explanation.probabilities.items())
     meaning = "" if explanation.calibrated else "; not calibrated"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, log
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, log, phases
 
 EXPORT_EXAMPLES = (
     "Examples:\n\n"
@@ -54,18 +54,21 @@ def export(
     found = reference_beside(weights, read_card(card_path).weights_sha256)
     # An int8 network's features lie elsewhere: the float32 ones' reference would misjudge them.
     reference = found if precision == "float32" else None
-    calibration, check = calibration_and_check(checkpoint, data, calibrate=precision == "int8")
-    written = run(
-        checkpoint,
-        out,
-        format=format,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
-        calibration=calibration,
-        check=check,
-        temperature=reference[1].temperature if reference else None,
-        confidence_threshold=reference[1].confidence_threshold if reference else None,
-        coverage=reference[1].coverage if reference else None,
-    )
+    with phases() as tell_phase:
+        tell_phase("reading images to compare on", 0.0)
+        calibration, check = calibration_and_check(checkpoint, data, calibrate=precision == "int8")
+        written = run(
+            checkpoint,
+            out,
+            format=format,  # type: ignore[arg-type]
+            precision=precision,  # type: ignore[arg-type]
+            calibration=calibration,
+            check=check,
+            temperature=reference[1].temperature if reference else None,
+            confidence_threshold=reference[1].confidence_threshold if reference else None,
+            coverage=reference[1].coverage if reference else None,
+            progress=tell_phase,
+        )
     done = written.check
     if reference and written.format == "openvino":
         write_bytes(out.with_suffix(".reference.safetensors"), reference[0].read_bytes())

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress
+from cxr_transfer.cli.screen import SCREEN
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress, warn
 
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut
@@ -90,9 +91,9 @@ def predict(
         raise typer.BadParameter("--out writes a table: leave --json, --csv and --heatmaps out")
     written = [out, partial_folder(out)] if out else [heatmaps] if heatmaps else []
     found, left_out = _asked(files, written)
-    log(INTENDED_USE)
+    warn(INTENDED_USE)
     for notice in left_out.notices():
-        log(notice)
+        warn(notice)
     if out:
         images = [image for image in found if isinstance(image, Path)]
         if len(images) < len(found):
@@ -103,7 +104,7 @@ def predict(
     if heatmaps and model and model.endswith(".xml"):
         raise typer.BadParameter("an exported network is not explained: give its checkpoint")
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
-    _log_notes(predictor)
+    _log_notes(predictor, precision)
     failed = 0
     with progress("predicting", len(found)) as step:
         drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
@@ -128,8 +129,7 @@ def predict(
         rows = partial(as_csv, seen=sys.stdout.isatty())
         as_text = as_json if json else rows if csv else as_lines
         for line in as_text(told(), predictor.card.labels):
-            # As it is: Click would take what looks like a colour out of a file's name.
-            typer.echo(line, color=True)
+            SCREEN.answer(line)
     if failed:
         raise typer.Exit(1)
 
@@ -180,11 +180,12 @@ def _given_on_input(content: bytes) -> list[Path | bytes]:
     return [content]
 
 
-def _log_notes(predictor: Predictor) -> None:
+def _log_notes(predictor: Predictor, precision: str) -> None:
     """Say once what holds of all answers, and where the network could not be kept."""
+    SCREEN.detail(f"{predictor.model}: answers on the processor in {precision}")
     for note in (*predictor.notes, predictor.cache_note):
         if note:
-            log(note)
+            warn(note)
 
 
 def _table(
@@ -214,7 +215,7 @@ def _table(
             )
         else:
             predictor = Predictor.open(model, **options)
-            _log_notes(predictor)
+            _log_notes(predictor, options["precision"])
             done = predict_into(
                 predictor, images, out, workers=workers, settings=options, on_image=step
             )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cxr_transfer.about import INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log
+from cxr_transfer.cli.terminal import CHECKPOINT_HELP, warn
 
 SERVE_EXAMPLES = (
     "Examples:\n\n"
@@ -41,5 +41,5 @@ def serve(
         from cxr_transfer.extras import missing_package
 
         raise missing_package(error.name, "serving") or error from None
-    log(INTENDED_USE)
+    warn(INTENDED_USE)
     run(model or (), host, port, token, allowed_hosts=allowed_host or ())

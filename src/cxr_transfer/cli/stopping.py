@@ -77,7 +77,9 @@ def _stopped(words: list[str]) -> str:
     >>> _stopped(["predict", "images", "--out=table.csv"]), _stopped(["predict", "images"])
     ('Stopped; the same command goes on.', 'Stopped.')
     """
-    command = next((word for word in words if not word.startswith("-")), "")
+    from cxr_transfer.cli.global_options import command_of
+
+    command = command_of(words)
     named = any(word == "--out" or word.startswith("--out=") for word in words)
     if command == "study" or (named and command in _RESUMING):
         return "Stopped; the same command goes on."

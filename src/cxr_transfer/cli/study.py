@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
     PRECISION_HELP,
@@ -157,8 +158,8 @@ def _paper(
             data,
             out,
             study,
-            # One line shows the whole study: no bar and no line for each epoch beside it.
-            execution=dataclasses.replace(where, bar=False, say_epochs=not where.bar),
+            # On a terminal one line shows the whole study: no line for each epoch beside it.
+            execution=dataclasses.replace(where, say_epochs=not SCREEN.is_terminal),
             weights=weights,
             model_0=model_0,
             log=say_above,

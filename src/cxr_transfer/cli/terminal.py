@@ -5,7 +5,6 @@ Standard output is for answers, so that it can be piped.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import sys
@@ -15,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cxr_transfer.errors import LISTED
+from cxr_transfer.cli.screen import SCREEN
+from cxr_transfer.errors import LISTED, Notice
+from cxr_transfer.progress import Clock, Show, Tell, counting, of_images
 from cxr_transfer.text import for_terminal
 
 if TYPE_CHECKING:
-    from cxr_transfer.studies.progress import Progress
     from cxr_transfer.training.device import Execution
 
 CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
@@ -44,22 +44,31 @@ OVERRIDE_HELP = (
     "stages), head.max_epochs=5 (one stage), augmentation.rotation=10 or input_size=320. May be "
     "repeated."
 )
+LOGGER_HELP = (
+    "tensorboard, mlflow (both with a comma), or none: writes the figures of every epoch for these "
+    "programs, below the run folder. Default: tensorboard where it is installed. history.csv is "
+    "written in any case."
+)
 PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
 
 
-def execution(device: str, precision: str, devices: int = 1, num_nodes: int = 1) -> Execution:
-    """Return how a training is carried out, with a bar where somebody looks."""
-    import importlib.util
-
+def execution(
+    device: str,
+    precision: str,
+    devices: int = 1,
+    num_nodes: int = 1,
+    logger: str | None = None,
+) -> Execution:
+    """Return how a training is carried out."""
     from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.loggers import chosen_loggers
 
     return Execution(
         device=device,
         precision=precision,
         devices=devices,
         num_nodes=num_nodes,
-        bar=sys.stderr.isatty(),
-        tensorboard=importlib.util.find_spec("tensorboard") is not None,
+        loggers=chosen_loggers(logger),
     )
 
 
@@ -74,12 +83,17 @@ def choice(option: str, given: str, known: tuple[str, ...]) -> str:
 
 def log(line: str) -> None:
     """Write a line for a person, on standard error, whatever names stand in it."""
-    typer.echo(for_terminal(line), err=True)
+    SCREEN.say(line)
+
+
+def warn(line: str) -> None:
+    """Write a line for a person, as `log`, also where they asked for quiet."""
+    SCREEN.say(Notice(line))
 
 
 def tell(text: str) -> None:
     """Write lines for a person, on standard output, whatever names stand in them."""
-    typer.echo(for_terminal(text, lines=True))
+    SCREEN.answer(for_terminal(text, lines=True))
 
 
 def silent(line: str) -> None:
@@ -96,85 +110,41 @@ def counted(table: dict[str, int]) -> str:
 
 def program() -> str:
     """Return how this command is typed here: its name, or its path where no name leads to it."""
-    return "cxr" if shutil.which("cxr") else os.path.relpath(sys.argv[0])
+    if shutil.which("cxr"):
+        return "cxr"
+    started = sys.argv[0]
+    return "python -m cxr_transfer.cli" if started.endswith(".py") else os.path.relpath(started)
 
 
 @contextmanager
-def no_progress(_title: str, _total: int) -> Iterator[Callable[[], None]]:
-    """Show nothing, as `silent`."""
-    yield lambda: None
-
-
-@contextmanager
-def study_bar() -> Iterator[tuple[Callable[[str], None], Callable[[Progress], None]]]:
+def study_bar() -> Iterator[tuple[Callable[[str], None], Show]]:
     """Show one line for a whole study, with the time left; lines that are said go above it.
-
-    Where no terminal is, a line tells of each thing that begins.
 
     Yields:
         What says a line, and what is given where the study stands.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-    from rich.progress import Progress as Bar
-    from rich.text import Text
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield log, _each_beginning()
-        return
-    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.description}", markup=False))
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def show(progress: Progress) -> None:
-            bar.update(task, completed=progress.share, description=_where(progress))
-
-        yield lambda line: bar.console.print(Text(for_terminal(line)), soft_wrap=True), show
-
-
-def _each_beginning() -> Callable[[Progress], None]:
-    """Return what says a line whenever something else runs."""
-    last = ""
-
-    def show(progress: Progress) -> None:
-        nonlocal last
-        title = progress.title.partition(" · ")[0]
-        if title != last:
-            last = title
-            log(f"{progress.share:.0%} done, {_where(dataclasses.replace(progress, title=title))}")
-
-    return show
-
-
-def _where(progress: Progress) -> str:
-    """Say what runs, and how long the rest takes."""
-    title = for_terminal(progress.title)
-    if progress.seconds_left is None:
-        return title
-    minutes, seconds = divmod(round(progress.seconds_left), 60)
-    return f"{title}, about {f'{minutes} min {seconds:02d} s' if minutes else f'{seconds} s'} left"
+    with SCREEN.showing() as show:
+        yield log, show
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar with the time left on a terminal, one line elsewhere."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+def phases() -> Iterator[Tell]:
+    """Show one line for phase after phase, each with the time left of it.
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        log(f"{title}: {total} images" if total else title)
-        yield lambda: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(escape(for_terminal(title)), total=total or None)
-        yield lambda: progress.advance(task)
+    Yields:
+        What is told the name of a phase and which share of it is done.
+    """
+    with SCREEN.showing() as show:
+        yield Clock(show).tell
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show a phase that goes image by image.
+
+    Args:
+        title: What is done, such as "reading".
+        total: Number of images.
+    """
+    with phases() as tell_phase:
+        yield counting(tell_phase, of_images(title, total), total)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.terminal import (
     DEVICE_HELP,
+    LOGGER_HELP,
     OVERRIDE_HELP,
     PRECISION_HELP,
     SKIP_DAMAGED_HELP,
     choice,
     execution,
     log,
-    no_progress,
+    phases,
     program,
-    progress,
     silent,
     study_bar,
     tell,
 )
+from cxr_transfer.progress import tell_nobody
 
 if TYPE_CHECKING:
     from cxr_transfer.studies.one_recipe import TrainingPlan
@@ -36,6 +39,7 @@ TRAIN_EXAMPLES = (
     "cxr train model_2 --data images.csv --from runs/study/model_0\n\n"
     "cxr train multi_source --data ../data --add-source clinic_a=images/clinic_a\n\n"
     "cxr train my_recipe.toml --data ../data --devices 2\n\n"
+    "cxr train model_1 --data images.csv --logger tensorboard,mlflow\n\n"
     "cxr train model_1 --data images.csv --folds 5 --seeds 3 --out runs/cv\n\n"
     "cxr train model_1 --choose my_recipe.toml --data images.csv --folds 5"
 )
@@ -112,9 +116,12 @@ def train(
     precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
+    logger: Annotated[str | None, typer.Option(help=LOGGER_HELP)] = None,
 ) -> None:
     """Train one recipe, or cross-validate it; the same command goes on where it was stopped."""
+    import dataclasses
     import os
+    import time
 
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.multi_source import added_source
@@ -123,6 +130,7 @@ def train(
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
+    from cxr_transfer.training.loggers import where_to_look
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
     if folds is None and (seeds or choose):
@@ -142,7 +150,8 @@ def train(
     folder = out or Path(named)
     if is_main_process():
         check_folder(folder)
-    say, bar = (log, progress) if is_main_process() else (silent, no_progress)
+    say, shown = (log, phases()) if is_main_process() else (silent, nullcontext(tell_nobody))
+    began = time.monotonic()
     plan = TrainingPlan(
         recipe=own,
         mapping=mapping,
@@ -152,17 +161,23 @@ def train(
         pretraining=pretraining,  # type: ignore[arg-type]
         skip_damaged=skip_damaged,
         seed=seed,
-        execution=execution(device, precision, devices, num_nodes),
+        execution=execution(device, precision, devices, num_nodes, logger),
         start=start,
         weights=weights,
     )
     if folds is not None:
         _cross_validate(plan, data, folder, folds, seeds or 1, choose or (), max_epochs)
         return
-    reading = bar("reading images", 0)
-    for gain in train_recipe(plan, data, folder, reading=reading, log=say):
-        for line in _brought(gain):
-            say(line)
+    for line in where_to_look(folder, plan.execution.loggers):
+        say(line)
+    with shown as tell_phase:
+        with_progress = dataclasses.replace(plan.execution, progress=tell_phase)
+        plan = dataclasses.replace(plan, execution=with_progress)
+        for gain in train_recipe(plan, data, folder, log=say):
+            for line in _brought(gain):
+                say(line)
+    for line in _ended(folder, data, time.monotonic() - began):
+        say(line)
 
 
 def _cross_validate(
@@ -183,8 +198,8 @@ def _cross_validate(
 
     others = tuple(load_recipe(name).limited(max_epochs) for name in choose)
     protocol = Protocol(folds=folds, seeds=seeds, others=others)
-    # One line shows all of it: no bar and no line for each epoch beside it.
-    quiet = dataclasses.replace(plan.execution, bar=False, say_epochs=not plan.execution.bar)
+    # On a terminal one line shows all of it: no line for each epoch beside it.
+    quiet = dataclasses.replace(plan.execution, say_epochs=not SCREEN.is_terminal)
     plan = dataclasses.replace(plan, execution=quiet)
     with lock_folder(out), study_bar() as (say_above, show):
         cross_validate(plan, protocol, data, out, log=say_above, show=show)
@@ -192,6 +207,17 @@ def _cross_validate(
     tell(text.partition("\n## Class by class")[0])
     log(f"report: {out / 'report.md'}, predictions: {out / 'predictions.csv'}")
     log(f"next: {program()} compare {shlex.quote(str(out))} ANOTHER")
+
+
+def _ended(folder: Path, data: Path, seconds: float) -> list[str]:
+    """Say how long a training took, and what may be done next."""
+    from cxr_transfer.progress import duration
+    from cxr_transfer.studies.next_steps import next_of_run
+    from cxr_transfer.training.summary import seconds_of
+
+    epochs, whole = duration(seconds_of(folder)), duration(seconds)
+    took = f"took {whole}; all epochs of the run together took {epochs}"
+    return [took, *next_of_run(folder, data, program())]
 
 
 def _brought(found: dict[str, Any]) -> list[str]:

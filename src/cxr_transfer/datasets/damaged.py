@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.errors import ImageError
+from cxr_transfer.errors import ImageError, Notice
 from cxr_transfer.files import write_csv
 
 DAMAGED_FILE = "damaged.csv"
@@ -60,7 +60,7 @@ def damaged_line(damaged: Sequence[Damaged], where: str) -> str:
     """
     number = len(damaged)
     said = "it cannot be read: 1 file" if number == 1 else f"they cannot be read: {number} files"
-    return f"left out, since {said}, listed in {where}"
+    return Notice(f"left out, since {said}, listed in {where}")
 
 
 def damaged_sentence(number: int) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,10 @@ from cxr_transfer.datasets.paper import dataset_0, dataset_1, outside_cases, pre
 from cxr_transfer.datasets.selection import is_of_the_paper, joined
 from cxr_transfer.files import write_json
 from cxr_transfer.own_folder import DATA_RECORD
+from cxr_transfer.progress import Tell, counting
 
 OWN_MANIFEST = "images"
 """Name of the manifest of data that are not the paper's."""
-
-Progress = Callable[[str, int], AbstractContextManager[Callable[[], None]]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def prepare_manifests(
     *,
     as_one: bool,
     skip_damaged: bool,
-    progress: Progress,
+    progress: Tell,
 ) -> Prepared:
     """Write the manifests of what was read into ``out``, and a summary of them.
 
@@ -60,7 +58,7 @@ def prepare_manifests(
         out: Folder of the manifests.
         as_one: Whether one manifest is made, whatever was read.
         skip_damaged: Whether to leave out files that cannot be read.
-        progress: Function that shows a phase, of a title and a number of images, while it lasts.
+        progress: Function that is told the phase and which share of it is done.
 
     Raises:
         DataError: ``damaged_images``, ``changed_images``; what `dataset_0` and `dataset_1` raise.
@@ -77,10 +75,10 @@ def prepare_manifests(
     damaged: dict[str, Damaged] = {}
     records = Records()  # The data sets share images.
     for name, cases in wanted.items():
-        with progress(f"reading {name}", len(cases)) as step:
-            found[name], unread = index_readable(
-                cases, on_image=step, read=records.read, keep=records.keep
-            )
+        step = counting(progress, f"reading {name}", len(cases))
+        found[name], unread = index_readable(
+            cases, on_image=step, read=records.read, keep=records.keep
+        )
         if not skip_damaged:
             refuse_damaged(unread, len(cases))
         damaged |= {each.path: each for each in unread}

@@ -34,6 +34,7 @@ from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.reference import TrainingReference
+from cxr_transfer.progress import Tell, tell_nobody
 from cxr_transfer.runs.predictions import PREDICTIONS
 from cxr_transfer.statistics.calibration import apply_temperature, calibration, reliability
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
@@ -63,6 +64,7 @@ def evaluate_checkpoint(
     seed: int = 0,
     on_image: Callable[[], None] = lambda: None,
     log: Callable[[str], None] = lambda line: None,
+    progress: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint on ``cases`` into ``out``.
 
@@ -80,6 +82,8 @@ def evaluate_checkpoint(
         seed: Random seed of the bootstrap.
         on_image: Called after every image.
         log: Is told what is left out.
+        progress: Function that is told the phase, behind the reading, and which share of it is
+            done.
 
     Returns:
         The content of ``out/report.json``. ``score_scale`` names the scale of all scores and
@@ -107,11 +111,12 @@ def evaluate_checkpoint(
     found, cases, images = cases, decoded.cases, decoded.tensors
     seen = _seen(model, cases, allow_seen)
     at = resolve_device(device)
-    scored = model.scored(images, at)
+    scored = model.scored(images, at, progress)
     given = scored.given
     known = images.targets.numpy() >= 0
     of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
     scores = evaluation = worth = None
+    progress("intervals and groups", 0.0)
     if of_known:
         scores = Scores.of(labels, images.targets.numpy()[known], given[known], of_known)
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
@@ -136,6 +141,7 @@ def evaluate_checkpoint(
         "flow": evaluation_flow(found, decoded, known),
     }
     write_json(out / "report.json", content)
+    progress("drawing", 0.0)
     drawn: tuple[str, ...] = ()
     name, pictures = model.name, out / "figures"
     if scores and evaluation and worth:

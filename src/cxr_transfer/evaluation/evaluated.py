@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint, read_card
 from cxr_transfer.models.reference import TrainingReference, reference_beside
+from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.members import member_folders
 from cxr_transfer.runs.run_folder import record_test_set_access, run_folder, validation_scores
@@ -39,6 +41,8 @@ ENSEMBLE = "ensemble"
 """Name of several checkpoints that are evaluated as one."""
 
 Floats = npt.NDArray[np.float64]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,14 +163,25 @@ class Evaluated:
         each = [seen_in_training(member.checkpoint, cases) for member in self.members]
         return [any(of_case) for of_case in zip(*each, strict=True)]
 
-    def scored(self, images: ImageTensors, device: str) -> ScoredImages:
-        """Score images, member by member."""
+    def scored(
+        self, images: ImageTensors, device: str, progress: Tell = tell_nobody
+    ) -> ScoredImages:
+        """Score images, member by member.
+
+        Args:
+            images: Decoded images.
+            device: Device as torch names it.
+            progress: Function that is told the phase and which share of it is done.
+        """
         own, given, times = [], [], []
+        _log.debug("%s: scoring on %s in float32", self.name, device)
+        passes = len(images) * len(self.members)
+        step = counting(progress, of_images("scoring", len(images)), passes)
         for member in self.members:
             network = member.network or load_checkpoint(member.path)[1]
-            of_member = probabilities(network, images.images, device=device).double().numpy()
-            own.append(of_member)
-            given.append(at_temperature(of_member, member.temperature))
+            of_member = probabilities(network, images.images, device=device, on_image=step)
+            own.append(of_member.double().numpy())
+            given.append(at_temperature(own[-1], member.temperature))
             times.append(dataclasses.astuple(time_per_image(network, images, device=device)))
         ms_per_image = Estimate(*(sum(column) for column in zip(*times, strict=True)))
         if not self.is_ensemble:

@@ -18,7 +18,7 @@ from torch import nn
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.files import write_csv
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.forward import features, probabilities
+from cxr_transfer.models.forward import OnImages, features, probabilities
 from cxr_transfer.runs.predictions import NAMING, score_columns, score_row
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.scores import Scores
@@ -42,6 +42,7 @@ class Scorer:
         temperature: Temperature at which all its scores are given; None leaves them as they are.
         precision: Precision of `quick` and `features`: "float32" until `settle` finds another good
             enough.
+        on_image: Function that is called with the number of images after every batch.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Scorer:
         keep_freed_memory()  # one batch's activations lie where the last one's did
         self.network, self.device, self.precision = network, device, "float32"
         self.temperature = temperature
+        self.on_image: OnImages = lambda images: None
 
     def exact(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return class scores (N, C) of images (N, 1, H, W), computed in float32."""
@@ -62,7 +64,9 @@ class Scorer:
     def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return what the head sees, (N, F), in the precision that was settled."""
         with self._cast(quick=True):
-            found = features(self.network, torch.from_numpy(images), device=self.device)
+            found = features(
+                self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
+            )
         return found.double().numpy()
 
     def settle(
@@ -102,7 +106,9 @@ class Scorer:
 
     def _scored(self, images: npt.NDArray[np.uint8], *, quick: bool) -> npt.NDArray[np.float64]:
         with self._cast(quick=quick):
-            found = probabilities(self.network, torch.from_numpy(images), device=self.device)
+            found = probabilities(
+                self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
+            )
         return at_temperature(found.double().numpy(), self.temperature)
 
     def _cast(self, *, quick: bool) -> torch.autocast:

@@ -22,6 +22,7 @@ import numpy as np
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.export.metadata import ExportMetadata, Format, described
 from cxr_transfer.export.openvino import (
+    CONVERTING,
     Answer,
     answering,
     compared,
@@ -32,6 +33,7 @@ from cxr_transfer.export.self_test import ImageTensors, Weights
 from cxr_transfer.export.shipped_graph import export_shipped
 from cxr_transfer.extras import require
 from cxr_transfer.files import write_bytes, write_json
+from cxr_transfer.progress import Tell, tell_nobody
 from cxr_transfer.provenance import processor_abilities
 from cxr_transfer.quiet import quiet
 from cxr_transfer.tables import Table
@@ -73,6 +75,7 @@ def export(
     temperature: float | None = None,
     confidence_threshold: float | None = None,
     coverage: float | None = None,
+    progress: Tell = tell_nobody,
 ) -> ExportMetadata:
     """Write ``checkpoint`` in another form to ``out``, and its description beside it.
 
@@ -90,6 +93,7 @@ def export(
         confidence_threshold: Highest calibrated score below which no class is to be given, for the
             description; None where every image is to get one, or none is known.
         coverage: Share of the images by which that was chosen whose highest score reaches it.
+        progress: Function that is told the phase and which share of it is done.
 
     Returns:
         What stands in the JSON; ``check`` has the differences that were found.
@@ -123,10 +127,12 @@ def export(
             temperature=temperature,
             confidence_threshold=confidence_threshold,
             coverage=coverage,
+            progress=progress,
         )
     card, network = load_checkpoint(checkpoint)
+    progress(CONVERTING, 0.0)
     content, answer = write(answering(network), card.preprocessing.size)
-    report = compared(network, answer, card.preprocessing, check)
+    report = compared(network, answer, card.preprocessing, check, progress=progress)
     converted = described(
         card,
         format=chosen,

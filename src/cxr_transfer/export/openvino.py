@@ -32,6 +32,7 @@ from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
 from cxr_transfer.openvino_runtime import Graph, abilities, exclusive
+from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.quiet import quiet
 from cxr_transfer.radiograph import Preprocessing, decode
 
@@ -43,6 +44,9 @@ Answer = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 LARGEST_FEATURE_DIFFERENCE = 1e-4
 """Of a float32 conversion's feature from the checkpoint's, as a share of the largest feature."""
+
+CONVERTING = "converting the network"
+"""Phase of an export; how long it takes depends on the network alone, and cannot be told."""
 
 CALIBRATION_IMAGES = 300
 COMPARED_AT_ONCE = 16
@@ -58,6 +62,7 @@ def convert(
     temperature: float | None = None,
     confidence_threshold: float | None = None,
     coverage: float | None = None,
+    progress: Tell = tell_nobody,
 ) -> ExportMetadata:
     """Convert ``checkpoint`` into ``out`` (.xml, with .bin and .json beside it).
 
@@ -72,6 +77,7 @@ def convert(
         confidence_threshold: Highest calibrated score below which no class is to be given, for the
             description; None where every image is to get one, or none is known.
         coverage: Share of the images by which that was chosen whose highest score reaches it.
+        progress: Function that is told the phase and which share of it is done.
 
     Raises:
         UsageError: ``not_an_xml``, ``overwrites_checkpoint``, ``no_calibration``.
@@ -91,6 +97,7 @@ def convert(
             "take the place of the checkpoint's card.",
         )
     card, network = load_checkpoint(checkpoint)
+    progress(CONVERTING, 0.0)
     graph = _graph(network, card.preprocessing)
     if precision == "int8":
         if calibration is None or not len(calibration):
@@ -99,9 +106,10 @@ def convert(
                 "Expected training images to take int8's ranges from, but got none; give --data "
                 "MANIFEST.csv with a part 'train'.",
             )
+        progress("quantizing", 0.0)
         graph = _quantized(graph, calibration)
     engine = Engine(graph)
-    report = compared(network, engine.answer, card.preprocessing, check, precision)
+    report = compared(network, engine.answer, card.preprocessing, check, precision, progress)
     self_test = run_self_test(network, engine.answer, card, report, precision)
     # OpenVINO writes where it is told, part by part; what stands at `out` must be whole.
     with tempfile.TemporaryDirectory() as folder:
@@ -149,6 +157,7 @@ def compared(
     preprocessing: Preprocessing,
     images: ImageTensors | None,
     precision: Weights = "float32",
+    progress: Tell = tell_nobody,
 ) -> dict[str, Any]:
     """Return by how much another form of a network differs from it, or refuse it.
 
@@ -158,6 +167,7 @@ def compared(
         preprocessing: Preprocessing of the network.
         images: What both see; None draws some.
         precision: Precision of the other form; it decides what is tolerated.
+        progress: Function that is told the phase and which share of it is done.
 
     Raises:
         ModelError: ``conversion_differs``.
@@ -168,12 +178,14 @@ def compared(
 
     drawn = images is None
     images = drawn_images(preprocessing) if images is None else images
-    seen_by_head = features(network, torch.from_numpy(images))
+    step = counting(progress, of_images("comparing", len(images)), 2 * len(images))
+    seen_by_head = features(network, torch.from_numpy(images), on_image=step)
     scores, seen = probabilities(network[-1:], seen_by_head).numpy(), seen_by_head.numpy()
-    parts = [
-        other(images[start : start + COMPARED_AT_ONCE])
-        for start in range(0, len(images), COMPARED_AT_ONCE)
-    ]
+    parts = []
+    for start in range(0, len(images), COMPARED_AT_ONCE):
+        batch = images[start : start + COMPARED_AT_ONCE]
+        parts.append(other(batch))
+        step(len(batch))
     found_scores, found_features = (np.concatenate(column) for column in zip(*parts, strict=True))
     difference = np.abs(found_scores - scores)
     of_features = np.abs(found_features - seen) / max(float(np.abs(seen).max()), 1e-12)

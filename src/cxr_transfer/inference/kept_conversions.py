@@ -5,6 +5,7 @@ Of a model that ships its graph it is put together; of any other it is converted
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import Checkpoint, check_hash, checkpoint_files, read_card
 from cxr_transfer.models.released import weights_at_hand
 from cxr_transfer.openvino_runtime import exclusive
+
+_log = logging.getLogger(__name__)
 
 
 def converted_network(checkpoint: Path) -> tuple[Path, Path, ExportMetadata, str]:
@@ -34,6 +37,7 @@ def converted_network(checkpoint: Path) -> tuple[Path, Path, ExportMetadata, str
         kept = kept_conversion(card, cache_folder())
         converted = _read_kept(kept, card)
         if converted:
+            _log.debug("%s: its converted network is taken from the cache", card.name)
             return kept, weights, converted, ""
         cache, note = writable_cache()
         kept = kept_conversion(card, cache)
@@ -45,6 +49,7 @@ def converted_network(checkpoint: Path) -> tuple[Path, Path, ExportMetadata, str
             require("torch", "converting a checkpoint at its first use")
             from cxr_transfer.export.openvino import convert
 
+            _log.info("%s: converting the network, at its first use", card.name)
             converted = convert(checkpoint, kept)
         return kept, weights, converted, note
 

@@ -2,45 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from cxr_transfer import forks
 
+OnImages = Callable[[int], None]
+"""Function that is called with the number of images that were done."""
+
+
+def _pass_over(_images: int) -> None:
+    """Count nothing."""
+
 
 @torch.inference_mode()
 def probabilities(
-    network: nn.Module, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
+    network: nn.Module,
+    images: Tensor,
+    *,
+    batch_size: int = 20,
+    device: str = "cpu",
+    on_image: OnImages = _pass_over,
 ) -> Tensor:
     """Return class scores (N, classes), float32, rows summing to 1, for images (N, 1, H, W).
+
+    ``on_image`` is called with the number of images after every batch.
 
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.
     """
-    batches = _in_batches(network, images, batch_size, device)
+    batches = _in_batches(network, images, batch_size, device, on_image)
     return torch.cat([logits.softmax(dim=1).cpu() for logits in batches])
 
 
 @torch.inference_mode()
 def features(
-    network: nn.Sequential, images: Tensor, *, batch_size: int = 20, device: str = "cpu"
+    network: nn.Sequential,
+    images: Tensor,
+    *,
+    batch_size: int = 20,
+    device: str = "cpu",
+    on_image: OnImages = _pass_over,
 ) -> Tensor:
     """Return what the network's head sees, (N, F) float32, for images (N, 1, H, W).
+
+    ``on_image`` is called with the number of images after every batch.
 
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.
     """
-    batches = _in_batches(network[:-1], images, batch_size, device)
+    batches = _in_batches(network[:-1], images, batch_size, device, on_image)
     return torch.cat([seen.flatten(1).cpu() for seen in batches])
 
 
 def _in_batches(
-    network: nn.Module, images: Tensor, batch_size: int, device: str
+    network: nn.Module, images: Tensor, batch_size: int, device: str, on_image: OnImages
 ) -> Iterator[Tensor]:
     """Yield what a network gives for each batch of images, float32, on the device."""
     forks.use("torch")
     network.eval().to(device)
     for start in range(0, len(images), batch_size):
-        yield network(images[start : start + batch_size].to(device)).float()
+        batch = images[start : start + batch_size]
+        yield network(batch.to(device)).float()
+        on_image(len(batch))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -200,6 +200,7 @@ def randomised_correlation(
     seed: int = 0,
     draws: int = DRAWS,
     device: str = "cpu",
+    on_draw: Callable[[], None] = lambda: None,
 ) -> dict[str, Floats]:
     """Return how alike each image's map is before and after the network forgets.
 
@@ -217,6 +218,7 @@ def randomised_correlation(
         seed: Random seed; the same seed gives the same weights, whatever torch's generator is at.
         draws: New weights per stage, over which an image's correlations are averaged.
         device: Device as torch names it.
+        on_draw: Function that is called after every draw of new weights.
 
     Returns:
         By `STAGES`, (N,) correlations from -1 to 1; NaN where the trained network's map is the
@@ -247,6 +249,7 @@ def randomised_correlation(
                 _redraw(_part(forgetful, first - start), generator)
                 after, _ = _maps(forgetful, inputs, named, device)
                 alike.append(rank_correlation(before.numpy(), after.numpy()))
+                on_draw()
             known = ~np.isnan(alike)
             found[stage] = quotient(np.where(known, alike, 0).sum(axis=0), known.sum(axis=0))
     return found

@@ -27,6 +27,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.reference import temperature_of
+from cxr_transfer.progress import Show
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.run_folder import validation_scores
 from cxr_transfer.statistics.calibration import apply_temperature
@@ -36,7 +37,7 @@ from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import log_scores
 from cxr_transfer.studies.fold_report import Fold, write_cross_validation
 from cxr_transfer.studies.one_recipe import TrainingPlan, open_data, say_notices
-from cxr_transfer.studies.progress import REPORT, Show, StudyProgress, plan_runs
+from cxr_transfer.studies.progress import REPORT, StudyProgress, plan_runs
 from cxr_transfer.studies.scored_run import scored_run
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import resolve_device, resolve_precision
@@ -129,7 +130,9 @@ def cross_validate(
             progress.begin(run.title)
             begin = runs.begin(run.recipe) | {
                 "seed": run.seed,
-                "execution": dataclasses.replace(plan.execution, progress=progress.within),
+                "execution": dataclasses.replace(
+                    plan.execution, progress=progress.within, is_one_of_many=True
+                ),
             }
             images = tensors[run.recipe.preprocessing]
             run_recipe(run.recipe, part, images, run.folder, log=log, **begin)

@@ -11,8 +11,9 @@ from cxr_transfer.datasets.draws import LEAST
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.progress import Show
 from cxr_transfer.studies.plan import PHANTOM, PHANTOM_INPUT_SIZE
-from cxr_transfer.studies.progress import Phase, Show, StudyProgress, reading, run_costs
+from cxr_transfer.studies.progress import Phase, StudyProgress, reading, run_costs
 from cxr_transfer.training.device import FROZEN_PART
 from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
 from cxr_transfer.training.recipe_files import load_recipe, shipped_recipes

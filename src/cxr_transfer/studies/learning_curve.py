@@ -22,9 +22,10 @@ from cxr_transfer.datasets.loading import indexed, open_dataset
 from cxr_transfer.datasets.paper import Dataset, dataset_0, pretraining_cases
 from cxr_transfer.datasets.phantom import NOTICE_FILE, write_phantom
 from cxr_transfer.datasets.splits import split
-from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.errors import DataError, Notice, UsageError
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
+from cxr_transfer.progress import Show
 from cxr_transfer.studies.curve_plan import (
     FROM_FILES,
     LearningCurve,
@@ -37,7 +38,7 @@ from cxr_transfer.studies.curve_plan import (
 from cxr_transfer.studies.curve_report import write_curve
 from cxr_transfer.studies.curve_runs import CurveRuns, is_done, place_of
 from cxr_transfer.studies.plan import PHANTOM, SMALLEST_PHANTOM
-from cxr_transfer.studies.progress import Show, StudyProgress
+from cxr_transfer.studies.progress import StudyProgress
 from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
@@ -93,7 +94,7 @@ def run_learning_curve(
     trained_first = pretrained_of(curve, recipes.values(), start)
     folder = _data_folder(data, out, curve, log)
     for name, why in left_out.items():
-        log(f"{name} is left out: {why}")
+        log(Notice(f"{name} is left out: {why}"))
     measuring = _Measuring(curve, out, recipes, trained_first, execution, weights, start, log, show)
     measuring.read(folder)
     measuring.pretrain()
@@ -176,7 +177,7 @@ class _Measuring:
     def _planned(self, found: Dataset) -> Callable[[], None]:
         """Check all before an image is opened; return what is called after each image."""
         for line in found.notices:
-            self.log(line)
+            self.log(Notice(line))
         begin: dict[str, Any] = {"seed": self.curve.seed, "execution": self.execution}
         for recipe in self.recipes.values():
             if recipe.initial not in self.trained_first:
@@ -202,13 +203,13 @@ class _Measuring:
             pending,
             self.show,
         )
-        # One line shows the whole study; hundreds of runs need no TensorBoard files beside theirs.
+        # One line shows the whole study; hundreds of runs need no loggers' files beside theirs.
         self.execution = dataclasses.replace(
             self.execution,
             progress=self.progress.within,
             say_epochs=False,
-            bar=False,
-            tensorboard=False,
+            is_one_of_many=True,
+            loggers=(),
         )
         return self.progress.count(f"reading {found.name}", len(found.cases))
 
@@ -275,7 +276,7 @@ class _Measuring:
             places = [place_of(self.out, name, *run) for run in self.curve.runs()]
             parts = fed_with_images(network, [stage.train for stage in recipe.stages])
             if parts and not all(map(is_done, places)):
-                step = self._counted(keeping(name), len(images))
+                step = self.progress.count(keeping(name), len(images))
                 for part in parts:
                     kept.prepare(part, on_image=step)
         for size, number in self.curve.runs():
@@ -283,16 +284,6 @@ class _Measuring:
                 if not is_done(place_of(self.out, name, size, number)):
                     self.progress.begin(title_of(name, size, number))
                 each.run(size, number)
-
-    def _counted(self, title: str, images: int) -> Callable[[int], None]:
-        """Begin a phase; return what is called with the number of images after each batch."""
-        each = self.progress.count(title, images)
-
-        def count(more: int) -> None:
-            for _ in range(more):
-                each()
-
-        return count
 
     @property
     def started_from(self) -> dict[str, str]:

@@ -36,6 +36,31 @@ def next_steps(out: Path, report: Mapping[str, Any], program: str) -> list[str]:
     return lines + [f"  {program} {command}" for command in commands]
 
 
+def next_of_run(folder: Path, data: Path, program: str) -> list[str]:
+    """Return commands that go on from a run, as they can be typed.
+
+    Args:
+        folder: Run folder.
+        data: Data that the run was given.
+        program: Name of the command ``cxr`` as it is typed here.
+    """
+    run = shlex.quote(str(folder))
+
+    def inside(name: str) -> str:
+        return shlex.quote(str(folder / name))
+
+    commands = [
+        f"audit {run} --data {shlex.quote(str(data))} --out {inside('audit')}",
+        f"export {run} --out {inside('exported.xml')}",
+    ]
+    if image := _test_image(folder):
+        commands[:0] = [
+            f"evaluate {run} --data {inside(PARTS_FILE)} --out {inside('evaluation')}",
+            f"predict {shlex.quote(image)} --model {run}",
+        ]
+    return ["next:", *(f"  {program} {command}" for command in commands)]
+
+
 def curve_files(out: Path) -> list[str]:
     """Return lines that name the files of a learning curve.
 

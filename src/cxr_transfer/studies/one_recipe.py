@@ -7,7 +7,6 @@ to which sources were added is trained again without each of them, to tell what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,8 @@ from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.loading import Pretraining, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import split
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import Notice, UsageError
+from cxr_transfer.progress import counting, of_images
 from cxr_transfer.studies.source_contribution import source_contribution
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe import Recipe
@@ -78,7 +78,6 @@ def train_recipe(
     data: Path,
     folder: Path,
     *,
-    reading: AbstractContextManager[Callable[[], None]],
     log: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     """Train ``plan.recipe`` on ``data`` into ``folder``.
@@ -87,8 +86,6 @@ def train_recipe(
         plan: How.
         data: Archives, a manifest (.csv), or a folder per class.
         folder: Run folder, gone on with where it is there.
-        reading: Context of the time in which images are read; it gives a function that is called
-            after every image.
         log: Function that is told what happens.
 
     Returns:
@@ -101,14 +98,14 @@ def train_recipe(
     """
     recipe = plan.recipe.relabelling(plan.mapping)
     records = Records(recipe.preprocessing)
-    with reading as on_image:
-        dataset = open_data(
-            plan,
-            data,
-            records,
-            before=lambda found: _check(plan, recipe, found, data, log),
-            on_image=on_image,
-        )
+    steps: list[Callable[[], None]] = []
+
+    def before(found: Dataset) -> None:
+        _check(plan, recipe, found, data, log)
+        images = len(found.cases)
+        steps.append(counting(plan.execution.progress, of_images("reading", images), images))
+
+    dataset = open_data(plan, data, records, before=before, on_image=lambda: steps[0]())
     if dataset.damaged:
         log(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
     dataset = split(dataset, by=plan.split_by, seed=plan.seed)
@@ -181,4 +178,4 @@ def say_notices(plan: TrainingPlan, found: Dataset, log: Callable[[str], None]) 
     """Tell a person how the data was read."""
     notices = [line for source in plan.sources for line in source.notices]
     for line in (*found.notices, *notices):
-        log(line)
+        log(Notice(line))

@@ -22,15 +22,16 @@ from cxr_transfer.datasets.loading import indexed, notices_of
 from cxr_transfer.datasets.paper import Dataset, dataset_0, dataset_1, pretraining_cases
 from cxr_transfer.datasets.phantom import write_phantom
 from cxr_transfer.datasets.splits import folds, patient_overlap, split
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import Notice, UsageError
 from cxr_transfer.evaluation import report
 from cxr_transfer.models.metadata import CARD, WEIGHTS
+from cxr_transfer.progress import Show
 from cxr_transfer.runs.run_folder import recorded_accesses
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.studies.folds import by_fold, pooled
 from cxr_transfer.studies.paper_publication import study_flow, write_and_publish
 from cxr_transfer.studies.plan import MODELS, PHANTOM, Study, phantom_pixels
-from cxr_transfer.studies.progress import REPORT, Show, StudyProgress, plan
+from cxr_transfer.studies.progress import REPORT, StudyProgress, plan
 from cxr_transfer.studies.refusals import check_model_0, check_runs, check_used, check_weights
 from cxr_transfer.studies.scored_run import scored_run
 from cxr_transfer.training.device import (
@@ -94,16 +95,16 @@ def run_study(
     check_runs(recipes, begin, model_0)
     archives = read_archives(_data_folder(data, out, study, log))
     for notice in notices_of(archives):
-        log(notice)
+        log(Notice(notice))
     generated = any(found.generated for found in archives)
     if generated:
-        log("the images are generated: they show no patient")
+        log(Notice("the images are generated: they show no patient"))
     # The models share one preprocessing, and the two data sets images: hence one decoding.
     records = Records(*(recipe.preprocessing for recipe in recipes.values()))
     target = dataset_1(archives)
     pretraining = dataset_0(archives) if "model_0" in models else None
     progress = plan(study, recipes, target, pretraining, show)
-    execution = dataclasses.replace(execution, progress=progress.within)
+    execution = dataclasses.replace(execution, progress=progress.within, is_one_of_many=True)
     for name in begin:
         begin[name]["execution"] = execution
     target = _indexed(target, study, progress, log, records)
@@ -118,7 +119,7 @@ def run_study(
     precision = resolve_precision(execution.precision, device)
     check_settings(out, {name: getattr(study, name) for name in fixed} | {"precision": precision})
     for name, why in left_out.items():
-        log(f"{name} is left out: {why}")
+        log(Notice(f"{name} is left out: {why}"))
     run = _Running(study, out, recipes, begin, execution, progress, log)
     rows: dict[str, report.Row] = {}
     if pretraining:
@@ -289,7 +290,7 @@ def _indexed(
     found = indexed(dataset, step, skip_damaged=study.skip_damaged, records=records)
     if found.damaged:
         where = f"{DAMAGED_FILE} of each run folder"
-        log(f"{dataset.name}: {damaged_line(found.damaged, where)}")
+        log(Notice(f"{dataset.name}: {damaged_line(found.damaged, where)}"))
     return found
 
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.progress import Progress, Show, counting, seconds_left
 from cxr_transfer.studies.plan import Study
-from cxr_transfer.training.device import FROZEN_PART
+from cxr_transfer.training.device import FROZEN_PART, training_phase
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage_recipe import Stage
 
@@ -27,26 +28,6 @@ _REPORT = 250.0
 """Intervals and figures of one model: they hardly depend on the number of images."""
 READING, REPORT = "reading images", "writing the report"
 """Titles of the first phase and the last."""
-_LEAST_SHARE = 0.02
-"""Share of the study below which the time left cannot be told."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a person is told of a study on its way.
-
-    Attributes:
-        title: Name of what runs now.
-        share: Share of the whole study that is done, from 0 to 1.
-        seconds_left: Seconds until the end, as far as can be told; None at the beginning.
-    """
-
-    title: str
-    share: float
-    seconds_left: float | None
-
-
-Show = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -104,30 +85,22 @@ class StudyProgress:
         """
         spent = 0.0
         for name, cost in self._now.costs.items():
-            if name == part:
+            if name in (part, ""):  # What has no cost of its own belongs to the rest.
                 spent += cost * share
                 break
             spent += cost
         self._tell(part, spent)
 
-    def count(self, title: str, images: int) -> Callable[[], None]:
-        """Begin a phase that goes image by image; return what is called after each."""
+    def count(self, title: str, images: int) -> Callable[..., None]:
+        """Begin a phase that goes image by image; return what is called after one or more."""
         self.begin(title)
-        done = 0
-
-        def step() -> None:
-            nonlocal done
-            done += 1
-            self.within("", done / images)
-
-        return step
+        return counting(lambda _, share: self.within("", share), title, images)
 
     def _tell(self, part: str, spent: float) -> None:
         share = min((self._done + spent) / self._total, 1.0)
         passed = self._clock() - self._started
-        left = passed * (1 - share) / share if share >= _LEAST_SHARE else None
         title = f"{self._now.title} · {part}" if part else self._now.title
-        self._show(Progress(title, share, left))
+        self._show(Progress(title, share, seconds_left(passed, share)))
 
 
 def plan(
@@ -195,7 +168,7 @@ def run_costs(recipe: Recipe, images: int) -> dict[str, float]:
     costs = {FROZEN_PART: 0.0 if whole else forward}
     for stage in recipe.stages:
         epochs = 1 if stage.fit == "logistic" else stage.max_epochs
-        costs[stage.name] = forward * _EPOCH[_trains(stage)] * epochs
+        costs[training_phase(stage.name)] = forward * _EPOCH[_trains(stage)] * epochs
     return costs | {"": forward * _FINISH}
 
 

@@ -21,6 +21,9 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from cxr_transfer.errors import ModelError
+from cxr_transfer.progress import Tell
+from cxr_transfer.training.device import training_phase
+from cxr_transfer.training.stage_recipe import Stage
 
 HISTORY = (
     "stage",
@@ -313,6 +316,25 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them up again."""
         self.rows = state_dict["rows"]
+
+
+class TellBatches(Callback):
+    """Tell after every batch which share of the stage is done, if it needs all of its epochs."""
+
+    def __init__(self, stage: Stage, tell: Tell) -> None:
+        self.phase, self.epochs, self._tell = training_phase(stage.name), stage.max_epochs, tell
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: object,
+        batch_idx: int,
+    ) -> None:
+        """Tell how far the stage is."""
+        done = trainer.current_epoch + (batch_idx + 1) / max(1, int(trainer.num_training_batches))
+        self._tell(self.phase, min(done / self.epochs, 1.0))
 
 
 def modes_for_training(module: torch.nn.Module) -> None:

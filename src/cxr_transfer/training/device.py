@@ -6,21 +6,28 @@ Knows nothing of networks or images.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 
 from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.progress import Tell, tell_nobody
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 
-FROZEN_PART = "frozen part"
+FROZEN_PART = "keeping activations"
 """Phase of a run in which the activations of its frozen part are computed."""
+REFERENCE = "fitting the reference"
+"""Phase of a run in which its training images are described, for whoever predicts with it."""
+
+LOGGERS = ("tensorboard", "mlflow")
+"""Programs that a training can write its figures for, beside ``history.csv``."""
 
 
-def _tell_nobody(_phase: str, _share: float) -> None:
-    """Tell no one how far a run is."""
+def training_phase(stage: str) -> str:
+    """Return the name of the phase in which a stage trains."""
+    return f"training {stage}"
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,9 @@ class Execution:
             float32), or "auto": bfloat16 where the processor has units for it.
         devices: Processes (one per device) on each machine.
         num_nodes: Machines.
-        bar: Show Lightning's progress bar (a terminal is watching).
-        tensorboard: Write TensorBoard's files beside the history.
+        loggers: Names of `LOGGERS` whose files are written beside the history.
         say_epochs: Whether every epoch is said; the run's ``log.txt`` has it all the same.
+        is_one_of_many: Whether a run is part of a study: it then says in one line how it ended.
         progress: Function that is told the phase of a run and which share of it is done.
     """
 
@@ -46,10 +53,10 @@ class Execution:
     precision: str = "auto"
     devices: int = 1
     num_nodes: int = 1
-    bar: bool = False
-    tensorboard: bool = False
+    loggers: tuple[str, ...] = ()
     say_epochs: bool = True
-    progress: Callable[[str, float], None] = _tell_nobody
+    is_one_of_many: bool = False
+    progress: Tell = tell_nobody
 
     @property
     def processes(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ IN_MEMORY = 2**30
 
 ACTIVATIONS = ".activations"
 """Ending of the files in which activations are kept for other trainings or a later process."""
+
+_log = logging.getLogger(__name__)
 
 _TAKEN = 64
 """Images whose kept activations are copied at a time."""
@@ -333,6 +336,8 @@ class KeptActivations:
                 write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
             except MachineError:
                 return made
+        else:
+            _log.debug("activations of %d images: found on disk", len(self._images))
         return _mapped(path, len(self._images), like)
 
     def remove(self) -> None:

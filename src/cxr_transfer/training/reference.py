@@ -91,6 +91,7 @@ def reference_of(
     validation: tuple[Sequence[Case], ImageTensors],
     *,
     device: str = "cpu",
+    on_image: Callable[[int], None] = lambda images: None,
 ) -> TrainingReference:
     """Return the reference of a network and the decoded images that it was trained on.
 
@@ -100,6 +101,7 @@ def reference_of(
         train: Cases and decoded images of the training part, in one order.
         validation: Cases and decoded images of the validation part, in one order.
         device: Where the network runs.
+        on_image: Function that is called with the number of images after every batch.
 
     Raises:
         DataError: ``unknown_label`` for a validation image of another class; ``features``, as
@@ -115,7 +117,7 @@ def reference_of(
             f"{len(targets)} have another label; give the manifest of the training.",
         )
     of_train, of_validation = (
-        features(network, tensors.images, device=device).numpy()
+        features(network, tensors.images, device=device, on_image=on_image).numpy()
         for _, tensors in (train, validation)
     )
     scored = _scored(network, of_validation)

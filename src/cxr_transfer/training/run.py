@@ -10,12 +10,14 @@ another run is refused. Knows nothing of archives, metrics or other models.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from cxr_transfer import provenance
@@ -32,10 +34,12 @@ from cxr_transfer.models.forward import probabilities
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.registry import architecture
 from cxr_transfer.own_folder import lock_folder
+from cxr_transfer.progress import counting
 from cxr_transfer.runs.validation_scores import FILE, write_validation
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import (
     DEFAULT,
+    REFERENCE,
     Execution,
     is_main_process,
     resolve_device,
@@ -47,8 +51,11 @@ from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.reference import has_reference, reference_of
 from cxr_transfer.training.settings import settings_checked, sources_hash, split_hash
 from cxr_transfer.training.start import Start, check_run
+from cxr_transfer.training.summary import summary_line, summary_lines
 from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 from cxr_transfer.training.trainer import train_stages
+
+_log = logging.getLogger(__name__)
 
 
 def run_recipe(
@@ -93,8 +100,9 @@ def run_recipe(
     )
     _check_parts(recipe, dataset)
     device = resolve_device(execution.device)
+    precision = resolve_precision(execution.precision, device)
     settings = {
-        "precision": resolve_precision(execution.precision, device),
+        "precision": precision,
         "recipe": recipe.model_dump(mode="json"),
         "seed": seed,
         "labels": list(dataset.labels),
@@ -117,11 +125,20 @@ def run_recipe(
         else:
             for line in begun.notices:
                 log(f"{recipe.name}: {line}")
+            _log_where(recipe, precision, device)
             _train(recipe, dataset, tensors, folder, begun, settings, execution, log)
         if is_main_process():
             _complete(dataset, tensors, folder, execution, log)
             remove_partial(recipe, folder)
+            if not done:
+                _say_the_end(folder, execution, log)
     return folder
+
+
+def _log_where(recipe: Recipe, precision: str, device: str) -> None:
+    """Log for whoever wants details what a run is computed with."""
+    threads = f" with {torch.get_num_threads()} threads" if device == "cpu" else ""
+    _log.debug("%s: training on %s in %s%s", recipe.name, device, precision, threads)
 
 
 def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
@@ -224,9 +241,19 @@ def _complete(
         _keep_validation(network, dataset, tensors, folder, execution)
     if not has_reference(folder, card):
         log(f"{card.name}: fitting its reference to the training and validation images")
+        learnt = sum(case.split in ("train", "validation") for case in dataset.cases)
+        count = counting(execution.progress, REFERENCE, learnt)
         train, validation = (select(dataset, tensors, part) for part in ("train", "validation"))
         # On the processor, whatever the run's device: there predictions are compared with it.
-        reference_of(card, network, train, validation).save(folder)
+        reference_of(card, network, train, validation, on_image=count).save(folder)
+
+
+def _say_the_end(folder: Path, execution: Execution, log: Callable[[str], None]) -> None:
+    """Say how a run ended: stage by stage, or in one line where it is one of many."""
+    lines = [summary_line(folder)] if execution.is_one_of_many else summary_lines(folder)
+    for line in lines:
+        log(line)
+        append_line(folder / LOG, f"{provenance.now()} {for_terminal(line)}")
 
 
 def _keep_validation(

@@ -13,14 +13,14 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar
-from lightning.pytorch.loggers import Logger
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cxr_transfer.quiet import quiet
 from cxr_transfer.training import callbacks
-from cxr_transfer.training.device import Execution
+from cxr_transfer.training.device import Execution, is_main_process
+from cxr_transfer.training.loggers import loggers_of
 from cxr_transfer.training.optimizer import learning_layers
 from cxr_transfer.training.resume_files import WholeFiles, resume_file
 from cxr_transfer.training.seeds import seed_of
@@ -137,8 +137,8 @@ def run_stage(
     best = callbacks.BestWeights(stage.monitor)
     resume = folder / "partial" / f"{stage.name}.resume"
     each_epoch = _callbacks(stage, network, best, history, resume)
-    if execution.bar:
-        each_epoch.append(RichProgressBar(leave=False))
+    if is_main_process():
+        each_epoch.append(callbacks.TellBatches(stage, execution.progress))
     module = StageModule(network, stage, material=material, seed=seed)
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
@@ -149,10 +149,10 @@ def run_stage(
         plugins=[WholeFiles()],
         max_epochs=stage.max_epochs,
         callbacks=each_epoch,
-        logger=_logger(folder, stage, execution),
+        logger=loggers_of(folder, stage, execution.loggers) or False,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        enable_progress_bar=execution.bar,
+        enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
         default_root_dir=folder,
@@ -232,11 +232,3 @@ def _loader(
 def _as_is(batch: Any) -> Any:  # noqa: ANN401 - DataLoader's own signature
     """Collate nothing: `Stored.__getitems__` has already made the batch."""
     return batch
-
-
-def _logger(folder: Path, stage: Stage, execution: Execution) -> Logger | bool:
-    if not execution.tensorboard:
-        return False
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    return TensorBoardLogger(folder, name="tensorboard", version=stage.name)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cxr_transfer.progress import Tell, counting
 from cxr_transfer.training.device import FROZEN_PART, Execution
 from cxr_transfer.training.frozen_features import KeptActivations, activations, part_of
 from cxr_transfer.training.recipe import Recipe
@@ -53,12 +54,15 @@ class StageInputs:
         training: ImageTensors,
         validation: ImageTensors,
         all_change: bool,
-        progress: Callable[[str, float], None],
+        progress: Tell,
     ) -> None:
         self._keep, self._base = keep, len(base)
         self._training, self._validation = training, validation
         parts = (validation,) if all_change else (training, validation)
-        behind = functools.partial(keep, base, on_image=_counted(progress, sum(map(len, parts))))
+        images = sum(map(len, parts))
+        # The phase begins with the first batch: what is found on disk is not computed again.
+        begun = functools.cache(lambda: counting(progress, FROZEN_PART, images))
+        behind = functools.partial(keep, base, on_image=lambda more: begun()(more))
         self._kept_training = None if all_change else behind(training.images)
         self._kept_validation = behind(validation.images)
 
@@ -145,15 +149,3 @@ def keeping(
         return compute(frozen_part, images, **how)
 
     return keep
-
-
-def _counted(progress: Callable[[str, float], None], images: int) -> Callable[[int], None]:
-    """Return what counts the images whose activations are kept."""
-    done = 0
-
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        progress(FROZEN_PART, done / images)
-
-    return count

@@ -16,9 +16,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from cxr_transfer.errors import ModelError
+from cxr_transfer.errors import ModelError, Notice
 from cxr_transfer.files import write_bytes, write_csv
 from cxr_transfer.models.checkpoint import fit_weights
+from cxr_transfer.progress import Tell
 from cxr_transfer.training import callbacks
 from cxr_transfer.training.background_swap import draw_partners, swap_backgrounds
 from cxr_transfer.training.device import (
@@ -28,6 +29,7 @@ from cxr_transfer.training.device import (
     is_main_process,
     resolve_device,
     resolve_precision,
+    training_phase,
 )
 from cxr_transfer.training.frozen_features import (
     KeptActivations,
@@ -142,6 +144,8 @@ def train_stages(
         rest = part_of(network, len(frozen_part))
         stored = inputs.of(frozen_part, is_changed=is_changed)
         tell = _teller(folder, recipe, stage, list(history), say_epoch or log, execution.progress)
+        if is_main_process():
+            execution.progress(training_phase(stage.name), 0.0)
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
@@ -169,7 +173,7 @@ def train_stages(
         if beginning is not None and outcome.goes_back:
             network.load_state_dict(beginning)
         if line := line_of(recipe.name, stage, outcome, before):
-            log(line)
+            log(Notice(line))
         outcomes.append(outcome)
         history += marked(rows, outcome)
         if is_main_process():
@@ -273,7 +277,7 @@ def _teller(
     stage: Stage,
     earlier: list[dict[str, Any]],
     log: Callable[[str], None],
-    progress: Callable[[str, float], None],
+    progress: Tell,
 ) -> Callable[[list[dict[str, Any]]], None]:
     """Return what writes the history and says a line after every epoch of a stage."""
     columns, title = history_columns(recipe), f"{recipe.name} · {stage.name}"
@@ -287,7 +291,7 @@ def _teller(
             f"{title}: epoch {row['epoch']}, loss {row['loss']:.4f}, validation loss "
             f"{row['val_loss']:.4f}, accuracy {row['val_accuracy']:.4f}, {row['seconds']:.1f} s"
         )
-        progress(stage.name, min(row["epoch"] / stage.max_epochs, 1.0))
+        progress(training_phase(stage.name), min(row["epoch"] / stage.max_epochs, 1.0))
 
     return tell
 
