@@ -109,6 +109,7 @@ def train_recipe(
             added=plan.added,
             mapping=plan.mapping,
             table=plan.recipe.labels,
+            task=recipe.task,
             skip_damaged=plan.skip_damaged,
             before=lambda found: _check(plan, recipe, found, data, log),
             on_image=on_image,
