@@ -32,7 +32,14 @@ from cxr_transfer.datasets.registry import stands_alone
 from cxr_transfer.datasets.selection import Selection, joined, selected
 from cxr_transfer.datasets.several_findings import as_findings
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet, Task
+from cxr_transfer.labels import (
+    DATASET_0,
+    DATASET_1,
+    MULTI_SOURCE,
+    LabelSet,
+    Task,
+    refuse_findings,
+)
 
 Pretraining = Literal["clean", "paper"]
 DatasetName = Literal["dataset_0", "dataset_1", "multi_source"]
@@ -213,8 +220,9 @@ def open_all(
 
     Raises:
         DataError: What the readers raise; ``unknown_label`` as `multi_source`.
-        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`; ``several_findings``.
     """
+    refuse_findings(labels, "an audit")
     own, archives = _own_or_archives(data)
     if own is not None:
         return _counting_as(own, mapping, table, labels)

@@ -26,6 +26,7 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, most_confident_errors
+from cxr_transfer.evaluation.evaluate_findings import check_groups, report_findings
 from cxr_transfer.evaluation.evaluation_page import page
 from cxr_transfer.evaluation.scoring import time_per_image, write_scores
 from cxr_transfer.figures import evaluation as figures
@@ -87,7 +88,8 @@ def evaluate_checkpoint(
         log: Is told what is left out.
 
     Returns:
-        The content of ``out/report.json``. ``score_scale`` names the scale of all scores and
+        The content of ``out/report.json``; of a network of findings as `report_findings` has it.
+        ``score_scale`` names the scale of all scores and
         thresholds in it. Over the images whose labels the network knows: ``evaluation``, what
         `_worth` adds, and ``errors``, how many are called wrong and how many
         of these ``figures/errors.png`` shows (null when there are no such images). Over all of
@@ -96,11 +98,13 @@ def evaluate_checkpoint(
     Raises:
         DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
-        UsageError: What `check_columns` raises, before an image is opened.
+        UsageError: What `check_columns` and `check_groups` raise, before an image is opened.
         ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
     columns = check_columns(columns, cases)
     checkpoint, network = load_checkpoint(checkpoint_path)
+    if not checkpoint.label_set.exclusive:
+        check_groups(columns)
     beside = reference_beside(checkpoint_files(checkpoint_path)[1], checkpoint.weights_sha256)
     reference = beside[1] if beside else None
     heat = reference.temperature if reference else None
@@ -112,6 +116,10 @@ def evaluate_checkpoint(
     cases, images = decoded.cases, decoded.tensors
     seen = _seen(checkpoint, cases, allow_seen)
     at = resolve_device(device)
+    head = _content(checkpoint, decoded, seen, at, seed)
+    if not labels.exclusive:
+        how: dict[str, Any] = {"device": at, "resamples": resamples, "seed": seed, "log": log}
+        return report_findings(checkpoint, network, reference, decoded, head, folder, out, **how)
     own = probabilities(network, images.images, device=at).double().numpy()
     scored = at_temperature(own, heat)
     known = images.targets.numpy() >= 0
@@ -130,7 +138,7 @@ def evaluate_checkpoint(
     wrong = [cases[row] for row in errors]
     table = out / "errors.csv"
     write_scores(table, labels, scored[errors], wrong, temperature=heat, numbered=True)
-    content = _content(checkpoint, decoded, seen, at, seed) | {
+    content = head | {
         "score_scale": score_scale(heat),
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,

@@ -64,6 +64,19 @@ class Prediction:
         return known
 
 
+def explained_label(answer: Mapping[str, Any]) -> str | None:
+    """Return what a heat map of an answer is of: its class, or its most probable finding.
+
+    Args:
+        answer: Answer as it stands in JSON.
+    """
+    if "findings" not in answer:
+        label: str | None = answer["label"]
+        return label
+    probabilities: Mapping[str, float] = answer["probabilities"]
+    return max(probabilities, key=probabilities.__getitem__, default=None)
+
+
 class Predictions(Sequence[Prediction]):
     """Answers for images, in their order; also as a table.
 

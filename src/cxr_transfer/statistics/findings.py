@@ -7,6 +7,7 @@ classes on the images whose label is known: what is computed of classes is compu
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -194,48 +195,27 @@ def evaluate_findings(
         which they are defined, with ``macro_over``, how many findings that are.
     """
     weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
-    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
     per_finding: dict[str, dict[str, Any]] = {}
-    replicates: dict[str, list[Floats]] = {name: [] for name in MEANS}
+    parts: list[_Finding] = []
     for place, name in enumerate(scores.labels):
-        part = scores.of_finding(name)
-        known = scores.known(name)
+        part, known = scores.of_finding(name), scores.known(name)
         head = {"images": int(known.sum()), "missing": int((~known).sum())}
         if part is None:
             per_finding[name] = head | {"present": 0, "patients_present": 0, **_undefined()}
             continue
-        own = weights[:, known]
-        area, precision = (
-            found[:, 1] for found in WeightedScores(part, own.astype(np.float64)).areas
-        )
-        is_present = part.targets == 1
-        calibrated = calibration(part, **again)
-        point = at_threshold(part, name, thresholds[place], **again)
-        (exact,), _ = auroc_intervals(
-            is_present[None], part.probabilities[None, :, 1], part.patients
-        )
-        found_cases = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+        found = _Finding(part, name, thresholds[place], weights[:, known])
+        told = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+        # Under the label that they have as far as this finding goes.
+        told = [
+            dataclasses.replace(case, label=part.labels.names[target])
+            for case, target in zip(told, part.targets.tolist(), strict=True)
+        ]
         per_finding[name] = head | {
-            "present": int(is_present.sum()),
-            "patients_present": len(
-                {who for who, has in zip(part.patients, is_present, strict=True) if has}
-            ),
-            "auroc": exact.as_dict(),
-            "average_precision": percentile_interval(precision[0], precision[1:]).as_dict(),
-            **point,
-            # Of two classes that sum to 1 the score counts each distance twice.
-            "brier": _halved(calibrated.brier).as_dict(),
-            "log_loss": calibrated.log_loss.as_dict(),
-            "ece": calibrated.ece_classwise.as_dict(),
-            "within_sources": within_sources(part, found_cases),
+            **found.as_dict(resamples=resamples, seed=seed),
+            "within_sources": within_sources(part, told),
         }
-        called = named(part.probabilities[:, 1:], thresholds[place : place + 1])[:, 0]
-        squares = (part.probabilities[:, 1] - part.targets) ** 2
-        replicates["auroc"].append(area)
-        replicates["sensitivity"].append(_share(own, called, is_present))
-        replicates["specificity"].append(_share(own, ~called, ~is_present))
-        replicates["brier"].append(_share(own, squares, np.ones(len(squares), np.bool_)))
-    means, over = _means(scores, replicates)
+        parts.append(found)
+    means, over = _means(scores, parts)
     return {
         "images": len(scores.files),
         "patients": len(set(scores.patients)),
@@ -245,20 +225,84 @@ def evaluate_findings(
     }
 
 
+class _Finding:
+    """One finding on the images whose label is known, with what the means are made of.
+
+    Attributes:
+        replicates: Each of `MEANS`, (1 + resamples,): the value itself, then its replicates.
+        units: Patients on which each of `MEANS` rests.
+    """
+
+    def __init__(
+        self, scores: Scores, name: str, threshold: float, weights: npt.NDArray[np.int64]
+    ) -> None:
+        self.scores, self.name, self.threshold = scores, name, threshold
+        self.present = scores.targets == 1
+        probability = scores.probabilities[:, 1]
+        self.areas, self.precisions = (
+            column[:, 1] for column in WeightedScores(scores, weights.astype(np.float64)).areas
+        )
+        called = named(probability[:, None], [threshold])[:, 0]
+        everyone = np.ones(len(probability), np.bool_)
+        self.replicates = {
+            "auroc": self.areas,
+            "sensitivity": _share(weights, called, self.present),
+            "specificity": _share(weights, ~called, ~self.present),
+            "brier": _share(weights, (probability - scores.targets) ** 2, everyone),
+        }
+        with_it, without, all_of_them = (
+            len({scores.patients[row] for row in np.flatnonzero(rows)})
+            for rows in (self.present, ~self.present, everyone)
+        )
+        self.units = {
+            "auroc": min(with_it, without),
+            "sensitivity": with_it,
+            "specificity": without,
+            "brier": all_of_them,
+        }
+
+    def as_dict(self, *, resamples: int, seed: int) -> dict[str, Any]:
+        """Return what `evaluate_findings` tells of the finding."""
+        scores = self.scores
+        again: dict[str, Any] = {"resamples": resamples, "seed": seed}
+        calibrated = calibration(scores, **again)
+        (area,), _ = auroc_intervals(
+            self.present[None], scores.probabilities[None, :, 1], scores.patients
+        )
+        precision = percentile_interval(
+            self.precisions[0], self.precisions[1:], units=self.units["sensitivity"]
+        )
+        return {
+            "present": int(self.present.sum()),
+            "patients_present": self.units["sensitivity"],
+            "auroc": area.as_dict(),
+            "average_precision": precision.as_dict(),
+            **at_threshold(scores, self.name, self.threshold, **again),
+            # Of two classes that sum to 1 the score counts each distance twice.
+            "brier": _halved(calibrated.brier).as_dict(),
+            "log_loss": calibrated.log_loss.as_dict(),
+            "ece": calibrated.ece_classwise.as_dict(),
+        }
+
+
 def _means(
-    scores: FindingScores, replicates: dict[str, list[Floats]]
+    scores: FindingScores, parts: Sequence[_Finding]
 ) -> tuple[dict[str, Estimate], dict[str, int]]:
-    """Return the means over findings of which a statistic is defined, and over how many."""
+    """Return the means over findings of which a statistic is defined, and over how many.
+
+    Where nothing varies, a mean is as sure as its finding with the fewest patients.
+    """
     means, over = {}, {}
-    for name, columns in replicates.items():
-        defined = [column for column in columns if not math.isnan(column[0])]
+    for name in MEANS:
+        defined = [part for part in parts if not math.isnan(part.replicates[name][0])]
         over[name] = len(defined)
         if not defined:
             means[name] = NOT_DEFINED
             continue
         # A resample without an image of some finding has no mean.
-        mean = np.stack(defined).mean(axis=0)
-        means[name] = percentile_interval(mean[0], mean[1:], units=len(set(scores.patients)))
+        mean = np.stack([part.replicates[name] for part in defined]).mean(axis=0)
+        fewest = min(part.units[name] for part in defined)
+        means[name] = percentile_interval(mean[0], mean[1:], units=fewest)
     if (scores.targets >= 0).all() and over["auroc"] == len(scores.labels):
         _, means["auroc"] = auroc_intervals(
             scores.targets.T == 1, scores.probabilities.T, scores.patients
