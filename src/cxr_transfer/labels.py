@@ -57,7 +57,10 @@ class LabelSet:
             raise DataError(
                 "label_set",
                 f"Expected at least two different class names, but got {list(self.names)}; "
-                "give every class one name and at least one image.",
+                "give every class one name and at least one image."
+                if self.exclusive
+                else f"Expected at least two different findings, but got {list(self.names)}; one "
+                'finding and its absence are two classes: task = "multi_class".',
             )
         if len(self.names) > MOST_LABELS:
             raise DataError(

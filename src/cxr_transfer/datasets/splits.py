@@ -25,7 +25,7 @@ from cxr_transfer.datasets.manifest import PARTS
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.several_findings import groups_by_label, strata
 from cxr_transfer.errors import LISTED, DataError, UsageError, listing
-from cxr_transfer.labels import LabelSet
+from cxr_transfer.labels import JOINED, LabelSet
 from cxr_transfer.text import for_terminal
 
 SplitBy = Literal["patient", "image"]
@@ -139,7 +139,7 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
             "too_few",
             f"Expected at least {MIN_GROUPS} {by}s of each class, but {told}; add images, leave "
             "classes out (--label CLASS=) or give the parts yourself (a split column in the "
-            "manifest).",
+            f"manifest).{_hint(dataset)}",
         )
     part = np.full(len(targets), "train", dtype=object)
     rest, test = _fold(targets, groups, number, seed, fold)
@@ -153,6 +153,13 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
     done = dataclasses.replace(dataset, cases=cases, split_by=by)
     validate(done, by=by)
     return done
+
+
+def _hint(dataset: Dataset) -> str:
+    """Return what may have been meant where labels that join findings are read as classes."""
+    if not dataset.labels.exclusive or not any(JOINED in name for name in dataset.labels):
+        return ""
+    return ' Labels joined by "|" are several findings at once with -o task=multi_label.'
 
 
 def _fold(
