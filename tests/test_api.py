@@ -74,6 +74,42 @@ def test_images_that_training_saw_are_refused(trained):
     assert error.value.code == "seen_images"
 
 
+def test_a_comparison_has_a_row_per_pair(tmp_path):
+    for name, sure in (("a", 0.6), ("b", 0.7), ("c", 0.4)):
+        rows = [
+            f"{row}.png,{'xy'[row % 2]},{(sure, 1 - sure)[row % 2]},{(1 - sure, sure)[row % 2]}"
+            for row in range(6)
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["file,label,score_x,score_y", *rows]))
+    report = cxr.compare(*(tmp_path / f"{name}.csv" for name in "abc"))
+    assert report.folder is None
+    table = report.to_frame()
+    assert list(zip(table["a"], table["b"], strict=True)) == [
+        ("a.csv", "b.csv"), ("a.csv", "c.csv"), ("b.csv", "c.csv"),
+    ]  # fmt: skip
+    assert list(table["accuracy_b_minus_a"]) == [0, -1, -1]
+    assert {"accuracy_b_minus_a_low", "auroc_b_minus_a_high", "p_holm"} <= set(table)
+    assert "Comparison of 3 models" in report.text
+    kept = cxr.compare(tmp_path / "a.csv", tmp_path / "b.csv", out=tmp_path / "out")
+    assert (kept.folder / "compare.tex").is_file()
+
+
+@pytest.mark.slow
+def test_a_cross_validation_has_a_row_per_fold(images, tmp_path):
+    lines = []
+    words = {"folds": 2, "max_epochs": 1, "device": "cpu", "log": lines.append}
+    report = cxr.cross_validate("model_1", images, out=tmp_path / "cv", **words)
+    table = report.to_frame()
+    assert list(table["fold"]) == [1, 2]
+    assert table["images"].sum() == 42
+    assert (table["accuracy_low"] <= table["accuracy"]).all()
+    assert report.folder == tmp_path / "cv"
+    assert "Cross-validation" in report.text
+    again = cxr.cross_validate("model_1", images, out=tmp_path / "cv", **words)
+    assert sum("done before" in line for line in lines) == 2
+    assert again["evaluation"] == report["evaluation"]
+
+
 @pytest.mark.slow
 def test_an_audit_has_a_row_per_check(trained):
     dataset, run, _ = trained
@@ -111,6 +147,9 @@ def test_a_learning_curve_of_own_images_has_a_row_per_size(images, tmp_path):
         lambda: cxr.evaluate(3, []),
         lambda: cxr.evaluate("run", "images.csv"),
         lambda: cxr.audit("run", ["images.csv"]),
+        lambda: cxr.compare("run", 3),
+        lambda: cxr.cross_validate("model_1", 3, out="runs"),
+        lambda: cxr.cross_validate("model_1", "images", out="runs", choose="model_2"),
         lambda: cxr.audit("model_3", [], retrain=True),
         lambda: cxr.learning_curve("images", "10,20", out="runs"),
         lambda: cxr.learning_curve(3, [10, 20], out="runs"),
@@ -131,7 +170,8 @@ def test_all_that_is_public_is_there_and_is_imported_when_it_is_asked_for():
         "for name in cxr.__all__:\n"
         "    assert getattr(cxr, name) is not None\n"
         "import cxr_transfer.audits.run, cxr_transfer.training.trainer\n"
-        "assert callable(cxr.audit) and callable(cxr.train) and callable(cxr.evaluate)\n"
+        "for name in ('audit', 'train', 'compare', 'evaluate', 'cross_validate'):\n"
+        "    assert callable(getattr(cxr, name))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

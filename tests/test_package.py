@@ -40,7 +40,7 @@ LAYERS = (
     ("audits",),
     ("studies",),
     ("serving",),
-    ("api", "api_studies"),
+    ("api", "api_protocols", "api_studies"),
     ("cli",),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

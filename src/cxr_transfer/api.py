@@ -196,7 +196,8 @@ def evaluate(
     """Evaluate a checkpoint on images that it was not trained on.
 
     Args:
-        run: Run folder, checkpoint, or name of a released model.
+        run: Run folder, checkpoint, or name of a released model; or a folder of several runs, such
+            as a cross-validation, evaluated as one by the mean of their calibrated scores.
         cases: Cases, for example `Dataset.test`; of a data set all its cases.
         out: Report folder; None keeps no files.
         allow_seen: Whether to score images whose patients training saw, too; do not quote them.
@@ -215,7 +216,7 @@ def evaluate(
         DataError: ``seen_images`` for images that training saw.
     """
     from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
-    from cxr_transfer.models.metadata import checkpoint_files, read_card
+    from cxr_transfer.evaluation.evaluated import card_of
 
     check_list(subgroups, "columns")
     checkpoint, given = path_of(run, "run"), _cases(cases)
@@ -233,8 +234,8 @@ def evaluate(
             log=log,
         )
 
-    known = read_card(checkpoint_files(checkpoint)[0])
-    return _reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
+    known = card_of(checkpoint)
+    return reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
 
 
 def audit(
@@ -302,16 +303,25 @@ def audit(
     known = read_card(checkpoint_files(checkpoint)[0])
     # By the weights: another run's folder may have the same name.
     settings = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
-    return _reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
+    return reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
 
 
-def _reported(
+def reported(
     into: Callable[[Path], dict[str, Any]],
     out: PathLike | None,
     settings: dict[str, Any],
     page: str,
     rows_of: Callable[[Mapping[str, Any]], list[dict[str, Any]]],
 ) -> Report:
+    """Return what writes a report into a folder, kept there or nowhere.
+
+    Args:
+        into: Function that writes into a folder and returns the content.
+        out: Folder; None keeps no files.
+        settings: Settings by which the folder belongs to one report.
+        page: Name of the page for people.
+        rows_of: Function that makes rows of a table of the content.
+    """
     from cxr_transfer.training.settings import settings_checked
 
     with tempfile.TemporaryDirectory(prefix="cxr-") as temporary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,10 +58,12 @@ def learning_curve(
     from cxr_transfer.studies.learning_curve import run_learning_curve
     from cxr_transfer.training.device import Execution
 
-    if isinstance(sizes, str) or not all(isinstance(size, int) for size in sizes):
-        raise TypeError(f"Expected whole numbers as sizes, but got {sizes!r}.")
+    try:
+        numbers = tuple(map(operator.index, sizes))
+    except TypeError:
+        raise TypeError(f"Expected whole numbers as sizes, but got {sizes!r}.") from None
     curve = LearningCurve(
-        tuple(sizes),
+        numbers,
         models=tuple(str(path_of(recipe, "recipe")) for recipe in recipes),
         draws=draws,
         seed=seed,

@@ -104,8 +104,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
     NaN is refused because JSON has none.
     """
+    write_text(path, json_text(content))
+
+
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return what `write_json` writes."""
     text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(path, for_json(text) + "\n")
+    return for_json(text) + "\n"
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

@@ -61,6 +61,10 @@ class Table(Mapping[str, Row], Generic[Row]):
     def __contains__(self, name: object) -> bool:
         return name in self._rows or name in self._added
 
+    def is_own(self, name: str) -> bool:
+        """Tell whether a row is one of the package itself, and not of another package."""
+        return name in self._rows
+
     @functools.cached_property
     def _added(self) -> dict[str, EntryPoint]:
         found: dict[str, EntryPoint] = {}

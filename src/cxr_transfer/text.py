@@ -21,14 +21,21 @@ _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 # bracket, and an underscore inside a word emphasises nothing: intervals and class names stay as
 # they are.
 _MARKDOWN = re.compile(r"[\\`*|~]|\](?=[(\[])|(?<![^\W_])_|_(?![^\W_])")
-_HTML = {"<": "&lt;", "&": "&amp;"}
-_IS_HTML = re.compile(r"<|&(?=#?\w+;)")
-_BLOCK = re.compile(r"(?=[#+\-=:>\[])|(?<=[0-9])(?=[.)](\s|$))")
-_LATEX = {sign: f"\\{sign}" for sign in "&%$#_{}"} | {
+_LATEX = {
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
 }
+"""The ten signs that are commands of TeX, and four that its oldest encoding draws as others."""
+
+_HTML = {"<": "&lt;", "&": "&amp;"}
+_IS_HTML = re.compile(r"<|&(?=#?\w+;)")
+_BLOCK = re.compile(r"(?=[#+\-=:>\[])|(?<=[0-9])(?=[.)](\s|$))")
 _STARTS_A_BLOCK = re.compile(r"[#+\-=:>\[]|[0-9]{1,9}[.)](\s|$)")
 
 
@@ -52,6 +59,21 @@ def for_terminal(text: str, *, lines: bool = False) -> str:
     return "".join(
         sign if _is_shown(sign) or (lines and sign == "\n") else _escaped(sign) for sign in text
     )
+
+
+def latex(text: object) -> str:
+    r"""Return a value as LaTeX that shows it: no command, no comment, no new cell.
+
+    Signs that only a font of its own has stay as they are: the document is UTF-8.
+
+    >>> print(latex("50 % of covid_19 & others {\\input} <b>"))
+    50 \% of covid\_19 \& others \{\textbackslash{}input\} \textless{}b\textgreater{}
+    >>> print(latex("[95 %]"), latex("* a~b^c#$"))
+    {[}95 \%] {*} a\textasciitilde{}b\textasciicircum{}c\#\$
+    """
+    shown = "".join(_LATEX.get(sign, sign) for sign in for_terminal(str(text)))
+    # Behind the end of a row both would be read as a part of the command that ends it.
+    return f"{{{shown[0]}}}{shown[1:]}" if shown[:1] in ("[", "*") else shown
 
 
 def _is_shown(sign: str) -> bool:
@@ -129,12 +151,3 @@ def markdown(text: object) -> str:
     shown = for_terminal(shown)
     # A heading, a list, a link's address: only at the start of a line.
     return _BLOCK.sub(r"\\", shown, count=1) if _STARTS_A_BLOCK.match(shown) else shown
-
-
-def latex(text: object) -> str:
-    r"""Return a value as LaTeX that shows it in one line: no command, no new cell.
-
-    >>> print(latex("model_1 & 50 % \\input{x}"))
-    model\_1 \& 50 \% \textbackslash{}input\{x\}
-    """
-    return "".join(_LATEX.get(sign, sign) for sign in for_terminal(str(text)))

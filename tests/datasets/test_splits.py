@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from cxr_transfer.datasets.paper import Dataset
-from cxr_transfer.datasets.splits import patient_overlap, split, validate
+from cxr_transfer.datasets.splits import check_folds, folds, patient_overlap, split, validate
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import LabelSet
 from made import case
@@ -106,3 +106,22 @@ def test_one_image_under_two_labels_is_refused(by):
     error = refusal(split, dataset(*images(20), *twice), by=by)
     assert error.code == "two_labels"
     assert "an image well" in error.message
+
+
+@pytest.mark.parametrize("number", range(2, 11))
+@pytest.mark.parametrize("images_each", [1, 3])
+def test_the_fewest_patients_that_are_taken_give_every_number_of_folds(number, images_each):
+    whole = dataset(*images(10, images_each))
+    tested = [case for fold in folds(whole, number) for case in fold.test]
+    assert sorted(case.file for case in tested) == sorted(case.file for case in whole.cases)
+    for fold in folds(whole, number, seed=1):
+        assert patient_overlap(fold) == 0
+        for part in PARTS:
+            assert {case.label for case in fold.part(part)} == set(LABELS)
+
+
+def test_what_folds_refuse_is_told_before_an_image_is_opened():
+    few, parts = dataset(*images(9)), given()
+    assert refusal(check_folds, few, 5).code == refusal(folds, few, 5).code == "too_few"
+    assert refusal(check_folds, parts, 5).code == "parts_given"
+    check_folds(dataset(*images(10)), 5)

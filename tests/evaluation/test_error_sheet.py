@@ -123,7 +123,9 @@ def test_every_error_is_in_the_table_and_the_first_in_the_picture(
         assert row == told[row["file"]], "no more is told than of any image"
     assert content["errors"] == {"images": SHOWN + 2, "shown": SHOWN}
 
-    (sheet,) = [figure for figure in drawn if "errors" in figure._suptitle.get_text()]
+    (sheet,) = [
+        figure for figure in drawn if figure._suptitle and "errors" in figure._suptitle.get_text()
+    ]
     assert f"{SHOWN} of {SHOWN + 2} errors" in sheet._suptitle.get_text()
     assert captions(sheet) == [
         [f"{i}. {row['label']}", f"called normal {float(row['score_normal']):.3f}", "made"]

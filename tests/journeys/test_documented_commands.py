@@ -71,9 +71,6 @@ def given(tmp_path_factory, cxr):
     for row in range(2):
         shutil.copy(root / f"images/normal/{row:02}.png", root / "archive")
     shutil.copy(root / "images/covid19/00.png", root / "image.png")
-    guide = (HOME / "docs/guides/own-network.md").read_text(encoding="utf-8")
-    recipe = re.search(r"^```toml\n(.*?)^```$", guide, re.M | re.S)
-    (root / "mine.toml").write_text(recipe[1])
     words = ("train", "model_1", "--data", root / "images.csv", "--out", root / "runs/mine")
     cxr(*words, "--max-epochs", "1", "--device", "cpu")
     return root

@@ -28,6 +28,12 @@ max_epochs = 2
 pytestmark = pytest.mark.slow
 
 
+def test_a_package_that_adds_all_three_is_short():
+    files = [*EXAMPLE.rglob("*.py"), EXAMPLE / "pyproject.toml"]
+    lines = [line for file in files for line in file.read_text().splitlines() if line.strip()]
+    assert len(lines) < 120
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """The example, installed where nothing else is."""

@@ -1,6 +1,7 @@
 """Several findings at once: from a manifest to a trained, evaluated, exported, answering model."""
 
 import csv
+import dataclasses
 import json
 
 import pytest
@@ -123,7 +124,16 @@ def test_what_is_not_built_is_refused_before_work_starts(run, data, cxr, cache, 
     done = cxr("audit", run, "--data", data, "--out", out, expect=2, **cache)
     assert "[several_findings]" in done.stderr
     assert not out.exists()
-    for refused in (lambda: model_card(run), lambda: cxr_transfer.audit(run, [], out=out)):
+    recipe = data.with_name("findings.toml")
+    dataset = cxr_transfer.load_dataset(data, task="multi_label")
+    scanned = [dataclasses.replace(one, extra=(("scanner", "a"),)) for one in dataset.test]
+    for refused in (
+        lambda: model_card(run),
+        lambda: cxr_transfer.audit(run, [], out=out),
+        lambda: cxr_transfer.compare(run, run.with_name("again"), out=out),
+        lambda: cxr_transfer.cross_validate(recipe, data, out=out, folds=3),
+        lambda: cxr_transfer.evaluate(run, scanned, out=out, subgroups=["scanner"]),
+    ):
         with pytest.raises(UsageError) as error:
             refused()
         assert error.value.code == "several_findings"

@@ -187,7 +187,8 @@ def test_mistakes_end_in_one_line_with_a_code(words, code, expect, cxr, tmp_path
 
 
 COMMANDS = (
-    *("study", "train", "evaluate", "audit", "card", "predict", "explain", "export", "serve"),
+    *("study", "train", "evaluate", "compare", "audit", "card", "predict", "explain", "export"),
+    "serve",
     "doctor",
 )
 

@@ -209,6 +209,17 @@ def test_a_study_decodes_each_image_of_its_two_data_sets_once(counts, tmp_path, 
     counts.check(tmp_path / "data", images)
 
 
+def test_a_learning_curve_decodes_each_image_once_for_all_of_its_runs(counts, tmp_path):
+    write_phantom(tmp_path / "data", seed=1, size=PhantomSize(48, 48, 24, 24))
+    words = ["study", "--data", tmp_path / "data", "--out", tmp_path / "study"]
+    words += ["--learning-curve", "4,8", "--draws", 2, "--models", "model_1,model_2"]
+    counts.empty()
+    cxr(*words, "--max-epochs", 1, "--input-size", 64, "--device", "cpu")
+    images = len(counts.opened(tmp_path / "data"))
+    assert images > 48 + 48 + 24
+    counts.check(tmp_path / "data", images)
+
+
 def test_a_preparation_decodes_each_image_of_its_data_sets_once(counts, tmp_path):
     write_phantom(tmp_path / "data", seed=1, size=PhantomSize(48, 48, 24, 24))
     counts.empty()

@@ -5,7 +5,9 @@ import json
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
+from cxr_transfer.cli.commands import app
 from cxr_transfer.datasets.phantom import PhantomSize, write_phantom
 from cxr_transfer.errors import CxrError
 from cxr_transfer.models.metadata import fingerprint, read_card
@@ -135,6 +137,7 @@ def test_the_page_the_tables_and_the_figure(measured):
     assert "Research use only" in page
     assert "nothing about any disease" in page
     assert "This is an extrapolation" in page
+    assert "the intervals hold the patients alone" not in page
     assert f"{content['test_images']} images of {content['test_patients']} patients" in page
     table = rows_of(out / "learning_curve.csv")
     assert [float(row["accuracy_value"]) for row in table] == pytest.approx(
@@ -194,6 +197,21 @@ def test_more_draws_and_sizes_add_runs_and_change_none(root, models, measured):
     content = run_learning_curve(str(root / "archives"), out, curve, execution=ON_CPU)
     assert [len(row["accuracy"]["of_draws"]) for row in content["points"]] == [3, 3, 3]
     assert (place_of(out, "fitted", 4, 2) / SCORES).read_bytes() == before
+
+
+def test_the_command_shows_its_tables_and_names_its_files(root, models, tmp_path):
+    out = tmp_path / "typed"
+    words = ["study", "--data", root / "archives", "--out", out, "--learning-curve", "4,6"]
+    words += ["--draws", 1, "--models", models[2], "--input-size", 64, "--device", "cpu"]
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exit_code == 0, done.output
+    assert "How many images are enough?" in done.stdout
+    assert "1 draw of each size" in done.stdout
+    assert "the intervals hold the patients alone" in done.stdout
+    assert "How it was done" not in done.stdout
+    assert f"report: {out / 'report.md'}" in done.stderr
+    assert "fitted, 6 per class, draw 1" in done.stderr
+    assert not list(out.rglob("tensorboard"))
 
 
 def refusal(root, curve, data="archives", out="refused", **given):

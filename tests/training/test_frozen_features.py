@@ -1,11 +1,14 @@
 """Activations that many trainings share: the same numbers, computed once, and nobody else's."""
 
+import dataclasses
+import shutil
+
+import numpy as np
 import pytest
 import torch
 
-from cxr_transfer.errors import MachineError
 from cxr_transfer.models.simple_cnn import simple_cnn
-from cxr_transfer.training.device import Execution
+from cxr_transfer.training.device import FROZEN_PART, Execution
 from cxr_transfer.training.frozen_features import (
     KeptActivations,
     activations,
@@ -74,12 +77,16 @@ def test_a_file_that_was_cut_off_is_written_again(tmp_path):
     assert torch.equal(kept.of(part, IMAGES.images), activations(part, IMAGES.images))
 
 
-def test_a_full_disk_is_one_error(tmp_path):
+def test_what_a_full_disk_does_not_take_is_kept_in_memory(tmp_path):
     network = network_of()
+    part = part_of(network, 0, 13)
     kept = KeptActivations(tmp_path / "kept", network, IMAGES.images)
-    with full_disk(1000), pytest.raises(MachineError) as error:
-        kept.prepare(part_of(network, 0, 13))
-    assert error.value.code == "disk_full"
+    with full_disk(1000):
+        found = kept.of(part, IMAGES.images)
+    assert torch.equal(found, activations(part, IMAGES.images))
+    assert kept.is_kept(part)
+    assert not list((tmp_path / "kept").iterdir())
+    kept.prepare(part, on_image=never)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +99,7 @@ def test_a_training_on_shared_activations_is_the_same_training(tmp_path, stages)
     for part in fed_with_images(network_of(), [stage.train for stage in recipe.stages]):
         kept.prepare(part)
     losses = []
-    for number, shared in enumerate((None, kept)):
+    for number, shared in enumerate(((), (kept,))):
         network = network_of()
         done = train_stages(
             recipe,
@@ -119,3 +126,32 @@ def test_what_no_stage_trains_is_what_all_leave_frozen():
     assert len(never_trained(network, whole)) == 0
     # The part before dropout: what is random in training cannot be kept.
     assert [len(part) for part in fed_with_images(network, whole)] == [names.index("dropout")]
+
+
+def test_a_run_that_goes_on_does_not_compute_its_activations_again(tmp_path):
+    recipe = make_recipe(stages=[("head", ["head"])], max_epochs=2)
+    train, validation = IMAGES.only(np.arange(40)), IMAGES.only(np.arange(40, 50))
+
+    def run(folder, kept, progress):
+        network = network_of()
+        execution = dataclasses.replace(CPU, progress=lambda *told: progress.append(told))
+        done = train_stages(
+            recipe, network, train, validation, folder=folder, seed=0, execution=execution,
+            kept=kept, say_epoch=stop_after_one if folder.name == "stopped" else None,
+        )  # fmt: skip
+        return [row["loss"] for row in done.history]
+
+    def stop_after_one(line):
+        raise KeyboardInterrupt
+
+    def kept_in(folder):
+        return [KeptActivations(folder, network_of(), part.images) for part in (train, validation)]
+
+    whole = run(tmp_path / "whole", (), [])
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", kept_in(tmp_path / "kept"), [])
+    assert len(list((tmp_path / "kept").iterdir())) == 2, "one of each part"
+    told = []
+    shutil.move(tmp_path / "stopped", tmp_path / "again")
+    assert run(tmp_path / "again", kept_in(tmp_path / "kept"), told) == whole
+    assert not [phase for phase, _ in told if phase == FROZEN_PART]

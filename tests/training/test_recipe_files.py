@@ -119,6 +119,11 @@ def test_overrides_reach_every_place_of_a_recipe():
     assert (recipe.dropout, recipe.title) == (0.25, "A title")
 
 
+def test_a_title_that_told_of_another_network_goes():
+    assert load_recipe("transfer", {"network": "monai:resnet18", "initial": "random"}).title == ""
+    assert load_recipe("transfer", {"network": "resnet50", "title": "Mine"}).title == "Mine"
+
+
 def test_the_content_that_is_overridden_stays_as_it_was():
     content = plain()
     overridden(content, {"head.max_epochs": 5, "input_size": 64})

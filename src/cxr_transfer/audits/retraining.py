@@ -25,7 +25,8 @@ from cxr_transfer.audits.leakage import unparted
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.splits import MIN_GROUPS, SplitBy, split
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.evaluation.evaluate import groups, seen_in_training
+from cxr_transfer.evaluation.evaluate import groups
+from cxr_transfer.evaluation.evaluated import seen_in_training
 from cxr_transfer.evaluation.scoring import score
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint

@@ -38,7 +38,8 @@ from cxr_transfer.datasets.near_duplicates import confirmed, hashes, near_duplic
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import error_sheet, most_confident_errors
-from cxr_transfer.evaluation.evaluate import groups, seen_in_training
+from cxr_transfer.evaluation.evaluate import groups
+from cxr_transfer.evaluation.evaluated import seen_in_training
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.figures import audit as audit_figures
 from cxr_transfer.files import write_json, write_text

@@ -15,6 +15,7 @@ from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.cli import stopping
 from cxr_transfer.cli.audit import AUDIT_EXAMPLES, audit
 from cxr_transfer.cli.card import CARD_EXAMPLES, card
+from cxr_transfer.cli.compare import COMPARE_EXAMPLES, compare
 from cxr_transfer.cli.data_check import DATA_CHECK_EXAMPLES, data_check
 from cxr_transfer.cli.data_prepare import DATA_PREPARE_EXAMPLES, data_prepare
 from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
@@ -54,6 +55,7 @@ recipe_app = typer.Typer(no_args_is_help=True, help="Show recipes, and write one
 app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
+app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=AUDIT_EXAMPLES)(audit)
 app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=PREDICT_EXAMPLES)(predict)

@@ -22,12 +22,19 @@ EVALUATE_EXAMPLES = (
     "Examples:\n\n"
     "cxr evaluate runs/study/model_3 --data prepared/outside.csv --out runs/outside\n\n"
     "cxr evaluate runs/study/model_1 --data runs/study/model_1/split.csv --out runs/test --json\n\n"
+    "cxr evaluate runs/cv --data outside.csv --out runs/cv_outside\n\n"
     "cxr evaluate runs/mine --data images.csv --subgroup scanner --out runs/by_scanner"
 )
 
 
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help=f"{CHECKPOINT_HELP} A folder of several runs, such as a cross-validation, is "
+            "evaluated as one: the mean of their calibrated scores."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Manifest (.csv) or a folder per class.")],
     out: Annotated[Path, typer.Option(help="Report folder.")],
     part: Annotated[
@@ -49,11 +56,11 @@ def evaluate(
     from cxr_transfer.datasets.findings import read_mapping, unknown_lines
     from cxr_transfer.datasets.loading import open_cases
     from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
-    from cxr_transfer.models.metadata import checkpoint_files, read_card
+    from cxr_transfer.evaluation.evaluated import card_of
     from cxr_transfer.own_folder import lock_folder
     from cxr_transfer.training.settings import settings_checked
 
-    known = read_card(checkpoint_files(checkpoint)[0])
+    known = card_of(checkpoint)
     read = open_cases(
         data,
         part,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,9 +18,15 @@ from cxr_transfer.cli.terminal import (
     execution,
     log,
     no_progress,
+    program,
     progress,
     silent,
+    study_bar,
+    tell,
 )
+
+if TYPE_CHECKING:
+    from cxr_transfer.studies.one_recipe import TrainingPlan
 
 TRAIN_EXAMPLES = (
     "Examples:\n\n"
@@ -27,7 +35,9 @@ TRAIN_EXAMPLES = (
     "\n\n"
     "cxr train model_2 --data images.csv --from runs/study/model_0\n\n"
     "cxr train multi_source --data ../data --add-source clinic_a=images/clinic_a\n\n"
-    "cxr train my_recipe.toml --data ../data --devices 2"
+    "cxr train my_recipe.toml --data ../data --devices 2\n\n"
+    "cxr train model_1 --data images.csv --folds 5 --seeds 3 --out runs/cv\n\n"
+    "cxr train model_1 --choose my_recipe.toml --data images.csv --folds 5"
 )
 
 
@@ -75,6 +85,27 @@ def train(
             min=0, max=2**32 - 1, help="Random seed of split, weights, order and dropout."
         ),
     ] = 0,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Cross-validate by patient over so many folds (5 is usual)."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="With --folds: runs of each fold, with --seed and the seeds after it. Their mean "
+            "is evaluated as an ensemble, and each seed alone.",
+        ),
+    ] = None,
+    choose: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --folds: another recipe. In each fold the validation part chooses among "
+            "them, and the test part is scored by the chosen one alone. -o leaves it as it is. May "
+            "be repeated."
+        ),
+    ] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
     override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
@@ -82,17 +113,24 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
 ) -> None:
-    """Train one recipe; the same command goes on with a run that was stopped."""
+    """Train one recipe, or cross-validate it; the same command goes on where it was stopped."""
     import os
 
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.multi_source import added_source
+    from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import check_folder
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
+    if folds is None and (seeds or choose):
+        raise UsageError(
+            "unused_option",
+            "Expected --seeds and --choose only with --folds, but got no --folds; add --folds 5, "
+            "or leave them out.",
+        )
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
         choice("--pretraining", pretraining, ("clean", "paper"))
@@ -104,7 +142,7 @@ def train(
     folder = out or Path(named)
     if is_main_process():
         check_folder(folder)
-    tell, bar = (log, progress) if is_main_process() else (silent, no_progress)
+    say, bar = (log, progress) if is_main_process() else (silent, no_progress)
     plan = TrainingPlan(
         recipe=own,
         mapping=mapping,
@@ -118,10 +156,42 @@ def train(
         start=start,
         weights=weights,
     )
+    if folds is not None:
+        _cross_validate(plan, data, folder, folds, seeds or 1, choose or (), max_epochs)
+        return
     reading = bar("reading images", 0)
-    for gain in train_recipe(plan, data, folder, reading=reading, log=tell):
+    for gain in train_recipe(plan, data, folder, reading=reading, log=say):
         for line in _brought(gain):
-            tell(line)
+            say(line)
+
+
+def _cross_validate(
+    plan: TrainingPlan,
+    data: Path,
+    out: Path,
+    folds: int,
+    seeds: int,
+    choose: Sequence[str],
+    max_epochs: int | None,
+) -> None:
+    """Cross-validate a plan, and say what came out."""
+    import dataclasses
+
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.studies.cross_validation import Protocol, cross_validate
+    from cxr_transfer.training.recipe_files import load_recipe
+
+    others = tuple(load_recipe(name).limited(max_epochs) for name in choose)
+    protocol = Protocol(folds=folds, seeds=seeds, others=others)
+    # One line shows all of it: no bar and no line for each epoch beside it.
+    quiet = dataclasses.replace(plan.execution, bar=False, say_epochs=not plan.execution.bar)
+    plan = dataclasses.replace(plan, execution=quiet)
+    with lock_folder(out), study_bar() as (say_above, show):
+        cross_validate(plan, protocol, data, out, log=say_above, show=show)
+    text = (out / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
+    tell(text.partition("\n## Class by class")[0])
+    log(f"report: {out / 'report.md'}, predictions: {out / 'predictions.csv'}")
+    log(f"next: {program()} compare {shlex.quote(str(out))} ANOTHER")
 
 
 def _brought(found: dict[str, Any]) -> list[str]:

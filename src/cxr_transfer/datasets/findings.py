@@ -67,11 +67,13 @@ class Relabelled:
         cases: Those of a class, in their order.
         left_out: Label to number of cases that belong to no class, most frequent first.
         renamed: Label and class to number of cases whose label was another word for the class.
+        excluded: Cases that belong to no class, in their order.
     """
 
     cases: tuple[Case, ...]
     left_out: dict[str, int]
     renamed: dict[tuple[str, str], int]
+    excluded: tuple[Case, ...] = ()
 
     def lines(self) -> list[str]:
         """Return what a person has to know: what counts as what, and what is left out."""
@@ -218,18 +220,24 @@ def relabelled(
             "all that are not named).",
         )
     kept: list[Case] = []
-    left_out: Counter[str] = Counter()
+    excluded: list[Case] = []
     renamed: Counter[tuple[str, str]] = Counter()
     for case in cases:
         name = meant[case.label]
         if name == LEFT_OUT:
-            left_out[case.label] += 1
+            excluded.append(case)
         elif name is None or name == case.label:
             kept.append(case)
         else:
             renamed[case.label, name] += 1
             kept.append(dataclasses.replace(case, label=name, finding=case.finding or case.label))
-    return Relabelled(tuple(kept), dict(left_out.most_common()), dict(renamed.most_common()))
+    left_out = Counter(case.label for case in excluded)
+    return Relabelled(
+        cases=tuple(kept),
+        left_out=dict(left_out.most_common()),
+        renamed=dict(renamed.most_common()),
+        excluded=tuple(excluded),
+    )
 
 
 def meanings(

@@ -323,7 +323,14 @@ def own_dataset(
     else:
         labels = LabelSet(tuple(sorted({case.label for case in read.cases})))
     notices = (*read.notices, *drawn_lines(read.cases))
-    return Dataset(title, labels, read.cases, notices=notices, left_out=found.left_out)
+    return Dataset(
+        title,
+        labels,
+        read.cases,
+        notices=notices,
+        left_out=found.left_out,
+        excluded=found.excluded,
+    )
 
 
 def _with_findings(

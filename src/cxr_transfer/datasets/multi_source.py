@@ -94,7 +94,14 @@ def in_three_classes(
         classes=MULTI_SOURCE,
     )
     lines = tuple(left_out_lines(found.left_out))
-    return Dataset(name, MULTI_SOURCE, found.cases, notices=lines, left_out=found.left_out)
+    return Dataset(
+        name,
+        MULTI_SOURCE,
+        found.cases,
+        notices=lines,
+        left_out=found.left_out,
+        excluded=found.excluded,
+    )
 
 
 def added_source(given: str) -> Collection:

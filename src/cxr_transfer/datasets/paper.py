@@ -34,6 +34,7 @@ class Dataset:
         notices: What a person should know of how the images were read, a line each; said once.
         left_out: Label to number of images that belong to none of the classes.
         damaged: Files that cannot be read and were left out.
+        excluded: Images that belong to none of the classes, as they were read.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Dataset:
     notices: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     damaged: tuple[Damaged, ...] = ()
+    excluded: tuple[Case, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.labels.exclusive:

@@ -54,6 +54,17 @@ def folds(
         UsageError: ``folds`` for a number out of range.
         DataError: ``parts_given`` when the cases have parts, and what `split` raises.
     """
+    check_folds(dataset, number, by=by)
+    return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
+
+
+def check_folds(dataset: Dataset, number: int, *, by: SplitBy = "patient") -> None:
+    """Refuse, as far as it can be told before an image is opened, what `folds` would refuse.
+
+    Raises:
+        UsageError: ``folds`` for a number out of range.
+        DataError: ``parts_given`` when the cases have parts; ``too_few``.
+    """
     check_number(number)
     if any(case.split for case in dataset.cases):
         raise DataError(
@@ -61,7 +72,7 @@ def folds(
             "Expected images without parts for a cross-validation, but the manifest gives parts; "
             "remove its split column.",
         )
-    return tuple(_drawn(dataset, by, seed, number, fold) for fold in range(number))
+    _check_enough(dataset, groups_of(dataset.cases, by), by)
 
 
 def check_number(number: int) -> None:
@@ -130,6 +141,24 @@ def _patients_by_label(
 def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
     targets = strata(dataset.labels, dataset.cases)
     groups = groups_of(dataset.cases, by)
+    _check_enough(dataset, groups, by)
+    part = np.full(len(targets), "train", dtype=object)
+    rest, test = _fold(targets, groups, number, seed, fold)
+    part[test] = "test"
+    parts = _validation_folds(targets[rest], groups[rest], number)
+    _, validation = _fold(targets[rest], groups[rest], parts, seed)
+    part[rest[validation]] = "validation"
+    cases = tuple(
+        dataclasses.replace(case, split=str(name))
+        for case, name in zip(dataset.cases, part, strict=True)
+    )
+    done = dataclasses.replace(dataset, cases=cases, split_by=by)
+    validate(done, by=by)
+    return done
+
+
+def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) -> None:
+    """Refuse a class with too few patients (or images) to draw parts from."""
     patients = _patients_by_label(dataset.labels, dataset.cases, groups)
     few = [f"{name} has {number}" for name, number in patients.items() if number < MIN_GROUPS]
     if few:
@@ -141,18 +170,20 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
             "classes out (--label CLASS=) or give the parts yourself (a split column in the "
             f"manifest).{_hint(dataset)}",
         )
-    part = np.full(len(targets), "train", dtype=object)
-    rest, test = _fold(targets, groups, number, seed, fold)
-    part[test] = "test"
-    _, validation = _fold(targets[rest], groups[rest], _VALIDATION_FOLDS, seed)
-    part[rest[validation]] = "validation"
-    cases = tuple(
-        dataclasses.replace(case, split=str(name))
-        for case, name in zip(dataset.cases, part, strict=True)
-    )
-    done = dataclasses.replace(dataset, cases=cases, split_by=by)
-    validate(done, by=by)
-    return done
+
+
+def _validation_folds(
+    targets: npt.NDArray[np.int64], groups: npt.NDArray[np.int64], number: int
+) -> int:
+    """Return the number of parts of which one is the validation part.
+
+    Fewer than five folds leave fewer patients than that to a small class: it then gives one of
+    those that it has, so that every part has the class.
+    """
+    if number >= _TEST_FOLDS:
+        return _VALIDATION_FOLDS
+    fewest = min(len(np.unique(groups[targets == target])) for target in np.unique(targets))
+    return max(2, min(_VALIDATION_FOLDS, fewest))
 
 
 def _hint(dataset: Dataset) -> str:

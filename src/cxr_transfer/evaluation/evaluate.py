@@ -26,21 +26,16 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, most_confident_errors
-from cxr_transfer.evaluation.evaluate_findings import check_groups, report_findings
+from cxr_transfer.evaluation.evaluate_findings import check_findings, report_findings
+from cxr_transfer.evaluation.evaluated import Evaluated, open_evaluated
 from cxr_transfer.evaluation.evaluation_page import page
-from cxr_transfer.evaluation.scoring import time_per_image, write_scores
+from cxr_transfer.evaluation.publication import evaluation_flow, publish_evaluation
+from cxr_transfer.evaluation.scoring import write_scores
 from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.forward import probabilities
-from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
-from cxr_transfer.models.reference import TrainingReference, reference_beside
-from cxr_transfer.runs.run_folder import (
-    record_test_set_access,
-    run_folder,
-    validation_scores,
-)
+from cxr_transfer.models.reference import TrainingReference
+from cxr_transfer.runs.predictions import PREDICTIONS
 from cxr_transfer.statistics.calibration import apply_temperature, calibration, reliability
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate, share
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
@@ -53,7 +48,6 @@ from cxr_transfer.statistics.operating_points import (
 )
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import check_columns, gaps, subgroups, within_sources
-from cxr_transfer.statistics.temperature import at_temperature, score_scale
 from cxr_transfer.training.device import resolve_device
 
 
@@ -74,7 +68,8 @@ def evaluate_checkpoint(
     """Evaluate a checkpoint on ``cases`` into ``out``.
 
     Args:
-        checkpoint_path: Weights file, its card, a run folder, or the name of a released model.
+        checkpoint_path: Weights file, its card, a run folder, or the name of a released model; or a
+            folder of several checkpoints, evaluated as one by the mean of their calibrated scores.
         cases: Images with labels, of any kind.
         out: Report folder.
         allow_seen: Score images and patients that the training saw, and say so.
@@ -98,80 +93,80 @@ def evaluate_checkpoint(
     Raises:
         DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
-        UsageError: What `check_columns` and `check_groups` raise, before an image is opened.
+        UsageError: What `check_columns` and `check_findings` raise, before an image is opened.
         ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
     columns = check_columns(columns, cases)
-    checkpoint, network = load_checkpoint(checkpoint_path)
-    if not checkpoint.label_set.exclusive:
-        check_groups(columns)
-    beside = reference_beside(checkpoint_files(checkpoint_path)[1], checkpoint.weights_sha256)
-    reference = beside[1] if beside else None
+    model = open_evaluated(checkpoint_path)
+    reference = model.reference
     heat = reference.temperature if reference else None
-    folder = run_folder(checkpoint_path)
-    labels = checkpoint.label_set
-    decoded = decode_once(
-        cases, checkpoint.preprocessing, labels, skip_damaged=skip_damaged, on_image=on_image
-    )
-    cases, images = decoded.cases, decoded.tensors
-    seen = _seen(checkpoint, cases, allow_seen)
-    at = resolve_device(device)
-    head = _content(checkpoint, decoded, seen, at, seed)
+    labels = model.label_set
     if not labels.exclusive:
-        how: dict[str, Any] = {"device": at, "resamples": resamples, "seed": seed, "log": log}
-        return report_findings(checkpoint, network, reference, decoded, head, folder, out, **how)
-    own = probabilities(network, images.images, device=at).double().numpy()
-    scored = at_temperature(own, heat)
+        check_findings(model, columns)
+    if model.is_ensemble:
+        log(f"an ensemble: the mean of {len(model.members)} models' calibrated scores")
+    decoded = decode_once(
+        cases, model.preprocessing, labels, skip_damaged=skip_damaged, on_image=on_image
+    )
+    found, cases, images = cases, decoded.cases, decoded.tensors
+    seen = _seen(model, cases, allow_seen)
+    at = resolve_device(device)
+    scored = model.scored(images, at)
+    head = _content(model, decoded, seen, at, seed) | {
+        "resamples": resamples,
+        "score_scale": model.score_scale,
+        "test_set_accesses": model.record_access(cases),
+        "ms_per_image": scored.ms_per_image.as_dict(),
+    }
+    if not labels.exclusive:
+        return report_findings(model, decoded, scored, head, out, log=log)
+    given = scored.given
     known = images.targets.numpy() >= 0
     of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
     scores = evaluation = worth = None
     if of_known:
-        scores = Scores.of(labels, images.targets.numpy()[known], scored[known], of_known)
+        scores = Scores.of(labels, images.targets.numpy()[known], given[known], of_known)
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
-        uncalibrated = dataclasses.replace(scores, probabilities=own[known])
-        validation = validation_scores(folder, labels)
+        own = dataclasses.replace(scores, probabilities=scored.own[known])
         again = {"resamples": resamples, "seed": seed}
-        worth = _worth(scores, uncalibrated, of_known, columns, validation, reference, again)
+        worth = _worth(scores, own, of_known, columns, model.validation(), reference, again)
     leave_out(out, decoded.damaged, log)
-    write_scores(out / "predictions.csv", labels, scored, cases, temperature=heat)
-    errors = most_confident_errors(images.targets.numpy(), scored)
+    write_scores(out / PREDICTIONS, labels, given, cases, temperature=heat)
+    errors = most_confident_errors(images.targets.numpy(), given)
     wrong = [cases[row] for row in errors]
     table = out / "errors.csv"
-    write_scores(table, labels, scored[errors], wrong, temperature=heat, numbered=True)
+    write_scores(table, labels, given[errors], wrong, temperature=heat, numbered=True)
     content = head | {
-        "score_scale": score_scale(heat),
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
         "errors": {"images": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
-        "groups": groups(labels, scored, cases),
-        "test_set_accesses": record_test_set_access(
-            folder, "evaluate", cases, checkpoint.weights_sha256
-        ),
-        "ms_per_image": time_per_image(network, images, device=at).as_dict(),
+        "groups": groups(labels, given, cases),
+        "flow": evaluation_flow(found, decoded, known),
     }
     write_json(out / "report.json", content)
     drawn: tuple[str, ...] = ()
-    name, pictures = checkpoint.name, out / "figures"
+    name, pictures = model.name, out / "figures"
     if scores and evaluation and worth:
         report.draw_evaluation(pictures, name, scores, evaluation, title=name)
         drawn = _draw(pictures, name, scores, evaluation, worth)
+        publish_evaluation(out, content, model, scores, evaluation)
     sheet = pictures / "errors.png"
-    error_sheet(sheet, labels, scored, cases, images.images.numpy(), errors, name)
-    write_text(out / "report.md", page(checkpoint, content, evaluation, drawn))
+    error_sheet(sheet, labels, given, cases, images.images.numpy(), errors, name)
+    write_text(out / "report.md", page(model, content, evaluation, drawn))
     return content
 
 
-def _seen(checkpoint: Checkpoint, cases: Sequence[Case], allowed: bool) -> int:
+def _seen(model: Evaluated, cases: Sequence[Case], allowed: bool) -> int:
     """Return how many cases training has seen.
 
     Raises:
         DataError: ``seen_images`` where that is not allowed.
     """
-    seen = sum(seen_in_training(checkpoint, cases))
+    seen = sum(model.seen(cases))
     if seen and not allowed:
         raise DataError(
             "seen_images",
-            f"Expected images of patients that {checkpoint.name} was not trained on, but it has "
+            f"Expected images of patients that {model.name} was not trained on, but it has "
             f"seen {seen} of {len(cases)} (by image or patient); leave them out, or say "
             "--allow-seen and do not quote the figures.",
         )
@@ -179,12 +174,12 @@ def _seen(checkpoint: Checkpoint, cases: Sequence[Case], allowed: bool) -> int:
 
 
 def _content(
-    checkpoint: Checkpoint, decoded: Decoded, seen: int, device: str, seed: int
+    model: Evaluated, decoded: Decoded, seen: int, device: str, seed: int
 ) -> dict[str, Any]:
     """What stands in ``report.json`` of the checkpoint, the images and the run."""
     return {
         "intended_use": INTENDED_USE,
-        "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
+        "checkpoint": model.described(),
         "intervals": INTERVALS,
         "images": len(decoded.cases),
         "damaged_files": len(decoded.damaged),
@@ -317,14 +312,4 @@ def groups(labels: LabelSet, scored: np.ndarray, cases: Sequence[Case]) -> list[
             },
         }
         for (source, label), members in sorted(rows.items())
-    ]
-
-
-def seen_in_training(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[bool]:
-    """Tell of every (indexed) case whether training saw its image or its patient."""
-    images = set(checkpoint.seen.get("images", ()))
-    patients = set(checkpoint.seen.get("patients", ()))
-    return [
-        fingerprint(case.pixels) in images or fingerprint(case.patient) in patients
-        for case in cases
     ]

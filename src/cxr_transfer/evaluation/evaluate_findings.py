@@ -13,33 +13,32 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.damaged import damaged_sentence
 from cxr_transfer.datasets.several_findings import unknown_findings
 from cxr_transfer.errors import UsageError
 from cxr_transfer.evaluation.decoding import Decoded, leave_out
+from cxr_transfer.evaluation.evaluated import Evaluated, ScoredImages
 from cxr_transfer.evaluation.rendering import render
-from cxr_transfer.evaluation.scoring import time_per_image
 from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import write_csv, write_json, write_text
 from cxr_transfer.inference.answer_words import named, thresholds_of
-from cxr_transfer.models.forward import probabilities
+from cxr_transfer.labels import refuse_findings
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import TrainingReference
-from cxr_transfer.runs.run_folder import access_sentence, record_test_set_access
+from cxr_transfer.runs.predictions import NAMING, PREDICTIONS
+from cxr_transfer.runs.run_folder import access_sentence
 from cxr_transfer.statistics.findings import FindingScores, evaluate_findings
 from cxr_transfer.statistics.intervals import INTERVALS, Estimate
-from cxr_transfer.statistics.temperature import each_at_temperature, score_scale
 
 MEAN_INTERVALS = (
     f"{INTERVALS}; of the mean AUROC over findings, where labels are missing: bootstrap by patient"
 )
 
 
-def check_groups(columns: Sequence[str]) -> None:
-    """Refuse groups, of which no figures of findings are built.
+def check_findings(model: Evaluated, columns: Sequence[str]) -> None:
+    """Refuse what is not built of findings: groups, and several models as one.
 
     Raises:
         UsageError: ``several_findings``.
@@ -51,84 +50,69 @@ def check_groups(columns: Sequence[str]) -> None:
             f"{', '.join(columns)}: groups of those are not built yet; leave it out, or evaluate a "
             "manifest for each group.",
         )
+    if model.is_ensemble:
+        refuse_findings(model.label_set, "an ensemble")
 
 
 def report_findings(
-    checkpoint: Checkpoint,
-    network: nn.Sequential,
-    reference: TrainingReference | None,
+    model: Evaluated,
     decoded: Decoded,
+    scored: ScoredImages,
     head: dict[str, Any],
-    folder: Path,
     out: Path,
     *,
-    device: str,
-    resamples: int,
-    seed: int,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Evaluate a network of findings on decoded images, into ``out``.
+    """Tell how well findings are told on decoded images, into ``out``.
 
     Args:
-        checkpoint: Card of the network.
-        network: Network in inference mode.
-        reference: What is known of its training images; None where nothing is.
+        model: The only checkpoint, of findings.
         decoded: Images with their labels.
-        head: What ``report.json`` says of checkpoint, images and machine.
-        folder: Run folder of the checkpoint.
+        scored: Probabilities of the images.
+        head: What ``report.json`` says of checkpoint, images, machine, bootstrap and scale.
         out: Report folder.
-        device: Where the network runs.
-        resamples: Number of resamples of the bootstrap by patient.
-        seed: Random seed of the bootstrap.
         log: Is told what is left out.
 
     Returns:
-        The content of ``out/report.json``: ``head``, ``score_scale``, ``task``, and ``evaluation``
-        as `statistics.findings.evaluate_findings` has it.
+        The content of ``out/report.json``: ``head``, ``task``, and ``evaluation`` as
+        `statistics.findings.evaluate_findings` has it.
     """
-    labels, cases, images = checkpoint.label_set, decoded.cases, decoded.tensors
-    for line in unknown_findings(labels, cases):
+    labels, cases, reference = model.label_set, decoded.cases, model.reference
+    checkpoint = model.members[0].checkpoint
+    unknown = unknown_findings(labels, cases)
+    for line in unknown:
         log(line)
-    heat = reference.temperature if reference else None
-    own = probabilities(network, images.images, device=device, exclusive=False)
-    scored = each_at_temperature(own.double().numpy(), heat)
     thresholds = list((thresholds_of(checkpoint, reference) or {}).values())
-    scores = FindingScores.of(labels, images.targets.numpy(), scored, cases)
-    found = evaluate_findings(scores, thresholds, cases, resamples=resamples, seed=seed)
+    scores = FindingScores.of(labels, decoded.tensors.targets.numpy(), scored.given, cases)
+    found = evaluate_findings(
+        scores, thresholds, cases, resamples=head["resamples"], seed=head["seed"]
+    )
     leave_out(out, decoded.damaged, log)
-    _write(out / "predictions.csv", checkpoint, reference, scored, cases)
+    _write(out / PREDICTIONS, checkpoint, reference, scored.given, cases)
     content = head | {
         "task": labels.task,
         "intervals": MEAN_INTERVALS,
-        "score_scale": score_scale(heat),
         "thresholds_known": bool(reference and reference.thresholds),
-        "temperature": heat,
+        "temperature": reference.temperature if reference else None,
         "temperature_check": reference.calibration_words if reference else None,
         "evaluation": found,
-        "unknown_findings": unknown_findings(labels, cases),
-        "test_set_accesses": record_test_set_access(
-            folder, "evaluate", cases, checkpoint.weights_sha256
-        ),
-        "ms_per_image": time_per_image(network, images, device=device).as_dict(),
+        "unknown_findings": unknown,
     }
     write_json(out / "report.json", content)
-    name = checkpoint.name
     rows = [
         (f"{finding} ({one['present']} of {one['images']})", Estimate.from_dict(one["auroc"]))
         for finding, one in found["per_class"].items()
     ]
     mean = ("mean over findings", Estimate.from_dict(found["auroc_macro"]))
-    figures.forest_plot(
-        out / "figures" / f"{name}_findings.png", [mean, *rows], f"{name}: AUROC by finding"
-    )
-    damaged, opened = damaged_sentence(content["damaged_files"]), content["test_set_accesses"]
+    picture = out / "figures" / f"{model.name}_findings.png"
+    figures.forest_plot(picture, [mean, *rows], f"{model.name}: AUROC by finding")
     page = render(
         "findings.md.j2",
-        name=name,
+        name=model.name,
         content=content,
         found=found,
-        damaged=damaged,
-        opened=access_sentence(opened),
+        damaged=damaged_sentence(content["damaged_files"]),
+        opened=access_sentence(content["test_set_accesses"]),
     )
     write_text(out / "report.md", page)
     return content
@@ -141,18 +125,23 @@ def _write(
     scored: npt.NDArray[np.float64],
     cases: Sequence[Case],
 ) -> None:
-    """Write a row per image: what names it, its label, what is named, and each probability."""
-    known = ["file", "patient", "source", "split", "sha256", "label"]
+    """Write a row per image: what names it, its label, what is named, and each probability.
+
+    Its columns are not those of class scores: a comparison of classes does not take it.
+    """
     names = checkpoint.labels
-    columns = [*known, "predicted", *(f"score_{name}" for name in names), "temperature"]
+    columns = [*NAMING, "predicted", *(f"probability_{name}" for name in names), "temperature"]
     heat = reference.temperature if reference else None
     write_csv(
         path,
         columns,
         (
-            {name: getattr(case, name) for name in known}
+            {name: getattr(case, name) for name in NAMING}
             | {"predicted": named(checkpoint, reference, row.astype(np.float32))[0]}
-            | {f"score_{name}": f"{value:.6f}" for name, value in zip(names, row, strict=True)}
+            | {
+                f"probability_{name}": f"{value:.6f}"
+                for name, value in zip(names, row, strict=True)
+            }
             | ({} if heat is None else {"temperature": heat})
             for case, row in zip(cases, scored, strict=True)
         ),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxr_transfer.datasets.damaged import damaged_sentence
+from cxr_transfer.evaluation.evaluated import Evaluated
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.runs.run_folder import access_sentence
@@ -16,7 +17,7 @@ from cxr_transfer.statistics.metrics import Evaluation
 
 
 def page(
-    checkpoint: Checkpoint,
+    model: Evaluated | Checkpoint,
     content: Mapping[str, Any],
     evaluation: Evaluation | None,
     drawn: Sequence[str] = (),
@@ -24,7 +25,7 @@ def page(
     """Return the page.
 
     Args:
-        checkpoint: What was evaluated.
+        model: What was evaluated.
         content: Content of ``report.json``.
         evaluation: None when no image has a label that the network knows.
         drawn: Names of the figures in ``figures/``.
@@ -32,8 +33,8 @@ def page(
     worth = content["worth"]
     return render(
         "evaluation.md.j2",
-        name=checkpoint.name,
-        labels=checkpoint.labels,
+        name=model.name,
+        labels=model.labels,
         content=content,
         evaluation=evaluation,
         worth=worth,

@@ -9,20 +9,18 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.errors import DataError
+from cxr_transfer.evaluation.comparisons import compared_pairs
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.files import read_csv, write_json, write_text
 from cxr_transfer.models.folder import read_text
-from cxr_transfer.statistics.comparison import holm, mcnemar, paired_difference
 from cxr_transfer.statistics.curves import roc_band
-from cxr_transfer.statistics.delong import delong
 from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS, Estimate
 from cxr_transfer.statistics.metrics import TITLES as METRIC_TITLES
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
@@ -86,21 +84,32 @@ class Row:
     score_scale: str = NOT_CALIBRATED
 
 
-def write_study(out: Path, content: Mapping[str, Any], rows: Mapping[str, Row]) -> dict[str, Any]:
+def evaluations(rows: Mapping[str, Row]) -> dict[str, Evaluation]:
+    """Return the figures of merit of each model of a study."""
+    return {
+        name: evaluate(row.scores, resamples=row.resamples, seed=row.seed)
+        for name, row in rows.items()
+    }
+
+
+def write_study(
+    out: Path,
+    content: Mapping[str, Any],
+    rows: Mapping[str, Row],
+    found: Mapping[str, Evaluation] | None = None,
+) -> dict[str, Any]:
     """Write a study's report and figures into ``out``.
 
     Args:
         out: Study folder.
         content: Split, seed, hashes, versions: all that is not a model's.
         rows: By model name.
+        found: Evaluations of the rows; None computes them here.
 
     Returns:
         The content of ``report.json``.
     """
-    found = {
-        name: evaluate(row.scores, resamples=row.resamples, seed=row.seed)
-        for name, row in rows.items()
-    }
+    found = evaluations(rows) if found is None else found
     models = {
         name: found[name].as_dict()
         | {
@@ -126,47 +135,12 @@ def write_study(out: Path, content: Mapping[str, Any], rows: Mapping[str, Row]) 
 
 
 def _comparisons(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
-    pairs = list(combinations(rows, 2))
-    tests = [
-        mcnemar(rows[a].scores.targets, rows[a].scores.predicted, rows[b].scores.predicted)
-        for a, b in pairs
-    ]
-    adjusted = holm([test.p for test in tests]) if tests else []
-    return [
-        {
-            "a": a,
-            "b": b,
-            "only_a_right": test.only_a_right,
-            "only_b_right": test.only_b_right,
-            "p_mcnemar_exact": test.p,
-            "p_holm": p,
-            "accuracy_b_minus_a": paired_difference(
-                rows[a].scores, rows[b].scores, resamples=rows[a].resamples, seed=rows[a].seed
-            ).as_dict(),
-            "auroc_b_minus_a": paired_difference(
-                rows[a].scores,
-                rows[b].scores,
-                metric="auroc_macro",
-                resamples=rows[a].resamples,
-                seed=rows[a].seed,
-            ).as_dict(),
-            "delong": _delong(rows[a].scores, rows[b].scores),
-        }
-        for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
-    ]
-
-
-def _delong(a: Scores, b: Scores) -> dict[str, dict[str, Any] | None]:
-    """DeLong's test by class; null where a class has too few images for it."""
-    found: dict[str, dict[str, Any] | None] = {}
-    for label in a.labels:
-        try:
-            test = delong(a, b, label)
-        except DataError:
-            found[label] = None
-        else:
-            found[label] = {"auroc_b_minus_a": test.difference.as_dict(), "p": test.p}
-    return found
+    """Compare the models under the bootstrap of the first one's row: all have the same."""
+    if not rows:
+        return []
+    first = next(iter(rows.values()))
+    scores = {name: row.scores for name, row in rows.items()}
+    return compared_pairs(scores, resamples=first.resamples, seed=first.seed)
 
 
 def _draw_study(
@@ -200,18 +174,32 @@ def _draw_study(
 
 
 def draw_evaluation(
-    folder: Path, name: str, scores: Scores, evaluation: Evaluation, *, title: str
+    folder: Path,
+    name: str,
+    scores: Scores,
+    evaluation: Evaluation,
+    *,
+    title: str = "",
+    ending: str = ".png",
 ) -> None:
-    """Draw what stands in every report: confusion matrix, ROC and PR curves."""
-    figures.confusion_matrix(
-        folder / f"{name}_confusion.png", evaluation.confusion, scores.labels, title
-    )
+    """Draw what stands in every report: confusion matrix, ROC and PR curves.
+
+    Args:
+        folder: Folder of the figures.
+        name: What the names of their files begin with.
+        scores: N images.
+        evaluation: Evaluation of ``scores``.
+        title: One line.
+        ending: Ending of the files; "" draws those of a publication.
+    """
+    confusion, roc, pr = (folder / f"{name}_{kind}{ending}" for kind in ("confusion", "roc", "pr"))
+    figures.confusion_matrix(confusion, evaluation.confusion, scores.labels, title)
     bands = {}
     for label in scores.labels:
         with contextlib.suppress(DataError):  # A class without images has no curve.
             bands[label] = roc_band(scores, label)
-    figures.roc_curves(folder / f"{name}_roc.png", scores, evaluation, title, bands)
-    figures.pr_curves(folder / f"{name}_pr.png", scores, evaluation, title)
+    figures.roc_curves(roc, scores, evaluation, title, bands)
+    figures.pr_curves(pr, scores, evaluation, title)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.files import write_csv
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.forward import features, probabilities
+from cxr_transfer.runs.predictions import NAMING, score_columns, score_row
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import at_temperature
@@ -175,16 +176,13 @@ def write_scores(
         temperature: Temperature of that scale, written in the last column; None leaves it empty.
         numbered: Whether a first column, ``number``, counts the rows from 1.
     """
-    known = ["file", "patient", "source", "split", "sha256", "label"]
-    columns = [*known, "predicted", *(f"score_{name}" for name in labels), "temperature"]
+    columns = [*NAMING, "predicted", *score_columns(labels), "temperature"]
     write_csv(
         path,
         ["number", *columns] if numbered else columns,
         (
             ({"number": number} if numbered else {})
-            | {name: getattr(case, name) for name in known}
-            | {"predicted": labels.names[int(row.argmax())]}
-            | {f"score_{name}": f"{value:.6f}" for name, value in zip(labels, row, strict=True)}
+            | score_row(labels, case, row)
             | ({} if temperature is None else {"temperature": temperature})
             for number, (case, row) in enumerate(zip(cases, scored, strict=True), start=1)
         ),

@@ -1,4 +1,4 @@
-"""What every figure is drawn on and with: style, colours, and the way to a PNG or SVG file.
+"""What every figure is drawn on and with: style, colours, and the way to its files.
 
 The file is whole or not there at all.
 """
@@ -22,7 +22,7 @@ from cxr_transfer.figures.colours import GREY, INK, PALE
 from cxr_transfer.files import SOFTWARE, write_bytes
 from cxr_transfer.statistics.intervals import Estimate
 
-DPI = 150
+DPI, PRINT_DPI = 150, 300
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: every machine draws the same
     "font.size": 11,
@@ -41,7 +41,15 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 2,
     "text.parse_math": False,  # a class may have a dollar in its name
     "svg.hashsalt": SOFTWARE,  # else the same figure has other identifiers each time
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
 }
+
+_BY: dict[str, dict[str, Any]] = {
+    "svg": {"Creator": SOFTWARE, "Date": None},
+    "pdf": {"Creator": SOFTWARE, "CreationDate": None},
+    "png": {"Software": SOFTWARE},
+}
+"""Who drew a figure, by its form, without a date: the same numbers are the same file."""
 
 ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 3}
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
@@ -54,29 +62,37 @@ def canvas(
 ) -> Iterator[Figure]:
     """Give a figure to draw on; then write its files, each whole or not at all.
 
+    Files are for a report: they have the title and the intended use in them. A path without an
+    ending of a figure is that of a publication, whose text has both: ``.svg``, ``.pdf`` and
+    ``.png`` of `PRINT_DPI` are put behind it. The same drawing gives the same bytes.
+
     Args:
-        paths: Path of a file, or of several forms of the figure, by their endings PNG or SVG.
+        paths: Path of a file, or of several forms of the figure, by their endings; or what the
+            names of a publication's files begin with.
         inches: Width and height.
         title: One line above the figure; "" for a figure whose caption stands elsewhere.
-        dpi: Dots per inch of a PNG.
+        dpi: Dots per inch of a report's PNG.
     """
+    files, is_printed = [paths] if isinstance(paths, Path) else list(paths), False
+    if isinstance(paths, Path) and paths.suffix.removeprefix(".") not in _BY:
+        files, is_printed = [paths.with_name(f"{paths.name}.{form}") for form in _BY], True
     with mpl.rc_context(STYLE):
-        footer = 0.3 / inches[1]
+        footer = 0.0 if is_printed else 0.3 / inches[1]
         layout = ConstrainedLayoutEngine(rect=(0, footer, 1, 1 - footer), w_pad=0.12, h_pad=0.1)
         figure = Figure(figsize=inches, layout=layout)
-        if title:
+        if title and not is_printed:
             figure.suptitle(title, x=0.12 / inches[0], ha="left", size=13, weight="bold")
-        figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
+        if not is_printed:
+            figure.text(0.12 / inches[0], footer / 3, INTENDED_USE, size=6.5, color=GREY)
         yield figure
-        for path in [paths] if isinstance(paths, Path) else paths:
-            write_bytes(path, _saved(figure, path.suffix.removeprefix("."), dpi))
+        for path in files:
+            form = path.suffix.removeprefix(".")
+            write_bytes(path, _saved(figure, form, PRINT_DPI if is_printed else dpi))
 
 
 def _saved(figure: Figure, form: str, dpi: int) -> bytes:
-    # Without a date: the same numbers are the same file.
-    by = {"Creator": SOFTWARE, "Date": None} if form == "svg" else {"Software": SOFTWARE}
     content = io.BytesIO()
-    figure.savefig(content, format=form, dpi=dpi, metadata=by)
+    figure.savefig(content, format=form, dpi=dpi, metadata=_BY[form])
     return content.getvalue()
 
 

@@ -345,7 +345,10 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
         axes.set_yticks(places, [name for name, _ in rows])
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
-        axes.set(xlabel="percent [95 % interval]", xlim=(min(50.0, np.nanmin(values) - 2), 100))
+        # From the lowest interval to 100: on a scale from 0 no difference would be seen.
+        lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 50.0
+        left = lowest - max(1.0, 0.05 * (100 - lowest))
+        axes.set(xlabel="percent [95 % interval]", xlim=(left, 100))
         axes.grid(axis="x")
 
 

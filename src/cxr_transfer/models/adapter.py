@@ -196,17 +196,51 @@ def _sequence(
         return None
     before, head = children[:-1], children[-1][1]
     for ending in _endings(before):
-        body = OrderedDict((_plain(name), layer.eval()) for name, layer in ending)
-        given = scaled
+        given, outputs = scaled, []
         try:
-            for layer in body.values():
-                given = layer(given)
+            for _, layer in ending:
+                given = layer.eval()(given)
+                outputs.append(given)
             scores = head(given)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
             continue  # these layers do not fit together
-        if given.ndim == 2 and torch.allclose(scores, expected, atol=1e-5):
-            return body
+        if given.ndim == 2 and _same(scores, expected):
+            return _named(ending, outputs)
     return None
+
+
+def _named(
+    layers: list[tuple[str, nn.Module]], outputs: list[Tensor]
+) -> OrderedDict[str, nn.Module]:
+    """Return layers by names, the mean over places as ``avg_pool`` where that is all that follows.
+
+    Args:
+        layers: Layers of the body, in order.
+        outputs: What each gave for some images; the last are the features.
+    """
+    at_places = [
+        row for row, one in enumerate(outputs) if one.ndim == 4 and one.shape[2] * one.shape[3] > 1
+    ]
+    last = max(at_places, default=-1)
+    if last >= 0 and _same(outputs[last].mean((2, 3)), outputs[-1]):
+        dropouts = [one for one in layers[last + 1 :] if isinstance(one[1], nn.Dropout)]
+        layers = [*layers[: last + 1], ("avg_pool", _mean()), *dropouts]
+    names: OrderedDict[str, nn.Module] = OrderedDict()
+    for row, (path, layer) in enumerate(layers):
+        name = path.strip("_").replace(".", "_")
+        # Heat maps take the child before one of these for the last that has places.
+        if name in ("avg_pool", "flatten") and row != last + 1:
+            name = f"{name}_of_vector"
+        names[name] = layer
+    return names
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
+
+
+def _mean() -> nn.Sequential:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1))
 
 
 def _children(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
@@ -219,11 +253,6 @@ def _children(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Modul
             yield inner, child
 
 
-def _plain(path: str) -> str:
-    """Return a path as the name of a child, which holds no dot."""
-    return path.strip("_").replace(".", "_")
-
-
 def _endings(
     layers: list[tuple[str, nn.Module]],
 ) -> Iterator[list[tuple[str, nn.Module]]]:
@@ -234,9 +263,9 @@ def _endings(
         dropouts.insert(0, trunk.pop())
     while trunk and isinstance(trunk[-1][1], nn.Flatten | nn.AdaptiveAvgPool2d):
         trunk.pop()
-    mean = ("avg_pool", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(1)))
-    yield [*trunk, mean, *dropouts]
-    yield [*trunk, ("last_relu", nn.ReLU()), mean, *dropouts]
+    yield layers
+    yield [*trunk, ("avg_pool", _mean()), *dropouts]
+    yield [*trunk, ("last_relu", nn.ReLU()), ("avg_pool", _mean()), *dropouts]
     first_dense = next(
         (row for row, (_, layer) in enumerate(layers) if isinstance(layer, nn.Linear)), len(layers)
     )

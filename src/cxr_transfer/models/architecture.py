@@ -26,7 +26,9 @@ class Architecture:
         title: Name for people.
         build: Function (classes, (height, width), epsilon) that returns the network with random
             weights, drawn from torch's global generator. ``epsilon`` is that of its batch
-            normalisation; an architecture without one passes it over.
+            normalisation; an architecture without one passes it over. Another package's may be any
+            module whose last layer is linear: `adapter.flat_network` brings it into the form of the
+            table, for images of three channels that are standardised as for ImageNet.
         load_imagenet: Function (network, tensors) that puts the ImageNet weights of ResNet-50 into
             the network; None where there are none for it.
         last_with_places: Child whose output is the last that still has places, for heat maps; ""

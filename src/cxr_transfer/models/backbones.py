@@ -213,6 +213,11 @@ def _monai(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> 
 
 def _timm(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> nn.Sequential:
     timm = importlib.import_module("timm")
+    if not timm.is_model(name):
+        raise UsageError(
+            "bad_backbone",
+            f"Expected a network of timm, but got {name!r}{nearest(name, timm.list_models())}.",
+        )
     given: dict[str, Any] = {"num_classes": classes, "in_chans": 3}
     try:
         module = timm.create_model(name, pretrained=pretrained, img_size=size, **given)
@@ -230,26 +235,31 @@ def _torchvision(name: str, classes: int, size: tuple[int, int], pretrained: boo
 
 
 def _xrv(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> nn.Sequential:
+    from torch import nn
+
     xrv = importlib.import_module("torchxrayvision")
-    kinds = {"densenet": "DenseNet", "resnet": "ResNet"}
-    kind = next((kinds[key] for key in kinds if name.lower().startswith(key)), None)
-    if kind is None:
+    depth = next((one for one in ("resnet50", "resnet101") if name.startswith(one)), None)
+    if depth is None and not name.startswith("densenet121"):
         raise UsageError(
             "bad_backbone",
             "Expected weights of TorchXRayVision such as densenet121-res224-all or "
             f"resnet50-res512-all, but got {name!r}.",
         )
-    made = getattr(xrv.models, kind)(
-        weights=name if pretrained else None, **({} if pretrained else {"num_classes": classes})
-    )
+    if depth is None:
+        known = {"weights": name} if pretrained else {"num_classes": classes}
+        module = xrv.models.DenseNet(**known)
+        # Its own thresholds and its own resizing are not the network's.
+        module.op_threshs, module.apply_sigmoid = None, False
+        if hasattr(module, "input_resolution"):
+            del module.input_resolution
+    elif pretrained:
+        module = xrv.models.ResNet(weights=name).model
+    else:
+        module = importlib.import_module("torchvision.models").get_model(depth, weights=None)
+        module.conv1 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     # Its images run from -1024 to 1024, in one channel.
-    return _flat(
-        with_new_head(getattr(made, "model", made), classes),
-        classes,
-        size,
-        mean=(0.5,),
-        std=(0.5 / 1024,),
-    )
+    scale = {"mean": (0.5,), "std": (0.5 / 1024,)}
+    return _flat(with_new_head(module, classes), classes, size, **scale)
 
 
 def _hf(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> nn.Sequential:

@@ -36,7 +36,7 @@ from cxr_transfer.models.metadata import (
     first_problem,
     read_card,
 )
-from cxr_transfer.models.registry import build
+from cxr_transfer.models.registry import build, is_own
 from cxr_transfer.models.released import weights_at_hand
 from cxr_transfer.text import for_terminal
 
@@ -97,8 +97,8 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
         raise _corrupt(weights_path, error) from None
     _check_labels(checkpoint, metadata.get("labels"), card_path)
     # First without memory: what the file holds is known to fit before any of it is made. How a
-    # network of another library falls into parts is found out by running it: it is made at once.
-    with contextlib.nullcontext() if ":" in checkpoint.architecture else torch.device("meta"):
+    # network of another package falls into parts is found out by running it: it is made at once.
+    with torch.device("meta") if is_own(checkpoint.architecture) else contextlib.nullcontext():
         outline = _built(checkpoint).state_dict()
     _check_tensors(tensors, outline, str(weights_path))
     try:

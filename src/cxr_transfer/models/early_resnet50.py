@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cxr_transfer.models.resnet50 import EPSILON, load_imagenet, resnet50
+from cxr_transfer.models.resnet50 import EPSILON, load_imagenet_stages, resnet50
 
 LAST = "conv3_block2"
 """The last of ResNet-50's blocks that is used: 28 x 28 places for an image of 224 x 224."""
@@ -106,10 +106,4 @@ def load_early_imagenet(
     Raises:
         ModelError: As `load_imagenet`.
     """
-    both = network.get_submodule("both_sides")
-    (epsilon,) = {layer.eps for layer in both.modules() if isinstance(layer, nn.BatchNorm2d)}
-    whole = resnet50(1, epsilon=epsilon)
-    load_imagenet(whole, tensors)
-    body = network.get_submodule("both_sides.body")
-    own = body.state_dict()
-    body.load_state_dict({name: whole.state_dict()[name] for name in own})
+    load_imagenet_stages(network.get_submodule("both_sides.body"), tensors)  # type: ignore[arg-type]

@@ -43,6 +43,12 @@ def _resnet50_early(classes: int, size: tuple[int, int], epsilon: float) -> nn.S
     return early_resnet50(classes, size=size, epsilon=epsilon)
 
 
+def _resnet50_conv4(classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
+    from cxr_transfer.models.resnet50 import resnet50
+
+    return resnet50(classes, epsilon=epsilon, last_stage=4)
+
+
 def _load_resnet50(network: nn.Sequential, tensors: Tensors) -> None:
     from cxr_transfer.models.resnet50 import load_imagenet
 
@@ -53,6 +59,12 @@ def _load_resnet50_early(network: nn.Sequential, tensors: Tensors) -> None:
     from cxr_transfer.models.early_resnet50 import load_early_imagenet
 
     load_early_imagenet(network, tensors)
+
+
+def _load_resnet50_conv4(network: nn.Sequential, tensors: Tensors) -> None:
+    from cxr_transfer.models.resnet50 import load_imagenet_stages
+
+    load_imagenet_stages(network, tensors)
 
 
 _KERAS = "Apache-2.0; ImageNet weights: Keras, MIT"
@@ -73,6 +85,13 @@ ARCHITECTURES = Table(
             _resnet50,
             _load_resnet50,
             last_with_places="conv5_block3",
+            licence=_KERAS,
+        ),
+        "resnet50_conv4": Architecture(
+            "ResNet-50 without its last stage",
+            _resnet50_conv4,
+            _load_resnet50_conv4,
+            last_with_places="conv4_block6",
             licence=_KERAS,
         ),
         "resnet50_early": Architecture(
@@ -126,7 +145,17 @@ def build(name: str, classes: int, *, size: tuple[int, int], epsilon: float) -> 
             ``missing_package``, ``broken_package`` for a library that cannot be imported.
     """
     forks.use("torch")
-    return architecture(name).build(classes, size, epsilon)
+    network = architecture(name).build(classes, size, epsilon)
+    if is_own(name):
+        return network
+    from cxr_transfer.models.adapter import flat_network
+
+    return flat_network(network, classes, size)
+
+
+def is_own(name: str) -> bool:
+    """Tell whether an architecture is one of this package, whose form is known without a run."""
+    return ARCHITECTURES.is_own(name)
 
 
 def load_pretrained(name: str, network: nn.Sequential, tensors: Tensors) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -112,7 +113,9 @@ def _batch_norm(channels: int, epsilon: float) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=epsilon, momentum=_MOMENTUM)
 
 
-def resnet50(classes: int, *, epsilon: float = EPSILON) -> nn.Sequential:
+def resnet50(
+    classes: int, *, epsilon: float = EPSILON, last_stage: Literal[4, 5] = 5
+) -> nn.Sequential:
     """Build Keras' ResNet-50 with random weights (Glorot-uniform, zero biases).
 
     Children in data order: ``scale``, ``conv1``, ``conv1_bn``, ``relu``, ``pool``,
@@ -125,6 +128,8 @@ def resnet50(classes: int, *, epsilon: float = EPSILON) -> nn.Sequential:
     Args:
         classes: Number of classes.
         epsilon: Batch-norm epsilon, which belongs to the weights: `EPSILON` or `OLD_EPSILON`.
+        last_stage: Last stage of blocks, ``conv4`` or ``conv5``; a head sees 1,024 or 2,048
+            features.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         scale=Scale(),
@@ -135,19 +140,40 @@ def resnet50(classes: int, *, epsilon: float = EPSILON) -> nn.Sequential:
         pool=nn.MaxPool2d(3, 2, padding=1),
     )
     channels = 64
-    for stage, count in BLOCKS.items():
+    stages = {stage: count for stage, count in BLOCKS.items() if stage <= last_stage}
+    for stage, count in stages.items():
         narrow = 64 * 2 ** (stage - 2)
         for number in range(1, count + 1):
             stride = 2 if number == 1 and stage > 2 else 1
             layers[f"conv{stage}_block{number}"] = Block(channels, narrow, stride, epsilon)
             channels = 4 * narrow
     layers["avg_pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    head = nn.Linear(FEATURES, classes)
+    head = nn.Linear(channels, classes)
     nn.init.xavier_uniform_(head.weight)
     nn.init.zeros_(head.bias)
     layers["head"] = head
     network = nn.Sequential(layers)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def load_imagenet_stages(
+    network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.floating]]
+) -> None:
+    """Put Keras' ImageNet weights into a network that has the first stages of ResNet-50 alone.
+
+    Args:
+        network: Network of `resnet50` with fewer stages.
+        tensors: Tensors as in `load_imagenet`; all of ResNet-50's.
+
+    Raises:
+        ModelError: As `load_imagenet`.
+    """
+    (epsilon,) = {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)}
+    whole = resnet50(1, epsilon=epsilon)
+    load_imagenet(whole, tensors)
+    weights = whole.state_dict()
+    body = {name: weights[name] for name in network.state_dict() if not name.startswith("head.")}
+    network.load_state_dict(body, strict=False)
 
 
 class _Tensors:

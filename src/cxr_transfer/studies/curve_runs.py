@@ -139,7 +139,7 @@ class CurveRuns:
             folder=folder,
             seed=seed,
             execution=self.execution,
-            kept=self.kept,
+            kept=[self.kept],
             log=note,
             say_epoch=note,
         )

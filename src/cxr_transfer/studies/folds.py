@@ -6,26 +6,17 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from cxr_transfer.evaluation import report
-from cxr_transfer.statistics.scores import Scores
+from cxr_transfer.statistics.ensembles import pooled_scores
 
 
 def pooled(rows: Sequence[report.Row]) -> report.Row:
     """Return one row for all folds: every image scored by the model that has not seen it."""
     if len(rows) == 1:
         return rows[0]
-    scores = [row.scores for row in rows]
     return dataclasses.replace(
         rows[0],
-        scores=Scores(
-            labels=scores[0].labels,
-            targets=np.concatenate([each.targets for each in scores]),
-            probabilities=np.concatenate([each.probabilities for each in scores]),
-            patients=tuple(patient for each in scores for patient in each.patients),
-            files=tuple(file for each in scores for file in each.files),
-        ),
+        scores=pooled_scores([row.scores for row in rows]),
         checkpoint="",
         weights_sha256="",
         history=None,

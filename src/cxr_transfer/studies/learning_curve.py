@@ -202,8 +202,13 @@ class _Measuring:
             pending,
             self.show,
         )
+        # One line shows the whole study; hundreds of runs need no TensorBoard files beside theirs.
         self.execution = dataclasses.replace(
-            self.execution, progress=self.progress.within, say_epochs=False, bar=False
+            self.execution,
+            progress=self.progress.within,
+            say_epochs=False,
+            bar=False,
+            tensorboard=False,
         )
         return self.progress.count(f"reading {found.name}", len(found.cases))
 

@@ -102,18 +102,12 @@ def train_recipe(
     recipe = plan.recipe.relabelling(plan.mapping)
     records = Records(recipe.preprocessing)
     with reading as on_image:
-        dataset = open_dataset(
+        dataset = open_data(
+            plan,
             data,
-            recipe.dataset,
-            pretraining=plan.pretraining,
-            added=plan.added,
-            mapping=plan.mapping,
-            table=plan.recipe.labels,
-            task=recipe.task,
-            skip_damaged=plan.skip_damaged,
+            records,
             before=lambda found: _check(plan, recipe, found, data, log),
             on_image=on_image,
-            records=records,
         )
     if dataset.damaged:
         log(damaged_line(dataset.damaged, str(folder / DAMAGED_FILE)))
@@ -146,6 +140,46 @@ def _check(
             "remove the split column.",
         )
     check_run(recipe, found.labels, **plan.begin)
+    say_notices(plan, found, log)
+
+
+def open_data(
+    plan: TrainingPlan,
+    data: Path,
+    records: Records,
+    *,
+    before: Callable[[Dataset], None],
+    on_image: Callable[[], None],
+) -> Dataset:
+    """Open the data set of a plan.
+
+    Args:
+        plan: How; its recipe says which data set.
+        data: Archives, a manifest (.csv), or a folder per class.
+        records: Records that keep what was decoded.
+        before: Function that is given the data set before an image is opened, and may refuse it.
+        on_image: Function that is called after every image.
+
+    Raises:
+        UsageError, DataError: What `open_dataset` raises.
+    """
+    return open_dataset(
+        data,
+        plan.recipe.dataset,
+        pretraining=plan.pretraining,
+        added=plan.added,
+        mapping=plan.mapping,
+        table=plan.recipe.labels,
+        task=plan.recipe.task,
+        skip_damaged=plan.skip_damaged,
+        before=before,
+        on_image=on_image,
+        records=records,
+    )
+
+
+def say_notices(plan: TrainingPlan, found: Dataset, log: Callable[[str], None]) -> None:
+    """Tell a person how the data was read."""
     notices = [line for source in plan.sources for line in source.notices]
     for line in (*found.notices, *notices):
         log(line)

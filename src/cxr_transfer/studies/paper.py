@@ -24,16 +24,15 @@ from cxr_transfer.datasets.phantom import write_phantom
 from cxr_transfer.datasets.splits import folds, patient_overlap, split
 from cxr_transfer.errors import UsageError
 from cxr_transfer.evaluation import report
-from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
-from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS
-from cxr_transfer.models.reference import temperature_of
-from cxr_transfer.runs.run_folder import record_test_set_access, recorded_accesses
+from cxr_transfer.runs.run_folder import recorded_accesses
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.studies.folds import by_fold, pooled
+from cxr_transfer.studies.paper_publication import study_flow, write_and_publish
 from cxr_transfer.studies.plan import MODELS, PHANTOM, Study, phantom_pixels
-from cxr_transfer.studies.progress import Show, StudyProgress, plan
+from cxr_transfer.studies.progress import REPORT, Show, StudyProgress, plan
 from cxr_transfer.studies.refusals import check_model_0, check_runs, check_used, check_weights
+from cxr_transfer.studies.scored_run import scored_run
 from cxr_transfer.training.device import (
     DEFAULT,
     Execution,
@@ -44,7 +43,7 @@ from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.recipe_files import load_recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
-from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
+from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
 Log = Callable[[str], None]
 
@@ -131,9 +130,10 @@ def run_study(
         "device": device,
         "precision": precision,
         "left_out": left_out,
+        "flow": study_flow(archives, target, parts),
     }
-    progress.begin("writing the report")
-    return report.write_study(out, content, rows)
+    progress.begin(REPORT)
+    return write_and_publish(out, content, rows)
 
 
 def _content(
@@ -153,6 +153,7 @@ def _content(
         if study.folds
         else {},
         "seed": study.seed,
+        "resamples": study.resamples,
         "pretraining": study.pretraining,
         "max_epochs": study.max_epochs,
         "input_size": study.input_size,
@@ -301,24 +302,18 @@ def _evaluate(
     *,
     out: Path,
 ) -> report.Row:
-    checkpoint, network = load_checkpoint(folder)
-    cases, test = select(dataset, tensors, "test")
     device = resolve_device(execution.device)
-    heat = temperature_of(folder)
-    scores = score(network, test, cases, dataset.labels, temperature=heat, device=device)
-    table = folder / "predictions.csv"
-    write_scores(table, dataset.labels, scores.probabilities, cases, temperature=heat)
-    record_test_set_access(folder, "study", cases, checkpoint.weights_sha256)
+    run = scored_run(folder, dataset, tensors, command="study", device=device, timed=True)
     return report.Row(
-        scores=scores,
-        ms_per_image=time_per_image(network, test, device=device),
+        scores=run.scores,
+        ms_per_image=run.ms_per_image,
         checkpoint=(folder.relative_to(out) if folder.is_relative_to(out) else folder).as_posix()
         + f"/{WEIGHTS}",
-        weights_sha256=checkpoint.weights_sha256,
+        weights_sha256=run.checkpoint.weights_sha256,
         history=folder / "history.csv",
         resamples=study.resamples,
         seed=study.seed,
-        score_scale=score_scale(heat),
+        score_scale=score_scale(run.temperature),
     )
 
 

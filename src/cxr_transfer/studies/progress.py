@@ -25,6 +25,8 @@ _FINISH = 1.5
 """Reference, validation scores and test scores of a run, in forward passes of its images."""
 _REPORT = 250.0
 """Intervals and figures of one model: they hardly depend on the number of images."""
+READING, REPORT = "reading images", "writing the report"
+"""Titles of the first phase and the last."""
 _LEAST_SHARE = 0.02
 """Share of the study below which the time left cannot be told."""
 
@@ -152,8 +154,31 @@ def plan(
         for name in [name for name in recipes if name != "model_0"]:
             title = f"fold {fold} of {study.folds}: {name}" if study.folds else name
             phases.append(Phase(title, run_costs(recipes[name], len(target.cases))))
-    phases.append(Phase("writing the report", {"": _REPORT * len(recipes)}))
+    phases.append(Phase(REPORT, {"": _REPORT * len(recipes)}))
     return StudyProgress(phases, show)
+
+
+def plan_runs(
+    images: int, runs: Mapping[str, Recipe | None], show: Show
+) -> tuple[StudyProgress, Callable[[], None]]:
+    """Begin to count what reads images, runs recipes on all of them, and writes a report.
+
+    Args:
+        images: Number of images.
+        runs: Recipe of each run by the title of its phase, in their order; None for a run that is
+            done, and only scored again.
+        show: Function that is given how far it is.
+
+    Returns:
+        The progress, and the function to call after every image that is read.
+    """
+    phases = [Phase(READING, {"": _DECODE * images})]
+    for title, recipe in runs.items():
+        costs = {"": _FINISH * images} if recipe is None else run_costs(recipe, images)
+        phases.append(Phase(title, costs))
+    phases.append(Phase(REPORT, {"": _REPORT}))
+    progress = StudyProgress(phases, show)
+    return progress, progress.count(READING, images)
 
 
 def run_costs(recipe: Recipe, images: int) -> dict[str, float]:

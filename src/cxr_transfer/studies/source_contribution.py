@@ -18,7 +18,7 @@ from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation.evaluate import seen_in_training
+from cxr_transfer.evaluation.evaluated import seen_in_training
 from cxr_transfer.evaluation.scoring import score
 from cxr_transfer.files import write_json
 from cxr_transfer.models.checkpoint import load_checkpoint

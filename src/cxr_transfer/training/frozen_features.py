@@ -17,13 +17,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import remove_own, scratch_file, write_bytes
 from cxr_transfer.models.adapter import Features
 from cxr_transfer.text import for_terminal
 
 IN_MEMORY = 2**30
 """Bytes of activations that are kept in memory; more are kept in a file that is mapped into it."""
+
+ACTIVATIONS = ".activations"
+"""Ending of the files in which activations are kept for other trainings or a later process."""
 
 _TAKEN = 64
 """Images whose kept activations are copied at a time."""
@@ -254,66 +257,92 @@ class KeptActivations:
         self._children = _fingerprints(network)
         self._opened: dict[int, Tensor] = {}
 
-    def of(self, frozen_part: nn.Sequential, images: Tensor, *, home: str = "cpu") -> Tensor | None:
+    def of(
+        self,
+        frozen_part: nn.Sequential,
+        images: Tensor,
+        *,
+        home: str = "cpu",
+        on_image: Callable[[int], None] = lambda images: None,
+    ) -> Tensor | None:
         """Return the activations of some of the images, as `activations` would.
 
         Args:
             frozen_part: First children of the network.
             images: Images, (M, 1, H, W) uint8.
             home: Where the result lies.
+            on_image: Function that is called with the number of images after every batch, where
+                all of them are computed now.
 
         Returns:
             (M, ...); None where the children have other weights than at the start, or an image is
             another one: nobody else would ask for those.
 
         Raises:
-            MachineError: ``disk_full`` or ``not_writable``.
+            MachineError: ``disk_full`` or ``not_writable`` for a scratch file.
         """
-        if images.dtype != self._images.dtype or images.shape[1:] != self._images.shape[1:]:
+        if not len(frozen_part) or images.dtype != self._images.dtype:
             return None
         rows = [self._row.get(_digest(image), -1) for image in images]
         prints = _fingerprints(frozen_part)
-        if not prints or -1 in rows or prints != self._children[: len(prints)]:
+        if -1 in rows or prints != self._children[: len(prints)]:
             return None
-        whole = self.prepare(frozen_part)
+        whole = self.prepare(frozen_part, on_image=on_image)
+        if rows == list(range(len(whole))):
+            return whole.to(home)
         kept = _kept_at(len(rows), whole[:1], self.folder)
         for start in range(0, len(rows), _TAKEN):
             taken = rows[start : start + _TAKEN]
             kept[start : start + len(taken)] = whole[taken]
         return kept.to(home)
 
+    def is_kept(self, frozen_part: nn.Sequential) -> bool:
+        """Tell whether the activations of all images need not be computed again."""
+        length = len(frozen_part)
+        return length in self._opened or (self.folder / self._file_name(length)).is_file()
+
     def prepare(
         self, frozen_part: nn.Sequential, *, on_image: Callable[[int], None] = lambda images: None
     ) -> Tensor:
         """Compute the activations of all images where they are not kept yet; return them.
 
+        What cannot be written is kept in memory: a later process computes it again.
+
         Args:
             frozen_part: First children of the network, with the weights of the start.
             on_image: Function that is called with the number of images after every batch.
+
+        Raises:
+            MachineError: ``disk_full`` or ``not_writable`` for a scratch file.
         """
         length = len(frozen_part)
         if length not in self._opened:
-            compute = functools.partial(
-                activations, frozen_part, device=self._device, precision=self._precision
-            )
-            like = compute(self._images[:1])
-            path = self.folder / self._file_name(length)
-            size = len(self._images) * like.numel() * like.element_size()
-            if not path.is_file() or path.stat().st_size != size:
-                made = compute(self._images, scratch=self.folder, on_image=on_image)
-                write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
-                del made
-            self._opened[length] = _mapped(path, len(self._images), like)
+            self._opened[length] = self._read_or_made(frozen_part, on_image)
         return self._opened[length]
+
+    def _read_or_made(self, frozen_part: nn.Sequential, on_image: Callable[[int], None]) -> Tensor:
+        compute = functools.partial(
+            activations, frozen_part, device=self._device, precision=self._precision
+        )
+        like = compute(self._images[:1])
+        path = self.folder / self._file_name(len(frozen_part))
+        size = len(self._images) * like.numel() * like.element_size()
+        if not path.is_file() or path.stat().st_size != size:
+            made = compute(self._images, scratch=self.folder, on_image=on_image)
+            try:
+                write_bytes(path, _in_order(made).view(torch.uint8).numpy().data)
+            except MachineError:
+                return made
+        return _mapped(path, len(self._images), like)
 
     def remove(self) -> None:
         """Delete the files: what is in them can be computed again."""
         self._opened.clear()
-        remove_own(self.folder, [self._file_name(length) for length in range(len(self._children))])
+        remove_own(self.folder, [path.name for path in self.folder.glob(f"*{ACTIVATIONS}")])
 
     def _file_name(self, length: int) -> str:
         content = (*self._children[:length], self._all, self._precision, self._device)
-        return f"{hashlib.sha256('/'.join(content).encode()).hexdigest()[:32]}.activations"
+        return f"{hashlib.sha256('/'.join(content).encode()).hexdigest()[:32]}{ACTIVATIONS}"
 
 
 def _digest(image: Tensor) -> str:

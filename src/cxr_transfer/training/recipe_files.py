@@ -104,6 +104,8 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, object]) -> d
     tables = [dict(stage) if isinstance(stage, Mapping) else stage for stage in stages or ()]
     if stages is not None:
         changed["stages"] = tables
+    if {"network", "initial"} & set(overrides):
+        changed["title"] = ""  # it told of another network or start
     for path, value in overrides.items():
         first, _, key = path.partition(".")
         named = [

@@ -42,6 +42,7 @@ from cxr_transfer.training.device import (
     resolve_device,
     resolve_precision,
 )
+from cxr_transfer.training.frozen_features import ACTIVATIONS, KeptActivations
 from cxr_transfer.training.kept_weights import Outcome
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.reference import has_reference, reference_of
@@ -178,15 +179,17 @@ def _train(
         note(line)
 
     cases, learnt = select(dataset, tensors, "train")
+    _, held_out = select(dataset, tensors, "validation")
     trained = train_stages(
         recipe,
         begun.network,
         learnt,
-        select(dataset, tensors, "validation")[1],
+        held_out,
         sources=[case.source for case in cases],
         folder=folder,
         seed=settings["seed"],
         execution=execution,
+        kept=_kept(begun, folder, (learnt, held_out), settings["precision"], execution),
         log=log_line,
         say_epoch=log_line if execution.say_epochs else note,
     )
@@ -194,6 +197,25 @@ def _train(
         _keep_validation(begun.network, dataset, tensors, folder, execution)
         card = _card(recipe, dataset, begun, settings, execution, trained.outcomes)
         save_checkpoint(folder, begun.network, card)
+
+
+def _kept(
+    begun: Start,
+    folder: Path,
+    parts: Sequence[ImageTensors],
+    precision: str,
+    execution: Execution,
+) -> list[KeptActivations]:
+    """Return where frozen activations are kept for a run that goes on.
+
+    A GPU computes them faster than a disk takes them; of several processes each has its own part.
+    """
+    if resolve_device(execution.device) != "cpu" or execution.processes > 1:
+        return []
+    partial = folder / "partial"
+    return [
+        KeptActivations(partial, begun.network, part.images, precision=precision) for part in parts
+    ]
 
 
 def _complete(
@@ -231,8 +253,9 @@ def _keep_validation(
 
 def remove_partial(recipe: Recipe, folder: Path) -> None:
     """Delete what the stages of a finished run left behind for one that goes on."""
+    partial = folder / "partial"
     names = [f"{stage.name}{end}" for stage in recipe.stages for end in (".resume", ".safetensors")]
-    remove_own(folder / "partial", names)
+    remove_own(partial, [*names, *(path.name for path in partial.glob(f"*{ACTIVATIONS}"))])
 
 
 def _described(name: str, network: nn.Sequential) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def keeping(
     device: str,
     precision: str,
     execution: Execution,
-    kept: KeptActivations | None,
+    kept: Sequence[KeptActivations],
 ) -> Callable[..., Tensor]:
     """Return `activations` for a run: where they are computed and where they lie.
 
@@ -125,7 +125,7 @@ def keeping(
         device: Device on which they are computed.
         precision: "float32" or "bfloat16".
         execution: Processes of the run.
-        kept: Activations that other trainings share; None computes all of them.
+        kept: Activations that are on disk; what is in none of them is computed.
     """
     # One GPU holds images and activations itself: no image crosses over in an epoch. Of several
     # each process would first have to know its own.
@@ -133,12 +133,13 @@ def keeping(
     compute = functools.partial(
         activations, device=device, home=home, precision=precision, scratch=scratch
     )
-    if kept is None:
-        return compute
 
     def keep(frozen_part: nn.Sequential, images: Tensor, **how: Any) -> Tensor:  # noqa: ANN401
-        shared = kept.of(frozen_part, images, home=home)
-        return compute(frozen_part, images, **how) if shared is None else shared
+        for each in kept:
+            on_disk = each.of(frozen_part, images, home=home, **how)
+            if on_disk is not None:
+                return on_disk
+        return compute(frozen_part, images, **how)
 
     return keep
 

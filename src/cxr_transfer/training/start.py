@@ -16,7 +16,7 @@ from cxr_transfer.models.adapter import check_network
 from cxr_transfer.models.backbones import library_version, trust
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.pretrained import imagenet_weights
-from cxr_transfer.models.registry import architecture, build, load_pretrained
+from cxr_transfer.models.registry import architecture, build, is_own, load_pretrained
 from cxr_transfer.models.resnet50 import EPSILON
 from cxr_transfer.models.weights_file import load_weights
 from cxr_transfer.tables import nearest
@@ -133,7 +133,7 @@ def initial(
         begun = _without_checkpoint(recipe, labels, weights)
     else:
         begun = _from_checkpoint(recipe, labels, start)
-    if ":" in recipe.network:
+    if not is_own(recipe.network):
         check_network(begun.network, len(labels), recipe.preprocessing.size)
     if recipe.dropout is not None:
         return replace(begun, network=with_dropout(begun.network, recipe.dropout))

@@ -87,7 +87,7 @@ def train_stages(
     folder: Path,
     seed: int,
     execution: Execution = DEFAULT,
-    kept: KeptActivations | None = None,
+    kept: Sequence[KeptActivations] = (),
     log: Callable[[str], None] = lambda line: None,
     say_epoch: Callable[[str], None] | None = None,
 ) -> Trained:
@@ -106,8 +106,8 @@ def train_stages(
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
-        kept: Activations that other trainings on these images and from these weights share; None
-            computes them here.
+        kept: Activations that are kept on disk, for other trainings on these images from the same
+            weights, or for a run that goes on; what is in none of them is computed here.
         log: Is told what happens, such as that a stage never improved on its beginning.
         say_epoch: Function that is told a line per epoch; None is ``log``.
 
@@ -129,7 +129,7 @@ def train_stages(
     history, outcomes, pending = _resumed(recipe, network, folder)
     # What is frozen in all stages to come is computed once for all of them.
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
-    if base and kept is None:
+    if base and not (kept and all(each.is_kept(part_of(network, 0, base)) for each in kept)):
         log(f"{recipe.name}: keeping the activations of the frozen part")
     keep = keeping(folder / "partial", device, precision, execution, kept)
     changed = [changes_images(recipe, stage) for stage in pending]

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from cxr_transfer.models.registry import Architecture
+from cxr_transfer.models.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def tiny_cnn(classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
-    """Build the network: grey uint8 images (N, 1, H, W) in, logits (N, classes) out.
-
-    Args:
-        classes: Number of outputs.
-        size: Height and width of the images; this network does not depend on them.
-        epsilon: Epsilon of the batch normalisation; this network has none.
-    """
+    """Build the network; size of the images and batch normalisation do not matter to it."""
     from torch import nn
 
-    from cxr_transfer.models.simple_cnn import UnitScale
-
     return nn.Sequential(
-        OrderedDict(
-            scale=UnitScale(),
-            conv1=nn.Conv2d(1, 8, 5, stride=4),
-            relu1=nn.ReLU(),
-            conv2=nn.Conv2d(8, 16, 3, stride=2),
-            relu2=nn.ReLU(),
-            avg_pool=nn.AdaptiveAvgPool2d(1),
-            flatten=nn.Flatten(),
-            head=nn.Linear(16, classes),
-        )
+        nn.Conv2d(3, 8, 5, stride=4),
+        nn.ReLU(),
+        nn.Conv2d(8, 16, 3, stride=2),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(16, classes),
     )
 
 

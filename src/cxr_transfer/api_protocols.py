@@ -1,0 +1,156 @@
+"""Protocols for one's own images as public functions: cross-validation, and a comparison.
+
+Each does what a command does, through the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cxr_transfer.api import Log, PathLike, Report, path_of, reported
+from cxr_transfer.datasets.splits import SplitBy
+from cxr_transfer.errors import check_list
+from cxr_transfer.own_folder import lock_folder
+
+
+def cross_validate(
+    recipe: PathLike,
+    data: PathLike,
+    *,
+    out: PathLike,
+    folds: int = 5,
+    seeds: int = 1,
+    choose: Sequence[PathLike] = (),
+    labels: Mapping[str, str] | None = None,
+    split_by: SplitBy = "patient",
+    seed: int = 0,
+    start: PathLike | None = None,
+    weights: PathLike | None = None,
+    max_epochs: int | None = None,
+    network: str | None = None,
+    overrides: Mapping[str, object] | None = None,
+    skip_damaged: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    log: Log = lambda line: None,
+) -> Report:
+    """Cross-validate a recipe on own images; the same call goes on where it was stopped.
+
+    Args:
+        recipe: Name of a recipe of the package ("model_1", ...), or path of one (.toml).
+        data: Folder with a sub-folder per class, manifest (.csv), or folder with the public
+            archives.
+        out: Folder of the cross-validation, made where it is absent.
+        folds: Number of folds.
+        seeds: Number of runs of each fold, with ``seed`` and the seeds after it; the mean of their
+            calibrated scores is evaluated.
+        choose: Other recipes; in each fold the validation part chooses among all of them.
+        labels: Label of the data to class; "" as a class leaves its images out.
+        split_by: What stays together in a fold: "patient", or "image" as in the paper.
+        seed: Random seed of the folds; the first one of weights, order and dropout.
+        start: Checkpoint that the recipe starts from, where it starts from one.
+        weights: File with weights, where the recipe starts from one.
+        max_epochs: Number of epochs at which every stage is cut short.
+        network: Name of an architecture, in place of that of ``recipe``.
+        overrides: Values of keys of ``recipe`` by their paths, as `train` takes them; the recipes
+            of ``choose`` stay as they are.
+        skip_damaged: Whether to leave out files that cannot be read.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        precision: Precision: "auto", "float32" or "bfloat16".
+        log: Function that is told what happens, a line at a time.
+
+    Returns:
+        The content of ``report.json``; as a table, a row per fold.
+
+    Raises:
+        TypeError: An argument is of another type.
+        CxrError: What `cxr train --folds` says; see its codes.
+    """
+    from cxr_transfer.studies.cross_validation import Protocol
+    from cxr_transfer.studies.cross_validation import cross_validate as run
+    from cxr_transfer.studies.one_recipe import TrainingPlan
+    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.recipe_files import load_recipe
+
+    check_list(choose, "recipes")
+    changed = dict(overrides or {}) | ({} if network is None else {"network": network})
+    first = load_recipe(str(path_of(recipe, "recipe")), changed).limited(max_epochs)
+    others = tuple(
+        load_recipe(str(path_of(other, "recipe"))).limited(max_epochs) for other in choose
+    )
+    plan = TrainingPlan(
+        recipe=first,
+        mapping=labels or {},
+        sources=(),
+        split_by=split_by,
+        is_split_asked=False,
+        pretraining=None,
+        skip_damaged=skip_damaged,
+        seed=seed,
+        execution=Execution(device=device, precision=precision),
+        start=None if start is None else path_of(start, "start"),
+        weights=None if weights is None else path_of(weights, "weights"),
+    )
+    protocol = Protocol(folds=folds, seeds=seeds, others=others)
+    given, folder = path_of(data, "data"), path_of(out, "out")
+    with lock_folder(folder):
+        content = run(plan, protocol, given, folder, log=log)
+    text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
+    rows = [_flat({**fold, "runs": len(fold["runs"])}) for fold in content["fold_by_fold"]]
+    return Report(content, text, rows, folder)
+
+
+def compare(
+    *models: PathLike,
+    out: PathLike | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    on_images: Callable[[int], Callable[[], None]] = lambda number: lambda: None,
+    log: Log = lambda line: None,
+) -> Report:
+    """Compare models on the images that all of them were tested on.
+
+    Args:
+        models: Run folders, cross-validation folders, evaluation folders, or tables of predictions
+            (.csv) with the columns ``file``, ``label`` and ``score_CLASS``; two or more.
+        out: Report folder; None keeps no files.
+        device: Device for runs that kept no predictions: "auto", "cpu", "cuda" or "mps".
+        seed: Random seed of the bootstrap.
+        on_images: Function that is told how many images are read, where any is; it gives a function
+            that is called after every image.
+        log: Function that is told what is left out.
+
+    Returns:
+        The content of ``report.json``; as a table, a row per pair with McNemar's test, p adjusted
+        by Holm's method, and the differences of accuracy and AUROC with their intervals.
+
+    Raises:
+        TypeError: A model is no path.
+        UsageError: ``one_model`` for fewer than two, ``same_model`` for one that is given twice.
+        DataError: ``no_common_images``, ``two_labels`` and ``other_classes`` for models of
+            different images, labels or classes.
+    """
+    from cxr_transfer.studies.comparison import compare_models, distinct_names
+
+    paths = [path_of(model, "model") for model in models]
+
+    def into(folder: Path) -> dict[str, Any]:
+        return compare_models(paths, folder, device=device, seed=seed, on_images=on_images, log=log)
+
+    settings = {"comparison_of": distinct_names(paths)} if paths else {}
+    return reported(
+        into, out, settings, "report.md", lambda content: list(map(_flat, content["comparisons"]))
+    )
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with each estimate as three cells: NAME, NAME_low and NAME_high."""
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        if not isinstance(value, Mapping):
+            cells[name] = value
+        elif "low" in value:
+            cells |= {name if end == "value" else f"{name}_{end}": x for end, x in value.items()}
+    return cells

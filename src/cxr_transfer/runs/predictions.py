@@ -1,0 +1,164 @@
+"""Tables of predictions: an image in each row, what it is, and the score of each class.
+
+Written by an evaluation, a study and a cross-validation; read back to compare models. A table of
+another program is read, too, where it has the columns ``file``, ``label`` and ``score_CLASS``.
+Opens no image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.errors import DataError
+from cxr_transfer.files import read_csv
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.folder import read_text
+from cxr_transfer.statistics.scores import Scores
+
+PREDICTIONS = "predictions.csv"
+ENSEMBLE = "mean"
+"""Stands in the column ``seed`` of the rows whose scores are the mean over all seeds."""
+
+NAMING = ("file", "patient", "source", "split", "sha256", "label")
+"""Columns that name an image."""
+
+_PREFIX = "score_"
+_SUM = 0.01
+"""How far from 1 the scores of an image may sum: they are rounded, each by itself."""
+
+
+def score_columns(labels: LabelSet) -> list[str]:
+    """Return the names of the columns of the scores."""
+    return [f"{_PREFIX}{name}" for name in labels]
+
+
+def score_row(labels: LabelSet, case: Case, scored: npt.NDArray[np.float64]) -> dict[str, object]:
+    """Return a row of a table of predictions.
+
+    Args:
+        labels: Classes of the network.
+        case: Image.
+        scored: Scores of its classes, (C,).
+    """
+    return (
+        {name: getattr(case, name) for name in NAMING}
+        | {"predicted": labels.names[int(scored.argmax())]}
+        | {name: f"{value:.6f}" for name, value in zip(score_columns(labels), scored, strict=True)}
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionTable:
+    """Scores that were read from a table.
+
+    Attributes:
+        scores: Scores of the images whose label is one of the classes.
+        sha256: SHA-256 of each of their files; "" where the table does not say.
+        has_patients: Whether the table names patients; else each image is one.
+        other_labels: Number of rows whose label is none of the classes.
+    """
+
+    scores: Scores
+    sha256: tuple[str, ...]
+    has_patients: bool
+    other_labels: int = 0
+
+    def identities(self, *, by_content: bool) -> list[str]:
+        """Return what tells each image from all others.
+
+        Args:
+            by_content: Whether by the file's content; else by its name. Files of the same content
+                are told apart by the order of their names.
+        """
+        if not by_content:
+            return list(self.scores.files)
+        met: dict[str, int] = {}
+        identities = [""] * len(self.sha256)
+        for row in sorted(range(len(self.sha256)), key=lambda row: self.scores.files[row]):
+            number = met[self.sha256[row]] = met.get(self.sha256[row], 0) + 1
+            identities[row] = f"{self.sha256[row]} {number}"
+        return identities
+
+
+def read_predictions(path: Path) -> PredictionTable:
+    """Read a table of predictions; where it has several seeds, the rows of their mean.
+
+    Raises:
+        DataError: ``bad_predictions`` for another table; ``repeated_images`` for an image that
+            stands in it twice.
+        ModelError: What `models.folder.opened` raises.
+    """
+    try:
+        rows = read_csv(read_text(path))
+    except ValueError as error:
+        raise _bad(path, str(error)) from None
+    columns = list(rows[0]) if rows else []
+    names = [name.removeprefix(_PREFIX) for name in columns if name.startswith(_PREFIX)]
+    absent = [name for name in ("file", "label") if name not in columns]
+    if not rows or absent or len(names) < 2:
+        missing = [*absent, *([f"{_PREFIX}CLASS, at least twice"] if len(names) < 2 else [])]
+        raise _bad(path, f"there is no column {', '.join(missing)}" if rows else "it has no rows")
+    labels = LabelSet(tuple(names))
+    rows = _one_model(path, rows)
+    known = [row for row in rows if row["label"] in labels]
+    if not known:
+        raise _bad(path, "no row has a label that is one of its classes")
+    files = tuple(row["file"] for row in known)
+    if len(set(files)) != len(files):
+        twice = next(file for file in files if files.count(file) > 1)
+        raise DataError(
+            "repeated_images",
+            f"Expected each image once in {path}, but {twice!r} stands there several times; keep "
+            "one row of each image.",
+        )
+    has_patients = all(row.get("patient") for row in known)
+    scores = Scores(
+        labels=labels,
+        targets=np.array([labels.target(row["label"]) for row in known], dtype=np.int64),
+        probabilities=_probabilities(path, known, labels),
+        patients=tuple(row["patient"] for row in known) if has_patients else files,
+        files=files,
+    )
+    sha256 = tuple(row.get("sha256", "") for row in known)
+    return PredictionTable(scores, sha256, has_patients, len(rows) - len(known))
+
+
+def _one_model(path: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the rows of one model: those of the mean, where there are several seeds."""
+    models = {row.get("model", "") for row in rows}
+    if len(models) > 1:
+        raise _bad(path, f"it has the rows of several models ({', '.join(sorted(models))})")
+    seeds = {row.get("seed", "") for row in rows}
+    if len(seeds) == 1:
+        return rows
+    if ENSEMBLE not in seeds:
+        raise _bad(path, f"it has several seeds and no rows of their mean (seed {ENSEMBLE!r})")
+    return [row for row in rows if row["seed"] == ENSEMBLE]
+
+
+def _probabilities(
+    path: Path, rows: Sequence[Mapping[str, str]], labels: LabelSet
+) -> npt.NDArray[np.float64]:
+    columns = score_columns(labels)
+    try:
+        scored = np.array([[float(row[name]) for name in columns] for row in rows])
+    except ValueError as error:
+        raise _bad(path, f"a score is no number ({error})") from None
+    sums = scored.sum(axis=1, keepdims=True)
+    if not (np.isfinite(scored).all() and (scored >= 0).all() and (abs(sums - 1) < _SUM).all()):
+        raise _bad(path, "the scores of an image are not probabilities that sum to 1")
+    return np.asarray(scored / sums)
+
+
+def _bad(path: Path, why: str) -> DataError:
+    return DataError(
+        "bad_predictions",
+        f"Expected a table of one model's predictions (file, label, {_PREFIX}CLASS ...) in {path}, "
+        f"but {why}; give the predictions.csv of an evaluation or a cross-validation.",
+    )

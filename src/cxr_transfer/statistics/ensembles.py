@@ -1,0 +1,71 @@
+"""Scores of several models become one: their mean on the same images, or one after the other.
+
+In come `Scores`; out go `Scores`. Knows no model, no fold and no seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from cxr_transfer.errors import DataError
+from cxr_transfer.statistics.comparison import check_same_images
+from cxr_transfer.statistics.scores import Scores
+
+
+def mean_scores(members: Sequence[Scores]) -> Scores:
+    """Return the scores of an ensemble: the mean of its members' probabilities, image by image.
+
+    Args:
+        members: Scores of the same images in the same order, each on its own model's scale.
+
+    Raises:
+        DataError: ``no_images`` without a member; ``not_paired`` unless all have the same images.
+
+    >>> from cxr_transfer.labels import LabelSet
+    >>> labels, names = LabelSet(("normal", "covid19")), ("1.png",)
+    >>> def scores(ill):
+    ...     return Scores(labels, np.array([1]), np.array([[1 - ill, ill]]), names, names)
+    >>> mean_scores([scores(0.75), scores(0.25)]).probabilities
+    array([[0.5, 0.5]])
+    """
+    _check_any(members)
+    for other in members[1:]:
+        check_same_images(members[0], other)
+    mean = np.mean([each.probabilities for each in members], axis=0)
+    return dataclasses.replace(members[0], probabilities=mean)
+
+
+def pooled_scores(parts: Sequence[Scores]) -> Scores:
+    """Return the scores of all parts, one after the other.
+
+    Args:
+        parts: Scores of different images, of the same classes.
+
+    Raises:
+        DataError: ``no_images`` without a part; ``not_paired`` for parts of other classes.
+    """
+    _check_any(parts)
+    labels = parts[0].labels
+    if any(each.labels != labels for each in parts):
+        raise DataError(
+            "not_paired",
+            "Expected the same labels in all parts, but got others; pool models of the same "
+            "classes.",
+        )
+    return Scores(
+        labels=labels,
+        targets=np.concatenate([each.targets for each in parts]),
+        probabilities=np.concatenate([each.probabilities for each in parts]),
+        patients=tuple(patient for each in parts for patient in each.patients),
+        files=tuple(file for each in parts for file in each.files),
+    )
+
+
+def _check_any(members: Sequence[Scores]) -> None:
+    if not members:
+        raise DataError(
+            "no_images", "Expected the scores of at least one model, but got none; score one."
+        )
