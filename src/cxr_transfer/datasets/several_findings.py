@@ -116,6 +116,19 @@ def rows_of(labels: LabelSet, cases: Sequence[Case]) -> npt.NDArray[np.int64]:
     return np.array(rows, dtype=np.int64).reshape(len(cases), len(labels))
 
 
+def finding_counts(found: FindingCases) -> dict[str, dict[str, int]]:
+    """Return how many images have each finding, are known to be without it, or do not say."""
+    words = {1: "with it", 0: "without", -1: "missing"}
+    said = [stated(case.label) for case in found.cases]
+    counts = {name: dict.fromkeys(words.values(), 0) for name in found.names}
+    for one in said:
+        for name in found.names:
+            is_missing = one.is_silent or name in one.missing
+            value = -1 if is_missing else int(name in one.present)
+            counts[name][words[value]] += 1
+    return counts
+
+
 def strata(labels: LabelSet, cases: Sequence[Case]) -> npt.NDArray[np.int64]:
     """Return a number (N,) by which cases are stratified: their class, or their rarest finding.
 
