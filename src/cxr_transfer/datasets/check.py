@@ -61,10 +61,10 @@ def check(
         ``archives``: a table for each collection; ``refused`` is what training would refuse images
         of a user's own for, damaged ones left out; ``findings``, where labels join them, how many
         images are known to have each or not, or have a missing label. ``images``: a row for each
-        image by `COLUMNS`; ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
-        use (None of damaged images). ``identical``: groups of rows whose images are equal pixel for
-        pixel, over all collections. ``damaged``: rows of images that cannot be read. ``sheet``: for
-        each picture its number, file, and what quality control has against it.
+        image by `COLUMNS`; ``status`` is "ok" or the code of the error, ``grey_levels`` how many
+        grey values are in use (None of damaged images). ``identical``: groups of rows whose images
+        are equal pixel for pixel, over all collections. ``damaged``: rows of images that cannot be
+        read. ``sheet``: for each picture its number, file, and what quality control has against it.
     """
     whole = Wanted(grey_levels=True)
     of_sheet = dataclasses.replace(whole, preprocessings=(THUMBNAIL,), quality=True)

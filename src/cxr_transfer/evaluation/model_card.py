@@ -28,7 +28,6 @@ from cxr_transfer.evaluation.card_facts import (
 )
 from cxr_transfer.evaluation.card_reports import Report, check_given, report_beside
 from cxr_transfer.evaluation.rendering import render
-from cxr_transfer.labels import refuse_findings
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
 from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.runs.run_folder import PartRow, parts, run_folder, validation_scores
@@ -58,12 +57,10 @@ def model_card(
     Raises:
         DataError: ``other_weights`` when a report that was given is of another checkpoint,
             ``other_report`` when it is a report of something else, or not as we write it.
-        UsageError: ``several_findings`` for a network of findings.
         ModelError: As `checkpoint_files`, `read_card` and `reference_beside`.
     """
     card_path, weights = checkpoint_files(checkpoint_path)
     card = read_card(card_path)
-    refuse_findings(card.label_set, "a model card")
     beside_weights = reference_beside(weights, card.weights_sha256)
     folder = run or run_folder(checkpoint_path)
     check_given(card, audit, ("checks",))
@@ -79,7 +76,9 @@ def model_card(
             reference=beside_weights[1] if beside_weights else None,
             folder=folder,
             rows=rows,
-            validation=validation_scores(folder, card.label_set) if rows else None,
+            validation=validation_scores(folder, card.label_set)
+            if rows and card.label_set.exclusive
+            else None,
             report=Report.of(card, evaluation, study),
             audit=audit,
         )
@@ -100,6 +99,7 @@ def _page(card_inputs: CardInputs) -> str:
     return render(
         "model_card.md.j2",
         card=card_inputs.card,
+        several=card_inputs.several,
         image=card_inputs.card.preprocessing,
         reference=card_inputs.reference,
         report=card_inputs.report,
