@@ -29,6 +29,22 @@ def settings(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that were made, to look inside."""
+    from cxr_transfer.figures import canvas
+
+    made = []
+
+    class Recorded(canvas.Figure):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(canvas, "Figure", Recorded)
+    return made
+
+
 def pytest_collection_modifyitems(items):
     """Mark what `make test-fast` leaves out by where it stands."""
     for item in items:

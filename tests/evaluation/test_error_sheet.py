@@ -10,7 +10,6 @@ import torch
 
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, most_confident_errors
 from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
-from cxr_transfer.figures import canvas
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.forward import probabilities
@@ -22,20 +21,6 @@ from made import case, grey, write_image
 
 SIDE = 48
 WARNING = "This picture holds the images themselves"
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were made, to look inside."""
-    made = []
-
-    class Recorded(canvas.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    monkeypatch.setattr(canvas, "Figure", Recorded)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -5,25 +5,10 @@ import pytest
 
 from cxr_transfer.datasets.contact_sheet import Picture, Sheet
 from cxr_transfer.errors import UsageError
-from cxr_transfer.figures import canvas
 from cxr_transfer.figures.contact_sheet import ACROSS
 from cxr_transfer.figures.data_sheet import check_sheet, draw_sheet
 
 IMAGE = np.zeros((160, 160), np.uint8)
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were made, to look inside."""
-    made = []
-
-    class Recorded(canvas.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    monkeypatch.setattr(canvas, "Figure", Recorded)
-    return made
 
 
 def sheet(*pictures, groups=2):

@@ -8,7 +8,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from cxr_transfer.about import INTENDED_USE
-from cxr_transfer.figures import canvas
 from cxr_transfer.figures.dots import Panel, dot_panels
 from cxr_transfer.figures.flow import flow_diagram
 from cxr_transfer.statistics.intervals import NOT_DEFINED, Estimate
@@ -27,19 +26,6 @@ FLOW = {
         for fold in range(2)
     ],
 }
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    made = []
-
-    class Recorded(canvas.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    monkeypatch.setattr(canvas, "Figure", Recorded)
-    return made
 
 
 def draw(path):

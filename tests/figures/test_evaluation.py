@@ -167,20 +167,6 @@ ALL = (
 )
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were made, to look inside."""
-    made = []
-
-    class Recorded(canvas.Figure):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            made.append(self)
-
-    monkeypatch.setattr(canvas, "Figure", Recorded)
-    return made
-
-
 def texts(axes):
     return [text.get_text() for text in axes.texts]
 
