@@ -374,7 +374,8 @@ def test_a_card_of_classes_has_no_word_on_its_task_and_one_of_findings_has(folde
     card = read_card(folder / CARD)
     assert "task" not in json.loads(card.model_dump_json())
     assert card.label_set.exclusive
-    several = card.model_copy(update={"task": "multi_label"})
+    findings = {"task": "multi_label", "labels": ("Edema", "Mass", "Nodule")}
+    several = card.model_copy(update=findings)
     written = json.loads(several.model_dump_json())
     assert written["task"] == "multi_label"
     assert not Checkpoint.model_validate(written).label_set.exclusive
