@@ -18,6 +18,7 @@ from cxr_transfer.datasets.loading import DatasetName, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import SplitBy, split
 from cxr_transfer.errors import check_list, kind_of
+from cxr_transfer.labels import Task
 from cxr_transfer.own_folder import lock_folder
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def load_dataset(
     *,
     labels: Mapping[str, str] | None = None,
     sources: Sequence[str] = (),
+    task: Task = "multi_class",
     split_by: SplitBy = "patient",
     seed: int = 0,
     skip_damaged: bool = False,
@@ -87,6 +89,8 @@ def load_dataset(
             stands for any letters: ``{"*": ""}`` leaves out all that is not named.
         sources: Sources whose images alone are taken, with their own labels, such as "nih" of the
             adult images.
+        task: "multi_label" where labels join findings (``Edema|Mass?``) of which an image has any
+            number; for recipes of that task.
         split_by: What stays together where parts are drawn: "patient", or "image" as in the paper.
             Parts that the data give are kept.
         seed: Random seed of the split.
@@ -108,6 +112,7 @@ def load_dataset(
         name,
         mapping=labels,
         sources=sources,
+        task=task,
         skip_damaged=skip_damaged,
         on_image=on_image,
     )

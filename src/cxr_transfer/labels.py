@@ -4,36 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import DataError, UsageError
 
 MOST_LABELS = 1000
 LONGEST_LABEL = 100
 
+Task = Literal["multi_class", "multi_label"]
+"""Whether an image has exactly one of the labels, or any number of them."""
+
+JOINED = "|"
+"""Stands between the findings of an image that has several, as NIH writes them."""
+
+MISSING = "?"
+"""Stands behind a finding whose label is missing: nobody says whether the image has it."""
+
+NO_FINDING = "No Finding"
+"""Label of an image without any finding, as NIH and CheXpert write it."""
+
+NONE_STATED = "none stated"
+"""Label of an image of which nothing is said: all its labels are missing."""
+
+_EMPTY = ("no finding", "normal")
+
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes that a network tells apart; a label's position is its target.
+    """The labels that a network tells apart; a label's position is its target.
 
     Attributes:
-        names: Unique class names; ``names[target]`` is the label.
+        names: Unique names of classes or findings; ``names[target]`` is the label.
+        exclusive: Whether an image has exactly one of them: classes. Else they are findings, of
+            which an image has any number.
 
     Raises:
         DataError: ``label_set`` when there are fewer than two names or more than 1000, when one
-            stands twice, is empty, longer than 100 characters, or holds what is not printable.
+            stands twice, is empty, longer than 100 characters, or holds what is not printable; for
+            findings also when a name could not stand in a joined label.
 
     >>> LabelSet(("normal", "covid19")).target("covid19")
     1
+    >>> LabelSet(("Edema", "Effusion", "Mass"), exclusive=False).row("Edema|Mass?")
+    (1, 0, -1)
     """
 
     names: tuple[str, ...]
+    exclusive: bool = True
 
     def __post_init__(self) -> None:
         if len(self.names) < 2 or len(set(self.names)) != len(self.names):
             raise DataError(
                 "label_set",
                 f"Expected at least two different class names, but got {list(self.names)}; "
-                "give every class one name and at least one image.",
+                "give every class one name and at least one image."
+                if self.exclusive
+                else f"Expected at least two different findings, but got {list(self.names)}; one "
+                'finding and its absence are two classes: task = "multi_class".',
             )
         if len(self.names) > MOST_LABELS:
             raise DataError(
@@ -50,6 +77,18 @@ class LabelSet:
                 f"Expected class names of 1 to {LONGEST_LABEL} printable characters, but got "
                 f"{odd[0][: 2 * LONGEST_LABEL]!a}; rename the class.",
             )
+        unfit = [] if self.exclusive else [name for name in self.names if not _may_be_joined(name)]
+        if unfit:
+            raise DataError(
+                "label_set",
+                f"Expected names of findings that are no word for none, without '{JOINED}' and "
+                f"without '{MISSING}' at their end, but got {unfit[0]!r}; rename the finding.",
+            )
+
+    @property
+    def task(self) -> Task:
+        """What a recipe calls it."""
+        return "multi_class" if self.exclusive else "multi_label"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +113,92 @@ class LabelSet:
                 f"Expected one of the labels {', '.join(self.names)}, but got {label!r}; "
                 "rename the label or leave the image out.",
             ) from None
+
+    def row(self, label: str) -> tuple[int, ...]:
+        """Return what a joined label says of each finding: 1 present, 0 absent, -1 missing.
+
+        A name that is none of these findings makes all of them missing: it may be another word
+        for one of them.
+        """
+        said = stated(label)
+        if said.is_silent or not said.names <= set(self.names):
+            return (-1,) * len(self.names)
+        return tuple(
+            1 if name in said.present else -1 if name in said.missing else 0 for name in self.names
+        )
+
+
+class Stated(NamedTuple):
+    """What a joined label says.
+
+    Attributes:
+        present: Findings that the image has.
+        missing: Findings of which nobody knows.
+        is_silent: Whether it says nothing of any finding.
+    """
+
+    present: frozenset[str]
+    missing: frozenset[str]
+    is_silent: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """All findings that are named."""
+        return self.present | self.missing
+
+    @property
+    def label(self) -> str:
+        """The joined label that says this, in the alphabet's order."""
+        if self.is_silent:
+            return NONE_STATED
+        missing = (f"{name}{MISSING}" for name in self.missing)
+        return JOINED.join(sorted({*self.present, *missing})) or NO_FINDING
+
+
+def stated(label: str) -> Stated:
+    """Return what a joined label says; what is named as present and as missing is missing.
+
+    >>> sorted(stated("Edema| Mass?").present), sorted(stated("Edema|Mass?").missing)
+    (['Edema'], ['Mass'])
+    >>> stated("no finding").label, stated("Mass?|Edema").label
+    ('No Finding', 'Edema|Mass?')
+    """
+    parts = [part.strip() for part in label.split(JOINED)]
+    parts = [part for part in parts if part and part.lower() not in _EMPTY]
+    missing = frozenset(part[: -len(MISSING)].strip() for part in parts if part.endswith(MISSING))
+    present = frozenset(part for part in parts if not part.endswith(MISSING)) - missing
+    if NONE_STATED in present:
+        return Stated(frozenset(), frozenset(), is_silent=True)
+    return Stated(present, missing - {""})
+
+
+def refuse_findings(labels: LabelSet, what: str) -> None:
+    """Refuse labels that do not exclude one another, where only classes are built.
+
+    Args:
+        labels: Labels of a model or of a recipe's data.
+        what: What is not built, as the beginning of a sentence.
+
+    Raises:
+        UsageError: ``several_findings``.
+    """
+    if not labels.exclusive:
+        raise UsageError(
+            "several_findings",
+            f"Expected classes of which an image has one, but got several findings at once "
+            f"({', '.join(labels.names[:3])}, ...): {what} of those is not built yet. 'cxr "
+            "evaluate' tells how well each finding is told.",
+        )
+
+
+def _may_be_joined(name: str) -> bool:
+    word = name.strip().lower()
+    return (
+        JOINED not in name
+        and not name.endswith(MISSING)
+        and word not in (*_EMPTY, NONE_STATED)
+        and name == name.strip()
+    )
 
 
 def _is_shown(name: str) -> bool:

@@ -12,7 +12,7 @@ from cxr_transfer.datasets.check import COLUMNS, check
 from cxr_transfer.datasets.loading import open_dataset
 from cxr_transfer.datasets.manifest import read_listed
 from cxr_transfer.datasets.splits import split
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import DataError, UsageError
 from made import chest, encoded, write_image
 from made_dicom import dicom
 
@@ -135,3 +135,22 @@ def test_the_folder_in_which_one_is_is_named(images, monkeypatch):
     monkeypatch.chdir(images)
     (table,) = check(read_archives(Path()))["archives"]
     assert table["folder"] == f"{images.parent.name}/images"
+
+
+def test_labels_that_join_findings_are_counted_finding_by_finding(tmp_path):
+    lines = ["path,label,not_stated"]
+    for row, label in enumerate(("Edema", "Mass|Edema", "Mass?", "No Finding")):
+        write_image(tmp_path / f"{row}.png", seed=row)
+        lines.append(f"{row}.png,{label},{'Edema' if row == 2 else ''}")
+    (tmp_path / "images.csv").write_text("\n".join(lines))
+    read = read_listed(tmp_path / "images.csv")
+    (table,) = check([read], task="multi_label")["archives"]
+    assert table["findings"] == {
+        "Edema": {"with it": 2, "without": 1, "missing": 1},
+        "Mass": {"with it": 1, "without": 2, "missing": 1},
+    }
+    assert [one["code"] for one in table["refused"]] == ["too_few"]
+    (table,) = check([read], task="multi_label", mapping={"Mass": ""})["archives"]
+    assert [one["code"] for one in table["refused"]] == ["label_set"]
+    with pytest.raises(UsageError):
+        check([read], task="multi_label", mapping={"Massive": ""}, on_image=pytest.fail)

@@ -13,13 +13,9 @@ from cxr_transfer.datasets.manifest import write_manifest
 from cxr_transfer.errors import ImageError, UsageError
 from cxr_transfer.export.metadata import read_export_metadata
 from cxr_transfer.export.openvino import convert
+from cxr_transfer.inference.answer_words import NO_ABSTENTION, NO_REFERENCE
 from cxr_transfer.inference.explain import Explainer
-from cxr_transfer.inference.predictor import (
-    NO_ABSTENTION,
-    NO_REFERENCE,
-    Predictor,
-    not_sure,
-)
+from cxr_transfer.inference.predictor import Predictor, not_sure
 from cxr_transfer.inference.table import predict_into, resumable
 from cxr_transfer.inference.writers import as_lines
 from cxr_transfer.models.metadata import read_card

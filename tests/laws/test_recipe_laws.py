@@ -11,10 +11,10 @@ from cxr_transfer.training import stage_module
 from cxr_transfer.training.callbacks import LearningRate
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.frozen_features import freeze
+from cxr_transfer.training.losses import mean_auroc
 from cxr_transfer.training.optimizer import optimizer_of
 from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.stage_inputs import material_of
-from cxr_transfer.training.stage_module import mean_auroc
 from cxr_transfer.training.stage_recipe import Stage
 from cxr_transfer.training.trainer import train_stages
 from miniature import SIDE

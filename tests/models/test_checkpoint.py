@@ -12,7 +12,7 @@ import torch
 
 from cxr_transfer.errors import MachineError, ModelError
 from cxr_transfer.models.checkpoint import load_checkpoint, save_checkpoint
-from cxr_transfer.models.metadata import CARD, WEIGHTS
+from cxr_transfer.models.metadata import CARD, WEIGHTS, Checkpoint, read_card
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing
 from made import full_disk
@@ -368,3 +368,14 @@ def test_new_weights_with_an_old_card_are_no_checkpoint(folder, tmp_path):
     newer = save_checkpoint(tmp_path / "newer", network(), card())
     (folder / WEIGHTS).write_bytes(newer.read_bytes())
     refusal(folder, "wrong_hash")
+
+
+def test_a_card_of_classes_has_no_word_on_its_task_and_one_of_findings_has(folder):
+    card = read_card(folder / CARD)
+    assert "task" not in json.loads(card.model_dump_json())
+    assert card.label_set.exclusive
+    findings = {"task": "multi_label", "labels": ("Edema", "Mass", "Nodule")}
+    several = card.model_copy(update=findings)
+    written = json.loads(several.model_dump_json())
+    assert written["task"] == "multi_label"
+    assert not Checkpoint.model_validate(written).label_set.exclusive

@@ -129,3 +129,34 @@ def test_only_a_head_can_be_fitted():
     content["stages"][0]["train"] = ["both_sides"]
     with pytest.raises(UsageError, match="head alone"):
         parse_recipe(content, origin="test")
+
+
+def findings_of(images, missing=()):
+    """The classes 1 and 2 as two findings, some labels of which are missing."""
+    targets = torch.stack([(images.targets == 1).long(), (images.targets == 2).long()], dim=1)
+    for row, place in missing:
+        targets[row, place] = -1
+    return Stored(images.inputs, targets)
+
+
+def fitted_findings(training, penalty=0.001):
+    rest = nn.Sequential(OrderedDict(head=nn.Linear(4, 2)))
+    return rest, fit_head(rest, training, training, penalty=penalty, stage="head")
+
+
+def test_each_finding_has_a_regression_of_its_own_on_the_images_that_are_known():
+    images = drawn((120, 120, 120))
+    rest, (row,) = fitted_findings(findings_of(images))
+    assert row["accuracy"] > 0.9
+    missing, _ = fitted_findings(findings_of(images, [(number, 1) for number in range(0, 300, 7)]))
+    assert torch.equal(missing.head.weight[0], rest.head.weight[0])
+    assert not torch.equal(missing.head.weight[1], rest.head.weight[1])
+    # Features under a missing label move the scale of all features, and nothing else.
+    assert torch.allclose(missing.head.weight[1], rest.head.weight[1], atol=0.5)
+
+
+def test_a_finding_that_all_images_have_cannot_be_fitted():
+    images = findings_of(drawn((0, 30, 0)))
+    with pytest.raises(DataError) as error:
+        fitted_findings(images)
+    assert error.value.code == "classes"

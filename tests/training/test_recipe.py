@@ -313,3 +313,12 @@ def test_a_limit_shortens_stages_and_never_lengthens_them():
     recipe = parse_recipe(plain(stages=stages), origin="test")
     assert [stage.max_epochs for stage in recipe.limited(7).stages] == [2, 7]
     assert recipe.limited(None) == recipe
+
+
+def test_keys_without_meaning_for_several_findings_are_refused_at_once():
+    said = refusal(plain(task="multi_label", coverage=0.9, sampling="by_class"))
+    for key in ("dataset", "coverage", "sampling"):
+        assert f"{key} needs one class for each image" in said
+    known = parse_recipe(plain(task="multi_label", dataset=None), origin="mine.toml")
+    assert known.task == "multi_label"
+    assert parse_recipe(plain(), origin="mine.toml").task == "multi_class"

@@ -354,3 +354,45 @@ def test_labels_that_a_start_has_are_compared_with_those_of_the_data(tmp_path):
     with pytest.raises(ModelError) as error:
         check_run(recipe, LabelSet(("a", "b", "c")), execution=CPU, start=start)
     assert error.value.code == "other_labels"
+
+
+FINDINGS = LabelSet(("A", "B"), exclusive=False)
+
+
+def test_a_recipe_is_refused_for_data_that_were_read_for_another_task():
+    recipe = parse_recipe(
+        {
+            "name": "several",
+            "task": "multi_label",
+            "network": "simple_cnn",
+            "stages": [{"name": "all", "train": ["*"]}],
+        },
+        origin="test",
+    )
+    assert check_run(recipe, FINDINGS).network.head.out_features == 2
+    other = recipe.model_copy(update={"task": "multi_class"})
+    for each, labels in ((recipe, DATASET_1), (other, FINDINGS)):
+        with pytest.raises(UsageError) as error:
+            check_run(each, labels)
+        assert error.value.code == "other_task"
+
+
+def test_a_part_without_a_finding_both_ways_is_refused_before_an_image_is_read(tmp_path):
+    recipe = parse_recipe(
+        {
+            "name": "several",
+            "task": "multi_label",
+            "network": "simple_cnn",
+            "stages": [{"name": "all", "train": ["*"]}],
+        },
+        origin="test",
+    )
+    cases = tuple(
+        Case(Path(f"{part}{row}.png"), label, f"{part}{row}", "made", split=part)
+        for part, labels in (("train", ("A", "B", "A|B")), ("validation", ("A", "A|B", "A")))
+        for row, label in enumerate(labels)
+    )
+    with pytest.raises(DataError) as error:
+        run_recipe(recipe, Dataset("made", FINDINGS, cases), None, tmp_path / "run")
+    assert error.value.code == "classes"
+    assert "no A" in error.value.message

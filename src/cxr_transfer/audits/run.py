@@ -43,9 +43,9 @@ from cxr_transfer.evaluation.evaluated import seen_in_training
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.figures import audit as audit_figures
 from cxr_transfer.files import write_json, write_text
-from cxr_transfer.labels import LabelSet
+from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.metadata import Checkpoint
+from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
 from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.progress import Tell, counting, tell_nobody
 from cxr_transfer.runs.run_folder import (
@@ -120,13 +120,15 @@ def audit(
     Raises:
         DataError: ``nothing_to_audit`` when no image with a known label is left that training has
             not seen; what `decode_once` raises.
-        UsageError: What `check_columns` raises, before an image is opened; ``no_start`` when the
+        UsageError: ``several_findings`` for a network of findings; what `check_columns` raises,
+            before an image is opened; ``no_start`` when the
             recipe cannot be trained again; ``unknown_precision``.
         ModelError: What `load_checkpoint` and `temperature_of` raise; with ``retrain`` what
             `imagenet_weights` raises, before any image is read.
         MachineError: What `imagenet_weights` raises.
     """
     columns = check_columns(columns, cases)
+    refuse_findings(read_card(checkpoint_files(checkpoint_path)[0]).label_set, "an audit")
     checkpoint, network = load_checkpoint(checkpoint_path)
     heat = temperature_of(checkpoint_path)
     folder, at = run_folder(checkpoint_path), resolve_device(device)

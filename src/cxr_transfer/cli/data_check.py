@@ -12,6 +12,7 @@ from cxr_transfer.cli.terminal import (
     FRONTAL_HELP,
     NO_LABELS_HELP,
     SOURCE_HELP,
+    choice,
     counted,
     progress,
     tell,
@@ -24,6 +25,7 @@ DATA_CHECK_EXAMPLES = (
     "cxr data check images.csv --table checked.csv  (a row for each image)\n\n"
     "cxr data check images --sheet sheet.png  (a few images of each class and source)\n\n"
     "cxr data check ../nih --label 'No Finding=normal' --label Pneumonia=pneumonia --label '*='"
+    "\n\ncxr data check findings.csv --task multi_label  (labels such as Edema|Mass?)"
 )
 
 
@@ -34,6 +36,10 @@ def data_check(
     source: Annotated[list[str] | None, typer.Option(help=SOURCE_HELP)] = None,
     frontal: Annotated[bool, typer.Option(help=FRONTAL_HELP)] = False,
     label: Annotated[list[str] | None, typer.Option(help=DATA_LABEL_HELP)] = None,
+    task: Annotated[
+        str,
+        typer.Option(help="multi_class; or multi_label, where labels join findings by '|'."),
+    ] = "multi_class",
     no_labels: Annotated[bool, typer.Option(help=NO_LABELS_HELP)] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     table: Annotated[
@@ -62,12 +68,21 @@ def data_check(
         from cxr_transfer.figures.data_sheet import check_sheet, draw_sheet
 
         check_sheet(sheet)
-    wanted = Selection(tuple(source or ()), frontal, read_mapping(label or ()))
+    choice("--task", task, ("multi_class", "multi_label"))
+    mapping = read_mapping(label or ())
+    of_labels, of_findings = (mapping, {}) if task == "multi_class" else ({}, mapping)
+    wanted = Selection(tuple(source or ()), frontal, of_labels)
     archives = selected(read_all(data, no_labels=no_labels), wanted)
     chosen = Sheet.of(archives) if sheet else None
     total = sum(len(archive.cases) for archive in archives)
     with progress("reading", total) as step:
-        found = check(archives, on_image=step, sheet=chosen)
+        found = check(
+            archives,
+            task=task,  # type: ignore[arg-type]
+            mapping=of_findings,
+            on_image=step,
+            sheet=chosen,
+        )
     if table:
         write_csv(table, COLUMNS, found["images"])
     if sheet and chosen:
@@ -96,6 +111,10 @@ def _check_text(found: dict[str, Any]) -> str:
             f"{table['patients']} patients, {table['patients_with_several_images']} with several"
             + (f"; {unknown} of unknown patients" if unknown else ""),
             f"  classes  {counted(table['classes'])}",
+            *(
+                f"  finding  {for_terminal(name)}: {counted(values)}"
+                for name, values in table.get("findings", {}).items()
+            ),
             f"  sources  {counted(table['sources'])}",
             f"  views    {counted(table['views'])}",
             *([f"  parts    {counted(table['parts'])}"] if table["parts"] else []),

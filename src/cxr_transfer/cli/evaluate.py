@@ -73,7 +73,8 @@ def evaluate(
     for notice in read.notices:
         warn(notice)
     cases = read.cases
-    for line in unknown_lines(case.label for case in cases if case.label not in known.labels):
+    classes = known.labels if known.label_set.exclusive else [case.label for case in cases]
+    for line in unknown_lines(case.label for case in cases if case.label not in classes):
         warn(line)
     with (
         lock_folder(out),

@@ -67,6 +67,7 @@ def export(
             temperature=reference[1].temperature if reference else None,
             confidence_threshold=reference[1].confidence_threshold if reference else None,
             coverage=reference[1].coverage if reference else None,
+            thresholds=reference[1].thresholds if reference else None,
             progress=tell_phase,
         )
     done = written.check

@@ -79,6 +79,7 @@ def predict(
     ] = None,
 ) -> None:
     """Answer for images, one line each; an image that cannot be read never stops the others."""
+    from cxr_transfer.inference.prediction import explained_label
     from cxr_transfer.inference.predictor import Predictor
     from cxr_transfer.inference.table import partial_folder
     from cxr_transfer.inference.writers import as_csv, as_json, as_lines
@@ -121,7 +122,7 @@ def predict(
             for image, (answer, prepared) in zip(found, kept, strict=True):
                 failed += answer.status != "ok"
                 if answer.status == "ok":
-                    drawn(image, prepared, answer.label)
+                    drawn(image, prepared, explained_label(answer.as_dict()))
                 step()
                 yield answer
 

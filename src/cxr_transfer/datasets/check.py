@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ from cxr_transfer.datasets.index import changed_images
 from cxr_transfer.datasets.loading import own_dataset
 from cxr_transfer.datasets.patients import is_unknown
 from cxr_transfer.datasets.registry import stands_alone
+from cxr_transfer.datasets.several_findings import as_findings, finding_counts
 from cxr_transfer.datasets.splits import refusals
 from cxr_transfer.errors import DataError, ImageError
+from cxr_transfer.labels import Task
 from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import read_content
 from cxr_transfer.text import for_terminal
@@ -40,6 +42,8 @@ Row = dict[str, Any]
 def check(
     archives: Sequence[Collection],
     *,
+    task: Task = "multi_class",
+    mapping: Mapping[str, str] | None = None,
     on_image: Callable[[], None] = lambda: None,
     sheet: Sheet | None = None,
 ) -> dict[str, Any]:
@@ -47,16 +51,20 @@ def check(
 
     Args:
         archives: Collections.
+        task: Whether labels are classes, or join findings.
+        mapping: Finding to the one that it counts as, or to "" where it is not asked for; classes
+            are renamed before.
         on_image: Function that is called after every image.
         sheet: Images of which a picture is wanted; it takes them from the same decoding.
 
     Returns:
         ``archives``: a table for each collection; ``refused`` is what training would refuse images
-        of a user's own for, damaged ones left out. ``images``: a row for each image by `COLUMNS`;
-        ``status`` is "ok" or the code of the error, ``grey_levels`` how many grey values are in
-        use (None of damaged images). ``identical``: groups of rows whose images are equal pixel for
-        pixel, over all collections. ``damaged``: rows of images that cannot be read. ``sheet``: for
-        each picture its number, file, and what quality control has against it.
+        of a user's own for, damaged ones left out; ``findings``, where labels join them, how many
+        images are known to have each or not, or have a missing label. ``images``: a row for each
+        image by `COLUMNS`; ``status`` is "ok" or the code of the error, ``grey_levels`` how many
+        grey values are in use (None of damaged images). ``identical``: groups of rows whose images
+        are equal pixel for pixel, over all collections. ``damaged``: rows of images that cannot be
+        read. ``sheet``: for each picture its number, file, and what quality control has against it.
     """
     whole = Wanted(grey_levels=True)
     of_sheet = dataclasses.replace(whole, preprocessings=(THUMBNAIL,), quality=True)
@@ -68,6 +76,9 @@ def check(
             sheet.take(case, found)
         return (found if isinstance(found, ImageError) else found.described(case)), facts
 
+    if task == "multi_label":  # What cannot be meant is refused before an image is opened.
+        for archive in archives:
+            as_findings(archive.cases, mapping or {})
     alone = stands_alone(archives)
     tables: list[Row] = []
     rows: list[Row] = []
@@ -88,8 +99,10 @@ def check(
             of_archive.append(_row(known, facts))
             same[known.pixels].append(of_archive[-1])
         read = dataclasses.replace(archive, cases=tuple(readable))
-        refused = _refused(read, changed) if alone else []
+        refused = _refused(read, changed, task, mapping or {}) if alone else []
         tables.append(_table(read, of_archive) | {"refused": refused})
+        if task == "multi_label" and all(case.label for case in read.cases):
+            tables[-1]["findings"] = finding_counts(as_findings(read.cases, mapping or {}))
         rows += of_archive
     return {
         "archives": tables,
@@ -136,7 +149,9 @@ def _damaged(case: Case, error: ImageError, digest: str) -> Row:
     return _row(case, nothing) | {"status": error.code, "sha256": digest}
 
 
-def _refused(read: Collection, changed: Sequence[str]) -> list[dict[str, str]]:
+def _refused(
+    read: Collection, changed: Sequence[str], task: Task, mapping: Mapping[str, str]
+) -> list[dict[str, str]]:
     """Tell what training would refuse a user's own images for: by training's own checks."""
     found = [changed_images(changed, len(read.cases))] if changed else []
     without = sum(not case.label for case in read.cases)
@@ -148,7 +163,7 @@ def _refused(read: Collection, changed: Sequence[str]) -> list[dict[str, str]]:
         )
         return [{"code": error.code, "message": error.message}]
     try:
-        found += refusals(own_dataset(read.root, read))
+        found += refusals(own_dataset(read.root, read, mapping=mapping, task=task))
     except DataError as error:
         found.append(error)
     return [{"code": error.code, "message": error.message} for error in found]

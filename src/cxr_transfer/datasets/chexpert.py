@@ -10,7 +10,8 @@ image is its positive finding; an uncertain one is written with "?" (``Pneumonia
 joined in their alphabet (``Edema|Pneumonia?``). ``Support Devices`` are no finding: whether there
 are any stands in the extra column ``support_devices``, to form groups by, since a network may take
 a tube for a disease. An image with nothing positive or uncertain has the label ``No Finding``
-where the table says so, else ``none stated``.
+where the table says so, else ``none stated``. Findings that are not mentioned stand in the extra
+column ``not_stated``, joined: for several findings at once their labels are missing.
 
 No image is at hand here: the reader is tested on miniature trees made from the published names of
 columns and files, with generated images. The layout in numbered batches, in which Stanford gives
@@ -26,6 +27,8 @@ from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import sex_or_unknown, view_of
 from cxr_transfer.datasets.csv_files import columns_of
 from cxr_transfer.datasets.published import ABSENT, Reading, one_label, published_rows
+from cxr_transfer.datasets.several_findings import NOT_STATED
+from cxr_transfer.labels import JOINED, NO_FINDING, NONE_STATED
 
 FINDINGS = (
     *("Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema"),
@@ -33,8 +36,6 @@ FINDINGS = (
     *("Pleural Other", "Fracture"),
 )
 """Findings that make a label, as the tables spell them."""
-
-NO_FINDING, NONE_STATED = "No Finding", "none stated"
 
 _DEVICES = "Support Devices"
 _TABLES = {"train.csv": "train", "valid.csv": "validation"}
@@ -87,6 +88,10 @@ def _case(path: Path, row: dict[str, str], patient: str, part: str, reading: Rea
     otherwise = NO_FINDING if row[NO_FINDING] in _POSITIVE else NONE_STATED
     label = one_label([*positive, *uncertain], otherwise)
     devices = row[_DEVICES]
+    # "No Finding" says of every finding that it is not there.
+    blank = [] if otherwise == NO_FINDING else [name for name in FINDINGS if not row[name]]
+    extra = [("support_devices", _stated(devices))]
+    extra += [(NOT_STATED, JOINED.join(blank))] if blank else []
     return Case(
         path=path,
         label=label,
@@ -98,7 +103,7 @@ def _case(path: Path, row: dict[str, str], patient: str, part: str, reading: Rea
         licence=_LICENCE,
         finding=label,
         split=part,
-        extra=(("support_devices", _stated(devices)),),
+        extra=tuple(extra),
     )
 
 

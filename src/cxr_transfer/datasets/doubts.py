@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from cxr_transfer.datasets.case import FRONTAL_VIEWS
 from cxr_transfer.datasets.cells import spelling_key
 from cxr_transfer.errors import listing
+from cxr_transfer.labels import JOINED, MISSING
 
 _NO_CLASS = frozenset({"missing", "unknown", "unk", "empty", "undefined", "not available", "tbd"})
 _VIEWS = (*FRONTAL_VIEWS, "L", "")
@@ -27,7 +28,9 @@ def label_notices(labels: Sequence[str]) -> tuple[str, ...]:
     counts = Counter(labels)
     alike: dict[str, list[str]] = defaultdict(list)
     for label in sorted(counts):
-        alike["".join(sign for sign in spelling_key(label) if sign.isalnum())].append(label)
+        # What joins findings, and what says that one is uncertain, is more than spelling.
+        key = (x for x in spelling_key(label) if x.isalnum() or x in (JOINED, MISSING))
+        alike["".join(key)].append(label)
     near = [" and ".join(_told(counts, group)) for group in alike.values() if len(group) > 1]
     found = (
         (

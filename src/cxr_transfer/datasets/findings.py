@@ -208,24 +208,7 @@ def relabelled(
         DataError: ``unknown_label`` for labels that are refused, with their numbers.
     """
     present = Counter(case.label for case in cases)
-    _check_mapping(mapping, present, classes)
-    known = {
-        spelling_key(label): name for each in (table or {}, mapping) for label, name in each.items()
-    }
-    twice = sorted(name for name in known.values() if known.get(spelling_key(name), name) != name)
-    if twice:
-        raise UsageError(
-            "bad_label",
-            "Expected the classes that labels count as to stay what they are, but "
-            f"{listing(dict.fromkeys(twice))} would count as another class or as none; say at once "
-            "what each label counts as in the end.",
-        )
-    # A class is what it is, also where a pattern would take it in.
-    named = {spelling_key(name) for name in (*known.values(), *(classes or ())) if name}
-    meant = {
-        label: label if spelling_key(label) in named - known.keys() else counts_as(label, known)
-        for label in present
-    }
+    meant = meanings(present, mapping, table=table, classes=classes)
     unknown = {label: n for label, n in sorted(present.items()) if meant[label] is None}
     if closed and unknown:
         first, counts = min(unknown), [f"{label} ({_images(n)})" for label, n in unknown.items()]
@@ -255,6 +238,44 @@ def relabelled(
         renamed=dict(renamed.most_common()),
         excluded=tuple(excluded),
     )
+
+
+def meanings(
+    present: Mapping[str, int],
+    mapping: Mapping[str, str],
+    *,
+    table: Mapping[str, str] | None = None,
+    classes: LabelSet | None = None,
+) -> dict[str, str | None]:
+    """Return what each label counts as; None where neither mapping nor table names it.
+
+    Args:
+        present: Labels that the data have, with their numbers.
+        mapping: Mapping as in `relabelled`.
+        table: Table as in `relabelled`.
+        classes: Classes as in `relabelled`.
+
+    Raises:
+        UsageError: As `relabelled`.
+    """
+    _check_mapping(mapping, present, classes)
+    known = {
+        spelling_key(label): name for each in (table or {}, mapping) for label, name in each.items()
+    }
+    twice = sorted(name for name in known.values() if known.get(spelling_key(name), name) != name)
+    if twice:
+        raise UsageError(
+            "bad_label",
+            "Expected the classes that labels count as to stay what they are, but "
+            f"{listing(dict.fromkeys(twice))} would count as another class or as none; say at once "
+            "what each label counts as in the end.",
+        )
+    # A class is what it is, also where a pattern would take it in.
+    named = {spelling_key(name) for name in (*known.values(), *(classes or ())) if name}
+    return {
+        label: label if spelling_key(label) in named - known.keys() else counts_as(label, known)
+        for label in present
+    }
 
 
 def _check_mapping(

@@ -30,8 +30,16 @@ from cxr_transfer.datasets.paper import (
 )
 from cxr_transfer.datasets.registry import stands_alone
 from cxr_transfer.datasets.selection import Selection, joined, selected
+from cxr_transfer.datasets.several_findings import as_findings
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
+from cxr_transfer.labels import (
+    DATASET_0,
+    DATASET_1,
+    MULTI_SOURCE,
+    LabelSet,
+    Task,
+    refuse_findings,
+)
 
 Pretraining = Literal["clean", "paper"]
 DatasetName = Literal["dataset_0", "dataset_1", "multi_source"]
@@ -46,6 +54,7 @@ def open_dataset(
     mapping: Mapping[str, str] | None = None,
     table: Mapping[str, str] | None = None,
     sources: Sequence[str] = (),
+    task: Task = "multi_class",
     skip_damaged: bool = False,
     before: Callable[[Dataset], None] = lambda dataset: None,
     on_image: Callable[[], None] = lambda: None,
@@ -62,6 +71,7 @@ def open_dataset(
         table: Such labels, whether images have them or not: a recipe's own.
         sources: Sources whose images alone are taken, as images of the user's own, whatever
             ``data`` holds; none takes ``data`` as it is.
+        task: Whether labels are classes, or join findings (images of the user's own alone).
         skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
         before: Called with the data set before any image of it is opened: whatever can be refused
             is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
@@ -77,9 +87,10 @@ def open_dataset(
     Raises:
         DataError: What the readers raise; ``classes`` for fewer than two; ``unknown_label`` where
             the class of a finding is not known.
-        UsageError: ``no_dataset`` for archives without a name; ``added_to_what`` for sources added
-            to another data set; ``unused_option`` for ``pretraining`` or ``mapping`` where they
-            have no effect; ``bad_label``; ``unknown_source``.
+        UsageError: ``no_dataset`` for archives without a name, or where labels join findings;
+            ``added_to_what`` for sources added to another data set; ``unused_option`` for
+            ``pretraining`` or ``mapping`` where they have no effect; ``bad_label``;
+            ``unknown_source``.
     """
     if added and (name != "multi_source" or not _holds_archives(data)):
         raise UsageError(
@@ -106,10 +117,10 @@ def open_dataset(
             f"{got}; leave it out.",
         )
     if own is not None:
-        dataset = own_dataset(data, own, name or "dataset_1", mapping or {}, table or {})
+        dataset = own_dataset(data, own, name or "dataset_1", mapping or {}, table or {}, task=task)
         check_consistent(dataset.cases)
         return opened(dataset)
-    if name is None:
+    if name is None or task == "multi_label":
         raise UsageError(
             "no_dataset",
             f"Expected images of your own, or a recipe that says which data set is made of the "
@@ -173,7 +184,11 @@ def open_cases(
             f"Expected a manifest or a folder per class, but {data} holds archives; make their "
             "manifests with 'cxr data prepare' and give one of them.",
         )
-    read = _counting_as(own, mapping, table, labels)
+    if labels is not None and not labels.exclusive:
+        found = as_findings(own.cases, mapping or {}, table=table, labels=labels)
+        read = dataclasses.replace(own, cases=found.cases, notices=(*own.notices, *found.notices))
+    else:
+        read = _counting_as(own, mapping, table, labels)
     cases = read.cases
     part = {"val": "validation"}.get(part or "", part)
     wanted = part or ("test" if any(case.split for case in cases) else "")
@@ -205,8 +220,9 @@ def open_all(
 
     Raises:
         DataError: What the readers raise; ``unknown_label`` as `multi_source`.
-        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`; ``several_findings``.
     """
+    refuse_findings(labels, "an audit")
     own, archives = _own_or_archives(data)
     if own is not None:
         return _counting_as(own, mapping, table, labels)
@@ -274,6 +290,8 @@ def own_dataset(
     like: DatasetName = "dataset_1",
     mapping: Mapping[str, str] | None = None,
     table: Mapping[str, str] | None = None,
+    *,
+    task: Task = "multi_class",
 ) -> Dataset:
     """Return a user's own images as the data set that a recipe trains on.
 
@@ -283,12 +301,15 @@ def own_dataset(
         like: Data set of the recipe; its classes are taken where the names are the same.
         mapping: Mapping as in `open_dataset`.
         table: Table as in `open_dataset`.
+        task: Task as in `open_dataset`.
 
     Raises:
         DataError: ``label_set`` for fewer than two classes, and as `open_dataset`.
         UsageError: As `open_dataset`.
     """
     title = data.stem if data.is_file() else os.path.basename(os.path.abspath(data))
+    if task == "multi_label":
+        return _with_findings(title, read, mapping or {}, table or {})
     if like == "multi_source":
         dataset = in_three_classes(title, read.cases, mapping, table)
         notices = (*read.notices, *dataset.notices, *drawn_lines(dataset.cases))
@@ -309,6 +330,26 @@ def own_dataset(
         notices=notices,
         left_out=found.left_out,
         excluded=found.excluded,
+    )
+
+
+def _with_findings(
+    title: str, read: Collection, mapping: Mapping[str, str], table: Mapping[str, str]
+) -> Dataset:
+    """Return a user's own images, whose labels join findings, as a data set.
+
+    Raises:
+        DataError: ``label_set`` for fewer than two findings; ``classes`` for one that all or no
+            images have.
+        UsageError: As `as_findings`.
+    """
+    found = as_findings(read.cases, mapping, table=table)
+    notices = (*read.notices, *found.notices, *drawn_lines(found.cases))
+    return Dataset(
+        title,
+        LabelSet(found.names, exclusive=False),
+        found.cases,
+        notices=notices,
     )
 
 

@@ -25,12 +25,12 @@ from cxr_transfer.datasets.cells import sex_or_unknown, view_of
 from cxr_transfer.datasets.csv_files import columns_of
 from cxr_transfer.datasets.published import (
     ABSENT,
-    JOINED,
     Reading,
     files_by_name,
     one_label,
     published_rows,
 )
+from cxr_transfer.labels import JOINED, NO_FINDING
 
 FINDINGS = (
     *("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis"),
@@ -38,8 +38,6 @@ FINDINGS = (
     "Pneumothorax",
 )
 """The fourteen findings, as the table spells them."""
-
-NO_FINDING = "No Finding"
 
 _TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 _NEEDED = {"Image Index", "Finding Labels", "Patient ID", "Patient Age", "View Position"}

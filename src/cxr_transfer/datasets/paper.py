@@ -15,6 +15,7 @@ from pathlib import Path
 from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case, Collection
 from cxr_transfer.datasets.damaged import Damaged
 from cxr_transfer.datasets.registry import OF_THE_PAPER, OWN, where_from
+from cxr_transfer.datasets.several_findings import check_findings, groups_by_label
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
 
@@ -27,7 +28,7 @@ class Dataset:
 
     Attributes:
         name: Name of the set, or of the user's manifest or folder.
-        labels: The classes.
+        labels: The classes, or the findings.
         cases: The images.
         split_by: How the parts were drawn: "patient", "image", "given", or "" before that.
         notices: What a person should know of how the images were read, a line each; said once.
@@ -46,6 +47,9 @@ class Dataset:
     excluded: tuple[Case, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.labels.exclusive:
+            check_findings(self.labels, self.cases, self.name)
+            return
         present = {case.label for case in self.cases}
         lacking = [label for label in self.labels if label not in present]
         unknown = sorted(present - set(self.labels))
@@ -84,8 +88,12 @@ class Dataset:
         return tuple(case for case in self.cases if case.split == name)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of images per label, in the order of the labels."""
-        return {name: sum(case.label == name for case in self.cases) for name in self.labels}
+        """Return the number of images per label, in the order of the labels.
+
+        Of findings: with it, and (``no NAME``) known to be without it.
+        """
+        groups = groups_by_label(self.labels, self.cases)
+        return {name: int(rows.sum()) for name, rows in groups.items()}
 
 
 def dataset_0(archives: Sequence[Collection]) -> Dataset:

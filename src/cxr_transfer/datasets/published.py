@@ -18,9 +18,7 @@ from cxr_transfer.datasets.cells import age_or_none, is_missing
 from cxr_transfer.datasets.image_files import is_clutter
 from cxr_transfer.datasets.patients import patient_notices
 from cxr_transfer.errors import DataError
-
-JOINED = "|"
-"""Stands between the findings of an image that has several, as NIH writes them."""
+from cxr_transfer.labels import JOINED
 
 ABSENT = "the file is absent"
 """Why an image that a table names is not read."""

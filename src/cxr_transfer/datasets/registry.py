@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets import adult, chexpert, cohen, kermany, nih, rsna, siim, tuberculosis
 from cxr_transfer.datasets.case import Collection
+from cxr_transfer.labels import NO_FINDING
 from cxr_transfer.tables import Table
 
 
@@ -85,8 +86,8 @@ COLLECTIONS = Table(
             "NIH ChestX-ray14",
             nih.is_nih,
             nih.read_nih,
-            (nih.NO_FINDING, *nih.FINDINGS, "several joined by |"),
-            {nih.NO_FINDING: "normal", "Pneumonia": "other_pneumonia", "*": ""},
+            (NO_FINDING, *nih.FINDINGS, "several joined by |"),
+            {NO_FINDING: "normal", "Pneumonia": "other_pneumonia", "*": ""},
             licence="free to use; name the NIH Clinical Center and link the download page",
             citation="Wang et al. 2017, doi 10.1109/CVPR.2017.369",
             where="nihcc.app.box.com/v/ChestXray-NIHCC or Kaggle nih-chest-xrays/data",
@@ -116,8 +117,8 @@ COLLECTIONS = Table(
             "CheXpert",
             chexpert.is_chexpert,
             chexpert.read_chexpert,
-            (chexpert.NO_FINDING, *chexpert.FINDINGS, "several joined by |", "uncertain with ?"),
-            {chexpert.NO_FINDING: "normal", "Pneumonia": "other_pneumonia", "*": ""},
+            (NO_FINDING, *chexpert.FINDINGS, "several joined by |", "uncertain with ?"),
+            {NO_FINDING: "normal", "Pneumonia": "other_pneumonia", "*": ""},
             licence="Stanford University's Research Use Agreement, not commercial",
             citation="Irvin et al. 2019, arXiv:1901.07031",
             where="stanfordmlgroup.github.io/competitions/chexpert",

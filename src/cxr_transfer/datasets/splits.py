@@ -1,14 +1,15 @@
 """Cases in, each with its part out: train 70 %, validation 10 %, test 20 % (paper, section 3.2).
 
-Stratified by label, seeded, and by default grouped by patient: nobody's images stand in two parts.
-Images that are equal pixel for pixel stay together in both ways, whatever patient they name.
+Stratified by label (of findings, by each image's rarest one), seeded, and by default grouped by
+patient: nobody's images stand in two parts. Images that are equal pixel for pixel stay together in
+both ways, whatever patient they name.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Literal
@@ -22,7 +23,9 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.given_parts import check_consistent, inconsistencies, lacking_parts
 from cxr_transfer.datasets.manifest import PARTS
 from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.datasets.several_findings import groups_by_label, strata
 from cxr_transfer.errors import LISTED, DataError, UsageError, listing
+from cxr_transfer.labels import JOINED, LabelSet
 from cxr_transfer.text import for_terminal
 
 SplitBy = Literal["patient", "image"]
@@ -112,11 +115,10 @@ def _completed(dataset: Dataset, seed: int) -> Dataset:
     for name in lacking_parts(dataset.cases):
         rows = np.array([row for row, case in enumerate(dataset.cases) if case.split == "train"])
         inside = [dataset.cases[row] for row in rows]
-        targets = np.array([dataset.labels.target(case.label) for case in inside])
+        targets = strata(dataset.labels, inside)
         number = _TEST_FOLDS if name == "test" else _VALIDATION_FOLDS
         groups = groups_of(inside, "patient")
-        few = [label for label in dataset.labels if _patients_of(label, inside, groups) < number]
-        if few:
+        if min(_patients_by_label(dataset.labels, inside, groups).values()) < number:
             return dataset  # `validate` says which part has no image of which class.
         _, drawn = _fold(targets, groups, number, seed)
         chosen = set(rows[drawn].tolist())
@@ -128,13 +130,16 @@ def _completed(dataset: Dataset, seed: int) -> Dataset:
     return dataset
 
 
-def _patients_of(label: str, cases: Sequence[Case], groups: npt.NDArray[np.int64]) -> int:
-    """How many patients have images of a class."""
-    return len({group for case, group in zip(cases, groups, strict=True) if case.label == label})
+def _patients_by_label(
+    labels: LabelSet, cases: Sequence[Case], groups: npt.NDArray[np.int64]
+) -> dict[str, int]:
+    """How many patients have images of each class, or with and without each finding."""
+    members = groups_by_label(labels, cases)
+    return {name: len(np.unique(groups[rows])) for name, rows in members.items()}
 
 
 def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> Dataset:
-    targets = np.array([dataset.labels.target(case.label) for case in dataset.cases])
+    targets = strata(dataset.labels, dataset.cases)
     groups = groups_of(dataset.cases, by)
     _check_enough(dataset, groups, by)
     part = np.full(len(targets), "train", dtype=object)
@@ -154,10 +159,8 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
 
 def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) -> None:
     """Refuse a class with too few patients (or images) to draw parts from."""
-    known: dict[str, set[int]] = defaultdict(set)
-    for group, case in zip(groups, dataset.cases, strict=True):
-        known[case.label].add(group)
-    few = [f"{x} has {len(known[x])}" for x in dataset.labels if len(known[x]) < MIN_GROUPS]
+    patients = _patients_by_label(dataset.labels, dataset.cases, groups)
+    few = [f"{name} has {number}" for name, number in patients.items() if number < MIN_GROUPS]
     if few:
         # Few of a user's own classes, hundreds of a collection's joined findings.
         told = ", ".join(few) if len(few) <= LISTED else listing(few)
@@ -165,7 +168,7 @@ def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) 
             "too_few",
             f"Expected at least {MIN_GROUPS} {by}s of each class, but {told}; add images, leave "
             "classes out (--label CLASS=) or give the parts yourself (a split column in the "
-            "manifest).",
+            f"manifest).{_hint(dataset)}",
         )
 
 
@@ -181,6 +184,13 @@ def _validation_folds(
         return _VALIDATION_FOLDS
     fewest = min(len(np.unique(groups[targets == target])) for target in np.unique(targets))
     return max(2, min(_VALIDATION_FOLDS, fewest))
+
+
+def _hint(dataset: Dataset) -> str:
+    """Return what may have been meant where labels that join findings are read as classes."""
+    if not dataset.labels.exclusive or not any(JOINED in name for name in dataset.labels):
+        return ""
+    return ' Labels joined by "|" are several findings at once with -o task=multi_label.'
 
 
 def _fold(
@@ -277,8 +287,11 @@ def _faults(dataset: Dataset) -> Iterator[DataError]:
             f"Expected every image in one part, but {len(twice)} stand in several under different "
             f"names: {listing(twice)}; give them one patient.",
         )
-    counts = Counter((case.split, case.label) for case in dataset.cases)
-    empty = [f"{part}: {x}" for part in PARTS for x in dataset.labels if not counts[part, x]]
+    part = np.array([case.split for case in dataset.cases], dtype=object)
+    members = groups_by_label(dataset.labels, dataset.cases)
+    empty = [
+        f"{x}: {name}" for x in PARTS for name, rows in members.items() if not any(part[rows] == x)
+    ]
     if empty:
         yield DataError(
             "part_without_class",

@@ -5,7 +5,7 @@ Counts and picks, but words nothing: the words are those of the templates ``card
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from cxr_transfer import provenance
 from cxr_transfer.evaluation.card_reports import EARLIER_INTERVALS, Report
+from cxr_transfer.labels import NO_FINDING, NONE_STATED, stated
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.runs.run_folder import (
@@ -79,6 +80,11 @@ class CardInputs:
         return {check["name"]: check for check in (self.audit or {}).get("checks", ())}
 
     @property
+    def several(self) -> bool:
+        """Whether it tells several findings at once, and no class."""
+        return not self.card.label_set.exclusive
+
+    @property
     def abstains(self) -> bool:
         """Whether the model gives no class where it is not sure."""
         return self.reference is not None and self.reference.confidence_threshold is not None
@@ -98,6 +104,7 @@ def model_facts(given: CardInputs) -> Facts:
         "scale": reference.score_scale if reference else NOT_CALIBRATED,
         "abstention": _abstention(given),
         "no_class": no_class,
+        **({"thresholds": _thresholds(given)} if given.several else {}),
         "made": {"time": known["time"], "versions": known.get("versions", {})}
         if known.get("time")
         else None,
@@ -115,6 +122,12 @@ def model_facts(given: CardInputs) -> Facts:
         "used_for": True,
         "not_for": no_class,
     }
+
+
+def _thresholds(given: CardInputs) -> list[tuple[str, float]] | None:
+    """Return the probability from which on each finding is named; None where it is not known."""
+    known = given.reference.thresholds if given.reference else None
+    return list(zip(given.card.labels, known, strict=True)) if known else None
 
 
 def _abstention(given: CardInputs) -> str:
@@ -139,26 +152,36 @@ def data_facts(given: CardInputs) -> Facts:
         "left_out": {"labels": data.get("left_out", {}), "damaged": data["damaged"]}
         if "damaged" in data
         else None,
-        "sources": _by_source(rows) if rows else None,
+        "sources": _by_source(rows, given.several) if rows else None,
         "licences": _counted(row.licence for row in rows),
         "views": _counted(row.view for row in rows),
         "people": _people(rows),
     }
 
 
-def _by_source(rows: Sequence[PartRow]) -> list[Facts]:
-    counts = Counter((row.source, row.label, row.split) for row in rows)
+def _by_source(rows: Sequence[PartRow], several: bool) -> list[Facts]:
+    told = [(row, label) for row in rows for label in _labels_of(row, several)]
+    counts = Counter((row.source, label, row.split) for row, label in told)
+    patients: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row, label in told:
+        patients[row.source, label].add(row.patient)
     return [
         {
             "source": source,
             "label": label,
             "images": [counts[source, label, part] for part in PARTS],
-            "patients": len(
-                {row.patient for row in rows if (row.source, row.label) == (source, label)}
-            ),
+            "patients": len(patients[source, label]),
         }
-        for source, label in sorted({(row.source, row.label) for row in rows})
+        for source, label in sorted(patients)
     ]
+
+
+def _labels_of(row: PartRow, several: bool) -> list[str]:
+    """Return the class of an image, or each of its findings."""
+    if not several:
+        return [row.label]
+    said = stated(row.label)
+    return [NONE_STATED] if said.is_silent else sorted(said.present) or [NO_FINDING]
 
 
 def _people(rows: Sequence[PartRow]) -> Facts | None:
@@ -184,6 +207,8 @@ def _counted(values: Iterable[str]) -> list[tuple[str, int]] | None:
 def figure_facts(given: CardInputs) -> Facts:
     """Return its figures."""
     found, worth = given.report.metrics, given.report.worth or {}
+    if given.several:
+        return {"held_back": found, "by_class": None if found is None else found["per_class"]}
     return {
         "held_back": given.audit or None if found is None else found,
         "by_class": None if found is None else found["per_class"],
@@ -273,7 +298,8 @@ def limit_facts(given: CardInputs) -> Facts:
     """Return its known limits."""
     sources: dict[str, set[str]] = {label: set() for label in given.card.labels}
     for row in given.rows:
-        sources.setdefault(row.label, set()).add(row.source)
+        for label in _labels_of(row, given.several):
+            sources.setdefault(label, set()).add(row.source)
     failed = None
     if given.audit and given.audit["verdict"] == "fail":
         failed = [

@@ -26,6 +26,7 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, most_confident_errors
+from cxr_transfer.evaluation.evaluate_findings import check_findings, report_findings
 from cxr_transfer.evaluation.evaluated import Evaluated, open_evaluated
 from cxr_transfer.evaluation.evaluation_page import page
 from cxr_transfer.evaluation.publication import evaluation_flow, publish_evaluation
@@ -86,7 +87,8 @@ def evaluate_checkpoint(
             done.
 
     Returns:
-        The content of ``out/report.json``. ``score_scale`` names the scale of all scores and
+        The content of ``out/report.json``; of a network of findings as `report_findings` has it.
+        ``score_scale`` names the scale of all scores and
         thresholds in it. Over the images whose labels the network knows: ``evaluation``, what
         `_worth` adds, and ``errors``, how many are called wrong and how many
         of these ``figures/errors.png`` shows (null when there are no such images). Over all of
@@ -95,7 +97,7 @@ def evaluate_checkpoint(
     Raises:
         DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
-        UsageError: What `check_columns` raises, before an image is opened.
+        UsageError: What `check_columns` and `check_findings` raise, before an image is opened.
         ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
     columns = check_columns(columns, cases)
@@ -103,6 +105,8 @@ def evaluate_checkpoint(
     reference = model.reference
     heat = reference.temperature if reference else None
     labels = model.label_set
+    if not labels.exclusive:
+        check_findings(model, columns)
     if model.is_ensemble:
         log(f"an ensemble: the mean of {len(model.members)} models' calibrated scores")
     decoded = decode_once(
@@ -112,6 +116,14 @@ def evaluate_checkpoint(
     seen = _seen(model, cases, allow_seen)
     at = resolve_device(device)
     scored = model.scored(images, at, progress)
+    head = _content(model, decoded, seen, at, seed) | {
+        "resamples": resamples,
+        "score_scale": model.score_scale,
+        "test_set_accesses": model.record_access(cases),
+        "ms_per_image": scored.ms_per_image.as_dict(),
+    }
+    if not labels.exclusive:
+        return report_findings(model, decoded, scored, head, out, log=log)
     given = scored.given
     known = images.targets.numpy() >= 0
     of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
@@ -129,15 +141,11 @@ def evaluate_checkpoint(
     wrong = [cases[row] for row in errors]
     table = out / "errors.csv"
     write_scores(table, labels, given[errors], wrong, temperature=heat, numbered=True)
-    content = _content(model, decoded, seen, at, seed) | {
-        "resamples": resamples,
-        "score_scale": model.score_scale,
+    content = head | {
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
         "errors": {"images": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
         "groups": groups(labels, given, cases),
-        "test_set_accesses": model.record_access(cases),
-        "ms_per_image": scored.ms_per_image.as_dict(),
         "flow": evaluation_flow(found, decoded, known),
     }
     write_json(out / "report.json", content)

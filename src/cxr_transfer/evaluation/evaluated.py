@@ -33,7 +33,7 @@ from cxr_transfer.runs.members import member_folders
 from cxr_transfer.runs.run_folder import record_test_set_access, run_folder, validation_scores
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.statistics.temperature import at_temperature, score_scale
+from cxr_transfer.statistics.temperature import at_temperature, each_at_temperature, score_scale
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.tensors import ImageTensors
 
@@ -179,9 +179,13 @@ class Evaluated:
         step = counting(progress, of_images("scoring", len(images)), passes)
         for member in self.members:
             network = member.network or load_checkpoint(member.path)[1]
-            of_member = probabilities(network, images.images, device=device, on_image=step)
-            own.append(of_member.double().numpy())
-            given.append(at_temperature(own[-1], member.temperature))
+            exclusive = self.label_set.exclusive
+            scored = probabilities(
+                network, images.images, device=device, exclusive=exclusive, on_image=step
+            )
+            own.append(of_member := scored.double().numpy())
+            calibrate = at_temperature if exclusive else each_at_temperature
+            given.append(calibrate(of_member, member.temperature))
             times.append(dataclasses.astuple(time_per_image(network, images, device=device)))
         ms_per_image = Estimate(*(sum(column) for column in zip(*times, strict=True)))
         if not self.is_ensemble:
@@ -227,7 +231,7 @@ def open_evaluated(path: Path) -> Evaluated:
     paths = member_folders(path)
     cards = [read_card(checkpoint_files(each)[0]) for each in paths]
     for each, card in zip(paths, cards, strict=True):
-        if (card.labels, card.preprocessing) != (cards[0].labels, cards[0].preprocessing):
+        if (card.label_set, card.preprocessing) != (cards[0].label_set, cards[0].preprocessing):
             raise ModelError(
                 "other_members",
                 f"Expected checkpoints of the same classes and the same preprocessing in {path}, "

@@ -76,7 +76,9 @@ def model_card(
             reference=beside_weights[1] if beside_weights else None,
             folder=folder,
             rows=rows,
-            validation=validation_scores(folder, card.label_set) if rows else None,
+            validation=validation_scores(folder, card.label_set)
+            if rows and card.label_set.exclusive
+            else None,
             report=Report.of(card, evaluation, study),
             audit=audit,
         )
@@ -97,6 +99,7 @@ def _page(card_inputs: CardInputs) -> str:
     return render(
         "model_card.md.j2",
         card=card_inputs.card,
+        several=card_inputs.several,
         image=card_inputs.card.preprocessing,
         reference=card_inputs.reference,
         report=card_inputs.report,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -75,6 +75,7 @@ def export(
     temperature: float | None = None,
     confidence_threshold: float | None = None,
     coverage: float | None = None,
+    thresholds: Sequence[float] | None = None,
     progress: Tell = tell_nobody,
 ) -> ExportMetadata:
     """Write ``checkpoint`` in another form to ``out``, and its description beside it.
@@ -93,6 +94,7 @@ def export(
         confidence_threshold: Highest calibrated score below which no class is to be given, for the
             description; None where every image is to get one, or none is known.
         coverage: Share of the images by which that was chosen whose highest score reaches it.
+        thresholds: Probability from which on each finding is named, for the description.
         progress: Function that is told the phase and which share of it is done.
 
     Returns:
@@ -127,12 +129,21 @@ def export(
             temperature=temperature,
             confidence_threshold=confidence_threshold,
             coverage=coverage,
+            thresholds=thresholds,
             progress=progress,
         )
     card, network = load_checkpoint(checkpoint)
+    is_exclusive = card.label_set.exclusive
     progress(CONVERTING, 0.0)
-    content, answer = write(answering(network), card.preprocessing.size)
-    report = compared(network, answer, card.preprocessing, check, progress=progress)
+    content, answer = write(answering(network, is_exclusive), card.preprocessing.size)
+    report = compared(
+        network,
+        answer,
+        card.preprocessing,
+        check,
+        progress=progress,
+        is_exclusive=is_exclusive,
+    )
     converted = described(
         card,
         format=chosen,
@@ -144,6 +155,7 @@ def export(
         temperature=temperature,
         confidence_threshold=confidence_threshold,
         coverage=coverage,
+        thresholds=thresholds,
     )
     write_bytes(out, content)
     write_json(out.with_name(f"{out.name}.json"), converted.model_dump(mode="json"))

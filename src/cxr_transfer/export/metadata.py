@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,9 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -100,6 +103,8 @@ class ExportMetadata(BaseModel):
         confidence_threshold: No class is given where the highest calibrated score is below it; None
             gives one to every image.
         coverage: Share of the images by which it was chosen whose highest score reaches it.
+        thresholds: Calibrated probability from which on each finding is named; None of classes, or
+            where none are known. Written only where there are some.
         inputs: Name, shape and type; how an image becomes one, step by step.
         outputs: Names, shapes, types and meaning, in order.
         card: Card of the checkpoint.
@@ -119,6 +124,7 @@ class ExportMetadata(BaseModel):
     temperature: Temperature | None
     confidence_threshold: Share | None = None
     coverage: Share | None = None
+    thresholds: tuple[Share, ...] | None = None
     inputs: Words
     outputs: Words
     card: Checkpoint
@@ -127,6 +133,10 @@ class ExportMetadata(BaseModel):
     def _speaks_of_one_network(self) -> ExportMetadata:
         if self.labels != self.card.labels:
             raise ValueError("labels that are not those of the card")
+        if self.thresholds is not None and (
+            self.card.task == "multi_class" or len(self.thresholds) != len(self.labels)
+        ):
+            raise ValueError("thresholds of other findings, or of classes")
         if tuple(self.self_test.scores) != self.labels:
             raise ValueError("self_test: scores of other labels, or in another order")
         drawn = self.self_test.drawn
@@ -136,6 +146,33 @@ class ExportMetadata(BaseModel):
         if not all(math.isfinite(number) and 0 <= number <= 1 for number in numbers):
             raise ValueError("self_test: a score or a tolerance that is not between 0 and 1")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        if self.thresholds is None:
+            written.pop("thresholds", None)
+        return written
+
+
+_CLASS_SCORES = {
+    "meaning": "class scores, rows summing to 1, in the order of the labels; neither calibrated "
+    "nor probabilities of a disease",
+    "calibrated": "softmax(log(max(scores, 1e-12)) / temperature); where temperature is null the "
+    "scores stay as they are; what 'cxr predict' gives, and the scale of every threshold in the "
+    "model's reports; no class where the highest of them is below confidence_threshold (null: a "
+    "class for every image)",
+}
+"""What the scores of a network of classes are."""
+
+_FINDING_SCORES = {
+    "meaning": "probabilities of findings (sigmoid), each for itself, in the order of the labels: "
+    "an image has any number of them; not calibrated",
+    "calibrated": "sigmoid(logit(p) / temperature) of p = min(max(scores, 1e-12), 1 - 1e-12); "
+    "where temperature is null the scores stay as they are; what 'cxr predict' gives; a finding is "
+    "named from its place in thresholds on (null: 0.5, of the scores as they are)",
+}
+"""What the scores of a network of findings are."""
 
 
 def described(
@@ -150,6 +187,7 @@ def described(
     temperature: float | None,
     confidence_threshold: float | None,
     coverage: float | None,
+    thresholds: Sequence[float] | None = None,
 ) -> ExportMetadata:
     """Return what is to stand beside a network that was converted from ``card``'s checkpoint."""
     preprocessing = card.preprocessing
@@ -166,6 +204,7 @@ def described(
         temperature=temperature,
         confidence_threshold=confidence_threshold,
         coverage=coverage,
+        thresholds=None if thresholds is None else tuple(thresholds),
         inputs={
             "images": {
                 "shape": ["N", 1, *preprocessing.size],
@@ -187,12 +226,7 @@ def described(
                 "shape": ["N", classes],
                 "type": "float32",
                 "scale": NOT_CALIBRATED,
-                "meaning": "class scores, rows summing to 1, in the order of the labels; neither "
-                "calibrated nor probabilities of a disease",
-                "calibrated": "softmax(log(max(scores, 1e-12)) / temperature); where temperature "
-                "is null the scores stay as they are; what 'cxr predict' gives, and the scale of "
-                "every threshold in the model's reports; no class where the highest of them is "
-                "below confidence_threshold (null: a class for every image)",
+                **(_CLASS_SCORES if card.task == "multi_class" else _FINDING_SCORES),
             },
             "features": {
                 "shape": ["N", "F"],

@@ -1,16 +1,16 @@
 """A checkpoint becomes a converted network, compared with the checkpoint before it is kept.
 
 Needs torch (and, for int8, NNCF); everything is imported where it is needed. What travels in the
-graph: scaling (the networks' first layer) and softmax, so that grey 8-bit images go in, and class
-scores and the features behind them come out. Decoding and resizing are ``radiograph``'s, and are
-described in the JSON beside the graph.
+graph: scaling (the networks' first layer) and softmax (of findings: sigmoid), so that grey 8-bit
+images go in, and scores and the features behind them come out. Decoding and resizing are
+``radiograph``'s, and are described in the JSON beside the graph.
 """
 
 from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,7 @@ def convert(
     temperature: float | None = None,
     confidence_threshold: float | None = None,
     coverage: float | None = None,
+    thresholds: Sequence[float] | None = None,
     progress: Tell = tell_nobody,
 ) -> ExportMetadata:
     """Convert ``checkpoint`` into ``out`` (.xml, with .bin and .json beside it).
@@ -77,6 +78,7 @@ def convert(
         confidence_threshold: Highest calibrated score below which no class is to be given, for the
             description; None where every image is to get one, or none is known.
         coverage: Share of the images by which that was chosen whose highest score reaches it.
+        thresholds: Probability from which on each finding is named, for the description.
         progress: Function that is told the phase and which share of it is done.
 
     Raises:
@@ -97,8 +99,9 @@ def convert(
             "take the place of the checkpoint's card.",
         )
     card, network = load_checkpoint(checkpoint)
+    is_exclusive = card.label_set.exclusive
     progress(CONVERTING, 0.0)
-    graph = _graph(network, card.preprocessing)
+    graph = _graph(network, card.preprocessing, is_exclusive)
     if precision == "int8":
         if calibration is None or not len(calibration):
             raise UsageError(
@@ -109,7 +112,15 @@ def convert(
         progress("quantizing", 0.0)
         graph = _quantized(graph, calibration)
     engine = Engine(graph)
-    report = compared(network, engine.answer, card.preprocessing, check, precision, progress)
+    report = compared(
+        network,
+        engine.answer,
+        card.preprocessing,
+        check,
+        precision,
+        progress=progress,
+        is_exclusive=is_exclusive,
+    )
     self_test = run_self_test(network, engine.answer, card, report, precision)
     # OpenVINO writes where it is told, part by part; what stands at `out` must be whole.
     with tempfile.TemporaryDirectory() as folder:
@@ -128,6 +139,7 @@ def convert(
             temperature=temperature,
             confidence_threshold=confidence_threshold,
             coverage=coverage,
+            thresholds=thresholds,
         )
         for suffix in (".bin", ".xml"):
             write_bytes(out.with_suffix(suffix), written.with_suffix(suffix).read_bytes())
@@ -135,9 +147,16 @@ def convert(
     return converted
 
 
-def answering(network: nn.Sequential) -> nn.Module:
-    """Return ``network`` as a module that gives class scores and what its head saw of them."""
+def answering(network: nn.Sequential, is_exclusive: bool = True) -> nn.Module:
+    """Return ``network`` as a module that gives scores and what its head saw of the images.
+
+    Args:
+        network: The checkpoint's own.
+        is_exclusive: Whether its labels are classes; else each finding has its own probability.
+    """
     from torch import Tensor, nn
+
+    from cxr_transfer.models.forward import scores_of
 
     class Answering(nn.Module):
         def __init__(self) -> None:
@@ -146,7 +165,7 @@ def answering(network: nn.Sequential) -> nn.Module:
 
         def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
             features = self.body(images).flatten(1)
-            return self.head(features).softmax(dim=1), features
+            return scores_of(self.head(features), is_exclusive), features
 
     return Answering().eval()
 
@@ -157,7 +176,9 @@ def compared(
     preprocessing: Preprocessing,
     images: ImageTensors | None,
     precision: Weights = "float32",
+    *,
     progress: Tell = tell_nobody,
+    is_exclusive: bool = True,
 ) -> dict[str, Any]:
     """Return by how much another form of a network differs from it, or refuse it.
 
@@ -168,6 +189,7 @@ def compared(
         images: What both see; None draws some.
         precision: Precision of the other form; it decides what is tolerated.
         progress: Function that is told the phase and which share of it is done.
+        is_exclusive: Whether the network's labels are classes.
 
     Raises:
         ModelError: ``conversion_differs``.
@@ -180,7 +202,8 @@ def compared(
     images = drawn_images(preprocessing) if images is None else images
     step = counting(progress, of_images("comparing", len(images)), 2 * len(images))
     seen_by_head = features(network, torch.from_numpy(images), on_image=step)
-    scores, seen = probabilities(network[-1:], seen_by_head).numpy(), seen_by_head.numpy()
+    scores = probabilities(network[-1:], seen_by_head, exclusive=is_exclusive).numpy()
+    seen = seen_by_head.numpy()
     parts = []
     for start in range(0, len(images), COMPARED_AT_ONCE):
         batch = images[start : start + COMPARED_AT_ONCE]
@@ -194,7 +217,7 @@ def compared(
         "drawn": drawn,
         "largest_difference": float(difference.max()),
         "mean_difference": float(difference.mean()),
-        "same_class": float((found_scores.argmax(1) == scores.argmax(1)).mean()),
+        "same_class": float(_same(found_scores, scores, is_exclusive).mean()),
         "features_largest_difference": float(of_features.max()),
         "features_mean_difference": float(of_features.mean()),
     }
@@ -216,6 +239,15 @@ def compared(
                 "images; nothing was written.",
             )
     return report
+
+
+def _same(
+    found: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], is_exclusive: bool
+) -> npt.NDArray[np.bool_]:
+    """Tell which images (N,) get the same class; of findings, the same at a probability of 0.5."""
+    if is_exclusive:
+        return np.asarray(found.argmax(1) == scores.argmax(1))
+    return np.asarray(((found >= 0.5) == (scores >= 0.5)).all(axis=1))
 
 
 def run_self_test(
@@ -244,7 +276,9 @@ def run_self_test(
 
     radiograph = card.preprocessing.apply(decode(self_test_image()))[None, None]
     scores, found = (
-        probabilities(network, torch.from_numpy(radiograph))[0].numpy(),
+        probabilities(network, torch.from_numpy(radiograph), exclusive=card.label_set.exclusive)[
+            0
+        ].numpy(),
         other(radiograph)[0][0],
     )
     tolerance = LARGEST_DIFFERENCE
@@ -259,7 +293,7 @@ def run_self_test(
     return self_test
 
 
-def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> Graph:
+def _graph(network: nn.Sequential, preprocessing: Preprocessing, is_exclusive: bool) -> Graph:
     import torch
 
     from cxr_transfer.models.engine import OUTPUTS
@@ -269,7 +303,9 @@ def _graph(network: nn.Sequential, preprocessing: Preprocessing) -> Graph:
         # Tracing warns that it is to be given up, and of checks on the input's shape, which is
         # fixed further down.
         warnings.simplefilter("ignore")
-        graph: Graph = openvino.convert_model(answering(network), example_input=example)
+        graph: Graph = openvino.convert_model(
+            answering(network, is_exclusive), example_input=example
+        )
     for output, name in zip(graph.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
     graph.reshape([-1, 1, *preprocessing.size])

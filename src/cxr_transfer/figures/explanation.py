@@ -105,7 +105,7 @@ def sheet_page(
         heat,
         *_colour_bar(second + across + 8, _TOP, down),
         *(_legend(second, _TOP + down + 16) if outlined else []),
-        *score_bars(scores, label, third, _TOP - 8, _BESIDE),
+        *score_bars(scores, [label], third, _TOP - 8, _BESIDE),
         *words,
         Words(_MARGIN, page.height - 10, INTENDED_USE, 6.5, colour=GREY),
     ]
@@ -145,7 +145,8 @@ def _report_parts(page: Mapping[str, Any]) -> list[Part]:
     ]
     pictures = [] if radiograph is None else [("the image", None)]
     if overlay is not None:
-        pictures.append((f"where the score of {answer['label']} is from", overlay))
+        shown = answer.get("heat_map_of") or answer["label"]
+        pictures.append((f"where the score of {shown} is from", overlay))
     for column, (heading, heat) in enumerate(pictures):
         left, (across, down) = 34 + 278 * column, _fitting(radiograph.shape, 261, 440)
         parts.append(Words(left, 90, _fitted(heading, 11, 270), 11))
@@ -154,7 +155,8 @@ def _report_parts(page: Mapping[str, Any]) -> list[Part]:
             parts.append(Picture(left, 98, across, down, heat))
     top = 98.0
     if answer["probabilities"]:
-        parts += score_bars(answer["probabilities"], answer["label"], 606, 90, 202)
+        dark = answer.get("findings") or [answer["label"]]
+        parts += score_bars(answer["probabilities"], dark, 606, 90, 202)
         top += 17 * len(answer["probabilities"]) + 40
     rows = [row for line in _report_lines(answer) for row in wrapped(line, 202, 9)]
     # Whatever is said, it does not run over what stands at the foot of every page.
@@ -166,13 +168,13 @@ def _report_parts(page: Mapping[str, Any]) -> list[Part]:
 
 
 def score_bars(
-    scores: Mapping[str, float], label: str | None, x: float, y: float, width: float
+    scores: Mapping[str, float], dark: Sequence[str | None], x: float, y: float, width: float
 ) -> list[Part]:
-    """Return the class scores as bars; the bar of ``label`` is dark.
+    """Return the class scores as bars; the bars of what is named are dark.
 
     Args:
         scores: By class, in [0, 1].
-        label: The class whose bar is dark; None where there is none.
+        dark: The class, or findings, whose bars are dark.
         x: Left edge.
         y: Baseline of the heading.
         width: Width of the bars with their names and numbers.
@@ -183,7 +185,7 @@ def score_bars(
     parts: list[Part] = [Words(x, y, "class score", 11)]
     for row, (name, score) in enumerate(scores.items()):
         top = y + 10 + 17 * row
-        colour = PALETTE[0] if name == label else BARS[0]
+        colour = PALETTE[0] if name in dark else BARS[0]
         parts += [
             Words(begin - 6, top + 9, names[name], 9, right=True),
             Bar(begin, top, max(0.5, reach * score), 11, colour),

@@ -182,7 +182,8 @@ class Explainer:
         Args:
             radiograph: What `Predictor.predict` takes, or what was prepared for this network
                 already.
-            label: The class whose score is explained; None is the one with the highest.
+            label: The class, or finding, whose score is explained; None is the one with the
+                highest.
             value_range: Values that are black and white in an array, as of `Predictor.predict`.
 
         Raises:

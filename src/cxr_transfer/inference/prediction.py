@@ -29,14 +29,18 @@ class Prediction:
         status: "ok", "cannot_assess" (it was read, and no class should be given) or "error".
         code: Code of the refusal or the error; "" without one.
         message: One line for a person; "" when the status is "ok".
-        label: The class with the highest score; None unless the status is "ok".
-        probabilities: Class scores in the network's order; empty unless the status is "ok" or the
-            code ``not_sure``: then they are too close for a class, and say between which.
+        label: The class with the highest score; of findings those that are named, joined ("No
+            Finding" without any); None unless the status is "ok".
+        probabilities: Class scores, or probabilities of findings, in the network's order; empty
+            unless the status is "ok" or the code ``not_sure``: then they are too close for a class,
+            and say between which.
         calibrated: Whether the scores were fitted to what came true on validation images.
         temperature: Temperature at which they are given; None where they are the network's own.
         model: Name and first digits of the hash of the network's weights.
         warnings: What a reader should know of the image.
         ms: Reading this image and its share of its batch's inference, milliseconds.
+        findings: Findings whose probabilities reach their thresholds; None of a network of classes,
+            or without an answer.
     """
 
     file: str
@@ -50,10 +54,27 @@ class Prediction:
     model: str = ""
     warnings: tuple[str, ...] = ()
     ms: float = 0.0
+    findings: tuple[str, ...] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as it stands in JSON."""
-        return asdict(self)
+        """Return it as it stands in JSON: ``findings`` only where the network tells some."""
+        known = asdict(self)
+        if self.findings is None:
+            del known["findings"]
+        return known
+
+
+def explained_label(answer: Mapping[str, Any]) -> str | None:
+    """Return what a heat map of an answer is of: its class, or its most probable finding.
+
+    Args:
+        answer: Answer as it stands in JSON.
+    """
+    if "findings" not in answer:
+        label: str | None = answer["label"]
+        return label
+    probabilities: Mapping[str, float] = answer["probabilities"]
+    return max(probabilities, key=probabilities.__getitem__, default=None)
 
 
 class Predictions(Sequence[Prediction]):

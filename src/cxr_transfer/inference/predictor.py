@@ -19,6 +19,7 @@ import numpy.typing as npt
 from cxr_transfer.about import DEFAULT_MODEL
 from cxr_transfer.errors import ModelError
 from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata
+from cxr_transfer.inference.answer_words import named, notes_of, thresholds_of
 from cxr_transfer.inference.kept_conversions import converted_network
 from cxr_transfer.inference.prediction import Prediction, Predictions
 from cxr_transfer.inference.prepare import Prepared, prepare
@@ -48,14 +49,6 @@ NOT_SURE = (
     "Expected an image that the model can tell the classes of apart, but its highest class score "
     "is {score:.3f}, below the {least:.3f} that {coverage:.0f} % of the images reach by which "
     "that was chosen; take no class from it."
-)
-NO_REFERENCE = (
-    "nothing is known of the images that this model was trained on: scores are not calibrated, and "
-    "an unfamiliar image is not noticed"
-)
-NO_ABSTENTION = (
-    "this model was made to give no class where it is not sure, but its limit for that is not "
-    "known here: it abstains from nothing"
 )
 
 
@@ -162,15 +155,14 @@ class Predictor:
         return score_scale(self.reference.temperature if self.reference else None)
 
     @property
+    def thresholds(self) -> dict[str, float] | None:
+        """Probability from which on each finding is named; None of a network of classes."""
+        return thresholds_of(self.card, self.reference)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What is to be said once of all of this predictor's answers."""
-        least = self.reference.confidence_threshold if self.reference else None
-        abstains = self.card.recipe.get("coverage") is None or least is not None
-        known = self.reference.calibration_words if self.reference else NO_REFERENCE
-        return (
-            *(() if self.calibrated else (known,)),
-            *(() if abstains else (NO_ABSTENTION,)),
-        )
+        return notes_of(self.card, self.reference)
 
     def predict(
         self, radiograph: ImageLike, *, value_range: ValueRange | None = None
@@ -368,10 +360,11 @@ class Predictor:
                 warnings=one.warnings,
                 ms=ms,
             )
+        label, findings = named(self.card, self.reference, scores)
         known = Prediction(
             one.file,
             "ok",
-            label=self.card.labels[int(scores.argmax())],
+            label=label,
             probabilities={
                 label: round(float(score), DECIMALS)
                 for label, score in zip(self.card.labels, scores, strict=True)
@@ -381,6 +374,7 @@ class Predictor:
             model=self.model,
             warnings=(*one.warnings, *([UNUSUAL] if ood_status == "far" else [])),
             ms=ms,
+            findings=findings,
         )
         if self.reference is None or self.reference.accepts(scores[None])[0]:
             return known

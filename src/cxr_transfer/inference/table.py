@@ -269,6 +269,7 @@ def _run(
         "network": dict(predictor.converted.sha256),
         # A reference may be fitted anew beside the same weights: its limits decide answers, too.
         **{name: getattr(known, name) if known else None for name in LIMITS},
+        "thresholds": list(known.thresholds) if known and known.thresholds else None,
         "settings": dict(settings),
         "files": len(files),
         "files_sha256": names.hexdigest(),

@@ -24,17 +24,30 @@ def probabilities(
     *,
     batch_size: int = 20,
     device: str = "cpu",
+    exclusive: bool = True,
     on_image: OnImages = _pass_over,
 ) -> Tensor:
     """Return class scores (N, classes), float32, rows summing to 1, for images (N, 1, H, W).
 
-    ``on_image`` is called with the number of images after every batch.
+    Args:
+        network: Network, or the last part of one.
+        images: What it takes.
+        batch_size: Number of images at once.
+        device: Where the network runs.
+        exclusive: Whether the labels are classes; else they are findings, and each has a
+            probability of its own.
+        on_image: Function that is called with the number of images after every batch.
 
     Raises:
         MachineError: ``forked`` in a child of a process that had used a network.
     """
     batches = _in_batches(network, images, batch_size, device, on_image)
-    return torch.cat([logits.softmax(dim=1).cpu() for logits in batches])
+    return torch.cat([scores_of(logits, exclusive).cpu() for logits in batches])
+
+
+def scores_of(logits: Tensor, exclusive: bool) -> Tensor:
+    """Return what logits (N, L) mean: softmax of classes, sigmoid of findings."""
+    return logits.softmax(dim=1) if exclusive else logits.sigmoid()
 
 
 @torch.inference_mode()

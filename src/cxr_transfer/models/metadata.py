@@ -15,13 +15,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
     field_validator,
+    model_serializer,
+    model_validator,
 )
 
 from cxr_transfer.errors import DataError, ModelError
-from cxr_transfer.labels import LabelSet
+from cxr_transfer.labels import LabelSet, Task
 from cxr_transfer.models.folder import checked_words, read_json
 from cxr_transfer.models.registry import ArchitectureName
 from cxr_transfer.radiograph.preprocessing import Preprocessing
@@ -53,6 +56,8 @@ class Checkpoint(BaseModel):
         schema_version: Version of this file; any other one is refused.
         name: Name of the recipe; it stands in answers and in names of files.
         weights_sha256: SHA-256 of the ``.safetensors`` file beside it.
+        task: Whether an image has one of the labels, or any number of them. Written only where it
+            is any number: an older version then refuses the card.
         epsilon: Epsilon of the batch normalisation (ResNet-50).
         network: Title, licence, library and version of the architecture, and its child before which
             images still have places.
@@ -69,6 +74,7 @@ class Checkpoint(BaseModel):
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+ -]{0,63}$")
     architecture: ArchitectureName
     labels: tuple[str, ...]
+    task: Task = "multi_class"
     preprocessing: Preprocessing
     epsilon: float = Field(gt=0, le=1, allow_inf_nan=False)
     weights_sha256: Sha256
@@ -78,14 +84,20 @@ class Checkpoint(BaseModel):
     data: Words = Field(default_factory=dict)
     seen: dict[str, list[Fingerprint]] = Field(default_factory=dict, max_length=8)
 
-    @field_validator("labels")
-    @classmethod
-    def _are_labels(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+    @model_validator(mode="after")
+    def _has_labels(self) -> Checkpoint:
         try:
-            LabelSet(labels)
+            _ = self.label_set
         except DataError as error:
             raise ValueError(error.message) from None
-        return labels
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_usual(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = write(self)
+        if self.task == "multi_class":
+            written.pop("task", None)
+        return written
 
     @field_validator("recipe")
     @classmethod
@@ -105,8 +117,8 @@ class Checkpoint(BaseModel):
 
     @property
     def label_set(self) -> LabelSet:
-        """The classes in index order."""
-        return LabelSet(self.labels)
+        """The classes, or findings, in index order."""
+        return LabelSet(self.labels, exclusive=self.task == "multi_class")
 
     @property
     def label_table(self) -> dict[str, str]:

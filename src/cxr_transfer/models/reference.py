@@ -36,6 +36,7 @@ from cxr_transfer.statistics.temperature import (
     TemperatureCheck,
     as_given,
     at_temperature,
+    each_at_temperature,
     score_scale,
 )
 from cxr_transfer.text import for_terminal
@@ -72,6 +73,7 @@ class _Known(BaseModel):
     confidence_threshold: Share | None = None
     coverage: Share | None = None
     temperature_check: TemperatureCheck | None = None
+    thresholds: tuple[Share, ...] | None = Field(None, max_length=MOST_LABELS)
 
     @field_validator("labels", "sources")
     @classmethod
@@ -125,6 +127,8 @@ class TrainingReference:
         coverage: Share of held-out images whose highest score reaches that.
         temperature_check: What the validation images said of the temperature; None in references
             that were made before it was asked.
+        thresholds: Probability from which on each finding is named, in the network's order; None of
+            a network of classes.
     """
 
     weights_sha256: str
@@ -143,6 +147,7 @@ class TrainingReference:
     confidence_threshold: float | None = None
     coverage: float | None = None
     temperature_check: TemperatureCheck | None = None
+    thresholds: tuple[float, ...] | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -168,6 +173,8 @@ class TrainingReference:
 
     def calibrate(self, scores: Floats) -> Floats:
         """Return the network's scores (N, C) at the temperature; as they are where none is."""
+        if self.thresholds is not None:
+            return each_at_temperature(scores, self.temperature)
         return at_temperature(scores, self.temperature)
 
     def accepts(self, scores: Floats) -> npt.NDArray[np.bool_]:
@@ -250,6 +257,8 @@ class TrainingReference:
         """
         check = self.temperature_check
         known = {name: getattr(self, name) for name in _Known.model_fields}
+        if self.thresholds is None:
+            del known["thresholds"]
         known |= {"temperature_check": check and check.model_dump(), "schema_version": SCHEMA}
         tensors: dict[str, npt.NDArray[Any]] = {
             "centre": self.centre,

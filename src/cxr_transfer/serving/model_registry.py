@@ -46,6 +46,8 @@ class ServedModel:
             "model": self.predictor.model,
             "title": str(card.recipe.get("title", card.name)),
             "labels": list(card.labels),
+            "task": card.task,
+            "thresholds": self.predictor.thresholds,
             "weights_sha256": card.weights_sha256,
             "calibrated": self.predictor.calibrated,
             "score_scale": self.predictor.score_scale,

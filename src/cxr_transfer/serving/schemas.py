@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from cxr_transfer.about import INTENDED_USE, __version__
+from cxr_transfer.labels import Task
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED
 
 UNPROCESSABLE = 422
@@ -41,9 +42,18 @@ class ImageAnswer(BaseModel):
     status: Literal["ok", "cannot_assess", "error"]
     code: str = Field(description='Of a refusal or an error; "" without one.')
     message: str
-    label: str | None = Field(description='The class with the highest score; null unless "ok".')
+    label: str | None = Field(
+        description="The class with the highest score; of a model of several findings at once "
+        'those that are named, joined by "|"; null unless "ok".'
+    )
+    findings: list[str] | None = Field(
+        None,
+        description="Findings whose probabilities reach their thresholds; only of a model of "
+        "several findings at once.",
+    )
     probabilities: dict[str, float] = Field(
-        description="Class scores, which sum to 1; of what is not assessed only with not_sure."
+        description="Class scores, which sum to 1, of what is not assessed only with not_sure; or "
+        "the probability of each of several findings, which do not sum to 1."
     )
     calibrated: bool
     temperature: float | None = Field(
@@ -53,6 +63,9 @@ class ImageAnswer(BaseModel):
     warnings: list[str]
     ms: float
     heat_map: str | None = Field(None, description="RGBA PNG to lay over the image, as a data URL.")
+    heat_map_of: str | None = Field(
+        None, description="Which of several findings the heat map is of: the most probable one."
+    )
     lung_share: float | None = Field(None, description="Share of the heat map within the lungs.")
     lung_area: float | None = Field(
         None, description="Share of what the model sees that the lungs are."
@@ -90,6 +103,12 @@ class ModelCard(BaseModel):
     model: str
     title: str
     labels: list[str]
+    task: Task = Field(
+        "multi_class", description="Whether an image has one of the labels, or any number of them."
+    )
+    thresholds: dict[str, float] | None = Field(
+        None, description="Probability from which on each of several findings is named."
+    )
     weights_sha256: str
     calibrated: bool
     score_scale: str = Field(description="Scale of its scores, and of every threshold of them.")

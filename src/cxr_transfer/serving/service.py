@@ -20,7 +20,7 @@ import numpy as np
 
 from cxr_transfer.errors import ImageError
 from cxr_transfer.export.self_test import self_test_image
-from cxr_transfer.inference.prediction import Prediction
+from cxr_transfer.inference.prediction import Prediction, explained_label
 from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.serving.admission import Admission
@@ -318,7 +318,7 @@ class Service:
             work = {
                 "work": "explain",
                 "model": served.given,
-                "label": answer["label"],
+                "label": explained_label(answer),
                 "shape": prepared.image.shape,
                 "box": prepared.box,
                 "height": read.height,
@@ -333,6 +333,8 @@ class Service:
                 said = error.message if isinstance(error, ImageError) else LOST
                 answer["warnings"] = [*answer["warnings"], f"no heat map: {said}"]
                 continue
+            if "findings" in answer:
+                answer["heat_map_of"] = explained_label(answer)
             drawn = base64.b64encode(overlay).decode()
             answer |= known | {"heat_map": f"data:image/png;base64,{drawn}"}
 

@@ -51,6 +51,44 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
     >>> operating_points(scores, "covid19")
     {'sensitivity 0.95': 0.2, 'specificity 0.95': 0.65}
     """
+    candidates, sensitivity, specificity = _candidates(validation, label)
+    return {
+        f"sensitivity {WANTED}": float(candidates[sensitivity >= WANTED].max()),
+        f"specificity {WANTED}": float(candidates[specificity >= WANTED].min()),
+    }
+
+
+def youden_threshold(validation: Scores, label: str) -> float:
+    """Choose the threshold on the score of ``label`` with the largest Youden index.
+
+    That is sensitivity + specificity - 1; of equal ones the highest threshold of at most 1 counts.
+
+    Source: Youden 1950, Cancer 3:32.
+
+    Args:
+        validation: Images that will not test the threshold, on the scale on which it is used.
+        label: The class that is looked for.
+
+    Raises:
+        DataError: As `operating_points`.
+
+    >>> from cxr_transfer.labels import LabelSet
+    >>> names, files = LabelSet(("normal", "covid19")), tuple("abcd")
+    >>> scored = np.array([[0.9, 0.1], [0.5, 0.5], [0.7, 0.3], [0.2, 0.8]])
+    >>> youden_threshold(Scores(names, np.array([0, 0, 1, 1]), scored, files, files), "covid19")
+    0.65
+    """
+    candidates, sensitivity, specificity = _candidates(validation, label)
+    index = np.where(candidates <= 1, sensitivity + specificity, -1.0)
+    return float(candidates[index >= index.max() - 1e-12].max())
+
+
+def _candidates(validation: Scores, label: str) -> tuple[Floats, Floats, Floats]:
+    """Return thresholds that can be told apart, with their sensitivity and specificity, (K,) each.
+
+    Raises:
+        DataError: ``no_class``, ``unknown_label``.
+    """
     positive, score = validation.one_vs_rest(label)
     if positive.all() or not positive.any():
         raise DataError(
@@ -66,10 +104,7 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
     sensitivity = (positive.sum() - below) / positive.sum()
     spared = np.searchsorted(np.sort(score[~positive]), candidates, side="left")
     specificity = spared / (~positive).sum()
-    return {
-        f"sensitivity {WANTED}": float(candidates[sensitivity >= WANTED].max()),
-        f"specificity {WANTED}": float(candidates[specificity >= WANTED].min()),
-    }
+    return candidates, sensitivity, specificity
 
 
 def at_threshold(

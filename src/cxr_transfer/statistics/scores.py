@@ -44,6 +44,12 @@ class Scores:
 
     def __post_init__(self) -> None:
         targets, probabilities = np.asarray(self.targets), np.asarray(self.probabilities)
+        if not self.labels.exclusive:
+            raise _unfit(
+                "classes of which an image has one",
+                "findings, of which it has any number",
+                "use what is computed of findings (cxr evaluate)",
+            )
         images, classes = len(self.files), len(self.labels)
         shapes = (targets.shape, (len(self.patients),), probabilities.shape)
         if not images or shapes != ((images,), (images,), (images, classes)):

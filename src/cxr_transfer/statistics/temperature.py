@@ -25,6 +25,9 @@ DECIMALS = 6
 """Decimals of a score wherever one is given. Thresholds have as many and are compared with scores
 as they are given, so that who reads both picks the same images."""
 
+EVEN = 0.5
+"""Threshold of a finding where no other could be chosen."""
+
 SMALLEST = 1e-12
 """Taken for a smaller score wherever a logarithm is: one 0 would make every loss infinite."""
 
@@ -153,6 +156,29 @@ def at_temperature(scores: npt.NDArray[_Real], temperature: float | None) -> npt
     # The highest becomes exp(0): whatever the temperature, nothing overflows.
     powers = np.exp((logs - logs.max(axis=1, keepdims=True)) / temperature)
     rescaled: npt.NDArray[_Real] = (powers / powers.sum(axis=1, keepdims=True)).astype(scores.dtype)
+    return rescaled
+
+
+def each_at_temperature(
+    scores: npt.NDArray[_Real], temperature: float | None
+) -> npt.NDArray[_Real]:
+    """Return probabilities of findings (N, F) at another temperature: each logit divided by it.
+
+    A finding and its absence are two classes, and each finding is taken for itself: the same as
+    `at_temperature` of the two.
+
+    Args:
+        scores: Probabilities; what is nearer to 0 or 1 than 1e-12 counts as so near.
+        temperature: Temperature above 0; None leaves the probabilities as they are.
+
+    >>> each_at_temperature(np.array([[0.8, 0.5]], np.float32), 2.0).round(3)
+    array([[0.667, 0.5  ]], dtype=float32)
+    """
+    if temperature is None:
+        return scores
+    kept = np.clip(scores.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    logits = (np.log(kept) - np.log1p(-kept)) / temperature
+    rescaled: npt.NDArray[_Real] = (1 / (1 + np.exp(-logits))).astype(scores.dtype)
     return rescaled
 
 

@@ -24,7 +24,7 @@ from cxr_transfer.evaluation.comparisons import compared_pairs
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures.dots import Panel, dot_panels
 from cxr_transfer.files import write_json, write_text
-from cxr_transfer.labels import LabelSet
+from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.models.folder import read_json, sha256
 from cxr_transfer.models.metadata import CARD, read_card
 from cxr_transfer.runs.predictions import PREDICTIONS, PredictionTable, read_predictions
@@ -198,7 +198,11 @@ def _seen_beside(table: Path) -> int:
 
 
 def _labels(path: Path, table: PredictionTable | None) -> LabelSet:
-    return table.scores.labels if table else read_card(path / CARD).label_set
+    if table:
+        return table.scores.labels
+    labels = read_card(path / CARD).label_set
+    refuse_findings(labels, "a comparison")
+    return labels
 
 
 def _contents(path: Path, table: PredictionTable | None) -> set[str]:

@@ -23,7 +23,7 @@ from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import check_folds, check_number, folds
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.labels import LabelSet
+from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.models.reference import temperature_of
@@ -97,7 +97,8 @@ def cross_validate(
         The content of ``out/report.json``.
 
     Raises:
-        UsageError: ``unused_option``, ``other_recipes``, ``other_run``; what `check_run` raises.
+        UsageError: ``unused_option``, ``other_recipes``, ``other_run``, ``several_findings``; what
+            `check_run` raises.
         DataError: ``parts_given``, ``too_few``, ``seen_images``; what `open_dataset` raises.
         CxrError: What a run raises.
     """
@@ -275,6 +276,7 @@ def _images_of(recipe: Recipe) -> tuple[str, dict[str, str]]:
 
 def _check(runs: _Runs, found: Dataset) -> None:
     """Refuse what can be refused before an image is opened."""
+    refuse_findings(found.labels, "a cross-validation")
     for recipe in runs.recipes.values():
         check_run(recipe, found.labels, **runs.begin(recipe))
     check_folds(found, runs.protocol.folds, by=runs.plan.split_by)

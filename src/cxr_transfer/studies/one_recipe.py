@@ -167,6 +167,7 @@ def open_data(
         added=plan.added,
         mapping=plan.mapping,
         table=plan.recipe.labels,
+        task=plan.recipe.task,
         skip_damaged=plan.skip_damaged,
         before=before,
         on_image=on_image,

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.training.frozen_features import part_of
+from cxr_transfer.training.losses import loss_of, share_right
 from cxr_transfer.training.stage import Stored
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def fit_head(
 ) -> list[dict[str, Any]]:
     """Fit the head in place by multinomial logistic regression with a quadratic penalty.
 
+    Of findings, one regression for each, on the images whose label is known: there the two classes
+    are the images with it and those without.
+
     Features are standardised for the fit (the head then takes them as they are), and every class
     counts as much as another, however many images it has. A class without images in training gets
     weights of 0 and a bias of -30: it is practically never named. Where two classes alone have
@@ -68,7 +71,7 @@ def fit_head(
 
     Raises:
         DataError: ``empty`` without training or validation images; ``classes`` when the training
-            images are of one class.
+            images are of one class, or all with or all without a finding.
         ModelError: ``loss_not_finite`` when a feature is no finite number.
     """
     started = time.monotonic()
@@ -85,16 +88,24 @@ def fit_head(
         features = np.concatenate([features, seen[2].double().numpy()])
         targets = np.concatenate([targets, known_of[2].numpy()])
         counts = np.concatenate([counts, np.full(len(seen[2]), swapped_weight)])
-    counts *= _balance(targets, counts)
     # The exchanged images do not move the scale of the features.
     centre, spread = _centre_and_spread(seen[0].double().numpy())
-    fitted, steps = _fitted((features - centre) / spread, targets, counts, penalty)
-    if steps is not None:
-        log(
-            f"{stage}: the fit was stopped after {steps} steps, before its end;"
-            " a larger penalty makes it easier"
-        )
-    _fill(head, fitted, centre, spread)
+    scaled = (features - centre) / spread
+    # Of classes one regression on all images; of findings one each, on those that are known.
+    columns = [targets] if targets.ndim == 1 else list(targets.T)
+    for place, column in enumerate(columns):
+        rows = slice(None) if targets.ndim == 1 else np.flatnonzero(column >= 0)
+        balanced = counts[rows] * _balance(column[rows], counts[rows])
+        fitted, steps = _fitted(scaled[rows], column[rows], balanced, penalty)
+        if steps is not None:
+            log(
+                f"{stage}: the fit was stopped after {steps} steps, before its end;"
+                " a larger penalty makes it easier"
+            )
+        if targets.ndim == 1:
+            _fill(head, fitted, centre, spread)
+        else:
+            _fill_finding(head, place, fitted, centre, spread)
     loss, accuracy = _judged(head, seen[0], known_of[0])
     val_loss, val_accuracy = _judged(head, seen[1], known_of[1])
     return [
@@ -160,6 +171,19 @@ def _fill(
     head.bias.copy_(torch.from_numpy(bias))
 
 
+def _fill_finding(
+    head: nn.Linear,
+    place: int,
+    fitted: LogisticRegression,
+    centre: npt.NDArray[np.float64],
+    spread: npt.NDArray[np.float64],
+) -> None:
+    """Put one finding's regression on standardised features into its row of a head."""
+    weight = fitted.coef_[0] / spread
+    head.weight[place].copy_(torch.from_numpy(weight))
+    head.bias[place] = float(fitted.intercept_[0] - weight @ centre)
+
+
 def _check(seen: list[Tensor], known_of: list[Tensor]) -> None:
     """Refuse, before any fit, images from which no head or no figure follows."""
     for name, features in zip(("training", "validation", "exchanged"), seen, strict=False):
@@ -175,11 +199,22 @@ def _check(seen: list[Tensor], known_of: list[Tensor]) -> None:
                 f"Expected finite features of the {name} images, but got NaN or infinity for "
                 f"{unfit} of {len(features)}; check the weights that the recipe starts from.",
             )
-    if not (known_of[0] != known_of[0][0]).any():
+    of_training = known_of[0]
+    if of_training.ndim == 2:
+        both = [((column == 0).any() and (column == 1).any()) for column in of_training.T]
+        if not all(both):
+            raise DataError(
+                "classes",
+                "Expected training images with and without each finding to fit a head, but "
+                f"{both.count(False)} of {len(both)} findings lack one of them; leave these out "
+                "(--label FINDING=).",
+            )
+        return
+    if not (of_training != of_training[0]).any():
         raise DataError(
             "classes",
             f"Expected training images of at least two classes to fit a head, but all "
-            f"{len(known_of[0])} are of one; give the training part images of another.",
+            f"{len(of_training)} are of one; give the training part images of another.",
         )
 
 
@@ -204,5 +239,4 @@ def _balance(
 
 def _judged(head: nn.Module, seen: Tensor, targets: Tensor) -> tuple[float, float]:
     logits = head(seen)
-    loss = functional.cross_entropy(logits, targets)
-    return float(loss), float((logits.argmax(dim=1) == targets).float().mean())
+    return float(loss_of(logits, targets)), float(share_right(logits, targets))

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from cxr_transfer.errors import UsageError
+from cxr_transfer.labels import Task
 from cxr_transfer.models.folder import checked_words
 from cxr_transfer.models.metadata import LONGEST_TITLE
 from cxr_transfer.models.registry import ArchitectureName, architecture
@@ -45,6 +46,8 @@ class Recipe(BaseModel):
         title: One line for people; "" shows the name.
         network: Name of an architecture: one of the package, ``monai:NAME``, ``timm:NAME``,
             ``torchvision:NAME``, ``xrv:WEIGHTS``, ``hf:FOLDER``, or ``package.module:function``.
+        task: Whether an image has exactly one of the labels (``multi_class``), or any number of
+            findings (``multi_label``), some of whose labels may be missing.
         dataset: Data set that is made of the public archives: the paper's, or all sources; not
             needed for images of one's own.
         initial: Weights that training starts from: ``random``; ``imagenet`` (Keras' weights of
@@ -59,7 +62,8 @@ class Recipe(BaseModel):
             `AUGMENTATIONS`. None at all keeps the activations of the frozen part, which is much
             faster.
         class_weights: What an image counts in the training loss by its class: ``balanced`` gives
-            every class the same sum, ``none`` every image.
+            every class (of a finding, the images with it and those without) the same sum,
+            ``none`` every image.
         sampling: Which training images an epoch takes. ``all`` takes each once; ``by_class`` draws
             as many with replacement, each class as often as another; ``by_source`` draws each
             source within a class as often as another, too.
@@ -75,6 +79,7 @@ class Recipe(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9_]+$", max_length=64)
     title: str = Field("", max_length=LONGEST_TITLE)
     network: ArchitectureName
+    task: Task = "multi_class"
     dataset: Literal["dataset_0", "dataset_1", "multi_source"] | None = None
     initial: str = "random"
     new_head: bool = True
@@ -96,7 +101,7 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Recipe:
-        problems = [*self._of_start(), *self._of_stages()]
+        problems = [*self._of_start(), *self._of_task(), *self._of_stages()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -110,6 +115,20 @@ class Recipe(BaseModel):
         if not self.new_head and self.initial in NO_CHECKPOINT:
             problems.append("new_head is for a recipe that starts from a checkpoint")
         return problems
+
+    def _of_task(self) -> list[str]:
+        if self.task == "multi_class":
+            return []
+        unused = {
+            "dataset": self.dataset is not None,
+            "sampling": self.sampling != "all",
+            "coverage": self.coverage is not None,
+        }
+        return [
+            f'{key} needs one class for each image: task = "multi_class"'
+            for key, is_given in unused.items()
+            if is_given
+        ]
 
     def _of_stages(self) -> list[str]:
         problems = []

@@ -20,11 +20,18 @@ from torch import nn
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.manifest import PARTS_FILE, read_manifest
+from cxr_transfer.datasets.several_findings import present_words
 from cxr_transfer.errors import DataError, ModelError, UsageError
+from cxr_transfer.labels import MOST_LABELS
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.forward import features
+from cxr_transfer.models.forward import features, scores_of
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
 from cxr_transfer.models.reference import TrainingReference
+from cxr_transfer.statistics.findings import (
+    FindingScores,
+    findings_temperature,
+    findings_thresholds,
+)
 from cxr_transfer.statistics.temperature import (
     TemperatureCheck,
     choose_temperature,
@@ -109,7 +116,8 @@ def reference_of(
     """
     cases = train[0]
     targets = validation[1].targets.numpy()
-    foreign = int((targets < 0).sum())
+    exclusive = card.label_set.exclusive
+    foreign = int((targets < 0).sum()) if exclusive else 0
     if foreign:
         raise DataError(
             "unknown_label",
@@ -120,18 +128,31 @@ def reference_of(
         features(network, tensors.images, device=device, on_image=on_image).numpy()
         for _, tensors in (train, validation)
     )
-    scored = _scored(network, of_validation)
-    patients = [case.patient for case in validation[0]]
-    temperature, check = choose_temperature(scored, targets, patients)
+    scored = _scored(network, of_validation, exclusive)
+    check: TemperatureCheck | None
+    if exclusive:
+        patients = [case.patient for case in validation[0]]
+        temperature, check = choose_temperature(scored, targets, patients)
+        words = [case.label for case in cases]
+    else:
+        told = FindingScores.of(card.label_set, targets, scored, validation[0])
+        temperature, check = findings_temperature(told)
+        words = present_words(cases, MOST_LABELS)
     reference = learn_reference(
         of_train,
-        labels=[case.label for case in cases],
+        labels=words,
         sources=[case.source for case in cases],
         held_out=of_validation,
         temperature=temperature,
         temperature_check=check,
         weights_sha256=card.weights_sha256,
     )
+    if not exclusive:
+        reference = replace(reference, thresholds=())
+        # In float32, as a prediction is compared with them.
+        given = reference.calibrate(scored.astype(np.float32))
+        told = FindingScores.of(card.label_set, targets, given, validation[0])
+        return replace(reference, thresholds=findings_thresholds(told))
     coverage = card.recipe.get("coverage")
     if coverage is None:
         return reference
@@ -215,15 +236,18 @@ def has_reference(folder: Path, card: Checkpoint) -> bool:
         found = TrainingReference.load(folder, weights_sha256=card.weights_sha256)
     except ModelError:
         return False
-    return found.coverage == card.recipe.get("coverage")
+    same_kind = (found.thresholds is None) == card.label_set.exclusive
+    return same_kind and found.coverage == card.recipe.get("coverage")
 
 
 @torch.inference_mode()
-def _scored(network: nn.Sequential, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return the class scores (N, C) of images (N, F), as the network's head sees them."""
+def _scored(
+    network: nn.Sequential, seen: npt.NDArray[np.float32], exclusive: bool
+) -> npt.NDArray[np.float64]:
+    """Return the scores (N, C) of images (N, F), as the network's head sees them."""
     logits = network[-1].cpu()(torch.from_numpy(seen))
     # In float64: a temperature is fitted to the logarithms of small scores, too.
-    scores: npt.NDArray[np.float64] = logits.double().softmax(dim=1).numpy()
+    scores: npt.NDArray[np.float64] = scores_of(logits.double(), exclusive).numpy()
     return scores
 
 

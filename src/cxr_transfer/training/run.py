@@ -25,6 +25,7 @@ from cxr_transfer.datasets.damaged import write_damaged
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.manifest import PARTS, PARTS_FILE, write_manifest
 from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.datasets.several_findings import check_findings
 from cxr_transfer.errors import DataError
 from cxr_transfer.files import LOG, append_line, remove_own, write_text
 from cxr_transfer.models.adapter import places_of
@@ -146,7 +147,7 @@ def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
 
     Raises:
         DataError: ``empty`` without training or validation images; ``classes`` where a head is to
-            be fitted to images of one class.
+            be fitted to images of one class, or where all or no images have a finding.
     """
     for part in ("train", "validation"):
         if not any(case.split == part for case in dataset.cases):
@@ -155,7 +156,13 @@ def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
                 f"Expected images in the part {part!r} of {dataset.name}, but got none; give that "
                 "part some images.",
             )
-    learnt = {case.label for case in dataset.cases if case.split == "train"}
+    training = [case for case in dataset.cases if case.split == "train"]
+    if not dataset.labels.exclusive:
+        for part in ("train", "validation"):
+            of_part = [case for case in dataset.cases if case.split == part]
+            check_findings(dataset.labels, of_part, f"the part {part!r} of {dataset.name}")
+        return
+    learnt = {case.label for case in training}
     if len(learnt) < 2 and any(stage.fit == "logistic" for stage in recipe.stages):
         raise DataError(
             "classes",
@@ -265,7 +272,8 @@ def _keep_validation(
 ) -> None:
     cases, validation = select(dataset, tensors, "validation")
     device = resolve_device(execution.device)
-    scores = probabilities(network, validation.images, device=device)
+    exclusive = dataset.labels.exclusive
+    scores = probabilities(network, validation.images, device=device, exclusive=exclusive)
     write_validation(folder, cases, scores.numpy(), dataset.labels)
     network.cpu()
 
@@ -307,6 +315,7 @@ def _card(
         "name": recipe.name,
         "architecture": recipe.network,
         "labels": dataset.labels.names,
+        "task": dataset.labels.task,
         "preprocessing": recipe.preprocessing,
         "epsilon": begun.epsilon,
         "network": _described(recipe.network, begun.network),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from cxr_transfer.progress import Tell, counting
 from cxr_transfer.training.device import FROZEN_PART, Execution
 from cxr_transfer.training.frozen_features import KeptActivations, activations, part_of
+from cxr_transfer.training.losses import balanced_weights
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage import Stored
 from cxr_transfer.training.stage_module import Material
@@ -95,16 +96,12 @@ def material_of(
 
     Args:
         recipe: Augmentation, class weights, sampling.
-        targets: Target of each training image, (N,).
+        targets: Target of each training image, (N,); of findings (N, F).
         sources: Source of each training image, where the recipe balances them.
         frozen_part: What images go through before the part that trains, where they themselves are
             fed; else None.
     """
-    counts = torch.bincount(targets, minlength=int(targets.max()) + 1).double()
-    weights = None
-    if recipe.class_weights == "balanced":
-        # A class without images is never met: its weight has no effect.
-        weights = (len(targets) / (counts > 0).sum() / counts.clamp(min=1)).float()
+    weights = balanced_weights(targets) if recipe.class_weights == "balanced" else None
     draws = None
     if recipe.sampling != "all":
         # An image's group: its class and, where the recipe says so, its source within the class.

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import lightning
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from cxr_transfer.models.forward import scores_of
 from cxr_transfer.training import callbacks
 from cxr_transfer.training.augmented_images import augmented, mixed
+from cxr_transfer.training.losses import counted, loss_of, mean_auroc, share_right
 from cxr_transfer.training.optimizer import optimizer_of
 from cxr_transfer.training.seeds import seed_of
 from cxr_transfer.training.stage_recipe import Stage
@@ -31,7 +32,7 @@ class Material:
         augmentation: Random changes of the training images: name to strength.
         frozen: What a training batch goes through before the part that trains, where the images
             themselves are fed, since they change; None where what comes in went through it before.
-        class_weights: Weight of each class in the training loss, (classes,); None gives all 1.
+        class_weights: Weights in the training loss, as `loss_of` takes them; None gives all 1.
         draws: Weight with which each training image is drawn, with replacement, (N,); None takes
             each image once in an epoch.
     """
@@ -98,29 +99,28 @@ class StageModule(lightning.LightningModule):
         loss = share * self._training_loss(logits, targets)
         if partners is not None:
             loss = loss + (1 - share) * self._training_loss(logits, targets[partners])
-        accuracy = (logits.detach().argmax(dim=1) == targets).float().mean()
+        accuracy = share_right(logits.detach(), targets)
         self._note({"loss": loss, "accuracy": accuracy}, batch)
         return loss
 
     def _training_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        weights = self.material.class_weights
-        return functional.cross_entropy(
+        return loss_of(
             logits,
             targets,
-            weight=None if weights is None else weights.to(logits.device),
-            label_smoothing=self.stage.label_smoothing,
+            weights=self.material.class_weights,
+            smoothing=self.stage.label_smoothing,
         )
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Note loss and accuracy of a batch as it is."""
         inputs, targets = batch
         logits = self.network(inputs).float()
-        accuracy = (logits.argmax(dim=1) == targets).float().mean()
+        accuracy = share_right(logits, targets)
         # Each image counts the same, and no target is smoothed: losses of two recipes compare.
-        loss = functional.cross_entropy(logits, targets)
+        loss = loss_of(logits, targets)
         self._note({"val_loss": loss, "val_accuracy": accuracy}, batch)
         if self.stage.monitor == "val_auroc":
-            self._scored.append((logits.softmax(dim=1).cpu(), targets.cpu()))
+            self._scored.append((scores_of(logits, targets.ndim == 1).cpu(), targets.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Note the AUROC, where a stage watches it."""
@@ -130,12 +130,13 @@ class StageModule(lightning.LightningModule):
             self.log("val_auroc", mean_auroc(scores, targets))
 
     def _note(self, figures: dict[str, Tensor], batch: Batch) -> None:
-        # Keras' way: the mean over images, so a partial last batch counts by its size.
+        # Keras' way: the mean over images, so a partial last batch counts by its size; of findings
+        # over the labels that are known.
         self.log_dict(
             figures,
             on_step=False,
             on_epoch=True,
-            batch_size=len(batch[1]),
+            batch_size=counted(batch[1]),
             prog_bar=True,
             sync_dist=self.trainer.world_size > 1,
         )
@@ -143,23 +144,3 @@ class StageModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer of the stage."""
         return optimizer_of(self.stage, self.network)
-
-
-def mean_auroc(scores: Tensor, targets: Tensor) -> float:
-    """Return the mean area under the ROC curve, class by class against the rest.
-
-    Args:
-        scores: Class scores, (N, classes).
-        targets: Target of each image, (N,).
-
-    Returns:
-        Mean over the classes that some images have and some have not; 0.5 where there is none.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    areas = []
-    for column in range(scores.shape[1]):
-        positive = (targets == column).numpy()
-        if positive.any() and not positive.all():
-            areas.append(float(roc_auc_score(positive, scores[:, column].numpy())))
-    return sum(areas) / len(areas) if areas else 0.5

@@ -77,12 +77,19 @@ def check_run(
         The network as the run begins with it.
 
     Raises:
-        UsageError: ``unknown_initial``, ``no_start``, ``unused_option``, ``unknown_module``,
-            ``nothing_learns``, ``batch_not_divisible``, ``unknown_precision``.
+        UsageError: ``other_task``, ``unknown_initial``, ``no_start``, ``unused_option``,
+            ``unknown_module``, ``nothing_learns``, ``batch_not_divisible``, ``unknown_precision``.
         ModelError: ``other_network``, ``other_labels``; what `load_checkpoint` and
             `imagenet_weights` raise.
         MachineError: ``no_device``; what `imagenet_weights` raises.
     """
+    if recipe.task != labels.task:
+        raise UsageError(
+            "other_task",
+            f"Expected data of the task of {recipe.name}, {recipe.task}, but the labels were read "
+            f"as {labels.task}; train it with 'cxr train', since studies, comparisons and "
+            "cross-validation know classes alone, or load the data set for that task.",
+        )
     # A head that is fitted takes all images at once: its stage has no batches, and one process.
     batches = [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
     if execution.processes > 1 and not batches:
@@ -198,7 +205,7 @@ def _from_checkpoint(recipe: Recipe, labels: LabelSet, start: Path | None) -> St
         size = recipe.preprocessing.size
         fresh = build(recipe.network, len(labels), size=size, epsilon=checkpoint.epsilon)
         network.head = fresh.head
-    elif checkpoint.labels != labels.names:
+    elif checkpoint.label_set != labels:
         raise ModelError(
             "other_labels",
             f"Expected the classes {', '.join(labels)} to start from, but {start} has "

@@ -17,6 +17,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.datasets.paper import Dataset
+from cxr_transfer.datasets.several_findings import rows_of
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.parallel import in_order
 from cxr_transfer.radiograph import Preprocessing
@@ -28,7 +29,8 @@ class ImageTensors:
 
     Attributes:
         images: (N, 1, H, W) uint8.
-        targets: (N,) int64; -1 where the label is not among the network's.
+        targets: (N,) int64, -1 where the label is not among the network's; of findings (N, F):
+            1 present, 0 absent, -1 where the label is missing.
         lungs: Lung masks of the images, each found when it is first asked for.
     """
 
@@ -103,5 +105,7 @@ def images_of(
         cases: Cases of the images, in their order.
         labels: Labels of the network.
     """
+    if not labels.exclusive:
+        return ImageTensors(torch.from_numpy(images), torch.from_numpy(rows_of(labels, cases)))
     targets = [labels.target(case.label) if case.label in labels else -1 for case in cases]
     return ImageTensors(torch.from_numpy(images), torch.tensor(targets, dtype=torch.int64))

@@ -328,7 +328,7 @@ function show() {
     return card(entry, one, { again, explain, about: () => about(one) });
   });
   const answers = inUse().map((one) => entryOf(image, one).answer);
-  const differ = answers.length > 1 && answers.every((answer) => answer?.status === "ok") && answers[0].label !== answers[1].label;
+  const differ = answers.length > 1 && answers.every((answer) => answer?.status === "ok" && !answer.findings) && answers[0].label !== answers[1].label;
   const held = $("answer").contains(document.activeElement);
   $("answer").replaceChildren(
     ...(differ ? [element("p", { class: "differ", text: "The two models disagree on this image." })] : []),

@@ -64,13 +64,25 @@ export function moreOf(model) {
   return found && found[0].toUpperCase() + found.slice(1);
 }
 
+/** Return the findings that a model of several at once names; null of a model of classes. */
+export function findingsOf(answer) {
+  return Array.isArray(answer?.findings) ? answer.findings : null;
+}
+
+function named(findings) {
+  return findings.length ? findings.join(", ") : "No Finding";
+}
+
 /** Return in words where one answer stands, for a line of a list. */
 export function inShort(entry) {
   if (entry.state === "new" || entry.state === "waiting") return { kind: "waiting", text: "waiting" };
   if (entry.state === "sending") return { kind: "sending", text: "being assessed" };
   if (entry.state === "failed") return { kind: "error", text: "no answer" };
   const { status, label, probabilities } = entry.answer;
-  if (status === "ok") return { kind: "ok", text: `${label} ${score(probabilities[label])}` };
+  if (status === "ok") {
+    const several = findingsOf(entry.answer);
+    return { kind: "ok", text: several ? named(several) : `${label} ${score(probabilities[label])}` };
+  }
   if (status === "cannot_assess") return { kind: "refused", text: "cannot assess" };
   return { kind: "error", text: "cannot be read" };
 }
@@ -99,14 +111,18 @@ export function card(entry, model, { again, explain, about }) {
 }
 
 function scored({ answer, explaining }, model, said, { explain, about }) {
+  const several = findingsOf(answer);
+  const among = several
+    ? `${several.length} of ${Object.keys(answer.probabilities).length} findings reach their thresholds`
+    : `class score ${score(answer.probabilities[answer.label])}`;
   return [
     element(
       "p",
       { class: "headline" },
-      element("strong", { text: answer.label }),
-      element("span", { text: `class score ${score(answer.probabilities[answer.label])}` }),
+      element("strong", { text: several ? named(several) : answer.label }),
+      element("span", { text: among }),
     ),
-    scores(answer, "Class scores, of 100"),
+    scores(answer, several ? "Probability of each finding, of 100" : "Class scores, of 100"),
     said.kind === "pass" ? null : element("p", { class: `audit ${said.kind}`, text: said.sentence }),
     moreOf(model) ? button(moreOf(model), about) : null,
     element("p", { class: "quiet", text: calibration(answer) }),
@@ -119,12 +135,16 @@ function scored({ answer, explaining }, model, said, { explain, about }) {
 
 function scores(answer, caption) {
   const classes = Object.entries(answer.probabilities);
+  const several = findingsOf(answer);
+  const isNamed = (label) => (several ? several.includes(label) : label === answer.label);
   return element(
     "table",
     { class: "scores" },
     element("caption", { text: caption }),
-    element("tbody", {}, ...classes.map(([label, value]) => bar(label, value, label === answer.label))),
-    element("tfoot", {}, bar("uncertainty", uncertainty(classes.map(([, value]) => value)), false)),
+    element("tbody", {}, ...classes.map(([label, value]) => bar(label, value, isNamed(label)))),
+    several
+      ? null
+      : element("tfoot", {}, bar("uncertainty", uncertainty(classes.map(([, value]) => value)), false)),
   );
 }
 
@@ -183,6 +203,11 @@ export function uncertainty(scores) {
 }
 
 function calibration(answer) {
+  if (findingsOf(answer)) {
+    return answer.calibrated
+      ? "Calibrated on images like those of training. Elsewhere it may not hold. Each finding has a threshold of its own."
+      : "Not calibrated: how high a probability is does not say how often it is right. Each finding has a threshold of its own.";
+  }
   return answer.calibrated
     ? "Calibrated on images like those of training: of images scored 80, about 80 in 100 bore that label there. Elsewhere it may not hold. Uncertainty: 0 where one class has all, 100 where all are equal."
     : "Not calibrated: how high a score is does not say how often it is right. Uncertainty: 0 where one class has all, 100 where all are equal.";
@@ -206,7 +231,7 @@ function heat(answer) {
       : "";
   return element("p", {
     class: "quiet",
-    text: `The heat map shows what moved the score of ${answer.label}; it outlines no finding.${lungs}`,
+    text: `The heat map shows what moved the score of ${answer.heat_map_of ?? answer.label}; it outlines no finding.${lungs}`,
   });
 }
 

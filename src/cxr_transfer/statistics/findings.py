@@ -1,0 +1,332 @@
+"""How well findings are told, each for itself, where an image has any number of them.
+
+In come probabilities of findings and their labels, some of which are missing; out go statistics of
+each finding, with intervals by patient, and means over findings. A finding and its absence are two
+classes on the images whose label is known: what is computed of classes is computed of these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.errors import DataError
+from cxr_transfer.labels import LabelSet
+from cxr_transfer.statistics.auroc import auroc_intervals
+from cxr_transfer.statistics.calibration import calibration
+from cxr_transfer.statistics.intervals import (
+    NOT_DEFINED,
+    Estimate,
+    percentile_interval,
+    value_and_resamples,
+)
+from cxr_transfer.statistics.operating_points import at_threshold, youden_threshold
+from cxr_transfer.statistics.scores import Floats, Scores, WeightedScores, ratio
+from cxr_transfer.statistics.subgroups import within_sources
+from cxr_transfer.statistics.temperature import (
+    EVEN,
+    FEWEST_IMAGES,
+    TemperatureCheck,
+    as_given,
+    choose_temperature,
+)
+
+MEANS = ("auroc", "sensitivity", "specificity", "brier")
+"""Statistics of which the mean over findings is told."""
+
+
+@dataclass(frozen=True, eq=False)
+class FindingScores:
+    """A model's probabilities of findings for images, with the labels that are known.
+
+    Attributes:
+        labels: The findings, in the order of the columns.
+        targets: (N, F) int64, 1 present, 0 absent, -1 where the label is missing.
+        probabilities: (N, F) float64 in [0, 1].
+        patients: N names; images of one patient share theirs.
+        files: N names, in the order of the rows.
+
+    Raises:
+        DataError: ``scores`` when one of these does not hold.
+    """
+
+    labels: LabelSet
+    targets: npt.NDArray[np.int64]
+    probabilities: Floats
+    patients: tuple[str, ...]
+    files: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shape = (len(self.files), len(self.labels))
+        found = (self.targets.shape, self.probabilities.shape, len(self.patients))
+        wrong = ""
+        if not shape[0] or found != (shape, shape, shape[0]):
+            wrong = f"targets, probabilities and patients of {found} for {shape[0]} files"
+        elif not np.isin(self.targets, (-1, 0, 1)).all():
+            wrong = "targets other than -1, 0 and 1"
+        elif not ((self.probabilities >= 0) & (self.probabilities <= 1)).all():
+            wrong = "probabilities that are none; apply the sigmoid first"
+        if wrong:
+            raise DataError(
+                "scores",
+                f"Expected a target and a probability of each finding for each of >= 1 files, but "
+                f"got {wrong}.",
+            )
+
+    @classmethod
+    def of(
+        cls,
+        labels: LabelSet,
+        targets: npt.NDArray[np.int64],
+        probabilities: npt.NDArray[np.floating],
+        cases: Sequence[Case],
+    ) -> FindingScores:
+        """Return the scores of ``cases``, row for row."""
+        patients, files = (tuple(getattr(case, name) for case in cases) for name in _NAMES)
+        return cls(labels, targets, probabilities.astype(np.float64), patients, files)
+
+    def known(self, name: str) -> npt.NDArray[np.bool_]:
+        """Return of which images, (N,), the label of a finding is known."""
+        return np.asarray(self.targets[:, self.labels.target(name)] >= 0)
+
+    def of_finding(self, name: str) -> Scores | None:
+        """Return a finding and its absence as two classes, of the images whose label is known.
+
+        None where no label is known. The finding is the second class.
+        """
+        place, rows = self.labels.target(name), np.flatnonzero(self.known(name))
+        if not len(rows):
+            return None
+        probability = self.probabilities[rows, place]
+        return Scores(
+            labels=LabelSet((f"no {name}", name)),
+            targets=self.targets[rows, place],
+            probabilities=np.stack([1 - probability, probability], axis=1),
+            patients=tuple(self.patients[row] for row in rows),
+            files=tuple(self.files[row] for row in rows),
+        )
+
+
+_NAMES = ("patient", "file")
+
+
+def findings_temperature(scores: FindingScores) -> tuple[float | None, TemperatureCheck | None]:
+    """Choose one temperature for all findings, on the labels that are known.
+
+    Args:
+        scores: Probabilities, as the network gives them, of images that neither trained the model
+            nor will test it.
+
+    Returns:
+        The temperature, or None where the probabilities are better left as they are; and what was
+        found, None where no label is known.
+    """
+    rows, places = np.nonzero(scores.targets >= 0)
+    if not len(rows):
+        return None, None
+    probability = scores.probabilities[rows, places]
+    images = len(np.unique(rows))
+    temperature, check = choose_temperature(
+        np.stack([1 - probability, probability], axis=1),
+        scores.targets[rows, places],
+        [scores.patients[row] for row in rows],
+        # A rule about images, whose labels are what is counted there.
+        fewest=0 if images >= FEWEST_IMAGES else len(rows) + 1,
+    )
+    return temperature, check.model_copy(update={"images": images})
+
+
+def findings_thresholds(validation: FindingScores) -> tuple[float, ...]:
+    """Choose from which probability on each finding is named.
+
+    Args:
+        validation: Probabilities on the scale on which they are given.
+
+    Returns:
+        For each finding the threshold of `youden_threshold`; `EVEN` where the images do not have
+        it both ways.
+    """
+    found = []
+    for name in validation.labels:
+        scores = validation.of_finding(name)
+        both = scores is not None and len(set(scores.targets.tolist())) == 2
+        found.append(youden_threshold(scores, name) if scores is not None and both else EVEN)
+    return tuple(found)
+
+
+def named(
+    probabilities: npt.NDArray[np.floating], thresholds: Sequence[float]
+) -> npt.NDArray[np.bool_]:
+    """Return which findings (N, F) reach their thresholds, as probabilities are given."""
+    reached: npt.NDArray[np.bool_] = as_given(probabilities) >= np.array(thresholds)
+    return reached
+
+
+def evaluate_findings(
+    scores: FindingScores,
+    thresholds: Sequence[float],
+    cases: Sequence[Case],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Return what is known of each finding, and the means over findings, for JSON.
+
+    Args:
+        scores: N images, F findings.
+        thresholds: Probability from which on each finding is named, (F,).
+        cases: Cases of the same N images, in the same order.
+        resamples: Number of resamples of the bootstrap by patient.
+        seed: Random seed of the bootstrap.
+
+    Returns:
+        ``images``, ``patients``; ``per_class``: for each finding ``images`` with a known label,
+        ``missing``, ``present``, ``patients_present``, ``auroc``, ``average_precision``,
+        ``threshold``, ``sensitivity``, ``specificity``, ``prevalences`` (predictive values),
+        ``brier``, ``log_loss``, ``ece`` and ``within_sources``; and ``auroc_macro``,
+        ``sensitivity_macro``, ``specificity_macro``, ``brier_macro``: means over the findings of
+        which they are defined, with ``macro_over``, how many findings that are.
+    """
+    weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
+    per_finding: dict[str, dict[str, Any]] = {}
+    parts: list[_Finding] = []
+    for place, name in enumerate(scores.labels):
+        part, known = scores.of_finding(name), scores.known(name)
+        head = {"images": int(known.sum()), "missing": int((~known).sum())}
+        if part is None:
+            per_finding[name] = head | {"present": 0, "patients_present": 0, **_undefined()}
+            continue
+        found = _Finding(part, name, thresholds[place], weights[:, known])
+        told = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+        # Under the label that they have as far as this finding goes.
+        told = [
+            dataclasses.replace(case, label=part.labels.names[target])
+            for case, target in zip(told, part.targets.tolist(), strict=True)
+        ]
+        per_finding[name] = head | {
+            **found.as_dict(resamples=resamples, seed=seed),
+            "within_sources": within_sources(part, told),
+        }
+        parts.append(found)
+    means, over = _means(scores, parts)
+    return {
+        "images": len(scores.files),
+        "patients": len(set(scores.patients)),
+        "macro_over": over,
+        **{f"{name}_macro": one.as_dict() for name, one in means.items()},
+        "per_class": per_finding,
+    }
+
+
+class _Finding:
+    """One finding on the images whose label is known, with what the means are made of.
+
+    Attributes:
+        replicates: Each of `MEANS`, (1 + resamples,): the value itself, then its replicates.
+        units: Patients on which each of `MEANS` rests.
+    """
+
+    def __init__(
+        self, scores: Scores, name: str, threshold: float, weights: npt.NDArray[np.int64]
+    ) -> None:
+        self.scores, self.name, self.threshold = scores, name, threshold
+        self.present = scores.targets == 1
+        probability = scores.probabilities[:, 1]
+        self.areas, self.precisions = (
+            column[:, 1] for column in WeightedScores(scores, weights.astype(np.float64)).areas
+        )
+        called = named(probability[:, None], [threshold])[:, 0]
+        everyone = np.ones(len(probability), np.bool_)
+        self.replicates = {
+            "auroc": self.areas,
+            "sensitivity": _share(weights, called, self.present),
+            "specificity": _share(weights, ~called, ~self.present),
+            "brier": _share(weights, (probability - scores.targets) ** 2, everyone),
+        }
+        with_it, without, all_of_them = (
+            len({scores.patients[row] for row in np.flatnonzero(rows)})
+            for rows in (self.present, ~self.present, everyone)
+        )
+        self.units = {
+            "auroc": min(with_it, without),
+            "sensitivity": with_it,
+            "specificity": without,
+            "brier": all_of_them,
+        }
+
+    def as_dict(self, *, resamples: int, seed: int) -> dict[str, Any]:
+        """Return what `evaluate_findings` tells of the finding."""
+        scores = self.scores
+        again: dict[str, Any] = {"resamples": resamples, "seed": seed}
+        calibrated = calibration(scores, **again)
+        (area,), _ = auroc_intervals(
+            self.present[None], scores.probabilities[None, :, 1], scores.patients
+        )
+        precision = percentile_interval(
+            self.precisions[0], self.precisions[1:], units=self.units["sensitivity"]
+        )
+        return {
+            "present": int(self.present.sum()),
+            "patients_present": self.units["sensitivity"],
+            "auroc": area.as_dict(),
+            "average_precision": precision.as_dict(),
+            **at_threshold(scores, self.name, self.threshold, **again),
+            # Of two classes that sum to 1 the score counts each distance twice.
+            "brier": _halved(calibrated.brier).as_dict(),
+            "log_loss": calibrated.log_loss.as_dict(),
+            "ece": calibrated.ece_classwise.as_dict(),
+        }
+
+
+def _means(
+    scores: FindingScores, parts: Sequence[_Finding]
+) -> tuple[dict[str, Estimate], dict[str, int]]:
+    """Return the means over findings of which a statistic is defined, and over how many.
+
+    Where nothing varies, a mean is as sure as its finding with the fewest patients.
+    """
+    means, over = {}, {}
+    for name in MEANS:
+        defined = [part for part in parts if not math.isnan(part.replicates[name][0])]
+        over[name] = len(defined)
+        if not defined:
+            means[name] = NOT_DEFINED
+            continue
+        # A resample without an image of some finding has no mean.
+        mean = np.stack([part.replicates[name] for part in defined]).mean(axis=0)
+        fewest = min(part.units[name] for part in defined)
+        means[name] = percentile_interval(mean[0], mean[1:], units=fewest)
+    if (scores.targets >= 0).all() and over["auroc"] == len(scores.labels):
+        _, means["auroc"] = auroc_intervals(
+            scores.targets.T == 1, scores.probabilities.T, scores.patients
+        )
+    return means, over
+
+
+def _share(
+    weights: npt.NDArray[np.int64], values: npt.NDArray[Any], among: npt.NDArray[np.bool_]
+) -> Floats:
+    """Return the weighted mean (R,) of values among some images; NaN without any of these."""
+    counted = weights.astype(np.float64) * among
+    return ratio(counted @ values.astype(np.float64), counted.sum(axis=1))
+
+
+def _halved(found: Estimate) -> Estimate:
+    return Estimate(found.value / 2, found.low / 2, found.high / 2)
+
+
+def _undefined() -> dict[str, Any]:
+    names = ("auroc", "average_precision", "sensitivity", "specificity", "brier", "log_loss", "ece")
+    return {
+        **{name: NOT_DEFINED.as_dict() for name in names},
+        "threshold": None,
+        "prevalences": [],
+        "within_sources": {"compared": [], "one_class_only": []},
+    }

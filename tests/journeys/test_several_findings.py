@@ -1,0 +1,150 @@
+"""Several findings at once: from a manifest to a trained, evaluated, exported, answering model."""
+
+import csv
+import dataclasses
+import json
+
+import pytest
+
+import cxr_transfer
+from cxr_transfer.errors import UsageError
+from cxr_transfer.evaluation.model_card import model_card
+from cxr_transfer.inference.explain import Explainer
+from cxr_transfer.inference.predictor import Predictor
+from cxr_transfer.inference.table import predict_into
+from made_findings import FINDINGS, write_findings
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CXR_CACHE", str(folder))
+        yield {"CXR_CACHE": str(folder)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_findings(tmp_path_factory.mktemp("findings"))
+
+
+@pytest.fixture(scope="module")
+def run(data, cxr, cache):
+    folder = data.with_name("run")
+    cxr("train", data.with_name("findings.toml"), "--data", data, "--out", folder, **cache)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def predictor(run, cache):
+    return Predictor.open(run)
+
+
+def rows(path):
+    with path.open(newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_the_card_says_what_the_model_tells(run):
+    card = json.loads((run / "checkpoint.json").read_text())
+    assert (card["task"], tuple(card["labels"])) == ("multi_label", FINDINGS)
+
+
+def test_the_same_run_from_python_has_the_same_bits(run, data):
+    again = run.with_name("again")
+    dataset = cxr_transfer.load_dataset(data, task="multi_label")
+    cxr_transfer.train(data.with_name("findings.toml"), dataset, out=again)
+    for name in ("checkpoint.safetensors", "reference.safetensors", "validation.csv"):
+        assert (again / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_each_finding_is_evaluated_on_the_images_whose_label_is_known(run, cxr, cache):
+    out = run.with_name("evaluated")
+    cxr("evaluate", run, "--data", run / "split.csv", "--out", out, **cache)
+    found = json.loads((out / "report.json").read_text())["evaluation"]
+    tested = [row["label"].split("|") for row in rows(run / "split.csv") if row["split"] == "test"]
+    missing = sum("marker?" in label for label in tested)
+    marker = found["per_class"]["marker"]
+    assert missing, "or this shows nothing"
+    assert (marker["missing"], marker["images"]) == (missing, len(tested) - missing)
+    assert marker["present"] == sum("marker" in label for label in tested)
+    assert found["per_class"]["dense"]["missing"] == 0
+    assert marker["auroc"]["value"] > 0.9, "a bright corner is easily seen"
+    assert 0 < found["auroc_macro"]["low"] < found["auroc_macro"]["value"]
+    page = (out / "report.md").read_text()
+    assert "| marker |" in page
+    assert "confusion" not in page
+    predicted = rows(out / "predictions.csv")
+    assert {row["predicted"] for row in predicted} <= {"No Finding", *FINDINGS, "dense|marker"}
+
+
+def test_the_model_card_tells_each_finding(run, cxr, cache):
+    out = run.with_name("for the card")
+    cxr("evaluate", run, "--data", run / "split.csv", "--out", out, **cache)
+    text = model_card(run, evaluation=json.loads((out / "report.json").read_text()))
+    assert "Findings, of which an image has any number" in text
+    assert "| marker |" in text
+    assert "Named from a probability of" in text
+    assert "mean over findings: AUROC" in text
+    assert "class score" not in text
+    assert "mean over findings" not in model_card(run), "without a report"
+
+
+def test_an_answer_names_the_findings_above_their_thresholds(run, data, predictor, cxr, cache):
+    images = sorted(data.with_name("images").iterdir())[:12]
+    done = cxr("predict", *images, "--model", run, "--json", expect=None, **cache)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    for answer in answers:
+        if answer["status"] != "ok":
+            continue
+        above = [
+            name
+            for name, threshold in predictor.thresholds.items()
+            if answer["probabilities"][name] >= threshold
+        ]
+        assert answer["findings"] == above
+        assert answer["label"] == ("|".join(sorted(above)) or "No Finding")
+    assert sum(answer["status"] == "ok" for answer in answers) > 6
+    predict_into(predictor, images, data.with_name("answers.csv"))
+    named = [row["label"] or None for row in rows(data.with_name("answers.csv"))]
+    assert named == [one["label"] for one in answers]
+
+
+def test_an_exported_model_answers_alike(run, data, predictor, cxr, cache):
+    out = run.with_name("exported") / "findings.xml"
+    cxr("export", run, "--out", out, **cache)
+    told = json.loads(out.with_suffix(".json").read_text())
+    assert told["card"]["task"] == "multi_label"
+    assert "sigmoid" in told["outputs"]["scores"]["meaning"]
+    assert told["thresholds"] == list(predictor.thresholds.values())
+    image = sorted(data.with_name("images").iterdir())[0]
+    exported, own = Predictor.open(out).predict(image), predictor.predict(image)
+    assert exported.findings == own.findings
+    assert exported.probabilities == pytest.approx(own.probabilities, abs=1e-5)
+
+
+def test_a_heat_map_is_of_one_finding(run, data, cache):
+    image = sorted(data.with_name("images").iterdir())[0]
+    explainer = Explainer.open(run)
+    assert explainer.explain(image, label="marker").label == "marker"
+    found = explainer.explain(image)
+    assert found.label == max(found.probabilities, key=found.probabilities.get)
+
+
+def test_what_is_not_built_is_refused_before_work_starts(run, data, cxr, cache, tmp_path):
+    out = tmp_path / "out"
+    done = cxr("audit", run, "--data", data, "--out", out, expect=2, **cache)
+    assert "[several_findings]" in done.stderr
+    assert not out.exists()
+    recipe = data.with_name("findings.toml")
+    dataset = cxr_transfer.load_dataset(data, task="multi_label")
+    scanned = [dataclasses.replace(one, extra=(("scanner", "a"),)) for one in dataset.test]
+    for refused in (
+        lambda: cxr_transfer.audit(run, [], out=out),
+        lambda: cxr_transfer.compare(run, run.with_name("again"), out=out),
+        lambda: cxr_transfer.cross_validate(recipe, data, out=out, folds=3),
+        lambda: cxr_transfer.evaluate(run, scanned, out=out, subgroups=["scanner"]),
+    ):
+        with pytest.raises(UsageError) as error:
+            refused()
+        assert error.value.code == "several_findings"
