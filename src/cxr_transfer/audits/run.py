@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import nn
 
 from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
@@ -128,9 +129,7 @@ def audit(
         MachineError: What `imagenet_weights` raises.
     """
     columns = check_columns(columns, cases)
-    refuse_findings(read_card(checkpoint_files(checkpoint_path)[0]).label_set, "an audit")
-    checkpoint, network = load_checkpoint(checkpoint_path)
-    heat = temperature_of(checkpoint_path)
+    checkpoint, network, heat = _opened(checkpoint_path)
     folder, at = run_folder(checkpoint_path), resolve_device(device)
     again = {"resamples": resamples, "seed": seed}
     execution = Execution(device, precision, progress=progress, is_one_of_many=True)
@@ -188,6 +187,16 @@ def audit(
     _draw(out / "figures", checkpoint.name, audit_inputs, part.images)
     write_text(out / "audit.md", page(checkpoint, content, found))
     return content
+
+
+def _opened(path: Path) -> tuple[Checkpoint, nn.Sequential, float | None]:
+    """Return card, network and temperature of a model of classes.
+
+    Raises:
+        UsageError: ``several_findings`` for a network of findings.
+    """
+    refuse_findings(read_card(checkpoint_files(path)[0]).label_set, "an audit")
+    return *load_checkpoint(path), temperature_of(path)
 
 
 def _audit_inputs(

@@ -15,6 +15,7 @@ from cxr_transfer.models.folder import read_text
 from cxr_transfer.models.metadata import CARD, Checkpoint, read_card
 from cxr_transfer.runs.run_folder import validation_scores
 from cxr_transfer.statistics.metrics import aurocs
+from cxr_transfer.training.kept_weights import KEPT
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage_recipe import MONITORS, Stage
 
@@ -92,6 +93,8 @@ def _figures(folder: Path, card: Checkpoint) -> list[str]:
     figures = []
     if outcomes := card.provenance.get("stages"):
         figures.append(f"loss {outcomes[-1]['val_loss']:.4f}")
+    if not card.label_set.exclusive:
+        return [*figures, *_of_findings(folder)] or ["not kept"]
     scores = validation_scores(folder, card.label_set)
     if scores is not None:
         accuracy = float((scores.predicted == scores.targets).mean())
@@ -100,3 +103,9 @@ def _figures(folder: Path, card: Checkpoint) -> list[str]:
         if math.isfinite(area):
             figures.append(f"AUROC {area:.4f}")
     return figures or ["not kept"]
+
+
+def _of_findings(folder: Path) -> list[str]:
+    """Return the share of known findings that the kept weights told rightly, as the history has."""
+    kept = [row for row in read_csv(read_text(folder / HISTORY_FILE)) if row.get(KEPT) == "1"]
+    return [f"findings right {float(kept[-1]['val_accuracy']):.4f}"] if kept else []
