@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -12,6 +13,7 @@ from cxr_transfer.evaluation.model_card import model_card
 from cxr_transfer.inference.explain import Explainer
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import predict_into
+from cxr_transfer.training.summary import summary_lines
 from made_findings import FINDINGS, write_findings
 
 
@@ -43,6 +45,11 @@ def predictor(run, cache):
 def rows(path):
     with path.open(newline="") as handle:
         return list(csv.DictReader(handle))
+
+
+def test_the_end_of_a_training_tells_the_mean_area(run):
+    (*_, line) = summary_lines(run)
+    assert re.search(r"validation: loss 0\.\d+, AUROC [01]\.\d+$", line)
 
 
 def test_the_card_says_what_the_model_tells(run):

@@ -24,6 +24,7 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint
 from cxr_transfer.runs.validation_scores import read_validation
+from cxr_transfer.statistics.findings import FindingScores
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.text import markdown
 
@@ -81,6 +82,16 @@ def validation_scores(folder: Path, labels: LabelSet) -> Scores | None:
         return None
     targets, scored, patients, files = found
     return Scores(labels, targets, scored, patients, files)
+
+
+def validation_findings(folder: Path, labels: LabelSet) -> FindingScores | None:
+    """Return the probabilities of findings of the validation images; None where none are kept.
+
+    Raises:
+        ModelError: ``bad_validation``.
+    """
+    found = read_validation(folder, labels)
+    return None if found is None else FindingScores(labels, *found)
 
 
 def own_overlap(checkpoint: Checkpoint, rows: Iterable[PartRow]) -> int:

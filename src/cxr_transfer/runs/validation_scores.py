@@ -49,8 +49,8 @@ def read_validation(
     """Read back what `write_validation` wrote.
 
     Returns:
-        Targets (N,), scores (N, classes), patients and files (N names each); None where there are
-        none.
+        Targets (N,), of findings (N, F) with -1 where a label is missing; scores (N, C); patients
+        and files (N names each); None where there are none.
 
     Raises:
         ModelError: ``bad_validation`` when the table is not one of these labels, or of scores
@@ -61,7 +61,8 @@ def read_validation(
         return None
     try:
         rows = read_csv(read_text(path))
-        targets = np.array([labels.target(row["label"]) for row in rows], dtype=np.int64)
+        target_of = labels.target if labels.exclusive else labels.row
+        targets = np.array([target_of(row["label"]) for row in rows], dtype=np.int64)
         scores = np.array([[float(row[f"score_{name}"]) for name in labels] for row in rows])
         if not ((scores >= 0) & (scores <= 1)).all():
             raise ValueError("scores that are none")

@@ -161,6 +161,18 @@ def findings_thresholds(validation: FindingScores) -> tuple[float, ...]:
     return tuple(found)
 
 
+def mean_area(scores: FindingScores) -> float:
+    """Return the mean AUROC over the findings that some images have and some have not; else NaN."""
+    areas = []
+    for part in map(scores.of_finding, scores.labels):
+        if part is not None:
+            (area,), _ = auroc_intervals(
+                part.targets[None] == 1, part.probabilities[None, :, 1], part.patients
+            )
+            areas += [area.value] if area.defined else []
+    return float(np.mean(areas)) if areas else math.nan
+
+
 def named(
     probabilities: npt.NDArray[np.floating], thresholds: Sequence[float]
 ) -> npt.NDArray[np.bool_]:

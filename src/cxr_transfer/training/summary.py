@@ -13,9 +13,9 @@ from typing import Any
 from cxr_transfer.files import read_csv
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.models.metadata import CARD, Checkpoint, read_card
-from cxr_transfer.runs.run_folder import validation_scores
+from cxr_transfer.runs.run_folder import validation_findings, validation_scores
+from cxr_transfer.statistics.findings import mean_area
 from cxr_transfer.statistics.metrics import aurocs
-from cxr_transfer.training.kept_weights import KEPT
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage_recipe import MONITORS, Stage
 
@@ -93,19 +93,15 @@ def _figures(folder: Path, card: Checkpoint) -> list[str]:
     figures = []
     if outcomes := card.provenance.get("stages"):
         figures.append(f"loss {outcomes[-1]['val_loss']:.4f}")
-    if not card.label_set.exclusive:
-        return [*figures, *_of_findings(folder)] or ["not kept"]
-    scores = validation_scores(folder, card.label_set)
-    if scores is not None:
-        accuracy = float((scores.predicted == scores.targets).mean())
-        figures.append(f"accuracy {accuracy:.4f}")
-        area = aurocs(scores)[1].value
-        if math.isfinite(area):
-            figures.append(f"AUROC {area:.4f}")
+    if card.label_set.exclusive:
+        scores = validation_scores(folder, card.label_set)
+        if scores is not None:
+            accuracy = float((scores.predicted == scores.targets).mean())
+            figures.append(f"accuracy {accuracy:.4f}")
+        area = math.nan if scores is None else aurocs(scores)[1].value
+    else:
+        findings = validation_findings(folder, card.label_set)
+        area = math.nan if findings is None else mean_area(findings)
+    if math.isfinite(area):
+        figures.append(f"AUROC {area:.4f}")
     return figures or ["not kept"]
-
-
-def _of_findings(folder: Path) -> list[str]:
-    """Return the share of known findings that the kept weights told rightly, as the history has."""
-    kept = [row for row in read_csv(read_text(folder / HISTORY_FILE)) if row.get(KEPT) == "1"]
-    return [f"findings right {float(kept[-1]['val_accuracy']):.4f}"] if kept else []
