@@ -138,9 +138,14 @@ def audit(
         retraining = Retraining.of(
             checkpoint_path, out / "retrain", weights=weights, execution=execution, log=log, **again
         )
-    how: dict[str, Any] = {"files": True, "unfinished": out, "skip_damaged": skip_damaged}
     decoded = decode_once(
-        cases, checkpoint.preprocessing, checkpoint.label_set, on_image=on_image, **how
+        cases,
+        checkpoint.preprocessing,
+        checkpoint.label_set,
+        files=True,
+        unfinished=out,
+        skip_damaged=skip_damaged,
+        on_image=on_image,
     )
     kinds = kinds_of(decoded, np.array(seen_in_training(checkpoint, decoded.cases)))
     if not len(kinds.inside):
