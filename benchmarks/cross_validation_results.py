@@ -1,0 +1,36 @@
+"""Put a finished cross-validation into docs/results: page, numbers and figures.
+
+    cxr train conv4_probe --choose linear_probe --folds 5 --data DATA --out runs/best
+    python benchmarks/cross_validation_results.py --run runs/best --out docs/results --name best
+
+Nothing is computed here: the page is the run's own report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+
+def main() -> None:
+    """Copy page, numbers and the figures that the page shows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--run", type=Path, required=True, help="Folder of the cross-validation.")
+    parser.add_argument("--out", type=Path, required=True, help="Where the results go.")
+    parser.add_argument("--name", required=True, help="Name of the page and start of its figures.")
+    given = parser.parse_args()
+    page = (given.run / "report.md").read_text(encoding="utf-8")
+    (given.out / "figures").mkdir(parents=True, exist_ok=True)
+    for figure in sorted((given.run / "figures").glob("*.png")):
+        if f"figures/{figure.name}" in page:
+            page = page.replace(f"figures/{figure.name}", f"figures/{given.name}_{figure.name}")
+            shutil.copyfile(figure, given.out / "figures" / f"{given.name}_{figure.name}")
+    # What lies beside the report in its folder does not lie beside this page.
+    page = page.partition("\n## What else is here\n")[0].rstrip() + "\n"
+    (given.out / f"{given.name}.md").write_text(page, encoding="utf-8")
+    shutil.copyfile(given.run / "report.json", given.out / f"{given.name}.json")
+
+
+if __name__ == "__main__":
+    main()
