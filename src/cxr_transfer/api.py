@@ -17,7 +17,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.loading import DatasetName, open_dataset
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import SplitBy, split
-from cxr_transfer.errors import check_list, kind_of
+from cxr_transfer.errors import check_list, check_seed, kind_of
 from cxr_transfer.labels import Task
 from cxr_transfer.own_folder import lock_folder
 
@@ -167,6 +167,7 @@ def train(
     from cxr_transfer.training.run import run_recipe
 
     _check_dataset(dataset)
+    check_seed(seed)
     changed = dict(overrides or {}) | ({} if network is None else {"network": network})
     return run_recipe(
         load_recipe(str(path_of(recipe, "recipe")), changed).limited(max_epochs),

@@ -9,9 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxr_transfer.api import Log, PathLike, Report, path_of, reported
+from cxr_transfer.api import (
+    Log,
+    PathLike,
+    Report,
+    path_of,
+    reported,
+)
 from cxr_transfer.datasets.splits import SplitBy
-from cxr_transfer.errors import check_list
+from cxr_transfer.errors import check_list, check_seed, check_whole
 from cxr_transfer.own_folder import lock_folder
 
 
@@ -75,6 +81,9 @@ def cross_validate(
     from cxr_transfer.training.recipe_files import load_recipe
 
     check_list(choose, "recipes")
+    check_seed(seed)
+    for name, number in (("folds", folds), ("seeds", seeds)):
+        check_whole(number, name)
     changed = dict(overrides or {}) | ({} if network is None else {"network": network})
     first = load_recipe(str(path_of(recipe, "recipe")), changed).limited(max_epochs)
     others = tuple(

@@ -120,3 +120,27 @@ def listing(items: Iterable[str]) -> str:
     more = len(shown) - LISTED
     text = "; ".join(shown[:LISTED])
     return f"{text}; (+{more} more)" if more > 0 else text
+
+
+def check_whole(given: object, name: str) -> None:
+    """Refuse what is no whole number.
+
+    Raises:
+        TypeError: Another type, also a bool.
+    """
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(f"Expected a whole number as {name}, but got {kind_of(given)}.")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no random seed.
+
+    Raises:
+        TypeError: No whole number.
+        UsageError: ``bad_seed`` for a number that is negative or has more than 32 bits.
+    """
+    check_whole(seed, "seed")
+    if not 0 <= seed < 2**32:
+        raise UsageError(
+            "bad_seed", f"Expected a seed from 0 to {2**32 - 1}, but got another one; choose one."
+        )

@@ -162,7 +162,7 @@ def test_code_of_ones_own_is_run_only_where_it_is_trusted(own_code, monkeypatch)
 def test_what_is_wrong_with_ones_own_code_is_said(own_code):
     backbones.trust("own_nets:small")
     for name, code, kind in [
-        ("own_nets:broken", "broken_package", MachineError),
+        ("own_nets:broken", "bad_backbone", UsageError),
         ("own_nets:number", "bad_backbone", UsageError),
         ("own_nets:absent", "bad_backbone", UsageError),
     ]:

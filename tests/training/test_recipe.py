@@ -263,7 +263,7 @@ STAGES = st.fixed_dictionaries(
     {"train": st.lists(TITLES, min_size=1, max_size=3)},
     optional={
         "learning_rate": st.floats(1e-30, 1e30),
-        "batch_size": st.integers(1, 10**12),
+        "batch_size": st.integers(1, 10**6),
         "reduce_factor": st.floats(0, 1, exclude_min=True, exclude_max=True),
         "keep": st.sampled_from(["best_overall", "best_of_stage", "last"]),
     },

@@ -173,3 +173,46 @@ def test_the_schema_knows_every_key():
 
 def test_augmentations_of_no_strength_are_none():
     assert checked_augmentation({"flip": 0, "noise": 2}) == {"noise": 2.0}
+
+
+def test_numbers_without_measure_are_refused_and_no_traceback():
+    digits = "9" * 5000
+    for content in (
+        plain(stages=[{"name": "a", "train": ["*"], "batch_size": 10**30}]),
+        plain(stages=[{"name": "a", "train": ["*"], "batch_size": True}]),
+        plain(stages=[{"name": "a", "train": ["*"], "max_epochs": 10**9}]),
+    ):
+        assert "a." in refused(content)
+    (values,) = parse_overrides([f"input_size={digits}"]).values()
+    assert values == digits
+    nested = parse_overrides(["labels=" + "[" * 5000])
+    assert isinstance(nested["labels"], str)
+
+
+def test_a_file_that_is_no_recipe_is_refused_at_once(tmp_path):
+    (tmp_path / "deep.toml").write_text("[" + ".".join("a" * 500_000) + "]")
+    (tmp_path / "digits.toml").write_text(f"seed = {'9' * 5000}")
+    for name, said in (("deep.toml", "at most 65536 bytes"), ("digits.toml", "Expected TOML")):
+        with pytest.raises(UsageError, match=said) as raised:
+            load_recipe(str(tmp_path / name))
+        assert raised.value.code == "bad_recipe"
+    with pytest.raises(UsageError, match="which is a folder"):
+        load_recipe(str(tmp_path))
+
+
+def test_a_key_is_given_once():
+    with pytest.raises(UsageError, match="given twice"):
+        parse_overrides(["dropout=0.1", "dropout=0.2"])
+
+
+def test_what_is_wrong_with_an_override_is_not_said_of_the_packages_file():
+    with pytest.raises(UsageError, match="model_3 with dropout changed") as raised:
+        load_recipe("model_3", {"dropout": 3})
+    assert ".toml" not in raised.value.message
+
+
+@pytest.mark.parametrize("epochs", [0, -1, True, 2.5])
+def test_fewer_than_one_epoch_is_refused(epochs):
+    with pytest.raises(UsageError) as raised:
+        load_recipe("model_1").limited(epochs)
+    assert raised.value.code == "bad_epochs"

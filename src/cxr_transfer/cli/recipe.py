@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,7 @@ def recipe_new(
     check_new(out)
     overrides = {"name": recipe_name(out), "title": ""} | parse_overrides(override or ())
     write_text(out, commented(load_recipe(like, overrides)))
-    log(f"recipe: {out}; train it with 'cxr train {out} --data ...'")
+    log(f"recipe: {out}; train it with: cxr train {shlex.quote(str(out))} --data DATA")
 
 
 def recipe_schema(

@@ -14,6 +14,7 @@ import inspect
 import io
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -333,7 +334,7 @@ def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> 
             "bad_backbone", f"Expected {attribute} in {module_name}, but there is none."
         ) from None
     except Exception as error:  # whatever code of others raises
-        raise _broken(module_name, name, error) from error
+        raise _own_fault(name, error) from error
     if isinstance(made, Architecture):
         return made.build(classes, size, epsilon)
     ours = {"classes": classes, "num_classes": classes, "size": size}
@@ -342,7 +343,7 @@ def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> 
         given = {key: value for key, value in ours.items() if key in takes}
         module = made(**given) if given else made(classes)
     except Exception as error:  # whatever code of others raises
-        raise _broken(module_name, name, error) from error
+        raise _own_fault(name, error) from error
     from torch import nn
 
     if not isinstance(module, nn.Module):
@@ -352,6 +353,17 @@ def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> 
         )
     scale = {key: getattr(made, key) for key in ("mean", "std") if hasattr(made, key)}
     return _flat(module, classes, size, **(scale or _scale_of(module)))
+
+
+def _own_fault(name: str, error: Exception) -> UsageError:
+    """Return the error for code of the user's own that fails, with the place where it does."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    reason = for_terminal(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+    return UsageError(
+        "bad_backbone",
+        f"Expected {name} to return a network, but its code raised {reason} "
+        f"({Path(place.filename).name}, line {place.lineno}); correct it.",
+    )
 
 
 def _scale_of(module: nn.Module) -> Mapping[str, Any]:

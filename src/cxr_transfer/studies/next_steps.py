@@ -11,6 +11,7 @@ from typing import Any
 from cxr_transfer.datasets.manifest import PARTS_FILE
 from cxr_transfer.files import read_csv
 from cxr_transfer.models.folder import read_text
+from cxr_transfer.models.metadata import CARD, read_card
 
 
 def next_steps(out: Path, report: Mapping[str, Any], program: str) -> list[str]:
@@ -49,10 +50,11 @@ def next_of_run(folder: Path, data: Path, program: str) -> list[str]:
     def inside(name: str) -> str:
         return shlex.quote(str(folder / name))
 
-    commands = [
-        f"audit {run} --data {shlex.quote(str(data))} --out {inside('audit')}",
-        f"export {run} --out {inside('exported.xml')}",
-    ]
+    commands = [f"export {run} --out {inside('exported.xml')}"]
+    card = folder / CARD
+    # An audit of several findings is not built.
+    if not card.is_file() or read_card(card).label_set.exclusive:
+        commands.insert(0, f"audit {run} --data {shlex.quote(str(data))} --out {inside('audit')}")
     if image := _test_image(folder):
         commands[:0] = [
             f"evaluate {run} --data {inside(PARTS_FILE)} --out {inside('evaluation')}",

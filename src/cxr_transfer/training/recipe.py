@@ -164,10 +164,17 @@ class Recipe(BaseModel):
         """Return the recipe with no stage longer than ``max_epochs``.
 
         Raises:
-            UsageError: ``unused_option`` where no stage has epochs.
+            UsageError: ``unused_option`` where no stage has epochs; ``bad_epochs`` for fewer than
+                one.
         """
         if max_epochs is None:
             return self
+        if isinstance(max_epochs, bool) or not isinstance(max_epochs, int) or max_epochs < 1:
+            raise UsageError(
+                "bad_epochs",
+                f"Expected a whole number of at least one epoch, but got {max_epochs!r}; give "
+                "more, or leave it out.",
+            )
         if all(stage.fit == "logistic" for stage in self.stages):
             raise UsageError(
                 "unused_option",

@@ -11,13 +11,16 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import UsageError, listing
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.tables import nearest
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.augmentation import AUGMENTATIONS
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.stage_recipe import GRADIENT_KEYS, Stage
+
+LARGEST = 65_536
+"""Bytes of a recipe; the largest of the package has under 2,000."""
 
 EVERY_STAGE = "train"
 """First word of an override that is meant for all stages that train by gradients."""
@@ -44,19 +47,28 @@ def load_recipe(name_or_path: str, overrides: Mapping[str, object] | None = None
     path = shipped.get(name_or_path) or Path(name_or_path)
     try:
         is_there = path.is_file()
+        is_large = is_there and path.stat().st_size > LARGEST
     except (OSError, ValueError):
-        is_there = False  # No path at all: too long, or with a zero byte.
+        is_there = is_large = False  # No path at all: too long, or with a zero byte.
     if not is_there:
+        kind = ", which is a folder" if Path(name_or_path[:255]).is_dir() else ""
         raise UsageError(
             "no_recipe",
             f"Expected a recipe's name ({', '.join(shipped)}) or a TOML file, but got "
-            f"{name_or_path!r}{nearest(name_or_path, list(shipped))}.",
+            f"{name_or_path!r}{kind}{nearest(name_or_path, list(shipped))}.",
+        )
+    if is_large:
+        raise UsageError(
+            "bad_recipe",
+            f"Expected a recipe of at most {LARGEST} bytes, but {path} is larger; is it another "
+            "file?",
         )
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, too deep, too long a number
         raise UsageError("bad_recipe", f"Expected TOML in {path}, but got: {error}.") from None
-    return parse_recipe(overridden(content, overrides or {}), origin=str(path))
+    origin = f"{name_or_path} with {', '.join(overrides)} changed" if overrides else str(path)
+    return parse_recipe(overridden(content, overrides or {}), origin=for_terminal(origin))
 
 
 def parse_overrides(texts: Sequence[str]) -> dict[str, object]:
@@ -66,7 +78,7 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, object]:
         texts: ``KEY=VALUE`` each; the value as TOML has it, or a word without quotes.
 
     Raises:
-        UsageError: ``bad_override`` for what is no ``KEY=VALUE``.
+        UsageError: ``bad_override`` for what is no ``KEY=VALUE``, and for a key given twice.
 
     >>> parse_overrides(["train.learning_rate=3e-4", "network=monai:DenseNet121"])
     {'train.learning_rate': 0.0003, 'network': 'monai:DenseNet121'}
@@ -80,9 +92,15 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, object]:
                 f"Expected KEY=VALUE, but got {for_terminal(text)!r}; write it as in "
                 "train.learning_rate=3e-4.",
             )
+        if key.strip() in values:
+            raise UsageError(
+                "bad_override",
+                f"Expected each key once, but {for_terminal(key.strip())} is given twice; leave "
+                "one out.",
+            )
         try:
             values[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             values[key.strip()] = value.strip()
     return values
 
@@ -161,7 +179,7 @@ def parse_recipe(content: Mapping[str, Any], *, origin: str) -> Recipe:
             if not (one["type"] == "too_short" and one["loc"] == ("stages",) and content["stages"])
         ]
         raise UsageError(
-            "bad_recipe", f"Expected a recipe in {origin}, but {'; '.join(problems)}."
+            "bad_recipe", f"Expected a recipe in {origin}, but {listing(problems)}."
         ) from None
 
 

@@ -17,6 +17,9 @@ MONITORS: dict[str, str] = {
 """Figures by which a stage stops and keeps weights, and what they are called; the loss is better
 the lower it is, the others the higher."""
 
+MOST_EPOCHS, MOST_IMAGES = 1_000_000, 1_000_000
+"""More epochs, or images in a step, are a slip of the pen."""
+
 GRADIENT_KEYS = (
     "optimizer",
     "learning_rate",
@@ -99,13 +102,13 @@ class Stage(BaseModel):
     weight_decay: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
     momentum: float = Field(0.9, ge=0, lt=1)
     schedule: Schedule = "plateau"
-    warmup_epochs: int = Field(0, ge=0)
+    warmup_epochs: int = Field(0, ge=0, le=MOST_EPOCHS, strict=True)
     layer_decay: float = Field(1.0, gt=0, le=1)
-    unfreeze_every: int = Field(0, ge=0)
-    batch_size: int = Field(20, ge=1)
-    max_epochs: int = Field(500, ge=1)
-    stop_after: int = Field(10, ge=1)
-    reduce_after: int = Field(5, ge=1)
+    unfreeze_every: int = Field(0, ge=0, le=MOST_EPOCHS, strict=True)
+    batch_size: int = Field(20, ge=1, le=MOST_IMAGES, strict=True)
+    max_epochs: int = Field(500, ge=1, le=MOST_EPOCHS, strict=True)
+    stop_after: int = Field(10, ge=1, le=MOST_EPOCHS, strict=True)
+    reduce_after: int = Field(5, ge=1, le=MOST_EPOCHS, strict=True)
     reduce_factor: float = Field(0.1, gt=0, lt=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     mixup: float = Field(0.0, ge=0, le=10, allow_inf_nan=False)
