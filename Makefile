@@ -10,7 +10,7 @@ EXTRAS := dev,train,int8,export,parquet,cluster,serve,tensorboard,monai,hf
 DEMO_EXTRAS := train
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-fast types check check-versions study bench docs clean audit-deps
+.PHONY: help install browser demo test test-fast types check check-versions study bench epochs docs clean audit-deps
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -66,6 +66,13 @@ check: install ## What CI runs first: format, lint, types, tests.
 	$(MAKE) --no-print-directory types
 	$(MAKE) --no-print-directory test
 
+epochs: install $(VENV)-keras/.installed $(VENV)-fastai/.installed ## Time an epoch beside Keras, fastai, MONAI, PyTorch: make epochs DATA=DIR.
+	$(BIN)/python benchmarks/epochs.py --out docs/results/epochs.json $(if $(filter command line,$(origin DATA)),--data $(DATA))
+
+$(VENV)-fastai/.installed: benchmarks/peers/fastai/requirements.txt
+	-$(PYTHON) -m venv $(VENV)-fastai && \
+		$(VENV)-fastai/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
 docs: $(VENV)/.docs ## Build the documentation into site/.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "site/index.html"
@@ -95,4 +102,4 @@ $(VENV)-audit/.installed: Makefile
 	@touch $@
 
 clean: ## Remove .venv and caches; runs/ stays.
-	rm -rf $(VENV) $(VENV)-keras $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf $(VENV) $(VENV)-keras $(VENV)-fastai $(VENV)-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis site
