@@ -157,8 +157,8 @@ def test_the_time_left_is_shown_to_the_end(measured):
     shares = [each.share for each in shown]
     assert shares == sorted(shares)
     titles = [each.title for each in shown]
-    assert "model_2, 8 per class, draw 2 · all" in titles
-    assert "model_0 · all" in titles
+    assert "model_2, 8 per class, draw 2 · training all" in titles
+    assert "model_0 · training all" in titles
     assert titles[-1] == "writing the report"
     assert shares[-1] < 1
 

@@ -56,8 +56,8 @@ def test_a_study_shows_how_far_it_is_to_its_end(studied):
     shares = [share for _, share, _ in shown]
     assert shares == sorted(shares)
     titles = [title for title, _, _ in shown]
-    assert "fold 2 of 2: model_2 · all" in titles
-    assert "fold 1 of 2: model_2 · head" in titles
+    assert "fold 2 of 2: model_2 · training all" in titles
+    assert "fold 1 of 2: model_2 · training head" in titles
     assert titles[-1] == "writing the report"
     assert shares[-1] > 0.5
     assert all(left >= 0 for _, _, left in shown if left is not None)
