@@ -22,10 +22,15 @@ def main() -> None:
     given = parser.parse_args()
     page = (given.run / "report.md").read_text(encoding="utf-8")
     (given.out / "figures").mkdir(parents=True, exist_ok=True)
-    for figure in sorted((given.run / "figures").glob("*.png")):
-        if f"figures/{figure.name}" in page:
-            page = page.replace(f"figures/{figure.name}", f"figures/{given.name}_{figure.name}")
-            shutil.copyfile(figure, given.out / "figures" / f"{given.name}_{figure.name}")
+    # The figure of the models alone: the repository is kept small, and the tables say the rest.
+    page = "".join(
+        line
+        for line in page.splitlines(keepends=True)
+        if not line.startswith("![") or "figures/models.png" in line
+    )
+    page = page.replace("figures/models.png", f"figures/{given.name}_models.png")
+    models = given.out / "figures" / f"{given.name}_models.png"
+    shutil.copyfile(given.run / "figures" / "models.png", models)
     # What lies beside the report in its folder does not lie beside this page.
     page = page.partition("\n## What else is here\n")[0].rstrip() + "\n"
     (given.out / f"{given.name}.md").write_text(page, encoding="utf-8")
