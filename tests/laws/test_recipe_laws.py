@@ -167,6 +167,10 @@ def test_classes_are_balanced_by_weight_and_by_drawing(training, validation):
     sources = ["a"] * 6 + ["b"] * 2 + ["a", "b"]
     by_weight = material_of(recipe_of(class_weights="balanced"), images.targets, sources, None)
     assert by_weight.class_weights.tolist() == [0.625, 2.5]
+    absent = recipe_of(class_weights="balanced")
+    with_absent = material_of(absent, images.targets, sources, None, classes=3).class_weights
+    assert len(with_absent) == 3, "a class without training images has its weight, too"
+    assert with_absent[:2].tolist() == by_weight.class_weights.tolist()
     by_class = material_of(recipe_of(sampling="by_class"), images.targets, sources, None).draws
     assert float(by_class[:8].sum()) == pytest.approx(float(by_class[8:].sum()))
     by_source = material_of(recipe_of(sampling="by_source"), images.targets, sources, None).draws

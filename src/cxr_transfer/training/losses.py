@@ -58,17 +58,18 @@ def counted(targets: Tensor) -> int:
     return len(targets) if targets.ndim == 1 else int((targets >= 0).sum())
 
 
-def balanced_weights(targets: Tensor) -> Tensor:
+def balanced_weights(targets: Tensor, classes: int = 0) -> Tensor:
     """Return weights under which every class, or either side of a finding, has the same sum.
 
     Args:
         targets: Targets of the training images, as `loss_of` takes them.
+        classes: Number of classes, also of those that no training image has.
 
     Returns:
         (C,) float32 of classes; (2, F) of findings, absent and present.
     """
     if targets.ndim == 1:
-        counts = torch.bincount(targets, minlength=int(targets.max()) + 1).double()
+        counts = torch.bincount(targets, minlength=max(classes, int(targets.max()) + 1)).double()
         # A class without images is never met: its weight has no effect.
         return (len(targets) / (counts > 0).sum() / counts.clamp(min=1)).float()
     counts = torch.stack([(targets == value).sum(dim=0) for value in (0, 1)]).double()

@@ -91,6 +91,8 @@ def material_of(
     targets: Tensor,
     sources: Sequence[str],
     frozen_part: nn.Sequential | None,
+    *,
+    classes: int = 0,
 ) -> Material:
     """Return what the images of a stage are fed with, as the recipe says.
 
@@ -100,8 +102,9 @@ def material_of(
         sources: Source of each training image, where the recipe balances them.
         frozen_part: What images go through before the part that trains, where they themselves are
             fed; else None.
+        classes: Number of classes, also of those that no training image has.
     """
-    weights = balanced_weights(targets) if recipe.class_weights == "balanced" else None
+    weights = balanced_weights(targets, classes) if recipe.class_weights == "balanced" else None
     draws = None
     if recipe.sampling != "all":
         # An image's group: its class and, where the recipe says so, its source within the class.

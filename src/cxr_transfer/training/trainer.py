@@ -6,6 +6,7 @@ the first stage that is not done. Knows nothing of archives, recipes' origins or
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ def train_stages(
         log(f"{recipe.name}: keeping the activations of the frozen part")
     keep = keeping(folder / "partial", device, precision, execution, kept)
     changed = [changes_images(recipe, stage) for stage in pending]
+    classes = int(network.get_submodule("head").out_features)  # type: ignore[arg-type]
+    fed = functools.partial(material_of, recipe, training.targets, sources, classes=classes)
     inputs = StageInputs(
         keep, part_of(network, 0, base), training, validation, all(changed), execution.progress
     )
@@ -164,9 +167,7 @@ def train_stages(
                 precision=precision,
                 execution=execution,
                 tell=tell,
-                material=material_of(
-                    recipe, training.targets, sources, frozen_part if is_changed else None
-                ),
+                material=fed(frozen_part if is_changed else None),
             )
         network.cpu()
         outcome = outcome_of(stage, rows, before)
