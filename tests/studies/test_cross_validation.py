@@ -300,3 +300,12 @@ def test_every_image_is_opened_once(images, tmp_path, monkeypatch):
     protocol = Protocol(folds=2, others=(larger,), resamples=20)
     cross_validation.cross_validate(plan_of(), protocol, images, tmp_path)
     assert len(opened) == len(set(opened)) == 45
+
+
+def test_without_an_auroc_the_log_loss_chooses():
+    undefined = float("nan")
+    figures = {
+        "first": {"auroc_macro": undefined, "log_loss": 0.9},
+        "second": {"auroc_macro": undefined, "log_loss": 0.2},
+    }
+    assert best_recipe(figures) == "second"

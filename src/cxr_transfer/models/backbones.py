@@ -49,14 +49,12 @@ class Library:
         package: Package as it is imported.
         build: Function (name, classes, size, pretrained) that returns a network of the table.
         licence: Licence of the code and of the weights that it publishes.
-        publishes: Whether it publishes weights for its networks.
     """
 
     title: str
     package: str
     build: Callable[[str, int, tuple[int, int], bool], nn.Sequential]
     licence: str
-    publishes: bool = True
 
 
 def backbone(name: str) -> Architecture:
@@ -85,7 +83,7 @@ def backbone(name: str) -> Architecture:
         return Architecture(
             f"{own} of {library.title}",
             built,
-            pretrained=pretrained if library.publishes else None,
+            pretrained=pretrained,
             licence=library.licence,
             library=library.package,
         )

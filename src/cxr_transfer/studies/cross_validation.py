@@ -9,6 +9,7 @@ that is not done. Which figures are made of the scores: ``fold_report``.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -357,13 +358,19 @@ def _log_loss(scores: Scores) -> float:
 def best_recipe(figures: Mapping[str, Mapping[str, float]]) -> str:
     """Return the recipe with the highest AUROC; of equals that with the lowest log loss.
 
-    Of equals in both it is the first one.
+    Of equals in both it is the first one. An AUROC is not defined where the validation part lacks a
+    class, and then of no recipe: the log loss decides.
 
     >>> best_recipe({"a": {"auroc_macro": 0.9, "log_loss": 0.3},
     ...              "b": {"auroc_macro": 0.9, "log_loss": 0.2}})
     'b'
     """
-    return max(figures, key=lambda name: (figures[name]["auroc_macro"], -figures[name]["log_loss"]))
+
+    def rank(name: str) -> tuple[float, float]:
+        area = figures[name]["auroc_macro"]
+        return (area if math.isfinite(area) else 0.0, -figures[name]["log_loss"])
+
+    return max(figures, key=rank)
 
 
 def _content(runs: _Runs, dataset: Dataset) -> dict[str, Any]:
