@@ -14,8 +14,8 @@ TUTORIALS = Path(__file__).parent.parent.parent / "docs/tutorials"
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "stays"),
-    [("own-images", False), ("reading-the-study", True)],
-    ids=["own-images", "reading-the-study"],
+    [("own-images", False), ("choosing-a-recipe", False), ("reading-the-study", True)],
+    ids=["own-images", "choosing-a-recipe", "reading-the-study"],
 )
 def test_a_tutorial_runs(name, stays, tmp_path):
     """``stays``: it reads the results beside it, and writes nothing."""

@@ -124,6 +124,13 @@ def test_a_title_that_told_of_another_network_goes():
     assert load_recipe("transfer", {"network": "resnet50", "title": "Mine"}).title == "Mine"
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_said_of_one_stage_wins_over_what_is_said_of_all(order):
+    texts = ("head.learning_rate=0.5", "train.learning_rate=3e-4")[::order]
+    recipe = parse_recipe(overridden(plain(), parse_overrides(texts)), origin="here")
+    assert recipe.stages[0].learning_rate == 0.5
+
+
 def test_the_content_that_is_overridden_stays_as_it_was():
     content = plain()
     overridden(content, {"head.max_epochs": 5, "input_size": 64})

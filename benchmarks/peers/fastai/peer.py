@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from fastai.callback.core import Callback
+from fastai.callback.progress import ProgressCallback
 from fastai.learner import Learner
 from fastai.losses import CrossEntropyLossFlat
 from fastai.vision.augment import Resize
@@ -72,7 +73,9 @@ def loaders(folder):
 def fit(data, network, rate):
     times = Times()
     learner = Learner(data, network, loss_func=CrossEntropyLossFlat(), cbs=[times], lr=rate)
-    with learner.no_bar(), learner.no_logging():
+    # Importing it gives a Learner its bar, and `no_bar`; the output is one line of JSON.
+    bars = learner.cbs.filter(lambda one: isinstance(one, ProgressCallback))
+    with learner.removed_cbs(bars), learner.no_logging():
         learner.fit(EPOCHS, rate)
     return times.seconds
 

@@ -130,7 +130,6 @@ def train(
     from cxr_transfer.provenance import stamp
     from cxr_transfer.studies.one_recipe import TrainingPlan, train_recipe
     from cxr_transfer.training.device import is_main_process
-    from cxr_transfer.training.loggers import where_to_look
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
     if folds is None and (seeds or choose):
@@ -168,8 +167,6 @@ def train(
     if folds is not None:
         _cross_validate(plan, data, folder, folds, seeds or 1, choose or (), max_epochs)
         return
-    for line in where_to_look(folder, plan.execution.loggers):
-        say(line)
     with shown as tell_phase:
         with_progress = dataclasses.replace(plan.execution, progress=tell_phase)
         plan = dataclasses.replace(plan, execution=with_progress)

@@ -21,6 +21,7 @@ from cxr_transfer.errors import Notice, UsageError
 from cxr_transfer.progress import counting, of_images
 from cxr_transfer.studies.source_contribution import source_contribution
 from cxr_transfer.training.device import Execution
+from cxr_transfer.training.loggers import where_to_look
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.start import check_run
@@ -102,6 +103,8 @@ def train_recipe(
 
     def before(found: Dataset) -> None:
         _check(plan, recipe, found, data, log)
+        for line in where_to_look(folder, plan.execution.loggers):
+            log(line)
         images = len(found.cases)
         steps.append(counting(plan.execution.progress, of_images("reading", images), images))
 

@@ -112,7 +112,8 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, object]) -> d
         content: Recipe as TOML has it.
         overrides: Value by path: ``KEY`` of the recipe, ``input_size`` (height and width),
             ``preprocessing.KEY``, ``augmentation.NAME``, ``labels.LABEL``, ``STAGE.KEY`` of the
-            stage of that name, or ``train.KEY`` of all stages that train by gradients.
+            stage of that name, or ``train.KEY`` of all stages that train by gradients. What is
+            said of one stage wins over what is said of all, in either order.
 
     Raises:
         UsageError: ``bad_override`` for a path that leads nowhere.
@@ -124,7 +125,8 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, object]) -> d
         changed["stages"] = tables
     if {"network", "initial"} & set(overrides):
         changed["title"] = ""  # it told of another network or start
-    for path, value in overrides.items():
+    every_stage_first = sorted(overrides.items(), key=lambda item: not _is_of_all(item[0]))
+    for path, value in every_stage_first:
         first, _, key = path.partition(".")
         named = [
             stage for stage in tables if isinstance(stage, dict) and stage.get("name") == first
@@ -151,6 +153,10 @@ def overridden(content: Mapping[str, Any], overrides: Mapping[str, object]) -> d
                 f"{for_terminal(path)!r}{nearest(first, expected)}; see 'cxr recipe show'.",
             )
     return changed
+
+
+def _is_of_all(path: str) -> bool:
+    return path.startswith(f"{EVERY_STAGE}.")
 
 
 def _table(content: Mapping[str, Any], key: str) -> dict[str, Any]:
