@@ -1,9 +1,11 @@
-"""Put a finished learning curve into docs/results: page, numbers, table and figure.
+"""Put a finished learning curve into docs/results: page, numbers and figure.
 
-    cxr study --data DATA --out runs/curve --learning-curve 10,20,50,100,200,340
+    cxr study --learning-curve 10,20,50,100,200,320 --draws 3 --input-size 112 --data DATA \\
+        --models model_1,model_2,model_3,linear_probe --out runs/curve
     python benchmarks/learning_curve_results.py --run runs/curve --out docs/results
 
-Nothing is computed here: the page is the study's own report.
+Nothing is computed here: the page is the study's own report. The figure is made smaller, since a
+repository keeps every version of a file.
 """
 
 from __future__ import annotations
@@ -12,15 +14,12 @@ import argparse
 import shutil
 from pathlib import Path
 
-FILES = {
-    "report.md": "learning_curve.md",
-    "curve.json": "learning_curve.json",
-    "learning_curve.csv": "learning_curve.csv",
-    "learning_curve.tex": "learning_curve.tex",
-    "figures/learning_curve.png": "figures/learning_curve.png",
-    "figures/learning_curve.svg": "figures/learning_curve.svg",
-}
+from PIL import Image
+
+FILES = {"report.md": "learning_curve.md", "curve.json": "learning_curve.json"}
 """Files of a study's folder and where they go."""
+
+FIGURE, WIDTH, COLOURS = "figures/learning_curve.png", 1125, 64
 
 
 def main() -> None:
@@ -32,6 +31,11 @@ def main() -> None:
     for name, copy in FILES.items():
         shutil.copyfile(given.run / name, given.out / copy)
         print(given.out / copy)
+    with Image.open(given.run / FIGURE) as figure:
+        height = round(WIDTH * figure.height / figure.width)
+        small = figure.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+    small.quantize(COLOURS, dither=Image.Dither.NONE).save(given.out / FIGURE, optimize=True)
+    print(given.out / FIGURE)
 
 
 if __name__ == "__main__":
