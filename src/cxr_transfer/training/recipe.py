@@ -123,6 +123,8 @@ class Recipe(BaseModel):
             "dataset": self.dataset is not None,
             "sampling": self.sampling != "all",
             "coverage": self.coverage is not None,
+            "strata": self.is_stratified,
+            "balance": any(stage.balance != "by_class" for stage in self.stages),
         }
         return [
             f'{key} needs one class for each image: task = "multi_class"'
@@ -159,6 +161,21 @@ class Recipe(BaseModel):
     def shown(self) -> str:
         """Title for people."""
         return self.title or self.name
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Images per step of each stage with batches: a head that is fitted takes all at once."""
+        return [stage.batch_size for stage in self.stages if stage.fit != "logistic"]
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether a stage's result depends on where images are from."""
+        return any(stage.needs_sources for stage in self.stages)
+
+    @property
+    def is_stratified(self) -> bool:
+        """Whether a stage compares images within their sources."""
+        return any(stage.is_stratified for stage in self.stages)
 
     def limited(self, max_epochs: int | None) -> Recipe:
         """Return the recipe with no stage longer than ``max_epochs``.

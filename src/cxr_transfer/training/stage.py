@@ -40,10 +40,17 @@ _WARNINGS = (
 
 
 class Stored(Dataset[Batch]):
-    """Inputs and targets in memory; a whole batch is taken out at once."""
+    """Inputs and targets in memory; a whole batch is taken out at once.
 
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+    Args:
+        inputs: What a network, or a part of one, is fed, (N, ...).
+        targets: Targets, (N,); of findings (N, F).
+        sources: Number of each image's source, (N,) int64, where the training asks for it.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, sources: Tensor | None = None) -> None:
         self.inputs, self.targets = inputs, targets.to(inputs.device)
+        self.sources = None if sources is None else sources.to(inputs.device)
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -40,7 +40,7 @@ GRADIENT_KEYS = (
 )
 """Keys that have an effect only where a stage trains by gradients."""
 
-LOGISTIC_KEYS = ("penalty", "background_swap")
+LOGISTIC_KEYS = ("penalty", "background_swap", "balance", "strata", "strata_penalty")
 """Keys that have an effect only where a stage fits a head by logistic regression."""
 
 EARLIER_WORDS = {"keep": {"best": "best_of_stage"}, "fit": {"adam": "gradient"}}
@@ -90,6 +90,16 @@ class Stage(BaseModel):
         background_swap: For ``logistic``: what an image counts, beside the 1 of each image as it
             is, whose surroundings were exchanged for those of an image of another source; 0
             exchanges nothing.
+        balance: For ``logistic``: what an image counts. ``by_class`` gives every class the same
+            sum; ``by_source`` gives each source within a class the same, too.
+        strata: Within what images are compared. ``none`` compares all with all. With ``source``
+            every source has an intercept of its own for each class while the weights are found:
+            what all its images have in common is explained by that, and only differences within a
+            source teach. Then one intercept takes their place, see
+            `cxr_transfer.training.strata.shared_intercept`.
+        strata_penalty: For ``strata``: what the sum of squared intercepts of the sources costs,
+            beside an image's mean loss. Small, since a source of one class teaches less the freer
+            its intercept is; a large one is the fit without strata.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -117,12 +127,25 @@ class Stage(BaseModel):
     keep: Literal["best_overall", "best_of_stage", "last"] = "best_overall"
     penalty: float = Field(0.02, gt=0, allow_inf_nan=False)
     background_swap: float = Field(0.0, ge=0, allow_inf_nan=False)
+    balance: Literal["by_class", "by_source"] = "by_class"
+    strata: Literal["none", "source"] = "none"
+    strata_penalty: float = Field(2e-4, ge=1e-6, le=1e6, allow_inf_nan=False)
 
     @field_validator("keep", "fit", mode="before")
     @classmethod
     def _in_words_of_today(cls, value: object, info: Any) -> object:  # noqa: ANN401 - pydantic's own
         words = EARLIER_WORDS[info.field_name]
         return words.get(value, value) if isinstance(value, str) else value
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether the result depends on where images are from."""
+        return bool(self.background_swap) or self.balance == "by_source" or self.is_stratified
+
+    @property
+    def is_stratified(self) -> bool:
+        """Whether images are compared within their sources."""
+        return self.strata == "source"
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Stage:
@@ -142,6 +165,8 @@ class Stage(BaseModel):
             by_key["momentum"] = 'optimizer = "sgd"'
         if self.schedule != "plateau":
             by_key |= dict.fromkeys(("reduce_after", "reduce_factor"), 'schedule = "plateau"')
+        if self.strata == "none":
+            by_key["strata_penalty"] = 'strata = "source"'
         # A recipe that is written down has every key: a default says nothing.
         fields = type(self).model_fields
         return [

@@ -90,15 +90,13 @@ def check_run(
             f"as {labels.task}; train it with 'cxr train', since studies, comparisons and "
             "cross-validation know classes alone, or load the data set for that task.",
         )
-    # A head that is fitted takes all images at once: its stage has no batches, and one process.
-    batches = [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
-    if execution.processes > 1 and not batches:
+    if execution.processes > 1 and not recipe.batch_sizes:
         raise UsageError(
             "unused_option",
             f"Expected one process, since {recipe.name} fits a head and trains nothing, but got "
             f"{execution.processes}; leave --devices and --num-nodes out.",
         )
-    check_processes(execution, batches)
+    check_processes(execution, recipe.batch_sizes)
     resolve_precision(execution.precision, resolve_device(execution.device))
     begun = initial(recipe, labels, seed=seed, start=start, weights=weights)
     for stage in recipe.stages:
