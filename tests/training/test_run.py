@@ -402,7 +402,7 @@ def test_strata_that_compare_nothing_are_refused_before_an_image_is_read(tmp_pat
     stage = {"name": "head", "train": ["head"], "fit": "logistic", "strata": "source"}
     with pytest.raises(DataError) as error:
         run_recipe(small(stages=[stage]), no_images(), None, tmp_path / "run", execution=CPU)
-    assert error.value.code == "strata"
+    assert error.value.code == "one_source"
     assert not (tmp_path / "run" / "checkpoint.json").exists()
 
 

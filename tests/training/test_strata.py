@@ -11,7 +11,7 @@ from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.training.linear_probe import _balance, fit_head
 from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.stage import Stored
-from cxr_transfer.training.strata import check_strata, shared_intercept, source_codes
+from cxr_transfer.training.strata import check_sources, shared_intercept, source_codes
 from cxr_transfer.training.trainer import train_stages
 from miniature import make_images, make_recipe
 
@@ -146,13 +146,18 @@ def test_sources_that_matter_have_to_be_given():
         source_codes(["a"], 2)
 
 
+def check(labels, sources):
+    return check_sources(['strata = "source"'], list(labels), list(sources), is_stratified=True)
+
+
 def test_classes_that_no_source_compares_are_refused():
-    assert check_strata(list("npcpn"), list("aabbc")) == ["c"]
+    assert check("npcpn", "aabbc") == ["c"]
     with pytest.raises(DataError, match=r"at least two sources.* all are of a;") as error:
-        check_strata(list("nc"), list("aa"))
+        check("nc", "aa")
+    assert error.value.code == "one_source"
+    with pytest.raises(DataError, match="none compares c with n and p;") as error:
+        check("npccp", "aabcd")
     assert error.value.code == "strata"
-    with pytest.raises(DataError, match="none compares c with n and p;"):
-        check_strata(list("npccp"), list("aabcd"))
 
 
 def stratified(**keys):
@@ -172,7 +177,7 @@ def stratified(**keys):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"task": "multi_label"}, "strata needs one class for each image"),
+        ({"task": "multi_label"}, 'strata = "source" needs one class for each image'),
         ({"task": "multi_label", "stage": {"balance": "by_source"}}, "balance needs one class"),
         ({"stage": {"strata": "none", "strata_penalty": 1.0}}, "strata_penalty is for strata"),
         ({"stage": {"strata_penalty": 0.0}}, "strata_penalty"),

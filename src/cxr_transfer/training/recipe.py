@@ -123,7 +123,7 @@ class Recipe(BaseModel):
             "dataset": self.dataset is not None,
             "sampling": self.sampling != "all",
             "coverage": self.coverage is not None,
-            "strata": self.is_stratified,
+            **dict.fromkeys(self.source_keys, True),
             "balance": any(stage.balance != "by_class" for stage in self.stages),
         }
         return [
@@ -153,6 +153,8 @@ class Recipe(BaseModel):
             problems += [
                 f'{key} is for fit = "gradient"' for key, is_given in unused.items() if is_given
             ]
+        if self.class_weights != "none" and any(stage.robust != "none" for stage in self.stages):
+            problems.append("class_weights and robust weigh the classes twice: give one")
         if self.class_weights != "none" and self.sampling != "all":
             problems.append("class_weights and sampling balance the classes twice: give one")
         return problems
@@ -171,6 +173,11 @@ class Recipe(BaseModel):
     def needs_sources(self) -> bool:
         """Whether a stage's result depends on where images are from."""
         return any(stage.needs_sources for stage in self.stages)
+
+    @property
+    def source_keys(self) -> list[str]:
+        """Keys of its stages that ask for images of two sources or more, each once."""
+        return list(dict.fromkeys(key for stage in self.stages for key in stage.source_keys))
 
     @property
     def is_stratified(self) -> bool:

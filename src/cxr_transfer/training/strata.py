@@ -45,29 +45,37 @@ def source_codes(sources: Sequence[str], images: int) -> npt.NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
-def check_strata(labels: Sequence[str], sources: Sequence[str]) -> list[str]:
-    """Refuse images whose classes cannot be compared within sources.
+def check_sources(
+    keys: Sequence[str], labels: Sequence[str], sources: Sequence[str], *, is_stratified: bool
+) -> list[str]:
+    """Refuse images whose sources cannot give what a recipe asks of them.
 
     Args:
+        keys: Keys of the recipe that ask for several sources, as it has them.
         labels: Label of each training image.
         sources: Source of each training image.
+        is_stratified: Whether images are compared within their sources.
 
     Returns:
-        Sources that hold one class: they take next to no part.
+        Sources that hold one class, where images are compared within sources: they take next to
+        no part.
 
     Raises:
-        DataError: ``strata`` where there is one source, and where no chain of sources that hold
-            two classes leads from one class to all others.
+        DataError: ``one_source`` where there is no second source; ``strata`` where images are
+            compared within sources, and no chain of sources that hold two classes leads from one
+            class to all others.
     """
     held: dict[str, set[str]] = {}
     for label, source in zip(labels, sources, strict=True):
         held.setdefault(source, set()).add(label)
-    if len(held) < 2:
+    if keys and len(held) < 2:
         raise DataError(
-            "strata",
-            'Expected training images of at least two sources for strata = "source", but all are '
-            f"of {listing(list(held)) or 'none'}; leave strata out.",
+            "one_source",
+            f"Expected training images of at least two sources for {keys[0]}, but all are of "
+            f"{listing(list(held))}; leave that key out.",
         )
+    if not is_stratified:
+        return []
     groups: list[set[str]] = []
     for classes in held.values():
         touching = [group for group in groups if group & classes]

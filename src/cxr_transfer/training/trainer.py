@@ -58,7 +58,7 @@ from cxr_transfer.training.stage_inputs import (
     material_of,
 )
 from cxr_transfer.training.stage_recipe import Stage
-from cxr_transfer.training.strata import check_strata, line_of_strata, source_codes
+from cxr_transfer.training.strata import check_sources, line_of_strata, source_codes
 from cxr_transfer.training.tensors import ImageTensors
 
 
@@ -118,7 +118,7 @@ def train_stages(
     Raises:
         UsageError: ``unknown_module``, ``batch_not_divisible``.
         DataError: ``classes``, ``empty``, where a head is fitted; ``strata`` where classes cannot
-            be compared within sources.
+            be compared within sources; ``one_source`` where a stage needs two.
         ModelError: ``loss_not_finite``.
         MachineError: ``no_device``, ``disk_full``, ``not_writable``.
         KeyboardInterrupt: As it came; what was done stands in ``folder/partial``.
@@ -224,9 +224,11 @@ def _sources_of(
     if not recipe.needs_sources:
         return None
     codes = torch.from_numpy(source_codes(sources, len(training)))
-    if recipe.is_stratified:
+    if recipe.source_keys:
         labels = [f"class {target}" for target in training.targets.tolist()]
-        if line := line_of_strata(check_strata(labels, sources)):
+        keys, is_stratified = recipe.source_keys, recipe.is_stratified
+        alone = check_sources(keys, labels, sources, is_stratified=is_stratified)
+        if line := line_of_strata(alone):
             log(f"{recipe.name}: {line}")
     return codes
 
