@@ -69,7 +69,7 @@ def test_the_head_that_is_handed_on_is_the_one_that_was_validated(tmp_path):
     network, rows = trained(training, tmp_path, strata="source")
     with torch.no_grad():
         loss = functional.cross_entropy(network(training.inputs), training.targets)
-    assert float(loss) == pytest.approx(rows[-1]["val_loss"], abs=1e-5)
+    assert loss.item() == pytest.approx(rows[-1]["val_loss"], abs=1e-5)
     new = drawn(dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 500), seed=7)
     named = network(new.inputs).argmax(dim=1).float()
     assert float(named.mean()) == pytest.approx(0.5, abs=0.06)
@@ -92,7 +92,7 @@ def test_groups_are_weighed_as_in_the_paper():
     raised = np.exp([0.5 * 2, 0.0, 0.5 * 0.5])
     weights = raised / raised.sum()
     assert groups.weights.tolist() == pytest.approx(weights.tolist())
-    assert float(loss) == pytest.approx(weights[0] * 2 + weights[2] * 0.5)
+    assert loss.item() == pytest.approx(weights[0] * 2 + weights[2] * 0.5)
     loss.backward()
     assert losses.grad.tolist() == pytest.approx([weights[0] / 2, weights[0] / 2, weights[2]])
 
@@ -125,7 +125,7 @@ def test_the_gradient_of_the_source_is_reversed_for_the_features_alone():
     features.grad = None
     plain = functional.cross_entropy(classifier.layers(features), sources)
     plain.backward()
-    assert float(loss) == float(plain)
+    assert loss.item() == plain.item()
     assert torch.allclose(came_back, -classifier.weight(0.5) * features.grad)
     assert all(torch.equal(a, b.grad) for a, b in zip(own, classifier.parameters(), strict=True))
 
