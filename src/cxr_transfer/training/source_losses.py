@@ -110,12 +110,13 @@ class GroupWeights(nn.Module):
         """
         group = self.numbers[sources, targets]
         members = functional.one_hot(group, len(self.weights)).to(losses.dtype)
-        means = (losses @ members) / members.sum(dim=0).clamp(min=1)
+        # No product of matrices: in bfloat16 it would round the losses.
+        means = (losses[:, None] * members).sum(dim=0) / members.sum(dim=0).clamp(min=1)
         with torch.no_grad():
-            moved = self.weights * torch.exp(self.step * means)
+            moved = self.weights * torch.exp(self.step * (means - means.max()))
             self.weights.copy_(moved / moved.sum())
         # A copy: the next step writes into the weights, and a graph must not change.
-        return self.weights.clone() @ means
+        return (self.weights.clone() * means).sum()
 
 
 class SourceClassifier(nn.Module):
