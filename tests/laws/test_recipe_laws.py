@@ -70,6 +70,13 @@ EVERYTHING = {
     "sgd": ({"optimizer": "sgd", "weight_decay": 0.01, "layer_decay": 0.8}, {}),
     "unfreezing": ({"unfreeze_every": 1}, {}),
     "by_source": ({}, {"sampling": "by_source"}),
+    "strata": ({"strata": "source", "strata_penalty": 1e-3}, {"sampling": "by_source"}),
+    "group_dro": ({"robust": "group_dro", "robust_step": 0.1}, {"augmentation": {"noise": 5}}),
+    "domain_adversarial": ({"domain_adversarial": 0.5}, {"dropout": 0.2}),
+    "all_of_sources": (
+        {"strata": "source", "robust": "group_dro", "domain_adversarial": 0.1, "optimizer": "sgd"},
+        {},
+    ),
     "balanced": ({"monitor": "val_auroc"}, {"class_weights": "balanced", "dropout": 0.2}),
 }
 

@@ -396,3 +396,30 @@ def test_a_part_without_a_finding_both_ways_is_refused_before_an_image_is_read(t
         run_recipe(recipe, Dataset("made", FINDINGS, cases), None, tmp_path / "run")
     assert error.value.code == "classes"
     assert "no A" in error.value.message
+
+
+def test_strata_that_compare_nothing_are_refused_before_an_image_is_read(tmp_path):
+    stage = {"name": "head", "train": ["head"], "fit": "logistic", "strata": "source"}
+    with pytest.raises(DataError) as error:
+        run_recipe(small(stages=[stage]), no_images(), None, tmp_path / "run", execution=CPU)
+    assert error.value.code == "one_source"
+    assert not (tmp_path / "run" / "checkpoint.json").exists()
+
+
+def test_a_run_within_strata_is_another_one_where_images_are_from_elsewhere(tmp_path):
+    stage = {"name": "head", "train": ["head"], "fit": "logistic", "strata": "source"}
+    recipe, images = small(stages=[stage]), make_images(46, seed=1)
+    of, to = (
+        dataclasses.replace(
+            no_images(),
+            cases=tuple(
+                dataclasses.replace(case, source="ab"[row // by % 2])
+                for row, case in enumerate(no_images().cases)
+            ),
+        )
+        for by in (1, 2)
+    )
+    run_recipe(recipe, of, images, tmp_path / "run", execution=CPU)
+    with pytest.raises(UsageError) as error:
+        run_recipe(recipe, to, images, tmp_path / "run", execution=CPU)
+    assert error.value.code == "other_run"

@@ -9,10 +9,12 @@ classifier probes").
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ from cxr_transfer.errors import DataError, ModelError
 from cxr_transfer.training.frozen_features import part_of
 from cxr_transfer.training.losses import loss_of, share_right
 from cxr_transfer.training.stage import Stored
+from cxr_transfer.training.strata import shared_intercept, strata_columns
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -31,6 +34,25 @@ _ITERATIONS = 2000
 
 _NEGLIGIBLE = 1e-6
 """Of a feature's own size, or of the widest feature's spread: no more than rounding makes."""
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """What a regression is fitted to.
+
+    Attributes:
+        features: Standardised features, (N, F).
+        targets: Targets, (N,); of findings (N, findings).
+        counts: What each image counts before classes are balanced, (N,).
+        sources: Number of each image's source, (N,); all 0 where none was given.
+        swapped: Whether an image's surroundings were exchanged, (N,).
+    """
+
+    features: npt.NDArray[np.float64]
+    targets: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.float64]
+    sources: npt.NDArray[np.int64]
+    swapped: npt.NDArray[np.bool_]
 
 
 @torch.no_grad()
@@ -42,6 +64,8 @@ def fit_head(
     swapped: Stored | None = None,
     swapped_weight: float = 1.0,
     penalty: float,
+    strata_penalty: float | None = None,
+    balance: Literal["by_class", "by_source"] = "by_class",
     stage: str,
     log: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
@@ -56,13 +80,22 @@ def fit_head(
     images, scikit-learn fits the difference of their logits and puts the penalty on that: twice
     what the multinomial one would be for the same head.
 
+    With strata every source has an intercept of its own for each class in the fit (see `strata`),
+    and so have its images with exchanged surroundings, which differ from the others in what all of
+    them have in common: they were glued together. The head keeps the shared weights, and as its
+    bias the `shared_intercept` of the images as they were.
+
     Args:
         rest: What the images are fed to: what is behind what was kept, ends with the head.
-        training: Features (N, F) and targets.
+        training: Features (N, F) and targets; with sources where they matter.
         validation: Features and targets of the images that are only looked at.
-        swapped: Features and targets of training images whose surroundings were exchanged.
+        swapped: Features and targets of training images whose surroundings were exchanged; their
+            sources are those of the lungs.
         swapped_weight: What one of those counts, beside the 1 of a training image.
         penalty: Weight of the sum of squared weights, beside the mean loss of an image.
+        strata_penalty: Weight of the sum of squared intercepts of the sources; None fits without
+            strata.
+        balance: Whether the classes have the same sum of counts, or also each source in a class.
         stage: Stands in the history.
         log: Is told when the fit was stopped before its end.
 
@@ -73,6 +106,7 @@ def fit_head(
         DataError: ``empty`` without training or validation images; ``classes`` when the training
             images are of one class, or all with or all without a finding.
         ModelError: ``loss_not_finite`` when a feature is no finite number.
+        ValueError: Without sources where they matter.
     """
     started = time.monotonic()
     before, head = part_of(rest, 0, -1).cpu().eval(), rest.get_submodule("head").cpu()
@@ -82,28 +116,30 @@ def fit_head(
     if not isinstance(head, nn.Linear):
         raise TypeError(f"expected a linear head, got {head}")
     _check(seen, known_of)
-    features, targets = seen[0].double().numpy(), known_of[0].numpy()
-    counts = np.ones(len(targets))
-    if swapped is not None:
-        features = np.concatenate([features, seen[2].double().numpy()])
-        targets = np.concatenate([targets, known_of[2].numpy()])
-        counts = np.concatenate([counts, np.full(len(seen[2]), swapped_weight)])
     # The exchanged images do not move the scale of the features.
     centre, spread = _centre_and_spread(seen[0].double().numpy())
-    scaled = (features - centre) / spread
+    samples = _samples(given, seen, (centre, spread), swapped_weight)
+    if strata_penalty is not None or balance == "by_source":
+        _check_sources(training, swapped)
+    of_balance = samples.sources if balance == "by_source" else None
+    columns = samples.features
+    if strata_penalty is not None:
+        columns = np.hstack([columns, _columns_of_sources(samples, penalty / strata_penalty)])
     # Of classes one regression on all images; of findings one each, on those that are known.
-    columns = [targets] if targets.ndim == 1 else list(targets.T)
-    for place, column in enumerate(columns):
-        rows = slice(None) if targets.ndim == 1 else np.flatnonzero(column >= 0)
-        balanced = counts[rows] * _balance(column[rows], counts[rows])
-        fitted, steps = _fitted(scaled[rows], column[rows], balanced, penalty)
+    exclusive = samples.targets.ndim == 1
+    for place, targets in enumerate([samples.targets] if exclusive else list(samples.targets.T)):
+        rows = slice(None) if exclusive else np.flatnonzero(targets >= 0)
+        sources = None if of_balance is None else of_balance[rows]
+        balanced = samples.counts[rows] * _balance(targets[rows], samples.counts[rows], sources)
+        fitted, steps = _fitted(columns[rows], targets[rows], balanced, penalty)
         if steps is not None:
             log(
                 f"{stage}: the fit was stopped after {steps} steps, before its end;"
                 " a larger penalty makes it easier"
             )
-        if targets.ndim == 1:
-            _fill(head, fitted, centre, spread)
+        if exclusive:
+            level = None if strata_penalty is None else _level_of(fitted, samples)
+            _fill(head, fitted, centre, spread, level)
         else:
             _fill_finding(head, place, fitted, centre, spread)
     loss, accuracy = _judged(head, seen[0], known_of[0])
@@ -120,6 +156,53 @@ def fit_head(
             "seconds": time.monotonic() - started,
         }
     ]
+
+
+def _samples(
+    given: Sequence[Stored],
+    seen: Sequence[Tensor],
+    scale: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
+    swapped_weight: float,
+) -> _Samples:
+    """Put training images, and those with exchanged surroundings behind them, into one table."""
+    parts = [0, 2][: len(given) - 1]
+    centre, spread = scale
+    features = np.concatenate([seen[part].double().numpy() for part in parts])
+    sizes = [len(seen[part]) for part in parts]
+    swapped = np.repeat([False, True][: len(parts)], sizes)
+    sources = [given[part].sources for part in parts]
+    codes = [
+        np.zeros(size, np.int64) if of is None else of.cpu().numpy()
+        for of, size in zip(sources, sizes, strict=True)
+    ]
+    return _Samples(
+        features=(features - centre) / spread,
+        targets=np.concatenate([given[part].targets.cpu().numpy() for part in parts]),
+        counts=np.where(swapped, swapped_weight, 1.0),
+        sources=np.concatenate(codes),
+        swapped=swapped,
+    )
+
+
+def _columns_of_sources(samples: _Samples, ratio: float) -> npt.NDArray[np.float64]:
+    """Return the columns whose weights are the sources' intercepts.
+
+    Args:
+        samples: Images with their sources.
+        ratio: Penalty of the weights over that of the intercepts.
+    """
+    apart = samples.sources + samples.swapped * (samples.sources.max() + 1)
+    return strata_columns(apart, scale=math.sqrt(ratio))
+
+
+def _level_of(fitted: LogisticRegression, samples: _Samples) -> npt.NDArray[np.float64]:
+    """Return the intercept that takes the place of those of the sources, of each fitted class."""
+    plain = ~samples.swapped
+    weights, _ = _by_class(fitted)
+    features = samples.features[plain]
+    targets = np.searchsorted(fitted.classes_, samples.targets[plain])
+    logits = features @ weights[:, : features.shape[1]].T
+    return shared_intercept(logits, targets, samples.sources[plain])
 
 
 def _fitted(
@@ -148,25 +231,42 @@ def _fitted(
     return fitted, int(fitted.n_iter_.max()) if stopped else None
 
 
+def _by_class(
+    fitted: LogisticRegression,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return a regression's weights, (classes, columns), and intercepts, (classes,)."""
+    if len(fitted.classes_) > 2:
+        return fitted.coef_, fitted.intercept_
+    # scikit-learn keeps the difference of the two
+    weights, level = (
+        np.concatenate([-part / 2, part / 2]) for part in (fitted.coef_, fitted.intercept_)
+    )
+    return weights, level
+
+
 def _fill(
     head: nn.Linear,
     fitted: LogisticRegression,
     centre: npt.NDArray[np.float64],
     spread: npt.NDArray[np.float64],
+    level: npt.NDArray[np.float64] | None,
 ) -> None:
-    """Put a regression on standardised features into a head that takes them as they are."""
+    """Put a regression on standardised features into a head that takes them as they are.
+
+    Args:
+        head: Head that is filled.
+        fitted: Regression; its columns behind the features are those of strata.
+        centre: Mean of each feature.
+        spread: Spread of each feature.
+        level: Intercept of each fitted class; None takes the regression's own.
+    """
     known = fitted.classes_
     weight = np.zeros((head.out_features, head.in_features))
     # A class without images: nothing is known of it, and it is practically never named.
     bias = np.full(len(weight), -30.0)
-    if len(known) == 2:  # scikit-learn keeps the difference of the two
-        found, level = (
-            np.concatenate([-part / 2, part / 2]) for part in (fitted.coef_, fitted.intercept_)
-        )
-    else:
-        found, level = fitted.coef_, fitted.intercept_
-    weight[known] = found / spread
-    bias[known] = level - weight[known] @ centre
+    found, own = _by_class(fitted)
+    weight[known] = found[:, : head.in_features] / spread
+    bias[known] = (own if level is None else level) - weight[known] @ centre
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
 
@@ -182,6 +282,12 @@ def _fill_finding(
     weight = fitted.coef_[0] / spread
     head.weight[place].copy_(torch.from_numpy(weight))
     head.bias[place] = float(fitted.intercept_[0] - weight @ centre)
+
+
+def _check_sources(training: Stored, swapped: Stored | None) -> None:
+    """Refuse images without their sources where these matter."""
+    if any(images is not None and images.sources is None for images in (training, swapped)):
+        raise ValueError("expected the source of each training image, got none")
 
 
 def _check(seen: list[Tensor], known_of: list[Tensor]) -> None:
@@ -228,13 +334,24 @@ def _centre_and_spread(
 
 
 def _balance(
-    targets: npt.NDArray[np.int64], counts: npt.NDArray[np.float64]
+    targets: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.float64],
+    sources: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Factors (N,) with which every class counts as much as another, and all as much as before."""
+    """Factors (N,) with which every class counts as much as another, and all as much as before.
+
+    With sources each source within a class counts as much as another of that class, too.
+    """
     _, place = np.unique(targets, return_inverse=True)
     of_class = np.bincount(place, counts)
     factors: npt.NDArray[np.float64] = (counts.sum() / (len(of_class) * of_class))[place]
-    return factors
+    if sources is None:
+        return factors
+    cells, cell = np.unique(np.column_stack([place, sources]), axis=0, return_inverse=True)
+    cell = cell.reshape(-1)  # numpy 2.0 gave it two dimensions
+    share = of_class / np.bincount(cells[:, 0])
+    within: npt.NDArray[np.float64] = share[place] / np.bincount(cell, counts)[cell]
+    return factors * within
 
 
 def _judged(head: nn.Module, seen: Tensor, targets: Tensor) -> tuple[float, float]:

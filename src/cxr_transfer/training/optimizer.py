@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,14 +24,17 @@ def learning_layers(network: nn.Module) -> list[tuple[str, list[Tensor]]]:
     return [(name, weights) for name, weights in chosen if weights]
 
 
-def optimizer_of(stage: Stage, network: nn.Module) -> torch.optim.Optimizer:
+def optimizer_of(
+    stage: Stage, network: nn.Module, *, beside: Sequence[dict[str, Any]] = ()
+) -> torch.optim.Optimizer:
     """Return the optimizer of what of ``network`` requires gradients.
 
     Args:
         stage: Optimizer, rates and decays.
         network: What is run in the stage.
+        beside: Groups of what learns beside the network, each with its rate.
     """
-    groups = _groups(stage, network)
+    groups = [*_groups(stage, network), *beside]
     for group in groups:
         group["initial_lr"] = group["lr"]
     if stage.optimizer == "sgd":

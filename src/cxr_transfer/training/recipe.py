@@ -123,6 +123,8 @@ class Recipe(BaseModel):
             "dataset": self.dataset is not None,
             "sampling": self.sampling != "all",
             "coverage": self.coverage is not None,
+            **dict.fromkeys(self.source_keys, True),
+            "balance": any(stage.balance != "by_class" for stage in self.stages),
         }
         return [
             f'{key} needs one class for each image: task = "multi_class"'
@@ -151,6 +153,8 @@ class Recipe(BaseModel):
             problems += [
                 f'{key} is for fit = "gradient"' for key, is_given in unused.items() if is_given
             ]
+        if self.class_weights != "none" and any(stage.robust != "none" for stage in self.stages):
+            problems.append("class_weights and robust weigh the classes twice: give one")
         if self.class_weights != "none" and self.sampling != "all":
             problems.append("class_weights and sampling balance the classes twice: give one")
         return problems
@@ -159,6 +163,26 @@ class Recipe(BaseModel):
     def shown(self) -> str:
         """Title for people."""
         return self.title or self.name
+
+    @property
+    def batch_sizes(self) -> list[int]:
+        """Images per step of each stage with batches: a head that is fitted takes all at once."""
+        return [stage.batch_size for stage in self.stages if stage.fit != "logistic"]
+
+    @property
+    def needs_sources(self) -> bool:
+        """Whether a stage's result depends on where images are from."""
+        return any(stage.needs_sources for stage in self.stages)
+
+    @property
+    def source_keys(self) -> list[str]:
+        """Keys of its stages that ask for images of two sources or more, each once."""
+        return list(dict.fromkeys(key for stage in self.stages for key in stage.source_keys))
+
+    @property
+    def is_stratified(self) -> bool:
+        """Whether a stage compares images within their sources."""
+        return any(stage.is_stratified for stage in self.stages)
 
     def limited(self, max_epochs: int | None) -> Recipe:
         """Return the recipe with no stage longer than ``max_epochs``.

@@ -52,6 +52,7 @@ from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.reference import has_reference, reference_of
 from cxr_transfer.training.settings import settings_checked, sources_hash, split_hash
 from cxr_transfer.training.start import Start, check_run
+from cxr_transfer.training.strata import check_sources
 from cxr_transfer.training.summary import summary_line, summary_lines
 from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 from cxr_transfer.training.trainer import train_stages
@@ -91,7 +92,8 @@ def run_recipe(
     Raises:
         UsageError: ``other_run`` when the folder holds a run with other settings; what `check_run`
             raises.
-        DataError: ``empty``, ``classes`` where nothing can be learnt from a part.
+        DataError: ``empty``, ``classes``, ``strata``, ``one_source`` where nothing can be learnt
+            from a part.
         ModelError, MachineError: as `check_run` and `train_stages`.
     """
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
@@ -111,7 +113,7 @@ def run_recipe(
         "split_hash": split_hash(dataset.cases),
         "start": begun.sha256,
     }
-    if any(stage.background_swap for stage in recipe.stages):
+    if recipe.needs_sources:
         settings["sources"] = sources_hash(dataset.cases)
     # Of a distributed run the first process owns the folder; the others only compute.
     with (
@@ -147,7 +149,8 @@ def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
 
     Raises:
         DataError: ``empty`` without training or validation images; ``classes`` where a head is to
-            be fitted to images of one class, or where all or no images have a finding.
+            be fitted to images of one class, or where all or no images have a finding; ``strata``
+            where classes cannot be compared within sources, ``one_source`` where two are needed.
     """
     for part in ("train", "validation"):
         if not any(case.split == part for case in dataset.cases):
@@ -169,6 +172,9 @@ def _check_parts(recipe: Recipe, dataset: Dataset) -> None:
             f"Expected training images of at least two classes to fit a head, but all are "
             f"{', '.join(learnt)}; give the training part images of another.",
         )
+    if recipe.source_keys:
+        labels, sources = zip(*((case.label, case.source) for case in training), strict=True)
+        check_sources(recipe.source_keys, labels, sources, is_stratified=recipe.is_stratified)
 
 
 def _train(

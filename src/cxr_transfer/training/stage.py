@@ -24,6 +24,7 @@ from cxr_transfer.training.loggers import loggers_of
 from cxr_transfer.training.optimizer import learning_layers
 from cxr_transfer.training.resume_files import WholeFiles, resume_file
 from cxr_transfer.training.seeds import seed_of
+from cxr_transfer.training.source_losses import SourceLosses, has_source_losses
 from cxr_transfer.training.stage_module import Batch, Material, StageModule
 from cxr_transfer.training.stage_recipe import Stage
 
@@ -40,17 +41,26 @@ _WARNINGS = (
 
 
 class Stored(Dataset[Batch]):
-    """Inputs and targets in memory; a whole batch is taken out at once."""
+    """Inputs and targets in memory; a whole batch is taken out at once.
 
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+    Args:
+        inputs: What a network, or a part of one, is fed, (N, ...).
+        targets: Targets, (N,); of findings (N, F).
+        sources: Number of each image's source, (N,) int64, where the training asks for it.
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor, sources: Tensor | None = None) -> None:
         self.inputs, self.targets = inputs, targets.to(inputs.device)
+        self.sources = None if sources is None else sources.to(inputs.device)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitems__(self, rows: list[int]) -> Batch:
         index = torch.tensor(rows)
-        return self.inputs[index], self.targets[index]
+        if self.sources is None:
+            return self.inputs[index], self.targets[index]
+        return self.inputs[index], self.targets[index], self.sources[index]
 
 
 class _Shuffled(Sampler[int]):
@@ -113,7 +123,7 @@ def run_stage(
         stage: Rates, epochs, what is kept.
         network: What is run of the network in this stage; ends with this stage's best (or last)
             weights.
-        training: What it is fed, with targets.
+        training: What it is fed, with targets, and sources where its losses ask for them.
         validation: Features and targets of the images that decide.
         folder: Run folder; the resume file lies in its ``partial/``.
         seed: Fixes order and dropout.
@@ -139,7 +149,8 @@ def run_stage(
     each_epoch = _callbacks(stage, network, best, history, resume)
     if is_main_process():
         each_epoch.append(callbacks.TellBatches(stage, execution.progress))
-    module = StageModule(network, stage, material=material, seed=seed)
+    source_losses = _source_losses(stage, training, network, seed)
+    module = StageModule(network, stage, material=material, seed=seed, source_losses=source_losses)
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(device, device),
         devices=execution.devices,
@@ -179,7 +190,20 @@ def run_stage(
         for callback in each_epoch:
             if isinstance(callback, callbacks.MovingAverage) and callback.average:
                 module.load_state_dict(callback.average)
+    module.put_in_place()
     return history.rows
+
+
+def _source_losses(
+    stage: Stage, training: Stored, network: nn.Sequential, seed: int
+) -> SourceLosses | None:
+    """Return the loss of a stage that asks where images are from; None for any other."""
+    if not has_source_losses(stage):
+        return None
+    head = network.get_submodule("head")
+    if training.sources is None or not isinstance(head, nn.Linear):
+        raise ValueError("expected the source of each training image, and a linear head")
+    return SourceLosses(stage, training.targets, training.sources, head, seed=seed)
 
 
 def _callbacks(

@@ -46,6 +46,7 @@ class StageInputs:
         all_change: Whether the training images change in every stage: then their activations are
             of no use.
         progress: Function that is told the phase and which share of it is done.
+        sources: Number of each training image's source, (N,), where a stage depends on them.
     """
 
     def __init__(
@@ -56,7 +57,10 @@ class StageInputs:
         validation: ImageTensors,
         all_change: bool,
         progress: Tell,
+        *,
+        sources: Tensor | None = None,
     ) -> None:
+        self._sources = sources
         self._keep, self._base = keep, len(base)
         self._training, self._validation = training, validation
         parts = (validation,) if all_change else (training, validation)
@@ -81,7 +85,7 @@ class StageInputs:
             else keep(self._kept_training)
         )
         return (
-            Stored(fed, self._training.targets),
+            Stored(fed, self._training.targets, self._sources),
             Stored(keep(self._kept_validation), self._validation.targets),
         )
 

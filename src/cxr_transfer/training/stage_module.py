@@ -15,13 +15,15 @@ from torch import Tensor, nn
 from cxr_transfer.models.forward import scores_of
 from cxr_transfer.training import callbacks
 from cxr_transfer.training.augmented_images import augmented, mixed
+from cxr_transfer.training.frozen_features import part_of
 from cxr_transfer.training.losses import counted, loss_of, mean_auroc, share_right
 from cxr_transfer.training.optimizer import optimizer_of
 from cxr_transfer.training.seeds import seed_of
+from cxr_transfer.training.source_losses import SourceIntercepts, SourceLosses
 from cxr_transfer.training.stage_recipe import Stage
 
-Batch = tuple[Tensor, Tensor]
-"""Inputs and targets."""
+Batch = tuple[Tensor, ...]
+"""Inputs and targets; behind them the numbers of their sources, where a stage asks for them."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,17 @@ class StageModule(lightning.LightningModule):
     """The part of the network that is run in a stage, its loss and its optimizer."""
 
     def __init__(
-        self, network: nn.Sequential, stage: Stage, *, material: Material, seed: int
+        self,
+        network: nn.Sequential,
+        stage: Stage,
+        *,
+        material: Material,
+        seed: int,
+        source_losses: SourceLosses | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.source_losses = source_losses
         self.stage, self.material, self.seed = stage, material, seed
         # In a tuple, so that it is no part of this module: its weights stay out of resume files.
         self._frozen = (material.frozen,)
@@ -74,6 +83,12 @@ class StageModule(lightning.LightningModule):
         self.train()
         # Dropout then depends on the epoch alone, not on how the process came to it.
         torch.manual_seed(self._seed("noise"))
+        if self._intercepts is not None:
+            self._intercepts.begin_epoch()
+
+    @property
+    def _intercepts(self) -> SourceIntercepts | None:
+        return None if self.source_losses is None else self.source_losses.intercepts
 
     def _seed(self, purpose: str, *parts: object) -> int:
         return seed_of(
@@ -82,7 +97,7 @@ class StageModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
         """Return the loss of a batch, its images changed and mixed as the recipe says."""
-        inputs, targets = batch
+        inputs, targets, *sources = batch
         if self.material.augmentation:
             seed = self._seed("augmentation", number)
             inputs = augmented(inputs, self.material.augmentation, seed=seed)
@@ -95,10 +110,13 @@ class StageModule(lightning.LightningModule):
             if frozen is not None:
                 with torch.no_grad():
                     inputs = frozen(inputs)
-        logits = self.network(inputs).float()
-        loss = share * self._training_loss(logits, targets)
-        if partners is not None:
-            loss = loss + (1 - share) * self._training_loss(logits, targets[partners])
+        if self.source_losses is not None:
+            logits, loss = self._by_source(self.source_losses, inputs, targets, sources[0], number)
+        else:
+            logits = self.network(inputs).float()
+            loss = share * self._training_loss(logits, targets)
+            if partners is not None:
+                loss = loss + (1 - share) * self._training_loss(logits, targets[partners])
         accuracy = share_right(logits.detach(), targets)
         self._note({"loss": loss, "accuracy": accuracy}, batch)
         return loss
@@ -111,10 +129,43 @@ class StageModule(lightning.LightningModule):
             smoothing=self.stage.label_smoothing,
         )
 
+    def _by_source(
+        self,
+        loss_of_batch: SourceLosses,
+        inputs: Tensor,
+        targets: Tensor,
+        sources: Tensor,
+        number: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits of a batch, and its loss with what is known of its sources."""
+        features = part_of(self.network, 0, -1)(inputs)
+        logits = self.network[-1](features).float()
+        epochs = self.current_epoch + number / max(1, int(self.trainer.num_training_batches))
+        loss = loss_of_batch(
+            *(features, logits, targets, sources),
+            weights=self.material.class_weights,
+            done=epochs / self.stage.max_epochs,
+        )
+        return logits, loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Find what takes the place of the sources' intercepts: no validation image has any."""
+        if self._intercepts is not None:
+            self._intercepts.fit_shift()
+
+    @torch.no_grad()
+    def put_in_place(self) -> None:
+        """Give the head's bias, once a stage is over, what stands for the sources' intercepts."""
+        if self._intercepts is not None:
+            bias = self.network.get_parameter("head.bias")
+            bias.add_(self._intercepts.shift.to(bias.device))
+
     def validation_step(self, batch: Batch, _: int) -> None:
         """Note loss and accuracy of a batch as it is."""
         inputs, targets = batch
         logits = self.network(inputs).float()
+        if self._intercepts is not None:
+            logits = logits + self._intercepts.shift
         accuracy = share_right(logits, targets)
         # Each image counts the same, and no target is smoothed: losses of two recipes compare.
         loss = loss_of(logits, targets)
@@ -143,4 +194,6 @@ class StageModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimizer of the stage."""
-        return optimizer_of(self.stage, self.network)
+        losses = self.source_losses
+        beside = () if losses is None else losses.parameter_groups()
+        return optimizer_of(self.stage, self.network, beside=beside)

@@ -31,6 +31,8 @@ from cxr_transfer.training.frozen_features import freeze
 from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
 from cxr_transfer.training.seeds import seed_of
+from cxr_transfer.training.source_losses import has_source_losses
+from cxr_transfer.training.stage_recipe import Stage
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ def check_run(
 
     Raises:
         UsageError: ``other_task``, ``unknown_initial``, ``no_start``, ``unused_option``,
-            ``unknown_module``, ``nothing_learns``, ``batch_not_divisible``, ``unknown_precision``.
-        ModelError: ``other_network``, ``other_labels``; what `load_checkpoint` and
+            ``unknown_module``, ``nothing_learns``, ``batch_not_divisible``, ``unknown_precision``,
+            ``one_process``.
+        ModelError: ``other_network``, ``other_labels``, ``no_bias``; what `load_checkpoint` and
             `imagenet_weights` raise.
         MachineError: ``no_device``; what `imagenet_weights` raises.
     """
@@ -90,20 +93,40 @@ def check_run(
             f"as {labels.task}; train it with 'cxr train', since studies, comparisons and "
             "cross-validation know classes alone, or load the data set for that task.",
         )
-    # A head that is fitted takes all images at once: its stage has no batches, and one process.
-    batches = [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
-    if execution.processes > 1 and not batches:
+    if execution.processes > 1 and not recipe.batch_sizes:
         raise UsageError(
             "unused_option",
             f"Expected one process, since {recipe.name} fits a head and trains nothing, but got "
             f"{execution.processes}; leave --devices and --num-nodes out.",
         )
-    check_processes(execution, batches)
+    if execution.processes > 1 and any(map(has_source_losses, recipe.stages)):
+        raise UsageError(
+            "one_process",
+            f"Expected one process, since {recipe.name} has {recipe.source_keys[0]}, whose state "
+            f"belongs to one, but got {execution.processes}; leave --devices and --num-nodes out.",
+        )
+    check_processes(execution, recipe.batch_sizes)
     resolve_precision(execution.precision, resolve_device(execution.device))
     begun = initial(recipe, labels, seed=seed, start=start, weights=weights)
     for stage in recipe.stages:
         freeze(begun.network, stage.train)
+        _check_bias(stage, begun.network)
     return begun
+
+
+def _check_bias(stage: Stage, network: nn.Sequential) -> None:
+    """Refuse a head without a bias where a stage fits one.
+
+    Raises:
+        ModelError: ``no_bias``.
+    """
+    fits_bias = stage.fit == "logistic" or stage.is_stratified
+    if fits_bias and getattr(network.get_submodule("head"), "bias", None) is None:
+        raise ModelError(
+            "no_bias",
+            f"Expected a head with a bias, which the stage {stage.name} fits, but the network's "
+            "has none; build its last layer with bias=True.",
+        )
 
 
 def initial(

@@ -58,6 +58,7 @@ from cxr_transfer.training.stage_inputs import (
     material_of,
 )
 from cxr_transfer.training.stage_recipe import Stage
+from cxr_transfer.training.strata import check_sources, line_of_strata, source_codes
 from cxr_transfer.training.tensors import ImageTensors
 
 
@@ -104,8 +105,8 @@ def train_stages(
         network: Flat sequence of named children; ends with the weights that the stages keep.
         training: Images that are learnt from.
         validation: Images that decide when to stop and which weights are kept.
-        sources: Sources of the training images, where a stage exchanges surroundings between
-            sources.
+        sources: Sources of the training images, where a stage depends on them
+            (`Stage.needs_sources`).
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Fixes order, dropout, and which images exchange surroundings.
         execution: Device, processes, progress.
@@ -116,15 +117,14 @@ def train_stages(
 
     Raises:
         UsageError: ``unknown_module``, ``batch_not_divisible``.
-        DataError: ``classes``, ``empty``, where a head is fitted.
+        DataError: ``classes``, ``empty``, where a head is fitted; ``strata`` where classes cannot
+            be compared within sources; ``one_source`` where a stage needs two.
         ModelError: ``loss_not_finite``.
         MachineError: ``no_device``, ``disk_full``, ``not_writable``.
         KeyboardInterrupt: As it came; what was done stands in ``folder/partial``.
     """
-    # A head that is fitted takes all images at once: its stage has no batches.
-    check_processes(
-        execution, [stage.batch_size for stage in recipe.stages if stage.fit != "logistic"]
-    )
+    check_processes(execution, recipe.batch_sizes)
+    codes = _sources_of(recipe, training, sources, log)
     keep_freed_memory()
     device = resolve_device(execution.device)
     precision = resolve_precision(execution.precision, device)
@@ -139,7 +139,9 @@ def train_stages(
     classes = int(network.get_submodule("head").out_features)  # type: ignore[arg-type]
     fed = functools.partial(material_of, recipe, training.targets, sources, classes=classes)
     inputs = StageInputs(
-        keep, part_of(network, 0, base), training, validation, all(changed), execution.progress
+        *(keep, part_of(network, 0, base), training, validation, all(changed)),
+        execution.progress,
+        sources=codes,
     )
     for stage, is_changed in zip(pending, changed, strict=True):
         before = outcomes[-1] if outcomes else None
@@ -152,9 +154,9 @@ def train_stages(
         # What a stage may go back to. A first one has nothing to go back to.
         beginning = _copied(network) if stage.keep == "best_overall" and outcomes else None
         if stage.fit == "logistic":
-            mixed = _swapped(stage, training, sources, seed, recipe.name, log)
-            others = Stored(keep(frozen_part, mixed.images), mixed.targets) if mixed else None
-            rows = _fit_head(stage, rest, stored, others, log)
+            swapped = _swapped(stage, training, sources, seed, recipe.name, log)
+            behind = None if swapped is None else keep(frozen_part, swapped)
+            rows = _fit_head(stage, rest, stored, behind, log)
             tell(rows)
         else:
             rows = run_stage(
@@ -179,8 +181,7 @@ def train_stages(
         history += marked(rows, outcome)
         if is_main_process():
             _keep_stage(recipe, network, folder, stage, rows, history)
-    network.requires_grad_(False)
-    network.eval()
+    network.requires_grad_(False).eval()
     return Trained(history, outcomes)
 
 
@@ -216,11 +217,27 @@ def _keep_stage(
     (folder / "partial" / f"{stage.name}.resume").unlink(missing_ok=True)
 
 
+def _sources_of(
+    recipe: Recipe, training: ImageTensors, sources: Sequence[str], log: Callable[[str], None]
+) -> Tensor | None:
+    """Return the number of each training image's source, where a stage depends on them."""
+    if not recipe.needs_sources:
+        return None
+    codes = torch.from_numpy(source_codes(sources, len(training)))
+    if recipe.source_keys:
+        labels = [f"class {target}" for target in training.targets.tolist()]
+        keys, is_stratified = recipe.source_keys, recipe.is_stratified
+        alone = check_sources(keys, labels, sources, is_stratified=is_stratified)
+        if line := line_of_strata(alone):
+            log(f"{recipe.name}: {line}")
+    return codes
+
+
 def _fit_head(
     stage: Stage,
     rest: nn.Sequential,
-    stored: Sequence[Stored],
-    others: Stored | None,
+    stored: tuple[Stored, Stored],
+    swapped: Tensor | None,
     log: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Fit the head of a stage without epochs; return its one row of history."""
@@ -229,9 +246,11 @@ def _fit_head(
         rest,
         training,
         validation,
-        swapped=others,
+        swapped=None if swapped is None else Stored(swapped, training.targets, training.sources),
         swapped_weight=stage.background_swap,
         penalty=stage.penalty,
+        strata_penalty=stage.strata_penalty if stage.is_stratified else None,
+        balance=stage.balance,
         stage=stage.name,
         log=log,
     )
@@ -248,22 +267,16 @@ def _swapped(
     seed: int,
     name: str,
     log: Callable[[str], None],
-) -> ImageTensors | None:
+) -> Tensor | None:
     """Return each image's lungs in the surroundings of another source's, where a stage wants it."""
     if not stage.background_swap:
         return None
-    if len(sources) != len(training):
-        raise ValueError(
-            f"expected a source for each of {len(training)} images, got {len(sources)}"
-        )
     partners = draw_partners(sources, seed=seed_of(seed, "exchange", stage.name))
     if not len(partners):
         log(f"{name}: nothing is exchanged, since all training images are of one source")
         return None
     log(f"{name}: exchanging what lies around the lungs between sources")
-    return ImageTensors(
-        swap_backgrounds(training.images, partners, training.lungs), training.targets
-    )
+    return swap_backgrounds(training.images, partners, training.lungs)
 
 
 def _frozen(network: nn.Sequential, stage: Stage) -> nn.Sequential:
