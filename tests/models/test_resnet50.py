@@ -342,15 +342,18 @@ class TestParity:
         assert set(logits.topk(3).indices[0].tolist()) == {bell_cote, castle, palace}
 
 
-def test_without_the_last_stage_it_is_the_same_network_up_to_there():
+@pytest.mark.parametrize(
+    ("last_stage", "last", "features"), [(3, "conv3_block4", 512), (4, "conv4_block6", 1024)]
+)
+def test_without_its_last_stages_it_is_the_same_network_up_to_there(last_stage, last, features):
     torch.manual_seed(2)
-    whole, short = resnet50(3).eval(), resnet50(4, last_stage=4).eval()
-    assert short.head.in_features == 1024
-    assert "conv5_block1" not in dict(short.named_children())
+    whole, short = resnet50(3).eval(), resnet50(4, last_stage=last_stage).eval()
+    assert short.head.in_features == features
+    assert f"conv{last_stage + 1}_block1" not in dict(short.named_children())
     body = {name: one for name, one in whole.state_dict().items() if not name.startswith("head.")}
     short.load_state_dict(body, strict=False)
     images = torch.randint(0, 256, (2, 1, 96, 96), dtype=torch.uint8)
     names = [name for name, _ in whole.named_children()]
     with torch.inference_mode():
-        until = whole[: names.index("conv4_block6") + 1](images)
+        until = whole[: names.index(last) + 1](images)
         assert torch.equal(short[:-1](images), whole.avg_pool(until))

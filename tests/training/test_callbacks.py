@@ -113,3 +113,15 @@ def test_history_has_a_row_per_epoch_with_the_rate_that_was_used():
     assert [row["epoch"] for row in rows] == [1, 2]
     assert set(callbacks.HISTORY) < set(rows[0])
     assert rows[1]["val_loss"] == 0.5
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_kept_statistics_stay_while_weights_learn(keep):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+    network.train()
+    callbacks.modes_for_training(network, keep_statistics=keep)
+    before = network[1].running_mean.clone()
+    network(torch.randn(8, 4) + 3).sum().backward()
+    assert torch.equal(before, network[1].running_mean) is keep
+    assert network[1].weight.grad is not None

@@ -49,6 +49,12 @@ def _resnet50_conv4(classes: int, size: tuple[int, int], epsilon: float) -> nn.S
     return resnet50(classes, epsilon=epsilon, last_stage=4)
 
 
+def _resnet50_conv3(classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
+    from cxr_transfer.models.resnet50 import resnet50
+
+    return resnet50(classes, epsilon=epsilon, last_stage=3)
+
+
 def _load_resnet50(network: nn.Sequential, tensors: Tensors) -> None:
     from cxr_transfer.models.resnet50 import load_imagenet
 
@@ -61,7 +67,7 @@ def _load_resnet50_early(network: nn.Sequential, tensors: Tensors) -> None:
     load_early_imagenet(network, tensors)
 
 
-def _load_resnet50_conv4(network: nn.Sequential, tensors: Tensors) -> None:
+def _load_stages_of_resnet50(network: nn.Sequential, tensors: Tensors) -> None:
     from cxr_transfer.models.resnet50 import load_imagenet_stages
 
     load_imagenet_stages(network, tensors)
@@ -90,8 +96,15 @@ ARCHITECTURES = Table(
         "resnet50_conv4": Architecture(
             "ResNet-50 without its last stage",
             _resnet50_conv4,
-            _load_resnet50_conv4,
+            _load_stages_of_resnet50,
             last_with_places="conv4_block6",
+            licence=_KERAS,
+        ),
+        "resnet50_conv3": Architecture(
+            "ResNet-50 without its last two stages",
+            _resnet50_conv3,
+            _load_stages_of_resnet50,
+            last_with_places="conv3_block4",
             licence=_KERAS,
         ),
         "resnet50_early": Architecture(

@@ -114,7 +114,7 @@ def _batch_norm(channels: int, epsilon: float) -> nn.BatchNorm2d:
 
 
 def resnet50(
-    classes: int, *, epsilon: float = EPSILON, last_stage: Literal[4, 5] = 5
+    classes: int, *, epsilon: float = EPSILON, last_stage: Literal[3, 4, 5] = 5
 ) -> nn.Sequential:
     """Build Keras' ResNet-50 with random weights (Glorot-uniform, zero biases).
 
@@ -128,8 +128,8 @@ def resnet50(
     Args:
         classes: Number of classes.
         epsilon: Batch-norm epsilon, which belongs to the weights: `EPSILON` or `OLD_EPSILON`.
-        last_stage: Last stage of blocks, ``conv4`` or ``conv5``; a head sees 1,024 or 2,048
-            features.
+        last_stage: Last stage of blocks, ``conv3``, ``conv4`` or ``conv5``; a head sees 512, 1,024
+            or 2,048 features.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(
         scale=Scale(),

@@ -13,10 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -337,13 +336,21 @@ class TellBatches(Callback):
         self._tell(self.phase, min(done / self.epochs, 1.0))
 
 
-def modes_for_training(module: torch.nn.Module) -> None:
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def modes_for_training(module: nn.Module, *, keep_statistics: bool = False) -> None:
     """Put frozen modules into inference mode, except dropout.
 
     tf.keras 2 and later: ``trainable=False`` makes batch normalisation use its moving statistics;
     dropout has no weights to freeze and stays active.
+
+    Args:
+        module: Module whose parts are put into their modes.
+        keep_statistics: Whether batch normalisation is in inference mode everywhere.
     """
     for child in module.modules():
         weights = list(child.parameters(recurse=False))
-        if weights and not any(weight.requires_grad for weight in weights):
+        is_frozen = bool(weights) and not any(weight.requires_grad for weight in weights)
+        if is_frozen or (keep_statistics and isinstance(child, BATCH_NORMS)):
             child.eval()

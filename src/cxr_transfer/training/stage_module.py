@@ -69,7 +69,7 @@ class StageModule(lightning.LightningModule):
         """Change the mode; frozen modules stay in inference mode."""
         super().train(mode)
         if mode:
-            callbacks.modes_for_training(self)
+            callbacks.modes_for_training(self, keep_statistics=self.stage.keep_statistics)
         return self
 
     def on_fit_start(self) -> None:

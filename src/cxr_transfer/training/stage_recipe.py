@@ -39,6 +39,7 @@ GRADIENT_KEYS = (
     "label_smoothing",
     "mixup",
     "ema",
+    "keep_statistics",
     "robust",
     "robust_step",
     "domain_adversarial",
@@ -86,6 +87,9 @@ class Stage(BaseModel):
             0 mixes nothing.
         ema: Decay per step of the moving average of the weights that is validated and handed on
             (0.99 to 0.9999 are usual); 0 takes the weights themselves.
+        keep_statistics: Whether batch normalisation keeps the means and variances that it started
+            with, also in layers whose weights train. With those of each batch, an image is judged
+            by the images that it was drawn with, and by their sources.
         robust: Which images count more in training. ``group_dro`` raises the weight of the groups
             that fare worst, batch by batch; a group is the images of one class from one source
             (Sagawa et al. 2020, arXiv 1911.08731). ``none`` takes the mean.
@@ -137,6 +141,7 @@ class Stage(BaseModel):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     mixup: float = Field(0.0, ge=0, le=10, allow_inf_nan=False)
     ema: float = Field(0.0, ge=0, lt=1)
+    keep_statistics: bool = False
     robust: Literal["none", "group_dro"] = "none"
     robust_step: float = Field(0.01, gt=0, le=10)
     domain_adversarial: float = Field(0.0, ge=0, le=100)
