@@ -18,7 +18,7 @@ from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
 
 if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
-    from cxr_transfer.api_protocols import compare, cross_validate
+    from cxr_transfer.api_protocols import compare, cross_validate, validate
     from cxr_transfer.api_studies import learning_curve
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
@@ -46,11 +46,12 @@ __all__ = [
     "learning_curve",
     "load_dataset",
     "train",
+    "validate",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
-    **dict.fromkeys(("compare", "cross_validate"), "api_protocols"),
+    **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
     "learning_curve": "api_studies",
     "Case": "datasets.case",
     "CxrError": "errors",
