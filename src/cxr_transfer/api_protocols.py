@@ -122,18 +122,22 @@ def validate(
     weights: PathLike | None = None,
     max_epochs: int | None = None,
     overrides: Mapping[str, object] | None = None,
+    saw: PathLike | None = None,
     resamples: int = 2000,
     skip_damaged: bool = False,
     device: str = "auto",
-    precision: str = "auto",
+    precision: str | None = None,
     log: Log = lambda line: None,
 ) -> Report:
-    """Judge a recipe at the next hospital: each source in turn is left out, and then met.
+    """Judge a recipe or a model at the next hospital: in each source that holds two classes.
 
-    The same call goes on where it was stopped.
+    A recipe is trained without each source in turn, and then meets it; the same call goes on where
+    it was stopped. A model, or a table of scores, is judged as it is.
 
     Args:
-        recipe: Name of a recipe of the package ("multi_source", ...), or path of one (.toml).
+        recipe: Name of a recipe of the package ("multi_source", ...), or path of one (.toml); or a
+            run folder, a checkpoint, an exported ``.xml`` or ``.onnx``, "released:NAME", or a table
+            of scores (.csv) with a column ``case`` and one for each class.
         data: Folder with the public archives, manifest (.csv) with sources, or folder with a
             sub-folder per class.
         out: Report folder, made where it is absent.
@@ -143,10 +147,12 @@ def validate(
         weights: File with weights, where the recipe starts from one.
         max_epochs: Number of epochs at which every stage is cut short.
         overrides: Values of keys of the recipe by their paths, as `train` takes them.
+        saw: For a model or a table: table (.csv) of images that it was trained on, with a column
+            ``path``, ``sha256``, ``pixels`` or ``patient``; they are left out.
         resamples: Number of resamples of the bootstrap by patient.
         skip_damaged: Whether to leave out files that cannot be read.
         device: Device: "auto", "cpu", "cuda" or "mps".
-        precision: Precision: "auto", "float32" or "bfloat16".
+        precision: Precision of a recipe: "auto" (also None), "float32" or "bfloat16".
         log: Function that is told what happens, a line at a time.
 
     Returns:
@@ -157,29 +163,43 @@ def validate(
         DataError: ``one_source``, ``no_source_to_leave_out``.
         CxrError: What `cxr validate` says; see its codes.
     """
+    from cxr_transfer.studies.external_model import ModelValidation, validate_model
     from cxr_transfer.studies.external_validation import validate_recipe
     from cxr_transfer.studies.one_recipe import TrainingPlan
+    from cxr_transfer.studies.refusals import check_validated, kind_validated
     from cxr_transfer.training.device import Execution
     from cxr_transfer.training.recipe_files import load_recipe
 
     check_seed(seed)
     check_whole(resamples, "resamples")
-    plan = TrainingPlan(
-        recipe=load_recipe(str(path_of(recipe, "recipe")), overrides or {}).limited(max_epochs),
-        mapping=labels or {},
-        sources=(),
-        split_by="patient",
-        is_split_asked=False,
-        pretraining=None,
-        skip_damaged=skip_damaged,
-        seed=seed,
-        execution=Execution(device=device, precision=precision),
-        start=None if start is None else path_of(start, "start"),
-        weights=None if weights is None else path_of(weights, "weights"),
-    )
+    judged = str(path_of(recipe, "recipe"))
     given, folder = path_of(data, "data"), path_of(out, "out")
-    with lock_folder(folder):
-        content = validate_recipe(plan, given, folder, resamples=resamples, log=log)
+    table = None if saw is None else path_of(saw, "saw")
+    kind = kind_validated(judged)
+    options = {"--from": start, "--weights": weights, "--saw": saw, "--max-epochs": max_epochs}
+    check_validated(kind, options | {"-o": overrides, "--precision": precision})
+    if kind == "recipe":
+        plan = TrainingPlan(
+            recipe=load_recipe(judged, overrides or {}).limited(max_epochs),
+            mapping=labels or {},
+            sources=(),
+            split_by="patient",
+            is_split_asked=False,
+            pretraining=None,
+            skip_damaged=skip_damaged,
+            seed=seed,
+            execution=Execution(device=device, precision=precision or "auto"),
+            start=None if start is None else path_of(start, "start"),
+            weights=None if weights is None else path_of(weights, "weights"),
+        )
+        with lock_folder(folder):
+            content = validate_recipe(plan, given, folder, resamples=resamples, log=log)
+    else:
+        asked = ModelValidation(
+            judged, given, labels or {}, table, skip_damaged, device, resamples, seed
+        )
+        with lock_folder(folder):
+            content = validate_model(asked, folder, log=log)
     text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
     return Report(content, text, list(map(_source_row, content["sources"])), folder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,22 +16,34 @@ from cxr_transfer.cli.terminal import (
     SKIP_DAMAGED_HELP,
     execution,
     log,
+    phases,
     program,
     study_bar,
     tell,
 )
+
+if TYPE_CHECKING:
+    from cxr_transfer.studies.one_recipe import TrainingPlan
 
 VALIDATE_EXAMPLES = (
     "Examples:\n\n"
     "cxr validate multi_source --data ../data --out runs/next_hospital\n\n"
     "cxr validate transfer --data images.csv --out runs/next_hospital -o train.max_epochs=10\n\n"
     "cxr validate multi_source --data ../data --add-source clinic_a=images/clinic_a --out runs/a"
+    "\n\n"
+    "cxr validate runs/mine --data images.csv --out runs/mine_elsewhere\n\n"
+    "cxr validate scores.csv --saw trained_on.csv --data images.csv --out runs/theirs"
 )
 
 
 def validate(
-    recipe: Annotated[
-        str, typer.Argument(help="Name of a recipe ('cxr recipe list'), or a TOML file.")
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Name of a recipe ('cxr recipe list'), or a TOML file: it is trained without each "
+            "source. Or a model, as it is: a run folder, a checkpoint, an exported .xml or .onnx, "
+            "released:NAME; or a table of scores (.csv: case, a column for each class)."
+        ),
     ],
     data: Annotated[Path, typer.Option(help="Archives, a manifest (.csv), or a folder per class.")],
     out: Annotated[Path, typer.Option(help="Report folder, gone on with when it is there.")],
@@ -47,6 +59,13 @@ def validate(
         typer.Option(
             help="For multi_source: NAME=DIR, images of your own, a source like the others. May be "
             "repeated."
+        ),
+    ] = None,
+    saw: Annotated[
+        Path | None,
+        typer.Option(
+            help="For a model or a table: table (.csv: path, sha256, pixels or patient) of images "
+            "that it was trained on, beside what it declares itself. They are left out."
         ),
     ] = None,
     label: Annotated[
@@ -69,40 +88,96 @@ def validate(
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
     override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
     device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
-    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help=f"{PRECISION_HELP} Default: auto. For a recipe.")
+    ] = None,
 ) -> None:
-    """Judge a recipe at the next hospital: each source in turn is left out, and then met.
+    """Judge a recipe or a model at the next hospital: in each source that holds two classes.
 
-    For every source that holds two classes: AUROC within it, thresholds set elsewhere, calibration,
-    images without a class, what each class is called. The worst source comes first.
+    A recipe is trained without each source in turn, and then meets it. AUROC within the source,
+    thresholds set elsewhere, calibration, images without a class. The worst source comes first.
     """
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.studies.external_model import ModelValidation, validate_model
+    from cxr_transfer.studies.refusals import check_validated, kind_validated
+
+    kind = kind_validated(model)
+    options = {
+        "--from": start,
+        "--weights": weights,
+        "--add-source": add_source,
+        "--saw": saw,
+        "--max-epochs": max_epochs,
+        "-o": override,
+        "--precision": precision,
+    }
+    check_validated(kind, options)
+    mapping = read_mapping(label or ())
+    if kind == "recipe":
+        plan = _plan(model, options, mapping, skip_damaged, seed, device)
+        _validate_recipe(plan, data, out, resamples)
+    else:
+        asked = ModelValidation(
+            model=model,
+            data=data,
+            mapping=mapping,
+            saw=saw,
+            skip_damaged=skip_damaged,
+            device=device,
+            resamples=resamples,
+            seed=seed,
+        )
+        with lock_folder(out), phases() as tell_phase:
+            validate_model(asked, out, log=log, progress=tell_phase)
+    _ended(out)
+
+
+def _plan(
+    recipe: str,
+    options: dict[str, Any],
+    mapping: dict[str, str],
+    skip_damaged: bool,
+    seed: int,
+    device: str,
+) -> TrainingPlan:
+    """Return how the recipe is trained without each source."""
     import dataclasses
 
-    from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.multi_source import added_source
-    from cxr_transfer.own_folder import lock_folder
-    from cxr_transfer.studies.external_report import DETAILS
-    from cxr_transfer.studies.external_validation import validate_recipe
     from cxr_transfer.studies.one_recipe import TrainingPlan
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
-    plan = TrainingPlan(
-        recipe=load_recipe(recipe, parse_overrides(override or ())).limited(max_epochs),
-        mapping=read_mapping(label or ()),
-        sources=tuple(added_source(source) for source in add_source or ()),
+    own = load_recipe(recipe, parse_overrides(options["-o"] or ()))
+    how = execution(device, options["--precision"] or "auto")
+    return TrainingPlan(
+        recipe=own.limited(options["--max-epochs"]),
+        mapping=mapping,
+        sources=tuple(added_source(source) for source in options["--add-source"] or ()),
         split_by="patient",
         is_split_asked=False,
         pretraining=None,
         skip_damaged=skip_damaged,
         seed=seed,
-        execution=dataclasses.replace(
-            execution(device, precision), say_epochs=not SCREEN.is_terminal, loggers=()
-        ),
-        start=start,
-        weights=weights,
+        # On a terminal one line shows all of it: no line for each epoch beside it.
+        execution=dataclasses.replace(how, say_epochs=not SCREEN.is_terminal, loggers=()),
+        start=options["--from"],
+        weights=options["--weights"],
     )
+
+
+def _validate_recipe(plan: TrainingPlan, data: Path, out: Path, resamples: int) -> None:
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.studies.external_validation import validate_recipe
+
     with lock_folder(out), study_bar() as (say_above, show):
         validate_recipe(plan, data, out, resamples=resamples, log=say_above, show=show)
+
+
+def _ended(out: Path) -> None:
+    """Show the summary, and say where the rest is and what may be done next."""
+    from cxr_transfer.studies.external_report import DETAILS
+
     text = (out / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
     tell(text.partition(DETAILS)[0])
     log(f"report: {out / 'report.md'}, predictions: {out / 'predictions.csv'}")

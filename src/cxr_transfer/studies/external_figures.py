@@ -97,6 +97,7 @@ def source_figures(scored: ScoredSource, *, resamples: int, seed: int) -> dict[s
         "classes": class_counts(scores),
         "met_in_training": scored.met,
         "trained_on": dict(scored.trained_on),
+        "was_trained_on": scored.source in scored.trained_on,
         "auroc": {label: area and area.as_dict() for label, area in areas.items()},
         "auroc_macro": macro.as_dict(),
         "auroc_macro_inside": inside,
