@@ -41,7 +41,7 @@ def test_a_manifest_is_judged_source_by_source(root, cxr, tmp_path):
     done = cxr(*words, *options)
     assert "The worst source first" in done.stdout
     assert "Source by source" not in done.stdout
-    assert "east is not left out: it holds one class only (clear)" in done.stderr
+    assert "east is not judged: it holds one class only (clear)" in done.stderr
     assert f"compare {tmp_path}/predictions.csv" in done.stderr
     again = cxr(*words, *options)
     assert again.stderr.count("done before") == 2

@@ -132,7 +132,7 @@ def test_sources_that_cannot_be_judged_are_told_with_the_reason(validated):
     assert content["skipped"].keys() == {"east", "west"}
     assert "one class only (cloudy)" in content["skipped"]["east"]
     assert "fewer than 20 images of its second class" in content["skipped"]["west"]
-    assert sum("is not left out" in line for line in lines) == 2
+    assert sum("is not judged" in line for line in lines) == 2
 
 
 def test_it_shows_how_far_it_is(validated):
@@ -234,4 +234,4 @@ def test_a_source_whose_leaving_empties_a_part_is_skipped_and_not_a_failure(tmp_
     assert len(content["skipped"]) == len(content["sources"]) == 1
     (why,) = content["skipped"].values()
     assert "is in the part validation" in why
-    assert any("is not left out" in line for line in lines)
+    assert any("is not judged" in line for line in lines)

@@ -122,7 +122,7 @@ def validate_model(
     model = open_judged(asked.model, device)
     refuse_findings(model.labels, "external validation")
     table = model.cards[0].label_table
-    cases = _opened(asked, model.labels, table, log)
+    cases, notices = _opened(asked, model.labels, table, log)
     count = counting(progress, of_images("reading", len(cases)), len(cases))
     decoded = decode_once(
         cases,
@@ -146,13 +146,15 @@ def validate_model(
         "damaged_files": len(decoded.damaged),
     }
     met_by_source = _met_by_source(decoded.cases, met)
-    return _reported(asked, out, judged, model.labels, content, met_by_source, log, model=model)
+    return _reported(
+        asked, out, judged, model.labels, content, met_by_source, log, notices=notices, model=model
+    )
 
 
 def _validate_scores(asked: ModelValidation, out: Path, log: Log, progress: Tell) -> dict[str, Any]:
     """Judge a table of scores; images are opened for their hashes alone."""
     table = read_case_scores(Path(asked.model))
-    cases = _opened(asked, table.labels, {}, log)
+    cases, notices = _opened(asked, table.labels, {}, log)
     count = counting(progress, of_images("reading", len(cases)), len(cases))
     indexed, damaged = index_readable(cases, on_image=count)
     if not asked.skip_damaged:
@@ -181,8 +183,8 @@ def _validate_scores(asked: ModelValidation, out: Path, log: Log, progress: Tell
         "damaged_files": len(damaged),
     }
     judged = _Judged(_unmet(scored_cases, met), scores[~met], scores[~met])
-    met_by_source = _met_by_source(scored_cases, met)
-    return _reported(asked, out, judged, table.labels, content, met_by_source, log)
+    counts = _met_by_source(scored_cases, met)
+    return _reported(asked, out, judged, table.labels, content, counts, log, notices=notices)
 
 
 def _matched(table: CaseScores, rows: npt.NDArray[np.int64]) -> str:
@@ -203,7 +205,7 @@ def _matched(table: CaseScores, rows: npt.NDArray[np.int64]) -> str:
 
 def _opened(
     asked: ModelValidation, labels: LabelSet, table: Mapping[str, str], log: Log
-) -> list[Case]:
+) -> tuple[list[Case], list[str]]:
     """Read what the data hold, and refuse what cannot be judged before an image is opened."""
     read = open_all(asked.data, labels, mapping=asked.mapping, table=table)
     for line in read.notices:
@@ -213,9 +215,10 @@ def _opened(
     if others:
         counts = ", ".join(f"{number} {for_terminal(name)}" for name, number in others.items())
         log(Notice(f"not scored, since their labels are none of the classes: {counts}"))
-    for line in sources_to_judge(cases, labels, is_trained=False).lines():
+    lines = sources_to_judge(cases, labels, is_trained=False).lines()
+    for line in lines:
         log(Notice(line))
-    return cases
+    return cases, lines
 
 
 def _met(
@@ -285,13 +288,14 @@ def _reported(
     met: Counter[str],
     log: Log,
     *,
+    notices: Sequence[str],
     model: JudgedModel | None = None,
 ) -> dict[str, Any]:
     """Judge each source that still holds two classes, and write the report."""
     sources = sources_to_judge(judged.cases, labels, is_trained=False)
-    for source, why in sources.skipped.items():
-        if met[source]:
-            log(Notice(f"{for_terminal(source)} is not judged without what was met: {why}"))
+    for line in sources.lines():
+        if line not in notices:
+            log(Notice(line))  # what was met is gone now
     probe = _probe(judged, asked)
     scored = [
         _of_source(source, judged, labels, content["name"], met[source], probe, model)

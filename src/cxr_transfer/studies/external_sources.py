@@ -38,7 +38,7 @@ class SourcesToJudge:
     def lines(self) -> list[str]:
         """Return a line for each source that is skipped."""
         return [
-            f"{for_terminal(source)} is not left out: {why}" for source, why in self.skipped.items()
+            f"{for_terminal(source)} is not judged: {why}" for source, why in self.skipped.items()
         ]
 
 
