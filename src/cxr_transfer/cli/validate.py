@@ -31,6 +31,8 @@ VALIDATE_EXAMPLES = (
     "cxr validate transfer --data images.csv --out runs/next_hospital -o train.max_epochs=10\n\n"
     "cxr validate multi_source --data ../data --add-source clinic_a=images/clinic_a --out runs/a"
     "\n\n"
+    "cxr validate transfer --data images.csv --local clinic_a --curve 0,25,50,100 --out runs/local"
+    "\n\n"
     "cxr validate runs/mine --data images.csv --out runs/mine_elsewhere\n\n"
     "cxr validate scores.csv --saw trained_on.csv --data images.csv --out runs/theirs"
 )
@@ -67,6 +69,21 @@ def validate(
             help="For a model or a table: table (.csv: path, sha256, pixels or patient) of images "
             "that it was trained on, beside what it declares itself. They are left out."
         ),
+    ] = None,
+    curve: Annotated[
+        str | None,
+        typer.Option(
+            help="For a recipe: numbers of images of one source, such as 0,25,50,100,200. What so "
+            "many of them bring on that source's other images, beside all other sources."
+        ),
+    ] = None,
+    local: Annotated[
+        str | None,
+        typer.Option(help="With --curve: the source. Default: the one of --add-source."),
+    ] = None,
+    draws: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="With --curve: draws of each number. Default: 3."),
     ] = None,
     label: Annotated[
         list[str] | None,
@@ -111,11 +128,17 @@ def validate(
         "--max-epochs": max_epochs,
         "-o": override,
         "--precision": precision,
+        "--curve": curve,
+        "--local": local,
+        "--draws": draws,
     }
     check_validated(kind, options)
     mapping = read_mapping(label or ())
     if kind == "recipe":
         plan = _plan(model, options, mapping, skip_damaged, seed, device)
+        if curve is not None:
+            _measure_curve(plan, data, out, resamples, options)
+            return
         _validate_recipe(plan, data, out, resamples)
     else:
         asked = ModelValidation(
@@ -172,6 +195,34 @@ def _validate_recipe(plan: TrainingPlan, data: Path, out: Path, resamples: int) 
 
     with lock_folder(out), study_bar() as (say_above, show):
         validate_recipe(plan, data, out, resamples=resamples, log=say_above, show=show)
+
+
+def _measure_curve(
+    plan: TrainingPlan, data: Path, out: Path, resamples: int, options: dict[str, Any]
+) -> None:
+    """Measure what local images bring, and show it."""
+    from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.studies.local_curve import (
+        LocalCurve,
+        local_source,
+        measure_local_curve,
+        read_local_sizes,
+    )
+
+    added = sorted({case.source for case in plan.added})
+    curve = LocalCurve(
+        local=local_source(options["--local"], added),
+        sizes=read_local_sizes(options["--curve"]),
+        draws=options["--draws"] or 3,
+        resamples=resamples,
+    )
+    with lock_folder(out), study_bar() as (say_above, show):
+        measure_local_curve(plan, curve, data, out, log=say_above, show=show)
+    text = (out / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
+    tell(text.partition("\n## What else is here")[0])
+    log(f"report: {out / 'report.md'}, numbers: {out / 'local_curve.csv'}")
+    last = out / f"images_{curve.sizes[-1]}" / "draw_1"
+    log(f"next: {program()} card {shlex.quote(str(last))}")
 
 
 def _ended(out: Path) -> None:

@@ -22,7 +22,11 @@ _CHECKPOINTS = (".safetensors", ".json")
 _LONGEST = 250
 """Characters beyond which no path is looked for."""
 
-_OF_TRAINING = ("--from", "--weights", "--add-source", "--max-epochs", "-o", "--precision")
+_OF_CURVE = ("--local", "--draws")
+_OF_TRAINING = (
+    *("--from", "--weights", "--add-source", "--max-epochs", "-o", "--precision"),
+    *("--curve", *_OF_CURVE),
+)
 """Options of `cxr validate` that say how something is trained."""
 
 
@@ -104,8 +108,13 @@ def check_validated(kind: Validated, options: Mapping[str, object]) -> None:
     Raises:
         UsageError: ``unused_option``.
     """
-    unused = ("--saw",) if kind == "recipe" else _OF_TRAINING
-    for option in unused:
+    for option in _OF_CURVE if kind == "recipe" and options.get("--curve") is None else ():
+        if options.get(option):
+            raise UsageError(
+                "unused_option",
+                f"Expected {option} only with --curve; leave it out, or say how many images.",
+            )
+    for option in ("--saw",) if kind == "recipe" else _OF_TRAINING:
         if options.get(option):
             raise UsageError(
                 "unused_option",
