@@ -244,15 +244,13 @@ def _met(
 
 def _scored(model: JudgedModel, decoded: Decoded, met: Flags, progress: Tell) -> _Judged:
     """Score what the model has not met: whole, and with the lungs blacked out."""
-    step = counting(progress, of_images("scoring", len(decoded.cases)), 3)
     images = decoded.tensors.only(~met)
+    passes = len(model.cards) * (2 + model.has_features)
+    count = counting(progress, of_images("scoring", len(images)), passes * len(images))
     pixels = images.images.numpy()
-    whole = model.scored(pixels)
-    step()
+    whole = model.scored(pixels, with_features=True, on_image=count)
     blacked = lungs_blacked(pixels, images.lungs.masks())
-    step()
-    without = model.scored(blacked)
-    step()
+    without = model.scored(blacked, with_features=False, on_image=count)
     statuses = None
     if model.reference and whole.features is not None:
         statuses = model.reference.ood_status(whole.features)

@@ -34,6 +34,7 @@ from cxr_transfer.evaluation.evaluated import seen_in_training
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.labels import refuse_findings
 from cxr_transfer.models.checkpoint import load_checkpoint
+from cxr_transfer.models.forward import OnImages
 from cxr_transfer.models.metadata import CARD, WEIGHTS, checkpoint_files
 from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.progress import Show
@@ -195,13 +196,16 @@ class _Validating:
         )
         begin = self.plan.begin | {"execution": execution}
         run_recipe(self.recipe, rest, images, folder, log=self.log, **begin)
-        self.progress.begin(_scoring(source))
+        cases = [case for case in dataset.cases if case.source == source]
+        # Whole, without the lungs, and their features; then those of the validation images.
+        count = self.progress.count(_scoring(source), 3 * len(cases) + len(rest.validation))
         scored = scored_source(
             source,
             folder,
             (rest, images),
-            [case for case in dataset.cases if case.source == source],
+            cases,
             tensors.only(~others),
+            on_image=count,
             device=resolve_device(self.plan.execution.device),
             resamples=self.resamples,
             seed=self.plan.seed,
@@ -223,6 +227,7 @@ def scored_source(
     device: str,
     resamples: int,
     seed: int,
+    on_image: OnImages,
 ) -> ScoredSource | str:
     """Score a source with a run that was trained without it.
 
@@ -235,6 +240,7 @@ def scored_source(
         device: Device as torch names it.
         resamples: Number of resamples of the bootstrap of the source probe.
         seed: Random seed of that bootstrap.
+        on_image: Function that is called with the number of images after every batch.
 
     Returns:
         The scores; a sentence why there are none, where training met all images.
@@ -250,6 +256,7 @@ def scored_source(
     if why := too_small(source, Counter(case.label for case in unmet)) if unmet else "none is left":
         return f"training met {met.sum()} of its {len(met)} images or their patients ({why})"
     part, scorer = tensors.only(~met), Scorer(network, device)
+    scorer.on_image = on_image
     targets = part.targets.numpy()
     own = Scores.of(labels, targets, scorer.exact(part.images.numpy()), unmet)
     blacked = lungs_blacked(part.images.numpy(), part.lungs.masks())

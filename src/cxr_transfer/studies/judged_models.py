@@ -21,7 +21,7 @@ from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata, r
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.engine import Engine
-from cxr_transfer.models.forward import features, probabilities
+from cxr_transfer.models.forward import OnImages, features, probabilities
 from cxr_transfer.models.metadata import RELEASED, Checkpoint
 from cxr_transfer.models.reference import TrainingReference, reference_beside
 from cxr_transfer.radiograph import Preprocessing
@@ -67,7 +67,9 @@ class JudgedModel:
         confidence_threshold: Limit of the highest score below which no class is given.
         reference: What is known of its training images; None where nothing is, or of several.
         trained_on: Number of images of training and validation by source, where that is known.
-        opinions: Function that returns what each of its networks says of images (N, 1, H, W).
+        opinions: Function that returns what each of its networks says of images (N, 1, H, W); it is
+            told whether features are wanted, and what is called with the number of images that a
+            network is done with.
     """
 
     name: str
@@ -76,7 +78,7 @@ class JudgedModel:
     confidence_threshold: float | None
     reference: TrainingReference | None
     trained_on: Mapping[str, int]
-    opinions: Callable[[Images], Sequence[Opinion]]
+    opinions: Callable[[Images, bool, OnImages], Sequence[Opinion]]
 
     @property
     def labels(self) -> LabelSet:
@@ -88,9 +90,20 @@ class JudgedModel:
         """Preprocessing of all its networks."""
         return self.cards[0].preprocessing
 
-    def scored(self, images: Images) -> Opinion:
-        """Return what the model says: of several networks the mean of their calibrated scores."""
-        opinions = self.opinions(images)
+    @property
+    def has_features(self) -> bool:
+        """Whether anything reads the features: the training reference."""
+        return self.reference is not None
+
+    def scored(self, images: Images, *, with_features: bool, on_image: OnImages) -> Opinion:
+        """Return what the model says: of several networks the mean of their calibrated scores.
+
+        Args:
+            images: Images after preprocessing, (N, 1, H, W).
+            with_features: Whether the features are wanted, where anything reads them.
+            on_image: Function that is called with the number of images that a network is done with.
+        """
+        opinions = self.opinions(images, with_features and self.has_features, on_image)
         if len(opinions) == 1:
             return opinions[0]
         mean = np.mean([each.given for each in opinions], axis=0)
@@ -142,18 +155,22 @@ def open_judged(model: str, device: str) -> JudgedModel:
         confidence_threshold=reference.confidence_threshold if reference else None,
         reference=reference,
         trained_on=_trained_on(evaluated.members),
-        opinions=lambda images: [
-            _opinion(member, images, device, wants_features=reference is not None)
+        opinions=lambda images, with_features, on_image: [
+            _opinion(member, images, device, with_features, on_image)
             for member in evaluated.members
         ],
     )
 
 
-def _opinion(member: Member, images: Images, device: str, *, wants_features: bool) -> Opinion:
+def _opinion(
+    member: Member, images: Images, device: str, with_features: bool, on_image: OnImages
+) -> Opinion:
     network = member.network or load_checkpoint(member.path)[1]
     pixels = torch.from_numpy(images)
-    own = probabilities(network, pixels, device=device).double().numpy()
-    seen = features(network, pixels, device=device).numpy() if wants_features else None
+    own = probabilities(network, pixels, device=device, on_image=on_image).double().numpy()
+    seen = None
+    if with_features:
+        seen = features(network, pixels, device=device, on_image=on_image).numpy()
     return Opinion(own, at_temperature(own, member.temperature), seen)
 
 
@@ -178,12 +195,14 @@ def _exported(path: Path) -> JudgedModel:
         beside = reference_beside(path, converted.card.weights_sha256)
         reference = beside[1] if beside else None
 
-    def opinions(images: Images) -> list[Opinion]:
-        batches = [
-            engine.answer(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)
-        ]
-        own = np.concatenate([scores for scores, _ in batches]).astype(np.float64)
-        seen = np.concatenate([each for _, each in batches]) if reference else None
+    def opinions(images: Images, with_features: bool, on_image: OnImages) -> list[Opinion]:
+        answers = []
+        for start in range(0, len(images), _BATCH):
+            batch = images[start : start + _BATCH]
+            answers.append(engine.answer(batch))
+            on_image(len(batch) * (2 if with_features else 1))  # both come at once
+        own = np.concatenate([scores for scores, _ in answers]).astype(np.float64)
+        seen = np.concatenate([each for _, each in answers]) if with_features else None
         return [Opinion(own, at_temperature(own, converted.temperature), seen)]
 
     return JudgedModel(
