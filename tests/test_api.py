@@ -9,6 +9,7 @@ from PIL import Image
 
 import cxr_transfer as cxr
 from cxr_transfer.datasets.phantom import draw_radiograph
+from made_sources import recipe, write_sources
 
 LABELS = ("normal", "bacterial", "covid19")
 
@@ -111,6 +112,40 @@ def test_a_cross_validation_has_a_row_per_fold(images, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_validation_has_a_row_per_source_the_worst_one_first(tmp_path):
+    manifest = write_sources(tmp_path, {"north": (40, 40), "south": (40, 40)})
+    words = {"max_epochs": 1, "device": "cpu", "resamples": 20}
+    report = cxr.validate("model_1", manifest, out=tmp_path / "out", **words)
+    table = report.to_frame()
+    assert list(table["source"]) == report["summary"]["order"]
+    assert set(table["source"]) == {"north", "south"}
+    assert (table["auroc_macro"] == sorted(table["auroc_macro"])).all()
+    assert {"sensitivity_cloudy", "specificity_clear_low", "without_class"} <= set(table)
+    assert "The next hospital" in report.text
+    assert report.folder == tmp_path / "out"
+
+
+def test_a_local_curve_has_a_row_per_size(tmp_path):
+    manifest = write_sources(tmp_path, {"north": (24, 24), "south": (40, 40)})
+    (tmp_path / "small.toml").write_text(recipe().to_toml())
+    curve = cxr.local_curve(
+        tmp_path / "small.toml", manifest, "south", [0, 8], out=tmp_path / "out", draws=2,
+        resamples=20, device="cpu",
+    )  # fmt: skip
+    table = curve.to_frame()
+    assert list(table["images"]) == [0, 8]
+    assert (table["auroc_macro_low"] <= table["auroc_macro_high"]).all()
+    assert "What images of south bring" in curve.text
+    # The same function judges a model as it is.
+    report = cxr.validate(
+        tmp_path / "out" / "images_0" / "draw_1", manifest, out=tmp_path / "judged", resamples=20,
+        device="cpu",
+    )  # fmt: skip
+    assert report["kind"] == "model"
+    assert list(report.to_frame()["source"]) == ["south"]
+
+
+@pytest.mark.slow
 def test_an_audit_has_a_row_per_check(trained):
     dataset, run, _ = trained
     report = cxr.audit(run, dataset, device="cpu", precision="float32")
@@ -151,6 +186,9 @@ def test_a_learning_curve_of_own_images_has_a_row_per_size(images, tmp_path):
         lambda: cxr.cross_validate("model_1", 3, out="runs"),
         lambda: cxr.cross_validate("model_1", "images", out="runs", choose="model_2"),
         lambda: cxr.audit("model_3", [], retrain=True),
+        lambda: cxr.validate("model_1", 3, out="runs"),
+        lambda: cxr.validate("model_1", "images", out="runs", resamples=2.5),
+        lambda: cxr.local_curve("model_1", "images", "south", "0,25", out="runs"),
         lambda: cxr.learning_curve("images", "10,20", out="runs"),
         lambda: cxr.learning_curve(3, [10, 20], out="runs"),
     ],
@@ -170,7 +208,7 @@ def test_all_that_is_public_is_there_and_is_imported_when_it_is_asked_for():
         "for name in cxr.__all__:\n"
         "    assert getattr(cxr, name) is not None\n"
         "import cxr_transfer.audits.run, cxr_transfer.training.trainer\n"
-        "for name in ('audit', 'train', 'compare', 'evaluate', 'cross_validate'):\n"
+        "for name in ('audit', 'train', 'compare', 'evaluate', 'cross_validate', 'validate'):\n"
         "    assert callable(getattr(cxr, name))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -18,8 +18,8 @@ from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
 
 if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
-    from cxr_transfer.api_protocols import compare, cross_validate
-    from cxr_transfer.api_studies import learning_curve
+    from cxr_transfer.api_protocols import compare, cross_validate, validate
+    from cxr_transfer.api_studies import learning_curve, local_curve
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
     from cxr_transfer.errors import CxrError
@@ -45,13 +45,15 @@ __all__ = [
     "evaluate",
     "learning_curve",
     "load_dataset",
+    "local_curve",
     "train",
+    "validate",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
-    **dict.fromkeys(("compare", "cross_validate"), "api_protocols"),
-    "learning_curve": "api_studies",
+    **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
+    **dict.fromkeys(("learning_curve", "local_curve"), "api_studies"),
     "Case": "datasets.case",
     "CxrError": "errors",
     "Dataset": "datasets.paper",

@@ -1,4 +1,4 @@
-"""Protocols for one's own images as public functions: cross-validation, and a comparison.
+"""Protocols as public functions: cross-validation, external validation, and a comparison.
 
 Each does what a command does, through the same code.
 """
@@ -109,6 +109,113 @@ def cross_validate(
     text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
     rows = [_flat({**fold, "runs": len(fold["runs"])}) for fold in content["fold_by_fold"]]
     return Report(content, text, rows, folder)
+
+
+def validate(
+    recipe: PathLike,
+    data: PathLike,
+    *,
+    out: PathLike,
+    labels: Mapping[str, str] | None = None,
+    seed: int = 0,
+    start: PathLike | None = None,
+    weights: PathLike | None = None,
+    max_epochs: int | None = None,
+    overrides: Mapping[str, object] | None = None,
+    saw: PathLike | None = None,
+    resamples: int = 2000,
+    skip_damaged: bool = False,
+    device: str = "auto",
+    precision: str | None = None,
+    log: Log = lambda line: None,
+) -> Report:
+    """Judge a recipe or a model at the next hospital: in each source that holds two classes.
+
+    A recipe is trained without each source in turn, and then meets it; the same call goes on where
+    it was stopped. A model, or a table of scores, is judged as it is.
+
+    Args:
+        recipe: Name of a recipe of the package ("multi_source", ...), or path of one (.toml); or a
+            run folder, a checkpoint, an exported ``.xml`` or ``.onnx``, "released:NAME", or a table
+            of scores (.csv) with a column ``case`` and one for each class.
+        data: Folder with the public archives, manifest (.csv) with sources, or folder with a
+            sub-folder per class.
+        out: Report folder, made where it is absent.
+        labels: Label of the data to class; "" as a class leaves its images out.
+        seed: Random seed of the parts, of weights, order and dropout, and of the bootstrap.
+        start: Checkpoint that the recipe starts from, where it starts from one.
+        weights: File with weights, where the recipe starts from one.
+        max_epochs: Number of epochs at which every stage is cut short.
+        overrides: Values of keys of the recipe by their paths, as `train` takes them.
+        saw: For a model or a table: table (.csv) of images that it was trained on, with a column
+            ``path``, ``sha256``, ``pixels`` or ``patient``; they are left out.
+        resamples: Number of resamples of the bootstrap by patient.
+        skip_damaged: Whether to leave out files that cannot be read.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        precision: Precision of a recipe: "auto" (also None), "float32" or "bfloat16".
+        log: Function that is told what happens, a line at a time.
+
+    Returns:
+        The content of ``validation.json``; as a table, a row per source, the worst one first.
+
+    Raises:
+        TypeError: An argument is of another type.
+        DataError: ``one_source``, ``no_source_to_leave_out``.
+        CxrError: What `cxr validate` says; see its codes.
+    """
+    from cxr_transfer.studies.external_model import ModelValidation, validate_model
+    from cxr_transfer.studies.external_validation import validate_recipe
+    from cxr_transfer.studies.one_recipe import TrainingPlan
+    from cxr_transfer.studies.refusals import check_validated, kind_validated
+    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.recipe_files import load_recipe
+
+    check_seed(seed)
+    check_whole(resamples, "resamples")
+    judged = str(path_of(recipe, "recipe"))
+    given, folder = path_of(data, "data"), path_of(out, "out")
+    table = None if saw is None else path_of(saw, "saw")
+    kind = kind_validated(judged)
+    options = {"--from": start, "--weights": weights, "--saw": saw, "--max-epochs": max_epochs}
+    check_validated(kind, options | {"-o": overrides, "--precision": precision})
+    if kind == "recipe":
+        plan = TrainingPlan(
+            recipe=load_recipe(judged, overrides or {}).limited(max_epochs),
+            mapping=labels or {},
+            sources=(),
+            split_by="patient",
+            is_split_asked=False,
+            pretraining=None,
+            skip_damaged=skip_damaged,
+            seed=seed,
+            execution=Execution(device=device, precision=precision or "auto"),
+            start=None if start is None else path_of(start, "start"),
+            weights=None if weights is None else path_of(weights, "weights"),
+        )
+        with lock_folder(folder):
+            content = validate_recipe(plan, given, folder, resamples=resamples, log=log)
+    else:
+        asked = ModelValidation(
+            judged, given, labels or {}, table, skip_damaged, device, resamples, seed
+        )
+        with lock_folder(folder):
+            content = validate_model(asked, folder, log=log)
+    text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
+    return Report(content, text, list(map(_source_row, content["sources"])), folder)
+
+
+def _source_row(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a source in one row."""
+    from cxr_transfer.studies.external_figures import POINTS, point_of
+
+    row = {name: figures[name] for name in ("source", "images", "patients", "auroc_macro")}
+    for label, area in figures["auroc"].items():
+        row[f"auroc_{label}"] = area or {}  # no cell where a source has too few images of it
+        for measured in POINTS:
+            row[f"{measured}_{label}"] = point_of(figures, label, measured) or {}
+    abstention = figures["abstention"]
+    row |= {"without_class": abstention["without_class"], "accuracy": abstention["accuracy"] or {}}
+    return _flat(row)
 
 
 def compare(

@@ -73,6 +73,7 @@ OWN = "train {root}/fitted.toml --data {root}/images --out {root}/out"
 ARCHIVES = "train model_1 --data {root}/archives --out {root}/out"
 STUDY = "study --data {root}/archives --out {root}/out"
 CURVE = f"{STUDY} --learning-curve 4,6"
+VALIDATE = "validate --data {root}/parts.csv --out {root}/out"
 EVALUATE = "evaluate {root}/start --data {root}/images --out {root}/out"
 AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
 
@@ -116,6 +117,14 @@ AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
         ),
         (f"{EVALUATE} --label pneumothorax=normal", "pneumothorax"),
         (f"{AUDIT} --label pneumothorax=normal", "pneumothorax"),
+        (f"{VALIDATE} multi_source --saw {{root}}/parts.csv", "--saw"),
+        (f"{VALIDATE} {{root}}/start --weights {{root}}/weights.h5", "--weights"),
+        (f"{VALIDATE} {{root}}/start --max-epochs 2", "--max-epochs"),
+        (f"{VALIDATE} scores.csv -o coverage=0.9", "-o"),
+        (f"{VALIDATE} {{root}}/start --curve 0,25", "--curve"),
+        (f"{VALIDATE} multi_source --draws 3", "--draws"),
+        (f"{VALIDATE} multi_source --local a", "--local"),
+        (f"{VALIDATE} scores.csv --add-source a=b", "--add-source"),
         (f"{EVALUATE} --subgroup view", "--subgroup"),
         (f"{AUDIT} --subgroup source", "--subgroup"),
         (f"{AUDIT} --weights {{root}}/weights.h5", "--weights"),
@@ -162,6 +171,15 @@ def test_weights_are_refused_where_the_recipe_that_is_retrained_has_none(root):
         (f"{TRAIN} --folds 2 --choose model_1", "other_recipes"),
         (f"{TRAIN} --folds 2 --choose multi_source", "other_recipes"),
         (f"{TRAIN} --folds 2 --choose absent.toml", "no_recipe"),
+        ("validate model_1 --data {root}/images --out {root}/out", "one_source"),
+        ("validate absent --data {root}/images --out {root}/out", "no_recipe"),
+        (f"{VALIDATE} model_1 --curve 0,25", "no_local_source"),
+        (f"{VALIDATE} model_1 --curve many --local a", "bad_sizes"),
+        (f"{VALIDATE} model_1 --curve 0,9 --local a", "unknown_source"),
+        ("validate {root}/none.onnx --data {root}/parts.csv --out {root}/out", "no_model"),
+        ("validate released:none --data {root}/parts.csv --out {root}/out", "no_checkpoint"),
+        ("validate {root}/start --data {root}/images --out {root}/out", "one_source"),
+        ("validate model_2 --data {root}/parts.csv --out {root}/out", "no_start"),
         ("compare {root}/start", "one_model"),
         ("compare {root}/start {root}/images", "no_predictions"),
         (f"{STUDY} --models model_2 --model-0 {{root}}/none", "no_checkpoint"),

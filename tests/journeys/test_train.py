@@ -189,6 +189,7 @@ def test_mistakes_end_in_one_line_with_a_code(words, code, expect, cxr, tmp_path
 
 COMMANDS = (
     *("study", "train", "evaluate", "compare", "audit", "card", "predict", "explain", "export"),
+    "validate",
     "serve",
     "doctor",
 )

@@ -27,6 +27,7 @@ from cxr_transfer.serving import decoder_process
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.service import Service, Upload
 from cxr_transfer.serving.settings import Settings
+from made_sources import recipe, write_sources
 
 CROPPING = """
 name = "crops"
@@ -218,6 +219,27 @@ def test_a_learning_curve_decodes_each_image_once_for_all_of_its_runs(counts, tm
     images = len(counts.opened(tmp_path / "data"))
     assert images > 48 + 48 + 24
     counts.check(tmp_path / "data", images)
+
+
+def test_a_validation_decodes_each_image_once_for_all_of_its_runs(counts, tmp_path):
+    write_sources(tmp_path / "data", {"north": (40, 40), "south": (40, 40), "east": (0, 12)})
+    (tmp_path / "small.toml").write_text(recipe().to_toml())
+    words = ["validate", tmp_path / "small.toml", "--data", tmp_path / "data" / "images.csv"]
+    words += ["--resamples", 10, "--device", "cpu"]
+    counts.empty()
+    cxr(*words, "--out", tmp_path / "out")
+    # The lungs are blacked out in the images of the two sources that are judged.
+    counts.check(tmp_path / "data", 172, segmented=160)
+    counts.empty()
+    cxr(*words, "--out", tmp_path / "local", "--local", "south", "--curve", "0,12", "--draws", 2)
+    counts.check(tmp_path / "data", 172)
+    counts.empty()
+    words[1] = tmp_path / "out" / "without_south"
+    cxr(*words, "--out", tmp_path / "model")
+    scored = len((tmp_path / "model" / "predictions.csv").read_text().splitlines()) - 1
+    met = json.loads((words[1] / "checkpoint.json").read_text())["data"]["images"]
+    counts.check(tmp_path / "data", 172, segmented=172 - met["train"] - met["validation"])
+    assert scored == 80
 
 
 def test_a_preparation_decodes_each_image_of_its_data_sets_once(counts, tmp_path):

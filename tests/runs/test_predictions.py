@@ -5,8 +5,8 @@ import pytest
 
 from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation.scoring import write_scores
-from cxr_transfer.labels import LabelSet
-from cxr_transfer.runs.predictions import read_predictions
+from cxr_transfer.labels import DATASET_1, LabelSet
+from cxr_transfer.runs.predictions import read_case_scores, read_predictions
 from made import case
 
 LABELS = LabelSet(("clear", "cloudy"))
@@ -92,3 +92,32 @@ def test_equal_files_of_other_names_are_told_apart_in_one_way(tmp_path):
     assert one.identities(by_content=True) == ["aa 1", "aa 2"]
     assert other.identities(by_content=True) == ["aa 2", "aa 1"]
     assert one.identities(by_content=False) == ["x/1.png", "x/2.png"]
+
+
+def test_scores_of_cases_are_matched_by_hash_by_name_or_by_last_name(tmp_path):
+    digest = "a" * 64
+    text = (
+        "case,sha256,view,b,a\nin/1.png,,PA,0.1,0.9\nrenamed.png,"
+        f"{digest},AP,0.8,0.2\nelsewhere/3.png,,,0.5,0.5\n"
+    )
+    table = read_case_scores(written(tmp_path / "theirs.csv", text))
+    assert table.labels == LabelSet(("b", "a")), "a column that is known to be none is no class"
+    cases = [
+        case("in/1.png"),
+        case("2.png", sha256=digest),
+        case("here/3.png"),
+        case("other/4.png"),
+    ]
+    assert table.rows_of(cases).tolist() == [0, 1, 2, -1]
+    assert table.scores[table.rows_of(cases[:2])] == pytest.approx(
+        np.array([[0.1, 0.9], [0.8, 0.2]])
+    )
+    # Two images of one last name: it tells neither.
+    assert table.rows_of([case("here/3.png"), case("there/3.png")]).tolist() == [-1, -1]
+
+
+def test_classes_of_ours_come_in_our_order(tmp_path):
+    text = "file,score_covid19,score_normal,score_bacterial\n1.png,0.5,0.2,0.3\n"
+    table = read_case_scores(written(tmp_path / "theirs.csv", text))
+    assert table.labels == DATASET_1
+    assert table.scores.tolist() == [[0.2, 0.3, 0.5]]

@@ -32,6 +32,7 @@ from cxr_transfer.datasets.case import FRONTAL_VIEWS, Case
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.intervals import share
+from cxr_transfer.statistics.metrics import evaluate
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.subgroups import NOT_STATED
 
@@ -164,12 +165,14 @@ def source_classifier(
         - ``accuracy``: share of images put to their source by a classifier that was fitted on
           other patients, `Estimate` as a dict, in [0, 1];
         - ``chance``: share of the largest source, what always naming that one achieves;
+        - ``balanced_accuracy``: mean over sources of the share that is put right, which a large
+          source does not lift; ``balanced_chance``: one over the number of sources;
         - ``sources``: how many are told apart; ``images`` and ``patients``: of these sources;
         - ``left_out``: the other sources in the order of their names, each with ``source``,
           ``images`` and ``patients``: those with fewer than `TOO_FEW_PATIENTS` patients, and
           images whose source is not stated.
 
-        ``accuracy`` and ``chance`` are null where fewer than two sources remain.
+        These four are null where fewer than two sources remain.
 
     Raises:
         DataError: ``no_images`` without a case; ``table`` unless there is a row for each case.
@@ -188,6 +191,8 @@ def source_classifier(
     found: dict[str, Any] = {
         "accuracy": None,
         "chance": None,
+        "balanced_accuracy": None,
+        "balanced_chance": None,
         "sources": len(kept),
         "images": len(used),
         "patients": len(set(names)),
@@ -211,9 +216,12 @@ def source_classifier(
         features[used], targets, labels, names, files, kind="linear", folds=folds, seed=seed
     )
     right = scores.predicted == scores.targets
+    balanced = evaluate(scores, resamples=resamples, seed=seed).recall_macro
     return found | {
         "accuracy": share(right, names, resamples=resamples, seed=seed).as_dict(),
         "chance": float(np.bincount(targets).max() / len(targets)),
+        "balanced_accuracy": balanced.as_dict(),
+        "balanced_chance": 1 / len(kept),
     }
 
 

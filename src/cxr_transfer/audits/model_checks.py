@@ -14,6 +14,7 @@ from typing import Any
 
 from cxr_transfer.audits.inputs import AuditInputs, Finding, above, below, not_done
 from cxr_transfer.statistics.calibration import calibration
+from cxr_transfer.statistics.external import shortcut_ratio
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
 
@@ -160,7 +161,7 @@ def occlusion(audit_inputs: AuditInputs) -> Finding:
             "chance, or were not scored without the lungs",
             measured,
         )
-    ratio = (black.auroc_macro.value - 0.5) / (full.value - 0.5)
+    ratio = shortcut_ratio(full.value, black.auroc_macro.value)
     measured["shortcut_ratio"] = ratio
     verdict = above(ratio, warn=0.3, fail=0.6)
     reading = (

@@ -40,6 +40,7 @@ from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
 from cxr_transfer.cli.train import TRAIN_EXAMPLES, train
+from cxr_transfer.cli.validate import VALIDATE_EXAMPLES, validate
 from cxr_transfer.errors import CxrError
 from cxr_transfer.extras import missing_package
 from cxr_transfer.text import for_terminal
@@ -60,6 +61,7 @@ app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
+app.command(epilog=VALIDATE_EXAMPLES)(validate)
 app.command(epilog=AUDIT_EXAMPLES)(audit)
 app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=PREDICT_EXAMPLES)(predict)

@@ -54,7 +54,7 @@ def _environment() -> Environment:
         autoescape=False,  # for HTML; a page of Markdown has `markdown`
     )
     made.globals["intended_use"] = INTENDED_USE
-    filters = (markdown, latex, number, percent, written, digits, joined, ended)
+    filters = (markdown, latex, number, percent, complement, written, digits, joined, ended)
     made.filters |= {each.__name__: each for each in filters}
     return made
 
@@ -75,6 +75,16 @@ def percent(found: Found, absent: str = "not defined") -> str:
     ('50.0 [25.0, 75.0]', 'too few')
     """
     return absent if found is None else _estimate(found).percent()
+
+
+def complement(found: Found) -> str:
+    """Return what an estimate of a share leaves, in percent, as false alarms of a specificity.
+
+    >>> complement({"value": 0.75, "low": 0.5, "high": 1.0})
+    '25.0 [0.0, 50.0]'
+    """
+    whole = _estimate(found)
+    return Estimate(1 - whole.value, 1 - whole.high, 1 - whole.low).percent()
 
 
 def written(found: Found, decimals: int = 3) -> str:

@@ -261,26 +261,7 @@ def read_export_metadata(path: Path) -> ExportMetadata:
             "make one with 'cxr export', or give a run folder.",
         )
     card = path.with_suffix(".json")
-    try:
-        content = read_json(card)
-        version = content.get("schema_version") if isinstance(content, dict) else None
-        if isinstance(version, int) and version != SCHEMA:
-            remedy = (
-                "export it anew with 'cxr export'" if version < SCHEMA else "update cxr-transfer"
-            )
-            raise ModelError(
-                "other_schema",
-                f"Expected a converted network of schema {SCHEMA}, but {card} has {version}, of "
-                f"{'an older' if version < SCHEMA else 'a newer'} cxr-transfer; {remedy}.",
-            )
-        converted = ExportMetadata.model_validate(content)
-    except ValidationError as error:
-        raise ModelError(
-            "bad_card",
-            f"Expected a converted network's fields in {card}, but {first_problem(error)}.",
-        ) from None
-    except ValueError as error:
-        raise ModelError("bad_card", f"Expected JSON in {card}, but got: {error}.") from None
+    converted = _described_in(card)
     graph = read_bytes(path, most=LARGEST_GRAPH)
     found = {"xml": hashlib.sha256(graph).hexdigest(), "bin": sha256(path.with_suffix(".bin"))}
     for suffix, digest in found.items():
@@ -299,6 +280,59 @@ def read_export_metadata(path: Path) -> ExportMetadata:
             f"{for_terminal(str(error))}; export it anew.",
         ) from None
     return converted
+
+
+def read_onnx_metadata(path: Path) -> ExportMetadata:
+    """Read what stands beside the graph ``path`` (.onnx), and check its bytes.
+
+    Raises:
+        ModelError: ``no_model``, ``bad_card``, ``other_schema``, ``wrong_hash``, and what
+            `models.folder.opened` raises.
+    """
+    card = path.with_name(f"{path.name}.json")
+    absent = [str(file) for file in (path, card) if not file.is_file()]
+    if absent:
+        raise ModelError(
+            "no_model",
+            f"Expected a converted network at {path}, but there is no {' and no '.join(absent)}; "
+            "make one with 'cxr export', or give its scores as a table (.csv).",
+        )
+    converted = _described_in(card)
+    if sha256(path) not in converted.sha256.values():
+        raise ModelError(
+            "wrong_hash",
+            f"Expected {path} as it was exported, but it has other bytes; it is damaged or of "
+            "another network: export it anew.",
+        )
+    return converted
+
+
+def _described_in(card: Path) -> ExportMetadata:
+    """Return what the JSON beside a converted network says of it.
+
+    Raises:
+        ModelError: ``bad_card``, ``other_schema``.
+    """
+    try:
+        content = read_json(card)
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(version, int) and version != SCHEMA:
+            remedy = (
+                "export it anew with 'cxr export'" if version < SCHEMA else "update cxr-transfer"
+            )
+            raise ModelError(
+                "other_schema",
+                f"Expected a converted network of schema {SCHEMA}, but {card} has {version}, of "
+                f"{'an older' if version < SCHEMA else 'a newer'} cxr-transfer; {remedy}.",
+            )
+        return ExportMetadata.model_validate(content)
+    except ValidationError as error:
+        raise ModelError(
+            "bad_card",
+            f"Expected a converted network's fields in {card}, but {first_problem(error)}.",
+        ) from None
+    except ValueError as error:
+        raise ModelError("bad_card", f"Expected JSON in {card}, but got: {error}.") from None
 
 
 def _check_graph(graph: bytes, card: Checkpoint) -> None:

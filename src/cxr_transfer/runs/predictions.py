@@ -7,9 +7,10 @@ Opens no image.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import DataError
 from cxr_transfer.files import read_csv
-from cxr_transfer.labels import LabelSet
+from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.statistics.scores import Scores
 
@@ -27,6 +28,12 @@ ENSEMBLE = "mean"
 
 NAMING = ("file", "patient", "source", "split", "sha256", "label")
 """Columns that name an image."""
+
+_BESIDE = (
+    *("case", "path", "pixels", "number", "model", "fold", "seed", "recipe", "run", "answer"),
+    *("predicted", "temperature", "split_hash", "view", "age", "sex"),
+)
+"""Other columns of tables of predictions that are no class."""
 
 _PREFIX = "score_"
 _SUM = 0.01
@@ -110,23 +117,116 @@ def read_predictions(path: Path) -> PredictionTable:
     if not known:
         raise _bad(path, "no row has a label that is one of its classes")
     files = tuple(row["file"] for row in known)
-    if len(set(files)) != len(files):
-        twice = next(file for file in files if files.count(file) > 1)
-        raise DataError(
-            "repeated_images",
-            f"Expected each image once in {path}, but {twice!r} stands there several times; keep "
-            "one row of each image.",
-        )
+    _refuse_repeated(path, files)
     has_patients = all(row.get("patient") for row in known)
     scores = Scores(
         labels=labels,
         targets=np.array([labels.target(row["label"]) for row in known], dtype=np.int64),
-        probabilities=_probabilities(path, known, labels),
+        probabilities=_probabilities(path, known, score_columns(labels)),
         patients=tuple(row["patient"] for row in known) if has_patients else files,
         files=files,
     )
     sha256 = tuple(row.get("sha256", "") for row in known)
     return PredictionTable(scores, sha256, has_patients, len(rows) - len(known))
+
+
+@dataclass(frozen=True, eq=False)
+class CaseScores:
+    """Scores of images that a table names, whose labels stand elsewhere.
+
+    Attributes:
+        labels: Classes, in the order of the columns of ``scores``.
+        names: Name of each image's file, M of them.
+        sha256: SHA-256 of each file; "" where the table does not say.
+        scores: Scores, (M, C), rows summing to 1.
+    """
+
+    labels: LabelSet
+    names: tuple[str, ...]
+    sha256: tuple[str, ...]
+    scores: npt.NDArray[np.float64]
+
+    def rows_of(self, cases: Sequence[Case]) -> npt.NDArray[np.int64]:
+        """Return the row of each case, (N,); -1 where none names it.
+
+        By the SHA-256, by the file as the data name it or its whole path, or by the file's last
+        name where it is no other image's.
+
+        Args:
+            cases: Indexed cases, N of them.
+        """
+        by_hash = {digest: row for row, digest in enumerate(self.sha256) if digest}
+        by_name = {name: row for row, name in enumerate(self.names)}
+        short = Counter(PurePosixPath(name).name for name in self.names)
+        shorter = Counter(case.path.name for case in cases)
+        by_short = {
+            PurePosixPath(name).name: row
+            for row, name in enumerate(self.names)
+            if short[PurePosixPath(name).name] == 1
+        }
+
+        def row_of(case: Case) -> int:
+            for table, name in (
+                (by_hash, case.sha256),
+                (by_name, case.file),
+                (by_name, case.path.as_posix()),
+            ):
+                if name in table:
+                    return table[name]
+            return by_short.get(case.path.name, -1) if shorter[case.path.name] == 1 else -1
+
+        return np.array([row_of(case) for case in cases], dtype=np.int64)
+
+
+def read_case_scores(path: Path) -> CaseScores:
+    """Read the scores of any model: a column ``case`` or ``file``, and one for each class.
+
+    Columns of classes are called ``score_CLASS``; where none is, every column that `NAMING` and
+    `_BESIDE` do not know is a class. A table of several seeds gives the rows of their mean.
+
+    Raises:
+        DataError: ``bad_predictions`` for another table; ``repeated_images``.
+        ModelError: What `models.folder.opened` raises.
+    """
+    try:
+        rows = read_csv(read_text(path))
+    except ValueError as error:
+        raise _bad(path, str(error)) from None
+    columns = list(rows[0]) if rows else []
+    naming = next((name for name in ("file", "case", "path") if name in columns), None)
+    named = [name for name in columns if name.startswith(_PREFIX)]
+    classes = named or [name for name in columns if name not in (*NAMING, *_BESIDE)]
+    if naming is None or len(classes) < 2:
+        missing = "case" if naming is None else "for each of two classes"
+        raise _bad(path, f"there is no column {missing}" if rows else "it has no rows")
+    rows = _one_model(path, rows)
+    names = tuple(row[naming] for row in rows)
+    _refuse_repeated(path, names)
+    labels = _in_known_order(tuple(name.removeprefix(_PREFIX) for name in classes))
+    prefix = _PREFIX if named else ""
+    scores = _probabilities(path, rows, [f"{prefix}{label}" for label in labels])
+    return CaseScores(labels, names, tuple(row.get("sha256", "") for row in rows), scores)
+
+
+def _in_known_order(names: tuple[str, ...]) -> LabelSet:
+    """Return classes in the order that the package has for them; else as they stand."""
+    known = (DATASET_0, DATASET_1, MULTI_SOURCE)
+    return next((each for each in known if set(each) == set(names)), LabelSet(names))
+
+
+def _refuse_repeated(path: Path, files: Sequence[str]) -> None:
+    """Refuse a table that names an image twice.
+
+    Raises:
+        DataError: ``repeated_images``.
+    """
+    twice = next((file for file, times in Counter(files).items() if times > 1), None)
+    if twice is not None:
+        raise DataError(
+            "repeated_images",
+            f"Expected each image once in {path}, but {twice!r} stands there several times; keep "
+            "one row of each image.",
+        )
 
 
 def _one_model(path: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -143,9 +243,8 @@ def _one_model(path: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _probabilities(
-    path: Path, rows: Sequence[Mapping[str, str]], labels: LabelSet
+    path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]
 ) -> npt.NDArray[np.float64]:
-    columns = score_columns(labels)
     try:
         scored = np.array([[float(row[name]) for name in columns] for row in rows])
     except ValueError as error:

@@ -161,14 +161,27 @@ def points(draws: Sequence[Scores], resampling: Resampling) -> dict[str, Point]:
 
 def _mean_area(draws: Sequence[Scores], of_draws: Floats) -> Estimate:
     """Return the mean of AUROC over draws, with an interval that holds near 1, too."""
-    first, number = draws[0], len(draws)
-    between = float(of_draws.var(ddof=1)) / number * _stretch(number) ** 2 if number > 1 else 0.0
+    first = draws[0]
     return mean_of_draws(
         first.targets == np.arange(len(first.labels))[:, None],
         np.stack([scores.probabilities.T for scores in draws]),
         first.patients,
-        draws_variance=between,
+        draws_variance=draws_variance(of_draws),
     )
+
+
+def draws_variance(of_draws: Floats) -> float:
+    """Return the variance of a mean over draws that comes from the draws, as few as they are.
+
+    Args:
+        of_draws: Value of each draw, (D,).
+
+    Returns:
+        The variance, stretched as Student's t is wider than the normal distribution; 0 for one
+        draw, which tells nothing of others.
+    """
+    number = len(of_draws)
+    return float(of_draws.var(ddof=1)) / number * _stretch(number) ** 2 if number > 1 else 0.0
 
 
 def _measured(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:

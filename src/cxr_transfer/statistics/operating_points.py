@@ -26,7 +26,9 @@ PREVALENCES = (0.01, 0.05, 0.20)
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 
-def operating_points(validation: Scores, label: str) -> dict[str, float]:
+def operating_points(
+    validation: Scores, label: str, *, sensitivity: float = WANTED, specificity: float = WANTED
+) -> dict[str, float]:
     """Choose thresholds on the score of ``label`` against the rest.
 
     An image is called positive when its score, of `DECIMALS` decimals, is at least the threshold.
@@ -36,10 +38,13 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
     Args:
         validation: Images that will not test the thresholds, on the scale on which these are used.
         label: The class that is looked for.
+        sensitivity: Share of the class that the first threshold is to find.
+        specificity: Share of the others that the second threshold is to spare.
 
     Returns:
         ``"sensitivity 0.95"``: the highest threshold that finds at least 95 % of the images of the
-        class; ``"specificity 0.95"``: the lowest that spares at least 95 % of the others.
+        class; ``"specificity 0.95"``: the lowest that spares at least 95 % of the others; of other
+        shares by their names.
 
     Raises:
         DataError: ``no_class`` when all images or no image are of the class; ``unknown_label``.
@@ -51,10 +56,10 @@ def operating_points(validation: Scores, label: str) -> dict[str, float]:
     >>> operating_points(scores, "covid19")
     {'sensitivity 0.95': 0.2, 'specificity 0.95': 0.65}
     """
-    candidates, sensitivity, specificity = _candidates(validation, label)
+    candidates, finds, spares = _candidates(validation, label)
     return {
-        f"sensitivity {WANTED}": float(candidates[sensitivity >= WANTED].max()),
-        f"specificity {WANTED}": float(candidates[specificity >= WANTED].min()),
+        f"sensitivity {sensitivity}": float(candidates[finds >= sensitivity].max()),
+        f"specificity {specificity}": float(candidates[spares >= specificity].min()),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.errors import DataError, MachineError, UsageError
@@ -12,9 +12,22 @@ from cxr_transfer.labels import DATASET_0, DATASET_1
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import fingerprint
 from cxr_transfer.models.pretrained import imagenet_weights
+from cxr_transfer.studies.judged_models import EXPORTED, RELEASED_PREFIX
 from cxr_transfer.studies.plan import MODELS, Study, model_names
 from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.recipe_files import shipped_recipes
 from cxr_transfer.training.start import check_run
+
+_CHECKPOINTS = (".safetensors", ".json")
+_LONGEST = 250
+"""Characters beyond which no path is looked for."""
+
+_OF_CURVE = ("--local", "--draws")
+_OF_TRAINING = (
+    *("--from", "--weights", "--add-source", "--max-epochs", "-o", "--precision"),
+    *("--curve", *_OF_CURVE),
+)
+"""Options of `cxr validate` that say how something is trained."""
 
 
 def check_options(
@@ -63,6 +76,52 @@ def check_options(
             "Expected model_0 to be trained or given, but got it in --models and with --model-0; "
             "leave out one of them.",
         )
+
+
+Validated = Literal["recipe", "model", "scores"]
+
+
+def kind_validated(given: str) -> Validated:
+    """Return what `cxr validate` is given: a recipe, a model, or a table of scores.
+
+    Args:
+        given: Name or path. A recipe's name is the recipe, whatever lies at a path of that name.
+
+    >>> [kind_validated(given) for given in ("multi_source", "mine.toml", "mine.onnx", "x.csv")]
+    ['recipe', 'recipe', 'model', 'scores']
+    """
+    if given.endswith(".csv"):
+        return "scores"
+    is_recipe = given in shipped_recipes() or given.endswith(".toml")
+    is_model = given.startswith(RELEASED_PREFIX) or given.endswith((*EXPORTED, *_CHECKPOINTS))
+    is_there = len(given) < _LONGEST and Path(given).exists()
+    return "model" if not is_recipe and (is_model or is_there) else "recipe"
+
+
+def check_validated(kind: Validated, options: Mapping[str, object]) -> None:
+    """Refuse options of `cxr validate` that have no effect on what is validated.
+
+    Args:
+        kind: What is validated.
+        options: What was given, by the name of the option; None or empty where nothing was.
+
+    Raises:
+        UsageError: ``unused_option``.
+    """
+    for option in _OF_CURVE if kind == "recipe" and options.get("--curve") is None else ():
+        if options.get(option):
+            raise UsageError(
+                "unused_option",
+                f"Expected {option} only with --curve; leave it out, or say how many images.",
+            )
+    for option in ("--saw",) if kind == "recipe" else _OF_TRAINING:
+        if options.get(option):
+            raise UsageError(
+                "unused_option",
+                f"Expected {option} only where "
+                f"{'a model or its scores are' if kind == 'recipe' else 'a recipe is'} validated, "
+                f"but got a {'table of scores' if kind == 'scores' else kind}; leave it out.",
+            )
 
 
 def check_runs(
