@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import lzma
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import safetensors.numpy
 
 from cxr_transfer.errors import MachineError, ModelError
 from cxr_transfer.models import pretrained
+from cxr_transfer.models.folder import safetensors_header
 from cxr_transfer.models.imagenet_names import layer_names, network_arrays
 from cxr_transfer.models.metadata import CARD, CHANGED, RELEASED, WEIGHTS, read_card
 from cxr_transfer.models.released import (
@@ -66,11 +68,29 @@ def test_only_what_training_changed_is_kept_and_the_whole_comes_back():
         {name: np.array(one, order="C") for name, one in whole.items()}, {"labels": "[]"}
     )
     changed = changed_weights(content, tensors)
-    assert set(safetensors.numpy.load(changed)) == {
+    assert set(safetensors.numpy.load(lzma.decompress(changed))) == {
         "head.weight",
         "conv5_block3.conv1_bn.num_batches_tracked",
     }
     assert with_imagenet(changed, tensors) == content
+
+
+def test_a_kernel_is_kept_by_how_far_it_moved_and_comes_back_bit_for_bit():
+    tensors = keras_tensors()
+    whole = as_released(tensors)
+    kernel = whole["conv5_block3.conv1.weight"]
+    far = np.array([0, -0.0, 1, -1, 65504, -65504, 6e-8, np.inf, np.nan], np.float16)
+    for number, value in enumerate(far):
+        moved = np.array(kernel, order="C")
+        moved.ravel()[:1] = value
+        tensor = {**whole, "conv5_block3.conv1.weight": moved}
+        content = safetensors.numpy.save(
+            {name: np.array(one, order="C") for name, one in tensor.items()}, {"labels": "[]"}
+        )
+        changed = changed_weights(content, tensors)
+        assert with_imagenet(changed, tensors) == content, number
+        kept = safetensors.numpy.load(lzma.decompress(changed))["conv5_block3.conv1.weight"]
+        assert (kept.dtype, kept.shape) == (np.uint8, (2, *kernel.shape))
 
 
 def test_a_bias_of_keras_is_part_of_the_mean_behind_it():
@@ -101,9 +121,9 @@ def test_without_imagenet_the_remedy_is_said(alone):
 def test_changed_weights_of_something_else_are_refused(tmp_path, cached_imagenet):
     for name in (CARD, CHANGED):
         shutil.copy(MODEL_3 / name, tmp_path)
-    content = bytearray((tmp_path / CHANGED).read_bytes())
+    content = bytearray(lzma.decompress((tmp_path / CHANGED).read_bytes()))
     content[-1] ^= 1
-    (tmp_path / CHANGED).write_bytes(content)
+    (tmp_path / CHANGED).write_bytes(lzma.compress(content, preset=0))
     card = read_card(tmp_path / CARD)
     edited = card.model_copy(update={"weights_sha256": "0" * 64})  # none is kept of it
     with pytest.raises(ModelError, match="SHA-256") as raised:
@@ -127,5 +147,5 @@ def test_keras_other_numbers_are_not_taken_for_those_of_npm(alone):
 
 
 def test_the_labels_of_the_whole_file_stand_in_the_changed_one():
-    with safetensors.safe_open(MODEL_3 / CHANGED, "numpy") as file:
-        assert json.loads(file.metadata()["labels"]) == list(read_card(MODEL_3 / CARD).labels)
+    _, metadata = safetensors_header(lzma.decompress((MODEL_3 / CHANGED).read_bytes()))
+    assert json.loads(metadata["labels"]) == list(read_card(MODEL_3 / CARD).labels)

@@ -89,6 +89,7 @@ def test_a_stage_has_the_papers_defaults():
         "label_smoothing": 0.0,
         "mixup": 0.0,
         "ema": 0.0,
+        "keep_statistics": False,
         "robust": "none",
         "robust_step": 0.01,
         "domain_adversarial": 0.0,

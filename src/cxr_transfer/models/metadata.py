@@ -42,7 +42,7 @@ SCHEMA: Literal[2] = 2
 LONGEST_TITLE = 200
 WEIGHTS = "checkpoint.safetensors"
 CARD = "checkpoint.json"
-CHANGED = "changed.safetensors"
+CHANGED = "changed.safetensors.xz"
 """What training changed of ImageNet's weights, where the whole is put together at first use."""
 
 RELEASED = Path(__file__).parent.parent / "released"
