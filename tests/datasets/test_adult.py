@@ -31,6 +31,8 @@ def test_rows_are_read_in_their_order(root):
         ("pneumonia", "nih:00000061", "nih"),
     ]
     assert all(case.path.is_file() for case in cases)
+    of_valencia = {case.licence for case in cases if case.source == "valencia"}
+    assert of_valencia == {"academic and non-commercial use (SIIM-FISABIO-RSNA)"}
 
 
 def test_an_absent_image_is_told(root):

@@ -20,6 +20,12 @@ from cxr_transfer.datasets.published import published_rows
 _COLUMNS = ["filename", "label", "source"]
 _SOURCES = frozenset({"rsna", "nih", "valencia"})
 _NAMED_BY_PATIENT = ("nih", "valencia")  # what stands before "_"; of valencia the study
+_LICENCES = {
+    "rsna": "any use with attribution (RSNA)",
+    "nih": "any use with attribution (NIH)",
+    "valencia": "academic and non-commercial use (SIIM-FISABIO-RSNA)",
+}
+"""Licence of the images by source: weights that are trained on them carry it in their card."""
 
 
 def is_adult(folder: Path) -> bool:
@@ -53,6 +59,7 @@ def read_adult(root: Path) -> Collection:
                 patient=f"{row['source']}:{name}",
                 source=row["source"],
                 finding=row["label"],
+                licence=_LICENCES[row["source"]],
             )
         )
     return Collection("adult", root, tuple(cases), tuple(missing))
