@@ -64,7 +64,7 @@ class Record:
         images: Image (H, W) uint8 after each preprocessing that was wanted.
         file_features: `file_features`; None where they were not wanted.
         grey_levels: Number of grey values in use; None where it was not wanted.
-        quality: What quality control has against judging it; None where it was not wanted.
+        quality: Quality issues; None where they were not wanted.
     """
 
     path: Path
@@ -111,11 +111,11 @@ def record_of(path: Path, content: bytes, wanted: Wanted = Wanted()) -> Record:
     # Preprocessings that look for the lungs in one thumbnail share the box.
     boxes: dict[tuple[str, int, int], Box] = {}
     images = {}
-    for one in wanted.preprocessings:
-        looked_at = (one.crop, one.height, one.width)
-        if looked_at not in boxes:
-            boxes[looked_at] = one.box(radiograph)
-        images[one] = one.apply(radiograph, boxes[looked_at])
+    for preprocessing in wanted.preprocessings:
+        crop = (preprocessing.crop, preprocessing.height, preprocessing.width)
+        if crop not in boxes:
+            boxes[crop] = preprocessing.box(radiograph)
+        images[preprocessing] = preprocessing.apply(radiograph, boxes[crop])
     return Record(
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -164,7 +164,9 @@ class Records:
         record = self._by_path.get(case.path)
         if record is None or not set(wanted.preprocessings) <= record.images.keys():
             return None
-        images = {one: record.images[one] for one in wanted.preprocessings}
+        images = {
+            preprocessing: record.images[preprocessing] for preprocessing in wanted.preprocessings
+        }
         return dataclasses.replace(record, images=images)
 
     def keep(self, record: Record) -> None:

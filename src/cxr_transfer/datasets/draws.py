@@ -61,11 +61,11 @@ def check_sizes(dataset: Dataset, sizes: Sequence[int]) -> None:
 def draw(dataset: Dataset, size: int, number: int, *, seed: int = 0) -> Dataset:
     """Return ``dataset`` with about ``size`` images of each class for training and validation.
 
-    For each class patients come in an order that seed and number fix, and are taken as long as
-    that brings the images nearer to ``size``. Of a class's first two patients the one with more
-    images trains and the other validates. Each later one validates where validation would not get
-    more than about a fifth by that. So everything that was drawn for a size is drawn for each
-    larger one, and stands in the same part.
+    Seed and number fix the order of the patients of each class. They are taken as long as that
+    brings the images nearer to ``size``. Of a class's first two patients the one with more images
+    trains and the other validates. Each later one validates where validation would not get more
+    than about a fifth by that. So everything that was drawn for a size is drawn for each larger
+    one, and stands in the same part.
 
     Args:
         dataset: Indexed cases, each with its part; "train" and "validation" are drawn from.

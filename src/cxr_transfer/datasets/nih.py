@@ -82,7 +82,7 @@ def read_nih(root: Path) -> Collection:
                 source="nih",
                 view=view_of(row["View Position"]),
                 age=reading.age(row["Patient Age"]),
-                sex=sex_or_unknown(next((row[one] for one in _SEX if one in row), "")),
+                sex=sex_or_unknown(next((row[column] for column in _SEX if column in row), "")),
                 licence=_LICENCE,
                 finding=row["Finding Labels"],
                 split=parts.get(name, ""),

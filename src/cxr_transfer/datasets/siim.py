@@ -61,20 +61,20 @@ def read_siim(root: Path) -> Collection:
     study_of: dict[str, str] = {}
     for row in published_rows(root / _IMAGES, _OF_IMAGES):
         name, study = row["id"].removesuffix("_image"), row["StudyInstanceUID"]
-        found = readings.get(study, [])
+        labels = readings.get(study, [])
         if f"{name}.dcm" not in images:
             reading.skip(name, ABSENT)
-        elif len(found) != 1:
-            reading.skip(name, f"its study has {len(found)} readings instead of one")
+        elif len(labels) != 1:
+            reading.skip(name, f"its study has {len(labels)} readings instead of one")
         else:
             study_of[name] = study
             reading.cases[name] = Case(
                 path=images[f"{name}.dcm"],
-                label=found[0],
+                label=labels[0],
                 patient=f"valencia:{study}",
                 source="valencia",
                 licence=_LICENCE,
-                finding=found[0],
+                finding=labels[0],
             )
     cases, patients = described_by_headers(reading.cases.values())
     first = _first_studies(list(study_of.values()), patients)
