@@ -87,8 +87,8 @@ def _loaded(image: Image.Image) -> Iterator[int]:
         raise several_frames()
     try:
         image.load()  # of one that was only opened, now; a TIFF is turned by it
-        lies = image.getexif().get(_ORIENTATION)
-        yield next((one for one in range(1, 9) if one == lies), 1)
+        stated = image.getexif().get(_ORIENTATION)
+        yield next((orientation for orientation in range(1, 9) if orientation == stated), 1)
     except (ImageError, MemoryError):
         raise
     except Exception as error:

@@ -84,7 +84,7 @@ def read_samples(content: bytes, tiff: Tiff) -> DeepRaster | Image.Image:
 
     Args:
         content: The file.
-        tiff: Its structure, which `check_kind` has judged.
+        tiff: Structure of the file, which `check_kind` has judged.
 
     Raises:
         ImageError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
