@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -
 
     Args:
         folder: Run folder.
-        network: Its ``state_dict`` is what is kept.
+        network: Network whose ``state_dict`` is kept.
         card: Fields of `Checkpoint` other than ``weights_sha256``.
 
     Returns:
@@ -120,8 +120,8 @@ def _built(checkpoint: Checkpoint) -> nn.Sequential:
 
 
 def _corrupt(path: Path, error: Exception) -> ModelError:
-    said = for_terminal(str(error))
-    return ModelError("corrupt_weights", f"Expected safetensors in {path}, but got: {said}.")
+    reason = for_terminal(str(error))
+    return ModelError("corrupt_weights", f"Expected safetensors in {path}, but got: {reason}.")
 
 
 def _check_labels(checkpoint: Checkpoint, trained: str | None, card_path: Path) -> None:
