@@ -113,21 +113,21 @@ def read_predictions(path: Path) -> PredictionTable:
         raise _bad(path, f"there is no column {', '.join(missing)}" if rows else "it has no rows")
     labels = LabelSet(tuple(names))
     rows = _one_model(path, rows)
-    known = [row for row in rows if row["label"] in labels]
-    if not known:
+    scored_rows = [row for row in rows if row["label"] in labels]
+    if not scored_rows:
         raise _bad(path, "no row has a label that is one of its classes")
-    files = tuple(row["file"] for row in known)
+    files = tuple(row["file"] for row in scored_rows)
     _refuse_repeated(path, files)
-    has_patients = all(row.get("patient") for row in known)
+    has_patients = all(row.get("patient") for row in scored_rows)
     scores = Scores(
         labels=labels,
-        targets=np.array([labels.target(row["label"]) for row in known], dtype=np.int64),
-        probabilities=_probabilities(path, known, score_columns(labels)),
-        patients=tuple(row["patient"] for row in known) if has_patients else files,
+        targets=np.array([labels.target(row["label"]) for row in scored_rows], dtype=np.int64),
+        probabilities=_probabilities(path, scored_rows, score_columns(labels)),
+        patients=tuple(row["patient"] for row in scored_rows) if has_patients else files,
         files=files,
     )
-    sha256 = tuple(row.get("sha256", "") for row in known)
-    return PredictionTable(scores, sha256, has_patients, len(rows) - len(known))
+    sha256 = tuple(row.get("sha256", "") for row in scored_rows)
+    return PredictionTable(scores, sha256, has_patients, len(rows) - len(scored_rows))
 
 
 @dataclass(frozen=True, eq=False)
