@@ -70,7 +70,7 @@ def canvas(
         paths: Path of a file, or of several forms of the figure, by their endings; or what the
             names of a publication's files begin with.
         inches: Width and height.
-        title: One line above the figure; "" for a figure whose caption stands elsewhere.
+        title: Line above the figure; "" for a figure whose caption stands elsewhere.
         dpi: Dots per inch of a report's PNG.
     """
     files, is_printed = [paths] if isinstance(paths, Path) else list(paths), False

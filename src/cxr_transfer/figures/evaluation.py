@@ -41,10 +41,10 @@ def paper_bars(
 
     Args:
         path: The PNG file.
-        estimates: By model and metric, proportions in [0, 1].
-        metrics: The two to draw, such as ``("precision_macro", "recall_macro")``.
-        paper: By model and metric, in percent; what is missing is not drawn.
-        title: One line.
+        estimates: Proportions in [0, 1] by model and metric.
+        metrics: Metrics to draw, two, such as ``("precision_macro", "recall_macro")``.
+        paper: Figures of the paper in percent, by model and metric; what is missing is not drawn.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -77,8 +77,8 @@ def time_bars(path: Path, ms: Mapping[str, Estimate], title: str = "Time per ima
 
     Args:
         path: The PNG file.
-        ms: By model, in milliseconds.
-        title: One line; the place to name the machine.
+        ms: Milliseconds by model.
+        title: Title of the figure, one line; the place to name the machine.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -110,7 +110,7 @@ def confusion_matrix(
         path: The PNG file.
         confusion: (C, C) counts, rows are true classes.
         labels: The C classes.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -147,8 +147,8 @@ def roc_curves(
         path: The PNG file.
         scores: N images.
         evaluation: Evaluation of ``scores``.
-        title: One line.
-        bands: By label, what `metrics.roc_band` returned; drawn behind the curve.
+        title: Title of the figure, one line.
+        bands: Result of `metrics.roc_band` by label, which is drawn behind the curve.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -176,10 +176,10 @@ def pr_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) ->
         axes = _square(figure, "recall (sensitivity)", "precision")
         for label, colour in _curved(scores):
             precision, recall, _ = pr_curve(scores, label)
-            found = evaluation.per_class[label]
-            name = f"{label}: average precision {found['average_precision']}"
+            of_class = evaluation.per_class[label]
+            name = f"{label}: average precision {of_class['average_precision']}"
             axes.step(recall, precision, where="post", color=colour, label=name, clip_on=False)
-            axes.axhline(found["images"] / evaluation.images, color=colour, lw=1, ls=":")
+            axes.axhline(of_class["images"] / evaluation.images, color=colour, lw=1, ls=":")
         axes.plot([], [], ":", color=GREY, lw=1, label="no skill: the share of the class")
         axes.legend(loc="lower left")
 
@@ -198,7 +198,7 @@ def reliability_plot(
         path: The PNG file.
         before: Rows of `calibration.reliability`.
         after: Rows of the calibrated scores; none where there is no temperature.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -247,7 +247,7 @@ def risk_coverage_plot(
         path: The PNG file.
         coverage: (P,) shares of images kept, rising to 1, as of `decisions.risk_coverage`.
         risk: (P,) share wrong among the images kept.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -273,9 +273,9 @@ def training_history(
 
     Args:
         path: The PNG file.
-        rows: One per epoch, in order: ``stage``, ``loss``, ``val_loss``, and ``accuracy``,
+        rows: Rows of the epochs, in order: ``stage``, ``loss``, ``val_loss``, and ``accuracy``,
             ``val_accuracy`` in [0, 1]; further keys are not drawn.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         DataError: ``no_epochs`` without a row.
@@ -321,15 +321,18 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
 
     Args:
         path: The PNG file.
-        rows: Names and proportions in [0, 1]; the first stands for all images.
-        title: One line.
+        rows: Rows of a name and a proportion in [0, 1]; the first stands for all images.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
     with canvas(path, (8.5, 1.8 + 0.34 * len(rows)), title) as figure:
         axes = figure.subplots()
-        places, values = np.arange(float(len(rows))), 100 * table([each for _, each in rows])
+        places, values = (
+            np.arange(float(len(rows))),
+            100 * table([estimate for _, estimate in rows]),
+        )
         axes.axvline(values[0, 0], color=GREY, lw=1, ls=":")
         axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER | {"capsize": 3})
         axes.plot(values[:, 0], places, "s", color=PALETTE[0], ms=6)
@@ -360,9 +363,9 @@ def _square(figure: Figure, x: str, y: str) -> Axes:
 
 
 def _curved(scores: Scores) -> list[tuple[str, str]]:
-    """The classes that have a curve, with the colour of their place in the label set."""
-    found = set(scores.targets.tolist())
-    if len(found) < 2:
+    """Return the classes that have a curve, with the colour of their place in the label set."""
+    targets = set(scores.targets.tolist())
+    if len(targets) < 2:
         return []
     coloured = enumerate(zip(scores.labels, cycle(PALETTE), strict=False))
-    return [pair for target, pair in coloured if target in found]
+    return [pair for target, pair in coloured if target in targets]
