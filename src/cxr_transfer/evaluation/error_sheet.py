@@ -55,16 +55,16 @@ def error_sheet(
 ) -> None:
     """Draw the first `SHOWN` of ``errors`` as the network saw them, each with what it was called.
 
-    Under an image stand its number (file names are long, and may tell a patient; an evaluation's
-    ``errors.csv`` has the same numbers), its class, what it is called and with
-    which score, and its source.
+    Under an image stand its number, its class, the class that it is called, the score of that, and
+    its source. A number it is because file names are long, and may tell a patient: an evaluation's
+    ``errors.csv`` has the same numbers.
 
     Args:
         path: The PNG file. Without errors there is none, and one of an earlier evaluation goes.
         labels: The network's.
         scored: (N, C) class scores.
         cases: N cases.
-        images: Their model inputs, (N, 1, H, W).
+        images: Model inputs of the cases, (N, 1, H, W).
         errors: Rows, as of `most_confident_errors`.
         name: Name of the checkpoint.
 
