@@ -112,7 +112,7 @@ class Workers:
 
     @property
     def alive(self) -> int:
-        """How many processes there are at this moment."""
+        """Number of processes that live at this moment."""
         return sum(worker.lives for worker in self._all)
 
     async def start(self) -> None:
