@@ -118,5 +118,5 @@ class Clock:
         if phase != self._phase:
             self._phase, self._began, self._from = phase, self._clock(), share
         passed = self._clock() - self._began
-        mine = (share - self._from) / (1 - self._from) if self._from < 1 else 1.0
-        self._show(Progress(phase, share, seconds_left(passed, mine, _SETTLED_S)))
+        own_share = (share - self._from) / (1 - self._from) if self._from < 1 else 1.0
+        self._show(Progress(phase, share, seconds_left(passed, own_share, _SETTLED_S)))

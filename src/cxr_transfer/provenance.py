@@ -67,10 +67,10 @@ def short(revision: str) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def processor_abilities() -> tuple[str, ...]:

@@ -182,9 +182,9 @@ def source_classifier(audit_inputs: AuditInputs) -> Finding:
     if measured is None or measured.get("accuracy") is None:
         return not_done("there are not two sources with ten patients")
     accuracy, chance = measured["accuracy"], measured["chance"]
-    way = (accuracy["value"] - chance) / max(1 - chance, 1e-9)
+    above_chance = (accuracy["value"] - chance) / max(1 - chance, 1e-9)
     return Finding(
-        above(way, warn=0.4, fail=0.8),
+        above(above_chance, warn=0.4, fail=0.8),
         f"A linear model on the features names the source of {_percent(accuracy)} of 100 images; "
         f"by chance {100 * chance:.1f}.",
         dict(measured),

@@ -247,8 +247,8 @@ def _tested(
     """Return how the network in ``folder`` scores these rows; None where it has met all of them."""
     checkpoint, network = load_checkpoint(folder)
     # Copies in other sources, a patient of two sources, and what its start was trained on.
-    met = seen_in_training(checkpoint, [cases[row] for row in rows])
-    rows = rows[~np.array(met)]
+    seen = seen_in_training(checkpoint, [cases[row] for row in rows])
+    rows = rows[~np.array(seen)]
     if not len(rows):
         return None
     tested = [cases[row] for row in rows]
@@ -264,7 +264,7 @@ def _tested(
     per_class = _evaluated(retraining, scores).per_class
     return {
         "images": len(tested),
-        "met_in_training": sum(met),
+        "met_in_training": sum(seen),
         "auroc": {
             label: of_class["auroc"].as_dict()
             if min(of_class["images"], len(tested) - of_class["images"]) >= TOO_FEW_TO_RANK

@@ -113,11 +113,11 @@ def _parts(patients: Sequence[Sequence[Case]], size: int) -> dict[int, str]:
     """Return the part of each image that is drawn, by the identity of its case."""
     numbers = np.cumsum([len(images) for images in patients])
     # Two patients at least: one to learn from, one to validate.
-    taken = max(2, 1 + int(np.abs(numbers - size).argmin()))
+    number_taken = max(2, 1 + int(np.abs(numbers - size).argmin()))
     first, second = (len(images) for images in patients[:2])
     parts = ["train", "validation"] if first >= second else ["validation", "train"]
     held_out = min(first, second)
-    for images, number in zip(patients[2:taken], numbers[2:taken], strict=True):
+    for images, number in zip(patients[2:number_taken], numbers[2:number_taken], strict=True):
         if _VALIDATION * (held_out + len(images) / 2) <= number:
             parts.append("validation")
             held_out += len(images)
@@ -125,6 +125,6 @@ def _parts(patients: Sequence[Sequence[Case]], size: int) -> dict[int, str]:
             parts.append("train")
     return {
         id(case): part
-        for images, part in zip(patients[:taken], parts, strict=True)
+        for images, part in zip(patients[:number_taken], parts, strict=True)
         for case in images
     }

@@ -77,7 +77,7 @@ def flow(
             {"why": why} | counted(cases, classes=False) for why, cases in left_out.items() if cases
         ],
         "analysed": counted(analysed),
-        "parts": [list(each) for each in parts],
+        "parts": [list(fold_parts) for fold_parts in parts],
     }
 
 

@@ -184,12 +184,12 @@ def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case
 def _copies(archives: Sequence[Collection], name: str) -> list[Collection]:
     copies = [archive for archive in archives if archive.name == name]
     if not copies:
-        have = ", ".join(sorted({archive.name for archive in archives})) or "nothing"
+        present = ", ".join(sorted({archive.name for archive in archives})) or "nothing"
         raise DataError(
             "collection_absent",
-            f"Expected the {name} collection at or below the data folder, but found {have}; to use "
-            "what is there as images of your own, make a manifest of it with 'cxr data prepare' "
-            f"(--source, --label). Where the collections are from: {where_from()}.",
+            f"Expected the {name} collection at or below the data folder, but found {present}; to "
+            "use what is there as images of your own, make a manifest of it with 'cxr data "
+            f"prepare' (--source, --label). Where the collections are from: {where_from()}.",
         )
     return copies
 

@@ -369,10 +369,10 @@ def write_phantom(
     """
     settings = {"version": VERSION, "seed": seed, "size": asdict(size), "pixels": pixels}
     notice, text = root / NOTICE_FILE, NOTICE + json.dumps(settings) + "\n"
-    ours = notice.is_file() and notice.read_text(encoding="utf-8") == text
-    if ours and (root / SETTINGS_FILE).is_file():
+    is_own = notice.is_file() and notice.read_text(encoding="utf-8") == text
+    if is_own and (root / SETTINGS_FILE).is_file():
         return
-    if root.exists() and not ours and (not root.is_dir() or any(root.iterdir())):
+    if root.exists() and not is_own and (not root.is_dir() or any(root.iterdir())):
         raise DataError(
             "not_empty",
             f"Expected {root} to be new, empty or a phantom with the settings "

@@ -75,5 +75,5 @@ def read_rsna(root: Path) -> Collection:
     reading.cases = dict(zip(reading.cases, cases, strict=True))
     reading.notices.append(_OVERLAP)
     folder = root / _IMAGES
-    there = len(os.listdir(folder)) if folder.is_dir() else 0
-    return reading.collection(ignored=there - len(reading.cases))
+    files = len(os.listdir(folder)) if folder.is_dir() else 0
+    return reading.collection(ignored=files - len(reading.cases))

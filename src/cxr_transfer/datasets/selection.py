@@ -83,14 +83,14 @@ def selected(archives: Sequence[Collection], wanted: Selection) -> tuple[Collect
     """
     if not wanted:
         return tuple(archives)
-    every = [case for archive in archives for case in archive.cases]
-    kept = set(map(id, _of_sources(every, wanted.sources)))
+    all_cases = [case for archive in archives for case in archive.cases]
+    kept = set(map(id, _of_sources(all_cases, wanted.sources)))
     if wanted.frontal:
-        frontal = [case for case in every if case.view in (*FRONTAL_VIEWS, "")]
-        if len(frontal) == len(every):
+        frontal = [case for case in all_cases if case.view in (*FRONTAL_VIEWS, "")]
+        if len(frontal) == len(all_cases):
             raise _unused("--frontal", "where images are of other views", "none is")
         kept &= set(map(id, frontal))
-    if wanted.without_parts and not any(case.split for case in every):
+    if wanted.without_parts and not any(case.split for case in all_cases):
         raise _unused("--without-parts", "where the data give parts", "they give none")
     chosen = [[case for case in archive.cases if id(case) in kept] for archive in archives]
     # All at once: a label is unused only where no collection has it.

@@ -137,9 +137,9 @@ def strata(labels: LabelSet, cases: Sequence[Case]) -> npt.NDArray[np.int64]:
     """
     if labels.exclusive:
         return np.array([labels.target(case.label) for case in cases])
-    has = rows_of(labels, cases) == 1
-    rarity = np.where(has, has.sum(axis=0), len(cases) + 1)
-    return np.asarray(np.where(has.any(axis=1), rarity.argmin(axis=1), len(labels)))
+    is_present = rows_of(labels, cases) == 1
+    rarity = np.where(is_present, is_present.sum(axis=0), len(cases) + 1)
+    return np.asarray(np.where(is_present.any(axis=1), rarity.argmin(axis=1), len(labels)))
 
 
 def groups_by_label(labels: LabelSet, cases: Sequence[Case]) -> dict[str, npt.NDArray[np.bool_]]:

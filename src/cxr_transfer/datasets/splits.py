@@ -152,9 +152,9 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
         dataclasses.replace(case, split=str(name))
         for case, name in zip(dataset.cases, part, strict=True)
     )
-    done = dataclasses.replace(dataset, cases=cases, split_by=by)
-    validate(done, by=by)
-    return done
+    parted = dataclasses.replace(dataset, cases=cases, split_by=by)
+    validate(parted, by=by)
+    return parted
 
 
 def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) -> None:

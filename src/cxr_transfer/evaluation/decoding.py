@@ -94,15 +94,15 @@ def decode_once(
     both = (preprocessing,) if plain is images else (preprocessing, before)
     wanted = Wanted(both, file_features=files)
     read = functools.partial(_record, wanted=wanted)
-    done, damaged = index_readable(cases, on_image=on_image, read=read, keep=keep)
+    readable, damaged = index_readable(cases, on_image=on_image, read=read, keep=keep)
     if not skip_damaged:
         refuse_damaged(damaged, len(cases))
-    if damaged and not done:
+    if damaged and not readable:
         raise DataError(
             "empty", f"Expected images that can be read, but all {len(damaged)} are damaged."
         )
-    tensors = images_of(images[: len(done)], done, labels)
-    return Decoded(done, tensors, plain[: len(done)], tuple(file_features), damaged)
+    tensors = images_of(images[: len(readable)], readable, labels)
+    return Decoded(readable, tensors, plain[: len(readable)], tuple(file_features), damaged)
 
 
 def _record(case: Case, *, wanted: Wanted) -> Record:

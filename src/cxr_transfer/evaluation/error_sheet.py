@@ -78,11 +78,11 @@ def error_sheet(
     counted = f"{len(shown)} of {len(errors)} errors, the surest first"
     tiles = []
     for number, row in enumerate(shown, start=1):
-        called, sure = labels.names[scored[row].argmax()], scored[row].max()
+        label, score = labels.names[scored[row].argmax()], scored[row].max()
         lines = (
             # A score must not be what falls off the end of a line.
             (f"{number}. {one_line(cases[row].label, LETTERS - 6)}", BOLD),
-            (f"called {one_line(called, LETTERS - 13)} {sure:.3f}", PLAIN),
+            (f"called {one_line(label, LETTERS - 13)} {score:.3f}", PLAIN),
             (one_line(cases[row].source), FAINT),
         )
         tiles.append(Tile(images[row, 0], lines))

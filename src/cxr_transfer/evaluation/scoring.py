@@ -153,13 +153,13 @@ def time_per_image(network: nn.Module, tensors: ImageTensors, *, device: str = "
     """
     network.eval().to(device)
     images = tensors.images[:TIMED_IMAGES]
-    took: list[float] = []
+    times: list[float] = []
     for number, image in enumerate([*images[:5], *images]):
         started = time.perf_counter()
         network(image[None].to(device)).softmax(dim=1).cpu()
         if number >= min(5, len(images)):
-            took.append(1000 * (time.perf_counter() - started))
-    low, middle, high = np.quantile(took, [0.025, 0.5, 0.975])
+            times.append(1000 * (time.perf_counter() - started))
+    low, middle, high = np.quantile(times, [0.025, 0.5, 0.975])
     return Estimate(float(middle), float(low), float(high))
 
 

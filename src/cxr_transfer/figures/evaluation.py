@@ -53,18 +53,18 @@ def paper_bars(
         axes = figure.subplots()
         for series, metric in enumerate(metrics):
             places = np.arange(len(estimates)) + (series - 0.5) * 0.4
-            ours = [of_model[metric] for of_model in estimates.values()]
-            values = 100 * table(ours)
+            measured = [of_model[metric] for of_model in estimates.values()]
+            values = 100 * table(measured)
             name = TITLES.get(metric, metric)
             axes.bar(places, values[:, 0], 0.36, color=BARS[series], label=name)
             axes.errorbar(places, values[:, 0], yerr=whiskers(values), **WHISKER)
-            for place, estimate in zip(places, ours, strict=True):
+            for place, estimate in zip(places, measured, strict=True):
                 text = estimate.percent().replace(" [", "\n[")
                 axes.text(place, 103, text, ha="center", va="bottom", fontsize=9)
-            theirs = [paper.get(model, {}).get(metric, np.nan) for model in estimates]
+            published = [paper.get(model, {}).get(metric, np.nan) for model in estimates]
             once = "the paper, one split" if series == 0 and paper else None
             # Beside the whisker, so that neither hides the other.
-            axes.plot(places + 0.1, theirs, "D", mfc="white", mec=INK, ms=6, label=once)
+            axes.plot(places + 0.1, published, "D", mfc="white", mec=INK, ms=6, label=once)
         axes.set_xticks(range(len(estimates)), list(estimates))
         axes.tick_params(axis="x", length=0)
         axes.set(ylim=(0, 114), yticks=range(0, 101, 20), ylabel="percent [95 % interval]")

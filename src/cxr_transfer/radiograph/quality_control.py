@@ -151,9 +151,9 @@ def empty(radiograph: Radiograph) -> str:
         return "blank"
     # Noise averages out on the way to a thumbnail; an image does not.
     small = np.asarray(Image.fromarray(sample).resize((32, 32), Image.Resampling.BOX))
-    left = float(small.std(dtype=np.float64))
-    left /= 255 if radiograph.stored.dtype == np.uint8 else 1
-    return "noise" if left < _NOISE * contrast else ""
+    remaining = float(small.std(dtype=np.float64))
+    remaining /= 255 if radiograph.stored.dtype == np.uint8 else 1
+    return "noise" if remaining < _NOISE * contrast else ""
 
 
 def looks(radiograph: Radiograph) -> dict[str, float]:

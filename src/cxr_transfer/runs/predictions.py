@@ -85,10 +85,10 @@ class PredictionTable:
         """
         if not by_content:
             return list(self.scores.files)
-        met: dict[str, int] = {}
+        copies: dict[str, int] = {}
         identities = [""] * len(self.sha256)
         for row in sorted(range(len(self.sha256)), key=lambda row: self.scores.files[row]):
-            number = met[self.sha256[row]] = met.get(self.sha256[row], 0) + 1
+            number = copies[self.sha256[row]] = copies.get(self.sha256[row], 0) + 1
             identities[row] = f"{self.sha256[row]} {number}"
         return identities
 

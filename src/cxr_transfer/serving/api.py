@@ -121,10 +121,12 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     )
     async def report(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=("model", "other"))
-        asked = [service.model(form.fields.get("model"))]
-        if (other := service.model(form.fields.get("other") or asked[0].name)) is not asked[0]:
-            asked.append(other)
-        pdf = await service.report(asked, form.uploads, request.state.request_id)
+        asked_models = [service.model(form.fields.get("model"))]
+        if (
+            other := service.model(form.fields.get("other") or asked_models[0].name)
+        ) is not asked_models[0]:
+            asked_models.append(other)
+        pdf = await service.report(asked_models, form.uploads, request.state.request_id)
         headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 

@@ -136,13 +136,13 @@ class TimeoutProtocol(H11Protocol):
         if state != self._before:
             self._before, self._since = state, now
         else:
-            came = (self._received - self._received_before) / LOOK_S
+            pace = (self._received - self._received_before) / LOOK_S
             late = now - self._since
             waits_for = state[0]
             if (
                 waits_for == "header"
                 or (waits_for == "reading" and read < SLOWEST)
-                or (waits_for == "body" and (came < self._slowest() or late > self.body_s))
+                or (waits_for == "body" and (pace < self._slowest() or late > self.body_s))
                 or (waits_for == "leftover" and late >= LONGEST_LEFTOVER_S)
             ):
                 self.transport.abort()

@@ -190,6 +190,6 @@ class _Server(uvicorn.Server):
                 log("stopping", inside=self._guard.inside)
                 self._guard.hurry(self._settings.drain_s)
             since = now - self._told
-            done = since >= self._settings.notice_s and not self._guard.inside
-            self.should_exit = done or since >= self._settings.drain_s
+            is_done = since >= self._settings.notice_s and not self._guard.inside
+            self.should_exit = is_done or since >= self._settings.drain_s
         return await super().on_tick(counter)

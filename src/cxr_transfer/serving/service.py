@@ -110,16 +110,16 @@ class Service:
         """
         loop = asyncio.get_running_loop()
         # All to their end, also when one fails: a process half started cannot be ended.
-        done = await asyncio.gather(
+        outcomes = await asyncio.gather(
             loop.run_in_executor(self._thread, open_models, models),
             self.decoders.start(),
             self._slow.start(),
             return_exceptions=True,
         )
-        for error in done:
+        for error in outcomes:
             if isinstance(error, BaseException):
                 raise error
-        opened = cast("list[ServedModel]", done[0])
+        opened = cast("list[ServedModel]", outcomes[0])
         for served in opened:
             self._batches[served.name] = Batches(
                 served.predictor,
@@ -213,7 +213,7 @@ class Service:
         return facts, png
 
     async def report(
-        self, asked: Sequence[ServedModel], uploads: Sequence[Upload], request_id: str
+        self, asked_models: Sequence[ServedModel], uploads: Sequence[Upload], request_id: str
     ) -> bytes:
         """Return a PDF of images and what each model that is asked answers for them.
 
@@ -222,14 +222,14 @@ class Service:
         Raises:
             ApiError: 503 ``busy`` where there is no room.
         """
-        answered, read = await self._answered(asked, uploads, heat_map=True, picture=True)
+        answered, read = await self._answered(asked_models, uploads, heat_map=True, picture=True)
         header = {"work": "report", "answers": answered, "request_id": request_id}
         _, (pdf,) = await self._slowly(header, [image.picture for image in read])
         return pdf
 
     async def _answered(
         self,
-        asked: Sequence[ServedModel],
+        asked_models: Sequence[ServedModel],
         uploads: Sequence[Upload],
         *,
         heat_map: bool,
@@ -243,8 +243,8 @@ class Service:
             raise busy(self.load.retry_after_s)
 
         async def predicted(upload: Upload) -> tuple[Read, list[Prediction]]:
-            read = await self._read(asked, upload, picture=picture)
-            pairs = zip(asked, read.prepared, strict=True)
+            read = await self._read(asked_models, upload, picture=picture)
+            pairs = zip(asked_models, read.prepared, strict=True)
             return read, await asyncio.gather(*(self._predicted(*pair) for pair in pairs))
 
         with self.load.holding(len(uploads)):
@@ -255,7 +255,7 @@ class Service:
         ]
         if heat_map:
             for (read, _), answers in zip(read_and_predicted, answered, strict=True):
-                await self._explained(asked, read, answers)
+                await self._explained(asked_models, read, answers)
         for answer in (answer for answers in answered for answer in answers):
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
@@ -268,13 +268,13 @@ class Service:
 
     async def _read(
         self,
-        asked: Sequence[ServedModel],
+        asked_models: Sequence[ServedModel],
         upload: Upload,
         *,
         quality_control: bool = True,
         picture: bool = False,
     ) -> Read:
-        preprocessings = [served.predictor.card.preprocessing for served in asked]
+        preprocessings = [served.predictor.card.preprocessing for served in asked_models]
         work = {
             "work": "prepare",
             "preprocessings": [preprocessing.model_dump() for preprocessing in preprocessings],
@@ -289,10 +289,13 @@ class Service:
             )
         except ImageError as error:
             return Read(
-                (Prepared(upload.name, None, "error", error.code, error.message),) * len(asked)
+                (Prepared(upload.name, None, "error", error.code, error.message),)
+                * len(asked_models)
             )
         except WorkerLost:
-            return Read((Prepared(upload.name, None, "error", "worker_lost", LOST),) * len(asked))
+            return Read(
+                (Prepared(upload.name, None, "error", "worker_lost", LOST),) * len(asked_models)
+            )
         left = iter(pieces)
         prepared = []
         for preprocessing, description in zip(preprocessings, reply["prepared"], strict=True):
@@ -307,11 +310,11 @@ class Service:
         return Read(tuple(prepared), reply["height"], reply["width"], next(left, b""))
 
     async def _explained(
-        self, asked: Sequence[ServedModel], read: Read, answers: Sequence[dict[str, Any]]
+        self, asked_models: Sequence[ServedModel], read: Read, answers: Sequence[dict[str, Any]]
     ) -> None:
         """Add to the answers for one image what can be told of their scores."""
         lungs: dict[Preprocessing, bytes] = {}  # Networks that see one image see the same lungs.
-        for served, prepared, answer in zip(asked, read.prepared, answers, strict=True):
+        for served, prepared, answer in zip(asked_models, read.prepared, answers, strict=True):
             if answer["status"] != "ok" or prepared.image is None:
                 continue
             if not served.explains:
