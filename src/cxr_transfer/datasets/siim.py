@@ -21,7 +21,7 @@ from pathlib import Path
 from scipy.cluster.hierarchy import DisjointSet
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.csv_files import has_columns
 from cxr_transfer.datasets.patients import described_by_headers
 from cxr_transfer.datasets.published import ABSENT, Reading, files_by_name, published_rows
 
@@ -39,10 +39,8 @@ _LICENCE = "academic and non-commercial use"
 
 def is_siim(folder: Path) -> bool:
     """Tell whether ``folder`` has both tables of the challenge, by their columns."""
-    return (
-        set(columns_of(folder / _STUDIES)) >= _OF_STUDIES
-        and set(columns_of(folder / _IMAGES)) >= _OF_IMAGES
-    )
+    tables = {_STUDIES: _OF_STUDIES, _IMAGES: _OF_IMAGES}
+    return all(has_columns(folder / name, needed) for name, needed in tables.items())
 
 
 def read_siim(root: Path) -> Collection:

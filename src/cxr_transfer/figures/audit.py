@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from cxr_transfer.figures.canvas import ABOVE, CENTRED, WHISKER, canvas, table, whiskers
+from cxr_transfer.figures.canvas import (
+    ABOVE,
+    CENTRED,
+    WHISKER,
+    canvas,
+    label_rows,
+    table,
+    whiskers,
+)
 from cxr_transfer.figures.colours import BARS, GREY, INK, PALETTE
 from cxr_transfer.statistics.intervals import Estimate
 
@@ -85,17 +93,8 @@ def masked_bars(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
         colours = [BARS[0], *[BARS[1]] * (len(rows) - 1)]
         axes.barh(places, values[:, 0] - 0.5, 0.6, left=0.5, color=colours)
         axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER)
-        for place, (_, estimate) in zip(places, rows, strict=True):
-            axes.annotate(
-                estimate.written(2),
-                (1.02, place),
-                xycoords=axes.get_yaxis_transform(),
-                size=9,
-                va="center",
-            )
+        label_rows(axes, [name for name, _ in rows], [area.written(2) for _, area in rows])
         axes.axvline(0.5, color=GREY, lw=1, ls=":")
-        axes.set_yticks(places, [name for name, _ in rows])
-        axes.tick_params(axis="y", length=0)
         lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 0.5
         axes.set(xlabel="AUROC (0.5 is chance) [95 % interval]", xlim=(min(0.4, lowest), 1))
         axes.set_ylim(len(rows) - 0.5, -0.5)  # the first on top

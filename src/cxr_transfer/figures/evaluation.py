@@ -18,7 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.figures.canvas import ABOVE, CENTRED, WHISKER, canvas, table, whiskers
+from cxr_transfer.figures.canvas import (
+    ABOVE,
+    CENTRED,
+    WHISKER,
+    canvas,
+    label_rows,
+    table,
+    whiskers,
+)
 from cxr_transfer.figures.colours import BARS, GREY, INK, PALE, PALETTE
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.curves import pr_curve, roc_curve
@@ -329,24 +337,11 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
     """
     with canvas(path, (8.5, 1.8 + 0.34 * len(rows)), title) as figure:
         axes = figure.subplots()
-        places, values = (
-            np.arange(float(len(rows))),
-            100 * table([estimate for _, estimate in rows]),
-        )
+        places, values = np.arange(float(len(rows))), 100 * table([share for _, share in rows])
         axes.axvline(values[0, 0], color=GREY, lw=1, ls=":")
         axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER | {"capsize": 3})
         axes.plot(values[:, 0], places, "s", color=PALETTE[0], ms=6)
-        for place, (_, estimate) in zip(places, rows, strict=True):
-            # To the right of the axes, in a column: beside its point it would hide others.
-            axes.annotate(
-                estimate.percent(),
-                (1.02, place),
-                xycoords=axes.get_yaxis_transform(),
-                size=9,
-                va="center",
-            )
-        axes.set_yticks(places, [name for name, _ in rows])
-        axes.tick_params(axis="y", length=0)
+        label_rows(axes, [name for name, _ in rows], [share.percent() for _, share in rows])
         axes.invert_yaxis()
         # From the lowest interval to 100: on a scale from 0 no difference would be seen.
         lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 50.0
