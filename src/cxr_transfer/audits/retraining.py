@@ -98,8 +98,8 @@ class Retraining:
         Raises:
             UsageError: ``bad_recipe``; ``no_start``; ``unused_option`` for weights that the recipe
                 does not start from.
-            ModelError: As `checkpoint_files`, `read_card` and `imagenet_weights`.
-            MachineError: As `imagenet_weights`.
+            ModelError: What `checkpoint_files`, `read_card` and `imagenet_weights` raise.
+            MachineError: What `imagenet_weights` raises.
         """
         card_path = checkpoint_files(checkpoint_path)[0]
         checkpoint = read_card(card_path)

@@ -83,7 +83,7 @@ def saliency_evidence(
         DataError: ``no_images`` without an image; ``table`` unless there is a patient for
             each image; what `heat_maps` raises.
         UsageError: ``resamples`` below 1.
-        ModelError: As `heat_maps`.
+        ModelError: What `heat_maps` raises.
     """
     images = as_images(images)
     if len(images) != len(patients):

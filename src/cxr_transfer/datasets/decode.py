@@ -33,7 +33,7 @@ Grey = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a command wants to know of each image, beside hashes, size and header.
+    """Facts that a command wants of each image, beside hashes, size and header.
 
     Attributes:
         preprocessings: Preprocessings after which the image is kept.
@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What is kept of one decoded image.
+    """Facts and pixels that are kept of one decoded image.
 
     Attributes:
         path: File that was read.

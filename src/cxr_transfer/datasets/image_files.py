@@ -60,7 +60,7 @@ _REASONS = {
 
 @dataclass
 class LeftOut:
-    """What listings passed over, by reason.
+    """Files and folders that listings passed over, by reason.
 
     Attributes:
         root: Folder that names are relative to; None gives whole paths.

@@ -53,7 +53,7 @@ COHEN_OTHERS = {"Streptococcus": "bacterial", "SARS": "viral", "No Finding": "no
 
 @dataclass(frozen=True)
 class PhantomSize:
-    """How many images of each class are written; a few extra images and rows come on top."""
+    """Numbers of images of each class; a few extra images and rows come on top."""
 
     normal: int = 180  # these three in the layout of Kermany et al.
     bacterial: int = 240
@@ -62,7 +62,7 @@ class PhantomSize:
 
 
 class _Chest(NamedTuple):
-    """Where each pixel lies in the patient; lengths in image heights."""
+    """Place of each pixel in the patient; lengths in image heights."""
 
     x: Plane  # from the midline, the patient's left (right on the image) positive
     y: Plane  # from the top

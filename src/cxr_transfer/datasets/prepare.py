@@ -30,7 +30,7 @@ OWN_MANIFEST = "images"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written.
+    """Manifests that were written.
 
     Attributes:
         summary: Name of a manifest to its ``images``, ``classes`` and ``data_hash``.

@@ -25,7 +25,7 @@ from cxr_transfer.tables import nearest
 
 @dataclass(frozen=True)
 class Selection:
-    """What a person wants of the images that are there.
+    """Choice that a person makes among the images that are there.
 
     Attributes:
         sources: Sources whose images are kept; none keeps all.

@@ -135,7 +135,7 @@ def draw_models(
         models: Evaluations by the name of the model.
         others: Somebody else's figures by model and metric, in percent.
         title: Title of the figure, one line.
-        whose: Whose the other figures are.
+        whose: Name of the others, for the legend.
     """
     panels = [
         Panel(

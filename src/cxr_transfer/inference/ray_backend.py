@@ -47,7 +47,7 @@ def predict_on_cluster(
         address: Address of a Ray cluster ("auto": the one this machine is part of); None starts one
             here.
         options: Further arguments of `Predictor.open`.
-        on_image: Called once for every file that has been answered.
+        on_image: Function that is called once for every file that has been answered.
 
     Raises:
         TypeError: One path where a list is meant; an item that is no path.

@@ -85,7 +85,7 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
             ``wrong_hash``, ``corrupt_weights``, ``wrong_labels``, ``wrong_weights``,
             ``wrong_type``, ``weights_not_finite``, and what `weights_at_hand` and
             `models.folder.opened` raise.
-        MachineError: As `weights_at_hand`.
+        MachineError: What `weights_at_hand` raises.
     """
     card_path, weights_path = checkpoint_files(path)
     checkpoint = read_card(card_path)

@@ -104,6 +104,6 @@ def load_early_imagenet(
         tensors: Tensors as in `load_imagenet`; all of ResNet-50's.
 
     Raises:
-        ModelError: As `load_imagenet`.
+        ModelError: What `load_imagenet` raises.
     """
     load_imagenet_stages(network.get_submodule("both_sides.body"), tensors)  # type: ignore[arg-type]

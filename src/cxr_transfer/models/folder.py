@@ -94,7 +94,7 @@ def read_text(path: Path, *, most: int = LARGEST_TEXT) -> str:
     """Return the text of a file of a model folder, bytes that are no UTF-8 as surrogates.
 
     Raises:
-        ModelError: As `opened`.
+        ModelError: What `opened` raises.
     """
     return read_bytes(path, most=most).decode("utf-8", "surrogateescape")
 
@@ -103,7 +103,7 @@ def read_json(path: Path, *, most: int = LARGEST_TEXT) -> Any:  # noqa: ANN401 -
     """Return the JSON of a file of a model folder.
 
     Raises:
-        ModelError: As `opened`.
+        ModelError: What `opened` raises.
         ValueError: It is no JSON, or not one that all readers understand alike; see `strict_json`.
     """
     return strict_json(read_bytes(path, most=most))
@@ -138,7 +138,7 @@ def sha256(path: Path, *, most: int = LARGEST_WEIGHTS) -> str:
     """Return the SHA-256 of a file of a model folder, in hexadecimal digits.
 
     Raises:
-        ModelError: As `opened`.
+        ModelError: What `opened` raises.
     """
     with opened(path, most=most) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -166,7 +166,7 @@ def load_imagenet_stages(
         tensors: Tensors as in `load_imagenet`; all of ResNet-50's.
 
     Raises:
-        ModelError: As `load_imagenet`.
+        ModelError: What `load_imagenet` raises.
     """
     (epsilon,) = {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)}
     whole = resnet50(1, epsilon=epsilon)

@@ -122,7 +122,7 @@ def places(
         logits of them.
 
     Raises:
-        DataError, ModelError: As `heat_maps`.
+        DataError, ModelError: What `heat_maps` raises.
     """
     stored, end = as_images(images), _end(network)
     with _judging(network, device):
@@ -229,7 +229,7 @@ def randomised_correlation(
         same everywhere, or that of every draw; and of a network without places.
 
     Raises:
-        DataError, ModelError: As `heat_maps`.
+        DataError, ModelError: What `heat_maps` raises.
     """
     stored = as_images(images)
     if not has_places(network):

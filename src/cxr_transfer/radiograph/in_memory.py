@@ -64,7 +64,7 @@ def read_image(
         any_modality: Whether a DICOM header may name another modality or body part.
 
     Raises:
-        TypeError: It is none of these, or a range is missing, or has no meaning for it.
+        TypeError: The object is none of these, or a range is missing, or has no meaning for it.
         UsageError: ``bad_value_range``.
         ImageError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
             all that `read_radiograph` raises.

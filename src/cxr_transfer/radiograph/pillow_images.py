@@ -63,7 +63,7 @@ def grey_values(image: Image.Image) -> npt.NDArray[Any]:
         image: Image of one of `GREY_MODES`.
 
     Raises:
-        ImageError: As `encoded`.
+        ImageError: What `encoded` raises.
     """
     with _loaded(image) as lies:
         values = np.asarray(image.transpose(TURNS[lies]) if lies in TURNS else image)
@@ -79,7 +79,7 @@ def _loaded(image: Image.Image) -> Iterator[int]:
     """Have the pixels of an image ready, and give its orientation: 1 where it lies upright.
 
     Raises:
-        ImageError: As `encoded`; whatever fails meanwhile is the image's fault.
+        ImageError: What `encoded` raises; whatever fails meanwhile is the image's fault.
     """
     check_size(image.width, image.height)
     # A JPEG of a camera may hold a smaller copy of itself, and then is a file of several pictures.

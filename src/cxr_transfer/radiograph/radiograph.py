@@ -22,7 +22,7 @@ Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Header:
-    """What a file itself says of its picture; never of whom it shows. "" where it says nothing.
+    """Facts that a file states of its picture, never of whom it shows; "" where one is missing.
 
     Attributes:
         modality: DICOM Modality, such as "CR" or "DX".

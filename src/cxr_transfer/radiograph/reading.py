@@ -36,8 +36,8 @@ def read_radiograph(path: Path, *, any_modality: bool = False) -> Radiograph:
 
     Args:
         path: The file.
-        any_modality: Take a DICOM file whatever its header calls the modality and body part, and
-            where it says FOR PROCESSING.
+        any_modality: Whether a DICOM file is taken whatever its header calls the modality and body
+            part, and where it says FOR PROCESSING.
 
     Raises:
         ImageError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),

@@ -52,7 +52,7 @@ def run_folder(checkpoint_path: Path) -> Path:
     """Return the folder in which the checkpoint's two files lie.
 
     Raises:
-        ModelError: As `checkpoint_files`.
+        ModelError: What `checkpoint_files` raises.
     """
     return checkpoint_files(checkpoint_path)[0].parent
 

@@ -25,7 +25,7 @@ class Admission:
         longest_wait_s: More images are refused where the last would wait longer.
 
     Attributes:
-        images: How many wait or are worked on.
+        images: Number of images that wait or are worked on.
         seconds_each: What an image takes at present, counted over all that are worked on at once.
     """
 

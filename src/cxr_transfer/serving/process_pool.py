@@ -97,7 +97,7 @@ class Workers:
         writes: Whether they may write files; what strangers send is decoded where none can be.
 
     Attributes:
-        replaced: How many were started in place of others.
+        replaced: Number of processes that were started in place of others.
     """
 
     def __init__(self, number: int, memory: int, *, writes: bool = False) -> None:
