@@ -1,9 +1,9 @@
 """All sources at once, in three classes that a source cannot stand for.
 
 ``normal``, ``other_pneumonia`` and ``covid19`` each come from more than one source, so that the
-source of an image does not tell what it shows. Sources are Kermany's children (normal, bacterial),
-Cohen's adults (COVID-19, and other findings), RSNA's healthy adults, Valencia's with and without
-COVID-19, NIH's with and without a pneumonia, and a user's own.
+source of an image does not tell what it shows. Kermany gives children (normal, bacterial), Cohen
+adults (COVID-19, and other findings), and RSNA healthy adults. Valencia gives adults with and
+without COVID-19, NIH with and without a pneumonia. A user's own images may be added.
 """
 
 from __future__ import annotations

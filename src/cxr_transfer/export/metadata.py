@@ -1,8 +1,9 @@
 """What stands beside a network in another form than the checkpoint's: ``NAME.json``.
 
-It holds the hashes of the other files, how they were checked, what a user of another tool must do
-to an image before the network and to its scores behind it, and the checkpoint's card. OpenVINO's
-form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Knows nothing of torch.
+It holds the hashes of the other files, how they were checked, and the checkpoint's card. It says
+what a user of another tool must do to an image before the network, and to its scores behind it.
+OpenVINO's form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Knows nothing
+of torch.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ class ExportMetadata(BaseModel):
         intended_use: Use that the network is made for.
         format: Format of the files beside this one.
         precision: Precision of weights and activations in the graph.
-        check: Images compared with the checkpoint's own network, largest difference of a score and
-            of a feature (as a share of the largest), share of images with the same class.
+        check: Number of images on which it was compared with the checkpoint's own network, largest
+            difference of a score and of a feature (as a share of the largest), share of images with
+            the same class.
         self_test: Scores of generated images, so that the network is known again elsewhere.
         made_on: Abilities that decided the arithmetic where it was checked
             (`openvino_runtime.abilities`).
@@ -344,7 +346,7 @@ def _check_graph(graph: bytes, card: Checkpoint) -> None:
         card: Card of the checkpoint that it is to be of.
 
     Raises:
-        ValueError: What it holds instead.
+        ValueError: It holds something else, which the message names.
         ParseError: It is no XML.
     """
     if b"<!" in graph.replace(b"<!--", b""):

@@ -2,8 +2,8 @@
 
 A model folder holds ``graph.xml``, its description ``graph.json``, and ``graph.layout.json``, which
 says of each constant of the graph how it follows from the checkpoint's weights. So no weight is
-shipped twice, and ``graph.bin`` is put together at first use, to the bit as it was when the graph
-was compared with the checkpoint: its hash stands in the description. Knows no torch.
+shipped twice. At first use ``graph.bin`` is put together, to the bit as it was when the graph was
+compared with the checkpoint: its hash stands in the description. Knows no torch.
 """
 
 from __future__ import annotations

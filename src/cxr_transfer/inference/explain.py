@@ -269,12 +269,12 @@ def write_explanation(
 ) -> Path:
     """Write ``STEM.png``, a sheet for people, and ``STEM.json``.
 
-    The same image and model write the same files again. Where there are files of that name that
-    are of another image or model, or not ours at all, a few digits are put behind the stem.
+    The same image and model write the same files again. Files of that name may be of another image
+    or model, or not ours at all. Then a few digits are put behind the stem.
 
     Args:
         explanation: Explanation of the image.
-        radiograph: The image itself.
+        radiograph: Radiograph that is explained.
         folder: Folder of the files; it is made where there is none.
         stem: Name of the files, such as the image's without its ending; see `safe_stem`.
 

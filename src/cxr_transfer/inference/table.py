@@ -104,9 +104,9 @@ def predict_into(
 
     Raises:
         TypeError: One path where a list is meant; an item that is no path.
-        UsageError: ``unknown_format``, ``out_exists``, ``other_run`` when ``out`` was begun with
-            other files or another model, ``foreign_folder`` when what is to hold its parts is of
-            somebody else's, ``folder_in_use``.
+        UsageError: ``unknown_format``, ``out_exists``, ``folder_in_use``; ``other_run`` when
+            ``out`` was begun with other files or another model; ``foreign_folder`` when the
+            folder of its parts is somebody else's.
         DataError: ``empty``, ``damaged_part``.
         MachineError: ``missing_package`` (pyarrow, for Parquet), ``disk_full``, ``not_writable``.
     """

@@ -1,9 +1,9 @@
 """Networks of other libraries and of the user's own code, by ``LIBRARY:NAME``.
 
 Each library is imported when a network of it is built, and not before. Where it is absent or does
-not work, that is one sentence with the remedy. A name runs no code that is not installed: code of
-the user's own is imported for a recipe that the user gives, and for a checkpoint only where the
-user has said so (`TRUSTED`), since a checkpoint may be somebody else's.
+not work, that is one sentence with the remedy. A name runs no code that is not installed. Code of
+the user's own is imported for a recipe that the user gives. For a checkpoint, which may be somebody
+else's, it is imported only where the user has said so (`TRUSTED`).
 """
 
 from __future__ import annotations

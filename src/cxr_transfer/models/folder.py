@@ -50,8 +50,8 @@ def opened(path: Path, *, most: int) -> Iterator[io.BufferedReader]:
         most: Bytes that the file may have.
 
     Raises:
-        ModelError: ``outside_link`` for a link that leads out of the folder, ``not_a_file`` for a
-            pipe, a device or a folder, ``too_large``, ``unreadable`` for what cannot be opened.
+        ModelError: ``outside_link`` for a link that leads out of the folder; ``not_a_file`` for a
+            pipe, a device or a folder; ``too_large``; ``unreadable`` for what cannot be opened.
     """
     try:
         folder, target = path.parent.resolve(strict=True), path.resolve(strict=True)

@@ -87,7 +87,7 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
     Args:
         content: Bytes of the file; preamble and file meta information may be missing.
         any_modality: Whether a file is taken whatever it calls its modality and body part, and
-            where it says that it is for processing and not to be shown.
+            where it says FOR PROCESSING.
 
     Returns:
         The image as its VOI LUT or first window shows it, bright = dense, upright where the patient

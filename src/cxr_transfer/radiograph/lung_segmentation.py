@@ -179,7 +179,7 @@ def lungs_blacked(images: Grey, masks: Mask | None = None, *, margin: float = MA
     Args:
         images: Images, (N, 1, H, W) uint8.
         masks: Masks of the lungs, (N, 1, H, W) bool; None looks for them.
-        margin: By how much each mask that is looked for is dilated, in widths of the image.
+        margin: Width by which each mask that is looked for is dilated, in widths of the image.
 
     Returns:
         New images of the same shape; `lungs_only` keeps exactly what is replaced here.
@@ -197,7 +197,7 @@ def lungs_only(images: Grey, masks: Mask | None = None, *, margin: float = MARGI
     Args:
         images: Images, (N, 1, H, W) uint8.
         masks: Masks of the lungs, (N, 1, H, W) bool; None looks for them.
-        margin: By how much each mask that is looked for is dilated, in widths of the image.
+        margin: Width by which each mask that is looked for is dilated, in widths of the image.
 
     Returns:
         New images of the same shape.

@@ -72,15 +72,15 @@ def read_png(content: bytes) -> Png | None:
     """Walk through the chunks of a PNG.
 
     Args:
-        content: The file, beginning with its signature; what follows its end is passed over.
+        content: Bytes of the file, from its signature; what follows its end is passed over.
 
     Returns:
-        None of a signature without anything behind it.
+        Facts of the file; None for a signature without anything behind it.
 
     Raises:
-        ImageError: ``too_complex``, ``multi_frame``, ``corrupt_image`` for a damaged header, for
-            texts that unfold without an end, or for a wrong checksum of a chunk that pixels are
-            made of, which Pillow does not look for.
+        ImageError: ``too_complex``, ``multi_frame``. ``corrupt_image`` for a damaged header, for
+            texts that unfold without an end, or for a wrong checksum of a chunk of pixels, which
+            Pillow does not look for.
     """
     if len(content) <= len(SIGNATURE):
         return None

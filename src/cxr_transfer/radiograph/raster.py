@@ -1,7 +1,7 @@
 """JPEG, PNG and TIFF bytes in, radiograph out, or an error that says what is wrong with the file.
 
-Each format's structure is read first (``jpeg_structure.py`` and its neighbours): size and number of
-parts are judged before a decoder sets memory or time aside, so that a small file that unfolds to
+Each format's structure is read first (``jpeg_structure.py`` and its neighbours). Size and number of
+parts are judged before a decoder sets memory or time aside. So a small file that unfolds to
 gigabytes costs nothing. Knows nothing of labels, models or where the file is from; never puts a
 file's tags into a message. A changed bit in a JPEG's pixels mostly decodes to a slightly other
 picture, and is then not found: the format has no checksum.
