@@ -210,7 +210,9 @@ def calibration_figures(scores: Scores, *, resamples: int = 2000, seed: int = 0)
     return {
         "ece": calibration(scores, resamples=resamples, seed=seed).ece.as_dict(),
         "classes": {
-            label: {name: each.as_dict() for name, each in recalibration(scores, label).items()}
+            label: {
+                name: estimate.as_dict() for name, estimate in recalibration(scores, label).items()
+            }
             for label in scores.labels
         },
     }
