@@ -137,12 +137,12 @@ class Records:
 
     Args:
         preprocessings: Preprocessings after which every image is kept.
-        known: Records of another data set of the same command; its files are not opened again.
+        shared: Records of another data set of the same command; its files are not opened again.
     """
 
-    def __init__(self, *preprocessings: Preprocessing, known: Records | None = None) -> None:
+    def __init__(self, *preprocessings: Preprocessing, shared: Records | None = None) -> None:
         self.wanted = Wanted(tuple(dict.fromkeys(preprocessings)))
-        self._known = known
+        self._shared = shared
         self._by_path: dict[Path, Record] = {}
 
     def read(self, case: Case) -> Record:
@@ -156,10 +156,10 @@ class Records:
         own = self._by_path.get(case.path)
         if own is not None:
             return own
-        shared = self._known.found(case, self.wanted) if self._known else None
-        return decode_image(case.path, self.wanted) if shared is None else shared
+        record = self._shared.stored(case, self.wanted) if self._shared else None
+        return decode_image(case.path, self.wanted) if record is None else record
 
-    def found(self, case: Case, wanted: Wanted) -> Record | None:
+    def stored(self, case: Case, wanted: Wanted) -> Record | None:
         """Return the record of a case where there is one that has all that is wanted."""
         record = self._by_path.get(case.path)
         if record is None or not set(wanted.preprocessings) <= record.images.keys():

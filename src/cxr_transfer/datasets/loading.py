@@ -146,7 +146,7 @@ def open_dataset(
         return opened(source)
     source = opened(source)
     # Most of the other data set's images are among those that were opened just now.
-    shared = Records(known=records)
+    shared = Records(shared=records)
     return pretraining_cases(
         source, indexed(target, on_image, skip_damaged=skip_damaged, records=shared)
     )

@@ -97,7 +97,7 @@ def write_study(
     out: Path,
     content: Mapping[str, Any],
     rows: Mapping[str, Row],
-    found: Mapping[str, Evaluation] | None = None,
+    evaluated: Mapping[str, Evaluation] | None = None,
 ) -> dict[str, Any]:
     """Write a study's report and figures into ``out``.
 
@@ -105,14 +105,14 @@ def write_study(
         out: Study folder.
         content: Entries that are not a model's: split, seed, hashes, versions.
         rows: Results by model name.
-        found: Evaluations of the rows; None computes them here.
+        evaluated: Evaluations of the rows; None computes them here.
 
     Returns:
         Content of ``report.json``.
     """
-    found = evaluations(rows) if found is None else found
+    evaluated = evaluations(rows) if evaluated is None else evaluated
     models = {
-        name: found[name].as_dict()
+        name: evaluated[name].as_dict()
         | {
             "ms_per_image": row.ms_per_image.as_dict(),
             "checkpoint": row.checkpoint,
@@ -130,8 +130,8 @@ def write_study(
         "paper_percent": PAPER,
     } | dict(content)
     write_json(out / "report.json", full)
-    _draw_study(out / "figures", rows, found, compared)
-    write_text(out / "report.md", _study_text(full, rows, found, compared))
+    _draw_study(out / "figures", rows, evaluated, compared)
+    write_text(out / "report.md", _study_text(full, rows, evaluated, compared))
     return full
 
 
