@@ -230,7 +230,7 @@ def answered(
         scores: Images of one source, on the scale on which scores are given.
         confidence_threshold: Limit of the highest score below which no class is given; None gives
             one to every image.
-        statuses: What the training reference says of each image; None where there is none.
+        statuses: Status of each image by the training reference; None where there is none.
     """
     out = np.array([status == "out_of_distribution" for status in statuses or ()], dtype=np.bool_)
     if statuses is None:
@@ -300,7 +300,7 @@ def calls(
 
     Args:
         scores: Images of one source.
-        has_class: Which of them get a class, (N,).
+        has_class: Flags of the images that get a class, (N,).
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
 

@@ -78,7 +78,7 @@ def source_figures(scored: ScoredSource, *, resamples: int, seed: int) -> dict[s
     """Return all figures of a source; each estimate as a dict, null where it is not defined.
 
     Args:
-        scored: Its scores.
+        scored: Scores of the source.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
     """

@@ -113,7 +113,7 @@ class _Validating:
     """A validation on its way.
 
     Attributes:
-        plan: How.
+        plan: Plan of the training.
         out: Folder of the validation.
         resamples: Number of resamples of the bootstrap.
         log: Function that is told what happens.
@@ -236,7 +236,7 @@ def scored_source(
         folder: Run folder.
         training: Data set of the run, with its parts, and its images.
         cases: Images of the source.
-        tensors: Their decoded images, in the same order.
+        tensors: Decoded images of the cases, in the same order.
         device: Device as torch names it.
         resamples: Number of resamples of the bootstrap of the source probe.
         seed: Random seed of that bootstrap.
@@ -335,7 +335,7 @@ def _precision(plan: TrainingPlan) -> str:
 
 
 def _content(plan: TrainingPlan, dataset: Dataset, resamples: int) -> dict[str, Any]:
-    """What stands in ``validation.json`` of the protocol, the data and where it ran."""
+    """Return what stands in ``validation.json`` of the protocol, the data and where it ran."""
     return {
         "kind": "recipe",
         "name": plan.recipe.name,

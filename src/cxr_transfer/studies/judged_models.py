@@ -42,12 +42,12 @@ _BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """What one network says of N images.
+    """Answers of one network for N images.
 
     Attributes:
         own: Scores (N, C) as the network gives them.
         given: Scores at the network's temperature.
-        features: What its head sees (N, F); None where nothing reads them.
+        features: Features that its head sees (N, F); None where nothing reads them.
     """
 
     own: Floats
@@ -65,7 +65,7 @@ class JudgedModel:
         temperature: Temperature at which its scores are given; None of several networks, each of
             which has its own.
         confidence_threshold: Limit of the highest score below which no class is given.
-        reference: What is known of its training images; None where nothing is, or of several.
+        reference: Reference of its training images; None where there is none, or for several.
         trained_on: Number of images of training and validation by source, where that is known.
         opinions: Function that returns what each of its networks says of images (N, 1, H, W); it is
             told whether features are wanted, and what is called with the number of images that a
@@ -110,13 +110,13 @@ class JudgedModel:
         return Opinion(mean, mean, None)
 
     def seen(self, cases: Sequence[Case]) -> npt.NDArray[np.bool_]:
-        """Tell of every (indexed) case whether training saw its image or its patient, (N,)."""
+        """Return for every (indexed) case whether training saw its image or its patient, (N,)."""
         by_member = np.array([seen_in_training(card, cases) for card in self.cards], dtype=np.bool_)
         return np.asarray(by_member.any(axis=0))
 
     @property
     def declared(self) -> str:
-        """What it declares of its training, in a sentence."""
+        """Sentence on what it declares of its training."""
         images = {name for card in self.cards for name in card.seen.get("images", ())}
         patients = {name for card in self.cards for name in card.seen.get("patients", ())}
         if not images and not patients:

@@ -102,8 +102,8 @@ def check_validated(kind: Validated, options: Mapping[str, object]) -> None:
     """Refuse options of `cxr validate` that have no effect on what is validated.
 
     Args:
-        kind: What is validated.
-        options: What was given, by the name of the option; None or empty where nothing was.
+        kind: Kind of what is validated.
+        options: Values by the name of the option; None or empty where none was given.
 
     Raises:
         UsageError: ``unused_option``.
