@@ -173,7 +173,7 @@ def validate(
     check_seed(seed)
     check_whole(resamples, "resamples")
     judged = str(path_of(recipe, "recipe"))
-    given, folder = path_of(data, "data"), path_of(out, "out")
+    source, folder = path_of(data, "data"), path_of(out, "out")
     table = None if saw is None else path_of(saw, "saw")
     kind = kind_validated(judged)
     options = {"--from": start, "--weights": weights, "--saw": saw, "--max-epochs": max_epochs}
@@ -193,10 +193,10 @@ def validate(
             weights=None if weights is None else path_of(weights, "weights"),
         )
         with lock_folder(folder):
-            content = validate_recipe(plan, given, folder, resamples=resamples, log=log)
+            content = validate_recipe(plan, source, folder, resamples=resamples, log=log)
     else:
         asked = ModelValidation(
-            judged, given, labels or {}, table, skip_damaged, device, resamples, seed
+            judged, source, labels or {}, table, skip_damaged, device, resamples, seed
         )
         with lock_folder(folder):
             content = validate_model(asked, folder, log=log)

@@ -151,9 +151,9 @@ def local_curve(
         weights=None if weights is None else path_of(weights, "weights"),
     )
     curve = LocalCurve(local, _whole_numbers(sizes), draws=draws, resamples=resamples)
-    given, folder = path_of(data, "data"), path_of(out, "out")
+    source, folder = path_of(data, "data"), path_of(out, "out")
     with lock_folder(folder):
-        content = measure_local_curve(plan, curve, given, folder, log=log)
+        content = measure_local_curve(plan, curve, source, folder, log=log)
     text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
     rows = [
         {name: point[name] for name in ("images", "drawn", "draws")}

@@ -210,8 +210,8 @@ def read_case_scores(path: Path) -> CaseScores:
 
 def _in_known_order(names: tuple[str, ...]) -> LabelSet:
     """Return classes in the order that the package has for them; else as they stand."""
-    known = (DATASET_0, DATASET_1, MULTI_SOURCE)
-    return next((each for each in known if set(each) == set(names)), LabelSet(names))
+    label_sets = (DATASET_0, DATASET_1, MULTI_SOURCE)
+    return next((labels for labels in label_sets if set(labels) == set(names)), LabelSet(names))
 
 
 def _refuse_repeated(path: Path, files: Sequence[str]) -> None:
