@@ -29,11 +29,11 @@ Log = Callable[[str], None]
 
 
 class Report(Mapping[str, Any]):
-    """What an evaluation or an audit found, as it stands in its JSON; also as a table.
+    """Results of an evaluation or an audit, as they stand in its JSON; also as a table.
 
     Attributes:
         folder: Folder with the report, its figures and tables; None where none was asked for.
-        text: The report for people, Markdown.
+        text: Report for people, Markdown.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ def load_dataset(
             stands for any letters: ``{"*": ""}`` leaves out all that is not named.
         sources: Sources whose images alone are taken, with their own labels, such as "nih" of the
             adult images.
-        task: "multi_label" where labels join findings (``Edema|Mass?``) of which an image has any
-            number; for recipes of that task.
-        split_by: What stays together where parts are drawn: "patient", or "image" as in the paper.
-            Parts that the data give are kept.
+        task: Task of the labels: "multi_label" where they join findings (``Edema|Mass?``) of which
+            an image has any number; for recipes of that task.
+        split_by: Unit that stays together where parts are drawn: "patient", or "image" as in the
+            paper. Parts that the data give are kept.
         seed: Random seed of the split.
-        skip_damaged: Whether to leave out files that cannot be read (`Dataset.damaged` lists them)
+        skip_damaged: Whether files that cannot be read are left out (`Dataset.damaged` lists them)
             instead of raising.
         on_image: Function that is called after every image.
 
@@ -107,7 +107,7 @@ def load_dataset(
         UsageError: ``unused_option`` for ``labels`` where they have no effect.
     """
     check_list(sources, "sources")
-    found = open_dataset(
+    dataset = open_dataset(
         path_of(data, "data"),
         name,
         mapping=labels,
@@ -116,7 +116,7 @@ def load_dataset(
         skip_damaged=skip_damaged,
         on_image=on_image,
     )
-    return split(found, by=split_by, seed=seed)
+    return split(dataset, by=split_by, seed=seed)
 
 
 def train(
@@ -220,12 +220,12 @@ def evaluate(
     from cxr_transfer.evaluation.evaluated import card_of
 
     check_list(subgroups, "columns")
-    checkpoint, given = path_of(run, "run"), _cases(cases)
+    checkpoint, checked_cases = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return evaluate_checkpoint(
             checkpoint,
-            given,
+            checked_cases,
             folder,
             allow_seen=allow_seen,
             columns=subgroups,
@@ -235,8 +235,8 @@ def evaluate(
             log=log,
         )
 
-    known = card_of(checkpoint)
-    return reported(into, out, {"evaluation_of": known.name}, "report.md", _statistics)
+    card = card_of(checkpoint)
+    return reported(into, out, {"evaluation_of": card.name}, "report.md", _statistics)
 
 
 def audit(
@@ -284,12 +284,12 @@ def audit(
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
     check_list(subgroups, "columns")
-    checkpoint, given = path_of(run, "run"), _cases(cases)
+    checkpoint, checked_cases = path_of(run, "run"), _cases(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return run_audit(
             checkpoint,
-            given,
+            checked_cases,
             folder,
             retrain=retrain,
             weights=None if weights is None else path_of(weights, "weights"),
@@ -301,9 +301,9 @@ def audit(
             log=log,
         )
 
-    known = read_card(checkpoint_files(checkpoint)[0])
+    card = read_card(checkpoint_files(checkpoint)[0])
     # By the weights: another run's folder may have the same name.
-    settings = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
+    settings = {"audit_of": f"{card.name} {card.weights_sha256[:12]}"}
     return reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
 
 
@@ -334,45 +334,45 @@ def reported(
 
 
 def _statistics(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each statistic that is a number with an interval."""
-    found = content["evaluation"] or {}
+    """Return a row for each statistic that is a number with an interval."""
+    figures = content["evaluation"] or {}
     rows = [
         {"statistic": name, "class": None, **value}
-        for name, value in found.items()
+        for name, value in figures.items()
         if isinstance(value, Mapping) and "low" in value
     ]
     return rows + [
         {"statistic": name, "class": label, **value}
-        for label, of_class in found.get("per_class", {}).items()
+        for label, of_class in figures.get("per_class", {}).items()
         for name, value in of_class.items()
         if isinstance(value, Mapping) and "low" in value
     ]
 
 
-def path_of(given: object, name: str) -> Path:
+def path_of(value: object, name: str) -> Path:
     """Return a path that was given as an argument.
 
     Raises:
         TypeError: It is none; ``name`` names the argument.
     """
-    if isinstance(given, str | os.PathLike):
-        return Path(given)
-    raise TypeError(f"Expected a path as {name}, but got {kind_of(given)}.")
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    raise TypeError(f"Expected a path as {name}, but got {kind_of(value)}.")
 
 
-def _check_dataset(given: object) -> None:
-    if not isinstance(given, Dataset):
+def _check_dataset(value: object) -> None:
+    if not isinstance(value, Dataset):
         raise TypeError(
-            f"Expected a data set of load_dataset, but got {kind_of(given)}; load it first."
+            f"Expected a data set of load_dataset, but got {kind_of(value)}; load it first."
         )
 
 
-def _cases(given: object) -> tuple[Case, ...]:
-    if isinstance(given, Dataset):
-        return given.cases
-    if isinstance(given, Sequence) and all(isinstance(one, Case) for one in given):
-        return tuple(given)
+def _cases(value: object) -> tuple[Case, ...]:
+    if isinstance(value, Dataset):
+        return value.cases
+    if isinstance(value, Sequence) and all(isinstance(case, Case) for case in value):
+        return tuple(value)
     raise TypeError(
-        f"Expected a data set of load_dataset or a list of its cases, but got {kind_of(given)}; "
+        f"Expected a data set of load_dataset or a list of its cases, but got {kind_of(value)}; "
         "load it first."
     )

@@ -54,7 +54,7 @@ def cross_validate(
             calibrated scores is evaluated.
         choose: Other recipes; in each fold the validation part chooses among all of them.
         labels: Label of the data to class; "" as a class leaves its images out.
-        split_by: What stays together in a fold: "patient", or "image" as in the paper.
+        split_by: Unit that stays together in a fold: "patient", or "image" as in the paper.
         seed: Random seed of the folds; the first one of weights, order and dropout.
         start: Checkpoint that the recipe starts from, where it starts from one.
         weights: File with weights, where the recipe starts from one.
@@ -103,9 +103,9 @@ def cross_validate(
         weights=None if weights is None else path_of(weights, "weights"),
     )
     protocol = Protocol(folds=folds, seeds=seeds, others=others)
-    given, folder = path_of(data, "data"), path_of(out, "out")
+    source, folder = path_of(data, "data"), path_of(out, "out")
     with lock_folder(folder):
-        content = run(plan, protocol, given, folder, log=log)
+        content = run(plan, protocol, source, folder, log=log)
     text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
     rows = [_flat({**fold, "runs": len(fold["runs"])}) for fold in content["fold_by_fold"]]
     return Report(content, text, rows, folder)
@@ -173,7 +173,7 @@ def validate(
     check_seed(seed)
     check_whole(resamples, "resamples")
     judged = str(path_of(recipe, "recipe"))
-    given, folder = path_of(data, "data"), path_of(out, "out")
+    source, folder = path_of(data, "data"), path_of(out, "out")
     table = None if saw is None else path_of(saw, "saw")
     kind = kind_validated(judged)
     options = {"--from": start, "--weights": weights, "--saw": saw, "--max-epochs": max_epochs}
@@ -193,10 +193,10 @@ def validate(
             weights=None if weights is None else path_of(weights, "weights"),
         )
         with lock_folder(folder):
-            content = validate_recipe(plan, given, folder, resamples=resamples, log=log)
+            content = validate_recipe(plan, source, folder, resamples=resamples, log=log)
     else:
         asked = ModelValidation(
-            judged, given, labels or {}, table, skip_damaged, device, resamples, seed
+            judged, source, labels or {}, table, skip_damaged, device, resamples, seed
         )
         with lock_folder(folder):
             content = validate_model(asked, folder, log=log)

@@ -42,7 +42,7 @@ def learning_curve(
         weights: File with ResNet-50's ImageNet weights, where they are not at hand.
         input_size: Height and width of the model input in pixels; None is the recipes' own.
         max_epochs: Number of epochs at which every stage is cut short.
-        skip_damaged: Whether to leave out files that cannot be read.
+        skip_damaged: Whether files that cannot be read are left out.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision: "auto", "float32" or "bfloat16".
         seed: Random seed of split, draws, weights, order and dropout.
@@ -151,9 +151,9 @@ def local_curve(
         weights=None if weights is None else path_of(weights, "weights"),
     )
     curve = LocalCurve(local, _whole_numbers(sizes), draws=draws, resamples=resamples)
-    given, folder = path_of(data, "data"), path_of(out, "out")
+    source, folder = path_of(data, "data"), path_of(out, "out")
     with lock_folder(folder):
-        content = measure_local_curve(plan, curve, given, folder, log=log)
+        content = measure_local_curve(plan, curve, source, folder, log=log)
     text = (folder / "report.md").read_text(encoding="utf-8", errors="surrogateescape")
     rows = [
         {name: point[name] for name in ("images", "drawn", "draws")}
@@ -180,7 +180,7 @@ def _whole_numbers(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _curve_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each recipe and size, an estimate's bounds beside its value."""
+    """Return a row for each recipe and size, an estimate's bounds beside its value."""
     return [
         {name: row[name] for name in ("model", "images_per_class", "drawn_per_class", "draws")}
         | {

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 LISTED = 20
-"""How many of the offending items a message names before it goes on with a count."""
+"""Number of offending items that a message names before it goes on with a count."""
 
 
 class Notice(str):
@@ -34,7 +34,7 @@ class CxrError(Exception):
 
     Attributes:
         code: Stable identifier in ``snake_case``.
-        message: One line: expected, received, remedy.
+        message: Line with what was expected, what was received, and the remedy.
     """
 
     exit_code: ClassVar[int] = 1
@@ -85,11 +85,11 @@ def check_list(values: object, plural: str) -> None:
     """Refuse one text or path where several are meant: it would be taken letter by letter.
 
     Args:
-        values: What is to be a list, or another iterable.
-        plural: What is in it, such as "paths".
+        values: Object that is to be a list, or another iterable.
+        plural: Plural noun for its items, such as "paths".
 
     Raises:
-        TypeError: With what is expected.
+        TypeError: One text or path, or no iterable.
     """
     is_one = isinstance(values, str | bytes | bytearray | memoryview | os.PathLike)
     if is_one or not isinstance(values, Iterable):
@@ -122,14 +122,14 @@ def listing(items: Iterable[str]) -> str:
     return f"{text}; (+{more} more)" if more > 0 else text
 
 
-def check_whole(given: object, name: str) -> None:
+def check_whole(value: object, name: str) -> None:
     """Refuse what is no whole number.
 
     Raises:
         TypeError: Another type, also a bool.
     """
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(f"Expected a whole number as {name}, but got {kind_of(given)}.")
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"Expected a whole number as {name}, but got {kind_of(value)}.")
 
 
 def check_seed(seed: int) -> None:

@@ -80,7 +80,7 @@ def check_new(path: Path, option: str = "--out") -> None:
 
     Args:
         path: Path of a single file that a person named.
-        option: By which it was named.
+        option: Option by which it was named.
 
     Raises:
         UsageError: ``out_exists``.
@@ -177,7 +177,7 @@ def _users_folder(own: str, system: str, below_home: str) -> Path:
 def writable_cache() -> tuple[Path, str]:
     """Return a folder to keep in what can be had again, and a warning where it will not last.
 
-    Where the cache folder cannot be written (a read-only home, a service without one), it is a
+    The cache folder may not be writable (a read-only home, a service without one). Then it is a
     folder of this process alone, which is removed at its end.
 
     Raises:
@@ -280,7 +280,7 @@ def remove_own(folder: Path, names: Iterable[str]) -> None:
 
     Args:
         folder: Folder; a link to one is left alone.
-        names: Names of the files.
+        names: Names of the files to delete.
     """
     if folder.is_symlink() or not folder.is_dir():
         return

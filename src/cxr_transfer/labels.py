@@ -39,9 +39,9 @@ class LabelSet:
             which an image has any number.
 
     Raises:
-        DataError: ``label_set`` when there are fewer than two names or more than 1000, when one
-            stands twice, is empty, longer than 100 characters, or holds what is not printable; for
-            findings also when a name could not stand in a joined label.
+        DataError: ``label_set`` for fewer than two names or more than 1000. Also for a name that
+            stands twice, is empty, is longer than 100 characters, or holds what is not printable;
+            for findings also for one that could not stand in a joined label.
 
     >>> LabelSet(("normal", "covid19")).target("covid19")
     1
@@ -87,7 +87,7 @@ class LabelSet:
 
     @property
     def task(self) -> Task:
-        """What a recipe calls it."""
+        """Task of a recipe for such labels."""
         return "multi_class" if self.exclusive else "multi_label"
 
     def __len__(self) -> int:
@@ -120,21 +120,22 @@ class LabelSet:
         A name that is none of these findings makes all of them missing: it may be another word
         for one of them.
         """
-        said = stated(label)
-        if said.is_silent or not said.names <= set(self.names):
+        statement = stated(label)
+        if statement.is_silent or not statement.names <= set(self.names):
             return (-1,) * len(self.names)
         return tuple(
-            1 if name in said.present else -1 if name in said.missing else 0 for name in self.names
+            1 if name in statement.present else -1 if name in statement.missing else 0
+            for name in self.names
         )
 
 
 class Stated(NamedTuple):
-    """What a joined label says.
+    """Statements of a joined label.
 
     Attributes:
         present: Findings that the image has.
         missing: Findings of which nobody knows.
-        is_silent: Whether it says nothing of any finding.
+        is_silent: Whether the label says nothing of any finding.
     """
 
     present: frozenset[str]
@@ -177,7 +178,7 @@ def refuse_findings(labels: LabelSet, what: str) -> None:
 
     Args:
         labels: Labels of a model or of a recipe's data.
-        what: What is not built, as the beginning of a sentence.
+        what: Name of what is not built, as the beginning of a sentence.
 
     Raises:
         UsageError: ``several_findings``.

@@ -1,9 +1,9 @@
 """The one place that runs OpenVINO: a graph in, a network out that any thread may ask.
 
 What is made on first use in here (the library itself, its conversion to numpy, a compiled network)
-is made by one thread while all others wait, and with one inference: OpenVINO's Python part holds
-locks of C++ while it waits for Python's, and two threads in it for the first time can wait for each
-other without an end. So every import, every compilation and every conversion goes through
+is made by one thread while all others wait, and with one inference. OpenVINO's Python part holds
+locks of C++ while it waits for Python's. Two threads in it for the first time can so wait for each
+other without an end. Every import, every compilation and every conversion therefore goes through
 `exclusive`, and a `Network` has answered once before anybody has it. Knows no images and no classes
 (docs/decisions/0011-first-use-and-threads.md).
 """
@@ -111,17 +111,23 @@ def extended_graph(
     with exclusive() as library:
         network = library.Core().read_model(graph)
         # In the order of the data: the last operation of a layer gives what the layer gives.
-        operations = [one for one in network.get_ordered_ops() if one.get_type_name() != "Constant"]
+        operations = [
+            operation
+            for operation in network.get_ordered_ops()
+            if operation.get_type_name() != "Constant"
+        ]
         matrices = [
-            np.array(one.input_value(1).get_node().data, np.float32)
-            for one in operations
-            if one.get_type_name() == "MatMul"
+            np.array(operation.input_value(1).get_node().data, np.float32)
+            for operation in operations
+            if operation.get_type_name() == "MatMul"
         ]
         names = (f"{layer}/", f"{layer}.")
-        found = [one for one in operations if one.get_friendly_name().startswith(names)]
-        if not found:
+        of_layer = [
+            operation for operation in operations if operation.get_friendly_name().startswith(names)
+        ]
+        if not of_layer:
             return None, matrices
-        network.add_outputs(found[-1].output(0))
+        network.add_outputs(of_layer[-1].output(0))
         network.outputs[-1].get_tensor().set_names({output})
         return network, matrices
 
@@ -201,7 +207,7 @@ class Network:
         return tuple(results[number].copy() for number in range(len(self.outputs)))
 
 
-def _blank(given: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - openvino's, which is untyped
+def _blank(network_input: Any) -> npt.NDArray[Any]:  # noqa: ANN401 - openvino's, which is untyped
     """Return zeros of the least shape that an input takes."""
-    shape = [1 if side.is_dynamic else side.get_length() for side in given.partial_shape]
-    return np.zeros(shape, given.element_type.to_dtype())
+    shape = [1 if side.is_dynamic else side.get_length() for side in network_input.partial_shape]
+    return np.zeros(shape, network_input.element_type.to_dtype())

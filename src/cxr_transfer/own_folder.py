@@ -18,15 +18,15 @@ from cxr_transfer.errors import UsageError, listing
 from cxr_transfer.files import LOCK, LOG, open_own, remove_unfinished, unwritable
 
 RUN_RECORD, DATA_RECORD = "run.json", "prepared.json"
-"""What says whose a folder is: a run's, report's or table's; that of prepared manifests."""
+"""Files that say whose a folder is: one of a run, report or table; one of prepared manifests."""
 
 
 def check_folder(folder: Path, record: str = RUN_RECORD) -> None:
     """Refuse, before anything is read or written, a folder that a run could not have for its own.
 
     Args:
-        folder: Where to; it need not be there.
-        record: What says that a folder is of this command's kind.
+        folder: Folder, which need not be there.
+        record: Name of the file that says that a folder is of this command's kind.
 
     Raises:
         UsageError: ``foreign_folder`` for one that holds files and is none of ours, since some of
@@ -60,7 +60,7 @@ def lock_folder(folder: Path, record: str = RUN_RECORD) -> Iterator[None]:
     What a killed run had begun to write, and nobody else can be writing now, is deleted.
 
     Args:
-        folder: Where to; it is made.
+        folder: Folder, which is made where it is absent.
         record: Record as in `check_folder`.
 
     Raises:
@@ -100,7 +100,7 @@ def _refuse_links_out(folder: Path) -> None:
         UsageError: ``outside_link``.
     """
     home = folder.resolve()
-    for entry in sorted(os.scandir(folder), key=lambda one: one.name):
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if not (entry.is_symlink() and entry.is_dir()):
             continue
         if not Path(os.path.realpath(entry)).is_relative_to(home):
@@ -120,14 +120,14 @@ def _refuse_foreign(folder: Path, record: str) -> None:
         UsageError: ``foreign_folder``.
     """
     names = set(os.listdir(folder))
-    found = sorted(names & ({RUN_RECORD, DATA_RECORD} - {record}))
-    if not found and not names & {LOCK, record}:
-        found = [name for name in sorted(names) if _holds_files(folder / name)]
-    if found:
+    foreign = sorted(names & ({RUN_RECORD, DATA_RECORD} - {record}))
+    if not foreign and not names & {LOCK, record}:
+        foreign = [name for name in sorted(names) if _holds_files(folder / name)]
+    if foreign:
         raise UsageError(
             "foreign_folder",
             f"Expected a new folder, or one that this command made, but {folder} holds "
-            f"{listing(found)}, which might be replaced; choose another --out.",
+            f"{listing(foreign)}, which might be replaced; choose another --out.",
         )
 
 

@@ -23,10 +23,11 @@ def in_order(
     """Yield ``work(item)`` in the order of ``items``.
 
     Args:
-        work: Called in threads.
-        items: Taken one by one, no faster than the results are.
-        workers: Threads; None is one per processor, and one more while another waits for a disk.
-        ahead: Results at most that are made before they are asked for.
+        work: Function that is called in threads.
+        items: Items, which are taken one by one, no faster than the results are.
+        workers: Number of threads; None is one more than there are processors, for one that waits
+            for a disk.
+        ahead: Largest number of results that are made before they are asked for.
 
     Raises:
         MachineError: ``forked`` where a forked child goes on with what its parent began.

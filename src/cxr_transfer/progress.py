@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Tell = Callable[[str, float], None]
-"""Function that is told the name of a phase and which share of it is done, from 0 to 1."""
+"""Function that is called with the name of a phase and the share of it that is done, 0 to 1."""
 
 _LEAST_SHARE = 0.02
 """Share of a whole below which the time left cannot be told."""
@@ -20,10 +20,10 @@ _SETTLED_S = 1.0
 
 @dataclass(frozen=True)
 class Progress:
-    """What a person is told of work on its way.
+    """Progress of work on its way, for a person.
 
     Attributes:
-        title: Name of what runs now.
+        title: Name of the work that runs now.
         share: Share of the whole that is done, from 0 to 1.
         seconds_left: Seconds until the end, as far as can be told; None at the beginning.
     """
@@ -90,11 +90,11 @@ def duration(seconds: float) -> str:
     >>> duration(0.4), duration(80), duration(7500)
     ('0 s', '1 min 20 s', '2 h 05 min')
     """
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return f"{minutes} min {remainder:02d} s" if minutes else f"{remainder} s"
 
 
 class Clock:
@@ -118,5 +118,5 @@ class Clock:
         if phase != self._phase:
             self._phase, self._began, self._from = phase, self._clock(), share
         passed = self._clock() - self._began
-        mine = (share - self._from) / (1 - self._from) if self._from < 1 else 1.0
-        self._show(Progress(phase, share, seconds_left(passed, mine, _SETTLED_S)))
+        own_share = (share - self._from) / (1 - self._from) if self._from < 1 else 1.0
+        self._show(Progress(phase, share, seconds_left(passed, own_share, _SETTLED_S)))

@@ -32,13 +32,13 @@ def stamp() -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package and of what computes."""
-    found = {"cxr-transfer": __version__, "python": platform.python_version()}
+    installed = {"cxr-transfer": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            installed[package] = "not installed"
+    return installed
 
 
 @functools.cache
@@ -67,10 +67,10 @@ def short(revision: str) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
     )
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def processor_abilities() -> tuple[str, ...]:

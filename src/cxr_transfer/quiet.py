@@ -17,7 +17,7 @@ def quiet(*loggers: str, expected: Sequence[str] = ()) -> Iterator[None]:
     """Let loggers tell errors alone, and warnings that are expected not be shown.
 
     Args:
-        loggers: Their names; loggers below them that have a level of their own are not meant.
+        loggers: Names of the loggers; those below them with a level of their own are not meant.
         expected: Regular expressions for the beginnings of the messages of warnings.
     """
     levels = {name: logging.getLogger(name).level for name in loggers}

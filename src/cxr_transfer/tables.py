@@ -67,13 +67,13 @@ class Table(Mapping[str, Row], Generic[Row]):
 
     @functools.cached_property
     def _added(self) -> dict[str, EntryPoint]:
-        found: dict[str, EntryPoint] = {}
+        added: dict[str, EntryPoint] = {}
         points = entry_points(group=self.group) if self.group else ()
-        for point in sorted(points, key=lambda one: (one.name, one.value)):
-            if point.name in self._rows or point.name in found:
+        for point in sorted(points, key=lambda point: (point.name, point.value)):
+            if point.name in self._rows or point.name in added:
                 raise self._bad(point, "another name, since a row of that name is there")
-            found[point.name] = point
-        return found
+            added[point.name] = point
+        return added
 
     def _imported(self, name: str) -> Row:
         point = self._added[name]
@@ -96,7 +96,7 @@ class Table(Mapping[str, Row], Generic[Row]):
         )
 
 
-def nearest(word: str, known: list[str]) -> str:
+def nearest(word: str, names: list[str]) -> str:
     """Return the end of a message that names the known word next to ``word``; "" without one."""
-    close = difflib.get_close_matches(word, known, n=1)
+    close = difflib.get_close_matches(word, names, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

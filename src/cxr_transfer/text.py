@@ -1,9 +1,9 @@
 """Text that somebody else wrote, made safe for the place where it is shown.
 
-A file's name, a patient's or a source's name, a label and a model's title may hold whatever their
-writer liked: sequences that move a terminal's cursor or retitle its window, marks that turn the
-direction of writing round, a formula that a spreadsheet runs, a tag that a browser does. Comes in:
-text. Goes out: the same text, readable and inert. Knows nothing of what the text is about.
+The name of a file, patient or source, a label and a model's title may hold whatever their writer
+liked. Sequences move a terminal's cursor or retitle its window. Marks turn the direction of writing
+round. A spreadsheet runs a formula, and a browser a tag. Comes in: text. Goes out: the same text,
+readable and inert. Knows nothing of what the text is about.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ import codecs
 
 import pytest
 
-from cxr_transfer.datasets.csv_files import columns_of, decoded
+from cxr_transfer.datasets.csv_files import columns_of, decoded, has_columns
 
 TEXT = "path,label\né.png,fièvre\n"
 SAVED = {
@@ -59,3 +59,10 @@ def test_no_file_has_no_columns(tmp_path):
 def test_a_large_table_is_not_read_to_know_its_columns(tmp_path):
     (tmp_path / "t.csv").write_bytes(("a,b\n" + "é,1\n" * 100_000).encode())
     assert columns_of(tmp_path / "t.csv") == ["a", "b"]
+
+
+def test_needed_columns_may_stand_beside_others_in_any_order(tmp_path):
+    (tmp_path / "t.csv").write_text("label;age;path\n")
+    assert has_columns(tmp_path / "t.csv", ("path", "label"))
+    assert not has_columns(tmp_path / "t.csv", ("path", "patient"))
+    assert not has_columns(tmp_path / "none.csv", ("path",))

@@ -58,7 +58,7 @@ def test_data_sets_that_share_files_open_them_once(tmp_path, opened):
     first = Records(SMALL)
     for each in cases[:2]:
         first.keep(first.read(each))
-    second = Records(SMALL, known=first)
+    second = Records(SMALL, shared=first)
     for each in cases:
         second.keep(second.read(each))
     assert opened == ["0.png", "1.png", "2.png"]
@@ -73,7 +73,7 @@ def test_another_preprocessing_than_was_kept_is_decoded_anew(tmp_path, opened):
     one = case(write_image(tmp_path / "a.png"))
     first = Records(SMALL)
     first.keep(first.read(one))
-    second = Records(CROPS, known=first)
+    second = Records(CROPS, shared=first)
     second.keep(second.read(one))
     assert opened == ["a.png"] * 2
     expected = CROPS.apply(read_radiograph(one.path))

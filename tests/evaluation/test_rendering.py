@@ -233,7 +233,7 @@ def test_a_card_has_as_many_entries_as_it_says(released):
 
 
 def test_what_a_template_wants_and_nobody_gave_is_an_error():
-    with pytest.raises(LookupError, match="known"):
+    with pytest.raises(LookupError, match="facts"):
         render("model_card.md.j2", card=read_card(RELEASED / "model_3" / "checkpoint.json"),
                filled=1, entries=2)  # fmt: skip
 

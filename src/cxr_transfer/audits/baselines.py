@@ -47,10 +47,12 @@ TOO_FEW_PATIENTS = 10
 """Sources with fewer patients than this are not told apart from others."""
 
 
-def table_of(found: Sequence[Mapping[str, float]]) -> Table:
+def table_of(features: Sequence[Mapping[str, float]]) -> Table:
     """Return `file_features` of one or more images as a table, a row each."""
-    names = tuple(found[0])
-    return np.array([[one[name] for name in names] for one in found], dtype=np.float64), names
+    names = tuple(features[0])
+    return np.array(
+        [[of_image[name] for name in names] for of_image in features], dtype=np.float64
+    ), names
 
 
 def demographics_table(cases: Sequence[Case]) -> Table:
@@ -70,8 +72,8 @@ def demographics_table(cases: Sequence[Case]) -> Table:
     table = np.zeros((len(cases), len(names)))
     for row, case in enumerate(cases):
         # As `subgroups.age_band`: what is no age is not stated.
-        known = case.age is not None and math.isfinite(case.age) and case.age >= 0
-        table[row, 0] = case.age if known else np.nan
+        is_age = case.age is not None and math.isfinite(case.age) and case.age >= 0
+        table[row, 0] = case.age if is_age else np.nan
         sex = case.sex if case.sex in SEXES else NOT_STATED
         view = case.view if case.view in VIEWS else "other" if case.view else NOT_STATED
         table[row, [names.index(f"sex {sex}"), names.index(f"view {view}")]] = 1
@@ -128,16 +130,16 @@ def baseline(
     )
     probabilities = np.zeros_like(even)
     for fitted, held_out in splitter.split(table, truth, groups):
-        known = np.unique(truth[fitted])
-        if len(known) == 1:  # all patients of the others fell into one fold: no choice is left
-            probabilities[held_out, known[0]] = 1
+        present = np.unique(truth[fitted])
+        if len(present) == 1:  # all patients of the others fell into one fold: no choice is left
+            probabilities[held_out, present[0]] = 1
         elif len(held_out):
             # A column unknown throughout says nothing, and the trees cannot bin it.
             rows = np.where(np.isnan(table[fitted]).all(axis=0), 0.0, table)
             # More threads than one make a linear fit slower: see training/linear_probe.py.
             with threadpool_limits(1, "blas"):
                 model = _model(kind, seed).fit(rows[fitted], truth[fitted])
-            probabilities[np.ix_(held_out, known)] = model.predict_proba(rows[held_out])
+            probabilities[np.ix_(held_out, present)] = model.predict_proba(rows[held_out])
     return dataclasses.replace(scores, probabilities=probabilities)
 
 
@@ -155,7 +157,7 @@ def source_classifier(
     these features can tell the class by the source (Zech et al. 2018, PLoS Med. 15:e1002683).
 
     Args:
-        features: (N, K), of a network say.
+        features: Features (N, K), of a network say.
         cases: Cases of the same N images, in the same order.
         folds: Number of folds, as in `baseline`.
         resamples: Number of resamples of the bootstrap by patient.
@@ -188,7 +190,7 @@ def source_classifier(
     )
     used = sorted(row for source in kept for row in rows[source])
     names = tuple(cases[row].patient for row in used)
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "accuracy": None,
         "chance": None,
         "balanced_accuracy": None,
@@ -208,7 +210,7 @@ def source_classifier(
             "them from the same images.",
         )
     if len(kept) < 2:
-        return found
+        return result
     labels = LabelSet(tuple(kept))
     targets = np.array([labels.target(cases[row].source) for row in used])
     files = tuple(cases[row].file for row in used)
@@ -217,7 +219,7 @@ def source_classifier(
     )
     right = scores.predicted == scores.targets
     balanced = evaluate(scores, resamples=resamples, seed=seed).recall_macro
-    return found | {
+    return result | {
         "accuracy": share(right, names, resamples=resamples, seed=seed).as_dict(),
         "chance": float(np.bincount(targets).max() / len(targets)),
         "balanced_accuracy": balanced.as_dict(),
@@ -246,11 +248,11 @@ def _model(kind: str, seed: int) -> ClassifierMixin:
 
 
 def _folds(
-    targets: npt.NDArray[Any], patients: npt.NDArray[np.str_], labels: LabelSet, wished: int
+    targets: npt.NDArray[Any], patients: npt.NDArray[np.str_], labels: LabelSet, number: int
 ) -> int:
-    """How many folds there can be with a patient of every class in each."""
-    if wished < 2:
-        raise UsageError("folds", f"Expected at least 2 folds, but got {wished}; 5 is usual.")
+    """Return how many folds there can be with a patient of every class in each."""
+    if number < 2:
+        raise UsageError("folds", f"Expected at least 2 folds, but got {number}; 5 is usual.")
     present = np.unique(targets)
     fewest = min(len(np.unique(patients[targets == target])) for target in present)
     if len(present) < 2 or fewest < 2:
@@ -259,7 +261,7 @@ def _folds(
             f"Expected at least 2 of the {len(labels)} classes, each with images of at least 2 "
             f"patients, but got {len(present)} and {fewest}; add images or leave the class out.",
         )
-    return min(wished, fewest)
+    return min(number, fewest)
 
 
 def _check_images(cases: Sequence[Case]) -> None:

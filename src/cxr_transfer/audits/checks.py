@@ -21,7 +21,7 @@ class AuditCheck:
 
     Attributes:
         title: Title for people.
-        bounds: When it warns and when it fails, in words; ``judge`` holds to them.
+        bounds: Bounds of a warning and of a failure, in words; ``judge`` holds to them.
         judge: Function that finds the verdict; it returns None where the check was not asked for.
         hard: Whether a failure fails the audit.
     """

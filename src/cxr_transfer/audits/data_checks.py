@@ -17,7 +17,7 @@ from cxr_transfer.statistics.metrics import Evaluation
 
 
 def overlap(audit_inputs: AuditInputs) -> Finding:
-    """Whether images that are scored were seen in training, or look as if."""
+    """Judge whether images that are scored were seen in training, or look as if."""
     near = len(audit_inputs.near_copies)
     if audit_inputs.own_images_seen:
         verdict: Verdict = "fail"
@@ -44,32 +44,32 @@ def overlap(audit_inputs: AuditInputs) -> Finding:
 
 
 def parts(audit_inputs: AuditInputs) -> Finding:
-    """Whether the run's parts share patients, and what a split by image would leak.
+    """Judge whether the run's parts share patients, and what a split by image would leak.
 
     The split by image is drawn anew on the same images, to show what it would have been worth.
     """
-    found = audit_inputs.parts
-    if found is None or found["patients_in_several"] is None:
+    measured = audit_inputs.parts
+    if measured is None or measured["patients_in_several"] is None:
         why = "there is no split.csv beside the checkpoint, which would tell"
-        return not_done(why, found)
-    several, leaked = found["patients_in_several"], found["image_split"]
+        return not_done(why, measured)
+    several, leaked = measured["patients_in_several"], measured["image_split"]
     reading = f"{several} patients stand in several of the run's parts."
     if leaked:
         reading += (
             f" Drawn by image, as in the paper, {100 * leaked['share']:.0f} of 100 test images "
             "would be of a patient that training has seen."
         )
-    if found.get("retrained"):
-        by = {name: one["accuracy"] for name, one in found["retrained"].items()}
+    if measured.get("retrained"):
+        by = {name: of_split["accuracy"] for name, of_split in measured["retrained"].items()}
         reading += (
             f" Retrained, the accuracy is {Estimate.from_dict(by['image']).percent()} percent by "
             f"image and {Estimate.from_dict(by['patient']).percent()} by patient."
         )
-    return Finding("fail" if several else "pass", reading, dict(found))
+    return Finding("fail" if several else "pass", reading, dict(measured))
 
 
 def metadata(audit_inputs: AuditInputs) -> Finding:
-    """Whether the files alone give the classes away.
+    """Judge whether the files alone give the classes away.
 
     Grey levels are measured beside it and not judged: a finding changes them too.
     """
@@ -77,43 +77,46 @@ def metadata(audit_inputs: AuditInputs) -> Finding:
     if audit_inputs.grey_levels is None or finding.verdict == "not done":
         return finding
     grey = audit_inputs.grey_levels.auroc_macro
-    said = f"Grey levels and file size alone, in which a finding may show: {grey}."
+    addition = f"Grey levels and file size alone, in which a finding may show: {grey}."
     return replace(
         finding,
-        reading=f"{finding.reading} {said}",
+        reading=f"{finding.reading} {addition}",
         measured={**finding.measured, "grey_levels_auroc_macro": grey.as_dict()},
     )
 
 
 def demographics(audit_inputs: AuditInputs) -> Finding:
-    """Whether age, sex and view give the classes away."""
+    """Judge whether age, sex and view give the classes away."""
     return _baseline(audit_inputs.demographics, "age, sex and view")
 
 
-def _baseline(found: Evaluation | None, what: str) -> Finding:
-    if found is None:
+def _baseline(evaluation: Evaluation | None, what: str) -> Finding:
+    if evaluation is None:
         return not_done("there are too few images or patients")
-    area = found.auroc_macro
+    area = evaluation.auroc_macro
     return Finding(
         above(area.value, warn=0.65, fail=0.8),
         f"Without a look at the picture, {what} tell the classes apart with an AUROC of {area}.",
         {
             "auroc_macro": area.as_dict(),
-            "auroc": {label: one["auroc"].as_dict() for label, one in found.per_class.items()},
-            "accuracy": found.accuracy.as_dict(),
+            "auroc": {
+                label: of_class["auroc"].as_dict()
+                for label, of_class in evaluation.per_class.items()
+            },
+            "accuracy": evaluation.accuracy.as_dict(),
         },
     )
 
 
 def association(audit_inputs: AuditInputs) -> Finding:
-    """Whether source and class are one and the same."""
-    found = audit_inputs.association
-    if found["cramers_v"] is None:
+    """Judge whether source and class are one and the same."""
+    measured = audit_inputs.association
+    if measured["cramers_v"] is None:
         why = "there are not two sources and two classes"
-        return not_done(why, found)
-    value = float(found["cramers_v"])
+        return not_done(why, measured)
+    value = float(measured["cramers_v"])
     return Finding(
         above(value, warn=0.3, fail=0.7),
         f"Cramer's V of source and class is {value:.2f} (0 none, 1 one and the same).",
-        dict(found),
+        dict(measured),
     )

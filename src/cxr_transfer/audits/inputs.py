@@ -21,16 +21,16 @@ Verdict = Literal["pass", "warn", "fail", "not done"]
 
 @dataclass(frozen=True)
 class Check:
-    """One check of an audit as it is reported: its row in the table, and what it found.
+    """One check of an audit as it is reported: its row in the table, and its result.
 
     Attributes:
         name: Name of the check, stable, for programs.
         title: Title for people.
         verdict: Verdict by ``bounds``.
         hard: Whether a failure fails the audit; False for a check that was not done.
-        reading: What was found and what it means, one sentence.
-        bounds: When it warns and when it fails.
-        measured: Every figure, with its interval where it has one.
+        reading: Sentence on what was found and what it means.
+        bounds: Bounds of a warning and of a failure, in words.
+        measured: Figures, each with its interval where it has one.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Check:
 
 @dataclass(frozen=True, eq=False)
 class AuditInputs:
-    """What the checks look at.
+    """Everything that the checks look at.
 
     Attributes:
         scores: Scores of the images with known labels that training has not seen.
-        cases: Theirs, in the same order.
+        cases: Cases of these images, in the same order.
         evaluation: Evaluation of ``scores``.
         occluded: Evaluations of the same images by what was left of them: "lungs blacked out",
             "border only", "lungs only".
@@ -63,18 +63,18 @@ class AuditInputs:
         grey_levels: Evaluation of what grey percentiles and bytes per pixel alone tell, in which a
             finding may show.
         demographics: Evaluation of what age, sex and view alone tell.
-        association: `association.source_by_class` over all images with known labels.
-        source_classifier: `baselines.source_classifier` on the network's features.
+        association: Result of `association.source_by_class` over all images with known labels.
+        source_classifier: Result of `baselines.source_classifier` on the network's features.
         near_copies: Near-duplicates between images that training saw and those scored.
         own_images_seen: Images of the run's own test part that training saw, or whose patient it
             saw.
         outside: Groups of images of sources or labels that training has not seen, as
             `assessment.groups`.
-        parts: `leaks.parts_evidence`: how the run's images were parted, and what parting them by
-            image would leak; None if not known.
-        matched: `matching.matched_pairs` over unseen images.
-        heat_maps: `saliency.saliency_evidence`; None if not done.
-        left_out: `left_out.leave_sources_out`; None if not asked for.
+        parts: Result of `leakage.parts_evidence`: how the run's images were parted, and what
+            parting them by image would leak; None if not known.
+        matched: Result of `matching.matched_pairs` over unseen images.
+        heat_maps: Result of `saliency.saliency_evidence`; None if not done.
+        left_out: Result of `retraining.leave_sources_out`; None if not asked for.
         columns: Further columns of the manifest by which groups are formed.
     """
 
@@ -101,12 +101,12 @@ class AuditInputs:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """Result of one check.
 
     Attributes:
         verdict: Verdict by the bounds of the check.
-        reading: What was found and what it means, one sentence.
-        measured: Every figure, with its interval where it has one.
+        reading: Sentence on what was found and what it means.
+        measured: Figures, each with its interval where it has one.
     """
 
     verdict: Verdict

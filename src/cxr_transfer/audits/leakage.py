@@ -53,8 +53,8 @@ def _by_image(cases: Sequence[Case], labels: LabelSet, seed: int) -> dict[str, A
         return None  # Too few images, or not of every class.
     met = {case.patient for case in drawn.cases if case.split != "test"}
     tested = [case for case in drawn.cases if case.split == "test"]
-    known = sum(case.patient in met for case in tested)
-    return {"test_images": len(tested), "known": known, "share": known / len(tested)}
+    leaked = sum(case.patient in met for case in tested)
+    return {"test_images": len(tested), "known": leaked, "share": leaked / len(tested)}
 
 
 def unparted(name: str, labels: LabelSet, cases: Sequence[Case]) -> Dataset:

@@ -20,12 +20,12 @@ from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
 
 
 def outside(audit_inputs: AuditInputs) -> Finding:
-    """What the network says of images from elsewhere."""
+    """Judge what the network says of images from elsewhere."""
     wrong: list[str] = []
     for group in audit_inputs.outside:
         if group["images"] < 20:
             continue
-        called = {name: one["value"] for name, one in group["called"].items()}
+        called = {name: estimate["value"] for name, estimate in group["called"].items()}
         most = max(called, key=called.__getitem__)
         title = f"{group['source']}: {group['label']}"
         if group["label"] in audit_inputs.scores.labels:
@@ -52,46 +52,51 @@ def outside(audit_inputs: AuditInputs) -> Finding:
 
 
 def within(audit_inputs: AuditInputs) -> Finding:
-    """Whether classes are told apart inside one source."""
-    found = within_sources(audit_inputs.scores, audit_inputs.cases)
+    """Judge whether classes are told apart inside one source."""
+    measured = within_sources(audit_inputs.scores, audit_inputs.cases)
     areas = {
-        f"{one['source']}: {label}": one["classes"][label]["auroc"]
-        for one in found["compared"]
-        for label in one["classes"]
-        if one["classes"][label]["auroc"]
+        f"{of_source['source']}: {label}": of_source["classes"][label]["auroc"]
+        for of_source in measured["compared"]
+        for label in of_source["classes"]
+        if of_source["classes"][label]["auroc"]
     }
     if not areas:
         reason = (
             "no source holds two classes with 10 images each, so nothing shows that more than "
             "the source is recognised"
         )
-        return not_done(reason, found)
+        return not_done(reason, measured)
     name, worst = min(areas.items(), key=lambda item: item[1]["value"])
     verdict = below(worst["value"], warn=0.8, fail=0.7)
     reading = f"The worst, {name}, has an AUROC of {_written(worst)} among images of one source."
-    return Finding(verdict, reading, found)
+    return Finding(verdict, reading, measured)
 
 
 def left_out(audit_inputs: AuditInputs) -> Finding | None:
-    """Whether what the recipe learns holds in sources that it has not met; None if not asked for.
+    """Judge whether what the recipe learns holds in sources that it has not met.
 
     It judges the recipe, retrained on what is left, and not this checkpoint: so it is not hard.
+
+    Returns:
+        The finding; None where the check was not asked for.
     """
-    found = audit_inputs.left_out
-    if found is None:
+    measured = audit_inputs.left_out
+    if measured is None:
         return None
     areas, shares = [], []
-    for one in found["left_out"]:
-        place = " and ".join(one["sources"])
-        areas += [(f"{label} in {place}", auroc) for label, auroc in one["auroc"].items() if auroc]
+    for of_sources in measured["left_out"]:
+        place = " and ".join(of_sources["sources"])
+        areas += [
+            (f"{label} in {place}", auroc) for label, auroc in of_sources["auroc"].items() if auroc
+        ]
         shares += [
             (f"{group['source']}: {group['label']}", group["called"][group["label"]])
-            for group in one["groups"]
+            for group in of_sources["groups"]
         ]
     if not areas and not shares:
         why = "no source can be left out so that every class is left to learn from"
-        return not_done(why, found)
-    name, worst = min(areas or shares, key=lambda each: each[1]["value"])
+        return not_done(why, measured)
+    name, worst = min(areas or shares, key=lambda item: item[1]["value"])
     if areas:
         verdict = below(worst["value"], warn=0.8, fail=0.7)
         reading = (
@@ -104,19 +109,19 @@ def left_out(audit_inputs: AuditInputs) -> Finding | None:
             f"Retrained without it, {_percent(worst)} of 100 images of the worst, {name}, are "
             "called so; no two classes could be left out together."
         )
-    return Finding(verdict, reading, dict(found))
+    return Finding(verdict, reading, dict(measured))
 
 
 def heat_maps(audit_inputs: AuditInputs) -> Finding:
-    """Whether heat maps lie in the lungs and follow what was learnt.
+    """Judge whether heat maps lie in the lungs and follow what was learnt.
 
     No proof where it passes: a map shows what raised a score, not why.
     """
-    found = audit_inputs.heat_maps
-    if found is None or found["enrichment"]["value"] is None:
-        return not_done("no image has a heat map", found)
-    rich = found["enrichment"]
-    alike = found["randomised"]["all layers"]
+    measured = audit_inputs.heat_maps
+    if measured is None or measured["enrichment"]["value"] is None:
+        return not_done("no image has a heat map", measured)
+    rich = measured["enrichment"]
+    alike = measured["randomised"]["all layers"]
     verdicts = {
         "fail" if rich["value"] < 0.8 else "warn" if rich["high"] < 1 else "pass",
         above(alike["value"], warn=0.4, fail=0.7) if alike["value"] is not None else "pass",
@@ -125,35 +130,35 @@ def heat_maps(audit_inputs: AuditInputs) -> Finding:
         "fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass",
         f"The maps lie in the lungs {_written(rich)} times as much as even maps would; with all "
         f"weights drawn anew their correlation is {_written(alike)}.",
-        dict(found),
+        dict(measured),
     )
 
 
 def matched(audit_inputs: AuditInputs) -> Finding:
-    """Whether classes are told apart among people alike in age, sex and view."""
-    found = list(audit_inputs.matched)
-    if not found:
+    """Judge whether classes are told apart among people alike in age, sex and view."""
+    pairs = list(audit_inputs.matched)
+    if not pairs:
         why = (
             "no two classes have 10 images each of like age, sex or view that training has not seen"
         )
         return not_done(why)
-    worst = min(found, key=lambda pair: pair["matched"]["value"])
+    worst = min(pairs, key=lambda pair: pair["matched"]["value"])
     first, second = worst["classes"]
     return Finding(
         below(worst["matched"]["value"], warn=0.8, fail=0.7),
         f"The worst pair, {first} and {second}, matched on {', '.join(worst['on'])} "
         f"({worst['images']} images), has an AUROC of {_written(worst['matched'])} instead of "
         f"{_written(worst['all'])}.",
-        {"pairs": found},
+        {"pairs": pairs},
     )
 
 
 def occlusion(audit_inputs: AuditInputs) -> Finding:
-    """How much is left when the lungs are taken away."""
+    """Judge how much is left when the lungs are taken away."""
     full = audit_inputs.evaluation.auroc_macro
     measured: dict[str, Any] = {"all of the image": full.as_dict()}
-    for name, found in audit_inputs.occluded.items():
-        measured[name] = found.auroc_macro.as_dict()
+    for name, evaluation in audit_inputs.occluded.items():
+        measured[name] = evaluation.auroc_macro.as_dict()
     black = audit_inputs.occluded.get("lungs blacked out")
     if black is None or not full.defined or full.value <= 0.5:
         return not_done(
@@ -172,22 +177,22 @@ def occlusion(audit_inputs: AuditInputs) -> Finding:
 
 
 def source_classifier(audit_inputs: AuditInputs) -> Finding:
-    """Whether the network's own features give the source away."""
-    found = audit_inputs.source_classifier
-    if found is None or found.get("accuracy") is None:
+    """Judge whether the network's own features give the source away."""
+    measured = audit_inputs.source_classifier
+    if measured is None or measured.get("accuracy") is None:
         return not_done("there are not two sources with ten patients")
-    accuracy, chance = found["accuracy"], found["chance"]
-    way = (accuracy["value"] - chance) / max(1 - chance, 1e-9)
+    accuracy, chance = measured["accuracy"], measured["chance"]
+    above_chance = (accuracy["value"] - chance) / max(1 - chance, 1e-9)
     return Finding(
-        above(way, warn=0.4, fail=0.8),
+        above(above_chance, warn=0.4, fail=0.8),
         f"A linear model on the features names the source of {_percent(accuracy)} of 100 images; "
         f"by chance {100 * chance:.1f}.",
-        dict(found),
+        dict(measured),
     )
 
 
 def robustness(audit_inputs: AuditInputs) -> Finding:
-    """How far accuracy falls under changes that change no finding."""
+    """Judge how far accuracy falls under changes that change no finding."""
     if not audit_inputs.corrupted:
         return not_done("no image was changed")
     whole = audit_inputs.unchanged
@@ -201,35 +206,35 @@ def robustness(audit_inputs: AuditInputs) -> Finding:
 
 
 def calibrated(audit_inputs: AuditInputs) -> Finding:
-    """Whether scores mean what they say."""
-    found = calibration(audit_inputs.scores)
+    """Judge whether scores mean what they say."""
+    result = calibration(audit_inputs.scores)
     return Finding(
-        above(found.ece.value, warn=0.05, fail=0.15),
-        f"The expected calibration error is {found.ece}, on images like those of training.",
-        found.as_dict(),
+        above(result.ece.value, warn=0.05, fail=0.15),
+        f"The expected calibration error is {result.ece}, on images like those of training.",
+        result.as_dict(),
     )
 
 
 def groups(audit_inputs: AuditInputs) -> Finding:
-    """Whether some are served worse."""
-    found = subgroups(audit_inputs.scores, audit_inputs.cases, columns=audit_inputs.columns)
-    gap = gaps(found)
-    known = {axis: one for axis, one in gap.items() if one}
-    if not known:
-        return not_done("no two groups of 20 images", found)
-    axis = max(known, key=lambda each: known[each]["gap"])
-    worst = known[axis]
+    """Judge whether some are served worse."""
+    measured = subgroups(audit_inputs.scores, audit_inputs.cases, columns=audit_inputs.columns)
+    gap = gaps(measured)
+    defined = {axis: widest for axis, widest in gap.items() if widest}
+    if not defined:
+        return not_done("no two groups of 20 images", measured)
+    axis = max(defined, key=lambda name: defined[name]["gap"])
+    worst = defined[axis]
     return Finding(
         above(worst["gap"], warn=0.1, fail=0.2),
         f"Widest by {axis}: {100 * worst['gap']:.1f} points from {worst['worst']} to "
         f"{worst['best']}.",
-        {"gaps": gap, "groups": found},
+        {"gaps": gap, "groups": measured},
     )
 
 
-def _written(found: Mapping[str, float]) -> str:
-    return Estimate.from_dict(found).written(2)
+def _written(estimate: Mapping[str, float]) -> str:
+    return Estimate.from_dict(estimate).written(2)
 
 
-def _percent(found: Mapping[str, float]) -> str:
-    return Estimate.from_dict(found).percent()
+def _percent(estimate: Mapping[str, float]) -> str:
+    return Estimate.from_dict(estimate).percent()

@@ -87,8 +87,8 @@ def corrupted(
         images: (N, 1, H, W) uint8: model inputs, or with ``preprocessing`` what its `unfinished`
             makes of images.
         name: Name of the change.
-        preprocessing: What the changed images are finished with.
-        seed: One seed, one noise.
+        preprocessing: Preprocessing whose last steps finish the changed images.
+        seed: Random seed of the noise.
 
     Returns:
         New inputs of the same shape.

@@ -34,7 +34,7 @@ _OCCLUSIONS: dict[str, Callable[[_Images, LungMasks], _Images]] = {
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """What a network makes of the images, whole, in parts, and changed.
+    """Results of a network on the images, whole, in parts, and changed.
 
     Attributes:
         part: Images that are scored for the figures.
@@ -44,7 +44,7 @@ class Readings:
         occluded: Evaluation with parts of each image hidden, by what is hidden.
         unchanged: Accuracy before any change, decoded as for the changes.
         corrupted: Accuracy after each change of `CORRUPTIONS`.
-        precision: What `Scorer.settle` found.
+        precision: Record of `Scorer.settle`.
     """
 
     part: Part
@@ -71,7 +71,7 @@ def read_scores(
     Args:
         scorer: Network with its temperature.
         checkpoint: Labels and preprocessing of the network.
-        decoded: All images of the audit.
+        decoded: Images of the audit, all of them.
         kinds: Rows of them by what they are to the checkpoint.
         precision: Precision for changed images, as `Scorer.settle` takes it.
         again: ``resamples`` and ``seed`` of the bootstrap.
@@ -137,12 +137,12 @@ def kinds_of(decoded: Decoded, seen: npt.NDArray[np.bool_]) -> Kinds:
     places = {case.source for case, was in zip(decoded.cases, seen, strict=True) if was}
     # Without an image that training saw, nothing tells which source is elsewhere.
     from_seen_source = np.array([not places or case.source in places for case in decoded.cases])
-    known = decoded.tensors.targets.numpy() >= 0
+    has_label = decoded.tensors.targets.numpy() >= 0
     return Kinds(
         seen=seen,
-        inside=np.flatnonzero(known & ~seen & from_seen_source),
-        elsewhere=np.flatnonzero(~seen & ~(known & from_seen_source)),
-        ours=np.flatnonzero(known & from_seen_source),
+        inside=np.flatnonzero(has_label & ~seen & from_seen_source),
+        elsewhere=np.flatnonzero(~seen & ~(has_label & from_seen_source)),
+        ours=np.flatnonzero(has_label & from_seen_source),
     )
 
 

@@ -20,9 +20,9 @@ def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Ch
     """Return the page.
 
     Args:
-        checkpoint: What was audited.
+        checkpoint: Checkpoint that was audited.
         content: Content of ``audit.json``.
-        checks: In the order in which they are told.
+        checks: Checks in the order in which the page has them.
     """
     return render(
         "audit.md.j2",

@@ -43,23 +43,23 @@ from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.tensors import ImageTensors, select
 
 MOST = 12
-"""Sets of sources at most that are left out: each costs a training."""
+"""Largest number of sets of sources that are left out: each costs a training."""
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """What every retraining of one audit shares.
+    """Settings that every retraining of one audit shares.
 
     Attributes:
-        recipe: The checkpoint's own.
-        checkpoint: Its card.
-        start: The checkpoint from which the recipe starts; None where it starts from none.
+        recipe: Recipe of the checkpoint.
+        checkpoint: Card of the checkpoint.
+        start: Checkpoint from which the recipe starts; None where it starts from none.
         weights: ImageNet weights file, where they are not at hand.
         out: Folder that holds the run folders.
-        execution: Device, precision.
+        execution: Settings of device and precision.
         seed: Random seed of the parts and of every run.
         resamples: Number of resamples of the bootstrap by patient.
-        log: Is told what happens.
+        log: Function that gets a line on what happens.
     """
 
     recipe: Recipe
@@ -98,8 +98,8 @@ class Retraining:
         Raises:
             UsageError: ``bad_recipe``; ``no_start``; ``unused_option`` for weights that the recipe
                 does not start from.
-            ModelError: As `checkpoint_files`, `read_card` and `imagenet_weights`.
-            MachineError: As `imagenet_weights`.
+            ModelError: What `checkpoint_files`, `read_card` and `imagenet_weights` raise.
+            MachineError: What `imagenet_weights` raises.
         """
         card_path = checkpoint_files(checkpoint_path)[0]
         checkpoint = read_card(card_path)
@@ -128,9 +128,9 @@ def leave_sources_out(
     to learn from.
 
     Args:
-        retraining: What is trained, and where.
+        retraining: Recipe and settings of the training.
         cases: Indexed images of the network's labels, of every source at hand.
-        tensors: Theirs, decoded, in the same order.
+        tensors: Decoded images of the cases, in the same order.
 
     Returns:
         ``left_out``: for each set ``sources``; ``images`` tested; ``auroc``, by label with 10
@@ -143,17 +143,17 @@ def leave_sources_out(
         CxrError: What `run_recipe` raises.
     """
     labels = retraining.checkpoint.label_set
-    found: dict[str, Any] = {"left_out": [], "not_possible": []}
+    measured: dict[str, Any] = {"left_out": [], "not_possible": []}
     for sources in _sets(cases):
         gone = np.array([case.source in sources for case in cases])
         lacking = _lacking([c for c, out in zip(cases, gone, strict=True) if not out], labels)
-        if lacking or len(found["left_out"]) == MOST:
+        if lacking or len(measured["left_out"]) == MOST:
             why = (
                 f"too few patients of {', '.join(lacking)} are left"
                 if lacking
                 else f"more than {MOST} sets"
             )
-            found["not_possible"].append({"sources": list(sources), "why": why})
+            measured["not_possible"].append({"sources": list(sources), "why": why})
             continue
         slug = re.sub(r"[^a-z0-9]+", "_", "_".join(sources).lower()).strip("_")
         # Names of sources may differ in nothing that a folder's name can hold.
@@ -162,16 +162,16 @@ def leave_sources_out(
         try:
             inside, folder = _retrained(retraining, cases, tensors, np.flatnonzero(~gone), name)
         except DataError as error:  # Parts cannot be drawn from what is left.
-            found["not_possible"].append({"sources": list(sources), "why": error.message})
+            measured["not_possible"].append({"sources": list(sources), "why": error.message})
             continue
         left = _tested(retraining, folder, cases, tensors, np.flatnonzero(gone))
         if left is None:
             why = "training met all of its images"
-            found["not_possible"].append({"sources": list(sources), "why": why})
+            measured["not_possible"].append({"sources": list(sources), "why": why})
             continue
         macro = _evaluated(retraining, inside).auroc_macro.as_dict()
-        found["left_out"].append({"sources": list(sources)} | left | {"inside": macro})
-    return found
+        measured["left_out"].append({"sources": list(sources)} | left | {"inside": macro})
+    return measured
 
 
 def both_splits(
@@ -180,9 +180,9 @@ def both_splits(
     """Train on the same images parted by patient and by image: what the leak is worth (TRUST, 1).
 
     Args:
-        retraining: What is trained, and where.
+        retraining: Recipe and settings of the training.
         cases: Indexed images of the sources that the checkpoint was trained on.
-        tensors: Theirs, decoded, in the same order.
+        tensors: Decoded images of the cases, in the same order.
 
     Returns:
         By ``patient`` and ``image``: ``accuracy`` and ``auroc_macro`` on the test part, `Estimate`
@@ -191,19 +191,19 @@ def both_splits(
     Raises:
         CxrError: What `split` and `run_recipe` raise.
     """
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     by: SplitBy
     for by in ("patient", "image"):
         retraining.log(f"retraining with parts drawn by {by}")
         rows = np.arange(len(cases))
         scores, _ = _retrained(retraining, cases, tensors, rows, f"by_{by}", by=by)
         evaluation = _evaluated(retraining, scores)
-        found[by] = {
+        measured[by] = {
             "accuracy": evaluation.accuracy.as_dict(),
             "auroc_macro": evaluation.auroc_macro.as_dict(),
             "images": evaluation.images,
         }
-    return found
+    return measured
 
 
 def _retrained(
@@ -244,11 +244,11 @@ def _tested(
     tensors: ImageTensors,
     rows: npt.NDArray[np.int64],
 ) -> dict[str, Any] | None:
-    """What the network in ``folder`` says of these rows; None where it has met all of them."""
+    """Return how the network in ``folder`` scores these rows; None where it has met all of them."""
     checkpoint, network = load_checkpoint(folder)
     # Copies in other sources, a patient of two sources, and what its start was trained on.
-    met = seen_in_training(checkpoint, [cases[row] for row in rows])
-    rows = rows[~np.array(met)]
+    seen = seen_in_training(checkpoint, [cases[row] for row in rows])
+    rows = rows[~np.array(seen)]
     if not len(rows):
         return None
     tested = [cases[row] for row in rows]
@@ -264,12 +264,12 @@ def _tested(
     per_class = _evaluated(retraining, scores).per_class
     return {
         "images": len(tested),
-        "met_in_training": sum(met),
+        "met_in_training": sum(seen),
         "auroc": {
-            label: one["auroc"].as_dict()
-            if min(one["images"], len(tested) - one["images"]) >= TOO_FEW_TO_RANK
+            label: of_class["auroc"].as_dict()
+            if min(of_class["images"], len(tested) - of_class["images"]) >= TOO_FEW_TO_RANK
             else None
-            for label, one in per_class.items()
+            for label, of_class in per_class.items()
         },
         "groups": groups(checkpoint.label_set, scores.probabilities, tested),
     }
@@ -280,7 +280,7 @@ def _evaluated(retraining: Retraining, scores: Scores) -> Evaluation:
 
 
 def _sets(cases: Sequence[Case]) -> list[tuple[str, ...]]:
-    """Sets of sources to leave out, those that can rank two classes first."""
+    """Return sets of sources to leave out, those that can rank two classes first."""
     holds: dict[str, set[str]] = defaultdict(set)
     for case in cases:
         holds[case.source].add(case.label)
@@ -298,10 +298,10 @@ def _lacking(cases: Sequence[Case], labels: LabelSet) -> list[str]:
 
 
 def _start(checkpoint: Checkpoint, recipe: Recipe, folder: Path) -> Path | None:
-    """The checkpoint that a study leaves beside this one, if this one started from it."""
+    """Return the checkpoint that a study leaves beside this one, if this one started from it."""
     path = folder.parent / recipe.initial
     if recipe.initial in ("random", "imagenet") or not path.is_dir():
         return None
-    known = read_card(checkpoint_files(path)[0]).weights_sha256
+    weights_sha256 = read_card(checkpoint_files(path)[0]).weights_sha256
     origin = str(checkpoint.provenance.get("initial", ""))
-    return path if origin.endswith(known[:12]) else None
+    return path if origin.endswith(weights_sha256[:12]) else None

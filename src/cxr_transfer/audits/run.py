@@ -1,10 +1,10 @@
 """Why a model's figure may be undeserved: one page with a verdict, then the evidence.
 
-Order: images -> which of them training saw -> scores of the others, whole, without the lungs, and
-changed -> heat maps -> what files, age, sex, view and source alone tell -> the recipe trained again
-where that is asked for -> `checks` -> ``audit.json``, ``audit.md``, figures. Judges nothing itself:
-the bounds are the checks'. Scores are those that `cxr predict` gives, at the temperature of the
-reference beside the checkpoint.
+First it finds which images training saw. The others are scored: whole, without the lungs, and
+changed. Then come heat maps, and what files, age, sex, view and source alone tell. The recipe is
+trained again where that is asked for. Last come `checks`, ``audit.json``, ``audit.md`` and figures.
+It judges nothing itself: the bounds are the checks'. Scores are those that `cxr predict` gives, at
+the temperature of the reference beside the checkpoint.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def audit(
         cases: Images of all kinds: those it was trained on (they are recognised, and not scored),
             others of the same sources, images from elsewhere, other findings.
         out: Report folder.
-        retrain: Train its recipe again without each source, and with parts drawn by patient and by
-            image, into ``out/retrain``; what was done there before is kept.
-        skip_damaged: Leave out files that cannot be read, and list them in ``out``.
+        retrain: Whether its recipe is trained again without each source, and with parts drawn by
+            patient and by image, into ``out/retrain``; what was done there before is kept.
+        skip_damaged: Whether files that cannot be read are left out, and listed in ``out``.
         columns: Further columns of the manifest by which groups are formed.
         weights: ImageNet weights file for retraining, where the recipe wants them.
         device: Device: "auto", "cpu", "cuda" or "mps".
@@ -110,13 +110,13 @@ def audit(
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap, the folds, the noise, the new weights, and of
             retraining.
-        on_image: Called after every image that was read.
-        log: Is told what happens.
-        progress: Function that is told the phase, behind the reading, and which share of it is
-            done.
+        on_image: Function that is called after every image that was read.
+        log: Function that gets a line on what happens.
+        progress: Function that is called with the phase, behind the reading, and the share of it
+            that is done.
 
     Returns:
-        The content of ``out/audit.json``.
+        Content of ``out/audit.json``.
 
     Raises:
         DataError: ``nothing_to_audit`` when no image with a known label is left that training has
@@ -175,8 +175,8 @@ def audit(
     )
     progress(REPORT, 0.0)
     opened = record_test_set_access(folder, "audit", part.cases, checkpoint.weights_sha256)
-    found = run_checks(dataclasses.replace(audit_inputs, columns=columns))
-    content = _content(checkpoint, decoded, kinds, readings, found) | {
+    checks = run_checks(dataclasses.replace(audit_inputs, columns=columns))
+    content = _content(checkpoint, decoded, kinds, readings, checks) | {
         "score_scale": score_scale(heat),
         "not_done": [] if retrain else [RETRAINING],
         "test_set_accesses": opened,
@@ -185,7 +185,7 @@ def audit(
     }
     write_json(out / "audit.json", content)
     _draw(out / "figures", checkpoint.name, audit_inputs, part.images)
-    write_text(out / "audit.md", page(checkpoint, content, found))
+    write_text(out / "audit.md", page(checkpoint, content, checks))
     return content
 
 
@@ -248,16 +248,16 @@ def _outside(
     rows: npt.NDArray[np.int64],
     scored: npt.NDArray[np.float64],
 ) -> list[dict[str, Any]]:
-    """What images from elsewhere, or with other findings, are called."""
+    """Return what images from elsewhere, or with other findings, are called."""
     return groups(labels, scored[rows], [decoded.cases[row] for row in rows]) if len(rows) else []
 
 
 def _matched(
     labels: LabelSet, decoded: Decoded, scored: npt.NDArray[np.float64], seed: int
 ) -> list[dict[str, Any]]:
-    """Pairs of classes on people who are alike, of all images that training has not seen."""
-    known = decoded.tensors.targets.numpy() >= 0
-    rows = np.flatnonzero(known & ~np.isnan(scored).any(axis=1))
+    """Compare pairs of classes on people who are alike, on images that training has not seen."""
+    has_label = decoded.tensors.targets.numpy() >= 0
+    rows = np.flatnonzero(has_label & ~np.isnan(scored).any(axis=1))
     part = Part(labels, decoded, rows)
     return matched_pairs(part.scores(scored[rows]), part.cases, seed=seed)
 
@@ -269,7 +269,7 @@ def _content(
     readings: Readings,
     checks: Sequence[Check],
 ) -> dict[str, Any]:
-    """What stands in ``audit.json`` of the images, the figures and the checks."""
+    """Return what stands in ``audit.json`` of the images, the figures and the checks."""
     return {
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
@@ -310,9 +310,9 @@ def _both_splits(retraining: Retraining, ours: Part) -> dict[str, Any] | None:
 
 
 def _tables(
-    ours: Part, decoded: Decoded, again: dict[str, int], step: Callable[[], None]
+    ours: Part, decoded: Decoded, bootstrap: dict[str, int], step: Callable[[], None]
 ) -> dict[str, Any]:
-    """What tables of files, grey levels and people tell of the labels by themselves."""
+    """Return what tables of files, grey levels and people tell of the labels by themselves."""
     files, columns = table_of([decoded.files[row] for row in ours.rows])
     container = np.array([not name.startswith(PICTURE) for name in columns])
     tables = {
@@ -320,11 +320,11 @@ def _tables(
         "grey_levels": files[:, ~container],
         "demographics": demographics_table(ours.cases)[0],
     }
-    found = {}
+    evaluations = {}
     for name, table in tables.items():
-        found[name] = _baseline(table, ours, again)
+        evaluations[name] = _baseline(table, ours, bootstrap)
         step()
-    return found
+    return evaluations
 
 
 def _baseline(
@@ -341,7 +341,7 @@ def _baseline(
 def _near_copies(
     decoded: Decoded, seen: npt.NDArray[np.int64], inside: npt.NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Near-duplicates between images that training saw and images that are scored."""
+    """Return near-duplicates between images that training saw and images that are scored."""
     cases, rows = decoded.cases, np.concatenate([seen, inside])
     tensors = decoded.tensors.images.numpy()[rows, 0]
     crossing = [
@@ -370,7 +370,7 @@ def _draw(
         "file metadata alone": audit_inputs.metadata,
         "age, sex, view alone": audit_inputs.demographics,
     }
-    areas = [(title, found.auroc_macro) for title, found in parts.items() if found]
+    areas = [(title, evaluation.auroc_macro) for title, evaluation in parts.items() if evaluation]
     audit_figures.masked_bars(
         folder / "without_the_lungs.png", areas, f"{name}: AUROC (macro) of what is left"
     )
@@ -380,7 +380,9 @@ def _draw(
         audit_inputs.scores.labels.names,
         "Where the images of each class come from",
     )
-    found = audit_inputs.scores
-    errors = most_confident_errors(found.targets, found.probabilities)
+    scores = audit_inputs.scores
+    errors = most_confident_errors(scores.targets, scores.probabilities)
     sheet = folder / "errors.png"
-    error_sheet(sheet, found.labels, found.probabilities, audit_inputs.cases, images, errors, name)
+    error_sheet(
+        sheet, scores.labels, scores.probabilities, audit_inputs.cases, images, errors, name
+    )

@@ -83,7 +83,7 @@ def saliency_evidence(
         DataError: ``no_images`` without an image; ``table`` unless there is a patient for
             each image; what `heat_maps` raises.
         UsageError: ``resamples`` below 1.
-        ModelError: As `heat_maps`.
+        ModelError: What `heat_maps` raises.
     """
     images = as_images(images)
     if len(images) != len(patients):
@@ -108,20 +108,26 @@ def saliency_evidence(
     maps = heat_maps(network, images, device=device)
     step()
     rich = enrichment(maps, masks)
-    known = ~np.isnan(rich)
-    again: dict[str, int] = {"resamples": resamples, "seed": seed}
-    those = [patient for patient, has in zip(patients, known, strict=True) if has]
-    below = share(rich[known] < 1, those, **again) if known.any() else NOT_DEFINED
+    is_defined = ~np.isnan(rich)
+    bootstrap: dict[str, int] = {"resamples": resamples, "seed": seed}
+    patients_defined = [
+        patient for patient, defined in zip(patients, is_defined, strict=True) if defined
+    ]
+    below = (
+        share(rich[is_defined] < 1, patients_defined, **bootstrap)
+        if is_defined.any()
+        else NOT_DEFINED
+    )
     changed = randomised_correlation(network, images, seed=seed, device=device, on_draw=step)
     return {
         "images": len(images),
         "empty_maps": int((maps.max(axis=(1, 2)) == 0).sum()),
         "lung_area": float(masks.mean()),
-        "lung_share": _mean(lung_share(maps, masks), patients, **again).as_dict(),
-        "enrichment": _mean(rich, patients, **again).as_dict(),
+        "lung_share": _mean(lung_share(maps, masks), patients, **bootstrap).as_dict(),
+        "enrichment": _mean(rich, patients, **bootstrap).as_dict(),
         "below_area": below.as_dict(),
         "randomised": {
-            stage: _mean(alike, patients, **again).as_dict()
+            stage: _mean(alike, patients, **bootstrap).as_dict()
             | {"images": int((~np.isnan(alike)).sum())}
             for stage, alike in changed.items()
         },
@@ -132,10 +138,12 @@ def saliency_evidence(
 
 def _mean(values: Floats, patients: Sequence[str], *, resamples: int, seed: int) -> Estimate:
     """Return the mean of what is defined, with its interval by patient."""
-    known = ~np.isnan(values)
-    if not known.any():
+    is_defined = ~np.isnan(values)
+    if not is_defined.any():
         return NOT_DEFINED
-    those = [patient for patient, has in zip(patients, known, strict=True) if has]
-    weights = patient_weights(those, resamples=resamples, seed=seed)
-    means = weights @ values[known] / weights.sum(axis=1)
-    return percentile_interval(float(values[known].mean()), means)
+    patients_defined = [
+        patient for patient, defined in zip(patients, is_defined, strict=True) if defined
+    ]
+    weights = patient_weights(patients_defined, resamples=resamples, seed=seed)
+    means = weights @ values[is_defined] / weights.sum(axis=1)
+    return percentile_interval(float(values[is_defined].mean()), means)

@@ -69,21 +69,19 @@ def audit(
             f"Expected --weights only with --retrain, but got {weights}; leave it out, or add "
             "--retrain.",
         )
-    known = read_card(checkpoint_files(checkpoint)[0])
-    read = open_all(
-        data, known.label_set, mapping=read_mapping(label or ()), table=known.label_table
-    )
+    card = read_card(checkpoint_files(checkpoint)[0])
+    read = open_all(data, card.label_set, mapping=read_mapping(label or ()), table=card.label_table)
     for notice in read.notices:
         warn(notice)
     cases = read.cases
     # By the weights: another run's folder may have the same name.
-    audit_of = {"audit_of": f"{known.name} {known.weights_sha256[:12]}"}
+    audit_of = {"audit_of": f"{card.name} {card.weights_sha256[:12]}"}
     with (
         lock_folder(out),
         settings_checked(out, audit_of),
         phases() as tell_phase,
     ):
-        found = run(
+        content = run(
             checkpoint,
             cases,
             out,
@@ -103,5 +101,5 @@ def audit(
             encoding="utf-8", errors="surrogateescape"
         )
     )
-    if found["verdict"] == "fail":
+    if content["verdict"] == "fail":
         raise typer.Exit(1)

@@ -56,9 +56,9 @@ def _report(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError("not_json", f"Expected JSON in {path}, but got: {error}.") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise DataError("not_json", f"Expected a report in {path}, but got something else.")
-    return found
+    return content

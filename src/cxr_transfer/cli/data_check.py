@@ -76,7 +76,7 @@ def data_check(
     chosen = Sheet.of(archives) if sheet else None
     total = sum(len(archive.cases) for archive in archives)
     with progress("reading", total) as step:
-        found = check(
+        report = check(
             archives,
             task=task,  # type: ignore[arg-type]
             mapping=of_findings,
@@ -84,26 +84,26 @@ def data_check(
             sheet=chosen,
         )
     if table:
-        write_csv(table, COLUMNS, found["images"])
+        write_csv(table, COLUMNS, report["images"])
     if sheet and chosen:
         draw_sheet(sheet, chosen)
-    tell(json_module.dumps(found, indent=2) if json else _check_text(found))
-    if found["damaged"] or any(table["refused"] for table in found["archives"]):
+    tell(json_module.dumps(report, indent=2) if json else _check_text(report))
+    if report["damaged"] or any(table["refused"] for table in report["archives"]):
         raise typer.Exit(1)
 
 
-def _check_text(found: dict[str, Any]) -> str:
+def _check_text(report: dict[str, Any]) -> str:
     from cxr_transfer.datasets.patients import is_unknown
     from cxr_transfer.errors import listing
 
     def radiograph(row: dict[str, Any]) -> str:
         patient = "" if is_unknown(row["patient"]) else row["patient"]
-        known = {"patient": patient, "part": row["split"], "SHA-256": row["sha256"]}
-        told = ", ".join(f"{name} {value}" for name, value in known.items() if value)
-        return f"{for_terminal(row['file'])} ({told})"
+        facts = {"patient": patient, "part": row["split"], "SHA-256": row["sha256"]}
+        shown = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
+        return f"{for_terminal(row['file'])} ({shown})"
 
     lines: list[str] = []
-    for table in found["archives"]:
+    for table in report["archives"]:
         unknown = table["images_of_unknown_patients"]
         lines += [
             f"{table['collection']} ({table['folder']}): {table['images']} "
@@ -131,17 +131,18 @@ def _check_text(found: dict[str, Any]) -> str:
             ),
             "",
         ]
-    lines.append(f"identical images: {len(found['identical'])} groups")
-    lines += [f"  {' = '.join(map(radiograph, group))}" for group in found["identical"]]
-    lines.append(f"damaged images: {len(found['damaged'])}")
-    lines += [f"  {radiograph(row)}: {row['status']}" for row in found["damaged"]]
-    if found["sheet"]:
-        doubtful = [picture for picture in found["sheet"] if picture["issues"]]
+    lines.append(f"identical images: {len(report['identical'])} groups")
+    lines += [f"  {' = '.join(map(radiograph, group))}" for group in report["identical"]]
+    lines.append(f"damaged images: {len(report['damaged'])}")
+    lines += [f"  {radiograph(row)}: {row['status']}" for row in report["damaged"]]
+    if report["sheet"]:
+        doubtful = [picture for picture in report["sheet"] if picture["issues"]]
         lines.append(
-            f"on the sheet: {len(found['sheet'])} images, {len(doubtful)} with quality issues"
+            f"on the sheet: {len(report['sheet'])} images, {len(doubtful)} with quality issues"
         )
         lines += [
-            f"  {one['number']}. {for_terminal(one['file'])}: {', '.join(one['issues'])}"
-            for one in doubtful
+            f"  {picture['number']}. {for_terminal(picture['file'])}: "
+            f"{', '.join(picture['issues'])}"
+            for picture in doubtful
         ]
     return "\n".join(lines)

@@ -65,8 +65,10 @@ def data_prepare(
         prepared = prepare_manifests(
             archives, data, out, as_one=bool(wanted), skip_damaged=skip_damaged, progress=tell_phase
         )
-        for name, found in prepared.summary.items():
-            classes = counted({label or "not stated": n for label, n in found["classes"].items()})
-            tell(f"{name}: {found['images']} images ({classes}), {found['data_hash'][:12]}")
+        for name, manifest in prepared.summary.items():
+            classes = counted(
+                {label or "not stated": n for label, n in manifest["classes"].items()}
+            )
+            tell(f"{name}: {manifest['images']} images ({classes}), {manifest['data_hash'][:12]}")
         if prepared.damaged:
             log(damaged_line(prepared.damaged, str(out / DAMAGED_FILE)))

@@ -62,18 +62,18 @@ def evaluate(
     from cxr_transfer.own_folder import lock_folder
     from cxr_transfer.training.settings import settings_checked
 
-    known = card_of(checkpoint)
+    card = card_of(checkpoint)
     read = open_cases(
         data,
         part,
         mapping=read_mapping(label or ()),
-        table=known.label_table,
-        labels=known.label_set,
+        table=card.label_table,
+        labels=card.label_set,
     )
     for notice in read.notices:
         warn(notice)
     cases = read.cases
-    classes = known.labels if known.label_set.exclusive else [case.label for case in cases]
+    classes = card.labels if card.label_set.exclusive else [case.label for case in cases]
     for line in unknown_lines(case.label for case in cases if case.label not in classes):
         warn(line)
     with (

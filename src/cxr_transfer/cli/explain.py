@@ -57,8 +57,11 @@ def explain(
             f"{100 * explanation.lung_share:.0f} % of the heat map lies in the lungs, which are "
             f"{100 * explanation.lung_area:.0f} % of what the model sees"
         )
-    for one in explanation.neighbours:
-        tell(f"like a training image of {one.source}: {one.label} ({one.distance:.2f})")
+    for neighbour in explanation.neighbours:
+        tell(
+            f"like a training image of {neighbour.source}: {neighbour.label} "
+            f"({neighbour.distance:.2f})"
+        )
     for warning in explanation.warnings:
         tell(warning)
     log(f"sheet: {sheet}")

@@ -51,9 +51,9 @@ def export(
     for path in written_files(out, chosen):
         check_new(path)
     card_path, weights = checkpoint_files(checkpoint)
-    found = reference_beside(weights, read_card(card_path).weights_sha256)
+    kept = reference_beside(weights, read_card(card_path).weights_sha256)
     # An int8 network's features lie elsewhere: the float32 ones' reference would misjudge them.
-    reference = found if precision == "float32" else None
+    reference = kept if precision == "float32" else None
     with phases() as tell_phase:
         tell_phase("reading images to compare on", 0.0)
         calibration, check = calibration_and_check(checkpoint, data, calibrate=precision == "int8")

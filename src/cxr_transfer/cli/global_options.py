@@ -22,14 +22,14 @@ def globals_first(words: Sequence[str]) -> list[str]:
     """
     ours: list[str] = []
     others: list[str] = []
-    rest = iter(words)
-    for word in rest:
+    remaining = iter(words)
+    for word in remaining:
         if word == "--":
-            others += [word, *rest]
+            others += [word, *remaining]
         elif word in FLAGS or word.startswith(f"{WITH_VALUE}="):
             ours.append(word)
         elif word == WITH_VALUE:
-            ours += [word, *(value for value in [next(rest, None)] if value is not None)]
+            ours += [word, *(value for value in [next(remaining, None)] if value is not None)]
         else:
             others.append(word)
     return ours + others

@@ -91,13 +91,13 @@ def predict(
     if out and (json or csv or heatmaps):
         raise typer.BadParameter("--out writes a table: leave --json, --csv and --heatmaps out")
     written = [out, partial_folder(out)] if out else [heatmaps] if heatmaps else []
-    found, left_out = _asked(files, written)
+    inputs, left_out = _asked(files, written)
     warn(INTENDED_USE)
     for notice in left_out.notices():
         warn(notice)
     if out:
-        images = [image for image in found if isinstance(image, Path)]
-        if len(images) < len(found):
+        images = [image for image in inputs if isinstance(image, Path)]
+        if len(images) < len(inputs):
             raise typer.BadParameter("--out takes files, not an image on standard input")
         options = {"precision": precision, "any_modality": any_modality}
         _table(images, out, model, options, workers, cluster)
@@ -107,19 +107,19 @@ def predict(
     predictor = Predictor.open(model, precision=precision, any_modality=any_modality)
     _log_notes(predictor, precision)
     failed = 0
-    with progress("predicting", len(found)) as step:
+    with progress("predicting", len(inputs)) as step:
         drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
 
         def told() -> Iterator[Prediction]:
             nonlocal failed
             if not drawn:
-                for answer in predictor.predict_files(found, workers=workers):
+                for answer in predictor.predict_files(inputs, workers=workers):
                     failed += answer.status != "ok"
                     step()
                     yield answer
                 return
-            kept = predictor.predict_and_keep(found, workers=workers)
-            for image, (answer, prepared) in zip(found, kept, strict=True):
+            kept = predictor.predict_and_keep(inputs, workers=workers)
+            for image, (answer, prepared) in zip(inputs, kept, strict=True):
                 failed += answer.status != "ok"
                 if answer.status == "ok":
                     drawn(image, prepared, explained_label(answer.as_dict()))
@@ -135,11 +135,11 @@ def predict(
         raise typer.Exit(1)
 
 
-def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | bytes], LeftOut]:
+def _asked(arguments: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | bytes], LeftOut]:
     """Return the images that arguments stand for, and what of folders was passed over.
 
     Args:
-        given: Files, folders and patterns; "-" is standard input: an image, or names of images.
+        arguments: Files, folders and patterns; "-" is standard input: an image, or names of images.
         written: Files and folders that this command writes: they are no images.
     """
     import glob
@@ -148,24 +148,24 @@ def _asked(given: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | b
     from cxr_transfer.datasets.image_files import LeftOut, images_in
     from cxr_transfer.errors import UsageError
 
-    found: list[Path | bytes] = []
+    inputs: list[Path | bytes] = []
     left_out = LeftOut()
-    for one in given:
-        if one == "-":
-            found += _given_on_input(sys.stdin.buffer.read())
-        elif not os.path.lexists(one) and glob.has_magic(one):
-            matching = sorted(glob.glob(one, recursive=True)) or [one]
+    for argument in arguments:
+        if argument == "-":
+            inputs += _given_on_input(sys.stdin.buffer.read())
+        elif not os.path.lexists(argument) and glob.has_magic(argument):
+            matching = sorted(glob.glob(argument, recursive=True)) or [argument]
             paths = [Path(path) for path in matching]
-            found += images_in(paths, leave_out=written, left_out=left_out)
+            inputs += images_in(paths, leave_out=written, left_out=left_out)
         else:
-            found += images_in([Path(one)], leave_out=written, left_out=left_out)
-    if not found:
+            inputs += images_in([Path(argument)], leave_out=written, left_out=left_out)
+    if not inputs:
         passed_over = "".join(f" ({notice})" for notice in left_out.notices())
         raise UsageError(
             "no_images",
             f"Expected images, but got none in what was given{passed_over}; give other paths.",
         )
-    return found, left_out
+    return inputs, left_out
 
 
 def _given_on_input(content: bytes) -> list[Path | bytes]:

@@ -30,7 +30,7 @@ STEP, LEAST_S, MOST_S = 0.1, 2.0, 30.0
 
 
 class Screen:
-    """Where lines of one command go.
+    """Screen and log file, to which lines of one command go.
 
     Attributes:
         is_quiet: Whether answers, notices and errors alone are shown.
@@ -56,12 +56,12 @@ class Screen:
             MachineError: The log file cannot be written.
         """
         self.is_quiet, self.is_verbose, self.log_file = quiet, verbose, log_file
-        ours = logging.getLogger("cxr_transfer")
-        for earlier in [each for each in ours.handlers if isinstance(each, _Logged)]:
-            ours.removeHandler(earlier)
-        ours.addHandler(self._logged)
-        ours.setLevel(logging.DEBUG if verbose or log_file else logging.INFO)
-        ours.propagate = False  # The server's log, and libraries', are others.
+        logger = logging.getLogger("cxr_transfer")
+        for earlier in [handler for handler in logger.handlers if isinstance(handler, _Logged)]:
+            logger.removeHandler(earlier)
+        logger.addHandler(self._logged)
+        logger.setLevel(logging.DEBUG if verbose or log_file else logging.INFO)
+        logger.propagate = False  # The server's log, and libraries', are others.
 
     @property
     def is_terminal(self) -> bool:
@@ -234,8 +234,8 @@ def _line() -> Iterator[Show]:
 
 def in_words(title: str, progress: Progress) -> str:
     """Say what runs, how much of it is done, and how long the rest takes."""
-    rest = _rest(progress)
-    return f"{title}: {rest}" if rest else title
+    how_far = _rest(progress)
+    return f"{title}: {how_far}" if how_far else title
 
 
 def _rest(progress: Progress) -> str:

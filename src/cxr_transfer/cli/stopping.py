@@ -52,7 +52,7 @@ def leave(line: str = "") -> NoReturn:
     Called again on the way out, it adds nothing.
 
     Args:
-        line: What to say; "" says that it was stopped, and what goes on.
+        line: Line to show; "" says that it was stopped, and what goes on.
     """
     global _is_leaving
     signal.setitimer(signal.ITIMER_REAL, 0)

@@ -72,13 +72,13 @@ def execution(
     )
 
 
-def choice(option: str, given: str, known: tuple[str, ...]) -> str:
-    """Return ``given`` when it is among ``known``; else a usage error."""
-    if given not in known:
+def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:
+    """Return ``value`` when it is among ``allowed``; else a usage error."""
+    if value not in allowed:
         raise typer.BadParameter(
-            f"expected one of {', '.join(known)}, but got {given!r}", param_hint=option
+            f"expected one of {', '.join(allowed)}, but got {value!r}", param_hint=option
         )
-    return given
+    return value
 
 
 def log(line: str) -> None:
@@ -132,7 +132,7 @@ def phases() -> Iterator[Tell]:
     """Show one line for phase after phase, each with the time left of it.
 
     Yields:
-        What is told the name of a phase and which share of it is done.
+        Function that is called with the name of a phase and the share of it that is done.
     """
     with SCREEN.showing() as show:
         yield Clock(show).tell
@@ -143,7 +143,7 @@ def progress(title: str, total: int) -> Iterator[Callable[..., None]]:
     """Show a phase that goes image by image.
 
     Args:
-        title: What is done, such as "reading".
+        title: Name of the work, such as "reading".
         total: Number of images.
     """
     with phases() as tell_phase:

@@ -217,28 +217,28 @@ def _ended(folder: Path, data: Path, seconds: float) -> list[str]:
     return [took, *next_of_run(folder, data, program())]
 
 
-def _brought(found: dict[str, Any]) -> list[str]:
+def _brought(contribution: dict[str, Any]) -> list[str]:
     """Say in lines what a source brought, on its own test images."""
     from cxr_transfer.statistics.intervals import Estimate
 
-    def estimate(one: dict[str, Any]) -> str:
-        return Estimate.from_dict(one).written(2)
+    def estimate(of_label: dict[str, Any]) -> str:
+        return Estimate.from_dict(of_label).written(2)
 
-    met = found["met_in_training"]
-    left_out = f"; {met} left out, met in training" if met else ""
+    number_met = contribution["met_in_training"]
+    left_out = f"; {number_met} left out, met in training" if number_met else ""
     lines = [
-        f"{found['source']}: {found['images']} test images of {found['patients']} patients"
-        f"{left_out}"
+        f"{contribution['source']}: {contribution['images']} test images of "
+        f"{contribution['patients']} patients{left_out}"
     ]
-    for label, one in found["auroc"].items():
+    for label, of_label in contribution["auroc"].items():
         lines.append(
             f"  {label} against the rest, AUROC: too few images"
-            if one is None
-            else f"  {label} against the rest, AUROC: {estimate(one['without'])} without it, "
-            f"{estimate(one['with'])} with it, difference {estimate(one['difference'])}, "
-            f"p {max(one['p'], 0.001):.3f}{' or less' if one['p'] < 0.001 else ''}"
+            if of_label is None
+            else f"  {label} against the rest, AUROC: {estimate(of_label['without'])} without it, "
+            f"{estimate(of_label['with'])} with it, difference {estimate(of_label['difference'])}, "
+            f"p {max(of_label['p'], 0.001):.3f}{' or less' if of_label['p'] < 0.001 else ''}"
         )
-    if found["accuracy"]:
-        without, with_it = (estimate(found["accuracy"][key]) for key in ("without", "with"))
+    if contribution["accuracy"]:
+        without, with_it = (estimate(contribution["accuracy"][key]) for key in ("without", "with"))
         lines.append(f"  accuracy: {without} without it, {with_it} with it")
     return lines

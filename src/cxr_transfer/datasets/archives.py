@@ -48,12 +48,16 @@ def read_archives(root: Path, *, unlabelled_too: bool = False) -> tuple[Collecti
         )
     # What a link that leads up would bring in is not what was given.
     above = dict.fromkeys(around(root) - {identity(root)}, _DEPTH)
-    found = [collection for collection in _walk(root, _DEPTH, above) if collection.cases]
-    if not found and folder.is_folder(root) and not (unlabelled_too and unlabelled.is_export(root)):
-        found = [folder.read_folder(root)]
-    if not found and unlabelled_too and holds_images(root):
-        found = [unlabelled.read_unlabelled(root)]
-    if not found:
+    collections = [collection for collection in _walk(root, _DEPTH, above) if collection.cases]
+    if (
+        not collections
+        and folder.is_folder(root)
+        and not (unlabelled_too and unlabelled.is_export(root))
+    ):
+        collections = [folder.read_folder(root)]
+    if not collections and unlabelled_too and holds_images(root):
+        collections = [unlabelled.read_unlabelled(root)]
+    if not collections:
         raise DataError(
             "empty",
             f"Expected images at {root} (an archive as published, or one folder per class, two at "
@@ -68,7 +72,7 @@ def read_archives(root: Path, *, unlabelled_too: bool = False) -> tuple[Collecti
                 for case in collection.cases
             ),
         )
-        for collection in found
+        for collection in collections
     )
 
 
@@ -99,17 +103,17 @@ def _walk(root: Path, depth: int, entered: dict[tuple[int, int], int]) -> list[C
     """Read the archives at or below ``root``.
 
     Args:
-        root: Where to look.
+        root: Folder to look in.
         depth: Levels below it that are looked at.
-        entered: The depth with which folders were looked at before; above all depths for archives.
+        entered: Depth with which each folder was looked at before; the greatest for archives.
     """
-    who = identity(root)
-    if who is None or entered.get(who, -1) >= depth:
+    folder_id = identity(root)
+    if folder_id is None or entered.get(folder_id, -1) >= depth:
         return []
-    entered[who] = depth
+    entered[folder_id] = depth
     for row in COLLECTIONS.values():
         if row.is_here(root):
-            entered[who] = _DEPTH
+            entered[folder_id] = _DEPTH
             return [row.read(root)]
     if depth == 0:
         return []

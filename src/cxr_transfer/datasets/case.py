@@ -14,24 +14,24 @@ class Case:
     """One image with label, patient and source; unknown is "" (or None for the age).
 
     Attributes:
-        path: Where the image lies.
-        label: Its class.
+        path: Path of the image.
+        label: Class of the image.
         patient: Unique over all collections, e.g. ``kermany:person12``.
-        source: The collection, the nearest known thing to "which hospital".
+        source: Name of the collection, the nearest known thing to "which hospital".
         view: "PA", "AP", "AP Supine", "L", or "".
-        age: Years.
+        age: Age in years.
         sex: "M", "F", or "".
         licence: Licence as the collection states it.
-        finding: The collection's own words for the label.
-        split: "train", "validation", "test", or "" when none was given.
+        finding: Words of the collection itself for the label.
+        split: Part: "train", "validation", "test", or "" when none was given.
         sha256: SHA-256 of the file's bytes; "" until indexed.
         pixels: SHA-256 of the decoded image; "" until indexed.
-        width: Pixels; 0 until indexed.
-        height: Pixels; 0 until indexed.
-        written: The path as the manifest has it, or as seen from the data folder; "" for the whole
-            path. What a person knows the file by.
-        extra: What else a table says of the image: names of columns with their values, in their
-            order. Nothing here reads them; an evaluation can form groups by them.
+        width: Width in pixels; 0 until indexed.
+        height: Height in pixels; 0 until indexed.
+        written: Path as the manifest has it, or as seen from the data folder; "" for the whole
+            path. A person knows the file by it.
+        extra: Further columns of a table: names with their values, in their order. Nothing here
+            reads them; an evaluation can form groups by them.
     """
 
     path: Path
@@ -53,22 +53,22 @@ class Case:
 
     @property
     def file(self) -> str:
-        """What names the file in tables and messages: two files of one name differ in it."""
+        """Name of the file in tables and messages; it differs for two files of one name."""
         return self.written or self.path.as_posix()
 
 
 @dataclass(frozen=True)
 class Collection:
-    """What a reader found in one archive.
+    """Images of one archive, and what its reader reports.
 
     Attributes:
-        name: Which archive, e.g. "kermany".
-        root: Its folder.
-        cases: Every image that is there, in the order of its path or row.
-        missing: Named by the archive's own table but absent, with the reason.
+        name: Name of the archive, e.g. "kermany".
+        root: Folder of the archive.
+        cases: Images that are there, in the order of their paths or rows.
+        missing: Images that the archive's own table names and that are absent, with the reason.
         ignored: Files that are no images (left by operating systems, other types).
         generated: Whether the images are drawn (`phantom`) and show no patient.
-        notices: What a person should know of how it was read, a line each; said once.
+        notices: Lines for a person on how it was read, each shown once.
     """
 
     name: str

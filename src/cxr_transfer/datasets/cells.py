@@ -221,9 +221,9 @@ def one_spelling(
     """Give names that differ in case, spaces or invisible characters alone one spelling.
 
     Args:
-        written: Names as they are written, one for each image.
-        what: What the names are, in the plural, for the notice.
-        preferred: Spellings that are taken where a name is one of them; else the most frequent is.
+        written: Names as written, one for each image.
+        what: Plural noun for the names, in the notice.
+        preferred: Spellings that are taken where a name is one of them; else the most frequent one.
 
     Returns:
         The names in their order, and a notice where names were merged.
@@ -253,5 +253,5 @@ def _counted(names: Mapping[str, int]) -> str:
 
 
 def _shown(text: str) -> str:
-    """A cell for a message: what cannot be seen is written out."""
+    """Return a cell for a message, with what cannot be seen written out."""
     return ascii(text) if clean(text) != text else repr(text)

@@ -34,7 +34,7 @@ COLUMNS = (
     *("file", "status", "label", "patient", "source", "split", "view", "age", "sex"),
     *("width", "height", "format", "grey_levels", "warnings", "sha256"),
 )
-"""Columns of the row that is told of each image."""
+"""Columns of the row of each image."""
 
 Row = dict[str, Any]
 
@@ -50,12 +50,12 @@ def check(
     """Return what `cxr data check` prints.
 
     Args:
-        archives: Collections.
+        archives: Collections to describe.
         task: Whether labels are classes, or join findings.
         mapping: Finding to the one that it counts as, or to "" where it is not asked for; classes
             are renamed before.
         on_image: Function that is called after every image.
-        sheet: Images of which a picture is wanted; it takes them from the same decoding.
+        sheet: Contact sheet, which takes its images from the same decoding; None makes none.
 
     Returns:
         ``archives``: a table for each collection; ``refused`` is what training would refuse images
@@ -71,10 +71,10 @@ def check(
 
     def look(case: Case) -> tuple[Case | ImageError, Row]:
         is_shown = sheet is not None and case.path in sheet.places
-        found, facts = _look(case, of_sheet if is_shown else whole)
+        decoded, facts = _look(case, of_sheet if is_shown else whole)
         if sheet is not None and is_shown:
-            sheet.take(case, found)
-        return (found if isinstance(found, ImageError) else found.described(case)), facts
+            sheet.take(case, decoded)
+        return (decoded if isinstance(decoded, ImageError) else decoded.described(case)), facts
 
     if task == "multi_label":  # What cannot be meant is refused before an image is opened.
         for archive in archives:
@@ -82,33 +82,33 @@ def check(
     alone = stands_alone(archives)
     tables: list[Row] = []
     rows: list[Row] = []
-    same: dict[str, list[Row]] = defaultdict(list)
+    rows_by_pixels: dict[str, list[Row]] = defaultdict(list)
     for archive in archives:
         readable: list[Case] = []
         changed: list[str] = []
-        of_archive: list[Row] = []
+        archive_rows: list[Row] = []
         for case, outcome in zip(archive.cases, in_order(look, archive.cases), strict=True):
             on_image()
-            known, facts = outcome
-            if isinstance(known, ImageError):
-                of_archive.append(_damaged(case, known, facts["sha256"]))
+            described, facts = outcome
+            if isinstance(described, ImageError):
+                archive_rows.append(_damaged(case, described, facts["sha256"]))
                 continue
-            if case.sha256 not in ("", known.sha256):
+            if case.sha256 not in ("", described.sha256):
                 changed.append(for_terminal(case.file))
-            readable.append(known)
-            of_archive.append(_row(known, facts))
-            same[known.pixels].append(of_archive[-1])
+            readable.append(described)
+            archive_rows.append(_row(described, facts))
+            rows_by_pixels[described.pixels].append(archive_rows[-1])
         read = dataclasses.replace(archive, cases=tuple(readable))
         refused = _refused(read, changed, task, mapping or {}) if alone else []
-        tables.append(_table(read, of_archive) | {"refused": refused})
+        tables.append(_table(read, archive_rows) | {"refused": refused})
         if task == "multi_label" and all(case.label for case in read.cases):
             tables[-1]["findings"] = finding_counts(as_findings(read.cases, mapping or {}))
-        rows += of_archive
+        rows += archive_rows
     return {
         "archives": tables,
         "images": rows,
         "identical": sorted(
-            (group for group in same.values() if len(group) > 1),
+            (group for group in rows_by_pixels.values() if len(group) > 1),
             key=lambda group: [row["file"] for row in group],
         ),
         "damaged": [row for row in rows if row["status"] != "ok"],
@@ -152,8 +152,8 @@ def _damaged(case: Case, error: ImageError, digest: str) -> Row:
 def _refused(
     read: Collection, changed: Sequence[str], task: Task, mapping: Mapping[str, str]
 ) -> list[dict[str, str]]:
-    """Tell what training would refuse a user's own images for: by training's own checks."""
-    found = [changed_images(changed, len(read.cases))] if changed else []
+    """Return what training would refuse a user's own images for, by training's own checks."""
+    errors = [changed_images(changed, len(read.cases))] if changed else []
     without = sum(not case.label for case in read.cases)
     if without:
         error = DataError(
@@ -163,10 +163,10 @@ def _refused(
         )
         return [{"code": error.code, "message": error.message}]
     try:
-        found += refusals(own_dataset(read.root, read, mapping=mapping, task=task))
+        errors += refusals(own_dataset(read.root, read, mapping=mapping, task=task))
     except DataError as error:
-        found.append(error)
-    return [{"code": error.code, "message": error.message} for error in found]
+        errors.append(error)
+    return [{"code": error.code, "message": error.message} for error in errors]
 
 
 def _table(archive: Collection, rows: Sequence[Row]) -> Row:
@@ -212,11 +212,11 @@ def _sizes(cases: Sequence[Case]) -> str:
 
 def _grey_levels(rows: Sequence[Row]) -> str | None:
     """Say how many grey values are in use, and which image uses fewest; None without images."""
-    known = [row for row in rows if row["grey_levels"] is not None]
-    if not known:
+    readable = [row for row in rows if row["grey_levels"] is not None]
+    if not readable:
         return None
-    fewest = min(known, key=lambda row: row["grey_levels"])
-    most = max(row["grey_levels"] for row in known)
+    fewest = min(readable, key=lambda row: row["grey_levels"])
+    most = max(row["grey_levels"] for row in readable)
     return f"{fewest['grey_levels']} ({for_terminal(fewest['file'])}) to {most} values in use"
 
 

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import sex_or_unknown, view_of
-from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.csv_files import has_columns
 from cxr_transfer.datasets.published import ABSENT, Reading, one_label, published_rows
 from cxr_transfer.datasets.several_findings import NOT_STATED
 from cxr_transfer.labels import JOINED, NO_FINDING, NONE_STATED
@@ -47,7 +47,7 @@ _POSITIVE, _UNCERTAIN = ("1", "1.0"), ("-1", "-1.0")
 
 def is_chexpert(folder: Path) -> bool:
     """Tell whether ``folder`` has a table of the collection, by its columns."""
-    return any(set(columns_of(folder / name)) >= _NEEDED for name in _TABLES)
+    return any(has_columns(folder / name, _NEEDED) for name in _TABLES)
 
 
 def read_chexpert(root: Path) -> Collection:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import age_or_none, patient_name
-from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.csv_files import has_columns
 from cxr_transfer.datasets.image_files import LeftOut, image_files
 from cxr_transfer.datasets.published import published_rows
 
@@ -22,7 +22,7 @@ def is_cohen(folder: Path) -> bool:
 
     Many a folder has a ``metadata.csv`` beside ``images/``: those are somebody else's.
     """
-    return (folder / "images").is_dir() and set(columns_of(folder / "metadata.csv")) >= _NEEDED
+    return (folder / "images").is_dir() and has_columns(folder / "metadata.csv", _NEEDED)
 
 
 def read_cohen(root: Path) -> Collection:

@@ -1,8 +1,8 @@
 """A few images of each class and source, to be looked at: which ones, and what is told of each.
 
-Comes in: collections. Goes out: the images that a contact sheet shows, taken from the decoding that
-a command does anyway, each with its class, its source and what quality control has against it.
-Draws nothing.
+Comes in: collections. Goes out: the images that a contact sheet shows, each with its class, its
+source and its quality issues. They come from the decoding that a command does anyway. Draws
+nothing.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Picture:
 
     Attributes:
         number: Number on the sheet, from 1.
-        file: What names the file.
+        file: Name of the file.
         label: Class; "" where none is known.
         source: Source.
         image: Thumbnail (H, W) uint8; None where the file cannot be read.
-        issues: Codes of what speaks against judging it: of quality control, or of the decoder.
+        issues: Codes of its quality issues, or of the decoder's error.
     """
 
     number: int
@@ -70,7 +70,7 @@ class Sheet:
     def of(cls, archives: Sequence[Collection]) -> Sheet:
         """Choose `OF_A_GROUP` images of each class and source, evenly over the order of the files.
 
-        Of many groups the largest are shown, each group's images beside one another.
+        Where there are many groups, the largest are shown, each group's images side by side.
         """
         groups: dict[tuple[str, str], list[Path]] = defaultdict(list)
         for archive in archives:
@@ -80,22 +80,22 @@ class Sheet:
         shown = [path for group in sorted(largest) for path in _evenly(groups[group])]
         return cls({path: number for number, path in enumerate(shown, start=1)}, len(groups))
 
-    def take(self, case: Case, found: Record | ImageError) -> None:
+    def take(self, case: Case, outcome: Record | ImageError) -> None:
         """Take the picture of a chosen case from its record; several threads may do so at once.
 
         Args:
             case: Case that was decoded.
-            found: Record with a thumbnail and quality control's word, or the decoder's error.
+            outcome: Record with a thumbnail and quality control's word, or the decoder's error.
         """
         image: npt.NDArray[np.uint8] | None = None
-        if isinstance(found, ImageError):
-            issues = [found.code]
+        if isinstance(outcome, ImageError):
+            issues = [outcome.code]
         else:
-            image = found.images[THUMBNAIL]
-            issues = [issue.code for issue in found.quality or ()]
+            image = outcome.images[THUMBNAIL]
+            issues = [issue.code for issue in outcome.quality or ()]
         number = self.places[case.path]
-        told = number, case.file, case.label, case.source
-        self.pictures[number] = Picture(*told, image, tuple(issues))
+        facts = number, case.file, case.label, case.source
+        self.pictures[number] = Picture(*facts, image, tuple(issues))
 
     def in_order(self) -> list[Picture]:
         """Return the pictures in the order of their numbers."""

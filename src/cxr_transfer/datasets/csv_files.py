@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 from cxr_transfer.datasets.cells import clean
@@ -74,3 +75,8 @@ def columns_of(path: Path) -> list[str]:
     except (OSError, ValueError, csv.Error):
         return []
     return [clean(cell) for cell in cells]
+
+
+def has_columns(path: Path, needed: Collection[str]) -> bool:
+    """Tell whether a table is there and has the needed columns, beside any others."""
+    return set(needed) <= set(columns_of(path))

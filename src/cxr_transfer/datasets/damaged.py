@@ -23,10 +23,10 @@ class Damaged:
     """One file that cannot be read.
 
     Attributes:
-        path: What names the file to a person (`Case.file`): its path as the manifest has it, or as
+        path: Name of the file for a person (`Case.file`): its path as the manifest has it, or as
             seen from the data folder.
         code: Code of the decoder's error.
-        message: Its one line.
+        message: Message of that error, one line.
     """
 
     path: str
@@ -48,7 +48,7 @@ def write_damaged(folder: Path, damaged: Sequence[Damaged]) -> None:
     if not damaged:
         (folder / DAMAGED_FILE).unlink(missing_ok=True)
         return
-    rows = (asdict(one) for one in damaged)
+    rows = (asdict(file) for file in damaged)
     write_csv(folder / DAMAGED_FILE, ("path", "code", "message"), rows)
 
 
@@ -59,8 +59,8 @@ def damaged_line(damaged: Sequence[Damaged], where: str) -> str:
     'left out, since it cannot be read: 1 file, listed in damaged.csv'
     """
     number = len(damaged)
-    said = "it cannot be read: 1 file" if number == 1 else f"they cannot be read: {number} files"
-    return Notice(f"left out, since {said}, listed in {where}")
+    reason = "it cannot be read: 1 file" if number == 1 else f"they cannot be read: {number} files"
+    return Notice(f"left out, since {reason}, listed in {where}")
 
 
 def damaged_sentence(number: int) -> str:
@@ -71,7 +71,7 @@ def damaged_sentence(number: int) -> str:
     """
     if not number:
         return ""
-    said = "1 file" if number == 1 else f"{number} files"
+    files = "1 file" if number == 1 else f"{number} files"
     return (
-        f"{said} that cannot be read {'was' if number == 1 else 'were'} left out: {DAMAGED_FILE}."
+        f"{files} that cannot be read {'was' if number == 1 else 'were'} left out: {DAMAGED_FILE}."
     )

@@ -33,7 +33,7 @@ Grey = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a command wants to know of each image, beside hashes, size and header.
+    """Facts that a command wants of each image, beside hashes, size and header.
 
     Attributes:
         preprocessings: Preprocessings after which the image is kept.
@@ -50,7 +50,7 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What is kept of one decoded image.
+    """Facts and pixels that are kept of one decoded image.
 
     Attributes:
         path: File that was read.
@@ -64,7 +64,7 @@ class Record:
         images: Image (H, W) uint8 after each preprocessing that was wanted.
         file_features: `file_features`; None where they were not wanted.
         grey_levels: Number of grey values in use; None where it was not wanted.
-        quality: What quality control has against judging it; None where it was not wanted.
+        quality: Quality issues; None where they were not wanted.
     """
 
     path: Path
@@ -111,11 +111,11 @@ def record_of(path: Path, content: bytes, wanted: Wanted = Wanted()) -> Record:
     # Preprocessings that look for the lungs in one thumbnail share the box.
     boxes: dict[tuple[str, int, int], Box] = {}
     images = {}
-    for one in wanted.preprocessings:
-        looked_at = (one.crop, one.height, one.width)
-        if looked_at not in boxes:
-            boxes[looked_at] = one.box(radiograph)
-        images[one] = one.apply(radiograph, boxes[looked_at])
+    for preprocessing in wanted.preprocessings:
+        crop = (preprocessing.crop, preprocessing.height, preprocessing.width)
+        if crop not in boxes:
+            boxes[crop] = preprocessing.box(radiograph)
+        images[preprocessing] = preprocessing.apply(radiograph, boxes[crop])
     return Record(
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -137,12 +137,12 @@ class Records:
 
     Args:
         preprocessings: Preprocessings after which every image is kept.
-        known: Records of another data set of the same command; its files are not opened again.
+        shared: Records of another data set of the same command; its files are not opened again.
     """
 
-    def __init__(self, *preprocessings: Preprocessing, known: Records | None = None) -> None:
+    def __init__(self, *preprocessings: Preprocessing, shared: Records | None = None) -> None:
         self.wanted = Wanted(tuple(dict.fromkeys(preprocessings)))
-        self._known = known
+        self._shared = shared
         self._by_path: dict[Path, Record] = {}
 
     def read(self, case: Case) -> Record:
@@ -156,15 +156,17 @@ class Records:
         own = self._by_path.get(case.path)
         if own is not None:
             return own
-        shared = self._known.found(case, self.wanted) if self._known else None
-        return decode_image(case.path, self.wanted) if shared is None else shared
+        record = self._shared.stored(case, self.wanted) if self._shared else None
+        return decode_image(case.path, self.wanted) if record is None else record
 
-    def found(self, case: Case, wanted: Wanted) -> Record | None:
+    def stored(self, case: Case, wanted: Wanted) -> Record | None:
         """Return the record of a case where there is one that has all that is wanted."""
         record = self._by_path.get(case.path)
         if record is None or not set(wanted.preprocessings) <= record.images.keys():
             return None
-        images = {one: record.images[one] for one in wanted.preprocessings}
+        images = {
+            preprocessing: record.images[preprocessing] for preprocessing in wanted.preprocessings
+        }
         return dataclasses.replace(record, images=images)
 
     def keep(self, record: Record) -> None:

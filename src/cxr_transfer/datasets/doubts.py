@@ -31,8 +31,8 @@ def label_notices(labels: Sequence[str]) -> tuple[str, ...]:
         # What joins findings, and what says that one is uncertain, is more than spelling.
         key = (x for x in spelling_key(label) if x.isalnum() or x in (JOINED, MISSING))
         alike["".join(key)].append(label)
-    near = [" and ".join(_told(counts, group)) for group in alike.values() if len(group) > 1]
-    found = (
+    near = [" and ".join(_counted(counts, group)) for group in alike.values() if len(group) > 1]
+    doubts = (
         (
             "labels that differ in spaces and signs alone are classes of their own",
             near,
@@ -40,21 +40,23 @@ def label_notices(labels: Sequence[str]) -> tuple[str, ...]:
         ),
         (
             "labels that are numbers",
-            _told(counts, filter(_is_number, sorted(counts))),
+            _counted(counts, filter(_is_number, sorted(counts))),
             "name the classes, so that nobody has to guess what a code means",
         ),
         (
             "labels that may stand for no class",
-            _told(counts, (one for one in sorted(counts) if spelling_key(one) in _NO_CLASS)),
+            _counted(
+                counts, (label for label in sorted(counts) if spelling_key(label) in _NO_CLASS)
+            ),
             "leave these images out where they do (--label LABEL=)",
         ),
         (
             "labels with Latin and Cyrillic letters, which look alike",
-            _told(counts, filter(_is_mixed, sorted(counts))),
+            _counted(counts, filter(_is_mixed, sorted(counts))),
             "write them in one alphabet",
         ),
     )
-    return tuple(f"{what}: {listing(names)}; {remedy}" for what, names, remedy in found if names)
+    return tuple(f"{what}: {listing(names)}; {remedy}" for what, names, remedy in doubts if names)
 
 
 def number_notices(patients: Iterable[str]) -> tuple[str, ...]:
@@ -83,14 +85,16 @@ def view_notices(views: Iterable[str]) -> tuple[str, ...]:
     ("views that are not known: 'banana' (1); known are PA, AP, AP Supine, L",)
     """
     counts = Counter(view for view in views if view not in _VIEWS)
-    known = ", ".join(filter(None, _VIEWS))
-    told = listing(_told(counts, sorted(counts)))
-    return (f"views that are not known: {told}; known are {known}",) if counts else ()
+    known_views = ", ".join(filter(None, _VIEWS))
+    unknown_views = listing(_counted(counts, sorted(counts)))
+    return (
+        (f"views that are not known: {unknown_views}; known are {known_views}",) if counts else ()
+    )
 
 
-def _told(counts: Counter[str], names: Iterable[str]) -> list[str]:
-    """Names with their numbers; letters that look like others are written out."""
-    return [f"{ascii(one) if _is_mixed(one) else repr(one)} ({counts[one]})" for one in names]
+def _counted(counts: Counter[str], names: Iterable[str]) -> list[str]:
+    """Return names with their numbers; letters that look like others are written out."""
+    return [f"{ascii(name) if _is_mixed(name) else repr(name)} ({counts[name]})" for name in names]
 
 
 def _is_number(text: str) -> bool:

@@ -61,11 +61,11 @@ def check_sizes(dataset: Dataset, sizes: Sequence[int]) -> None:
 def draw(dataset: Dataset, size: int, number: int, *, seed: int = 0) -> Dataset:
     """Return ``dataset`` with about ``size`` images of each class for training and validation.
 
-    For each class patients come in an order that seed and number fix, and are taken as long as
-    that brings the images nearer to ``size``. Of a class's first two patients the one with more
-    images trains and the other validates. Each later one validates where validation would not get
-    more than about a fifth by that. So everything that was drawn for a size is drawn for each
-    larger one, and stands in the same part.
+    Seed and number fix the order of the patients of each class. They are taken as long as that
+    brings the images nearer to ``size``. Of a class's first two patients the one with more images
+    trains and the other validates. Each later one validates where validation would not get more
+    than about a fifth by that. So everything that was drawn for a size is drawn for each larger
+    one, and stands in the same part.
 
     Args:
         dataset: Indexed cases, each with its part; "train" and "validation" are drawn from.
@@ -113,11 +113,11 @@ def _parts(patients: Sequence[Sequence[Case]], size: int) -> dict[int, str]:
     """Return the part of each image that is drawn, by the identity of its case."""
     numbers = np.cumsum([len(images) for images in patients])
     # Two patients at least: one to learn from, one to validate.
-    taken = max(2, 1 + int(np.abs(numbers - size).argmin()))
+    number_taken = max(2, 1 + int(np.abs(numbers - size).argmin()))
     first, second = (len(images) for images in patients[:2])
     parts = ["train", "validation"] if first >= second else ["validation", "train"]
     held_out = min(first, second)
-    for images, number in zip(patients[2:taken], numbers[2:taken], strict=True):
+    for images, number in zip(patients[2:number_taken], numbers[2:number_taken], strict=True):
         if _VALIDATION * (held_out + len(images) / 2) <= number:
             parts.append("validation")
             held_out += len(images)
@@ -125,6 +125,6 @@ def _parts(patients: Sequence[Sequence[Case]], size: int) -> dict[int, str]:
             parts.append("train")
     return {
         id(case): part
-        for images, part in zip(patients[:taken], parts, strict=True)
+        for images, part in zip(patients[:number_taken], parts, strict=True)
         for case in images
     }

@@ -64,7 +64,7 @@ class Relabelled:
     """Cases under the classes that are trained on.
 
     Attributes:
-        cases: Those of a class, in their order.
+        cases: Cases that belong to a class, in their order.
         left_out: Label to number of cases that belong to no class, most frequent first.
         renamed: Label and class to number of cases whose label was another word for the class.
         excluded: Cases that belong to no class, in their order.
@@ -77,10 +77,13 @@ class Relabelled:
 
     def lines(self) -> list[str]:
         """Return what a person has to know: what counts as what, and what is left out."""
-        said = [
+        renamings = [
             f"{label} counts as {name} ({_images(n)})" for (label, name), n in self.renamed.items()
         ]
-        return [*([f"labels: {listing(said)}"] if said else []), *left_out_lines(self.left_out)]
+        return [
+            *([f"labels: {listing(renamings)}"] if renamings else []),
+            *left_out_lines(self.left_out),
+        ]
 
 
 def counts_as(label: str, table: Mapping[str, str]) -> str | None:
@@ -138,21 +141,23 @@ def unknown_lines(labels: Iterable[str]) -> list[str]:
 
 def _numbered(counts: Mapping[str, int]) -> str:
     (label, n), *others = counts.items()
-    told = [f"{_images(n)} of {label}", *(f"{m} of {other}" for other, m in others)]
-    more = told[LISTED:]
-    rest = sum(m for _, m in others[LISTED - 1 :])
-    return ", ".join(told[:LISTED]) + (f" and {rest} of {len(more)} more labels" if more else "")
+    phrases = [f"{_images(n)} of {label}", *(f"{m} of {other}" for other, m in others)]
+    unlisted = phrases[LISTED:]
+    unlisted_images = sum(m for _, m in others[LISTED - 1 :])
+    return ", ".join(phrases[:LISTED]) + (
+        f" and {unlisted_images} of {len(unlisted)} more labels" if unlisted else ""
+    )
 
 
 def _images(number: int) -> str:
     return "1 image" if number == 1 else f"{number} images"
 
 
-def read_mapping(given: Sequence[str]) -> dict[str, str]:
+def read_mapping(texts: Sequence[str]) -> dict[str, str]:
     """Read what a person types: ``pneumothorax=normal``, or ``atypical=`` to leave it out.
 
     Args:
-        given: ``LABEL=CLASS``, once for each label; "*" in a label stands for any letters.
+        texts: Mappings ``LABEL=CLASS``, one for each label; "*" stands for any letters.
 
     Returns:
         Label to class, or to `LEFT_OUT`.
@@ -164,12 +169,12 @@ def read_mapping(given: Sequence[str]) -> dict[str, str]:
     {'pneumothorax': 'normal', 'atypical': ''}
     """
     mapping: dict[str, str] = {}
-    for one in given:
-        label, equals, name = (part.strip() for part in one.rpartition("="))
+    for text in texts:
+        label, equals, name = (part.strip() for part in text.rpartition("="))
         if not (label and equals):
             raise UsageError(
                 "bad_label",
-                f"Expected LABEL=CLASS, or LABEL= to leave its images out, but got {one!r}; write "
+                f"Expected LABEL=CLASS, or LABEL= to leave its images out, but got {text!r}; write "
                 "for example pneumothorax=normal.",
             )
         if mapping.setdefault(label, name) != name:
@@ -199,7 +204,7 @@ def relabelled(
         mapping: Label to class or `LEFT_OUT`, as `read_mapping` returns it: what a person says of
             these very cases.
         table: Label to class or `LEFT_OUT`: what is known of labels, these cases' or not.
-        closed: Refuse a label that neither of them names; otherwise it stays as it is.
+        closed: Whether a label that neither of them names is refused; otherwise it stays as it is.
         classes: Classes that the mapping may name; None is any.
 
     Raises:
@@ -256,13 +261,15 @@ def meanings(
         classes: Classes as in `relabelled`.
 
     Raises:
-        UsageError: As `relabelled`.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
     """
     _check_mapping(mapping, present, classes)
-    known = {
-        spelling_key(label): name for each in (table or {}, mapping) for label, name in each.items()
+    meaning_of = {
+        spelling_key(label): name for rows in (table or {}, mapping) for label, name in rows.items()
     }
-    twice = sorted(name for name in known.values() if known.get(spelling_key(name), name) != name)
+    twice = sorted(
+        name for name in meaning_of.values() if meaning_of.get(spelling_key(name), name) != name
+    )
     if twice:
         raise UsageError(
             "bad_label",
@@ -271,9 +278,11 @@ def meanings(
             "what each label counts as in the end.",
         )
     # A class is what it is, also where a pattern would take it in.
-    named = {spelling_key(name) for name in (*known.values(), *(classes or ())) if name}
+    named = {spelling_key(name) for name in (*meaning_of.values(), *(classes or ())) if name}
     return {
-        label: label if spelling_key(label) in named - known.keys() else counts_as(label, known)
+        label: label
+        if spelling_key(label) in named - meaning_of.keys()
+        else counts_as(label, meaning_of)
         for label in present
     }
 
@@ -284,7 +293,9 @@ def _check_mapping(
     unused = sorted(
         label
         for label in mapping
-        if all(counts_as(one, {spelling_key(label): ""}) is None for one in present)
+        if all(
+            counts_as(present_label, {spelling_key(label): ""}) is None for present_label in present
+        )
     )
     if unused:
         raise UsageError(

@@ -22,12 +22,14 @@ UNREADABLE = "file cannot be read"
 OF_ANOTHER = "image or patient of the data set that is trained on later"
 
 
-def dataset_flow(dataset: Dataset, found: Sequence[Case], folds: Sequence[Dataset] = ()) -> Flow:
+def dataset_flow(
+    dataset: Dataset, read_cases: Sequence[Case], folds: Sequence[Dataset] = ()
+) -> Flow:
     """Return the flow of a data set into its parts.
 
     Args:
         dataset: Cases that are used; with their parts, unless there are folds.
-        found: These cases before those that cannot be read were left out.
+        read_cases: Cases as they were read, also those whose files cannot be decoded.
         folds: Data sets of a cross-validation, each with its parts.
 
     Returns:
@@ -43,19 +45,19 @@ def dataset_flow(dataset: Dataset, found: Sequence[Case], folds: Sequence[Datase
         f"label {for_terminal(label)} is none of the classes": cases
         for label, cases in by_label.items()
     }
-    reasons[UNREADABLE] = damaged_cases(found, dataset.damaged)
+    reasons[UNREADABLE] = damaged_cases(read_cases, dataset.damaged)
     used = {case.path for case in (*dataset.cases, *reasons[UNREADABLE])}
-    reasons[OF_ANOTHER] = [case for case in found if case.path not in used]
+    reasons[OF_ANOTHER] = [case for case in read_cases if case.path not in used]
     return flow(
-        (*dataset.excluded, *found),
+        (*dataset.excluded, *read_cases),
         reasons,
         dataset.cases,
-        [parts_of(each) for each in folds or (dataset,)],
+        [parts_of(fold) for fold in folds or (dataset,)],
     )
 
 
 def flow(
-    found: Iterable[Case],
+    images: Iterable[Case],
     left_out: Mapping[str, Sequence[Case]],
     analysed: Sequence[Case],
     parts: Sequence[Sequence[Mapping[str, Any]]] = (),
@@ -63,26 +65,26 @@ def flow(
     """Return a flow, as `dataset_flow` does, of any images.
 
     Args:
-        found: All images.
-        left_out: Reason to the images that were left out for it; reasons without an image are not
-            told.
+        images: Images that were found.
+        left_out: Reason to the images that were left out for it; a reason without an image is not
+            listed.
         analysed: Images that are left.
         parts: Parts of each fold, as `parts_of` makes them; none where there are no parts.
     """
     return {
-        "found": counted(found, classes=False),
+        "found": counted(images, classes=False),
         "left_out": [
             {"why": why} | counted(cases, classes=False) for why, cases in left_out.items() if cases
         ],
         "analysed": counted(analysed),
-        "parts": [list(each) for each in parts],
+        "parts": [list(fold_parts) for fold_parts in parts],
     }
 
 
-def damaged_cases(found: Sequence[Case], damaged: Sequence[Damaged]) -> list[Case]:
+def damaged_cases(cases: Sequence[Case], damaged: Sequence[Damaged]) -> list[Case]:
     """Return the cases of files that cannot be read."""
-    names = {each.path for each in damaged}
-    return [case for case in found if case.file in names]
+    names = {file.path for file in damaged}
+    return [case for case in cases if case.file in names]
 
 
 def counted(cases: Iterable[Case], *, classes: bool = True) -> dict[str, Any]:

@@ -45,14 +45,14 @@ def read_folder(root: Path) -> Collection:
     """
     left_out = LeftOut(root)
     above = around(root)
-    found: dict[Path, list[Path]] = {}
+    images_of: dict[Path, list[Path]] = {}
     for folder in _folders(root, left_out):
         images = image_files(folder, left_out, entered=above)
         if images:
-            found[folder] = images
+            images_of[folder] = images
         else:
             left_out.add(Why.NO_IMAGES_IN, folder)
-    _check_names([folder.name for folder in found], root)
+    _check_names([folder.name for folder in images_of], root)
     source = os.path.basename(os.path.abspath(root))  # `root` may be "."
     cases = [
         Case(
@@ -63,15 +63,16 @@ def read_folder(root: Path) -> Collection:
             finding=folder.name,
             written=relative_name(path, root),
         )
-        for folder, images in found.items()
+        for folder, images in images_of.items()
         for path in images
     ]
-    known, without_picture, notices = from_headers(cases)
+    described, without_picture, notices = from_headers(cases)
     for path in without_picture:
         left_out.add(Why.NO_PICTURE, path)
-    labels, merged = one_spelling([case.label for case in known], "labels")
+    labels, merged = one_spelling([case.label for case in described], "labels")
     read = tuple(
-        dataclasses.replace(case, label=label) for case, label in zip(known, labels, strict=True)
+        dataclasses.replace(case, label=label)
+        for case, label in zip(described, labels, strict=True)
     )
     return Collection(
         "folder",
@@ -111,7 +112,7 @@ def _check_names(names: list[str], root: Path) -> None:
 
 
 def _folders(root: Path, left_out: LeftOut) -> list[Path]:
-    """The folders in ``root`` that may hold a class; all else beside them is counted."""
+    """Return the folders in ``root`` that may hold a class, and count all else beside them."""
     folders, above = [], around(root)
     for path in sorted(root.iterdir()):
         if is_clutter(path.name):

@@ -20,8 +20,8 @@ def lacking_parts(cases: Sequence[Case]) -> list[str]:
     Official splits often name two parts: NIH ChestX-ray14 has no validation part of its own,
     CheXpert no public test part. Without a training part there is nothing to draw from.
     """
-    given = {case.split for case in cases}
-    return [part for part in reversed(PARTS) if part not in given] if "train" in given else []
+    parts = {case.split for case in cases}
+    return [part for part in reversed(PARTS) if part not in parts] if "train" in parts else []
 
 
 def drawn_lines(cases: Sequence[Case]) -> tuple[str, ...]:
@@ -52,11 +52,11 @@ def inconsistencies(cases: Sequence[Case]) -> Iterator[DataError]:
         ``split_incomplete`` when only some rows name a part, ``patient_overlap`` when a patient
         stands in two parts.
     """
-    given = Counter(case.split for case in cases)
-    if given.get("") and len(given) > 1:
+    counts = Counter(case.split for case in cases)
+    if counts.get("") and len(counts) > 1:
         yield DataError(
             "split_incomplete",
-            f"Expected a part (train, validation, test) in every row or in none, but {given['']} "
+            f"Expected a part (train, validation, test) in every row or in none, but {counts['']} "
             f"of {len(cases)} rows have none.",
         )
     parts: dict[str, set[str]] = defaultdict(set)

@@ -1,8 +1,8 @@
 """Which files of a folder are images: decided by content, links followed, nothing lost uncounted.
 
-The one listing behind training, evaluation, ``cxr data check`` and ``cxr predict``. What it passes
-over (texts, DICOM directories, broken links, what this program wrote itself) is counted by reason,
-with names, so that a command can say it once. A folder is entered once, whatever links lead to it.
+The one listing behind training, evaluation, ``cxr data check`` and ``cxr predict``. It counts by
+reason what it passes over: texts, DICOM directories, broken links, what this program wrote itself.
+A command can so report it once. A folder is entered once, whatever links lead to it.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ _REASONS = {
 
 @dataclass
 class LeftOut:
-    """What listings passed over, by reason.
+    """Files and folders that listings passed over, by reason.
 
     Attributes:
-        root: Folder that names are told relative to; None tells whole paths.
-        counts: How many files and folders, by reason.
-        names: The first `NAMED` of each reason.
+        root: Folder that names are relative to; None gives whole paths.
+        counts: Number of files and folders, by reason.
+        names: First `NAMED` names of each reason.
     """
 
     root: Path | None = None
@@ -85,11 +85,11 @@ class LeftOut:
 
     def notices(self) -> tuple[str, ...]:
         """Return a line of what a person should know; none where there is nothing to know."""
-        told = [
+        reasons = [
             f"{number} {why.value[number > 1]}{self._named(why)}"
             for why, number in self.counts.items()
         ]
-        return (f"left out: {', '.join(told)}",) if told else ()
+        return (f"left out: {', '.join(reasons)}",) if reasons else ()
 
     def _named(self, why: Why) -> str:
         if why is Why.HIDDEN:  # Most are an operating system's, whose names help nobody.
@@ -108,18 +108,18 @@ def image_files(
     """Return the images of ``folder``, in the order of the paths.
 
     Args:
-        folder: Is listed, whatever it is.
-        left_out: Is told what is passed over.
+        folder: Folder that is listed, whatever it is.
+        left_out: Record of what is passed over.
         entered: Identities (`identity`) of folders that must not be entered from here.
         recursive: Whether images further down count, too.
     """
-    found = []
+    images = []
     for path, kind in walk(folder, left_out, entered=entered, recursive=recursive):
         if _is_image(path, kind):
-            found.append(path)
+            images.append(path)
         else:
             left_out.add(reason(kind), path)
-    return sorted(found)
+    return sorted(images)
 
 
 def holds_images(folder: Path) -> bool:
@@ -141,21 +141,21 @@ def images_in(
     Args:
         paths: Files and folders.
         leave_out: Files and folders that this run itself writes: they are no input.
-        left_out: Is told what is passed over.
+        left_out: Record of what is passed over.
     """
-    told = LeftOut() if left_out is None else left_out
-    ours = {os.path.realpath(path) for path in leave_out}
+    passed_over = LeftOut() if left_out is None else left_out
+    own_paths = {os.path.realpath(path) for path in leave_out}
     for path in paths:
         is_folder = path.is_dir()
         # A folder that is named is meant, unless it is a table in the making.
-        if os.path.realpath(path) in ours and (not is_folder or is_own_folder(path)):
+        if os.path.realpath(path) in own_paths and (not is_folder or is_own_folder(path)):
             continue
         if not is_folder:
             yield path
             continue
-        for file, kind in walk(path, told, leave_out=ours):
+        for file, kind in walk(path, passed_over, leave_out=own_paths):
             if kind in (Kind.OURS, Kind.DIRECTORY, Kind.OTHER, Kind.SPECIAL):
-                told.add(reason(kind), file)
+                passed_over.add(reason(kind), file)
             else:
                 yield file
 
@@ -176,8 +176,8 @@ def walk(
     unreadable.
 
     Args:
-        folder: Where to begin; it is entered whatever it is.
-        left_out: Is told what is passed over.
+        folder: Folder to begin in; it is entered whatever it is.
+        left_out: Record of what is passed over.
         entered: Identities of folders that are not entered.
         leave_out: Real paths that are passed over without a word.
         recursive: Whether folders below are entered; if not, they are counted as no images.
@@ -186,22 +186,28 @@ def walk(
     pending = [folder]
     while pending:
         here = pending.pop()
-        who = identity(here)
+        folder_id = identity(here)
         if here is not folder:
-            why = Why.ENTERED_BEFORE if who in seen else Why.OURS if is_own_folder(here) else None
+            why = (
+                Why.ENTERED_BEFORE
+                if folder_id in seen
+                else Why.OURS
+                if is_own_folder(here)
+                else None
+            )
             if why:
                 left_out.add(why, here)
                 continue
-        if who:
-            seen.add(who)
+        if folder_id:
+            seen.add(folder_id)
         try:
             with os.scandir(here) as entries:
-                known = sorted((entry.name, _is_folder(entry)) for entry in entries)
+                entries_below = sorted((entry.name, _is_folder(entry)) for entry in entries)
         except OSError:
             yield here, Kind.UNREADABLE
             continue
         below = []
-        for name, is_folder in known:
+        for name, is_folder in entries_below:
             path = here / name
             if is_clutter(name):
                 left_out.add(Why.HIDDEN, path)
@@ -238,7 +244,7 @@ def around(folder: Path) -> set[tuple[int, int]]:
     A link to one of them leads back; to follow it would bring in what lies beside ``folder``.
     """
     real = Path(os.path.realpath(folder))
-    return {who for path in (real, *real.parents) if (who := identity(path))}
+    return {folder_id for path in (real, *real.parents) if (folder_id := identity(path))}
 
 
 def is_clutter(name: str) -> bool:

@@ -25,9 +25,9 @@ def index(
         DataError: ``damaged_images`` or ``changed_images`` (other bytes than the manifest's hash),
             naming the first 20.
     """
-    done, damaged = index_readable(cases, on_image=on_image)
+    indexed, damaged = index_readable(cases, on_image=on_image)
     refuse_damaged(damaged, len(cases))
-    return done
+    return indexed
 
 
 def index_readable(
@@ -48,7 +48,7 @@ def index_readable(
     Raises:
         DataError: ``changed_images``, as `index`, where every image can be read.
     """
-    done: list[Case] = []
+    readable: list[Case] = []
     damaged: list[Damaged] = []
     changed: list[str] = []
 
@@ -65,11 +65,11 @@ def index_readable(
         elif case.sha256 and case.sha256 != outcome.sha256:
             changed.append(for_terminal(case.file))
         else:
-            done.append(outcome.described(case))
+            readable.append(outcome.described(case))
             keep(outcome)
     if changed:
         raise changed_images(changed, len(cases))
-    return tuple(done), tuple(damaged)
+    return tuple(readable), tuple(damaged)
 
 
 def changed_images(names: Sequence[str], number: int) -> DataError:
@@ -77,7 +77,7 @@ def changed_images(names: Sequence[str], number: int) -> DataError:
 
     Args:
         names: Names of those images, fit to be shown.
-        number: How many images there are in all.
+        number: Number of all images.
     """
     return DataError(
         "changed_images",
@@ -91,13 +91,13 @@ def refuse_damaged(damaged: Sequence[Damaged], number: int) -> None:
 
     Args:
         damaged: Files that cannot be read.
-        number: How many images there are in all.
+        number: Number of all images.
 
     Raises:
         DataError: ``damaged_images``, naming the first 20.
     """
     if damaged:
-        named = (f"{for_terminal(one.path)} ({one.code})" for one in damaged)
+        named = (f"{for_terminal(file.path)} ({file.code})" for file in damaged)
         raise DataError(
             "damaged_images",
             f"Expected images that can be read, but {len(damaged)} of {number} cannot: "

@@ -2,8 +2,8 @@
 
 Licence CC BY 4.0. Children of one to five years, Guangzhou. Official layout
 ``{train,test,val}/{NORMAL,PNEUMONIA}/``; the file name tells bacteria from virus. Any resolution.
-The 16 images of ``val/`` are known by name, so that Dataset_0 can leave them out also where a copy
-of the archive has no ``val/`` and holds them in ``train/``.
+The 16 images of ``val/`` are known by name. So Dataset_0 can leave them out also where a copy of
+the archive has no ``val/`` and holds them in ``train/``.
 """
 
 from __future__ import annotations

@@ -64,19 +64,19 @@ def open_dataset(
 
     Args:
         data: Archives, a manifest (.csv), or a folder per class.
-        name: Which data set, where ``data`` holds the archives; None is for own images alone.
+        name: Name of the data set, where ``data`` holds the archives; None is for own images alone.
         pretraining: "clean", also by default, leaves every patient of Dataset_1 out of Dataset_0.
-        added: Images of sources of the user's own, for ``multi_source`` from archives.
+        added: Cases of a user's own sources, for ``multi_source`` from archives.
         mapping: Label of these images to class, or to "" to leave its images out.
         table: Such labels, whether images have them or not: a recipe's own.
         sources: Sources whose images alone are taken, as images of the user's own, whatever
             ``data`` holds; none takes ``data`` as it is.
         task: Whether labels are classes, or join findings (images of the user's own alone).
-        skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
-        before: Called with the data set before any image of it is opened: whatever can be refused
-            is refused here. Its cases have no hashes, and none is left out yet as damaged, or as
-            another data set's.
-        on_image: Called after every image.
+        skip_damaged: Whether files that cannot be read are left out; `Dataset.damaged` has them.
+        before: Function that is called with the data set before any image of it is opened. Whatever
+            can be refused is refused there. Its cases have no hashes, and none is left out yet as
+            damaged, or as another data set's.
+        on_image: Function that is called after every image.
         records: Records that keep what was decoded; None keeps hashes and sizes alone.
 
     Returns:
@@ -146,7 +146,7 @@ def open_dataset(
         return opened(source)
     source = opened(source)
     # Most of the other data set's images are among those that were opened just now.
-    shared = Records(known=records)
+    shared = Records(shared=records)
     return pretraining_cases(
         source, indexed(target, on_image, skip_damaged=skip_damaged, records=shared)
     )
@@ -164,7 +164,7 @@ def open_cases(
 
     Args:
         data: A manifest (.csv) or a folder per class.
-        part: Keep only the images of this part; None keeps the test part of a manifest that names
+        part: Part whose images alone are kept; None keeps the test part of a manifest that names
             parts, and everything of one that does not.
         mapping: Label of these images to class of the network, or to "" to leave its images out.
         table: Such labels, whether images have them or not: those of the network's recipe.
@@ -185,8 +185,10 @@ def open_cases(
             "manifests with 'cxr data prepare' and give one of them.",
         )
     if labels is not None and not labels.exclusive:
-        found = as_findings(own.cases, mapping or {}, table=table, labels=labels)
-        read = dataclasses.replace(own, cases=found.cases, notices=(*own.notices, *found.notices))
+        findings = as_findings(own.cases, mapping or {}, table=table, labels=labels)
+        read = dataclasses.replace(
+            own, cases=findings.cases, notices=(*own.notices, *findings.notices)
+        )
     else:
         read = _counting_as(own, mapping, table, labels)
     cases = read.cases
@@ -244,15 +246,17 @@ def _counting_as(
     *,
     spell: bool = True,
 ) -> Collection:
-    """``read`` under the labels that its own count as, told in its notices."""
-    found = relabelled(read.cases, mapping or {}, table=table, classes=labels)
-    read = dataclasses.replace(read, cases=found.cases, notices=(*read.notices, *found.lines()))
+    """Return ``read`` under the labels that its own count as, with notices of that."""
+    relabelling = relabelled(read.cases, mapping or {}, table=table, classes=labels)
+    read = dataclasses.replace(
+        read, cases=relabelling.cases, notices=(*read.notices, *relabelling.lines())
+    )
     return spelled_as(read, labels) if spell and labels else read
 
 
 def notices_of(archives: Sequence[Collection]) -> tuple[str, ...]:
     """Return what a person should know of how archives were read, each line once."""
-    return tuple(dict.fromkeys(line for found in archives for line in found.notices))
+    return tuple(dict.fromkeys(line for archive in archives for line in archive.notices))
 
 
 def spelled_as(read: Collection, labels: LabelSet) -> Collection:
@@ -272,7 +276,7 @@ def spelled_as(read: Collection, labels: LabelSet) -> Collection:
 
 
 def _own_or_archives(data: Path) -> tuple[Collection | None, tuple[Collection, ...]]:
-    """What a manifest or a folder per class holds; else None, and the archives."""
+    """Return what a manifest or a folder per class holds; else None, and the archives."""
     if data.is_file():
         return read_listed(data), ()
     archives = read_archives(data)
@@ -296,16 +300,16 @@ def own_dataset(
     """Return a user's own images as the data set that a recipe trains on.
 
     Args:
-        data: The manifest or folder, by which the data set is called.
-        read: Its images.
+        data: Manifest or folder, after which the data set is named.
+        read: Images that were read from it.
         like: Data set of the recipe; its classes are taken where the names are the same.
         mapping: Mapping as in `open_dataset`.
         table: Table as in `open_dataset`.
         task: Task as in `open_dataset`.
 
     Raises:
-        DataError: ``label_set`` for fewer than two classes, and as `open_dataset`.
-        UsageError: As `open_dataset`.
+        DataError: ``label_set`` for fewer than two classes, and those of `open_dataset`.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
     """
     title = data.stem if data.is_file() else os.path.basename(os.path.abspath(data))
     if task == "multi_label":
@@ -314,8 +318,10 @@ def own_dataset(
         dataset = in_three_classes(title, read.cases, mapping, table)
         notices = (*read.notices, *dataset.notices, *drawn_lines(dataset.cases))
         return dataclasses.replace(dataset, notices=notices)
-    found = relabelled(read.cases, mapping or {}, table=table)
-    read = dataclasses.replace(read, cases=found.cases, notices=(*read.notices, *found.lines()))
+    relabelling = relabelled(read.cases, mapping or {}, table=table)
+    read = dataclasses.replace(
+        read, cases=relabelling.cases, notices=(*read.notices, *relabelling.lines())
+    )
     named = {"dataset_0": DATASET_0, "dataset_1": DATASET_1}[like]
     spelled = spelled_as(read, named)
     if {case.label for case in spelled.cases} == set(named.names):
@@ -328,8 +334,8 @@ def own_dataset(
         labels,
         read.cases,
         notices=notices,
-        left_out=found.left_out,
-        excluded=found.excluded,
+        left_out=relabelling.left_out,
+        excluded=relabelling.excluded,
     )
 
 
@@ -341,14 +347,14 @@ def _with_findings(
     Raises:
         DataError: ``label_set`` for fewer than two findings; ``classes`` for one that all or no
             images have.
-        UsageError: As `as_findings`.
+        UsageError: ``unused_option`` or ``bad_label``, as `as_findings`.
     """
-    found = as_findings(read.cases, mapping, table=table)
-    notices = (*read.notices, *found.notices, *drawn_lines(found.cases))
+    findings = as_findings(read.cases, mapping, table=table)
+    notices = (*read.notices, *findings.notices, *drawn_lines(findings.cases))
     return Dataset(
         title,
-        LabelSet(found.names, exclusive=False),
-        found.cases,
+        LabelSet(findings.names, exclusive=False),
+        findings.cases,
         notices=notices,
     )
 
@@ -364,8 +370,8 @@ def indexed(
 
     Args:
         dataset: Cases that need not be indexed.
-        on_image: Called after every image.
-        skip_damaged: Leave out files that cannot be read; `Dataset.damaged` has them.
+        on_image: Function that is called after every image.
+        skip_damaged: Whether files that cannot be read are left out; `Dataset.damaged` has them.
         records: Records that keep what was decoded; None keeps hashes and sizes alone.
 
     Raises:

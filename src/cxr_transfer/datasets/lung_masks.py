@@ -53,7 +53,7 @@ class LungMasks:
     def masks(self, rows: Iterable[int] | None = None) -> npt.NDArray[np.bool_]:
         """Return the masks (M, 1, H, W) of these rows; None is all of them."""
         wanted = range(len(self)) if rows is None else list(rows)
-        found = np.empty((len(wanted), *self._images.shape[1:]), np.bool_)
+        masks = np.empty((len(wanted), *self._images.shape[1:]), np.bool_)
         for place, row in enumerate(wanted):
-            found[place, 0] = self.mask(row)
-        return found
+            masks[place, 0] = self.mask(row)
+        return masks

@@ -58,7 +58,7 @@ COLUMNS = (
 )
 PARTS = ("train", "validation", "test")
 PARTS_FILE = "split.csv"
-"""Of a run folder: its images, each with its part."""
+"""File of a run folder: its images, each with its part."""
 _END = "\ue000"  # of private use: no cell of a table holds it alone
 _SPLITS = {"": "", "val": "validation", "valid": "validation"} | {part: part for part in PARTS}
 
@@ -107,7 +107,7 @@ def read_listed(path: Path) -> Collection:
     """
     table = _table(path)
     cases, doubts = _present(path, table)
-    known, without_picture, notices = from_headers(cases)
+    described, without_picture, notices = from_headers(cases)
     if without_picture:
         names = (case.file for case in cases if case.path in set(without_picture))
         raise DataError(
@@ -115,12 +115,12 @@ def read_listed(path: Path) -> Collection:
             f"Expected images in {path}, but {len(without_picture)} are DICOM files without a "
             f"picture: {listing(names)}; remove their rows.",
         )
-    labels, merged = one_spelling([case.label for case in known], "labels")
-    sources, merged_sources = one_spelling([case.source for case in known], "sources")
-    patients, merged_patients = _one_patient(known)
+    labels, merged = one_spelling([case.label for case in described], "labels")
+    sources, merged_sources = one_spelling([case.source for case in described], "sources")
+    patients, merged_patients = _one_patient(described)
     read = tuple(
         dataclasses.replace(case, label=label, source=source, patient=patient)
-        for case, label, source, patient in zip(known, labels, sources, patients, strict=True)
+        for case, label, source, patient in zip(described, labels, sources, patients, strict=True)
     )
     return Collection(
         "manifest",
@@ -142,7 +142,7 @@ def read_listed(path: Path) -> Collection:
 
 
 def _present(path: Path, table: _Table) -> tuple[list[Case], tuple[str, ...]]:
-    """Return a case for each image that the rows name, once; and what has to be told of it.
+    """Return a case for each image that the rows name, once, and notices of them.
 
     Raises:
         DataError: ``manifest``, ``missing_images``, ``empty``.
@@ -199,10 +199,10 @@ class _Table:
     """A CSV file's rows, each with its line number.
 
     Attributes:
-        rows: By column name, lower case.
-        further: Columns that are not ours, by the same names, as the table spells them.
+        rows: Line number and cells of each row, by column name in lower case.
+        further: Columns that are not ours, by lower-case name, as the table spells them.
         encoding: Encoding of the file's text.
-        notices: What is kept beside our columns, and what is not used.
+        notices: Lines on what is kept beside our columns, and what is not used.
     """
 
     rows: list[tuple[int, dict[str, str]]]
@@ -248,18 +248,18 @@ def _table(path: Path) -> _Table:
         texts = [cell_text(cell.strip()) for cell in cells]
         rows.append((line, dict(zip(names, texts, strict=True))))
     further = {name.lower(): name for name in spelled if name and name.lower() not in COLUMNS}
-    told = []
+    notices = []
     if further:
         kept = listing(for_terminal(name) for name in further.values())
-        told.append(f"columns that are kept, and used for --subgroup alone: {kept}")
+        notices.append(f"columns that are kept, and used for --subgroup alone: {kept}")
     if "" in names:
-        told.append("columns that are not used: without a name")
+        notices.append("columns that are not used: without a name")
     if not encoding.startswith("utf"):
-        told.append(
+        notices.append(
             f"the table is no UTF-8: read as {encoding}, Windows' encoding of western Europe; save "
             "it as UTF-8 where names come out wrong"
         )
-    return _Table(rows, further, encoding, tuple(told))
+    return _Table(rows, further, encoding, tuple(notices))
 
 
 def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
@@ -322,12 +322,12 @@ def _words(cell: str) -> str:
     return "" if is_missing(cell) else cell
 
 
-def _agree(one: Case, other: Case) -> bool:
+def _agree(case: Case, other: Case) -> bool:
     """Tell whether two rows of one image say the same, however they spell it."""
-    return one == dataclasses.replace(
+    return case == dataclasses.replace(
         other,
-        extra=one.extra,
-        label=one.label if spelling_key(one.label) == spelling_key(other.label) else other.label,
+        extra=case.extra,
+        label=case.label if spelling_key(case.label) == spelling_key(other.label) else other.label,
     )
 
 
@@ -340,7 +340,7 @@ def _one_patient(cases: Sequence[Case]) -> tuple[list[str], tuple[str, ...]]:
     for case, name in zip(cases, names, strict=True):
         spelled[name].add(case.patient)
     # Their number alone: whose they are is nobody's business.
-    several = sum(len(found) > 1 for found in spelled.values())
+    several = sum(len(spellings) > 1 for spellings in spelled.values())
     return names, (f"patients whose names differ in spelling alone are one: {several}",)
 
 

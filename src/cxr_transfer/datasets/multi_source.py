@@ -1,9 +1,9 @@
 """All sources at once, in three classes that a source cannot stand for.
 
-``normal``, ``other_pneumonia`` and ``covid19``, each from more than one source, so that to know
-where an image is from does not tell what it shows: Kermany's children (normal, bacterial), Cohen's
-adults (COVID-19, and what else the collection holds), RSNA's healthy adults, Valencia's with and
-without COVID-19, NIH's with a pneumonia and without, and a user's own.
+``normal``, ``other_pneumonia`` and ``covid19`` each come from more than one source, so that the
+source of an image does not tell what it shows. Kermany gives children (normal, bacterial), Cohen
+adults (COVID-19, and other findings), and RSNA healthy adults. Valencia gives adults with and
+without COVID-19, NIH with and without a pneumonia. A user's own images may be added.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.labels import MULTI_SOURCE
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-"""Of a user's source: it names files and folders, too."""
+"""Name of a user's source; it names files and folders, too."""
 
 
 def multi_source(
@@ -43,15 +43,15 @@ def multi_source(
 ) -> Dataset:
     """Return every frontal image whose finding counts as a class, and images ``added`` by the user.
 
-    Of Kermany the images of Dataset_1 alone: its other copies were compressed differently, and that
-    would be a mark of its classes. Images of Cohen's other than COVID-19 are left out where their
-    patient has COVID-19 images, too.
+    Kermany gives the images of Dataset_1 alone: its other copies were compressed differently, and
+    that would mark its classes. Cohen's images other than COVID-19 are left out where their patient
+    has COVID-19 images, too.
 
     Args:
-        archives: What was found in the data folder.
+        archives: Collections of the data folder.
         added: Cases of sources whose names the archives do not use, under their own labels.
         mapping: Label of these images to class, or to "" to leave its images out.
-        table: More of `FINDINGS`, and before it.
+        table: Further rows of `FINDINGS`, which come before it.
 
     Raises:
         UsageError: ``source_taken`` for an added source with a name that the archives use; what
@@ -61,7 +61,7 @@ def multi_source(
     added = tuple(added)
     _check_free({case.source for case in added}, archives)
     left_out: Counter[str] = Counter()
-    archives = [_in_known_words(found, mapping or {}, left_out) for found in archives]
+    archives = [_in_known_words(archive, mapping or {}, left_out) for archive in archives]
     target = dataset_1(archives)
     images = [*target.cases, *outside_cases(archives, target), *added]
     dataset = in_three_classes("multi_source", images, mapping, table)
@@ -83,43 +83,46 @@ def in_three_classes(
     """Return ``cases`` as a data set of the three classes: by ``mapping``, ``table``, `FINDINGS`.
 
     Raises:
-        UsageError: As `relabelled`.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
         DataError: ``unknown_label``, as `relabelled`; ``classes``, as `Dataset`.
     """
-    found = relabelled(
+    relabelling = relabelled(
         cases,
         mapping or {},
-        table={**FINDINGS, **{spelling_key(label): each for label, each in (table or {}).items()}},
+        table={
+            **FINDINGS,
+            **{spelling_key(label): class_name for label, class_name in (table or {}).items()},
+        },
         closed=True,
         classes=MULTI_SOURCE,
     )
-    lines = tuple(left_out_lines(found.left_out))
+    lines = tuple(left_out_lines(relabelling.left_out))
     return Dataset(
         name,
         MULTI_SOURCE,
-        found.cases,
+        relabelling.cases,
         notices=lines,
-        left_out=found.left_out,
-        excluded=found.excluded,
+        left_out=relabelling.left_out,
+        excluded=relabelling.excluded,
     )
 
 
-def added_source(given: str) -> Collection:
+def added_source(text: str) -> Collection:
     """Read ``NAME=DIR``: a user's images, all of them of the source NAME.
 
     Args:
-        given: A name of letters, digits, "_" and "-", and after "=" a folder per class or a
+        text: Name of letters, digits, "_" and "-", and after "=" a folder per class or a
             manifest (.csv). The labels stay as they are: `multi_source` says what they count as.
 
     Raises:
         UsageError: ``bad_source`` when it is not of this form.
         DataError: ``archives`` for a folder of those; what reading raises.
     """
-    name, equals, place = given.partition("=")
+    name, equals, place = text.partition("=")
     if not (name and equals and place):
         raise UsageError(
             "bad_source",
-            f"Expected NAME=DIR, a name and the place of its images, but got {given!r}; write for "
+            f"Expected NAME=DIR, a name and the place of its images, but got {text!r}; write for "
             "example clinic_a=images/clinic_a.",
         )
     if not _NAME.fullmatch(name):
@@ -132,14 +135,14 @@ def added_source(given: str) -> Collection:
     if path.is_file():
         read = read_listed(path)
     else:
-        found = read_archives(path)
-        if not stands_alone(found):
+        archives = read_archives(path)
+        if not stands_alone(archives):
             raise DataError(
                 "archives",
                 f"Expected a folder per class or a manifest for the source {name}, but {path} "
                 "holds archives; give those with --data.",
             )
-        read = found[0]
+        read = archives[0]
     cases = tuple(
         dataclasses.replace(
             case,
@@ -155,27 +158,31 @@ def added_source(given: str) -> Collection:
 
 
 def _in_known_words(
-    found: Collection, mapping: Mapping[str, str], left_out: Counter[str]
+    archive: Collection, mapping: Mapping[str, str], left_out: Counter[str]
 ) -> Collection:
     """Return a collection with what its row in the table says that its labels count as.
 
     Args:
-        found: What was read.
-        mapping: What a person says of labels: those that it names stay as they are.
-        left_out: Counts the images of each label that counts as no class.
+        archive: Collection that was read.
+        mapping: Mapping of a person; labels that it names stay as they are.
+        left_out: Counter that gets the images of each label that counts as no class.
     """
-    if found.name in OWN or not (labels := COLLECTIONS[found.name].labels):
-        return found
+    if archive.name in OWN or not (labels := COLLECTIONS[archive.name].labels):
+        return archive
     table = {spelling_key(label): name for label, name in labels.items()}
-    said = {spelling_key(label): name for label, name in mapping.items()}
+    named_by_user = {spelling_key(label): name for label, name in mapping.items()}
     cases = []
-    for case in found.cases:
-        name = None if counts_as(case.label, said) is not None else counts_as(case.label, table)
+    for case in archive.cases:
+        name = (
+            None
+            if counts_as(case.label, named_by_user) is not None
+            else counts_as(case.label, table)
+        )
         if name == LEFT_OUT:
             left_out[case.label] += 1
         else:
             cases.append(dataclasses.replace(case, label=name or case.label))
-    return dataclasses.replace(found, cases=tuple(cases))
+    return dataclasses.replace(archive, cases=tuple(cases))
 
 
 def _of_source(name: str, patient: str) -> str:
@@ -185,7 +192,7 @@ def _of_source(name: str, patient: str) -> str:
 
 def _check_free(names: Iterable[str], archives: Sequence[Collection]) -> None:
     """Refuse names that the archives use: two sources would pass for one."""
-    used = {case.source.casefold() for found in archives for case in found.cases}
+    used = {case.source.casefold() for archive in archives for case in archive.cases}
     taken = sorted(name for name in names if name.casefold() in used)
     if taken:
         raise UsageError(

@@ -62,10 +62,10 @@ def hashes(images: ImageTensors) -> npt.NDArray[np.uint64]:
         DataError: ``images`` for another shape or type.
     """
     _check_images(images)
-    found = np.empty((len(images), 2), dtype=np.uint64)
+    image_hashes = np.empty((len(images), 2), dtype=np.uint64)
     for row, radiograph in enumerate(images):
-        found[row] = _hash(radiograph), _hash(radiograph[:, ::-1])
-    return found
+        image_hashes[row] = _hash(radiograph), _hash(radiograph[:, ::-1])
+    return image_hashes
 
 
 def near_duplicates(
@@ -104,9 +104,9 @@ def near_duplicates(
         )
     pairs: list[Pair] = []
     for start in range(0, len(hashes), block):
-        one = hashes[start : start + block, 0, None]
-        plain = np.bitwise_count(one ^ hashes[None, start:, 0])
-        mirror = np.bitwise_count(one ^ hashes[None, start:, 1])
+        block_hashes = hashes[start : start + block, 0, None]
+        plain = np.bitwise_count(block_hashes ^ hashes[None, start:, 0])
+        mirror = np.bitwise_count(block_hashes ^ hashes[None, start:, 1])
         nearer = np.minimum(plain, mirror)
         rows, columns = np.nonzero(np.triu(nearer <= distance, k=1))
         pairs += [
@@ -144,13 +144,13 @@ def confirmed(
             )
         return details[radiograph, mirrored]
 
-    found = []
+    agreeing = []
     for pair in pairs:
         first, second, _, mirrored = pair
         agreement = float(detail(first, False) @ detail(second, mirrored))
         if agreement >= likeness:
-            found.append((pair, agreement))
-    return found
+            agreeing.append((pair, agreement))
+    return agreeing
 
 
 def _check_images(images: ImageTensors) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.cells import sex_or_unknown, view_of
-from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.csv_files import has_columns
 from cxr_transfer.datasets.published import (
     ABSENT,
     Reading,
@@ -53,7 +53,7 @@ def is_nih(folder: Path) -> bool:
 
 def _table(folder: Path) -> Path | None:
     tables = (folder / name for name in _TABLES)
-    return next((table for table in tables if set(columns_of(table)) >= _NEEDED), None)
+    return next((table for table in tables if has_columns(table, _NEEDED)), None)
 
 
 def read_nih(root: Path) -> Collection:
@@ -82,7 +82,7 @@ def read_nih(root: Path) -> Collection:
                 source="nih",
                 view=view_of(row["View Position"]),
                 age=reading.age(row["Patient Age"]),
-                sex=sex_or_unknown(next((row[one] for one in _SEX if one in row), "")),
+                sex=sex_or_unknown(next((row[column] for column in _SEX if column in row), "")),
                 licence=_LICENCE,
                 finding=row["Finding Labels"],
                 split=parts.get(name, ""),

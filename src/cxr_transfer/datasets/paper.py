@@ -28,10 +28,10 @@ class Dataset:
 
     Attributes:
         name: Name of the set, or of the user's manifest or folder.
-        labels: The classes, or the findings.
-        cases: The images.
-        split_by: How the parts were drawn: "patient", "image", "given", or "" before that.
-        notices: What a person should know of how the images were read, a line each; said once.
+        labels: Classes, or findings.
+        cases: Images of the set.
+        split_by: Way of drawing the parts: "patient", "image", "given", or "" before that.
+        notices: Lines for a person on how the images were read, each shown once.
         left_out: Label to number of images that belong to none of the classes.
         damaged: Files that cannot be read and were left out.
         excluded: Images that belong to none of the classes, as they were read.
@@ -90,7 +90,7 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """Return the number of images per label, in the order of the labels.
 
-        Of findings: with it, and (``no NAME``) known to be without it.
+        A finding has two rows: images with it, and (``no NAME``) images known to be without it.
         """
         groups = groups_by_label(self.labels, self.cases)
         return {name: int(rows.sum()) for name, rows in groups.items()}
@@ -102,7 +102,7 @@ def dataset_0(archives: Sequence[Collection]) -> Dataset:
     Raises:
         DataError: ``collection_absent`` or ``classes``.
     """
-    copy = max(_copies(archives, "kermany"), key=lambda found: len(found.cases))
+    copy = max(_copies(archives, "kermany"), key=lambda archive: len(archive.cases))
     return Dataset(
         "dataset_0", DATASET_0, _without_split(c for c in copy.cases if c.split != "val")
     )
@@ -112,16 +112,16 @@ def dataset_1(archives: Sequence[Collection]) -> Dataset:
     """Return Dataset_1.
 
     The paper does not name its 544 and 500 images. Of several copies of Kermany the smallest that
-    is large enough is the selection, since the full one is Dataset_0's. Of an only copy they are
-    chosen by the order of their patients' SHA-256, the same for everyone, and at most half of each
-    class, so that something is left to pretrain on.
+    is large enough is the selection, since the full one is Dataset_0's. From an only copy they are
+    chosen by the order of their patients' SHA-256, the same for everyone. At most half of each
+    class is chosen, so that something is left to pretrain on.
 
     Raises:
         DataError: ``collection_absent`` or ``classes``.
     """
     copies = _copies(archives, "kermany")
     fitting = [copy for copy in copies if _enough(copy)] or copies
-    copy = min(fitting, key=lambda found: len(found.cases))
+    copy = min(fitting, key=lambda archive: len(archive.cases))
     chosen: set[Path] = set()
     for label, size in DATASET_1_SIZES.items():
         images = sorted(
@@ -136,8 +136,8 @@ def dataset_1(archives: Sequence[Collection]) -> Dataset:
         }
     covid19 = [
         case
-        for found in _copies(archives, "cohen")
-        for case in found.cases
+        for archive in _copies(archives, "cohen")
+        for case in archive.cases
         if case.label == "covid19" and case.view in FRONTAL_VIEWS
     ]
     images = [case for case in copy.cases if case.path in chosen] + covid19
@@ -149,17 +149,17 @@ def pretraining_cases(pretraining: Dataset, target: Dataset) -> Dataset:
 
     The paper's Dataset_1 is in part a part of its Dataset_0: a network pretrained on all of it has
     seen, with their labels, images on which it is tested later. An image is taken out when its
-    patient or its file name stands in ``target``, or when it is pixel for pixel one of the images
-    so taken out (the collections hold the same picture under two patients' names).
+    patient or its file name stands in ``target``. So is an image that is pixel for pixel one of
+    those: the collections hold the same picture under two patients' names.
     """
     patients = {case.patient for case in target.cases}
     names = {case.path.name for case in target.cases}
     seen = [c for c in pretraining.cases if c.patient in patients or c.path.name in names]
     pixels = {case.pixels for case in (*seen, *target.cases)} - {""}
     out = {case.path for case in seen}
-    rest = tuple(c for c in pretraining.cases if c.path not in out and c.pixels not in pixels)
+    remaining = tuple(c for c in pretraining.cases if c.path not in out and c.pixels not in pixels)
     name = f"{pretraining.name} without {target.name}"
-    return dataclasses.replace(pretraining, name=name, cases=rest)
+    return dataclasses.replace(pretraining, name=name, cases=remaining)
 
 
 def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case, ...]:
@@ -171,25 +171,25 @@ def outside_cases(archives: Sequence[Collection], target: Dataset) -> tuple[Case
     patients = {case.patient for case in target.cases}
     return _without_split(
         case
-        for found in archives
-        for case in found.cases
+        for archive in archives
+        for case in archive.cases
         if case.patient not in patients
         and (
-            (found.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
-            or (found.name not in (*OF_THE_PAPER, *OWN) and case.view in (*FRONTAL_VIEWS, ""))
+            (archive.name == "cohen" and case.view in FRONTAL_VIEWS and case.label != "covid19")
+            or (archive.name not in (*OF_THE_PAPER, *OWN) and case.view in (*FRONTAL_VIEWS, ""))
         )
     )
 
 
 def _copies(archives: Sequence[Collection], name: str) -> list[Collection]:
-    copies = [found for found in archives if found.name == name]
+    copies = [archive for archive in archives if archive.name == name]
     if not copies:
-        have = ", ".join(sorted({found.name for found in archives})) or "nothing"
+        present = ", ".join(sorted({archive.name for archive in archives})) or "nothing"
         raise DataError(
             "collection_absent",
-            f"Expected the {name} collection at or below the data folder, but found {have}; to use "
-            "what is there as images of your own, make a manifest of it with 'cxr data prepare' "
-            f"(--source, --label). Where the collections are from: {where_from()}.",
+            f"Expected the {name} collection at or below the data folder, but found {present}; to "
+            "use what is there as images of your own, make a manifest of it with 'cxr data "
+            f"prepare' (--source, --label). Where the collections are from: {where_from()}.",
         )
     return copies
 

@@ -2,8 +2,8 @@
 
 In come cases whose patient nobody has named; out go the same cases, with what their DICOM headers
 say. A Patient ID becomes HMAC-SHA256 under a random key of 32 bytes that belongs to the user of
-this computer (``patient-salt`` in the settings folder), so that one patient has one name in every
-folder and command of that user, and nobody without that file can find out by trying IDs
+this computer (``patient-salt`` in the settings folder). So one patient has one name in every folder
+and command of that user. Nobody without that file can find out by trying IDs
 (docs/decisions/0012). IDs are never kept, shown or written. An image of which no patient is known
 is a patient of its own, under a name that says so.
 """
@@ -71,7 +71,7 @@ def from_headers(cases: Sequence[Case]) -> tuple[tuple[Case, ...], list[Path], t
     """Fill in what DICOM headers say of images whose patient nobody has named.
 
     Args:
-        cases: Those with an unknown patient (`unknown_patient`) are looked at, the others are not.
+        cases: Cases; only those with an unknown patient (`unknown_patient`) are looked at.
 
     Returns:
         The cases in their order, without DICOM files that hold no picture; these files; notices.
@@ -79,18 +79,18 @@ def from_headers(cases: Sequence[Case]) -> tuple[tuple[Case, ...], list[Path], t
     Raises:
         MachineError: ``bad_salt``.
     """
-    done: list[Case] = []
+    filled: list[Case] = []
     without_picture: list[Path] = []
     for case in cases:
         facts = _facts(case) if is_unknown(case.patient) else None
         if facts is None:
-            done.append(case)
+            filled.append(case)
         elif not facts.has_picture:
             without_picture.append(case.path)
         else:
             patient = _patient_of(facts) or case.patient
-            done.append(dataclasses.replace(_described(case, facts), patient=patient))
-    return tuple(done), without_picture, _crowd(done)
+            filled.append(dataclasses.replace(_described(case, facts), patient=patient))
+    return tuple(filled), without_picture, _crowd(filled)
 
 
 def described_by_headers(cases: Iterable[Case]) -> tuple[list[Case], list[str]]:
@@ -115,7 +115,7 @@ def described_by_headers(cases: Iterable[Case]) -> tuple[list[Case], list[str]]:
 
 
 def _facts(case: Case) -> PatientFacts | None:
-    """What the header of an image says; None where it is no DICOM file."""
+    """Return what the header of an image says; None where it is no DICOM file."""
     if not is_dicom_file(case.path):
         return None
     # A folder of JPEG files need not wait for pydicom.
@@ -141,7 +141,7 @@ def _described(case: Case, facts: PatientFacts) -> Case:
 
 
 def _machine(case: Case, facts: PatientFacts) -> list[tuple[str, str]]:
-    """The machine of an image, to form groups by; none where a table names it already."""
+    """Return the machine of an image, to form groups by; none where a table names it already."""
     maker, model = (clean(text)[:_LONGEST] for text in (facts.maker, facts.model))
     name = model if model.casefold().startswith(maker.casefold()) else f"{maker} {model}".strip()
     named = any(column.casefold() == SCANNER for column, _ in case.extra)

@@ -53,7 +53,7 @@ COHEN_OTHERS = {"Streptococcus": "bacterial", "SARS": "viral", "No Finding": "no
 
 @dataclass(frozen=True)
 class PhantomSize:
-    """How many images of each class are written; a few extra images and rows come on top."""
+    """Numbers of images of each class; a few extra images and rows come on top."""
 
     normal: int = 180  # these three in the layout of Kermany et al.
     bacterial: int = 240
@@ -62,7 +62,7 @@ class PhantomSize:
 
 
 class _Chest(NamedTuple):
-    """Where each pixel lies in the patient; lengths in image heights."""
+    """Place of each pixel in the patient; lengths in image heights."""
 
     x: Plane  # from the midline, the patient's left (right on the image) positive
     y: Plane  # from the top
@@ -232,8 +232,8 @@ def draw_radiograph_and_lungs(
         DataError: ``unknown_label`` for a finding that cannot be drawn.
     """
     if finding != "normal" and finding not in _FINDINGS:
-        known = ", ".join(("normal", *_FINDINGS))
-        message = f"Expected one of the findings {known}, but got {finding!r}; choose one of these."
+        names = ", ".join(("normal", *_FINDINGS))
+        message = f"Expected one of the findings {names}, but got {finding!r}; choose one of these."
         raise DataError("unknown_label", message)
     # The finding has a stream of its own: drawing one must not shift what comes after it, or
     # the noise and the exposure would differ between the classes.
@@ -322,15 +322,15 @@ def _cohen(seed: int, size: PhantomSize) -> Iterator[tuple[_Image | None, dict[s
     stream = 3
     rng = default_rng([seed, stream, 0, 0])
     patients = [("COVID-19", "covid19", visits) for visits in _visits(rng, size.covid19)]
-    patients += [(said, drawn, 1) for said, drawn in COHEN_OTHERS.items() for _ in range(4)]
+    patients += [(finding, drawn, 1) for finding, drawn in COHEN_OTHERS.items() for _ in range(4)]
     patients += [("todo", "viral", 1)] * 4  # the archive's word for: not known yet
     xray = {"modality": "X-ray", "folder": "images", "license": "Apache 2.0"}
-    for patient, (said, drawn, visits) in enumerate(patients, start=1):
+    for patient, (finding, drawn, visits) in enumerate(patients, start=1):
         person = xray | {
             "patientid": str(patient),
             "sex": str(rng.choice(("M", "F"))),
             "age": str(rng.integers(*((2, 12) if _is_child(patient) else (20, 86)))),
-            "finding": "COVID-19, ARDS" if said == "COVID-19" and patient % 20 == 0 else said,
+            "finding": "COVID-19, ARDS" if finding == "COVID-19" and patient % 20 == 0 else finding,
             "clinical_notes": MARK,
         }
         views = [str(rng.choice(("PA", "AP", "AP Supine"))) for _ in range(visits)]
@@ -358,9 +358,9 @@ def write_phantom(
     already there is left alone; one whose writing was interrupted is written anew.
 
     Args:
-        root: A folder that is new, empty, or holds the phantom of these settings.
-        seed: Not negative; another seed gives other images.
-        size: How many images of each class.
+        root: Folder that is new, empty, or holds the phantom of these settings.
+        seed: Random seed, not negative; another seed gives other images.
+        size: Number of images of each class.
         pixels: Height of the images.
 
     Raises:
@@ -369,10 +369,10 @@ def write_phantom(
     """
     settings = {"version": VERSION, "seed": seed, "size": asdict(size), "pixels": pixels}
     notice, text = root / NOTICE_FILE, NOTICE + json.dumps(settings) + "\n"
-    ours = notice.is_file() and notice.read_text(encoding="utf-8") == text
-    if ours and (root / SETTINGS_FILE).is_file():
+    is_own = notice.is_file() and notice.read_text(encoding="utf-8") == text
+    if is_own and (root / SETTINGS_FILE).is_file():
         return
-    if root.exists() and not ours and (not root.is_dir() or any(root.iterdir())):
+    if root.exists() and not is_own and (not root.is_dir() or any(root.iterdir())):
         raise DataError(
             "not_empty",
             f"Expected {root} to be new, empty or a phantom with the settings "

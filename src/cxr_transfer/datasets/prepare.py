@@ -30,7 +30,7 @@ OWN_MANIFEST = "images"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was written.
+    """Manifests that were written.
 
     Attributes:
         summary: Name of a manifest to its ``images``, ``classes`` and ``data_hash``.
@@ -58,7 +58,7 @@ def prepare_manifests(
         out: Folder of the manifests.
         as_one: Whether one manifest is made, whatever was read.
         skip_damaged: Whether to leave out files that cannot be read.
-        progress: Function that is told the phase and which share of it is done.
+        progress: Function that is called with the phase and the share of it that is done.
 
     Raises:
         DataError: ``damaged_images``, ``changed_images``; what `dataset_0` and `dataset_1` raise.
@@ -66,32 +66,32 @@ def prepare_manifests(
     """
     if as_one or not is_of_the_paper(archives):
         wanted = {OWN_MANIFEST: joined(archives, data).cases}
-        zero = one = None
+        source = target = None
     else:
-        zero, one = dataset_0(archives), dataset_1(archives)
-        outside = outside_cases(archives, one)
-        wanted = {zero.name: zero.cases, one.name: one.cases, "outside": outside}
-    found: dict[str, tuple[Case, ...]] = {}
+        source, target = dataset_0(archives), dataset_1(archives)
+        outside = outside_cases(archives, target)
+        wanted = {source.name: source.cases, target.name: target.cases, "outside": outside}
+    readable: dict[str, tuple[Case, ...]] = {}
     damaged: dict[str, Damaged] = {}
     records = Records()  # The data sets share images.
     for name, cases in wanted.items():
         step = counting(progress, f"reading {name}", len(cases))
-        found[name], unread = index_readable(
+        readable[name], unread = index_readable(
             cases, on_image=step, read=records.read, keep=records.keep
         )
         if not skip_damaged:
             refuse_damaged(unread, len(cases))
-        damaged |= {each.path: each for each in unread}
-        write_manifest(out / f"{name}.csv", found[name])
-    if zero and one:
+        damaged |= {file.path: file for file in unread}
+        write_manifest(out / f"{name}.csv", readable[name])
+    if source and target:
         clean = pretraining_cases(
-            dataclasses.replace(zero, cases=found[zero.name]),
-            dataclasses.replace(one, cases=found[one.name]),
+            dataclasses.replace(source, cases=readable[source.name]),
+            dataclasses.replace(target, cases=readable[target.name]),
         )
-        name = f"{zero.name}_without_{one.name}"
+        name = f"{source.name}_without_{target.name}"
         write_manifest(out / f"{name}.csv", clean.cases)
-        found[name] = clean.cases
-    summary = {name: _summary(cases) for name, cases in found.items()}
+        readable[name] = clean.cases
+    summary = {name: _summary(cases) for name, cases in readable.items()}
     write_damaged(out, tuple(damaged.values()))
     write_json(out / DATA_RECORD, summary)
     return Prepared(summary, tuple(damaged.values()))

@@ -63,12 +63,12 @@ def files_by_name(folders: Iterable[Path], *, depth: int = 2) -> dict[str, Path]
     named: dict[str, Path] = {}
     for folder in folders:
         with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_dir()) for entry in entries)
-        for name, is_folder in found:
+            listed = sorted((entry.name, entry.is_dir()) for entry in entries)
+        for name, is_folder in listed:
             if not is_folder and not is_clutter(name):
                 named.setdefault(name, folder / name)
         if depth > 1:
-            below = [folder / name for name, is_dir in found if is_dir and not is_clutter(name)]
+            below = [folder / name for name, is_dir in listed if is_dir and not is_clutter(name)]
             for name, path in files_by_name(below, depth=depth - 1).items():
                 named.setdefault(name, path)
     return named
@@ -76,15 +76,15 @@ def files_by_name(folders: Iterable[Path], *, depth: int = 2) -> dict[str, Path]
 
 @dataclass
 class Reading:
-    """A collection while its table is read: what is there, what is absent, what has to be told.
+    """A collection while its table is read: its images, what is absent, and notices.
 
     Attributes:
         name: Name of the collection.
-        root: Its folder.
+        root: Folder of the collection.
         cases: Cases by what names their image in the table.
-        missing: What the table names and cannot be read, with the reason.
-        notices: What a person should know of how it was read.
-        odd_ages: Rows whose age is none, such as 411 years.
+        missing: Images that the table names and that cannot be read, with the reason.
+        notices: Lines for a person on how it was read.
+        odd_ages: Number of rows whose age is none, such as 411 years.
     """
 
     name: str

@@ -22,12 +22,12 @@ class CollectionReader:
         read: Function that reads it from its root: every image that is there, with the label that
             the collection gives it. ``Collection.name`` is the name of the row.
         classes: Labels that it holds.
-        labels: What a label of it counts as in the data set of all sources: label, or pattern of
+        labels: Class of each of its labels in the data set of all sources: label, or pattern of
             labels with "*", to class, or to "" to leave its images out. Labels that stand in the
             table of findings need no row.
         licence: Licence, or the terms of use.
-        citation: Whom to cite.
-        where: Where it is to be had; "" where that is not public.
+        citation: Paper to cite.
+        where: Place where it is published; "" where it is not public.
         stands_alone: Whether its labels make a data set by themselves.
     """
 

@@ -18,7 +18,7 @@ import os
 from pathlib import Path
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.csv_files import has_columns
 from cxr_transfer.datasets.patients import described_by_headers
 from cxr_transfer.datasets.published import ABSENT, Reading, published_rows
 
@@ -37,10 +37,8 @@ _OVERLAP = (
 
 def is_rsna(folder: Path) -> bool:
     """Tell whether ``folder`` has both tables of the challenge, by their columns."""
-    return (
-        set(columns_of(folder / _BOXES)) >= _OF_BOXES
-        and set(columns_of(folder / _CLASSES)) >= _OF_CLASSES
-    )
+    tables = {_BOXES: _OF_BOXES, _CLASSES: _OF_CLASSES}
+    return all(has_columns(folder / name, needed) for name, needed in tables.items())
 
 
 def read_rsna(root: Path) -> Collection:
@@ -75,5 +73,5 @@ def read_rsna(root: Path) -> Collection:
     reading.cases = dict(zip(reading.cases, cases, strict=True))
     reading.notices.append(_OVERLAP)
     folder = root / _IMAGES
-    there = len(os.listdir(folder)) if folder.is_dir() else 0
-    return reading.collection(ignored=there - len(reading.cases))
+    files = len(os.listdir(folder)) if folder.is_dir() else 0
+    return reading.collection(ignored=files - len(reading.cases))

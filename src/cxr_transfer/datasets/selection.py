@@ -25,7 +25,7 @@ from cxr_transfer.tables import nearest
 
 @dataclass(frozen=True)
 class Selection:
-    """What a person wants of the images that are there.
+    """Choice that a person makes among the images that are there.
 
     Attributes:
         sources: Sources whose images are kept; none keeps all.
@@ -70,7 +70,7 @@ def read_all(data: Path, *, no_labels: bool = False) -> tuple[Collection, ...]:
 
 def is_of_the_paper(archives: Sequence[Collection]) -> bool:
     """Tell whether the paper's data sets can be made of what was read."""
-    return {found.name for found in archives} >= set(OF_THE_PAPER)
+    return {archive.name for archive in archives} >= set(OF_THE_PAPER)
 
 
 def selected(archives: Sequence[Collection], wanted: Selection) -> tuple[Collection, ...]:
@@ -83,32 +83,34 @@ def selected(archives: Sequence[Collection], wanted: Selection) -> tuple[Collect
     """
     if not wanted:
         return tuple(archives)
-    every = [case for found in archives for case in found.cases]
-    kept = set(map(id, _of_sources(every, wanted.sources)))
+    all_cases = [case for archive in archives for case in archive.cases]
+    kept = set(map(id, _of_sources(all_cases, wanted.sources)))
     if wanted.frontal:
-        frontal = [case for case in every if case.view in (*FRONTAL_VIEWS, "")]
-        if len(frontal) == len(every):
+        frontal = [case for case in all_cases if case.view in (*FRONTAL_VIEWS, "")]
+        if len(frontal) == len(all_cases):
             raise _unused("--frontal", "where images are of other views", "none is")
         kept &= set(map(id, frontal))
-    if wanted.without_parts and not any(case.split for case in every):
+    if wanted.without_parts and not any(case.split for case in all_cases):
         raise _unused("--without-parts", "where the data give parts", "they give none")
-    chosen = [[case for case in found.cases if id(case) in kept] for found in archives]
+    chosen = [[case for case in archive.cases if id(case) in kept] for archive in archives]
     # All at once: a label is unused only where no collection has it.
-    found = relabelled([case for cases in chosen for case in cases], wanted.mapping)
-    if not found.cases:
+    relabelling = relabelled([case for cases in chosen for case in cases], wanted.mapping)
+    if not relabelling.cases:
         raise DataError(
             "empty", "Expected at least one image to be left, but got none; ask for less."
         )
-    renamed = {case.path: case for case in found.cases}
-    rest = [[renamed[case.path] for case in cases if case.path in renamed] for cases in chosen]
-    lines = iter([tuple(found.lines())])
+    case_of_path = {case.path: case for case in relabelling.cases}
+    remaining = [
+        [case_of_path[case.path] for case in cases if case.path in case_of_path] for cases in chosen
+    ]
+    lines = iter([tuple(relabelling.lines())])
     return tuple(
         dataclasses.replace(
             archive,
             cases=tuple(_parted(case, wanted) for case in cases),
             notices=(*archive.notices, *next(lines, ())),
         )
-        for archive, cases in zip(archives, rest, strict=True)
+        for archive, cases in zip(archives, remaining, strict=True)
         if cases
     )
 
@@ -120,29 +122,29 @@ def joined(archives: Sequence[Collection], data: Path) -> Collection:
         archives: Collections, with the images that are wanted.
         data: Folder or manifest that they were read from.
     """
-    notices = list(dict.fromkeys(line for found in archives for line in found.notices))
-    for name, number in Counter(found.name for found in archives).items():
+    notices = list(dict.fromkeys(line for archive in archives for line in archive.notices))
+    for name, number in Counter(archive.name for archive in archives).items():
         if number > 1:
             notices.append(f"{number} copies of {name} are read; give the folder of one of them")
     cases = [
         dataclasses.replace(case, split="validation") if case.split == "val" else case
-        for found in archives
-        for case in found.cases
+        for archive in archives
+        for case in archive.cases
     ]
-    given = sum(bool(case.split) for case in cases)
-    if len(archives) > 1 and 0 < given < len(cases):
+    with_part = sum(bool(case.split) for case in cases)
+    if len(archives) > 1 and 0 < with_part < len(cases):
         # Parts of one collection are none of them all, and training refuses half a split.
         cases = [dataclasses.replace(case, split="") for case in cases]
         notices.append(
-            f"parts are given to {given} of {len(cases)} images alone, and are forgotten"
+            f"parts are given to {with_part} of {len(cases)} images alone, and are forgotten"
         )
     return Collection(
         "manifest",
         data,
         tuple(cases),
-        tuple(line for found in archives for line in found.missing),
-        sum(found.ignored for found in archives),
-        generated=any(found.generated for found in archives),
+        tuple(line for archive in archives for line in archive.missing),
+        sum(archive.ignored for archive in archives),
+        generated=any(archive.generated for archive in archives),
         notices=tuple(notices),
     )
 

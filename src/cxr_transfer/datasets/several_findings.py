@@ -32,7 +32,7 @@ class FindingCases:
     Attributes:
         cases: Cases in their order.
         names: Findings that stand in a label, in the alphabet's order.
-        notices: What a person should know of how the labels were read, a line each.
+        notices: Lines for a person on how the labels were read.
     """
 
     cases: tuple[Case, ...]
@@ -51,41 +51,41 @@ def as_findings(
 
     Args:
         cases: Cases with labels of findings, joined where there are several.
-        mapping: Finding to the one that it counts as, or to "" where it is not asked for: what a
-            person says of these very cases.
-        table: Such findings, whether cases have them or not.
-        labels: Findings of a network: the mapping names them alone, and a name that differs from
-            one in case or spaces alone is that one. None is any.
+        mapping: Finding to the one that it counts as, or to "" where it is not asked for: the words
+            of a person on these very cases.
+        table: Further findings of that form, whether cases have them or not.
+        labels: Findings of a network. The mapping names them alone, and a name that differs from
+            one in case or spaces alone is that one. None allows any.
 
     Raises:
         UsageError: ``unused_option`` or ``bad_label``, as `relabelled`.
     """
-    read = [_stated(case) for case in cases]
-    named = [name for said in read for name in sorted(said.names)]
+    statements = [_stated(case) for case in cases]
+    named = [name for statement in statements for name in sorted(statement.names)]
     spelled, merged = one_spelling(named, "findings", preferred=labels or ())
     spelling = dict(zip(named, spelled, strict=True))
     present = Counter(spelled)
     meant = meanings(present, mapping, table=table, classes=labels)
     counts_as = {name: name if to is None else to for name, to in meant.items()}
     meaning = {name: counts_as[spelling[name]] for name in spelling}
-    done = [_renamed(said, meaning) for said in read]
+    renamed_statements = [_renamed(restated, meaning) for restated in statements]
     renamed = [f"{name} counts as {to}" for name, to in counts_as.items() if to not in ("", name)]
     left_out = {name: present[name] for name, to in counts_as.items() if to == LEFT_OUT}
     notices = [*merged, *([f"findings: {listing(renamed)}"] if renamed else [])]
     if left_out:
-        told = listing(f"{name} ({number} images)" for name, number in left_out.items())
-        notices.append(f"findings that are not asked for: {told}; their images stay")
+        counted = listing(f"{name} ({number} images)" for name, number in left_out.items())
+        notices.append(f"findings that are not asked for: {counted}; their images stay")
     return FindingCases(
         cases=tuple(
             dataclasses.replace(
                 case,
-                label=said.label,
+                label=restated.label,
                 finding=case.finding or case.label,
                 extra=tuple(pair for pair in case.extra if pair[0].lower() != NOT_STATED),
             )
-            for case, said in zip(cases, done, strict=True)
+            for case, restated in zip(cases, renamed_statements, strict=True)
         ),
-        names=tuple(sorted({name for said in done for name in said.names})),
+        names=tuple(sorted({name for restated in renamed_statements for name in restated.names})),
         notices=tuple(notices),
     )
 
@@ -102,29 +102,29 @@ def unknown_findings(labels: LabelSet, cases: Sequence[Case]) -> list[str]:
     )
     if not counts:
         return []
-    told = listing(f"{name} ({number} images)" for name, number in counts.most_common())
+    counted = listing(f"{name} ({number} images)" for name, number in counts.most_common())
     return [
-        f"the network has no such finding: {told}; all labels of these images count as missing; "
+        f"the network has no such finding: {counted}; all labels of these images count as missing; "
         "--label NAME= says that a finding is none of the network's"
     ]
 
 
 def rows_of(labels: LabelSet, cases: Sequence[Case]) -> npt.NDArray[np.int64]:
     """Return the targets (N, F) of N cases: 1 present, 0 absent, -1 missing."""
-    known = {label: labels.row(label) for label in {case.label for case in cases}}
-    rows = [known[case.label] for case in cases]
+    row_of_label = {label: labels.row(label) for label in {case.label for case in cases}}
+    rows = [row_of_label[case.label] for case in cases]
     return np.array(rows, dtype=np.int64).reshape(len(cases), len(labels))
 
 
-def finding_counts(found: FindingCases) -> dict[str, dict[str, int]]:
+def finding_counts(findings: FindingCases) -> dict[str, dict[str, int]]:
     """Return how many images have each finding, are known to be without it, or do not say."""
     words = {1: "with it", 0: "without", -1: "missing"}
-    said = [stated(case.label) for case in found.cases]
-    counts = {name: dict.fromkeys(words.values(), 0) for name in found.names}
-    for one in said:
-        for name in found.names:
-            is_missing = one.is_silent or name in one.missing
-            value = -1 if is_missing else int(name in one.present)
+    statements = [stated(case.label) for case in findings.cases]
+    counts = {name: dict.fromkeys(words.values(), 0) for name in findings.names}
+    for statement in statements:
+        for name in findings.names:
+            is_missing = statement.is_silent or name in statement.missing
+            value = -1 if is_missing else int(name in statement.present)
             counts[name][words[value]] += 1
     return counts
 
@@ -132,20 +132,20 @@ def finding_counts(found: FindingCases) -> dict[str, dict[str, int]]:
 def strata(labels: LabelSet, cases: Sequence[Case]) -> npt.NDArray[np.int64]:
     """Return a number (N,) by which cases are stratified: their class, or their rarest finding.
 
-    Of findings that an image has, the one that fewest images have stands for it; images without
-    any are a stratum of their own.
+    The finding that fewest images have stands for an image with several; images without any are a
+    stratum of their own.
     """
     if labels.exclusive:
         return np.array([labels.target(case.label) for case in cases])
-    has = rows_of(labels, cases) == 1
-    rarity = np.where(has, has.sum(axis=0), len(cases) + 1)
-    return np.asarray(np.where(has.any(axis=1), rarity.argmin(axis=1), len(labels)))
+    is_present = rows_of(labels, cases) == 1
+    rarity = np.where(is_present, is_present.sum(axis=0), len(cases) + 1)
+    return np.asarray(np.where(is_present.any(axis=1), rarity.argmin(axis=1), len(labels)))
 
 
 def groups_by_label(labels: LabelSet, cases: Sequence[Case]) -> dict[str, npt.NDArray[np.bool_]]:
     """Return which cases (N,) make up each group that must not be empty.
 
-    Of classes each class. Of findings those with it, and those that are known to be without it.
+    A class is one group. A finding makes two: images with it, and images known to be without it.
     """
     if labels.exclusive:
         written = np.array([case.label for case in cases], dtype=object)
@@ -164,7 +164,7 @@ def check_findings(labels: LabelSet, cases: Sequence[Case], where: str) -> None:
     Args:
         labels: Findings.
         cases: Cases whose labels join them.
-        where: What the cases are, for the message.
+        where: Name of the cases, for the message.
 
     Raises:
         DataError: ``classes``.
@@ -182,37 +182,40 @@ def check_findings(labels: LabelSet, cases: Sequence[Case], where: str) -> None:
 
 
 def present_words(cases: Sequence[Case], most: int) -> list[str]:
-    """Return of each case the findings that are present, joined, in at most ``most`` wordings.
+    """Return the findings that are present in each case, joined, in at most ``most`` wordings.
 
-    Where there are more, the rare ones are told by their number of findings alone.
+    Where there are more, rare ones are written as their number of findings alone.
     """
-    said = [stated(case.label) for case in cases]
-    words = [one.label if one.is_silent else Stated(one.present, frozenset()).label for one in said]
+    statements = [stated(case.label) for case in cases]
+    words = [
+        statement.label if statement.is_silent else Stated(statement.present, frozenset()).label
+        for statement in statements
+    ]
     counted = Counter(words)
     if len(counted) <= most:
         return words
-    fewest = max(len(one.present) for one in said) + 1
-    kept = {word for word, _ in sorted(counted.items(), key=lambda it: (-it[1], it[0]))}
+    fewest = max(len(statement.present) for statement in statements) + 1
+    kept = {word for word, _ in sorted(counted.items(), key=lambda item: (-item[1], item[0]))}
     kept = {*sorted(kept, key=lambda word: (-counted[word], word))[: max(0, most - fewest)]}
     return [
-        word if word in kept else f"{len(one.present)} findings"
-        for word, one in zip(words, said, strict=True)
+        word if word in kept else f"{len(statement.present)} findings"
+        for word, statement in zip(words, statements, strict=True)
     ]
 
 
 def _stated(case: Case) -> Stated:
     """Return what a case says, its column of what is not stated included."""
     blank = next((text for name, text in case.extra if name.lower() == NOT_STATED), "")
-    said = stated(case.label)
+    statement = stated(case.label)
     if not blank:
-        return said
+        return statement
     silent = stated(JOINED.join(f"{name}{MISSING}" for name in blank.split(JOINED)))
     # What the label names itself is said, whatever the column lists.
-    return Stated(said.present, said.missing | (silent.missing - said.present))
+    return Stated(statement.present, statement.missing | (silent.missing - statement.present))
 
 
-def _renamed(said: Stated, meaning: Mapping[str, str]) -> Stated:
+def _renamed(statement: Stated, meaning: Mapping[str, str]) -> Stated:
     """Return what is said under other names: present wins over missing, missing over absent."""
-    present = frozenset(filter(None, (meaning[name] for name in said.present)))
-    missing = frozenset(filter(None, (meaning[name] for name in said.missing)))
-    return Stated(present, missing - present, said.is_silent)
+    present = frozenset(filter(None, (meaning[name] for name in statement.present)))
+    missing = frozenset(filter(None, (meaning[name] for name in statement.missing)))
+    return Stated(present, missing - present, statement.is_silent)

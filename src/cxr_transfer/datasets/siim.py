@@ -21,7 +21,7 @@ from pathlib import Path
 from scipy.cluster.hierarchy import DisjointSet
 
 from cxr_transfer.datasets.case import Case, Collection
-from cxr_transfer.datasets.csv_files import columns_of
+from cxr_transfer.datasets.csv_files import has_columns
 from cxr_transfer.datasets.patients import described_by_headers
 from cxr_transfer.datasets.published import ABSENT, Reading, files_by_name, published_rows
 
@@ -39,10 +39,8 @@ _LICENCE = "academic and non-commercial use"
 
 def is_siim(folder: Path) -> bool:
     """Tell whether ``folder`` has both tables of the challenge, by their columns."""
-    return (
-        set(columns_of(folder / _STUDIES)) >= _OF_STUDIES
-        and set(columns_of(folder / _IMAGES)) >= _OF_IMAGES
-    )
+    tables = {_STUDIES: _OF_STUDIES, _IMAGES: _OF_IMAGES}
+    return all(has_columns(folder / name, needed) for name, needed in tables.items())
 
 
 def read_siim(root: Path) -> Collection:
@@ -61,20 +59,20 @@ def read_siim(root: Path) -> Collection:
     study_of: dict[str, str] = {}
     for row in published_rows(root / _IMAGES, _OF_IMAGES):
         name, study = row["id"].removesuffix("_image"), row["StudyInstanceUID"]
-        found = readings.get(study, [])
+        labels = readings.get(study, [])
         if f"{name}.dcm" not in images:
             reading.skip(name, ABSENT)
-        elif len(found) != 1:
-            reading.skip(name, f"its study has {len(found)} readings instead of one")
+        elif len(labels) != 1:
+            reading.skip(name, f"its study has {len(labels)} readings instead of one")
         else:
             study_of[name] = study
             reading.cases[name] = Case(
                 path=images[f"{name}.dcm"],
-                label=found[0],
+                label=labels[0],
                 patient=f"valencia:{study}",
                 source="valencia",
                 licence=_LICENCE,
-                finding=found[0],
+                finding=labels[0],
             )
     cases, patients = described_by_headers(reading.cases.values())
     first = _first_studies(list(study_of.values()), patients)

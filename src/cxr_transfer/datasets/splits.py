@@ -46,7 +46,7 @@ def folds(
 
     Args:
         dataset: Indexed cases without parts of their own.
-        number: At least 2, at most `MIN_GROUPS`.
+        number: Number of folds, from 2 to `MIN_GROUPS`.
         by: Way of drawing, as in `split`.
         seed: Random seed, as in `split`.
 
@@ -96,7 +96,7 @@ def split(dataset: Dataset, *, by: SplitBy = "patient", seed: int = 0) -> Datase
     Args:
         dataset: Indexed cases (`index`), so that equal images are known.
         by: "patient" keeps a patient's images together; "image" is the paper's way and leaks.
-        seed: Draws the parts.
+        seed: Random seed of the parts.
 
     Raises:
         DataError: ``too_few`` when a class has fewer patients (images) than folds, and what
@@ -133,7 +133,7 @@ def _completed(dataset: Dataset, seed: int) -> Dataset:
 def _patients_by_label(
     labels: LabelSet, cases: Sequence[Case], groups: npt.NDArray[np.int64]
 ) -> dict[str, int]:
-    """How many patients have images of each class, or with and without each finding."""
+    """Count the patients with images of each class, or with and without each finding."""
     members = groups_by_label(labels, cases)
     return {name: len(np.unique(groups[rows])) for name, rows in members.items()}
 
@@ -143,18 +143,18 @@ def _drawn(dataset: Dataset, by: SplitBy, seed: int, number: int, fold: int) -> 
     groups = groups_of(dataset.cases, by)
     _check_enough(dataset, groups, by)
     part = np.full(len(targets), "train", dtype=object)
-    rest, test = _fold(targets, groups, number, seed, fold)
+    remaining, test = _fold(targets, groups, number, seed, fold)
     part[test] = "test"
-    parts = _validation_folds(targets[rest], groups[rest], number)
-    _, validation = _fold(targets[rest], groups[rest], parts, seed)
-    part[rest[validation]] = "validation"
+    parts = _validation_folds(targets[remaining], groups[remaining], number)
+    _, validation = _fold(targets[remaining], groups[remaining], parts, seed)
+    part[remaining[validation]] = "validation"
     cases = tuple(
         dataclasses.replace(case, split=str(name))
         for case, name in zip(dataset.cases, part, strict=True)
     )
-    done = dataclasses.replace(dataset, cases=cases, split_by=by)
-    validate(done, by=by)
-    return done
+    parted = dataclasses.replace(dataset, cases=cases, split_by=by)
+    validate(parted, by=by)
+    return parted
 
 
 def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) -> None:
@@ -163,11 +163,11 @@ def _check_enough(dataset: Dataset, groups: npt.NDArray[np.int64], by: SplitBy) 
     few = [f"{name} has {number}" for name, number in patients.items() if number < MIN_GROUPS]
     if few:
         # Few of a user's own classes, hundreds of a collection's joined findings.
-        told = ", ".join(few) if len(few) <= LISTED else listing(few)
+        shortages = ", ".join(few) if len(few) <= LISTED else listing(few)
         raise DataError(
             "too_few",
-            f"Expected at least {MIN_GROUPS} {by}s of each class, but {told}; add images, leave "
-            "classes out (--label CLASS=) or give the parts yourself (a split column in the "
+            f"Expected at least {MIN_GROUPS} {by}s of each class, but {shortages}; add images, "
+            "leave classes out (--label CLASS=) or give the parts yourself (a split column in the "
             f"manifest).{_hint(dataset)}",
         )
 
@@ -213,7 +213,7 @@ def groups_of(cases: Sequence[Case], by: SplitBy) -> npt.NDArray[np.int64]:
 
     Args:
         cases: N cases, indexed where equal images are to be joined.
-        by: What a group is: "patient" or "image".
+        by: Unit of a group: "patient" or "image".
 
     Returns:
         (N,) numbers from 0, in the order in which groups first appear.
@@ -252,8 +252,8 @@ def refusals(dataset: Dataset) -> list[DataError]:
         dataset: Indexed cases, with parts or without.
     """
     if any(case.split for case in dataset.cases):
-        found = [*inconsistencies(dataset.cases)]
-        return [*found, *_faults(dataset if found else _completed(dataset, 0))]
+        errors = [*inconsistencies(dataset.cases)]
+        return [*errors, *_faults(dataset if errors else _completed(dataset, 0))]
     try:
         split(dataset)
     except DataError as error:

@@ -41,19 +41,19 @@ def read_unlabelled(root: Path) -> Collection:
         )
         for path in image_files(root, left_out)
     ]
-    known, without_picture, notices = from_headers(cases)
+    described, without_picture, notices = from_headers(cases)
     for path in without_picture:
         left_out.add(Why.NO_PICTURE, path)
     return Collection(
         "unlabelled",
         root,
-        known,
+        described,
         ignored=left_out.total,
         notices=(
             *left_out.notices(),
-            f"no class is known of {len(known)} images: fill in the column label of the manifest "
-            "that 'cxr data prepare' writes",
+            f"no class is known of {len(described)} images: fill in the column label of the "
+            "manifest that 'cxr data prepare' writes",
             *notices,
-            *patient_notices(known),
+            *patient_notices(described),
         ),
     )

@@ -46,10 +46,10 @@ CHECKED = (
     ("Groups that are served worse", "groups"),
     ("Changes that change no finding", "robustness"),
 )
-"""What an audit looks for, in the order of the pitfalls, and the name of its check."""
+"""Title of what an audit looks for, in the order of the pitfalls, and the name of its check."""
 
 Facts = dict[str, Any]
-"""By entry of the card; None where nothing answers it."""
+"""Facts by entry of the card; None where nothing answers it."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class CardInputs:
 
     Attributes:
         card: Card of the checkpoint.
-        reference: Beside it.
+        reference: Reference beside it; None where there is none.
         folder: Folder of its run.
         rows: Images of ``split.csv``, if they are those of which the card tells.
         validation: Scores of its validation images.
-        report: What reports say of it.
+        report: Contents of the reports on it.
         audit: Content of its ``audit.json``.
     """
 
@@ -81,7 +81,7 @@ class CardInputs:
 
     @property
     def several(self) -> bool:
-        """Whether it tells several findings at once, and no class."""
+        """Whether the model names several findings at once, and no class."""
         return not self.card.label_set.exclusive
 
     @property
@@ -90,33 +90,33 @@ class CardInputs:
         return self.reference is not None and self.reference.confidence_threshold is not None
 
 
-def model_facts(given: CardInputs) -> Facts:
-    """Return what is known of the model, and what it is for."""
-    card, known, reference = given.card, given.card.provenance, given.reference
-    no_class = (*(("far",) if reference else ()), *(("unsure",) if given.abstains else ()))
+def model_facts(inputs: CardInputs) -> Facts:
+    """Return facts of the model, and its use."""
+    card, record, reference = inputs.card, inputs.card.provenance, inputs.reference
+    no_class = (*(("far",) if reference else ()), *(("unsure",) if inputs.abstains else ()))
     return {
         "title": ": ".join(filter(None, (card.name, card.recipe.get("title")))),
         "network": card.architecture,
         "classes": card.labels,
-        "start": known.get("initial") or None,
+        "start": record.get("initial") or None,
         "stages": card.recipe.get("stages") or None,
-        "kept": known.get("stages") or None,
+        "kept": record.get("stages") or None,
         "scale": reference.score_scale if reference else NOT_CALIBRATED,
-        "abstention": _abstention(given),
+        "abstention": _abstention(inputs),
         "no_class": no_class,
-        **({"thresholds": _thresholds(given)} if given.several else {}),
-        "made": {"time": known["time"], "versions": known.get("versions", {})}
-        if known.get("time")
+        **({"thresholds": _thresholds(inputs)} if inputs.several else {}),
+        "made": {"time": record["time"], "versions": record.get("versions", {})}
+        if record.get("time")
         else None,
         "repeat": {
-            "seed": known["seed"],
-            "commit": provenance.short(known.get("commit", "")),
-            "precision": known.get("precision", "float32"),
-            "device": known.get("device", "cpu"),
+            "seed": record["seed"],
+            "commit": provenance.short(record.get("commit", "")),
+            "precision": record.get("precision", "float32"),
+            "device": record.get("device", "cpu"),
             "data_hash": card.data["data_hash"],
             "split_hash": card.data["split_hash"],
         }
-        if "seed" in known and "data_hash" in card.data
+        if "seed" in record and "data_hash" in card.data
         else None,
         "weights": card.weights_sha256,
         "used_for": True,
@@ -124,21 +124,21 @@ def model_facts(given: CardInputs) -> Facts:
     }
 
 
-def _thresholds(given: CardInputs) -> list[tuple[str, float]] | None:
+def _thresholds(inputs: CardInputs) -> list[tuple[str, float]] | None:
     """Return the probability from which on each finding is named; None where it is not known."""
-    known = given.reference.thresholds if given.reference else None
-    return list(zip(given.card.labels, known, strict=True)) if known else None
+    thresholds = inputs.reference.thresholds if inputs.reference else None
+    return list(zip(inputs.card.labels, thresholds, strict=True)) if thresholds else None
 
 
-def _abstention(given: CardInputs) -> str:
-    if given.abstains:
+def _abstention(inputs: CardInputs) -> str:
+    if inputs.abstains:
         return "here"
-    return "lost" if given.card.recipe.get("coverage") else "never"
+    return "lost" if inputs.card.recipe.get("coverage") else "never"
 
 
-def data_facts(given: CardInputs) -> Facts:
-    """Return what is known of the images that it learnt from."""
-    data, rows = given.card.data, given.rows
+def data_facts(inputs: CardInputs) -> Facts:
+    """Return facts of the images that it learnt from."""
+    data, rows = inputs.card.data, inputs.rows
     images = data.get("images", {})
     split_by = data.get("split_by", "")
     return {
@@ -152,7 +152,7 @@ def data_facts(given: CardInputs) -> Facts:
         "left_out": {"labels": data.get("left_out", {}), "damaged": data["damaged"]}
         if "damaged" in data
         else None,
-        "sources": _by_source(rows, given.several) if rows else None,
+        "sources": _by_source(rows, inputs.several) if rows else None,
         "licences": _counted(row.licence for row in rows),
         "views": _counted(row.view for row in rows),
         "people": _people(rows),
@@ -160,10 +160,10 @@ def data_facts(given: CardInputs) -> Facts:
 
 
 def _by_source(rows: Sequence[PartRow], several: bool) -> list[Facts]:
-    told = [(row, label) for row in rows for label in _labels_of(row, several)]
-    counts = Counter((row.source, label, row.split) for row, label in told)
+    labelled_rows = [(row, label) for row in rows for label in _labels_of(row, several)]
+    counts = Counter((row.source, label, row.split) for row, label in labelled_rows)
     patients: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for row, label in told:
+    for row, label in labelled_rows:
         patients[row.source, label].add(row.patient)
     return [
         {
@@ -180,8 +180,8 @@ def _labels_of(row: PartRow, several: bool) -> list[str]:
     """Return the class of an image, or each of its findings."""
     if not several:
         return [row.label]
-    said = stated(row.label)
-    return [NONE_STATED] if said.is_silent else sorted(said.present) or [NO_FINDING]
+    statement = stated(row.label)
+    return [NONE_STATED] if statement.is_silent else sorted(statement.present) or [NO_FINDING]
 
 
 def _people(rows: Sequence[PartRow]) -> Facts | None:
@@ -204,115 +204,118 @@ def _counted(values: Iterable[str]) -> list[tuple[str, int]] | None:
     return counts.most_common() if set(counts) - {""} else None
 
 
-def figure_facts(given: CardInputs) -> Facts:
+def figure_facts(inputs: CardInputs) -> Facts:
     """Return its figures."""
-    found, worth = given.report.metrics, given.report.worth or {}
-    if given.several:
-        return {"held_back": found, "by_class": None if found is None else found["per_class"]}
+    metrics, worth = inputs.report.metrics, inputs.report.worth or {}
+    if inputs.several:
+        return {"held_back": metrics, "by_class": None if metrics is None else metrics["per_class"]}
     return {
-        "held_back": given.audit or None if found is None else found,
-        "by_class": None if found is None else found["per_class"],
-        "validation": _validation(given),
+        "held_back": inputs.audit or None if metrics is None else metrics,
+        "by_class": None if metrics is None else metrics["per_class"],
+        "validation": _validation(inputs),
         "subgroups": worth["subgroups"] if worth else None,
         "calibration": _calibration(worth["calibration"]) if worth else None,
         "operating_points": worth["operating_points"] or None if worth else None,
-        "comparisons": given.report.comparisons or None,
+        "comparisons": inputs.report.comparisons or None,
     }
 
 
-def _validation(given: CardInputs) -> Facts | None:
-    found = given.validation
-    if not found:
+def _validation(inputs: CardInputs) -> Facts | None:
+    scores = inputs.validation
+    if not scores:
         return None
-    right = share(found.predicted == found.targets, found.patients)
-    return {"accuracy": right, "images": len(found.files), "chosen": _chosen_by_validation(given)}
+    right = share(scores.predicted == scores.targets, scores.patients)
+    return {"accuracy": right, "images": len(scores.files), "chosen": _chosen_by_validation(inputs)}
 
 
-def _chosen_by_validation(given: CardInputs) -> list[str]:
-    """Say what was chosen on validation images, whose figures therefore prove nothing."""
+def _chosen_by_validation(inputs: CardInputs) -> list[str]:
+    """Return what was chosen on validation images, whose figures therefore prove nothing."""
     chosen = []
-    if any(stage.get("fit") != "logistic" for stage in given.card.recipe.get("stages", ())):
+    if any(stage.get("fit") != "logistic" for stage in inputs.card.recipe.get("stages", ())):
         chosen.append("weights")
-    if given.reference and given.reference.calibrated:
+    if inputs.reference and inputs.reference.calibrated:
         chosen.append("temperature")
-    if given.reference:
+    if inputs.reference:
         chosen.append("distance")
-    if given.abstains:
+    if inputs.abstains:
         chosen.append("limit")
     return chosen
 
 
-def _calibration(found: Mapping[str, Any]) -> Facts:
-    scale = score_scale(found["temperature"]) if found["after"] else NOT_CALIBRATED
-    return {"before": found["before"], "after": found["after"], "scale": scale}
+def _calibration(table: Mapping[str, Any]) -> Facts:
+    scale = score_scale(table["temperature"]) if table["after"] else NOT_CALIBRATED
+    return {"before": table["before"], "after": table["after"], "scale": scale}
 
 
-def doubt_facts(given: CardInputs) -> Facts:
+def doubt_facts(inputs: CardInputs) -> Facts:
     """Return which reasons for doubt were looked for, beside the checks of an audit."""
-    opened = recorded_accesses(given.folder) if given.rows else None
+    opened = recorded_accesses(inputs.folder) if inputs.rows else None
     return {
-        "parts": _parts(given),
+        "parts": _parts(inputs),
         "scored": {
             # An audit that names no scale was made of the network's own scores.
-            "scale": given.audit.get("score_scale", NOT_CALIBRATED),
-            "intervals": given.audit.get("intervals", EARLIER_INTERVALS),
+            "scale": inputs.audit.get("score_scale", NOT_CALIBRATED),
+            "intervals": inputs.audit.get("intervals", EARLIER_INTERVALS),
         }
-        if given.audit
+        if inputs.audit
         else None,
         "opened": access_sentence(opened) if opened else None,
     }
 
 
-def _parts(given: CardInputs) -> Facts | None:
-    told = given.checks.get("parts", {})
-    of_audit = None if told.get("verdict", NOT_DONE) == NOT_DONE else told["reading"]
+def _parts(inputs: CardInputs) -> Facts | None:
+    check = inputs.checks.get("parts", {})
+    of_audit = None if check.get("verdict", NOT_DONE) == NOT_DONE else check["reading"]
     of_run = None
-    if given.rows:
-        several, seen = patients_in_several_parts(given.rows), own_overlap(given.card, given.rows)
+    if inputs.rows:
+        several, seen = (
+            patients_in_several_parts(inputs.rows),
+            own_overlap(inputs.card, inputs.rows),
+        )
         of_run = {"patients": several, "images": seen}
     return {"of_run": of_run, "of_audit": of_audit} if of_run or of_audit else None
 
 
-def check_facts(given: CardInputs) -> list[Facts]:
-    """Return of each of `CHECKED` what the audit found, or why it is not done; then its others."""
-    checks = given.checks
-    said = []
+def check_facts(inputs: CardInputs) -> list[Facts]:
+    """Return the result of each check of `CHECKED`, or why it is not done; then all others."""
+    checks = inputs.checks
+    rows = []
     named = {name for _, name in CHECKED} | {"parts"}
     others = [(check["title"], name) for name, check in checks.items() if name not in named]
     for title, name in (*CHECKED, *others):
         check = checks.get(name)
-        one: Facts = {"title": title, "found": None, "absent": "", "why": ""}
+        row: Facts = {"title": title, "found": None, "absent": "", "why": ""}
         if not checks:
-            one["absent"] = "no audit"
+            row["absent"] = "no audit"
         elif check is None:
-            one["absent"] = "not asked for" if name == "left_out" else "not made"
+            row["absent"] = "not asked for" if name == "left_out" else "not made"
         elif check["verdict"] == NOT_DONE:
-            one["why"] = check["reading"].removeprefix("Not done: ").rstrip(".")
+            row["why"] = check["reading"].removeprefix("Not done: ").rstrip(".")
         else:
-            one["found"] = check
-        said.append(one)
-    return said
+            row["found"] = check
+        rows.append(row)
+    return rows
 
 
-def limit_facts(given: CardInputs) -> Facts:
+def limit_facts(inputs: CardInputs) -> Facts:
     """Return its known limits."""
-    sources: dict[str, set[str]] = {label: set() for label in given.card.labels}
-    for row in given.rows:
-        for label in _labels_of(row, given.several):
+    sources: dict[str, set[str]] = {label: set() for label in inputs.card.labels}
+    for row in inputs.rows:
+        for label in _labels_of(row, inputs.several):
             sources.setdefault(label, set()).add(row.source)
     failed = None
-    if given.audit and given.audit["verdict"] == "fail":
+    if inputs.audit and inputs.audit["verdict"] == "fail":
         failed = [
             check["title"]
-            for check in given.audit["checks"]
+            for check in inputs.audit["checks"]
             if check["hard"] and check["verdict"] == "fail"
         ]
-    known = {
-        "classes": len(given.card.labels),
-        "not_calibrated": given.reference is not None and not given.reference.calibrated,
-        "of_one_source": [(label, *found) for label, found in sources.items() if len(found) == 1],
-        "shared_patients": given.card.data.get("split_by") == "image",
+    limits = {
+        "classes": len(inputs.card.labels),
+        "not_calibrated": inputs.reference is not None and not inputs.reference.calibrated,
+        "of_one_source": [(label, *names) for label, names in sources.items() if len(names) == 1],
+        "shared_patients": inputs.card.data.get("split_by") == "image",
         "failed": failed,
-        "audited": bool(given.audit),
+        "audited": bool(inputs.audit),
     }
-    return {"limits": known}
+    return {"limits": limits}

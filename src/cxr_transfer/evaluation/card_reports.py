@@ -19,18 +19,18 @@ EARLIER_INTERVALS = (
     "bootstrap by patient, percentiles; of AUROC the bootstrap's spread on the logit scale, which "
     "was too wide near 1"
 )
-"""Of reports that do not name the method of their intervals: they were made before it changed."""
+"""Method of the intervals in reports that do not name it: they were made before it changed."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What figures of merit are of, and how they were made.
+    """Origin of figures of merit: of which images they are, and how they were made.
 
     Attributes:
         of_test_part: Whether they are of a study's test part.
         data_hash: SHA-256 of the images.
-        day: When they were made.
-        seen: How many of the images training saw.
+        day: Day on which they were made.
+        seen: Number of the images that training saw.
         scale: Scale of the scores.
         intervals: Method of the intervals.
     """
@@ -45,12 +45,12 @@ class About:
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says of this checkpoint; nothing without a report.
+    """Contents of reports on one checkpoint; empty without a report.
 
     Attributes:
         metrics: Figures of merit.
-        about: What they are of.
-        worth: What `evaluate_checkpoint` adds to them.
+        about: Origin of the figures.
+        worth: Results that `evaluate_checkpoint` adds to them.
         worth_scale: Scale of the scores, and thresholds, in ``worth``.
         comparisons: Pairs of models with this one among them.
     """
@@ -64,7 +64,7 @@ class Report:
     @classmethod
     def of(cls, card: Checkpoint, *contents: Mapping[str, Any] | None) -> Report:
         """Read reports, the one to prefer first."""
-        found = cls()
+        report = cls()
         for content in contents:
             if content is None:
                 continue
@@ -81,13 +81,13 @@ class Report:
                 scale=scale,
                 intervals=content.get("intervals", EARLIER_INTERVALS),
             )
-            if not found.metrics and metrics:
-                found = replace(found, metrics=metrics, about=about)
-            if not found.worth and content.get("worth"):
-                found = replace(found, worth=content["worth"], worth_scale=scale)
+            if not report.metrics and metrics:
+                report = replace(report, metrics=metrics, about=about)
+            if not report.worth and content.get("worth"):
+                report = replace(report, worth=content["worth"], worth_scale=scale)
             pairs = [pair for pair in content.get("comparisons", ()) if name in pair.values()]
-            found = replace(found, comparisons=found.comparisons or pairs)
-        return found
+            report = replace(report, comparisons=report.comparisons or pairs)
+        return report
 
 
 def report_beside(card: Checkpoint, *paths: Path) -> Mapping[str, Any] | None:
@@ -107,8 +107,8 @@ def check_given(card: Checkpoint, content: Mapping[str, Any] | None, holds: Sequ
 
     Args:
         card: Card of the checkpoint.
-        content: The report; None when none was given.
-        holds: What stands in such a report, at least one of it.
+        content: Report; None when none was given.
+        holds: Keys of which such a report has at least one.
 
     Raises:
         DataError: ``other_report``, ``other_weights``.

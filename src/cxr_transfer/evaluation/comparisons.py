@@ -32,13 +32,13 @@ def compared_pairs(
         DataError: ``not_paired`` unless all models scored the same images.
     """
     pairs = list(combinations(models, 2))
-    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    found: list[dict[str, Any]] = []
+    bootstrap: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    comparisons: list[dict[str, Any]] = []
     for a, b in pairs:
         first, second = models[a], models[b]
         test = mcnemar(first.targets, first.predicted, second.predicted)
-        macro = paired_difference(first, second, metric="auroc_macro", **again)
-        found.append(
+        macro = paired_difference(first, second, metric="auroc_macro", **bootstrap)
+        comparisons.append(
             {
                 "a": a,
                 "b": b,
@@ -46,15 +46,15 @@ def compared_pairs(
                 "only_b_right": test.only_b_right,
                 "p_mcnemar_exact": test.p,
                 "p_holm": test.p,
-                "accuracy_b_minus_a": paired_difference(first, second, **again).as_dict(),
+                "accuracy_b_minus_a": paired_difference(first, second, **bootstrap).as_dict(),
                 "auroc_b_minus_a": macro.as_dict(),
                 "delong": _delong(first, second),
             }
         )
-    _adjust(found, "p_mcnemar_exact")
+    _adjust(comparisons, "p_mcnemar_exact")
     for label in next(iter(models.values())).labels if pairs else ():
-        _adjust([pair["delong"][label] for pair in found if pair["delong"][label]], "p")
-    return found
+        _adjust([pair["delong"][label] for pair in comparisons if pair["delong"][label]], "p")
+    return comparisons
 
 
 def _adjust(tests: list[dict[str, Any]], p: str) -> None:
@@ -64,13 +64,13 @@ def _adjust(tests: list[dict[str, Any]], p: str) -> None:
 
 
 def _delong(a: Scores, b: Scores) -> dict[str, dict[str, Any] | None]:
-    """DeLong's test by class; None where a class has too few images for it."""
-    found: dict[str, dict[str, Any] | None] = {}
+    """Return DeLong's test by class; None where a class has too few images for it."""
+    tests: dict[str, dict[str, Any] | None] = {}
     for label in a.labels:
         try:
             test = delong(a, b, label)
         except DataError:
-            found[label] = None
+            tests[label] = None
         else:
-            found[label] = {"auroc_b_minus_a": test.difference.as_dict(), "p": test.p}
-    return found
+            tests[label] = {"auroc_b_minus_a": test.difference.as_dict(), "p": test.p}
+    return tests

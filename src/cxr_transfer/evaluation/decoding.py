@@ -63,10 +63,10 @@ def decode_once(
         cases: Cases of any label.
         preprocessing: Preprocessing of the network.
         labels: Labels of the network.
-        files: Whether to ask what the files tell; `Decoded.files` is empty otherwise.
+        files: Whether features of the files are kept; `Decoded.files` is empty otherwise.
         unfinished: Folder on whose disk the images are kept as they are before the last steps of
             the preprocessing; None keeps them after all steps alone.
-        skip_damaged: Whether to leave out files that cannot be read; `Decoded.damaged` has them.
+        skip_damaged: Whether files that cannot be read are left out; `Decoded.damaged` has them.
         on_image: Function that is called after every image.
 
     Raises:
@@ -80,7 +80,7 @@ def decode_once(
     if unfinished and before != preprocessing and len(cases):
         with scratch_file(unfinished, images.size) as path:
             plain = np.memmap(path, np.uint8, "r+", shape=shape)
-    told: list[dict[str, float]] = []
+    file_features: list[dict[str, float]] = []
     rows = iter(range(len(cases)))
 
     def keep(record: Record) -> None:
@@ -89,20 +89,20 @@ def decode_once(
         if plain is not images:
             plain[row, 0] = record.images[before]
         if record.file_features:
-            told.append(record.file_features)
+            file_features.append(record.file_features)
 
     both = (preprocessing,) if plain is images else (preprocessing, before)
     wanted = Wanted(both, file_features=files)
     read = functools.partial(_record, wanted=wanted)
-    done, damaged = index_readable(cases, on_image=on_image, read=read, keep=keep)
+    readable, damaged = index_readable(cases, on_image=on_image, read=read, keep=keep)
     if not skip_damaged:
         refuse_damaged(damaged, len(cases))
-    if damaged and not done:
+    if damaged and not readable:
         raise DataError(
             "empty", f"Expected images that can be read, but all {len(damaged)} are damaged."
         )
-    tensors = images_of(images[: len(done)], done, labels)
-    return Decoded(done, tensors, plain[: len(done)], tuple(told), damaged)
+    tensors = images_of(images[: len(readable)], readable, labels)
+    return Decoded(readable, tensors, plain[: len(readable)], tuple(file_features), damaged)
 
 
 def _record(case: Case, *, wanted: Wanted) -> Record:

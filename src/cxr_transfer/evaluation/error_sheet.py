@@ -55,16 +55,16 @@ def error_sheet(
 ) -> None:
     """Draw the first `SHOWN` of ``errors`` as the network saw them, each with what it was called.
 
-    Under an image stand its number (file names are long, and may tell a patient; an evaluation's
-    ``errors.csv`` has the same numbers), its class, what it is called and with
-    which score, and its source.
+    Under an image stand its number, its class, the class that it is called, the score of that, and
+    its source. A number it is because file names are long, and may tell a patient: an evaluation's
+    ``errors.csv`` has the same numbers.
 
     Args:
         path: The PNG file. Without errors there is none, and one of an earlier evaluation goes.
         labels: The network's.
         scored: (N, C) class scores.
         cases: N cases.
-        images: Their model inputs, (N, 1, H, W).
+        images: Model inputs of the cases, (N, 1, H, W).
         errors: Rows, as of `most_confident_errors`.
         name: Name of the checkpoint.
 
@@ -78,11 +78,11 @@ def error_sheet(
     counted = f"{len(shown)} of {len(errors)} errors, the surest first"
     tiles = []
     for number, row in enumerate(shown, start=1):
-        called, sure = labels.names[scored[row].argmax()], scored[row].max()
+        label, score = labels.names[scored[row].argmax()], scored[row].max()
         lines = (
             # A score must not be what falls off the end of a line.
             (f"{number}. {one_line(cases[row].label, LETTERS - 6)}", BOLD),
-            (f"called {one_line(called, LETTERS - 13)} {sure:.3f}", PLAIN),
+            (f"called {one_line(label, LETTERS - 13)} {score:.3f}", PLAIN),
             (one_line(cases[row].source), FAINT),
         )
         tiles.append(Tile(images[row, 0], lines))

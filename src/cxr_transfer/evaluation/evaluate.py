@@ -74,25 +74,24 @@ def evaluate_checkpoint(
             folder of several checkpoints, evaluated as one by the mean of their calibrated scores.
         cases: Images with labels, of any kind.
         out: Report folder.
-        allow_seen: Score images and patients that the training saw, and say so.
-        skip_damaged: Leave out files that cannot be read, and list them in ``out``.
+        allow_seen: Whether images and patients that training saw are scored; the report says so.
+        skip_damaged: Whether files that cannot be read are left out, and listed in ``out``.
         columns: Further columns of the manifest by which groups are formed, beside source, view,
             sex and age.
         device: Device: "auto", "cpu", "cuda" or "mps".
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
-        on_image: Called after every image.
-        log: Is told what is left out.
-        progress: Function that is told the phase, behind the reading, and which share of it is
-            done.
+        on_image: Function that is called after every image.
+        log: Function that gets the lines on what is left out.
+        progress: Function that is called with the phase, behind the reading, and the share of it
+            that is done.
 
     Returns:
-        The content of ``out/report.json``; of a network of findings as `report_findings` has it.
-        ``score_scale`` names the scale of all scores and
-        thresholds in it. Over the images whose labels the network knows: ``evaluation``, what
-        `_worth` adds, and ``errors``, how many are called wrong and how many
-        of these ``figures/errors.png`` shows (null when there are no such images). Over all of
-        them: ``groups``, what the images of each source and label are called.
+        Content of ``out/report.json``; for a network of findings as `report_findings` has it.
+        ``score_scale`` names the scale of all scores and thresholds in it. Over the images whose
+        labels the network knows: ``evaluation``, what `_worth` adds, and ``errors``, how many are
+        called wrong and how many of these ``figures/errors.png`` shows (null when there are no such
+        images). Over all of them: ``groups``, what the images of each source and label are called.
 
     Raises:
         DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
@@ -112,7 +111,7 @@ def evaluate_checkpoint(
     decoded = decode_once(
         cases, model.preprocessing, labels, skip_damaged=skip_damaged, on_image=on_image
     )
-    found, cases, images = cases, decoded.cases, decoded.tensors
+    all_cases, cases, images = cases, decoded.cases, decoded.tensors
     seen = _seen(model, cases, allow_seen)
     at = resolve_device(device)
     scored = model.scored(images, at, progress)
@@ -124,29 +123,29 @@ def evaluate_checkpoint(
     }
     if not labels.exclusive:
         return report_findings(model, decoded, scored, head, out, log=log)
-    given = scored.given
-    known = images.targets.numpy() >= 0
-    of_known = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+    given_scores, targets = scored.given, images.targets.numpy()
+    has_label = targets >= 0
+    labelled = [case for case, is_known in zip(cases, has_label, strict=True) if is_known]
     scores = evaluation = worth = None
     progress("intervals and groups", 0.0)
-    if of_known:
-        scores = Scores.of(labels, images.targets.numpy()[known], given[known], of_known)
+    if labelled:
+        scores = Scores.of(labels, targets[has_label], given_scores[has_label], labelled)
         evaluation = evaluate(scores, resamples=resamples, seed=seed)
-        own = dataclasses.replace(scores, probabilities=scored.own[known])
-        again = {"resamples": resamples, "seed": seed}
-        worth = _worth(scores, own, of_known, columns, model.validation(), reference, again)
+        own = dataclasses.replace(scores, probabilities=scored.own[has_label])
+        bootstrap = {"resamples": resamples, "seed": seed}
+        worth = _worth(scores, own, labelled, columns, model.validation(), reference, bootstrap)
     leave_out(out, decoded.damaged, log)
-    write_scores(out / PREDICTIONS, labels, given, cases, temperature=heat)
-    errors = most_confident_errors(images.targets.numpy(), given)
+    write_scores(out / PREDICTIONS, labels, given_scores, cases, temperature=heat)
+    errors = most_confident_errors(targets, given_scores)
     wrong = [cases[row] for row in errors]
     table = out / "errors.csv"
-    write_scores(table, labels, given[errors], wrong, temperature=heat, numbered=True)
+    write_scores(table, labels, given_scores[errors], wrong, temperature=heat, numbered=True)
     content = head | {
         "evaluation": evaluation.as_dict() if evaluation else None,
         "worth": worth,
-        "errors": {"images": len(errors), "shown": min(len(errors), SHOWN)} if of_known else None,
-        "groups": groups(labels, given, cases),
-        "flow": evaluation_flow(found, decoded, known),
+        "errors": {"images": len(errors), "shown": min(len(errors), SHOWN)} if labelled else None,
+        "groups": groups(labels, given_scores, cases),
+        "flow": evaluation_flow(all_cases, decoded, has_label),
     }
     write_json(out / "report.json", content)
     progress("drawing", 0.0)
@@ -157,7 +156,7 @@ def evaluate_checkpoint(
         drawn = _draw(pictures, name, scores, evaluation, worth)
         publish_evaluation(out, content, model, scores, evaluation)
     sheet = pictures / "errors.png"
-    error_sheet(sheet, labels, given, cases, images.images.numpy(), errors, name)
+    error_sheet(sheet, labels, given_scores, cases, images.images.numpy(), errors, name)
     write_text(out / "report.md", page(model, content, evaluation, drawn))
     return content
 
@@ -182,7 +181,7 @@ def _seen(model: Evaluated, cases: Sequence[Case], allowed: bool) -> int:
 def _content(
     model: Evaluated, decoded: Decoded, seen: int, device: str, seed: int
 ) -> dict[str, Any]:
-    """What stands in ``report.json`` of the checkpoint, the images and the run."""
+    """Return what stands in ``report.json`` of the checkpoint, the images and the run."""
     return {
         "intended_use": INTENDED_USE,
         "checkpoint": model.described(),
@@ -273,11 +272,11 @@ def _draw(
     folder: Path, name: str, scores: Scores, evaluation: Evaluation, worth: dict[str, Any]
 ) -> tuple[str, ...]:
     """Draw what `_worth` found; return the names of the files."""
-    found = worth["calibration"]
+    curves = worth["calibration"]
     figures.reliability_plot(
         folder / f"{name}_reliability.png",
-        found["reliability_before"],
-        found["reliability_after"] or [],
+        curves["reliability_before"],
+        curves["reliability_after"] or [],
         f"{name}: scores and what came true",
     )
     coverage, risk = risk_coverage(scores)
@@ -286,8 +285,8 @@ def _draw(
     )
     rows = [
         (f"{axis}: {group['group']} ({group['images']})", Estimate.from_dict(group["accuracy"]))
-        for axis, found in worth["subgroups"].items()
-        for group in found
+        for axis, groups_of_axis in worth["subgroups"].items()
+        for group in groups_of_axis
         if not group["too_few"]
     ]
     figures.forest_plot(

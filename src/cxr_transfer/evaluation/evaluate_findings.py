@@ -63,18 +63,18 @@ def report_findings(
     *,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Tell how well findings are told on decoded images, into ``out``.
+    """Report how well findings are recognised on decoded images, into ``out``.
 
     Args:
-        model: The only checkpoint, of findings.
+        model: One checkpoint, of findings.
         decoded: Images with their labels.
         scored: Probabilities of the images.
-        head: What ``report.json`` says of checkpoint, images, machine, bootstrap and scale.
+        head: Entries of ``report.json`` on checkpoint, images, machine, bootstrap and scale.
         out: Report folder.
-        log: Is told what is left out.
+        log: Function that gets the lines on what is left out.
 
     Returns:
-        The content of ``out/report.json``: ``head``, ``task``, and ``evaluation`` as
+        Content of ``out/report.json``: ``head``, ``task``, and ``evaluation`` as
         `statistics.findings.evaluate_findings` has it.
     """
     labels, cases, reference = model.label_set, decoded.cases, model.reference
@@ -84,7 +84,7 @@ def report_findings(
         log(line)
     thresholds = list((thresholds_of(checkpoint, reference) or {}).values())
     scores = FindingScores.of(labels, decoded.tensors.targets.numpy(), scored.given, cases)
-    found = evaluate_findings(
+    evaluation = evaluate_findings(
         scores, thresholds, cases, resamples=head["resamples"], seed=head["seed"]
     )
     leave_out(out, decoded.damaged, log)
@@ -95,22 +95,25 @@ def report_findings(
         "thresholds_known": bool(reference and reference.thresholds),
         "temperature": reference.temperature if reference else None,
         "temperature_check": reference.calibration_words if reference else None,
-        "evaluation": found,
+        "evaluation": evaluation,
         "unknown_findings": unknown,
     }
     write_json(out / "report.json", content)
     rows = [
-        (f"{finding} ({one['present']} of {one['images']})", Estimate.from_dict(one["auroc"]))
-        for finding, one in found["per_class"].items()
+        (
+            f"{finding} ({of_finding['present']} of {of_finding['images']})",
+            Estimate.from_dict(of_finding["auroc"]),
+        )
+        for finding, of_finding in evaluation["per_class"].items()
     ]
-    mean = ("mean over findings", Estimate.from_dict(found["auroc_macro"]))
+    mean = ("mean over findings", Estimate.from_dict(evaluation["auroc_macro"]))
     picture = out / "figures" / f"{model.name}_findings.png"
     figures.forest_plot(picture, [mean, *rows], f"{model.name}: AUROC by finding")
     page = render(
         "findings.md.j2",
         name=model.name,
         content=content,
-        found=found,
+        evaluation=evaluation,
         damaged=damaged_sentence(content["damaged_files"]),
         opened=access_sentence(content["test_set_accesses"]),
     )

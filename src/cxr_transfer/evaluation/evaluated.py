@@ -51,8 +51,8 @@ class Member:
 
     Attributes:
         path: Path that names it.
-        title: Name of the checkpoint; of an ensemble's member, its place in the folder.
-        checkpoint: Its metadata.
+        title: Name of the checkpoint; for a member of an ensemble, its place in the folder.
+        checkpoint: Metadata of the checkpoint.
         reference: Reference beside it; None where there is none.
         network: Network in inference mode; None where it is loaded when it scores, since the
             networks of a whole ensemble may not fit into memory.
@@ -76,8 +76,8 @@ class ScoredImages:
 
     Attributes:
         own: Scores as the network gives them; an ensemble has none but those that are given.
-        given: Scores at the network's temperature; of an ensemble the mean of its members'.
-        ms_per_image: Milliseconds per image; of an ensemble the sum over its members.
+        given: Scores at the network's temperature; for an ensemble the mean of its members'.
+        ms_per_image: Milliseconds per image; for an ensemble the sum over its members.
     """
 
     own: Floats
@@ -102,7 +102,7 @@ class Evaluated:
 
     @property
     def name(self) -> str:
-        """Name of the checkpoint; of several that they are an ensemble."""
+        """Name of the checkpoint, or `ENSEMBLE` for several."""
         return ENSEMBLE if self.is_ensemble else self.members[0].checkpoint.name
 
     @property
@@ -122,7 +122,7 @@ class Evaluated:
 
     @property
     def reference(self) -> TrainingReference | None:
-        """Reference of the only checkpoint; None of an ensemble, whose members differ in it."""
+        """Reference of the only checkpoint; None for an ensemble, whose members differ in it."""
         return None if self.is_ensemble else self.members[0].reference
 
     @property
@@ -145,9 +145,9 @@ class Evaluated:
 
     def described(self) -> dict[str, Any]:
         """Return what a report says of it: name, hash, and an ensemble's members."""
-        told: dict[str, Any] = {"name": self.name, "weights_sha256": self.weights_sha256}
+        description: dict[str, Any] = {"name": self.name, "weights_sha256": self.weights_sha256}
         if self.is_ensemble:
-            told["members"] = [
+            description["members"] = [
                 {
                     "run": member.title,
                     "name": member.checkpoint.name,
@@ -156,12 +156,12 @@ class Evaluated:
                 }
                 for member in self.members
             ]
-        return told
+        return description
 
     def seen(self, cases: Sequence[Case]) -> list[bool]:
-        """Tell of every (indexed) case whether the training of any member saw it."""
-        each = [seen_in_training(member.checkpoint, cases) for member in self.members]
-        return [any(of_case) for of_case in zip(*each, strict=True)]
+        """Return for every (indexed) case whether the training of any member saw it."""
+        by_member = [seen_in_training(member.checkpoint, cases) for member in self.members]
+        return [any(of_case) for of_case in zip(*by_member, strict=True)]
 
     def scored(
         self, images: ImageTensors, device: str, progress: Tell = tell_nobody
@@ -171,9 +171,9 @@ class Evaluated:
         Args:
             images: Decoded images.
             device: Device as torch names it.
-            progress: Function that is told the phase and which share of it is done.
+            progress: Function that is called with the phase and the share of it that is done.
         """
-        own, given, times = [], [], []
+        own, given_scores, times = [], [], []
         _log.debug("%s: scoring on %s in float32", self.name, device)
         passes = len(images) * len(self.members)
         step = counting(progress, of_images("scoring", len(images)), passes)
@@ -185,12 +185,12 @@ class Evaluated:
             )
             own.append(of_member := scored.double().numpy())
             calibrate = at_temperature if exclusive else each_at_temperature
-            given.append(calibrate(of_member, member.temperature))
+            given_scores.append(calibrate(of_member, member.temperature))
             times.append(dataclasses.astuple(time_per_image(network, images, device=device)))
         ms_per_image = Estimate(*(sum(column) for column in zip(*times, strict=True)))
         if not self.is_ensemble:
-            return ScoredImages(own[0], given[0], ms_per_image)
-        mean = np.mean(given, axis=0)
+            return ScoredImages(own[0], given_scores[0], ms_per_image)
+        mean = np.mean(given_scores, axis=0)
         return ScoredImages(mean, mean, ms_per_image)
 
     def validation(self) -> Scores | None:
@@ -213,7 +213,7 @@ class Evaluated:
             )
             for member in self.members
         ]
-        return max(filter(None, records), key=lambda found: found["times"], default=None)
+        return max(filter(None, records), key=lambda record: record["times"], default=None)
 
 
 def card_of(path: Path) -> Checkpoint:
@@ -229,25 +229,25 @@ def open_evaluated(path: Path) -> Evaluated:
             `member_folders`, `load_checkpoint` and `reference_beside` raise.
     """
     paths = member_folders(path)
-    cards = [read_card(checkpoint_files(each)[0]) for each in paths]
-    for each, card in zip(paths, cards, strict=True):
+    cards = [read_card(checkpoint_files(folder)[0]) for folder in paths]
+    for folder, card in zip(paths, cards, strict=True):
         if (card.label_set, card.preprocessing) != (cards[0].label_set, cards[0].preprocessing):
             raise ModelError(
                 "other_members",
                 f"Expected checkpoints of the same classes and the same preprocessing in {path}, "
-                f"but {each.name} has others than {paths[0].name}; give one of them, or a folder "
+                f"but {folder.name} has others than {paths[0].name}; give one of them, or a folder "
                 "whose checkpoints are alike.",
             )
-    return Evaluated(tuple(_member(each, path, keep=len(paths) == 1) for each in paths))
+    return Evaluated(tuple(_member(folder, path, keep=len(paths) == 1) for folder in paths))
 
 
-def _member(path: Path, given: Path, *, keep: bool) -> Member:
+def _member(path: Path, root: Path, *, keep: bool) -> Member:
     # Every network is loaded, and so checked, before an image is opened.
     checkpoint, network = load_checkpoint(path)
     beside = reference_beside(checkpoint_files(path)[1], checkpoint.weights_sha256)
     return Member(
         path=path,
-        title=checkpoint.name if keep else for_terminal(path.relative_to(given).as_posix()),
+        title=checkpoint.name if keep else for_terminal(path.relative_to(root).as_posix()),
         checkpoint=checkpoint,
         reference=beside[1] if beside else None,
         network=network if keep else None,
@@ -255,7 +255,7 @@ def _member(path: Path, given: Path, *, keep: bool) -> Member:
 
 
 def seen_in_training(checkpoint: Checkpoint, cases: Sequence[Case]) -> list[bool]:
-    """Tell of every (indexed) case whether training saw its image or its patient."""
+    """Return for every (indexed) case whether training saw its image or its patient."""
     images = set(checkpoint.seen.get("images", ()))
     patients = set(checkpoint.seen.get("patients", ()))
     return [

@@ -25,9 +25,9 @@ def page(
     """Return the page.
 
     Args:
-        model: What was evaluated.
+        model: Checkpoint, or checkpoints, that were evaluated.
         content: Content of ``report.json``.
-        evaluation: None when no image has a label that the network knows.
+        evaluation: Figures of merit; None when no image has a label that the network knows.
         drawn: Names of the figures in ``figures/``.
     """
     worth = content["worth"]
@@ -50,4 +50,4 @@ def _prevalences(points: Mapping[str, Mapping[str, Any]]) -> list[float]:
     """Return the prevalences for which predictive values are given: the same for every point."""
     of_first_class = next(iter(points.values()), {})
     point = next(iter(of_first_class.values()), {"prevalences": ()})
-    return [one["prevalence"] for one in point["prevalences"]]
+    return [figures["prevalence"] for figures in point["prevalences"]]

@@ -46,7 +46,7 @@ def methods(
     """Return the methods paragraph, Markdown.
 
     Args:
-        kind: What was done.
+        kind: Kind of the work that is reported.
         content: Content of ``report.json``.
         flow: Numbers of `datasets.flow`.
         checkpoints: Metadata of every checkpoint that was trained or scored, by its run.
@@ -120,12 +120,12 @@ def _model(card: Checkpoint) -> dict[str, Any]:
 
 
 def _further(
-    table: Mapping[str, Any], fields: Mapping[str, FieldInfo], told: frozenset[str]
+    table: Mapping[str, Any], fields: Mapping[str, FieldInfo], described: frozenset[str]
 ) -> list[tuple[str, str]]:
     """Return the keys that have no words of their own and are not as they are by default."""
     defaults = {key: field.get_default(call_default_factory=True) for key, field in fields.items()}
     return [
         (key, str(value))
         for key, value in table.items()
-        if key not in told and value is not None and value != defaults.get(key)
+        if key not in described and value is not None and value != defaults.get(key)
     ]

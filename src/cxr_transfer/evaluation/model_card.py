@@ -49,15 +49,15 @@ def model_card(
         evaluation: Content of a ``report.json`` of ``evaluate`` or ``study``. Default: of the run
             folder or of ``test/`` in it. What it does not tell is taken from the study in whose
             folder the run lies.
-        run: The run folder that the checkpoint is from, where it was handed on without it.
+        run: Run folder that the checkpoint is from, where it was handed on without it.
 
     Returns:
         Markdown.
 
     Raises:
-        DataError: ``other_weights`` when a report that was given is of another checkpoint,
-            ``other_report`` when it is a report of something else, or not as we write it.
-        ModelError: As `checkpoint_files`, `read_card` and `reference_beside`.
+        DataError: ``other_weights`` for a report on another checkpoint, ``other_report`` for one on
+            something else, or not as we write it.
+        ModelError: What `checkpoint_files`, `read_card` and `reference_beside` raise.
     """
     card_path, weights = checkpoint_files(checkpoint_path)
     card = read_card(card_path)
@@ -93,9 +93,9 @@ def model_card(
 
 def _page(card_inputs: CardInputs) -> str:
     kinds = (model_facts, data_facts, figure_facts, doubt_facts, limit_facts)
-    known = {entry: fact for facts in kinds for entry, fact in facts(card_inputs).items()}
+    facts = {entry: fact for collect in kinds for entry, fact in collect(card_inputs).items()}
     checks = check_facts(card_inputs)
-    answers = [*known.values(), *(check["found"] for check in checks)]
+    answers = [*facts.values(), *(check["found"] for check in checks)]
     return render(
         "model_card.md.j2",
         card=card_inputs.card,
@@ -103,7 +103,7 @@ def _page(card_inputs: CardInputs) -> str:
         image=card_inputs.card.preprocessing,
         reference=card_inputs.reference,
         report=card_inputs.report,
-        known=known,
+        facts=facts,
         checks=checks,
         parts=PARTS,
         not_calibrated=NOT_CALIBRATED,
@@ -113,8 +113,8 @@ def _page(card_inputs: CardInputs) -> str:
 
 
 def _own_parts(card: Checkpoint, folder: Path) -> tuple[PartRow, ...]:
-    """The images of ``split.csv``, if they are those of which the card tells."""
+    """Return the images of ``split.csv``, if they are those of which the card tells."""
     rows = parts(folder)
     counts = Counter(row.split for row in rows)
-    told = card.data.get("images", {})
-    return rows if {part: counts[part] for part in told} == told else ()
+    images = card.data.get("images", {})
+    return rows if {part: counts[part] for part in images} == images else ()

@@ -56,7 +56,7 @@ def write_publication(
 
     Args:
         out: Report folder.
-        kind: What was done.
+        kind: Kind of the work that is reported.
         content: Content of ``report.json``.
         numbers: Numbers of `datasets.flow`.
         checkpoints: Metadata of every checkpoint that was trained or scored, by its run.
@@ -99,22 +99,26 @@ def publish_evaluation(
 
 
 def evaluation_flow(
-    found: Sequence[Case], decoded: Decoded, known: npt.NDArray[np.bool_]
+    given_cases: Sequence[Case], decoded: Decoded, has_label: npt.NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Return the flow of an evaluation's images.
 
     Args:
-        found: Images that were given.
-        decoded: Those that could be read.
-        known: (N,) whether the network knows the label of each of these.
+        given_cases: Images that were given.
+        decoded: Images that could be read.
+        has_label: (N,) whether the network knows the label of each of these.
     """
-    analysed = [case for case, is_known in zip(decoded.cases, known, strict=True) if is_known]
+    analysed = [
+        case for case, is_labelled in zip(decoded.cases, has_label, strict=True) if is_labelled
+    ]
     others: dict[str, list[Case]] = {}
-    for case, is_known in zip(decoded.cases, known, strict=True):
-        if not is_known:
+    for case, is_labelled in zip(decoded.cases, has_label, strict=True):
+        if not is_labelled:
             why = f"label {for_terminal(case.label)}, which the network does not know"
             others.setdefault(why, []).append(case)
-    return flow(found, {UNREADABLE: damaged_cases(found, decoded.damaged)} | others, analysed)
+    return flow(
+        given_cases, {UNREADABLE: damaged_cases(given_cases, decoded.damaged)} | others, analysed
+    )
 
 
 def draw_models(
@@ -127,16 +131,16 @@ def draw_models(
     """Draw the figures of merit of models as dots with their intervals.
 
     Args:
-        path: The PNG file, or what the names of a publication's files begin with.
+        path: PNG file, or the beginning of the names of a publication's files.
         models: Evaluations by the name of the model.
         others: Somebody else's figures by model and metric, in percent.
-        title: One line.
-        whose: Whose the other figures are.
+        title: Title of the figure, one line.
+        whose: Name of the others, for the legend.
     """
     panels = [
         Panel(
             f"{TITLES[metric]}, percent [95 %]",
-            [getattr(found, metric) for found in models.values()],
+            [getattr(evaluation, metric) for evaluation in models.values()],
             others=[(others or {}).get(name, {}).get(metric, float("nan")) for name in models]
             if others
             else (),

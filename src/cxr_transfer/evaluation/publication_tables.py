@@ -42,7 +42,7 @@ class Table:
     """A table of a publication.
 
     Attributes:
-        caption: One sentence, without a full stop.
+        caption: Caption, one sentence, without a full stop.
         columns: Columns in their order.
         rows: Rows, column to cell; a cell that is absent is empty.
     """
@@ -57,7 +57,7 @@ def write_table(path: Path, table: Table) -> None:
 
     Args:
         path: Path of both files, without an ending.
-        table: What is written.
+        table: Table to write.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -75,7 +75,7 @@ def latex_table(table: Table, name: str) -> str:
     """Return a table as LaTeX, with the rules of the package booktabs.
 
     Args:
-        table: What is written.
+        table: Table to write.
         name: Name of the table, by which the text refers to it.
     """
     lines = [
@@ -102,11 +102,11 @@ def models_table(models: Mapping[str, Evaluation], caption: str) -> Table:
     rows: list[Mapping[str, Cell]] = [
         {
             "model": name,
-            "images": found.images,
-            "patients": found.patients,
-            **{metric: getattr(found, metric) for metric in _TABLE},
+            "images": evaluation.images,
+            "patients": evaluation.patients,
+            **{metric: getattr(evaluation, metric) for metric in _TABLE},
         }
-        for name, found in models.items()
+        for name, evaluation in models.items()
     ]
     figures = [Column(metric, f"{TITLES[metric]}, %", "percent") for metric in _TABLE]
     counts = [Column(name, name, "count") for name in ("images", "patients")]
@@ -118,8 +118,8 @@ def classes_table(models: Mapping[str, Evaluation], caption: str) -> Table:
     rows: list[Mapping[str, Cell]] = [
         {"model": name, "class": label, "images": of_class["images"]}
         | {metric: of_class[metric] for metric in _OF_CLASS}  # type: ignore[literal-required]
-        for name, found in models.items()
-        for label, of_class in found.per_class.items()
+        for name, evaluation in models.items()
+        for label, of_class in evaluation.per_class.items()
     ]
     columns = [
         Column("model", "model"),
@@ -136,8 +136,8 @@ def confusion_table(models: Mapping[str, Evaluation], caption: str) -> Table:
     rows: list[Mapping[str, Cell]] = [
         {"model": name, "class": label}
         | {f"called_{called}": int(n) for called, n in zip(labels, counts, strict=True)}
-        for name, found in models.items()
-        for label, counts in zip(found.per_class, found.confusion, strict=True)
+        for name, evaluation in models.items()
+        for label, counts in zip(evaluation.per_class, evaluation.confusion, strict=True)
     ]
     columns = [Column("model", "model"), Column("class", "class")]
     columns += [Column(f"called_{label}", f"called {label}", "count") for label in labels]

@@ -31,7 +31,7 @@ def render(template: str, /, **facts: object) -> str:
     """Return the page that ``template`` makes of ``facts``.
 
     Raises:
-        LookupError: When the template wants a fact that is not there.
+        LookupError: The template wants a fact that is not there.
     """
     from jinja2 import UndefinedError
 
@@ -55,7 +55,7 @@ def _environment() -> Environment:
     )
     made.globals["intended_use"] = INTENDED_USE
     filters = (markdown, latex, number, percent, complement, written, digits, joined, ended)
-    made.filters |= {each.__name__: each for each in filters}
+    made.filters |= {function.__name__: function for function in filters}
     return made
 
 
@@ -68,36 +68,36 @@ def number(value: object, form: str) -> str:
     return format(value, form)
 
 
-def percent(found: Found, absent: str = "not defined") -> str:
+def percent(estimate: Found, absent: str = "not defined") -> str:
     """Return an estimate in percent; where there is none, ``absent``.
 
     >>> percent({"value": 0.5, "low": 0.25, "high": 0.75}), percent(None, "too few")
     ('50.0 [25.0, 75.0]', 'too few')
     """
-    return absent if found is None else _estimate(found).percent()
+    return absent if estimate is None else _estimate(estimate).percent()
 
 
-def complement(found: Found) -> str:
+def complement(estimate: Found) -> str:
     """Return what an estimate of a share leaves, in percent, as false alarms of a specificity.
 
     >>> complement({"value": 0.75, "low": 0.5, "high": 1.0})
     '25.0 [0.0, 50.0]'
     """
-    whole = _estimate(found)
+    whole = _estimate(estimate)
     return Estimate(1 - whole.value, 1 - whole.high, 1 - whole.low).percent()
 
 
-def written(found: Found, decimals: int = 3) -> str:
+def written(estimate: Found, decimals: int = 3) -> str:
     """Return an estimate as it is.
 
     >>> written(Estimate(0.5, 0.25, 0.75), 1)
     '0.5 [0.2, 0.8]'
     """
-    return _estimate(found).written(decimals)
+    return _estimate(estimate).written(decimals)
 
 
-def _estimate(found: Found) -> Estimate:
-    return found if isinstance(found, Estimate) else Estimate.from_dict(found)
+def _estimate(estimate: Found) -> Estimate:
+    return estimate if isinstance(estimate, Estimate) else Estimate.from_dict(estimate)
 
 
 def digits(hashed: str) -> str:

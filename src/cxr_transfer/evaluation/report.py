@@ -60,18 +60,19 @@ _TABLE = ("precision_macro", "recall_macro", "accuracy", "f1_macro")
 
 @dataclass(frozen=True)
 class Row:
-    """What a report needs of one model.
+    """Results of one model, as a report needs them.
 
     Attributes:
-        scores: On the test part.
+        scores: Scores of the test part.
         ms_per_image: Milliseconds per image of the network alone.
-        checkpoint: Where it lies, relative to the report; "" when there is one for each fold.
-        weights_sha256: Which it is; "" likewise.
-        history: The run's ``history.csv``; None likewise.
+        checkpoint: Path of the checkpoint, relative to the report; "" when there is one for each
+            fold.
+        weights_sha256: SHA-256 of its weights; "" likewise.
+        history: ``history.csv`` of the run; None likewise.
         resamples: Number of resamples of the bootstrap.
         seed: Random seed of the bootstrap.
         score_scale: Scale of ``scores``, as `statistics.temperature.score_scale` names it; of
-            several folds all of them.
+            several folds all scales.
     """
 
     scores: Scores
@@ -96,22 +97,22 @@ def write_study(
     out: Path,
     content: Mapping[str, Any],
     rows: Mapping[str, Row],
-    found: Mapping[str, Evaluation] | None = None,
+    evaluated: Mapping[str, Evaluation] | None = None,
 ) -> dict[str, Any]:
     """Write a study's report and figures into ``out``.
 
     Args:
         out: Study folder.
-        content: Split, seed, hashes, versions: all that is not a model's.
-        rows: By model name.
-        found: Evaluations of the rows; None computes them here.
+        content: Entries that are not a model's: split, seed, hashes, versions.
+        rows: Results by model name.
+        evaluated: Evaluations of the rows; None computes them here.
 
     Returns:
-        The content of ``report.json``.
+        Content of ``report.json``.
     """
-    found = evaluations(rows) if found is None else found
+    evaluated = evaluations(rows) if evaluated is None else evaluated
     models = {
-        name: found[name].as_dict()
+        name: evaluated[name].as_dict()
         | {
             "ms_per_image": row.ms_per_image.as_dict(),
             "checkpoint": row.checkpoint,
@@ -129,8 +130,8 @@ def write_study(
         "paper_percent": PAPER,
     } | dict(content)
     write_json(out / "report.json", full)
-    _draw_study(out / "figures", rows, found, compared)
-    write_text(out / "report.md", _study_text(full, rows, found, compared))
+    _draw_study(out / "figures", rows, evaluated, compared)
+    write_text(out / "report.md", _study_text(full, rows, evaluated, compared))
     return full
 
 
@@ -146,11 +147,11 @@ def _comparisons(rows: Mapping[str, Row]) -> list[dict[str, Any]]:
 def _draw_study(
     folder: Path,
     rows: Mapping[str, Row],
-    found: Mapping[str, Evaluation],
+    evaluated: Mapping[str, Evaluation],
     compared: Sequence[str],
 ) -> None:
     def of(metrics: Sequence[str]) -> dict[str, dict[str, Estimate]]:
-        return {name: {m: getattr(found[name], m) for m in metrics} for name in compared}
+        return {name: {m: getattr(evaluated[name], m) for m in metrics} for name in compared}
 
     if compared:
         pairs = {4: ("precision_macro", "recall_macro"), 5: ("accuracy", "f1_macro")}
@@ -168,7 +169,7 @@ def _draw_study(
             "Figure 6: time per image",
         )
     for name, row in rows.items():
-        draw_evaluation(folder, name, row.scores, found[name], title=TITLES[name])
+        draw_evaluation(folder, name, row.scores, evaluated[name], title=TITLES[name])
         if row.history:
             figures.training_history(folder / f"{name}_history.png", read_history(row.history))
 
@@ -186,10 +187,10 @@ def draw_evaluation(
 
     Args:
         folder: Folder of the figures.
-        name: What the names of their files begin with.
-        scores: N images.
+        name: Beginning of the names of their files.
+        scores: Scores of N images.
         evaluation: Evaluation of ``scores``.
-        title: One line.
+        title: Title of the figures, one line.
         ending: Ending of the files; "" draws those of a publication.
     """
     confusion, roc, pr = (folder / f"{name}_{kind}{ending}" for kind in ("confusion", "roc", "pr"))
@@ -217,7 +218,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 def _study_text(
     content: Mapping[str, Any],
     rows: Mapping[str, Row],
-    found: Mapping[str, Evaluation],
+    evaluated: Mapping[str, Evaluation],
     compared: Sequence[str],
 ) -> str:
     test_set_accesses = content["test_set_accesses"]
@@ -225,7 +226,7 @@ def _study_text(
         "study.md.j2",
         content=content,
         rows=rows,
-        found=found,
+        evaluations=evaluated,
         compared=compared,
         titles=TITLES,
         papers=PAPER,
@@ -233,5 +234,7 @@ def _study_text(
         intervals=INTERVALS,
         differences=DIFFERENCES,
         commit=provenance.short(content["commit"]),
-        opened=[(name, told["times"]) for name, told in test_set_accesses.items() if told],
+        opened=[
+            (name, accesses["times"]) for name, accesses in test_set_accesses.items() if accesses
+        ],
     )

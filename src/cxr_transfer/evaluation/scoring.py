@@ -30,14 +30,14 @@ from cxr_transfer.training.tensors import ImageTensors
 TIMED_IMAGES = 100
 
 CALLED_OTHERWISE = 0.01
-"""Share of images at most that a quicker precision may call another class; one image it may."""
+"""Largest share of images that a quicker precision may call another class; one image it may."""
 
 
 class Scorer:
     """One network on one device: class scores in float32, and quicker ones of changed images.
 
     Attributes:
-        network: In inference mode.
+        network: Network in inference mode.
         device: Device as torch names it, resolved.
         temperature: Temperature at which all its scores are given; None leaves them as they are.
         precision: Precision of `quick` and `features`: "float32" until `settle` finds another good
@@ -64,10 +64,10 @@ class Scorer:
     def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return what the head sees, (N, F), in the precision that was settled."""
         with self._cast(quick=True):
-            found = features(
+            head_features = features(
                 self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
             )
-        return found.double().numpy()
+        return head_features.double().numpy()
 
     def settle(
         self,
@@ -79,8 +79,8 @@ class Scorer:
 
         Args:
             images: Images to try it on, (N, 1, H, W).
-            exact: Their scores in float32.
-            precision: "auto", "float32" or "bfloat16" (still only where it is good enough).
+            exact: Scores of the images in float32.
+            precision: Precision: "auto", "float32" or "bfloat16" (only where it is good enough).
 
         Returns:
             For the report: ``quoted_scores``, ``changed_images``, and where bfloat16 was tried the
@@ -89,27 +89,27 @@ class Scorer:
         Raises:
             UsageError: ``unknown_precision``.
         """
-        told: dict[str, Any] = {"quoted_scores": "float32", "changed_images": "float32"}
+        record: dict[str, Any] = {"quoted_scores": "float32", "changed_images": "float32"}
         if resolve_precision(precision, self.device) != "bfloat16":
-            return told
+            return record
         self.precision = "bfloat16"
-        found = self.quick(images)
-        otherwise = int((found.argmax(axis=1) != exact.argmax(axis=1)).sum())
+        quick_scores = self.quick(images)
+        otherwise = int((quick_scores.argmax(axis=1) != exact.argmax(axis=1)).sum())
         if otherwise > max(1, CALLED_OTHERWISE * len(images)):
             self.precision = "float32"
-        return told | {
+        return record | {
             "changed_images": self.precision,
-            "largest_difference": float(np.abs(found - exact).max()),
+            "largest_difference": float(np.abs(quick_scores - exact).max()),
             "called_otherwise": otherwise,
             "images": len(images),
         }
 
     def _scored(self, images: npt.NDArray[np.uint8], *, quick: bool) -> npt.NDArray[np.float64]:
         with self._cast(quick=quick):
-            found = probabilities(
+            scores = probabilities(
                 self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
             )
-        return at_temperature(found.double().numpy(), self.temperature)
+        return at_temperature(scores.double().numpy(), self.temperature)
 
     def _cast(self, *, quick: bool) -> torch.autocast:
         # Softmax and features are taken in float32 behind it, by `models.registry`.
@@ -134,11 +134,11 @@ def score(
         cases: Cases of the images, in their order, all with known labels.
         labels: Classes of the network.
         temperature: Temperature of the network's reference; None leaves scores as they are.
-        device: Where the network runs.
+        device: Device as torch names it.
     """
     scored = probabilities(network, tensors.images, device=device).double().numpy()
-    given = at_temperature(scored, temperature)
-    return Scores.of(labels, tensors.targets.numpy(), given, cases)
+    given_scores = at_temperature(scored, temperature)
+    return Scores.of(labels, tensors.targets.numpy(), given_scores, cases)
 
 
 @torch.inference_mode()
@@ -153,13 +153,13 @@ def time_per_image(network: nn.Module, tensors: ImageTensors, *, device: str = "
     """
     network.eval().to(device)
     images = tensors.images[:TIMED_IMAGES]
-    took: list[float] = []
+    times: list[float] = []
     for number, image in enumerate([*images[:5], *images]):
         started = time.perf_counter()
         network(image[None].to(device)).softmax(dim=1).cpu()
         if number >= min(5, len(images)):
-            took.append(1000 * (time.perf_counter() - started))
-    low, middle, high = np.quantile(took, [0.025, 0.5, 0.975])
+            times.append(1000 * (time.perf_counter() - started))
+    low, middle, high = np.quantile(times, [0.025, 0.5, 0.975])
     return Estimate(float(middle), float(low), float(high))
 
 

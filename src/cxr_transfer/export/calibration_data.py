@@ -24,8 +24,8 @@ def calibration_and_check(
 
     Args:
         checkpoint: Run folder, weights file or card.
-        manifest: With parts; None is the ``split.csv`` of the run folder, which is passed over
-            where its images are no longer there.
+        manifest: Manifest with parts; None is the ``split.csv`` of the run folder, which is passed
+            over where its images are no longer there.
         calibrate: Whether the training images are wanted; they are many.
 
     Returns:
@@ -41,8 +41,10 @@ def calibration_and_check(
 
     def images(part: str) -> ImageTensors | None:
         paths = [case.path for case in cases if case.split == part]
-        found = list(in_order(lambda path: preprocessing.apply(read_radiograph(path))[None], paths))
-        return np.stack(found) if found else None
+        inputs = list(
+            in_order(lambda path: preprocessing.apply(read_radiograph(path))[None], paths)
+        )
+        return np.stack(inputs) if inputs else None
 
     return images("train") if calibrate else None, images("validation")
 

@@ -84,13 +84,13 @@ def export(
 
     Args:
         checkpoint: Run folder, weights file or card.
-        out: Where to; written only when the check has passed.
-        format: None takes it from the suffix of ``out``.
-        precision: "float32"; for OpenVINO also "int8" (quantized after training).
+        out: Path of the export, written only when the check has passed.
+        format: Format; None takes it from the suffix of ``out``.
+        precision: Precision: "float32"; for OpenVINO also "int8" (quantized after training).
         calibration: (N, 1, H, W) training images from which int8's ranges are taken.
         check: (N, 1, H, W) other images on which both networks are compared; None draws some.
-        temperature: What the scores are calibrated with afterwards, for the description; None
-            where none is known, or none could be fitted.
+        temperature: Temperature with which scores are calibrated afterwards, for the description;
+            None where none is known, or none could be fitted.
         confidence_threshold: Highest calibrated score below which no class is to be given, for the
             description; None where every image is to get one, or none is known.
         coverage: Share of the images by which that was chosen whose highest score reaches it.
@@ -171,9 +171,9 @@ def chosen_format(
     """Return the form in which ``out`` is to be written, before anything is read or converted.
 
     Args:
-        out: Where to.
-        format: None takes it from the suffix of ``out``.
-        precision: "float32"; for OpenVINO also "int8".
+        out: Path of the export.
+        format: Format; None takes it from the suffix of ``out``.
+        precision: Precision: "float32"; for OpenVINO also "int8".
 
     Raises:
         UsageError: ``unknown_format``; ``unknown_precision`` for one that the form cannot have.

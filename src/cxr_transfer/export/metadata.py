@@ -1,8 +1,9 @@
 """What stands beside a network in another form than the checkpoint's: ``NAME.json``.
 
-It holds the hashes of the other files, how they were checked, what a user of another tool must do
-to an image before the network and to its scores behind it, and the checkpoint's card. OpenVINO's
-form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Knows nothing of torch.
+It holds the hashes of the other files, how they were checked, and the checkpoint's card. It says
+what a user of another tool must do to an image before the network, and to its scores behind it.
+OpenVINO's form (``NAME.xml`` and ``NAME.bin``, weights) is the one that is read back. Knows nothing
+of torch.
 """
 
 from __future__ import annotations
@@ -85,25 +86,27 @@ PREPARATION = (
 
 
 class ExportMetadata(BaseModel):
-    """What is known of a converted network.
+    """Description of a converted network.
 
     Attributes:
         schema_version: Schema version of this file.
-        intended_use: What the network may be used for.
+        intended_use: Use that the network is made for.
         format: Format of the files beside this one.
         precision: Precision of weights and activations in the graph.
-        check: Images compared with the checkpoint's own network, largest difference of a score and
-            of a feature (as a share of the largest), share of images with the same class.
-        self_test: What generated images score, so that the network is known again elsewhere.
-        made_on: What decided the arithmetic where it was checked (`openvino_runtime.abilities`).
+        check: Number of images on which it was compared with the checkpoint's own network, largest
+            difference of a score and of a feature (as a share of the largest), share of images with
+            the same class.
+        self_test: Scores of generated images, so that the network is known again elsewhere.
+        made_on: Abilities that decided the arithmetic where it was checked
+            (`openvino_runtime.abilities`).
         sha256: SHA-256 of the other files, by suffix.
-        labels: The classes in the order of the scores.
-        temperature: Calibrated scores are `statistics.temperature.at_temperature` of it; None where
-            none is known, or none was kept.
-        confidence_threshold: No class is given where the highest calibrated score is below it; None
-            gives one to every image.
+        labels: Classes in the order of the scores.
+        temperature: Temperature that calibrates the scores
+            (`statistics.temperature.at_temperature`); None where none is known, or none was kept.
+        confidence_threshold: Highest calibrated score below which no class is given; None gives one
+            to every image.
         coverage: Share of the images by which it was chosen whose highest score reaches it.
-        thresholds: Calibrated probability from which on each finding is named; None of classes, or
+        thresholds: Calibrated probability from which on each finding is named; None for classes, or
             where none are known. Written only where there are some.
         inputs: Name, shape and type; how an image becomes one, step by step.
         outputs: Names, shapes, types and meaning, in order.
@@ -163,7 +166,7 @@ _CLASS_SCORES = {
     "model's reports; no class where the highest of them is below confidence_threshold (null: a "
     "class for every image)",
 }
-"""What the scores of a network of classes are."""
+"""Description of the scores of a network of classes."""
 
 _FINDING_SCORES = {
     "meaning": "probabilities of findings (sigmoid), each for itself, in the order of the labels: "
@@ -172,7 +175,7 @@ _FINDING_SCORES = {
     "where temperature is null the scores stay as they are; what 'cxr predict' gives; a finding is "
     "named from its place in thresholds on (null: 0.5, of the scores as they are)",
 }
-"""What the scores of a network of findings are."""
+"""Description of the scores of a network of findings."""
 
 
 def described(
@@ -263,8 +266,8 @@ def read_export_metadata(path: Path) -> ExportMetadata:
     card = path.with_suffix(".json")
     converted = _described_in(card)
     graph = read_bytes(path, most=LARGEST_GRAPH)
-    found = {"xml": hashlib.sha256(graph).hexdigest(), "bin": sha256(path.with_suffix(".bin"))}
-    for suffix, digest in found.items():
+    digests = {"xml": hashlib.sha256(graph).hexdigest(), "bin": sha256(path.with_suffix(".bin"))}
+    for suffix, digest in digests.items():
         if digest != converted.sha256.get(suffix):
             raise ModelError(
                 "wrong_hash",
@@ -343,7 +346,7 @@ def _check_graph(graph: bytes, card: Checkpoint) -> None:
         card: Card of the checkpoint that it is to be of.
 
     Raises:
-        ValueError: What it holds instead.
+        ValueError: It holds something else, which the message names.
         ParseError: It is no XML.
     """
     if b"<!" in graph.replace(b"<!--", b""):
@@ -360,8 +363,8 @@ def _check_graph(graph: bytes, card: Checkpoint) -> None:
     inputs = [layer for layer in layers if layer.get("type") == "Parameter"]
     data = inputs[0].find("data") if len(inputs) == 1 else None
     shape = f"?,1,{card.preprocessing.height},{card.preprocessing.width}"
-    told = (data.get("element_type"), data.get("shape")) if data is not None else None
-    if told != ("u8", shape):
+    declared = (data.get("element_type"), data.get("shape")) if data is not None else None
+    if declared != ("u8", shape):
         raise ValueError(f"another input than u8 {shape}")
     results = [
         [dim.text for dim in layer.iter("dim")] for layer in layers if layer.get("type") == "Result"

@@ -73,8 +73,8 @@ def convert(
         precision: "float32", or "int8" (quantized after training).
         calibration: (N, 1, H, W) training images from which int8's ranges are taken.
         check: (N, 1, H, W) other images on which both networks are compared; None draws some.
-        temperature: What the scores are calibrated with afterwards, for the description; None
-            where none is known, or none could be fitted.
+        temperature: Temperature with which scores are calibrated afterwards, for the description;
+            None where none is known, or none could be fitted.
         confidence_threshold: Highest calibrated score below which no class is to be given, for the
             description; None where every image is to get one, or none is known.
         coverage: Share of the images by which that was chosen whose highest score reaches it.
@@ -183,12 +183,12 @@ def compared(
     """Return by how much another form of a network differs from it, or refuse it.
 
     Args:
-        network: The checkpoint's own.
-        other: The other form: images (N, 1, H, W) in, scores and features out.
+        network: Network of the checkpoint itself.
+        other: Other form of it: images (N, 1, H, W) in, scores and features out.
         preprocessing: Preprocessing of the network.
-        images: What both see; None draws some.
+        images: Images that both see, (N, 1, H, W) uint8; None draws some.
         precision: Precision of the other form; it decides what is tolerated.
-        progress: Function that is told the phase and which share of it is done.
+        progress: Function that is called with the phase and the share of it that is done.
         is_exclusive: Whether the network's labels are classes.
 
     Raises:
@@ -242,12 +242,12 @@ def compared(
 
 
 def _same(
-    found: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], is_exclusive: bool
+    converted_scores: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], is_exclusive: bool
 ) -> npt.NDArray[np.bool_]:
     """Tell which images (N,) get the same class; of findings, the same at a probability of 0.5."""
     if is_exclusive:
-        return np.asarray(found.argmax(1) == scores.argmax(1))
-    return np.asarray(((found >= 0.5) == (scores >= 0.5)).all(axis=1))
+        return np.asarray(converted_scores.argmax(1) == scores.argmax(1))
+    return np.asarray(((converted_scores >= 0.5) == (scores >= 0.5)).all(axis=1))
 
 
 def run_self_test(
@@ -260,10 +260,10 @@ def run_self_test(
     """Return what a network makes of generated images, by which its other form is known again.
 
     Args:
-        network: The checkpoint's own: its scores are kept.
-        other: The other form, which must score alike; see `compared`.
+        network: Network of the checkpoint itself, whose scores are kept.
+        other: Other form of it, which must score alike; see `compared`.
         card: Card of the checkpoint.
-        report: What `compared` returned of the two.
+        report: Report of `compared` on the two.
         precision: Precision of the other form. Int8 is off already here: as far again as int8 may
             be off on average is tolerated elsewhere.
 
@@ -275,21 +275,23 @@ def run_self_test(
     from cxr_transfer.models.forward import probabilities
 
     radiograph = card.preprocessing.apply(decode(self_test_image()))[None, None]
-    scores, found = (
+    scores, other_scores = (
         probabilities(network, torch.from_numpy(radiograph), exclusive=card.label_set.exclusive)[
             0
         ].numpy(),
         other(radiograph)[0][0],
     )
     tolerance = LARGEST_DIFFERENCE
-    left = LARGEST_DIFFERENCE - report["largest_difference"]
+    drawn_tolerance = LARGEST_DIFFERENCE - report["largest_difference"]
     if precision == "int8":
-        tolerance = LARGEST_MEAN_DIFFERENCE + float(np.abs(found - scores).max())
-        left = LARGEST_MEAN_DIFFERENCE - report["mean_difference"]
-    known = dict(zip(card.labels, map(float, scores), strict=True))
+        tolerance = LARGEST_MEAN_DIFFERENCE + float(np.abs(other_scores - scores).max())
+        drawn_tolerance = LARGEST_MEAN_DIFFERENCE - report["mean_difference"]
+    expected = dict(zip(card.labels, map(float, scores), strict=True))
     drawn = other(drawn_images(card.preprocessing))[0].tolist()
-    self_test = SelfTest(scores=known, tolerance=tolerance, drawn=drawn, drawn_tolerance=left)
-    self_test.check(found, card.name)
+    self_test = SelfTest(
+        scores=expected, tolerance=tolerance, drawn=drawn, drawn_tolerance=drawn_tolerance
+    )
+    self_test.check(other_scores, card.name)
     return self_test
 
 

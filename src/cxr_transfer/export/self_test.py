@@ -33,14 +33,15 @@ LARGEST_MEAN_DIFFERENCE = 0.02
 
 
 class SelfTest(BaseModel):
-    """What networks make of the images.
+    """Scores that networks give generated images, and how close they must come.
 
     Attributes:
-        scores: What the checkpoint's own network gives `self_test_image`, by class: not calibrated.
-        tolerance: By how much a score of the converted network may differ.
-        drawn: What the converted network gave `drawn_images` where it was compared with the
-            checkpoint's own: class scores, a row for each.
-        drawn_tolerance: By how much these may differ elsewhere (float32: any; int8: on average):
+        scores: Scores of `self_test_image` by the checkpoint's own network, by class, not
+            calibrated.
+        tolerance: Largest difference of a score of the converted network.
+        drawn: Scores of `drawn_images` by the converted network, a row for each, where it was
+            compared with the checkpoint's own.
+        drawn_tolerance: Largest difference of these elsewhere (float32: of any; int8: on average):
             what the comparison left of its bound.
     """
 
@@ -55,20 +56,20 @@ class SelfTest(BaseModel):
         """Compare the scores (C,) that a network gives the image now.
 
         Args:
-            scores: In the order of the classes.
+            scores: Scores in the order of the classes.
             name: Name of the network.
 
         Raises:
             ModelError: ``self_test``.
         """
-        for (label, expected), found in zip(self.scores.items(), map(float, scores), strict=True):
+        for (label, expected), score in zip(self.scores.items(), map(float, scores), strict=True):
             # Not `>`: what is no number must not pass.
-            if not abs(found - expected) <= self.tolerance:
+            if not abs(score - expected) <= self.tolerance:
                 raise ModelError(
                     "self_test",
                     f"Expected {name} to score the self-test image as its checkpoint's own network "
                     f"did ({label} {expected:.5f}, within {self.tolerance:.2g}), but got "
-                    f"{found:.5f}; convert the checkpoint anew: with 'cxr export', or by deleting "
+                    f"{score:.5f}; convert the checkpoint anew: with 'cxr export', or by deleting "
                     "what is kept of it in the cache folder.",
                 )
 
@@ -92,8 +93,8 @@ class SelfTest(BaseModel):
         Raises:
             ModelError: ``other_processor``.
         """
-        found = network(drawn_images(preprocessing, len(self.drawn)))
-        apart = np.abs(found - np.array(self.drawn, np.float32))
+        scores = network(drawn_images(preprocessing, len(self.drawn)))
+        apart = np.abs(scores - np.array(self.drawn, np.float32))
         difference = float(apart.mean() if precision == "int8" else apart.max())
         # Not `>`: what is no number must not pass.
         if not difference <= self.drawn_tolerance:

@@ -2,8 +2,8 @@
 
 A model folder holds ``graph.xml``, its description ``graph.json``, and ``graph.layout.json``, which
 says of each constant of the graph how it follows from the checkpoint's weights. So no weight is
-shipped twice, and ``graph.bin`` is put together at first use, to the bit as it was when the graph
-was compared with the checkpoint: its hash stands in the description. Knows no torch.
+shipped twice. At first use ``graph.bin`` is put together, to the bit as it was when the graph was
+compared with the checkpoint: its hash stands in the description. Knows no torch.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _LONGEST_BYTES = 256
 
 
 class Constant(BaseModel):
-    """How one constant of a graph follows from the weights.
+    """Way in which one constant of a graph follows from the weights.
 
     Attributes:
         offset: Place of its first byte in the ``.bin`` file.
@@ -129,21 +129,21 @@ def pack(graph: Path, weights: Path, folder: Path) -> None:
     """
     converted = read_export_metadata(graph)
     content = graph.with_suffix(".bin").read_bytes()
-    known = _known(_read_weights(weights), converted.card.epsilon)
-    found: dict[int, Constant] = {}
+    kind_of_bytes = _kinds_by_bytes(_read_weights(weights), converted.card.epsilon)
+    constants: dict[int, Constant] = {}
     end = 0
     for offset, size in sorted(_constants(graph.read_bytes())):
         part = content[offset : offset + size]
-        kind, of = known.get(part, ("bytes", part.hex()))
+        kind, of = kind_of_bytes.get(part, ("bytes", part.hex()))
         if offset != end or (kind == "bytes" and size > _LONGEST_BYTES):
             raise ModelError(
                 "bad_model",
                 f"Expected constants of {graph} that follow from the weights, but got another at "
                 f"byte {offset}; add its kind to KINDS.",
             )
-        found[offset] = Constant(offset=offset, kind=kind, of=of)
+        constants[offset] = Constant(offset=offset, kind=kind, of=of)
         end = offset + size
-    layout = Layout(constants=tuple(found.values()))
+    layout = Layout(constants=tuple(constants.values()))
     write_bytes(folder / GRAPH, graph.read_bytes())
     write_text(folder / LAYOUT, layout.model_dump_json() + "\n")
     write_json(folder / Path(GRAPH).with_suffix(".json"), converted.model_dump(mode="json"))
@@ -208,7 +208,7 @@ def export_shipped(
         The description; None where no graph is shipped with the checkpoint.
 
     Raises:
-        ModelError, MachineError: As `put_together` and `weights_at_hand`.
+        ModelError, MachineError: What `put_together` and `weights_at_hand` raise.
     """
     card_path, weights = checkpoint_files(checkpoint)
     if not ships_graph(card_path):
@@ -241,7 +241,7 @@ def _bytes_of(constant: Constant, weights: Arrays, epsilon: float) -> bytes:
     return KINDS[constant.kind](weights, constant.of, epsilon).tobytes()
 
 
-def _known(weights: Arrays, epsilon: float) -> dict[bytes, tuple[str, str]]:
+def _kinds_by_bytes(weights: Arrays, epsilon: float) -> dict[bytes, tuple[str, str]]:
     """Return what can follow from the weights, by its bytes: kind, and layer or tensor."""
     wanted = [("tensor", name) for name in weights]
     for name, tensor in weights.items():
@@ -250,10 +250,10 @@ def _known(weights: Arrays, epsilon: float) -> dict[bytes, tuple[str, str]]:
             wanted += [("summed_kernel", layer)] if tensor.shape[1] == 3 else []
             if f"{layer}_bn.weight" in weights:
                 wanted += [("scaled_kernel", layer), ("shift", layer)]
-    found: dict[bytes, tuple[str, str]] = {}
+    kind_of_bytes: dict[bytes, tuple[str, str]] = {}
     for kind, of in wanted:
-        found.setdefault(KINDS[kind](weights, of, epsilon).tobytes(), (kind, of))
-    return found
+        kind_of_bytes.setdefault(KINDS[kind](weights, of, epsilon).tobytes(), (kind, of))
+    return kind_of_bytes
 
 
 def _read_weights(path: Path) -> dict[str, Floats]:
@@ -277,9 +277,9 @@ def _constants(graph: bytes) -> set[tuple[int, int]]:
     return {(int(data.attrib["offset"]), int(data.attrib["size"])) for data in layers}
 
 
-def _bad(folder: Path, found: str) -> ModelError:
+def _bad(folder: Path, reason: str) -> ModelError:
     return ModelError(
         "bad_model",
-        f"Expected the graph of a released model in {folder}, but got {found}; install "
+        f"Expected the graph of a released model in {folder}, but got {reason}; install "
         "cxr-transfer anew.",
     )

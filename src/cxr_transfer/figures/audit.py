@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from cxr_transfer.figures.canvas import ABOVE, CENTRED, WHISKER, canvas, table, whiskers
+from cxr_transfer.figures.canvas import (
+    ABOVE,
+    CENTRED,
+    WHISKER,
+    canvas,
+    label_rows,
+    table,
+    whiskers,
+)
 from cxr_transfer.figures.colours import BARS, GREY, INK, PALETTE
 from cxr_transfer.statistics.intervals import Estimate
 
@@ -20,22 +28,24 @@ DARK = (PALETTE[0], PALETTE[3], PALETTE[4])
 """On which dark letters do not show."""
 
 
-def source_mosaic(path: Path, found: Mapping[str, Any], labels: Sequence[str], title: str) -> None:
+def source_mosaic(
+    path: Path, association: Mapping[str, Any], labels: Sequence[str], title: str
+) -> None:
     """Draw the images of each source as a bar as wide as their number, parted by class.
 
     Where source and class have nothing to do with each other, all bars are parted alike.
 
     Args:
         path: The PNG file.
-        found: What `association.source_by_class` returned.
-        labels: Its classes in the order of the network's, which gives them their colours.
-        title: One line.
+        association: Result of `association.source_by_class`.
+        labels: Classes of the result in the order of the network's, which gives their colours.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
-    sources, counts = found["sources"], found["counts"]
-    images = np.array([[counts[each].get(label, 0) for label in labels] for each in sources])
+    sources, counts = association["sources"], association["counts"]
+    images = np.array([[counts[source].get(label, 0) for label in labels] for source in sources])
     wide = 100 * images.sum(axis=1) / images.sum()
     with canvas(path, (8.5, 5.4), title) as figure:
         axes = figure.subplots()
@@ -70,30 +80,21 @@ def masked_bars(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
 
     Args:
         path: The PNG file.
-        rows: Names and areas in [0, 1]; the first stands for whole images.
-        title: One line.
+        rows: Rows of a name and an area in [0, 1]; the first stands for whole images.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
     with canvas(path, (8.5, 1.8 + 0.5 * len(rows)), title) as figure:
         axes = figure.subplots()
-        places, values = np.arange(float(len(rows))), table([each for _, each in rows])
+        places, values = np.arange(float(len(rows))), table([area for _, area in rows])
         # From 0.5: what is no better than chance has no bar, and what is worse goes to the left.
         colours = [BARS[0], *[BARS[1]] * (len(rows) - 1)]
         axes.barh(places, values[:, 0] - 0.5, 0.6, left=0.5, color=colours)
         axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER)
-        for place, (_, estimate) in zip(places, rows, strict=True):
-            axes.annotate(
-                estimate.written(2),
-                (1.02, place),
-                xycoords=axes.get_yaxis_transform(),
-                size=9,
-                va="center",
-            )
+        label_rows(axes, [name for name, _ in rows], [area.written(2) for _, area in rows])
         axes.axvline(0.5, color=GREY, lw=1, ls=":")
-        axes.set_yticks(places, [name for name, _ in rows])
-        axes.tick_params(axis="y", length=0)
         lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 0.5
         axes.set(xlabel="AUROC (0.5 is chance) [95 % interval]", xlim=(min(0.4, lowest), 1))
         axes.set_ylim(len(rows) - 0.5, -0.5)  # the first on top

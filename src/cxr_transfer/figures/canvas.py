@@ -14,6 +14,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -70,7 +71,7 @@ def canvas(
         paths: Path of a file, or of several forms of the figure, by their endings; or what the
             names of a publication's files begin with.
         inches: Width and height.
-        title: One line above the figure; "" for a figure whose caption stands elsewhere.
+        title: Line above the figure; "" for a figure whose caption stands elsewhere.
         dpi: Dots per inch of a report's PNG.
     """
     files, is_printed = [paths] if isinstance(paths, Path) else list(paths), False
@@ -104,3 +105,19 @@ def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:
 def whiskers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return (2, N) lengths below and above; a bound on the wrong side of its value gets none."""
     return np.maximum([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0)
+
+
+def label_rows(axes: Axes, names: Sequence[str], values: Sequence[str]) -> None:
+    """Name the rows of a plot on its left, and write their values on its right.
+
+    Values stand in a column outside of the axes: beside its point each would hide others.
+
+    Args:
+        axes: Axes whose rows are at 0, 1, 2 and so on.
+        names: Names of the rows.
+        values: Values of the rows, as text.
+    """
+    for row, value in enumerate(values):
+        axes.annotate(value, (1.02, row), xycoords=axes.get_yaxis_transform(), size=9, va="center")
+    axes.set_yticks(np.arange(float(len(names))), names)
+    axes.tick_params(axis="y", length=0)

@@ -51,7 +51,7 @@ def contact_sheet(path: Path, tiles: Sequence[Tile], title: str) -> None:
     Args:
         path: The PNG file.
         tiles: Images, one at least.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.

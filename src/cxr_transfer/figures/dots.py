@@ -52,8 +52,8 @@ def dot_panels(
         path: The PNG file, or the files of a publication; see `canvas.canvas`.
         names: Names of the rows, from the top.
         panels: Figures of merit, from the left; each with an estimate for each name.
-        title: One line.
-        others: What the open diamonds are.
+        title: Title of the figure, one line.
+        others: Name of the open diamonds, for the legend.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.

@@ -18,7 +18,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.figures.canvas import ABOVE, CENTRED, WHISKER, canvas, table, whiskers
+from cxr_transfer.figures.canvas import (
+    ABOVE,
+    CENTRED,
+    WHISKER,
+    canvas,
+    label_rows,
+    table,
+    whiskers,
+)
 from cxr_transfer.figures.colours import BARS, GREY, INK, PALE, PALETTE
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.curves import pr_curve, roc_curve
@@ -41,10 +49,10 @@ def paper_bars(
 
     Args:
         path: The PNG file.
-        estimates: By model and metric, proportions in [0, 1].
-        metrics: The two to draw, such as ``("precision_macro", "recall_macro")``.
-        paper: By model and metric, in percent; what is missing is not drawn.
-        title: One line.
+        estimates: Proportions in [0, 1] by model and metric.
+        metrics: Metrics to draw, two, such as ``("precision_macro", "recall_macro")``.
+        paper: Figures of the paper in percent, by model and metric; what is missing is not drawn.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -53,18 +61,18 @@ def paper_bars(
         axes = figure.subplots()
         for series, metric in enumerate(metrics):
             places = np.arange(len(estimates)) + (series - 0.5) * 0.4
-            ours = [of_model[metric] for of_model in estimates.values()]
-            values = 100 * table(ours)
+            measured = [of_model[metric] for of_model in estimates.values()]
+            values = 100 * table(measured)
             name = TITLES.get(metric, metric)
             axes.bar(places, values[:, 0], 0.36, color=BARS[series], label=name)
             axes.errorbar(places, values[:, 0], yerr=whiskers(values), **WHISKER)
-            for place, estimate in zip(places, ours, strict=True):
+            for place, estimate in zip(places, measured, strict=True):
                 text = estimate.percent().replace(" [", "\n[")
                 axes.text(place, 103, text, ha="center", va="bottom", fontsize=9)
-            theirs = [paper.get(model, {}).get(metric, np.nan) for model in estimates]
+            published = [paper.get(model, {}).get(metric, np.nan) for model in estimates]
             once = "the paper, one split" if series == 0 and paper else None
             # Beside the whisker, so that neither hides the other.
-            axes.plot(places + 0.1, theirs, "D", mfc="white", mec=INK, ms=6, label=once)
+            axes.plot(places + 0.1, published, "D", mfc="white", mec=INK, ms=6, label=once)
         axes.set_xticks(range(len(estimates)), list(estimates))
         axes.tick_params(axis="x", length=0)
         axes.set(ylim=(0, 114), yticks=range(0, 101, 20), ylabel="percent [95 % interval]")
@@ -77,8 +85,8 @@ def time_bars(path: Path, ms: Mapping[str, Estimate], title: str = "Time per ima
 
     Args:
         path: The PNG file.
-        ms: By model, in milliseconds.
-        title: One line; the place to name the machine.
+        ms: Milliseconds by model.
+        title: Title of the figure, one line; the place to name the machine.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -110,7 +118,7 @@ def confusion_matrix(
         path: The PNG file.
         confusion: (C, C) counts, rows are true classes.
         labels: The C classes.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -147,8 +155,8 @@ def roc_curves(
         path: The PNG file.
         scores: N images.
         evaluation: Evaluation of ``scores``.
-        title: One line.
-        bands: By label, what `metrics.roc_band` returned; drawn behind the curve.
+        title: Title of the figure, one line.
+        bands: Result of `metrics.roc_band` by label, which is drawn behind the curve.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -176,10 +184,10 @@ def pr_curves(path: Path, scores: Scores, evaluation: Evaluation, title: str) ->
         axes = _square(figure, "recall (sensitivity)", "precision")
         for label, colour in _curved(scores):
             precision, recall, _ = pr_curve(scores, label)
-            found = evaluation.per_class[label]
-            name = f"{label}: average precision {found['average_precision']}"
+            of_class = evaluation.per_class[label]
+            name = f"{label}: average precision {of_class['average_precision']}"
             axes.step(recall, precision, where="post", color=colour, label=name, clip_on=False)
-            axes.axhline(found["images"] / evaluation.images, color=colour, lw=1, ls=":")
+            axes.axhline(of_class["images"] / evaluation.images, color=colour, lw=1, ls=":")
         axes.plot([], [], ":", color=GREY, lw=1, label="no skill: the share of the class")
         axes.legend(loc="lower left")
 
@@ -198,7 +206,7 @@ def reliability_plot(
         path: The PNG file.
         before: Rows of `calibration.reliability`.
         after: Rows of the calibrated scores; none where there is no temperature.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -247,7 +255,7 @@ def risk_coverage_plot(
         path: The PNG file.
         coverage: (P,) shares of images kept, rising to 1, as of `decisions.risk_coverage`.
         risk: (P,) share wrong among the images kept.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -273,9 +281,9 @@ def training_history(
 
     Args:
         path: The PNG file.
-        rows: One per epoch, in order: ``stage``, ``loss``, ``val_loss``, and ``accuracy``,
+        rows: Rows of the epochs, in order: ``stage``, ``loss``, ``val_loss``, and ``accuracy``,
             ``val_accuracy`` in [0, 1]; further keys are not drawn.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         DataError: ``no_epochs`` without a row.
@@ -321,29 +329,19 @@ def forest_plot(path: Path, rows: Sequence[tuple[str, Estimate]], title: str) ->
 
     Args:
         path: The PNG file.
-        rows: Names and proportions in [0, 1]; the first stands for all images.
-        title: One line.
+        rows: Rows of a name and a proportion in [0, 1]; the first stands for all images.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
     with canvas(path, (8.5, 1.8 + 0.34 * len(rows)), title) as figure:
         axes = figure.subplots()
-        places, values = np.arange(float(len(rows))), 100 * table([each for _, each in rows])
+        places, values = np.arange(float(len(rows))), 100 * table([share for _, share in rows])
         axes.axvline(values[0, 0], color=GREY, lw=1, ls=":")
         axes.errorbar(values[:, 0], places, xerr=whiskers(values), **WHISKER | {"capsize": 3})
         axes.plot(values[:, 0], places, "s", color=PALETTE[0], ms=6)
-        for place, (_, estimate) in zip(places, rows, strict=True):
-            # To the right of the axes, in a column: beside its point it would hide others.
-            axes.annotate(
-                estimate.percent(),
-                (1.02, place),
-                xycoords=axes.get_yaxis_transform(),
-                size=9,
-                va="center",
-            )
-        axes.set_yticks(places, [name for name, _ in rows])
-        axes.tick_params(axis="y", length=0)
+        label_rows(axes, [name for name, _ in rows], [share.percent() for _, share in rows])
         axes.invert_yaxis()
         # From the lowest interval to 100: on a scale from 0 no difference would be seen.
         lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 50.0
@@ -360,9 +358,9 @@ def _square(figure: Figure, x: str, y: str) -> Axes:
 
 
 def _curved(scores: Scores) -> list[tuple[str, str]]:
-    """The classes that have a curve, with the colour of their place in the label set."""
-    found = set(scores.targets.tolist())
-    if len(found) < 2:
+    """Return the classes that have a curve, with the colour of their place in the label set."""
+    targets = set(scores.targets.tolist())
+    if len(targets) < 2:
         return []
     coloured = enumerate(zip(scores.labels, cycle(PALETTE), strict=False))
-    return [pair for target, pair in coloured if target in found]
+    return [pair for target, pair in coloured if target in targets]

@@ -62,10 +62,10 @@ def explanation_sheet(
         radiograph: (H, W), bright = dense, uint8 or float32 in [0, 1].
         heat_map: Values in [0, 1], at any size; it is stretched over the image.
         lungs: The mask to outline, at any size; it is stretched likewise.
-        scores: By class, in [0, 1].
-        label: The class that the map is of.
+        scores: Scores in [0, 1], by class.
+        label: Class that the map is of.
         lines: Text beside the map; the first line, and each after an empty one, is a heading.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
@@ -90,9 +90,9 @@ def sheet_page(
     grey = np.rint(radiograph * light).clip(0, 255).astype(np.uint8)
     across, down = _fitting(grey.shape, _ACROSS, _MOST_DOWN)
     outlined = bool(lungs.any() and not lungs.all())
-    said = third, _TOP + 30 + 17 * len(scores) + 24
-    words = _paragraphs(lines, *said, size=9.5, width=_BESIDE)
-    lowest = max(_TOP + down + 24, *(one.y for one in words), said[1])
+    text_place = third, _TOP + 30 + 17 * len(scores) + 24
+    words = _paragraphs(lines, *text_place, size=9.5, width=_BESIDE)
+    lowest = max(_TOP + down + 24, *(word.y for word in words), text_place[1])
     page = Page(_SHEET_WIDTH, max(_LEAST_HEIGHT, lowest + _FOOT))
     whole = Picture(second, _TOP, across, down, grey)
     heat = Picture(second, _TOP, across, down, _over(whole, heat_map, lungs if outlined else None))
@@ -173,8 +173,8 @@ def score_bars(
     """Return the class scores as bars; the bars of what is named are dark.
 
     Args:
-        scores: By class, in [0, 1].
-        dark: The class, or findings, whose bars are dark.
+        scores: Scores in [0, 1], by class.
+        dark: Class, or findings, whose bars are dark.
         x: Left edge.
         y: Baseline of the heading.
         width: Width of the bars with their names and numbers.
@@ -263,18 +263,18 @@ def _paragraphs(
     lines: Sequence[str], x: float, y: float, *, size: float, width: float
 ) -> list[Words]:
     """Return lines of text below each other; the first, and each after an empty one, is bold."""
-    found = []
+    words = []
     heading = True
     for line in lines:
         for row in wrapped(line, width, size, bold=heading):
-            found.append(Words(x, y, row, size, bold=heading))
+            words.append(Words(x, y, row, size, bold=heading))
             y += 1.45 * size
         heading = not line
-    return found
+    return words
 
 
 def _report_lines(answer: Mapping[str, Any]) -> list[str]:
-    """What a page says in words."""
+    """Return what a page says in words."""
     lines = [f"model: {answer['model']}"]
     if answer["status"] != "ok":
         lines += [f"{answer['status'].replace('_', ' ')}: {answer['message']} [{answer['code']}]"]
@@ -288,8 +288,8 @@ def _report_lines(answer: Mapping[str, Any]) -> list[str]:
     if answer["neighbours"]:
         lines += ["", "Nearest training images, by distance of features"]
         lines += [
-            f"{one['label']} ({one['source']}): {one['distance']:.2f}"
-            for one in answer["neighbours"]
+            f"{neighbour['label']} ({neighbour['source']}): {neighbour['distance']:.2f}"
+            for neighbour in answer["neighbours"]
         ]
     if answer["warnings"]:
         lines += ["", "Take note", *answer["warnings"]]

@@ -29,13 +29,13 @@ def flow_diagram(path: Path, flow: Mapping[str, Any], title: str = "") -> None:
     Args:
         path: The PNG file, or the files of a publication; see `canvas.canvas`.
         flow: Numbers of `datasets.flow`.
-        title: One line.
+        title: Title of the figure, one line.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``.
     """
     first = _lines("Found", flow["found"])
-    left_out = [_one(f"{each['why']}:", each) for each in flow["left_out"]]
+    left_out = [_one(f"{group['why']}:", group) for group in flow["left_out"]]
     aside = _wrapped(["Left out:", *left_out]) if left_out else []
     analysed = _lines("Analysed", flow["analysed"])
     parts = [_lines(name, *of_part) for name, of_part in _by_part(flow["parts"]).items()]
@@ -71,22 +71,25 @@ _PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 
 
 def _by_part(folds: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return what each part has in each fold, under what it is called."""
-    each = f" (in each of {len(folds)} folds)" if len(folds) > 1 else ""
+    """Return the numbers of each part in each fold, by the part's name."""
+    of_folds = f" (in each of {len(folds)} folds)" if len(folds) > 1 else ""
     named: dict[str, list[Mapping[str, Any]]] = {}
     for parts in folds:
         for part in parts:
-            named.setdefault(f"{_PARTS[part['name']]}{each}", []).append(part)
+            named.setdefault(f"{_PARTS[part['name']]}{of_folds}", []).append(part)
     return named
 
 
 def _lines(name: str, *numbers: Mapping[str, Any]) -> list[str]:
-    """Return the lines of a box; of several folds the lowest and highest numbers."""
-    classes = dict.fromkeys(label for one in numbers for label in one.get("classes", ()))
+    """Return the lines of a box; where there are several folds, the lowest and highest numbers."""
+    classes = dict.fromkeys(label for counts in numbers for label in counts.get("classes", ()))
     by_class = [
-        f"{label}: {_span([one['classes'].get(label, 0) for one in numbers])}" for label in classes
+        f"{label}: {_span([counts['classes'].get(label, 0) for counts in numbers])}"
+        for label in classes
     ]
-    images, patients = (_span([one[key] for one in numbers]) for key in ("images", "patients"))
+    images, patients = (
+        _span([counts[key] for counts in numbers]) for key in ("images", "patients")
+    )
     return _wrapped([name, f"{images} images of {patients} patients", *by_class])
 
 

@@ -27,7 +27,7 @@ _MARKS = "osD^vP"
 
 @dataclass(frozen=True)
 class CurveDrawing:
-    """What is drawn of one model.
+    """Curve of one model, as it is drawn.
 
     Attributes:
         name: Name in the legend.
@@ -92,12 +92,12 @@ def _draw(axes: Axes, curve: CurveDrawing, place: int, shift: float, least: floa
     )  # fmt: skip
     if curve.law is None or curve.more is None:
         return
-    at, given = curve.more
+    at, estimate = curve.more
     for first, last, style in ((images[0], images[-1], "-"), (images[-1], at, ":")):
         line = np.geomspace(first, last, 100)
-        shares = [max(100 * curve.law(float(each)), least) for each in line]
+        shares = [max(100 * curve.law(float(size)), least) for size in line]
         axes.plot(line, shares, style, color=colour, lw=1.5)
-    value = np.fmax(100 * table([given]), least)
+    value = np.fmax(100 * table([estimate]), least)
     axes.errorbar(
         [at * shift], value[:, 0], yerr=whiskers(value), fmt=mark, color=colour, mfc="white",
         ms=6, **bars,

@@ -158,9 +158,9 @@ def page_png(page: Page) -> bytes:
         stretched = Image.fromarray(part.pixels).resize(wanted, Image.Resampling.BILINEAR)
         mask = stretched.getchannel("A") if stretched.mode == "RGBA" else None
         image.paste(stretched.convert("RGB"), box[:2], mask)
-    content, told = io.BytesIO(), PngInfo()
-    told.add_text("Software", SOFTWARE)
-    image.save(content, "PNG", dpi=(DPI, DPI), pnginfo=told)
+    content, metadata = io.BytesIO(), PngInfo()
+    metadata.add_text("Software", SOFTWARE)
+    image.save(content, "PNG", dpi=(DPI, DPI), pnginfo=metadata)
     return content.getvalue()
 
 

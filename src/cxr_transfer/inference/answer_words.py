@@ -27,11 +27,11 @@ NO_THRESHOLDS = (
 
 
 def thresholds_of(card: Checkpoint, reference: TrainingReference | None) -> dict[str, float] | None:
-    """Return the probability from which on each finding is named; None of a network of classes."""
+    """Return the probability from which on each finding is named; None for a network of classes."""
     if card.label_set.exclusive:
         return None
-    known = reference.thresholds if reference else None
-    return dict(zip(card.labels, known or [EVEN] * len(card.labels), strict=True))
+    thresholds = reference.thresholds if reference else None
+    return dict(zip(card.labels, thresholds or [EVEN] * len(card.labels), strict=True))
 
 
 def named(
@@ -41,7 +41,7 @@ def named(
 
     Args:
         card: Card of the network.
-        reference: What is known of its training images.
+        reference: Reference of its training images; None where there is none.
         scores: Scores of one image as they are given, (C,).
 
     Returns:
@@ -52,19 +52,19 @@ def named(
     if thresholds is None:
         return card.labels[int(scores.argmax())], None
     reached = as_given(scores) >= np.array(list(thresholds.values()))
-    found = tuple(name for name, is_named in zip(card.labels, reached, strict=True) if is_named)
-    return JOINED.join(sorted(found)) or NO_FINDING, found
+    findings = tuple(name for name, is_named in zip(card.labels, reached, strict=True) if is_named)
+    return JOINED.join(sorted(findings)) or NO_FINDING, findings
 
 
 def notes_of(card: Checkpoint, reference: TrainingReference | None) -> tuple[str, ...]:
-    """Return what is to be said once of all answers of a model."""
+    """Return notes that hold for all answers of a model."""
     least = reference.confidence_threshold if reference else None
     abstains = card.recipe.get("coverage") is None or least is not None
     calibrated = reference is not None and reference.calibrated
     knows_thresholds = card.label_set.exclusive or bool(reference and reference.thresholds)
-    known = reference.calibration_words if reference else NO_REFERENCE
+    calibration = reference.calibration_words if reference else NO_REFERENCE
     return (
-        *(() if calibrated else (known,)),
+        *(() if calibrated else (calibration,)),
         *(() if abstains else (NO_ABSTENTION,)),
         *(() if knows_thresholds else (NO_THRESHOLDS,)),
     )

@@ -59,7 +59,7 @@ _RESERVED = {"CON", "PRN", "AUX", "NUL"} | {f"{p}{n}" for p in ("COM", "LPT") fo
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What can be told of an image's class scores.
+    """Explanation of an image's class scores.
 
     Attributes:
         model: Name and first digits of the hash of the network's weights.
@@ -73,8 +73,8 @@ class Explanation:
         lung_share: Share of the map that lies there; None of an empty map.
         lung_area: Share of the image that this is: what an even map would have.
         neighbours: The training images that are most like this one to the network, nearest first.
-        warnings: What a reader should know of the image and of this explanation.
-        method: How the map was made: "HiResCAM", or "occlusion" where the network's layers are not
+        warnings: Lines that a reader should know of the image and of this explanation.
+        method: Method of the map: "HiResCAM", or "occlusion" where the network's layers are not
             known.
     """
 
@@ -105,11 +105,11 @@ class Explanation:
             "lung_area": round(self.lung_area, 4),
             "neighbours": [
                 {
-                    "label": one.label,
-                    "source": one.source,
-                    "distance": round(float(one.distance), 4),
+                    "label": neighbour.label,
+                    "source": neighbour.source,
+                    "distance": round(float(neighbour.distance), 4),
                 }
-                for one in self.neighbours
+                for neighbour in self.neighbours
             ],
             "warnings": list(self.warnings),
         }
@@ -124,7 +124,7 @@ class Explainer:
 
     Attributes:
         card: Card of the checkpoint.
-        reference: What is known of the training images; None where nothing is.
+        reference: Reference of the training images; None where there is none.
     """
 
     def __init__(
@@ -153,8 +153,8 @@ class Explainer:
         Args:
             model: Name or path of a checkpoint, which is converted when it is first opened. A
                 network that somebody exported is not explained.
-            reference: What is known of the training images; None takes the one beside the
-                weights, if there is.
+            reference: Reference of the training images; None takes the one beside the weights, if
+                there is one.
             any_modality: Whether DICOM headers may name another modality or body part.
 
         Raises:
@@ -180,16 +180,15 @@ class Explainer:
         """Explain the scores of one image. Any number of threads may ask.
 
         Args:
-            radiograph: What `Predictor.predict` takes, or what was prepared for this network
-                already.
-            label: The class, or finding, whose score is explained; None is the one with the
-                highest.
-            value_range: Values that are black and white in an array, as of `Predictor.predict`.
+            radiograph: Image as `Predictor.predict` takes it, or one that was prepared for this
+                network already.
+            label: Class, or finding, whose score is explained; None is the one with the highest.
+            value_range: Values that are black and white in an array, as in `Predictor.predict`.
 
         Raises:
-            TypeError, UsageError, MachineError: As `Predictor.predict`.
-            ImageError: Of an image that cannot be read, or of which no class should be given, with
-                the code that `Predictor.predict` answers with; ``not_sure`` only without a label.
+            TypeError, UsageError, MachineError: What `Predictor.predict` raises.
+            ImageError: The code that `Predictor.predict` answers with, for an image that cannot be
+                read, or that should get no class; ``not_sure`` only without a label.
             DataError: ``unknown_label`` for a class that the network does not know.
         """
         check_process()  # before anything is decoded, which may wait for its parent's threads
@@ -223,7 +222,7 @@ class Explainer:
         maps = self._engine.maps(seen, at_places, target, (height, width))
         lungs = lung_mask(image) if prepared.lungs is None else prepared.lungs
         share, area = float(lung_share(maps, lungs[None])[0]), float(lungs.mean())
-        heat_map, lungs = (_on_image(one, prepared.box) for one in (maps[0], lungs))
+        heat_map, lungs = (_on_image(plane, prepared.box) for plane in (maps[0], lungs))
         if math.isnan(share):
             warnings.append(NO_MAP)
         return Explanation(
@@ -270,14 +269,14 @@ def write_explanation(
 ) -> Path:
     """Write ``STEM.png``, a sheet for people, and ``STEM.json``.
 
-    The same image and model write the same files again. Where there are files of that name that
-    are of another image or model, or not ours at all, a few digits are put behind the stem.
+    The same image and model write the same files again. Files of that name may be of another image
+    or model, or not ours at all. Then a few digits are put behind the stem.
 
     Args:
         explanation: Explanation of the image.
-        radiograph: The image itself.
-        folder: Where to; it is made.
-        stem: A name, such as the image's without its ending; see `safe_stem`.
+        radiograph: Radiograph that is explained.
+        folder: Folder of the files; it is made where there is none.
+        stem: Name of the files, such as the image's without its ending; see `safe_stem`.
 
     Returns:
         Path of the sheet.
@@ -356,7 +355,7 @@ def _own_stem(folder: Path, stem: str, whose: dict[str, str]) -> str:
 
 
 def _lines(explanation: Explanation) -> list[str]:
-    """What the sheet says in words."""
+    """Return what the sheet says in words."""
     area = f"{100 * explanation.lung_area:.0f} % of what the model sees"
     lines = ["Heat map"]
     if explanation.lung_share is None:
@@ -370,9 +369,10 @@ def _lines(explanation: Explanation) -> list[str]:
         "Nearest training images",
     ]
     lines += [
-        f"{one.label} ({one.source}), distance {one.distance:.2f}" for one in explanation.neighbours
+        f"{neighbour.label} ({neighbour.source}), distance {neighbour.distance:.2f}"
+        for neighbour in explanation.neighbours
     ]
     lines += [] if explanation.neighbours else ["none kept with this model"]
     lines += ["", "Class scores", score_scale(explanation.temperature)]
-    said = [one for one in explanation.warnings if one not in (NO_NEIGHBOURS, NO_MAP)]
-    return lines + (["", "Take note", *said] if said else [])
+    notes = [warning for warning in explanation.warnings if warning not in (NO_NEIGHBOURS, NO_MAP)]
+    return lines + (["", "Take note", *notes] if notes else [])

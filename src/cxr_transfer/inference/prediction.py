@@ -22,23 +22,23 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Prediction:
-    """What is answered for one image.
+    """Answer for one image.
 
     Attributes:
         file: The path as it was given; "" of an image that was in memory.
         status: "ok", "cannot_assess" (it was read, and no class should be given) or "error".
         code: Code of the refusal or the error; "" without one.
-        message: One line for a person; "" when the status is "ok".
-        label: The class with the highest score; of findings those that are named, joined ("No
-            Finding" without any); None unless the status is "ok".
+        message: Line for a person; "" when the status is "ok".
+        label: Class with the highest score; of a network of findings those that are named, joined
+            ("No Finding" without any); None unless the status is "ok".
         probabilities: Class scores, or probabilities of findings, in the network's order; empty
             unless the status is "ok" or the code ``not_sure``: then they are too close for a class,
             and say between which.
         calibrated: Whether the scores were fitted to what came true on validation images.
         temperature: Temperature at which they are given; None where they are the network's own.
         model: Name and first digits of the hash of the network's weights.
-        warnings: What a reader should know of the image.
-        ms: Reading this image and its share of its batch's inference, milliseconds.
+        warnings: Lines that a reader should know of the image.
+        ms: Milliseconds for reading this image, and its share of its batch's inference.
         findings: Findings whose probabilities reach their thresholds; None of a network of classes,
             or without an answer.
     """
@@ -58,10 +58,10 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it stands in JSON: ``findings`` only where the network tells some."""
-        known = asdict(self)
+        fields = asdict(self)
         if self.findings is None:
-            del known["findings"]
-        return known
+            del fields["findings"]
+        return fields
 
 
 def explained_label(answer: Mapping[str, Any]) -> str | None:

@@ -64,9 +64,9 @@ class Predictor:
 
     Attributes:
         card: Card of the checkpoint: labels in order, preprocessing, where it comes from.
-        converted: How the network in use was made from it, and how that was checked.
-        reference: What is known of the training images; None where nothing is.
-        cache_note: A warning where the converted network could not be kept for the next time; ""
+        converted: Description of the network in use: how it was made and checked.
+        reference: Reference of the training images; None where there is none.
+        cache_note: Warning where the converted network could not be kept for the next time; ""
             where it is. It names a folder of this machine.
     """
 
@@ -137,16 +137,16 @@ class Predictor:
             converted.self_test.check_drawn(
                 engine.scores, card.preprocessing, converted.precision, card.name
             )
-        known = None
+        reference = None
         # An int8 network's features lie elsewhere: that reference would misjudge them.
         if converted.precision == "float32":
-            found = reference_beside(beside, converted.card.weights_sha256)
-            known = found[1] if found else None
-        return cls(converted, engine, known, any_modality=any_modality, cache_note=note)
+            kept = reference_beside(beside, converted.card.weights_sha256)
+            reference = kept[1] if kept else None
+        return cls(converted, engine, reference, any_modality=any_modality, cache_note=note)
 
     @property
     def calibrated(self) -> bool:
-        """Whether its scores were fitted to what came true on validation images."""
+        """Whether scores were fitted to what came true on validation images."""
         return self.reference is not None and self.reference.calibrated
 
     @property
@@ -161,7 +161,7 @@ class Predictor:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said once of all of this predictor's answers."""
+        """Notes that hold for all answers of this predictor."""
         return notes_of(self.card, self.reference)
 
     def predict(
@@ -170,8 +170,8 @@ class Predictor:
         """Answer for one image.
 
         Args:
-            radiograph: A path, the content of a file, a file opened in binary mode, a numpy array,
-                a PIL image, a pydicom data set, or an image that was read; see `read_image`.
+            radiograph: Path, content of a file, file opened in binary mode, numpy array, PIL image,
+                pydicom data set, or an image that was read; see `read_image`.
             value_range: Values that are black and white in an array or a grey PIL image. None is
                 (0, 255) of an array of uint8; uint16 and float32 need it, since nothing else says
                 what their values mean.
@@ -198,13 +198,13 @@ class Predictor:
         it is taken, in the thread that iterates; paths and bytes are read by other threads.
 
         Args:
-            files: What `predict` takes, taken as they are needed: there may be any number.
-            value_range: Values that are black and white in each of them, as of `predict`.
-            workers: Decoding threads; None is one per processor, and one.
+            files: Images as `predict` takes them, read when they are needed; any number.
+            value_range: Values that are black and white in each of them, as in `predict`.
+            workers: Number of decoding threads; None is one more than there are processors.
 
         Raises:
             TypeError: One image where a list is meant; an item that is no image.
-            UsageError, MachineError: As of `predict`.
+            UsageError, MachineError: What `predict` raises.
         """
         check_images(files, value_range)
         return self._predicted(files, value_range, workers)
@@ -219,12 +219,12 @@ class Predictor:
         """Answer for every image, and keep the answers: a list that can become a table.
 
         Args:
-            files: Images, as of `predict_files`.
-            value_range: Values that are black and white in each of them, as of `predict`.
-            workers: Decoding threads, as of `predict_files`.
+            files: Images, as in `predict_files`.
+            value_range: Values that are black and white in each of them, as in `predict`.
+            workers: Number of decoding threads, as in `predict_files`.
 
         Raises:
-            TypeError, UsageError, MachineError: As of `predict_files`.
+            TypeError, UsageError, MachineError: What `predict_files` raises.
         """
         answers = self.predict_files(files, value_range=value_range, workers=workers)
         return Predictions(answers, self.card.labels)
@@ -265,10 +265,10 @@ class Predictor:
 
         Args:
             files: Paths and contents of files.
-            workers: Decoding threads, as of `predict_files`.
+            workers: Number of decoding threads, as in `predict_files`.
 
         Raises:
-            TypeError, MachineError: As of `predict_files`.
+            TypeError, MachineError: What `predict_files` raises.
         """
         check_images(files, None)
         check_process()
@@ -283,16 +283,18 @@ class Predictor:
     def answers(self, batch: Sequence[Prepared]) -> list[Prediction]:
         """Return the answers for images that were prepared, in their order."""
         started = time.perf_counter()
-        images = [one.image[None] for one in batch if one.image is not None]
+        images = [prepared.image[None] for prepared in batch if prepared.image is not None]
         if images:
             scores, features = self._engine.answer(np.stack(images))
             if self.reference:
                 scores = self.reference.calibrate(scores)
             rows = iter(zip(scores, self._ood_statuses(features), strict=True))
-        each = 1000 * (time.perf_counter() - started) / max(1, len(images))
+        milliseconds = 1000 * (time.perf_counter() - started) / max(1, len(images))
         return [
-            self._refused(one) if one.image is None else self._answer(one, *next(rows), each)
-            for one in batch
+            self._refused(prepared)
+            if prepared.image is None
+            else self._answer(prepared, *next(rows), milliseconds)
+            for prepared in batch
         ]
 
     def check(self, prepared: Prepared) -> None:
@@ -301,7 +303,7 @@ class Predictor:
         Holds for "float32" alone: another precision scores otherwise.
 
         Args:
-            prepared: That image, whatever way it came.
+            prepared: Self-test image, prepared in any way.
 
         Raises:
             ModelError: ``self_test``.
@@ -335,34 +337,38 @@ class Predictor:
             else ["in_distribution"] * len(features)
         )
 
-    def _refused(self, one: Prepared) -> Prediction:
+    def _refused(self, prepared: Prepared) -> Prediction:
         return Prediction(
-            one.file,
-            one.status,
-            one.code,
-            one.message,
+            prepared.file,
+            prepared.status,
+            prepared.code,
+            prepared.message,
             model=self.model,
-            warnings=one.warnings,
-            ms=round(one.ms, 2),
+            warnings=prepared.warnings,
+            ms=round(prepared.ms, 2),
         )
 
     def _answer(
-        self, one: Prepared, scores: npt.NDArray[np.float32], ood_status: str, each: float
+        self,
+        prepared: Prepared,
+        scores: npt.NDArray[np.float32],
+        ood_status: str,
+        milliseconds: float,
     ) -> Prediction:
-        ms = round(one.ms + each, 2)
+        ms = round(prepared.ms + milliseconds, 2)
         if ood_status == "out_of_distribution":
             return Prediction(
-                one.file,
+                prepared.file,
                 "cannot_assess",
                 "out_of_distribution",
                 UNFAMILIAR,
                 model=self.model,
-                warnings=one.warnings,
+                warnings=prepared.warnings,
                 ms=ms,
             )
         label, findings = named(self.card, self.reference, scores)
-        known = Prediction(
-            one.file,
+        answer = Prediction(
+            prepared.file,
             "ok",
             label=label,
             probabilities={
@@ -372,14 +378,14 @@ class Predictor:
             calibrated=self.calibrated,
             temperature=self.reference.temperature if self.reference else None,
             model=self.model,
-            warnings=(*one.warnings, *([UNUSUAL] if ood_status == "far" else [])),
+            warnings=(*prepared.warnings, *([UNUSUAL] if ood_status == "far" else [])),
             ms=ms,
             findings=findings,
         )
         if self.reference is None or self.reference.accepts(scores[None])[0]:
-            return known
-        said = not_sure(self.reference, scores)
-        return replace(known, status="cannot_assess", code="not_sure", message=said, label=None)
+            return answer
+        reason = not_sure(self.reference, scores)
+        return replace(answer, status="cannot_assess", code="not_sure", message=reason, label=None)
 
 
 def not_sure(reference: TrainingReference, scores: npt.NDArray[np.float32]) -> str:

@@ -1,9 +1,9 @@
 """A file becomes a model input, or the reason why it cannot be judged: all that needs no network.
 
-Decoding, quality control's look at header and picture, preprocessing: the same for a path on the
-command line, for bytes that came over a wire and for an array of a program, in this process or in
-another. What it returns is small (not the full-size pixels, unless they are asked for) and can be
-sent between processes. Knows no model.
+Decoding, quality control and preprocessing are the same for a path on the command line, for bytes
+that came over a wire and for an array of a program, in this process or in another. What it returns
+is small (not the full-size pixels, unless they are asked for) and can be sent between processes.
+Knows no model.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ class Prepared:
         status: "ok", "cannot_assess" (quality control refused it) or "error" (it could not be
             read).
         code: Code of the refusal or the error; "" without one.
-        message: One line for a person; "" without a refusal or an error.
-        warnings: What a reader should know of the image.
-        ms: What all this took, milliseconds.
-        box: Which part of the image the model input shows.
+        message: Line for a person; "" without a refusal or an error.
+        warnings: Lines that a reader should know of the image.
+        ms: Milliseconds that all this took.
+        box: Part of the image that the model input shows.
         radiograph: Radiograph that was decoded, where it was asked for.
         lungs: Lung mask of the model input, (height, width); None where nobody looked for it yet.
     """
@@ -61,7 +61,7 @@ class Prepared:
 
 
 def prepare(
-    given: ImageLike,
+    image: ImageLike,
     preprocessing: Preprocessing,
     *,
     file: str | None = None,
@@ -74,13 +74,13 @@ def prepare(
     """Read, judge and resize one image. Raises nothing of what a file can be.
 
     Args:
-        given: What `read_image` takes: a path, the content of a file, an array and so on.
+        image: Image as `read_image` takes it: a path, the content of a file, an array and so on.
         preprocessing: Preprocessing of the network that will see it.
-        file: Its name in the answer; None is the path, or "".
-        named: For the content of a file: the format that the file's name promises.
-        value_range: Values that are black and white in an array, as of `read_image`.
+        file: Name of the image in the answer; None is the path, or "".
+        named: Format that the name of a file promises, where its content is given.
+        value_range: Values that are black and white in an array, as in `read_image`.
         any_modality: Whether a DICOM header may name another modality or body part.
-        quality_control: Whether quality control may refuse it; what it finds is told either way.
+        quality_control: Whether quality control may refuse it; its issues are listed either way.
         keep_radiograph: Whether the radiograph itself is kept, which is large.
 
     Raises:
@@ -89,7 +89,7 @@ def prepare(
         MachineError: ``forked``.
     """
     (prepared,) = prepare_for_each(
-        given,
+        image,
         [preprocessing],
         file=file,
         named=named,
@@ -102,7 +102,7 @@ def prepare(
 
 
 def prepare_for_each(
-    given: ImageLike,
+    image: ImageLike,
     preprocessings: Sequence[Preprocessing],
     *,
     file: str | None = None,
@@ -115,28 +115,28 @@ def prepare_for_each(
     """Read and judge one image once, and resize it for each of several networks.
 
     Args:
-        given: Image, as `prepare` takes it.
+        image: Image, as `prepare` takes it.
         preprocessings: Preprocessing of each network that will see it.
-        file: Its name in the answer; None is the path, or "".
-        named: For the content of a file: the format that the file's name promises.
-        value_range: Values that are black and white in an array, as of `read_image`.
+        file: Name of the image in the answer; None is the path, or "".
+        named: Format that the name of a file promises, where its content is given.
+        value_range: Values that are black and white in an array, as in `read_image`.
         any_modality: Whether a DICOM header may name another modality or body part.
-        quality_control: Whether quality control may refuse it; what it finds is told either way.
+        quality_control: Whether quality control may refuse it; its issues are listed either way.
         keep_radiograph: Whether the radiograph itself is kept, which is large.
 
     Returns:
-        What was prepared for each network; where the image cannot be judged, the same for all.
+        Prepared image for each network; where the image cannot be judged, the same for all.
 
     Raises:
         TypeError: It is nothing that stands for an image, or a range is missing.
         UsageError: ``bad_value_range``.
         MachineError: ``forked``.
     """
-    check_image(given, value_range)
+    check_image(image, value_range)
     started = time.perf_counter()
     name = file
     if name is None:
-        name = str(given) if isinstance(given, str | os.PathLike) else ""
+        name = str(image) if isinstance(image, str | os.PathLike) else ""
 
     def took() -> float:
         return 1000 * (time.perf_counter() - started)
@@ -148,14 +148,16 @@ def prepare_for_each(
         warnings: tuple[str, ...] = (),
         radiograph: Radiograph | None = None,
     ) -> list[Prepared]:
-        one = Prepared(name, None, status, code, message, warnings, took(), radiograph=radiograph)
-        return [one] * len(preprocessings)
+        prepared = Prepared(
+            name, None, status, code, message, warnings, took(), radiograph=radiograph
+        )
+        return [prepared] * len(preprocessings)
 
     try:
         radiograph = read_image(
-            given, value_range=value_range, named=named, any_modality=any_modality
+            image, value_range=value_range, named=named, any_modality=any_modality
         )
-        found = quality_issues(radiograph)
+        issues = quality_issues(radiograph)
     except ImageError as error:
         return refused("error", error.code, error.message)
     except (CxrError, MemoryError):
@@ -164,15 +166,15 @@ def prepare_for_each(
         # Nobody's image may stop the others, whatever a decoder thinks of it.
         return refused("error", "unreadable", UNREADABLE)
     kept = radiograph if keep_radiograph else None
-    refusal = next((one for one in found if one.refuses), None) if quality_control else None
-    said = (*radiograph.warnings, *(one.message for one in found if one is not refusal))
+    refusal = next((issue for issue in issues if issue.refuses), None) if quality_control else None
+    notices = (*radiograph.warnings, *(issue.message for issue in issues if issue is not refusal))
     if refusal:
-        return refused("cannot_assess", refusal.code, refusal.message, said, kept)
-    made: dict[Preprocessing, Prepared] = {}
+        return refused("cannot_assess", refusal.code, refusal.message, notices, kept)
+    prepared_for: dict[Preprocessing, Prepared] = {}
     for preprocessing in dict.fromkeys(preprocessings):
         box = preprocessing.box(radiograph)
-        image = preprocessing.apply(radiograph, box)
-        made[preprocessing] = Prepared(
-            name, image, warnings=said, ms=took(), box=box, radiograph=kept
+        model_input = preprocessing.apply(radiograph, box)
+        prepared_for[preprocessing] = Prepared(
+            name, model_input, warnings=notices, ms=took(), box=box, radiograph=kept
         )
-    return [made[preprocessing] for preprocessing in preprocessings]
+    return [prepared_for[preprocessing] for preprocessing in preprocessings]

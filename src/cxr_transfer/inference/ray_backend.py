@@ -39,25 +39,25 @@ def predict_on_cluster(
     """Write a row for each of ``files``, in their order, to ``out`` (.csv or .parquet).
 
     Args:
-        model: What `Predictor.open` takes; where it is a path, of the same place on every machine.
-            A checkpoint is converted on each: give them an exported .xml.
-        files: Paths, of the same place on every machine.
+        model: Model as `Predictor.open` takes it; a path must lead to it on every machine. A
+            checkpoint is converted on each of them: give them an exported .xml.
+        files: Paths that lead to the same files on every machine.
         out: The table, on this machine; written once, at the end.
         workers: Processes that answer, with a processor each.
         address: Address of a Ray cluster ("auto": the one this machine is part of); None starts one
             here.
         options: Further arguments of `Predictor.open`.
-        on_image: Called once for every file that has been answered.
+        on_image: Function that is called once for every file that has been answered.
 
     Raises:
         TypeError: One path where a list is meant; an item that is no path.
         MachineError: ``missing_package`` (Ray), ``no_cluster``, ``node_failed``.
         CxrError: What `Predictor.open` and `predict_into` raise.
     """
-    asked = dict(options or {})
+    predictor_options = dict(options or {})
     place = os.path.abspath(model) if os.path.exists(model) else str(model)
-    predictor = Predictor.open(place, **asked)
-    with resumable(predictor, files, out, settings=asked, on_image=on_image) as parts:
+    predictor = Predictor.open(place, **predictor_options)
+    with resumable(predictor, files, out, settings=predictor_options, on_image=on_image) as parts:
         items = [
             {
                 "number": number,
@@ -71,7 +71,7 @@ def predict_on_cluster(
                 chunks = ray.data.from_items(items, override_num_blocks=len(items))
                 answered = chunks.map_batches(
                     _Answering,
-                    fn_constructor_args=(place, asked),
+                    fn_constructor_args=(place, predictor_options),
                     batch_size=1,
                     compute=ray.data.ActorPoolStrategy(size=min(workers, len(items))),
                     num_cpus=1,
@@ -110,8 +110,8 @@ class _Answering:
         answers = []
         if self._predictor:
             files = json.loads(batch["files"][0])
-            found = self._predictor.predict_files(files, workers=1)
-            answers = [answer.as_dict() for answer in found]
+            predictions = self._predictor.predict_files(files, workers=1)
+            answers = [answer.as_dict() for answer in predictions]
         return {
             "number": [int(batch["number"][0])],
             "answers": [json.dumps(answers)],
@@ -173,10 +173,10 @@ def _without_progress(context: Any) -> Iterator[None]:  # noqa: ANN401 - Ray's
 
 
 def _start(ray: Any, address: str | None, workers: int, folder: str) -> None:  # noqa: ANN401 - Ray's
-    said: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    logging_options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
-            ray.init(address=address, **said)
+            ray.init(address=address, **logging_options)
         else:
             ray.init(
                 address="local",
@@ -184,7 +184,7 @@ def _start(ray: Any, address: str | None, workers: int, folder: str) -> None:  #
                 object_store_memory=OBJECT_STORE,
                 include_dashboard=False,
                 _temp_dir=folder,
-                **said,
+                **logging_options,
             )
     except Exception as error:  # Ray raises even the plain one, for a start that took too long
         reason = str(error).strip().splitlines()[0]

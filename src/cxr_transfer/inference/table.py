@@ -60,7 +60,7 @@ Each = Callable[[], object]
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of the files.
+    """Numbers of files by what became of them.
 
     Attributes:
         files: Number of files that were given.
@@ -94,18 +94,19 @@ def predict_into(
     """Write a row for each of ``files``, in their order, to ``out`` (.csv or .parquet).
 
     Args:
-        predictor: Answers.
+        predictor: Predictor that answers.
         files: Paths; one that cannot be read gets a row too.
-        out: The table; written once, at the end.
-        workers: Decoding threads; None is one per processor, and one.
-        settings: What else decides an answer (precision, say): another value is another run.
-        on_image: Called once for every file that has been answered.
+        out: Path of the table, which is written once, at the end.
+        workers: Number of decoding threads; None is one more than there are processors.
+        settings: Further settings that decide an answer (precision, say); another value is another
+            run.
+        on_image: Function that is called once for every file that has been answered.
 
     Raises:
         TypeError: One path where a list is meant; an item that is no path.
-        UsageError: ``unknown_format``, ``out_exists``, ``other_run`` when ``out`` was begun with
-            other files or another model, ``foreign_folder`` when what is to hold its parts is of
-            somebody else's, ``folder_in_use``.
+        UsageError: ``unknown_format``, ``out_exists``, ``folder_in_use``; ``other_run`` when
+            ``out`` was begun with other files or another model; ``foreign_folder`` when the
+            folder of its parts is somebody else's.
         DataError: ``empty``, ``damaged_part``.
         MachineError: ``missing_package`` (pyarrow, for Parquet), ``disk_full``, ``not_writable``.
     """
@@ -125,9 +126,9 @@ class Parts:
     """The chunks of one table, some of them done.
 
     Attributes:
-        files: All of them, in order.
-        out: The table.
-        folder: Where finished chunks are kept.
+        files: All files, in order.
+        out: Path of the table.
+        folder: Folder of the finished chunks.
         labels: Labels of the network.
         model: Model as it stands in the answers.
         resumed: Files that an earlier call answered.
@@ -262,14 +263,14 @@ def _run(
         # As it is given, for that is what stands in the row, and where it points to.
         for name in (str(file), os.path.abspath(file)):
             names.update(os.fsencode(name) + b"\0")
-    known = predictor.reference
+    reference = predictor.reference
     return {
         "version": __version__,
         "model": predictor.model,
         "network": dict(predictor.converted.sha256),
         # A reference may be fitted anew beside the same weights: its limits decide answers, too.
-        **{name: getattr(known, name) if known else None for name in LIMITS},
-        "thresholds": list(known.thresholds) if known and known.thresholds else None,
+        **{name: getattr(reference, name) if reference else None for name in LIMITS},
+        "thresholds": list(reference.thresholds) if reference and reference.thresholds else None,
         "settings": dict(settings),
         "files": len(files),
         "files_sha256": names.hexdigest(),
@@ -305,11 +306,11 @@ def _begun(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _foreign(folder: Path, found: str) -> UsageError:
+def _foreign(folder: Path, content: str) -> UsageError:
     return UsageError(
         "foreign_folder",
         f"Expected {folder} to be free for the finished parts of this table, but it is not of this "
-        f"command's making: {found}; choose another --out, or move it away.",
+        f"command's making: {content}; choose another --out, or move it away.",
     )
 
 
@@ -340,8 +341,8 @@ def _columns(labels: Sequence[str]) -> list[str]:
 
 def _row(answer: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     """Return an answer by column; what it does not have is None."""
-    found = cells(answer, labels)
-    return {name: found[name] for name in _columns(labels)}
+    values = cells(answer, labels)
+    return {name: values[name] for name in _columns(labels)}
 
 
 def _write_csv(

@@ -39,8 +39,8 @@ def _rows(
     answers: Iterable[Prediction], labels: Sequence[str], names: Sequence[str]
 ) -> Iterator[list[object]]:
     for answer in answers:
-        found = cells(answer.as_dict(), labels)
-        yield [cell(found[name]) for name in names]
+        values = cells(answer.as_dict(), labels)
+        yield [cell(values[name]) for name in names]
 
 
 def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:

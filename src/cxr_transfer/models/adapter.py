@@ -49,7 +49,7 @@ class Standardise(nn.Module):
 
 
 class Features(nn.Module):
-    """What a module gives once its head is taken away, (N, F), however it wraps its output."""
+    """Features of a module without its head, (N, F), however it wraps its output."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -187,8 +187,8 @@ def _sequence(
 
     Args:
         module: Classifier in inference mode.
-        head_name: Path of its head.
-        scaled: Images as it takes them.
+        head_name: Path of the module's head.
+        scaled: Images as the module takes them.
         expected: Scores that it gives them.
     """
     children = list(_children(module))
@@ -196,15 +196,15 @@ def _sequence(
         return None
     before, head = children[:-1], children[-1][1]
     for ending in _endings(before):
-        given, outputs = scaled, []
+        activations, outputs = scaled, []
         try:
             for _, layer in ending:
-                given = layer.eval()(given)
-                outputs.append(given)
-            scores = head(given)
+                activations = layer.eval()(activations)
+                outputs.append(activations)
+            scores = head(activations)
         except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
             continue  # these layers do not fit together
-        if given.ndim == 2 and _same(scores, expected):
+        if activations.ndim == 2 and _same(scores, expected):
             return _named(ending, outputs)
     return None
 
@@ -216,14 +216,16 @@ def _named(
 
     Args:
         layers: Layers of the body, in order.
-        outputs: What each gave for some images; the last are the features.
+        outputs: Output of each layer for some images; the last are the features.
     """
     at_places = [
-        row for row, one in enumerate(outputs) if one.ndim == 4 and one.shape[2] * one.shape[3] > 1
+        row
+        for row, output in enumerate(outputs)
+        if output.ndim == 4 and output.shape[2] * output.shape[3] > 1
     ]
     last = max(at_places, default=-1)
     if last >= 0 and _same(outputs[last].mean((2, 3)), outputs[-1]):
-        dropouts = [one for one in layers[last + 1 :] if isinstance(one[1], nn.Dropout)]
+        dropouts = [layer for layer in layers[last + 1 :] if isinstance(layer[1], nn.Dropout)]
         layers = [*layers[: last + 1], ("avg_pool", _mean()), *dropouts]
     names: OrderedDict[str, nn.Module] = OrderedDict()
     for row, (path, layer) in enumerate(layers):
@@ -235,8 +237,8 @@ def _named(
     return names
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, atol=1e-5)
+def _same(tensor: Tensor, other: Tensor) -> bool:
+    return tensor.shape == other.shape and torch.allclose(tensor, other, atol=1e-5)
 
 
 def _mean() -> nn.Sequential:
@@ -270,7 +272,7 @@ def _endings(
         (row for row, (_, layer) in enumerate(layers) if isinstance(layer, nn.Linear)), len(layers)
     )
     flatten = ("flatten", nn.Flatten(1))
-    before = [one for one in layers[:first_dense] if not isinstance(one[1], nn.Flatten)]
+    before = [layer for layer in layers[:first_dense] if not isinstance(layer[1], nn.Flatten)]
     yield [*before, flatten, *layers[first_dense:]]
 
 

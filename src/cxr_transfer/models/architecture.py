@@ -20,7 +20,7 @@ BehindPlaces = Literal["mean", "bands", "dense"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """How a network is built, and where its pretrained weights go.
+    """Row of the table: how a network is built, and where its pretrained weights go.
 
     Attributes:
         title: Name for people.
@@ -33,8 +33,8 @@ class Architecture:
             the network; None where there are none for it.
         last_with_places: Child whose output is the last that still has places, for heat maps; ""
             where they are made by covering parts of the image.
-        behind_places: What stands between that child and the linear head: the mean over all places,
-            means over horizontal bands, or a dense layer with ReLU.
+        behind_places: Layer between that child and the linear head: the mean over all places, means
+            over horizontal bands, or a dense layer with ReLU.
         pretrained: Function (classes, (height, width)) that returns the network with the weights
             that its library publishes; None where it publishes none.
         licence: Licence of the code and of the pretrained weights.

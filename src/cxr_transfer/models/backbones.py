@@ -1,9 +1,9 @@
 """Networks of other libraries and of the user's own code, by ``LIBRARY:NAME``.
 
 Each library is imported when a network of it is built, and not before. Where it is absent or does
-not work, that is one sentence with the remedy. A name runs no code that is not installed: code of
-the user's own is imported for a recipe that the user gives, and for a checkpoint only where the
-user has said so (`TRUSTED`), since a checkpoint may be somebody else's.
+not work, that is one sentence with the remedy. A name runs no code that is not installed. Code of
+the user's own is imported for a recipe that the user gives. For a checkpoint, which may be somebody
+else's, it is imported only where the user has said so (`TRUSTED`).
 """
 
 from __future__ import annotations
@@ -167,20 +167,20 @@ def _flat(module: nn.Module, classes: int, size: tuple[int, int], **scale: Any) 
 
 def _monai(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> nn.Sequential:
     nets = importlib.import_module("monai.networks.nets")
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     if name.startswith("efficientnet-"):
-        given["model_name"], name = name, "EfficientNetBN"
+        arguments["model_name"], name = name, "EfficientNetBN"
     elif name == "EfficientNetBN":
-        given["model_name"] = "efficientnet-b0"
+        arguments["model_name"] = "efficientnet-b0"
     maker = getattr(nets, name, None)
     if maker is None or name.startswith("_") or not callable(maker):
-        known = [one for one in dir(nets) if one[0].isalpha()]
+        names = [name_there for name_there in dir(nets) if name_there[0].isalpha()]
         raise UsageError(
             "bad_backbone",
-            f"Expected a network of monai.networks.nets, but got {name!r}{nearest(name, known)}.",
+            f"Expected a network of monai.networks.nets, but got {name!r}{nearest(name, names)}.",
         )
-    takes = inspect.signature(maker).parameters
-    ours = {
+    parameters = inspect.signature(maker).parameters
+    offered = {
         "spatial_dims": 2,
         "in_channels": 3,
         "n_input_channels": 3,
@@ -190,23 +190,23 @@ def _monai(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> 
         "patch_size": 16,
         **dict.fromkeys(_SIZES, size),
     }
-    given |= {key: value for key, value in ours.items() if key in takes}
-    if "pretrained" in takes:
-        given["pretrained"] = pretrained
+    arguments |= {key: value for key, value in offered.items() if key in parameters}
+    if "pretrained" in parameters:
+        arguments["pretrained"] = pretrained
     elif pretrained:
         raise UsageError(
             "bad_backbone",
             f"Expected a network of MONAI with published weights, but {name} has none that it "
             'fetches by itself; take initial = "random" or "file".',
         )
-    if "spatial_dims" in takes:
-        return _flat(maker(**given), classes, size)
+    if "spatial_dims" in parameters:
+        return _flat(maker(**arguments), classes, size)
     # A function that hands on what it is given: its networks call their channels one or the other.
-    given |= {"spatial_dims": 2, "num_classes": classes}
+    arguments |= {"spatial_dims": 2, "num_classes": classes}
     try:
-        module = maker(**given, n_input_channels=3)
+        module = maker(**arguments, n_input_channels=3)
     except TypeError:
-        module = maker(**given, in_channels=3)
+        module = maker(**arguments, in_channels=3)
     return _flat(module, classes, size)
 
 
@@ -217,11 +217,11 @@ def _timm(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> n
             "bad_backbone",
             f"Expected a network of timm, but got {name!r}{nearest(name, timm.list_models())}.",
         )
-    given: dict[str, Any] = {"num_classes": classes, "in_chans": 3}
+    arguments: dict[str, Any] = {"num_classes": classes, "in_chans": 3}
     try:
-        module = timm.create_model(name, pretrained=pretrained, img_size=size, **given)
+        module = timm.create_model(name, pretrained=pretrained, img_size=size, **arguments)
     except TypeError:  # a network that takes any size has no such argument
-        module = timm.create_model(name, pretrained=pretrained, **given)
+        module = timm.create_model(name, pretrained=pretrained, **arguments)
     scale = module.pretrained_cfg
     return _flat(module, classes, size, mean=scale["mean"], std=scale["std"])
 
@@ -237,7 +237,10 @@ def _xrv(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> nn
     from torch import nn
 
     xrv = importlib.import_module("torchxrayvision")
-    depth = next((one for one in ("resnet50", "resnet101") if name.startswith(one)), None)
+    depth = next(
+        (known_depth for known_depth in ("resnet50", "resnet101") if name.startswith(known_depth)),
+        None,
+    )
     if depth is None and not name.startswith("densenet121"):
         raise UsageError(
             "bad_backbone",
@@ -245,8 +248,8 @@ def _xrv(name: str, classes: int, size: tuple[int, int], pretrained: bool) -> nn
             f"resnet50-res512-all, but got {name!r}.",
         )
     if depth is None:
-        known = {"weights": name} if pretrained else {"num_classes": classes}
-        module = xrv.models.DenseNet(**known)
+        arguments = {"weights": name} if pretrained else {"num_classes": classes}
+        module = xrv.models.DenseNet(**arguments)
         # Its own thresholds and its own resizing are not the network's.
         module.op_threshs, module.apply_sigmoid = None, False
         if hasattr(module, "input_resolution"):
@@ -289,15 +292,17 @@ def _hf_scale(folder: Path) -> dict[str, Any]:
 
     path = folder / "preprocessor_config.json"
     content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    found = {key: content.get(f"image_{key}") for key in ("mean", "std")}
-    return {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
+    values = {key: content.get(f"image_{key}") for key in ("mean", "std")}
+    return {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
 
 
 def with_new_head(module: nn.Module, classes: int) -> nn.Module:
     """Return a classifier of other classes with a new last linear layer."""
     from torch import nn
 
-    linear = [(name, one) for name, one in module.named_modules() if isinstance(one, nn.Linear)]
+    linear = [
+        (name, layer) for name, layer in module.named_modules() if isinstance(layer, nn.Linear)
+    ]
     if not linear:
         raise ModelError(
             "no_head",
@@ -312,7 +317,9 @@ def with_new_head(module: nn.Module, classes: int) -> nn.Module:
 def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> nn.Sequential:
     """Build a network by a function of the user's own, or a row that it names."""
     module_name, _, attribute = name.partition(":")
-    allowed = {one.strip() for one in os.environ.get(TRUSTED, "").split(",")} | _trusted_here
+    allowed = {
+        trusted.strip() for trusted in os.environ.get(TRUSTED, "").split(",")
+    } | _trusted_here
     if module_name not in allowed:
         raise UsageError(
             "untrusted_code",
@@ -320,7 +327,7 @@ def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> 
             f"names it ({name}); read it, and set {TRUSTED}={module_name}.",
         )
     try:
-        made = getattr(importlib.import_module(module_name), attribute)
+        maker = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
         raise MachineError(
             "missing_package",
@@ -333,13 +340,13 @@ def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> 
         ) from None
     except Exception as error:  # whatever code of others raises
         raise _own_fault(name, error) from error
-    if isinstance(made, Architecture):
-        return made.build(classes, size, epsilon)
-    ours = {"classes": classes, "num_classes": classes, "size": size}
+    if isinstance(maker, Architecture):
+        return maker.build(classes, size, epsilon)
+    offered = {"classes": classes, "num_classes": classes, "size": size}
     try:
-        takes = inspect.signature(made).parameters
-        given = {key: value for key, value in ours.items() if key in takes}
-        module = made(**given) if given else made(classes)
+        parameters = inspect.signature(maker).parameters
+        arguments = {key: value for key, value in offered.items() if key in parameters}
+        module = maker(**arguments) if arguments else maker(classes)
     except Exception as error:  # whatever code of others raises
         raise _own_fault(name, error) from error
     from torch import nn
@@ -349,7 +356,7 @@ def _of_code(name: str, classes: int, size: tuple[int, int], epsilon: float) -> 
             "bad_backbone",
             f"Expected {name} to return a torch module, but got {type(module).__name__}.",
         )
-    scale = {key: getattr(made, key) for key in ("mean", "std") if hasattr(made, key)}
+    scale = {key: getattr(maker, key) for key in ("mean", "std") if hasattr(maker, key)}
     return _flat(module, classes, size, **(scale or _scale_of(module)))
 
 
@@ -368,7 +375,7 @@ def _scale_of(module: nn.Module) -> Mapping[str, Any]:
     """Return the scale of a module that tells none: by the channels that its first layer takes."""
     from torch import nn
 
-    first = next((one for one in module.modules() if isinstance(one, nn.Conv2d)), None)
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
     return {"mean": (0.5,), "std": (0.25,)} if first and first.in_channels == 1 else {}
 
 

@@ -49,7 +49,7 @@ def save_checkpoint(folder: Path, network: nn.Module, card: Mapping[str, Any]) -
 
     Args:
         folder: Run folder.
-        network: Its ``state_dict`` is what is kept.
+        network: Network whose ``state_dict`` is kept.
         card: Fields of `Checkpoint` other than ``weights_sha256``.
 
     Returns:
@@ -85,7 +85,7 @@ def load_checkpoint(path: Path) -> tuple[Checkpoint, nn.Sequential]:
             ``wrong_hash``, ``corrupt_weights``, ``wrong_labels``, ``wrong_weights``,
             ``wrong_type``, ``weights_not_finite``, and what `weights_at_hand` and
             `models.folder.opened` raise.
-        MachineError: As `weights_at_hand`.
+        MachineError: What `weights_at_hand` raises.
     """
     card_path, weights_path = checkpoint_files(path)
     checkpoint = read_card(card_path)
@@ -120,8 +120,8 @@ def _built(checkpoint: Checkpoint) -> nn.Sequential:
 
 
 def _corrupt(path: Path, error: Exception) -> ModelError:
-    said = for_terminal(str(error))
-    return ModelError("corrupt_weights", f"Expected safetensors in {path}, but got: {said}.")
+    reason = for_terminal(str(error))
+    return ModelError("corrupt_weights", f"Expected safetensors in {path}, but got: {reason}.")
 
 
 def _check_labels(checkpoint: Checkpoint, trained: str | None, card_path: Path) -> None:

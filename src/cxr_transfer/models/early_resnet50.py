@@ -1,8 +1,8 @@
 """The early layers of ResNet-50, an image and its mirror image in, logits out.
 
-What an early layer sees (edges, textures, how grey runs) tells of images from elsewhere more than
-what later layers make of it, which were trained on things that are no radiographs: docs/log.md has
-the figures. Deliberately does not know where weights come from or what classes mean.
+What an early layer sees (edges, textures, how grey runs) tells more of images from elsewhere than
+later layers do: these were trained on things that are no radiographs. docs/log.md has the figures.
+Deliberately does not know where weights come from or what classes mean.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cxr_transfer.models.resnet50 import EPSILON, load_imagenet_stages, resnet50
 
 LAST = "conv3_block2"
-"""The last of ResNet-50's blocks that is used: 28 x 28 places for an image of 224 x 224."""
+"""Last block of ResNet-50 that is used: 28 x 28 places for an image of 224 x 224."""
 
 CHANNELS = 512
 REDUCTION = 8
@@ -104,6 +104,6 @@ def load_early_imagenet(
         tensors: Tensors as in `load_imagenet`; all of ResNet-50's.
 
     Raises:
-        ModelError: As `load_imagenet`.
+        ModelError: What `load_imagenet` raises.
     """
     load_imagenet_stages(network.get_submodule("both_sides.body"), tensors)  # type: ignore[arg-type]

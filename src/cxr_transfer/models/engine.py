@@ -14,7 +14,7 @@ from cxr_transfer.openvino_runtime import Graph, Network, Precision
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 OUTPUTS = ("scores", "features")
-"""Of a converted network: class scores (N, C), and what its head saw of the images (N, F)."""
+"""Outputs of a converted network: class scores (N, C), and the features of its head (N, F)."""
 
 
 class Engine:
@@ -49,8 +49,8 @@ class Engine:
                 "unknown_precision",
                 f"Expected a precision out of {', '.join(PRECISIONS)}, but got {precision!r}.",
             )
-        said = os.environ.get("OMP_NUM_THREADS", "")
-        threads = int(said) if said.isdecimal() and int(said) else None
+        setting = os.environ.get("OMP_NUM_THREADS", "")
+        threads = int(setting) if setting.isdecimal() and int(setting) else None
         try:
             self._network = Network(graph, precision=precision, threads=threads)  # type: ignore[arg-type]
         except RuntimeError as error:

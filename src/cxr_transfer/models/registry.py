@@ -1,9 +1,9 @@
 """The table of architectures: a name in a recipe, and how the network is built.
 
 Every network is a flat ``nn.Sequential`` of named children in data order. It takes grey uint8
-images (N, 1, H, W), brings them to the scale that its weights want by its first layer, and gives
-logits (N, classes). Its last child is called ``head``; all before it is the body. What trains is
-named by these children, never counted. A name with a colon is a network of another library or of
+images (N, 1, H, W) and gives logits (N, classes). Its first layer brings images to the scale that
+its weights want. Its last child is called ``head``; all before it is the body. What trains is named
+by these children, never counted. A name with a colon is a network of another library or of
 the user's own code (`backbones`), which `adapter` brings into that form. Knows nothing of torch
 until a network is built.
 """

@@ -61,9 +61,9 @@ def weights_at_hand(card: Checkpoint, weights: Path) -> Path:
     try:
         whole = with_imagenet(content, base.tensors)
     except (safetensors.SafetensorError, lzma.LZMAError, ValueError, KeyError) as error:
-        said = for_terminal(str(error))
+        reason = for_terminal(str(error))
         raise ModelError(
-            "corrupt_weights", f"Expected changed weights in {changed}, but got: {said}."
+            "corrupt_weights", f"Expected changed weights in {changed}, but got: {reason}."
         ) from None
     check_hash(card, hashlib.sha256(whole).hexdigest(), changed)
     cache, _ = writable_cache()
@@ -98,13 +98,13 @@ def with_imagenet(changed: bytes, tensors: Tensors) -> bytes:
 
 def as_released(tensors: Tensors) -> dict[str, _Weights]:
     """Return ImageNet's weights as a released model has them: kernels in float16."""
-    found: dict[str, _Weights] = {}
+    released: dict[str, _Weights] = {}
     for name, array in network_arrays(tensors).items():
-        found[name] = array.astype(np.float16) if array.ndim > 1 else array
+        released[name] = array.astype(np.float16) if array.ndim > 1 else array
         if name.endswith("_bn.weight"):
             # Batches that a frozen batch norm has counted.
-            found[name.replace(".weight", ".num_batches_tracked")] = np.array(0, np.int64)
-    return found
+            released[name.replace(".weight", ".num_batches_tracked")] = np.array(0, np.int64)
+    return released
 
 
 def changed_weights(content: bytes, tensors: Tensors) -> bytes:

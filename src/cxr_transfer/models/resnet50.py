@@ -166,7 +166,7 @@ def load_imagenet_stages(
         tensors: Tensors as in `load_imagenet`; all of ResNet-50's.
 
     Raises:
-        ModelError: As `load_imagenet`.
+        ModelError: What `load_imagenet` raises.
     """
     (epsilon,) = {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)}
     whole = resnet50(1, epsilon=epsilon)
@@ -210,18 +210,18 @@ def load_imagenet(network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.f
     """
     old = has_old_names(tensors)
     epsilon = OLD_EPSILON if old else EPSILON
-    theirs = {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)}
-    if theirs != {epsilon}:
+    epsilons = {layer.eps for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)}
+    if epsilons != {epsilon}:
         raise ModelError(
             "foreign_weights",
             f"Expected a ResNet-50 of batch-norm epsilon {epsilon} for weights with "
-            f"{'old' if old else 'new'} layer names, but got {sorted(theirs)}; build the network "
+            f"{'old' if old else 'new'} layer names, but got {sorted(epsilons)}; build the network "
             "with the epsilon of its weights.",
         )
     source = _Tensors(tensors)
-    ours = network.state_dict()
+    own_tensors = network.state_dict()
     for path, conv, norm in layer_names(old):
-        outgoing, incoming, height, width = ours[f"{path}.weight"].shape
+        outgoing, incoming, height, width = own_tensors[f"{path}.weight"].shape
         source.check(f"{conv}/kernel", height, width, incoming, outgoing)
         for name in (f"{conv}/bias", *(f"{norm}/{part}" for part in _NORM)):
             source.check(name, outgoing)
@@ -237,7 +237,7 @@ def load_imagenet(network: nn.Sequential, tensors: Mapping[str, npt.NDArray[np.f
             f"which {len(wrong)} do not fit: {listing(wrong)}; give Keras' own file.",
         )
     arrays = network_arrays(tensors)
-    if top and len(ours["head.bias"]) == IMAGENET_CLASSES:
+    if top and len(own_tensors["head.bias"]) == IMAGENET_CLASSES:
         arrays |= {"head.weight": tensors[f"{top}/kernel"].T, "head.bias": tensors[f"{top}/bias"]}
     # Copies: the network must not write into the caller's arrays.
     state = {name: torch.from_numpy(np.array(array, np.float32)) for name, array in arrays.items()}

@@ -38,7 +38,7 @@ PLACES_END = ("flatten", "avg_pool")
 """Children that turn a map into a vector: the child before is the last that knows places."""
 
 STAGES = ("head", "last block", "all layers")
-"""Whose weights are drawn anew: from the head down to the named layer, together."""
+"""Layers whose weights are drawn anew: from the head down to the named layer, together."""
 
 DRAWS = 4
 """New weights per stage: a draw of the head may leave no map of any image."""
@@ -114,15 +114,15 @@ def places(
 
     Args:
         network: Network as in `heat_maps`.
-        images: One or more images, (N, 1, H, W) uint8.
+        images: Images, one or more, (N, 1, H, W) uint8.
         device: Device as torch names it.
 
     Returns:
-        What the last layer with places gives, (N, C, h, w), and the layers after it, which make
-        logits of that.
+        Activations of the last layer with places, (N, C, h, w), and the layers after it, which make
+        logits of them.
 
     Raises:
-        DataError, ModelError: As `heat_maps`.
+        DataError, ModelError: What `heat_maps` raises.
     """
     stored, end = as_images(images), _end(network)
     with _judging(network, device):
@@ -140,8 +140,8 @@ def maps_of_places(
     """Return `heat_maps` of images that went through `places` before.
 
     Args:
-        after: The layers after the places.
-        at_places: What came before them, (N, C, h, w).
+        after: Layers after the places.
+        at_places: Activations before them, (N, C, h, w).
         size: Height and width of the images.
         target: Target as in `heat_maps`.
         device: Device as torch names it.
@@ -185,12 +185,15 @@ def rank_correlation(maps: npt.ArrayLike, others: npt.ArrayLike) -> Floats:
     >>> rank_correlation([[[0.0, 1.0, 2.0]]], [[[0.1, 0.2, 0.9]]]).round(3)
     array([1.])
     """
-    one, other = (
+    ranks, other_ranks = (
         rankdata(flat, axis=1) - (flat.shape[1] + 1) / 2
-        for flat in (np.reshape(each, (len(each), -1)) for each in map(np.asarray, (maps, others)))
+        for flat in (
+            np.reshape(flat_map, (len(flat_map), -1))
+            for flat_map in map(np.asarray, (maps, others))
+        )
     )
-    spread, left = (one**2).sum(axis=1), (other**2).sum(axis=1)
-    return quotient((one * other).sum(axis=1), np.sqrt(spread * left))
+    spread, other_spread = (ranks**2).sum(axis=1), (other_ranks**2).sum(axis=1)
+    return quotient((ranks * other_ranks).sum(axis=1), np.sqrt(spread * other_spread))
 
 
 def randomised_correlation(
@@ -204,9 +207,10 @@ def randomised_correlation(
 ) -> dict[str, Floats]:
     """Return how alike each image's map is before and after the network forgets.
 
-    The cascade of Adebayo et al. 2018: the weights are drawn anew as before training, of the head,
-    then from the head down to the last block with a map, then of all layers. A map that stays the
-    same does not depend on what was learnt: it is an outline of the image, and explains nothing.
+    The cascade of Adebayo et al. 2018 draws weights anew as before training. It begins with the
+    head, goes on from the head down to the last block with a map, and ends with all layers. A map
+    that stays the same does not depend on what was learnt: it is an outline of the image, and
+    explains nothing.
 
     Compared is the rank correlation (Spearman) of the maps of the class that the trained network
     names, at the size of their layer. About half of new heads leave no map: such draws are left
@@ -225,7 +229,7 @@ def randomised_correlation(
         same everywhere, or that of every draw; and of a network without places.
 
     Raises:
-        DataError, ModelError: As `heat_maps`.
+        DataError, ModelError: What `heat_maps` raises.
     """
     stored = as_images(images)
     if not has_places(network):
@@ -235,14 +239,14 @@ def randomised_correlation(
     with _judging(network, device):
         end = _end(network)
         block = max(i for i in range(end) if list(network[i].parameters()) or i == 0)
-        found: dict[str, Floats] = {}
+        correlations: dict[str, Floats] = {}
         # What comes before the first new weight stays the same, and is computed once.
         before, named = _maps(network, stored, None, device)
-        given = _through(_part(network, 0, block), stored, device)
+        at_block = _through(_part(network, 0, block), stored, device)
         starts = {"head": len(network) - 1, "last block": block, "all layers": 0}
         for stage, first in starts.items():
             start = min(first, block)
-            inputs = given if start else stored
+            inputs = at_block if start else stored
             alike = []
             for _ in range(draws):
                 forgetful = copy.deepcopy(_part(network, start))
@@ -250,9 +254,11 @@ def randomised_correlation(
                 after, _ = _maps(forgetful, inputs, named, device)
                 alike.append(rank_correlation(before.numpy(), after.numpy()))
                 on_draw()
-            known = ~np.isnan(alike)
-            found[stage] = quotient(np.where(known, alike, 0).sum(axis=0), known.sum(axis=0))
-    return found
+            is_defined = ~np.isnan(alike)
+            correlations[stage] = quotient(
+                np.where(is_defined, alike, 0).sum(axis=0), is_defined.sum(axis=0)
+            )
+    return correlations
 
 
 def as_images(images: Tensor | npt.NDArray[np.uint8]) -> Tensor:
@@ -313,11 +319,10 @@ def _maps(
     """Return maps (N, h, w), not negative, at their layer's size, and the class of each.
 
     Args:
-        network: In inference mode; a network, or the end of one from any child that still knows
-            places.
-        inputs: What its first child takes.
-        target: The class of each; None is the one with the highest score.
-        device: Where the network is.
+        network: Network in inference mode, or the end of one from a child that still knows places.
+        inputs: Inputs of its first child.
+        target: Class of each image; None is the one with the highest score.
+        device: Device that the network is on.
     """
     end = _end(network)
     features = _through(_part(network, 0, end), inputs, device)

@@ -4,9 +4,9 @@ Four times (3 x 3 convolution with 32, 64, 128, 128 channels, ReLU, 2 x 2 max-po
 128, dropout 0.5, dense: what a Keras user of 2020 would have written, with Keras' initial weights
 (Glorot-uniform, zero biases) and its default padding (none).
 
-Two rewritings that change nothing but the time: pooling stands before the ReLU (both are
-monotone, so the maximum commutes), and the three equal channels of a grey image go through the
-first convolution as one, with its kernel summed over the input channels.
+Two rewritings change nothing but the time. Pooling stands before the ReLU: both are monotone, so
+the maximum commutes. The three equal channels of a grey image go through the first convolution as
+one, with its kernel summed over the input channels.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights of a file into a network: what fits is taken by name and shape, and all is told.
+"""Weights of a file into a network: what fits is taken by name and shape, and the rest is listed.
 
 A ``.safetensors`` file, or PyTorch's ``.pt``/``.pth``, of which tensors are read and no code is
 run. Names may have the prefixes that training scripts put before them. Knows no recipe.
@@ -36,7 +36,7 @@ network, and what little fits does so by chance."""
 
 @dataclass(frozen=True)
 class Match:
-    """What of a file found its place in a network.
+    """Tensors of a file that found a place in a network, and those that did not.
 
     Attributes:
         taken: Names of the network's tensors that were taken from the file.
@@ -83,9 +83,9 @@ def load_weights(network: nn.Module, path: Path) -> Match:
     own = network.state_dict()
     tensors = max(
         _spellings(tensors),
-        key=lambda renamed: sum(_fits(own.get(name), one) for name, one in renamed.items()),
+        key=lambda renamed: sum(_fits(own.get(name), tensor) for name, tensor in renamed.items()),
     )
-    fitting = {name: one for name, one in tensors.items() if _fits(own.get(name), one)}
+    fitting = {name: tensor for name, tensor in tensors.items() if _fits(own.get(name), tensor)}
     drawn = tuple(name for name in own if name not in fitting)
     body = [name for name in own if not name.startswith("head.")]
     if sum(name in fitting for name in body) < ENOUGH * len(body):
@@ -95,7 +95,7 @@ def load_weights(network: nn.Module, path: Path) -> Match:
             f"tensors fit; missing: {listing([*map(for_terminal, drawn)])}; choose the network "
             "that the file is of.",
         )
-    wrong = [name for name, one in fitting.items() if not bool(torch.isfinite(one).all())]
+    wrong = [name for name, tensor in fitting.items() if not bool(torch.isfinite(tensor).all())]
     if wrong:
         raise ModelError(
             "weights_not_finite",
@@ -107,8 +107,8 @@ def load_weights(network: nn.Module, path: Path) -> Match:
     return Match(tuple(fitting), drawn, unused, hashlib.sha256(content).hexdigest())
 
 
-def _fits(own: Tensor | None, given: Tensor) -> bool:
-    return own is not None and own.shape == given.shape
+def _fits(own: Tensor | None, tensor: Tensor) -> bool:
+    return own is not None and own.shape == tensor.shape
 
 
 def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
@@ -128,8 +128,10 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
         KeyError,
     ) as error:
         # What PyTorch says next is how to run the code after all.
-        said = "it holds more than tensors" if isinstance(error, pickle.UnpicklingError) else error
-        reason = for_terminal(" ".join(str(said).split()))[:200]
+        message = (
+            "it holds more than tensors" if isinstance(error, pickle.UnpicklingError) else error
+        )
+        reason = for_terminal(" ".join(str(message).split()))[:200]
         raise ModelError(
             "corrupt_weights",
             f"Expected tensors in {path} that can be read without running code, but got: {reason}; "
@@ -138,13 +140,15 @@ def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
     for key in TABLES:
         if isinstance(table, Mapping) and isinstance(table.get(key), Mapping):
             table = table[key]
-    if not isinstance(table, Mapping) or not any(isinstance(one, Tensor) for one in table.values()):
+    if not isinstance(table, Mapping) or not any(
+        isinstance(tensor, Tensor) for tensor in table.values()
+    ):
         raise ModelError(
             "corrupt_weights",
             f"Expected a table of tensors in {path}, but got {type(table).__name__}; save the "
             "state_dict of the network.",
         )
-    return {str(name): one for name, one in table.items() if isinstance(one, Tensor)}
+    return {str(name): tensor for name, tensor in table.items() if isinstance(tensor, Tensor)}
 
 
 def _spellings(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
@@ -152,11 +156,12 @@ def _spellings(tensors: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     spellings = [tensors]
     for prefix in PREFIXES:
         spellings += [
-            {name.removeprefix(prefix): one for name, one in spelled.items()}
+            {name.removeprefix(prefix): tensor for name, tensor in spelled.items()}
             for spelled in list(spellings)
             if any(name.startswith(prefix) for name in spelled)
         ]
     spellings += [
-        {f"body.module.{name}": one for name, one in spelled.items()} for spelled in list(spellings)
+        {f"body.module.{name}": tensor for name, tensor in spelled.items()}
+        for spelled in list(spellings)
     ]
     return spellings

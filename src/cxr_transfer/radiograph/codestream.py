@@ -32,7 +32,7 @@ _ALIKE = 8  # pixels
 
 @dataclass(frozen=True)
 class Shape:
-    """What the samples of a frame must be.
+    """Size and kind of the samples that a frame must hold.
 
     Attributes:
         rows: Rows.
@@ -49,7 +49,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Codec:
-    """How one family of transfer syntaxes is decoded, and what must be installed for it."""
+    """Decoder of one family of transfer syntaxes, and the package that must be installed."""
 
     name: str
     package: str
@@ -60,9 +60,9 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape) -> Decoded:
     """Decode one compressed frame.
 
     Args:
-        codec: Its decoder.
-        frame: The bytes of the frame, its fragments joined.
-        shape: What the samples must be.
+        codec: Decoder of its transfer syntax.
+        frame: Bytes of the frame, its fragments joined.
+        shape: Size and kind that the samples must have.
 
     Returns:
         (rows, columns) or (rows, columns, 3), integers as stored; not yet masked to their bits.
@@ -97,33 +97,34 @@ def decode_frame(codec: Codec, frame: bytes, shape: Shape) -> Decoded:
     return samples, is_ended
 
 
-def wrong_length(found: str) -> ImageError:
+def wrong_length(description: str) -> ImageError:
     """Return the error for pixel data that is not what the header announces."""
     return ImageError(
         "pixel_length_mismatch",
-        f"Expected pixel data as the header announces it, but got {found}; export the image anew.",
+        f"Expected pixel data as the header announces it, but got {description}; export the image "
+        "anew.",
     )
 
 
-def _check_announced(shape: Shape, found: Frame | Jpeg2000) -> None:
-    if (found.rows, found.columns) != (shape.rows, shape.columns):
+def _check_announced(shape: Shape, header: Frame | Jpeg2000) -> None:
+    if (header.rows, header.columns) != (shape.rows, shape.columns):
         raise wrong_length("a compressed picture of another size")
-    if found.components != shape.samples:
+    if header.components != shape.samples:
         raise wrong_length(
-            f"a compressed picture of another Samples per Pixel (0028,0002): {found.components} "
+            f"a compressed picture of another Samples per Pixel (0028,0002): {header.components} "
             f"instead of {shape.samples}"
         )
-    if found.bits > shape.bits_allocated:
+    if header.bits > shape.bits_allocated:
         raise wrong_length(
-            f"a compressed picture whose samples have {found.bits} bits instead of the "
+            f"a compressed picture whose samples have {header.bits} bits instead of the "
             f"{shape.bits_allocated} of Bits Allocated (0028,0100)"
         )
 
 
 def _other_syntax(frame: bytes) -> ImageError:
     """Return the error for a frame of another transfer syntax, which it names where it can."""
-    found = read_frame(frame)
-    name = f" ({found.process})" if found else ""
+    header = read_frame(frame)
+    name = f" ({header.process})" if header else ""
     if frame.startswith(JPEG_2000_STARTS):
         name = " (JPEG 2000)"
     return wrong_length(f"data of another transfer syntax{name}")
@@ -133,16 +134,16 @@ def _check_jpeg(frame: bytes, shape: Shape, *, is_ls: bool = False, lossy: bool 
     """Return the bits of a sample, where the frame is a JPEG of the right size and kind.
 
     Args:
-        frame: The frame.
-        shape: What it must be.
-        is_ls: Whether it is to be JPEG-LS.
-        lossy: Whether it may not be lossless.
+        frame: Bytes of the frame.
+        shape: Size and kind that it must have.
+        is_ls: Whether it must be a JPEG-LS.
+        lossy: Whether it must not be lossless.
     """
-    found = read_frame(frame)
-    if found is None or found.is_ls != is_ls or (lossy and found.is_lossless):
+    header = read_frame(frame)
+    if header is None or header.is_ls != is_ls or (lossy and header.is_lossless):
         raise _other_syntax(frame)
-    _check_announced(shape, found)
-    return found.bits
+    _check_announced(shape, header)
+    return header.bits
 
 
 def _baseline(frame: bytes, shape: Shape) -> Decoded:
@@ -189,23 +190,23 @@ def _jpeg_ls(frame: bytes, shape: Shape) -> Decoded:
 
 
 def _openjpeg(frame: bytes, shape: Shape) -> Decoded:
-    found = read_jpeg_2000(frame)
-    if found is None:
+    codestream = read_jpeg_2000(frame)
+    if codestream is None:
         raise _other_syntax(frame)
-    _check_announced(shape, found)
+    _check_announced(shape, codestream)
     from imagecodecs import jpeg2k_decode
 
     # The codestream alone: what else a file of several boxes says is nothing of ours.
-    return jpeg2k_decode(found.pixels), found.is_ended
+    return jpeg2k_decode(codestream.pixels), codestream.is_ended
 
 
 def _run_lengths(frame: bytes, shape: Shape) -> Decoded:
     """Decode RLE: DICOM PS3.5, annex G; a segment is PackBits, as Pillow reads it in TIFF."""
-    each = shape.bits_allocated // 8
+    sample_bytes = shape.bits_allocated // 8
     count, *starts = struct.unpack("<16L", frame[:64])
     if frame.startswith((START, *JPEG_2000_STARTS)):
         raise _other_syntax(frame)
-    if count != each * shape.samples:
+    if count != sample_bytes * shape.samples:
         raise wrong_length(f"{count} segments")
     ends = (*starts[1:count], len(frame))
     size = (shape.rows * shape.columns, 1)
@@ -214,7 +215,7 @@ def _run_lengths(frame: bytes, shape: Shape) -> Decoded:
         for start, end in zip(starts, ends, strict=False)
     ]
     planes = [np.asarray(segment).reshape(shape.rows, shape.columns) for segment in segments]
-    if each == 2:  # the high bytes of a plane, then its low bytes
+    if sample_bytes == 2:  # the high bytes of a plane, then its low bytes
         planes = [
             high.astype(np.uint16) << 8 | low
             for high, low in zip(planes[::2], planes[1::2], strict=True)

@@ -1,8 +1,8 @@
 """Samples of more than 8 bits in, grey out: one rule for grey, grey + alpha and colours.
 
-The values in use decide what is black and white (``grey_range.py``), so that the same values as
-grey and as equal red, green and blue are the same picture. What is transparent is black, and does
-not count. Knows no file format.
+The values in use decide what is black and white (``grey_range.py``). So the same values as grey and
+as equal red, green and blue are the same picture. What is transparent is black, and does not count.
+Knows no file format.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class DeepRaster:
 
     Attributes:
         samples: (height, width) unsigned integers of at most 16 bits, as they are stored.
-        bits: How many bits they have, 12 or 16.
-        is_white_zero: Whether the lowest is white.
+        bits: Bits of a sample, 12 or 16.
+        is_white_zero: Whether the lowest value is white.
         opacity: (height, width) 0 to 255; None where all pixels are whole.
-        differences: For every value, in how many visible pixels it was the largest of red, green
-            and blue, less in how many the smallest; None where all were grey.
-        warnings: What was done to it.
+        differences: Number of visible pixels, for every value, in which it was the largest of red,
+            green and blue, less that in which it was the smallest; None where all were grey.
+        warnings: Lines on what was done to it.
     """
 
     samples: Samples
@@ -65,10 +65,11 @@ def flattened(
 
     Args:
         samples: (height, width, channels) unsigned integers of at most 16 bits.
-        colours: The first channels: 1 of grey, 3 of red, green and blue, 4 of inks.
-        alpha: The channel that says how opaque a pixel is; None where all are.
-        key: The colour that is transparent.
-        bits: How many bits the samples have, 12 or 16.
+        colours: Number of colour channels, which come first: 1 of grey, 3 of red, green and blue, 4
+            of inks.
+        alpha: Channel that says how opaque a pixel is; None where all are.
+        key: Colour that is transparent.
+        bits: Bits of a sample, 12 or 16.
         is_white_zero: Whether the lowest grey is white.
 
     Raises:
@@ -80,8 +81,8 @@ def flattened(
         grey = samples[..., 0] if samples.shape[2] == 1 else samples[..., 0].copy()
     else:
         grey, differences = _without_colour(samples, colours, opacity)
-    done = {CMYK: colours == 4, LAID_ON_BLACK: opacity is not None}
-    warnings = tuple(text for text, is_done in done.items() if is_done)
+    changes = {CMYK: colours == 4, LAID_ON_BLACK: opacity is not None}
+    warnings = tuple(text for text, is_done in changes.items() if is_done)
     return DeepRaster(grey, bits, is_white_zero, opacity, differences, warnings)
 
 
@@ -91,8 +92,8 @@ def grey_of(
     """Return the picture upright, what was done to it, and how much colour was taken away.
 
     Args:
-        raster: The picture.
-        orientation: How it lies, 1 to 8.
+        raster: Picture without its colours.
+        orientation: Orientation of the picture as Exif has it, 1 to 8.
 
     Returns:
         (height, width) float32 in [0, 1], or uint8 of a picture of 8 bits in 16; warnings; as
@@ -100,12 +101,12 @@ def grey_of(
     """
     opacity = None if raster.opacity is None else turned(raster.opacity, orientation)
     is_left_out = None if opacity is None else opacity == 0
-    pixels, found = spread(turned(raster.samples, orientation), raster.bits, is_left_out)
+    pixels, used_range = spread(turned(raster.samples, orientation), raster.bits, is_left_out)
     colour = 0.0
     if raster.differences is not None:
-        brightness = found.brightness(np.arange(len(raster.differences), dtype=np.float64))
+        brightness = used_range.brightness(np.arange(len(raster.differences), dtype=np.float64))
         colour = float((raster.differences * brightness).sum()) / pixels.size
-    notice = found.notice(raster.bits)
+    notice = used_range.notice(raster.bits)
     if raster.is_white_zero:
         np.subtract(pixels.dtype.type(255 if pixels.dtype == np.uint8 else 1), pixels, out=pixels)
     if opacity is not None:

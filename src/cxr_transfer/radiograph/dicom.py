@@ -1,7 +1,7 @@
 """The bytes of a DICOM file in, radiograph out: CR, DX, secondary capture and the like.
 
-Reads what the data set says (``dicom_reading.py``), checks every element that decides how much
-memory is needed, decodes the pixels (``dicom_samples.py``), and shows them as the file says
+Reads the data set (``dicom_reading.py``), and checks every element that decides how much memory is
+needed. Decodes the pixels (``dicom_samples.py``), and shows them as the file says
 (``dicom_grey.py``). What it says of patients is skipped as bytes. Clauses are those of the DICOM
 standard, edition 2024.
 """
@@ -85,9 +85,9 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
     """Decode the bytes of one DICOM file.
 
     Args:
-        content: The file; preamble and file meta information may be missing.
-        any_modality: Take it whatever it calls its modality and body part, and where it says that
-            it is for processing and not to be shown.
+        content: Bytes of the file; preamble and file meta information may be missing.
+        any_modality: Whether a file is taken whatever it calls its modality and body part, and
+            where it says FOR PROCESSING.
 
     Returns:
         The image as its VOI LUT or first window shows it, bright = dense, upright where the patient
@@ -147,8 +147,8 @@ def _header(elements: Elements, any_modality: bool) -> Header:
     modality, part = elements.text(tags.MODALITY), elements.text(tags.BODY_PART)
     plain_part = part.replace(" ", "").replace("_", "").replace("-", "")
     if modality not in _RADIOGRAPHS and not any_modality:
-        found = modality if modality in _OTHER_MODALITIES else "something else"
-        raise _wrong_modality(f"the header calls it {found}")
+        name = modality if modality in _OTHER_MODALITIES else "something else"
+        raise _wrong_modality(f"the header calls it {name}")
     if plain_part in _OTHER_PARTS and not any_modality:
         raise _wrong_modality(f"the header says that it shows the {plain_part.lower()}")
     return Header(
@@ -158,10 +158,10 @@ def _header(elements: Elements, any_modality: bool) -> Header:
     )
 
 
-def _wrong_modality(found: str) -> ImageError:
+def _wrong_modality(reason: str) -> ImageError:
     return ImageError(
         "wrong_modality",
-        f"Expected a chest radiograph, but {found}; where the header is wrong, ask for "
+        f"Expected a chest radiograph, but {reason}; where the header is wrong, ask for "
         f"the image all the same ({_ANY_MODALITY}).",
     )
 
@@ -172,18 +172,20 @@ def _is_for_processing(elements: Elements, any_modality: bool) -> bool:
     Raises:
         ImageError: ``for_processing`` unless that was asked for.
     """
-    found = elements.text(tags.INTENT) == "FOR PROCESSING"
-    found |= not elements.text(tags.INTENT) and elements.text(tags.CLASS) in _FOR_PROCESSING
-    if found and not any_modality:
+    for_processing = elements.text(tags.INTENT) == "FOR PROCESSING"
+    for_processing |= (
+        not elements.text(tags.INTENT) and elements.text(tags.CLASS) in _FOR_PROCESSING
+    )
+    if for_processing and not any_modality:
         raise ImageError(
             "for_processing",
             "Expected an image that is to be shown, but the header says FOR PROCESSING: its values "
             "are a detector's own; export it FOR PRESENTATION, or ask for it all the same "
             f"({_ANY_MODALITY}).",
         )
-    if found:
+    if for_processing:
         elements.warn("the image is FOR PROCESSING: not the picture that a reader is shown")
-    return found
+    return for_processing
 
 
 def _check_header(elements: Elements) -> Shape:

@@ -31,7 +31,7 @@ def bits_of(elements: Elements, allocated: int) -> Bits:
     """Return where the bits of a sample lie as the header says: PS3.5, 8.1.1.
 
     Args:
-        elements: What the data set says.
+        elements: Elements of the data set.
         allocated: Bits that a sample takes, 8 or 16.
     """
     stored = elements.integer(tags.STORED, allocated)
@@ -48,9 +48,9 @@ def bits_in(elements: Elements, samples: Samples, bits: Bits) -> tuple[Bits, Mas
     """Return where the bits lie in the samples themselves.
 
     Args:
-        elements: What the data set says; gets a warning where its samples say something else.
+        elements: Elements of the data set; they get a warning where the samples say something else.
         samples: (height, width) as stored.
-        bits: What the header says of them.
+        bits: Bits of a sample, as the header states them.
 
     Returns:
         Where they lie, and which pixels hold a value beyond them that is padding and no picture;
@@ -105,8 +105,8 @@ class _Whole:
 
     Attributes:
         samples: (height, width), signed or unsigned.
-        kept: Which bits are no overlay's.
-        padding: The lowest and highest value that the header calls padding.
+        kept: Mask of the bits that are no overlay's.
+        padding: Lowest and highest value that the header calls padding.
     """
 
     samples: Samples
@@ -146,8 +146,8 @@ class _Whole:
             values, is_value = self._rows(rows)
             beyond[rows] = is_value & ~_is_inside(values, bits)
             if beyond[rows].any():
-                found = values[beyond[rows]]
-                ends += [int(found.min()), int(found.max())]
+                outside = values[beyond[rows]]
+                ends += [int(outside.min()), int(outside.max())]
         return beyond, max(ends) - min(ends) if ends else 0
 
     def _rows(self, rows: slice) -> tuple[Samples, Mask]:
@@ -224,13 +224,13 @@ def _as_wide_as_its_values(whole: _Whole, bits: Bits) -> Bits:
     for bit in range(top - shift, bits.stored - 1, -1):
         values &= (2 << bit) - 1
         is_set = is_value & (values >> bit == 1)
-        found = values[is_set]
-        if not len(found):
+        set_values = values[is_set]
+        if not len(set_values):
             continue
-        is_varied = np.ptp(found) >= LEAST_LEVELS
+        is_varied = np.ptp(set_values) >= LEAST_LEVELS
         crosses = _pairs(is_value) & (is_set[:, 1:] != is_set[:, :-1])
-        is_area = np.count_nonzero(crosses) < _DRAWN * len(found) and (
-            len(found) > _DRAWN * values.size
+        is_area = np.count_nonzero(crosses) < _DRAWN * len(set_values) and (
+            len(set_values) > _DRAWN * values.size
         )
         if _goes_on(values, crosses, 1 << bit - 1) or (is_area and is_varied):
             return Bits(bit + 1, bit + shift, signed=False)

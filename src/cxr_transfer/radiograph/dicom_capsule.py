@@ -143,10 +143,10 @@ def _fragments(content: memoryview, elements: Elements) -> Iterator[bytes]:
         yield first
 
 
-def _is_behind(group: int, rest: memoryview) -> bool:
+def _is_behind(group: int, following: memoryview) -> bool:
     """Tell whether an element behind the pixel data, or nothing but padding, begins here."""
     if group == 0:
-        return not bytes(rest).strip(b"\0")
+        return not bytes(following).strip(b"\0")
     return group > tags.PIXELS >> 16 and group != _OF_ITEMS
 
 

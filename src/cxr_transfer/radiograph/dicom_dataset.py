@@ -92,8 +92,8 @@ def _is_encapsulated(picture: Dataset) -> bool:
     return isinstance(content, bytes) and content.startswith(ITEM_BYTES)
 
 
-def _too_many(found: int) -> ImageError:
+def _too_many(size: int) -> ImageError:
     return ImageError(
         "too_many_bytes",
-        f"Expected at most {MAX_INFLATED} bytes of pixels, but got {found}; take one image of it.",
+        f"Expected at most {MAX_INFLATED} bytes of pixels, but got {size}; take one image of it.",
     )

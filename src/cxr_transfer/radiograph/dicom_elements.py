@@ -78,12 +78,12 @@ class Elements:
     Attributes:
         by_tag: Elements by tag; values are bytes still, but those of undefined-length sequences.
         syntax: UID of the transfer syntax; "" where the file does not name it.
-        little: Whether its numbers are little-endian.
+        little: Whether numbers are little-endian.
         pixels: Value of Pixel Data: plain pixels, a view of the file, or the one frame that is
             encapsulated in it; None where there is none.
         is_encapsulated: Whether the pixels are compressed.
         pixels_vr: Value representation of Pixel Data; "" of implicit ones.
-        warnings: What was left out or read in another way than it was written, each once.
+        warnings: Lines on what was left out or read in another way than it was written, each once.
     """
 
     by_tag: Mapping[int, Element]
@@ -120,7 +120,7 @@ class Elements:
         Returns:
             None of them where one is no finite number, with a warning.
         """
-        found = []
+        numbers = []
         if self._vr(tag) in _WORDS | _OTHER_NUMBERS:
             return self._odd_numbers(tag)
         for text in self.texts(tag):
@@ -137,8 +137,8 @@ class Elements:
                 return []
             if plain != text:
                 self.warn(f"{name_of(tag)} has a decimal comma, and was read with a point")
-            found.append(number)
-        return found
+            numbers.append(number)
+        return numbers
 
     def integers(self, tag: int, *, signed: bool = False) -> list[int]:
         """Return the values of a US or SS element; of another kind of number, with a warning."""
@@ -156,7 +156,7 @@ class Elements:
         """Return the look-up table of a sequence's first item; None without one.
 
         Args:
-            sequence: Its tag.
+            sequence: Tag of the sequence.
             signed: Whether the values that it stands for may be negative.
 
         Returns:
@@ -172,10 +172,10 @@ class Elements:
         )
         if descriptor is not None and descriptor.VR in ("US", "SS"):
             signed = descriptor.VR == "SS"
-        found = self.table_of(content_of(descriptor), content_of(data), signed)
-        if found is None:
+        table = self.table_of(content_of(descriptor), content_of(data), signed)
+        if table is None:
             self.warn(f"{name_of(sequence)} describes no table, and was left out")
-        return found
+        return table
 
     def table_of(self, descriptor: bytes, data: bytes, signed: bool) -> Table | None:
         """Return a look-up table: PS3.3, C.11.1.1 and C.7.6.3.1.5; None where none is described.

@@ -28,8 +28,8 @@ def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> Gr
     """Return how stored values become grey; VOI first, then inversion.
 
     Args:
-        elements: What the data set says.
-        bits: Where they lie in the samples.
+        elements: Elements of the data set.
+        bits: Place of the stored values' bits in the samples.
         is_for_processing: Whether the values are what a detector gave, not what is to be shown.
     """
     photometric, shape = elements.text(tags.PHOTOMETRIC), elements.text(tags.SHAPE)
@@ -129,10 +129,10 @@ def palette(elements: Elements) -> Sequence[Table]:
     return whole
 
 
-def bad_grey_scale(found: str) -> ImageError:
+def bad_grey_scale(reason: str) -> ImageError:
     """Return the error for a header that leaves open how values are to be shown."""
     return ImageError(
         "bad_grey_scale",
-        f"Expected a header that says how stored values become grey, but {found}; export the image "
-        "anew.",
+        f"Expected a header that says how stored values become grey, but {reason}; export the "
+        "image anew.",
     )

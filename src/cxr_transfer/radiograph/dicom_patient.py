@@ -45,7 +45,7 @@ _WITHOUT_PICTURE = (  # PS3.4, B.5
 
 @dataclass(frozen=True)
 class PatientFacts:
-    """What one DICOM header says of the patient, as it is written there; "" where it says nothing.
+    """Facts of a patient in one DICOM header, as they are written there; "" where one is missing.
 
     Attributes:
         number: Patient ID. Not to be kept, shown or written.
@@ -78,12 +78,12 @@ def read_patient_facts(path: Path) -> PatientFacts | None:
             if not is_dicom(content):
                 return None
             content += handle.read(_MOST_HEADERS - HEAD)
-            found = _elements(content)
-            if _ROWS not in found and len(content) == _MOST_HEADERS:
-                found = _elements(content + handle.read(LARGEST_HEADER - _MOST_HEADERS))
+            elements = _elements(content)
+            if _ROWS not in elements and len(content) == _MOST_HEADERS:
+                elements = _elements(content + handle.read(LARGEST_HEADER - _MOST_HEADERS))
     except (OSError, ValueError):
         return None
-    return _facts(found)
+    return _facts(elements)
 
 
 def patient_facts(content: bytes) -> PatientFacts:
@@ -92,24 +92,24 @@ def patient_facts(content: bytes) -> PatientFacts:
 
 
 def _elements(content: bytes) -> dict[int, bytes]:
-    """The elements that are wanted, in the order of the file: the size comes last."""
-    found: dict[int, bytes] = {}
+    """Return the elements that are wanted, in the order of the file: the size comes last."""
+    elements: dict[int, bytes] = {}
     # Damaged bytes lead to every kind of exception; what was read before stands.
     with silence(), suppress(Exception):
-        _read(content, found)
-    return found
+        _read(content, elements)
+    return elements
 
 
-def _facts(found: dict[int, bytes]) -> PatientFacts:
+def _facts(elements: dict[int, bytes]) -> PatientFacts:
     return PatientFacts(
-        number=_text(found.get(_NUMBER, b"")),
-        age=_text(found.get(_AGE, b"")),
-        sex=_text(found.get(_SEX, b"")),
-        view=_text(found.get(_VIEW_POSITION, b"")),
-        has_picture=_ROWS in found
-        or not _text(found.get(_CLASS, b"")).startswith(_WITHOUT_PICTURE),
-        maker=_text(found.get(_MAKER, b"")),
-        model=_text(found.get(_MODEL, b"")),
+        number=_text(elements.get(_NUMBER, b"")),
+        age=_text(elements.get(_AGE, b"")),
+        sex=_text(elements.get(_SEX, b"")),
+        view=_text(elements.get(_VIEW_POSITION, b"")),
+        has_picture=_ROWS in elements
+        or not _text(elements.get(_CLASS, b"")).startswith(_WITHOUT_PICTURE),
+        maker=_text(elements.get(_MAKER, b"")),
+        model=_text(elements.get(_MODEL, b"")),
     )
 
 
@@ -125,8 +125,8 @@ class _Bounded(io.BytesIO):
         return super().read(size)
 
 
-def _read(content: bytes, found: dict[int, bytes]) -> None:
-    """Put the elements that are wanted into ``found``, one after the other."""
+def _read(content: bytes, elements: dict[int, bytes]) -> None:
+    """Put the elements that are wanted into ``elements``, one after the other."""
     stream = _Bounded(content)
     stream.seek(_PREAMBLE if content[_PREAMBLE - 4 : _PREAMBLE] == b"DICM" else 0)
     # PS3.10, section 7.1: the file meta information is explicit and little-endian, always.
@@ -152,9 +152,9 @@ def _read(content: bytes, found: dict[int, bytes]) -> None:
         stop_when=lambda tag, *_: tag > _ROWS,
     ):
         if isinstance(element.value, bytes):
-            found.setdefault(int(element.tag), element.value)
+            elements.setdefault(int(element.tag), element.value)
 
 
 def _text(value: bytes) -> str:
-    """The first value of a text element, whatever bytes it holds."""
+    """Return the first value of a text element, whatever bytes it holds."""
     return value[:1024].decode("utf-8", "surrogateescape").partition("\\")[0].strip(" \0")

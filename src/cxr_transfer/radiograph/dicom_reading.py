@@ -71,7 +71,7 @@ def read_elements(content: bytes) -> Elements:
     little = is_named_little = syntax != ExplicitVRBigEndian
     if any(first[:2]) and not all(first[:2]):
         little = first[0] != 0
-    found: dict[int, Element] = {}
+    by_tag: dict[int, Element] = {}
     try:
         for element in data_element_generator(
             stream,
@@ -80,7 +80,7 @@ def read_elements(content: bytes) -> Elements:
             stop_when=lambda tag, *_: tag == tags.PIXELS,
             specific_tags=list(tags.WANTED),
         ):
-            found[int(element.tag)] = element
+            by_tag[int(element.tag)] = element
     except EOFError:
         is_cut_short = True
     else:
@@ -93,10 +93,10 @@ def read_elements(content: bytes) -> Elements:
                 "none; export it anew.",
             )
         raise cut_short()
-    elements = Elements(found, syntax, little)
+    elements = Elements(by_tag, syntax, little)
     if syntax and little != is_named_little:
         elements.warn(f"{name_of(tags.SYNTAX)} names another order of bytes than the file has")
-    _take_functional_groups(found, elements)
+    _take_functional_groups(by_tag, elements)
     return with_pixels(elements, stream, explicit)
 
 
@@ -115,34 +115,34 @@ def _lacks_vr(content: memoryview, little: bool) -> bool:
     return False
 
 
-def _take_functional_groups(found: dict[int, Element], elements: Elements) -> None:
+def _take_functional_groups(by_tag: dict[int, Element], elements: Elements) -> None:
     """Put what the functional groups of the one frame say in the place of what the data set says.
 
     They belong to the frame: PS3.3, C.7.6.16.2.9 (pixel value transformation) and C.7.6.16.2.10
     (frame VOI LUT). What stands together is taken together, and what is empty says nothing.
     """
-    groups = list(_groups(found, elements))
+    groups = list(_groups(by_tag, elements))
     for needed, together in (((tags.CENTRE, tags.WIDTH), _WINDOW), ((tags.SLOPE,), _RESCALE)):
         for group in groups:
             if not all(_says(group.get_item(tag) if tag in group else None) for tag in needed):
                 continue
-            said = {tag: group.get_item(tag) for tag in together if tag in group}
+            group_elements = {tag: group.get_item(tag) for tag in together if tag in group}
             for tag in together:
-                own, groups_own = (_says(one.get(tag)) for one in (found, said))
+                own, groups_own = (_says(source.get(tag)) for source in (by_tag, group_elements))
                 if own and own != groups_own:
                     elements.warn(
                         f"{name_of(tag)} is not that of the frame's functional group, which was "
                         "taken"
                     )
-                found.pop(tag, None)
-            found.update(said)
+                by_tag.pop(tag, None)
+            by_tag.update(group_elements)
             break
 
 
-def _groups(found: dict[int, Element], elements: Elements) -> Iterator[Dataset]:
+def _groups(by_tag: dict[int, Element], elements: Elements) -> Iterator[Dataset]:
     """Yield what the functional groups hold, those of the frame before those of all frames."""
     for sequence in (tags.FRAME_GROUPS, tags.SHARED_GROUPS):
-        for item in elements.items(found.get(sequence))[:1]:
+        for item in elements.items(by_tag.get(sequence))[:1]:
             for group in tags.GROUPS_OF_INTEREST:
                 if group in item:
                     yield from elements.items(item.get_item(group))[:1]

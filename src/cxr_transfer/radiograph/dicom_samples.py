@@ -153,9 +153,9 @@ def without_colour(
     """Return grey samples, and the palette where they are indices into one that is grey.
 
     Args:
-        elements: What the data set says.
+        elements: Elements of the data set.
         samples: Samples as `read_samples` returns them.
-        shape: What they are.
+        shape: Size and kind of the samples.
         is_rgb: Whether three of them are red, green and blue whatever the data set says.
 
     Raises:

@@ -89,8 +89,8 @@ def _opening(
     """
 
     def numbers(*wanted: int) -> list[float]:
-        found = [number for tag in wanted for number in elements.numbers(tag)]
-        return [min(max(number, -_FAR), _FAR) for number in found]
+        values = [number for tag in wanted for number in elements.numbers(tag)]
+        return [min(max(number, -_FAR), _FAR) for number in values]
 
     row, column = np.ogrid[1 : rows + 1, 1 : columns + 1]
     if shape == "RECTANGULAR":

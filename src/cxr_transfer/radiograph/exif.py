@@ -47,5 +47,5 @@ def orientation(exif: bytes) -> int:
 
 def orientation_in_xmp(packet: bytes) -> int:
     """Return the orientation, 1 to 8, that an XMP packet names; 0 where it names none."""
-    found = _XMP.search(packet)
-    return int(found[1]) if found else 0
+    match = _XMP.search(packet)
+    return int(match[1]) if match else 0

@@ -26,7 +26,7 @@ LEAST_LEVELS = 64
 """Levels that the range has at least: what varies less is blank, and must not be made to look like
 a picture."""
 UNTOLD = 0.02
-"""How much of a picture's range its grey values may move by without a word: five levels of 256."""
+"""Share of a picture's range by which grey values may move without a word: five levels of 256."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Range:
     """The values that are shown from black to white.
 
     Attributes:
-        low: The value that is shown black, as are all below.
-        high: The value that is shown white, as are all above.
+        low: Value that is shown black, as are all below.
+        high: Value that is shown white, as are all above.
         outside: Share of the pixels that lie beyond it.
     """
 
@@ -52,7 +52,7 @@ class Range:
 
         Args:
             bits: Bits of a stored value.
-            container: The lowest and the highest value that the file can hold; None for 0 and
+            container: Lowest and highest value that the file can hold; None for 0 and
                 2 ** ``bits`` - 1.
         """
         first, last = container or (0.0, float((1 << bits) - 1))
@@ -73,13 +73,13 @@ def range_in_use(values: Values, counts: npt.NDArray[np.int64], *, step: float =
     """Return the range that a picture's values use.
 
     First what stands apart is left out: values on the other side of a gap that is wider than all
-    that the rest spans. Then the ends are the most extreme values within a fence around the
-    percentiles 1 and 99, as the whiskers of a box plot are drawn (Tukey 1977, Exploratory Data
+    that the other values span. Then the ends are the most extreme values within a fence around the
+    percentiles 1 and 99. The whiskers of a box plot are drawn so (Tukey 1977, Exploratory Data
     Analysis, section 2C).
 
     Args:
         values: Different values, in rising order, finite.
-        counts: How many pixels have each of them.
+        counts: Number of pixels that have each of them.
         step: Difference between two neighbouring values that the file can hold.
 
     >>> marked = np.append(np.arange(4096.0), 16383.0)
@@ -137,9 +137,9 @@ def spread(
     counts = counted(samples, len(values), is_left_out)
     if is_8_bits_in_16(counts):
         return looked_up(as_8_bits(np.arange(len(counts))), samples), Range(0, values[-1], 0)
-    found = range_in_use(values, counts)
-    table = found.brightness(values).astype(np.float32)
-    return looked_up(table, samples), found
+    used_range = range_in_use(values, counts)
+    table = used_range.brightness(values).astype(np.float32)
+    return looked_up(table, samples), used_range
 
 
 def notice_of_8_bits(pixels: npt.NDArray[Any]) -> str:
@@ -157,15 +157,15 @@ def notice_of_8_bits(pixels: npt.NDArray[Any]) -> str:
     for part in (np.ascontiguousarray(pixels[::4, ::4]), pixels):
         # Pillow counts bytes a hundred times as fast as numpy.
         counts = np.array(Image.fromarray(part).histogram(), np.int64)
-        found = range_in_use(np.arange(256, dtype=np.float64), counts)
+        used_range = range_in_use(np.arange(256, dtype=np.float64), counts)
         levels = int(np.count_nonzero(counts))
-        if found.high - found.low + 1 >= 128 and levels >= LEAST_LEVELS:
+        if used_range.high - used_range.low + 1 >= 128 and levels >= LEAST_LEVELS:
             return ""
     return f"only {levels} of 256 grey levels are in use; contrast was left as it is"
 
 
 _FROM_8_TO_16 = 257
-"""By which 8 bits are multiplied to fill 16: 255 times it is 65,535."""
+"""Factor by which 8 bits are multiplied to fill 16: 255 times it is 65,535."""
 
 
 def is_8_bits_in_16(counts: npt.NDArray[np.int64]) -> bool:
@@ -174,7 +174,7 @@ def is_8_bits_in_16(counts: npt.NDArray[np.int64]) -> bool:
     It is shown as the 8 bits that it is, so that the copy is the very picture.
 
     Args:
-        counts: How many pixels have each of the values from 0 on.
+        counts: Number of pixels that have each of the values from 0 on.
     """
     if len(counts) != 1 << 16:
         return False
@@ -205,7 +205,7 @@ def counted(
 
     Args:
         samples: (height, width) integers in that range.
-        number: How many values there are.
+        number: Number of values.
         is_left_out: (height, width); pixels that do not count.
     """
     counts = np.zeros(number, np.int64)

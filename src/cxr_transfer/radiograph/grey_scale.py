@@ -1,7 +1,7 @@
 """Stored values in, grey out: the grey-scale pipeline of DICOM PS3.3, C.11, as one table.
 
 Modality LUT or rescale, then VOI LUT or window (where there is none, the values in use decide:
-``grey_range.py``), then inversion: each is a function of the stored value alone, so all of them are
+``grey_range.py``), then inversion. Each is a function of the stored value alone. So all of them are
 computed once for every value that its bits can hold, and the image is looked up. Knows nothing of
 files and tags.
 """
@@ -35,11 +35,11 @@ _LOG_STEP = 0.01  # of a logarithm: a chest spans 2 and more
 
 @dataclass(frozen=True)
 class Bits:
-    """Where a sample's bits lie: PS3.5, 8.1.1.
+    """Place of the bits of a sample: PS3.5, 8.1.1.
 
     Attributes:
-        stored: How many bits a sample has, at most 16.
-        high: The highest of them; what lies above and below is overlay or nothing.
+        stored: Number of bits of a sample, at most 16.
+        high: Highest of them; what lies above and below is overlay or nothing.
         signed: Whether they are in two's complement.
     """
 
@@ -64,9 +64,9 @@ class Table:
     """A look-up table: PS3.3, C.11.1.1 and C.11.2.1.1.
 
     Attributes:
-        first: The value that the first entry stands for; smaller ones have it too.
-        entries: What comes out; values beyond the last have the last.
-        missing: Entries that were described and are not there.
+        first: Value that the first entry stands for; smaller ones have it too.
+        entries: Results, in the order of the values; values beyond the last have the last.
+        missing: Number of entries that were described and are not there.
     """
 
     first: int
@@ -88,7 +88,7 @@ class Table:
 
         Args:
             values: Values that would be looked up.
-            counts: How many pixels have each of them.
+            counts: Number of pixels that have each of them.
         """
         used = np.unique(np.floor(values[counts > 0]))
         end = self.first + len(self.entries)
@@ -112,9 +112,9 @@ class Window:
     """A window of values that are shown from black to white: PS3.3, C.11.2.1.2 and C.11.2.1.3.
 
     Attributes:
-        centre: Its middle.
-        width: Its width; at least 1 for "LINEAR", else above 0.
-        function: "LINEAR", "LINEAR_EXACT" or "SIGMOID".
+        centre: Middle of the window.
+        width: Width of the window; at least 1 for "LINEAR", else above 0.
+        function: Function: "LINEAR", "LINEAR_EXACT" or "SIGMOID".
     """
 
     centre: float
@@ -123,7 +123,7 @@ class Window:
 
     @property
     def is_possible(self) -> bool:
-        """Whether the standard gives it a meaning."""
+        """Whether the standard gives the window a meaning."""
         least = self.width >= 1 if self.function == "LINEAR" else self.width > 0
         return least and math.isfinite(self.centre) and math.isfinite(self.width)
 
@@ -141,7 +141,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Logarithm:
-    """What a detector counted, as what stopped the rays: the logarithm, falling.
+    """The negative logarithm: from what a detector counted to what stopped the rays.
 
     For pixels that are linear to the X-ray intensity (PS3.3, C.8.11.3.1.2, "LIN").
     """
@@ -153,14 +153,14 @@ class Logarithm:
 
 @dataclass(frozen=True)
 class GreyScale:
-    """How stored values become grey.
+    """Steps by which stored values become grey.
 
     Attributes:
-        bits: Where they lie.
-        modality: To the values of the device.
-        voi: To brightness; None shows the range of the values that are in use (`range_in_use`).
+        bits: Place of the stored values' bits.
+        modality: Step to the values of the device.
+        voi: Step to brightness; None shows the range of values in use (`range_in_use`).
         inverted: Whether the lowest value is white. Applied last.
-        padding: The lowest and highest stored value that is no picture: PS3.3, C.7.5.1.1.2.
+        padding: Lowest and highest stored value that is no picture: PS3.3, C.7.5.1.1.2.
     """
 
     bits: Bits
@@ -172,7 +172,7 @@ class GreyScale:
     def apply(
         self, samples: npt.NDArray[Any], hidden: npt.NDArray[np.bool_] | None = None
     ) -> tuple[Grey, tuple[str, ...]]:
-        """Return the image, and what to tell of how its values were shown.
+        """Return the image, and notices of how its values were shown.
 
         Args:
             samples: (height, width) integers as stored.
@@ -197,8 +197,8 @@ class GreyScale:
         counts: Counts | None = None
         needs_counts = self.voi is None or isinstance(self.modality, Table)
         if needs_counts or isinstance(self.voi, Table):
-            found = counted(samples, len(patterns), hidden)
-            counts = np.bincount(patterns, found, len(values)).astype(np.int64)
+            pixel_counts = counted(samples, len(patterns), hidden)
+            counts = np.bincount(patterns, pixel_counts, len(values)).astype(np.int64)
             counts[is_padding] = 0
         is_8_bits = counts is not None and self._shows_8_bits(counts)
         with np.errstate(all="ignore"):
@@ -220,8 +220,11 @@ class GreyScale:
         if self.voi is not None and _shows_nothing(
             radiograph, self.bits.patterns(_thinned(samples))
         ):
-            shown, said = replace(self, voi=None).apply(samples, hidden)
-            return shown, ("its window or VOI LUT shows next to nothing, and was left out", *said)
+            shown, further_notices = replace(self, voi=None).apply(samples, hidden)
+            return shown, (
+                "its window or VOI LUT shows next to nothing, and was left out",
+                *further_notices,
+            )
         return radiograph, notices
 
     def _shows_8_bits(self, counts: Counts) -> bool:
@@ -272,14 +275,14 @@ class GreyScale:
         order = np.argsort(shown, kind="stable")
         steps = {Rescale: getattr(self.modality, "slope", 1.0), Logarithm: _LOG_STEP}
         step = abs(steps.get(type(self.modality), 1.0))
-        found = range_in_use(shown[order], counts[order], step=step)
+        used_range = range_in_use(shown[order], counts[order], step=step)
         container = (float(shown.min()), float(shown.max()))
         if isinstance(self.modality, Table):
             container = (0.0, float(self.modality.highest))
-        notice = found.notice(self.bits.stored, container)
+        notice = used_range.notice(self.bits.stored, container)
         if notice and not isinstance(self.modality, Logarithm):
             notices.append(notice)
-        return found.brightness(shown)
+        return used_range.brightness(shown)
 
 
 def _thinned(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -295,9 +298,9 @@ def _shows_nothing(radiograph: Grey, stored: npt.NDArray[Any]) -> bool:
     return len(np.unique(stored)) >= LEAST_LEVELS
 
 
-def _bad_scale(found: str) -> ImageError:
+def _bad_scale(reason: str) -> ImageError:
     return ImageError(
         "bad_grey_scale",
-        f"Expected a grey scale that gives every pixel a brightness, but {found}; export the image "
-        "anew.",
+        f"Expected a grey scale that gives every pixel a brightness, but {reason}; export the "
+        "image anew.",
     )

@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from cxr_transfer.radiograph.dicom_dataset import Dataset
 
 ValueRange: TypeAlias = tuple[float, float]
-"""The values that are black and white."""
+"""Values that are black and white."""
 
 InMemory: TypeAlias = "npt.NDArray[Any] | Image.Image | Dataset | BinaryIO"
 ImageLike: TypeAlias = "str | os.PathLike[str] | bytes | Radiograph | InMemory"
-"""What stands for one image."""
+"""Every form in which one image can be given."""
 
 EXPECTED = (
     "an image (a path, the bytes of a file, a file opened in binary mode, a 2-D numpy array, a PIL "
@@ -54,9 +54,9 @@ def read_image(
     """Read one image, wherever it is.
 
     Args:
-        image: Path of a file, its bytes, a file object opened in binary mode (read from where it
-            stands), a 2-D array of uint8, uint16 or float32 in which larger values are brighter, a
-            PIL image, a pydicom data set, or a radiograph, which comes back as it is.
+        image: Path of a file, its bytes, or a file object opened in binary mode, read from where it
+            stands. Or a 2-D array of uint8, uint16 or float32 in which larger values are brighter,
+            a PIL image, a pydicom data set, or a radiograph, which comes back as it is.
         value_range: Values that are black and white in arrays and in grey PIL images. None is
             (0, 255) of an array of uint8, and what a file of the image would be of a PIL image;
             uint16 and floating point need it: 12 bits of 16 look as 16 do.
@@ -64,7 +64,7 @@ def read_image(
         any_modality: Whether a DICOM header may name another modality or body part.
 
     Raises:
-        TypeError: It is none of these, or a range is missing, or has no meaning for it.
+        TypeError: The object is none of these, or a range is missing, or has no meaning for it.
         UsageError: ``bad_value_range``.
         ImageError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
             all that `read_radiograph` raises.
@@ -97,8 +97,8 @@ def check_image(image: object, value_range: ValueRange | None = None) -> None:
     """Refuse what is no image at all: that is a fault of the program, and not of an image.
 
     Args:
-        image: What is to be an image.
-        value_range: Values that are to be black and white, as of `read_image`.
+        image: Object that is to be an image.
+        value_range: Values that are to be black and white, as in `read_image`.
 
     Raises:
         TypeError: With what is expected.
@@ -124,8 +124,8 @@ def check_image(image: object, value_range: ValueRange | None = None) -> None:
 
 def _check_kind(image: object) -> None:
     """Refuse what is none of the kinds of images, arrays put aside."""
-    known = (str, os.PathLike, bytes, bytearray, memoryview, Radiograph, Image.Image)
-    if isinstance(image, known) or _is_dataset(image):
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Radiograph, Image.Image)
+    if isinstance(image, kinds) or _is_dataset(image):
         return
     if callable(getattr(image, "read", None)):
         if _gives_text(image):
@@ -143,8 +143,8 @@ def check_images(images: object, value_range: ValueRange | None = None) -> None:
     """Refuse what is no list of images, as one path is, which would be taken letter by letter.
 
     Args:
-        images: What is to be a list, or another iterable; of a list, each item is looked at.
-        value_range: Values that are to be black and white, as of `read_image`.
+        images: Object that is to be a list, or another iterable; each item of a list is checked.
+        value_range: Values that are to be black and white, as in `read_image`.
 
     Raises:
         TypeError: With what is expected.

@@ -36,7 +36,7 @@ _MOST_BOXES = 1000
 
 @dataclass(frozen=True)
 class Jpeg2000:
-    """What a codestream is made of.
+    """Facts of a codestream.
 
     Attributes:
         rows: Rows of the picture.
@@ -61,7 +61,7 @@ def read_jpeg_2000(content: bytes) -> Jpeg2000 | None:
     """Walk through a JPEG 2000 codestream, or one in the boxes of a JP2 file (annex I).
 
     Returns:
-        None of anything else.
+        Facts of the codestream; None where the content is anything else.
 
     Raises:
         ImageError: ``too_complex``.

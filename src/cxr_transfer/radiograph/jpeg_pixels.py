@@ -72,12 +72,12 @@ def is_cut_short(image: Image.Image, jpeg: Jpeg) -> bool:
     return False
 
 
-def _is_same(one: Image.Image, other: Image.Image) -> bool:
+def _is_same(image: Image.Image, other: Image.Image) -> bool:
     """Tell whether two images of one size have the same pixels."""
-    rows = max(1, _BAND // one.width)
-    for top in range(0, one.height, rows):
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
         # In bands: the bytes of both would take as much memory again.
-        band = (0, top, one.width, min(one.height, top + rows))
-        if one.crop(band).tobytes() != other.crop(band).tobytes():
+        band = (0, top, image.width, min(image.height, top + rows))
+        if image.crop(band).tobytes() != other.crop(band).tobytes():
             return False
     return True

@@ -49,17 +49,17 @@ _ENTRY_COUNT, _ENTRIES, _ENTRY = 0xB001, 0xB002, 16  # CIPA DC-007, 5.2.3
 
 @dataclass(frozen=True)
 class Jpeg:
-    """What a JPEG is made of.
+    """Facts of a JPEG.
 
     Attributes:
         width: Columns of the picture.
         height: Rows of the picture.
-        pixels: The file with nothing but what its pixels are made of, and an end marker.
+        pixels: File with nothing but what its pixels are made of, and an end marker.
         is_ended: Whether the file has an end marker of its own.
-        orientation: How it lies, 1 to 8, as Exif or XMP says.
+        orientation: Orientation, 1 to 8, as Exif or XMP says.
         others: Sizes (width, height) of further pictures in the file (CIPA DC-007).
-        segments: Number of its segments.
-        scanned: Number of its scans times that of its pixels.
+        segments: Number of segments.
+        scanned: Number of scans times number of pixels.
     """
 
     width: int
@@ -74,10 +74,10 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the frame header of a JPEG or JPEG-LS announces: B.2.2.
+    """Facts of the frame header of a JPEG or JPEG-LS: B.2.2.
 
     Attributes:
-        marker: Which kind of JPEG it is: table B.1.
+        marker: Marker, which tells the kind of JPEG: table B.1.
         bits: Bits of a sample.
         rows: Rows; 0 where they follow the first scan.
         columns: Columns.
@@ -102,7 +102,7 @@ class Frame:
 
     @property
     def process(self) -> str:
-        """What it is called."""
+        """Name of the coding process."""
         if self.is_ls:
             return "JPEG-LS"
         if self.is_lossless:
@@ -129,10 +129,10 @@ def read_frame(content: bytes, start: int = 0, *, most: int = MOST_SEGMENTS) -> 
         return None
     start += 2
     for _ in range(most):
-        found = _FILLED_MARKER.match(content, start)
-        if not found:
+        match = _FILLED_MARKER.match(content, start)
+        if not match:
             raise ValueError("no marker where one must be")
-        marker, start = found[0][-1], found.end()
+        marker, start = match[0][-1], match.end()
         if marker == _SOS:
             return None
         if marker in _FRAMES or marker == _JPEG_LS_FRAME:
@@ -148,7 +148,7 @@ def check_coding(content: bytes) -> None:
     """Refuse by its name a JPEG of a kind that Pillow does not decode.
 
     Args:
-        content: The file, beginning with its start marker.
+        content: Bytes of the file, beginning with its start marker.
 
     Raises:
         ImageError: ``unsupported_format``.
@@ -182,7 +182,8 @@ def read_jpeg(content: bytes) -> Jpeg:
     """Walk through the segments and scans of a JPEG.
 
     Args:
-        content: The file, beginning with its start marker; what follows its end is passed over.
+        content: Bytes of the file, beginning with its start marker; what follows its end is passed
+            over.
 
     Raises:
         ImageError: ``too_complex``.
@@ -191,8 +192,8 @@ def read_jpeg(content: bytes) -> Jpeg:
     """
     walk, start, is_ended = _Walk(content), 2, False
     kept = [START]
-    while found := _MARKER.search(content, start):
-        marker, begin, start = found[0][-1], found.start(), found.end()
+    while match := _MARKER.search(content, start):
+        marker, begin, start = match[0][-1], match.start(), match.end()
         if marker == _EOI:
             is_ended = True
             break
@@ -216,7 +217,7 @@ def read_jpeg(content: bytes) -> Jpeg:
 
 
 class _Walk:
-    """What the segments of a JPEG have said so far."""
+    """A walk through the segments of a JPEG, and what they have said so far."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -243,8 +244,8 @@ class _Walk:
         """Take in a segment, and the scan behind it; return where it ends.
 
         Args:
-            marker: What it is.
-            start: Where its length stands.
+            marker: Marker of the segment.
+            start: Place of its length.
         """
         if (
             marker < _FIRST_NAMED
@@ -297,14 +298,14 @@ class _Walk:
     def _end_of_scan(self, end: int) -> int:
         """Return where the pixels end that begin at ``end``, and their restart markers."""
         expected = cycle(_RESTARTS)
-        while (found := _MARKER.search(self.content, end)) and found[0][-1] in _RESTARTS:
-            if not self._has_restarts or found[0][-1] != next(expected):
+        while (match := _MARKER.search(self.content, end)) and match[0][-1] in _RESTARTS:
+            if not self._has_restarts or match[0][-1] != next(expected):
                 raise OSError("a restart marker out of turn")
             self._marked += 1
             if self._marked > MOST_RESTARTS:
                 raise too_complex(f"{MOST_RESTARTS} restart markers in a JPEG")
-            end = found.end()
-        return found.start() if found else len(self.content)
+            end = match.end()
+        return match.start() if match else len(self.content)
 
 
 def _other_pictures(content: bytes, base: int) -> tuple[tuple[int, int], ...]:

@@ -29,8 +29,8 @@ def shares(ranked: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     Raises:
         MachineError: ``forked`` in a child of a process that had used OpenVINO.
     """
-    (found,) = _opened()(ranked[None, None])
-    cells: npt.NDArray[np.float32] = found[0, 0]
+    (batch,) = _opened()(ranked[None, None])
+    cells: npt.NDArray[np.float32] = batch[0, 0]
     return cells
 
 

@@ -47,29 +47,29 @@ def _centres(cells: int) -> Plane:
 
 
 def _usual() -> Plane:
-    """Two ellipses where most images have the lungs: for a picture on which none are found."""
+    """Return two ellipses where most images have lungs, for a picture on which none are found."""
     left, top, right, bottom = _USUAL
     at = _centres(CELLS)
     across = (np.abs(at - (left + right) / 2) / ((right - left) / 2))[None]
     down = ((at - (top + bottom) / 2) / ((bottom - top) / 2))[:, None]
-    found: Plane = (((across - 0.6) / 0.4) ** 2 + down**2 <= 1).astype(np.float32)
-    return found
+    ellipses: Plane = (((across - 0.6) / 0.4) ** 2 + down**2 <= 1).astype(np.float32)
+    return ellipses
 
 
 def _pieces(cells: Mask) -> list[list[int]]:
     """Return the pieces of a mask that hang together, the largest first, as places in its rows.
 
-    Its outermost cells have to be empty.
+    The outermost cells have to be empty.
     """
     # Not scipy's: prediction does without it.
-    left, row = set(np.flatnonzero(cells).tolist()), cells.shape[1]
+    pending, row = set(np.flatnonzero(cells).tolist()), cells.shape[1]
     pieces = []
-    while left:
-        piece = [left.pop()]
+    while pending:
+        piece = [pending.pop()]
         for place in piece:
             for near in (place - row, place - 1, place + 1, place + row):
-                if near in left:
-                    left.remove(near)
+                if near in pending:
+                    pending.remove(near)
                     piece.append(near)
         pieces.append(piece)
     return sorted(pieces, key=len, reverse=True)
@@ -78,8 +78,8 @@ def _pieces(cells: Mask) -> list[list[int]]:
 def _find(image: Grey) -> Plane:
     """Return the share of lung in each of 64 x 64 cells, of one or two lungs and nothing else."""
     small = Image.fromarray(image).resize((CELLS, CELLS), Image.Resampling.BILINEAR)
-    found = shares(ranks(np.asarray(small)))
-    pieces = _pieces(np.pad(found > 0.5, 1))
+    lung_shares = shares(ranks(np.asarray(small)))
+    pieces = _pieces(np.pad(lung_shares > 0.5, 1))
     lungs = [piece for piece in pieces[:2] if len(piece) >= _SECOND * len(pieces[0])]
     if sum(map(len, lungs)) < _LEAST * CELLS * CELLS:
         return _usual()
@@ -88,15 +88,15 @@ def _find(image: Grey) -> Plane:
     # With the cells around, whose shares say where between two cells the border is.
     for axis in (0, 1):
         kept |= np.roll(kept, 1, axis) | np.roll(kept, -1, axis)
-    return np.where(kept[1:-1, 1:-1], found, 0)
+    return np.where(kept[1:-1, 1:-1], lung_shares, 0)
 
 
 def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
     """Find both lungs on one frontal image, or on a part of it.
 
     Args:
-        image: The image, (H, W) uint8, bright = dense.
-        margin: By how much the mask is dilated, in widths of the image; 0 gives the outline itself.
+        image: Image, (H, W) uint8, bright = dense.
+        margin: Width by which the mask is dilated, in widths of the image; 0 gives the outline.
 
     Returns:
         (H, W) bool, true in the lungs. Where nothing on the image looks like lungs (blank, noise):
@@ -111,8 +111,8 @@ def lung_mask(image: Grey, *, margin: float = MARGIN) -> Mask:
         message = f"Expected a margin of 0 to 0.5 widths, but got {margin}; choose one of these."
         raise UsageError("bad_margin", message)
     height, width = image.shape
-    found = Image.fromarray(_find(image).astype(np.float32))
-    mask: Mask = np.asarray(found.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
+    cells = Image.fromarray(_find(image).astype(np.float32))
+    mask: Mask = np.asarray(cells.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
     if margin == 0 or not mask.any():  # an image of very few pixels may fall between the lungs
         return mask
     return _grown(mask, margin * width)
@@ -138,8 +138,8 @@ def lung_box(image: Grey, *, margin: float = BOX_MARGIN) -> tuple[float, float, 
     """Find the box around both lungs on one frontal image.
 
     Args:
-        image: The image, (H, W) uint8, bright = dense.
-        margin: How far the box reaches beyond the lungs on each side, in their width and height.
+        image: Image, (H, W) uint8, bright = dense.
+        margin: Distance of the box from the lungs on each side, in their width and height.
 
     Returns:
         Left, top, right, bottom in shares of the image's width and height, within the image. Where
@@ -149,8 +149,8 @@ def lung_box(image: Grey, *, margin: float = BOX_MARGIN) -> tuple[float, float, 
         DataError: ``not_a_model_input`` unless the image is (H, W) of uint8.
     """
     _require_image(image)
-    found = _find(image)
-    (left, right), (top, bottom) = (_edges(found.max(axis=axis)) for axis in (0, 1))
+    lung_shares = _find(image)
+    (left, right), (top, bottom) = (_edges(lung_shares.max(axis=axis)) for axis in (0, 1))
     across, down = margin * (right - left), margin * (bottom - top)
     return (
         max(0.0, left - across),
@@ -179,7 +179,7 @@ def lungs_blacked(images: Grey, masks: Mask | None = None, *, margin: float = MA
     Args:
         images: Images, (N, 1, H, W) uint8.
         masks: Masks of the lungs, (N, 1, H, W) bool; None looks for them.
-        margin: By how much each mask that is looked for is dilated, in widths of the image.
+        margin: Width by which each mask that is looked for is dilated, in widths of the image.
 
     Returns:
         New images of the same shape; `lungs_only` keeps exactly what is replaced here.
@@ -197,7 +197,7 @@ def lungs_only(images: Grey, masks: Mask | None = None, *, margin: float = MARGI
     Args:
         images: Images, (N, 1, H, W) uint8.
         masks: Masks of the lungs, (N, 1, H, W) bool; None looks for them.
-        margin: By how much each mask that is looked for is dilated, in widths of the image.
+        margin: Width by which each mask that is looked for is dilated, in widths of the image.
 
     Returns:
         New images of the same shape.
@@ -214,7 +214,7 @@ def border_only(images: Grey, share: float = 0.12) -> Grey:
 
     Args:
         images: Images, (N, 1, H, W) uint8.
-        share: How deep the frame is on each side, in heights (above, below) and widths (beside).
+        share: Depth of the frame on each side, in heights (above, below) and widths (beside).
 
     Returns:
         New images of the same shape.

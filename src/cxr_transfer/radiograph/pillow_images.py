@@ -63,7 +63,7 @@ def grey_values(image: Image.Image) -> npt.NDArray[Any]:
         image: Image of one of `GREY_MODES`.
 
     Raises:
-        ImageError: As `encoded`.
+        ImageError: What `encoded` raises.
     """
     with _loaded(image) as lies:
         values = np.asarray(image.transpose(TURNS[lies]) if lies in TURNS else image)
@@ -79,7 +79,7 @@ def _loaded(image: Image.Image) -> Iterator[int]:
     """Have the pixels of an image ready, and give its orientation: 1 where it lies upright.
 
     Raises:
-        ImageError: As `encoded`; whatever fails meanwhile is the image's fault.
+        ImageError: What `encoded` raises; whatever fails meanwhile is the image's fault.
     """
     check_size(image.width, image.height)
     # A JPEG of a camera may hold a smaller copy of itself, and then is a file of several pictures.
@@ -87,8 +87,8 @@ def _loaded(image: Image.Image) -> Iterator[int]:
         raise several_frames()
     try:
         image.load()  # of one that was only opened, now; a TIFF is turned by it
-        lies = image.getexif().get(_ORIENTATION)
-        yield next((one for one in range(1, 9) if one == lies), 1)
+        stated = image.getexif().get(_ORIENTATION)
+        yield next((orientation for orientation in range(1, 9) if orientation == stated), 1)
     except (ImageError, MemoryError):
         raise
     except Exception as error:

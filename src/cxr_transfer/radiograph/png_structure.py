@@ -41,7 +41,7 @@ _XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 
 @dataclass(frozen=True)
 class Png:
-    """What a PNG is made of.
+    """Facts of a PNG.
 
     Attributes:
         width: Columns of the picture.
@@ -51,8 +51,8 @@ class Png:
         has_alpha: Whether a channel says how opaque a pixel is.
         key: Transparent colour of 16 bits, which `pixels` then does not hold.
         pixels: The file with nothing but what its pixels are made of.
-        orientation: How it lies, 1 to 8, as Exif or XMP says.
-        warnings: Which of its chunks were passed over for a fault.
+        orientation: Orientation, 1 to 8, as Exif or XMP says.
+        warnings: Lines on chunks that were passed over for a fault.
         is_interlaced: Whether its rows come in seven passes.
     """
 
@@ -72,15 +72,15 @@ def read_png(content: bytes) -> Png | None:
     """Walk through the chunks of a PNG.
 
     Args:
-        content: The file, beginning with its signature; what follows its end is passed over.
+        content: Bytes of the file, from its signature; what follows its end is passed over.
 
     Returns:
-        None of a signature without anything behind it.
+        Facts of the file; None for a signature without anything behind it.
 
     Raises:
-        ImageError: ``too_complex``, ``multi_frame``, ``corrupt_image`` for a damaged header, for
-            texts that unfold without an end, or for a wrong checksum of a chunk that pixels are
-            made of, which Pillow does not look for.
+        ImageError: ``too_complex``, ``multi_frame``. ``corrupt_image`` for a damaged header, for
+            texts that unfold without an end, or for a wrong checksum of a chunk of pixels, which
+            Pillow does not look for.
     """
     if len(content) <= len(SIGNATURE):
         return None
@@ -106,7 +106,7 @@ def read_png(content: bytes) -> Png | None:
 
 @dataclass
 class _Walk:
-    """What the chunks have said so far."""
+    """A walk through the chunks of a PNG, and what they have said so far."""
 
     header: bytes = b""
     key: tuple[int, ...] = ()
@@ -224,5 +224,5 @@ class _Walk:
             self._warn(name, "it is longer than a text of a picture is")
 
 
-def _corrupt(found: str) -> ImageError:
-    return ImageError("corrupt_image", f"Expected a whole image, but {found}; export it anew.")
+def _corrupt(reason: str) -> ImageError:
+    return ImageError("corrupt_image", f"Expected a whole image, but {reason}; export it anew.")

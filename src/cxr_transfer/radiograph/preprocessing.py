@@ -23,7 +23,7 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class Preprocessing(BaseModel):
-    """How a radiograph becomes a model input.
+    """Steps by which a radiograph becomes a model input.
 
     The paper (section 4.1) resizes to 224 x 224 and says neither how nor whether the aspect ratio
     was kept; the defaults are our reading. The other choices take marks of an image's source away:
@@ -35,8 +35,8 @@ class Preprocessing(BaseModel):
         interpolation: Pillow's filter; it widens with the reduction (no aliasing).
         keep_aspect: Whether the image keeps its proportions.
         crop: ``lungs`` keeps the box around both lungs (`lung_box`), ``none`` the whole image.
-        detail: Pixels a side to which the image is reduced before it is brought to its size, so
-            that an image that was stored small is as sharp as all others; None reduces nothing.
+        detail: Pixels a side to which the image is reduced before it is brought to its size. An
+            image that was stored small is then as sharp as all others; None reduces nothing.
         equalise: Whether grey values are spread so that each is about as frequent.
     """
 
@@ -69,7 +69,7 @@ class Preprocessing(BaseModel):
 
         Args:
             radiograph: The image.
-            box: What `box` returned for it, where that is known.
+            box: Box that `box` returned for it; None looks for it.
         """
         box = box or self.box(radiograph)
         height, width = (self.detail, self.detail) if self.detail else self.size
@@ -110,8 +110,8 @@ def _resized(radiograph: Radiograph, box: Box, height: int, width: int) -> npt.N
         return stored * whole
     left, top, right, bottom = box
     # As mode F: nothing is rounded before the end.
-    given = Image.fromarray(stored).convert("F")
-    given = given.resize(
+    image = Image.fromarray(stored).convert("F")
+    image = image.resize(
         (width, height),
         Image.Resampling.BILINEAR,
         box=(
@@ -121,7 +121,7 @@ def _resized(radiograph: Radiograph, box: Box, height: int, width: int) -> npt.N
             bottom * radiograph.height,
         ),
     )
-    resized: npt.NDArray[np.float32] = np.asarray(given) * whole
+    resized: npt.NDArray[np.float32] = np.asarray(image) * whole
     return resized
 
 

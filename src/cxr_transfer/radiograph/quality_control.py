@@ -29,7 +29,7 @@ from cxr_transfer.radiograph.ranks import ranks
 Plane = npt.NDArray[np.float32]
 
 LOOKS = ("frontal", "lateral", "inverted", "rotated", "upside_down", "collage", "other")
-"""What a picture may look like, in the order of the linear layer's rows."""
+"""Looks that a picture may have, in the order of the linear layer's rows."""
 
 WEIGHTS = "quality_control.safetensors"
 
@@ -50,7 +50,7 @@ class QualityIssue:
     Attributes:
         code: ``blank_or_noise``, ``inverted``, ``upside_down``, ``rotated``, ``view``, ``collage``,
             ``out_of_distribution``.
-        message: One line for a person: expected, received, remedy.
+        message: Line for a person: expected, received, remedy.
         refuses: Whether no class may be given ("cannot assess"); else it is a warning beside it.
     """
 
@@ -116,15 +116,15 @@ def quality_issues(radiograph: Radiograph) -> list[QualityIssue]:
     Returns:
         Concerns of the header, then of the picture; empty for an image that may be judged.
     """
-    found = []
+    issues = []
     if radiograph.header.view == "lateral":
-        found.append(QualityIssue("view", _LATERAL_BY_HEADER, refuses=True))
+        issues.append(QualityIssue("view", _LATERAL_BY_HEADER, refuses=True))
     if nothing := empty(radiograph):
         # What an empty picture looks like beyond that is chance.
-        said = _ARRAY_OF_NOTHING if radiograph.format == "array" else _BLANK_OR_NOISE
-        return [*found, QualityIssue("blank_or_noise", said.format(nothing), refuses=True)]
+        template = _ARRAY_OF_NOTHING if radiograph.format == "array" else _BLANK_OR_NOISE
+        return [*issues, QualityIssue("blank_or_noise", template.format(nothing), refuses=True)]
     if radiograph.colour > COLOUR:
-        found.append(QualityIssue("out_of_distribution", _IN_COLOUR, refuses=True))
+        issues.append(QualityIssue("out_of_distribution", _IN_COLOUR, refuses=True))
     scores = looks(radiograph)
     layer = _layer()
     if scores["frontal"] < layer.doubt:
@@ -136,9 +136,9 @@ def quality_issues(radiograph: Radiograph) -> list[QualityIssue]:
         code, message = _SAID[likeliest if particular else "other"]
         if not (particular or refuses):
             message = _UNLIKE_MOST
-        if code not in {concern.code for concern in found}:
-            found.append(QualityIssue(code, message, refuses))
-    return found
+        if code not in {concern.code for concern in issues}:
+            issues.append(QualityIssue(code, message, refuses))
+    return issues
 
 
 def empty(radiograph: Radiograph) -> str:
@@ -151,9 +151,9 @@ def empty(radiograph: Radiograph) -> str:
         return "blank"
     # Noise averages out on the way to a thumbnail; an image does not.
     small = np.asarray(Image.fromarray(sample).resize((32, 32), Image.Resampling.BOX))
-    left = float(small.std(dtype=np.float64))
-    left /= 255 if radiograph.stored.dtype == np.uint8 else 1
-    return "noise" if left < _NOISE * contrast else ""
+    remaining = float(small.std(dtype=np.float64))
+    remaining /= 255 if radiograph.stored.dtype == np.uint8 else 1
+    return "noise" if remaining < _NOISE * contrast else ""
 
 
 def looks(radiograph: Radiograph) -> dict[str, float]:
@@ -193,24 +193,24 @@ def _layer() -> _Layer:
         resources.as_file(resources.files("cxr_transfer.radiograph") / WEIGHTS) as path,
         safetensors.safe_open(path, framework="numpy") as file,
     ):
-        known = json.loads(file.metadata()["quality_control"])
+        thresholds = json.loads(file.metadata()["quality_control"])
         return _Layer(
             file.get_tensor("weights").astype(np.float32),
             file.get_tensor("biases").astype(np.float32),
-            known["doubt"],
-            known["refuse"],
+            thresholds["doubt"],
+            thresholds["refuse"],
         )
 
 
 def _thumbnail(radiograph: Radiograph, side: int) -> npt.NDArray[np.uint8]:
     stored = radiograph.stored
-    given = Image.fromarray(stored).resize(
+    thumbnail = Image.fromarray(stored).resize(
         (side, side), Image.Resampling.BILINEAR, reducing_gap=2.0
     )
     if stored.dtype == np.uint8:
-        return np.asarray(given)
+        return np.asarray(thumbnail)
     # In 8 bits too, or the noise of a black background would be spread over its share of ranks.
-    grey: npt.NDArray[np.uint8] = np.rint(np.asarray(given) * 255).clip(0, 255).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.rint(np.asarray(thumbnail) * 255).clip(0, 255).astype(np.uint8)
     return grey
 
 

@@ -22,12 +22,12 @@ Grey = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Header:
-    """What a file itself says of its picture; never of whom it shows. "" where it says nothing.
+    """Facts that a file states of its picture, never of whom it shows; "" where one is missing.
 
     Attributes:
-        modality: Its DICOM Modality, such as "CR" or "DX".
+        modality: DICOM Modality, such as "CR" or "DX".
         view: "PA", "AP" or "lateral".
-        body_part: Its DICOM Body Part Examined, such as "CHEST".
+        body_part: DICOM Body Part Examined, such as "CHEST".
     """
 
     modality: str = ""
@@ -42,11 +42,11 @@ class Radiograph:
     Attributes:
         stored: (height, width), bright = dense: uint8 over 0..255 where the file holds no more,
             else float32 in [0, 1]. Eight bits are a quarter of the memory to walk through.
-        format: What the bytes were, by content: "JPEG", "PNG", "TIFF", "DICOM".
-        warnings: What was done to the image on the way that a reader should know.
-        header: What the file says of the picture.
-        colour: How much colour was taken away: the mean over all pixels of the largest less the
-            smallest of red, green and blue, in [0, 1]; 0 of a grey file.
+        format: Format of the bytes, by content: "JPEG", "PNG", "TIFF", "DICOM".
+        warnings: Lines on what was done to the image on the way that a reader should know.
+        header: Facts that the file itself states of the picture.
+        colour: Amount of colour that was taken away: the mean over all pixels of the largest less
+            the smallest of red, green and blue, in [0, 1]; 0 for a grey file.
     """
 
     stored: Grey
@@ -115,7 +115,7 @@ def too_complex(limit: str) -> ImageError:
     """Return the error for a file whose structure would keep a decoder busy without an end.
 
     Args:
-        limit: How much of what it may have at most, such as "100 scans in a JPEG".
+        limit: Limit that the file exceeds, such as "100 scans in a JPEG".
     """
     return ImageError(
         "too_complex", f"Expected at most {limit}, but got more; save the image anew."

@@ -1,7 +1,7 @@
 """JPEG, PNG and TIFF bytes in, radiograph out, or an error that says what is wrong with the file.
 
-Each format's structure is read first (``jpeg_structure.py`` and its neighbours): size and number of
-parts are judged before a decoder sets memory or time aside, so that a small file that unfolds to
+Each format's structure is read first (``jpeg_structure.py`` and its neighbours). Size and number of
+parts are judged before a decoder sets memory or time aside. So a small file that unfolds to
 gigabytes costs nothing. Knows nothing of labels, models or where the file is from; never puts a
 file's tags into a message. A changed bit in a JPEG's pixels mostly decodes to a slightly other
 picture, and is then not found: the format has no checksum.
@@ -70,11 +70,11 @@ class _Opened:
     """A file whose structure was read.
 
     Attributes:
-        format: "JPEG", "PNG" or "TIFF".
-        pixels: The bytes that Pillow decodes; or what was decoded without it.
-        orientation: How the picture lies, 1 to 8.
-        warnings: What a reader should know.
-        jpeg: What a JPEG is made of.
+        format: Format: "JPEG", "PNG" or "TIFF".
+        pixels: Bytes that Pillow decodes; or the picture that was decoded without it.
+        orientation: Orientation of the picture, 1 to 8.
+        warnings: Lines that a reader should know.
+        jpeg: Structure of a JPEG; None of the other formats.
     """
 
     format: str
@@ -107,8 +107,8 @@ def decode(content: bytes) -> Radiograph:
         if opened.orientation in TURNS:
             warnings.append("turned as its EXIF orientation says")
         if isinstance(opened.pixels, DeepRaster):
-            pixels, told, colour = grey_of(opened.pixels, opened.orientation)
-            return Radiograph(pixels, opened.format, (*warnings, *told), colour=colour)
+            pixels, notices, colour = grey_of(opened.pixels, opened.orientation)
+            return Radiograph(pixels, opened.format, (*warnings, *notices), colour=colour)
         with _open(opened.format, opened.pixels) as image:
             shallow, colour = _shallow(image, opened, warnings)
     except (ImageError, MemoryError):

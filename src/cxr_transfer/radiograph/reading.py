@@ -36,8 +36,8 @@ def read_radiograph(path: Path, *, any_modality: bool = False) -> Radiograph:
 
     Args:
         path: The file.
-        any_modality: Take a DICOM file whatever its header calls the modality and body part, and
-            where it says FOR PROCESSING.
+        any_modality: Whether a DICOM file is taken whatever its header calls the modality and body
+            part, and where it says FOR PROCESSING.
 
     Raises:
         ImageError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
@@ -97,10 +97,10 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
     """Decode the bytes of one image.
 
     Args:
-        content: A whole JPEG, PNG, TIFF or DICOM file.
-        named: The format that its name promises; a warning tells where the content has another.
-        any_modality: Take a DICOM file whatever its header calls the modality and body part, and
-            where it says FOR PROCESSING.
+        content: Bytes of a whole JPEG, PNG, TIFF or DICOM file.
+        named: Format that its name promises; a warning tells where the content has another.
+        any_modality: Whether a DICOM file is taken whatever its header calls the modality and body
+            part, and where it says FOR PROCESSING.
 
     Raises:
         ImageError: What `raster.decode` and `dicom.decode` raise.
@@ -112,12 +112,12 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
             radiograph = dicom.decode(content, any_modality=any_modality)
         else:
             radiograph = raster.decode(content)
-    told = [notice] if (notice := notice_of_8_bits(radiograph.stored)) else []
+    notices = [notice] if (notice := notice_of_8_bits(radiograph.stored)) else []
     if named not in ("", radiograph.format):
-        told.append(f"the content is {radiograph.format}, whatever the file's name says")
+        notices.append(f"the content is {radiograph.format}, whatever the file's name says")
     return (
-        dataclasses.replace(radiograph, warnings=(*radiograph.warnings, *told))
-        if told
+        dataclasses.replace(radiograph, warnings=(*radiograph.warnings, *notices))
+        if notices
         else radiograph
     )
 

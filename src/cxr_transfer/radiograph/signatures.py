@@ -27,7 +27,7 @@ _OURS = b"tEXtSoftware\0" + SOFTWARE.encode()
 
 
 class Kind(Enum):
-    """What a file is by its content; where that does not tell, by its name."""
+    """Kind of a file by its content; where that does not tell, by its name."""
 
     IMAGE = "image"
     """JPEG, PNG, TIFF or DICOM; damaged ones that are named so, too."""

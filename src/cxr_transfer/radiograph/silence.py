@@ -26,7 +26,7 @@ class _OfOtherThreads(logging.Filter):
 
 
 class _Silence:
-    """What is in place while at least one thread decodes."""
+    """State that is in place while at least one thread decodes."""
 
     def __init__(self) -> None:
         self.threads = 0

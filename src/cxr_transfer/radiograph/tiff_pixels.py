@@ -46,12 +46,12 @@ _OTHER_WAY_ROUND = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0"  # and 1 for YCbCr, 0 for RGB: T.872, 6.5.3
 
 Unpack = Callable[[bytes, int], bytes | bytearray]
-"""From the bytes of a piece and the number of its rows to its samples."""
+"""Function from the bytes of a piece and the number of its rows to its samples."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a picture is cut into strips or tiles.
+    """Cut of a picture into strips or tiles.
 
     Attributes:
         width: Columns of a piece.
@@ -77,12 +77,12 @@ def unpacked(content: bytes, tiff: Tiff) -> bytes:
     """Return the picture of a compressed TIFF as a TIFF that is not.
 
     Args:
-        content: The file.
-        tiff: Its structure.
+        content: Bytes of the file.
+        tiff: Structure of the file.
 
     Raises:
         ImageError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.
-        Exception: Whatever damaged bytes lead to.
+        Exception: Any other kind, which damaged bytes lead to.
     """
     layout = layout_of(tiff)
     pieces = list(pieces_of(content, tiff, layout))
@@ -96,9 +96,9 @@ def pieces_of(content: bytes, tiff: Tiff, layout: Layout) -> Iterator[bytes | by
     """Yield the samples of one strip or tile after the other.
 
     Args:
-        content: The file.
-        tiff: Its structure.
-        layout: How it is cut.
+        content: Bytes of the file.
+        tiff: Structure of the file.
+        layout: Cut of the picture.
 
     Raises:
         ImageError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.

@@ -65,10 +65,10 @@ def check_kind(tiff: Tiff) -> None:
         raise _unread(f"{channels} {sign}channels of {bits} bits")
 
 
-def _unread(what: str) -> ImageError:
+def _unread(kind: str) -> ImageError:
     return ImageError(
         "unsupported_format",
-        f"Expected grey or RGB samples of 8 or 16 bits in a TIFF, but got {what}; save the image "
+        f"Expected grey or RGB samples of 8 or 16 bits in a TIFF, but got {kind}; save the image "
         "as PNG, or take the original.",
     )
 
@@ -84,7 +84,7 @@ def read_samples(content: bytes, tiff: Tiff) -> DeepRaster | Image.Image:
 
     Args:
         content: The file.
-        tiff: Its structure, which `check_kind` has judged.
+        tiff: Structure of the file, which `check_kind` has judged.
 
     Raises:
         ImageError: ``unsupported_format``, ``insufficient_depth``, ``too_complex``.

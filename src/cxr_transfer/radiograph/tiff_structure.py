@@ -42,19 +42,19 @@ _IS_PREVIEW, SEPARATE, PLAIN = 1, 2, 1
 
 @dataclass(frozen=True)
 class Tiff:
-    """What a TIFF is made of.
+    """Facts of a TIFF.
 
     Attributes:
         width: Columns of the picture.
         height: Rows of the picture.
-        plain: The file with a directory of nothing but what its pixels are made of.
+        plain: File with a directory of nothing but what its pixels are made of.
         bits: Bits of each channel.
         order: Byte order, "<" or ">".
-        compression: How its pixels are compressed; `PLAIN` where they are not.
-        pieces: Places of its strips or tiles in the file.
+        compression: Code of the compression of the pixels; `PLAIN` where there is none.
+        pieces: Places of the strips or tiles in the file.
         numbers: Values of those fields that hold integers, by tag.
-        tables: What the JPEGs of its strips or tiles have in common.
-        orientation: How it lies, 1 to 8.
+        tables: Tables that the JPEGs of its strips or tiles have in common.
+        orientation: Orientation, 1 to 8.
         has_preview: Whether smaller copies of the picture were left out.
     """
 
@@ -92,7 +92,7 @@ def read_tiff(content: bytes) -> Tiff:
     """Read the directory of a TIFF.
 
     Args:
-        content: The file.
+        content: Bytes of the file.
 
     Raises:
         ImageError: ``too_complex``, ``multi_frame`` for more than one page, ``unsupported_format``

@@ -18,28 +18,28 @@ def member_folders(path: Path) -> tuple[Path, ...]:
     """Return the paths of the checkpoints that a path stands for.
 
     Args:
-        path: Whatever names a checkpoint; or a folder without one of its own, such as that of a
-            cross-validation or of one of its folds, with run folders up to three levels below it.
+        path: Path or name of a checkpoint; or a folder without one of its own, with run folders up
+            to three levels below it. A cross-validation and each of its folds have such folders.
 
     Returns:
-        The path itself where it names a checkpoint, or nothing; else the run folders, sorted. Of a
-        cross-validation that chose recipes, those that were chosen.
+        The path itself where it names a checkpoint, or nothing; else the run folders, sorted. A
+        cross-validation that chose recipes gives the folders that were chosen.
 
     Raises:
         ModelError: ``too_many_members``.
     """
     if not path.is_dir() or (path / CARD).is_file():
         return (path,)
-    found = _chosen(path) or sorted(
+    folders = _chosen(path) or sorted(
         card.parent for depth in _DEPTHS for card in path.glob(f"{depth}/{CARD}")
     )
-    if len(found) > MOST:
+    if len(folders) > MOST:
         raise ModelError(
             "too_many_members",
-            f"Expected at most {MOST} checkpoints in {path}, but got {len(found)}; give a folder "
+            f"Expected at most {MOST} checkpoints in {path}, but got {len(folders)}; give a folder "
             "with fewer.",
         )
-    return tuple(found) or (path,)
+    return tuple(folders) or (path,)
 
 
 def _chosen(path: Path) -> list[Path]:
@@ -53,4 +53,4 @@ def _chosen(path: Path) -> list[Path]:
         return []
     folders = [path / name for name in names if isinstance(name, str)]
     home = path.resolve()
-    return [each for each in folders if each.resolve().is_relative_to(home)]
+    return [folder for folder in folders if folder.resolve().is_relative_to(home)]

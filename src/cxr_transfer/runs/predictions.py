@@ -85,10 +85,10 @@ class PredictionTable:
         """
         if not by_content:
             return list(self.scores.files)
-        met: dict[str, int] = {}
+        copies: dict[str, int] = {}
         identities = [""] * len(self.sha256)
         for row in sorted(range(len(self.sha256)), key=lambda row: self.scores.files[row]):
-            number = met[self.sha256[row]] = met.get(self.sha256[row], 0) + 1
+            number = copies[self.sha256[row]] = copies.get(self.sha256[row], 0) + 1
             identities[row] = f"{self.sha256[row]} {number}"
         return identities
 
@@ -113,21 +113,21 @@ def read_predictions(path: Path) -> PredictionTable:
         raise _bad(path, f"there is no column {', '.join(missing)}" if rows else "it has no rows")
     labels = LabelSet(tuple(names))
     rows = _one_model(path, rows)
-    known = [row for row in rows if row["label"] in labels]
-    if not known:
+    scored_rows = [row for row in rows if row["label"] in labels]
+    if not scored_rows:
         raise _bad(path, "no row has a label that is one of its classes")
-    files = tuple(row["file"] for row in known)
+    files = tuple(row["file"] for row in scored_rows)
     _refuse_repeated(path, files)
-    has_patients = all(row.get("patient") for row in known)
+    has_patients = all(row.get("patient") for row in scored_rows)
     scores = Scores(
         labels=labels,
-        targets=np.array([labels.target(row["label"]) for row in known], dtype=np.int64),
-        probabilities=_probabilities(path, known, score_columns(labels)),
-        patients=tuple(row["patient"] for row in known) if has_patients else files,
+        targets=np.array([labels.target(row["label"]) for row in scored_rows], dtype=np.int64),
+        probabilities=_probabilities(path, scored_rows, score_columns(labels)),
+        patients=tuple(row["patient"] for row in scored_rows) if has_patients else files,
         files=files,
     )
-    sha256 = tuple(row.get("sha256", "") for row in known)
-    return PredictionTable(scores, sha256, has_patients, len(rows) - len(known))
+    sha256 = tuple(row.get("sha256", "") for row in scored_rows)
+    return PredictionTable(scores, sha256, has_patients, len(rows) - len(scored_rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,8 +210,8 @@ def read_case_scores(path: Path) -> CaseScores:
 
 def _in_known_order(names: tuple[str, ...]) -> LabelSet:
     """Return classes in the order that the package has for them; else as they stand."""
-    known = (DATASET_0, DATASET_1, MULTI_SOURCE)
-    return next((each for each in known if set(each) == set(names)), LabelSet(names))
+    label_sets = (DATASET_0, DATASET_1, MULTI_SOURCE)
+    return next((labels for labels in label_sets if set(labels) == set(names)), LabelSet(names))
 
 
 def _refuse_repeated(path: Path, files: Sequence[str]) -> None:

@@ -52,7 +52,7 @@ def run_folder(checkpoint_path: Path) -> Path:
     """Return the folder in which the checkpoint's two files lie.
 
     Raises:
-        ModelError: As `checkpoint_files`.
+        ModelError: What `checkpoint_files` raises.
     """
     return checkpoint_files(checkpoint_path)[0].parent
 
@@ -77,10 +77,10 @@ def validation_scores(folder: Path, labels: LabelSet) -> Scores | None:
     Raises:
         ModelError: ``bad_validation``.
     """
-    found = read_validation(folder, labels)
-    if found is None:
+    kept = read_validation(folder, labels)
+    if kept is None:
         return None
-    targets, scored, patients, files = found
+    targets, scored, patients, files = kept
     return Scores(labels, targets, scored, patients, files)
 
 
@@ -90,8 +90,8 @@ def validation_findings(folder: Path, labels: LabelSet) -> FindingScores | None:
     Raises:
         ModelError: ``bad_validation``.
     """
-    found = read_validation(folder, labels)
-    return None if found is None else FindingScores(labels, *found)
+    kept = read_validation(folder, labels)
+    return None if kept is None else FindingScores(labels, *kept)
 
 
 def own_overlap(checkpoint: Checkpoint, rows: Iterable[PartRow]) -> int:
@@ -110,7 +110,7 @@ def patients_in_several_parts(rows: Iterable[PartRow]) -> int:
     where: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         where[row.patient].add(row.split)
-    return sum(len(found) > 1 for found in where.values())
+    return sum(len(patient_parts) > 1 for patient_parts in where.values())
 
 
 def record_test_set_access(
@@ -163,16 +163,16 @@ def recorded_accesses(folder: Path) -> dict[str, Any] | None:
     return {"times": len(commands), "by": dict(Counter(commands))}
 
 
-def access_sentence(found: dict[str, Any] | None) -> str:
+def access_sentence(accesses: dict[str, Any] | None) -> str:
     """Return `recorded_accesses` as a sentence.
 
     >>> access_sentence({"times": 3, "by": {"study": 1, "audit": 2}})
     'The test part has been opened 3 times (study 1, audit 2).'
     """
-    if not found:
+    if not accesses:
         return "Not done: there is no run folder, so nothing counts how often it was tested."
-    if not found["times"]:
+    if not accesses["times"]:
         return "No opening of the test part is on record."
-    by = ", ".join(f"{markdown(command)} {times}" for command, times in found["by"].items())
-    once = "once" if found["times"] == 1 else f"{found['times']} times"
+    by = ", ".join(f"{markdown(command)} {times}" for command, times in accesses["by"].items())
+    once = "once" if accesses["times"] == 1 else f"{accesses['times']} times"
     return f"The test part has been opened {once} ({by})."

@@ -29,13 +29,13 @@ def write_validation(
     The scores are the network's own: who chooses a threshold on them brings them to the scale on
     which the model's scores are given first.
     """
-    known = ["file", "patient", "source", "split", "sha256", "label"]
-    columns = [*known, *(f"score_{name}" for name in labels)]
+    fields = ["file", "patient", "source", "split", "sha256", "label"]
+    columns = [*fields, *(f"score_{name}" for name in labels)]
     write_csv(
         folder / FILE,
         columns,
         (
-            {name: getattr(case, name) for name in known}
+            {name: getattr(case, name) for name in fields}
             # Every digit: a temperature is fitted on logarithms of small scores.
             | {f"score_{name}": repr(x) for name, x in zip(labels, row, strict=True)}
             for case, row in zip(cases, scores.tolist(), strict=True)

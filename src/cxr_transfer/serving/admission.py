@@ -25,7 +25,7 @@ class Admission:
         longest_wait_s: More images are refused where the last would wait longer.
 
     Attributes:
-        images: How many wait or are worked on.
+        images: Number of images that wait or are worked on.
         seconds_each: What an image takes at present, counted over all that are worked on at once.
     """
 
@@ -67,8 +67,8 @@ class Admission:
         self._busy += now - self._since
         self._since = now
         if self._busy >= _WINDOW_S or self._done >= _WINDOW_IMAGES:
-            each = min(self._busy / self._done, _STEEPEST * self.seconds_each)
-            self.seconds_each += _NEWEST * (each - self.seconds_each)
+            seconds = min(self._busy / self._done, _STEEPEST * self.seconds_each)
+            self.seconds_each += _NEWEST * (seconds - self.seconds_each)
             self._busy, self._done = 0.0, 0
 
 

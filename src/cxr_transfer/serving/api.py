@@ -85,7 +85,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
         form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
         served = service.model(form.fields.get("model"))
         answers = await service.answers(served, form.uploads, heat_map=form.flag("heat_map"))
-        _tell(request, uploads=len(answers), answered=[one["status"] for one in answers])
+        _tell(request, uploads=len(answers), answered=[answer["status"] for answer in answers])
         status = status_of(answers)
         content = _envelope(request) | {
             "model": served.predictor.model,
@@ -103,12 +103,12 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     )
     async def upload(request: Request) -> Response:
         form = await read_form(request, settings, files="file", fields=())
-        known, png = await service.decoded(form.uploads[0])
+        facts, png = await service.decoded(form.uploads[0])
         headers = {
-            "X-Cxr-Format": known["format"],
-            "X-Cxr-Height": str(known["height"]),
-            "X-Cxr-Width": str(known["width"]),
-            "X-Cxr-Warnings": json.dumps(known["warnings"]),
+            "X-Cxr-Format": facts["format"],
+            "X-Cxr-Height": str(facts["height"]),
+            "X-Cxr-Width": str(facts["width"]),
+            "X-Cxr-Warnings": json.dumps(facts["warnings"]),
         }
         return Response(png, media_type="image/png", headers=headers)
 
@@ -121,10 +121,12 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     )
     async def report(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=("model", "other"))
-        asked = [service.model(form.fields.get("model"))]
-        if (other := service.model(form.fields.get("other") or asked[0].name)) is not asked[0]:
-            asked.append(other)
-        pdf = await service.report(asked, form.uploads, request.state.request_id)
+        asked_models = [service.model(form.fields.get("model"))]
+        if (
+            other := service.model(form.fields.get("other") or asked_models[0].name)
+        ) is not asked_models[0]:
+            asked_models.append(other)
+        pdf = await service.report(asked_models, form.uploads, request.state.request_id)
         headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 
@@ -160,14 +162,14 @@ def _route_models(app: FastAPI, service: Service) -> None:
         responses=get_responses(Audit) | NO_SUCH,
     )
     async def model_audit(request: Request, name: str) -> Response:
-        if (found := service.model(name).audit()) is None:
+        if (audit := service.model(name).audit()) is None:
             raise ApiError(
                 404,
                 "no_audit",
                 "Expected an audit.json of these weights beside the model, but there is none; "
                 "'cxr audit' makes one.",
             )
-        return JSONResponse(_envelope(request) | found)
+        return JSONResponse(_envelope(request) | audit)
 
 
 def _route_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
@@ -240,9 +242,9 @@ def _envelope(request: Request) -> dict[str, Any]:
     return envelope(request.state.request_id)
 
 
-def _tell(request: Request, **known: object) -> None:
+def _tell(request: Request, **facts: object) -> None:
     """Add to this request's line of log."""
-    request.scope["state"]["told"] = known
+    request.scope["state"]["facts"] = facts
 
 
 def _page(name: str) -> Response:

@@ -22,10 +22,10 @@ class Batches:
     """One network's queue.
 
     Args:
-        predictor: The network.
-        thread: In which it computes.
-        size: Images at most in a batch.
-        seen: Told the size of each batch.
+        predictor: Predictor with the network.
+        thread: Executor in which it computes.
+        size: Largest number of images in a batch.
+        seen: Function that is called with the size of each batch.
     """
 
     def __init__(

@@ -95,42 +95,44 @@ def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     """Read an image once for all networks that are asked, and for whoever looks at it."""
-    found = prepare_for_each(
+    prepared_images = prepare_for_each(
         pieces[0],
-        [Preprocessing.model_validate(one) for one in header["preprocessings"]],
+        [Preprocessing.model_validate(preprocessing) for preprocessing in header["preprocessings"]],
         named=header.get("named", ""),
         quality_control=header["quality_control"],
         keep_radiograph=True,
     )
-    told = [
+    descriptions = [
         {
-            "status": one.status,
-            "code": one.code,
-            "message": one.message,
-            "warnings": one.warnings,
-            "ms": one.ms,
-            "box": one.box,
+            "status": prepared.status,
+            "code": prepared.code,
+            "message": prepared.message,
+            "warnings": prepared.warnings,
+            "ms": prepared.ms,
+            "box": prepared.box,
         }
-        for one in found
+        for prepared in prepared_images
     ]
-    images = [one.image.tobytes() for one in found if one.image is not None]
-    radiograph = found[0].radiograph
+    images = [
+        prepared.image.tobytes() for prepared in prepared_images if prepared.image is not None
+    ]
+    radiograph = prepared_images[0].radiograph
     if radiograph is None:
-        return {"prepared": told, "height": 0, "width": 0}, images
+        return {"prepared": descriptions, "height": 0, "width": 0}, images
     picture = [_png(radiograph)] if header["picture"] else []
     size = {"height": radiograph.height, "width": radiograph.width}
-    return {"prepared": told, **size}, [*images, *picture]
+    return {"prepared": descriptions, **size}, [*images, *picture]
 
 
 def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     radiograph = decode(pieces[0], named=header.get("named", ""))
-    known = {
+    facts = {
         "warnings": radiograph.warnings,
         "format": radiograph.format,
         "height": radiograph.height,
         "width": radiograph.width,
     }
-    return known, [_png(radiograph)]
+    return facts, [_png(radiograph)]
 
 
 def _png(radiograph: Radiograph) -> bytes:
@@ -169,9 +171,9 @@ def _explain(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     prepared = Prepared("", image, box=tuple(header["box"]), lungs=lungs)
     explanation = _explainer(header["model"]).explain(prepared, label=header["label"])
     overlay = heat_map_png(explanation, header["height"], header["width"])
-    known = explanation.as_dict()
-    told = {name: known[name] for name in ("lung_share", "lung_area", "neighbours")}
-    return told, [overlay, lungs.tobytes()]
+    fields = explanation.as_dict()
+    shown = {name: fields[name] for name in ("lung_share", "lung_area", "neighbours")}
+    return shown, [overlay, lungs.tobytes()]
 
 
 def _report(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:

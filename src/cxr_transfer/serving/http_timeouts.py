@@ -3,10 +3,10 @@
 uvicorn waits for ever for the rest of a header, for the rest of a body, and for a client to read.
 Here each connection is looked at every few seconds. It has to finish its header within two looks,
 and read what it asked for at no less than `SLOWEST` bytes a second. Its body has to come before
-`Settings.body_s` are over, and at no time slower than half the pace that would bring as much as has
-come already in that time: who sent 100 MB at once may not trickle on as who sends little may. A
-client that sends at an even pace and would be done in time is never ended. Knows nothing of what is
-asked.
+`Settings.body_s` are over. At no time may it come slower than half the pace that would bring in
+that time what has come already: who sent 100 MB at once may not trickle on as who sends little may.
+A client that sends at an even pace and would be done in time is never ended. Knows nothing of what
+is asked.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from uvicorn.server import ServerState
 LOOK_S = 5.0
 SLOWEST = 2048
 LEAST_SHARE = 0.5
-"""Of the pace that would bring as much as has come already within `Settings.body_s`: networks
-are uneven, and a look is short."""
+"""Share of the pace that would bring what has come already within `Settings.body_s`: networks are
+uneven, and a look is short."""
 
 PIECES = 256
 SMALLEST_PIECE = 64
 LONGEST_LEFTOVER_S = 4.0
-"""How long the rest of a body is still read when its answer has been given."""
+"""Seconds for which the rest of a body is still read when its answer has been given."""
 
 MOST_CONNECTIONS = 1000
 LAST_WORD_S = 0.5
-"""How long a stopping server waits for a request that may be on its way on a connection."""
+"""Seconds that a stopping server waits for a request that may be on its way on a connection."""
 
 
 class _Connection(h11.Connection):
     """h11's reading of a connection, which ends a body that comes in crumbs.
 
-    Each crumb costs the event loop as much as a large piece, and a client that sends them as fast
-    as it can would keep everybody else waiting.
+    Each crumb costs the event loop as much as a large piece. A client that sends them as fast as it
+    can would keep everybody else waiting.
 
     Attributes:
         body_bytes: Bytes of the present request's body that have come.
@@ -136,13 +136,13 @@ class TimeoutProtocol(H11Protocol):
         if state != self._before:
             self._before, self._since = state, now
         else:
-            came = (self._received - self._received_before) / LOOK_S
+            pace = (self._received - self._received_before) / LOOK_S
             late = now - self._since
             waits_for = state[0]
             if (
                 waits_for == "header"
                 or (waits_for == "reading" and read < SLOWEST)
-                or (waits_for == "body" and (came < self._slowest() or late > self.body_s))
+                or (waits_for == "body" and (pace < self._slowest() or late > self.body_s))
                 or (waits_for == "leftover" and late >= LONGEST_LEFTOVER_S)
             ):
                 self.transport.abort()
@@ -161,9 +161,9 @@ class TimeoutProtocol(H11Protocol):
         in a minute seems not to read.
         """
         queued = array.array("i", [0])
-        one = self.transport.get_extra_info("socket")
+        connection = self.transport.get_extra_info("socket")
         with suppress(OSError):
-            fcntl.ioctl(one.fileno(), termios.TIOCOUTQ, queued)
+            fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, queued)
         return self.transport.get_write_buffer_size() + queued[0]
 
     def _waits_for(self) -> str:

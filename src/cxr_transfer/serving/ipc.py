@@ -76,8 +76,8 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     content = bytearray(size)
     view = memoryview(content)
     while view:
-        got = connection.recv_into(view)
-        if not got:
+        received = connection.recv_into(view)
+        if not received:
             raise EOFError
-        view = view[got:]
+        view = view[received:]
     return bytes(content)

@@ -18,13 +18,13 @@ _BATCH = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
-    """What a server counts.
+    """Counters of a server.
 
     Attributes:
-        requests: By route and status.
-        seconds: By route, from the request's header to the answer's end.
-        images: By status and code.
-        batches: Images in each batch.
+        requests: Requests, by route and status.
+        seconds: Seconds from the request's header to the answer's end, by route.
+        images: Images, by status and code.
+        batches: Number of images in each batch.
     """
 
     def __init__(self) -> None:

@@ -67,12 +67,12 @@ class RequestGuard:
 
     Args:
         app: Application that answers what was let in.
-        settings: Who may come in, and with how much.
-        load: Whether there is room.
-        metrics: Told of every answer.
+        settings: Settings of who may come in, and with how much.
+        load: Admission, which knows whether there is room.
+        metrics: Metrics, which count every answer.
 
     Attributes:
-        inside: Requests for images that came in and have no answer yet.
+        inside: Number of requests for images that came in and have no answer yet.
         closing: Whether no more are let in, since the server is about to stop.
     """
 
@@ -102,8 +102,8 @@ class RequestGuard:
         started = time.perf_counter()
         headers = Headers(scope=scope)
         logged_id = uuid.uuid4().hex
-        given = headers.get("x-request-id", "")
-        request_id = given if _OWN_ID.fullmatch(given) else logged_id
+        sent_id = headers.get("x-request-id", "")
+        request_id = sent_id if _OWN_ID.fullmatch(sent_id) else logged_id
         scope.setdefault("state", {})["request_id"] = request_id
         status = 499  # the client left before there was an answer
 
@@ -111,12 +111,12 @@ class RequestGuard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                told = MutableHeaders(scope=message)
-                told["X-Request-ID"] = request_id
+                response_headers = MutableHeaders(scope=message)
+                response_headers["X-Request-ID"] = request_id
                 for name, value in BROWSERS.items():
-                    told.setdefault(name, value)
+                    response_headers.setdefault(name, value)
                 if self.closing:
-                    told["Connection"] = "close"
+                    response_headers["Connection"] = "close"
             await send(message)
 
         is_post = scope["method"] == "POST"
@@ -148,14 +148,15 @@ class RequestGuard:
             route = getattr(scope.get("route"), "path", None) or "other"
             self._metrics.requests.labels(route, str(status)).inc()
             self._metrics.seconds.labels(route).observe(seconds)
-            told = {"request_id": logged_id, "route": route, "status": status}
-            log("request", **told, ms=round(1000 * seconds, 1), **scope["state"].get("told", {}))
+            entry = {"request_id": logged_id, "route": route, "status": status}
+            log("request", **entry, ms=round(1000 * seconds, 1), **scope["state"].get("facts", {}))
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have a request for images answered.
 
         Raises:
-            ApiError: 503 when the server stops before its body came or its answer was found.
+            ApiError: 503 ``stopping`` when the server stops before its body came or its answer was
+                found.
         """
         patience = asyncio.timeout(None)
         try:
@@ -185,8 +186,8 @@ class RequestGuard:
             )
         _refuse_other_sites(headers)
         if self._token and path.startswith(_PROTECTED):
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            right = hmac.compare_digest(_digest(given.strip()), self._token)
+            scheme, _, token = headers.get("authorization", "").partition(" ")
+            right = hmac.compare_digest(_digest(token.strip()), self._token)
             if scheme.lower() != "bearer" or not right:
                 raise ApiError(
                     401,
@@ -238,9 +239,9 @@ def too_large(most: int) -> ApiError:
     )
 
 
-def log(event: str, **known: object) -> None:
+def log(event: str, **facts: object) -> None:
     """Write one line of what happened; never of whom an image shows."""
-    LOGGER.info(json.dumps({"event": event, **known}))
+    LOGGER.info(json.dumps({"event": event, **facts}))
 
 
 def _refuse_other_sites(headers: Headers) -> None:
@@ -297,9 +298,9 @@ def one_line_each(handler: logging.Handler) -> None:
 class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        said = record.getMessage()
+        message = record.getMessage()
         if record.name != LOGGER.name:
             kind = record.exc_info[0] if record.exc_info else None
-            known = {"event": "library", "library": record.name, "type": kind and kind.__name__}
-            said = json.dumps(known)
-        return f'{{"time": "{stamp}Z", {said[1:]}'
+            event = {"event": "library", "library": record.name, "type": kind and kind.__name__}
+            message = json.dumps(event)
+        return f'{{"time": "{stamp}Z", {message[1:]}'

@@ -27,19 +27,19 @@ class ServedModel:
     """A model that answers.
 
     Attributes:
-        name: By which it is asked for.
-        given: Model as it was given: where it can be opened again.
-        predictor: The model itself.
+        name: Name by which clients ask for it.
+        origin: Name or path as it was given, by which it can be opened again.
+        predictor: Predictor of the model.
         explains: Whether it can draw heat maps.
     """
 
     name: str
-    given: str
+    origin: str
     predictor: Predictor
     explains: bool
 
     def described(self) -> dict[str, Any]:
-        """Return what clients are told of it."""
+        """Return the facts of it that clients get."""
         card = self.predictor.card
         return {
             "name": self.name,
@@ -64,13 +64,13 @@ class ServedModel:
         What it measured stays away: that may name images, and so people.
         """
         try:
-            found = strict_json(self._beside("audit.json"))
-            if found["checkpoint"]["weights_sha256"] != self.predictor.card.weights_sha256:
+            content = strict_json(self._beside("audit.json"))
+            if content["checkpoint"]["weights_sha256"] != self.predictor.card.weights_sha256:
                 return None
-            told = AuditFound.model_validate(found | {"model": self.predictor.model})
+            audit = AuditFound.model_validate(content | {"model": self.predictor.model})
         except (CxrError, ValueError, LookupError, TypeError):
             return None
-        return told.model_dump()
+        return audit.model_dump()
 
     def card(self) -> str | None:
         """Return the model card beside it, if it is of these weights."""
@@ -81,12 +81,12 @@ class ServedModel:
         return text if self.predictor.card.weights_sha256 in text else None
 
     def _beside(self, name: str) -> bytes:
-        model = Path(self.given)
+        model = Path(self.origin)
         folder = model.parent if model.suffix == ".xml" else checkpoint_files(model)[0].parent
         return read_bytes(folder / name, most=LARGEST_PAGE)
 
 
-def open_models(given: Sequence[str | Path]) -> list[ServedModel]:
+def open_models(models: Sequence[str | Path]) -> list[ServedModel]:
     """Open models; the first one answers where none is named.
 
     Raises:
@@ -95,8 +95,8 @@ def open_models(given: Sequence[str | Path]) -> list[ServedModel]:
         ModelError: What reading a model raises; ``self_test`` where it scores the self-test image
             otherwise than its checkpoint did.
     """
-    check_list(given, "models")
-    wanted = [str(model) for model in given] or [DEFAULT_MODEL]
+    check_list(models, "models")
+    wanted = [str(model) for model in models] or [DEFAULT_MODEL]
     predictors = [Predictor.open(model) for model in wanted]
     names = _names(predictors)
     radiograph = self_test_image()

@@ -19,7 +19,7 @@ _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 
 class UploadForm:
-    """What a client sent.
+    """Form that a client sent.
 
     Attributes:
         uploads: Files, in order.
@@ -56,8 +56,8 @@ async def read_form(
     """Read a request's body.
 
     Args:
-        request: Whose body it is.
-        settings: How many files at most.
+        request: Request whose body is read.
+        settings: Settings with the largest number of files.
         files: Name of the parts that are images.
         fields: Names of the fields that may stand in the form or in the query.
 
@@ -95,7 +95,7 @@ async def read_form(
             "bad_form",
             "Expected a multipart form in UTF-8, but got another encoding; send it anew.",
         ) from None
-    given = dict(request.query_params)
+    values = dict(request.query_params)
     uploads: list[Upload] = []
     for name, value in parts:
         if isinstance(value, UploadFile):
@@ -105,9 +105,9 @@ async def read_form(
                 uploads.append(Upload(shown, await value.read(), named))
             await value.close()
         elif name != files:
-            given[name] = value
+            values[name] = value
     if not uploads:
         raise ApiError(
             422, "no_files", f"Expected a file in the field {files!r}, but got none; send one."
         )
-    return UploadForm(uploads, {name: given[name] for name in fields if name in given})
+    return UploadForm(uploads, {name: values[name] for name in fields if name in values})

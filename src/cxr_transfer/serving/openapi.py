@@ -83,29 +83,29 @@ def post_responses(
     media: str = "application/json",
 ) -> dict[int | str, dict[str, Any]]:
     """Return the description of answers to a POST."""
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"description": said, "model": Answers | Refused if by_image else Refused}
-        for status, said in _REFUSED.items()
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"description": description, "model": Answers | Refused if by_image else Refused}
+        for status, description in _REFUSED.items()
     }
     if model is None:
-        told[200] = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}
+        responses[200] = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}
     else:
-        told[200] = {"model": model, "content": {media: {"example": example}}}
-    return told
+        responses[200] = {"model": model, "content": {media: {"example": example}}}
+    return responses
 
 
 def get_responses(
     model: type[Any] | None, media: str = "application/json"
 ) -> dict[int | str, dict[str, Any]]:
     """Return the description of answers to a GET."""
-    told: dict[int | str, dict[str, Any]] = {
+    responses: dict[int | str, dict[str, Any]] = {
         status: {"description": _REFUSED[status], "model": Refused} for status in (400, 401, 403)
     }
-    told[503] = {"description": _REFUSED[503], "model": Refused}
+    responses[503] = {"description": _REFUSED[503], "model": Refused}
     if model is not None:
-        told[200] = {"model": model}
+        responses[200] = {"model": model}
         if model is Readiness:
-            told[503] = {"description": "Not ready.", "model": Readiness}
+            responses[503] = {"description": "Not ready.", "model": Readiness}
     else:
-        told[200] = {"content": {media: {"schema": {"type": "string"}}}}
-    return told
+        responses[200] = {"content": {media: {"schema": {"type": "string"}}}}
+    return responses

@@ -43,27 +43,27 @@ class _Worker:
     @classmethod
     async def start(cls, memory: int, *, writes: bool) -> _Worker:
         """Start a process; it is not known yet whether it works."""
-        ours, theirs = socket.socketpair()
+        own_end, worker_end = socket.socketpair()
         # One thread: there is a process per core already.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         environment.pop(TOKEN_VARIABLE, None)
-        with theirs:
+        with worker_end:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-P",
                 "-m",
                 "cxr_transfer.serving.decoder_process",
-                str(theirs.fileno()),
+                str(worker_end.fileno()),
                 "writes" if writes else "reads",
                 str(memory),
-                pass_fds=[theirs.fileno()],
+                pass_fds=[worker_end.fileno()],
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 # Decoders' libraries may write what stands in an image.
                 stderr=asyncio.subprocess.DEVNULL,
                 env=environment,
             )
-        reader, writer = await asyncio.open_connection(sock=ours, limit=_FRAME)
+        reader, writer = await asyncio.open_connection(sock=own_end, limit=_FRAME)
         return cls(process, reader, writer)
 
     async def greeting(self) -> None:
@@ -97,7 +97,7 @@ class Workers:
         writes: Whether they may write files; what strangers send is decoded where none can be.
 
     Attributes:
-        replaced: How many were started in place of others.
+        replaced: Number of processes that were started in place of others.
     """
 
     def __init__(self, number: int, memory: int, *, writes: bool = False) -> None:
@@ -112,7 +112,7 @@ class Workers:
 
     @property
     def alive(self) -> int:
-        """How many processes there are at this moment."""
+        """Number of processes that live at this moment."""
         return sum(worker.lives for worker in self._all)
 
     async def start(self) -> None:
@@ -152,11 +152,11 @@ class Workers:
                     worker = await self._idle.get()
         except TimeoutError:
             raise WorkerLost from None
-        done = False
+        is_answered = False
         try:
             async with asyncio.timeout(seconds):
                 answer, content = await worker.ask(header, pieces)
-            done = True
+            is_answered = True
         except TimeoutError:
             raise ImageError(
                 "decode_timeout",
@@ -171,7 +171,7 @@ class Workers:
                 raise WorkerLost from None
             raise _crashed() from None
         finally:
-            if done:
+            if is_answered:
                 self._idle.put_nowait(worker)
             else:
                 worker.end()

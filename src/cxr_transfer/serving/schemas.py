@@ -74,7 +74,7 @@ class ImageAnswer(BaseModel):
 
 
 class Envelope(BaseModel):
-    """What every JSON answer says."""
+    """Entries of every JSON answer."""
 
     intended_use: str
     version: str
@@ -138,7 +138,7 @@ class AuditCheck(BaseModel):
 
 
 class AuditFound(BaseModel):
-    """What a model's audit found, in words; what it measured may name images and stays away."""
+    """Result of a model's audit, in words; its figures may name images and stay away."""
 
     model: str
     verdict: Literal["pass", "warn", "fail"]
@@ -150,7 +150,7 @@ class AuditFound(BaseModel):
 
 
 class Audit(Envelope, AuditFound):
-    """What a model's audit found."""
+    """Result of a model's audit."""
 
 
 class Health(Envelope):
@@ -171,7 +171,7 @@ class ApiError(HTTPException):
 
     Attributes:
         code: Stable identifier.
-        message: One line for a person.
+        message: Line for a person.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The server from its start to its end: it listens, opens models, answers, and leaves in order.
 
-`serve` comes back when the server was told to stop (SIGTERM, Ctrl-C) and every accepted request
-has its answer, or raises what kept it from starting.
+`serve` returns when the server was told to stop (SIGTERM, Ctrl-C) and every accepted request has
+its answer. It raises what kept the server from starting.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def serve(
     """Serve models over HTTP until told to stop; lines of log go to standard error.
 
     Args:
-        models: Names or paths; the first answers where none is named. Without any: the released
-            model that `cxr predict` takes.
+        models: Names or paths of models; the first answers where none is named. Without any, the
+            released model that `cxr predict` takes answers.
         host: Address or name to bind; all but loopback need a token.
-        port: 0 takes any free one, which is in the first line of log.
+        port: Port; 0 takes any free one, which is in the first line of log.
         token: Token of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
         allowed_hosts: Names under which the server may be reached.
 
@@ -190,6 +190,6 @@ class _Server(uvicorn.Server):
                 log("stopping", inside=self._guard.inside)
                 self._guard.hurry(self._settings.drain_s)
             since = now - self._told
-            done = since >= self._settings.notice_s and not self._guard.inside
-            self.should_exit = done or since >= self._settings.drain_s
+            is_done = since >= self._settings.notice_s and not self._guard.inside
+            self.should_exit = is_done or since >= self._settings.drain_s
         return await super().on_tick(counter)

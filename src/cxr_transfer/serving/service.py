@@ -54,13 +54,13 @@ class Upload(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Read:
-    """What a decoding process made of one image.
+    """Result of a decoding process for one image.
 
     Attributes:
-        prepared: What was prepared for each model that was asked, in their order.
+        prepared: Prepared image for each model that was asked, in their order.
         height: Height of the image in pixels; 0 where it was not read.
         width: Width of the image in pixels; 0 where it was not read.
-        picture: The image as a PNG to be looked at; empty where it was not wanted or read.
+        picture: PNG of the image to be looked at; empty where it was not wanted or read.
     """
 
     prepared: tuple[Prepared, ...]
@@ -73,13 +73,13 @@ class Service:
     """Models and workers.
 
     Args:
-        settings: How many, and how large.
-        metrics: Told of images and batches.
+        settings: Settings of how many there are, and how large.
+        metrics: Metrics, which count images and batches.
 
     Attributes:
         load: Images that wait for class scores.
-        models: By name, the first one first; empty until they are opened.
-        decoders: The processes that read images.
+        models: Models by name, the first one first; empty until they are opened.
+        decoders: Processes that read images.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -106,20 +106,20 @@ class Service:
         """Start the workers, open the models, and try the whole way on one generated image.
 
         Raises:
-            ModelError, UsageError, MachineError: What stands in the way.
+            ModelError, UsageError, MachineError: What `open_models` and `Workers.start` raise.
         """
         loop = asyncio.get_running_loop()
         # All to their end, also when one fails: a process half started cannot be ended.
-        done = await asyncio.gather(
+        outcomes = await asyncio.gather(
             loop.run_in_executor(self._thread, open_models, models),
             self.decoders.start(),
             self._slow.start(),
             return_exceptions=True,
         )
-        for error in done:
+        for error in outcomes:
             if isinstance(error, BaseException):
                 raise error
-        opened = cast("list[ServedModel]", done[0])
+        opened = cast("list[ServedModel]", outcomes[0])
         for served in opened:
             self._batches[served.name] = Batches(
                 served.predictor,
@@ -189,47 +189,47 @@ class Service:
         """Return an answer for each image, in order; none stops the others.
 
         Raises:
-            ApiError: 503 where there is no room.
+            ApiError: 503 ``busy`` where there is no room.
         """
         answered, _ = await self._answered([served], uploads, heat_map=heat_map)
         return [answers[0] for answers in answered]
 
     async def decoded(self, upload: Upload) -> tuple[Header, bytes]:
-        """Return what is known of an image, and its picture as PNG.
+        """Return facts of an image, and its picture as PNG.
 
         Raises:
-            ImageError: It cannot be read.
-            ApiError: 503 where there is no room.
+            ImageError: The code of the decoder, where the image cannot be read.
+            ApiError: 503 ``busy`` where there is no room.
         """
         self._check_size(upload.content)
         if self.load.is_full():
             raise busy(self.load.retry_after_s)
         with self.load.holding(1):
-            known, (png,) = await self.decoders.ask(
+            facts, (png,) = await self.decoders.ask(
                 {"work": "image", "named": upload.named},
                 [upload.content],
                 seconds=self._settings.decode_s,
             )
-        return known, png
+        return facts, png
 
     async def report(
-        self, asked: Sequence[ServedModel], uploads: Sequence[Upload], request_id: str
+        self, asked_models: Sequence[ServedModel], uploads: Sequence[Upload], request_id: str
     ) -> bytes:
         """Return a PDF of images and what each model that is asked answers for them.
 
-        A page for each, the models' pages of one image one behind the other.
+        Each image has a page for each model, one after the other.
 
         Raises:
-            ApiError: 503 where there is no room.
+            ApiError: 503 ``busy`` where there is no room.
         """
-        answered, read = await self._answered(asked, uploads, heat_map=True, picture=True)
+        answered, read = await self._answered(asked_models, uploads, heat_map=True, picture=True)
         header = {"work": "report", "answers": answered, "request_id": request_id}
-        _, (pdf,) = await self._slowly(header, [one.picture for one in read])
+        _, (pdf,) = await self._slowly(header, [image.picture for image in read])
         return pdf
 
     async def _answered(
         self,
-        asked: Sequence[ServedModel],
+        asked_models: Sequence[ServedModel],
         uploads: Sequence[Upload],
         *,
         heat_map: bool,
@@ -243,23 +243,23 @@ class Service:
             raise busy(self.load.retry_after_s)
 
         async def predicted(upload: Upload) -> tuple[Read, list[Prediction]]:
-            read = await self._read(asked, upload, picture=picture)
-            pairs = zip(asked, read.prepared, strict=True)
+            read = await self._read(asked_models, upload, picture=picture)
+            pairs = zip(asked_models, read.prepared, strict=True)
             return read, await asyncio.gather(*(self._predicted(*pair) for pair in pairs))
 
         with self.load.holding(len(uploads)):
-            found = await asyncio.gather(*map(predicted, uploads))
+            read_and_predicted = await asyncio.gather(*map(predicted, uploads))
         answered = [
             [prediction.as_dict() | _unexplained() for prediction in predictions]
-            for _, predictions in found
+            for _, predictions in read_and_predicted
         ]
         if heat_map:
-            for (read, _), answers in zip(found, answered, strict=True):
-                await self._explained(asked, read, answers)
+            for (read, _), answers in zip(read_and_predicted, answered, strict=True):
+                await self._explained(asked_models, read, answers)
         for answer in (answer for answers in answered for answer in answers):
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
-        return answered, [read for read, _ in found]
+        return answered, [read for read, _ in read_and_predicted]
 
     async def _predicted(self, served: ServedModel, prepared: Prepared) -> Prediction:
         if prepared.image is None:
@@ -268,47 +268,53 @@ class Service:
 
     async def _read(
         self,
-        asked: Sequence[ServedModel],
+        asked_models: Sequence[ServedModel],
         upload: Upload,
         *,
         quality_control: bool = True,
         picture: bool = False,
     ) -> Read:
-        preprocessings = [served.predictor.card.preprocessing for served in asked]
+        preprocessings = [served.predictor.card.preprocessing for served in asked_models]
         work = {
             "work": "prepare",
-            "preprocessings": [one.model_dump() for one in preprocessings],
+            "preprocessings": [preprocessing.model_dump() for preprocessing in preprocessings],
             "quality_control": quality_control,
             "picture": picture,
             "named": upload.named,
         }
         try:
             self._check_size(upload.content)
-            known, pieces = await self.decoders.ask(
+            reply, pieces = await self.decoders.ask(
                 work, [upload.content], seconds=self._settings.decode_s
             )
         except ImageError as error:
             return Read(
-                (Prepared(upload.name, None, "error", error.code, error.message),) * len(asked)
+                (Prepared(upload.name, None, "error", error.code, error.message),)
+                * len(asked_models)
             )
         except WorkerLost:
-            return Read((Prepared(upload.name, None, "error", "worker_lost", LOST),) * len(asked))
+            return Read(
+                (Prepared(upload.name, None, "error", "worker_lost", LOST),) * len(asked_models)
+            )
         left = iter(pieces)
         prepared = []
-        for preprocessing, told in zip(preprocessings, known["prepared"], strict=True):
+        for preprocessing, description in zip(preprocessings, reply["prepared"], strict=True):
             image = None
-            if told["status"] == "ok":
+            if description["status"] == "ok":
                 image = np.frombuffer(next(left), np.uint8).reshape(preprocessing.size)
-            told |= {"warnings": tuple(told["warnings"]), "box": tuple(told["box"])}
-            prepared.append(Prepared(upload.name, image, **told))
-        return Read(tuple(prepared), known["height"], known["width"], next(left, b""))
+            description |= {
+                "warnings": tuple(description["warnings"]),
+                "box": tuple(description["box"]),
+            }
+            prepared.append(Prepared(upload.name, image, **description))
+        return Read(tuple(prepared), reply["height"], reply["width"], next(left, b""))
 
     async def _explained(
-        self, asked: Sequence[ServedModel], read: Read, answers: Sequence[dict[str, Any]]
+        self, asked_models: Sequence[ServedModel], read: Read, answers: Sequence[dict[str, Any]]
     ) -> None:
         """Add to the answers for one image what can be told of their scores."""
         lungs: dict[Preprocessing, bytes] = {}  # Networks that see one image see the same lungs.
-        for served, prepared, answer in zip(asked, read.prepared, answers, strict=True):
+        for served, prepared, answer in zip(asked_models, read.prepared, answers, strict=True):
             if answer["status"] != "ok" or prepared.image is None:
                 continue
             if not served.explains:
@@ -317,7 +323,7 @@ class Service:
             preprocessing = served.predictor.card.preprocessing
             work = {
                 "work": "explain",
-                "model": served.given,
+                "model": served.origin,
                 "label": explained_label(answer),
                 "shape": prepared.image.shape,
                 "box": prepared.box,
@@ -328,15 +334,15 @@ class Service:
             if preprocessing in lungs:
                 pieces.append(lungs[preprocessing])
             try:
-                known, (overlay, lungs[preprocessing]) = await self._slowly(work, pieces)
+                facts, (overlay, lungs[preprocessing]) = await self._slowly(work, pieces)
             except (ImageError, WorkerLost) as error:
-                said = error.message if isinstance(error, ImageError) else LOST
-                answer["warnings"] = [*answer["warnings"], f"no heat map: {said}"]
+                reason = error.message if isinstance(error, ImageError) else LOST
+                answer["warnings"] = [*answer["warnings"], f"no heat map: {reason}"]
                 continue
             if "findings" in answer:
                 answer["heat_map_of"] = explained_label(answer)
             drawn = base64.b64encode(overlay).decode()
-            answer |= known | {"heat_map": f"data:image/png;base64,{drawn}"}
+            answer |= facts | {"heat_map": f"data:image/png;base64,{drawn}"}
 
     async def _slowly(self, work: Header, pieces: Sequence[bytes]) -> tuple[Header, list[bytes]]:
         if self._slow_load.is_full():

@@ -20,32 +20,32 @@ MIB = 1024 * 1024
 
 
 class Settings(BaseModel):
-    """Where a server listens and what it takes on.
+    """Settings of where a server listens and what it takes on.
 
     Attributes:
         host: Address to bind.
-        port: 0 takes any free one.
-        token: What clients must send as ``Authorization: Bearer``; None lets everybody ask.
+        port: Port; 0 takes any free one.
+        token: Token that clients must send as ``Authorization: Bearer``; None lets everybody ask.
         allowed_hosts: Names that the header Host may hold; empty lets it hold any.
-        workers: Decoding processes; one for each core, but 8 at most.
-        batch: Images at most that the network sees at once.
-        queue: Images at most that wait for their answer.
-        longest_wait_s: An image that would wait longer is refused at once.
+        workers: Number of decoding processes; one for each core, but 8 at most.
+        batch: Largest number of images that the network sees at once.
+        queue: Largest number of images that wait for their answer.
+        longest_wait_s: Longest wait; an image that would wait longer is refused at once.
         upload_bytes: Largest number of bytes of one file.
         body_bytes: Largest number of bytes of one request.
         held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
             than what is free; see `Held`.
-        files: In one request.
-        decode_s: Decoding one image; then its worker is ended.
+        files: Largest number of files in one request.
+        decode_s: Time for decoding one image; then its worker is ended.
         worker_bytes: Address space of a decoding process.
-        explain_s: A heat map, the first one with what it loads.
+        explain_s: Time for a heat map, for the first one with what it loads.
         explainer_bytes: Address space of the process that draws heat maps and reports: PyTorch with
             CUDA's libraries takes 5.6 GB of it on being loaded, of which little becomes memory.
-        body_s: Time for a request's body, however fast it comes; what it may then be slow at rises
+        body_s: Time for a request's body, however fast it comes; the pace that it must keep rises
             with what has come.
-        drain_s: How long accepted requests may still take after SIGTERM; who waits for longer, as
+        drain_s: Time that accepted requests may still take after SIGTERM; who waits for longer, as
             some do for a heat map, is told to ask another server.
-        notice_s: How long a stopping server still says that it stops.
+        notice_s: Time for which a stopping server still says that it stops.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,8 +82,8 @@ def settings(
 
     Args:
         host: Address or name to bind; all but loopback need a token.
-        port: 0 to 65535.
-        token: None takes the environment's ``CXR_TOKEN``, where there is one.
+        port: Port, 0 to 65535.
+        token: Token of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
         allowed_hosts: Names under which the server is reached besides loopback's own, capitals or
             not; without any, a server on loopback answers to loopback's own names only, and one
             with a token to every name.

@@ -54,10 +54,10 @@ def source_by_class(
     # One column of weights a patient, drawn as for images: `patient_weights` goes by sorted names.
     patients, patient_of = np.unique([case.patient for case in cases], return_inverse=True)
     weights = patient_weights(patients.tolist(), resamples=resamples, seed=seed)
-    found = [case.source or NOT_STATED for case in cases]
-    sources = sorted(set(found), key=lambda name: (name == NOT_STATED, name))
+    source_names = [case.source or NOT_STATED for case in cases]
+    sources = sorted(set(source_names), key=lambda name: (name == NOT_STATED, name))
     labels = sorted({case.label for case in cases})
-    row = np.array([sources.index(source) for source in found])
+    row = np.array([sources.index(source) for source in source_names])
     column = np.array([labels.index(case.label) for case in cases])
     # (patients, sources, labels): how many images of each kind a patient has.
     images = np.zeros((len(patients), len(sources), len(labels)))
@@ -141,20 +141,20 @@ def _plain(tables: Floats) -> Floats:
     most = np.minimum((of_row > 0).sum(axis=1), (of_column > 0).sum(axis=1)) - 1.0
     # Chi-squared over N; rounding must not carry V out of [0, 1].
     squared = (shares.sum(axis=(1, 2)) - 1).clip(0.0, most)
-    found: Floats = np.full_like(squared, np.nan)
-    np.divide(squared, most, out=found, where=most > 0)
-    return np.sqrt(found)
+    ratios: Floats = np.full_like(squared, np.nan)
+    np.divide(squared, most, out=ratios, where=most > 0)
+    return np.sqrt(ratios)
 
 
 def _estimate(value: float, replicates: Floats) -> Estimate:
-    known = replicates[~np.isnan(replicates)]
+    defined = replicates[~np.isnan(replicates)]
     # Not Wilson's interval, as for proportions: V is none.
-    if not known.size or np.ptp(known) < 1e-9:
+    if not defined.size or np.ptp(defined) < 1e-9:
         return Estimate(value, math.nan, math.nan)
-    return percentile_interval(value, known)
+    return percentile_interval(value, defined)
 
 
 def _filled(table: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """The table without rows and columns of zeros, of which nothing can be expected."""
+    """Return a table without its rows and columns of zeros, of which nothing can be expected."""
     counts = np.asarray(table, dtype=np.int64)
     return counts[counts.any(axis=1)][:, counts.any(axis=0)]

@@ -4,11 +4,11 @@ In come scores of a class, which images are of it, and their patients; out go ar
 together, and `Estimate`s. No resampling. Knows no model and no label.
 
 Near 1 no usual interval holds: few positives lie below any negative, the variance rests on these,
-and where chance left them out it is far too small. In simulations of AUROC 0.7 to 0.99 with 20 or
-100 positives (docs/results/interval_coverage.md) the percentile bootstrap held the truth in down to
-78 % of data sets, BCa and DeLong's variance on the logit scale in down to 87 %. So the variance
-that was observed is not taken at its word where it is smaller than that of normally distributed
-scores with the same area: the mean of the two is taken then, both on the logit scale.
+and where chance left them out it is far too small. This was simulated for AUROC 0.7 to 0.99 with 20
+or 100 positives (docs/results/interval_coverage.md). The percentile bootstrap held the truth in
+down to 78 % of data sets, BCa and DeLong's variance on the logit scale in down to 87 %. The
+observed variance may be smaller than that of normally distributed scores with the same area. The
+mean of the two is taken then, both on the logit scale.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def auroc_intervals(
     there are of the class or without it, whichever are fewer.
 
     Args:
-        positive: Which images are of each class, (K, N).
-        scores: Their scores for it, (K, N); equal ones count half.
-        patients: Their patients, N names.
+        positive: Flags of the images of each class, (K, N).
+        scores: Scores of the images for each class, (K, N); equal ones count half.
+        patients: Patients of the images, N names.
         level: Confidence level, strictly between 0 and 1.
 
     Returns:
@@ -67,26 +67,30 @@ def auroc_intervals(
     """
     reach = float(norm.ppf((1 + checked_level(level)) / 2))
     names, patient = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-    known = [bool(row.any() and not row.all()) for row in positive]
+    is_ranked = [bool(row.any() and not row.all()) for row in positive]
     estimates = [NOT_DEFINED] * len(positive)
-    if not any(known):
+    if not any(is_ranked):
         return estimates, NOT_DEFINED
-    areas, covariance = _areas_and_covariance(positive[known], scores[known], patient, len(names))
+    areas, covariance = _areas_and_covariance(
+        positive[is_ranked], scores[is_ranked], patient, len(names)
+    )
     expected = [
         _Expected.of(float(area), score, row, patient)
-        for area, row, score in zip(areas, positive[known], scores[known], strict=True)
+        for area, row, score in zip(areas, positive[is_ranked], scores[is_ranked], strict=True)
     ]
-    found = iter(
-        _interval(float(area), float(variance), one, reach, level)
-        for area, variance, one in zip(areas, np.diagonal(covariance), expected, strict=True)
+    intervals = iter(
+        _interval(float(area), float(variance), expectation, reach, level)
+        for area, variance, expectation in zip(
+            areas, np.diagonal(covariance), expected, strict=True
+        )
     )
-    estimates = [next(found) if one else NOT_DEFINED for one in known]
-    if not all(known):
+    estimates = [next(intervals) if ranked else NOT_DEFINED for ranked in is_ranked]
+    if not all(is_ranked):
         return estimates, NOT_DEFINED
     mean = _Expected(
-        area=float(np.mean([one.area for one in expected])),
-        variance=sum(one.variance for one in expected) / len(expected) ** 2,
-        patients=min(one.patients for one in expected),
+        area=float(np.mean([expectation.area for expectation in expected])),
+        variance=sum(expectation.variance for expectation in expected) / len(expected) ** 2,
+        patients=min(expectation.patients for expectation in expected),
     )
     return estimates, _interval(float(areas.mean()), float(covariance.mean()), mean, reach, level)
 
@@ -101,13 +105,14 @@ def mean_of_draws(
 ) -> Estimate:
     """Return the mean area of several models, each the mean over classes, with its interval.
 
-    As the mean that `auroc_intervals` gives, with the variance of the models beside that of the
-    patients. Models of one kind rank the same images: what is expected is expected of each alike.
+    It is computed like the mean that `auroc_intervals` gives, with the variance of the models
+    beside that of the patients. Models of one kind rank the same images: what is expected is
+    expected of each alike.
 
     Args:
-        positive: Which images are of each class, (C, N).
-        scores: Their scores for it by each model, (D, C, N).
-        patients: Their patients, N names.
+        positive: Flags of the images of each class, (C, N).
+        scores: Scores of the images for each class by each model, (D, C, N).
+        patients: Patients of the images, N names.
         draws_variance: Variance of the mean that comes from the models, whoever the patients are.
         level: Confidence level.
 
@@ -126,9 +131,9 @@ def mean_of_draws(
         for area, row, score in zip(areas, flags, rows, strict=True)
     ]
     mean = _Expected(
-        area=float(np.mean([one.area for one in expected])),
-        variance=sum(one.variance for one in expected) / (models * classes**2),
-        patients=min(one.patients for one in expected),
+        area=float(np.mean([expectation.area for expectation in expected])),
+        variance=sum(expectation.variance for expectation in expected) / (models * classes**2),
+        patients=min(expectation.patients for expectation in expected),
     )
     variance = float(covariance.mean())
     return _interval(float(areas.mean()), variance, mean, reach, level, added=draws_variance)
@@ -147,9 +152,9 @@ def areas_and_covariance(
     21:1389.
 
     Args:
-        positive: Which images are of the class, (K, N); each row with images and without.
-        scores: Their scores, (K, N); equal ones count half.
-        patients: Their patients, N names.
+        positive: Flags of the images of the class, (K, N); each row has images with and without.
+        scores: Scores of the images, (K, N); equal ones count half.
+        patients: Patients of the images, N names.
 
     Returns:
         Areas (K,), and their covariance (K, K): NaN for fewer than two patients with, or without,
@@ -163,8 +168,8 @@ def binormal_variance(area: float, positives: float, others: float) -> float:
     """Return the variance of an area whose scores are normal, of one variance in both groups.
 
     The chance that two positives both lie above one other image, and that one lies above two, is
-    then the bivariate normal distribution of correlation 1/2 at the area's quantile, which Owen's T
-    function gives.
+    then a bivariate normal distribution. Its correlation is 1/2, at the area's quantile; Owen's T
+    function gives it.
 
     Sources: Bamber 1975, J. Math. Psychol. 12:387, equation 7, for the variance; Owen 1956, Ann.
     Math. Stat. 27:1075, for the function.
@@ -185,13 +190,14 @@ def binormal_variance(area: float, positives: float, others: float) -> float:
 def effective_number(scores: Floats, patient: npt.NDArray[np.int64]) -> float:
     """Return how many images of different patients tell as much as these.
 
-    N / (1 + r (sum of n^2 / N - 1)) for patients of n images each (Kish 1965, Survey Sampling,
-    section 5.4), where r is the correlation within patients: by analysis of variance of normal
-    scores, since the score's own scale decides nothing (Donner 1986, Int. Stat. Rev. 54:67).
+    It is N / (1 + r (sum of n^2 / N - 1)) for patients of n images each (Kish 1965, Survey
+    Sampling, section 5.4). The correlation within patients, r, comes from an analysis of variance
+    of normal scores, since the score's own scale decides nothing (Donner 1986, Int. Stat. Rev.
+    54:67).
 
     Args:
         scores: Scores of images of one group, (N,).
-        patient: Number of each one's patient, (N,).
+        patient: Number of the patient of each image, (N,).
     """
     images = len(scores)
     _, group, sizes = np.unique(patient, return_inverse=True, return_counts=True)
@@ -248,7 +254,7 @@ def _corrected(number: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Expected:
-    """What is expected of an area before its own variance is looked at.
+    """Expectation of an area before its own variance is looked at.
 
     Attributes:
         area: Area, moved towards 1/2 by `NEARER` pairs of patients.

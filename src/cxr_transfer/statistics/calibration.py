@@ -36,12 +36,12 @@ from cxr_transfer.statistics.temperature import (
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far scores and outcomes lie apart, with 95 % intervals by patient; 0 is best.
+    """Distances of scores and outcomes, with 95 % intervals by patient; 0 is best.
 
     The two calibration errors are biased upwards on few images: chance alone parts a bin's mean
-    score from its share. Every resample adds chance of its own, so that where calibration is good
-    the interval may lie above the value altogether, as that of ``ece_classwise`` often does.
-    Compare them on the same images only; Brier score and log loss have no such bias.
+    score from its share. Every resample adds chance of its own. So where calibration is good the
+    interval may lie above the value altogether, as that of ``ece_classwise`` often does. Compare
+    them on the same images only; Brier score and log loss have no such bias.
 
     Attributes:
         ece: Expected calibration error of the highest score, in [0, 1]: the distance between a
@@ -102,21 +102,21 @@ def calibration(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Cali
     >>> from cxr_transfer.labels import LabelSet
     >>> names, files = LabelSet(("normal", "covid19")), tuple("abcd")
     >>> scores = Scores(names, np.array([0, 0, 0, 1]), np.array([[0.9, 0.1]] * 4), files, files)
-    >>> found = calibration(scores)
-    >>> round(found.ece.value, 4), round(found.ece_classwise.value, 4)
+    >>> result = calibration(scores)
+    >>> round(result.ece.value, 4), round(result.ece_classwise.value, 4)
     (0.15, 0.15)
-    >>> round(found.brier.value, 4)  # (3 * (0.01 + 0.01) + (0.81 + 0.81)) / 4
+    >>> round(result.brier.value, 4)  # (3 * (0.01 + 0.01) + (0.81 + 0.81)) / 4
     0.42
     """
     weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
-    found = statistics(scores, weights)
+    replicates = statistics(scores, weights)
     # Without spread a model gave scores of 0 and 1 alone. Its calibration error is then its share
     # wrong, over C classes 2 / C of that: Wilson bounds both. The other two are no shares.
     units = {"ece": len(set(scores.patients)), "ece_classwise": len(set(scores.patients))}
     return Calibration(
         **{
             name: percentile_interval(values[0], values[1:], units=units.get(name, 0))
-            for name, values in found.items()
+            for name, values in replicates.items()
         }
     )
 
@@ -148,20 +148,20 @@ def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floa
     }
     images = weights.sum(axis=1)
     # No part of Brier score or log loss is below 0: the absolute value leaves those two alone.
-    found = {
+    means = {
         name: np.abs(weights.astype(np.float64) @ part).sum(axis=1) / images
         for name, part in parts.items()
     }
-    found["ece_classwise"] /= len(scores.labels)
-    return found
+    means["ece_classwise"] /= len(scores.labels)
+    return means
 
 
 def reliability(scores: Scores, *, bins: int = BINS) -> list[dict[str, Any]]:
     """Return how often images of about the same highest score are right.
 
     Args:
-        scores: N images.
-        bins: How many of equal width.
+        scores: Scores of N images.
+        bins: Number of bins, of equal width.
 
     Returns:
         For every bin with an image, from low to high: ``low`` (outside, but for the first) and

@@ -104,11 +104,11 @@ def paired_difference(
     cancels out.
 
     Args:
-        scores_a: The first model's scores.
-        scores_b: The second model's scores of the same images in the same order.
-        metric: One of `metrics.AVERAGES`, or with a label of `metrics.OF_A_CLASS`; the difference
-            has its unit.
-        label: The class whose figure it is, one against the rest; "" for all classes.
+        scores_a: Scores of the first model.
+        scores_b: Scores of the second model for the same images in the same order.
+        metric: Metric of `metrics.AVERAGES`, or with a label of `metrics.OF_A_CLASS`; the
+            difference has its unit.
+        label: Class whose figure it is, one against the rest; "" for all classes.
         resamples: Number of resamples.
         seed: Random seed; the same seed and patients give the same resamples.
 
@@ -117,11 +117,11 @@ def paired_difference(
             ``unknown_label``.
         UsageError: ``unknown_metric``, or ``resamples`` below 1.
     """
-    known = OF_A_CLASS if label else AVERAGES
-    if metric not in known:
+    allowed = OF_A_CLASS if label else AVERAGES
+    if metric not in allowed:
         raise UsageError(
             "unknown_metric",
-            f"Expected one of {', '.join(known)}, but got {metric!r}; choose one of these.",
+            f"Expected one of {', '.join(allowed)}, but got {metric!r}; choose one of these.",
         )
     check_same_images(scores_a, scores_b)
     weights = value_and_resamples(scores_a.patients, resamples=resamples, seed=seed)
@@ -155,5 +155,5 @@ def _first_difference(a: Sequence[object], b: Sequence[object]) -> str:
     if len(a) != len(b):
         return f"{len(a)} and {len(b)} of them"
     # The position, not the content: a patient's name has no place in a message.
-    at = next(i for i, (one, other) in enumerate(zip(a, b, strict=True)) if one != other)
+    at = next(i for i, (item, other) in enumerate(zip(a, b, strict=True)) if item != other)
     return f"different ones at position {at + 1}"

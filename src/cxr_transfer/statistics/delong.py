@@ -29,8 +29,8 @@ class DeLong:
     Attributes:
         area_a: Area of the first model.
         area_b: Area of the second.
-        difference: By how much b's is larger, with its 95 % interval (normal).
-        p: Two-sided; 1 where the models rank all images alike.
+        difference: Area of b less that of a, with its 95 % interval (normal).
+        p: Two-sided p value; 1 where the models rank all images alike.
     """
 
     area_a: float

@@ -34,7 +34,7 @@ def mean_scores(members: Sequence[Scores]) -> Scores:
     _check_any(members)
     for other in members[1:]:
         check_same_images(members[0], other)
-    mean = np.mean([each.probabilities for each in members], axis=0)
+    mean = np.mean([member.probabilities for member in members], axis=0)
     return dataclasses.replace(members[0], probabilities=mean)
 
 
@@ -49,7 +49,7 @@ def pooled_scores(parts: Sequence[Scores]) -> Scores:
     """
     _check_any(parts)
     labels = parts[0].labels
-    if any(each.labels != labels for each in parts):
+    if any(part.labels != labels for part in parts):
         raise DataError(
             "not_paired",
             "Expected the same labels in all parts, but got others; pool models of the same "
@@ -57,10 +57,10 @@ def pooled_scores(parts: Sequence[Scores]) -> Scores:
         )
     return Scores(
         labels=labels,
-        targets=np.concatenate([each.targets for each in parts]),
-        probabilities=np.concatenate([each.probabilities for each in parts]),
-        patients=tuple(patient for each in parts for patient in each.patients),
-        files=tuple(file for each in parts for file in each.files),
+        targets=np.concatenate([part.targets for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        patients=tuple(patient for part in parts for patient in part.patients),
+        files=tuple(file for part in parts for file in part.files),
     )
 
 

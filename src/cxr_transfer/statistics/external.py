@@ -210,7 +210,9 @@ def calibration_figures(scores: Scores, *, resamples: int = 2000, seed: int = 0)
     return {
         "ece": calibration(scores, resamples=resamples, seed=seed).ece.as_dict(),
         "classes": {
-            label: {name: each.as_dict() for name, each in recalibration(scores, label).items()}
+            label: {
+                name: estimate.as_dict() for name, estimate in recalibration(scores, label).items()
+            }
             for label in scores.labels
         },
     }
@@ -228,7 +230,7 @@ def answered(
         scores: Images of one source, on the scale on which scores are given.
         confidence_threshold: Limit of the highest score below which no class is given; None gives
             one to every image.
-        statuses: What the training reference says of each image; None where there is none.
+        statuses: Status of each image by the training reference; None where there is none.
     """
     out = np.array([status == "out_of_distribution" for status in statuses or ()], dtype=np.bool_)
     if statuses is None:
@@ -298,7 +300,7 @@ def calls(
 
     Args:
         scores: Images of one source.
-        has_class: Which of them get a class, (N,).
+        has_class: Flags of the images that get a class, (N,).
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
 

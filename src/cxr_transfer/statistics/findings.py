@@ -65,10 +65,10 @@ class FindingScores:
 
     def __post_init__(self) -> None:
         shape = (len(self.files), len(self.labels))
-        found = (self.targets.shape, self.probabilities.shape, len(self.patients))
+        shapes = (self.targets.shape, self.probabilities.shape, len(self.patients))
         wrong = ""
-        if not shape[0] or found != (shape, shape, shape[0]):
-            wrong = f"targets, probabilities and patients of {found} for {shape[0]} files"
+        if not shape[0] or shapes != (shape, shape, shape[0]):
+            wrong = f"targets, probabilities and patients of {shapes} for {shape[0]} files"
         elif not np.isin(self.targets, (-1, 0, 1)).all():
             wrong = "targets other than -1, 0 and 1"
         elif not ((self.probabilities >= 0) & (self.probabilities <= 1)).all():
@@ -153,12 +153,12 @@ def findings_thresholds(validation: FindingScores) -> tuple[float, ...]:
         For each finding the threshold of `youden_threshold`; `EVEN` where the images do not have
         it both ways.
     """
-    found = []
+    thresholds = []
     for name in validation.labels:
         scores = validation.of_finding(name)
         both = scores is not None and len(set(scores.targets.tolist())) == 2
-        found.append(youden_threshold(scores, name) if scores is not None and both else EVEN)
-    return tuple(found)
+        thresholds.append(youden_threshold(scores, name) if scores is not None and both else EVEN)
+    return tuple(thresholds)
 
 
 def mean_area(scores: FindingScores) -> float:
@@ -189,7 +189,7 @@ def evaluate_findings(
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Return what is known of each finding, and the means over findings, for JSON.
+    """Return the figures of each finding, and the means over findings, for JSON.
 
     Args:
         scores: N images, F findings.
@@ -210,29 +210,29 @@ def evaluate_findings(
     per_finding: dict[str, dict[str, Any]] = {}
     parts: list[_Finding] = []
     for place, name in enumerate(scores.labels):
-        part, known = scores.of_finding(name), scores.known(name)
-        head = {"images": int(known.sum()), "missing": int((~known).sum())}
+        part, has_label = scores.of_finding(name), scores.known(name)
+        head = {"images": int(has_label.sum()), "missing": int((~has_label).sum())}
         if part is None:
             per_finding[name] = head | {"present": 0, "patients_present": 0, **_undefined()}
             continue
-        found = _Finding(part, name, thresholds[place], weights[:, known])
-        told = [case for case, is_known in zip(cases, known, strict=True) if is_known]
+        finding = _Finding(part, name, thresholds[place], weights[:, has_label])
+        labelled_cases = [case for case, is_known in zip(cases, has_label, strict=True) if is_known]
         # Under the label that they have as far as this finding goes.
-        told = [
+        labelled_cases = [
             dataclasses.replace(case, label=part.labels.names[target])
-            for case, target in zip(told, part.targets.tolist(), strict=True)
+            for case, target in zip(labelled_cases, part.targets.tolist(), strict=True)
         ]
         per_finding[name] = head | {
-            **found.as_dict(resamples=resamples, seed=seed),
-            "within_sources": within_sources(part, told),
+            **finding.as_dict(resamples=resamples, seed=seed),
+            "within_sources": within_sources(part, labelled_cases),
         }
-        parts.append(found)
+        parts.append(finding)
     means, over = _means(scores, parts)
     return {
         "images": len(scores.files),
         "patients": len(set(scores.patients)),
         "macro_over": over,
-        **{f"{name}_macro": one.as_dict() for name, one in means.items()},
+        **{f"{name}_macro": estimate.as_dict() for name, estimate in means.items()},
         "per_class": per_finding,
     }
 
@@ -241,8 +241,8 @@ class _Finding:
     """One finding on the images whose label is known, with what the means are made of.
 
     Attributes:
-        replicates: Each of `MEANS`, (1 + resamples,): the value itself, then its replicates.
-        units: Patients on which each of `MEANS` rests.
+        replicates: Values of each of `MEANS`, (1 + resamples,): the value, then its resamples.
+        units: Number of patients on which each of `MEANS` rests.
     """
 
     def __init__(
@@ -330,8 +330,8 @@ def _share(
     return ratio(counted @ values.astype(np.float64), counted.sum(axis=1))
 
 
-def _halved(found: Estimate) -> Estimate:
-    return Estimate(found.value / 2, found.low / 2, found.high / 2)
+def _halved(estimate: Estimate) -> Estimate:
+    return Estimate(estimate.value / 2, estimate.low / 2, estimate.high / 2)
 
 
 def _undefined() -> dict[str, Any]:

@@ -50,14 +50,14 @@ class Estimate:
         return not math.isnan(self.value)
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, float | None] | None) -> Self:
+    def from_dict(cls, table: Mapping[str, float | None] | None) -> Self:
         """Read back what `as_dict` returned; None, "not done", is not defined either.
 
         >>> Estimate.from_dict({"value": 0.5, "low": None, "high": None, "images": 3}).written(1)
         '0.5 [not defined]'
         """
-        known = [found[name] if found else None for name in ("value", "low", "high")]
-        return cls(*(math.nan if x is None else float(x) for x in known))
+        values = [table[name] if table else None for name in ("value", "low", "high")]
+        return cls(*(math.nan if x is None else float(x) for x in values))
 
     def as_dict(self) -> dict[str, float | None]:
         """Return ``value``, ``low`` and ``high`` for JSON, which knows no NaN: null instead.
@@ -199,13 +199,13 @@ def percentile_interval(
     Estimate(value=0.5, low=0.25, high=0.75)
     """
     outside = (1 - checked_level(level)) / 2
-    found = np.asarray(replicates, dtype=np.float64)
-    found = found[~np.isnan(found)]
-    if math.isnan(value) or not found.size:
+    defined = np.asarray(replicates, dtype=np.float64)
+    defined = defined[~np.isnan(defined)]
+    if math.isnan(value) or not defined.size:
         return Estimate(float(value), math.nan, math.nan)
-    if units and value in (0.0, 1.0) and (found == value).all():
+    if units and value in (0.0, 1.0) and (defined == value).all():
         return wilson(int(value) * units, units, level)
-    low, high = np.quantile(found, (outside, 1 - outside))
+    low, high = np.quantile(defined, (outside, 1 - outside))
     return Estimate(float(value), float(low), float(high))
 
 
@@ -218,8 +218,8 @@ def share(
     0.5
     """
     weights = patient_weights(patients, resamples=resamples, seed=seed)
-    found = weights @ flags / weights.sum(axis=1)
-    return percentile_interval(float(flags.mean()), found, units=len(set(patients)))
+    replicates = weights @ flags / weights.sum(axis=1)
+    return percentile_interval(float(flags.mean()), replicates, units=len(set(patients)))
 
 
 def checked_level(level: float) -> float:

@@ -104,10 +104,10 @@ class Point:
     """A statistic of one model at one size.
 
     Attributes:
-        of_draws: Its value for each draw, (D,).
-        replicates: Its mean over the draws, (1 + R,): the value itself, then its resamples.
+        of_draws: Value for each draw, (D,).
+        replicates: Mean over the draws, (1 + R,): the value itself, then its resamples.
         patients: Number of test patients.
-        estimate: Its mean over the draws with the interval.
+        estimate: Mean over the draws, with the interval.
     """
 
     of_draws: Floats
@@ -186,12 +186,12 @@ def draws_variance(of_draws: Floats) -> float:
 
 def _measured(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floats]:
     """Return `MEASURES`, each (1 + R,)."""
-    found: dict[str, list[Floats]] = {name: [] for name in MEASURES}
+    of_blocks: dict[str, list[Floats]] = {name: [] for name in MEASURES}
     for block in np.array_split(weights.astype(np.float64), 1 + len(weights) // BLOCK):
         weighted = WeightedScores(scores, block)
-        found["accuracy"].append(weighted.right.sum(axis=1) / block.sum(axis=1))
-        found["auroc_macro"].append(weighted.areas[0].mean(axis=1))
-    return {name: np.concatenate(blocks) for name, blocks in found.items()}
+        of_blocks["accuracy"].append(weighted.right.sum(axis=1) / block.sum(axis=1))
+        of_blocks["auroc_macro"].append(weighted.areas[0].mean(axis=1))
+    return {name: np.concatenate(blocks) for name, blocks in of_blocks.items()}
 
 
 def images_needed(
@@ -262,14 +262,14 @@ class Extrapolation:
     """A law through the sizes of one model, and what it gives for more images.
 
     Attributes:
-        law: The law; None where it is refused.
-        refused: Why there is none, as a sentence; "" where there is one.
-        exponent: Its ``b``.
-        floor: Its ``c``.
+        law: Law; None where it is refused.
+        refused: Sentence on why there is none; "" where there is one.
+        exponent: Parameter ``b`` of the law.
+        floor: Parameter ``c`` of the law.
         images: Images per class that it is asked for: `FACTOR` times the largest size.
         error: Share wrong that it gives for as many.
-        gained: How much less that is than what it gives at the largest size.
-        resamples: Resamples to which it was fitted again.
+        gained: Share wrong at the largest size less that error.
+        resamples: Number of resamples to which it was fitted again.
     """
 
     law: PowerLaw | None
@@ -316,12 +316,12 @@ def extrapolated(sizes: Sequence[float], accuracies: Sequence[Point]) -> Extrapo
     largest = float(images[-1])
 
     def of(laws: Sequence[PowerLaw]) -> dict[str, Floats]:
-        more = np.array([each.error(FACTOR * largest) for each in laws])
+        more = np.array([law.error(FACTOR * largest) for law in laws])
         return {
-            "exponent": np.array([each.b for each in laws]),
-            "floor": np.array([each.c for each in laws]),
+            "exponent": np.array([law.b for law in laws]),
+            "floor": np.array([law.c for law in laws]),
             "error": more,
-            "gained": np.array([each.error(largest) for each in laws]) - more,
+            "gained": np.array([law.error(largest) for law in laws]) - more,
         }
 
     values, replicates = of([law]), of(again)
@@ -359,12 +359,12 @@ def _fitted(
             / (spread[:, None])
         )
 
-    found = []
+    fits = []
     for exponent, share in starts:
         floor = share * float(errors.min())
         start = [max(float(errors.mean()) - floor, 1e-6), exponent, floor + 1e-9]
         inside = np.clip(start, [1e-9, _FLATTEST + 1e-6, 1e-9], [0.999, _STEEPEST - 1e-6, 0.999])
         bounds = ([0, _FLATTEST, 0], [1, _STEEPEST, 1])
-        found.append(least_squares(residuals, inside, slopes, bounds=bounds))
-    scale, exponent, floor = min(found, key=lambda one: one.cost).x
+        fits.append(least_squares(residuals, inside, slopes, bounds=bounds))
+    scale, exponent, floor = min(fits, key=lambda fit: fit.cost).x
     return PowerLaw(float(scale * middle**exponent), float(exponent), float(floor))

@@ -127,5 +127,5 @@ def _rate(
         np.repeat((weights @ of)[:, None], len(hit), axis=1),
     )
     means = np.clip((shares * resampling.draws).sum(axis=1), 0, 1)
-    units = {patient for patient, one in zip(patients, of, strict=True) if one}
+    units = {patient for patient, is_meant in zip(patients, of, strict=True) if is_meant}
     return percentile_interval(float(means[0]), means[1:], units=len(units))

@@ -1,9 +1,10 @@
 """Two classes compared among people who are alike: of one age band, one sex, one view.
 
 Where one class is of children and the other of adults, a network can tell the age and never look
-for the disease. In come `Scores` and their cases; out go, for each pair of classes, the AUROC among
-images chosen so that age, sex and view tell nothing of the class, and that among all images of the
-pair. Knows no network, and does not make up what a collection does not state.
+for the disease. In come `Scores` and their cases. Out goes for each pair of classes the AUROC among
+images that are chosen so that age, sex and view tell nothing of the class. Beside it goes the AUROC
+among all images of the pair. Knows no network, and does not make up what a collection does not
+state.
 """
 
 from __future__ import annotations
@@ -35,24 +36,24 @@ def matched_pairs(scores: Scores, cases: Sequence[Case], *, seed: int = 0) -> li
     Args:
         scores: Scores of N images.
         cases: Cases of the same N images, in the same order.
-        seed: Seed of the choice.
+        seed: Random seed of the choice.
 
     Returns:
         For each pair with at least 10 matched images of each class: ``classes``; ``on``, what was
-        matched; ``images``; ``matched`` and ``all``, the AUROC of the second class's score against
-        the first's, `Estimate` as a dict, among the matched images and among all of the two
-        classes.
+        matched; ``images``; ``matched`` and ``all``. These two are the AUROC of the second class's
+        score against the first's, `Estimate` as a dict, among the matched images and among all of
+        the two classes.
     """
-    found = []
+    pairs = []
     for first, second in combinations(scores.labels, 2):
         rows = np.flatnonzero(
-            np.isin(scores.targets, [scores.labels.target(each) for each in (first, second)])
+            np.isin(scores.targets, [scores.labels.target(label) for label in (first, second)])
         )
         on = [axis for axis in MATCHED_ON if _stated(axis, cases, rows, (first, second))]
         kept = _matched(cases, rows, on, first, seed) if on else rows[:0]
         if len(kept) < 2 * TOO_FEW_TO_RANK:
             continue
-        found.append(
+        pairs.append(
             {
                 "classes": [first, second],
                 "on": on,
@@ -61,7 +62,7 @@ def matched_pairs(scores: Scores, cases: Sequence[Case], *, seed: int = 0) -> li
                 "all": _auroc(scores.only(rows), first, second),
             }
         )
-    return found
+    return pairs
 
 
 def _stated(
@@ -93,9 +94,12 @@ def _matched(
 
 
 def _auroc(scores: Scores, first: str, second: str) -> dict[str, float | None]:
-    """Of the second class's share of the two scores: a third class or temperature has no say."""
+    """Return the AUROC of the second class's share of the two scores, with its interval.
+
+    A third class or a temperature has no say in it.
+    """
     pair = LabelSet((first, second))
-    columns = [scores.labels.target(each) for each in pair]
+    columns = [scores.labels.target(label) for label in pair]
     two = scores.probabilities[:, columns]
     sums = two.sum(axis=1, keepdims=True)
     two = ratio(two, np.repeat(sums, 2, axis=1), 0.5)

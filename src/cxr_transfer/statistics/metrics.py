@@ -42,9 +42,9 @@ class ClassEvaluation(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The figures of merit of one model on one set of images, with 95 % intervals by patient.
+    """Figures of merit of one model on one set of images, with 95 % intervals by patient.
 
-    By which method they are made says `intervals.INTERVALS`.
+    `intervals.INTERVALS` says by which method they are made.
 
     Proportions lie in [0, 1]. ``*_macro`` is the mean over classes, F1 the mean of the classes'
     F1 (the paper's reading); ``*_weighted`` weighs each class by its images. A class without an
@@ -52,7 +52,7 @@ class Evaluation:
     formed; in the other macro averages it counts as 0, as in scikit-learn over all labels.
 
     Attributes:
-        per_class: By label, in the order of the label set.
+        per_class: Figures of each class by label, in the order of the label set.
         confusion: (C, C) int64, rows are true classes, columns predicted ones.
     """
 
@@ -74,8 +74,10 @@ class Evaluation:
         return {
             **{name: getattr(self, name).as_dict() for name in AVERAGES},
             "per_class": {
-                label: {k: v.as_dict() if isinstance(v, Estimate) else v for k, v in one.items()}
-                for label, one in self.per_class.items()
+                label: {
+                    k: v.as_dict() if isinstance(v, Estimate) else v for k, v in of_class.items()
+                }
+                for label, of_class in self.per_class.items()
             },
             "confusion": self.confusion.tolist(),
             "test_images": self.images,
@@ -159,7 +161,7 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
     0.75
     """
     weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
-    found = statistics(scores, weights)
+    replicates = statistics(scores, weights)
 
     patients = np.asarray(scores.patients)
 
@@ -172,19 +174,19 @@ def evaluate(scores: Scores, *, resamples: int = 2000, seed: int = 0) -> Evaluat
     np.add.at(confusion, (scores.targets, scores.predicted), 1)
     per_class: dict[str, ClassEvaluation] = {
         label: {
-            "precision": estimate(found["precision"][:, target], scores.predicted == target),
-            "recall": estimate(found["recall"][:, target], scores.targets == target),
-            "f1": estimate(found["f1"][:, target], scores.targets == target),
+            "precision": estimate(replicates["precision"][:, target], scores.predicted == target),
+            "recall": estimate(replicates["recall"][:, target], scores.targets == target),
+            "f1": estimate(replicates["f1"][:, target], scores.targets == target),
             "auroc": areas[target],
             "average_precision": estimate(
-                found["average_precision"][:, target], scores.targets == target
+                replicates["average_precision"][:, target], scores.targets == target
             ),
             "images": int(confusion[target].sum()),
         }
         for target, label in enumerate(scores.labels)
     }
     return Evaluation(
-        **{name: estimate(found[name]) for name in AVERAGES if name != "auroc_macro"},
+        **{name: estimate(replicates[name]) for name in AVERAGES if name != "auroc_macro"},
         auroc_macro=mean_area,
         per_class=per_class,
         confusion=confusion,
@@ -214,16 +216,16 @@ def statistics(scores: Scores, weights: npt.NDArray[np.int64]) -> dict[str, Floa
         weights leave a class without an image (for the AUROC: or without any other image).
     """
     blocks = np.array_split(weights.astype(np.float64), 1 + len(weights) // BLOCK)
-    found = [_statistics(WeightedScores(scores, block)) for block in blocks]
-    return {name: np.concatenate([block[name] for block in found]) for name in found[0]}
+    of_blocks = [_statistics(WeightedScores(scores, block)) for block in blocks]
+    return {name: np.concatenate([block[name] for block in of_blocks]) for name in of_blocks[0]}
 
 
 def _statistics(weighted: WeightedScores) -> dict[str, Floats]:
-    found: dict[str, Floats] = {}
+    by_name: dict[str, Floats] = {}
     for name, metric in METRICS.items():
         values = np.empty(0)
         if metric.of_class:
-            values = found[name] = metric.of_class(weighted)
+            values = by_name[name] = metric.of_class(weighted)
         for kind, average in metric.averages.items():
-            found[f"{name}{kind}"] = average(weighted, values)
-    return found
+            by_name[f"{name}{kind}"] = average(weighted, values)
+    return by_name

@@ -1,7 +1,8 @@
 """What follows when a score is acted on: a threshold for one class, and images left to a person.
 
-In come `Scores`; out go thresholds chosen on validation images, what they are worth on others, at
-the prevalence of other places too, and how the share wrong falls when unsure images are left out.
+In come `Scores`. Out go thresholds chosen on validation images, and what they are worth on others,
+at the prevalence of other places too. So does how the share wrong falls when unsure images are left
+out.
 This module does not know what a miss or a false alarm costs, and recommends no threshold.
 """
 
@@ -302,8 +303,8 @@ class _Rate:
     """A share of images by patient.
 
     Attributes:
-        found: (1 + resamples,), the share itself, then its replicates; NaN without an image.
-        estimate: The share with its interval.
+        replicates: (1 + resamples,), the share itself, then its replicates; NaN without an image.
+        estimate: Share with its interval.
     """
 
     def __init__(
@@ -313,12 +314,14 @@ class _Rate:
         hit: npt.NDArray[np.bool_],
         of: npt.NDArray[np.bool_],
     ) -> None:
-        self.found = ratio(
+        self.replicates = ratio(
             (weights @ (hit & of)).astype(np.float64), (weights @ of).astype(np.float64)
         )
-        patients = {patient for patient, one in zip(scores.patients, of, strict=True) if one}
+        patients = {
+            patient for patient, is_meant in zip(scores.patients, of, strict=True) if is_meant
+        }
         self.estimate = percentile_interval(
-            float(self.found[0]), self.found[1:], units=len(patients)
+            float(self.replicates[0]), self.replicates[1:], units=len(patients)
         )
 
     @property
@@ -329,21 +332,21 @@ class _Rate:
     @property
     def varies(self) -> bool:
         """Whether the replicates differ from a value of 0 or 1, and so bound it."""
-        defined = self.found[~np.isnan(self.found)]
-        return self.found[0] not in (0.0, 1.0) or bool((defined != self.found[0]).any())
+        defined = self.replicates[~np.isnan(self.replicates)]
+        return self.replicates[0] not in (0.0, 1.0) or bool((defined != self.replicates[0]).any())
 
 
 def _predictive(sure: _Rate, spared: _Rate, share: float) -> Estimate:
-    """How often a sign is true: shown by ``sure`` of what is meant, and not by ``spared`` others.
+    """Return how often a sign is true: shown by ``sure`` of what is meant, not ``spared`` others.
 
     Bayes' rule with ``share`` of what is meant among all.
     """
-    found = _bayes(sure.found, spared.found, share)
-    if np.isnan(found[0]) or (sure.varies and spared.varies):
-        return percentile_interval(float(found[0]), found[1:])
+    predictive = _bayes(sure.replicates, spared.replicates, share)
+    if np.isnan(predictive[0]) or (sure.varies and spared.varies):
+        return percentile_interval(float(predictive[0]), predictive[1:])
     # It rises with both rates, so that their bounds are its bounds.
     low, high = _bayes(sure.bounds, spared.bounds, share)
-    return Estimate(float(found[0]), float(low), float(high))
+    return Estimate(float(predictive[0]), float(low), float(high))
 
 
 def _bayes(sure: Floats, spared: Floats, share: float) -> Floats:
@@ -352,7 +355,7 @@ def _bayes(sure: Floats, spared: Floats, share: float) -> Floats:
 
 
 def _kept(scores: Scores) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Distinct highest scores from high to low; images with at least that; how many are wrong."""
+    """Return distinct highest scores, high to low, images with at least that, and how many err."""
     highest = as_given(scores.probabilities.max(axis=1))
     order = np.argsort(-highest, kind="stable")
     last_of_equals = np.flatnonzero(np.diff(highest[order], append=-np.inf))

@@ -61,14 +61,14 @@ AXES: Mapping[str, Callable[[Case], str]] = {
 
 
 MOST_GROUPS = 50
-"""Values of a column at most: more make no groups, but a list of images."""
+"""Largest number of values of a column: more make no groups, but a list of images."""
 
 
 def check_columns(columns: Sequence[str], cases: Sequence[Case]) -> tuple[str, ...]:
     """Return columns of a user's table, as it spells them, by which images are to be grouped.
 
     Args:
-        columns: Names as a person typed them, in any case.
+        columns: Names of columns as a person typed them, in any case.
         cases: Cases with what the table says of them (`Case.extra`).
 
     Raises:
@@ -159,7 +159,7 @@ def gaps(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[st
     well show one too, the wider the smaller they are. Read it beside their intervals.
 
     Args:
-        groups: What `subgroups` returned.
+        groups: Result of `subgroups`.
 
     Returns:
         By axis ``worst`` and ``best``, the names of the groups, and ``gap``, their difference in
@@ -173,7 +173,7 @@ def gaps(groups: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, dict[st
     >>> gaps({"sex": sexes, "age": sexes[1:]})
     {'sex': {'worst': 'M', 'best': 'F', 'gap': 0.25}, 'age': None}
     """
-    return {axis: _gap(found) for axis, found in groups.items()}
+    return {axis: _gap(groups_of_axis) for axis, groups_of_axis in groups.items()}
 
 
 def within_sources(scores: Scores, cases: Sequence[Case]) -> dict[str, list[dict[str, Any]]]:
@@ -214,19 +214,19 @@ def _group(name: str, scores: Scores, resamples: int, seed: int) -> dict[str, An
     images, counts = len(scores.files), _images_by_class(scores)
     too_few = images < TOO_FEW
     # No class has 20 images where the group has not: without an evaluation there is no recall.
-    found = None if too_few else evaluate(scores, resamples=resamples, seed=seed)
+    evaluation = None if too_few else evaluate(scores, resamples=resamples, seed=seed)
     return {
         "group": name,
         "images": images,
         "patients": len(set(scores.patients)),
         "too_few": too_few,
-        "accuracy": found.accuracy.as_dict() if found else None,
+        "accuracy": evaluation.accuracy.as_dict() if evaluation else None,
         "recall": {
             label: {
                 "images": number,
                 "too_few": number < TOO_FEW,
-                "recall": found.per_class[label]["recall"].as_dict()
-                if found and number >= TOO_FEW
+                "recall": evaluation.per_class[label]["recall"].as_dict()
+                if evaluation and number >= TOO_FEW
                 else None,
             }
             for label, number in counts.items()
@@ -265,7 +265,7 @@ def _ranked(scores: Scores, counts: Mapping[str, int]) -> dict[str, dict[str, An
 
 
 def _rows(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, list[int]]:
-    """The rows of each group, by name; "not stated" is no name and stands last."""
+    """Return the rows of each group, by name; "not stated" is no name and stands last."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, case in enumerate(cases):
         rows[group_of(case)].append(row)
@@ -273,13 +273,13 @@ def _rows(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, l
 
 
 def _images_by_class(scores: Scores) -> dict[str, int]:
-    """How many images each class has, in the order of the label set; none, no entry."""
+    """Return how many images each class has, in the order of the label set; none, no entry."""
     images = np.bincount(scores.targets, minlength=len(scores.labels))
     return {label: int(n) for label, n in zip(scores.labels, images, strict=True) if n}
 
 
 def _check_paired(scores: Scores, cases: Sequence[Case]) -> None:
-    """A case beside another image's score would put a figure in the wrong group, unseen."""
+    """Refuse a case beside another image's score: it would put a figure in the wrong group."""
     remedy = "give the cases that were scored, in the order of the scores"
     if len(cases) != len(scores.files):
         raise DataError(

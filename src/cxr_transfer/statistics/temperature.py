@@ -56,7 +56,7 @@ _REASONS: dict[Reason, str] = {
 
 
 class TemperatureCheck(BaseModel):
-    """What the validation images said of a temperature.
+    """Result of the validation images for a temperature.
 
     Attributes:
         images: Number of validation images.
@@ -90,16 +90,16 @@ class TemperatureCheck(BaseModel):
         """
         if self.reason == "too_few_images":
             return f"Scores are not calibrated: {_REASONS[self.reason]} ({self.images})."
-        told = ""
+        figures = ""
         if self.log_loss_after is not None and self.ece_after is not None:
-            told = (
+            figures = (
                 f"log loss {self.log_loss_before:.3f} before and {self.log_loss_after:.3f} after, "
                 f"expected calibration error {self.ece_before:.3f} and {self.ece_after:.3f}, "
                 f"cross-fitted on {self.images} validation images of {self.patients} patients"
             )
         if not self.reason:
-            return f"Temperature {self.temperature:.3g}: {told}."
-        return f"Scores are not calibrated: {_REASONS[self.reason]}{told and f' ({told})'}."
+            return f"Temperature {self.temperature:.3g}: {figures}."
+        return f"Scores are not calibrated: {_REASONS[self.reason]}{figures and f' ({figures})'}."
 
 
 def score_scale(temperature: float | None) -> str:
@@ -131,7 +131,7 @@ def between(lower: Floats, higher: Floats) -> Floats:
     """
     # Whole numbers of the last decimal: halves are rounded up without an error.
     unit = 10**DECIMALS
-    low, high = (np.rint(unit * each).astype(np.int64) for each in (lower, higher))
+    low, high = (np.rint(unit * scores).astype(np.int64) for scores in (lower, higher))
     return np.asarray((low + high + 1) // 2 / unit)
 
 
@@ -185,9 +185,10 @@ def each_at_temperature(
 def fit_temperature(scores: Floats, targets: npt.NDArray[np.int64]) -> float | None:
     """Find the temperature T at which softmax(log p / T) has the lowest log loss.
 
-    T > 1 makes scores less sure, T < 1 surer; the order of an image's classes stays. Looked for
-    between 0.05 and 20: None where the lowest loss lies at a bound, for then these images set none,
-    as when every image is right (the surer the better) or when scores tell nothing.
+    T > 1 makes scores less sure, T < 1 surer; the order of an image's classes stays. It is looked
+    for between 0.05 and 20. None is returned where the lowest loss lies at a bound, for then these
+    images set none. So it is when every image is right (the surer the better) or when scores tell
+    nothing.
 
     Source: Guo et al. 2017, ICML, section 4.2.
 
@@ -214,8 +215,8 @@ def fit_temperature(scores: Floats, targets: npt.NDArray[np.int64]) -> float | N
 
     # The loss is convex in 1 / T, so that it has one valley, however T is scaled.
     bounds = (math.log(COLDEST), math.log(HOTTEST))
-    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
-    best = math.exp(float(found.x))
+    minimum = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-7})
+    best = math.exp(float(minimum.x))
     return best if COLDEST * _NEAR < best < HOTTEST / _NEAR else None
 
 
@@ -244,11 +245,11 @@ def choose_temperature(
 ) -> tuple[float | None, TemperatureCheck]:
     """Fit a temperature to validation images, and keep it only if it helps patients it has not met.
 
-    Patients are drawn into `FOLDS` parts. A temperature is fitted to the images of four, and the
-    log loss of the fifth's is compared with that of their scores as they are. Only if it falls,
-    over all parts together and by more than its standard error, is the temperature of all images
-    kept: without that margin, one in five networks whose scores are right as they are would be
-    given one that makes them worse (docs/results/temperature.md).
+    Patients are drawn into `FOLDS` parts. A temperature is fitted to the images of four. The log
+    loss of the fifth's is compared with that of their scores as they are. Only if it falls, over
+    all parts together and by more than its standard error, is the temperature of all images kept.
+    Without that margin, one in five networks whose scores are right as they are would get one that
+    makes them worse (docs/results/temperature.md).
 
     Args:
         scores: Class scores p (N, C) of images that neither trained the model nor will test it.
@@ -263,7 +264,9 @@ def choose_temperature(
     before = _log_losses(scores, targets)
     fitted = fit_temperature(scores, targets)
 
-    def said(reason: Reason, after: Floats | None = None) -> tuple[float | None, TemperatureCheck]:
+    def outcome(
+        reason: Reason, after: Floats | None = None
+    ) -> tuple[float | None, TemperatureCheck]:
         return None if reason else fitted, TemperatureCheck(
             images=len(targets),
             patients=len(names),
@@ -276,11 +279,11 @@ def choose_temperature(
         )
 
     if (scores.argmax(axis=1) == targets).all():
-        return said("no_errors")
+        return outcome("no_errors")
     if len(targets) < fewest:
-        return said("too_few_images")
+        return outcome("too_few_images")
     if fitted is None or len(names) < FOLDS:
-        return said("undetermined")
+        return outcome("undetermined")
     # By the patients' names and a fixed seed: the order of the images decides nothing.
     fold = (np.random.default_rng(0).permutation(len(names)) % FOLDS)[patient]
     held_out = np.empty_like(scores)
@@ -288,11 +291,11 @@ def choose_temperature(
         inside = fold == number
         of_others = fit_temperature(scores[~inside], targets[~inside])
         if of_others is None:
-            return said("undetermined")
+            return outcome("undetermined")
         held_out[inside] = at_temperature(scores[inside], of_others)
     by_patient = np.bincount(patient, before - _log_losses(held_out, targets))
     error = by_patient.std(ddof=1) * math.sqrt(len(names))
-    return said("" if by_patient.sum() > error else "no_improvement", held_out)
+    return outcome("" if by_patient.sum() > error else "no_improvement", held_out)
 
 
 def calibration_error(scores: Floats, targets: npt.NDArray[np.int64]) -> float:
@@ -324,5 +327,5 @@ def log_scores(scores: npt.NDArray[_Real]) -> Floats:
 
 
 def _log_losses(scores: Floats, targets: npt.NDArray[np.int64]) -> Floats:
-    """(N,) minus the logarithm of the true class's score."""
+    """Return (N,) minus the logarithm of the true class's score."""
     return np.asarray(-np.take_along_axis(log_scores(scores), targets[:, None], axis=1)[:, 0])

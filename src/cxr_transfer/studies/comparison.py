@@ -45,9 +45,9 @@ class Compared:
 
     Attributes:
         name: Name of the model, unlike those of the others.
-        table: Its predictions.
+        table: Predictions of the model.
         file_sha256: SHA-256 of the table that was read; "" where its run was scored here.
-        seen: Number of its images that its training saw, as the report beside the table says.
+        seen: Number of its images that training saw, as the report beside the table says.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Compared:
 
 
 def compare_models(
-    given: Sequence[Path],
+    paths: Sequence[Path],
     out: Path,
     *,
     device: str = "auto",
@@ -69,7 +69,7 @@ def compare_models(
     """Compare models on the images that all of them were tested on, and write the report.
 
     Args:
-        given: Run folders, cross-validation folders, evaluation folders, or tables of predictions;
+        paths: Run folders, cross-validation folders, evaluation folders, or tables of predictions;
             two or more.
         out: Report folder, owned by the caller.
         device: Device for runs that kept no predictions.
@@ -88,21 +88,21 @@ def compare_models(
         DataError: ``no_predictions``, ``bad_predictions``, ``other_classes``, ``two_labels``,
             ``not_paired``, ``no_common_images``.
     """
-    if len(given) < 2:
+    if len(paths) < 2:
         raise UsageError(
-            "one_model", f"Expected at least two models to compare, but got {len(given)}; add one."
+            "one_model", f"Expected at least two models to compare, but got {len(paths)}; add one."
         )
-    names = distinct_names(given)
-    read = {path: _table_of(path) for path in given}
+    names = distinct_names(paths)
+    read = {path: _table_of(path) for path in paths}
     # What can be refused is refused before an image of an unscored run is opened.
     _check_classes(
-        {name: _labels(path, read[path]) for name, path in zip(names, given, strict=True)}
+        {name: _labels(path, read[path]) for name, path in zip(names, paths, strict=True)}
     )
-    _check_any_common([_contents(path, read[path]) for path in given])
-    unscored = [path for path in given if read[path] is None]
+    _check_any_common([_contents(path, read[path]) for path in paths])
+    unscored = [path for path in paths if read[path] is None]
     scored = score_test_parts(unscored, device=device, on_images=on_images) if unscored else {}
     models = []
-    for name, path in zip(names, given, strict=True):
+    for name, path in zip(names, paths, strict=True):
         table = read[path] or scored[path]
         origin = "" if path in scored else sha256(_table_path(path))
         models.append(Compared(name, table, origin, _seen_beside(_table_path(path))))
@@ -341,7 +341,9 @@ def _write(out: Path, content: Mapping[str, Any], evaluations: Mapping[str, Eval
     ]
     dot_panels(out / "figures" / "differences.png", names, panels, "What one gains on another")
     dot_panels(out / "figures" / "differences", names, panels)
-    write_text(out / "report.md", render("comparison.md.j2", content=content, found=evaluations))
+    write_text(
+        out / "report.md", render("comparison.md.j2", content=content, evaluations=evaluations)
+    )
 
 
 def _short(name: str) -> str:

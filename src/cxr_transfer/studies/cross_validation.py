@@ -1,9 +1,9 @@
 """Cross-validation on a person's own images: every image scored by models that never met it.
 
-Order: images, opened once -> folds by patient -> in each fold a run for each recipe and seed ->
-the recipe that its validation part likes best -> the test part, scored by that recipe alone. Each
-run has a folder of its own, so that a cross-validation that was stopped goes on with the first run
-that is not done. Which figures are made of the scores: ``fold_report``.
+Images are opened once, and parted into folds by patient. In each fold a run is made for each
+recipe and seed. The validation part chooses among the recipes, and the chosen one alone scores the
+test part. Each run has a folder of its own, so that a cross-validation that was stopped goes on
+with the first run that is not done. Which figures are made of the scores: ``fold_report``.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ Log = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a plan is cross-validated.
+    """Settings of a cross-validation.
 
     Attributes:
         folds: Number of folds.
@@ -87,15 +87,15 @@ def cross_validate(
     """Cross-validate the recipe of ``plan`` on ``data`` into ``out``, and write the report.
 
     Args:
-        plan: Recipe, data and execution.
-        protocol: Folds, seeds, and recipes to choose among.
-        data: A manifest (.csv), a folder per class, or archives.
+        plan: Plan with recipe, data and execution.
+        protocol: Settings of folds, seeds, and recipes to choose among.
+        data: Manifest (.csv), folder per class, or archives.
         out: Folder, owned by the caller (`own_folder.lock_folder`).
         log: Function that is told what happens.
-        show: Function that is given how far it is, many times.
+        show: Function that gets the progress, many times.
 
     Returns:
-        The content of ``out/report.json``.
+        Content of ``out/report.json``.
 
     Raises:
         UsageError: ``unused_option``, ``other_recipes``, ``other_run``, ``several_findings``; what
@@ -109,13 +109,13 @@ def cross_validate(
     records = Records(*(recipe.preprocessing for recipe in recipes.values()))
     begun: list[tuple[Dataset, StudyProgress, Callable[[], None]]] = []
 
-    def before(found: Dataset) -> None:
-        _check(runs, found)
-        say_notices(plan, found, log)
-        begun.append((found, *plan_runs(len(found.cases), runs.to_do(), show)))
+    def before(listed: Dataset) -> None:
+        _check(runs, listed)
+        say_notices(plan, listed, log)
+        begun.append((listed, *plan_runs(len(listed.cases), runs.to_do(), show)))
 
     dataset = open_data(plan, data, records, before=before, on_image=lambda: begun[0][2]())
-    found, progress, _ = begun[0]
+    listed, progress, _ = begun[0]
     if dataset.damaged:
         log(damaged_line(dataset.damaged, str(out / DAMAGED_FILE)))
     parts = folds(dataset, protocol.folds, by=plan.split_by, seed=plan.seed)
@@ -123,8 +123,8 @@ def cross_validate(
     _check_folder(plan, protocol, dataset, out)
     write_damaged(out, dataset.damaged)
     tensors = {
-        each: load_tensors(dataset.cases, each, dataset.labels, records=records)
-        for each in dict.fromkeys(recipe.preprocessing for recipe in recipes.values())
+        preprocessing: load_tensors(dataset.cases, preprocessing, dataset.labels, records=records)
+        for preprocessing in dict.fromkeys(recipe.preprocessing for recipe in recipes.values())
     }
     done = []
     for number, part in enumerate(parts, start=1):
@@ -144,7 +144,7 @@ def cross_validate(
     progress.begin(REPORT)
     content = _content(runs, dataset)
     return write_cross_validation(
-        out, content, done, found=found, resamples=protocol.resamples, seed=plan.seed
+        out, content, done, listed=listed, resamples=protocol.resamples, seed=plan.seed
     )
 
 
@@ -200,12 +200,14 @@ class _Runs:
         Where none of them does, every recipe gets it, and is refused with it.
         """
 
-        def wanted(given: Path | None, wants: Callable[[Recipe], bool]) -> Path | None:
-            return given if wants(recipe) or not any(map(wants, self.recipes.values())) else None
+        def wanted(path: Path | None, wants: Callable[[Recipe], bool]) -> Path | None:
+            return path if wants(recipe) or not any(map(wants, self.recipes.values())) else None
 
         return self.plan.begin | {
-            "start": wanted(self.plan.start, lambda one: one.initial not in NO_CHECKPOINT),
-            "weights": wanted(self.plan.weights, lambda one: one.initial in ("imagenet", "file")),
+            "start": wanted(self.plan.start, lambda choice: choice.initial not in NO_CHECKPOINT),
+            "weights": wanted(
+                self.plan.weights, lambda choice: choice.initial in ("imagenet", "file")
+            ),
         }
 
     def scored(
@@ -215,7 +217,7 @@ class _Runs:
         folders: dict[str, list[Path]] = {name: [] for name in self.recipes}
         for run in self.of_fold(number):
             folders[run.recipe.name].append(run.folder)
-        figures = {name: validation_figures(each, part.labels) for name, each in folders.items()}
+        figures = {name: validation_figures(runs, part.labels) for name, runs in folders.items()}
         chosen = self.recipes[best_recipe(figures)]
         images = tensors[chosen.preprocessing]
         device = resolve_device(self.plan.execution.device)
@@ -275,13 +277,13 @@ def _images_of(recipe: Recipe) -> tuple[str, dict[str, str]]:
     return recipe.dataset or "dataset_1", recipe.labels  # to own images both are the same
 
 
-def _check(runs: _Runs, found: Dataset) -> None:
+def _check(runs: _Runs, dataset: Dataset) -> None:
     """Refuse what can be refused before an image is opened."""
-    refuse_findings(found.labels, "a cross-validation")
+    refuse_findings(dataset.labels, "a cross-validation")
     for recipe in runs.recipes.values():
-        check_run(recipe, found.labels, **runs.begin(recipe))
-    check_folds(found, runs.protocol.folds, by=runs.plan.split_by)
-    _check_start(runs.plan, found, by_image=False)
+        check_run(recipe, dataset.labels, **runs.begin(recipe))
+    check_folds(dataset, runs.protocol.folds, by=runs.plan.split_by)
+    _check_start(runs.plan, dataset, by_image=False)
 
 
 def _check_start(plan: TrainingPlan, dataset: Dataset, *, by_image: bool) -> None:
@@ -374,11 +376,11 @@ def best_recipe(figures: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def _content(runs: _Runs, dataset: Dataset) -> dict[str, Any]:
-    """What stands in ``report.json`` of the protocol, the data and where it ran."""
+    """Return what stands in ``report.json`` of the protocol, the data and where it ran."""
     execution = runs.plan.execution
     device = resolve_device(execution.device)
     return {
-        "recipes": {name: each.model_dump(mode="json") for name, each in runs.recipes.items()},
+        "recipes": {name: recipe.model_dump(mode="json") for name, recipe in runs.recipes.items()},
         "folds": runs.protocol.folds,
         "seeds": list(runs.seeds),
         "seed": runs.plan.seed,

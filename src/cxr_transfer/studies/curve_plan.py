@@ -28,12 +28,12 @@ _MOST_DRAWS = 100
 _TYPICAL_EPOCHS = 40
 """Epochs after which training on few images mostly stops by itself."""
 _BEGIN = 60.0
-"""To build a network and to begin a stage, in forward passes of the simple CNN."""
+"""Cost of building a network and beginning a stage, in forward passes of the simple CNN."""
 
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """What a learning curve is asked for.
+    """Settings of a learning curve.
 
     Attributes:
         sizes: Images per class, training and validation together, rising.
@@ -43,8 +43,8 @@ class LearningCurve:
         max_epochs: Number of epochs at which every stage is cut short; None is the recipe's own.
         input_size: Height and width of the model input in pixels; None is the recipes' own.
         resamples: Number of resamples of the bootstrap.
-        skip_unavailable: Whether to leave out recipes whose ImageNet weights cannot be had.
-        skip_damaged: Whether to leave out files that cannot be read.
+        skip_unavailable: Whether recipes whose ImageNet weights cannot be had are left out.
+        skip_damaged: Whether files that cannot be read are left out.
     """
 
     sizes: tuple[int, ...]
@@ -154,12 +154,12 @@ def recipes_of(
 
 
 def _check_weights(curve: LearningCurve, recipes: Sequence[Recipe], weights: Path | None) -> None:
-    """Refuse what is said of ImageNet's weights and has no effect."""
-    for option, given, beginnings in (
+    """Refuse an option on ImageNet's weights that has no effect."""
+    for option, value, beginnings in (
         ("--weights", weights, FROM_FILES),
         ("--skip-unavailable", curve.skip_unavailable, ("imagenet",)),
     ):
-        if given and not any(recipe.initial in beginnings for recipe in recipes):
+        if value and not any(recipe.initial in beginnings for recipe in recipes):
             raise UsageError(
                 "unused_option",
                 f"Expected {option} only where a recipe starts from {' or a '.join(beginnings)}, "
@@ -200,15 +200,15 @@ def pretrained_of(
     if start is not None:
         return {}
     # What no recipe of that name makes is refused, with the known names, by `check_run`.
-    found = {name: curve.recipe(name) for name in wanted if name in shipped_recipes()}
-    for name, recipe in found.items():
+    recipes_by_name = {name: curve.recipe(name) for name in wanted if name in shipped_recipes()}
+    for name, recipe in recipes_by_name.items():
         if recipe.dataset != "dataset_0" or recipe.initial not in NO_CHECKPOINT:
             raise UsageError(
                 "no_start",
                 f"Expected a checkpoint of {name}, which is not trained here; make one with 'cxr "
                 f"train {name} ...' and give it with --model-0.",
             )
-    return found
+    return recipes_by_name
 
 
 def curve_progress(

@@ -62,7 +62,7 @@ def write_curve(
         curve: Curve that was measured.
         recipes: Recipes that were run, by name.
         dataset: Data set with its test part.
-        content: What else is known: device, what was left out.
+        content: Further entries of the report: device, what was left out.
 
     Returns:
         The content of ``curve.json``.
@@ -121,7 +121,7 @@ def write_curve(
 
 
 def _head(curve: LearningCurve, dataset: Dataset) -> dict[str, Any]:
-    """What stands in ``curve.json`` of the study, its data and where it ran."""
+    """Return what stands in ``curve.json`` of the study, its data and where it ran."""
     return {
         "intended_use": INTENDED_USE,
         "intervals": INTERVALS,
@@ -174,36 +174,36 @@ def _rows(
             "drawn_per_class": drawn[size],
             "draws": curve.draws,
             **{
-                measure: found[measure].estimate.as_dict()
-                | {"of_draws": found[measure].of_draws.tolist()}
+                measure: by_measure[measure].estimate.as_dict()
+                | {"of_draws": by_measure[measure].of_draws.tolist()}
                 for measure in MEASURES
             },
             "gained_over": None
             if name == first
-            else _gained(first, found, measured[first], size, list(drawn.values())),
+            else _gained(first, by_measure, measured[first], size, list(drawn.values())),
             **{
-                f"{kind}_per_run": float(np.mean([one[kind] for one in results[name][size]]))
+                f"{kind}_per_run": float(np.mean([result[kind] for result in results[name][size]]))
                 for kind in ("seconds", "processor_seconds")
             },
         }
         for name in recipes
-        for size, found in measured[name].items()
+        for size, by_measure in measured[name].items()
     ]
 
 
 def _gained(
     first: str,
-    found: Mapping[str, Point],
+    by_measure: Mapping[str, Point],
     of_first: Mapping[int, Mapping[str, Point]],
     size: int,
     drawn: Sequence[float],
 ) -> dict[str, Any]:
     """Return what a recipe gains over the first one, and how many images that one needs for it."""
     accuracies = [point["accuracy"] for point in of_first.values()]
-    needed = images_needed(drawn, accuracies, found["accuracy"])
+    needed = images_needed(drawn, accuracies, by_measure["accuracy"])
     return {
         "model": first,
-        **{name: found[name].gained_over(of_first[size][name]).as_dict() for name in MEASURES},
+        **{name: by_measure[name].gained_over(of_first[size][name]).as_dict() for name in MEASURES},
         # JSON has no infinity.
         "images_needed": {
             name: value if math.isfinite(value) else None for name, value in asdict(needed).items()
@@ -285,7 +285,7 @@ def _drawing(
     return CurveDrawing(
         name=f"{name}: {recipe.shown}",
         images=list(drawn.values()),
-        errors=[_complement(found["accuracy"].estimate) for found in measured.values()],
+        errors=[_complement(by_measure["accuracy"].estimate) for by_measure in measured.values()],
         law=law.law.error if law.law else None,
         more=(law.images, law.error) if law.law else None,
     )

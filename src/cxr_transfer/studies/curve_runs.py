@@ -59,10 +59,10 @@ class CurveRuns:
     Attributes:
         out: Study folder.
         recipe: Recipe that is run.
-        dataset: All cases, with the fixed test part.
+        dataset: Data set of all cases, with the fixed test part.
         tensors: Decoded images of ``dataset.cases``, in their order.
-        begin: What each run begins with: ``start`` and ``weights``.
-        execution: Device, processes, progress.
+        begin: Arguments that each run begins with: ``start`` and ``weights``.
+        execution: Settings of device, processes and progress.
         kept: Activations that the runs share.
         seed: Random seed of the study.
     """
@@ -168,8 +168,8 @@ class CurveRuns:
         inputs = self.kept.of(never, test.images) if len(never) else None
         if inputs is None:
             return probabilities(network, test.images, device=device).double().numpy()
-        rest = network[len(never) :]
-        return probabilities(rest, inputs, device=device).double().numpy()
+        trained_part = network[len(never) :]
+        return probabilities(trained_part, inputs, device=device).double().numpy()
 
 
 def write_test_scores(path: Path, scores: Scores, cases: tuple[Case, ...]) -> None:
@@ -198,12 +198,12 @@ def read_result(folder: Path) -> dict[str, Any]:
         DataError: ``bad_result``.
     """
     try:
-        found = json.loads(read_text(folder / RESULT))
+        result = json.loads(read_text(folder / RESULT))
     except ValueError as error:
         raise _bad(folder / RESULT) from error
-    if not isinstance(found, dict):
+    if not isinstance(result, dict):
         raise _bad(folder / RESULT)
-    return found
+    return result
 
 
 def read_test_scores(folder: Path, dataset: Dataset) -> Scores:

@@ -46,21 +46,21 @@ def declared_images(table: Path, cases: Sequence[Case]) -> tuple[int, npt.NDArra
     present = [name for name in _COLUMNS if name in rows[0]]
     if not present:
         raise _bad(table, f"it has the columns {', '.join(rows[0])}")
-    known = {name: {row[name] for row in rows if row[name]} for name in present}
-    if "path" in known:
+    values_of = {name: {row[name] for row in rows if row[name]} for name in present}
+    if "path" in values_of:
         home = table.resolve().parent
-        known["path"] = {os.path.normpath(home / path) for path in known["path"]}
-    return len(rows), np.array([_stands_in(case, known) for case in cases], dtype=np.bool_)
+        values_of["path"] = {os.path.normpath(home / path) for path in values_of["path"]}
+    return len(rows), np.array([_stands_in(case, values_of) for case in cases], dtype=np.bool_)
 
 
-def _stands_in(case: Case, known: dict[str, set[str]]) -> bool:
+def _stands_in(case: Case, values_of: dict[str, set[str]]) -> bool:
     names = {
         "path": os.path.normpath(case.path.absolute()),
         "sha256": case.sha256,
         "pixels": case.pixels,
         "patient": case.patient,
     }
-    return any(names[column] in values for column, values in known.items())
+    return any(names[column] in values for column, values in values_of.items())
 
 
 def _bad(table: Path, why: str) -> DataError:

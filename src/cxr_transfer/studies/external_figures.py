@@ -44,7 +44,7 @@ class ScoredSource:
         temperature: Temperature of the model; None where it has none.
         confidence_threshold: Limit of the highest score below which no class is given; None gives
             one to every image.
-        statuses: What the training reference says of each image; None where there is none.
+        statuses: Status of each image by the training reference; None where there is none.
         elsewhere: Scores of images of other sources, which set the thresholds; None where there
             are none.
         without_lungs: Scores of the same images with the lungs blacked out; None where the images
@@ -78,7 +78,7 @@ def source_figures(scored: ScoredSource, *, resamples: int, seed: int) -> dict[s
     """Return all figures of a source; each estimate as a dict, null where it is not defined.
 
     Args:
-        scored: Its scores.
+        scored: Scores of the source.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
     """
@@ -141,24 +141,37 @@ def summary_of(sources: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> d
         name, AUROC and lowest transported figures; ``mean``: plain means over the sources, of each
         figure over those that have it, null where none does. So few sources give no interval.
     """
-    ordered = sorted(sources, key=lambda one: (_value(one["auroc_macro"], math.inf), one["source"]))
+    ordered = sorted(
+        sources,
+        key=lambda of_source: (_value(of_source["auroc_macro"], math.inf), of_source["source"]),
+    )
     worst = ordered[0]
     return {
-        "order": [one["source"] for one in ordered],
+        "order": [of_source["source"] for of_source in ordered],
         "worst": {"source": worst["source"], "auroc_macro": worst["auroc_macro"]},
         "mean": {
             "sources": len(ordered),
-            "auroc_macro": _mean([_value(one["auroc_macro"]) for one in ordered]),
+            "auroc_macro": _mean([_value(of_source["auroc_macro"]) for of_source in ordered]),
             "auroc": {
-                label: _mean([_value(one["auroc"][label]) for one in ordered]) for label in labels
+                label: _mean([_value(of_source["auroc"][label]) for of_source in ordered])
+                for label in labels
             },
             **_mean_points(ordered, labels),
-            "ece": _mean([_value(one["calibration"]["after"]["ece"]) for one in ordered]),
-            "without_class": _mean([_value(one["abstention"]["without_class"]) for one in ordered]),
-            "accuracy_answered": _mean([_value(one["abstention"]["accuracy"]) for one in ordered]),
-            "aurc": _mean([one["abstention"]["aurc"] for one in ordered]),
+            "ece": _mean(
+                [_value(of_source["calibration"]["after"]["ece"]) for of_source in ordered]
+            ),
+            "without_class": _mean(
+                [_value(of_source["abstention"]["without_class"]) for of_source in ordered]
+            ),
+            "accuracy_answered": _mean(
+                [_value(of_source["abstention"]["accuracy"]) for of_source in ordered]
+            ),
+            "aurc": _mean([of_source["abstention"]["aurc"] for of_source in ordered]),
             "shortcut_ratio": _mean(
-                [_number((one["without_lungs"] or {}).get("shortcut_ratio")) for one in ordered]
+                [
+                    _number((of_source["without_lungs"] or {}).get("shortcut_ratio"))
+                    for of_source in ordered
+                ]
             ),
         },
     }
@@ -171,7 +184,7 @@ def _mean_points(
     means: dict[str, dict[str, float | None]] = {}
     for measured in POINTS:
         means[measured] = {
-            label: _mean([_value(point_of(one, label, measured)) for one in sources])
+            label: _mean([_value(point_of(of_source, label, measured)) for of_source in sources])
             for label in labels
         }
     return means

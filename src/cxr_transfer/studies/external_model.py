@@ -47,7 +47,7 @@ _THRESHOLDS = "the images of the other sources that the model is not known to ha
 
 @dataclass(frozen=True)
 class ModelValidation:
-    """How a model, or a table of scores, is judged.
+    """Settings of how a model, or a table of scores, is judged.
 
     Attributes:
         model: Path of the model, or `RELEASED_PREFIX` and a name; or of a table of scores (.csv).

@@ -46,16 +46,16 @@ def write_validation_report(
         out: Folder of the validation.
         content: What was validated, on what and where: all that is not of a source.
         scored: Sources that were scored.
-        skipped: Why each other source was not, by its name.
+        skipped: Reason why each other source was not scored, by its name.
 
     Returns:
         The content of ``validation.json``: ``summary``, the worst source and the mean;
         ``sources``, the figures of each, the worst one first; ``skipped``.
     """
     again = {"resamples": content["resamples"], "seed": content["seed"]}
-    figures = [source_figures(each, **again) for each in scored]
+    figures = [source_figures(scored_source, **again) for scored_source in scored]
     summary = summary_of(figures, content["labels"])
-    figures.sort(key=lambda one: summary["order"].index(one["source"]))
+    figures.sort(key=lambda of_source: summary["order"].index(of_source["source"]))
     full = {
         "intended_use": INTENDED_USE,
         "intervals": INTERVALS,
@@ -105,12 +105,22 @@ def _write_predictions(path: Path, scored: Sequence[ScoredSource]) -> None:
 def _draw(folder: Path, content: Mapping[str, Any]) -> None:
     """Draw each source's AUROC, and sensitivity and specificity at transported thresholds."""
     sources, labels = content["sources"], content["labels"]
-    names = [one["source"] for one in sources]
-    panels = [Panel("mean AUROC, %", _estimates(one["auroc_macro"] for one in sources), line=50.0)]
+    names = [of_source["source"] for of_source in sources]
+    panels = [
+        Panel(
+            "mean AUROC, %",
+            _estimates(of_source["auroc_macro"] for of_source in sources),
+            line=50.0,
+        )
+    ]
     panels += [
-        Panel(f"{label}, AUROC, %", _estimates(one["auroc"][label] for one in sources), line=50.0)
+        Panel(
+            f"{label}, AUROC, %",
+            _estimates(of_source["auroc"][label] for of_source in sources),
+            line=50.0,
+        )
         for label in labels
-        if any(one["auroc"][label] for one in sources)
+        if any(of_source["auroc"][label] for of_source in sources)
     ]
     dot_panels(folder / "auroc.png", names, panels, f"{content['name']}, in sources not met")
     for measured in POINTS:
@@ -118,7 +128,7 @@ def _draw(folder: Path, content: Mapping[str, Any]) -> None:
         panels = [
             Panel(
                 f"{label}, {measured}, %",
-                _estimates(point_of(one, label, measured) for one in sources),
+                _estimates(point_of(of_source, label, measured) for of_source in sources),
                 line=wanted,
                 bounds=(0.0, 100.0),
             )
@@ -129,4 +139,4 @@ def _draw(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def _estimates(dicts: Iterator[Mapping[str, Any] | None]) -> list[Estimate]:
-    return [Estimate.from_dict(each) for each in dicts]
+    return [Estimate.from_dict(estimate) for estimate in dicts]

@@ -28,8 +28,8 @@ class SourcesToJudge:
     """The sources of a data set by whether they can be left out and judged.
 
     Attributes:
-        judged: Names of those that can, sorted.
-        skipped: Why each of the others cannot, by its name, sorted.
+        judged: Names of sources that can be judged, sorted.
+        skipped: Reason why each of the others cannot, by its name, sorted.
     """
 
     judged: tuple[str, ...]

@@ -96,7 +96,7 @@ def validate_recipe(
     validating = _Validating(plan, out, resamples, log, show)
     dataset, tensors = validating.read(data)
     scored = [validating.judged(source, dataset, tensors) for source in validating.sources.judged]
-    judged = [each for each in scored if each]
+    judged = [source_scores for source_scores in scored if source_scores]
     if not judged:
         raise DataError(
             "seen_images",
@@ -113,7 +113,7 @@ class _Validating:
     """A validation on its way.
 
     Attributes:
-        plan: How.
+        plan: Plan of the training.
         out: Folder of the validation.
         resamples: Number of resamples of the bootstrap.
         log: Function that is told what happens.
@@ -188,21 +188,21 @@ class _Validating:
         """Train without a source and score it; None where training met all of its images."""
         others = np.array([case.source != source for case in dataset.cases])
         kept = tuple(case for case, other in zip(dataset.cases, others, strict=True) if other)
-        rest, images = dataclasses.replace(dataset, cases=kept), tensors.only(others)
+        remaining, images = dataclasses.replace(dataset, cases=kept), tensors.only(others)
         folder = self.out / folder_name(source)
         self.progress.begin(self._titles[source])
         execution = dataclasses.replace(
             self.plan.execution, progress=self.progress.within, is_one_of_many=True
         )
         begin = self.plan.begin | {"execution": execution}
-        run_recipe(self.recipe, rest, images, folder, log=self.log, **begin)
+        run_recipe(self.recipe, remaining, images, folder, log=self.log, **begin)
         cases = [case for case in dataset.cases if case.source == source]
         # Whole, without the lungs, and their features; then those of the validation images.
-        count = self.progress.count(_scoring(source), 3 * len(cases) + len(rest.validation))
+        count = self.progress.count(_scoring(source), 3 * len(cases) + len(remaining.validation))
         scored = scored_source(
             source,
             folder,
-            (rest, images),
+            (remaining, images),
             cases,
             tensors.only(~others),
             on_image=count,
@@ -236,7 +236,7 @@ def scored_source(
         folder: Run folder.
         training: Data set of the run, with its parts, and its images.
         cases: Images of the source.
-        tensors: Their decoded images, in the same order.
+        tensors: Decoded images of the cases, in the same order.
         device: Device as torch names it.
         resamples: Number of resamples of the bootstrap of the source probe.
         seed: Random seed of that bootstrap.
@@ -335,7 +335,7 @@ def _precision(plan: TrainingPlan) -> str:
 
 
 def _content(plan: TrainingPlan, dataset: Dataset, resamples: int) -> dict[str, Any]:
-    """What stands in ``validation.json`` of the protocol, the data and where it ran."""
+    """Return what stands in ``validation.json`` of the protocol, the data and where it ran."""
     return {
         "kind": "recipe",
         "name": plan.recipe.name,

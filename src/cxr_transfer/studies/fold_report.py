@@ -68,7 +68,7 @@ def write_cross_validation(
     content: Mapping[str, Any],
     folds: Sequence[Fold],
     *,
-    found: Dataset,
+    listed: Dataset,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -76,9 +76,9 @@ def write_cross_validation(
 
     Args:
         out: Folder of the cross-validation.
-        content: Protocol, data, versions: all that is not of a fold.
-        folds: All folds, in their order.
-        found: Data set as it was before files that cannot be read were left out.
+        content: Entries that are not of a fold: protocol, data, versions.
+        folds: Folds, all of them, in their order.
+        listed: Data set as it was before files that cannot be read were left out.
         resamples: Number of resamples of the bootstrap.
         seed: Random seed of the bootstrap.
 
@@ -92,12 +92,12 @@ def write_cross_validation(
     seeds = content["seeds"]
     models = {_name(seeds): evaluate(pooled_scores([fold.scores for fold in folds]), **again)}
     if len(seeds) > 1:
-        for place, each in enumerate(seeds):
+        for place, seed_of_run in enumerate(seeds):
             scores = pooled_scores([fold.runs[place].scores for fold in folds])
-            models[f"seed {each}"] = evaluate(scores, **again)
+            models[f"seed {seed_of_run}"] = evaluate(scores, **again)
     ensemble = next(iter(models.values()))
     of_folds = {fold.number: evaluate(fold.scores, **again) for fold in folds}
-    flow = dataset_flow(folds[0].dataset, found.cases, [fold.dataset for fold in folds])
+    flow = dataset_flow(folds[0].dataset, listed.cases, [fold.dataset for fold in folds])
     checkpoints = {
         run.folder.relative_to(out).as_posix(): run.checkpoint
         for fold in folds
@@ -109,7 +109,7 @@ def write_cross_validation(
         **content,
         "evaluation": ensemble.as_dict(),
         "seeds_alone": {
-            name.removeprefix("seed "): found.as_dict() for name, found in list(models.items())[1:]
+            name.removeprefix("seed "): model.as_dict() for name, model in list(models.items())[1:]
         },
         "fold_by_fold": [_of_fold(out, fold, of_folds[fold.number], seeds) for fold in folds],
         "choice": _choice(folds),
@@ -162,9 +162,9 @@ def write_predictions(path: Path, folds: Sequence[Fold], seeds: Sequence[int]) -
             if len(members) > 1:
                 members.insert(0, (ENSEMBLE, fold.scores))
             for seed, scores in members:
-                known = {"fold": fold.number, "seed": seed, "recipe": fold.chosen.name}
+                keys = {"fold": fold.number, "seed": seed, "recipe": fold.chosen.name}
                 for case, row in zip(fold.runs[0].cases, scores.probabilities, strict=True):
-                    yield score_row(labels, case, row) | known
+                    yield score_row(labels, case, row) | keys
 
     write_csv(path, columns, rows())
 
@@ -173,13 +173,13 @@ def _name(seeds: Sequence[int]) -> str:
     return f"mean of {len(seeds)} seeds" if len(seeds) > 1 else f"seed {seeds[0]}"
 
 
-def _of_fold(out: Path, fold: Fold, found: Evaluation, seeds: Sequence[int]) -> dict[str, Any]:
+def _of_fold(out: Path, fold: Fold, evaluation: Evaluation, seeds: Sequence[int]) -> dict[str, Any]:
     return {
         "fold": fold.number,
         "recipe": fold.chosen.name,
-        "images": found.images,
-        "patients": found.patients,
-        **{metric: getattr(found, metric).as_dict() for metric in _OF_FOLD},
+        "images": evaluation.images,
+        "patients": evaluation.patients,
+        **{metric: getattr(evaluation, metric).as_dict() for metric in _OF_FOLD},
         "runs": [
             {
                 "seed": seed,
@@ -223,7 +223,7 @@ def _rows(
     models: Mapping[str, Evaluation], of_folds: Mapping[int, Evaluation]
 ) -> dict[str, Evaluation]:
     """Return the rows of the figure: all folds together, seed by seed, then fold by fold."""
-    return dict(models) | {f"fold {number}": found for number, found in of_folds.items()}
+    return dict(models) | {f"fold {number}": evaluation for number, evaluation in of_folds.items()}
 
 
 def _draw(

@@ -42,12 +42,12 @@ _BATCH = 32
 
 @dataclass(frozen=True, eq=False)
 class Opinion:
-    """What one network says of N images.
+    """Answers of one network for N images.
 
     Attributes:
         own: Scores (N, C) as the network gives them.
         given: Scores at the network's temperature.
-        features: What its head sees (N, F); None where nothing reads them.
+        features: Features that its head sees (N, F); None where nothing reads them.
     """
 
     own: Floats
@@ -65,7 +65,7 @@ class JudgedModel:
         temperature: Temperature at which its scores are given; None of several networks, each of
             which has its own.
         confidence_threshold: Limit of the highest score below which no class is given.
-        reference: What is known of its training images; None where nothing is, or of several.
+        reference: Reference of its training images; None where there is none, or for several.
         trained_on: Number of images of training and validation by source, where that is known.
         opinions: Function that returns what each of its networks says of images (N, 1, H, W); it is
             told whether features are wanted, and what is called with the number of images that a
@@ -106,19 +106,19 @@ class JudgedModel:
         opinions = self.opinions(images, with_features and self.has_features, on_image)
         if len(opinions) == 1:
             return opinions[0]
-        mean = np.mean([each.given for each in opinions], axis=0)
+        mean = np.mean([opinion.given for opinion in opinions], axis=0)
         return Opinion(mean, mean, None)
 
     def seen(self, cases: Sequence[Case]) -> npt.NDArray[np.bool_]:
-        """Tell of every (indexed) case whether training saw its image or its patient, (N,)."""
-        each = np.array([seen_in_training(card, cases) for card in self.cards], dtype=np.bool_)
-        return np.asarray(each.any(axis=0))
+        """Return for every (indexed) case whether training saw its image or its patient, (N,)."""
+        by_member = np.array([seen_in_training(card, cases) for card in self.cards], dtype=np.bool_)
+        return np.asarray(by_member.any(axis=0))
 
     @property
     def declared(self) -> str:
-        """What it declares of its training, in a sentence."""
-        images = {each for card in self.cards for each in card.seen.get("images", ())}
-        patients = {each for card in self.cards for each in card.seen.get("patients", ())}
+        """Sentence on what it declares of its training."""
+        images = {name for card in self.cards for name in card.seen.get("images", ())}
+        patients = {name for card in self.cards for name in card.seen.get("patients", ())}
         if not images and not patients:
             return (
                 f"{self.name} declares nothing of what it was trained on: whether it met these "
@@ -202,7 +202,7 @@ def _exported(path: Path) -> JudgedModel:
             answers.append(engine.answer(batch))
             on_image(len(batch) * (2 if with_features else 1))  # both come at once
         own = np.concatenate([scores for scores, _ in answers]).astype(np.float64)
-        seen = np.concatenate([each for _, each in answers]) if with_features else None
+        seen = np.concatenate([batch for _, batch in answers]) if with_features else None
         return [Opinion(own, at_temperature(own, converted.temperature), seen)]
 
     return JudgedModel(

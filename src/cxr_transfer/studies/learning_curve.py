@@ -1,8 +1,8 @@
 """How many images are enough: the same recipes trained on ever more images, tested on the same.
 
-Order: data -> one test part by patient -> draws of each size from the rest -> each recipe on each
-draw -> its scores on the test part -> curves, a law, a report. Each (recipe, size, draw) is a run
-folder; a study that was stopped goes on with those that are not done.
+The data give one test part by patient. Draws of each size come from all other images, and each
+recipe is trained on each draw. Its scores on the test part give curves, a law and a report. Each
+(recipe, size, draw) is a run folder; a study that was stopped goes on with those that are not done.
 """
 
 from __future__ import annotations
@@ -145,7 +145,10 @@ class _Measuring:
                 if recipe.initial not in NO_CHECKPOINT
             }
         self.records = Records(
-            *(each.preprocessing for each in (*recipes.values(), *trained_first.values()))
+            *(
+                recipe_there.preprocessing
+                for recipe_there in (*recipes.values(), *trained_first.values())
+            )
         )
         self.kept: list[KeptActivations] = []
 
@@ -159,7 +162,7 @@ class _Measuring:
             next((recipe.dataset for recipe in recipes if recipe.dataset), None),
             table=recipes[0].labels,
             skip_damaged=skip,
-            before=lambda found: steps.append(self._planned(found)),
+            before=lambda dataset_read: steps.append(self._planned(dataset_read)),
             on_image=lambda: steps[0](),
             records=self.records,
         )
@@ -174,20 +177,20 @@ class _Measuring:
         tested = len(self.target.test)
         self.log(f"{target.name}: {counts}; {tested} of them in the test part, by patient")
 
-    def _planned(self, found: Dataset) -> Callable[[], None]:
+    def _planned(self, dataset: Dataset) -> Callable[[], None]:
         """Check all before an image is opened; return what is called after each image."""
-        for line in found.notices:
+        for line in dataset.notices:
             self.log(Notice(line))
         begin: dict[str, Any] = {"seed": self.curve.seed, "execution": self.execution}
         for recipe in self.recipes.values():
             if recipe.initial not in self.trained_first:
-                check_run(recipe, found.labels, **begin, **self._begin(recipe))
+                check_run(recipe, dataset.labels, **begin, **self._begin(recipe))
         for recipe in self.trained_first.values():
             if self.pretraining:
                 check_run(recipe, self.pretraining.labels, **begin, **self._begin(recipe))
         for start in set(self.starts.values()):
-            _check_unseen(start, found)
-        check_sizes(split(found, seed=self.curve.seed), self.curve.sizes)
+            _check_unseen(start, dataset)
+        check_sizes(split(dataset, seed=self.curve.seed), self.curve.sizes)
         pending = [
             (name, size, number)
             for size, number in self.curve.runs()
@@ -198,7 +201,7 @@ class _Measuring:
             self.curve,
             self.recipes,
             self.trained_first,
-            found,
+            dataset,
             self.pretraining,
             pending,
             self.show,
@@ -211,7 +214,7 @@ class _Measuring:
             is_one_of_many=True,
             loggers=(),
         )
-        return self.progress.count(f"reading {found.name}", len(found.cases))
+        return self.progress.count(f"reading {dataset.name}", len(dataset.cases))
 
     def _begin(self, recipe: Recipe) -> dict[str, Any]:
         """Return what a run of a recipe begins with."""
@@ -225,7 +228,7 @@ class _Measuring:
         if self.pretraining is None:
             return
         step = self.progress.count(f"reading {self.pretraining.name}", len(self.pretraining.cases))
-        records = Records(*self.records.wanted.preprocessings, known=self.records)
+        records = Records(*self.records.wanted.preprocessings, shared=self.records)
         read = indexed(
             self.pretraining, step, skip_damaged=self.curve.skip_damaged, records=records
         )
@@ -280,10 +283,10 @@ class _Measuring:
                 for part in parts:
                     kept.prepare(part, on_image=step)
         for size, number in self.curve.runs():
-            for name, each in runs.items():
+            for name, runs_of_recipe in runs.items():
                 if not is_done(place_of(self.out, name, size, number)):
                     self.progress.begin(title_of(name, size, number))
-                each.run(size, number)
+                runs_of_recipe.run(size, number)
 
     @property
     def started_from(self) -> dict[str, str]:

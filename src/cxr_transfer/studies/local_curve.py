@@ -52,7 +52,7 @@ _MOST_DRAWS = 100
 
 @dataclass(frozen=True)
 class LocalCurve:
-    """What a local curve is asked for.
+    """Settings of a local curve.
 
     Attributes:
         local: Name of the local source.
@@ -289,7 +289,7 @@ def _check_folder(plan: TrainingPlan, curve: LocalCurve, dataset: Dataset, out: 
 def _content(
     plan: TrainingPlan, curve: LocalCurve, dataset: Dataset, parts: LocalParts
 ) -> dict[str, Any]:
-    """What stands in ``local_curve.json`` of the protocol, the data and where it ran."""
+    """Return what stands in ``local_curve.json`` of the protocol, the data and where it ran."""
     others = Counter(case.source for case in dataset.cases if case.path in parts.others)
     device = resolve_device(plan.execution.device)
     return {

@@ -141,11 +141,11 @@ def _rates(
     scores = [run.scores for run in runs]
     return {
         name: {
-            "thresholds": [each[name] for each in thresholds],
+            "thresholds": [of_draw[name] for of_draw in thresholds],
             **{
                 measured: estimate.as_dict()
                 for measured, estimate in rates_at(
-                    scores, [each[name] for each in thresholds], label, resampling
+                    scores, [of_draw[name] for of_draw in thresholds], label, resampling
                 ).items()
             },
         }

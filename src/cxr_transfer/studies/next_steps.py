@@ -20,7 +20,7 @@ def next_steps(out: Path, report: Mapping[str, Any], program: str) -> list[str]:
     Args:
         out: Study folder.
         report: Content of its ``report.json``.
-        program: How the command ``cxr`` is typed here.
+        program: Words by which the command ``cxr`` is typed here.
     """
     lines = [
         f"report: {out / 'report.md'}, with figures in {out / 'figures'}",

@@ -30,18 +30,18 @@ from cxr_transfer.training.tensors import load_tensors
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How one recipe is trained.
+    """Plan of the training of one recipe.
 
     Attributes:
         recipe: Recipe, with the labels that it names itself.
         mapping: Labels of the data to classes, before the recipe's own.
         sources: Sources of the user's own beside the archives.
-        split_by: How parts are drawn where the data gives none.
+        split_by: Way of drawing parts where the data gives none.
         is_split_asked: Whether the user named ``split_by``, which parts that are given contradict.
-        pretraining: What is left out of Dataset_0; None where nothing was said.
+        pretraining: Choice of what is left out of Dataset_0; None where the user made none.
         skip_damaged: Whether files that cannot be read are left out.
         seed: Random seed of split, weights, order and dropout.
-        execution: Device, processes, precision.
+        execution: Settings of device, processes and precision.
         start: Checkpoint that the recipe starts from.
         weights: File with ImageNet's weights.
     """
@@ -60,7 +60,7 @@ class TrainingPlan:
 
     @property
     def begin(self) -> dict[str, Any]:
-        """What every training of the plan begins with."""
+        """Arguments that every training of the plan begins with."""
         return {
             "seed": self.seed,
             "execution": self.execution,
@@ -84,8 +84,8 @@ def train_recipe(
     """Train ``plan.recipe`` on ``data`` into ``folder``.
 
     Args:
-        plan: How.
-        data: Archives, a manifest (.csv), or a folder per class.
+        plan: Plan of the training.
+        data: Archives, manifest (.csv), or folder per class.
         folder: Run folder, gone on with where it is there.
         log: Function that is told what happens.
 
@@ -101,11 +101,11 @@ def train_recipe(
     records = Records(recipe.preprocessing)
     steps: list[Callable[[], None]] = []
 
-    def before(found: Dataset) -> None:
-        _check(plan, recipe, found, data, log)
+    def before(listed: Dataset) -> None:
+        _check(plan, recipe, listed, data, log)
         for line in where_to_look(folder, plan.execution.loggers):
             log(line)
-        images = len(found.cases)
+        images = len(listed.cases)
         steps.append(counting(plan.execution.progress, of_images("reading", images), images))
 
     dataset = open_data(plan, data, records, before=before, on_image=lambda: steps[0]())
@@ -130,17 +130,17 @@ def train_recipe(
 
 
 def _check(
-    plan: TrainingPlan, recipe: Recipe, found: Dataset, data: Path, log: Callable[[str], None]
+    plan: TrainingPlan, recipe: Recipe, dataset: Dataset, data: Path, log: Callable[[str], None]
 ) -> None:
     """Refuse what can be refused before an image is opened; tell how the data was read."""
-    if plan.is_split_asked and any(case.split for case in found.cases):
+    if plan.is_split_asked and any(case.split for case in dataset.cases):
         raise UsageError(
             "unused_option",
             f"Expected --split only where parts are drawn, but {data} gives them; leave it out, or "
             "remove the split column.",
         )
-    check_run(recipe, found.labels, **plan.begin)
-    say_notices(plan, found, log)
+    check_run(recipe, dataset.labels, **plan.begin)
+    say_notices(plan, dataset, log)
 
 
 def open_data(
@@ -154,8 +154,8 @@ def open_data(
     """Open the data set of a plan.
 
     Args:
-        plan: How; its recipe says which data set.
-        data: Archives, a manifest (.csv), or a folder per class.
+        plan: Plan, whose recipe says which data set.
+        data: Archives, manifest (.csv), or folder per class.
         records: Records that keep what was decoded.
         before: Function that is given the data set before an image is opened, and may refuse it.
         on_image: Function that is called after every image.
@@ -178,8 +178,8 @@ def open_data(
     )
 
 
-def say_notices(plan: TrainingPlan, found: Dataset, log: Callable[[str], None]) -> None:
-    """Tell a person how the data was read."""
+def say_notices(plan: TrainingPlan, dataset: Dataset, log: Callable[[str], None]) -> None:
+    """Show a person the notices of how the data was read."""
     notices = [line for source in plan.sources for line in source.notices]
-    for line in (*found.notices, *notices):
+    for line in (*dataset.notices, *notices):
         log(Notice(line))

@@ -1,8 +1,8 @@
 """The paper's study: two archives in, four models, one table and its figures out.
 
-Order: archives -> Dataset_0 and Dataset_1 -> split -> Model_0 -> Models 1, 2, 3 -> their scores on
-the test part -> report. Each model is a run folder of its own, so that a study that was stopped
-goes on with the first thing that is not done.
+The archives give Dataset_0 and Dataset_1, which are split. Model_0 is trained, then Models 1, 2 and
+3. Their scores on the test part make the report. Each model is a run folder of its own. So a study
+that was stopped goes on with the first thing that is not done.
 """
 
 from __future__ import annotations
@@ -65,15 +65,15 @@ def run_study(
     Args:
         data: Folder with the archives, or `PHANTOM`.
         out: Study folder, owned by the caller (`files.owned`).
-        study: What to do.
-        execution: Device, processes, progress.
+        study: Settings of the study.
+        execution: Settings of device, processes and progress.
         weights: ImageNet weights file for Model_3, where they are not at hand.
-        model_0: A trained Model_0 to transfer from, instead of training one.
-        log: Is told what happens.
-        show: Function that is given how far the study is, many times.
+        model_0: Trained Model_0 to transfer from, instead of training one.
+        log: Function that gets a line on what happens.
+        show: Function that gets the progress, many times.
 
     Returns:
-        The content of ``out/report.json``.
+        Content of ``out/report.json``.
 
     Raises:
         UsageError: ``unused_option`` for weights or a Model_0 that no model is made of.
@@ -83,7 +83,7 @@ def run_study(
     study = study.on(data)
     check_used(study, weights, model_0)
     left_out = check_weights(study, weights)
-    models = _models(study, out, left_out, given=model_0)
+    models = _models(study, out, left_out, model_0=model_0)
     recipes = {
         name: load_recipe(name).limited(study.max_epochs).sized(study.input_size) for name in models
     }
@@ -96,7 +96,7 @@ def run_study(
     archives = read_archives(_data_folder(data, out, study, log))
     for notice in notices_of(archives):
         log(Notice(notice))
-    generated = any(found.generated for found in archives)
+    generated = any(archive.generated for archive in archives)
     if generated:
         log(Notice("the images are generated: they show no patient"))
     # The models share one preprocessing, and the two data sets images: hence one decoding.
@@ -146,11 +146,11 @@ def _content(
     each_fold: Mapping[str, Sequence[report.Row]],
     models: Sequence[str],
 ) -> dict[str, Any]:
-    """What stands in ``report.json`` of the study, its data and where it ran."""
+    """Return what stands in ``report.json`` of the study, its data and where it ran."""
     return {
         "split": study.split,
         "folds": study.folds,
-        "fold_by_fold": {name: by_fold(each) for name, each in each_fold.items()}
+        "fold_by_fold": {name: by_fold(rows) for name, rows in each_fold.items()}
         if study.folds
         else {},
         "seed": study.seed,
@@ -186,12 +186,12 @@ class _Running:
     log: Log
 
     def pretrain(
-        self, dataset: Dataset, target: Dataset, known: Records
+        self, dataset: Dataset, target: Dataset, shared: Records
     ) -> tuple[Path, report.Row]:
         """Train Model_0; return its run folder and its row of the table."""
         log, study = self.log, self.study
         recipe = self.recipes["model_0"]
-        records = Records(recipe.preprocessing, known=known)
+        records = Records(recipe.preprocessing, shared=shared)
         dataset = _indexed(dataset, study, self.progress, log, records)
         log(f"Dataset_0: {_counts(dataset)}")
         if study.pretraining == "clean":
@@ -260,7 +260,7 @@ def _parts(target: Dataset, study: Study, log: Log) -> tuple[Dataset, ...]:
 
 
 def _models(
-    study: Study, out: Path, left_out: dict[str, str], *, given: Path | None
+    study: Study, out: Path, left_out: dict[str, str], *, model_0: Path | None
 ) -> tuple[str, ...]:
     """Return what is run, in order: what is asked, what it needs, and what was done here before."""
     places = (out, out / "fold_1")
@@ -268,7 +268,7 @@ def _models(
     wanted = (set(study.models) | done) - set(left_out)
     if "model_2" in wanted:
         wanted.add("model_0")
-    if given:
+    if model_0:
         wanted.discard("model_0")
     if not wanted:
         raise UsageError("no_models", "Expected a model to run, but all of them are left out.")
@@ -287,11 +287,11 @@ def _indexed(
     dataset: Dataset, study: Study, progress: StudyProgress, log: Log, records: Records
 ) -> Dataset:
     step = progress.count(f"reading {dataset.name}", len(dataset.cases))
-    found = indexed(dataset, step, skip_damaged=study.skip_damaged, records=records)
-    if found.damaged:
+    readable = indexed(dataset, step, skip_damaged=study.skip_damaged, records=records)
+    if readable.damaged:
         where = f"{DAMAGED_FILE} of each run folder"
-        log(Notice(f"{dataset.name}: {damaged_line(found.damaged, where)}"))
-    return found
+        log(Notice(f"{dataset.name}: {damaged_line(readable.damaged, where)}"))
+    return readable
 
 
 def _evaluate(
@@ -320,5 +320,5 @@ def _evaluate(
 
 def _counts(dataset: Dataset) -> str:
     counts = dataset.counts()
-    each = " / ".join(str(number) for number in counts.values())
-    return f"{sum(counts.values())} images = {each} {' / '.join(counts)}"
+    numbers = " / ".join(str(number) for number in counts.values())
+    return f"{sum(counts.values())} images = {numbers} {' / '.join(counts)}"

@@ -29,21 +29,21 @@ def study_flow(
     Archives that give it no image, such as a second copy of one, do not count.
 
     Args:
-        archives: What was found in the data folder.
+        archives: Collections of the data folder.
         target: Dataset_1, without files that cannot be read.
         parts: Dataset_1 with its parts: once, or for each fold.
     """
     chosen = {case.path for case in target.cases}
-    giving = [each for each in archives if any(case.path in chosen for case in each.cases)]
-    found = [case for archive in giving for case in archive.cases]
-    damaged = damaged_cases(found, target.damaged)
+    giving = [archive for archive in archives if any(case.path in chosen for case in archive.cases)]
+    cases = [case for archive in giving for case in archive.cases]
+    damaged = damaged_cases(cases, target.damaged)
     left_out: dict[str, list[Case]] = {_OTHER_FINDING: [], _OTHER_VIEW: [], _NOT_CHOSEN: []}
     chosen |= {case.path for case in damaged}
-    for case in found:
+    for case in cases:
         if case.path not in chosen:
             left_out[_reason(case, target)].append(case)
     left_out[UNREADABLE] = damaged
-    return flow(found, left_out, target.cases, [parts_of(each) for each in parts])
+    return flow(cases, left_out, target.cases, [parts_of(fold) for fold in parts])
 
 
 def _reason(case: Case, target: Dataset) -> str:
@@ -65,9 +65,9 @@ def write_and_publish(
     Returns:
         The content of ``report.json``.
     """
-    found = report.evaluations(rows)
-    full = report.write_study(out, content, rows, found)
-    models = {name: one for name, one in found.items() if name != "model_0"}
+    evaluations = report.evaluations(rows)
+    full = report.write_study(out, content, rows, evaluations)
+    models = {name: evaluation for name, evaluation in evaluations.items() if name != "model_0"}
     if not models:
         return full
     pairs = full["comparisons"]
@@ -93,15 +93,15 @@ def write_and_publish(
     # The paper's figures are of real images, and no yardstick for generated ones.
     paper = {} if full["generated_images"] else report.PAPER
     draw_models(folder / "figure_models", models, paper, whose="the paper, one split")
-    for name, one in models.items():
-        report.draw_evaluation(folder, f"figure_{name}", scores[name], one, ending="")
+    for name, evaluation in models.items():
+        report.draw_evaluation(folder, f"figure_{name}", scores[name], evaluation, ending="")
     return full
 
 
 def _checkpoints(out: Path, content: Mapping[str, Any]) -> Iterator[tuple[str, Checkpoint]]:
     """Yield the metadata of every run of the study, by its place in the study's folder."""
     paths = [model["checkpoint"] for model in content["models"].values()]
-    paths += [fold["checkpoint"] for each in content["fold_by_fold"].values() for fold in each]
+    paths += [fold["checkpoint"] for folds in content["fold_by_fold"].values() for fold in folds]
     for path in filter(None, paths):
         yield Path(path).parent.as_posix(), read_card(checkpoint_files(out / path)[0])
 

@@ -26,20 +26,23 @@ SMALLEST_PHANTOM = 128
 
 @dataclass(frozen=True)
 class Study:
-    """What a study is asked to do.
+    """Settings of a study.
 
     Attributes:
-        models: Any of `MODELS`; Model_0 is trained whenever Model_2 needs it.
-        split: "patient" (default) or "image" (the paper's way, which leaks).
-        folds: Cross-validate over so many parts; None is one split.
+        models: Names out of `MODELS`; Model_0 is trained whenever Model_2 needs it.
+        split: Way of drawing parts: "patient" (default) or "image" (the paper's, which leaks).
+        folds: Number of folds of a cross-validation; None is one split.
         seed: Random seed of the split and of every run.
-        pretraining: "clean" keeps every patient of Dataset_1 from Model_0; "paper" does not.
-        max_epochs: Cuts every stage short; None is the recipe's own.
+        pretraining: Choice of images for Model_0: "clean" keeps every patient of Dataset_1 from it;
+            "paper" does not.
+        max_epochs: Number of epochs at which every stage is cut short; None is the recipe's own.
         input_size: Height and width of the model input in pixels; None is the recipes' own, which
             is the paper's 224.
         resamples: Number of resamples of the bootstrap.
-        skip_unavailable: Leave Model_3 out, and say so, where its ImageNet weights cannot be had.
-        skip_damaged: Leave out files that cannot be read; every run folder lists its own.
+        skip_unavailable: Whether Model_3 is left out, with a line that says so, where its ImageNet
+            weights cannot be had.
+        skip_damaged: Whether files that cannot be read are left out; every run folder lists its
+            own.
     """
 
     models: tuple[str, ...] = MODELS

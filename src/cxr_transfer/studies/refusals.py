@@ -46,12 +46,12 @@ def check_options(
         UsageError: ``unused_option``.
     """
     if learning_curve is not None:
-        for option, given in (
+        for option, value in (
             ("--folds", folds),
             ("--split image", split if split != "patient" else None),
             ("--pretraining", pretraining),
         ):
-            if given is not None:
+            if value is not None:
                 raise UsageError(
                     "unused_option",
                     f"Expected {option} only without --learning-curve, whose draws are by patient "
@@ -81,20 +81,20 @@ def check_options(
 Validated = Literal["recipe", "model", "scores"]
 
 
-def kind_validated(given: str) -> Validated:
+def kind_validated(model: str) -> Validated:
     """Return what `cxr validate` is given: a recipe, a model, or a table of scores.
 
     Args:
-        given: Name or path. A recipe's name is the recipe, whatever lies at a path of that name.
+        model: Name or path. A recipe's name is the recipe, whatever lies at a path of that name.
 
-    >>> [kind_validated(given) for given in ("multi_source", "mine.toml", "mine.onnx", "x.csv")]
+    >>> [kind_validated(model) for model in ("multi_source", "mine.toml", "mine.onnx", "x.csv")]
     ['recipe', 'recipe', 'model', 'scores']
     """
-    if given.endswith(".csv"):
+    if model.endswith(".csv"):
         return "scores"
-    is_recipe = given in shipped_recipes() or given.endswith(".toml")
-    is_model = given.startswith(RELEASED_PREFIX) or given.endswith((*EXPORTED, *_CHECKPOINTS))
-    is_there = len(given) < _LONGEST and Path(given).exists()
+    is_recipe = model in shipped_recipes() or model.endswith(".toml")
+    is_model = model.startswith(RELEASED_PREFIX) or model.endswith((*EXPORTED, *_CHECKPOINTS))
+    is_there = len(model) < _LONGEST and Path(model).exists()
     return "model" if not is_recipe and (is_model or is_there) else "recipe"
 
 
@@ -102,8 +102,8 @@ def check_validated(kind: Validated, options: Mapping[str, object]) -> None:
     """Refuse options of `cxr validate` that have no effect on what is validated.
 
     Args:
-        kind: What is validated.
-        options: What was given, by the name of the option; None or empty where nothing was.
+        kind: Kind of what is validated.
+        options: Values by the name of the option; None or empty where none was given.
 
     Raises:
         UsageError: ``unused_option``.
@@ -140,12 +140,12 @@ def check_runs(
 
 def check_used(study: Study, weights: Path | None, model_0: Path | None) -> None:
     """Refuse what no model of the study is made of."""
-    for option, given, needs in (
+    for option, value, needs in (
         ("--weights", weights, "model_3"),
         ("--skip-unavailable", study.skip_unavailable or None, "model_3"),
         ("--model-0", model_0, "model_2"),
     ):
-        if given is not None and needs not in study.models:
+        if value is not None and needs not in study.models:
             raise UsageError(
                 "unused_option",
                 f"Expected {option} only with {needs}, but the models are "

@@ -52,10 +52,10 @@ def source_contribution(
     """Train ``recipe`` once more without ``source``; compare both on the source's test images.
 
     Args:
-        source: Its name.
+        source: Name of the source.
         recipe: Recipe of the run.
         dataset: Data set of the run, with its parts.
-        tensors: The decoded images of ``dataset.cases``, in their order.
+        tensors: Decoded images of ``dataset.cases``, in their order.
         folder: Folder of the finished run; ``without_SOURCE/`` and ``added_SOURCE.json`` are
             written here.
         seed: Random seed of the run.
@@ -63,7 +63,7 @@ def source_contribution(
         start: Start of the run.
         weights: Weights of the run.
         resamples: Number of resamples of the bootstrap by patient.
-        log: Is told what happens.
+        log: Function that gets a line on what happens.
 
     Returns:
         ``tensors`` and ``patients`` of the source's test part that are scored; ``met_in_training``,
@@ -74,17 +74,17 @@ def source_contribution(
         or the others have fewer than `TOO_FEW_TO_RANK` images or 2 patients.
 
     Raises:
-        DataError, ModelError, MachineError: What training and scoring raise.
+        DataError, ModelError, MachineError: What `run_recipe` and `scored_run` raise.
     """
     others = np.array([case.source != source for case in dataset.cases])
-    rest = dataclasses.replace(
+    remaining = dataclasses.replace(
         dataset,
         cases=tuple(case for case, other in zip(dataset.cases, others, strict=True) if other),
     )
     log(f"once more without {source}, to see what it brings")
     before = run_recipe(
         recipe,
-        rest,
+        remaining,
         tensors.only(others),
         folder / f"without_{source}",
         seed=seed,
@@ -135,7 +135,9 @@ def source_contribution(
 
 
 def _compared(without: Scores, with_it: Scores, resamples: int, seed: int) -> dict[str, Any]:
-    found = [evaluate(scores, resamples=resamples, seed=seed) for scores in (without, with_it)]
+    evaluations = [
+        evaluate(scores, resamples=resamples, seed=seed) for scores in (without, with_it)
+    ]
     areas: dict[str, Any] = {}
     for label in without.labels:
         number = int((without.targets == without.labels.target(label)).sum())
@@ -150,12 +152,13 @@ def _compared(without: Scores, with_it: Scores, resamples: int, seed: int) -> di
             without, with_it, "auroc", label=label, resamples=resamples, seed=seed
         )
         areas[label] = {
-            "without": found[0].per_class[label]["auroc"].as_dict(),
-            "with": found[1].per_class[label]["auroc"].as_dict(),
+            "without": evaluations[0].per_class[label]["auroc"].as_dict(),
+            "with": evaluations[1].per_class[label]["auroc"].as_dict(),
             "difference": difference.as_dict(),
             "p": test.p,
         }
     accuracy = {
-        name: one.accuracy.as_dict() for name, one in zip(("without", "with"), found, strict=True)
+        name: evaluation.accuracy.as_dict()
+        for name, evaluation in zip(("without", "with"), evaluations, strict=True)
     }
     return {"accuracy": accuracy, "auroc": areas}

@@ -63,10 +63,12 @@ def score_test_parts(
     refuse_damaged(damaged, len(cases))
     row_of = {case.path: row for row, case in enumerate(read)}
     images = {
-        each: load_tensors(read, each, runs[0].checkpoint.label_set, records=records)
-        for each in preprocessings
+        preprocessing: load_tensors(
+            read, preprocessing, runs[0].checkpoint.label_set, records=records
+        )
+        for preprocessing in preprocessings
     }
-    found = {}
+    tables = {}
     for run in runs:
         labels = run.checkpoint.label_set
         rows = np.array([row_of[case.path] for case in run.cases])
@@ -78,8 +80,8 @@ def score_test_parts(
         scores = score(run.network, part, run.cases, labels, temperature=heat, device=at)
         sha256 = tuple(case.sha256 for case in run.cases)
         record_test_set_access(run.folder, "compare", run.cases, run.checkpoint.weights_sha256)
-        found[run.folder] = PredictionTable(scores, sha256, has_patients=True)
-    return found
+        tables[run.folder] = PredictionTable(scores, sha256, has_patients=True)
+    return tables
 
 
 def _unscored(folder: Path) -> _Unscored:

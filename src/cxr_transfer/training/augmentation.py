@@ -19,12 +19,12 @@ class Augmentation:
     """One kind of random change of an image.
 
     Attributes:
-        title: What it does, for people.
-        unit: What its strength is measured in.
+        title: Name of the change, for people.
+        unit: Unit of its strength.
         most: Largest strength that leaves a radiograph a radiograph.
         kind: ``geometry`` moves what is on the image (all such changes are one resampling),
             ``grey`` changes grey values.
-        note: What to know before it is used.
+        note: Line on what to know before it is used.
     """
 
     title: str
@@ -103,7 +103,7 @@ def checked_augmentation(strengths: Mapping[str, float]) -> dict[str, float]:
         strengths: Name of an augmentation to its strength.
 
     Raises:
-        ValueError: A name that is not in the table, or a strength outside its bounds; all of them.
+        ValueError: Every name that is not in the table, and every strength outside its bounds.
 
     >>> checked_augmentation({"noise": 5, "rotation": 10, "flip": 0})
     {'rotation': 10.0, 'noise': 5.0}

@@ -1,7 +1,7 @@
 """Images whose surroundings were swapped: the lungs of one image, all else of another source's.
 
-What such an image is called stays with its lungs. A head that is fitted to them as well as to the
-images as they were gains less from what lies around the lungs, which tells of the hospital first.
+What such an image is called stays with its lungs. A head is fitted to them as well as to the images
+as they were. It then gains less from what lies around the lungs, which tells of the hospital first.
 The images have to be crops of the lungs (`Preprocessing.crop`), so that lungs come to lie on lungs.
 
 After the backgrounds drawn at random ("Mixed-Rand") of Xiao et al. 2021 ("Noise or Signal: The
@@ -32,7 +32,7 @@ def draw_partners(sources: Sequence[str], *, seed: int) -> npt.NDArray[np.int64]
 
     Args:
         sources: Sources of the images.
-        seed: Fixes the draw.
+        seed: Random seed of the draw.
 
     Returns:
         (N,) rows; empty where there are not two sources.

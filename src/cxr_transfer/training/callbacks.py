@@ -203,7 +203,7 @@ class MovingAverage(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the average in the weights' place."""
         if self.average:
-            self._own = {name: one.clone() for name, one in pl_module.state_dict().items()}
+            self._own = {name: tensor.clone() for name, tensor in pl_module.state_dict().items()}
             pl_module.load_state_dict(self.average)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -32,21 +32,21 @@ def training_phase(stage: str) -> str:
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how a run is computed.
+    """Settings of where and how a run is computed.
 
     One process on one kind of processor gives the same bits every time. Several processes share
     each batch: the batch normalisation of a part that trains then sees smaller batches.
 
     Attributes:
-        device: "auto", "cpu", "cuda" or "mps".
-        precision: "float32", "bfloat16" (products in bfloat16; sums, weights and optimizer in
-            float32), or "auto": bfloat16 where the processor has units for it.
-        devices: Processes (one per device) on each machine.
-        num_nodes: Machines.
-        loggers: Names of `LOGGERS` whose files are written beside the history.
-        say_epochs: Whether every epoch is said; the run's ``log.txt`` has it all the same.
+        device: Device: "auto", "cpu", "cuda" or "mps".
+        precision: Precision: "float32", "bfloat16" (products in bfloat16; sums, weights and
+            optimizer in float32), or "auto": bfloat16 where the processor has units for it.
+        devices: Number of processes (one per device) on each machine.
+        num_nodes: Number of machines.
+        loggers: Names in `LOGGERS` whose files are written beside the history.
+        say_epochs: Whether every epoch gets a line; the run's ``log.txt`` has it all the same.
         is_one_of_many: Whether a run is part of a study: it then says in one line how it ended.
-        progress: Function that is told the phase of a run and which share of it is done.
+        progress: Function that is called with the phase of a run and the share of it that is done.
     """
 
     device: str = "auto"

@@ -175,13 +175,13 @@ def activations(
 
     Args:
         frozen_part: Frozen children, in their order.
-        images: What the first of them takes: images (N, 1, H, W) uint8, or kept activations.
-        batch_size: Images at a time.
-        device: Where it is computed.
-        home: Where the result lies: "cpu", or ``device``.
-        precision: "float32" or "bfloat16", as the rest of the network will be trained.
+        images: Inputs of the first of them: images (N, 1, H, W) uint8, or kept activations.
+        batch_size: Number of images at a time.
+        device: Device on which it is computed.
+        home: Device on which the result lies: "cpu", or ``device``.
+        precision: Precision, "float32" or "bfloat16", in which the other layers will be trained.
         scratch: Folder in which activations beyond a gigabyte are kept, mapped into memory.
-        on_image: Called with the number of images after every batch.
+        on_image: Function that is called with the number of images after every batch.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable`` for the scratch file.
@@ -248,9 +248,9 @@ class KeptActivations:
         Args:
             folder: Folder for nothing else; made when the first activations are kept.
             network: Network with the weights that the trainings start from.
-            images: All images (N, 1, H, W) uint8.
+            images: Images of the data set, all of them, (N, 1, H, W) uint8.
             device: Device on which activations are computed.
-            precision: "float32" or "bfloat16".
+            precision: Precision, "float32" or "bfloat16".
         """
         self.folder = folder
         self._images, self._device, self._precision = images, device, precision
@@ -273,7 +273,7 @@ class KeptActivations:
         Args:
             frozen_part: First children of the network.
             images: Images, (M, 1, H, W) uint8.
-            home: Where the result lies.
+            home: Device on which the result lies.
             on_image: Function that is called with the number of images after every batch, where
                 all of them are computed now.
 

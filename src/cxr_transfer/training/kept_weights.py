@@ -18,11 +18,11 @@ KEPT = "kept"
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage ended.
+    """End of a stage.
 
     Attributes:
         name: Name of the stage.
-        epochs: How many it had.
+        epochs: Number of its epochs.
         kept_epoch: Epoch whose weights it handed on, from 1; None for those that it began with.
         val_loss: Validation loss of the weights that it handed on.
         improved: Whether an epoch had a better monitored figure than the weights it began with;
@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def goes_back(self) -> bool:
-        """Whether the weights that it began with are handed on."""
+        """Whether the weights that the stage began with are handed on."""
         return self.kept_epoch is None
 
     @property
@@ -54,9 +54,9 @@ def outcome_of(stage: Stage, rows: Sequence[dict[str, Any]], before: Outcome | N
     """Decide which weights a finished stage hands on.
 
     Args:
-        stage: Its ``keep`` and its ``monitor`` decide.
-        rows: Its history, a row per epoch.
-        before: How the stage before ended; None for a first stage, whose beginning is not compared.
+        stage: Stage, whose ``keep`` and ``monitor`` decide.
+        rows: History of the stage, a row per epoch.
+        before: End of the stage before; None for a first stage, whose beginning is not compared.
 
     >>> before = Outcome("head", epochs=1, kept_epoch=1, val_loss=0.3, improved=True)
     >>> rows = [{"epoch": 1, "val_loss": 0.5}, {"epoch": 2, "val_loss": 0.4}]

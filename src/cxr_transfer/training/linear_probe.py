@@ -38,12 +38,12 @@ _NEGLIGIBLE = 1e-6
 
 @dataclass(frozen=True)
 class _Samples:
-    """What a regression is fitted to.
+    """Table that a regression is fitted to.
 
     Attributes:
         features: Standardised features, (N, F).
         targets: Targets, (N,); of findings (N, findings).
-        counts: What each image counts before classes are balanced, (N,).
+        counts: Weight of each image before classes are balanced, (N,).
         sources: Number of each image's source, (N,); all 0 where none was given.
         swapped: Whether an image's surroundings were exchanged, (N,).
     """
@@ -57,7 +57,7 @@ class _Samples:
 
 @torch.no_grad()
 def fit_head(
-    rest: nn.Sequential,
+    network_end: nn.Sequential,
     training: Stored,
     validation: Stored,
     *,
@@ -86,21 +86,21 @@ def fit_head(
     bias the `shared_intercept` of the images as they were.
 
     Args:
-        rest: What the images are fed to: what is behind what was kept, ends with the head.
+        network_end: Children behind what was kept, to the head, which images are fed to.
         training: Features (N, F) and targets; with sources where they matter.
         validation: Features and targets of the images that are only looked at.
         swapped: Features and targets of training images whose surroundings were exchanged; their
             sources are those of the lungs.
-        swapped_weight: What one of those counts, beside the 1 of a training image.
+        swapped_weight: Weight of one of those, beside the 1 of a training image.
         penalty: Weight of the sum of squared weights, beside the mean loss of an image.
         strata_penalty: Weight of the sum of squared intercepts of the sources; None fits without
             strata.
         balance: Whether the classes have the same sum of counts, or also each source in a class.
-        stage: Stands in the history.
-        log: Is told when the fit was stopped before its end.
+        stage: Name of the stage in the history.
+        log: Function that gets a line when the fit was stopped before its end.
 
     Returns:
-        The history: one row.
+        History: one row.
 
     Raises:
         DataError: ``empty`` without training or validation images; ``classes`` when the training
@@ -109,16 +109,16 @@ def fit_head(
         ValueError: Without sources where they matter.
     """
     started = time.monotonic()
-    before, head = part_of(rest, 0, -1).cpu().eval(), rest.get_submodule("head").cpu()
-    given = (training, validation) if swapped is None else (training, validation, swapped)
-    seen = [before(images.inputs.cpu()).float() for images in given]
-    known_of = [images.targets.cpu() for images in given]
+    before, head = part_of(network_end, 0, -1).cpu().eval(), network_end.get_submodule("head").cpu()
+    image_sets = (training, validation) if swapped is None else (training, validation, swapped)
+    seen = [before(images.inputs.cpu()).float() for images in image_sets]
+    known_of = [images.targets.cpu() for images in image_sets]
     if not isinstance(head, nn.Linear):
         raise TypeError(f"expected a linear head, got {head}")
     _check(seen, known_of)
     # The exchanged images do not move the scale of the features.
     centre, spread = _centre_and_spread(seen[0].double().numpy())
-    samples = _samples(given, seen, (centre, spread), swapped_weight)
+    samples = _samples(image_sets, seen, (centre, spread), swapped_weight)
     if strata_penalty is not None or balance == "by_source":
         _check_sources(training, swapped)
     of_balance = samples.sources if balance == "by_source" else None
@@ -159,25 +159,25 @@ def fit_head(
 
 
 def _samples(
-    given: Sequence[Stored],
+    image_sets: Sequence[Stored],
     seen: Sequence[Tensor],
     scale: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]],
     swapped_weight: float,
 ) -> _Samples:
     """Put training images, and those with exchanged surroundings behind them, into one table."""
-    parts = [0, 2][: len(given) - 1]
+    parts = [0, 2][: len(image_sets) - 1]
     centre, spread = scale
     features = np.concatenate([seen[part].double().numpy() for part in parts])
     sizes = [len(seen[part]) for part in parts]
     swapped = np.repeat([False, True][: len(parts)], sizes)
-    sources = [given[part].sources for part in parts]
+    sources = [image_sets[part].sources for part in parts]
     codes = [
         np.zeros(size, np.int64) if of is None else of.cpu().numpy()
         for of, size in zip(sources, sizes, strict=True)
     ]
     return _Samples(
         features=(features - centre) / spread,
-        targets=np.concatenate([given[part].targets.cpu().numpy() for part in parts]),
+        targets=np.concatenate([image_sets[part].targets.cpu().numpy() for part in parts]),
         counts=np.where(swapped, swapped_weight, 1.0),
         sources=np.concatenate(codes),
         swapped=swapped,
@@ -227,7 +227,7 @@ def _fitted(
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(1, "blas"):
         warnings.simplefilter("always", ConvergenceWarning)
         fitted = regression.fit(features, targets, sample_weight=counts)
-    stopped = any(issubclass(one.category, ConvergenceWarning) for one in caught)
+    stopped = any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
     return fitted, int(fitted.n_iter_.max()) if stopped else None
 
 
@@ -260,13 +260,13 @@ def _fill(
         spread: Spread of each feature.
         level: Intercept of each fitted class; None takes the regression's own.
     """
-    known = fitted.classes_
+    fitted_classes = fitted.classes_
     weight = np.zeros((head.out_features, head.in_features))
     # A class without images: nothing is known of it, and it is practically never named.
     bias = np.full(len(weight), -30.0)
-    found, own = _by_class(fitted)
-    weight[known] = found[:, : head.in_features] / spread
-    bias[known] = (own if level is None else level) - weight[known] @ centre
+    coefficients, own = _by_class(fitted)
+    weight[fitted_classes] = coefficients[:, : head.in_features] / spread
+    bias[fitted_classes] = (own if level is None else level) - weight[fitted_classes] @ centre
     head.weight.copy_(torch.from_numpy(weight))
     head.bias.copy_(torch.from_numpy(bias))
 
@@ -338,7 +338,7 @@ def _balance(
     counts: npt.NDArray[np.float64],
     sources: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float64]:
-    """Factors (N,) with which every class counts as much as another, and all as much as before.
+    """Return factors (N,) with which every class counts as much as another, and all as before.
 
     With sources each source within a class counts as much as another of that class, too.
     """

@@ -32,11 +32,11 @@ def loss_of(
     present = targets == 1
     smoothed = present.float() * (1 - smoothing) + smoothing / 2
     # Where a label is missing its target is that of an absent finding, and weighs nothing.
-    each = functional.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
-    known = (targets >= 0).float()
+    losses = functional.binary_cross_entropy_with_logits(logits, smoothed, reduction="none")
+    counts = (targets >= 0).float()
     if weights is not None:
-        known = known * torch.where(present, weights[1], weights[0])
-    return (known * each).sum() / known.sum().clamp(min=torch.finfo(known.dtype).tiny)
+        counts = counts * torch.where(present, weights[1], weights[0])
+    return (counts * losses).sum() / counts.sum().clamp(min=torch.finfo(counts.dtype).tiny)
 
 
 def share_right(logits: Tensor, targets: Tensor) -> Tensor:
@@ -48,9 +48,9 @@ def share_right(logits: Tensor, targets: Tensor) -> Tensor:
     """
     if targets.ndim == 1:
         return (logits.argmax(dim=1) == targets).float().mean()
-    known = targets >= 0
-    right = ((logits > 0) == (targets == 1)) & known
-    return right.sum().float() / known.sum().clamp(min=1)
+    has_label = targets >= 0
+    right = ((logits > 0) == (targets == 1)) & has_label
+    return right.sum().float() / has_label.sum().clamp(min=1)
 
 
 def counted(targets: Tensor) -> int:
@@ -92,8 +92,8 @@ def mean_auroc(scores: Tensor, targets: Tensor) -> float:
     areas = []
     for column in range(scores.shape[1]):
         of_column = targets == column if targets.ndim == 1 else targets[:, column] == 1
-        known = torch.ones_like(of_column) if targets.ndim == 1 else targets[:, column] >= 0
-        positive = of_column[known].numpy()
+        has_label = torch.ones_like(of_column) if targets.ndim == 1 else targets[:, column] >= 0
+        positive = of_column[has_label].numpy()
         if positive.any() and not positive.all():
-            areas.append(float(roc_auc_score(positive, scores[known, column].numpy())))
+            areas.append(float(roc_auc_score(positive, scores[has_label, column].numpy())))
     return sum(areas) / len(areas) if areas else 0.5

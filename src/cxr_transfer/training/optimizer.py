@@ -31,7 +31,7 @@ def optimizer_of(
 
     Args:
         stage: Optimizer, rates and decays.
-        network: What is run in the stage.
+        network: Network, or the part of it that is run in the stage.
         beside: Groups of what learns beside the network, each with its rate.
     """
     groups = [*_groups(stage, network), *beside]

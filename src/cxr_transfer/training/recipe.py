@@ -1,7 +1,7 @@
 """A recipe: a run written out in full, as TOML, before it is run.
 
-Strict: an unknown key is refused with the nearest known one, keys that contradict each other or
-change nothing are refused, and all that is wrong is said at once. Files: `recipe_files`.
+Strict: an unknown key is refused with the nearest known one. Keys that contradict each other or
+change nothing are refused. All that is wrong is reported at once. Files: `recipe_files`.
 """
 
 from __future__ import annotations

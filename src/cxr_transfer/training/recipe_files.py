@@ -179,10 +179,14 @@ def parse_recipe(content: Mapping[str, Any], *, origin: str) -> Recipe:
         return Recipe.model_validate(content)
     except ValidationError as error:
         problems = [
-            _problem(one, content)
-            for one in error.errors(include_url=False)
+            _problem(problem, content)
+            for problem in error.errors(include_url=False)
             # What is wrong with a stage is said of the stage: none is left of it to be counted.
-            if not (one["type"] == "too_short" and one["loc"] == ("stages",) and content["stages"])
+            if not (
+                problem["type"] == "too_short"
+                and problem["loc"] == ("stages",)
+                and content["stages"]
+            )
         ]
         raise UsageError(
             "bad_recipe", f"Expected a recipe in {origin}, but {listing(problems)}."
@@ -195,8 +199,8 @@ def _problem(error: ErrorDetails, content: Mapping[str, Any]) -> str:
     if error["type"] == "extra_forbidden":
         inner = str(error["loc"][-1])
         return f"{for_terminal(where)} is no key of a recipe{nearest(inner, _known(error['loc']))}"
-    said = error["msg"].removeprefix("Value error, ")
-    return for_terminal(f"{where}: {said}" if where else said)
+    message = error["msg"].removeprefix("Value error, ")
+    return for_terminal(f"{where}: {message}" if where else message)
 
 
 def _names_of(location: Sequence[int | str], content: Mapping[str, Any]) -> list[str]:

@@ -68,17 +68,17 @@ def commented(recipe: Recipe) -> str:
     if labels:
         blocks += ["", _comment(attribute_meanings(Recipe)["labels"]), "[labels]"]
         blocks += [tomli_w.dumps(labels).strip()]
-    said: set[str] = set()
+    explained: set[str] = set()
     for stage in stages:
         unused = GRADIENT_KEYS if stage["fit"] == "logistic" else LOGISTIC_KEYS
         kept = {key: value for key, value in stage.items() if key not in unused}
-        blocks += ["", "[[stages]]", *_keys(kept, Stage, said)]
-        said |= set(kept)
+        blocks += ["", "[[stages]]", *_keys(kept, Stage, explained)]
+        explained |= set(kept)
     return "\n".join(blocks) + "\n"
 
 
 def _keys(
-    content: dict[str, Any], model: type[BaseModel], said: set[str] | None = None
+    content: dict[str, Any], model: type[BaseModel], explained: set[str] | None = None
 ) -> list[str]:
     """Return a line for each key, with its meaning above it where that was not said before."""
     meanings = attribute_meanings(model)
@@ -86,7 +86,7 @@ def _keys(
     for key in model.model_fields:
         if key not in content:
             continue
-        if key not in (said or ()):
+        if key not in (explained or ()):
             lines.append(_comment(meanings[key].replace("``", "")))
         lines.append(tomli_w.dumps({key: content[key]}).strip())
     return lines

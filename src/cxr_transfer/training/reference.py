@@ -1,9 +1,9 @@
 """A checkpoint and the images it was trained on become its `TrainingReference`.
 
-What the training images look like to the network, by which an unfamiliar image is known and the
-nearest training cases are named, and the temperature at which scores mean what they say. A training
-ends with it, on images that are still in memory; `fit_reference` reads them once more, for a
-checkpoint that has none.
+It holds what the training images look like to the network. By that an unfamiliar image is known,
+and the nearest training cases are named. It holds the temperature at which scores mean what they
+say, too. A training ends with it, on images that are still in memory; `fit_reference` reads them
+once more, for a checkpoint that has none.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def fit_reference(
 
     Args:
         checkpoint_path: Run folder, weights file or card.
-        manifest: With parts; None is the ``split.csv`` of the run folder.
-        device: Where the network runs.
-        on_image: Called after every image.
+        manifest: Manifest with parts; None is the ``split.csv`` of the run folder.
+        device: Device as torch names it.
+        on_image: Function that is called after every image.
 
     Raises:
         UsageError: ``no_manifest`` without a manifest.
@@ -107,7 +107,7 @@ def reference_of(
         network: Network with the weights that the card names.
         train: Cases and decoded images of the training part, in one order.
         validation: Cases and decoded images of the validation part, in one order.
-        device: Where the network runs.
+        device: Device as torch names it.
         on_image: Function that is called with the number of images after every batch.
 
     Raises:
@@ -135,8 +135,8 @@ def reference_of(
         temperature, check = choose_temperature(scored, targets, patients)
         words = [case.label for case in cases]
     else:
-        told = FindingScores.of(card.label_set, targets, scored, validation[0])
-        temperature, check = findings_temperature(told)
+        findings = FindingScores.of(card.label_set, targets, scored, validation[0])
+        temperature, check = findings_temperature(findings)
         words = present_words(cases, MOST_LABELS)
     reference = learn_reference(
         of_train,
@@ -150,9 +150,9 @@ def reference_of(
     if not exclusive:
         reference = replace(reference, thresholds=())
         # In float32, as a prediction is compared with them.
-        given = reference.calibrate(scored.astype(np.float32))
-        told = FindingScores.of(card.label_set, targets, given, validation[0])
-        return replace(reference, thresholds=findings_thresholds(told))
+        given_scores = reference.calibrate(scored.astype(np.float32))
+        findings = FindingScores.of(card.label_set, targets, given_scores, validation[0])
+        return replace(reference, thresholds=findings_thresholds(findings))
     coverage = card.recipe.get("coverage")
     if coverage is None:
         return reference
@@ -174,14 +174,14 @@ def learn_reference(
     """Learn from training images what is near, and from others what is far.
 
     Args:
-        features: (N, F) of training images. Of more than 4000 images every k-th is kept as a
-            neighbour; all take part in the rest.
-        labels: N classes.
-        sources: N collections.
-        held_out: (M, F) of good images that the network was not trained on.
+        features: Features (N, F) of training images. Of more than 4000 images every k-th is kept
+            as a neighbour; all take part in everything else.
+        labels: Classes of the N images.
+        sources: Collections of the N images.
+        held_out: Features (M, F) of good images that the network was not trained on.
         weights_sha256: SHA-256 of the weights that gave the features.
-        temperature: Fitted elsewhere, or None; carried along.
-        temperature_check: What is known of it; carried along.
+        temperature: Temperature that was fitted elsewhere, or None; it is carried along.
+        temperature_check: Check of that temperature; it is carried along.
 
     Raises:
         DataError: ``features`` unless there are 2 training images and 1 held-out image of one
@@ -195,7 +195,7 @@ def learn_reference(
     # Dead features have no variance at all; the directions' rounding must not weigh in theirs.
     others = features.shape[1] - kept
     left = max(float(variances[kept:].sum()), _LEAST_REST * float(variances.sum()))
-    rest = float(np.sqrt(left / others)) if others else 0.0
+    other_deviation = float(np.sqrt(left / others)) if others else 0.0
     # From here on as it is stored, so that limits hold for what is loaded.
     some = slice(None, None, -(-len(features) // _IMAGES))
     # A name that a terminal would act on is kept as it is shown there.
@@ -207,7 +207,7 @@ def learn_reference(
         centre=centre.astype(np.float32),
         directions=_stored(directions[:kept]),
         deviations=np.sqrt(variances[:kept]).astype(np.float32),
-        rest=rest,
+        rest=other_deviation,
         images=np.empty((0, kept), np.float32),
         label_of=np.empty(0, np.int64),
         source_of=np.empty(0, np.int64),
@@ -233,11 +233,11 @@ def learn_reference(
 def has_reference(folder: Path, card: Checkpoint) -> bool:
     """Tell whether ``folder`` holds a whole reference of the checkpoint with this card."""
     try:
-        found = TrainingReference.load(folder, weights_sha256=card.weights_sha256)
+        reference = TrainingReference.load(folder, weights_sha256=card.weights_sha256)
     except ModelError:
         return False
-    same_kind = (found.thresholds is None) == card.label_set.exclusive
-    return same_kind and found.coverage == card.recipe.get("coverage")
+    same_kind = (reference.thresholds is None) == card.label_set.exclusive
+    return same_kind and reference.coverage == card.recipe.get("coverage")
 
 
 @torch.inference_mode()

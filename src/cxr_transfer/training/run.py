@@ -1,11 +1,11 @@
 """One execution of a recipe: a data set with its split in, a run folder with a checkpoint out.
 
-The folder holds ``recipe.toml``, ``split.csv``, ``history.csv``, ``log.txt``, the class scores
-of the validation images, the checkpoint, and what its training images look like to it
-(``reference.safetensors``).
-What can be refused is refused before an image is decoded, and such a run leaves its folder free. A
-run that was interrupted goes on where it stopped; one that is done is left as it is; a folder of
-another run is refused. Knows nothing of archives, metrics or other models.
+The folder holds ``recipe.toml``, ``split.csv``, ``history.csv`` and ``log.txt``. It holds the class
+scores of the validation images and the checkpoint. ``reference.safetensors`` has what the training
+images look like to it. What can be refused is refused before an image is decoded, and such a run
+leaves its folder free. A run that was interrupted goes on where it stopped; one that is done is
+left as it is; a folder of another run is refused. Knows nothing of archives, metrics or other
+models.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ def run_recipe(
     """Train ``recipe`` into ``folder``.
 
     Args:
-        recipe: What is run.
+        recipe: Recipe to run.
         dataset: Indexed cases, each with its part.
         tensors: Decoded images of ``dataset.cases``, in their order; None decodes them here, once
             all else is known to be right.
         folder: Run folder; held while the run lasts.
-        seed: Fixes initial weights, order, dropout, and which images exchange surroundings.
-        execution: Device, processes, progress.
+        seed: Random seed of initial weights, order, dropout, and exchanged surroundings.
+        execution: Settings of device, processes and progress.
         start: Checkpoint to start from, where the recipe wants one.
         weights: ImageNet weights file, where the recipe wants them and they are not at hand.
-        log: Is told what happens, a line at a time.
+        log: Function that gets a line on what happens.
 
     Returns:
         ``folder``, now with its checkpoint and its reference.

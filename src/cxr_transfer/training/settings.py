@@ -104,7 +104,7 @@ def sources_hash(cases: tuple[Case, ...]) -> str:
 
 
 def _completed(recipe: object) -> object:
-    """A recipe that was written down, with every key of today; as it is where it is none."""
+    """Return a recipe that was written down with every key of today; as it is where it is none."""
     try:
         return Recipe.model_validate(recipe).model_dump(mode="json")
     except ValidationError:
@@ -112,14 +112,14 @@ def _completed(recipe: object) -> object:
 
 
 def _different(key: str, there: object, now: object) -> list[str]:
-    """What differs, named by its innermost key; nothing where nothing does."""
+    """Return what differs, named by its innermost key; nothing where nothing does."""
     inner = [_by_key(value) for value in (there, now)]
     if all(inner):
         names = dict.fromkeys([*inner[1], *inner[0]])  # in the order of today's
         return [
             line
             for name in names
-            for line in _different(f"{key}.{name}", *(each.get(name) for each in inner))
+            for line in _different(f"{key}.{name}", *(table.get(name) for table in inner))
         ]
     if there == now:
         return []
@@ -129,8 +129,8 @@ def _different(key: str, there: object, now: object) -> list[str]:
 
 
 def _by_key(value: object) -> dict[Any, Any]:
-    """What a table, or a list of tables, holds by key or number; else empty."""
-    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+    """Return what a table, or a list of tables, holds by key or number; else empty."""
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return dict(enumerate(value))
     return value if isinstance(value, dict) else {}
 

@@ -1,8 +1,8 @@
 """One stage of training on Lightning: images in memory in, the best weights and a history out.
 
-Lightning runs the loop, the devices and the processes. What is ours: an order and a dropout that
-depend on seed, stage and epoch alone, Keras' optimizer and callbacks, and a resume file that is
-whole, runs no code, and leads to the same bits. Knows nothing of recipes or other stages.
+Lightning runs the loop, the devices and the processes. Ours are an order and a dropout that depend
+on seed, stage and epoch alone, and Keras' optimizer and callbacks. The resume file is ours, too: it
+is whole, runs no code, and leads to the same bits. Knows nothing of recipes or other stages.
 """
 
 from __future__ import annotations
@@ -120,18 +120,18 @@ def run_stage(
     """Train what of ``network`` requires gradients, in place.
 
     Args:
-        stage: Rates, epochs, what is kept.
-        network: What is run of the network in this stage; ends with this stage's best (or last)
-            weights.
-        training: What it is fed, with targets, and sources where its losses ask for them.
+        stage: Stage, with rates, epochs and what is kept.
+        network: Part of the network that is run in this stage; it ends with this stage's best (or
+            last) weights.
+        training: Inputs and targets, with sources where its losses ask for them.
         validation: Features and targets of the images that decide.
         folder: Run folder; the resume file lies in its ``partial/``.
-        seed: Fixes order and dropout.
-        device: "cpu", "cuda" or "mps".
-        precision: "float32" or "bfloat16".
-        execution: Processes, progress.
-        tell: Is given the stage's rows after every epoch.
-        material: What the images are fed with; None feeds them as they are.
+        seed: Random seed of order and dropout.
+        device: Device, "cpu", "cuda" or "mps".
+        precision: Precision, "float32" or "bfloat16".
+        execution: Settings of processes and progress.
+        tell: Function that is called with the stage's rows after every epoch.
+        material: Changes, weights and draws of the images; None feeds them as they are.
 
     Returns:
         A row per epoch.

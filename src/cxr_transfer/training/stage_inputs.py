@@ -101,11 +101,11 @@ def material_of(
     """Return what the images of a stage are fed with, as the recipe says.
 
     Args:
-        recipe: Augmentation, class weights, sampling.
+        recipe: Recipe, with augmentation, class weights and sampling.
         targets: Target of each training image, (N,); of findings (N, F).
         sources: Source of each training image, where the recipe balances them.
-        frozen_part: What images go through before the part that trains, where they themselves are
-            fed; else None.
+        frozen_part: Children that images go through before the part that trains, where images
+            themselves are fed; else None.
         classes: Number of classes, also of those that no training image has.
     """
     weights = balanced_weights(targets, classes) if recipe.class_weights == "balanced" else None
@@ -146,8 +146,8 @@ def keeping(
     )
 
     def keep(frozen_part: nn.Sequential, images: Tensor, **how: Any) -> Tensor:  # noqa: ANN401
-        for each in kept:
-            on_disk = each.of(frozen_part, images, home=home, **how)
+        for stored in kept:
+            on_disk = stored.of(frozen_part, images, home=home, **how)
             if on_disk is not None:
                 return on_disk
         return compute(frozen_part, images, **how)

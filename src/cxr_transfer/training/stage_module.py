@@ -28,12 +28,12 @@ Batch = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Material:
-    """What a stage is fed beside its images, the same in every epoch.
+    """Material that a stage is fed beside its images, the same in every epoch.
 
     Attributes:
         augmentation: Random changes of the training images: name to strength.
-        frozen: What a training batch goes through before the part that trains, where the images
-            themselves are fed, since they change; None where what comes in went through it before.
+        frozen: Children that a training batch goes through before the part that trains, where the
+            images themselves are fed, since they change; None where the inputs went through them.
         class_weights: Weights in the training loss, as `loss_of` takes them; None gives all 1.
         draws: Weight with which each training image is drawn, with replacement, (N,); None takes
             each image once in an epoch.

@@ -37,15 +37,15 @@ from cxr_transfer.training.stage_recipe import Stage
 
 @dataclass(frozen=True)
 class Start:
-    """What a network starts from.
+    """Start of a network.
 
     Attributes:
-        network: With its initial weights and a head for the label set.
+        network: Network with its initial weights and a head for the label set.
         epsilon: Epsilon of its batch normalisation.
-        origin: In words, for the card.
+        origin: Origin of the weights in words, for the card.
         sha256: SHA-256 of the weights it starts from; "" for random ones.
-        seen: What its earlier training saw (`Checkpoint.seen`).
-        notices: What a person should know of it, a line each.
+        seen: Images and patients that its earlier training saw (`Checkpoint.seen`).
+        notices: Lines for a person on it.
     """
 
     network: nn.Sequential
@@ -68,10 +68,10 @@ def check_run(
     """Find out, before any image is decoded, whether ``recipe`` can be run on these classes.
 
     Args:
-        recipe: What is to be run.
+        recipe: Recipe to run.
         labels: Classes of the data.
-        seed: Fixes initial weights.
-        execution: Device, processes, precision.
+        seed: Random seed of the initial weights.
+        execution: Settings of device, processes and precision.
         start: Checkpoint to start from.
         weights: File of weights: ImageNet's, or what the recipe starts from.
 
@@ -277,11 +277,11 @@ def _without_start(recipe: Recipe) -> UsageError:
     return _unknown_initial(recipe, "there is no --from")
 
 
-def _unknown_initial(recipe: Recipe, given: str) -> UsageError:
-    known = [*NO_CHECKPOINT, *shipped_recipes()]
+def _unknown_initial(recipe: Recipe, reason: str) -> UsageError:
+    names = [*NO_CHECKPOINT, *shipped_recipes()]
     return UsageError(
         "unknown_initial",
-        f"Expected initial = {', '.join(known)} or another recipe, whose checkpoint is given with "
-        f"--from, but {recipe.name} has {recipe.initial!r}, and {given}"
-        f"{nearest(recipe.initial, known)}.",
+        f"Expected initial = {', '.join(names)} or another recipe, whose checkpoint is given with "
+        f"--from, but {recipe.name} has {recipe.initial!r}, and {reason}"
+        f"{nearest(recipe.initial, names)}.",
     )

@@ -20,10 +20,10 @@ import numpy.typing as npt
 from cxr_transfer.errors import DataError, listing
 
 _RIDGE = 1e-9
-"""Keeps an intercept at 0 that no image says anything about; too small to move any other."""
+"""Penalty that keeps an intercept at 0 which no image informs; too small to move any other."""
 
 _NAMED = 5
-"""Sources that are named in a line; of more their number is told."""
+"""Largest number of sources that a line names; of more it has the number."""
 
 
 def source_codes(sources: Sequence[str], images: int) -> npt.NDArray[np.int64]:
@@ -31,7 +31,7 @@ def source_codes(sources: Sequence[str], images: int) -> npt.NDArray[np.int64]:
 
     Args:
         sources: Source of each image.
-        images: How many images there are.
+        images: Number of images.
 
     Raises:
         ValueError: Where there is not a source for each image.

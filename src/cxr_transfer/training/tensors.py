@@ -58,8 +58,8 @@ def select(
 
     Args:
         dataset: Cases with their parts.
-        tensors: Those of ``dataset.cases``, in their order.
-        part: Which.
+        tensors: Decoded images of ``dataset.cases``, in their order.
+        part: Name of the part.
     """
     rows = np.array([case.split == part for case in dataset.cases], dtype=np.bool_)
     cases = tuple(case for case in dataset.cases if case.split == part)
@@ -84,11 +84,11 @@ def load_tensors(
         on_image: Function that is called after every image.
 
     Raises:
-        ImageError: The first image that cannot be read (indexed cases have been read before).
+        ImageError: The code of the first image that cannot be read; indexed cases were read before.
     """
     images = np.empty((len(cases), 1, preprocessing.height, preprocessing.width), np.uint8)
-    known = records or Records()
-    taken = in_order(lambda case: known.take(case, preprocessing), cases)
+    opened_records = records or Records()
+    taken = in_order(lambda case: opened_records.take(case, preprocessing), cases)
     for row, image in enumerate(taken):
         images[row, 0] = image
         on_image()

@@ -1,7 +1,7 @@
 """Stages in order: a network and images in, the same network with its best weights out.
 
-What a stage trains, what is kept of the frozen part, and that a run which was killed goes on with
-the first stage that is not done. Knows nothing of archives, recipes' origins or reports.
+It decides what a stage trains, and what is kept of the frozen part. A run that was killed goes on
+with the first stage that is not done. Knows nothing of archives, recipes' origins or reports.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def history_columns(recipe: Recipe) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Trained:
-    """What the stages of a run left beside the weights.
+    """Results that the stages of a run leave beside the weights.
 
     Attributes:
         history: A row per epoch over all stages.
-        outcomes: How each stage ended, in order.
+        outcomes: Ends of the stages, in order.
     """
 
     history: list[dict[str, Any]]
@@ -101,18 +101,18 @@ def train_stages(
     is taken up; the caller removes it when its own files are written.
 
     Args:
-        recipe: Its stages are run; its name only names.
+        recipe: Recipe whose stages are run; its name is for log and errors alone.
         network: Flat sequence of named children; ends with the weights that the stages keep.
         training: Images that are learnt from.
         validation: Images that decide when to stop and which weights are kept.
         sources: Sources of the training images, where a stage depends on them
             (`Stage.needs_sources`).
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
-        seed: Fixes order, dropout, and which images exchange surroundings.
-        execution: Device, processes, progress.
+        seed: Random seed of order, dropout, and exchanged surroundings.
+        execution: Settings of device, processes and progress.
         kept: Activations that are kept on disk, for other trainings on these images from the same
             weights, or for a run that goes on; what is in none of them is computed here.
-        log: Is told what happens, such as that a stage never improved on its beginning.
+        log: Function that gets a line on what happens, such as a stage that never improved.
         say_epoch: Function that is told a line per epoch; None is ``log``.
 
     Raises:
@@ -132,7 +132,7 @@ def train_stages(
     history, outcomes, pending = _resumed(recipe, network, folder)
     # What is frozen in all stages to come is computed once for all of them.
     base = min((len(_frozen(network, stage)) for stage in pending), default=0)
-    if base and not (kept and all(each.is_kept(part_of(network, 0, base)) for each in kept)):
+    if base and not (kept and all(disk.is_kept(part_of(network, 0, base)) for disk in kept)):
         log(f"{recipe.name}: keeping the activations of the frozen part")
     keep = keeping(folder / "partial", device, precision, execution, kept)
     changed = [changes_images(recipe, stage) for stage in pending]
@@ -146,7 +146,7 @@ def train_stages(
     for stage, is_changed in zip(pending, changed, strict=True):
         before = outcomes[-1] if outcomes else None
         frozen_part = _frozen(network, stage)
-        rest = part_of(network, len(frozen_part))
+        trained_part = part_of(network, len(frozen_part))
         stored = inputs.of(frozen_part, is_changed=is_changed)
         tell = _teller(folder, recipe, stage, list(history), say_epoch or log, execution.progress)
         if is_main_process():
@@ -156,12 +156,12 @@ def train_stages(
         if stage.fit == "logistic":
             swapped = _swapped(stage, training, sources, seed, recipe.name, log)
             behind = None if swapped is None else keep(frozen_part, swapped)
-            rows = _fit_head(stage, rest, stored, behind, log)
+            rows = _fit_head(stage, trained_part, stored, behind, log)
             tell(rows)
         else:
             rows = run_stage(
                 stage,
-                rest,
+                trained_part,
                 *stored,
                 folder=folder,
                 seed=seed,
@@ -235,7 +235,7 @@ def _sources_of(
 
 def _fit_head(
     stage: Stage,
-    rest: nn.Sequential,
+    trained_part: nn.Sequential,
     stored: tuple[Stored, Stored],
     swapped: Tensor | None,
     log: Callable[[str], None],
@@ -243,7 +243,7 @@ def _fit_head(
     """Fit the head of a stage without epochs; return its one row of history."""
     training, validation = stored
     return fit_head(
-        rest,
+        trained_part,
         training,
         validation,
         swapped=None if swapped is None else Stored(swapped, training.targets, training.sources),
