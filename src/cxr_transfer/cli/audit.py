@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import (
-    CHECKPOINT_HELP,
-    DEVICE_HELP,
-    LABEL_HELP,
-    SKIP_DAMAGED_HELP,
-    SUBGROUP_HELP,
-    log,
-    phases,
-    tell,
-    warn,
+from cxr_transfer.cli.options import (
+    BootstrapSeed,
+    Checkpoint,
+    Device,
+    Labels,
+    SkipDamaged,
+    Subgroups,
 )
+from cxr_transfer.cli.terminal import log, phases, tell, warn
 from cxr_transfer.progress import counting, of_images
 
 AUDIT_EXAMPLES = (
@@ -29,7 +27,7 @@ AUDIT_EXAMPLES = (
 
 
 def audit(
-    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    checkpoint: Checkpoint,
     data: Annotated[
         Path,
         typer.Option(help="Archives, a manifest (.csv) or a folder per class: all its images."),
@@ -42,14 +40,12 @@ def audit(
     weights: Annotated[
         Path | None, typer.Option(help="With --retrain: file with ResNet-50's weights.")
     ] = None,
-    label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
-    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
-    subgroup: Annotated[list[str] | None, typer.Option(help=SUBGROUP_HELP)] = None,
+    label: Labels = None,
+    skip_damaged: SkipDamaged = False,
+    subgroup: Subgroups = None,
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
-    ] = 0,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    seed: BootstrapSeed = 0,
+    device: Device = "auto",
     precision: Annotated[
         str, typer.Option(help="Precision of retraining and of the scores of changed images.")
     ] = "auto",

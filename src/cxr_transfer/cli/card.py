@@ -7,11 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import (
-    CHECKPOINT_HELP,
-    log,
-    tell,
-)
+from cxr_transfer.cli.options import Checkpoint
+from cxr_transfer.cli.terminal import log, tell
 
 CARD_EXAMPLES = (
     "Examples:\n\n"
@@ -21,7 +18,7 @@ CARD_EXAMPLES = (
 
 
 def card(
-    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    checkpoint: Checkpoint,
     out: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
     audit: Annotated[
         Path | None, typer.Option(help="Its audit.json; default: the one in the run folder.")

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import DEVICE_HELP, log, progress, tell
+from cxr_transfer.cli.options import BootstrapSeed, Device
+from cxr_transfer.cli.terminal import log, progress, tell
 
 COMPARE_EXAMPLES = (
     "Examples:\n\n"
@@ -31,10 +32,8 @@ def compare(
         Path | None, typer.Option(help="Report folder. Default: the report is shown, not kept.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
-    ] = 0,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    seed: BootstrapSeed = 0,
+    device: Device = "auto",
 ) -> None:
     """Compare models on the images that all of them were tested on.
 

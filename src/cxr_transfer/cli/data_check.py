@@ -7,16 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.terminal import (
-    DATA_LABEL_HELP,
-    FRONTAL_HELP,
-    NO_LABELS_HELP,
-    SOURCE_HELP,
-    choice,
-    counted,
-    progress,
-    tell,
-)
+from cxr_transfer.cli.options import DataLabels, Frontal, NoLabels, Sources
+from cxr_transfer.cli.terminal import choice, counted, progress, tell
 from cxr_transfer.text import for_terminal
 
 DATA_CHECK_EXAMPLES = (
@@ -33,14 +25,14 @@ def data_check(
     data: Annotated[
         Path, typer.Argument(help="Archives, a manifest (.csv), or a folder of images.")
     ],
-    source: Annotated[list[str] | None, typer.Option(help=SOURCE_HELP)] = None,
-    frontal: Annotated[bool, typer.Option(help=FRONTAL_HELP)] = False,
-    label: Annotated[list[str] | None, typer.Option(help=DATA_LABEL_HELP)] = None,
+    source: Sources = None,
+    frontal: Frontal = False,
+    label: DataLabels = None,
     task: Annotated[
         str,
         typer.Option(help="multi_class; or multi_label, where labels join findings by '|'."),
     ] = "multi_class",
-    no_labels: Annotated[bool, typer.Option(help=NO_LABELS_HELP)] = False,
+    no_labels: NoLabels = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     table: Annotated[
         Path | None, typer.Option(help="CSV file to write, with a row for each image.")

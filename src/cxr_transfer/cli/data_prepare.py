@@ -7,18 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import (
-    DATA_LABEL_HELP,
-    FRONTAL_HELP,
-    NO_LABELS_HELP,
-    SKIP_DAMAGED_HELP,
-    SOURCE_HELP,
-    counted,
-    log,
-    phases,
-    tell,
-    warn,
-)
+from cxr_transfer.cli.options import DataLabels, Frontal, NoLabels, SkipDamaged, Sources
+from cxr_transfer.cli.terminal import counted, log, phases, tell, warn
 
 DATA_PREPARE_EXAMPLES = (
     "Examples:\n\n"
@@ -35,14 +25,14 @@ def data_prepare(
         Path, typer.Argument(help="Archives, a manifest (.csv), or a folder of images.")
     ],
     out: Annotated[Path, typer.Option(help="Where the manifests are written.")],
-    source: Annotated[list[str] | None, typer.Option(help=SOURCE_HELP)] = None,
-    frontal: Annotated[bool, typer.Option(help=FRONTAL_HELP)] = False,
-    label: Annotated[list[str] | None, typer.Option(help=DATA_LABEL_HELP)] = None,
-    no_labels: Annotated[bool, typer.Option(help=NO_LABELS_HELP)] = False,
+    source: Sources = None,
+    frontal: Frontal = False,
+    label: DataLabels = None,
+    no_labels: NoLabels = False,
     without_parts: Annotated[
         bool, typer.Option(help="Forget the parts that the data give; training draws its own.")
     ] = False,
-    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
+    skip_damaged: SkipDamaged = False,
 ) -> None:
     """Write manifests with hashes: of the paper's data sets, else images.csv of all that is wanted.
 

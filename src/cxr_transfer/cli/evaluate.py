@@ -7,17 +7,15 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import (
+from cxr_transfer.cli.options import (
     CHECKPOINT_HELP,
-    DEVICE_HELP,
-    LABEL_HELP,
-    SKIP_DAMAGED_HELP,
-    SUBGROUP_HELP,
-    log,
-    phases,
-    tell,
-    warn,
+    BootstrapSeed,
+    Device,
+    Labels,
+    SkipDamaged,
+    Subgroups,
 )
+from cxr_transfer.cli.terminal import log, phases, tell, warn
 from cxr_transfer.progress import counting, of_images
 
 EVALUATE_EXAMPLES = (
@@ -45,14 +43,12 @@ def evaluate(
     allow_seen: Annotated[
         bool, typer.Option(help="Score images whose patients training saw; do not quote them.")
     ] = False,
-    label: Annotated[list[str] | None, typer.Option(help=LABEL_HELP)] = None,
-    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
-    subgroup: Annotated[list[str] | None, typer.Option(help=SUBGROUP_HELP)] = None,
+    label: Labels = None,
+    skip_damaged: SkipDamaged = False,
+    subgroup: Subgroups = None,
     json: Annotated[bool, typer.Option("--json", help="Print report.json.")] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the bootstrap.")
-    ] = 0,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    seed: BootstrapSeed = 0,
+    device: Device = "auto",
 ) -> None:
     """Evaluate a checkpoint: figures with intervals, and what each group of images is called."""
     from cxr_transfer.datasets.findings import read_mapping, unknown_lines

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, tell, warn
+from cxr_transfer.cli.options import CHECKPOINT_HELP
+from cxr_transfer.cli.terminal import log, tell, warn
 
 EXPLAIN_EXAMPLES = (
     "Examples:\n\n"

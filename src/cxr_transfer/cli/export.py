@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, choice, log, phases
+from cxr_transfer.cli.options import Checkpoint
+from cxr_transfer.cli.terminal import choice, log, phases
 
 EXPORT_EXAMPLES = (
     "Examples:\n\n"
@@ -19,7 +20,7 @@ EXPORT_EXAMPLES = (
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    checkpoint: Checkpoint,
     out: Annotated[
         Path, typer.Option(help="File; a .json that says how to use it comes to lie beside it.")
     ],

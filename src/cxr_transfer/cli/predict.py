@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE
+from cxr_transfer.cli.options import CHECKPOINT_HELP
 from cxr_transfer.cli.screen import SCREEN
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, log, progress, warn
+from cxr_transfer.cli.terminal import log, progress, warn
 
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut

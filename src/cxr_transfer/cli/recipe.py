@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cxr_transfer.cli.terminal import OVERRIDE_HELP, log, tell
+from cxr_transfer.cli.options import Overrides
+from cxr_transfer.cli.terminal import log, tell
 
 RECIPE_LIST_EXAMPLES = "Examples:\n\ncxr recipe list"
 RECIPE_SHOW_EXAMPLES = (
@@ -35,7 +36,7 @@ def recipe_list() -> None:
 
 def recipe_show(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe, or a TOML file.")],
-    override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
+    override: Overrides = None,
 ) -> None:
     """Show a recipe as it would be run, with every default; all that is wrong with it is said."""
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
@@ -48,7 +49,7 @@ def recipe_new(
     like: Annotated[
         str, typer.Option(help="Name of the recipe, or TOML file, that it begins with.")
     ] = "transfer",
-    override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
+    override: Overrides = None,
 ) -> None:
     """Write a recipe of one's own, with what each key means."""
     from cxr_transfer.files import check_new, write_text

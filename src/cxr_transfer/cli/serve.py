@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from cxr_transfer.about import INTENDED_USE
-from cxr_transfer.cli.terminal import CHECKPOINT_HELP, warn
+from cxr_transfer.cli.options import CHECKPOINT_HELP
+from cxr_transfer.cli.terminal import warn
 
 SERVE_EXAMPLES = (
     "Examples:\n\n"

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxr_transfer.cli.options import Device, MaxEpochs, Precision, TrainingSeed
 from cxr_transfer.cli.screen import SCREEN
-from cxr_transfer.cli.terminal import (
-    DEVICE_HELP,
-    PRECISION_HELP,
-    choice,
-    execution,
-    log,
-    program,
-    study_bar,
-    tell,
-)
+from cxr_transfer.cli.terminal import choice, execution, log, program, study_bar, tell
 
 if TYPE_CHECKING:
     from cxr_transfer.training.device import Execution
@@ -64,12 +56,7 @@ def study(
     folds: Annotated[
         int | None, typer.Option(help="Cross-validate over so many parts (5 is usual).")
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, max=2**32 - 1, help="Random seed of split, weights, order and dropout."
-        ),
-    ] = 0,
+    seed: TrainingSeed = 0,
     pretraining: Annotated[
         str | None,
         typer.Option(help="clean (default): Model_0 sees no patient of Dataset_1; paper: it does."),
@@ -84,7 +71,7 @@ def study(
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="File with ResNet-50's weights.")] = None,
-    max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
+    max_epochs: MaxEpochs = None,
     input_size: Annotated[
         int | None,
         typer.Option(
@@ -101,8 +88,8 @@ def study(
         bool,
         typer.Option(help="Leave out files that cannot be read; damaged.csv of a run lists them."),
     ] = False,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
-    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
+    device: Device = "auto",
+    precision: Precision = "auto",
 ) -> None:
     """Run the paper's four models, or a learning curve: table, figures, intervals and tests."""
     from cxr_transfer.studies.refusals import check_options

@@ -22,35 +22,6 @@ from cxr_transfer.text import for_terminal
 if TYPE_CHECKING:
     from cxr_transfer.training.device import Execution
 
-CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
-DEVICE_HELP = "auto, cpu, cuda or mps."
-LABEL_HELP = (
-    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out, '*=' all that "
-    "is not named. May be repeated. What the recipe's [labels] say holds as in training."
-)
-SOURCE_HELP = "Keep the images of this source alone, such as nih. May be repeated."
-FRONTAL_HELP = "Leave out lateral views; an image whose view is not known stays."
-DATA_LABEL_HELP = (
-    "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out. * stands for "
-    "any letters: '*=' leaves out all that is not named. May be repeated."
-)
-NO_LABELS_HELP = "The folders are no classes: an export of DICOM files, for example."
-SKIP_DAMAGED_HELP = "Leave out files that cannot be read; damaged.csv in --out lists them."
-SUBGROUP_HELP = (
-    "Column of the manifest that forms groups, beside source, view, sex and age. May be repeated."
-)
-OVERRIDE_HELP = (
-    "KEY=VALUE: another value of a key of the recipe, such as train.learning_rate=3e-4 (all "
-    "stages), head.max_epochs=5 (one stage), augmentation.rotation=10 or input_size=320. May be "
-    "repeated."
-)
-LOGGER_HELP = (
-    "tensorboard, mlflow (both with a comma), or none: writes the figures of every epoch for these "
-    "programs, below the run folder. Default: tensorboard where it is installed. history.csv is "
-    "written in any case."
-)
-PRECISION_HELP = "auto, float32, or bfloat16 (auto: where the processor has units for it)."
-
 
 def execution(
     device: str,

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxr_transfer.cli.options import (
+    LOGGER_HELP,
+    Device,
+    MaxEpochs,
+    Overrides,
+    Precision,
+    SkipDamaged,
+    Start,
+    TrainingSeed,
+    Weights,
+)
 from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.terminal import (
-    DEVICE_HELP,
-    LOGGER_HELP,
-    OVERRIDE_HELP,
-    PRECISION_HELP,
-    SKIP_DAMAGED_HELP,
     choice,
     execution,
     log,
@@ -54,13 +60,8 @@ def train(
         Path | None,
         typer.Option(help="Run folder, resumed when it is there. Default: a new runs/RECIPE/TIME."),
     ] = None,
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Checkpoint that the recipe starts from.")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="File with ResNet-50's ImageNet weights, or (initial = file) your own."),
-    ] = None,
+    start: Start = None,
+    weights: Weights = None,
     add_source: Annotated[
         list[str] | None,
         typer.Option(
@@ -75,7 +76,7 @@ def train(
             "'*=' all that is not named. May be repeated. A recipe may have the same as [labels]."
         ),
     ] = None,
-    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
+    skip_damaged: SkipDamaged = False,
     split: Annotated[
         str | None,
         typer.Option(help="patient (default), or image as in the paper; not for parts given."),
@@ -83,12 +84,7 @@ def train(
     pretraining: Annotated[
         str | None, typer.Option(help="For Dataset_0 of the archives: clean (default) or paper.")
     ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            min=0, max=2**32 - 1, help="Random seed of split, weights, order and dropout."
-        ),
-    ] = 0,
+    seed: TrainingSeed = 0,
     folds: Annotated[
         int | None,
         typer.Option(help="Cross-validate by patient over so many folds (5 is usual)."),
@@ -110,10 +106,10 @@ def train(
             "be repeated."
         ),
     ] = None,
-    max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
-    override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
-    precision: Annotated[str, typer.Option(help=PRECISION_HELP)] = "auto",
+    max_epochs: MaxEpochs = None,
+    override: Overrides = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
     logger: Annotated[str | None, typer.Option(help=LOGGER_HELP)] = None,

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.screen import SCREEN
-from cxr_transfer.cli.terminal import (
-    DEVICE_HELP,
-    OVERRIDE_HELP,
+from cxr_transfer.cli.options import (
     PRECISION_HELP,
-    SKIP_DAMAGED_HELP,
-    execution,
-    log,
-    phases,
-    program,
-    study_bar,
-    tell,
+    Device,
+    MaxEpochs,
+    Overrides,
+    SkipDamaged,
+    Start,
+    Weights,
 )
+from cxr_transfer.cli.screen import SCREEN
+from cxr_transfer.cli.terminal import execution, log, phases, program, study_bar, tell
 
 if TYPE_CHECKING:
     from cxr_transfer.studies.one_recipe import TrainingPlan
@@ -49,13 +47,8 @@ def validate(
     ],
     data: Annotated[Path, typer.Option(help="Archives, a manifest (.csv), or a folder per class.")],
     out: Annotated[Path, typer.Option(help="Report folder, gone on with when it is there.")],
-    start: Annotated[
-        Path | None, typer.Option("--from", help="Checkpoint that the recipe starts from.")
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="File with ResNet-50's ImageNet weights, or (initial = file) your own."),
-    ] = None,
+    start: Start = None,
+    weights: Weights = None,
     add_source: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,7 +85,7 @@ def validate(
             "'*=' all that is not named. May be repeated."
         ),
     ] = None,
-    skip_damaged: Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)] = False,
+    skip_damaged: SkipDamaged = False,
     seed: Annotated[
         int,
         typer.Option(
@@ -102,9 +95,9 @@ def validate(
     resamples: Annotated[
         int, typer.Option(min=1, max=100_000, help="Resamples of the bootstrap by patient.")
     ] = 2000,
-    max_epochs: Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")] = None,
-    override: Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)] = None,
-    device: Annotated[str, typer.Option(help=DEVICE_HELP)] = "auto",
+    max_epochs: MaxEpochs = None,
+    override: Overrides = None,
+    device: Device = "auto",
     precision: Annotated[
         str | None, typer.Option(help=f"{PRECISION_HELP} Default: auto. For a recipe.")
     ] = None,
