@@ -44,6 +44,7 @@ def converted_network(checkpoint: Path) -> tuple[Path, Path, ExportMetadata, str
         # What this process made before, where it is the process's own folder.
         converted = _read_kept(kept, card) if note else None
         if converted is None and ships_graph(card_path):
+            _log.debug("%s: its graph is put together, at its first use", card.name)
             converted = put_together(card, card_path.parent, whole, kept)
         if converted is None:
             require("torch", "converting a checkpoint at its first use")
