@@ -19,6 +19,8 @@ from PIL import Image
 FILES = {"report.md": "learning_curve.md", "curve.json": "learning_curve.json"}
 """Files of a study's folder and where they go."""
 
+NUMBERS = "* Numbers: [learning_curve.json](learning_curve.json). A study's folder has tables, too."
+
 FIGURE, WIDTH, COLOURS = "figures/learning_curve.png", 1125, 64
 
 
@@ -31,6 +33,9 @@ def main() -> None:
     for name, copy in FILES.items():
         shutil.copyfile(given.run / name, given.out / copy)
         print(given.out / copy)
+    page = given.out / FILES["report.md"]
+    kept = page.read_text(encoding="utf-8").partition("* Numbers: ")[0]
+    page.write_text(f"{kept}{NUMBERS}\n", encoding="utf-8")
     with Image.open(given.run / FIGURE) as figure:
         height = round(WIDTH * figure.height / figure.width)
         small = figure.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)

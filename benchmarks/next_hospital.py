@@ -61,15 +61,9 @@ def run_entry(
     recipe = load_recipe(entry)
     plan = TrainingPlan(
         recipe=recipe,
-        mapping={},
         sources=tuple(added_source(source) for source in added),
-        split_by="patient",
-        is_split_asked=False,
-        pretraining=None,
-        skip_damaged=False,
         seed=seed,
         execution=Execution(device="cpu", precision="float32", say_epochs=False),
-        start=None,
         weights=weights if recipe.initial in ("imagenet", "file") else None,
     )
     folder = runs / recipe.name

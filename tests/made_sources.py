@@ -29,16 +29,8 @@ def plan_of(own=None, **settings):
     """How a validation of that recipe is run."""
     known = {
         "recipe": own or recipe(),
-        "mapping": {},
-        "sources": (),
-        "split_by": "patient",
-        "is_split_asked": False,
-        "pretraining": None,
-        "skip_damaged": False,
         "seed": 1,
         "execution": Execution(device="cpu", precision="float32"),
-        "start": None,
-        "weights": None,
     }
     return TrainingPlan(**known | settings)
 

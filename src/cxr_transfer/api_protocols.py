@@ -92,10 +92,7 @@ def cross_validate(
     plan = TrainingPlan(
         recipe=first,
         mapping=labels or {},
-        sources=(),
         split_by=split_by,
-        is_split_asked=False,
-        pretraining=None,
         skip_damaged=skip_damaged,
         seed=seed,
         execution=Execution(device=device, precision=precision),
@@ -182,10 +179,6 @@ def validate(
         plan = TrainingPlan(
             recipe=load_recipe(judged, overrides or {}).limited(max_epochs),
             mapping=labels or {},
-            sources=(),
-            split_by="patient",
-            is_split_asked=False,
-            pretraining=None,
             skip_damaged=skip_damaged,
             seed=seed,
             execution=Execution(device=device, precision=precision or "auto"),

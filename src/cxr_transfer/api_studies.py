@@ -140,10 +140,6 @@ def local_curve(
     plan = TrainingPlan(
         recipe=load_recipe(str(path_of(recipe, "recipe")), overrides or {}).limited(max_epochs),
         mapping=labels or {},
-        sources=(),
-        split_by="patient",
-        is_split_asked=False,
-        pretraining=None,
         skip_damaged=skip_damaged,
         seed=seed,
         execution=Execution(device=device, precision=precision),

@@ -36,6 +36,16 @@ def test_exact_scores_are_those_of_the_network(network):
     )
 
 
+def test_one_pass_gives_the_scores_and_the_features_of_two(network):
+    counted = []
+    scorer = Scorer(network, "cpu", temperature=2.0)
+    scorer.on_image = counted.append
+    scores, seen = scorer.exact_with_features(IMAGES)
+    assert sum(counted) == len(IMAGES)
+    assert np.array_equal(scores, scorer.exact(IMAGES))
+    assert np.array_equal(seen.astype(np.float64), scorer.features(IMAGES))
+
+
 def test_bfloat16_is_settled_where_it_calls_images_the_same(network):
     with torch.no_grad():  # far from the border between two classes
         network.head.bias.copy_(torch.tensor([0.0, 5.0, 0.0]))

@@ -71,4 +71,6 @@ def test_an_entry_is_run_kept_and_comes_out_the_same(root):
 def test_entries_are_recipes_for_all_sources(path):
     own = load_recipe(str(path))
     assert own.dataset == "multi_source"
+    # Entries are compared on the same images: all take in and leave out what ours does.
+    assert own.labels == load_recipe("multi_source").labels == load_recipe("early_probe").labels
     assert own.coverage

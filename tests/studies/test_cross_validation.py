@@ -6,13 +6,13 @@ import json
 import numpy as np
 import pytest
 
+import made_sources
 from cxr_transfer.datasets.decode import decode_image
 from cxr_transfer.datasets.manifest import read_manifest
 from cxr_transfer.errors import CxrError
 from cxr_transfer.models.metadata import fingerprint, read_card
 from cxr_transfer.studies import cross_validation
 from cxr_transfer.studies.cross_validation import Protocol, best_recipe, cross_validate
-from cxr_transfer.studies.one_recipe import TrainingPlan
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe_files import parse_recipe
 from made import write_image
@@ -34,20 +34,9 @@ def recipe(name="small", **stage):
 
 
 def plan_of(own=None, **settings):
-    known = {
-        "recipe": own or recipe(),
-        "mapping": {},
-        "sources": (),
-        "split_by": "patient",
-        "is_split_asked": False,
-        "pretraining": None,
-        "skip_damaged": True,
-        "seed": SEEDS[0],
-        "execution": Execution(device="cpu", precision="float32"),
-        "start": None,
-        "weights": None,
-    }
-    return TrainingPlan(**known | settings)
+    return made_sources.plan_of(
+        own or recipe(), **{"skip_damaged": True, "seed": SEEDS[0]} | settings
+    )
 
 
 @pytest.fixture(scope="module")

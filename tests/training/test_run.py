@@ -406,9 +406,14 @@ def test_strata_that_compare_nothing_are_refused_before_an_image_is_read(tmp_pat
     assert not (tmp_path / "run" / "checkpoint.json").exists()
 
 
-def test_a_run_within_strata_is_another_one_where_images_are_from_elsewhere(tmp_path):
-    stage = {"name": "head", "train": ["head"], "fit": "logistic", "strata": "source"}
-    recipe, images = small(stages=[stage]), make_images(46, seed=1)
+STRATA = {"name": "head", "train": ["head"], "fit": "logistic", "strata": "source"}
+
+
+@pytest.mark.parametrize(
+    "keys", [{"stages": [STRATA]}, {"sampling": "by_source"}], ids=["strata", "sampling"]
+)
+def test_a_run_that_asks_for_sources_is_another_one_where_images_are_from_elsewhere(keys, tmp_path):
+    recipe, images = small(**keys), make_images(46, seed=1)
     of, to = (
         dataclasses.replace(
             no_images(),

@@ -170,9 +170,6 @@ def _plan(
         recipe=own.limited(options["--max-epochs"]),
         mapping=mapping,
         sources=tuple(added_source(source) for source in options["--add-source"] or ()),
-        split_by="patient",
-        is_split_asked=False,
-        pretraining=None,
         skip_damaged=skip_damaged,
         seed=seed,
         # On a terminal one line shows all of it: no line for each epoch beside it.

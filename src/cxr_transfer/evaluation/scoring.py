@@ -18,7 +18,12 @@ from torch import nn
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.files import write_csv
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.forward import OnImages, features, probabilities
+from cxr_transfer.models.forward import (
+    OnImages,
+    features,
+    probabilities,
+    probabilities_and_features,
+)
 from cxr_transfer.runs.predictions import NAMING, score_columns, score_row
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.scores import Scores
@@ -56,6 +61,15 @@ class Scorer:
     def exact(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return class scores (N, C) of images (N, 1, H, W), computed in float32."""
         return self._scored(images, quick=False)
+
+    def exact_with_features(
+        self, images: npt.NDArray[np.uint8]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+        """Return class scores (N, C), and what the head sees (N, F), of one pass in float32."""
+        scores, seen = probabilities_and_features(
+            self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
+        )
+        return at_temperature(scores.double().numpy(), self.temperature), seen.numpy()
 
     def quick(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return class scores (N, C) of images (N, 1, H, W) in the precision that was settled."""

@@ -70,6 +70,27 @@ def features(
     return torch.cat([seen.flatten(1).cpu() for seen in batches])
 
 
+@torch.inference_mode()
+def probabilities_and_features(
+    network: nn.Sequential,
+    images: Tensor,
+    *,
+    batch_size: int = 20,
+    device: str = "cpu",
+    on_image: OnImages = _pass_over,
+) -> tuple[Tensor, Tensor]:
+    """Return what `probabilities` and `features` return, bit for bit, of one pass.
+
+    Raises:
+        MachineError: ``forked`` in a child of a process that had used a network.
+    """
+    scored, seen = [], []
+    for batch in _in_batches(network[:-1], images, batch_size, device, on_image):
+        scored.append(scores_of(network[-1](batch).float(), exclusive=True).cpu())
+        seen.append(batch.flatten(1).cpu())
+    return torch.cat(scored), torch.cat(seen)
+
+
 def _in_batches(
     network: nn.Module, images: Tensor, batch_size: int, device: str, on_image: OnImages
 ) -> Iterator[Tensor]:

@@ -47,6 +47,12 @@ def class_counts(scores: Scores) -> dict[str, int]:
     return dict(zip(scores.labels, numbers.tolist(), strict=True))
 
 
+def ranked_classes(scores: Scores) -> npt.NDArray[np.int64]:
+    """Return the targets of classes with enough images, and others, for a figure."""
+    numbers = np.array(list(class_counts(scores).values()))
+    return np.flatnonzero(np.minimum(numbers, len(scores.files) - numbers) >= FEWEST)
+
+
 def within_source(scores: Scores) -> tuple[dict[str, Estimate | None], Estimate]:
     """Return how well each class is told from the others of a source, and the mean over classes.
 
@@ -69,8 +75,7 @@ def within_source(scores: Scores) -> tuple[dict[str, Estimate | None], Estimate]
     >>> areas["normal"].value, areas["other"], mean.value
     (1.0, None, 1.0)
     """
-    numbers = np.array(list(class_counts(scores).values()))
-    ranked = np.flatnonzero(np.minimum(numbers, len(scores.files) - numbers) >= FEWEST)
+    ranked = ranked_classes(scores)
     areas, mean = auroc_intervals(
         scores.targets == ranked[:, None], scores.probabilities.T[ranked], scores.patients
     )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.statistics.auroc import mean_of_draws
-from cxr_transfer.statistics.external import FEWEST
+from cxr_transfer.statistics.external import ranked_classes
 from cxr_transfer.statistics.intervals import Estimate, percentile_interval
 from cxr_transfer.statistics.learning_curve import Resampling, draws_variance
 from cxr_transfer.statistics.metrics import BLOCK
@@ -42,12 +42,6 @@ class AreaPoint:
         """Return how much larger the mean is than another point's, resampled alike."""
         gained = self.replicates - other.replicates
         return percentile_interval(float(gained[0]), gained[1:])
-
-
-def ranked_classes(scores: Scores) -> npt.NDArray[np.int64]:
-    """Return the targets of classes with enough images, and others, for a figure."""
-    numbers = np.bincount(scores.targets, minlength=len(scores.labels))
-    return np.flatnonzero(np.minimum(numbers, len(scores.files) - numbers) >= FEWEST)
 
 
 def area_point(draws: Sequence[Scores], resampling: Resampling) -> AreaPoint:

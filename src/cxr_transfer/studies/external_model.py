@@ -245,7 +245,7 @@ def _met(
 def _scored(model: JudgedModel, decoded: Decoded, met: Flags, progress: Tell) -> _Judged:
     """Score what the model has not met: whole, and with the lungs blacked out."""
     images = decoded.tensors.only(~met)
-    passes = len(model.cards) * (2 + model.has_features)
+    passes = 2 * len(model.cards)  # whole, and without the lungs
     count = counting(progress, of_images("scoring", len(images)), passes * len(images))
     pixels = images.images.numpy()
     whole = model.scored(pixels, with_features=True, on_image=count)

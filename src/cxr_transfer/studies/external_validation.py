@@ -19,14 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from cxr_transfer import provenance
 from cxr_transfer.audits.baselines import source_classifier
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line, write_damaged
 from cxr_transfer.datasets.decode import Records
-from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import split
 from cxr_transfer.errors import DataError, Notice, UsageError
@@ -50,14 +48,20 @@ from cxr_transfer.studies.external_sources import (
     sources_to_judge,
     too_small,
 )
-from cxr_transfer.studies.one_recipe import TrainingPlan, open_data, say_notices
+from cxr_transfer.studies.one_recipe import (
+    TrainingPlan,
+    facts_of,
+    open_data,
+    say_notices,
+    settings_of,
+)
 from cxr_transfer.studies.progress import REPORT, StudyProgress, plan_runs
 from cxr_transfer.studies.scored_run import scored_run
 from cxr_transfer.text import for_terminal
-from cxr_transfer.training.device import resolve_device, resolve_precision
+from cxr_transfer.training.device import resolve_device
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.run import run_recipe
-from cxr_transfer.training.settings import check_settings, sources_hash
+from cxr_transfer.training.settings import check_settings
 from cxr_transfer.training.start import check_run
 from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
 
@@ -197,8 +201,8 @@ class _Validating:
         begin = self.plan.begin | {"execution": execution}
         run_recipe(self.recipe, remaining, images, folder, log=self.log, **begin)
         cases = [case for case in dataset.cases if case.source == source]
-        # Whole, without the lungs, and their features; then those of the validation images.
-        count = self.progress.count(_scoring(source), 3 * len(cases) + len(remaining.validation))
+        # Whole, and without the lungs; then the features of the validation images.
+        count = self.progress.count(_scoring(source), 2 * len(cases) + len(remaining.validation))
         scored = scored_source(
             source,
             folder,
@@ -258,11 +262,10 @@ def scored_source(
     part, scorer = tensors.only(~met), Scorer(network, device)
     scorer.on_image = on_image
     targets = part.targets.numpy()
-    own = Scores.of(labels, targets, scorer.exact(part.images.numpy()), unmet)
+    whole, seen_by_head = scorer.exact_with_features(part.images.numpy())
+    own = Scores.of(labels, targets, whole, unmet)
     blacked = lungs_blacked(part.images.numpy(), part.lungs.masks())
-    statuses = None
-    if reference:
-        statuses = reference.ood_status(_features(scorer, part))
+    statuses = reference.ood_status(seen_by_head) if reference else None
     validation = validation_scores(folder, labels)
     inside = None
     if dataset.test:
@@ -291,17 +294,13 @@ def _given(scores: Scores, temperature: float | None) -> Scores:
     return apply_temperature(scores, temperature) if temperature else scores
 
 
-def _features(scorer: Scorer, images: ImageTensors) -> npt.NDArray[np.float32]:
-    return scorer.features(images.images.numpy()).astype(np.float32)
-
-
 def _probe(
     scorer: Scorer, dataset: Dataset, images: ImageTensors, resamples: int, seed: int
 ) -> dict[str, Any] | None:
     """Return how well the features tell the training sources apart, on validation images."""
     cases, validation = select(dataset, images, "validation")
     try:
-        features = _features(scorer, validation).astype(np.float64)
+        features = scorer.features(validation.images.numpy())
         return source_classifier(features, cases, resamples=resamples, seed=seed)
     except DataError:
         return None  # Too few patients of a source.
@@ -317,41 +316,15 @@ def _check_folder(plan: TrainingPlan, dataset: Dataset, out: Path) -> None:
     Raises:
         UsageError: ``other_run``.
     """
-    check_settings(
-        out,
-        {
-            "external_validation_of": plan.recipe.name,
-            "seed": plan.seed,
-            "precision": _precision(plan),
-            "labels": list(dataset.labels),
-            "data_hash": data_hash(dataset.cases),
-            "sources": sources_hash(dataset.cases),
-        },
-    )
-
-
-def _precision(plan: TrainingPlan) -> str:
-    return resolve_precision(plan.execution.precision, resolve_device(plan.execution.device))
+    check_settings(out, {"external_validation_of": plan.recipe.name} | settings_of(plan, dataset))
 
 
 def _content(plan: TrainingPlan, dataset: Dataset, resamples: int) -> dict[str, Any]:
     """Return what stands in ``validation.json`` of the protocol, the data and where it ran."""
     return {
         "kind": "recipe",
-        "name": plan.recipe.name,
-        "recipe": plan.recipe.model_dump(mode="json"),
         "thresholds_from": "the validation parts of the sources that the model was trained on",
-        "seed": plan.seed,
         "resamples": resamples,
-        "labels": list(dataset.labels),
-        "data": for_terminal(dataset.name),
-        "data_hash": data_hash(dataset.cases),
         "images_by_source": dict(sorted(Counter(case.source for case in dataset.cases).items())),
-        "damaged_files": len(dataset.damaged),
-        "commit": provenance.commit(),
-        "time": provenance.now(),
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "device": resolve_device(plan.execution.device),
-        "precision": _precision(plan),
+        **facts_of(plan, dataset),
     }

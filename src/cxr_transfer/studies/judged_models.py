@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.evaluation.evaluated import Member, open_evaluated, seen_in_training
+from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata, read_onnx_metadata
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.engine import Engine
-from cxr_transfer.models.forward import OnImages, features, probabilities
+from cxr_transfer.models.forward import OnImages
 from cxr_transfer.models.metadata import RELEASED, Checkpoint
 from cxr_transfer.models.reference import TrainingReference, reference_beside
 from cxr_transfer.radiograph import Preprocessing
@@ -165,12 +165,11 @@ def open_judged(model: str, device: str) -> JudgedModel:
 def _opinion(
     member: Member, images: Images, device: str, with_features: bool, on_image: OnImages
 ) -> Opinion:
-    network = member.network or load_checkpoint(member.path)[1]
-    pixels = torch.from_numpy(images)
-    own = probabilities(network, pixels, device=device, on_image=on_image).double().numpy()
-    seen = None
-    if with_features:
-        seen = features(network, pixels, device=device, on_image=on_image).numpy()
+    scorer = Scorer(member.network or load_checkpoint(member.path)[1], device)
+    scorer.on_image = on_image
+    own, seen = (
+        scorer.exact_with_features(images) if with_features else (scorer.exact(images), None)
+    )
     return Opinion(own, at_temperature(own, member.temperature), seen)
 
 
@@ -200,7 +199,7 @@ def _exported(path: Path) -> JudgedModel:
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
             answers.append(engine.answer(batch))
-            on_image(len(batch) * (2 if with_features else 1))  # both come at once
+            on_image(len(batch))
         own = np.concatenate([scores for scores, _ in answers]).astype(np.float64)
         seen = np.concatenate([batch for _, batch in answers]) if with_features else None
         return [Opinion(own, at_temperature(own, converted.temperature), seen)]

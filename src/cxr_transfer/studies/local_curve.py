@@ -21,7 +21,6 @@ from cxr_transfer import provenance
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line, write_damaged
 from cxr_transfer.datasets.decode import Records
 from cxr_transfer.datasets.draws import check_sizes
-from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import folds, split
 from cxr_transfer.errors import Notice, UsageError
@@ -35,13 +34,19 @@ from cxr_transfer.runs.run_folder import validation_scores
 from cxr_transfer.statistics.calibration import apply_temperature
 from cxr_transfer.studies.local_curve_report import LocalRun, write_local_curve
 from cxr_transfer.studies.local_parts import LocalParts, local_dataset, per_class
-from cxr_transfer.studies.one_recipe import TrainingPlan, open_data, say_notices
+from cxr_transfer.studies.one_recipe import (
+    TrainingPlan,
+    facts_of,
+    open_data,
+    say_notices,
+    settings_of,
+)
 from cxr_transfer.studies.progress import REPORT, StudyProgress, plan_runs
 from cxr_transfer.text import for_terminal
-from cxr_transfer.training.device import resolve_device, resolve_precision
+from cxr_transfer.training.device import resolve_device
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.run import run_recipe
-from cxr_transfer.training.settings import check_settings, sources_hash
+from cxr_transfer.training.settings import check_settings
 from cxr_transfer.training.start import check_run
 from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
@@ -271,19 +276,8 @@ def _check_folder(plan: TrainingPlan, curve: LocalCurve, dataset: Dataset, out: 
     Raises:
         UsageError: ``other_run``.
     """
-    device = resolve_device(plan.execution.device)
-    check_settings(
-        out,
-        {
-            "local_curve_of": plan.recipe.name,
-            "local": curve.local,
-            "seed": plan.seed,
-            "precision": resolve_precision(plan.execution.precision, device),
-            "labels": list(dataset.labels),
-            "data_hash": data_hash(dataset.cases),
-            "sources": sources_hash(dataset.cases),
-        },
-    )
+    own = {"local_curve_of": plan.recipe.name, "local": curve.local}
+    check_settings(out, own | settings_of(plan, dataset))
 
 
 def _content(
@@ -291,28 +285,15 @@ def _content(
 ) -> dict[str, Any]:
     """Return what stands in ``local_curve.json`` of the protocol, the data and where it ran."""
     others = Counter(case.source for case in dataset.cases if case.path in parts.others)
-    device = resolve_device(plan.execution.device)
     return {
-        "name": plan.recipe.name,
-        "recipe": plan.recipe.model_dump(mode="json"),
         "local": curve.local,
         "sizes": list(curve.sizes),
         "draws": curve.draws,
-        "seed": plan.seed,
         "resamples": curve.resamples,
-        "labels": list(dataset.labels),
         "local_classes": list(parts.local.labels),
         "left_out": parts.left_out,
         "images_of_others": dict(sorted(others.items())),
         "test_images": len(parts.tested),
         "test_patients": len({case.patient for case in parts.tested}),
-        "data": for_terminal(dataset.name),
-        "data_hash": data_hash(dataset.cases),
-        "damaged_files": len(dataset.damaged),
-        "commit": provenance.commit(),
-        "time": provenance.now(),
-        "versions": provenance.versions(),
-        "machine": provenance.machine(),
-        "device": device,
-        "precision": resolve_precision(plan.execution.precision, device),
+        **facts_of(plan, dataset),
     }

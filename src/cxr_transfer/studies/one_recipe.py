@@ -7,23 +7,27 @@ to which sources were added is trained again without each of them, to tell what 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from cxr_transfer import provenance
 from cxr_transfer.datasets.case import Case, Collection
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line
 from cxr_transfer.datasets.decode import Records
+from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.loading import Pretraining, open_dataset
 from cxr_transfer.datasets.paper import Dataset
-from cxr_transfer.datasets.splits import split
+from cxr_transfer.datasets.splits import SplitBy, split
 from cxr_transfer.errors import Notice, UsageError
 from cxr_transfer.progress import counting, of_images
 from cxr_transfer.studies.source_contribution import source_contribution
-from cxr_transfer.training.device import Execution
+from cxr_transfer.text import for_terminal
+from cxr_transfer.training.device import DEFAULT, Execution, resolve_device, resolve_precision
 from cxr_transfer.training.loggers import where_to_look
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.run import run_recipe
+from cxr_transfer.training.settings import sources_hash
 from cxr_transfer.training.start import check_run
 from cxr_transfer.training.tensors import load_tensors
 
@@ -47,16 +51,16 @@ class TrainingPlan:
     """
 
     recipe: Recipe
-    mapping: Mapping[str, str]
-    sources: tuple[Collection, ...]
-    split_by: Literal["patient", "image"]
-    is_split_asked: bool
-    pretraining: Pretraining | None
-    skip_damaged: bool
-    seed: int
-    execution: Execution
-    start: Path | None
-    weights: Path | None
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[Collection, ...] = ()
+    split_by: SplitBy = "patient"
+    is_split_asked: bool = False
+    pretraining: Pretraining | None = None
+    skip_damaged: bool = False
+    seed: int = 0
+    execution: Execution = DEFAULT
+    start: Path | None = None
+    weights: Path | None = None
 
     @property
     def begin(self) -> dict[str, Any]:
@@ -183,3 +187,47 @@ def say_notices(plan: TrainingPlan, dataset: Dataset, log: Callable[[str], None]
     notices = [line for source in plan.sources for line in source.notices]
     for line in (*dataset.notices, *notices):
         log(Notice(line))
+
+
+def settings_of(plan: TrainingPlan, dataset: Dataset) -> dict[str, Any]:
+    """Return what a folder of several runs of a plan keeps, so that another plan is refused there.
+
+    Args:
+        plan: Plan of the runs.
+        dataset: Indexed cases.
+    """
+    return {
+        "seed": plan.seed,
+        "precision": _precision(plan),
+        "labels": list(dataset.labels),
+        "data_hash": data_hash(dataset.cases),
+        "sources": sources_hash(dataset.cases),
+    }
+
+
+def facts_of(plan: TrainingPlan, dataset: Dataset) -> dict[str, Any]:
+    """Return what a report says of recipe, data, software and machine.
+
+    Args:
+        plan: Plan of the runs.
+        dataset: Indexed cases.
+    """
+    return {
+        "name": plan.recipe.name,
+        "recipe": plan.recipe.model_dump(mode="json"),
+        "seed": plan.seed,
+        "labels": list(dataset.labels),
+        "data": for_terminal(dataset.name),
+        "data_hash": data_hash(dataset.cases),
+        "damaged_files": len(dataset.damaged),
+        "commit": provenance.commit(),
+        "time": provenance.now(),
+        "versions": provenance.versions(),
+        "machine": provenance.machine(),
+        "device": resolve_device(plan.execution.device),
+        "precision": _precision(plan),
+    }
+
+
+def _precision(plan: TrainingPlan) -> str:
+    return resolve_precision(plan.execution.precision, resolve_device(plan.execution.device))

@@ -171,8 +171,9 @@ class Recipe(BaseModel):
 
     @property
     def needs_sources(self) -> bool:
-        """Whether a stage's result depends on where images are from."""
-        return any(stage.needs_sources for stage in self.stages)
+        """Whether the result depends on where images are from."""
+        of_stages = any(stage.needs_sources for stage in self.stages)
+        return of_stages or self.sampling == "by_source"
 
     @property
     def source_keys(self) -> list[str]:

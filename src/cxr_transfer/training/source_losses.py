@@ -34,8 +34,7 @@ _HIDDEN = 256
 
 def has_source_losses(stage: Stage) -> bool:
     """Tell whether a stage that trains by gradients asks where images are from."""
-    wants = stage.is_stratified or stage.robust != "none" or bool(stage.domain_adversarial)
-    return stage.fit == "gradient" and wants
+    return stage.fit == "gradient" and bool(stage.source_keys)
 
 
 class SourceIntercepts(nn.Module):

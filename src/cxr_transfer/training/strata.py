@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from scipy.cluster.hierarchy import DisjointSet
 
 from cxr_transfer.errors import DataError, listing
 
@@ -76,13 +77,12 @@ def check_sources(
         )
     if not is_stratified:
         return []
-    groups: list[set[str]] = []
-    for classes in held.values():
-        touching = [group for group in groups if group & classes]
-        groups = [group for group in groups if not group & classes]
-        groups.append(classes.union(*touching))
-    if len(groups) > 1:
-        parts = [" and ".join(sorted(group)) for group in sorted(groups, key=sorted)]
+    linked = DisjointSet(sorted(set(labels)))
+    for first, *others in held.values():
+        for other in others:
+            linked.merge(first, other)
+    if linked.n_subsets > 1:
+        parts = [" and ".join(group) for group in sorted(map(sorted, linked.subsets()))]
         raise DataError(
             "strata",
             'Expected sources that hold two classes for strata = "source", but none compares '

@@ -105,8 +105,8 @@ def train_stages(
         network: Flat sequence of named children; ends with the weights that the stages keep.
         training: Images that are learnt from.
         validation: Images that decide when to stop and which weights are kept.
-        sources: Sources of the training images, where a stage depends on them
-            (`Stage.needs_sources`).
+        sources: Sources of the training images, where the result depends on them
+            (`Recipe.needs_sources`).
         folder: Run folder; ``history.csv`` and ``partial/`` are written here.
         seed: Random seed of order, dropout, and exchanged surroundings.
         execution: Settings of device, processes and progress.
