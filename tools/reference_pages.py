@@ -24,7 +24,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import cxr_transfer
-from cxr_transfer.cli.commands import app, data_app, front, recipe_app
+from cxr_transfer.cli.commands import app, audit_app, data_app, front, recipe_app
+from cxr_transfer.cli.default_command import DEFAULT
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
@@ -89,12 +90,18 @@ def _api() -> str:
 def command_functions() -> dict[str, tuple[Callable[..., Any], str]]:
     """Return every command as it is typed, with its function and its examples."""
     found = {}
-    for prefix, group in (("cxr", app), ("cxr data", data_app), ("cxr recipe", recipe_app)):
+    for prefix, group in (
+        ("cxr", app),
+        ("cxr audit", audit_app),
+        ("cxr data", data_app),
+        ("cxr recipe", recipe_app),
+    ):
         for info in group.registered_commands:
             function = info.callback
             assert function is not None
             name = info.name or function.__name__.replace("_", "-")
-            found[f"{prefix} {name}"] = (function, info.epilog or "")
+            named = prefix if name == DEFAULT else f"{prefix} {name}"
+            found[named] = (function, info.epilog or "")
     return found
 
 

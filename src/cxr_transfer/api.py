@@ -244,6 +244,8 @@ def audit(
     cases: Dataset | Sequence[Case],
     *,
     out: PathLike | None = None,
+    description: PathLike | None = None,
+    saw: PathLike | None = None,
     retrain: bool = False,
     weights: PathLike | None = None,
     subgroups: Sequence[str] = (),
@@ -256,10 +258,15 @@ def audit(
     """Look for reasons not to believe a model's figures.
 
     Args:
-        run: Run folder, checkpoint, or name of a released model.
+        run: Model: run folder, checkpoint, folder of several, name of a released model; a file of
+            another tool (.onnx, .xml, .keras, .h5, .hdf5, .pt, .torchscript); a table of scores
+            (.csv); "python:package.module:function"; an address of a server.
         cases: Cases of all kinds: those of training (they are recognised, and not scored), others
             of the same sources, and images from elsewhere.
         out: Report folder; None keeps no files.
+        description: Description (.toml) of a model of another tool; None looks beside its file.
+        saw: Table (.csv) of images that it was trained on, with a column ``path``, ``sha256``,
+            ``pixels`` or ``patient``, beside what it declares itself.
         retrain: Whether to train the recipe again without each source (long; wants ``out``).
         weights: File with ResNet-50's ImageNet weights, for ``retrain``.
         subgroups: Further columns of the manifest by which groups are formed.
@@ -278,19 +285,24 @@ def audit(
         DataError: ``nothing_to_audit`` when training saw all cases with a known label.
     """
     from cxr_transfer.audits.run import audit as run_audit
-    from cxr_transfer.models.metadata import checkpoint_files, read_card
+    from cxr_transfer.subjects.opening import Asking, open_subject
+    from cxr_transfer.training.device import resolve_device
 
     if retrain and out is None:
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
 
     check_list(subgroups, "columns")
-    checkpoint, checked_cases = path_of(run, "run"), _cases(cases)
+    checked_cases = _cases(cases)
+    table = None if saw is None else path_of(saw, "saw")
+    told = None if description is None else path_of(description, "description")
+    subject = open_subject(subject_of(run, "run"), Asking(resolve_device(device), told))
 
     def into(folder: Path) -> dict[str, Any]:
         return run_audit(
-            checkpoint,
+            subject,
             checked_cases,
             folder,
+            saw=table,
             retrain=retrain,
             weights=None if weights is None else path_of(weights, "weights"),
             columns=subgroups,
@@ -301,9 +313,7 @@ def audit(
             log=log,
         )
 
-    card = read_card(checkpoint_files(checkpoint)[0])
-    # By the weights: another run's folder may have the same name.
-    settings = {"audit_of": f"{card.name} {card.weights_sha256[:12]}"}
+    settings = {"audit_of": subject.identity}
     return reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
 
 
@@ -358,6 +368,15 @@ def path_of(value: object, name: str) -> Path:
     if isinstance(value, str | os.PathLike):
         return Path(value)
     raise TypeError(f"Expected a path as {name}, but got {kind_of(value)}.")
+
+
+def subject_of(value: object, name: str) -> str:
+    """Return what names a subject: a path, an address, or a function as ``python:module:function``.
+
+    Raises:
+        TypeError: It is none; ``name`` names the argument.
+    """
+    return value if isinstance(value, str) else str(path_of(value, name))
 
 
 def _check_dataset(value: object) -> None:

@@ -15,6 +15,7 @@ from cxr_transfer.api import (
     Report,
     path_of,
     reported,
+    subject_of,
 )
 from cxr_transfer.datasets.splits import SplitBy
 from cxr_transfer.errors import check_list, check_seed, check_whole
@@ -120,6 +121,7 @@ def validate(
     max_epochs: int | None = None,
     overrides: Mapping[str, object] | None = None,
     saw: PathLike | None = None,
+    description: PathLike | None = None,
     resamples: int = 2000,
     skip_damaged: bool = False,
     device: str = "auto",
@@ -133,8 +135,7 @@ def validate(
 
     Args:
         recipe: Name of a recipe of the package ("multi_source", ...), or path of one (.toml); or a
-            run folder, a checkpoint, an exported ``.xml`` or ``.onnx``, "released:NAME", or a table
-            of scores (.csv) with a column ``case`` and one for each class.
+            model or a table of scores, as `audit` takes it ("released:NAME" for a released one).
         data: Folder with the public archives, manifest (.csv) with sources, or folder with a
             sub-folder per class.
         out: Report folder, made where it is absent.
@@ -146,6 +147,7 @@ def validate(
         overrides: Values of keys of the recipe by their paths, as `train` takes them.
         saw: For a model or a table: table (.csv) of images that it was trained on, with a column
             ``path``, ``sha256``, ``pixels`` or ``patient``; they are left out.
+        description: Description (.toml) of a model of another tool; None looks beside its file.
         resamples: Number of resamples of the bootstrap by patient.
         skip_damaged: Whether to leave out files that cannot be read.
         device: Device: "auto", "cpu", "cuda" or "mps".
@@ -169,11 +171,12 @@ def validate(
 
     check_seed(seed)
     check_whole(resamples, "resamples")
-    judged = str(path_of(recipe, "recipe"))
+    judged = subject_of(recipe, "recipe")
     source, folder = path_of(data, "data"), path_of(out, "out")
     table = None if saw is None else path_of(saw, "saw")
     kind = kind_validated(judged)
     options = {"--from": start, "--weights": weights, "--saw": saw, "--max-epochs": max_epochs}
+    options |= {"--description": description}
     check_validated(kind, options | {"-o": overrides, "--precision": precision})
     if kind == "recipe":
         plan = TrainingPlan(
@@ -189,7 +192,15 @@ def validate(
             content = validate_recipe(plan, source, folder, resamples=resamples, log=log)
     else:
         asked = ModelValidation(
-            judged, source, labels or {}, table, skip_damaged, device, resamples, seed
+            model=judged,
+            data=source,
+            mapping=labels or {},
+            saw=table,
+            skip_damaged=skip_damaged,
+            device=device,
+            description=None if description is None else path_of(description, "description"),
+            resamples=resamples,
+            seed=seed,
         )
         with lock_folder(folder):
             content = validate_model(asked, folder, log=log)

@@ -37,6 +37,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "int8": ("nncf",),
     "keras-weights": ("h5py",),
+    "keras": ("keras",),
+    "http": ("httpx",),
     "tables": ("pandas",),
     "tensorboard": ("tensorboard",),
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),

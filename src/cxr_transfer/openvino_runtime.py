@@ -132,6 +132,41 @@ def extended_graph(
         return network, matrices
 
 
+def graph_facts(graph: Path) -> dict[str, Any]:
+    """Return what a graph says of its inputs and outputs.
+
+    Args:
+        graph: Path of an ``.xml`` or ``.onnx``.
+
+    Returns:
+        ``tool``; ``input`` (shape, null for any number), ``outputs`` (shapes), ``activation`` (name
+        of the operation that gives the first output, such as "Softmax").
+
+    Raises:
+        MachineError: ``forked``.
+        RuntimeError: OpenVINO cannot read the graph.
+    """
+    with exclusive() as library:
+        network = library.Core().read_model(graph)
+        if len(network.inputs) != 1:
+            raise RuntimeError(f"it has {len(network.inputs)} inputs instead of one")
+        last = network.outputs[0].get_node().input_value(0).get_node()
+        return {
+            "tool": f"opened with OpenVINO {library.get_version()}",
+            "input": _sides(network.inputs[0]),
+            "type": network.inputs[0].element_type.get_type_name(),
+            "outputs": [_sides(output) for output in network.outputs],
+            "activation": last.get_type_name(),
+        }
+
+
+def _sides(port: Any) -> list[int | None]:  # noqa: ANN401 - openvino's, which is untyped
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return []
+    return [None if side.is_dynamic else side.get_length() for side in shape]
+
+
 class Network:
     """A compiled network that has answered once, and that any number of threads may ask.
 
@@ -141,6 +176,7 @@ class Network:
         threads: Threads of one inference; None is OpenVINO's choice.
         streams: Inferences that are computed side by side, with one thread each; None computes one
             after the other, on all threads.
+        tried: Whether it answers once before anybody has it; else one thread alone may ask it.
 
     Attributes:
         outputs: Names of each output.
@@ -157,6 +193,7 @@ class Network:
         precision: Precision = "float32",
         threads: int | None = None,
         streams: int | None = None,
+        tried: bool = True,
     ) -> None:
         with exclusive() as library:
             hint, properties = library.properties.hint, library.properties
@@ -178,10 +215,11 @@ class Network:
             self.outputs = [output.get_names() for output in compiled.outputs]
             if len(compiled.inputs) != 1:
                 raise RuntimeError(f"it has {len(compiled.inputs)} inputs instead of one")
-            blank = _blank(compiled.inputs[0])
             requests = [compiled.create_infer_request() for _ in range(streams or 1)]
-            for request in requests:
-                self._answer(request, blank)
+            if tried:
+                blank = _blank(compiled.inputs[0])
+                for request in requests:
+                    self._answer(request, blank)
             self._requests = [(threading.Lock(), request) for request in requests]
             self._turns = itertools.count()
 

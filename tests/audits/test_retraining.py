@@ -16,6 +16,7 @@ from cxr_transfer.datasets.splits import split
 from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.metadata import read_card
+from cxr_transfer.subjects.opening import open_subject
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe_files import parse_recipe
 from cxr_transfer.training.run import run_recipe
@@ -145,9 +146,11 @@ def test_that_imagenet_weights_are_missing_is_said_before_an_image_is_read(train
     card = read_card(path)
     recipe = card.recipe | {"initial": "imagenet", "network": "resnet50"}
     path.write_text(card.model_copy(update={"recipe": recipe}).model_dump_json())
+    # Of another network than its weights: the recipe alone is looked at.
+    subject = dataclasses.replace(open_subject(str(trained)), path=tmp_path / "run")
     with pytest.raises(ModelError) as error:
         audit(
-            tmp_path / "run",
+            subject,
             [Case(tmp_path / "no such image.png", "normal", "p", "a")],
             tmp_path / "out",
             retrain=True,

@@ -76,6 +76,9 @@ class AuditInputs:
         heat_maps: Result of `saliency.saliency_evidence`; None if not done.
         left_out: Result of `retraining.leave_sources_out`; None if not asked for.
         columns: Further columns of the manifest by which groups are formed.
+        input_readings: Result of `input_readings.other_readings`: how well classes are told apart
+            where images are brought to the model in another way; None where there is none.
+        unavailable: Reason why a check cannot be run on such a model, by the name of the check.
     """
 
     scores: Scores
@@ -97,6 +100,8 @@ class AuditInputs:
     heat_maps: Mapping[str, Any] | None = None
     left_out: Mapping[str, Any] | None = None
     columns: Sequence[str] = ()
+    input_readings: Mapping[str, Any] | None = None
+    unavailable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cxr_transfer.audits.inputs import AuditInputs, Finding, above, below, not_done
+from cxr_transfer.audits.inputs import AuditInputs, Finding, Verdict, above, below, not_done
 from cxr_transfer.statistics.calibration import calibration
 from cxr_transfer.statistics.external import shortcut_ratio
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
+
+
+def input_as_described(audit_inputs: AuditInputs) -> Finding | None:
+    """Judge whether the description of a model of another tool can be right.
+
+    Returns:
+        The finding; None for a model that brings its preprocessing with it.
+    """
+    measured = audit_inputs.input_readings
+    if measured is None:
+        return None
+    if not measured:
+        return not_done("there are no two classes with ten images each")
+    others = measured["readings"]
+    best = max(others, key=lambda one: one["difference"]["value"])
+    gain = best["difference"]
+    verdict: Verdict = "fail" if gain["low"] > 0.05 else "warn" if gain["low"] > 0 else "pass"
+    reading = (
+        f"As described ({measured['described']}) the AUROC of {measured['images']} images is "
+        f"{100 * measured['auroc']:.1f}; the best of {len(others)} other ways, {best['title']}, "
+        f"would bring {100 * gain['value']:+.1f} points [{100 * gain['low']:+.1f}, "
+        f"{100 * gain['high']:+.1f}]."
+    )
+    if measured["greys_as_sure"]:
+        reading += " Images of one grey value are answered as surely as radiographs."
+        verdict = "warn" if verdict == "pass" else verdict
+    return Finding(verdict, reading, dict(measured))
 
 
 def outside(audit_inputs: AuditInputs) -> Finding:
@@ -121,15 +148,22 @@ def heat_maps(audit_inputs: AuditInputs) -> Finding:
     if measured is None or measured["enrichment"]["value"] is None:
         return not_done("no image has a heat map", measured)
     rich = measured["enrichment"]
-    alike = measured["randomised"]["all layers"]
+    alike = measured["randomised"].get("all layers")
     verdicts = {
         "fail" if rich["value"] < 0.8 else "warn" if rich["high"] < 1 else "pass",
-        above(alike["value"], warn=0.4, fail=0.7) if alike["value"] is not None else "pass",
+        above(alike["value"], warn=0.4, fail=0.7)
+        if alike and alike["value"] is not None
+        else "pass",
     }
+    drawn_anew = (
+        f"with all weights drawn anew their correlation is {_written(alike)}"
+        if alike
+        else "made by covering parts of the images, since no weights could be drawn anew"
+    )
     return Finding(
         "fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass",
-        f"The maps lie in the lungs {_written(rich)} times as much as even maps would; with all "
-        f"weights drawn anew their correlation is {_written(alike)}.",
+        f"The maps lie in the lungs {_written(rich)} times as much as even maps would; "
+        f"{drawn_anew}.",
         dict(measured),
     )
 

@@ -1,4 +1,4 @@
-"""What a network makes of the images of an audit: whole, in parts, and changed."""
+"""What a model makes of the images of an audit: whole, in parts, and changed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxr_transfer.audits.answering import Answering
 from cxr_transfer.audits.perturbations import CORRUPTIONS, UNCHANGED, corrupted
 from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.evaluation.decoding import Decoded
-from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.progress import Tell, counting, of_images
 from cxr_transfer.radiograph.lung_segmentation import border_only, lungs_blacked, lungs_only
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.scores import Scores
+from cxr_transfer.subjects.subject import Subject
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _OCCLUSIONS: dict[str, Callable[[_Images, LungMasks], _Images]] = {
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """Results of a network on the images, whole, in parts, and changed.
+    """Results of a model on the images, whole, in parts, and changed.
 
     Attributes:
         part: Images that are scored for the figures.
@@ -58,8 +58,8 @@ class Readings:
 
 
 def read_scores(
-    scorer: Scorer,
-    checkpoint: Checkpoint,
+    scorer: Answering,
+    subject: Subject,
     decoded: Decoded,
     kinds: Kinds,
     precision: str,
@@ -69,16 +69,16 @@ def read_scores(
     """Score the images that the figures are of: whole, with parts hidden, and changed.
 
     Args:
-        scorer: Network with its temperature.
-        checkpoint: Labels and preprocessing of the network.
+        scorer: Model as it is asked.
+        subject: Labels and preprocessing of the model.
         decoded: Images of the audit, all of them.
         kinds: Rows of them by what they are to the checkpoint.
         precision: Precision for changed images, as `Scorer.settle` takes it.
         again: ``resamples`` and ``seed`` of the bootstrap.
         progress: Function that is told the phase and which share of it is done.
     """
-    labels, images = checkpoint.label_set, decoded.tensors.images.numpy()
-    _log.debug("%s: scoring on %s", checkpoint.name, scorer.device)
+    labels, images = subject.labels, decoded.tensors.images.numpy()
+    _log.debug("%s: scoring", subject.name)
     inside = len(kinds.inside)
     # Once as they are, once to choose a precision, then with parts hidden, and changed.
     times = 1 + len(_OCCLUSIONS) + len((UNCHANGED, *CORRUPTIONS)) + (precision != "float32")
@@ -99,7 +99,7 @@ def read_scores(
     change = functools.partial(
         corrupted,
         decoded.unfinished[kinds.inside],
-        preprocessing=checkpoint.preprocessing,
+        preprocessing=subject.preprocessing,
         seed=again["seed"],
     )
     unchanged, *changed = (
@@ -110,9 +110,32 @@ def read_scores(
     return Readings(part, scored, whole, evaluation, occluded, unchanged, by_change, quick)
 
 
+def table_readings(
+    scored: npt.NDArray[np.float64],
+    labels: LabelSet,
+    decoded: Decoded,
+    kinds: Kinds,
+    again: dict[str, int],
+) -> Readings:
+    """Return what a table of scores says: of whole images alone.
+
+    Args:
+        scored: Scores of all images, (N, C); NaN where the table has none.
+        labels: Its classes.
+        decoded: Images of the audit.
+        kinds: Rows of them by what they are to the model.
+        again: ``resamples`` and ``seed`` of the bootstrap.
+    """
+    part = Part(labels, decoded, kinds.inside)
+    whole = part.scores(scored[kinds.inside])
+    precision = {"quoted_scores": "the table's", "changed_images": "none"}
+    seen_removed = np.where(kinds.seen[:, None], np.nan, scored)
+    return Readings(part, seen_removed, whole, evaluate(whole, **again), {}, 0.0, {}, precision)
+
+
 @dataclass(frozen=True, eq=False)
 class Kinds:
-    """Rows of images by what they are to the checkpoint.
+    """Rows of images by what they are to the model.
 
     Attributes:
         seen: (N,) bool: training saw the image or its patient.
@@ -127,21 +150,28 @@ class Kinds:
     ours: npt.NDArray[np.int64]
 
 
-def kinds_of(decoded: Decoded, seen: npt.NDArray[np.bool_]) -> Kinds:
-    """Tell the images apart by what they are to a checkpoint.
+def kinds_of(
+    decoded: Decoded,
+    seen: npt.NDArray[np.bool_],
+    scored: npt.NDArray[np.float64] | None = None,
+) -> Kinds:
+    """Tell the images apart by what they are to a model.
 
     Args:
         decoded: N images.
         seen: (N,) whether training saw the image or its patient.
+        scored: Scores of a table, (N, C), NaN where it has none: such images are of no kind. None
+            of a model that can be asked.
     """
     places = {case.source for case, was in zip(decoded.cases, seen, strict=True) if was}
     # Without an image that training saw, nothing tells which source is elsewhere.
     from_seen_source = np.array([not places or case.source in places for case in decoded.cases])
     has_label = decoded.tensors.targets.numpy() >= 0
+    unseen = ~seen if scored is None else ~seen & ~np.isnan(scored).any(axis=1)
     return Kinds(
         seen=seen,
-        inside=np.flatnonzero(has_label & ~seen & from_seen_source),
-        elsewhere=np.flatnonzero(~seen & ~(has_label & from_seen_source)),
+        inside=np.flatnonzero(has_label & unseen & from_seen_source),
+        elsewhere=np.flatnonzero(unseen & ~(has_label & from_seen_source)),
         ours=np.flatnonzero(has_label & from_seen_source),
     )
 

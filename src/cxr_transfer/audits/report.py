@@ -12,21 +12,20 @@ from cxr_transfer import provenance
 from cxr_transfer.audits.inputs import Check
 from cxr_transfer.datasets.damaged import damaged_sentence
 from cxr_transfer.evaluation.rendering import render
-from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.runs.run_folder import access_sentence
 
 
-def page(checkpoint: Checkpoint, content: Mapping[str, Any], checks: Sequence[Check]) -> str:
+def page(name: str, content: Mapping[str, Any], checks: Sequence[Check]) -> str:
     """Return the page.
 
     Args:
-        checkpoint: Checkpoint that was audited.
+        name: Name of the model that was audited.
         content: Content of ``audit.json``.
         checks: Checks in the order in which the page has them.
     """
     return render(
         "audit.md.j2",
-        name=checkpoint.name,
+        name=name,
         content=content,
         checks=checks,
         damaged=damaged_sentence(content["images"].get("damaged", 0)),

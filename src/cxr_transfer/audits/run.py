@@ -16,38 +16,37 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
-from cxr_transfer.audits.baselines import (
-    baseline,
-    demographics_table,
-    source_classifier,
-    table_of,
-)
+from cxr_transfer.audits.answering import Answering, answering, table_scores, unavailable
+from cxr_transfer.audits.baselines import source_classifier
 from cxr_transfer.audits.checks import run_checks, verdict
+from cxr_transfer.audits.images_alone import near_copies, tables_alone
+from cxr_transfer.audits.input_readings import other_readings
 from cxr_transfer.audits.inputs import AuditInputs, Check
 from cxr_transfer.audits.leakage import parts_evidence
-from cxr_transfer.audits.readings import Kinds, Part, Readings, kinds_of, read_scores
+from cxr_transfer.audits.readings import (
+    Kinds,
+    Part,
+    Readings,
+    kinds_of,
+    read_scores,
+    table_readings,
+)
 from cxr_transfer.audits.report import page
 from cxr_transfer.audits.retraining import Retraining, both_splits, leave_sources_out
 from cxr_transfer.audits.saliency import saliency_evidence
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
-from cxr_transfer.datasets.near_duplicates import confirmed, hashes, near_duplicates
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import error_sheet, most_confident_errors
 from cxr_transfer.evaluation.evaluate import groups
-from cxr_transfer.evaluation.evaluated import seen_in_training
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.figures import audit as audit_figures
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet, refuse_findings
-from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
-from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.progress import Tell, counting, tell_nobody
 from cxr_transfer.runs.run_folder import (
     PartRow,
@@ -59,14 +58,11 @@ from cxr_transfer.runs.run_folder import (
 from cxr_transfer.statistics.association import source_by_class
 from cxr_transfer.statistics.intervals import INTERVALS
 from cxr_transfer.statistics.matching import matched_pairs
-from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.subgroups import check_columns
-from cxr_transfer.statistics.temperature import score_scale
+from cxr_transfer.subjects.declared_images import declared_images
+from cxr_transfer.subjects.subject import TITLES, Subject
 from cxr_transfer.training.device import Execution, resolve_device
 from cxr_transfer.training.tensors import ImageTensors
-
-PICTURE = ("bytes_per_pixel", "grey_", "black", "white")
-"""Columns of `file_features` in which a finding may show: white lungs are brighter, too."""
 
 BY_THEMSELVES = "what files, age, sex, view and features tell"
 REPORT = "judging and drawing"
@@ -76,10 +72,11 @@ RETRAINING = "leave-one-source-out retraining (ask for it with --retrain)"
 
 
 def audit(
-    checkpoint_path: Path,
+    subject: Subject,
     cases: Sequence[Case],
     out: Path,
     *,
+    saw: Path | None = None,
     retrain: bool = False,
     skip_damaged: bool = False,
     columns: Sequence[str] = (),
@@ -92,19 +89,20 @@ def audit(
     log: Callable[[str], None] = lambda line: None,
     progress: Tell = tell_nobody,
 ) -> dict[str, Any]:
-    """Audit a checkpoint on ``cases`` into ``out``.
+    """Audit a model on ``cases`` into ``out``.
 
     Args:
-        checkpoint_path: Weights file, its card, a run folder, or the name of a released model.
+        subject: Model, as `open_subject` opens it.
         cases: Images of all kinds: those it was trained on (they are recognised, and not scored),
             others of the same sources, images from elsewhere, other findings.
         out: Report folder.
+        saw: Table of images that it was trained on, beside what it declares itself; None for none.
         retrain: Whether its recipe is trained again without each source, and with parts drawn by
             patient and by image, into ``out/retrain``; what was done there before is kept.
         skip_damaged: Whether files that cannot be read are left out, and listed in ``out``.
         columns: Further columns of the manifest by which groups are formed.
         weights: ImageNet weights file for retraining, where the recipe wants them.
-        device: Device: "auto", "cpu", "cuda" or "mps".
+        device: Device of checkpoints: "auto", "cpu", "cuda" or "mps".
         precision: Precision of retraining, and of the scores of changed images ("auto": bfloat16
             where it is fast and calls hardly an image otherwise). Every other score is of float32.
         resamples: Number of resamples of the bootstrap by patient.
@@ -124,103 +122,143 @@ def audit(
         UsageError: ``several_findings`` for a network of findings; what `check_columns` raises,
             before an image is opened; ``no_start`` when the
             recipe cannot be trained again; ``unknown_precision``.
-        ModelError: What `load_checkpoint` and `temperature_of` raise; with ``retrain`` what
+        ModelError: What the model raises where it is asked; with ``retrain`` what
             `imagenet_weights` raises, before any image is read.
         MachineError: What `imagenet_weights` raises.
     """
     columns = check_columns(columns, cases)
-    checkpoint, network, heat = _opened(checkpoint_path)
-    folder, at = run_folder(checkpoint_path), resolve_device(device)
+    refuse_findings(subject.labels, "an audit")
+    at = resolve_device(device)
     again = {"resamples": resamples, "seed": seed}
     execution = Execution(device, precision, progress=progress, is_one_of_many=True)
-    retraining = None
-    if retrain:
-        retraining = Retraining.of(
-            checkpoint_path, out / "retrain", weights=weights, execution=execution, log=log, **again
-        )
+    into: dict[str, Any] = {"weights": weights, "execution": execution, "log": log, **again}
+    retraining = Retraining.of(_own_path(subject), out / "retrain", **into) if retrain else None
     decoded = decode_once(
         cases,
-        checkpoint.preprocessing,
-        checkpoint.label_set,
+        subject.preprocessing,
+        subject.labels,
         files=True,
         unfinished=out,
         skip_damaged=skip_damaged,
         on_image=on_image,
     )
-    kinds = kinds_of(decoded, np.array(seen_in_training(checkpoint, decoded.cases)))
-    if not len(kinds.inside):
-        raise DataError(
-            "nothing_to_audit",
-            f"Expected images with a label of {checkpoint.name} that its training has not seen, "
-            f"but all {len(decoded.cases)} are of other labels or were seen; give the data with "
-            "its test part.",
-        )
+    seen = subject.seen(decoded.cases)
+    if saw is not None:
+        seen = seen | declared_images(saw, decoded.cases)[1]
+    of_table = table_scores(subject, decoded.cases)
+    kinds = _kinds(subject, decoded, seen, of_table)
     leave_out(out, decoded.damaged, log)
-    scorer = Scorer(network, at, heat)
-    readings = read_scores(scorer, checkpoint, decoded, kinds, precision, again, progress)
+    asked = answering(subject, at)
+    maps = None
+    if asked is not None:
+        readings = read_scores(asked, subject, decoded, kinds, precision, again, progress)
+        maps = _maps(subject, asked, readings.part, at, again, progress)
+    elif of_table is not None:
+        readings = table_readings(of_table, subject.labels, decoded, kinds, again)
     part = readings.part
-    patients = [case.patient for case in part.cases]
-    maps = saliency_evidence(
-        network,
-        part.images,
-        patients,
-        lungs=part.tensors.lungs,
-        device=at,
-        progress=progress,
-        **again,
-    )
-    rows = parts(folder)
+    folder = run_folder(_own_path(subject)) if subject.kind == "checkpoint" else None
+    rows = parts(folder) if folder else ()
+    ways = other_readings(subject, part, seed=seed, progress=progress)
     audit_inputs = _audit_inputs(
-        checkpoint, decoded, kinds, readings, scorer, rows, retraining, maps, again, progress
+        subject, decoded, kinds, readings, asked, rows, retraining, maps, again, progress
     )
     progress(REPORT, 0.0)
-    opened = record_test_set_access(folder, "audit", part.cases, checkpoint.weights_sha256)
-    checks = run_checks(dataclasses.replace(audit_inputs, columns=columns))
-    content = _content(checkpoint, decoded, kinds, readings, checks) | {
-        "score_scale": score_scale(heat),
-        "not_done": [] if retrain else [RETRAINING],
+    opened = folder and record_test_set_access(folder, "audit", part.cases, subject.sha256[0])
+    checks = run_checks(dataclasses.replace(audit_inputs, columns=columns, input_readings=ways))
+    can_retrain = subject.kind == "checkpoint" and not retrain
+    content = _content(subject, decoded, kinds, readings, checks) | {
+        "score_scale": subject.score_scale,
+        "not_done": [RETRAINING] if can_retrain else [],
         "test_set_accesses": opened,
         "device": at,
         "seed": seed,
     }
     write_json(out / "audit.json", content)
-    _draw(out / "figures", checkpoint.name, audit_inputs, part.images)
-    write_text(out / "audit.md", page(checkpoint, content, checks))
+    _draw(out / "figures", subject.name, audit_inputs, part.images)
+    write_text(out / "audit.md", page(subject.name, content, checks))
     return content
 
 
-def _opened(path: Path) -> tuple[Checkpoint, nn.Sequential, float | None]:
-    """Return card, network and temperature of a model of classes.
+def _kinds(
+    subject: Subject,
+    decoded: Decoded,
+    seen: npt.NDArray[np.bool_],
+    of_table: npt.NDArray[np.float64] | None,
+) -> Kinds:
+    """Tell the images apart by what they are to the model.
 
     Raises:
-        UsageError: ``several_findings`` for a network of findings.
+        DataError: ``nothing_to_audit``.
     """
-    refuse_findings(read_card(checkpoint_files(path)[0]).label_set, "an audit")
-    return *load_checkpoint(path), temperature_of(path)
+    kinds = kinds_of(decoded, seen, of_table)
+    if not len(kinds.inside):
+        raise DataError(
+            "nothing_to_audit",
+            f"Expected images with a label of {subject.name} that its training has not seen, "
+            f"but all {len(decoded.cases)} are of other labels, were seen, or have no scores; give "
+            "the data with its test part.",
+        )
+    return kinds
+
+
+def _own_path(subject: Subject) -> Path:
+    """Return where a checkpoint lies.
+
+    Raises:
+        UsageError: ``no_recipe`` for a model of which there is none.
+    """
+    if subject.kind != "checkpoint" or subject.path is None:
+        raise UsageError(
+            "no_recipe",
+            f"Expected one checkpoint of this package, whose recipe can be trained again, but "
+            f"{subject.name} is {TITLES[subject.kind]}; leave --retrain out.",
+        )
+    return subject.path
+
+
+def _maps(
+    subject: Subject,
+    asked: Answering,
+    part: Part,
+    device: str,
+    again: dict[str, int],
+    progress: Tell,
+) -> dict[str, Any]:
+    """Return what heat maps show: exact ones of a network that has gradients."""
+    return saliency_evidence(
+        subject.network if subject.network is not None else asked.exact,
+        part.images,
+        [case.patient for case in part.cases],
+        lungs=part.tensors.lungs,
+        device=device,
+        progress=progress,
+        **again,
+    )
 
 
 def _audit_inputs(
-    checkpoint: Checkpoint,
+    subject: Subject,
     decoded: Decoded,
     kinds: Kinds,
     readings: Readings,
-    scorer: Scorer,
+    asked: Answering | None,
     rows: Sequence[PartRow],
     retraining: Retraining | None,
-    maps: Mapping[str, Any],
+    maps: Mapping[str, Any] | None,
     again: dict[str, int],
     progress: Tell,
 ) -> AuditInputs:
     """Put together all that the checks look at."""
-    ours = Part(checkpoint.label_set, decoded, kinds.ours)
+    ours = Part(subject.labels, decoded, kinds.ours)
     # Tables, features, sources, near copies: five steps of about the same length.
     step = counting(progress, BY_THEMSELVES, 5)
-    tables = _tables(ours, decoded, again, step)
-    features = scorer.features(ours.images)
+    tables = tables_alone(ours, decoded, again, step)
+    # Of one network of this package alone: others show no features.
+    features = asked.features(ours.images) if isinstance(asked, Scorer) else None
     step()
-    from_features = source_classifier(features, ours.cases, **again)
+    from_features = None if features is None else source_classifier(features, ours.cases, **again)
     step()
-    near = _near_copies(decoded, np.flatnonzero(kinds.seen), kinds.inside)
+    near = near_copies(decoded, np.flatnonzero(kinds.seen), kinds.inside)
     return AuditInputs(
         scores=readings.whole,
         cases=readings.part.cases,
@@ -232,13 +270,14 @@ def _audit_inputs(
         association=source_by_class(ours.cases, **again),
         source_classifier=from_features,
         near_copies=near,
-        own_images_seen=own_overlap(checkpoint, rows),
-        outside=_outside(checkpoint.label_set, decoded, kinds.elsewhere, readings.scored),
-        parts=parts_evidence(rows, ours.cases, checkpoint.label_set, seed=again["seed"])
+        own_images_seen=own_overlap(subject.cards[0], rows) if rows else 0,
+        outside=_outside(subject.labels, decoded, kinds.elsewhere, readings.scored),
+        parts=parts_evidence(rows, ours.cases, subject.labels, seed=again["seed"])
         | ({"retrained": _both_splits(retraining, ours)} if retraining else {}),
-        matched=_matched(checkpoint.label_set, decoded, readings.scored, again["seed"]),
+        matched=_matched(subject.labels, decoded, readings.scored, again["seed"]),
         heat_maps=maps,
         left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
+        unavailable=unavailable(subject),
     )
 
 
@@ -263,7 +302,7 @@ def _matched(
 
 
 def _content(
-    checkpoint: Checkpoint,
+    subject: Subject,
     decoded: Decoded,
     kinds: Kinds,
     readings: Readings,
@@ -272,7 +311,8 @@ def _content(
     """Return what stands in ``audit.json`` of the images, the figures and the checks."""
     return {
         "intended_use": INTENDED_USE,
-        "checkpoint": {"name": checkpoint.name, "weights_sha256": checkpoint.weights_sha256},
+        "checkpoint": {"name": subject.name, "weights_sha256": "".join(subject.sha256[:1])},
+        "subject": subject.described(),
         "intervals": INTERVALS,
         "verdict": verdict(checks),
         "images": {
@@ -307,58 +347,6 @@ def _both_splits(retraining: Retraining, ours: Part) -> dict[str, Any] | None:
         return both_splits(retraining, ours.cases, ours.tensors)
     except DataError:
         return None  # Too few patients or images to draw parts from.
-
-
-def _tables(
-    ours: Part, decoded: Decoded, bootstrap: dict[str, int], step: Callable[[], None]
-) -> dict[str, Any]:
-    """Return what tables of files, grey levels and people tell of the labels by themselves."""
-    files, columns = table_of([decoded.files[row] for row in ours.rows])
-    container = np.array([not name.startswith(PICTURE) for name in columns])
-    tables = {
-        "metadata": files[:, container],
-        "grey_levels": files[:, ~container],
-        "demographics": demographics_table(ours.cases)[0],
-    }
-    evaluations = {}
-    for name, table in tables.items():
-        evaluations[name] = _baseline(table, ours, bootstrap)
-        step()
-    return evaluations
-
-
-def _baseline(
-    table: npt.NDArray[np.float64], ours: Part, again: dict[str, int]
-) -> Evaluation | None:
-    patients, files = zip(*((case.patient, case.file) for case in ours.cases), strict=True)
-    try:
-        scores = baseline(table, ours.targets, ours.labels, patients, files, seed=again["seed"])
-    except DataError:
-        return None  # Too few patients of a class: the check says that it is not done.
-    return evaluate(scores, **again)
-
-
-def _near_copies(
-    decoded: Decoded, seen: npt.NDArray[np.int64], inside: npt.NDArray[np.int64]
-) -> list[dict[str, Any]]:
-    """Return near-duplicates between images that training saw and images that are scored."""
-    cases, rows = decoded.cases, np.concatenate([seen, inside])
-    tensors = decoded.tensors.images.numpy()[rows, 0]
-    crossing = [
-        pair
-        for pair in near_duplicates(hashes(tensors))
-        if min(pair[:2]) < len(seen) <= max(pair[:2])
-    ]
-    return [
-        {
-            "seen": cases[rows[min(pair[:2])]].file,
-            "scored": cases[rows[max(pair[:2])]].file,
-            "bits": int(pair[2]),
-            "mirrored": bool(pair[3]),
-            "likeness": round(likeness, 3),
-        }
-        for pair, likeness in confirmed(tensors, crossing)
-    ]
 
 
 def _draw(

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.errors import DataError
+from cxr_transfer.models.heat_maps import Maps
+from cxr_transfer.models.occlusion import Score, occlusion_maps
 from cxr_transfer.models.saliency_maps import (
     DRAWS,
     STAGES,
@@ -41,7 +43,7 @@ COVERED = 20
 
 
 def saliency_evidence(
-    network: nn.Sequential,
+    network: nn.Sequential | Score,
     images: Tensor | npt.NDArray[np.uint8],
     patients: Sequence[str],
     *,
@@ -55,7 +57,8 @@ def saliency_evidence(
     """Return what an audit asks of a network's heat maps.
 
     Args:
-        network: Network as in `heat_maps`.
+        network: Network as in `heat_maps`; or a function that returns class scores of images, of
+            which maps are made by covering, and whose weights cannot be drawn anew.
         images: Images, (N, 1, H, W) uint8.
         patients: The patient of each.
         lungs: Lung masks of the images; None looks for them here.
@@ -73,8 +76,8 @@ def saliency_evidence(
         - ``enrichment``: mean of `enrichment`, `Estimate` as a dict;
         - ``below_area``: share of maps that lie in the lungs less than an even one would,
           `Estimate` as a dict;
-        - ``randomised``: by `STAGES`, mean of `randomised_correlation`, `Estimate` as a dict, and
-          ``images``, of how many;
+        - ``randomised``: by `STAGES` (none of a function), mean of `randomised_correlation`,
+          `Estimate` as a dict, and ``images``, of how many;
         - ``draws``: new weights per stage; ``seed``.
 
         Values are null where no image has a map.
@@ -96,16 +99,23 @@ def saliency_evidence(
         raise DataError("no_images", "Expected at least one image, but got none; add images.")
     if lungs is None:
         lungs = LungMasks(images.numpy())
-    limit = limit if has_places(network) else min(limit, COVERED)
+    is_network = isinstance(network, nn.Sequential)
+    quick = isinstance(network, nn.Sequential) and has_places(network)
+    limit = limit if quick else min(limit, COVERED)
     if len(images) > limit:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:limit])
         images = images[torch.from_numpy(chosen)]
         lungs = lungs.only(chosen)
         patients = [patients[row] for row in chosen]
-    step = counting(progress, f"heat maps of {of_images('', len(images)).strip()}", _STEPS)
+    steps = _STEPS if is_network else 2
+    step = counting(progress, f"heat maps of {of_images('', len(images)).strip()}", steps)
     masks = lungs.masks()[:, 0]
     step()
-    maps = heat_maps(network, images, device=device)
+    maps = (
+        heat_maps(network, images, device=device)
+        if isinstance(network, nn.Sequential)
+        else _by_covering(network, images.numpy())
+    )
     step()
     rich = enrichment(maps, masks)
     is_defined = ~np.isnan(rich)
@@ -118,7 +128,11 @@ def saliency_evidence(
         if is_defined.any()
         else NOT_DEFINED
     )
-    changed = randomised_correlation(network, images, seed=seed, device=device, on_draw=step)
+    changed = (
+        randomised_correlation(network, images, seed=seed, device=device, on_draw=step)
+        if isinstance(network, nn.Sequential)
+        else {}
+    )
     return {
         "images": len(images),
         "empty_maps": int((maps.max(axis=(1, 2)) == 0).sum()),
@@ -134,6 +148,11 @@ def saliency_evidence(
         "draws": DRAWS,
         "seed": seed,
     }
+
+
+def _by_covering(score: Score, images: npt.NDArray[np.uint8]) -> Maps:
+    """Return maps of the class with the highest score of each image."""
+    return occlusion_maps(score, images, score(images).argmax(axis=1).tolist())
 
 
 def _mean(values: Floats, patients: Sequence[str], *, resamples: int, seed: int) -> Estimate:

@@ -1,4 +1,4 @@
-"""What `cxr audit` does: reasons not to believe a figure."""
+"""What `cxr audit` does: reasons not to believe a figure, and what a foreign file seems to be."""
 
 from __future__ import annotations
 
@@ -9,30 +9,53 @@ import typer
 
 from cxr_transfer.cli.options import (
     BootstrapSeed,
-    Checkpoint,
+    Describing,
     Device,
     Labels,
+    PerSecond,
+    Saw,
     SkipDamaged,
     Subgroups,
 )
-from cxr_transfer.cli.terminal import log, phases, tell, warn
+from cxr_transfer.cli.terminal import log, phases, program, tell, warn
 from cxr_transfer.progress import counting, of_images
 
 AUDIT_EXAMPLES = (
     "Examples:\n\n"
     "cxr audit model_3 --data ../data --out runs/audit\n\n"
     "cxr audit runs/study/model_3 --data ../data --out runs/audit --retrain\n\n"
-    "cxr audit runs/mine --data images.csv --out runs/mine/audit || echo not to be trusted"
+    "cxr audit theirs.onnx --description theirs.toml --data images.csv --out runs/theirs\n\n"
+    "cxr audit python:clinic.model:scores --description clinic.toml --data images.csv --out runs/a"
+    "\n\n"
+    "cxr audit http://127.0.0.1:8000/v1/predict --data images.csv --out runs/server\n\n"
+    "cxr audit scores.csv --saw trained_on.csv --data images.csv --out runs/scores\n\n"
+    "cxr audit runs/mine --data images.csv --out runs/mine/audit || echo not to be trusted\n\n"
+    "What a file of another tool seems to be: cxr audit inspect --help"
+)
+INSPECT_EXAMPLES = (
+    "Examples:\n\n"
+    "cxr audit inspect theirs.onnx --out theirs.toml\n\n"
+    "cxr audit inspect theirs.hdf5 --data images.csv --labels normal,covid19 --out theirs.toml\n\n"
+    "cxr audit inspect --new"
+)
+SUBJECT_HELP = (
+    "Run folder, checkpoint, folder of several, or name of a released model; a file of another "
+    "tool (.onnx, .xml, .keras, .h5, .hdf5, .pt, .torchscript); python:package.module:function; "
+    "http://HOST/v1/predict of this package's server or http://HOST/v2/models/NAME of KServe's "
+    "protocol; or a table of scores (.csv: case, a column for each class)."
 )
 
 
 def audit(
-    checkpoint: Checkpoint,
+    subject: Annotated[str, typer.Argument(help=SUBJECT_HELP)],
     data: Annotated[
         Path,
         typer.Option(help="Archives, a manifest (.csv) or a folder per class: all its images."),
     ],
     out: Annotated[Path, typer.Option(help="Report folder.")],
+    description: Describing = None,
+    saw: Saw = None,
+    per_second: PerSecond = 0.0,
     retrain: Annotated[
         bool,
         typer.Option(help="Train the recipe again without each source (long; goes on if stopped)."),
@@ -55,8 +78,9 @@ def audit(
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.loading import open_all
     from cxr_transfer.errors import UsageError
-    from cxr_transfer.models.metadata import checkpoint_files, read_card
     from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.subjects.opening import Asking, open_subject
+    from cxr_transfer.training.device import resolve_device
     from cxr_transfer.training.settings import settings_checked
 
     if weights and not retrain:
@@ -65,22 +89,23 @@ def audit(
             f"Expected --weights only with --retrain, but got {weights}; leave it out, or add "
             "--retrain.",
         )
-    card = read_card(checkpoint_files(checkpoint)[0])
-    read = open_all(data, card.label_set, mapping=read_mapping(label or ()), table=card.label_table)
+    judged = open_subject(subject, Asking(resolve_device(device), description, per_second))
+    read = open_all(
+        data, judged.labels, mapping=read_mapping(label or ()), table=judged.label_table
+    )
     for notice in read.notices:
         warn(notice)
     cases = read.cases
-    # By the weights: another run's folder may have the same name.
-    audit_of = {"audit_of": f"{card.name} {card.weights_sha256[:12]}"}
     with (
         lock_folder(out),
-        settings_checked(out, audit_of),
+        settings_checked(out, {"audit_of": judged.identity}),
         phases() as tell_phase,
     ):
         content = run(
-            checkpoint,
+            judged,
             cases,
             out,
+            saw=saw,
             retrain=retrain,
             skip_damaged=skip_damaged,
             columns=subgroup or (),
@@ -99,3 +124,69 @@ def audit(
     )
     if content["verdict"] == "fail":
         raise typer.Exit(1)
+
+
+def audit_inspect(
+    subject: Annotated[
+        str | None, typer.Argument(help="A file of another tool, or an address of KServe's.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images with labels of its classes: with them range, polarity and the order of "
+            "the classes are measured, not guessed."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Classes with commas, in any order; default: what --data holds."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Description to write (.toml).")] = None,
+    output: Annotated[
+        int | None, typer.Option(min=0, help="Number of the output, where it has several.")
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=48, max=2048, help="Pixels a side, where the file does not say."),
+    ] = None,
+    label: Labels = None,
+    images: Annotated[
+        int, typer.Option(min=2, max=2000, help="Images of each class that are looked at at most.")
+    ] = 60,
+    seed: BootstrapSeed = 0,
+    new: Annotated[
+        bool, typer.Option("--new", help="Show a description to write by hand.")
+    ] = False,
+) -> None:
+    """Guess what a model of another tool wants and gives, and say how sure that is."""
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.errors import UsageError
+    from cxr_transfer.files import check_new, write_text
+    from cxr_transfer.subjects.description import NEW
+    from cxr_transfer.subjects.inspection import Inspected, inspect_subject
+
+    if new:
+        tell(NEW)
+        return
+    if subject is None:
+        raise UsageError(
+            "usage", "Expected a model to look at, but got none; name it, or give --new."
+        )
+    if out is not None:
+        check_new(out)
+    asked = Inspected(
+        subject=subject,
+        data=data,
+        labels=tuple(name.strip() for name in labels.split(",")) if labels else (),
+        mapping=read_mapping(label or ()),
+        output=output,
+        size=size,
+        images=images,
+        seed=seed,
+    )
+    with phases() as tell_phase:
+        guessed = inspect_subject(asked, log=log, progress=tell_phase)
+    tell(guessed.toml)
+    if out is not None:
+        write_text(out, guessed.toml)
+        log(f"next: {program()} audit {subject} --description {out} --data DATA --out runs/audit")

@@ -15,11 +15,12 @@ import typer
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.cli import stopping
-from cxr_transfer.cli.audit import AUDIT_EXAMPLES, audit
+from cxr_transfer.cli.audit import AUDIT_EXAMPLES, INSPECT_EXAMPLES, audit, audit_inspect
 from cxr_transfer.cli.card import CARD_EXAMPLES, card
 from cxr_transfer.cli.compare import COMPARE_EXAMPLES, compare
 from cxr_transfer.cli.data_check import DATA_CHECK_EXAMPLES, data_check
 from cxr_transfer.cli.data_prepare import DATA_PREPARE_EXAMPLES, data_prepare
+from cxr_transfer.cli.default_command import DEFAULT, DefaultCommandGroup
 from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
 from cxr_transfer.cli.evaluate import EVALUATE_EXAMPLES, evaluate
 from cxr_transfer.cli.explain import EXPLAIN_EXAMPLES, explain
@@ -56,13 +57,19 @@ app = typer.Typer(
 # Click's own base of what is wrong with a command line: Typer brings its own copy of Click, or not.
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 data_app = typer.Typer(no_args_is_help=True, help="Look at archives, and write their manifests.")
+audit_app = typer.Typer(
+    cls=DefaultCommandGroup,
+    help="Look for reasons not to believe a model's figure ('cxr audit SUBJECT').",
+)
 recipe_app = typer.Typer(no_args_is_help=True, help="Show recipes, and write one of your own.")
 app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=VALIDATE_EXAMPLES)(validate)
-app.command(epilog=AUDIT_EXAMPLES)(audit)
+app.add_typer(audit_app, name="audit")
+audit_app.command(DEFAULT, epilog=AUDIT_EXAMPLES)(audit)
+audit_app.command("inspect", epilog=INSPECT_EXAMPLES)(audit_inspect)
 app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=EXPLAIN_EXAMPLES)(explain)

@@ -45,6 +45,24 @@ NoLabels = Annotated[bool, typer.Option(help=NO_LABELS_HELP)]
 SkipDamaged = Annotated[bool, typer.Option(help=SKIP_DAMAGED_HELP)]
 Subgroups = Annotated[list[str] | None, typer.Option("--subgroup", help=SUBGROUP_HELP)]
 Overrides = Annotated[list[str] | None, typer.Option("-o", help=OVERRIDE_HELP)]
+Saw = Annotated[
+    Path | None,
+    typer.Option(
+        help="For a model or a table: table (.csv: path, sha256, pixels or patient) of images "
+        "that it was trained on, beside what it declares itself. They are left out."
+    ),
+]
+Describing = Annotated[
+    Path | None,
+    typer.Option(
+        "--description",
+        help="For a model of another tool: TOML with its classes, input and output ('cxr audit "
+        "inspect' writes one). Default: the one beside its file, of the same name.",
+    ),
+]
+PerSecond = Annotated[
+    float, typer.Option(min=0, help="For a model behind HTTP: requests in a second at most.")
+]
 Device = Annotated[str, typer.Option(help=DEVICE_HELP)]
 Precision = Annotated[str, typer.Option(help=PRECISION_HELP)]
 MaxEpochs = Annotated[int | None, typer.Option(min=1, help="Cut every stage short.")]

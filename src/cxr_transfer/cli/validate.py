@@ -10,9 +10,12 @@ import typer
 
 from cxr_transfer.cli.options import (
     PRECISION_HELP,
+    Describing,
     Device,
     MaxEpochs,
     Overrides,
+    PerSecond,
+    Saw,
     SkipDamaged,
     Start,
     Weights,
@@ -41,8 +44,8 @@ def validate(
         str,
         typer.Argument(
             help="Name of a recipe ('cxr recipe list'), or a TOML file: it is trained without each "
-            "source. Or a model, as it is: a run folder, a checkpoint, an exported .xml or .onnx, "
-            "released:NAME; or a table of scores (.csv: case, a column for each class)."
+            "source. Or a model as it is, or a table of its scores, as 'cxr audit' takes it; a "
+            "released one as released:NAME."
         ),
     ],
     data: Annotated[Path, typer.Option(help="Archives, a manifest (.csv), or a folder per class.")],
@@ -56,13 +59,9 @@ def validate(
             "repeated."
         ),
     ] = None,
-    saw: Annotated[
-        Path | None,
-        typer.Option(
-            help="For a model or a table: table (.csv: path, sha256, pixels or patient) of images "
-            "that it was trained on, beside what it declares itself. They are left out."
-        ),
-    ] = None,
+    saw: Saw = None,
+    description: Describing = None,
+    per_second: PerSecond = 0.0,
     curve: Annotated[
         str | None,
         typer.Option(
@@ -118,6 +117,8 @@ def validate(
         "--weights": weights,
         "--add-source": add_source,
         "--saw": saw,
+        "--description": description,
+        "--per-second": per_second,
         "--max-epochs": max_epochs,
         "-o": override,
         "--precision": precision,
@@ -141,6 +142,8 @@ def validate(
             saw=saw,
             skip_damaged=skip_damaged,
             device=device,
+            description=description,
+            per_second=per_second,
             resamples=resamples,
             seed=seed,
         )

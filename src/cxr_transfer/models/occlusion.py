@@ -28,7 +28,7 @@ a border only."""
 
 BATCH = 25
 
-Score = Callable[[npt.NDArray[np.uint8]], Floats]
+Score = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.floating[Any]]]
 """Function that returns class scores (N, C) of images (N, 1, H, W)."""
 
 
@@ -73,7 +73,7 @@ def occlusion_maps(score: Score, images: npt.NDArray[np.uint8], targets: list[in
     return maps
 
 
-def _logarithm(scores: Floats) -> npt.NDArray[np.float64]:
+def _logarithm(scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     logarithms: npt.NDArray[np.float64] = np.log(np.maximum(scores.astype(np.float64), 1e-12))
     return logarithms
 

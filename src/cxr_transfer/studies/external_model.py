@@ -27,13 +27,14 @@ from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.models.reference import OodStatus
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
-from cxr_transfer.runs.predictions import CaseScores, read_case_scores
+from cxr_transfer.runs.predictions import CaseScores
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.studies.declared_images import declared_images
 from cxr_transfer.studies.external_figures import ScoredSource
 from cxr_transfer.studies.external_report import write_validation_report
 from cxr_transfer.studies.external_sources import sources_to_judge
-from cxr_transfer.studies.judged_models import JudgedModel, open_judged
+from cxr_transfer.subjects.declared_images import declared_images
+from cxr_transfer.subjects.opening import Asking, open_subject
+from cxr_transfer.subjects.subject import Subject
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import resolve_device
 from cxr_transfer.training.settings import check_settings
@@ -50,12 +51,14 @@ class ModelValidation:
     """Settings of how a model, or a table of scores, is judged.
 
     Attributes:
-        model: Path of the model, or `RELEASED_PREFIX` and a name; or of a table of scores (.csv).
+        model: Model or table of scores, as `open_subject` takes it.
         data: Archives, a manifest (.csv), or a folder per class.
         mapping: Labels of the data to classes; "" leaves images out.
         saw: Table of images that the model was trained on beside what it declares; None for none.
         skip_damaged: Whether files that cannot be read are left out.
         device: Device: "auto", "cpu", "cuda" or "mps".
+        description: Description of a model of another tool; None looks beside its file.
+        per_second: Requests in a second at most, of a model behind HTTP; 0 sets no limit.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
     """
@@ -66,6 +69,8 @@ class ModelValidation:
     saw: Path | None = None
     skip_damaged: bool = False
     device: str = "auto"
+    description: Path | None = None
+    per_second: float = 0.0
     resamples: int = 2000
     seed: int = 0
 
@@ -116,13 +121,12 @@ def validate_model(
             and `decode_once` raise.
         ModelError: What opening the model raises.
     """
-    if asked.model.endswith(".csv"):
-        return _validate_scores(asked, out, log, progress)
     device = resolve_device(asked.device)
-    model = open_judged(asked.model, device)
+    model = open_subject(asked.model, Asking(device, asked.description, asked.per_second))
+    if model.table is not None:
+        return _validate_scores(asked, model.table, out, log, progress)
     refuse_findings(model.labels, "external validation")
-    table = model.cards[0].label_table
-    cases, notices = _opened(asked, model.labels, table, log)
+    cases, notices = _opened(asked, model.labels, model.label_table, log)
     count = counting(progress, of_images("reading", len(cases)), len(cases))
     decoded = decode_once(
         cases,
@@ -131,7 +135,7 @@ def validate_model(
         skip_damaged=asked.skip_damaged,
         on_image=count,
     )
-    settings = {"external_validation_of": f"{model.name} {model.cards[0].weights_sha256[:12]}"}
+    settings = {"external_validation_of": model.identity}
     _check_folder(asked, decoded.cases, out, settings)
     leave_out(out, decoded.damaged, log)
     met, declared = _met(asked, decoded.cases, model.seen(decoded.cases), model.declared)
@@ -140,7 +144,7 @@ def validate_model(
     content = {
         "kind": "model",
         "name": model.name,
-        "weights_sha256": [card.weights_sha256 for card in model.cards],
+        "weights_sha256": list(model.sha256),
         "declared": declared,
         "device": device,
         "damaged_files": len(decoded.damaged),
@@ -151,9 +155,10 @@ def validate_model(
     )
 
 
-def _validate_scores(asked: ModelValidation, out: Path, log: Log, progress: Tell) -> dict[str, Any]:
+def _validate_scores(
+    asked: ModelValidation, table: CaseScores, out: Path, log: Log, progress: Tell
+) -> dict[str, Any]:
     """Judge a table of scores; images are opened for their hashes alone."""
-    table = read_case_scores(Path(asked.model))
     cases, notices = _opened(asked, table.labels, {}, log)
     count = counting(progress, of_images("reading", len(cases)), len(cases))
     indexed, damaged = index_readable(cases, on_image=count)
@@ -242,10 +247,10 @@ def _met(
     return met, f"{declared} Of these {len(met)} images it met {met.sum()}, which are left out."
 
 
-def _scored(model: JudgedModel, decoded: Decoded, met: Flags, progress: Tell) -> _Judged:
+def _scored(model: Subject, decoded: Decoded, met: Flags, progress: Tell) -> _Judged:
     """Score what the model has not met: whole, and with the lungs blacked out."""
     images = decoded.tensors.only(~met)
-    passes = 2 * len(model.cards)  # whole, and without the lungs
+    passes = 2 * max(1, len(model.cards))  # whole, and without the lungs
     count = counting(progress, of_images("scoring", len(images)), passes * len(images))
     pixels = images.images.numpy()
     whole = model.scored(pixels, with_features=True, on_image=count)
@@ -287,7 +292,7 @@ def _reported(
     log: Log,
     *,
     notices: Sequence[str],
-    model: JudgedModel | None = None,
+    model: Subject | None = None,
 ) -> dict[str, Any]:
     """Judge each source that still holds two classes, and write the report."""
     sources = sources_to_judge(judged.cases, labels, is_trained=False)
@@ -322,7 +327,7 @@ def _of_source(
     name: str,
     met: int,
     probe: Mapping[str, Any] | None,
-    model: JudgedModel | None,
+    model: Subject | None,
 ) -> ScoredSource:
     """Return the images of one source, with those of the others that set its thresholds."""
     inside = np.array([case.source == source for case in judged.cases], dtype=np.bool_)

@@ -12,8 +12,8 @@ from cxr_transfer.labels import DATASET_0, DATASET_1
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import fingerprint
 from cxr_transfer.models.pretrained import imagenet_weights
-from cxr_transfer.studies.judged_models import EXPORTED, RELEASED_PREFIX
 from cxr_transfer.studies.plan import MODELS, Study, model_names
+from cxr_transfer.subjects.opening import is_subject
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
 from cxr_transfer.training.start import check_run
@@ -23,6 +23,7 @@ _LONGEST = 250
 """Characters beyond which no path is looked for."""
 
 _OF_CURVE = ("--local", "--draws")
+_OF_SUBJECT = ("--saw", "--description", "--per-second")
 _OF_TRAINING = (
     *("--from", "--weights", "--add-source", "--max-epochs", "-o", "--precision"),
     *("--curve", *_OF_CURVE),
@@ -93,7 +94,7 @@ def kind_validated(model: str) -> Validated:
     if model.endswith(".csv"):
         return "scores"
     is_recipe = model in shipped_recipes() or model.endswith(".toml")
-    is_model = model.startswith(RELEASED_PREFIX) or model.endswith((*EXPORTED, *_CHECKPOINTS))
+    is_model = is_subject(model) or model.endswith(_CHECKPOINTS)
     is_there = len(model) < _LONGEST and Path(model).exists()
     return "model" if not is_recipe and (is_model or is_there) else "recipe"
 
@@ -114,7 +115,7 @@ def check_validated(kind: Validated, options: Mapping[str, object]) -> None:
                 "unused_option",
                 f"Expected {option} only with --curve; leave it out, or say how many images.",
             )
-    for option in ("--saw",) if kind == "recipe" else _OF_TRAINING:
+    for option in _OF_SUBJECT if kind == "recipe" else _OF_TRAINING:
         if options.get(option):
             raise UsageError(
                 "unused_option",

@@ -7,7 +7,7 @@ import pytest
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import DataError
-from cxr_transfer.studies.declared_images import declared_images
+from cxr_transfer.subjects.declared_images import declared_images
 
 
 def cases_in(folder):

@@ -1,0 +1,1 @@
+"""Anybody's model, as something that gives class scores of radiographs: what is judged."""

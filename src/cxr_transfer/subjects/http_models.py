@@ -1,0 +1,289 @@
+"""A model behind HTTP: this package's own server, or one that speaks KServe's protocol, version 2.
+
+Images go there a few at a time, not faster than asked for, and once more where the server is busy
+or away. An own server gets PNG files and does all else itself. A KServe model (Triton, KServe,
+MLServer, OpenVINO Model Server) gets numbers as the description says. Source: the Open Inference
+Protocol, https://github.com/kserve/open-inference-protocol.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cxr_transfer.errors import MachineError, ModelError, UsageError
+from cxr_transfer.extras import require
+from cxr_transfer.text import for_terminal
+
+if TYPE_CHECKING:
+    import httpx
+
+PREFIXES = ("http://", "https://")
+TOKEN = "CXR_SUBJECT_TOKEN"
+"""Environment variable: a token that is sent to the server, as "Authorization: Bearer"."""
+
+TRIES = 6
+LONGEST_WAIT = 30.0
+"""Seconds that are waited at most before a request is sent again."""
+
+TIMEOUT = 60.0
+"""Seconds after which an answer is given up."""
+
+_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+_TYPES = {"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8}
+
+
+@dataclass(eq=False)
+class HttpModel:
+    """A model at an address.
+
+    Attributes:
+        address: Address without user, password and query: it stands in reports.
+        client: Client that sends.
+        per_second: Requests in a second at most; 0 sets no limit.
+        retried: Number of requests that were sent again.
+    """
+
+    address: str
+    client: httpx.Client
+    per_second: float = 0.0
+    retried: int = 0
+    _next: float = field(default=0.0, repr=False)
+
+    def request(self, method: str, address: str, **content: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request, again where the server is busy, and return its answer.
+
+        Raises:
+            MachineError: ``server_away`` where it does not answer at last.
+            ModelError: ``bad_answer`` for a refusal.
+        """
+        import httpx
+
+        why = ""
+        for number in range(TRIES):
+            self._wait()
+            try:
+                answer = self.client.request(method, address, **content)
+            except httpx.TransportError as error:
+                why, wait = f"{type(error).__name__}: {error}", 0.5 * 2**number
+            else:
+                if answer.status_code < 400:
+                    return answer
+                why = f"status {answer.status_code}: {answer.text[:200]}"
+                if answer.status_code not in _AGAIN:
+                    raise ModelError(
+                        "bad_answer",
+                        f"Expected an answer of {self.address}, but got {for_terminal(why)}; mend "
+                        "the address or the description.",
+                    )
+                wait = _seconds(answer.headers.get("Retry-After"), 0.5 * 2**number)
+            self.retried += 1
+            if number + 1 < TRIES:
+                time.sleep(min(wait, LONGEST_WAIT))
+        raise MachineError(
+            "server_away",
+            f"Expected an answer of {self.address}, but after {TRIES} tries got "
+            f"{for_terminal(why)}; see whether it runs, and run the command again.",
+        )
+
+    def json(self, method: str, address: str, **content: Any) -> dict[str, Any]:  # noqa: ANN401
+        """Return the JSON object that a request is answered with.
+
+        Raises:
+            ModelError: ``bad_answer``; MachineError: ``server_away``.
+        """
+        answer = self.request(method, address, **content)
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None  # type: ignore[assignment]
+        if not isinstance(content, dict):
+            raise ModelError(
+                "bad_answer",
+                f"Expected JSON of {self.address}, but got {for_terminal(answer.text[:80])!r}; "
+                "mend the address.",
+            )
+        return content
+
+    def _wait(self) -> None:
+        now = time.monotonic()
+        if self._next > now:
+            time.sleep(self._next - now)
+        if self.per_second:
+            self._next = max(now, self._next) + 1 / self.per_second
+
+
+def open_http(
+    subject: str, *, per_second: float = 0.0, environment: Mapping[str, str] | None = None
+) -> HttpModel:
+    """Return a client of the server at an address.
+
+    Args:
+        subject: Address.
+        per_second: Requests in a second at most; 0 sets no limit.
+        environment: Variables, among them `TOKEN`.
+
+    Raises:
+        UsageError: ``bad_address``.
+        MachineError: ``missing_package``.
+    """
+    require("httpx", "models behind HTTP")
+    import httpx
+
+    parts = urlsplit(subject)
+    if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
+        raise UsageError(
+            "bad_address",
+            "Expected an address such as http://host:8000/v1/predict without user, password and "
+            f"query (a token stands in {TOKEN}), but got another one.",
+        )
+    token = (environment or {}).get(TOKEN)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # Proxies of the environment are not asked: images of patients go where they are told to.
+    client = httpx.Client(headers=headers, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+    return HttpModel(subject.rstrip("/"), client, per_second)
+
+
+def is_own_server(model: HttpModel) -> bool:
+    """Tell whether the address is one of this package's server."""
+    return "/v2/" not in model.address
+
+
+def own_labels(model: HttpModel) -> tuple[str, tuple[str, ...], str]:
+    """Return name, classes and weights' SHA-256 of the model that an own server answers with.
+
+    Raises:
+        ModelError: ``bad_answer``; MachineError: ``server_away``.
+    """
+    root = f"{urlsplit(model.address).scheme}://{urlsplit(model.address).netloc}"
+    content = model.json("GET", f"{root}/v1/models")
+    try:
+        first = (
+            next(one for one in content["models"] if one["name"] == content.get("default"))
+            if (content.get("default"))
+            else content["models"][0]
+        )
+        labels = tuple(str(name) for name in first["labels"])
+        return str(first["name"]), labels, str(first.get("weights_sha256", ""))
+    except (KeyError, IndexError, TypeError, StopIteration):
+        raise ModelError(
+            "bad_answer",
+            f"Expected the models of cxr-transfer's server at {root}, but got others; for a server "
+            "of KServe's protocol give http://host:port/v2/models/NAME.",
+        ) from None
+
+
+def own_scores(
+    model: HttpModel, labels: tuple[str, ...]
+) -> Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float64]]:
+    """Return a function that asks an own server for class scores of grey images (N, 1, H, W).
+
+    An image that the server refuses to judge has NaN: it has no scores.
+    """
+
+    def answer(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        files = [("files", (f"{row}.png", _png(image[0]))) for row, image in enumerate(images)]
+        answers = model.json("POST", model.address, files=files).get("answers")
+        if not isinstance(answers, list) or len(answers) != len(images):
+            raise ModelError(
+                "bad_answer",
+                f"Expected an answer for each of {len(images)} images of {model.address}, but got "
+                "another number; give the address of its prediction (…/v1/predict).",
+            )
+        rows = [_scores_of(one, labels) for one in answers]
+        return np.array(rows, np.float64)
+
+    return answer
+
+
+def _scores_of(answer: Any, labels: tuple[str, ...]) -> list[float]:  # noqa: ANN401 - JSON
+    scores = answer.get("scores") if isinstance(answer, dict) else None
+    try:
+        return [float(scores[label]) for label in labels]  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        return [float("nan")] * len(labels)
+
+
+def kserve_answer(
+    model: HttpModel, output: int | None = None
+) -> tuple[dict[str, Any], Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]]:
+    """Return what a KServe model says of itself, and a function that asks it.
+
+    Args:
+        model: Client of ``…/v2/models/NAME``.
+        output: Number of the output that is read; None for a model with one.
+
+    Raises:
+        ModelError: ``bad_answer``; MachineError: ``server_away``.
+    """
+    told = model.json("GET", model.address)
+    try:
+        (name, datatype), outputs = _tensor(told["inputs"]), told["outputs"]
+        if output is None and len(outputs) != 1:
+            raise ModelError(
+                "bad_answer",
+                f"Expected a model with one output at {model.address}, but it has {len(outputs)}; "
+                "say which is read (number = 0 in [output]).",
+            )
+        wanted = str(outputs[output or 0]["name"])
+        facts = {
+            "tool": f"{model.address}, {told.get('platform', 'KServe protocol 2')}",
+            "input": [None if side < 0 else side for side in told["inputs"][0]["shape"]],
+            "outputs": [[None if side < 0 else side for side in one["shape"]] for one in outputs],
+        }
+    except (KeyError, IndexError, TypeError, ValueError):
+        raise ModelError(
+            "bad_answer",
+            f"Expected what a model of KServe's protocol says of itself at {model.address}, but "
+            "got something else; mend the address.",
+        ) from None
+
+    def answer(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        numbers = images.astype(_TYPES[datatype])
+        tensor = {
+            "name": name,
+            "shape": list(numbers.shape),
+            "datatype": datatype,
+            "data": numbers.ravel().tolist(),
+        }
+        content = {"inputs": [tensor], "outputs": [{"name": wanted}]}
+        answers = model.json("POST", f"{model.address}/infer", json=content).get("outputs")
+        try:
+            given = next(one for one in answers or () if one["name"] == wanted)
+            return np.asarray(given["data"], np.float64).reshape(given["shape"])
+        except (KeyError, StopIteration, TypeError, ValueError):
+            raise ModelError(
+                "bad_answer",
+                f"Expected the output {for_terminal(wanted)} of {model.address}, but got something "
+                "else; see the server's own log.",
+            ) from None
+
+    return facts, answer
+
+
+def _tensor(inputs: list[dict[str, Any]]) -> tuple[str, str]:
+    """Return the name and the type of the only input."""
+    if len(inputs) != 1 or inputs[0]["datatype"] not in _TYPES:
+        raise ValueError("another number of inputs, or another type")
+    return str(inputs[0]["name"]), str(inputs[0]["datatype"])
+
+
+def _png(image: npt.NDArray[np.uint8]) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "PNG", compress_level=1)
+    return content.getvalue()
+
+
+def _seconds(text: str | None, otherwise: float) -> float:
+    try:
+        return max(0.0, float(text or ""))
+    except ValueError:
+        return otherwise

@@ -1,0 +1,49 @@
+"""Functions of the user's own as models."""
+
+import numpy as np
+import pytest
+
+from cxr_transfer.errors import CxrError
+from cxr_transfer.subjects.functions import open_function
+
+CODE = """
+import numpy as np
+def scores(images):
+    return images.mean(axis=(1, 2, 3))
+def fails(images):
+    raise RuntimeError("no weights")
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "own_scores_module.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def test_a_function_in_this_folder_answers(here):
+    answer = open_function("python:own_scores_module:scores")
+    assert answer(np.full((2, 1, 4, 4), 0.5, np.float32)).tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "word"),
+    [
+        ("python:own_scores_module", "bad_function", "module:function"),
+        ("python:absent_module:scores", "bad_function", "absent_module"),
+        ("python:own_scores_module:absent", "bad_function", "absent"),
+    ],
+)
+def test_what_is_not_there_is_refused(here, name, code, word):
+    with pytest.raises(CxrError) as refused:
+        open_function(name)
+    assert refused.value.code == code
+    assert word in refused.value.message
+
+
+def test_what_it_raises_is_told(here):
+    with pytest.raises(CxrError) as refused:
+        open_function("python:own_scores_module:fails")(np.zeros((1, 1, 4, 4), np.float32))
+    assert refused.value.code == "bad_model"
+    assert "no weights" in refused.value.message
