@@ -45,6 +45,8 @@ ENVIRONMENT = {
     "processes of a distributed training.",
     "XDG_CACHE_HOME": "Parent of the cache folder where `CXR_CACHE` is not set.",
     "XDG_CONFIG_HOME": "Parent of the settings folder where `CXR_CONFIG` is not set.",
+    "CXR_SUBJECT_TOKEN": "Token that is sent to a server whose model is audited or validated, as "
+    "`Authorization: Bearer`.",
     "CXR_TRUSTED_CODE": "Modules of your own, separated by commas, that a checkpoint may import: "
     "those of networks named `package.module:function`.",
     "OMP_NUM_THREADS": "Number of threads of the networks. Set it to share a machine.",
