@@ -28,6 +28,7 @@ AUDIT_EXAMPLES = (
     "cxr audit python:clinic.model:scores --description clinic.toml --data images.csv --out runs/a"
     "\n\n"
     "cxr audit http://127.0.0.1:8000/v1/predict --data images.csv --out runs/server\n\n"
+    "cxr audit theirs.onnx --data ../data --most 100 --out runs/quick\n\n"
     "cxr audit scores.csv --saw trained_on.csv --data images.csv --out runs/scores\n\n"
     "cxr audit runs/mine --data images.csv --out runs/mine/audit || echo not to be trusted\n\n"
     "What a file of another tool seems to be: cxr audit inspect --help"
@@ -63,6 +64,14 @@ def audit(
     weights: Annotated[
         Path | None, typer.Option(help="With --retrain: file with ResNet-50's weights.")
     ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            min=20,
+            help="Look at so many images of each label in each source at most, drawn at random: "
+            "quicker, with wider intervals. Default: all.",
+        ),
+    ] = None,
     label: Labels = None,
     skip_damaged: SkipDamaged = False,
     subgroup: Subgroups = None,
@@ -75,6 +84,7 @@ def audit(
 ) -> None:
     """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
     from cxr_transfer.audits.run import audit as run
+    from cxr_transfer.datasets.draws import most_of_each
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.datasets.loading import open_all
     from cxr_transfer.errors import UsageError
@@ -95,7 +105,9 @@ def audit(
     )
     for notice in read.notices:
         warn(notice)
-    cases = read.cases
+    cases = list(read.cases) if most is None else most_of_each(read.cases, most, seed)
+    if len(cases) < len(read.cases):
+        log(f"{len(cases)} of {len(read.cases)} images, drawn at random: {most} of each at most")
     with (
         lock_folder(out),
         settings_checked(out, {"audit_of": judged.identity}),
