@@ -24,7 +24,7 @@ Found = Estimate | Mapping[str, float | None] | None
 """An estimate, or what `Estimate.as_dict` made of it."""
 
 PACKAGE = Path(__file__).parent.parent
-FOLDERS = tuple(PACKAGE / name / "templates" for name in ("evaluation", "audits", "studies"))
+FOLDERS = tuple(PACKAGE / name / "templates" for name in ("evaluation", "audits", "studies", "acceptance"))
 
 
 def render(template: str, /, **facts: object) -> str:
@@ -51,7 +51,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # for HTML; a page of Markdown has `markdown`
+        autoescape=lambda name: bool(name) and ".html" in name,  # a page of Markdown has `markdown`
     )
     made.globals["intended_use"] = INTENDED_USE
     filters = (markdown, latex, number, percent, complement, written, digits, joined, ended)

@@ -27,7 +27,7 @@ from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.models.reference import OodStatus
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
-from cxr_transfer.runs.predictions import CaseScores, read_case_scores
+from cxr_transfer.runs.predictions import read_case_scores
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.studies.declared_images import declared_images
 from cxr_transfer.studies.external_figures import ScoredSource
@@ -161,7 +161,7 @@ def _validate_scores(asked: ModelValidation, out: Path, log: Log, progress: Tell
         refuse_damaged(damaged, len(cases))
     rows = table.rows_of(indexed)
     kept = np.flatnonzero(rows >= 0)
-    log(_matched(table, rows))
+    log(table.matched(rows))
     scored_cases = tuple(indexed[row] for row in kept)
     scores = table.scores[rows[kept]]
     name = Path(asked.model).stem
@@ -185,22 +185,6 @@ def _validate_scores(asked: ModelValidation, out: Path, log: Log, progress: Tell
     judged = _Judged(_unmet(scored_cases, met), scores[~met], scores[~met])
     counts = _met_by_source(scored_cases, met)
     return _reported(asked, out, judged, table.labels, content, counts, log, notices=notices)
-
-
-def _matched(table: CaseScores, rows: npt.NDArray[np.int64]) -> str:
-    """Say how many images have scores; refuse a table that has none of them.
-
-    Raises:
-        DataError: ``no_common_images``.
-    """
-    matched = int((rows >= 0).sum())
-    if not matched:
-        raise DataError(
-            "no_common_images",
-            f"Expected the scores of some of {len(rows)} images, but no row of {len(table.names)} "
-            "names one of them by its file or its SHA-256; name them as the manifest does.",
-        )
-    return f"{matched} of {len(rows)} images have scores, {len(table.names)} rows name images"
 
 
 def _opened(
