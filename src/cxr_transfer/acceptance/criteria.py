@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -212,14 +213,17 @@ def write_criteria(path: Path, facts: dict[str, Any]) -> None:
 
     Args:
         path: Path of the file, which must not be there.
-        facts: What the plan knows: ``sensitivity``, ``specificity`` (or None) and ``margin``.
+        facts: What the plan knows: ``positive``, ``sensitivity``, ``specificity`` (or None),
+            ``margin`` and ``level``.
 
     Raises:
         UsageError: ``out_exists``.
         MachineError: ``disk_full``, ``not_writable``.
     """
     check_new(path, "--write-criteria")
-    write_text(path, render("criteria.toml.j2", **facts))
+    # JSON's text is TOML's, too: a name with quotes stays one name.
+    quoted = {"positive": json.dumps(facts["positive"], ensure_ascii=False)}
+    write_text(path, render("criteria.toml.j2", **facts | quoted))
 
 
 _KEYS: dict[str, type[BaseModel]] = {

@@ -328,9 +328,7 @@ def _check_readable(
     if not given.skip_damaged:
         refuse_damaged(damaged, number)
     if not cases:
-        raise DataError(
-            "empty", f"Expected images that can be read, but all {number} are damaged."
-        )
+        raise DataError("empty", f"Expected images that can be read, but all {number} are damaged.")
 
 
 def _nothing(subject: Subject) -> str:
@@ -352,4 +350,3 @@ def _facts(data: Path | None, hashed: str | None) -> dict[str, Any]:
     assert data is not None, "it was read"
     digest = sha256_of_file(data) if data.is_file() else None
     return {"name": for_terminal(data.stem), "sha256": digest, "data_hash": hashed}
-

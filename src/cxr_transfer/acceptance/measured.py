@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import norm
 
 from cxr_transfer.acceptance.subject import POSITIVE, SIDES
 from cxr_transfer.datasets.case import Case
@@ -120,9 +121,7 @@ def shares_at(tested: Tested, called: Flags) -> dict[str, Any]:
     patients = np.asarray(tested.patients, dtype=object)
 
     def of(hits: Flags, rows: Flags) -> dict[str, Any]:
-        return share_of(
-            hits[rows], patients[rows].tolist(), level=tested.level, seed=tested.seed
-        )
+        return share_of(hits[rows], patients[rows].tolist(), level=tested.level, seed=tested.seed)
 
     return {
         "sensitivity": of(called, tested.positive),
@@ -155,6 +154,7 @@ def calibration_of(tested: Tested, score: Floats) -> dict[str, Any]:
     weights = patient_weights(tested.patients, resamples=RESAMPLES, seed=tested.seed)
     gaps = bin_gaps(score, tested.positive.astype(np.float64))
     replicates = np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)
+    reach = float(norm.ppf(tested.level))
     # Resamples add chance of their own: their spread is taken, and not their place.
     deviation = float(replicates.std(ddof=1))
     slopes = recalibration(tested.two_sided(score), POSITIVE)
@@ -162,7 +162,7 @@ def calibration_of(tested: Tested, score: Floats) -> dict[str, Any]:
         "error": error,
         "by_chance": by_chance,
         "beyond_chance": max(0.0, error - by_chance),
-        "lower_bound": max(0.0, error - by_chance - 1.645 * deviation),
+        "lower_bound": max(0.0, error - by_chance - reach * deviation),
         "brier": float(((score - tested.positive) ** 2).mean()),
         "log_loss": float(log_losses(score, tested.positive).mean()),
         **{name: estimate.as_dict() for name, estimate in slopes.items()},
@@ -184,9 +184,7 @@ def groups_at(
         fewest: Number of positives below which a group is not judged.
     """
     group_of = axes([name for name in columns if name not in AXES])
-    rows_of = {
-        column: _rows(tested.cases, group_of[column]) for column in dict.fromkeys(columns)
-    }
+    rows_of = {column: _rows(tested.cases, group_of[column]) for column in dict.fromkeys(columns)}
     judged = sum(
         int(tested.positive[rows].sum()) >= fewest
         for groups in rows_of.values()

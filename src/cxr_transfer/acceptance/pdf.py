@@ -33,9 +33,7 @@ class _Sheets:
         top, self._y = self._y, self._y + height
         return top
 
-    def text(
-        self, text: str, size: float = 9.5, *, bold: bool = False, colour: str = INK
-    ) -> None:
+    def text(self, text: str, size: float = 9.5, *, bold: bool = False, colour: str = INK) -> None:
         """Write a paragraph."""
         for line in wrapped(for_terminal(text), _ACROSS, size, bold=bold):
             top = self.room(1.4 * size)

@@ -227,9 +227,7 @@ def _recalibrated(
             "allowed_misses": final.allowed_misses,
             "is_sure": final.is_sure,
         },
-        "by_method": {
-            name: calibration_of(tested, values) for name, values in by_method.items()
-        },
+        "by_method": {name: calibration_of(tested, values) for name, values in by_method.items()},
         "figures": _figures(tested, called, held_out, criteria, abstained),
     }
     return figures, held_out

@@ -62,12 +62,13 @@ def open_for_test(subject: str, device: str = "auto") -> Subject:
     if subject.endswith(".csv"):
         path = Path(subject)
         labels = read_case_scores(path).labels
-        facts = {"kind": "scores", "name": path.stem, "sha256": [sha256_of_file(path)]}
-        return Subject(labels, facts, table=path)
+        hashes = [sha256_of_file(path)]
+        own = {"kind": "scores", "name": path.stem, "sha256": hashes}
+        return Subject(labels, own, table=path)
     device = resolve_device(device)
     model = open_judged(subject, device)
     refuse_findings(model.labels, "an acceptance test")
-    facts = {
+    facts: dict[str, Any] = {
         "kind": "model",
         "name": model.name,
         "sha256": [card.weights_sha256 for card in model.cards],

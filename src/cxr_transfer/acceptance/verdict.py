@@ -17,9 +17,10 @@ from cxr_transfer.text import for_terminal
 State = Literal["met", "not met", "too few to say"]
 MET: State = "met"
 NOT_MET: State = "not met"
-TOO_FEW: State = "too few to say"
+TOO_FEW: Literal["too few to say"] = "too few to say"
 
 Verdict = Literal["accept", "accept after recalibration", "not accept", "too few to say"]
+ACCEPTED: tuple[Verdict, ...] = ("accept", "accept after recalibration")
 
 
 @dataclass(frozen=True)

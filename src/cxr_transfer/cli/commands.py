@@ -15,6 +15,16 @@ import typer
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.cli import stopping
+from cxr_transfer.cli.accept import (
+    ACCEPT_MONITOR_EXAMPLES,
+    ACCEPT_PLAN_EXAMPLES,
+    ACCEPT_RUN_EXAMPLES,
+    ACCEPT_VERIFY_EXAMPLES,
+    accept_monitor,
+    accept_plan,
+    accept_run,
+    accept_verify,
+)
 from cxr_transfer.cli.audit import AUDIT_EXAMPLES, audit
 from cxr_transfer.cli.card import CARD_EXAMPLES, card
 from cxr_transfer.cli.compare import COMPARE_EXAMPLES, compare
@@ -57,12 +67,18 @@ app = typer.Typer(
 _USAGE: type[Exception] = typer.BadParameter.__bases__[0]
 data_app = typer.Typer(no_args_is_help=True, help="Look at archives, and write their manifests.")
 recipe_app = typer.Typer(no_args_is_help=True, help="Show recipes, and write one of your own.")
+accept_app = typer.Typer(no_args_is_help=True, help="Accept a model at one's own place, and watch.")
 app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
 app.command(epilog=COMPARE_EXAMPLES)(compare)
 app.command(epilog=VALIDATE_EXAMPLES)(validate)
 app.command(epilog=AUDIT_EXAMPLES)(audit)
+app.add_typer(accept_app, name="accept")
+accept_app.command("plan", epilog=ACCEPT_PLAN_EXAMPLES)(accept_plan)
+accept_app.command("run", epilog=ACCEPT_RUN_EXAMPLES)(accept_run)
+accept_app.command("verify", epilog=ACCEPT_VERIFY_EXAMPLES)(accept_verify)
+accept_app.command("monitor", epilog=ACCEPT_MONITOR_EXAMPLES)(accept_monitor)
 app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=EXPLAIN_EXAMPLES)(explain)
