@@ -226,8 +226,7 @@ def write_criteria(path: Path, facts: dict[str, Any]) -> None:
     write_text(path, render("criteria.toml.j2", **facts | quoted))
 
 
-_KEYS: dict[str, type[BaseModel]] = {
-    "": Criteria,
+TABLES: dict[str, type[BaseModel]] = {
     "threshold": ThresholdRule,
     "sensitivity": PromisedShare,
     "specificity": PromisedShare,
@@ -235,6 +234,7 @@ _KEYS: dict[str, type[BaseModel]] = {
     "calibration": CalibrationCriterion,
     "subgroups": SubgroupCriterion,
 }
+"""Tables of the file, by their names."""
 
 
 def _problem(error: ErrorDetails) -> str:
@@ -242,7 +242,7 @@ def _problem(error: ErrorDetails) -> str:
     names = [str(part) for part in error["loc"]]
     where = for_terminal(".".join(names))
     if error["type"] == "extra_forbidden":
-        keys = list(_KEYS.get(".".join(names[:-1]), Criteria).model_fields)
+        keys = list(TABLES.get(".".join(names[:-1]), Criteria).model_fields)
         return f"there is no key {where}{nearest(names[-1], keys)}"
     if error["type"] == "missing":
         return f"the key {where} is absent"

@@ -303,7 +303,7 @@ def _platt(score: Floats, positive: Flags) -> ScoreMap | None:
     if spread == 0:
         return None
     centred = ((logit - logit.mean()) / spread)[:, None]
-    regression = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-8, max_iter=200)
+    regression = LogisticRegression(C=np.inf, solver="lbfgs", tol=1e-8, max_iter=500)
     regression.fit(
         np.concatenate([centred, centred]),
         np.repeat([1, 0], len(score)),

@@ -161,10 +161,15 @@ def consecutive_images(
             binom.cdf(most, total, prevalence) - binom.cdf(positives - 1, total, prevalence)
         )
 
-    # Each by itself is as sure as asked for; both together may need some more.
-    while surety(images) < sure:
-        images += max(1, images // 1000)
-    return images
+    # Each by itself is as sure as asked for; both together may need some more. It grows with every
+    # image, so that the number is found by halving.
+    short, enough = images - 1, images
+    while surety(enough) < sure:
+        short, enough = enough, 2 * enough
+    while enough - short > 1:
+        middle = (short + enough) // 2
+        short, enough = (short, middle) if surety(middle) >= sure else (middle, enough)
+    return enough
 
 
 def design_effect(images_per_patient: float, correlation: float) -> float:

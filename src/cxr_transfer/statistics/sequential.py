@@ -15,8 +15,8 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaln, xlogy
-from scipy.stats import beta, fisher_exact, ks_2samp
+from scipy.special import betainc, betaln, xlogy
+from scipy.stats import fisher_exact, ks_2samp
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,20 +31,23 @@ def evidence_against(hits: npt.ArrayLike, promised: float) -> Floats:
     """Return the evidence after each outcome that a share lies below what is promised, (N,).
 
     Args:
-        hits: Outcomes in the order of time, 1 for a hit and 0 for a miss, (N,).
+        hits: Outcomes in the order of time, 1 for a hit and 0 for a miss, (N,); or (K, N) of
+            several watches.
         promised: Share that is promised, strictly between 0 and 1.
 
     Returns:
-        Evidence, above 0; at 1 / alpha or more an alarm has a false-alarm rate of alpha.
+        Evidence, at least 0; at 1 / alpha or more an alarm has a false-alarm rate of alpha.
 
     >>> evidence_against([0, 0, 0], 0.9).round(1)
     array([  5.5,  37. , 277.8])
     """
     outcomes = np.asarray(hits, dtype=np.float64)
-    hit = outcomes.cumsum()
-    missed = np.arange(1, len(outcomes) + 1) - hit
+    hit = outcomes.cumsum(axis=-1)
+    missed = np.arange(1, outcomes.shape[-1] + 1) - hit
     # The integral of p^hit (1 - p)^missed from 0 to the promise, a part of the beta function.
-    whole = betaln(hit + 1, missed + 1) + beta.logcdf(promised, hit + 1, missed + 1)
+    with np.errstate(divide="ignore"):  # No evidence at all: the logarithm of 0.
+        part = np.log(betainc(hit + 1, missed + 1, promised))
+    whole = betaln(hit + 1, missed + 1) + part
     logs = whole - math.log(promised) - xlogy(hit, promised) - xlogy(missed, 1 - promised)
     return np.asarray(np.exp(np.minimum(logs, 700.0)))
 
