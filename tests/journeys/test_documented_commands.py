@@ -28,7 +28,7 @@ PAGES = sorted(
     if FENCE.search(page.read_text(encoding="utf-8"))
 )
 MAY_FAIL = ("accept", "audit", "predict")
-"""Commands whose exit code 1 is an answer: a hard check failed, an image got no class, and so on."""
+"""Commands whose exit code 1 is an answer: a check failed, an image got no class, and so on."""
 
 
 def documented(page):
