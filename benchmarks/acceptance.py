@@ -304,12 +304,12 @@ def conclusion(content):
     return [
         *lines,
         "",
-        "So the one-sided promise, at least 85 %, is kept in about nine of ten draws where the local "
-        "images hold 15 positives or more and are of different patients. Fewer positives cannot carry "
-        "it; where patients have several images (nih), fewer draws keep it. The promise on both "
-        "sides, from 85 % to 95 %, is not kept in nine of ten draws by any rule that local images "
-        "set: that takes about 100 positives. A transported threshold does not depend on the draw; "
-        "whether it fits the place is luck.",
+        "So the one-sided promise, at least 85 %, is kept in about nine of ten draws where the "
+        "local images hold 15 positives or more and are of different patients. Fewer positives "
+        "cannot carry it; where patients have several images (nih), fewer draws keep it. The "
+        "promise on both sides, from 85 % to 95 %, is not kept in nine of ten draws by any rule "
+        "that 100 local images set. A transported threshold does not depend on the draw; whether "
+        "it fits the place is luck.",
     ]
 
 
