@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cxr_transfer.api import Log, PathLike, Report, path_of
-from cxr_transfer.errors import check_list
+from cxr_transfer.errors import check_list, check_whole
 from cxr_transfer.own_folder import lock_folder
 
 
@@ -128,6 +128,7 @@ def monitor(
     outcomes: PathLike | None = None,
     positive: Sequence[str] = (),
     false_alarms: float = 0.05,
+    baseline_weeks: int = 0,
     log: Log = lambda line: None,
 ) -> Report:
     """Watch answers that were kept: drift week by week, and the promise as outcomes come.
@@ -141,6 +142,8 @@ def monitor(
         outcomes: Table (.csv: ``file,label``) of what images turned out to be.
         positive: Classes that are looked for, with a run folder.
         false_alarms: Probability of any false alarm of drift in a year, and of any of performance.
+        baseline_weeks: Number of first weeks with which later ones are compared in place of the
+            reference.
         log: Function that is told what happens, a line at a time.
 
     Returns:
@@ -154,6 +157,7 @@ def monitor(
 
     check_list(answers, "paths")
     check_list(positive, "classes")
+    check_whole(baseline_weeks, "baseline_weeks")
     watch = Watch(
         answers=tuple(path_of(path, "answers") for path in answers),
         reference=path_of(reference, "reference"),
@@ -162,6 +166,7 @@ def monitor(
         outcomes=None if outcomes is None else path_of(outcomes, "outcomes"),
         positive=tuple(positive),
         false_alarms=false_alarms,
+        baseline_weeks=baseline_weeks,
     )
     folder = path_of(out, "out")
     with lock_folder(folder):

@@ -91,6 +91,20 @@ def test_other_scores_and_more_abstentions_alarm_in_their_week(tmp_path, referen
     assert metrics["cxr_monitor_p_value", "scores"] == content["weeks"][1]["p"]["scores"]
 
 
+def test_the_first_weeks_may_be_what_later_ones_are_compared_with(tmp_path, reference):
+    write_answers(tmp_path / "answers", 4, shift=-4.0, images=80)
+    content, out = watched(tmp_path, reference, baseline_weeks=2)
+    assert content["alarms"] == []
+    assert [week["is_baseline"] for week in content["weeks"]] == [True, True, False, False]
+    assert (
+        "the first 2 weeks; what is promised is of the acceptance test"
+        in (out / "monitor.html").read_text()
+    )
+    assert refusal(tmp_path, reference, since=START - timedelta(30), baseline_weeks=1) == (
+        "no_answers"
+    )
+
+
 def test_outcomes_show_that_the_promise_is_broken(tmp_path, reference):
     outcomes = write_answers(tmp_path / "answers", 3, shift=-3.0)
     table = tmp_path / "outcomes.csv"

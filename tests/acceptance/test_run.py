@@ -137,6 +137,8 @@ def test_one_class_alone_says_nothing_of_the_other(tmp_path):
     assert record["verdict"] == "too few to say"
     assert record["as_it_is"]["auroc"]["value"] is None
     assert record["as_it_is"]["specificity"]["value"] is None
+    states = {row["criterion"]: row["state"] for row in record["as_it_is"]["findings"]}
+    assert states["specificity"] == states["calibration"] == "too few to say"
 
 
 def test_several_images_of_a_patient_are_no_independent_images(tmp_path):

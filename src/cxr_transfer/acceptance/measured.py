@@ -145,7 +145,8 @@ def calibration_of(tested: Tested, score: Floats) -> dict[str, Any]:
         score: Score of these images, (N,), as given or recalibrated.
 
     Returns:
-        ``error``, the expected calibration error of the class's score; ``by_chance``, what it is on
+        ``fewer_kind``, the number of positives or of others, whichever are fewer; ``error``, the
+        expected calibration error of the class's score; ``by_chance``, what it is on
         as many images whose scores mean what they say; ``beyond_chance``, their difference, at
         least 0; ``lower_bound`` of that; ``brier``, ``log_loss``; ``slope`` and ``intercept`` of
         the logistic recalibration, null where there are too few images.
@@ -159,6 +160,7 @@ def calibration_of(tested: Tested, score: Floats) -> dict[str, Any]:
     deviation = float(replicates.std(ddof=1))
     slopes = recalibration(tested.two_sided(score), POSITIVE)
     return {
+        "fewer_kind": int(min(tested.positive.sum(), (~tested.positive).sum())),
         "error": error,
         "by_chance": by_chance,
         "beyond_chance": max(0.0, error - by_chance),

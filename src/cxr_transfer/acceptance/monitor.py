@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ class Watch:
         outcomes: Table of what images turned out to be; None for none.
         positive: Classes that are looked for, where the reference is a run folder.
         false_alarms: False-alarm rate, as `FALSE_ALARMS`.
+        baseline_weeks: Number of first weeks with which later ones are compared in place of the
+            reference: the images of a test need not have the shares of classes of every day.
     """
 
     answers: tuple[Path, ...]
@@ -76,6 +78,7 @@ class Watch:
     outcomes: Path | None = None
     positive: tuple[str, ...] = ()
     false_alarms: float = FALSE_ALARMS
+    baseline_weeks: int = 0
 
 
 def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> dict[str, Any]:
@@ -115,8 +118,10 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
     check_settings(out, {"monitor_of": reference.sha256})
     for source, number in answers.days_from.items():
         log(f"{number} answers have their day from {source}")
+    if watch.baseline_weeks:
+        reference = _with_baseline(reference, answers.rows, since, watch.baseline_weeks)
     weeks = _weeks(answers.rows, reference, since, last)
-    _test(weeks, watch.false_alarms)
+    _test(weeks, watch.false_alarms, watch.baseline_weeks)
     performance = None
     if watch.outcomes is not None:
         outcomes, left = read_outcomes(
@@ -134,6 +139,7 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
         "answers": len(answers.rows),
         "repeated_rows": every.repeated,
         "false_alarms": watch.false_alarms,
+        "baseline_weeks": watch.baseline_weeks,
         "weeks": weeks,
         "performance": performance,
         "alarms": _alarms(weeks, performance),
@@ -167,6 +173,29 @@ def _in_days(every: Answers, watch: Watch) -> Answers:
             "another --since.",
         )
     return Answers(rows, every.repeated, every.days_from)
+
+
+def _with_baseline(reference: Watched, rows: Sequence[Answer], since: date, weeks: int) -> Watched:
+    """Return a reference whose scores and shares are those of the first weeks.
+
+    Raises:
+        DataError: ``no_answers`` where these weeks have none.
+    """
+    end = since + timedelta(days=7 * weeks)
+    read = [row for row in rows if row.day < end and row.status != ERROR]
+    if not read:
+        raise DataError(
+            "no_answers",
+            f"Expected answers from {since} to before {end} to compare later ones with, but there "
+            "are none; give another --since.",
+        )
+    return replace(
+        reference,
+        scores=np.array([row.score for row in read if row.score is not None], dtype=np.float64),
+        images=len(read),
+        without_answer=sum(row.status != OK for row in read),
+        refused=sum(map(_is_refused, read)),
+    )
 
 
 def _check_model(answers: Answers, reference: Watched, log: Log) -> None:
@@ -243,11 +272,13 @@ def _is_refused(row: Answer) -> bool:
     return row.status == REFUSED
 
 
-def _test(weeks: Sequence[dict[str, Any]], false_alarms: float) -> None:
-    """Say of each week that is over which signals alarm."""
+def _test(weeks: Sequence[dict[str, Any]], false_alarms: float, baseline_weeks: int) -> None:
+    """Say of each week that is over, and is none of the baseline, which signals alarm."""
     limit = false_alarms / (WEEKS * len(SIGNALS))
-    for week in weeks:
-        week["alarms"] = [name for name in SIGNALS if week["is_over"] and week["p"][name] <= limit]
+    for number, week in enumerate(weeks):
+        week["is_baseline"] = number < baseline_weeks
+        is_tested = week["is_over"] and not week["is_baseline"]
+        week["alarms"] = [name for name in SIGNALS if is_tested and week["p"][name] <= limit]
 
 
 def _performance(

@@ -44,6 +44,7 @@ from cxr_transfer.acceptance.subject import (
 from cxr_transfer.acceptance.verdict import findings, verdict_of
 from cxr_transfer.errors import UsageError
 from cxr_transfer.evaluation.decoding import leave_out
+from cxr_transfer.own_folder import RUN_RECORD
 from cxr_transfer.progress import Tell, tell_nobody
 from cxr_transfer.runs.predictions import read_predictions
 from cxr_transfer.statistics.operating_points import operating_points
@@ -59,7 +60,7 @@ from cxr_transfer.statistics.recalibration import (
 )
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import FOLDS
-from cxr_transfer.training.settings import settings_checked
+from cxr_transfer.training.settings import check_settings, settings_checked
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -114,13 +115,11 @@ def run_acceptance(
     reference = _threshold_images(criteria, subject, asked.criteria.parent)
     threshold = _threshold(criteria, reference)
     columns = criteria.subgroups.columns if criteria.subgroups else ()
+    settings = {"acceptance_of": subject.facts, "criteria_sha256": criteria_sha256}
+    if (out / RUN_RECORD).is_file():
+        check_settings(out, settings)  # Another test is refused before its images are opened.
     local = score_local(subject, replace(asked.local, columns=columns), log, progress)
-    settings = {
-        "acceptance_of": subject.facts,
-        "criteria_sha256": criteria_sha256,
-        "data": local.facts,
-    }
-    with settings_checked(out, settings):
+    with settings_checked(out, settings | {"data": local.facts}):
         leave_out(out, local.damaged, log)
         log(local.declared)
         measured, curves = measure(local, criteria, threshold["value"], reference)

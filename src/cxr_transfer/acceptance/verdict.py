@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from cxr_transfer.acceptance.criteria import Criteria, PromisedShare
+from cxr_transfer.statistics.recalibration import FEWEST
 from cxr_transfer.statistics.sample_size import POWERS, images_needed
 from cxr_transfer.text import for_terminal
 
@@ -128,8 +129,9 @@ def _abstention(figure: Mapping[str, Any], maximum: float) -> Finding:
 
 
 def _calibration(figure: Mapping[str, Any] | None, maximum: float) -> Finding:
-    if figure is None:
-        return Finding("calibration", TOO_FEW, "The calibration error is not known.")
+    if figure is None or figure["fewer_kind"] < FEWEST:
+        kinds = f"it takes at least {FEWEST} positives and {FEWEST} others"
+        return Finding("calibration", TOO_FEW, f"The calibration error is not known: {kinds}.")
     measured = (
         f"The calibration error is {100 * figure['error']:.1f} points, of which chance gives "
         f"{100 * figure['by_chance']:.1f}; {100 * maximum:.1f} beyond that are allowed"
@@ -158,6 +160,6 @@ def _groups(groups: Mapping[str, Sequence[Mapping[str, Any]]], minimum: float) -
         sentence = f"The sensitivity lies below {limit} in: {', '.join(low)}.{aside}"
         return Finding("subgroups", NOT_MET, sentence)
     if not judged:
-        return Finding("subgroups", TOO_FEW, f"No group has enough positives to be judged.{aside}")
+        return Finding("subgroups", TOO_FEW, "No group has enough positives to be judged.")
     sentence = f"In none of {len(judged)} groups the sensitivity is shown to lie below {limit}."
     return Finding("subgroups", MET, f"{sentence}{aside}")

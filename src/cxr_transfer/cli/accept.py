@@ -194,6 +194,15 @@ def accept_monitor(
             help="Probability of any false alarm of drift in a year, and of any of performance."
         ),
     ] = 0.05,
+    baseline_weeks: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=52,
+            help="First weeks with which later ones are compared, in place of the reference: where "
+            "the tested images have other shares of classes than those of every day.",
+        ),
+    ] = 0,
 ) -> None:
     """Watch answers that were kept: drift week by week, and the promise as outcomes come.
 
@@ -210,6 +219,7 @@ def accept_monitor(
         outcomes=outcomes,
         positive=tuple(positive or ()),
         false_alarms=false_alarms,
+        baseline_weeks=baseline_weeks,
     )
     with lock_folder(out):
         content = watch_answers(watch, out, log=log)
