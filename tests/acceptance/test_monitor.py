@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cxr_transfer.acceptance.local_images import LocalData
 from cxr_transfer.acceptance.monitor import Watch, watch_answers
+from cxr_transfer.acceptance.record import content_hash
 from cxr_transfer.acceptance.run import AcceptanceTest, run_acceptance
 from cxr_transfer.errors import CxrError
 from made_acceptance import write_criteria, write_scores
@@ -174,6 +175,29 @@ def test_what_are_no_answers_is_refused(tmp_path, reference):
     ):
         path.write_text(other)
         assert refusal(tmp_path, reference) == "bad_answers"
+
+
+@pytest.mark.parametrize("line", ['{"answers": 5}', '{"answers": [5]}', "[]", "5", '{"a": NaN}'])
+def test_json_of_something_else_is_refused(tmp_path, reference, line):
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / f"{START}.jsonl").write_text(line)
+    assert refusal(tmp_path, reference) == "bad_answers"
+
+
+def test_a_day_that_cannot_be_meant_is_refused(tmp_path, reference):
+    write_answers(tmp_path / "answers", 1)
+    path = tmp_path / "answers" / f"{START}.csv"
+    path.rename(path.with_name("9999-12-31.csv"))
+    assert refusal(tmp_path, reference, since=START, until=date.max) == "bad_days"
+
+
+def test_a_record_without_its_parts_is_refused(tmp_path, reference):
+    write_answers(tmp_path / "answers", 1)
+    record = json.loads((reference / "acceptance.json").read_text())
+    del record["watch"]
+    record["sha256"] = content_hash(record)
+    (tmp_path / "acceptance.json").write_text(json.dumps(record))
+    assert refusal(tmp_path, tmp_path / "acceptance.json") == "bad_record"
 
 
 def test_a_record_that_was_changed_is_no_reference(tmp_path, reference):

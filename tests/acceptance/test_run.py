@@ -166,6 +166,28 @@ def test_the_transported_threshold_is_of_other_images(tmp_path):
     assert (ill >= record["threshold"]["value"]).mean() == pytest.approx(0.9)
 
 
+def test_where_no_image_gets_an_answer_nothing_but_that_is_said(tmp_path, criteria):
+    scores = write_scores(tmp_path / "scores.csv", 30)
+    first, *rows = scores.read_text().splitlines()
+    unsure = [f"{first},answer", *(f"{row},not_sure" for row in rows)]
+    scores.write_text("\n".join(unsure) + "\n")
+    record, _, _ = written(tmp_path, scores, criteria)
+    assert record["verdict"] == "not accept"
+    assert record["as_it_is"]["abstention"]["hits"] == 30
+    assert record["as_it_is"]["sensitivity"]["value"] is None
+    assert record["as_it_is"]["all_scored"]["sensitivity"]["images"] == 15
+
+
+def test_columns_are_found_in_any_spelling_and_classes_count_once(tmp_path, criteria):
+    scores = write_scores(tmp_path / "scores.csv", 60)
+    plain = measured(scores, criteria)
+    text = criteria.read_text().replace('"scanner"', '"Scanner"').replace('"sex"', '" Sex"')
+    criteria.write_text(text.replace('positive = "ill"', 'positive = ["ill", "ill"]'))
+    again = measured(scores, criteria)
+    assert again["as_it_is"] == plain["as_it_is"]
+    assert {group["group"] for group in again["as_it_is"]["groups"]["scanner"]} == {"s0", "s1"}
+
+
 def test_what_cannot_be_tested_is_refused(tmp_path, criteria):
     scores = write_scores(tmp_path / "scores.csv", 40)
     lines = scores.read_text().splitlines()

@@ -137,8 +137,11 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     if not all(isinstance(value, dict) for value in values):
         raise _bad(path, "a line is no JSON object")
     # The server puts the answers of a request into an envelope.
-    rows = [row for value in values for row in value.get("answers", [value])]
-    if not all(isinstance(row, dict) for row in rows):
+    envelopes = [value.get("answers", [value]) for value in values]
+    rows = [row for inner in envelopes if isinstance(inner, list) for row in inner]
+    if not all(isinstance(item, list) for item in envelopes) or not all(
+        isinstance(row, dict) for row in rows
+    ):
         raise _bad(path, "an answer is no JSON object")
     return rows
 

@@ -151,10 +151,10 @@ class Criteria(_Strict):
     def _listed(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
-    @property
-    def name(self) -> str:
-        """Name of what is looked for, for people."""
-        return " or ".join(self.positive)
+    @field_validator("positive")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names))  # Else a score would be added twice.
 
     def check_classes(self, labels: LabelSet) -> None:
         """Refuse a positive class that the model does not have, and one that leaves no other.

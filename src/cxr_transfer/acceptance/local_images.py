@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxr_transfer.acceptance.measured import further_columns
 from cxr_transfer.acceptance.subject import Subject, refuse_all_met
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.cells import age_in_years, sex_of, view_of
@@ -33,7 +34,6 @@ from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.predictions import NAMING, read_case_scores, read_predictions
 from cxr_transfer.statistics.external import answered
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.statistics.subgroups import AXES, check_columns
 from cxr_transfer.studies.declared_images import declared_images
 from cxr_transfer.studies.judged_models import JudgedModel
 from cxr_transfer.text import for_terminal
@@ -69,7 +69,7 @@ class LocalData:
         Raises:
             UsageError: ``unknown_subgroup``, ``bad_subgroup``.
         """
-        check_columns([name for name in self.columns if name not in AXES], cases)
+        further_columns(self.columns, cases)
 
 
 @dataclass(frozen=True, eq=False)

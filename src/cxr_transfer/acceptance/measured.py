@@ -26,7 +26,7 @@ from cxr_transfer.statistics.recalibration import (
     log_losses,
 )
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.statistics.subgroups import AXES, axes
+from cxr_transfer.statistics.subgroups import AXES, axes, check_columns
 from cxr_transfer.statistics.temperature import as_given, bin_gaps
 
 Floats = npt.NDArray[np.float64]
@@ -185,8 +185,12 @@ def groups_at(
         columns: Columns that form groups: names of `AXES`, or further ones of the data.
         fewest: Number of positives below which a group is not judged.
     """
-    group_of = axes([name for name in columns if name not in AXES])
-    rows_of = {column: _rows(tested.cases, group_of[column]) for column in dict.fromkeys(columns)}
+    if not tested.cases:
+        return {}
+    group_of = axes(further_columns(columns, tested.cases))
+    named = [name.strip().casefold() for name in columns]
+    wanted = [name for name in group_of if name not in AXES or name in named]
+    rows_of = {column: _rows(tested.cases, group_of[column]) for column in wanted}
     judged = sum(
         int(tested.positive[rows].sum()) >= fewest
         for groups in rows_of.values()
@@ -210,6 +214,15 @@ def groups_at(
         column: [figures(name, rows) for name, rows in groups.items()]
         for column, groups in rows_of.items()
     }
+
+
+def further_columns(columns: Sequence[str], cases: Sequence[Case]) -> tuple[str, ...]:
+    """Return columns beside `AXES` as the data spell them.
+
+    Raises:
+        UsageError: ``unknown_subgroup``, ``bad_subgroup``.
+    """
+    return check_columns([name for name in columns if name.strip().casefold() not in AXES], cases)
 
 
 def _rows(

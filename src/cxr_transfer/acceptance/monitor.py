@@ -51,6 +51,8 @@ SIGNALS = ("scores", "without_answer", "refused")
 WEEKS = 52
 """Weeks over which the false-alarm rate of drift is spread."""
 
+_MOST_WEEKS = 20 * WEEKS
+
 FALSE_ALARMS = 0.05
 """Probability of any false alarm of drift in a year; and of any of performance, for ever."""
 
@@ -115,6 +117,12 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
     since = watch.since or answers.rows[0].day
     # Today is not over yet.
     last = watch.until or datetime.now(UTC).date() - timedelta(days=1)
+    if (answers.rows[-1].day - since).days > 7 * _MOST_WEEKS:
+        raise UsageError(
+            "bad_days",
+            f"Expected answers of at most {_MOST_WEEKS} weeks, but they reach from {since} to "
+            f"{answers.rows[-1].day}; give a later --since, or mend the days.",
+        )
     check_settings(out, {"monitor_of": reference.sha256})
     for source, number in answers.days_from.items():
         log(f"{number} answers have their day from {source}")

@@ -78,13 +78,13 @@ def read_record(path: Path) -> dict[str, Any]:
             raise ValueError("it is too large")
         record = strict_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise _bad(path, error.strerror or str(error)) from None
+        raise bad_record(path, error.strerror or str(error)) from None
     except (ValueError, RecursionError) as error:
-        raise _bad(path, for_terminal(str(error))) from None
+        raise bad_record(path, for_terminal(str(error))) from None
     if not isinstance(record, dict) or record.get("kind") != KIND:
-        raise _bad(path, "it is another file")
+        raise bad_record(path, "it is another file")
     if record.get("schema") != SCHEMA:
-        raise _bad(path, f"it is of schema {for_terminal(str(record.get('schema')))}")
+        raise bad_record(path, f"it is of schema {for_terminal(str(record.get('schema')))}")
     return record
 
 
@@ -104,7 +104,7 @@ def verify(path: Path) -> dict[str, Any]:
     changed = [] if digest == record.get(_HASH) else ["the record itself is changed"]
     files = record.get(_FILES)
     if not isinstance(files, dict):
-        raise _bad(path, "it lists no files")
+        raise bad_record(path, "it lists no files")
     for name, expected in sorted(files.items()):
         shown = for_terminal(str(name))
         # The name is somebody else's: no file of another folder is opened.
@@ -115,7 +115,8 @@ def verify(path: Path) -> dict[str, Any]:
     return {"unchanged": not changed, "sha256": digest, "changed": changed}
 
 
-def _bad(path: Path, why: str) -> DataError:
+def bad_record(path: Path, why: str) -> DataError:
+    """Return the error for a file that is no record of an acceptance test."""
     return DataError(
         "bad_record",
         f"Expected the record of an acceptance test in {path}, but got: {why}; give the "

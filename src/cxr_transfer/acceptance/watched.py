@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.acceptance.criteria import Criteria, PromisedShare
-from cxr_transfer.acceptance.record import read_record, verify
+from cxr_transfer.acceptance.record import bad_record, read_record, verify
 from cxr_transfer.acceptance.subject import two_sided
 from cxr_transfer.errors import DataError, ModelError, UsageError
 from cxr_transfer.labels import LabelSet
@@ -83,6 +84,15 @@ def _of_record(path: Path, positive: tuple[str, ...]) -> Watched:
             "unused_option",
             "Expected no --positive, since the record says what is looked for; leave it out.",
         )
+    try:
+        return _as_watched(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise bad_record(path, f"a part of it is absent or another ({type(error).__name__})") from (
+            None
+        )
+
+
+def _as_watched(record: dict[str, Any]) -> Watched:
     criteria = Criteria.model_validate(record["criteria"])
     floors = {"sensitivity": criteria.sensitivity.floor}
     if criteria.specificity:
@@ -112,6 +122,7 @@ def _of_run(folder: Path, positive: tuple[str, ...]) -> Watched:
             "Expected --positive CLASS with a run folder, since only the record of an acceptance "
             f"test says what is looked for; choose of {', '.join(card.labels)}.",
         )
+    positive = tuple(dict.fromkeys(positive))
     _check_positive(positive, card.label_set)
     scores = validation_scores(card_path.parent, card.label_set)
     if scores is None:

@@ -71,7 +71,7 @@ def calibration_curves(
         for (name, points), colour in zip(curves.items(), (PALETTE[1], PALETTE[0]), strict=False):
             score = [point["mean_score"] for point in points]
             share = np.array([point["share"] for point in points])
-            ends = np.array([(point["low"], point["high"]) for point in points]).T
+            ends = np.array([(point["low"], point["high"]) for point in points]).reshape(-1, 2).T
             reach = np.maximum([share - ends[0], ends[1] - share], 0)
             axes.errorbar(
                 score, share, yerr=reach, fmt="o-", color=colour, capsize=4, lw=1.5, label=name
