@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr_transfer.datasets.draws import check_sizes, draw, most_of_each, most_per_class
 from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.draws import check_sizes, draw, most_of_each, most_per_class
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import split
 from cxr_transfer.errors import DataError

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cxr_transfer.cli.options import (
+    SUBJECT_HELP,
     BootstrapSeed,
     Describing,
     Device,
@@ -38,12 +39,6 @@ INSPECT_EXAMPLES = (
     "cxr audit inspect theirs.onnx --out theirs.toml\n\n"
     "cxr audit inspect theirs.hdf5 --data images.csv --labels normal,covid19 --out theirs.toml\n\n"
     "cxr audit inspect --new"
-)
-SUBJECT_HELP = (
-    "Run folder, checkpoint, folder of several, or name of a released model; a file of another "
-    "tool (.onnx, .xml, .keras, .h5, .hdf5, .pt, .torchscript); python:package.module:function; "
-    "http://HOST/v1/predict of this package's server or http://HOST/v2/models/NAME of KServe's "
-    "protocol; or a table of scores (.csv: case, a column for each class)."
 )
 
 
