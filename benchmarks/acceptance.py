@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from cxr_transfer import provenance
-from cxr_transfer.acceptance.subject import POSITIVE, two_sided
+from cxr_transfer.acceptance.tested_model import POSITIVE, two_sided
 from cxr_transfer.datasets.decode import sha256_of_file
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.models.metadata import checkpoint_files, read_card
