@@ -139,8 +139,9 @@ def graph_facts(graph: Path) -> dict[str, Any]:
         graph: Path of an ``.xml`` or ``.onnx``.
 
     Returns:
-        ``tool``; ``input`` (shape, null for any number), ``outputs`` (shapes), ``activation`` (name
-        of the operation that gives the first output, such as "Softmax").
+        ``tool``; ``input`` (shape, null for any number), its ``type`` ("f32") and ``dtype``
+        ("float32"), ``outputs`` (shapes), ``activation`` (name of the operation that gives the
+        first output, such as "Softmax").
 
     Raises:
         MachineError: ``forked``.
@@ -155,6 +156,7 @@ def graph_facts(graph: Path) -> dict[str, Any]:
             "tool": f"opened with OpenVINO {library.get_version()}",
             "input": _sides(network.inputs[0]),
             "type": network.inputs[0].element_type.get_type_name(),
+            "dtype": network.inputs[0].element_type.to_dtype().name,
             "outputs": [_sides(output) for output in network.outputs],
             "activation": last.get_type_name(),
         }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cxr_transfer.audits.readings import Part
+from cxr_transfer.errors import ModelError
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.subjects.alternatives import brought, compare_answers, grey_answers, readings
 from cxr_transfer.subjects.opening import BATCH
@@ -54,13 +55,20 @@ def other_readings(
     ways = readings(wanted)
     total = len(ways) * len(images)
     count = counting(progress, of_images("other ways of bringing", len(images)), total)
-    answers = []
+    answered, answers = [], []
     for way in ways:
         inputs = brought(images, wanted, way.input)
         scores = []
-        for start in range(0, len(inputs), BATCH):
-            scores.append(subject.ask(inputs[start : start + BATCH], way.input))
-            count(len(scores[-1]))
+        try:
+            for start in range(0, len(inputs), BATCH):
+                scores.append(subject.ask(inputs[start : start + BATCH], way.input))
+                count(len(scores[-1]))
+        except ModelError:
+            # It cannot take these values, or has no scores of them: not what it was trained with.
+            if way is ways[0]:
+                raise
+            continue
+        answered.append(way)
         answers.append(np.concatenate(scores))
     compared = compare_answers(answers, targets, patients)
     greys = grey_answers(subject.ask, wanted)
@@ -75,7 +83,7 @@ def other_readings(
                 "auroc": float(compared.areas[number]),
                 "difference": compared.difference(number, 0).as_dict(),
             }
-            for number, way in enumerate(ways)
+            for number, way in enumerate(answered)
             if number
         ],
         "greys": greys,

@@ -31,6 +31,8 @@ def input_as_described(audit_inputs: AuditInputs) -> Finding | None:
     if not measured:
         return not_done("there are no two classes with ten images each")
     others = measured["readings"]
+    if not others:
+        return not_done("the model has no scores of images that are brought in another way")
     best = max(others, key=lambda one: one["difference"]["value"])
     gain = best["difference"]
     verdict: Verdict = "fail" if gain["low"] > 0.05 else "warn" if gain["low"] > 0 else "pass"

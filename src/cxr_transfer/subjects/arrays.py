@@ -6,6 +6,8 @@ and scipy.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from scipy import special
@@ -49,6 +51,71 @@ def network_input(images: Images, wanted: SubjectInput) -> npt.NDArray[np.float3
     return np.ascontiguousarray(values)
 
 
+def real_numbers(values: object) -> Floats:
+    """Return values as numbers.
+
+    Raises:
+        ValueError: They are no array of real numbers.
+        TypeError: They are no numbers.
+
+    >>> real_numbers([[1, 2]]).tolist()
+    [[1.0, 2.0]]
+    """
+    numbers = np.asarray(values)
+    if np.iscomplexobj(numbers):
+        raise ValueError("its numbers are complex")
+    return numbers.astype(np.float64)
+
+
+def as_type(images: npt.NDArray[np.float32], wanted: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Return images as numbers of another type.
+
+    Args:
+        images: Images as a network wants them.
+        wanted: Type, such as uint8.
+
+    Raises:
+        ValueError: The type holds whole numbers, and the images are fractions or outside of it.
+
+    >>> as_type(np.float32([0, 255]), np.uint8).tolist()
+    [0, 255]
+    """
+    kind = np.dtype(wanted)
+    if kind.kind in "iu":
+        span = np.iinfo(kind)
+        if (images != np.round(images)).any() or images.min() < span.min or images.max() > span.max:
+            raise ValueError(
+                f"it takes whole numbers from {span.min} to {span.max} ({kind}), and it was given "
+                "others: mend range, mean and std"
+            )
+    return images.astype(kind)
+
+
+def of_images_alone(outputs: npt.NDArray[np.generic], images: int) -> Floats:
+    """Return numbers (N, K) of a network: a row for each image.
+
+    Args:
+        outputs: What the network gave: (N,), (N, 1) or (N, ...).
+        images: Number of images that were asked for.
+
+    Raises:
+        ModelError: ``bad_scores`` for another number of rows, or numbers that are not finite.
+    """
+    values = np.asarray(outputs, np.float64)
+    why = ""
+    if values.ndim < 1 or len(values) != images or not values.size:
+        why = f"numbers of the shape {values.shape} for {images} images"
+    elif not np.isfinite(values).all():
+        why = "numbers that are not finite"
+    if why:
+        raise ModelError(
+            "bad_scores",
+            f"Expected finite numbers of the network, a row for each image, but got {why}; see "
+            "what it is given ([input]) and which output is read ([output]).",
+        )
+    return values.reshape(images, -1)
+
+
 def class_scores(outputs: npt.NDArray[np.generic], subject: Description, images: int) -> Floats:
     """Return class scores (N, C), rows summing to 1, of a network's numbers.
 
@@ -67,12 +134,7 @@ def class_scores(outputs: npt.NDArray[np.generic], subject: Description, images:
     >>> class_scores(np.array([[0.25]]), of_two, 1).tolist()
     [[0.75, 0.25]]
     """
-    values = np.asarray(outputs, np.float64)
-    if values.ndim < 1 or len(values) != images:
-        raise _bad(subject, f"it gave numbers of the shape {values.shape} for {images} images")
-    values = values.reshape(images, -1)
-    if not np.isfinite(values).all():
-        raise _bad(subject, "it gave numbers that are not finite")
+    values = of_images_alone(outputs, images)
     classes = len(subject.labels)
     output = subject.output
     if output.column is not None:

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
+import threading
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -51,7 +55,9 @@ def main(arguments: list[str]) -> None:
     connection = Connection(int(arguments[0]))
     kind, path, folder, scratch, number, freedom = arguments[1:7]
     own = [sys.prefix, sys.base_prefix, *filter(None, sys.path)]
+    parent = os.getppid()
     kept_from = () if freedom == FREE else confine([*SYSTEM, *own, folder], scratch)
+    threading.Thread(target=_end_with, args=(parent, scratch), daemon=True).start()
     try:
         if freedom != FREE and not {"files", "network"} <= set(kept_from):
             _tell(connection, {"error": "not_confined", "why": ", ".join(kept_from)})
@@ -65,6 +71,14 @@ def main(arguments: list[str]) -> None:
         return
     except Exception as error:  # whatever the file, or a library, raises: told to the parent
         _tell(connection, {"error": "bad_model", "why": _why(error)})
+
+
+def _end_with(parent: int, scratch: str) -> None:
+    """End when the parent has: also where it was killed while a network computes without an end."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(1)
 
 
 def _answer(connection: Connection, network: ForeignNetwork) -> None:
@@ -85,7 +99,9 @@ def _answer(connection: Connection, network: ForeignNetwork) -> None:
 
 def _why(error: Exception) -> str:
     """Return the kind of an error and the line that says most: TorchScript's comes last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO begins with where in its own sources it was.
+    lines = [line for line in lines if not line.startswith("Exception from ")] or [""]
     line = lines[-1] if "Traceback" in str(error) else lines[0]
     return f"{type(error).__name__}: {line}"[:600]
 

@@ -2,7 +2,7 @@
 
 Called once, before any library is imported and any thread begun: what begins later has no more
 rights. Files can then be read below some folders alone, written in one that is thrown away, and
-none can be run; no machine can be reached; memory is bounded. Linux's Landlock and namespaces do
+none can be run; no machine can be reached; no process can be begun; memory is bounded. Linux's Landlock and namespaces do
 it, and need no privilege. Knows no network. Source: Linux, userspace-api/landlock.rst.
 """
 
@@ -15,6 +15,8 @@ import struct
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
+
+from cxr_transfer.subjects.one_process import stay_one_process
 
 MEMORY = 12 * 2**30
 """Bytes that a confined process may hold."""
@@ -43,7 +45,8 @@ def confine(readable: Iterable[str], scratch: str) -> tuple[str, ...]:
         scratch: Folder in which files may be written.
 
     Returns:
-        What it is kept from: "memory" always, "files" and "network" where the system can.
+        What it is kept from: "memory" always, "files", "network" and "processes" where the system
+        can.
     """
     done = ["memory"]
     # Private memory: what is mapped from files and never touched does not count.
@@ -60,6 +63,9 @@ def confine(readable: Iterable[str], scratch: str) -> tuple[str, ...]:
         alone = alone or version >= 4
     if alone:
         done.append("network")
+    libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    if stay_one_process(libc):
+        done.append("processes")
     return tuple(done)
 
 

@@ -52,6 +52,10 @@ values = "probabilities"         # or "logits"
 """A description to start from."""
 
 
+SMALLEST, LARGEST = 48, 2048
+"""Pixels a side of what a network may be given."""
+
+
 class SubjectInput(BaseModel):
     """What a network is given of an image.
 
@@ -71,8 +75,8 @@ class SubjectInput(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    height: int = Field(ge=48, le=2048)
-    width: int = Field(ge=48, le=2048)
+    height: int = Field(ge=SMALLEST, le=LARGEST)
+    width: int = Field(ge=SMALLEST, le=LARGEST)
     channels: Literal[1, 3]
     layout: Literal["NCHW", "NHWC"]
     range: tuple[Number, Number]

@@ -7,13 +7,14 @@ bounded by the operating system (`confinement`), not by trust in it.
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -24,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 import cxr_transfer
-from cxr_transfer.errors import MachineError, ModelError
+from cxr_transfer.errors import CxrError, MachineError, ModelError
 from cxr_transfer.models.backbones import TRUSTED
-from cxr_transfer.models.folder import sha256
+from cxr_transfer.models.folder import sha256, strict_json
 from cxr_transfer.subjects.confined_process import FREE
-from cxr_transfer.subjects.foreign_networks import SUFFIXES
+from cxr_transfer.subjects.foreign_networks import SUFFIXES, checked_facts
 from cxr_transfer.text import for_terminal
 
 OPENING = 180.0
@@ -36,6 +37,9 @@ OPENING = 180.0
 
 ANSWERING = 120.0
 """Seconds after which a network that has not answered a batch is given up."""
+
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of an answer at most: thousands of numbers for each image of a batch."""
 
 _KEPT = ("PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "LD_LIBRARY_PATH")
 """Variables of this process that the other one gets: no token, no address."""
@@ -95,15 +99,23 @@ class ForeignFile:
                 stdout=said,
                 stderr=said,
                 cwd=resolved.parent,
+                # Ctrl-C is for this process; that one ends with it.
+                start_new_session=True,
             )
         self._connection = Connection(ours.detach())
         self._close = weakref.finalize(self, _ended, self._process, self._connection, self._scratch)
-        told = json.loads(self._received(OPENING, "be opened"))
-        if "error" in told:
+        try:
+            told = self._told(self._received(OPENING, "be opened"))
+            if "error" in told:
+                raise self._refused(told)
+            self.facts = checked_facts(told.get("facts"))
+            self.kept_from = tuple(map(str, told.get("kept_from", ())))
+        except ValueError as error:
             self.close()
-            raise self._refused(told)
-        self.facts: dict[str, Any] = told["facts"]
-        self.kept_from = tuple(map(str, told["kept_from"]))
+            raise self._bad(f"it says of itself what cannot be: {error}") from None
+        except BaseException:
+            self.close()
+            raise
 
     def answer(self, images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Return the network's numbers for images.
@@ -117,30 +129,57 @@ class ForeignFile:
         """
         content = io.BytesIO()
         np.save(content, images, allow_pickle=False)
+        answer = self._received(ANSWERING, "answer", content.getvalue())
         try:
-            self._connection.send_bytes(content.getvalue())
-        except OSError:
-            raise self._gone() from None
-        answer = self._received(ANSWERING, "answer")
-        if answer.startswith(b"{"):
-            raise self._refused(json.loads(answer))
-        try:
+            if answer.startswith(b"{"):
+                raise self._refused(self._told(answer))
             return np.load(io.BytesIO(answer), allow_pickle=False)  # type: ignore[no-any-return]
-        except ValueError:
+        except CxrError:
+            raise
+        except Exception:  # a header of .npy may be wrong in many ways
             raise self._bad("it answered with something that is no array") from None
 
     def close(self) -> None:
         """End its process."""
         self._close()
 
-    def _received(self, seconds: float, purpose: str) -> bytes:
+    def _received(self, seconds: float, purpose: str, content: bytes | None = None) -> bytes:
+        """Return its next message, after one to it; in so many seconds in all."""
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            _kill(self._process)
+
+        # Not by waiting for the first byte: it may never send the last, or never take what is sent.
+        limit = threading.Timer(seconds, give_up)
+        limit.daemon = True
+        limit.start()
         try:
-            if not self._connection.poll(seconds):
+            if content is not None:
+                self._connection.send_bytes(content)
+            return self._connection.recv_bytes(LARGEST_ANSWER)
+        except (EOFError, OSError) as error:
+            if late.is_set():
                 self.close()
-                raise self._bad(f"it took more than {seconds:.0f} seconds to {purpose}")
-            return self._connection.recv_bytes()
-        except (EOFError, OSError):
+                raise self._bad(f"it took more than {seconds:.0f} seconds to {purpose}") from None
+            if str(error) == "bad message length":
+                self.close()
+                raise self._bad(f"it sent more than {LARGEST_ANSWER} bytes") from None
             raise self._gone() from None
+        finally:
+            limit.cancel()
+
+    def _told(self, message: bytes) -> dict[str, Any]:
+        """Return the JSON object that a message is.
+
+        Raises:
+            ValueError: It is none.
+        """
+        told = strict_json(message)
+        if not isinstance(told, dict):
+            raise ValueError("no table")
+        return told
 
     def _gone(self) -> ModelError:
         """Return what its process said before it ended."""
@@ -173,6 +212,14 @@ class ForeignFile:
 def _ended(process: subprocess.Popen[bytes], connection: Connection, scratch: Path) -> None:
     with suppress(OSError):
         connection.close()
-    process.kill()
+    _kill(process)
     process.wait()
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all others of its session."""
+    if process.poll() is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()

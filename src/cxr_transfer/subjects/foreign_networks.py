@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.extras import require
+from cxr_transfer.subjects.arrays import as_type, real_numbers
+from cxr_transfer.text import for_terminal
 
 Call = Callable[[npt.NDArray[np.float32]], object]
 Opened = tuple[dict[str, Any], Call]
@@ -55,9 +57,11 @@ def _graph(path: Path) -> Opened:
     from cxr_transfer.openvino_runtime import Network, graph_facts
 
     facts = graph_facts(path)
+    wanted = np.dtype(facts["dtype"])
     threads = os.environ.get("OMP_NUM_THREADS", "")
     number = int(threads) if threads.isdecimal() and int(threads) else None
-    return facts, Network(path, threads=number, tried=False)
+    network = Network(path, threads=number, tried=False)
+    return facts, lambda images: network(as_type(images, wanted))
 
 
 def _torchscript(path: Path) -> Opened:
@@ -84,12 +88,16 @@ def _keras(path: Path) -> Opened:
     import torch
 
     network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if not network.built:
+        raise ValueError("it was saved before its input was known: call it once, and save it then")
+    if len(network.inputs) != 1:
+        raise ValueError(f"it has {len(network.inputs)} inputs instead of one")
     last = network.layers[-1]
     activation = getattr(getattr(last, "activation", None), "__name__", None)
     facts = {
         "tool": f"Keras, opened with keras {keras.__version__}",
         "input": list(network.input_shape),
-        "outputs": [list(network.output_shape)],
+        "outputs": [list(output.shape) for output in network.outputs],
         "activation": activation,
     }
 
@@ -107,12 +115,41 @@ def _output(outputs: Any, number: int | None) -> npt.NDArray[Any]:  # noqa: ANN4
     if isinstance(outputs, list | tuple):
         if number is None and len(outputs) != 1:
             raise ValueError(
-                f"it has {len(outputs)} outputs: say which is read (number = 0 in [output])"
+                f"it has {len(outputs)} outputs: say which is read: number = 0 in [output], or --output 0 of "
+                "'cxr audit inspect'"
             )
+        if (number or 0) >= len(outputs):
+            raise ValueError(f"it has {len(outputs)} outputs, none with the number {number}")
         outputs = outputs[number or 0]
+    elif number:
+        raise ValueError(f"it has one output, none with the number {number}")
     if hasattr(outputs, "detach"):
-        outputs = outputs.detach().cpu().float().numpy()
-    return np.asarray(outputs)
+        outputs = outputs.detach().cpu()
+        outputs = (outputs if outputs.is_complex() else outputs.float()).numpy()
+    return real_numbers(outputs)
+
+
+def checked_facts(facts: object) -> dict[str, Any]:
+    """Return what a file says of itself, as far as this package knows the words.
+
+    Args:
+        facts: Facts as another process sent them.
+
+    Raises:
+        ValueError: They are no facts.
+    """
+    if not isinstance(facts, dict):
+        raise ValueError("no table")
+    for sides in (facts.get("input", []), *facts.get("outputs", [])):
+        if not isinstance(sides, list) or not all(
+            side is None or (type(side) is int and side > 0) for side in sides
+        ):
+            raise ValueError(f"a shape of {for_terminal(str(sides))[:80]}")
+    words = {name: facts[name] for name in ("tool", "activation", "type") if facts.get(name)}
+    if not all(isinstance(word, str) for word in words.values()):
+        raise ValueError("a word that is none")
+    shapes = {name: facts[name] for name in ("input", "outputs") if name in facts}
+    return {name: for_terminal(word)[:200] for name, word in words.items()} | shapes
 
 
 KINDS: dict[str, Callable[[Path], Opened]] = {

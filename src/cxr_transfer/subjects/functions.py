@@ -6,6 +6,7 @@ name it on a command line is to let its code run.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.subjects.arrays import real_numbers
 from cxr_transfer.text import for_terminal
 
 PREFIX = "python:"
@@ -34,7 +36,7 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
             where it raises.
     """
     module_name, _, attribute = subject.removeprefix(PREFIX).partition(":")
-    if not module_name or not attribute:
+    if not attribute or not all(name.isidentifier() for name in module_name.split(".")):
         raise UsageError(
             "bad_function",
             f"Expected {PREFIX}package.module:function, but got {for_terminal(subject)}; name "
@@ -44,7 +46,9 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        function: Any = importlib.import_module(module_name)
+        # Standard output is for answers: what the code prints goes where people read.
+        with contextlib.redirect_stdout(sys.stderr):
+            function: Any = importlib.import_module(module_name)
         for name in attribute.split("."):
             function = getattr(function, name)
     except (ModuleNotFoundError, AttributeError) as error:
@@ -53,16 +57,17 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
             f"Expected the function of {for_terminal(subject)}, but {for_terminal(str(error))}; "
             "install its package, or run the command in the folder in which the module lies.",
         ) from None
-    except Exception as error:  # whatever code of others raises
+    except (Exception, SystemExit) as error:  # whatever code of others raises
         raise _fault(subject, error) from error
 
     def answer(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:
-            outputs = function(images)
+            with contextlib.redirect_stdout(sys.stderr):
+                outputs = function(images)
             if hasattr(outputs, "detach"):
-                outputs = outputs.detach().cpu().float().numpy()
-            return np.asarray(outputs, np.float64)
-        except Exception as error:  # whatever code of others raises
+                outputs = outputs.detach().cpu().numpy()
+            return real_numbers(outputs)
+        except (Exception, SystemExit) as error:  # whatever code of others raises
             raise _fault(subject, error) from error
 
     return answer
@@ -72,5 +77,5 @@ def _fault(subject: str, error: Exception) -> ModelError:
     return ModelError(
         "bad_model",
         f"Expected {for_terminal(subject)} to take images and return numbers, but it raised "
-        f"{type(error).__name__}: {for_terminal(str(error))[:300]}.",
+        f"{type(error).__name__}: {for_terminal(str(error))[:300]}".rstrip(".: ") + ".",
     )

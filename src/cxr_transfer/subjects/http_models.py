@@ -22,6 +22,8 @@ from PIL import Image
 
 from cxr_transfer.errors import MachineError, ModelError, UsageError
 from cxr_transfer.extras import require
+from cxr_transfer.subjects.arrays import SUM, as_type, real_numbers
+from cxr_transfer.subjects.foreign_networks import checked_facts
 from cxr_transfer.text import for_terminal
 
 if TYPE_CHECKING:
@@ -38,8 +40,20 @@ LONGEST_WAIT = 30.0
 TIMEOUT = 60.0
 """Seconds after which an answer is given up."""
 
+ANSWERING = 120.0
+"""Seconds after which an answer that still comes in is given up."""
+
+LARGEST_ANSWER = 64 * 2**20
+"""Bytes of an answer at most: thousands of numbers for each image."""
+
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
-_TYPES = {"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8}
+_READ = ("Content-Type", "Location", "Retry-After")
+"""Headers of an answer that are looked at."""
+
+_TYPES = {
+    **{"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8, "UINT16": np.uint16},
+    **{"INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64},
+}
 
 
 @dataclass(eq=False)
@@ -75,19 +89,24 @@ class HttpModel:
         for number in range(TRIES):
             self._wait()
             try:
-                answer = self.client.request(method, address, **content)
+                answer = self._sent(method, address, **content)
             except httpx.TransportError as error:
                 why, wait = f"{type(error).__name__}: {error}", 0.5 * 2**number
+                if "CERTIFICATE_VERIFY_FAILED" in why:
+                    raise MachineError(
+                        "server_away",
+                        f"Expected a server at {self.address} with a certificate that this system "
+                        f"trusts, but got {for_terminal(why)}; name its authority's file in the "
+                        "environment variable SSL_CERT_FILE.",
+                    ) from None
+            except httpx.DecodingError as error:
+                raise self._bad(f"an answer that cannot be unpacked ({error})", "") from None
             else:
-                if answer.status_code < 400:
+                if answer.status_code < 300:
                     return answer
                 why = f"status {answer.status_code}: {answer.text[:200]}"
                 if answer.status_code not in _AGAIN:
-                    raise ModelError(
-                        "bad_answer",
-                        f"Expected an answer of {self.address}, but got {for_terminal(why)}; mend "
-                        "the address or the description.",
-                    )
+                    raise self._bad(why, _mend(answer))
                 wait = _seconds(answer.headers.get("Retry-After"), 0.5 * 2**number)
             self.retried += 1
             if number + 1 < TRIES:
@@ -96,6 +115,29 @@ class HttpModel:
             "server_away",
             f"Expected an answer of {self.address}, but after {TRIES} tries got "
             f"{for_terminal(why)}; see whether it runs, and run the command again.",
+        )
+
+    def _sent(self, method: str, address: str, **content: Any) -> httpx.Response:  # noqa: ANN401
+        """Send a request once, and read its answer within bounds of time and size."""
+        import httpx
+
+        limit = time.monotonic() + ANSWERING
+        body = b""
+        with self.client.stream(method, address, **content) as answer:
+            for part in answer.iter_bytes():
+                body += part
+                if len(body) > LARGEST_ANSWER:
+                    raise self._bad(f"more than {LARGEST_ANSWER} bytes", "mend the address")
+                if time.monotonic() > limit:
+                    raise httpx.ReadTimeout(f"no whole answer in {ANSWERING:.0f} seconds")
+        headers = {name: answer.headers[name] for name in _READ if name in answer.headers}
+        return httpx.Response(answer.status_code, headers=headers, content=body)
+
+    def _bad(self, why: str, mend: str) -> ModelError:
+        return ModelError(
+            "bad_answer",
+            f"Expected an answer of {self.address}, but got {for_terminal(why)}; "
+            f"{for_terminal(mend or 'see the log of the server')}.",
         )
 
     def json(self, method: str, address: str, **content: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -107,7 +149,7 @@ class HttpModel:
         answer = self.request(method, address, **content)
         try:
             content = answer.json()
-        except ValueError:
+        except (ValueError, RecursionError):
             content = None  # type: ignore[assignment]
         if not isinstance(content, dict):
             raise ModelError(
@@ -142,7 +184,15 @@ def open_http(
     require("httpx", "models behind HTTP")
     import httpx
 
-    parts = urlsplit(subject)
+    try:
+        parts = urlsplit(subject)
+        _ = parts.port, httpx.URL(subject)
+    except (ValueError, httpx.InvalidURL) as error:
+        raise UsageError(
+            "bad_address",
+            "Expected an address such as http://host:8000/v1/predict, but it cannot be read "
+            f"({for_terminal(str(error))}); mend it.",
+        ) from None
     if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
             "bad_address",
@@ -150,9 +200,24 @@ def open_http(
             f"password or a query; leave them out: a token stands in {TOKEN}.",
         )
     token = (environment or {}).get(TOKEN)
+    if token and not (token.isascii() and token.isprintable()):
+        raise UsageError(
+            "bad_address",
+            f"Expected a token of printable ASCII characters in {TOKEN}, but got others; set it "
+            "anew.",
+        )
     headers = {"Authorization": f"Bearer {token}"} if token else {}
+    # A hospital has an authority of its own: the system's and SSL_CERT_FILE count, too.
+    trusted = httpx.create_ssl_context(trust_env=False)
+    trusted.load_default_certs()
     # Proxies of the environment are not asked: images of patients go where they are told to.
-    client = httpx.Client(headers=headers, timeout=TIMEOUT, follow_redirects=False, trust_env=False)
+    client = httpx.Client(
+        headers=headers,
+        timeout=TIMEOUT,
+        follow_redirects=False,
+        trust_env=False,
+        verify=trusted,
+    )
     return HttpModel(subject.rstrip("/"), client, per_second)
 
 
@@ -203,17 +268,31 @@ def own_scores(
                 "another number; give the address of its prediction (…/v1/predict).",
             )
         rows = [_scores_of(one, labels) for one in answers]
+        if None in rows:
+            raise ModelError(
+                "bad_answer",
+                f"Expected probabilities of {', '.join(labels)} that sum to 1 for each image of "
+                f"{model.address}, but got something else; give the address of its prediction "
+                "(…/v1/predict).",
+            )
         return np.array(rows, np.float64)
 
     return answer
 
 
-def _scores_of(answer: Any, labels: tuple[str, ...]) -> list[float]:  # noqa: ANN401 - JSON
-    scores = answer.get("probabilities") if isinstance(answer, dict) else None
-    try:
-        return [float(scores[label]) for label in labels]  # type: ignore[index]
-    except (KeyError, TypeError, ValueError):
+def _scores_of(answer: Any, labels: tuple[str, ...]) -> list[float] | None:  # noqa: ANN401 - JSON
+    """Return the scores of an image, NaN of one that was refused; None of another answer."""
+    if not isinstance(answer, dict):
+        return None
+    scores = answer.get("probabilities")
+    if not scores and answer.get("status") in ("cannot_assess", "error"):
         return [float("nan")] * len(labels)
+    try:
+        values = np.array([float(scores[label]) for label in labels])  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        return None
+    fits = len(scores) == len(labels) and (values >= 0).all() and abs(values.sum() - 1) <= SUM
+    return [float(value) for value in values] if fits else None
 
 
 def kserve_answer(
@@ -230,7 +309,15 @@ def kserve_answer(
     """
     told = model.json("GET", model.address)
     try:
-        (name, datatype), outputs = _tensor(told["inputs"]), told["outputs"]
+        datatypes = [str(one["datatype"]) for one in told["inputs"]]
+        if len(datatypes) != 1 or datatypes[0] not in _TYPES:
+            raise ModelError(
+                "bad_answer",
+                f"Expected a model with one input of {', '.join(_TYPES)} at {model.address}, but "
+                f"it has {for_terminal(', '.join(datatypes)) or 'none'}; wrap it in a function: "
+                "python:package.module:function.",
+            )
+        name, datatype, outputs = str(told["inputs"][0]["name"]), datatypes[0], told["outputs"]
         if output is None and len(outputs) != 1:
             raise ModelError(
                 "bad_answer",
@@ -240,10 +327,11 @@ def kserve_answer(
         wanted = str(outputs[output or 0]["name"])
         facts = {
             "tool": f"{model.address}, {told.get('platform', 'KServe protocol 2')}",
-            "input": [None if side < 0 else side for side in told["inputs"][0]["shape"]],
-            "outputs": [[None if side < 0 else side for side in one["shape"]] for one in outputs],
+            "input": _sides(told["inputs"][0]["shape"]),
+            "outputs": [_sides(one["shape"]) for one in outputs],
         }
-    except (KeyError, IndexError, TypeError, ValueError):
+        facts = checked_facts(facts)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError):
         raise ModelError(
             "bad_answer",
             f"Expected what a model of KServe's protocol says of itself at {model.address}, but "
@@ -251,7 +339,12 @@ def kserve_answer(
         ) from None
 
     def answer(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        numbers = images.astype(_TYPES[datatype])
+        try:
+            numbers = as_type(images, _TYPES[datatype])
+        except ValueError as error:
+            raise ModelError(
+                "bad_model", f"Expected to give {model.address} its input, but {error}."
+            ) from None
         tensor = {
             "name": name,
             "shape": list(numbers.shape),
@@ -262,8 +355,8 @@ def kserve_answer(
         answers = model.json("POST", f"{model.address}/infer", json=content).get("outputs")
         try:
             given = next(one for one in answers or () if one["name"] == wanted)
-            return np.asarray(given["data"], np.float64).reshape(given["shape"])
-        except (KeyError, StopIteration, TypeError, ValueError):
+            return real_numbers(given["data"]).reshape(given["shape"])
+        except (KeyError, StopIteration, TypeError, ValueError, OverflowError):
             raise ModelError(
                 "bad_answer",
                 f"Expected the output {for_terminal(wanted)} of {model.address}, but got something "
@@ -273,11 +366,18 @@ def kserve_answer(
     return facts, answer
 
 
-def _tensor(inputs: list[dict[str, Any]]) -> tuple[str, str]:
-    """Return the name and the type of the only input."""
-    if len(inputs) != 1 or inputs[0]["datatype"] not in _TYPES:
-        raise ValueError("another number of inputs, or another type")
-    return str(inputs[0]["name"]), str(inputs[0]["datatype"])
+def _sides(shape: list[Any]) -> list[int | None]:
+    """Return a shape with None for any number: servers write them as texts, too."""
+    return [None if int(side) < 0 else int(side) for side in shape]
+
+
+def _mend(answer: httpx.Response) -> str:
+    """Return what a person may do about a refusal."""
+    if answer.status_code in (401, 403):
+        return f"set a token in the environment variable {TOKEN}"
+    if answer.status_code < 400:
+        return f"give the address that it leads to: {answer.headers.get('Location', '')[:200]}"
+    return "mend the address or the description"
 
 
 def _png(image: npt.NDArray[np.uint8]) -> bytes:

@@ -29,9 +29,10 @@ from cxr_transfer.subjects.alternatives import (
     GREYS,
     Images,
     brought,
+    Reading,
     readings,
 )
-from cxr_transfer.subjects.arrays import SUM, Floats, network_input
+from cxr_transfer.subjects.arrays import SUM, Floats, network_input, of_images_alone
 from cxr_transfer.subjects.described_text import written
 from cxr_transfer.subjects.description import SubjectInput
 from cxr_transfer.subjects.foreign_files import ForeignFile
@@ -119,7 +120,7 @@ def inspect_subject(
             "Expected the classes of the images in --data, but got none; name them: --labels "
             "normal,covid19 (in any order).",
         )
-    answer, facts, batch = _opened(asked)
+    answer, batch, facts = _opened(asked)
     values, sure = input_shape(answer, facts, asked.size)
     wanted = SubjectInput(
         height=values["input.height"],
@@ -129,11 +130,7 @@ def inspect_subject(
         range=(0.0, 1.0),
     )
     cases, images, targets = _images(asked, wanted, progress)
-    ways = readings(wanted)
-    count = counting(progress, of_images("asking about", len(images)), len(ways) * len(images))
-    numbers = [
-        _asked(answer, brought(images, wanted, one.input), one.input, batch, count) for one in ways
-    ]
+    ways, numbers = _answered(answer, images, wanted, batch, progress)
     _meaning(asked, numbers, facts, values, sure)
     scores = [_scores(of_way, values["output.values"]) for of_way in numbers]
     labels = _named(asked, scores[0].shape[1], sure)
@@ -158,8 +155,8 @@ def inspect_subject(
     return Guess(values, sure, greys, written(values, sure, greys, facts))
 
 
-def _opened(asked: Inspected) -> tuple[Numbers, Mapping[str, Any], int]:
-    """Return a function of arrays, what its file says, and how many images it takes at once."""
+def _opened(asked: Inspected) -> tuple[Numbers, int, Mapping[str, Any]]:
+    """Return a function of arrays, how many images it takes at once, and what its file says."""
     kind = kind_of_subject(asked.subject)
     if kind in ("checkpoint", "export", "scores", "server"):
         raise UsageError(
@@ -168,14 +165,13 @@ def _opened(asked: Inspected) -> tuple[Numbers, Mapping[str, Any], int]:
             "it as it is: 'cxr audit'.",
         )
     if kind == "function":
-        return functions.open_function(asked.subject), {}, BATCH
+        return functions.open_function(asked.subject), BATCH, {}
     if kind == "kserve":
         model = http_models.open_http(asked.subject, environment=os.environ)
         facts, answer = http_models.kserve_answer(model, asked.output)
-        return answer, facts, SERVER_BATCH
+        return *of_any_number(answer, facts, SERVER_BATCH), facts
     file = ForeignFile(Path(asked.subject), asked.output)
-    answer, batch = of_any_number(file)
-    return answer, file.facts, batch
+    return *of_any_number(file.answer, file.facts, BATCH), file.facts
 
 
 def _images(
@@ -214,6 +210,31 @@ def _sized(image: npt.NDArray[np.uint8], wanted: SubjectInput) -> npt.NDArray[np
     return np.asarray(Image.fromarray(image).resize((wanted.width, wanted.height)))
 
 
+def _answered(
+    answer: Numbers, images: Images, wanted: SubjectInput, batch: int, progress: Tell
+) -> tuple[list[Reading], list[Floats]]:
+    """Return the ways of bringing images to which a network has an answer, and its numbers.
+
+    Raises:
+        ModelError: What the network raises where there is none.
+    """
+    tried = readings(wanted)
+    count = counting(progress, of_images("asking about", len(images)), len(tried) * len(images))
+    ways, numbers = [], []
+    refusal = None
+    for way in tried:
+        try:
+            rows = _asked(answer, brought(images, wanted, way.input), way.input, batch, count)
+        except ModelError as error:
+            refusal = refusal or error
+            continue
+        ways.append(way)
+        numbers.append(rows)
+    if refusal is not None and not ways:
+        raise refusal
+    return ways, numbers
+
+
 def _asked(
     answer: Numbers,
     images: Images,
@@ -225,8 +246,7 @@ def _asked(
     rows = []
     for start in range(0, len(images), batch):
         part = images[start : start + batch]
-        numbers = np.asarray(answer(network_input(part, way)), np.float64)
-        rows.append(numbers.reshape(len(part), -1))
+        rows.append(of_images_alone(np.asarray(answer(network_input(part, way))), len(part)))
         count(len(part))
     return np.concatenate(rows)
 
@@ -243,12 +263,6 @@ def _meaning(
         values["output.number"], sure["output.number"] = asked.output, "as asked for"
     told = str(facts.get("activation") or "").lower()
     everywhere = np.concatenate(numbers)
-    if not np.isfinite(everywhere).all():
-        raise ModelError(
-            "bad_scores",
-            "Expected finite numbers of the network for generated or given images, but got others; "
-            "write the description by hand (--new).",
-        )
     within = bool((everywhere >= -1e-6).all() and (everywhere <= 1 + 1e-6).all())
     sums = within and bool((abs(everywhere.sum(axis=1) - 1) < SUM).all())
     if told in ("softmax", "sigmoid"):

@@ -7,7 +7,7 @@ in a description (`description`). Whatever can be refused is refused before an i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -151,7 +151,7 @@ def _of_file(kind: Kind, path: Path, asking: Asking) -> Subject:
         )
     description = description_of(str(path), path, asking.description)
     file = ForeignFile(path, description.output.number)
-    answer, batch = of_any_number(file)
+    answer, batch = of_any_number(file.answer, file.facts, BATCH)
     return _described(
         kind,
         description,
@@ -166,8 +166,9 @@ def _of_file(kind: Kind, path: Path, asking: Asking) -> Subject:
 def _of_kserve(subject: str, asking: Asking) -> Subject:
     model = http_models.open_http(subject, per_second=asking.per_second, environment=os.environ)
     description = description_of(subject, None, asking.description)
-    facts, answer = http_models.kserve_answer(model, description.output.number)
-    return _described("kserve", description, answer, facts=facts, batch=SERVER_BATCH)
+    facts, ask = http_models.kserve_answer(model, description.output.number)
+    answer, batch = of_any_number(ask, facts, SERVER_BATCH)
+    return _described("kserve", description, answer, facts=facts, batch=batch)
 
 
 def _of_server(subject: str, asking: Asking) -> Subject:
@@ -220,19 +221,26 @@ def _described(
     )
 
 
-def of_any_number(file: ForeignFile) -> tuple[Numbers, int]:
-    """Return a function that asks a file's network, and the number of images for it at most.
+def of_any_number(answer: Numbers, facts: Mapping[str, Any], most: int) -> tuple[Numbers, int]:
+    """Return a function that asks a network, and the number of images for it at most.
 
     A network that takes one number of images alone gets the last one again in place of more.
+
+    Args:
+        answer: Function of the network.
+        facts: What it says of itself.
+        most: Number of images at most, of a network that takes any.
     """
-    fixed = (file.facts.get("input") or [None])[0]
+    fixed = (facts.get("input") or [None])[0]
     if fixed is None:
-        return file.answer, BATCH
+        return answer, most
 
     def filled(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         missing = fixed - len(images)
         full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-        return file.answer(full)[: len(images)]
+        numbers = answer(full)
+        # Another number of rows is no answer for these images: it is refused by its shape.
+        return numbers[: len(images)] if numbers.ndim and len(numbers) == fixed else numbers
 
     return filled, fixed
 
