@@ -109,6 +109,13 @@ def unavailable(subject: Subject) -> dict[str, str]:
         reasons["parts"] = "only a run folder of this package says how its images were parted"
         reasons["left_out"] = "only a recipe of this package can be trained again"
     if subject.opinions is None:
-        pictures = ("occlusion", "robustness", "heat_maps")
+        pictures = (
+            "occlusion",
+            "robustness",
+            "heat_maps",
+            "counterfactual",
+            "mask_shape",
+            "reencoding",
+        )
         reasons |= dict.fromkeys(pictures, NO_PICTURES)
     return reasons
