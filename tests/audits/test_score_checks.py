@@ -35,9 +35,7 @@ def inputs_of(logits, targets=None, columns=()):
         )
         for name, target, in_b, old, woman in zip(names, targets, IN_B, OLD, WOMEN, strict=True)
     ]
-    empty = dict.fromkeys(
-        ("metadata", "grey_levels", "demographics", "source_classifier"), None
-    )
+    empty = dict.fromkeys(("metadata", "grey_levels", "demographics", "source_classifier"), None)
     return AuditInputs(
         scores=scores, cases=cases, evaluation=evaluate(scores, resamples=20), occluded={},
         unchanged=0.0, corrupted={}, association={}, near_copies=[], own_images_seen=0, outside=[],

@@ -50,10 +50,10 @@ CHECKS = Table(
         ),
         "operating_point": AuditCheck(
             "A threshold carried to another source",
-            "threshold that finds 90 % of a class in the other sources: warns where a source's "
-            "sensitivity is below 85 % (the margin of an acceptance test) or its false alarms lie "
-            "surely 10 points above the others'; fails where its sensitivity lies surely below "
-            "80 %, or its false alarms surely above 50 %",
+            "threshold that finds 90 % of a class in the other sources: warns where the interval "
+            "of a source's sensitivity lies below that, or of its false alarms 10 points above the "
+            "others'; fails where the sensitivity's lies below 80 %, or the false alarms' above "
+            "50 %",
             score.operating_point,
         ),
         "overlap": AuditCheck(

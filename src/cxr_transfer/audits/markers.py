@@ -74,14 +74,17 @@ def marker_mask(image: Plane, lungs: Mask) -> Mask:
     numbered, _ = ndimage.label(image.astype(np.int16) - ground >= CONTRAST, _EIGHT)
     found = np.zeros_like(image, np.bool_)
     away = ndimage.distance_transform_edt(~lungs) > BEYOND_LUNGS * height if lungs.any() else ~lungs
+    bright = ndimage.binary_dilation(numbered > 0, _EIGHT)
     for number, place in enumerate(ndimage.find_objects(numbered), start=1):
         component = numbered == number
-        if away[component].all() and _is_letter(image, component, place):
+        if away[component].all() and _is_letter(image, component, bright, place):
             found |= component
     return np.asarray(ndimage.binary_dilation(found, _EIGHT)) if found.any() else found
 
 
-def _is_letter(image: Plane, component: Mask, place: tuple[slice, slice]) -> bool:
+def _is_letter(
+    image: Plane, component: Mask, bright: Mask, place: tuple[slice, slice]
+) -> bool:
     height, width = image.shape
     down, across = ((part.stop - part.start) for part in place)
     if not HEIGHT[0] <= down / height <= HEIGHT[1] or not WIDTH[0] <= across / width <= WIDTH[1]:
@@ -94,8 +97,8 @@ def _is_letter(image: Plane, component: Mask, place: tuple[slice, slice]) -> boo
     # A little larger than the component, so that the ground around it is there to be looked at.
     around = tuple(slice(max(0, part.start - 4), part.stop + 4) for part in place)
     shape, grey = component[around], image[around]
-    rim = ndimage.binary_dilation(shape, _EIGHT)
-    ring = ndimage.binary_dilation(shape, _EIGHT, iterations=3) & ~rim
+    # Not the ground: the rim, which is blurred, and the next letter of a word.
+    ring = ndimage.binary_dilation(shape, _EIGHT, iterations=3) & ~bright[around]
     if shape.sum() < 5 or ring.sum() < 10:
         return False
     inside, outside = np.percentile(grey[shape], 75), np.median(grey[ring])

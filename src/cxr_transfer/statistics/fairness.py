@@ -110,7 +110,8 @@ def _gaps(
 ) -> list[dict[str, Any]]:
     """Return the widest gap of each class's sensitivity, and of its false alarms."""
     gaps = []
-    for target, label in enumerate(scores.labels):
+    # Of two classes one says it all: what it misses are the false alarms of the other.
+    for target, label in list(enumerate(scores.labels))[-1 if len(scores.labels) == 2 else 0 :]:
         called = (scores.predicted == target).astype(np.float64)
         is_class = scores.targets == target
         for figure, counts in ((SENSITIVITY, is_class), (FALSE_ALARMS, ~is_class)):
