@@ -112,7 +112,7 @@ def _commands() -> str:
         "already (`out_exists`), or writes into a folder with files that are not its own "
         "(`foreign_folder`).\n\n"
         "| exit code | meaning |\n|---|---|\n"
-        "| 0 | done |\n| 1 | done, but some inputs failed; for `cxr audit`: a hard check failed |\n"
+        "| 0 | done |\n| 1 | done, but some inputs failed; for `cxr audit`: a hard check failed (`--fail-on`) |\n"
         "| 2 | the command or the recipe is wrong |\n| 3 | the data are not fit |\n"
         "| 4 | a checkpoint is not what it should be |\n"
         "| 5 | the machine lacks something |\n| 130 | stopped by Ctrl-C |\n\n"

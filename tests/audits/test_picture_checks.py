@@ -1,4 +1,4 @@
-"""Checks that change pictures: they fail for models that go by what they change, and for no other."""
+"""Checks that change pictures fail for models that go by what they change, and for no other."""
 
 import dataclasses
 
@@ -42,12 +42,12 @@ def ellipses(sizes):
 
 def part_of(images, targets, masks):
     cases = [
-        dataclasses.replace(case(f"{row}.png", LABELS.names[target], f"p{row}"), source="ab"[row % 2])
+        dataclasses.replace(
+            case(f"{row}.png", LABELS.names[target], f"p{row}"), source="ab"[row % 2]
+        )
         for row, target in enumerate(targets)
     ]
-    tensors = ImageTensors(
-        torch.from_numpy(images), torch.from_numpy(targets), GivenLungs(masks)
-    )
+    tensors = ImageTensors(torch.from_numpy(images), torch.from_numpy(targets), GivenLungs(masks))
     return Part(LABELS, Decoded(tuple(cases), tensors, images, ()), np.arange(len(cases)))
 
 
@@ -78,7 +78,9 @@ def by(grey_of, middle):
     """A model that answers by the mean grey of some place: the second class is bright there."""
 
     def score(images):
-        ill = 1 / (1 + np.exp(-np.clip((grey_of(images[:, 0].astype(float)) - middle) / 4, -30, 30)))
+        ill = 1 / (
+            1 + np.exp(-np.clip((grey_of(images[:, 0].astype(float)) - middle) / 4, -30, 30))
+        )
         return np.stack([1 - ill, ill], axis=1)
 
     return score
@@ -247,11 +249,15 @@ def test_a_model_that_hangs_on_single_pixels_fails(files):
 
 def sets(shift):
     rng = np.random.default_rng(0)
-    cases = [[case(f"{name}{row}.png", "normal", f"{name}{row}") for row in range(80)] for name in "ab"]
+    cases = [
+        [case(f"{name}{row}.png", "normal", f"{name}{row}") for row in range(80)] for name in "ab"
+    ]
     files = [
         [
             {"width": float(width), "bytes_per_pixel": 1.0, "grey_50": float(grey + shift * number)}
-            for width, grey in zip(rng.choice([500, 600], 80), rng.normal(0.5, 0.05, 80), strict=True)
+            for width, grey in zip(
+                rng.choice([500, 600], 80), rng.normal(0.5, 0.05, 80), strict=True
+            )
         ]
         for number in range(2)
     ]

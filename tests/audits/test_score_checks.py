@@ -1,4 +1,4 @@
-"""Checks of scores alone: each fails where what it looks for is put in, and passes where it is not."""
+"""Checks of scores alone: each fails where its fault is put in, and passes where it is not."""
 
 import dataclasses
 

@@ -82,9 +82,7 @@ def marker_mask(image: Plane, lungs: Mask) -> Mask:
     return np.asarray(ndimage.binary_dilation(found, _EIGHT)) if found.any() else found
 
 
-def _is_letter(
-    image: Plane, component: Mask, bright: Mask, place: tuple[slice, slice]
-) -> bool:
+def _is_letter(image: Plane, component: Mask, bright: Mask, place: tuple[slice, slice]) -> bool:
     height, width = image.shape
     down, across = ((part.stop - part.start) for part in place)
     if not HEIGHT[0] <= down / height <= HEIGHT[1] or not WIDTH[0] <= across / width <= WIDTH[1]:

@@ -23,6 +23,7 @@ from cxr_transfer.audits.answering import Answering, answering, table_scores, un
 from cxr_transfer.audits.baselines import source_classifier
 from cxr_transfer.audits.checks import run_checks, verdict
 from cxr_transfer.audits.drawing import draw
+from cxr_transfer.audits.html_page import html_page
 from cxr_transfer.audits.images_alone import near_copies, tables_alone
 from cxr_transfer.audits.input_readings import other_readings
 from cxr_transfer.audits.inputs import AuditInputs, Check
@@ -37,6 +38,7 @@ from cxr_transfer.audits.readings import (
     read_scores,
     table_readings,
 )
+from cxr_transfer.audits.reasons import reasons
 from cxr_transfer.audits.report import page
 from cxr_transfer.audits.retraining import Retraining, both_splits, leave_sources_out
 from cxr_transfer.audits.saliency import saliency_evidence
@@ -64,6 +66,9 @@ from cxr_transfer.subjects.declared_images import declared_images
 from cxr_transfer.subjects.subject import TITLES, Subject
 from cxr_transfer.training.device import Execution, resolve_device
 from cxr_transfer.training.tensors import ImageTensors
+
+SCHEMA = "cxr-transfer/audit/1"
+"""Name of the form of ``audit.json``: ``audit.schema.json`` beside this module describes it."""
 
 BY_THEMSELVES = "what files, age, sex, view and features tell"
 REPORT = "judging and drawing"
@@ -182,6 +187,7 @@ def audit(
     write_json(out / "audit.json", content)
     draw(out / "figures", subject.name, audit_inputs, checks, part.images)
     write_text(out / "audit.md", page(subject.name, content, checks))
+    write_text(out / "audit.html", html_page(subject.name, content, checks, out / "figures"))
     return content
 
 
@@ -334,6 +340,7 @@ def _content(
 ) -> dict[str, Any]:
     """Return what stands in ``audit.json`` of the images, the figures and the checks."""
     return {
+        "schema": SCHEMA,
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": subject.name, "weights_sha256": "".join(subject.sha256[:1])},
         "subject": subject.described(),
@@ -348,6 +355,7 @@ def _content(
         },
         "accuracy": readings.evaluation.accuracy.as_dict(),
         "auroc_macro": readings.evaluation.auroc_macro.as_dict(),
+        "reasons": [check.name for check in reasons(checks)],
         "checks": [check.as_dict() for check in checks],
         "lung_mask": "a small network fitted to lungs drawn by hand: docs/results/lung_mask.json",
         "precision": readings.precision,

@@ -1,9 +1,9 @@
-"""Pages of Markdown: in come facts and the name of a template, out goes the page.
+"""Pages of Markdown and HTML: in come facts and the name of a template, out goes the page.
 
 Templates have the words, Python decides which facts hold. They lie in ``templates/`` of the package
 that writes the page, and may borrow from those of evaluation. A fact that a template wants and
-nobody gave is an error, never a blank. Nothing is escaped by itself: names that others chose go
-through the filter ``markdown``.
+nobody gave is an error, never a blank. In HTML all is escaped, in Markdown nothing is by itself:
+names that others chose go through the filter ``markdown``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # for HTML; a page of Markdown has `markdown`
+        # A page of Markdown has the filter `markdown` for it.
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
     )
     made.globals["intended_use"] = INTENDED_USE
     filters = (markdown, latex, number, percent, complement, written, digits, joined, ended)
