@@ -7,6 +7,7 @@ nothing. The words: ``audit.html.j2``.
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,6 @@ from cxr_transfer.text import for_terminal
 
 DRAWN_FOR: Mapping[str, tuple[str, str]] = {
     "occlusion": ("without_the_lungs.png", "AUROC of what is left of the images"),
-    "metadata": ("without_the_lungs.png", "AUROC of what files alone tell"),
-    "demographics": ("without_the_lungs.png", "AUROC of what age, sex and view alone tell"),
     "source_by_class": ("sources.png", "Images of each source, parted by class"),
     "outside": ("sources.png", "Images of each source that training saw, parted by class"),
     "decision_curve": ("decision_curve.png", "Net benefit by the threshold"),
@@ -50,12 +49,14 @@ def html_page(name: str, content: Mapping[str, Any], checks: Sequence[Check], fo
         checks: Checks in the order in which the page has them.
         folder: Folder of the figures, which become part of the page.
     """
+    chosen = reasons(checks)
     page = render(
         "audit.html.j2",
         name=name,
         content=content,
-        checks=[_shown(check, folder) for check in checks],
-        reasons=[_shown(check, folder) for check in reasons(checks)],
+        # A picture that stands above already is not put in again: it makes the file twice as large.
+        checks=[_shown(check, None if check in chosen else folder) for check in checks],
+        reasons=[_shown(check, folder) for check in chosen],
         damaged=damaged_sentence(content["images"].get("damaged", 0)),
         opened=access_sentence(content["test_set_accesses"]),
         commit=provenance.short(content["commit"]),
@@ -64,11 +65,11 @@ def html_page(name: str, content: Mapping[str, Any], checks: Sequence[Check], fo
     return for_terminal(page, lines=True)
 
 
-def _shown(check: Check, folder: Path) -> dict[str, Any]:
+def _shown(check: Check, folder: Path | None) -> dict[str, Any]:
     figures = figures_of(check.measured)
     return {
         "check": check,
-        "picture": _picture(check.name, folder),
+        "picture": None if folder is None else _picture(check.name, folder),
         "chart": _chart(figures[:MOST_ROWS]),
         "figures": [*figures, *counts_of(check.measured)][:MOST_FIGURES],
         "more": max(0, len(figures) - MOST_FIGURES),
@@ -98,9 +99,11 @@ def _chart(figures: Sequence[Figure]) -> dict[str, Any] | None:
     def place(value: float) -> float:
         return round(_LEFT + (_RIGHT - _LEFT) * (value - low) / (high - low), 1)
 
+    shared = _shared([figure.name for figure in figures])
     rows = [
         {
             "figure": figure,
+            "name": figure.name[shared:],
             "y": _ROW * number + _ROW / 2 + 2,
             "at": place(figure.value),
             "from": place(figure.value if figure.low is None else figure.low),
@@ -110,3 +113,14 @@ def _chart(figures: Sequence[Figure]) -> dict[str, Any] | None:
     ]
     ticks = [(place(tick), tick) for tick in sorted({low, 0.0, 0.5, 1.0, high}) if low <= tick]
     return {"rows": rows, "ticks": ticks, "height": _ROW * len(rows) + 30, "left": _LEFT}
+
+
+def _shared(names: Sequence[str]) -> int:
+    """Return how many letters of the first parts of all names are the same.
+
+    >>> _shared(["swaps: border: follows", "swaps: border: control"])
+    15
+    """
+    parts = [name.split(": ")[:-1] for name in names]
+    same = itertools.takewhile(lambda part: len(set(part)) == 1, zip(*parts, strict=False))
+    return sum(len(part[0]) + 2 for part in same) if len(names) > 1 else 0
