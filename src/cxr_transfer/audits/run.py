@@ -307,7 +307,7 @@ def _audit_inputs(
         matched=_matched(subject.labels, decoded, readings.scored, again["seed"]),
         heat_maps=maps,
         left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
-        unavailable=unavailable(subject),
+        unavailable=unavailable(subject, seen=int(kinds.seen.sum())),
     )
 
 
