@@ -44,7 +44,7 @@ PASSING = ("minutes", "commit", "time", "machine", "versions")
 
 def all_entries() -> list[str]:
     """Return the entries that are run where none is named."""
-    return ["multi_source", *(str(path) for path in sorted(OWN.glob("*.toml")))]
+    return ["multi_source", "conv3_tuned", *(str(path) for path in sorted(OWN.glob("*.toml")))]
 
 
 def run_entry(

@@ -41,8 +41,9 @@ LAYERS = (
     ("subjects",),
     ("audits",),
     ("studies",),
+    ("acceptance",),
     ("serving",),
-    ("api", "api_protocols", "api_studies"),
+    ("api", "api_protocols", "api_studies", "api_acceptance"),
     ("cli",),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
@@ -106,7 +107,7 @@ def test_images_data_sets_and_statistics_know_no_torch():
 def test_who_answers_knows_nothing_of_training_evaluation_and_audits():
     for name in MODULES:
         if name.startswith(("inference/", "serving/", "export/")):
-            known = packages(name) & {"training", "evaluation", "audits", "studies"}
+            known = packages(name) & {"training", "evaluation", "audits", "studies", "acceptance"}
             assert not known, f"{name} imports {known}"
 
 

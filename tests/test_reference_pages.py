@@ -11,6 +11,7 @@ from reference_pages import ENVIRONMENT, pages
 import cxr_transfer
 from cxr_transfer import errors
 from cxr_transfer.cli.commands import app
+from cxr_transfer.cli.default_command import DEFAULT
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
@@ -36,7 +37,7 @@ def leaves(group, prefix="cxr"):
         if hasattr(command, "commands"):
             yield from leaves(command, f"{prefix} {name}")
         else:
-            yield f"{prefix} {name}", command
+            yield prefix if name == DEFAULT else f"{prefix} {name}", command
 
 
 def test_every_command_has_its_options_and_examples(reference):

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import datetime
 import html
 import inspect
 import json
@@ -24,7 +25,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import cxr_transfer
-from cxr_transfer.cli.commands import app, audit_app, data_app, front, recipe_app
+from cxr_transfer.acceptance.criteria import TABLES, Criteria
+from cxr_transfer.cli.commands import accept_app, app, audit_app, data_app, front, recipe_app
 from cxr_transfer.cli.default_command import DEFAULT
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.training.recipe import Recipe
@@ -45,6 +47,8 @@ ENVIRONMENT = {
     "processes of a distributed training.",
     "XDG_CACHE_HOME": "Parent of the cache folder where `CXR_CACHE` is not set.",
     "XDG_CONFIG_HOME": "Parent of the settings folder where `CXR_CONFIG` is not set.",
+    "CXR_SUBJECT_TOKEN": "Token that is sent to a server whose model is audited or validated, as "
+    "`Authorization: Bearer`.",
     "CXR_TRUSTED_CODE": "Modules of your own, separated by commas, that a checkpoint may import: "
     "those of networks named `package.module:function`.",
     "OMP_NUM_THREADS": "Number of threads of the networks. Set it to share a machine.",
@@ -62,6 +66,7 @@ def pages() -> dict[str, str]:
         "reference/commands.md": _commands(),
         "reference/recipes.md": _recipes(),
         "reference/tables.md": _tables(),
+        "reference/criteria.md": _criteria(),
         "reference/errors.md": _errors(),
         "reference/environment.md": _environment(),
         "reference/http.md": _http(),
@@ -93,6 +98,7 @@ def command_functions() -> dict[str, tuple[Callable[..., Any], str]]:
     for prefix, group in (
         ("cxr", app),
         ("cxr audit", audit_app),
+        ("cxr accept", accept_app),
         ("cxr data", data_app),
         ("cxr recipe", recipe_app),
     ):
@@ -112,7 +118,9 @@ def _commands() -> str:
         "already (`out_exists`), or writes into a folder with files that are not its own "
         "(`foreign_folder`).\n\n"
         "| exit code | meaning |\n|---|---|\n"
-        "| 0 | done |\n| 1 | done, but some inputs failed; for `cxr audit`: a hard check failed (`--fail-on`) |\n"
+        "| 0 | done |\n| 1 | done, but some inputs failed; for `cxr audit`: a hard check failed "
+        "(`--fail-on`); "
+        "for `cxr accept`: not accepted, changed, or an alarm |\n"
         "| 2 | the command or the recipe is wrong |\n| 3 | the data are not fit |\n"
         "| 4 | a checkpoint is not what it should be |\n"
         "| 5 | the machine lacks something |\n| 130 | stopped by Ctrl-C |\n\n"
@@ -164,6 +172,7 @@ def _kind(annotation: object) -> str:
     if parts and isinstance(annotation, types.UnionType):
         return _kind(parts[0])
     names = {str: "text", int: "number", float: "number", bool: "flag", Path: "path"}
+    names[datetime.datetime] = "date"
     return names.get(annotation, str(annotation))
 
 
@@ -192,6 +201,16 @@ def _recipes() -> str:
     for name, path in shipped_recipes().items():
         text = path.read_text(encoding="utf-8").strip()
         blocks.append(f"### {name}\n\n```toml\n{text}\n```\n")
+    return "\n".join(blocks)
+
+
+def _criteria() -> str:
+    blocks = [
+        "# Criteria keys\n\n" + WRITTEN + "Criteria are a TOML file that says what a model has to "
+        "reach at one place. `cxr accept plan --write-criteria FILE` writes a commented one.\n",
+        f"## Criteria\n\n{_keys(Criteria)}",
+    ]
+    blocks += [f"## `[{name}]`\n\n{_keys(model)}" for name, model in TABLES.items()]
     return "\n".join(blocks)
 
 

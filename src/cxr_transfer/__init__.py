@@ -18,6 +18,7 @@ from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
 
 if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
+    from cxr_transfer.api_acceptance import accept, monitor, plan_acceptance
     from cxr_transfer.api_protocols import compare, cross_validate, validate
     from cxr_transfer.api_studies import learning_curve, local_curve
     from cxr_transfer.datasets.case import Case
@@ -39,6 +40,7 @@ __all__ = [
     "Predictor",
     "Report",
     "__version__",
+    "accept",
     "audit",
     "compare",
     "cross_validate",
@@ -46,12 +48,15 @@ __all__ = [
     "learning_curve",
     "load_dataset",
     "local_curve",
+    "monitor",
+    "plan_acceptance",
     "train",
     "validate",
 ]
 
 _HOMES = {
     **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
+    **dict.fromkeys(("accept", "monitor", "plan_acceptance"), "api_acceptance"),
     **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
     **dict.fromkeys(("learning_curve", "local_curve"), "api_studies"),
     "Case": "datasets.case",

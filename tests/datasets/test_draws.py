@@ -3,11 +3,13 @@
 import dataclasses
 from collections import Counter, defaultdict
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cxr_transfer.datasets.draws import check_sizes, draw, most_per_class
+from cxr_transfer.datasets.case import Case
+from cxr_transfer.datasets.draws import check_sizes, draw, most_of_each, most_per_class
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import split
 from cxr_transfer.errors import DataError
@@ -102,3 +104,16 @@ def test_a_class_of_one_patient_cannot_be_parted(dataset):
         draw(dataclasses.replace(dataset, cases=cases), 4, 1)
     assert error.value.code == "too_few_to_draw"
     assert "normal has 1" in error.value.message
+
+
+def test_at_most_so_many_of_each_label_in_each_source_are_drawn():
+    cases = [
+        Case(Path(f"{number}.png"), "normal" if number % 3 else "covid19", f"p{number}", source)
+        for number, source in enumerate("aaaaaaaaabbbbbbbbbbbbbbbbbbc")
+    ]
+    drawn = most_of_each(cases, 2, seed=0)
+    counts = Counter((case.source, case.label) for case in drawn)
+    assert max(counts.values()) == 2
+    assert set(counts) == {(case.source, case.label) for case in cases}
+    assert drawn == sorted(drawn, key=lambda case: int(case.path.stem))
+    assert drawn == most_of_each(cases, 2, seed=0) != most_of_each(cases, 2, seed=1)

@@ -282,6 +282,22 @@ def test_an_evaluation_reads_each_image_once(crops, counts, tmp_path):
     counts.check(crops, tested, segmented=tested)
 
 
+def test_an_acceptance_test_reads_each_image_once(crops, counts, tmp_path):
+    own_images(tmp_path / "clinic", number=4)
+    rows = [
+        f"clinic/{label}/{row:02}.png,{'normal' if label == 'normal' else 'covid19'}"
+        for label in ("normal", "covid19")
+        for row in range(4)
+    ]
+    (tmp_path / "clinic.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    (tmp_path / "criteria.toml").write_text('positive = "covid19"\n[sensitivity]\nminimum = 0.9\n')
+    words = ["accept", "run", crops / "run", "--data", tmp_path / "clinic.csv", "--device", "cpu"]
+    counts.empty()
+    # Its exit code says that eight images are too few.
+    cxr(*words, "--criteria", tmp_path / "criteria.toml", "--out", tmp_path / "accepted")
+    counts.check(tmp_path / "clinic", 8, judged=8, segmented=8)
+
+
 @pytest.mark.parametrize(
     "retrain",
     [

@@ -165,7 +165,7 @@ def test_a_recipe_that_cannot_exchange_is_refused(change, word):
 
 
 def test_whole_images_are_not_exchanged():
-    content = load_recipe("early_probe").model_dump(mode="json")
+    content = load_recipe("multi_source").model_dump(mode="json")
     content["preprocessing"]["crop"] = "none"
     with pytest.raises(UsageError, match="crops of the lungs"):
         parse_recipe(content, origin="test")

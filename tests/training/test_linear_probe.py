@@ -125,7 +125,7 @@ def test_a_feature_that_hardly_varies_is_not_blown_up(level):
 
 
 def test_only_a_head_can_be_fitted():
-    content = load_recipe("early_probe").model_dump(mode="json")
+    content = load_recipe("multi_source").model_dump(mode="json")
     content["stages"][0]["train"] = ["both_sides"]
     with pytest.raises(UsageError, match="head alone"):
         parse_recipe(content, origin="test")

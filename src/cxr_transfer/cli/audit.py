@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cxr_transfer.cli.options import (
+    SUBJECT_HELP,
     BootstrapSeed,
     Describing,
     Device,
@@ -20,6 +21,10 @@ from cxr_transfer.cli.options import (
 from cxr_transfer.cli.terminal import log, phases, program, tell, warn
 from cxr_transfer.progress import counting, of_images
 
+if TYPE_CHECKING:
+    from cxr_transfer.datasets.case import Case
+    from cxr_transfer.subjects.subject import Subject
+
 FailOn = Literal["hard", "any", "never"]
 
 AUDIT_EXAMPLES = (
@@ -30,6 +35,7 @@ AUDIT_EXAMPLES = (
     "cxr audit python:clinic.model:scores --description clinic.toml --data images.csv --out runs/a"
     "\n\n"
     "cxr audit http://127.0.0.1:8000/v1/predict --data images.csv --out runs/server\n\n"
+    "cxr audit theirs.onnx --data ../data --most 100 --out runs/quick\n\n"
     "cxr audit scores.csv --saw trained_on.csv --data images.csv --out runs/scores\n\n"
     "cxr audit runs/mine --data images.csv --out runs/mine/audit || echo not to be trusted\n\n"
     "cxr audit model_3 --data new.csv --compare-with old.csv --out runs/drift --fail-on any\n\n"
@@ -40,12 +46,6 @@ INSPECT_EXAMPLES = (
     "cxr audit inspect theirs.onnx --out theirs.toml\n\n"
     "cxr audit inspect theirs.hdf5 --data images.csv --labels normal,covid19 --out theirs.toml\n\n"
     "cxr audit inspect --new"
-)
-SUBJECT_HELP = (
-    "Run folder, checkpoint, folder of several, or name of a released model; a file of another "
-    "tool (.onnx, .xml, .keras, .h5, .hdf5, .pt, .torchscript); python:package.module:function; "
-    "http://HOST/v1/predict of this package's server or http://HOST/v2/models/NAME of KServe's "
-    "protocol; or a table of scores (.csv: case, a column for each class)."
 )
 
 
@@ -76,6 +76,14 @@ def audit(
     weights: Annotated[
         Path | None, typer.Option(help="With --retrain: file with ResNet-50's weights.")
     ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            min=20,
+            help="Look at so many images of each label in each source at most, drawn at random: "
+            "quicker, with wider intervals. Default: all.",
+        ),
+    ] = None,
     label: Labels = None,
     skip_damaged: SkipDamaged = False,
     subgroup: Subgroups = None,
@@ -93,8 +101,7 @@ def audit(
     """
     from cxr_transfer.audits.reasons import fails_on
     from cxr_transfer.audits.run import audit as run
-    from cxr_transfer.datasets.findings import read_mapping
-    from cxr_transfer.datasets.loading import open_all
+    from cxr_transfer.datasets.draws import most_of_each
     from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import lock_folder
     from cxr_transfer.subjects.opening import Asking, open_subject
@@ -108,18 +115,11 @@ def audit(
             "--retrain.",
         )
     judged = open_subject(subject, Asking(resolve_device(device), description, per_second))
-    read = open_all(
-        data, judged.labels, mapping=read_mapping(label or ()), table=judged.label_table
-    )
-    for notice in read.notices:
-        warn(notice)
-    cases = read.cases
-    reference = ()
-    if compare_with is not None:
-        other = open_all(
-            compare_with, judged.labels, mapping=read_mapping(label or ()), table=judged.label_table
-        )
-        reference = other.cases
+    given = _images(data, judged, label)
+    cases = given if most is None else most_of_each(given, most, seed)
+    if len(cases) < len(given):
+        log(f"{len(cases)} of {len(given)} images, drawn at random: {most} of each at most")
+    reference = [] if compare_with is None else _images(compare_with, judged, label)
     images = len(cases) + len(reference)
     with (
         lock_folder(out),
@@ -150,6 +150,19 @@ def audit(
     )
     if fails_on(content["checks"], fail_on):
         raise typer.Exit(1)
+
+
+def _images(data: Path, judged: Subject, label: list[str] | None) -> list[Case]:
+    """Return the images of a folder or table, and tell what its reader tells."""
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.datasets.loading import open_all
+
+    read = open_all(
+        data, judged.labels, mapping=read_mapping(label or ()), table=judged.label_table
+    )
+    for notice in read.notices:
+        warn(notice)
+    return list(read.cases)
 
 
 def audit_inspect(

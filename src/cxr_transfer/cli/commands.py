@@ -15,6 +15,16 @@ import typer
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.cli import stopping
+from cxr_transfer.cli.accept import (
+    ACCEPT_MONITOR_EXAMPLES,
+    ACCEPT_PLAN_EXAMPLES,
+    ACCEPT_RUN_EXAMPLES,
+    ACCEPT_VERIFY_EXAMPLES,
+    accept_monitor,
+    accept_plan,
+    accept_run,
+    accept_verify,
+)
 from cxr_transfer.cli.audit import AUDIT_EXAMPLES, INSPECT_EXAMPLES, audit, audit_inspect
 from cxr_transfer.cli.card import CARD_EXAMPLES, card
 from cxr_transfer.cli.compare import COMPARE_EXAMPLES, compare
@@ -62,6 +72,7 @@ audit_app = typer.Typer(
     help="Look for reasons not to believe a model's figure ('cxr audit SUBJECT').",
 )
 recipe_app = typer.Typer(no_args_is_help=True, help="Show recipes, and write one of your own.")
+accept_app = typer.Typer(no_args_is_help=True, help="Accept a model at one's own place, and watch.")
 app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
 app.command(epilog=EVALUATE_EXAMPLES)(evaluate)
@@ -70,6 +81,11 @@ app.command(epilog=VALIDATE_EXAMPLES)(validate)
 app.add_typer(audit_app, name="audit")
 audit_app.command(DEFAULT, epilog=AUDIT_EXAMPLES)(audit)
 audit_app.command("inspect", epilog=INSPECT_EXAMPLES)(audit_inspect)
+app.add_typer(accept_app, name="accept")
+accept_app.command("plan", epilog=ACCEPT_PLAN_EXAMPLES)(accept_plan)
+accept_app.command("run", epilog=ACCEPT_RUN_EXAMPLES)(accept_run)
+accept_app.command("verify", epilog=ACCEPT_VERIFY_EXAMPLES)(accept_verify)
+accept_app.command("monitor", epilog=ACCEPT_MONITOR_EXAMPLES)(accept_monitor)
 app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=EXPLAIN_EXAMPLES)(explain)

@@ -8,6 +8,12 @@ from typing import Annotated
 import typer
 
 CHECKPOINT_HELP = "Run folder, .safetensors, its .json, or the name of a released model."
+SUBJECT_HELP = (
+    "Run folder, checkpoint, folder of several, or name of a released model; a file of another "
+    "tool (.onnx, .xml, .keras, .h5, .hdf5, .pt, .torchscript); python:package.module:function; "
+    "http://HOST/v1/predict of this package's server or http://HOST/v2/models/NAME of KServe's "
+    "protocol; or a table of scores (.csv: case, a column for each class)."
+)
 DEVICE_HELP = "auto, cpu, cuda or mps."
 LABEL_HELP = (
     "LABEL=CLASS: what a label of the data counts as; LABEL= leaves its images out, '*=' all that "

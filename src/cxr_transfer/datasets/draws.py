@@ -128,3 +128,21 @@ def _parts(patients: Sequence[Sequence[Case]], size: int) -> dict[int, str]:
         for images, part in zip(patients[:number_taken], parts, strict=True)
         for case in images
     }
+
+
+def most_of_each(cases: Sequence[Case], most: int, seed: int) -> list[Case]:
+    """Return at most so many images of each label in each source, drawn at random, in their order.
+
+    Args:
+        cases: Cases of any sources.
+        most: Largest number of images.
+        seed: Random seed.
+    """
+    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, case in enumerate(cases):
+        rows[case.source, case.label].append(row)
+    rng = np.random.default_rng(seed)
+    drawn = {
+        own[place] for _, own in sorted(rows.items()) for place in rng.permutation(len(own))[:most]
+    }
+    return [cases[row] for row in sorted(drawn)]

@@ -2,7 +2,7 @@
 
 Templates have the words, Python decides which facts hold. They lie in ``templates/`` of the package
 that writes the page, and may borrow from those of evaluation. A fact that a template wants and
-nobody gave is an error, never a blank. In HTML all is escaped, in Markdown nothing is by itself:
+nobody gave is an error, never a blank. Pages of HTML are escaped by themselves. In Markdown,
 names that others chose go through the filter ``markdown``.
 """
 
@@ -24,7 +24,9 @@ Found = Estimate | Mapping[str, float | None] | None
 """An estimate, or what `Estimate.as_dict` made of it."""
 
 PACKAGE = Path(__file__).parent.parent
-FOLDERS = tuple(PACKAGE / name / "templates" for name in ("evaluation", "audits", "studies"))
+FOLDERS = tuple(
+    PACKAGE / name / "templates" for name in ("evaluation", "audits", "studies", "acceptance")
+)
 
 
 def render(template: str, /, **facts: object) -> str:
@@ -51,8 +53,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        # A page of Markdown has the filter `markdown` for it.
-        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        autoescape=lambda name: ".html" in (name or ""),  # a page of Markdown has `markdown`
     )
     made.globals["intended_use"] = INTENDED_USE
     filters = (markdown, latex, number, percent, complement, written, digits, joined, ended)

@@ -177,6 +177,25 @@ class CaseScores:
 
         return np.array([row_of(case) for case in cases], dtype=np.int64)
 
+    def matched(self, rows: npt.NDArray[np.int64]) -> str:
+        """Say how many images have scores; refuse a table that has none of them.
+
+        Args:
+            rows: Result of `rows_of`.
+
+        Raises:
+            DataError: ``no_common_images``.
+        """
+        matched = int((rows >= 0).sum())
+        if not matched:
+            raise DataError(
+                "no_common_images",
+                f"Expected the scores of some of {len(rows)} images, but no row of "
+                f"{len(self.names)} names one of them by its file or its SHA-256; name them as the "
+                "manifest does.",
+            )
+        return f"{matched} of {len(rows)} images have scores, {len(self.names)} rows name images"
+
 
 def read_case_scores(path: Path) -> CaseScores:
     """Read the scores of any model: a column ``case`` or ``file``, and one for each class.

@@ -166,7 +166,7 @@ def _validate_scores(
         refuse_damaged(damaged, len(cases))
     rows = table.rows_of(indexed)
     kept = np.flatnonzero(rows >= 0)
-    log(_matched(table, rows))
+    log(table.matched(rows))
     scored_cases = tuple(indexed[row] for row in kept)
     scores = table.scores[rows[kept]]
     name = Path(asked.model).stem
@@ -190,22 +190,6 @@ def _validate_scores(
     judged = _Judged(_unmet(scored_cases, met), scores[~met], scores[~met])
     counts = _met_by_source(scored_cases, met)
     return _reported(asked, out, judged, table.labels, content, counts, log, notices=notices)
-
-
-def _matched(table: CaseScores, rows: npt.NDArray[np.int64]) -> str:
-    """Say how many images have scores; refuse a table that has none of them.
-
-    Raises:
-        DataError: ``no_common_images``.
-    """
-    matched = int((rows >= 0).sum())
-    if not matched:
-        raise DataError(
-            "no_common_images",
-            f"Expected the scores of some of {len(rows)} images, but no row of {len(table.names)} "
-            "names one of them by its file or its SHA-256; name them as the manifest does.",
-        )
-    return f"{matched} of {len(rows)} images have scores, {len(table.names)} rows name images"
 
 
 def _opened(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,9 @@ class HttpModel:
     per_second: float = 0.0
     retried: int = 0
     _next: float = field(default=0.0, repr=False)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, self.client.close)
 
     def request(self, method: str, address: str, **content: Any) -> httpx.Response:  # noqa: ANN401
         """Send a request, again where the server is busy, and return its answer.
@@ -142,8 +146,8 @@ def open_http(
     if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
             "bad_address",
-            "Expected an address such as http://host:8000/v1/predict without user, password and "
-            f"query (a token stands in {TOKEN}), but got another one.",
+            "Expected an address such as http://host:8000/v1/predict, but got one with a user, a "
+            f"password or a query; leave them out: a token stands in {TOKEN}.",
         )
     token = (environment or {}).get(TOKEN)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -205,7 +209,7 @@ def own_scores(
 
 
 def _scores_of(answer: Any, labels: tuple[str, ...]) -> list[float]:  # noqa: ANN401 - JSON
-    scores = answer.get("scores") if isinstance(answer, dict) else None
+    scores = answer.get("probabilities") if isinstance(answer, dict) else None
     try:
         return [float(scores[label]) for label in labels]  # type: ignore[index]
     except (KeyError, TypeError, ValueError):

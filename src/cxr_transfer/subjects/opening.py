@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.forward import OnImages
 from cxr_transfer.models.metadata import RELEASED
@@ -87,7 +87,8 @@ def open_subject(subject: str, asking: Asking = Asking()) -> Subject:
     if asking.per_second and kind not in ("server", "kserve"):
         raise UsageError(
             "unused_option",
-            "Expected --per-second only for a model behind HTTP; leave it out.",
+            f"Expected --per-second only for a model behind HTTP, but got {for_terminal(subject)}; "
+            "leave it out.",
         )
     if kind == "checkpoint":
         return open_own(_own_path(subject), asking.device)
@@ -144,6 +145,10 @@ def _of_table(path: Path) -> Subject:
 
 
 def _of_file(kind: Kind, path: Path, asking: Asking) -> Subject:
+    if not path.is_file():
+        raise ModelError(
+            "no_model", f"Expected a network at {path}, but there is no such file; mend the path."
+        )
     description = description_of(str(path), path, asking.description)
     file = ForeignFile(path, description.output.number)
     answer, batch = of_any_number(file)
@@ -159,8 +164,8 @@ def _of_file(kind: Kind, path: Path, asking: Asking) -> Subject:
 
 
 def _of_kserve(subject: str, asking: Asking) -> Subject:
-    description = description_of(subject, None, asking.description)
     model = http_models.open_http(subject, per_second=asking.per_second, environment=os.environ)
+    description = description_of(subject, None, asking.description)
     facts, answer = http_models.kserve_answer(model, description.output.number)
     return _described("kserve", description, answer, facts=facts, batch=SERVER_BATCH)
 
