@@ -143,7 +143,7 @@ def test_names_in_an_audit_are_inert():
         "lung_mask": "none",
         "precision": {"quoted_scores": "float32", "changed_images": "float32"},
     }
-    check_inert(audit_page.page(checkpoint(), content, checks))
+    check_inert(audit_page.page(NAME, content, checks))
 
 
 def test_names_in_a_study_are_inert(tmp_path, monkeypatch):
@@ -241,4 +241,4 @@ def test_what_a_template_wants_and_nobody_gave_is_an_error():
 def test_templates_of_two_rooms_do_not_hide_each_other():
     names = [path.name for folder in FOLDERS for path in folder.iterdir()]
     assert len(names) == len(set(names)) > 5
-    assert all(name.endswith((".md.j2", ".tex.j2")) for name in names)
+    assert all(name.endswith((".md.j2", ".tex.j2", ".html.j2", ".toml.j2")) for name in names)
