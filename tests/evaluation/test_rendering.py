@@ -132,6 +132,64 @@ def test_names_in_an_audit_are_inert():
             },
         ),
         check_of("matched", {"pairs": [pair]}),
+        check_of(
+            "worst_group",
+            {
+                "sources": [
+                    {
+                        "source": NAME,
+                        "images": 3,
+                        "patients": 2,
+                        "accuracy": HALF,
+                        "auroc_macro": HALF,
+                    }
+                ],
+                "groups": [
+                    {"source": NAME, "label": OTHER, "images": 3, "patients": 2, "recall": HALF}
+                ],
+            },
+        ),
+        check_of(
+            "operating_point",
+            {
+                "points": [
+                    {
+                        "source": NAME,
+                        "label": OTHER,
+                        "images": 2,
+                        "others": 3,
+                        "threshold": 0.5,
+                        "sensitivity": HALF,
+                        "false_alarms": HALF,
+                        "false_alarms_elsewhere": 0.5,
+                    }
+                ]
+            },
+        ),
+        check_of(
+            "fairness",
+            {
+                "gaps": [
+                    {
+                        "axis": NAME,
+                        "figure": "sensitivity",
+                        "label": OTHER,
+                        "lower": NAME,
+                        "higher": OTHER,
+                        "images": [20, 30],
+                        "gap": HALF,
+                        "p": 0.5,
+                    }
+                ]
+            },
+        ),
+        check_of(
+            "label_noise",
+            {
+                "likely_errors": 1,
+                "images": [{"file": NAME, "given": NAME, "suggested": OTHER, "margin": 0.5}],
+            },
+        ),
     ]
     content = HEAD | {
         "verdict": "fail",
