@@ -141,7 +141,7 @@ def baseline(
             # forty. The scores are the same, bit for bit.
             with threadpool_limits(1):
                 model = _model(kind, seed).fit(rows[fitted], truth[fitted])
-            probabilities[np.ix_(held_out, present)] = model.predict_proba(rows[held_out])
+                probabilities[np.ix_(held_out, present)] = model.predict_proba(rows[held_out])
     return dataclasses.replace(scores, probabilities=probabilities)
 
 
