@@ -61,10 +61,12 @@ def picture_evidence(
             **again,
         )
     }
-    if asked is not None and score is not None:
-        evidence["counterfactual"] = counterfactual(score, part, whole, **again)
-        evidence["mask_shape"] = mask_shape(score, part, whole, **again)
-        forms = reencoding(score, subject.preprocessing, part.cases, **again)
+    if asked is not None:
+        # Compared among themselves, as other changed images are: in the quicker precision.
+        quick = asked.quick
+        evidence["counterfactual"] = counterfactual(quick, part, whole, **again)
+        evidence["mask_shape"] = mask_shape(quick, part, whole, **again)
+        forms = reencoding(quick, subject.preprocessing, part.cases, **again)
         evidence["reencoding"] = forms
         asked.on_image = lambda images: None
     progress(PHASE, 1.0)
