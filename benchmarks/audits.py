@@ -5,8 +5,8 @@
 
 A Keras file that others published, this package's reproduction of the paper, its default model
 behind its own server, and a table of scores of networks that never met the source they are scored
-in (`benchmarks/next_hospital.py`). Writes ``docs/results/audits/NAME.json`` and ``NAME.md``, without
-pictures of patients, and ``docs/results/audits/index.md`` with all of them.
+in (`benchmarks/next_hospital.py`). Writes ``docs/results/audits/NAME.json`` and ``NAME.md``,
+without pictures of patients, and ``docs/results/audits/index.md`` with all of them.
 """
 
 from __future__ import annotations
