@@ -154,7 +154,8 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     if not message or context is None:
         return str(message)
-    return f"{message.rstrip('.')}; try '{context.command_path} --help'."
+    path = " ".join(context.command_path.split())  # the command that is meant has no name
+    return f"{message.rstrip('.')}; try '{path} --help'."
 
 
 def _version(asked: bool) -> None:
