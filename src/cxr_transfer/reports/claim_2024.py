@@ -96,5 +96,6 @@ CLAIM_2024 = Checklist(
     "CLAIM 2024",
     "Tejani et al. 2024, Radiology: Artificial Intelligence 6:e240300",
     ITEMS,
-    "Numbers and sections follow the publication. The wording is ours.",
+    "Numbers and sections are those of the publication as far as we know: compare before you hand "
+    "it in. The wording is ours.",
 )
