@@ -112,5 +112,6 @@ TRIPOD_AI = Checklist(
     "TRIPOD+AI",
     "Collins et al. 2024, BMJ 385:e078378",
     ITEMS,
-    "Numbers follow the publication. The wording is ours.",
+    "Numbers are those of the publication as far as we know: compare before you hand it in. The "
+    "wording is ours.",
 )
