@@ -1,12 +1,12 @@
 """Audits of four models of different kinds, each by one command: what is said of other people's.
 
-    python benchmarks/audits.py --data ../data --peers ../peers --scores runs/board/linear_probe
+    python benchmarks/audits.py --data ../data --peers ../peers --scores runs/board/multi_source
     python benchmarks/audits.py covid-cxnet --data ../data --peers ../peers
 
 A Keras file that others published, this package's reproduction of the paper, its default model
 behind its own server, and a table of scores of networks that never met the source they are scored
-in (`benchmarks/next_hospital.py`). Writes ``docs/results/audits/NAME.json`` and ``NAME.md``, without
-pictures of patients, and ``docs/results/audits/index.md`` with all of them.
+in (`benchmarks/next_hospital.py`). Writes ``docs/results/audits/NAME.json`` and ``NAME.md``,
+without pictures of patients, and ``docs/results/audits/index.md`` with all of them.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def covid_cxnet(given):
     return [str(path), *own], ["../peers/covid-cxnet/base_model_v2.hdf5", *own]
 
 
-def model_3(given):
-    return ["model_3"], ["model_3"]
+def model_2(given):
+    return ["model_2"], ["model_2"]
 
 
 def scores(given):
-    return [str(given.scores / "predictions.csv")], ["runs/board/linear_probe/predictions.csv"]
+    return [str(given.scores / "predictions.csv")], ["runs/board/multi_source/predictions.csv"]
 
 
 @contextmanager
@@ -70,10 +70,10 @@ def served():
 
 
 AUDITS = {
-    "covid-cxnet": ("A Keras file that others published", covid_cxnet),
-    "model_3": ("The paper's ResNet-50, reproduced", model_3),
+    "covid-cxnet": ("COVID-CXNet's base model, as it was published", covid_cxnet),
+    "model_2": ("The paper's CNN by transfer, reproduced", model_2),
     "multi_source": ("The default model, behind its own server", None),
-    "linear_probe": ("A table of scores, each of a source that was left out", scores),
+    "left_out": ("Scores of multi_source, each in a source that was left out", scores),
 }
 
 
@@ -153,7 +153,7 @@ def index():
             if check["hard"] and check["verdict"] == "fail"
         ]
         lines.append(
-            f"| [{name}]({name}.md): {title.lower()} | {content['subject']['kind']} "
+            f"| [{name}]({name}.md): {title} | {content['subject']['kind']} "
             f"| {content['verdict']} "
             f"| {Estimate.from_dict(content['auroc_macro']).written(2)} "
             f"| {within[1] if within else '-'} "

@@ -42,8 +42,9 @@ LAYERS = (
     ("audits",),
     ("studies",),
     ("acceptance",),
+    ("reports",),
     ("serving",),
-    ("api", "api_protocols", "api_studies", "api_acceptance"),
+    ("api", "api_protocols", "api_studies", "api_acceptance", "api_reports"),
     ("cli",),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
@@ -64,6 +65,7 @@ FENCES = {
     **dict.fromkeys(("httpx", "keras"), ("subjects/",)),
     "jinja2": ("evaluation/rendering.py",),
     "reportlab": ("figures/page.py",),
+    "docx": ("reports/word.py",),
 }
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
@@ -107,7 +109,8 @@ def test_images_data_sets_and_statistics_know_no_torch():
 def test_who_answers_knows_nothing_of_training_evaluation_and_audits():
     for name in MODULES:
         if name.startswith(("inference/", "serving/", "export/")):
-            known = packages(name) & {"training", "evaluation", "audits", "studies", "acceptance"}
+            judges = {"training", "evaluation", "audits", "studies", "acceptance", "reports"}
+            known = packages(name) & judges
             assert not known, f"{name} imports {known}"
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
     from cxr_transfer.api_acceptance import accept, monitor, plan_acceptance
     from cxr_transfer.api_protocols import compare, cross_validate, validate
+    from cxr_transfer.api_reports import report
     from cxr_transfer.api_studies import learning_curve, local_curve
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
@@ -50,6 +51,7 @@ __all__ = [
     "local_curve",
     "monitor",
     "plan_acceptance",
+    "report",
     "train",
     "validate",
 ]
@@ -59,6 +61,7 @@ _HOMES = {
     **dict.fromkeys(("accept", "monitor", "plan_acceptance"), "api_acceptance"),
     **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
     **dict.fromkeys(("learning_curve", "local_curve"), "api_studies"),
+    "report": "api_reports",
     "Case": "datasets.case",
     "CxrError": "errors",
     "Dataset": "datasets.paper",

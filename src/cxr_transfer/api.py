@@ -246,6 +246,7 @@ def audit(
     out: PathLike | None = None,
     description: PathLike | None = None,
     saw: PathLike | None = None,
+    compare_with: Dataset | Sequence[Case] = (),
     retrain: bool = False,
     weights: PathLike | None = None,
     subgroups: Sequence[str] = (),
@@ -267,6 +268,7 @@ def audit(
         description: Description (.toml) of a model of another tool; None looks beside its file.
         saw: Table (.csv) of images that it was trained on, with a column ``path``, ``sha256``,
             ``pixels`` or ``patient``, beside what it declares itself.
+        compare_with: Cases of another data set: how far the others differ from them (drift).
         retrain: Whether to train the recipe again without each source (long; wants ``out``).
         weights: File with ResNet-50's ImageNet weights, for ``retrain``.
         subgroups: Further columns of the manifest by which groups are formed.
@@ -290,9 +292,9 @@ def audit(
 
     if retrain and out is None:
         raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
-
     check_list(subgroups, "columns")
     checked_cases = _cases(cases)
+    reference = _cases(compare_with) if compare_with else ()
     table = None if saw is None else path_of(saw, "saw")
     told = None if description is None else path_of(description, "description")
     subject = open_subject(subject_of(run, "run"), Asking(resolve_device(device), told))
@@ -303,6 +305,7 @@ def audit(
             checked_cases,
             folder,
             saw=table,
+            compare_with=reference,
             retrain=retrain,
             weights=None if weights is None else path_of(weights, "weights"),
             columns=subgroups,

@@ -40,6 +40,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "keras": ("keras",),
     "http": ("httpx",),
     "tables": ("pandas",),
+    "report": ("docx",),
     "tensorboard": ("tensorboard",),
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),
     "monai": ("monai", "einops"),

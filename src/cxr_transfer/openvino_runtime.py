@@ -215,6 +215,7 @@ class Network:
                 settings[properties.inference_num_threads] = threads
             compiled = library.Core().compile_model(graph, "CPU", settings)
             self.outputs = [output.get_names() for output in compiled.outputs]
+            self._sides = _sides(compiled.inputs[0])
             if len(compiled.inputs) != 1:
                 raise RuntimeError(f"it has {len(compiled.inputs)} inputs instead of one")
             requests = [compiled.create_infer_request() for _ in range(streams or 1)]
@@ -235,8 +236,16 @@ class Network:
 
         Raises:
             MachineError: ``forked``.
+            RuntimeError: They have another shape than the network takes.
         """
         check_process()
+        # With one thread, OpenVINO 2026.4 gives the answer for the images before instead.
+        fits = len(images.shape) == len(self._sides) and all(
+            wanted in (None, side) for wanted, side in zip(self._sides, images.shape, strict=True)
+        )
+        if self._sides and not fits:
+            shape = " x ".join("any" if side is None else str(side) for side in self._sides)
+            raise RuntimeError(f"it takes images of the shape {shape}, and got {images.shape}")
         # In turns, and not whichever is free: taken out of a queue, one could be lost to Ctrl-C.
         lock, request = self._requests[next(self._turns) % len(self._requests)]
         with lock:

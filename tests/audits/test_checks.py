@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from cxr_transfer.audits.checks import run_checks, verdict
+from cxr_transfer.audits.counterfactual import SWAPS
 from cxr_transfer.audits.inputs import AuditInputs
+from cxr_transfer.audits.mask_shape import BOX, ELSEWHERE, MASK
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.metrics import evaluate
 from cxr_transfer.statistics.scores import Scores
@@ -55,6 +57,24 @@ def maps(rich, alike):
     return {"enrichment": value(rich), "randomised": {"all layers": value(alike)}, "images": 50}
 
 
+def swap(follows):
+    return {"follows": value(follows), "otherwise": value(follows), "control": value(0.01)}
+
+
+def evidence(**changes):
+    """What the checks that change pictures measure of a model that goes by the lungs."""
+    areas = {name: value(0.6) for name in (MASK, BOX, ELSEWHERE)}
+    return {
+        "markers": {"marked": value(0.3), "cramers_v": 0.1, "painted": {
+            "images": 30, "otherwise": value(0.01), "auroc_change": value(0.0)}},
+        "counterfactual": {"images": 60, "swaps": {name: swap(0.02) for name in SWAPS}},
+        "mask_shape": {"shape_auroc": value(0.55), "outline": value(0.0), "auroc": areas,
+                       "images": 60},
+        "reencoding": {"images": 40, "forms": {
+            "TIFF": {"refused": 0, "difference": 0, "otherwise": value(0.0)}}},
+    } | changes  # fmt: skip
+
+
 def without(source, auroc, right=0.9):
     """What a recipe retrained without a source says of it; no AUROC where it has one class."""
     areas = {"normal": None, "covid19": None if auroc is None else value(auroc)}
@@ -91,6 +111,7 @@ def audit_inputs(**changes):
         "matched": [pair(0.95)],
         "heat_maps": maps(1.3, 0.1),
         "left_out": {"left_out": [without("a", 0.9)], "not_possible": []},
+        "evidence": evidence(),
     }
     return AuditInputs(**blameless | changes)
 
@@ -103,7 +124,7 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
     checks = run_checks(audit_inputs())
     assert failed(audit_inputs()) == set()
     assert verdict(checks) in ("pass", "warn")
-    assert len({check.name for check in checks}) == len(checks) == 15
+    assert len({check.name for check in checks}) == len(checks) == 25
     for check in checks:
         assert check.reading
         assert check.bounds
@@ -146,10 +167,16 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
          "left_out", False),
         ({"left_out": {"left_out": [without("a", None, 0.4)], "not_possible": []}}, "left_out",
          False),
+        ({"evidence": evidence(counterfactual={"images": 60, "swaps": {
+            name: swap(0.8) for name in SWAPS}})},
+         "counterfactual", True),
+        ({"evidence": evidence(mask_shape={"shape_auroc": value(0.9), "outline": value(0.0),
+            "auroc": {name: value(0.6) for name in (MASK, BOX, ELSEWHERE)}, "images": 60})},
+         "mask_shape", False),
     ],
     ids=["overlap", "healthy", "others", "occlusion", "metadata", "ages", "source", "features",
          "blur", "parts", "matched", "outside the lungs", "not of the weights", "left out",
-         "one class left out"],
+         "one class left out", "surroundings", "outline"],
 )  # fmt: skip
 def test_each_check_fails_for_its_own_reason_alone(changes, name, hard):
     given = audit_inputs(**changes)

@@ -1,6 +1,7 @@
 """Audits of models of other tools, and of tables of scores: the same checks, or why not."""
 
 import csv
+import dataclasses
 import json
 
 import numpy as np
@@ -53,6 +54,8 @@ def test_a_foreign_network_is_audited_as_far_as_it_can_be(audited):
     assert found["within_source"]["verdict"] == "pass"
     assert found["robustness"]["measured"]["fall"]["gamma 0.7"] > 0.1
     assert found["heat_maps"]["measured"]["randomised"] == {}
+    assert found["overlap"]["verdict"] == "not done"
+    assert "--saw" in found["overlap"]["reading"]
     for name in ("source_classifier", "parts"):
         assert found[name]["verdict"] == "not done"
         assert "this package" in found[name]["reading"]
@@ -81,7 +84,10 @@ def test_a_table_of_scores_has_the_checks_of_scores(audited, network, cases, tmp
     found = checks(report)
     assert report["subject"]["kind"] == "scores"
     assert report["images"]["scored"] == len(cases)
-    for name in ("occlusion", "robustness", "heat_maps"):
+    assert found["worst_group"]["verdict"] == found["fairness"]["verdict"] == "pass"
+    assert found["markers"]["measured"]["painted"] is None
+    for name in ("occlusion", "robustness", "heat_maps", "counterfactual", "mask_shape",
+                 "reencoding"):  # fmt: skip
         assert "table of scores" in found[name]["reading"]
     assert found["within_source"]["verdict"] == "pass"
     assert found["calibration"]["measured"]["ece"]["value"] == pytest.approx(0.1, abs=0.02)
@@ -90,9 +96,16 @@ def test_a_table_of_scores_has_the_checks_of_scores(audited, network, cases, tmp
 def test_images_that_a_model_is_said_to_have_met_are_left_out(network, images, cases, tmp_path):
     saw = tmp_path / "saw.csv"
     saw.write_text("patient\nanormal0\nanormal1\nbnormal2\n")
-    report = audit(network, cases, saw=saw)
+    copy = tmp_path / "copy.jpg"
+    Image.open(cases[0].path).save(copy, quality=97)
+    copied = dataclasses.replace(cases[0], path=copy, patient="somebody else", written="")
+    report = audit(network, [*cases, copied], saw=saw)
     assert report["images"]["seen_in_training"] == 3
-    assert report["images"]["scored"] == len(cases) - 3
+    assert report["images"]["scored"] == len(cases) + 1 - 3
+    overlap = checks(report)["overlap"]
+    assert overlap["verdict"] == "warn"
+    (pair,) = overlap["measured"]["near_duplicates"]
+    assert (pair["seen"], pair["scored"]) == (cases[0].file, copied.file)
 
 
 def test_a_foreign_network_is_validated_in_each_source(network, images, tmp_path):

@@ -132,6 +132,64 @@ def test_names_in_an_audit_are_inert():
             },
         ),
         check_of("matched", {"pairs": [pair]}),
+        check_of(
+            "worst_group",
+            {
+                "sources": [
+                    {
+                        "source": NAME,
+                        "images": 3,
+                        "patients": 2,
+                        "accuracy": HALF,
+                        "auroc_macro": HALF,
+                    }
+                ],
+                "groups": [
+                    {"source": NAME, "label": OTHER, "images": 3, "patients": 2, "recall": HALF}
+                ],
+            },
+        ),
+        check_of(
+            "operating_point",
+            {
+                "points": [
+                    {
+                        "source": NAME,
+                        "label": OTHER,
+                        "images": 2,
+                        "others": 3,
+                        "threshold": 0.5,
+                        "sensitivity": HALF,
+                        "false_alarms": HALF,
+                        "false_alarms_elsewhere": 0.5,
+                    }
+                ]
+            },
+        ),
+        check_of(
+            "fairness",
+            {
+                "gaps": [
+                    {
+                        "axis": NAME,
+                        "figure": "sensitivity",
+                        "label": OTHER,
+                        "lower": NAME,
+                        "higher": OTHER,
+                        "images": [20, 30],
+                        "gap": HALF,
+                        "p": 0.5,
+                    }
+                ]
+            },
+        ),
+        check_of(
+            "label_noise",
+            {
+                "likely_errors": 1,
+                "images": [{"file": NAME, "given": NAME, "suggested": OTHER, "margin": 0.5}],
+            },
+        ),
     ]
     content = HEAD | {
         "verdict": "fail",
@@ -143,7 +201,7 @@ def test_names_in_an_audit_are_inert():
         "lung_mask": "none",
         "precision": {"quoted_scores": "float32", "changed_images": "float32"},
     }
-    check_inert(audit_page.page(checkpoint(), content, checks))
+    check_inert(audit_page.page(NAME, content, checks))
 
 
 def test_names_in_a_study_are_inert(tmp_path, monkeypatch):
@@ -241,4 +299,4 @@ def test_what_a_template_wants_and_nobody_gave_is_an_error():
 def test_templates_of_two_rooms_do_not_hide_each_other():
     names = [path.name for folder in FOLDERS for path in folder.iterdir()]
     assert len(names) == len(set(names)) > 5
-    assert all(name.endswith((".md.j2", ".tex.j2")) for name in names)
+    assert all(name.endswith((".md.j2", ".tex.j2", ".html.j2", ".toml.j2")) for name in names)

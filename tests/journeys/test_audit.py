@@ -78,7 +78,8 @@ def test_the_verdict_is_right_and_for_the_right_reasons(audited):
     if marked:
         assert found["verdict"] == "fail"
         # The mark is left when the lungs are gone, the file shows it, and elsewhere it is absent.
-        assert failed == {"occlusion", "metadata", "outside"}
+        # Put into the surroundings of another, an image takes its class: the mark goes along.
+        assert failed == {"occlusion", "metadata", "outside", "counterfactual"}
     else:
         assert failed == set()
         assert found["verdict"] in ("pass", "warn")
@@ -124,7 +125,9 @@ def test_the_page_begins_with_the_verdict_and_holds_every_check(audited):
 def test_every_check_is_made_and_the_page_has_its_tables(audited):
     _, found, root, _ = audited
     checks = {check["name"]: check for check in found["checks"]}
-    assert {name for name, check in checks.items() if check["verdict"] == "not done"} == set()
+    # No source has 20 images of a class: these say so, and are no pass.
+    not_done = {name for name, check in checks.items() if check["verdict"] == "not done"}
+    assert not_done == {"worst_group", "operating_point", "fairness"}
     assert set(checks["heat_maps"]["measured"]["randomised"]) == {
         "head",
         "last block",
@@ -152,7 +155,7 @@ def test_the_model_card_says_what_the_audit_found(audited):
     page = model_card(root / "run", audit=found)
     assert ("**Its audit fails it" in page) == marked
     for check in found["checks"]:
-        assert check["reading"] in page
+        assert check["reading"].removeprefix("Not done: ").rstrip(".") in page
     assert "accuracy" in page
 
 

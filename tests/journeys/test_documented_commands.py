@@ -15,6 +15,7 @@ import typer
 from PIL import Image
 
 from cxr_transfer.cli.commands import app
+from cxr_transfer.cli.default_command import DEFAULT, DefaultCommandGroup
 from cxr_transfer.cli.global_options import command_of, globals_first
 from cxr_transfer.datasets.phantom import draw_radiograph
 
@@ -47,7 +48,9 @@ def parsed(words):
     group = typer.main.get_command(app)
     words = without_globals(words)
     for place, word in enumerate(words):
-        command = group.commands[word]
+        command = group.commands.get(word)
+        if command is None and isinstance(group, DefaultCommandGroup):
+            command, place = group.commands[DEFAULT], place - 1
         if not hasattr(command, "commands"):
             with command.make_context(word, list(words[place + 1 :])):
                 return

@@ -22,6 +22,10 @@ Images = npt.NDArray[np.uint8]
 
 NO_NETWORK = "only a checkpoint of this package shows what its head sees, and has gradients"
 NO_PICTURES = "a table of scores answers for no image but those that it names"
+NOT_DECLARED = (
+    "the model declares nothing of what it was trained on, and no image of the data is in a table "
+    "given by --saw"
+)
 """Why a check cannot be run on a subject."""
 
 
@@ -98,9 +102,16 @@ def table_scores(subject: Subject, cases: Sequence[Case]) -> Floats | None:
     return scores
 
 
-def unavailable(subject: Subject) -> dict[str, str]:
-    """Return the checks that cannot be run on a subject, each with why."""
+def unavailable(subject: Subject, *, seen: int = 0) -> dict[str, str]:
+    """Return the checks that cannot be run on a subject, each with why.
+
+    Args:
+        subject: Subject.
+        seen: Number of images that its training is known to have seen.
+    """
     reasons = {}
+    if not subject.cards and not seen:
+        reasons["overlap"] = NOT_DECLARED
     if subject.network is None:
         reasons["source_classifier"] = NO_NETWORK
     if subject.kind == "scores":
@@ -109,6 +120,13 @@ def unavailable(subject: Subject) -> dict[str, str]:
         reasons["parts"] = "only a run folder of this package says how its images were parted"
         reasons["left_out"] = "only a recipe of this package can be trained again"
     if subject.opinions is None:
-        pictures = ("occlusion", "robustness", "heat_maps")
+        pictures = (
+            "occlusion",
+            "robustness",
+            "heat_maps",
+            "counterfactual",
+            "mask_shape",
+            "reencoding",
+        )
         reasons |= dict.fromkeys(pictures, NO_PICTURES)
     return reasons

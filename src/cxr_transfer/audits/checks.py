@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from cxr_transfer.audits import data_checks as data
 from cxr_transfer.audits import model_checks as model
+from cxr_transfer.audits import picture_checks as picture
+from cxr_transfer.audits import score_checks as score
 from cxr_transfer.audits.inputs import AuditInputs, Check, Finding, Verdict, not_done
 from cxr_transfer.tables import Table
 
@@ -38,6 +40,22 @@ CHECKS = Table(
     "audit check",
     AuditCheck,
     {
+        "worst_group": AuditCheck(
+            "Each class of each source",
+            "share called right in the worst source and class of 20 images or more (worst-group "
+            "accuracy, Sagawa et al. 2020): fails where its interval lies below 50 %, more wrong "
+            "than right; warns below 80 %",
+            score.worst_group,
+            hard=True,
+        ),
+        "operating_point": AuditCheck(
+            "A threshold carried to another source",
+            "threshold that finds 90 % of a class in the other sources: warns where the interval "
+            "of a source's sensitivity lies below that, or of its false alarms 10 points above the "
+            "others'; fails where the sensitivity's lies below 80 %, or the false alarms' above "
+            "50 %",
+            score.operating_point,
+        ),
         "overlap": AuditCheck(
             "Images seen in training among those scored",
             "fails at 1 image or patient; warns at 1 near-duplicate",
@@ -80,6 +98,26 @@ CHECKS = Table(
             model.occlusion,
             hard=True,
         ),
+        "mask_shape": AuditCheck(
+            "What the outline of the lungs alone tells",
+            "AUROC of the masks' shape alone: fails above 0.8, warns above 0.65 (as of the files "
+            "alone); warns where an outline blacked out surely tells 0.05 more than its box",
+            picture.mask_shape,
+        ),
+        "counterfactual": AuditCheck(
+            "Surroundings exchanged between images",
+            "share of images that take the class of the donor of their surroundings or border "
+            "(Xiao et al. 2021): fails where its interval lies above 50 %, so that they decide and "
+            "not the lungs; warns above 20 %",
+            picture.counterfactual,
+            hard=True,
+        ),
+        "markers": AuditCheck(
+            "Letters and side markers",
+            "Cramer's V of letters and class: fails above 0.7, warns above 0.3 (as of the source); "
+            "share called otherwise with letters painted out: fails above 20 %, warns above 5 %",
+            picture.markers,
+        ),
         "heat_maps": AuditCheck(
             "Heat maps inside the lungs",
             "enrichment (share of the map in the lungs by the lungs' share of the image): fails "
@@ -109,11 +147,48 @@ CHECKS = Table(
             "fall of the accuracy: fails above 20 points, warns above 5",
             model.robustness,
         ),
+        "reencoding": AuditCheck(
+            "The same picture in another file",
+            "fails where a form without loss is refused or differs by more than one grey level of "
+            "255; share called otherwise in the worst form: fails above 10 %, warns above 2 %",
+            picture.reencoding,
+        ),
         "calibration": AuditCheck(
             "Scores and what comes true", "fails above 0.15, warns above 0.05", model.calibrated
         ),
         "groups": AuditCheck(
             "Groups", "gap in accuracy: fails above 20 points, warns above 10", model.groups
+        ),
+        "fairness": AuditCheck(
+            "Gaps between groups, and between two at once",
+            "gap in sensitivity or false alarms (equalised odds, Hardt et al. 2016) that chance "
+            "makes in fewer than 5 of 100 such tables: fails above 20 points, warns above 10",
+            score.fair,
+        ),
+        "calibration_by_group": AuditCheck(
+            "Scores and what comes true, by group",
+            "calibration error beyond what chance makes of so few images, where that makes it in "
+            "fewer than 5 of 100 such tables: fails above 0.15, warns above 0.05",
+            score.calibrated_by_group,
+        ),
+        "decision_curve": AuditCheck(
+            "Acting on a score",
+            "net benefit (Vickers & Elkin 2006) beside acting on nobody and on everybody, at "
+            "thresholds from 1 to 50 %: fails where it is surely lower at more than 20 % of them; "
+            "warns where it is surely higher at fewer than half",
+            score.useful,
+        ),
+        "label_noise": AuditCheck(
+            "Labels that may be wrong",
+            "estimated share of wrong labels (confident learning, Northcutt et al. 2021): fails "
+            "above 15 %, warns above 5 %",
+            score.label_noise,
+        ),
+        "drift": AuditCheck(
+            "Unlike the reference",
+            "AUROC of a classifier that tells the images from those of the reference (Lopez-Paz & "
+            "Oquab 2017): fails where its interval lies above 0.8, warns where above 0.65",
+            picture.drift,
         ),
     },
     group="cxr_transfer.checks",

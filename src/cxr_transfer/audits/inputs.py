@@ -78,6 +78,8 @@ class AuditInputs:
         columns: Further columns of the manifest by which groups are formed.
         input_readings: Result of `input_readings.other_readings`: how well classes are told apart
             where images are brought to the model in another way; None where there is none.
+        evidence: Results of `markers`, `counterfactual`, `mask_shape`, `reencoding` and `drift`, by
+            the name of the check; none of what was not measured.
         unavailable: Reason why a check cannot be run on such a model, by the name of the check.
     """
 
@@ -101,6 +103,7 @@ class AuditInputs:
     left_out: Mapping[str, Any] | None = None
     columns: Sequence[str] = ()
     input_readings: Mapping[str, Any] | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
 
 

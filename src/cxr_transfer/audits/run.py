@@ -22,10 +22,14 @@ from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.audits.answering import Answering, answering, table_scores, unavailable
 from cxr_transfer.audits.baselines import source_classifier
 from cxr_transfer.audits.checks import run_checks, verdict
+from cxr_transfer.audits.drawing import draw
+from cxr_transfer.audits.html_page import html_page
 from cxr_transfer.audits.images_alone import near_copies, tables_alone
 from cxr_transfer.audits.input_readings import other_readings
 from cxr_transfer.audits.inputs import AuditInputs, Check
+from cxr_transfer.audits.kept_answers import kept
 from cxr_transfer.audits.leakage import parts_evidence
+from cxr_transfer.audits.picture_evidence import drift_evidence, picture_evidence
 from cxr_transfer.audits.readings import (
     Kinds,
     Part,
@@ -34,6 +38,7 @@ from cxr_transfer.audits.readings import (
     read_scores,
     table_readings,
 )
+from cxr_transfer.audits.reasons import reasons
 from cxr_transfer.audits.report import page
 from cxr_transfer.audits.retraining import Retraining, both_splits, leave_sources_out
 from cxr_transfer.audits.saliency import saliency_evidence
@@ -41,10 +46,8 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
-from cxr_transfer.evaluation.error_sheet import error_sheet, most_confident_errors
 from cxr_transfer.evaluation.evaluate import groups
 from cxr_transfer.evaluation.scoring import Scorer
-from cxr_transfer.figures import audit as audit_figures
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.progress import Tell, counting, tell_nobody
@@ -64,6 +67,9 @@ from cxr_transfer.subjects.subject import TITLES, Subject
 from cxr_transfer.training.device import Execution, resolve_device
 from cxr_transfer.training.tensors import ImageTensors
 
+SCHEMA = "cxr-transfer/audit/1"
+"""Name of the form of ``audit.json``: ``audit.schema.json`` beside this module describes it."""
+
 BY_THEMSELVES = "what files, age, sex, view and features tell"
 REPORT = "judging and drawing"
 """Phases of an audit."""
@@ -77,6 +83,7 @@ def audit(
     out: Path,
     *,
     saw: Path | None = None,
+    compare_with: Sequence[Case] = (),
     retrain: bool = False,
     skip_damaged: bool = False,
     columns: Sequence[str] = (),
@@ -97,6 +104,7 @@ def audit(
             others of the same sources, images from elsewhere, other findings.
         out: Report folder.
         saw: Table of images that it was trained on, beside what it declares itself; None for none.
+        compare_with: Images of another data set, from which drift is measured.
         retrain: Whether its recipe is trained again without each source, and with parts drawn by
             patient and by image, into ``out/retrain``; what was done there before is kept.
         skip_damaged: Whether files that cannot be read are left out, and listed in ``out``.
@@ -133,15 +141,7 @@ def audit(
     execution = Execution(device, precision, progress=progress, is_one_of_many=True)
     into: dict[str, Any] = {"weights": weights, "execution": execution, "log": log, **again}
     retraining = Retraining.of(_own_path(subject), out / "retrain", **into) if retrain else None
-    decoded = decode_once(
-        cases,
-        subject.preprocessing,
-        subject.labels,
-        files=True,
-        unfinished=out,
-        skip_damaged=skip_damaged,
-        on_image=on_image,
-    )
+    decoded = _decoded(subject, cases, out, skip_damaged, on_image)
     seen = subject.seen(decoded.cases)
     if saw is not None:
         seen = seen | declared_images(saw, decoded.cases)[1]
@@ -149,9 +149,10 @@ def audit(
     kinds = _kinds(subject, decoded, seen, of_table)
     leave_out(out, decoded.damaged, log)
     asked = answering(subject, at)
-    maps = None
+    maps = keeping = None
     if asked is not None:
-        readings = read_scores(asked, subject, decoded, kinds, precision, again, progress)
+        keeping = kept(asked, subject, at, out)
+        readings = read_scores(keeping, subject, decoded, kinds, precision, again, progress)
         maps = _maps(subject, asked, readings.part, at, again, progress)
     elif of_table is not None:
         readings = table_readings(of_table, subject.labels, decoded, kinds, again)
@@ -159,12 +160,22 @@ def audit(
     folder = run_folder(_own_path(subject)) if subject.kind == "checkpoint" else None
     rows = parts(folder) if folder else ()
     ways = other_readings(subject, part, seed=seed, progress=progress)
+    evidence = picture_evidence(subject, keeping, decoded, readings, again, progress)
+    if compare_with:
+        reference = _decoded(subject, compare_with, out, skip_damaged, on_image)
+        theirs = table_scores(subject, reference.cases)
+        evidence["drift"] = drift_evidence(
+            subject, keeping, decoded, readings.scored, reference, theirs, seed
+        )
     audit_inputs = _audit_inputs(
         subject, decoded, kinds, readings, asked, rows, retraining, maps, again, progress
     )
     progress(REPORT, 0.0)
     opened = folder and record_test_set_access(folder, "audit", part.cases, subject.sha256[0])
-    checks = run_checks(dataclasses.replace(audit_inputs, columns=columns, input_readings=ways))
+    audit_inputs = dataclasses.replace(
+        audit_inputs, columns=columns, input_readings=ways, evidence=evidence
+    )
+    checks = run_checks(audit_inputs)
     can_retrain = subject.kind == "checkpoint" and not retrain
     content = _content(subject, decoded, kinds, readings, checks) | {
         "score_scale": subject.score_scale,
@@ -174,9 +185,28 @@ def audit(
         "seed": seed,
     }
     write_json(out / "audit.json", content)
-    _draw(out / "figures", subject.name, audit_inputs, part.images)
+    draw(out / "figures", subject.name, audit_inputs, checks, part.images)
     write_text(out / "audit.md", page(subject.name, content, checks))
+    write_text(out / "audit.html", html_page(subject.name, content, checks, out / "figures"))
     return content
+
+
+def _decoded(
+    subject: Subject,
+    cases: Sequence[Case],
+    out: Path,
+    skip_damaged: bool,
+    on_image: Callable[[], None],
+) -> Decoded:
+    return decode_once(
+        cases,
+        subject.preprocessing,
+        subject.labels,
+        files=True,
+        unfinished=out,
+        skip_damaged=skip_damaged,
+        on_image=on_image,
+    )
 
 
 def _kinds(
@@ -277,7 +307,7 @@ def _audit_inputs(
         matched=_matched(subject.labels, decoded, readings.scored, again["seed"]),
         heat_maps=maps,
         left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
-        unavailable=unavailable(subject),
+        unavailable=unavailable(subject, seen=int(kinds.seen.sum())),
     )
 
 
@@ -310,6 +340,7 @@ def _content(
 ) -> dict[str, Any]:
     """Return what stands in ``audit.json`` of the images, the figures and the checks."""
     return {
+        "schema": SCHEMA,
         "intended_use": INTENDED_USE,
         "checkpoint": {"name": subject.name, "weights_sha256": "".join(subject.sha256[:1])},
         "subject": subject.described(),
@@ -324,6 +355,7 @@ def _content(
         },
         "accuracy": readings.evaluation.accuracy.as_dict(),
         "auroc_macro": readings.evaluation.auroc_macro.as_dict(),
+        "reasons": [check.name for check in reasons(checks)],
         "checks": [check.as_dict() for check in checks],
         "lung_mask": "a small network fitted to lungs drawn by hand: docs/results/lung_mask.json",
         "precision": readings.precision,
@@ -347,30 +379,3 @@ def _both_splits(retraining: Retraining, ours: Part) -> dict[str, Any] | None:
         return both_splits(retraining, ours.cases, ours.tensors)
     except DataError:
         return None  # Too few patients or images to draw parts from.
-
-
-def _draw(
-    folder: Path, name: str, audit_inputs: AuditInputs, images: npt.NDArray[np.uint8]
-) -> None:
-    parts = {
-        "all of the image": audit_inputs.evaluation,
-        **audit_inputs.occluded,
-        "file metadata alone": audit_inputs.metadata,
-        "age, sex, view alone": audit_inputs.demographics,
-    }
-    areas = [(title, evaluation.auroc_macro) for title, evaluation in parts.items() if evaluation]
-    audit_figures.masked_bars(
-        folder / "without_the_lungs.png", areas, f"{name}: AUROC (macro) of what is left"
-    )
-    audit_figures.source_mosaic(
-        folder / "sources.png",
-        audit_inputs.association,
-        audit_inputs.scores.labels.names,
-        "Where the images of each class come from",
-    )
-    scores = audit_inputs.scores
-    errors = most_confident_errors(scores.targets, scores.probabilities)
-    sheet = folder / "errors.png"
-    error_sheet(
-        sheet, scores.labels, scores.probabilities, audit_inputs.cases, images, errors, name
-    )

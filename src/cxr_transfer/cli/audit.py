@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,6 +21,12 @@ from cxr_transfer.cli.options import (
 from cxr_transfer.cli.terminal import log, phases, program, tell, warn
 from cxr_transfer.progress import counting, of_images
 
+if TYPE_CHECKING:
+    from cxr_transfer.datasets.case import Case
+    from cxr_transfer.subjects.subject import Subject
+
+FailOn = Literal["hard", "any", "never"]
+
 AUDIT_EXAMPLES = (
     "Examples:\n\n"
     "cxr audit model_3 --data ../data --out runs/audit\n\n"
@@ -32,6 +38,7 @@ AUDIT_EXAMPLES = (
     "cxr audit theirs.onnx --data ../data --most 100 --out runs/quick\n\n"
     "cxr audit scores.csv --saw trained_on.csv --data images.csv --out runs/scores\n\n"
     "cxr audit runs/mine --data images.csv --out runs/mine/audit || echo not to be trusted\n\n"
+    "cxr audit model_3 --data new.csv --compare-with old.csv --out runs/drift --fail-on any\n\n"
     "What a file of another tool seems to be: cxr audit inspect --help"
 )
 INSPECT_EXAMPLES = (
@@ -52,6 +59,16 @@ def audit(
     description: Describing = None,
     saw: Saw = None,
     per_second: PerSecond = 0.0,
+    compare_with: Annotated[
+        Path | None,
+        typer.Option(help="Images of another data set: how far --data differ from them (drift)."),
+    ] = None,
+    fail_on: Annotated[
+        FailOn,
+        typer.Option(
+            help="Failed checks that make the exit code 1: hard ones, any of them, or never."
+        ),
+    ] = "hard",
     retrain: Annotated[
         bool,
         typer.Option(help="Train the recipe again without each source (long; goes on if stopped)."),
@@ -77,11 +94,14 @@ def audit(
         str, typer.Option(help="Precision of retraining and of the scores of changed images.")
     ] = "auto",
 ) -> None:
-    """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails."""
+    """Look for reasons not to believe a model's figure; exit code 1 when a hard check fails.
+
+    The folder has audit.html to read and to print, audit.md, audit.json and figures. The same
+    command goes on where it was stopped: scores are kept in the folder.
+    """
+    from cxr_transfer.audits.reasons import fails_on
     from cxr_transfer.audits.run import audit as run
     from cxr_transfer.datasets.draws import most_of_each
-    from cxr_transfer.datasets.findings import read_mapping
-    from cxr_transfer.datasets.loading import open_all
     from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import lock_folder
     from cxr_transfer.subjects.opening import Asking, open_subject
@@ -95,14 +115,12 @@ def audit(
             "--retrain.",
         )
     judged = open_subject(subject, Asking(resolve_device(device), description, per_second))
-    read = open_all(
-        data, judged.labels, mapping=read_mapping(label or ()), table=judged.label_table
-    )
-    for notice in read.notices:
-        warn(notice)
-    cases = list(read.cases) if most is None else most_of_each(read.cases, most, seed)
-    if len(cases) < len(read.cases):
-        log(f"{len(cases)} of {len(read.cases)} images, drawn at random: {most} of each at most")
+    given = _images(data, judged, label)
+    cases = given if most is None else most_of_each(given, most, seed)
+    if len(cases) < len(given):
+        log(f"{len(cases)} of {len(given)} images, drawn at random: {most} of each at most")
+    reference = [] if compare_with is None else _images(compare_with, judged, label)
+    images = len(cases) + len(reference)
     with (
         lock_folder(out),
         settings_checked(out, {"audit_of": judged.identity}),
@@ -113,6 +131,7 @@ def audit(
             cases,
             out,
             saw=saw,
+            compare_with=reference,
             retrain=retrain,
             skip_damaged=skip_damaged,
             columns=subgroup or (),
@@ -120,7 +139,7 @@ def audit(
             device=device,
             precision=precision,
             seed=seed,
-            on_image=counting(tell_phase, of_images("reading", len(cases)), len(cases)),
+            on_image=counting(tell_phase, of_images("reading", images), images),
             log=log,
             progress=tell_phase,
         )
@@ -129,8 +148,21 @@ def audit(
             encoding="utf-8", errors="surrogateescape"
         )
     )
-    if content["verdict"] == "fail":
+    if fails_on(content["checks"], fail_on):
         raise typer.Exit(1)
+
+
+def _images(data: Path, judged: Subject, label: list[str] | None) -> list[Case]:
+    """Return the images of a folder or table, and tell what its reader tells."""
+    from cxr_transfer.datasets.findings import read_mapping
+    from cxr_transfer.datasets.loading import open_all
+
+    read = open_all(
+        data, judged.labels, mapping=read_mapping(label or ()), table=judged.label_table
+    )
+    for notice in read.notices:
+        warn(notice)
+    return list(read.cases)
 
 
 def audit_inspect(

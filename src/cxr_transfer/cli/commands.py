@@ -47,6 +47,7 @@ from cxr_transfer.cli.recipe import (
     recipe_schema,
     recipe_show,
 )
+from cxr_transfer.cli.report import REPORT_EXAMPLES, report
 from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.serve import SERVE_EXAMPLES, serve
 from cxr_transfer.cli.study import STUDY_EXAMPLES, study
@@ -87,6 +88,7 @@ accept_app.command("run", epilog=ACCEPT_RUN_EXAMPLES)(accept_run)
 accept_app.command("verify", epilog=ACCEPT_VERIFY_EXAMPLES)(accept_verify)
 accept_app.command("monitor", epilog=ACCEPT_MONITOR_EXAMPLES)(accept_monitor)
 app.command(epilog=CARD_EXAMPLES)(card)
+app.command(epilog=REPORT_EXAMPLES)(report)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 app.command(epilog=EXPORT_EXAMPLES)(export)
@@ -154,7 +156,8 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     if not message or context is None:
         return str(message)
-    return f"{message.rstrip('.')}; try '{context.command_path} --help'."
+    path = " ".join(context.command_path.split())  # the command that is meant has no name
+    return f"{message.rstrip('.')}; try '{path} --help'."
 
 
 def _version(asked: bool) -> None:

@@ -10,7 +10,6 @@ Form: Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*); its sectio
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +27,9 @@ from cxr_transfer.evaluation.card_facts import (
 )
 from cxr_transfer.evaluation.card_reports import Report, check_given, report_beside
 from cxr_transfer.evaluation.rendering import render
-from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
+from cxr_transfer.models.metadata import checkpoint_files, read_card
 from cxr_transfer.models.reference import reference_beside
-from cxr_transfer.runs.run_folder import PartRow, parts, run_folder, validation_scores
+from cxr_transfer.runs.run_folder import own_parts, run_folder, validation_scores
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED
 
 
@@ -70,7 +69,7 @@ def model_card(
     evaluation = evaluation or report_beside(card, *beside)
     study = report_beside(card, folder.parent / "report.json")
     try:
-        rows = _own_parts(card, folder)
+        rows = own_parts(card, folder)
         card_inputs = CardInputs(
             card=card,
             reference=beside_weights[1] if beside_weights else None,
@@ -110,11 +109,3 @@ def _page(card_inputs: CardInputs) -> str:
         filled=sum(answer is not None for answer in answers),
         entries=len(answers),
     )
-
-
-def _own_parts(card: Checkpoint, folder: Path) -> tuple[PartRow, ...]:
-    """Return the images of ``split.csv``, if they are those of which the card tells."""
-    rows = parts(folder)
-    counts = Counter(row.split for row in rows)
-    images = card.data.get("images", {})
-    return rows if {part: counts[part] for part in images} == images else ()

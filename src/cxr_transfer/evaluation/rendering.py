@@ -25,7 +25,8 @@ Found = Estimate | Mapping[str, float | None] | None
 
 PACKAGE = Path(__file__).parent.parent
 FOLDERS = tuple(
-    PACKAGE / name / "templates" for name in ("evaluation", "audits", "studies", "acceptance")
+    PACKAGE / name / "templates"
+    for name in ("evaluation", "audits", "studies", "acceptance", "reports")
 )
 
 

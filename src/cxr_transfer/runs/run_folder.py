@@ -71,6 +71,14 @@ def parts(folder: Path) -> tuple[PartRow, ...]:
     )
 
 
+def own_parts(card: Checkpoint, folder: Path) -> tuple[PartRow, ...]:
+    """Return the images of ``split.csv``, if they are those of which the card tells; else none."""
+    rows = parts(folder)
+    counts = Counter(row.split for row in rows)
+    images = card.data.get("images", {})
+    return rows if {part: counts[part] for part in images} == images else ()
+
+
 def validation_scores(folder: Path, labels: LabelSet) -> Scores | None:
     """Return the scores of the validation images; None where the run kept none.
 

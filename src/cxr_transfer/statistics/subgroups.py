@@ -146,7 +146,7 @@ def subgroups(
     return {
         axis: [
             _group(name, scores.only(rows), resamples, seed)
-            for name, rows in _rows(cases, group_of).items()
+            for name, rows in rows_by_group(cases, group_of).items()
         ]
         for axis, group_of in axes(columns).items()
     }
@@ -199,7 +199,7 @@ def within_sources(scores: Scores, cases: Sequence[Case]) -> dict[str, list[dict
     """
     _check_paired(scores, cases)
     compared, one_class_only = [], []
-    for source, rows in _rows(cases, AXES["source"]).items():
+    for source, rows in rows_by_group(cases, AXES["source"]).items():
         part = scores.only(rows)
         counts = _images_by_class(part)
         head = {"source": source, "images": len(part.files), "patients": len(set(part.patients))}
@@ -264,7 +264,7 @@ def _ranked(scores: Scores, counts: Mapping[str, int]) -> dict[str, dict[str, An
     }
 
 
-def _rows(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, list[int]]:
+def rows_by_group(cases: Sequence[Case], group_of: Callable[[Case], str]) -> dict[str, list[int]]:
     """Return the rows of each group, by name; "not stated" is no name and stands last."""
     rows: dict[str, list[int]] = defaultdict(list)
     for row, case in enumerate(cases):

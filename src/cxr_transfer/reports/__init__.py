@@ -1,0 +1,1 @@
+"""Reports that people hand in, filled from evidence: checklists, model cards, a paragraph."""

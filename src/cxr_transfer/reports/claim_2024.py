@@ -1,0 +1,101 @@
+"""CLAIM 2024: the checklist for artificial intelligence in medical imaging, in our own words.
+
+Numbers and sections: Tejani et al. 2024, "Checklist for Artificial Intelligence in Medical Imaging
+(CLAIM): 2024 Update", Radiology: Artificial Intelligence 6:e240300.
+"""
+
+from __future__ import annotations
+
+from cxr_transfer.reports.checklist import Checklist, Item
+
+_DATA, _REFERENCE, _PARTS = "Methods: data", "Methods: reference standard", "Methods: partitions"
+_MODEL, _TRAINING, _EVALUATION = "Methods: model", "Methods: training", "Methods: evaluation"
+
+ITEMS = (
+    Item("1", "Title", "The title names the kind of AI", ("model.architecture",),
+         "the title"),
+    Item("2", "Abstract", "Design, methods, results and conclusions in brief",
+         author="the abstract"),
+    Item("3", "Introduction", "Background, and the role that the AI is meant for",
+         author="the background and the intended role"),
+    Item("4", "Introduction", "Aims and hypotheses", author="the aims and hypotheses"),
+    Item("5", "Methods: design", "Looking forward or back in time",
+         author="whether images were collected for this study or before it"),
+    Item("6", "Methods: design", "What the study is to achieve", author="the goal of the study"),
+    Item("7", _DATA, "Where the images are from",
+         ("data.name", "data.sources", "data.licences", "data.hash"),
+         "hospitals, dates and how the sources were collected"),
+    Item("8", _DATA, "Who and what was let in and left out", ("data.left_out",),
+         "criteria that were applied before the images were given to the program"),
+    Item("9", _DATA, "What is done to an image before the network sees it",
+         ("model.input", "model.preprocessing")),
+    Item("10", _DATA, "Which part of the data, or of an image, was used",
+         ("model.preprocessing", "data.left_out", "data.classes")),
+    Item("11", _DATA, "How images were made anonymous", author="how images were de-identified"),
+    Item("12", _DATA, "What happened to data that are missing",
+         ("data.missing", "data.left_out")),
+    Item("13", _DATA, "How the images were taken", ("data.views",),
+         "machines and exposure"),
+    Item("14", _REFERENCE, "What counts as the truth", ("data.labels",),
+         "how each label was obtained"),
+    Item("15", _REFERENCE, "Why that truth was chosen", author="why this reference standard"),
+    Item("16", _REFERENCE, "Who gave the labels", author="who annotated, and their experience"),
+    Item("17", _REFERENCE, "How the test images were labelled",
+         author="how the test set was annotated"),
+    Item("18", _REFERENCE, "How far annotators agree",
+         author="agreement between and within annotators"),
+    Item("19", _PARTS, "How images came into the parts", ("data.split", "training.seed",
+         "data.counts")),
+    Item("20", _PARTS, "At which level the parts are apart", ("data.split", "data.disjoint")),
+    Item("21", "Methods: testing data", "How large the test set was meant to be",
+         ("data.counts",), "how that number was chosen"),
+    Item("22", _MODEL, "The model in full: input, layers, output",
+         ("model.architecture", "model.input", "model.output", "model.weights")),
+    Item("23", _MODEL, "Software, with versions", ("training.software", "training.commit")),
+    Item("24", _MODEL, "What the weights were before training", ("training.initial",)),
+    Item("25", _TRAINING, "How it was trained",
+         ("training.stages", "training.augmentation", "training.imbalance", "training.machine",
+          "training.seed")),
+    Item("26", _TRAINING, "How the final model was chosen", ("training.selection",)),
+    Item("27", _TRAINING, "Several models as one", ("model.ensemble",)),
+    Item("28", _EVALUATION, "Which figures tell how good it is", ("figures.metrics",)),
+    Item("29", _EVALUATION, "Intervals and tests", ("figures.intervals",)),
+    Item("30", _EVALUATION, "What changes of the image or the setting do to it",
+         ("audit.robustness",)),
+    Item("31", _EVALUATION, "How its answers are explained, and whether that is sound",
+         ("audit.heat_maps",)),
+    Item("32", _EVALUATION, "Test on images of the sources that it learnt from",
+         ("figures.internal",)),
+    Item("33", _EVALUATION, "Test on images from elsewhere",
+         ("validation.external", "validation.sources")),
+    Item("34", _EVALUATION, "Entry in a registry of trials",
+         author="the registration, or that there is none"),
+    Item("35", "Results: data", "How many patients and images came in and dropped out",
+         ("figures.flow", "data.patients")),
+    Item("36", "Results: data", "Who the patients of each part are",
+         ("data.demographics", "data.classes")),
+    Item("37", "Results: performance", "Its figures, with their uncertainty",
+         ("figures.performance", "figures.intervals")),
+    Item("38", "Results: performance", "Diagnostic accuracy of each class, with its precision",
+         ("figures.by_class",)),
+    Item("39", "Results: performance", "The images that it gets wrong",
+         ("figures.confusion", "figures.errors")),
+    Item("40", "Discussion", "Limits of the study",
+         ("data.source_of_class", "audit.failed"), "the limits of the study"),
+    Item("41", "Discussion", "What it means for practice",
+         author="implications, and the role it may have"),
+    Item("42", "Other", "Where the full protocol or further technical detail stands",
+         ("model.weights", "training.commit", "data.hash"), "the reference to the protocol"),
+    Item("43", "Other", "Whether software, model and data can be had",
+         ("model.licence", "data.licences"), "where they can be had"),
+    Item("44", "Other", "Who paid, and what their part was", author="funding and its role"),
+)  # fmt: skip
+
+CLAIM_2024 = Checklist(
+    "claim-2024",
+    "CLAIM 2024",
+    "Tejani et al. 2024, Radiology: Artificial Intelligence 6:e240300",
+    ITEMS,
+    "Numbers and sections are those of the publication as far as we know: compare before you hand "
+    "it in. The wording is ours.",
+)
