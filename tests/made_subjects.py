@@ -100,7 +100,7 @@ def write_keras(path):
     return path
 
 
-def write_onnx(path, outside=None):
+def write_onnx(path, outside=None, datatype="FLOAT", shape=("N", 1, SIDE, SIDE)):
     """Write `Middle` as ONNX; its constant may be said to lie in a file elsewhere."""
     import onnx
     from onnx import TensorProto, helper
@@ -119,14 +119,15 @@ def write_onnx(path, outside=None):
         helper.make_tensor("one", TensorProto.INT64, [1], [1]),
     ]
     nodes = [
-        helper.make_node("Reshape", ["images", "flat"], ["pixels"]),
+        helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["values", "flat"], ["pixels"]),
         helper.make_node("ReduceMean", ["pixels", "one"], ["mean"], keepdims=1),
         helper.make_node("Sub", ["mean", "middle"], ["off"]),
         helper.make_node("Abs", ["off"], ["far"]),
         helper.make_node("Mul", ["far", "slope"], ["sloped"]),
         helper.make_node("Add", ["sloped", "base"], ["logits"]),
     ]
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["N", 1, SIDE, SIDE])
+    images = helper.make_tensor_value_info("images", getattr(TensorProto, datatype), shape)
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 2])
     graph = helper.make_graph(nodes, "middle", [images], [logits], tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

@@ -147,7 +147,8 @@ def read_csv(text: str) -> list[dict[str, str]]:
         ValueError: It is no CSV.
     """
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+        # Spreadsheets put a mark of the byte order first.
+        reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
         names = [cell_texts({"": name})[""] for name in reader.fieldnames or ()]
         reader.fieldnames = names
         return [cell_texts({name: row.get(name) or "" for name in names}) for row in reader]

@@ -118,3 +118,28 @@ def test_what_needs_a_recipe_of_this_package_is_refused(network, cases, tmp_path
     with pytest.raises(CxrError) as refused:
         audit(network, cases, out=tmp_path / "audit", retrain=True)
     assert refused.value.code == "no_recipe"
+
+
+CODE = """
+import numpy as np
+def scores(images):
+    mean = images.mean(axis=(1, 2, 3))
+    # Of negative values there is no root, and of images of one grey value no spread.
+    far = abs(np.sqrt(mean) ** 2 - 0.55) / (images.std(axis=(1, 2, 3)) > 0)
+    return np.stack([far * 40, 4 - far * 40], axis=1)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_a_way_to_which_a_model_has_no_answer_ends_no_audit(cases, tmp_path, monkeypatch):
+    (tmp_path / "own_audited_module.py").write_text(CODE)
+    (tmp_path / "own.toml").write_text(made.description("own"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    report = audit("python:own_audited_module:scores", cases, description=tmp_path / "own.toml")
+    measured = checks(report)["input"]["measured"]
+    assert measured["greys"] == {}
+    assert not measured["greys_as_sure"]
+    titles = [reading["title"] for reading in measured["readings"]]
+    assert "range 0 to 255" in titles
+    assert "range -1 to 1" not in titles

@@ -121,3 +121,24 @@ def test_classes_of_ours_come_in_our_order(tmp_path):
     table = read_case_scores(written(tmp_path / "theirs.csv", text))
     assert table.labels == DATASET_1
     assert table.scores.tolist() == [[0.2, 0.3, 0.5]]
+
+
+def test_a_spreadsheets_table_of_scores_is_read(tmp_path):
+    text = "\ufeffcase,clear,cloudy\n1.png,0.25,0.75\n"
+    assert read_case_scores(written(tmp_path / "scores.csv", text)).names == ("1.png",)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("case;clear;cloudy\n1.png;0.25;0.75\n", "'case;clear;cloudy'"),
+        ("case,clear,cloudy,note\n1.png,0.25,0.75,seen\n", "clear, cloudy, note"),
+        ("case,clear,cloudy\n1.png,0.25,0.25\n", "clear, cloudy"),
+    ],
+)
+def test_what_is_no_table_of_scores_is_refused_by_its_columns(tmp_path, text, word):
+    with pytest.raises(DataError) as refused:
+        read_case_scores(written(tmp_path / "scores.csv", text))
+    assert refused.value.code == "bad_predictions"
+    assert word in refused.value.message
+    assert "one with the probability of each class" in refused.value.message

@@ -47,3 +47,15 @@ def test_one_beside_the_file_is_taken_and_none_is_never_assumed(tmp_path):
     assert "cxr audit inspect" in refused.value.message
     written(tmp_path, made.description("beside"))
     assert description_of(str(file), file, None).name == "beside"
+
+
+def test_an_editors_mark_and_line_ends_are_taken(tmp_path):
+    path = tmp_path / "network.toml"
+    path.write_bytes(("\ufeff" + made.description("marked").replace("\n", "\r\n")).encode())
+    assert read_description(path).name == "marked"
+
+
+def test_a_text_that_nests_without_an_end_is_refused(tmp_path):
+    with pytest.raises(CxrError) as refused:
+        read_description(written(tmp_path, "a = " + "[" * 5000))
+    assert refused.value.code == "bad_description"

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,6 +63,46 @@ def test_onnx_cannot_take_its_numbers_from_a_file_elsewhere(confined, tmp_path):
     with pytest.raises(ModelError) as refused:
         ForeignFile(made.write_onnx(home / "network.onnx", outside="../secret.bin"))
     assert refused.value.code == "bad_model"
+
+
+def test_whole_numbers_are_not_cut_off(confined, tmp_path):
+    file = ForeignFile(made.write_onnx(tmp_path / "network.onnx", datatype="UINT8"))
+    assert file.answer(np.round(IMAGES * 255)).shape == (3, 2)
+    with pytest.raises(ModelError) as refused:
+        file.answer(IMAGES)
+    assert "whole numbers from 0 to 255" in refused.value.message
+    file.close()
+
+
+def test_a_pickled_module_is_refused_in_words(confined, tmp_path):
+    torch.save(made.Middle(), tmp_path / "network.pt")
+    with pytest.raises(ModelError) as refused:
+        ForeignFile(tmp_path / "network.pt")
+    assert "torch.jit.script" in refused.value.message
+
+
+class Complex(nn.Module):
+    """Answers with complex numbers."""
+
+    def forward(self, images):
+        return torch.fft.fft(images.mean(dim=(1, 2)))
+
+
+class Large(nn.Module):
+    """Answers with more than anybody needs."""
+
+    def forward(self, images):
+        return torch.zeros(3, 1000)
+
+
+@pytest.mark.parametrize(("network", "word"), [(Complex(), "complex"), (Large(), "more than 9999")])
+def test_what_is_no_score_is_refused(confined, tmp_path, monkeypatch, network, word):
+    file = ForeignFile(made.write_torchscript(tmp_path / "network.pt", network))
+    monkeypatch.setattr("cxr_transfer.subjects.foreign_files.LARGEST_ANSWER", 9999)
+    with pytest.raises(ModelError) as refused:
+        file.answer(IMAGES)
+    assert word in refused.value.message
+    file.close()
 
 
 @pytest.mark.skipif(not installed("keras"), reason="keras is not installed")
@@ -174,10 +215,23 @@ try:
     os.execv("/bin/true", ["true"])
 except OSError:
     told.append("no program")
+try:
+    os.fork() or os._exit(0)
+except OSError:
+    told.append("no process")
+try:
+    os.kill(os.getppid(), 0)
+except OSError:
+    told.append("no signal")
+import threading
+thread = threading.Thread(target=told.append, args=["a thread"])
+thread.start()
+thread.join()
 print(", ".join(told))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout.strip() == "no network, no parent, no program", done.stderr
+    expected = ["no network", "no parent", "no program", "no process", "no signal", "a thread"]
+    assert done.stdout.strip().split(", ") == expected, done.stderr
     listening.close()
 
 
@@ -197,3 +251,50 @@ def test_a_network_that_never_answers_is_given_up(confined, tmp_path, monkeypatc
     with pytest.raises(ModelError) as refused:
         file.answer(IMAGES)
     assert "took more than 2 seconds" in refused.value.message
+
+
+@pytest.mark.parametrize("message", [b"[]", b'{"facts": {"input": [-1]}, "kept_from": []}', b"x"])
+def test_whatever_its_process_says_of_itself_is_looked_at(confined, monkeypatch, message):
+    monkeypatch.setattr(ForeignFile, "_received", lambda *_: message)
+    with pytest.raises(ModelError) as refused:
+        ForeignFile(confined)
+    assert refused.value.code == "bad_model"
+
+
+def test_its_process_ends_with_this_one(confined, tmp_path):
+    """A network that computes without an end, and a program that is killed."""
+    import subprocess
+    import sys
+    import time
+
+    path = made.write_torchscript(tmp_path / "network.pt", Endless())
+    script = f"""
+import os, threading
+import numpy as np
+from pathlib import Path
+from cxr_transfer.subjects.foreign_files import ForeignFile
+file = ForeignFile(Path({str(path)!r}))
+threading.Thread(target=file.answer, args=[np.zeros((1, 1, 8, 8), np.float32)]).start()
+print(file._process.pid, file._scratch, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    number, scratch = killed.stdout.split()
+    limit = time.monotonic() + 30
+    command = Path(f"/proc/{number}/cmdline")
+    # Ended, and not waited for by whoever inherits it: its command is empty.
+    while command.exists() and command.read_bytes() and time.monotonic() < limit:
+        time.sleep(0.1)
+    assert time.monotonic() < limit
+    assert os.listdir(scratch) == []
+    os.rmdir(scratch)
+
+
+def test_a_file_is_refused_where_no_process_can_be_confined(confined, monkeypatch):
+    monkeypatch.setattr(
+        ForeignFile, "_received", lambda *_: b'{"error": "not_confined", "why": "memory"}'
+    )
+    with pytest.raises(CxrError) as refused:
+        ForeignFile(confined)
+    assert refused.value.code == "not_confined"
+    assert TRUSTED in refused.value.message

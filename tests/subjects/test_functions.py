@@ -12,6 +12,13 @@ def scores(images):
     return images.mean(axis=(1, 2, 3))
 def fails(images):
     raise RuntimeError("no weights")
+def leaves(images):
+    raise SystemExit(0)
+def turns(images):
+    return scores(images) + 1j
+def speaks(images):
+    print("loading")
+    return scores(images)
 """
 
 
@@ -31,6 +38,7 @@ def test_a_function_in_this_folder_answers(here):
     ("name", "code", "word"),
     [
         ("python:own_scores_module", "bad_function", "module:function"),
+        ("python:../own_scores_module:scores", "bad_function", "module:function"),
         ("python:absent_module:scores", "bad_function", "absent_module"),
         ("python:own_scores_module:absent", "bad_function", "absent"),
     ],
@@ -42,8 +50,17 @@ def test_what_is_not_there_is_refused(here, name, code, word):
     assert word in refused.value.message
 
 
-def test_what_it_raises_is_told(here):
+@pytest.mark.parametrize(
+    ("name", "word"), [("fails", "no weights"), ("leaves", "SystemExit"), ("turns", "complex")]
+)
+def test_what_it_raises_is_told(here, name, word):
     with pytest.raises(CxrError) as refused:
-        open_function("python:own_scores_module:fails")(np.zeros((1, 1, 4, 4), np.float32))
+        open_function(f"python:own_scores_module:{name}")(np.zeros((1, 1, 4, 4), np.float32))
     assert refused.value.code == "bad_model"
-    assert "no weights" in refused.value.message
+    assert word in refused.value.message
+
+
+def test_what_it_prints_is_no_answer(here, capsys):
+    open_function("python:own_scores_module:speaks")(np.zeros((1, 1, 4, 4), np.float32))
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "loading\n")

@@ -29,6 +29,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, refusals=()):
         super().__init__(("127.0.0.1", 0), Handler)
         self.refusals, self.requests = list(refusals), []
+        self.content = None
 
     def infer(self, content):
         (tensor,) = content["inputs"]
@@ -40,7 +41,7 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self._answer(KSERVE)
+        self._answer(self.server.content or KSERVE)
 
     def do_POST(self):
         content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -103,7 +104,10 @@ def test_a_busy_server_is_asked_again_when_it_says(described, monkeypatch):
     assert all(headers["Authorization"] == "Bearer secret" for _, headers in server.requests)
 
 
-@pytest.mark.parametrize(("status", "code"), [(404, "bad_answer"), (503, "server_away")])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(404, "bad_answer"), (401, "bad_answer"), (302, "bad_answer"), (503, "server_away")],
+)
 def test_a_refusal_is_told(described, monkeypatch, status, code):
     monkeypatch.setattr(http_models, "TRIES", 2)
     refusals = [(status, {"Retry-After": "0"})] * 2
@@ -111,6 +115,91 @@ def test_a_refusal_is_told(described, monkeypatch, status, code):
         open_subject(address, Asking(description=described))
     assert refused.value.code == code
     assert str(status) in refused.value.message
+
+
+def test_an_answer_that_comes_in_drops_is_given_up(described, monkeypatch):
+    monkeypatch.setattr(http_models, "TRIES", 1)
+    monkeypatch.setattr(http_models, "ANSWERING", -1.0)
+    with serving() as (_, address), pytest.raises(CxrError) as refused:
+        open_subject(address, Asking(description=described))
+    assert refused.value.code == "server_away"
+    assert "no whole answer" in refused.value.message
+
+
+def test_an_answer_without_an_end_is_given_up(described, monkeypatch):
+    monkeypatch.setattr(http_models, "LARGEST_ANSWER", 10)
+    with serving() as (_, address), pytest.raises(CxrError) as refused:
+        open_subject(address, Asking(description=described))
+    assert refused.value.code == "bad_answer"
+    assert "more than 10 bytes" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"inputs": [KSERVE["inputs"][0] | {"datatype": "FP16"}]}, "FP16"),
+        ({"inputs": []}, "none"),
+        ({"inputs": [KSERVE["inputs"][0] | {"shape": [0]}]}, "something else"),
+        ({"outputs": 3}, "something else"),
+    ],
+)
+def test_a_model_that_cannot_be_asked_is_refused(described, changes, word):
+    with serving() as (server, address):
+        server.content = KSERVE | changes
+        with pytest.raises(CxrError) as refused:
+            open_subject(address, Asking(description=described))
+    assert refused.value.code == "bad_answer"
+    assert word in refused.value.message
+
+
+def test_a_model_of_so_many_images_gets_so_many(described):
+    with serving() as (server, address):
+        server.content = KSERVE | {
+            "inputs": [KSERVE["inputs"][0] | {"shape": ["3", "1", str(made.SIDE), str(made.SIDE)]}]
+        }
+        given = scored(open_subject(address, Asking(description=described)), images(0, 140, 255, 0))
+    assert given[:, 1].round().tolist() == [0, 1, 0, 0]
+    assert len(server.requests) == 3
+
+
+def test_whole_numbers_are_not_cut_off(described):
+    with serving() as (server, address):
+        server.content = KSERVE | {"inputs": [KSERVE["inputs"][0] | {"datatype": "UINT8"}]}
+        with pytest.raises(CxrError) as refused:
+            scored(open_subject(address, Asking(description=described)), images(140))
+    assert "whole numbers from 0 to 255" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"status": "ok", "probabilities": {"normal": 0.25, "covid19": 0.75}}, [0.25, 0.75]),
+        ({"status": "ok", "probabilities": {"normal": 0.9, "covid19": 0.75}}, None),
+        ({"status": "ok", "probabilities": {"other": 1.0}}, None),
+        ({"prediction": 1}, None),
+        ("normal", None),
+    ],
+)
+def test_an_own_servers_scores_are_probabilities(answer, expected):
+    assert http_models._scores_of(answer, made.LABELS) == expected
+    refused = http_models._scores_of({"status": "cannot_assess", "probabilities": {}}, made.LABELS)
+    assert np.isnan(refused).all()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://[::1/v2/models/m", "http://h:99999/v2/models/m", f"http://{'x' * 99}/v2/models/m"],
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(CxrError) as refused:
+        http_models.open_http(address)
+    assert refused.value.code == "bad_address"
+
+
+def test_a_token_that_no_header_can_hold_is_refused():
+    with pytest.raises(CxrError) as refused:
+        http_models.open_http("http://h/v2/models/m", environment={http_models.TOKEN: "a\nb"})
+    assert refused.value.code == "bad_address"
 
 
 def test_nobody_at_the_address_is_told(described, monkeypatch):

@@ -61,3 +61,51 @@ def test_what_cannot_be_looked_at_is_refused(network, images, changes, code):
     with pytest.raises(CxrError) as refused:
         inspect_subject(Inspected(**usual | changes))
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("shape", [("N", 2, 64, 64), ("N", 3, 3, 3), ("N", 1, 28, 28)])
+def test_a_declared_shape_that_no_radiograph_has_is_refused(tmp_path, shape):
+    path = made.write_onnx(tmp_path / "theirs.onnx", shape=shape)
+    with pytest.raises(CxrError) as refused:
+        inspect_subject(Inspected(str(path)))
+    assert refused.value.code == "bad_model"
+    assert " x ".join(("any", *map(str, shape[1:]))) in refused.value.message
+
+
+def test_a_network_of_whole_numbers_is_given_them(tmp_path):
+    guess = inspect_subject(Inspected(str(made.write_onnx(tmp_path / "x.onnx", datatype="UINT8"))))
+    assert guess.values["input.range"] == [0.0, 255.0]
+
+
+CODE = """
+import numpy as np
+def apart(images):
+    return np.zeros((1, 2))
+def one(images):
+    return 0.5
+def wide(images):
+    values = np.sqrt(images.mean(axis=(1, 2, 3))) / (images.std(axis=(1, 2, 3)) > 0)
+    return np.stack([values, 1 - values], axis=1)
+"""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "own_inspected_module.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["apart", "one"])
+def test_another_number_of_rows_is_refused(here, name):
+    with pytest.raises(CxrError) as refused:
+        inspect_subject(Inspected(f"python:own_inspected_module:{name}", size=64))
+    assert refused.value.code == "bad_model"
+    assert "(1, 2)" in refused.value.message or "()" in refused.value.message
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+def test_a_reading_without_an_answer_is_no_reason_to_stop(here):
+    guess = inspect_subject(Inspected("python:own_inspected_module:wide", size=64))
+    assert guess.values["input.range"] == [0.0, 1.0]
+    assert not guess.greys, "it has no answer for an image of one grey value"

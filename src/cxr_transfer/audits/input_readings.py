@@ -87,5 +87,5 @@ def other_readings(
             if number
         ],
         "greys": greys,
-        "greys_as_sure": bool((surest >= np.median(answers[0].max(axis=1))).all()),
+        "greys_as_sure": bool(greys and (surest >= np.median(answers[0].max(axis=1))).all()),
     }

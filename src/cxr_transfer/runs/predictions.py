@@ -8,7 +8,7 @@ Opens no image.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import LISTED, DataError
 from cxr_transfer.files import read_csv
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
 from cxr_transfer.models.folder import read_text
@@ -210,20 +210,25 @@ def read_case_scores(path: Path) -> CaseScores:
     try:
         rows = read_csv(read_text(path))
     except ValueError as error:
-        raise _bad(path, str(error)) from None
+        raise _bad_scores(path, str(error)) from None
     columns = list(rows[0]) if rows else []
     naming = next((name for name in ("file", "case", "path") if name in columns), None)
     named = [name for name in columns if name.startswith(_PREFIX)]
     classes = named or [name for name in columns if name not in (*NAMING, *_BESIDE)]
     if naming is None or len(classes) < 2:
         missing = "case" if naming is None else "for each of two classes"
-        raise _bad(path, f"there is no column {missing}" if rows else "it has no rows")
+        raise _bad_scores(
+            path,
+            f"there is no column {missing} beside {', '.join(map(repr, columns[:LISTED]))}"
+            if rows
+            else "it has no rows",
+        )
     rows = _one_model(path, rows)
     names = tuple(row[naming] for row in rows)
     _refuse_repeated(path, names)
     labels = _in_known_order(tuple(name.removeprefix(_PREFIX) for name in classes))
     prefix = _PREFIX if named else ""
-    scores = _probabilities(path, rows, [f"{prefix}{label}" for label in labels])
+    scores = _probabilities(path, rows, [f"{prefix}{label}" for label in labels], _bad_scores)
     return CaseScores(labels, names, tuple(row.get("sha256", "") for row in rows), scores)
 
 
@@ -262,15 +267,21 @@ def _one_model(path: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _probabilities(
-    path: Path, rows: Sequence[Mapping[str, str]], columns: Sequence[str]
+    path: Path,
+    rows: Sequence[Mapping[str, str]],
+    columns: Sequence[str],
+    refused: Callable[[Path, str], DataError] | None = None,
 ) -> npt.NDArray[np.float64]:
+    refused = refused or _bad
     try:
         scored = np.array([[float(row[name]) for name in columns] for row in rows])
     except ValueError as error:
-        raise _bad(path, f"a score is no number ({error})") from None
+        named = ", ".join(columns[:LISTED])
+        raise refused(path, f"a score of {named} is no number ({error})") from None
     sums = scored.sum(axis=1, keepdims=True)
     if not (np.isfinite(scored).all() and (scored >= 0).all() and (abs(sums - 1) < _SUM).all()):
-        raise _bad(path, "the scores of an image are not probabilities that sum to 1")
+        named = ", ".join(columns[:LISTED])
+        raise refused(path, f"the scores of an image ({named}) are not probabilities that sum to 1")
     return np.asarray(scored / sums)
 
 
@@ -279,4 +290,13 @@ def _bad(path: Path, why: str) -> DataError:
         "bad_predictions",
         f"Expected a table of one model's predictions (file, label, {_PREFIX}CLASS ...) in {path}, "
         f"but {why}; give the predictions.csv of an evaluation or a cross-validation.",
+    )
+
+
+def _bad_scores(path: Path, why: str) -> DataError:
+    return DataError(
+        "bad_predictions",
+        "Expected a table of scores (a column case, and one with the probability of each class) in "
+        f"{path}, but {why}; columns that are no class are left out where those of the classes are "
+        f"called {_PREFIX}CLASS.",
     )

@@ -9,6 +9,7 @@ it is given. Knows no file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from cxr_transfer.errors import ModelError
 from cxr_transfer.statistics.auroc import areas_and_covariance
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.subjects.description import IMAGENET_MEAN, IMAGENET_STD, SubjectInput
@@ -153,11 +155,16 @@ def compare_answers(
 
 
 def grey_answers(ask: Ask, wanted: SubjectInput) -> Mapping[str, list[float]]:
-    """Return the scores of images of one grey value, by its name."""
-    images = np.stack(
-        [np.full((1, wanted.height, wanted.width), grey, np.uint8) for grey in GREYS.values()]
-    )
-    return {name: row.tolist() for name, row in zip(GREYS, ask(images, wanted), strict=True)}
+    """Return the scores of images of one grey value, by its name.
+
+    A network that divides by the spread of an image's values has none for it: it is left out.
+    """
+    answers = {}
+    for name, grey in GREYS.items():
+        with suppress(ModelError):
+            image = np.full((1, 1, wanted.height, wanted.width), grey, np.uint8)
+            answers[name] = ask(image, wanted)[0].tolist()
+    return answers
 
 
 def _key(way: SubjectInput) -> str:

@@ -40,6 +40,18 @@ SYSTEM = (
 )
 """What libraries read of a system beside their own folders."""
 
+_WRAP = "wrap the network in a function: python:package.module:function"
+_MEANINGS = {
+    "constants.pkl": "it holds weights or a pickled module, no TorchScript; save it with "
+    "torch.jit.script or torch.jit.trace",
+    "No model config found": "it holds weights alone; save the whole network (model.save)",
+    "Lambda": f"it has a Lambda layer, which is code and is not run; {_WRAP}",
+    "Unknown layer": f"it has a layer of its makers' own, which is code and is not run; {_WRAP}",
+    "could not be deserialized": "it has a layer that Keras does not know, which is code and is "
+    f"not run; {_WRAP}",
+}
+"""Words in what a library says, and what they mean for the one who named the file."""
+
 FREE = "free"
 """Last argument of a process that need not be confined."""
 
@@ -101,8 +113,11 @@ def _why(error: Exception) -> str:
     """Return the kind of an error and the line that says most: TorchScript's comes last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # OpenVINO begins with where in its own sources it was.
-    lines = [line for line in lines if not line.startswith("Exception from ")] or [""]
+    lines = [line for line in lines if not line.startswith(("Exception from ", "Check '"))] or [""]
     line = lines[-1] if "Traceback" in str(error) else lines[0]
+    for word, meaning in _MEANINGS.items():
+        if word in str(error):
+            line = meaning
     return f"{type(error).__name__}: {line}"[:600]
 
 

@@ -170,8 +170,9 @@ def read_description(path: Path) -> Description:
         ModelError: ``bad_description`` for another file; what `models.folder.opened` raises.
     """
     try:
-        content = tomllib.loads(read_text(path))
-    except (tomllib.TOMLDecodeError, ValueError) as error:
+        # Editors on Windows put a mark of the byte order first.
+        content = tomllib.loads(read_text(path).removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise _bad(path, for_terminal(str(error))) from None
     return described(content, path)
 

@@ -51,8 +51,14 @@ _READ = ("Content-Type", "Location", "Retry-After")
 """Headers of an answer that are looked at."""
 
 _TYPES = {
-    **{"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8, "UINT16": np.uint16},
-    **{"INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64},
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
 }
 
 
@@ -186,7 +192,7 @@ def open_http(
 
     try:
         parts = urlsplit(subject)
-        _ = parts.port, httpx.URL(subject)
+        _ = parts.port, httpx.URL(subject), (parts.hostname or "").encode("idna")
     except (ValueError, httpx.InvalidURL) as error:
         raise UsageError(
             "bad_address",
@@ -196,8 +202,8 @@ def open_http(
     if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
         raise UsageError(
             "bad_address",
-            "Expected an address such as http://host:8000/v1/predict, but got one with a user, a "
-            f"password or a query; leave them out: a token stands in {TOKEN}.",
+            "Expected an address such as http://host:8000/v1/predict, but got one without a host, "
+            f"or with a user, a password or a query; mend it: a token stands in {TOKEN}.",
         )
     token = (environment or {}).get(TOKEN)
     if token and not (token.isascii() and token.isprintable()):
@@ -284,11 +290,11 @@ def _scores_of(answer: Any, labels: tuple[str, ...]) -> list[float] | None:  # n
     """Return the scores of an image, NaN of one that was refused; None of another answer."""
     if not isinstance(answer, dict):
         return None
-    scores = answer.get("probabilities")
+    scores = answer.get("probabilities") or {}
     if not scores and answer.get("status") in ("cannot_assess", "error"):
         return [float("nan")] * len(labels)
     try:
-        values = np.array([float(scores[label]) for label in labels])  # type: ignore[index]
+        values = np.array([float(scores[label]) for label in labels])
     except (KeyError, TypeError, ValueError):
         return None
     fits = len(scores) == len(labels) and (values >= 0).all() and abs(values.sum() - 1) <= SUM

@@ -26,10 +26,10 @@ from cxr_transfer.labels import LabelSet
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.subjects import functions, http_models
 from cxr_transfer.subjects.alternatives import (
-    GREYS,
     Images,
-    brought,
     Reading,
+    brought,
+    grey_answers,
     readings,
 )
 from cxr_transfer.subjects.arrays import SUM, Floats, network_input, of_images_alone
@@ -147,7 +147,7 @@ def inspect_subject(
         values["input.bright"] = way.bright
     if way.equalise or targets is not None:
         values["input.equalise"] = way.equalise
-    greys = _greys(answer, way, batch)
+    greys = grey_answers(lambda images, of_way: _asked(answer, images, of_way, batch), way)
     for name, word in sure.items():
         if word.startswith("GUESS"):
             log(Notice(f"{name}: {word}"))
@@ -304,15 +304,6 @@ def _named(asked: Inspected, columns: int, sure: dict[str, str]) -> tuple[str, .
         return asked.labels
     sure["labels"] = "GUESS: no names are known; write them here, in the order of the scores"
     return tuple(f"class_{number}" for number in range(classes))
-
-
-def _greys(answer: Numbers, way: SubjectInput, batch: int) -> dict[str, list[float]]:
-    """Return the numbers for images of one grey value."""
-    images = np.stack(
-        [np.full((1, way.height, way.width), grey, np.uint8) for grey in GREYS.values()]
-    )
-    rows = _asked(answer, images, way, batch)
-    return {name: row.tolist() for name, row in zip(GREYS, rows, strict=True)}
 
 
 def _name(subject: str) -> str:
