@@ -297,6 +297,6 @@ def _bad_scores(path: Path, why: str) -> DataError:
     return DataError(
         "bad_predictions",
         "Expected a table of scores (a column case, and one with the probability of each class) in "
-        f"{path}, but {why}; columns that are no class are left out where those of the classes are "
-        f"called {_PREFIX}CLASS.",
+        f"{path}, but {why}; mend it: where there are other columns, call those of the classes "
+        f"{_PREFIX}CLASS.",
     )

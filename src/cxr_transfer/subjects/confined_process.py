@@ -12,6 +12,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -79,8 +80,8 @@ def main(arguments: list[str]) -> None:
         network = open_foreign(kind, path, int(number) if number else None)
         _tell(connection, {"kept_from": list(kept_from), "facts": network.facts})
         _answer(connection, network)
-    except EOFError:
-        return
+    except EOFError:  # where the parent was killed, nobody else empties the folder
+        shutil.rmtree(scratch, ignore_errors=True)
     except Exception as error:  # whatever the file, or a library, raises: told to the parent
         _tell(connection, {"error": "bad_model", "why": _why(error)})
 
@@ -90,7 +91,7 @@ def _end_with(parent: int, scratch: str) -> None:
     while os.getppid() == parent:
         time.sleep(1.0)
     shutil.rmtree(scratch, ignore_errors=True)
-    os._exit(1)
+    signal.raise_signal(signal.SIGKILL)
 
 
 def _answer(connection: Connection, network: ForeignNetwork) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
+import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ import numpy.typing as npt
 from cxr_transfer.errors import ModelError, UsageError
 from cxr_transfer.subjects.arrays import real_numbers
 from cxr_transfer.text import for_terminal
+
+_log = logging.getLogger(__name__)
 
 PREFIX = "python:"
 
@@ -46,8 +50,7 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        # Standard output is for answers: what the code prints goes where people read.
-        with contextlib.redirect_stdout(sys.stderr):
+        with _unprinted(subject):
             function: Any = importlib.import_module(module_name)
         for name in attribute.split("."):
             function = getattr(function, name)
@@ -57,23 +60,41 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
             f"Expected the function of {for_terminal(subject)}, but {for_terminal(str(error))}; "
             "install its package, or run the command in the folder in which the module lies.",
         ) from None
-    except (Exception, SystemExit) as error:  # whatever code of others raises
+    except Exception as error:  # whatever code of others raises
         raise _fault(subject, error) from error
 
     def answer(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with _unprinted(subject):
                 outputs = function(images)
             if hasattr(outputs, "detach"):
                 outputs = outputs.detach().cpu().numpy()
             return real_numbers(outputs)
-        except (Exception, SystemExit) as error:  # whatever code of others raises
+        except Exception as error:  # whatever code of others raises
             raise _fault(subject, error) from error
 
     return answer
 
 
-def _fault(subject: str, error: BaseException) -> ModelError:
+@contextlib.contextmanager
+def _unprinted(subject: str) -> Iterator[None]:
+    """Keep what code of others prints from standard output, which is for answers, and what exits.
+
+    Raises:
+        RuntimeError: It exits: this command would seem to be done.
+    """
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    except SystemExit as error:
+        raise RuntimeError(f"it exits (SystemExit: {error})") from None
+    finally:
+        for line in printed.getvalue().splitlines():
+            _log.debug("%s: %s", for_terminal(subject), for_terminal(line))
+
+
+def _fault(subject: str, error: Exception) -> ModelError:
     return ModelError(
         "bad_model",
         f"Expected {for_terminal(subject)} to take images and return numbers, but it raised "
