@@ -153,7 +153,7 @@ def graph_facts(graph: Path) -> dict[str, Any]:
             raise RuntimeError(f"it has {len(network.inputs)} inputs instead of one")
         last = network.outputs[0].get_node().input_value(0).get_node()
         return {
-            "tool": f"opened with OpenVINO {library.get_version()}",
+            "tool": f"a graph, opened with OpenVINO {library.get_version()}",
             "input": _sides(network.inputs[0]),
             "type": network.inputs[0].element_type.get_type_name(),
             "dtype": network.inputs[0].element_type.to_dtype().name,

@@ -83,6 +83,10 @@ def apart(images):
     return np.zeros((1, 2))
 def one(images):
     return 0.5
+def findings(images):
+    mean = images.mean(axis=(1, 2, 3))
+    middle = 1 / (1 + np.exp(40 * abs(mean - 0.55) - 4))
+    return np.stack([mean * 0.1, mean * 0.2, 1 - middle], axis=1).clip(0, 1)
 def wide(images):
     values = np.sqrt(images.mean(axis=(1, 2, 3))) / (images.std(axis=(1, 2, 3)) > 0)
     return np.stack([values, 1 - values], axis=1)
@@ -109,3 +113,11 @@ def test_a_reading_without_an_answer_is_no_reason_to_stop(here):
     guess = inspect_subject(Inspected("python:own_inspected_module:wide", size=64))
     assert guess.values["input.range"] == [0.0, 1.0]
     assert not guess.greys, "it has no answer for an image of one grey value"
+
+
+def test_the_finding_that_tells_the_classes_apart_is_measured(here, images):
+    asked = Inspected("python:own_inspected_module:findings", images, made.LABELS, size=made.SIDE)
+    guess = inspect_subject(asked)
+    assert guess.values["output.column"] == 2
+    assert guess.sure["output.column"].startswith("measured")
+    assert guess.values["labels"] == ["covid19", "normal"], "the score is of the second"

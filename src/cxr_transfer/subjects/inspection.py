@@ -39,6 +39,7 @@ from cxr_transfer.subjects.foreign_files import ForeignFile
 from cxr_transfer.subjects.input_shape import Numbers, input_shape
 from cxr_transfer.subjects.measured_order import (
     best_by_labels,
+    best_column,
     first_that_varies,
     order_of_classes,
 )
@@ -48,6 +49,7 @@ from cxr_transfer.subjects.opening import (
     kind_of_subject,
     of_any_number,
 )
+from cxr_transfer.text import for_terminal
 
 DRAWN = 24
 """Generated images that are looked at where there are none with labels."""
@@ -138,6 +140,9 @@ def inspect_subject(
         best = first_that_varies(scores, sure)
     else:
         best = best_by_labels(scores, targets, cases, [one.title for one in ways], sure)
+        if "output.column" in values and len(asked.labels) == 2:
+            values["output.column"] = best_column(scores[best], targets, sure)
+            scores[best] = scores[best][:, [values["output.column"]]]
         labels = order_of_classes(scores[best], targets, asked.labels, sure)
     way = ways[best].input
     values |= {"name": _name(asked.subject), "labels": list(labels), "input.range": list(way.range)}
@@ -161,8 +166,9 @@ def _opened(asked: Inspected) -> tuple[Numbers, int, Mapping[str, Any]]:
     if kind in ("checkpoint", "export", "scores", "server"):
         raise UsageError(
             "unused_option",
-            f"Expected a model of another tool, but {asked.subject} says itself what it is; audit "
-            "it as it is: 'cxr audit'.",
+            "Expected a file of another tool, a function or an address of KServe's, but got "
+            f"{for_terminal(asked.subject)}; a model of this package, its server and a table say "
+            "themselves what they are: 'cxr audit'.",
         )
     if kind == "function":
         return functions.open_function(asked.subject), BATCH, {}
