@@ -2,8 +2,9 @@
 
 Called once, before any library is imported and any thread begun: what begins later has no more
 rights. Files can then be read below some folders alone, written in one that is thrown away, and
-none can be run; no machine can be reached; no process can be begun; memory is bounded. Linux's Landlock and namespaces do
-it, and need no privilege. Knows no network. Source: Linux, userspace-api/landlock.rst.
+none can be run; no machine can be reached; no process can be begun; memory is bounded. Linux's
+Landlock and namespaces do it, and need no privilege. Knows no network. Source: Linux,
+userspace-api/landlock.rst.
 """
 
 from __future__ import annotations

@@ -115,8 +115,8 @@ def _output(outputs: Any, number: int | None) -> npt.NDArray[Any]:  # noqa: ANN4
     if isinstance(outputs, list | tuple):
         if number is None and len(outputs) != 1:
             raise ValueError(
-                f"it has {len(outputs)} outputs: say which is read: number = 0 in [output], or --output 0 of "
-                "'cxr audit inspect'"
+                f"it has {len(outputs)} outputs: say which is read: number = 0 in [output], or "
+                "--output 0 of 'cxr audit inspect'"
             )
         if (number or 0) >= len(outputs):
             raise ValueError(f"it has {len(outputs)} outputs, none with the number {number}")

@@ -73,9 +73,10 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
     return answer
 
 
-def _fault(subject: str, error: Exception) -> ModelError:
+def _fault(subject: str, error: BaseException) -> ModelError:
     return ModelError(
         "bad_model",
         f"Expected {for_terminal(subject)} to take images and return numbers, but it raised "
-        f"{type(error).__name__}: {for_terminal(str(error))[:300]}".rstrip(".: ") + ".",
+        f"{type(error).__name__}: {for_terminal(str(error))[:300]}".rstrip(".: ")
+        + ".",
     )

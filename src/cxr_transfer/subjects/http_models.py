@@ -51,8 +51,14 @@ _READ = ("Content-Type", "Location", "Retry-After")
 """Headers of an answer that are looked at."""
 
 _TYPES = {
-    **{"FP32": np.float32, "FP64": np.float64, "UINT8": np.uint8, "UINT16": np.uint16},
-    **{"INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64},
+    "FP32": np.float32,
+    "FP64": np.float64,
+    "UINT8": np.uint8,
+    "UINT16": np.uint16,
+    "INT8": np.int8,
+    "INT16": np.int16,
+    "INT32": np.int32,
+    "INT64": np.int64,
 }
 
 
@@ -284,11 +290,11 @@ def _scores_of(answer: Any, labels: tuple[str, ...]) -> list[float] | None:  # n
     """Return the scores of an image, NaN of one that was refused; None of another answer."""
     if not isinstance(answer, dict):
         return None
-    scores = answer.get("probabilities")
+    scores: Any = answer.get("probabilities")
     if not scores and answer.get("status") in ("cannot_assess", "error"):
         return [float("nan")] * len(labels)
     try:
-        values = np.array([float(scores[label]) for label in labels])  # type: ignore[index]
+        values = np.array([float(scores[label]) for label in labels])
     except (KeyError, TypeError, ValueError):
         return None
     fits = len(scores) == len(labels) and (values >= 0).all() and abs(values.sum() - 1) <= SUM

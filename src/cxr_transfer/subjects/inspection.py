@@ -28,8 +28,8 @@ from cxr_transfer.subjects import functions, http_models
 from cxr_transfer.subjects.alternatives import (
     GREYS,
     Images,
-    brought,
     Reading,
+    brought,
     readings,
 )
 from cxr_transfer.subjects.arrays import SUM, Floats, network_input, of_images_alone
