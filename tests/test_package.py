@@ -129,7 +129,9 @@ def test_only_the_command_line_prints_and_exits():
         }
         calls = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         said = names & speaks | calls & {"sys.exit", "os._exit", "sys.stdout", "sys.stderr"}
-        assert name.startswith("cli/") or not said, f"{name} uses {said}"
+        # A program by itself, which ends with the one that began it.
+        speaks_not = said - ({"os._exit"} if name == "subjects/confined_process.py" else set())
+        assert name.startswith("cli/") or not speaks_not, f"{name} uses {speaks_not}"
 
 
 def test_help_starts_without_torch():
