@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -47,7 +48,7 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
         sys.path.insert(0, here)
     try:
         # Standard output is for answers: what the code prints goes where people read.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(io.StringIO()):
             function: Any = importlib.import_module(module_name)
         for name in attribute.split("."):
             function = getattr(function, name)
@@ -62,7 +63,7 @@ def open_function(subject: str) -> Callable[[npt.NDArray[np.float32]], npt.NDArr
 
     def answer(images: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with contextlib.redirect_stdout(io.StringIO()):
                 outputs = function(images)
             if hasattr(outputs, "detach"):
                 outputs = outputs.detach().cpu().numpy()
