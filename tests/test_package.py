@@ -118,9 +118,10 @@ def test_only_the_command_line_prints_and_exits():
     speaks = {"print", "input", "exit", "quit", "SystemExit"}
     for name, tree in TREES.items():
         caught = {
-            node.type
+            part
             for node in ast.walk(tree)
             if isinstance(node, ast.ExceptHandler) and node.type
+            for part in ast.walk(node.type)
         }  # Lightning exits by itself at Ctrl-C: to catch that is not to exit
         names = {
             node.id

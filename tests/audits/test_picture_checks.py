@@ -213,17 +213,13 @@ def test_images_without_letters_pass_and_a_table_of_scores_is_told_where_they_ar
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    cases = []
-    for seed in range(8):
-        Image.fromarray(chest(seed)).save(folder / f"{seed}.png")
-        cases.append(case(folder / f"{seed}.png", "normal", f"p{seed}"))
-    return cases
+def pictures():
+    drawn = [Image.fromarray(chest(seed)).resize((SIDE, SIDE)) for seed in range(8)]
+    return np.stack([np.asarray(one) for one in drawn])[:, None], [f"p{row}" for row in range(8)]
 
 
-def test_every_form_without_loss_is_read_alike(files):
-    measured = reencoding(LUNGS, Preprocessing(height=SIDE, width=SIDE), files, **AGAIN)
+def test_every_form_without_loss_is_read_alike(pictures):
+    measured = reencoding(LUNGS, Preprocessing(height=SIDE, width=SIDE), *pictures, **AGAIN)
     assert measured["images"] == 8
     for name in FORMS.keys() - {"JPEG quality 95", "PNG of 16 bits"}:
         assert measured["forms"][name]["difference"] == 0, name
@@ -231,13 +227,13 @@ def test_every_form_without_loss_is_read_alike(files):
     assert judged(checks.reencoding, reencoding=measured).verdict == "pass"
 
 
-def test_a_model_that_hangs_on_single_pixels_fails(files):
+def test_a_model_that_hangs_on_single_pixels_fails(pictures):
     def parity(images):
         odd = images.sum(axis=(1, 2, 3), dtype=np.int64) % 2
         return np.stack([1 - odd, odd], axis=1).astype(np.float64)
 
     preprocessing = Preprocessing(height=SIDE, width=SIDE)
-    measured = reencoding(parity, preprocessing, files, **AGAIN)
+    measured = reencoding(parity, preprocessing, *pictures, **AGAIN)
     assert judged(checks.reencoding, reencoding=measured).verdict == "fail"
     refused = {"images": 3, "forms": {"TIFF": {
         "refused": 1, "difference": 0, "otherwise": {"value": 0.0, "low": 0.0, "high": 0.1},

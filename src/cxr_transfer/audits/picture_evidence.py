@@ -66,7 +66,13 @@ def picture_evidence(
         quick = asked.quick
         evidence["counterfactual"] = counterfactual(quick, part, whole, **again)
         evidence["mask_shape"] = mask_shape(quick, part, whole, **again)
-        forms = reencoding(quick, subject.preprocessing, part.cases, **again)
+        forms = reencoding(
+            quick,
+            subject.preprocessing,
+            decoded.unfinished[part.rows],
+            [case.patient for case in part.cases],
+            **again,
+        )
         evidence["reencoding"] = forms
         asked.on_image = lambda images: None
     progress(PHASE, 1.0)

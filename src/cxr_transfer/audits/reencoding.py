@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.in_memory import read_image
-from cxr_transfer.radiograph.radiograph import MIN_SIDE, Radiograph
-from cxr_transfer.radiograph.reading import decode, read_radiograph
+from cxr_transfer.radiograph.radiograph import MIN_SIDE
+from cxr_transfer.radiograph.reading import decode
 from cxr_transfer.statistics.intervals import share
 
 Images = npt.NDArray[np.uint8]
@@ -27,9 +26,6 @@ Score = Callable[[Images], npt.NDArray[np.float64]]
 
 MOST = 40
 """Largest number of images that are saved again."""
-
-SIDE = 640
-"""Pixels of the longer side to which they are reduced first: large ones take seconds to save."""
 
 
 def _saved(form: str, **options: Any) -> Callable[[Images], bytes]:  # noqa: ANN401 - Pillow's
@@ -82,7 +78,8 @@ use, since nothing says which of them are."""
 def reencoding(
     score: Score,
     preprocessing: Preprocessing,
-    cases: Sequence[Case],
+    images: Images,
+    patients: Sequence[str],
     *,
     resamples: int,
     seed: int,
@@ -92,7 +89,9 @@ def reencoding(
     Args:
         score: Function that returns class scores (N, C) of images (N, 1, H, W).
         preprocessing: Preprocessing from a radiograph to an image.
-        cases: Images; of more than `MOST` so many are drawn.
+        images: Pictures as the audit has decoded them, (N, 1, H, W); of more than `MOST` so many
+            are drawn. No file is opened again.
+        patients: Patients of the images.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the draw and the bootstrap.
 
@@ -102,16 +101,11 @@ def reencoding(
         (images with any difference) and ``otherwise`` (share called otherwise, `Estimate` as a
         dict).
     """
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(cases))[:MOST])
-    pictures, patients = [], []
-    for row in chosen:
-        try:
-            pictures.append(_reduced(read_radiograph(cases[row].path, any_modality=True)))
-            patients.append(cases[row].patient)
-        except ImageError:
-            continue  # It has gone since it was read.
-    if not pictures:
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(images))[:MOST])
+    if not len(chosen):
         return {}
+    pictures = [_large_enough(images[row, 0]) for row in chosen]
+    patients = [patients[row] for row in chosen]
     before = np.stack([preprocessing.apply(read_image(grey)) for grey in pictures])[:, None]
     called = score(before).argmax(axis=1)
     again = {"resamples": resamples, "seed": seed}
@@ -138,11 +132,8 @@ def reencoding(
     return {"images": len(pictures), "forms": forms}
 
 
-def _reduced(radiograph: Radiograph) -> Images:
-    """Return a radiograph as a picture of 8 bits with at most `SIDE` pixels a side."""
-    grey = Image.fromarray(np.rint(255 * radiograph.pixels).astype(np.uint8))
-    scale = min(1.0, SIDE / max(grey.size))
-    if scale < 1:
-        width, height = (max(MIN_SIDE, round(scale * side)) for side in grey.size)
-        grey = grey.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(grey)
+def _large_enough(image: Images) -> Images:
+    """Return a picture (H, W) that no reader refuses as too small."""
+    height, width = image.shape
+    times = -(-MIN_SIDE // min(height, width))
+    return np.asarray(Image.fromarray(image).resize((times * width, times * height)))

@@ -46,7 +46,7 @@ _MEANINGS = {
     "constants.pkl": "it holds weights or a pickled module, no TorchScript; save it with "
     "torch.jit.script or torch.jit.trace",
     "No model config found": "it holds weights alone; save the whole network (model.save)",
-    "Lambda": f"it has a Lambda layer, which is code and is not run; {_WRAP}",
+    "`Lambda` layer": f"it has a Lambda layer, which is code and is not run; {_WRAP}",
     "Unknown layer": f"it has a layer of its makers' own, which is code and is not run; {_WRAP}",
     "could not be deserialized": "it has a layer that Keras does not know, which is code and is "
     f"not run; {_WRAP}",
