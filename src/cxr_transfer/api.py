@@ -287,7 +287,7 @@ def audit(
         DataError: ``nothing_to_audit`` when training saw all cases with a known label.
     """
     from cxr_transfer.audits.run import audit as run_audit
-    from cxr_transfer.subjects.opening import Asking, open_subject
+    from cxr_transfer.subjects.opening import SubjectOptions, open_subject
     from cxr_transfer.training.device import resolve_device
 
     if retrain and out is None:
@@ -297,7 +297,7 @@ def audit(
     reference = _cases(compare_with) if compare_with else ()
     table = None if saw is None else path_of(saw, "saw")
     told = None if description is None else path_of(description, "description")
-    subject = open_subject(subject_of(run, "run"), Asking(resolve_device(device), told))
+    subject = open_subject(subject_of(run, "run"), SubjectOptions(resolve_device(device), told))
 
     def into(folder: Path) -> dict[str, Any]:
         return run_audit(

@@ -101,7 +101,7 @@ def accept(
     """
     from cxr_transfer.acceptance.local_images import LocalData
     from cxr_transfer.acceptance.run import AcceptanceTest, run_acceptance
-    from cxr_transfer.subjects.opening import Asking
+    from cxr_transfer.subjects.opening import SubjectOptions
     from cxr_transfer.training.device import resolve_device
 
     given = LocalData(
@@ -115,7 +115,7 @@ def accept(
         subject_of(subject, "subject"),
         path_of(criteria, "criteria"),
         given,
-        Asking(resolve_device(device), told),
+        SubjectOptions(resolve_device(device), told),
     )
     folder = path_of(out, "out")
     with lock_folder(folder):

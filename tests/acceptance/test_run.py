@@ -14,7 +14,7 @@ from cxr_transfer.acceptance.run import AcceptanceTest, measure, run_acceptance
 from cxr_transfer.acceptance.tested_model import open_for_test
 from cxr_transfer.errors import CxrError
 from cxr_transfer.progress import tell_nobody
-from cxr_transfer.subjects.opening import Asking
+from cxr_transfer.subjects.opening import SubjectOptions
 from made_acceptance import write_criteria, write_scores
 
 HOST = re.compile(r"(?:src|href)=[\"'](?!data:)|url\(|@import", re.I)
@@ -31,7 +31,7 @@ def written(tmp_path, scores, criteria, **local):
 def measured(scores, criteria_path):
     """The figures alone, without the files."""
     criteria, _ = read_criteria(criteria_path)
-    subject = open_for_test(str(scores), Asking())
+    subject = open_for_test(str(scores), SubjectOptions())
     local = score_local(subject, LocalData(None), lambda line: None, tell_nobody)
     return measure(local, criteria, 0.5, None)[0]
 

@@ -140,6 +140,6 @@ def test_a_way_to_which_a_model_has_no_answer_ends_no_audit(cases, tmp_path, mon
     measured = checks(report)["input"]["measured"]
     assert measured["greys"] == {}
     assert not measured["greys_as_sure"]
-    titles = [reading["title"] for reading in measured["readings"]]
+    titles = [variant["title"] for variant in measured["variants"]]
     assert "range 0 to 255" in titles
     assert "range -1 to 1" not in titles

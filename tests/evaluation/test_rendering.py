@@ -193,6 +193,7 @@ def test_names_in_an_audit_are_inert():
     ]
     content = HEAD | {
         "verdict": "fail",
+        "subject": {"kind": "checkpoint", "name": NAME},
         "images": {"scored": 4, "seen_in_training": 0, "elsewhere": 0},
         "accuracy": HALF,
         "auroc_macro": HALF,

@@ -1,5 +1,7 @@
 """Functions of the user's own as models."""
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -60,8 +62,10 @@ def test_what_it_raises_is_told(here, name, word):
     assert word in refused.value.message
 
 
-def test_what_it_prints_is_no_answer(here, capsys, caplog):
-    caplog.set_level("DEBUG")
+def test_what_it_prints_is_no_answer(here, capsys, caplog, monkeypatch):
+    logger = logging.getLogger("cxr_transfer")
+    monkeypatch.setattr(logger, "propagate", True)  # A command before this test may have ended it.
+    caplog.set_level("DEBUG", "cxr_transfer")
     open_function("python:own_scores_module:speaks")(np.zeros((1, 1, 4, 4), np.float32))
     assert capsys.readouterr().out == ""
     assert "python:own_scores_module:speaks: loading" in caplog.text

@@ -12,7 +12,7 @@ import torch
 import made_subjects as made
 from cxr_transfer.errors import CxrError
 from cxr_transfer.subjects import http_models
-from cxr_transfer.subjects.opening import Asking, open_subject
+from cxr_transfer.subjects.opening import SubjectOptions, open_subject
 
 NETWORK = made.Middle()
 KSERVE = {
@@ -88,7 +88,7 @@ def scored(subject, pictures):
 
 def test_a_kserve_model_answers_as_its_network_does(described):
     with serving() as (server, address):
-        subject = open_subject(address, Asking(description=described))
+        subject = open_subject(address, SubjectOptions(description=described))
         given = scored(subject, images(0, 140, 255))
     assert given[:, 1].round().tolist() == [0, 1, 0]
     assert subject.facts["input"] == [None, 1, made.SIDE, made.SIDE]
@@ -98,7 +98,7 @@ def test_a_kserve_model_answers_as_its_network_does(described):
 def test_a_busy_server_is_asked_again_when_it_says(described, monkeypatch):
     monkeypatch.setenv(http_models.TOKEN, "secret")
     with serving([(503, {"Retry-After": "0"}), (429, {"Retry-After": "0.1"})]) as (server, address):
-        subject = open_subject(address, Asking(description=described))
+        subject = open_subject(address, SubjectOptions(description=described))
         assert scored(subject, images(140)).shape == (1, 2)
     assert len(server.requests) == 4
     assert all(headers["Authorization"] == "Bearer secret" for _, headers in server.requests)
@@ -112,7 +112,7 @@ def test_a_refusal_is_told(described, monkeypatch, status, code):
     monkeypatch.setattr(http_models, "TRIES", 2)
     refusals = [(status, {"Retry-After": "0"})] * 2
     with serving(refusals) as (_, address), pytest.raises(CxrError) as refused:
-        open_subject(address, Asking(description=described))
+        open_subject(address, SubjectOptions(description=described))
     assert refused.value.code == code
     assert str(status) in refused.value.message
 
@@ -121,7 +121,7 @@ def test_an_answer_that_comes_in_drops_is_given_up(described, monkeypatch):
     monkeypatch.setattr(http_models, "TRIES", 1)
     monkeypatch.setattr(http_models, "ANSWERING", -1.0)
     with serving() as (_, address), pytest.raises(CxrError) as refused:
-        open_subject(address, Asking(description=described))
+        open_subject(address, SubjectOptions(description=described))
     assert refused.value.code == "server_away"
     assert "no whole answer" in refused.value.message
 
@@ -129,7 +129,7 @@ def test_an_answer_that_comes_in_drops_is_given_up(described, monkeypatch):
 def test_an_answer_without_an_end_is_given_up(described, monkeypatch):
     monkeypatch.setattr(http_models, "LARGEST_ANSWER", 10)
     with serving() as (_, address), pytest.raises(CxrError) as refused:
-        open_subject(address, Asking(description=described))
+        open_subject(address, SubjectOptions(description=described))
     assert refused.value.code == "bad_answer"
     assert "more than 10 bytes" in refused.value.message
 
@@ -147,7 +147,7 @@ def test_a_model_that_cannot_be_asked_is_refused(described, changes, word):
     with serving() as (server, address):
         server.content = KSERVE | changes
         with pytest.raises(CxrError) as refused:
-            open_subject(address, Asking(description=described))
+            open_subject(address, SubjectOptions(description=described))
     assert refused.value.code == "bad_answer"
     assert word in refused.value.message
 
@@ -157,7 +157,9 @@ def test_a_model_of_so_many_images_gets_so_many(described):
         server.content = KSERVE | {
             "inputs": [KSERVE["inputs"][0] | {"shape": ["3", "1", str(made.SIDE), str(made.SIDE)]}]
         }
-        given = scored(open_subject(address, Asking(description=described)), images(0, 140, 255, 0))
+        given = scored(
+            open_subject(address, SubjectOptions(description=described)), images(0, 140, 255, 0)
+        )
     assert given[:, 1].round().tolist() == [0, 1, 0, 0]
     assert len(server.requests) == 3
 
@@ -166,7 +168,7 @@ def test_whole_numbers_are_not_cut_off(described):
     with serving() as (server, address):
         server.content = KSERVE | {"inputs": [KSERVE["inputs"][0] | {"datatype": "UINT8"}]}
         with pytest.raises(CxrError) as refused:
-            scored(open_subject(address, Asking(description=described)), images(140))
+            scored(open_subject(address, SubjectOptions(description=described)), images(140))
     assert "whole numbers from 0 to 255" in refused.value.message
 
 
@@ -207,7 +209,7 @@ def test_nobody_at_the_address_is_told(described, monkeypatch):
     with serving() as (_, address):
         pass
     with pytest.raises(CxrError) as refused:
-        open_subject(address, Asking(description=described))
+        open_subject(address, SubjectOptions(description=described))
     assert refused.value.code == "server_away"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,23 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.acceptance.measured import further_columns
-from cxr_transfer.acceptance.tested_model import TestedModel, refuse_all_met
+from cxr_transfer.acceptance.tested_model import TestedModel
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.cells import age_in_years, sex_of, view_of
 from cxr_transfer.datasets.damaged import Damaged
 from cxr_transfer.datasets.decode import Record, Wanted, decode_image, sha256_of_file
 from cxr_transfer.datasets.index import data_hash, index_readable, refuse_damaged
 from cxr_transfer.datasets.loading import open_all
+from cxr_transfer.datasets.selection import of_classes
 from cxr_transfer.errors import DataError, Notice, UsageError
 from cxr_transfer.files import read_csv
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.progress import Tell, counting, of_images
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.runs.predictions import NAMING, read_case_scores, read_predictions
+from cxr_transfer.runs.predictions import NAMING, CaseScores, read_predictions
 from cxr_transfer.statistics.external import answered
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.subjects.declared_images import declared_images
+from cxr_transfer.subjects.declared_images import met_images
 from cxr_transfer.subjects.subject import Subject
 from cxr_transfer.text import for_terminal
 
@@ -118,34 +118,33 @@ def score_local(subject: TestedModel, given: LocalData, log: Log, progress: Tell
             ``no_common_images``; what `open_all` raises.
     """
     if given.data is None:
-        if subject.table is None:
+        if subject.model.table is None or subject.model.path is None:
             raise UsageError(
                 "no_data",
                 "Expected the local images of a model, but got none; give --data a manifest (.csv) "
                 "or a folder per class. Only a table of scores may have the labels itself.",
             )
-        return _of_table_alone(subject.table, given)
+        return _of_table_alone(subject.model.path, given)
     cases = _opened(subject, given, log)
     count = counting(progress, of_images("reading", len(cases)), len(cases))
-    if subject.model is not None:
-        return _of_model(subject.model, cases, given, count, progress)
-    return _of_table(subject, cases, given, log, count)
+    if subject.model.table is not None:
+        return _of_table(subject.model, subject.model.table, cases, given, log, count)
+    return _of_model(subject.model, cases, given, count, progress)
 
 
 def _opened(subject: TestedModel, given: LocalData, log: Log) -> list[Case]:
     """Read what the data hold; nothing is opened yet."""
     assert given.data is not None, "it was asked for"
-    table = subject.model.label_table if subject.model else {}
-    read = open_all(given.data, subject.labels, mapping=given.mapping, table=table)
-    for line in read.notices:
+    read = open_all(
+        given.data, subject.labels, mapping=given.mapping, table=subject.model.label_table
+    )
+    cases, notices = of_classes(read, subject.labels)
+    for line in notices:
         log(Notice(line))
-    others = Counter(case.label for case in read.cases if case.label not in subject.labels)
-    cases = [case for case in read.cases if case.label in subject.labels]
-    if others:
-        counts = ", ".join(f"{number} {for_terminal(name)}" for name, number in others.items())
-        log(Notice(f"not scored, since their labels are none of the classes: {counts}"))
     if not cases:
-        names = ", ".join(for_terminal(name) for name in others) or "none"
+        names = ", ".join(
+            for_terminal(name) for name in dict.fromkeys(case.label for case in read.cases)
+        )
         raise DataError(
             "no_class",
             f"Expected images of the classes {', '.join(subject.labels)}, but their labels are "
@@ -164,9 +163,7 @@ def _of_model(
 ) -> LocalImages:
     decoded, pixels, codes, damaged = _decoded(cases, model.preprocessing, count)
     _check_readable(decoded, damaged, given, len(cases))
-    met = model.seen(decoded)
-    declared = model.declared
-    met, declared = _declared(given, decoded, met, declared)
+    met, declared = met_images(model, decoded, given.saw)
     fit = np.array([not code for code in codes], dtype=np.bool_) & ~met
     refused = tuple(
         (case, code)
@@ -183,11 +180,11 @@ def _of_model(
     kept = [case for case, is_fit in zip(decoded, fit, strict=True) if is_fit]
     total = max(1, len(model.cards)) * len(kept)
     counted = counting(progress, of_images("scoring", len(kept)), total)
-    opinion = model.scored(pixels[fit], with_features=True, on_image=counted)
+    scores_of_network = model.scored(pixels[fit], with_features=True, on_image=counted)
     statuses = None
-    if model.reference and opinion.features is not None:
-        statuses = model.reference.ood_status(opinion.features)
-    scores = Scores.of(model.labels, _targets(kept, model), opinion.given, kept)
+    if model.reference and scores_of_network.features is not None:
+        statuses = model.reference.ood_status(scores_of_network.features)
+    scores = Scores.of(model.labels, _targets(kept, model), scores_of_network.given, kept)
     has_class, out = answered(
         scores, confidence_threshold=model.confidence_threshold, statuses=statuses
     )
@@ -224,27 +221,25 @@ def _record(case: Case, *, wanted: Wanted) -> Record:
 
 
 def _of_table(
-    subject: TestedModel,
+    model: Subject,
+    table: CaseScores,
     cases: Sequence[Case],
     given: LocalData,
     log: Log,
     count: Callable[..., None],
 ) -> LocalImages:
     """Match a table's rows with images, which are opened for their hashes alone."""
-    assert subject.table is not None, "it was asked for"
-    table = read_case_scores(subject.table)
     indexed, damaged = index_readable(cases, on_image=count)
     _check_readable(indexed, damaged, given, len(cases))
     rows = table.rows_of(indexed)
     log(table.matched(rows))
     scored = [indexed[row] for row in np.flatnonzero(rows >= 0)]
-    met, declared = _declared(given, scored, np.zeros(len(scored), np.bool_), _nothing(subject))
+    met, declared = met_images(model, scored, given.saw)
     kept = [case for case, was_met in zip(scored, met, strict=True) if not was_met]
     values = table.scores[rows[rows >= 0]][~met]
-    targets = np.array([subject.labels.target(case.label) for case in kept], dtype=np.int64)
     return LocalImages(
         cases=tuple(kept),
-        scores=Scores.of(subject.labels, targets, values, kept),
+        scores=Scores.of(model.labels, _targets(kept, model), values, kept),
         answers=(ANSWERED,) * len(kept),
         refused=None,
         met=int(met.sum()),
@@ -310,22 +305,6 @@ def _case(path: Path, row: Mapping[str, str], label: str, patient: str) -> Case:
     )
 
 
-def _declared(
-    given: LocalData, cases: Sequence[Case], met: Flags, declared: str
-) -> tuple[Flags, str]:
-    """Return which images training met, and in words what is declared of that.
-
-    Raises:
-        DataError: ``bad_declaration``, ``seen_images``.
-    """
-    if given.saw is not None:
-        rows, named = declared_images(given.saw, cases)
-        met = met | named
-        declared = f"{declared} {given.saw.name} declares {rows} images that it was trained on."
-    refuse_all_met(int(met.sum()), len(cases))
-    return met, f"{declared} Of these {len(cases)} images it met {met.sum()}, which are left out."
-
-
 def _check_readable(
     cases: Sequence[Case], damaged: Sequence[Damaged], given: LocalData, number: int
 ) -> None:
@@ -333,13 +312,6 @@ def _check_readable(
         refuse_damaged(damaged, number)
     if not cases:
         raise DataError("empty", f"Expected images that can be read, but all {number} are damaged.")
-
-
-def _nothing(subject: TestedModel) -> str:
-    return (
-        f"{subject.facts['name']} declares nothing of what it was trained on: whether it met these "
-        "images is not known."
-    )
 
 
 def _targets(cases: Sequence[Case], model: Subject) -> npt.NDArray[np.int64]:

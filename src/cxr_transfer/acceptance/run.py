@@ -60,7 +60,7 @@ from cxr_transfer.statistics.recalibration import (
 )
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import FOLDS
-from cxr_transfer.subjects.opening import Asking
+from cxr_transfer.subjects.opening import SubjectOptions
 from cxr_transfer.training.settings import check_settings, settings_checked
 
 Floats = npt.NDArray[np.float64]
@@ -77,13 +77,13 @@ class AcceptanceTest:
         subject: Model, or table of scores (.csv).
         criteria: Path of the criteria (.toml).
         local: Images of the place.
-        asking: How the model is asked.
+        options: How the model is asked.
     """
 
     subject: str
     criteria: Path
     local: LocalData = field(default_factory=lambda: LocalData(None))
-    asking: Asking = field(default_factory=Asking)
+    options: SubjectOptions = field(default_factory=SubjectOptions)
 
 
 def run_acceptance(
@@ -111,7 +111,7 @@ def run_acceptance(
         ModelError: What opening the model raises.
     """
     criteria, criteria_sha256 = read_criteria(asked.criteria)
-    subject = open_for_test(asked.subject, asked.asking)
+    subject = open_for_test(asked.subject, asked.options)
     criteria.check_classes(subject.labels)
     reference = _threshold_images(criteria, subject, asked.criteria.parent)
     threshold = _threshold(criteria, reference)

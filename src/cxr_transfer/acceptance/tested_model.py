@@ -7,18 +7,16 @@ has some, and what a record says of it. Scores nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cxr_transfer.datasets.decode import sha256_of_file
-from cxr_transfer.errors import CxrError, DataError
+from cxr_transfer.errors import CxrError
 from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.runs.run_folder import run_folder, validation_scores
 from cxr_transfer.statistics.calibration import apply_temperature
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.subjects.opening import Asking, open_subject
+from cxr_transfer.subjects.opening import SubjectOptions, open_subject
 from cxr_transfer.subjects.subject import Subject
 
 NEGATIVE, POSITIVE = "negative", "positive"
@@ -31,56 +29,53 @@ class TestedModel:
     """Model, or table of scores, that is tested.
 
     Attributes:
-        labels: Classes in index order.
+        model: Model or table.
         facts: What the record says of it: ``kind``, ``name`` and hashes.
-        model: Model; None of a table.
-        table: Path of the table; None of a model.
         validation: Scores of its own validation images, on the scale on which it gives scores; None
             where there are none.
     """
 
-    labels: LabelSet
+    model: Subject
     facts: dict[str, Any]
-    model: Subject | None = None
-    table: Path | None = None
     validation: Scores | None = None
 
+    @property
+    def labels(self) -> LabelSet:
+        """Classes in index order."""
+        return self.model.labels
 
-def open_for_test(subject: str, asking: Asking) -> TestedModel:
+
+def open_for_test(subject: str, options: SubjectOptions) -> TestedModel:
     """Open a model or a table of scores.
 
     Args:
         subject: Model or table of scores, as `open_subject` takes it.
-        asking: How it is asked.
+        options: How it is asked.
 
     Raises:
         DataError: ``bad_predictions`` for another table.
         ModelError: What opening the model raises.
         UsageError: ``several_findings`` for a model of findings.
     """
-    model = open_subject(subject, asking)
+    model = open_subject(subject, options)
+    facts: dict[str, Any] = {"name": model.name, "sha256": list(model.sha256)}
     if model.table is not None:
-        path = Path(subject)
-        own = {"kind": "scores", "name": path.stem, "sha256": [sha256_of_file(path)]}
-        return TestedModel(model.labels, own, table=path)
+        return TestedModel(model, {"kind": "scores"} | facts)
     refuse_findings(model.labels, "an acceptance test")
-    facts: dict[str, Any] = {
-        "kind": "model",
-        "name": model.name,
-        "sha256": list(model.sha256),
+    facts |= {
         "temperature": model.temperature,
         "confidence_threshold": model.confidence_threshold,
-        "device": asking.device,
+        "device": options.device,
     }
-    return TestedModel(model.labels, facts, model=model, validation=_own_validation(subject, model))
+    return TestedModel(model, {"kind": "model"} | facts, _own_validation(model))
 
 
-def _own_validation(subject: str, model: Subject) -> Scores | None:
+def _own_validation(model: Subject) -> Scores | None:
     """Return the validation scores of a run, at the model's temperature; None of anything else."""
-    if model.kind != "checkpoint":
+    if model.kind != "checkpoint" or model.path is None:
         return None
     try:
-        kept = validation_scores(run_folder(Path(subject)), model.labels)
+        kept = validation_scores(run_folder(model.path), model.labels)
     except CxrError:  # none of a run
         return None
     if kept is None or model.temperature is None:
@@ -104,17 +99,3 @@ def two_sided(scores: Scores, positive: tuple[str, ...]) -> Scores:
         scores.patients,
         scores.files,
     )
-
-
-def refuse_all_met(met: int, images: int) -> None:
-    """Refuse images of which the model met every one.
-
-    Raises:
-        DataError: ``seen_images``.
-    """
-    if met and met == images:
-        raise DataError(
-            "seen_images",
-            f"Expected images that the model has not met, but it met all {met} of them or their "
-            "patients; give images of other patients.",
-        )

@@ -76,8 +76,8 @@ class AuditInputs:
         heat_maps: Result of `saliency.saliency_evidence`; None if not done.
         left_out: Result of `retraining.leave_sources_out`; None if not asked for.
         columns: Further columns of the manifest by which groups are formed.
-        input_readings: Result of `input_readings.other_readings`: how well classes are told apart
-            where images are brought to the model in another way; None where there is none.
+        input_variants: Result of `input_variants.compare_input_variants`: how well classes are told
+            apart where images are brought to the model in another way; None where there is none.
         evidence: Results of `markers`, `counterfactual`, `mask_shape`, `reencoding` and `drift`, by
             the name of the check; none of what was not measured.
         unavailable: Reason why a check cannot be run on such a model, by the name of the check.
@@ -102,7 +102,7 @@ class AuditInputs:
     heat_maps: Mapping[str, Any] | None = None
     left_out: Mapping[str, Any] | None = None
     columns: Sequence[str] = ()
-    input_readings: Mapping[str, Any] | None = None
+    input_variants: Mapping[str, Any] | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
     unavailable: Mapping[str, str] = field(default_factory=dict)
 

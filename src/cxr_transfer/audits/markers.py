@@ -24,7 +24,7 @@ from cxr_transfer.statistics.association import source_by_class
 from cxr_transfer.statistics.intervals import share
 from cxr_transfer.statistics.metrics import aurocs
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.subjects.alternatives import compare_answers
+from cxr_transfer.subjects.input_variants import compare_scores
 
 Plane = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -225,7 +225,7 @@ def _painted(
     otherwise = painted.argmax(axis=1) != before.argmax(axis=1)
     first, second = whole.probabilities.copy(), whole.probabilities.copy()
     first[rows], second[rows] = before, painted
-    compared = compare_answers([second, first], whole.targets, whole.patients)
+    compared = compare_scores([second, first], whole.targets, whole.patients)
     return {
         "images": len(rows),
         "otherwise": share(otherwise, patients, **again).as_dict(),

@@ -20,7 +20,7 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
 from cxr_transfer.statistics.metrics import aurocs
 from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.subjects.alternatives import compare_answers
+from cxr_transfer.subjects.input_variants import compare_scores
 
 Images = npt.NDArray[np.uint8]
 Masks = npt.NDArray[np.bool_]
@@ -74,7 +74,7 @@ def mask_shape(
     for name, answer in answers.items():
         scores = Scores(some.labels, some.targets, answer, some.patients, some.files)
         areas[name] = aurocs(scores)[1].as_dict()
-    compared = compare_answers([answers[MASK], answers[BOX]], some.targets, some.patients)
+    compared = compare_scores([answers[MASK], answers[BOX]], some.targets, some.patients)
     return {
         "shape_auroc": _told_by_shape(part, whole, seed),
         "images": len(rows),

@@ -25,12 +25,12 @@ def input_as_described(audit_inputs: AuditInputs) -> Finding | None:
     Returns:
         The finding; None for a model that brings its preprocessing with it.
     """
-    measured = audit_inputs.input_readings
+    measured = audit_inputs.input_variants
     if measured is None:
         return None
     if not measured:
         return not_done("there are no two classes with ten images each")
-    others = measured["readings"]
+    others = measured["variants"]
     if not others:
         return not_done("the model has no scores of images that are brought in another way")
     best = max(others, key=lambda one: one["difference"]["value"])

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.audits.answering import Answering
 from cxr_transfer.audits.counterfactual import counterfactual
 from cxr_transfer.audits.drawn import MOST
 from cxr_transfer.audits.drift import drift
@@ -16,6 +15,7 @@ from cxr_transfer.audits.mask_shape import mask_shape
 from cxr_transfer.audits.readings import Readings
 from cxr_transfer.audits.reencoding import MOST as MOST_SAVED
 from cxr_transfer.audits.reencoding import reencoding
+from cxr_transfer.audits.scorers import ImageScorer
 from cxr_transfer.evaluation.decoding import Decoded
 from cxr_transfer.progress import Tell, counting
 from cxr_transfer.subjects.subject import Subject
@@ -28,7 +28,7 @@ _PASSES = 8 * MOST + MOST_SAVED
 
 def picture_evidence(
     subject: Subject,
-    asked: Answering | None,
+    asked: ImageScorer | None,
     decoded: Decoded,
     readings: Readings,
     again: dict[str, int],
@@ -81,7 +81,7 @@ def picture_evidence(
 
 def drift_evidence(
     subject: Subject,
-    asked: Answering | None,
+    asked: ImageScorer | None,
     decoded: Decoded,
     scored: npt.NDArray[np.float64],
     reference: Decoded,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.audits.answering import Answering
 from cxr_transfer.audits.perturbations import CORRUPTIONS, UNCHANGED, corrupted
+from cxr_transfer.audits.scorers import ImageScorer
 from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.evaluation.decoding import Decoded
 from cxr_transfer.labels import LabelSet
@@ -58,7 +58,7 @@ class Readings:
 
 
 def read_scores(
-    scorer: Answering,
+    scorer: ImageScorer,
     subject: Subject,
     decoded: Decoded,
     kinds: Kinds,

@@ -19,15 +19,14 @@ import numpy.typing as npt
 
 from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
-from cxr_transfer.audits.answering import Answering, answering, table_scores, unavailable
 from cxr_transfer.audits.baselines import source_classifier
+from cxr_transfer.audits.cached_scores import cached
 from cxr_transfer.audits.checks import run_checks, verdict
 from cxr_transfer.audits.drawing import draw
 from cxr_transfer.audits.html_page import html_page
 from cxr_transfer.audits.images_alone import near_copies, tables_alone
-from cxr_transfer.audits.input_readings import other_readings
+from cxr_transfer.audits.input_variants import compare_input_variants
 from cxr_transfer.audits.inputs import AuditInputs, Check
-from cxr_transfer.audits.kept_answers import kept
 from cxr_transfer.audits.leakage import parts_evidence
 from cxr_transfer.audits.picture_evidence import drift_evidence, picture_evidence
 from cxr_transfer.audits.readings import (
@@ -42,6 +41,7 @@ from cxr_transfer.audits.reasons import reasons
 from cxr_transfer.audits.report import page
 from cxr_transfer.audits.retraining import Retraining, both_splits, leave_sources_out
 from cxr_transfer.audits.saliency import saliency_evidence
+from cxr_transfer.audits.scorers import ImageScorer, scorer_of, table_scores, unavailable
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.errors import DataError, UsageError
@@ -148,10 +148,10 @@ def audit(
     of_table = table_scores(subject, decoded.cases)
     kinds = _kinds(subject, decoded, seen, of_table)
     leave_out(out, decoded.damaged, log)
-    asked = answering(subject, at)
+    asked = scorer_of(subject, at)
     maps = keeping = None
     if asked is not None:
-        keeping = kept(asked, subject, at, out)
+        keeping = cached(asked, subject, at, out)
         readings = read_scores(keeping, subject, decoded, kinds, precision, again, progress)
         maps = _maps(subject, asked, readings.part, at, again, progress)
     elif of_table is not None:
@@ -159,7 +159,7 @@ def audit(
     part = readings.part
     folder = run_folder(_own_path(subject)) if subject.kind == "checkpoint" else None
     rows = parts(folder) if folder else ()
-    ways = other_readings(subject, part, seed=seed, progress=progress)
+    ways = compare_input_variants(subject, part, seed=seed, progress=progress)
     evidence = picture_evidence(subject, keeping, decoded, readings, again, progress)
     if compare_with:
         reference = _decoded(subject, compare_with, out, skip_damaged, on_image)
@@ -173,7 +173,7 @@ def audit(
     progress(REPORT, 0.0)
     opened = folder and record_test_set_access(folder, "audit", part.cases, subject.sha256[0])
     audit_inputs = dataclasses.replace(
-        audit_inputs, columns=columns, input_readings=ways, evidence=evidence
+        audit_inputs, columns=columns, input_variants=ways, evidence=evidence
     )
     checks = run_checks(audit_inputs)
     can_retrain = subject.kind == "checkpoint" and not retrain
@@ -248,7 +248,7 @@ def _own_path(subject: Subject) -> Path:
 
 def _maps(
     subject: Subject,
-    asked: Answering,
+    asked: ImageScorer,
     part: Part,
     device: str,
     again: dict[str, int],
@@ -271,7 +271,7 @@ def _audit_inputs(
     decoded: Decoded,
     kinds: Kinds,
     readings: Readings,
-    asked: Answering | None,
+    asked: ImageScorer | None,
     rows: Sequence[PartRow],
     retraining: Retraining | None,
     maps: Mapping[str, Any] | None,

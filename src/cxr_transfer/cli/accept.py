@@ -128,12 +128,12 @@ def accept_run(
     from cxr_transfer.acceptance.verdict import ACCEPTED
     from cxr_transfer.datasets.findings import read_mapping
     from cxr_transfer.own_folder import lock_folder
-    from cxr_transfer.subjects.opening import Asking
+    from cxr_transfer.subjects.opening import SubjectOptions
     from cxr_transfer.training.device import resolve_device
 
     local = LocalData(data, read_mapping(label or ()), saw, skip_damaged)
-    asking = Asking(resolve_device(device), description, per_second)
-    asked = AcceptanceTest(subject, criteria, local, asking)
+    options = SubjectOptions(resolve_device(device), description, per_second)
+    asked = AcceptanceTest(subject, criteria, local, options)
     with lock_folder(out), phases() as tell_phase:
         record = run_acceptance(asked, out, log=log, progress=tell_phase)
     tell(f"{record['verdict']}\n" + "\n".join(f"* {line}" for line in record["reasons"]))

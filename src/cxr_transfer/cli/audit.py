@@ -104,7 +104,7 @@ def audit(
     from cxr_transfer.datasets.draws import most_of_each
     from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import lock_folder
-    from cxr_transfer.subjects.opening import Asking, open_subject
+    from cxr_transfer.subjects.opening import SubjectOptions, open_subject
     from cxr_transfer.training.device import resolve_device
     from cxr_transfer.training.settings import settings_checked
 
@@ -114,7 +114,7 @@ def audit(
             f"Expected --weights only with --retrain, but got {weights}; leave it out, or add "
             "--retrain.",
         )
-    judged = open_subject(subject, Asking(resolve_device(device), description, per_second))
+    judged = open_subject(subject, SubjectOptions(resolve_device(device), description, per_second))
     given = _images(data, judged, label)
     cases = given if most is None else most_of_each(given, most, seed)
     if len(cases) < len(given):

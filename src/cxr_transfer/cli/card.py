@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -32,30 +32,20 @@ def card(
     ] = None,
 ) -> None:
     """Write the model card: filled from the run, and blanks say 'not done'."""
+    from cxr_transfer.evaluation.card_reports import read_report
     from cxr_transfer.evaluation.model_card import model_card
     from cxr_transfer.files import check_new, write_text
 
     if out:
         check_new(out)
-    text = model_card(checkpoint, audit=_report(audit), evaluation=_report(evaluation), run=run)
+    text = model_card(
+        checkpoint,
+        audit=None if audit is None else read_report(audit),
+        evaluation=None if evaluation is None else read_report(evaluation),
+        run=run,
+    )
     if out is None:
         tell(text)
         return
     write_text(out, text)
     log(f"model card: {out}")
-
-
-def _report(path: Path | None) -> dict[str, Any] | None:
-    import json
-
-    from cxr_transfer.errors import DataError
-
-    if path is None:
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError("not_json", f"Expected JSON in {path}, but got: {error}.") from None
-    if not isinstance(content, dict):
-        raise DataError("not_json", f"Expected a report in {path}, but got something else.")
-    return content

@@ -49,9 +49,8 @@ def report(
 ) -> None:
     """Fill a checklist from a run and its reports; nothing is filled without evidence."""
     from cxr_transfer.own_folder import lock_folder
-    from cxr_transfer.reports.asked import check_asked
     from cxr_transfer.reports.author import write_author
-    from cxr_transfer.reports.writing import Given, check_kind, write_report
+    from cxr_transfer.reports.writing import Given, check_asked, check_kind, write_report
 
     check_kind(kind)
     if new_author_file is not None:

@@ -20,7 +20,9 @@ from cxr_transfer.datasets.manifest import read_listed
 from cxr_transfer.datasets.registry import OF_THE_PAPER
 from cxr_transfer.datasets.unlabelled import read_unlabelled
 from cxr_transfer.errors import DataError, UsageError, listing
+from cxr_transfer.labels import LabelSet
 from cxr_transfer.tables import nearest
+from cxr_transfer.text import for_terminal
 
 
 @dataclass(frozen=True)
@@ -173,3 +175,17 @@ def _parted(case: Case, wanted: Selection) -> Case:
 
 def _unused(option: str, where: str, but: str) -> UsageError:
     return UsageError("unused_option", f"Expected {option} {where}, but {but}; leave it out.")
+
+
+def of_classes(read: Collection, labels: LabelSet) -> tuple[list[Case], list[str]]:
+    """Return the cases whose labels are classes, and what a person is to know of the others.
+
+    Args:
+        read: Cases as `open_all` returns them.
+        labels: Classes of the model.
+    """
+    others = Counter(case.label for case in read.cases if case.label not in labels)
+    counts = ", ".join(f"{number} {for_terminal(name)}" for name, number in others.items())
+    left_out = [f"not scored, since their labels are none of the classes: {counts}"]
+    cases = [case for case in read.cases if case.label in labels]
+    return cases, [*read.notices, *(left_out if others else ())]

@@ -5,6 +5,7 @@ In come their contents, or the paths where they may lie; a report of another che
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +101,22 @@ def report_beside(card: Checkpoint, *paths: Path) -> Mapping[str, Any] | None:
         if isinstance(content, dict) and _speaks_of(card, content):
             return content
     return None
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Return the JSON of a report that a person named.
+
+    Raises:
+        DataError: ``not_json``.
+    """
+    try:
+        # A report may name files whose names are no text.
+        content = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError("not_json", f"Expected JSON in {path}, but got: {error}.") from None
+    if not isinstance(content, dict):
+        raise DataError("not_json", f"Expected a report in {path}, but got something else.")
+    return content
 
 
 def check_given(card: Checkpoint, content: Mapping[str, Any] | None, holds: Sequence[str]) -> None:

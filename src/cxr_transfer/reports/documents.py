@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.evaluation.card_reports import check_given, report_beside
-from cxr_transfer.models.folder import read_json
+from cxr_transfer.evaluation.card_reports import check_given, read_report, report_beside
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
 from cxr_transfer.models.reference import TrainingReference, reference_beside
 from cxr_transfer.runs.run_folder import PartRow, own_parts, run_folder
@@ -178,22 +177,11 @@ def gather(
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return the JSON of a file that a person named."""
-    try:
-        content = read_json(path)
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError("not_json", f"Expected JSON in {path}, but got: {error}.") from None
-    if not isinstance(content, dict):
-        raise DataError("not_json", f"Expected a report in {path}, but got something else.")
-    return content
-
-
 def _given(card: Checkpoint, path: Path | None, holds: Sequence[str]) -> Document | None:
     """Return a file that a person named."""
     if path is None:
         return None
-    content = _read(path)
+    content = read_report(path)
     check_given(card, content, holds)
     return Document(path, content)
 
@@ -210,7 +198,7 @@ def _first(card: Checkpoint, folder: Path, name: str, inner: str = "") -> Docume
 def _given_validation(card: Checkpoint, path: Path | None) -> Document | None:
     if path is None:
         return None
-    content = _read(path)
+    content = read_report(path)
     if not {"sources", "summary"} <= content.keys():
         raise DataError(
             "other_report",

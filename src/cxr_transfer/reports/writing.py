@@ -59,6 +59,22 @@ def check_kind(kind: str) -> None:
         )
 
 
+def check_asked(checkpoint: Path | None, out: Path | None) -> tuple[Path, Path]:
+    """Return the model and the folder of a report, both of which have to be given.
+
+    Raises:
+        UsageError: ``nothing_to_report``.
+    """
+    if checkpoint is None or out is None:
+        raise UsageError(
+            "nothing_to_report",
+            "Expected a run folder and --out, but got "
+            f"{'no run folder' if checkpoint is None else 'no --out'}; give both, or "
+            "--new-author-file alone.",
+        )
+    return checkpoint, out
+
+
 def write_report(
     kind: str, given: Given, out: Path, log: Callable[[str], None] = lambda line: None
 ) -> dict[str, Any]:

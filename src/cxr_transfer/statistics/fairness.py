@@ -21,7 +21,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.statistics.comparison import holm
 from cxr_transfer.statistics.intervals import patient_weights, percentile_interval
 from cxr_transfer.statistics.scores import Floats, Scores, ratio
-from cxr_transfer.statistics.subgroups import NOT_STATED, TOO_FEW, axes, rows_by_group
+from cxr_transfer.statistics.subgroups import NOT_STATED, TOO_FEW, axes, large_groups
 
 Rows = npt.NDArray[np.int64]
 
@@ -67,11 +67,7 @@ def fairness(
     sizes: dict[str, list[dict[str, Any]]] = {}
     gaps: list[dict[str, Any]] = []
     for axis, group_of in _axes(columns).items():
-        rows = {
-            name: np.array(of_group)
-            for name, of_group in rows_by_group(cases, group_of).items()
-            if name != NOT_STATED and len(of_group) >= TOO_FEW
-        }
+        rows = large_groups(cases, group_of)
         sizes[axis] = [
             {"group": name, "images": len(of), "patients": _patients(scores, of)}
             for name, of in rows.items()

@@ -16,7 +16,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.statistics.calibration import calibration
 from cxr_transfer.statistics.comparison import holm
 from cxr_transfer.statistics.scores import Floats, Scores
-from cxr_transfer.statistics.subgroups import NOT_STATED, TOO_FEW, axes, rows_by_group
+from cxr_transfer.statistics.subgroups import axes, large_groups
 from cxr_transfer.statistics.temperature import BINS, bin_of
 
 CHANCE_DRAWS = 2000
@@ -52,8 +52,7 @@ def calibration_by_group(
         rows_of[axis] = [
             {"axis": axis, "group": name}
             | _group(scores.only(rows), rng, resamples=resamples, seed=seed)
-            for name, rows in rows_by_group(cases, group_of).items()
-            if name != NOT_STATED and len(rows) >= TOO_FEW
+            for name, rows in large_groups(cases, group_of).items()
         ]
     groups = [group for of_axis in rows_of.values() if len(of_axis) > 1 for group in of_axis]
     for group, p in zip(groups, holm([g["p"] for g in groups]) if groups else [], strict=True):

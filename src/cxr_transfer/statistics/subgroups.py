@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import DataError, UsageError
@@ -101,6 +102,17 @@ def check_columns(columns: Sequence[str], cases: Sequence[Case]) -> tuple[str, .
             )
         checked.append(name)
     return tuple(dict.fromkeys(checked))
+
+
+def large_groups(
+    cases: Sequence[Case], group_of: Callable[[Case], str]
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the rows of each group of at least `TOO_FEW` images; what is not stated is none."""
+    return {
+        name: np.array(rows)
+        for name, rows in rows_by_group(cases, group_of).items()
+        if name != NOT_STATED and len(rows) >= TOO_FEW
+    }
 
 
 def axes(columns: Sequence[str] = ()) -> dict[str, Callable[[Case], str]]:

@@ -21,6 +21,7 @@ from cxr_transfer.audits.baselines import source_classifier
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.index import data_hash, index_readable, refuse_damaged
 from cxr_transfer.datasets.loading import open_all
+from cxr_transfer.datasets.selection import of_classes
 from cxr_transfer.errors import DataError, Notice
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.labels import LabelSet, refuse_findings
@@ -32,8 +33,8 @@ from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.studies.external_figures import ScoredSource
 from cxr_transfer.studies.external_report import write_validation_report
 from cxr_transfer.studies.external_sources import sources_to_judge
-from cxr_transfer.subjects.declared_images import declared_images
-from cxr_transfer.subjects.opening import Asking, open_subject
+from cxr_transfer.subjects.declared_images import met_images
+from cxr_transfer.subjects.opening import SubjectOptions, open_subject
 from cxr_transfer.subjects.subject import Subject
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import resolve_device
@@ -122,9 +123,9 @@ def validate_model(
         ModelError: What opening the model raises.
     """
     device = resolve_device(asked.device)
-    model = open_subject(asked.model, Asking(device, asked.description, asked.per_second))
+    model = open_subject(asked.model, SubjectOptions(device, asked.description, asked.per_second))
     if model.table is not None:
-        return _validate_scores(asked, model.table, out, log, progress)
+        return _validate_scores(asked, model, model.table, out, log, progress)
     refuse_findings(model.labels, "external validation")
     cases, notices = _opened(asked, model.labels, model.label_table, log)
     count = counting(progress, of_images("reading", len(cases)), len(cases))
@@ -138,7 +139,7 @@ def validate_model(
     settings = {"external_validation_of": model.identity}
     _check_folder(asked, decoded.cases, out, settings)
     leave_out(out, decoded.damaged, log)
-    met, declared = _met(asked, decoded.cases, model.seen(decoded.cases), model.declared)
+    met, declared = met_images(model, decoded.cases, asked.saw)
     log(declared)
     judged = _scored(model, decoded, met, progress)
     content = {
@@ -156,7 +157,12 @@ def validate_model(
 
 
 def _validate_scores(
-    asked: ModelValidation, table: CaseScores, out: Path, log: Log, progress: Tell
+    asked: ModelValidation,
+    model: Subject,
+    table: CaseScores,
+    out: Path,
+    log: Log,
+    progress: Tell,
 ) -> dict[str, Any]:
     """Judge a table of scores; images are opened for their hashes alone."""
     cases, notices = _opened(asked, table.labels, {}, log)
@@ -169,16 +175,10 @@ def _validate_scores(
     log(table.matched(rows))
     scored_cases = tuple(indexed[row] for row in kept)
     scores = table.scores[rows[kept]]
-    name = Path(asked.model).stem
+    name = model.name
     _check_folder(asked, scored_cases, out, {"external_validation_of": f"table {name}"})
     leave_out(out, damaged, log)
-    met, declared = _met(
-        asked,
-        scored_cases,
-        np.zeros(len(kept), dtype=np.bool_),
-        f"{name} declares nothing of what it was trained on: whether it met these images is not "
-        "known.",
-    )
+    met, declared = met_images(model, scored_cases, asked.saw)
     log(declared)
     content = {
         "kind": "scores",
@@ -197,38 +197,13 @@ def _opened(
 ) -> tuple[list[Case], list[str]]:
     """Read what the data hold, and refuse what cannot be judged before an image is opened."""
     read = open_all(asked.data, labels, mapping=asked.mapping, table=table)
-    for line in read.notices:
+    cases, notices = of_classes(read, labels)
+    for line in notices:
         log(Notice(line))
-    cases = [case for case in read.cases if case.label in labels]
-    others = Counter(case.label for case in read.cases if case.label not in labels)
-    if others:
-        counts = ", ".join(f"{number} {for_terminal(name)}" for name, number in others.items())
-        log(Notice(f"not scored, since their labels are none of the classes: {counts}"))
     lines = sources_to_judge(cases, labels, is_trained=False).lines()
     for line in lines:
         log(Notice(line))
     return cases, lines
-
-
-def _met(
-    asked: ModelValidation, cases: Sequence[Case], met: Flags, declared: str
-) -> tuple[Flags, str]:
-    """Return which images the model met, and what is declared of that in words.
-
-    Raises:
-        DataError: ``bad_declaration``; ``seen_images`` where it met all of them.
-    """
-    if asked.saw is not None:
-        rows, named = declared_images(asked.saw, cases)
-        met = met | named
-        declared = f"{declared} {asked.saw.name} declares {rows} images that it was trained on."
-    if met.all():
-        raise DataError(
-            "seen_images",
-            f"Expected images that the model has not met, but it met all {len(met)} of them or "
-            "their patients; give images of other patients.",
-        )
-    return met, f"{declared} Of these {len(met)} images it met {met.sum()}, which are left out."
 
 
 def _scored(model: Subject, decoded: Decoded, met: Flags, progress: Tell) -> _Judged:

@@ -1,6 +1,7 @@
-"""Images that somebody declares a model was trained on: a table of paths, hashes and patients.
+"""Images that a model met in training: by its own hashes, and by a table that somebody gives.
 
-In comes the table; out goes which of some images stand in it. The images need not be there.
+In come a model, images and a table of paths, hashes and patients; out goes which of the images it
+met. What the table names need not be there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import DataError
 from cxr_transfer.files import read_csv
 from cxr_transfer.models.folder import read_text
+from cxr_transfer.subjects.subject import Subject
 
 _COLUMNS = ("path", "sha256", "pixels", "patient")
 
@@ -51,6 +53,37 @@ def declared_images(table: Path, cases: Sequence[Case]) -> tuple[int, npt.NDArra
         home = table.resolve().parent
         values_of["path"] = {os.path.normpath(home / path) for path in values_of["path"]}
     return len(rows), np.array([_stands_in(case, values_of) for case in cases], dtype=np.bool_)
+
+
+def met_images(
+    subject: Subject, cases: Sequence[Case], table: Path | None
+) -> tuple[npt.NDArray[np.bool_], str]:
+    """Return which images a model met, and what is declared of that in words.
+
+    Args:
+        subject: Model or table of scores.
+        cases: Indexed cases, N of them.
+        table: Table as `declared_images` reads it; None for none.
+
+    Returns:
+        (N,) whether training met the image or its patient, and a sentence.
+
+    Raises:
+        DataError: ``seen_images`` where it met all of them; ``bad_declaration``.
+        ModelError: What `declared_images` raises.
+    """
+    met, declared = subject.seen(cases), subject.declared
+    if table is not None:
+        rows, named = declared_images(table, cases)
+        met = met | named
+        declared = f"{declared} {table.name} declares {rows} images that it was trained on."
+    if met.any() and met.all():
+        raise DataError(
+            "seen_images",
+            f"Expected images that the model has not met, but it met all {len(met)} of them or "
+            "their patients; give images of other patients.",
+        )
+    return met, f"{declared} Of these {len(met)} images it met {met.sum()}, which are left out."
 
 
 def _stands_in(case: Case, values_of: dict[str, set[str]]) -> bool:

@@ -66,11 +66,7 @@ class ForeignFile:
     """
 
     def __init__(self, path: Path, output: int | None = None) -> None:
-        if not path.is_file():
-            raise ModelError(
-                "no_model",
-                f"Expected a network at {path}, but there is no such file; mend it.",
-            )
+        check_there(path)
         self.path, self.kind, self.sha256 = path, SUFFIXES[path.suffix.lower()], sha256(path)
         trusted = {name.strip() for name in os.environ.get(TRUSTED, "").split(",")}
         ours, theirs = socket.socketpair()
@@ -206,6 +202,18 @@ class ForeignFile:
             "bad_model",
             f"Expected a network ({self.kind}) that answers in {self.path}, but {for_terminal(why)}"
             ".".replace("..", "."),
+        )
+
+
+def check_there(path: Path) -> None:
+    """Refuse a file that is not there.
+
+    Raises:
+        ModelError: ``no_model``.
+    """
+    if not path.is_file():
+        raise ModelError(
+            "no_model", f"Expected a network at {path}, but there is no such file; mend the path."
         )
 
 

@@ -227,11 +227,6 @@ def open_http(
     return HttpModel(subject.rstrip("/"), client, per_second)
 
 
-def is_own_server(model: HttpModel) -> bool:
-    """Tell whether the address is one of this package's server."""
-    return "/v2/" not in model.address
-
-
 def own_labels(model: HttpModel) -> tuple[str, tuple[str, ...], str]:
     """Return name, classes and weights' SHA-256 of the model that an own server answers with.
 

@@ -1,6 +1,6 @@
 """What a network of another tool wants and gives: guessed, with how sure each guess is.
 
-Order: what the file itself says -> how it answers images -> with labelled images, which reading
+Order: what the file itself says -> how it answers images -> with labelled images, which variant
 tells the classes apart best. Out goes a description with a word behind each line: "declared" by the
 file, "measured" on labelled images, or "GUESS". Nothing is assumed without being said.
 """
@@ -25,18 +25,18 @@ from cxr_transfer.evaluation.decoding import decode_once
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.subjects import functions, http_models
-from cxr_transfer.subjects.alternatives import (
-    Images,
-    Reading,
-    brought,
-    grey_answers,
-    readings,
-)
 from cxr_transfer.subjects.arrays import SUM, Floats, network_input, of_images_alone
 from cxr_transfer.subjects.described_text import written
 from cxr_transfer.subjects.description import SubjectInput
 from cxr_transfer.subjects.foreign_files import ForeignFile
 from cxr_transfer.subjects.input_shape import Numbers, input_shape
+from cxr_transfer.subjects.input_variants import (
+    Images,
+    InputVariant,
+    brought,
+    grey_scores,
+    input_variants,
+)
 from cxr_transfer.subjects.measured_order import (
     best_by_labels,
     best_column,
@@ -114,7 +114,7 @@ def inspect_subject(
         UsageError: ``no_labels`` for images without the names of the classes; ``unused_option`` for
             a subject that says itself what it is.
         DataError: ``no_images`` where a class has no image.
-        ModelError: What opening and asking the network raise.
+        ModelError: What opening and options the network raise.
     """
     if asked.data is not None and len(asked.labels) < 2:
         raise UsageError(
@@ -152,7 +152,7 @@ def inspect_subject(
         values["input.bright"] = way.bright
     if way.equalise or targets is not None:
         values["input.equalise"] = way.equalise
-    greys = grey_answers(lambda images, of_way: _asked(answer, images, of_way, batch), way)
+    greys = grey_scores(lambda images, of_way: _asked(answer, images, of_way, batch), way)
     for name, word in sure.items():
         if word.startswith("GUESS"):
             log(Notice(f"{name}: {word}"))
@@ -218,14 +218,14 @@ def _sized(image: npt.NDArray[np.uint8], wanted: SubjectInput) -> npt.NDArray[np
 
 def _answered(
     answer: Numbers, images: Images, wanted: SubjectInput, batch: int, progress: Tell
-) -> tuple[list[Reading], list[Floats]]:
+) -> tuple[list[InputVariant], list[Floats]]:
     """Return the ways of bringing images to which a network has an answer, and its numbers.
 
     Raises:
         ModelError: What the network raises where there is none.
     """
-    tried = readings(wanted)
-    count = counting(progress, of_images("asking about", len(images)), len(tried) * len(images))
+    tried = input_variants(wanted)
+    count = counting(progress, of_images("options about", len(images)), len(tried) * len(images))
     ways, numbers = [], []
     refusal = None
     for way in tried:

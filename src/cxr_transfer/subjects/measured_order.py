@@ -1,6 +1,6 @@
-"""Which reading of a network's input is right, and which class each score is of, by known labels.
+"""Which variant of a network's input is right, and which class each score is of, by known labels.
 
-Scores of several readings in, the number of one out, with words on how sure that is.
+Scores of several variants in, the number of one out, with words on how sure that is.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import norm, rankdata
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.subjects.alternatives import compare_answers
 from cxr_transfer.subjects.arrays import Floats
+from cxr_transfer.subjects.input_variants import compare_scores
 
 SATURATED = 1e-3
 """Spread of the scores below which a network answers all images alike."""
 
 
 def first_that_varies(scores: Sequence[Floats], sure: dict[str, str]) -> int:
-    """Choose the first reading under which the network does not answer all images alike.
+    """Choose the first variant under which the network does not answer all images alike.
 
     Args:
-        scores: Scores of each reading, (N, K).
+        scores: Scores of each variant, (N, K).
         sure: Words on each key; that of the range is added.
     """
     varied = [float(of_way.std(axis=0).max()) for of_way in scores]
@@ -43,22 +43,22 @@ def best_by_labels(
     titles: Sequence[str],
     sure: dict[str, str],
 ) -> int:
-    """Choose the reading with the highest AUROC, and say how far it is ahead.
+    """Choose the variant with the highest AUROC, and say how far it is ahead.
 
     Args:
-        scores: Scores of each reading, (N, K).
+        scores: Scores of each variant, (N, K).
         targets: Classes of the images, (N,).
         cases: Cases of the images.
-        titles: Words for each reading.
+        titles: Words for each variant.
         sure: Words on each key; those of the input are added.
 
     Returns:
-        Number of the reading; of those that are as good as the best, the first.
+        Number of the variant; of those that are as good as the best, the first.
     """
     classes = int(targets.max()) + 1
     ordered = [_in_order(of_way, targets, classes) for of_way in scores]
     patients = [case.patient for case in cases]
-    compared = compare_answers(ordered, targets, patients)
+    compared = compare_scores(ordered, targets, patients)
     best = int(np.argmax(compared.areas))
     # As good as the best: what is simpler comes first.
     close = [
@@ -107,7 +107,7 @@ def best_column(scores: Floats, targets: npt.NDArray[np.int64], sure: dict[str, 
     """Choose the one of several findings that tells two classes apart best.
 
     Args:
-        scores: Scores of a reading, (N, K).
+        scores: Scores of a variant, (N, K).
         targets: 0 or 1 for each image, (N,).
         sure: Words on each key; that of the column is added.
     """
@@ -135,7 +135,7 @@ def order_of_classes(
     """Return the classes in the order of the scores; of one score, the second is what it is of.
 
     Args:
-        scores: Scores of a reading, (N, K).
+        scores: Scores of a variant, (N, K).
         targets: Classes of the images, as they stand in ``labels``, (N,).
         labels: Classes in any order.
         sure: Words on each key; that of the labels is added.

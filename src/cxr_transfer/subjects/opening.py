@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.errors import ModelError, UsageError
+from cxr_transfer.errors import UsageError
 from cxr_transfer.labels import LabelSet
+from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.forward import OnImages
 from cxr_transfer.models.metadata import RELEASED
 from cxr_transfer.radiograph import Preprocessing
@@ -25,11 +26,11 @@ from cxr_transfer.runs.predictions import read_case_scores
 from cxr_transfer.subjects import functions, http_models
 from cxr_transfer.subjects.arrays import class_scores, network_input
 from cxr_transfer.subjects.description import Description, SubjectInput, description_of
-from cxr_transfer.subjects.foreign_files import ForeignFile
+from cxr_transfer.subjects.foreign_files import ForeignFile, check_there
 from cxr_transfer.subjects.foreign_networks import SUFFIXES
 from cxr_transfer.subjects.input_shape import Numbers
 from cxr_transfer.subjects.own_models import is_own_export, open_export, open_own
-from cxr_transfer.subjects.subject import Floats, Images, Kind, Opinion, Subject
+from cxr_transfer.subjects.subject import Floats, Images, Kind, NetworkScores, Subject
 from cxr_transfer.text import for_terminal
 
 RELEASED_PREFIX = "released:"
@@ -49,7 +50,7 @@ _LONGEST = 250
 
 
 @dataclass(frozen=True)
-class Asking:
+class SubjectOptions:
     """How a subject is asked.
 
     Attributes:
@@ -63,14 +64,14 @@ class Asking:
     per_second: float = 0.0
 
 
-def open_subject(subject: str, asking: Asking = Asking()) -> Subject:
+def open_subject(subject: str, options: SubjectOptions = SubjectOptions()) -> Subject:
     """Open what is to be judged.
 
     Args:
         subject: Run folder, checkpoint, folder of several, `RELEASED_PREFIX` and a name, or a
             released model's name; a file of another tool (`foreign_networks.SUFFIXES`); a table of
             scores (.csv); ``python:package.module:function``; an address.
-        asking: How it is asked.
+        options: How it is asked.
 
     Raises:
         UsageError: ``no_description``, ``unused_option``, ``bad_function``, ``bad_address``.
@@ -78,32 +79,32 @@ def open_subject(subject: str, asking: Asking = Asking()) -> Subject:
         DataError: ``bad_predictions`` for a table of something else.
     """
     kind = kind_of_subject(subject)
-    if kind in ("checkpoint", "export", "scores", "server") and asking.description is not None:
+    if kind in ("checkpoint", "export", "scores", "server") and options.description is not None:
         raise UsageError(
             "unused_option",
             f"Expected a description only for a model of another tool, but {for_terminal(subject)} "
             "says itself what it is; leave --description out.",
         )
-    if asking.per_second and kind not in ("server", "kserve"):
+    if options.per_second and kind not in ("server", "kserve"):
         raise UsageError(
             "unused_option",
             f"Expected --per-second only for a model behind HTTP, but got {for_terminal(subject)}; "
             "leave it out.",
         )
     if kind == "checkpoint":
-        return open_own(_own_path(subject), asking.device)
+        return open_own(_own_path(subject), options.device)
     if kind == "export":
         return open_export(Path(subject))
     if kind == "scores":
         return _of_table(Path(subject))
     if kind == "server":
-        return _of_server(subject, asking)
+        return _of_server(subject, options)
     if kind == "kserve":
-        return _of_kserve(subject, asking)
+        return _of_kserve(subject, options)
     if kind == "function":
-        description = description_of(subject, None, asking.description)
+        description = description_of(subject, None, options.description)
         return _described(kind, description, functions.open_function(subject))
-    return _of_file(kind, Path(subject), asking)
+    return _of_file(kind, Path(subject), options)
 
 
 def kind_of_subject(subject: str) -> Kind:
@@ -141,15 +142,15 @@ def _own_path(subject: str) -> Path:
 def _of_table(path: Path) -> Subject:
     table = read_case_scores(path)
     plain = Preprocessing()  # for hashes and near copies: the table's own is not known
-    return Subject("scores", path.stem, table.labels, plain, (), None, path=path, table=table)
+    digest = sha256(path)
+    return Subject(
+        "scores", path.stem, table.labels, plain, (digest,), None, path=path, table=table
+    )
 
 
-def _of_file(kind: Kind, path: Path, asking: Asking) -> Subject:
-    if not path.is_file():
-        raise ModelError(
-            "no_model", f"Expected a network at {path}, but there is no such file; mend the path."
-        )
-    description = description_of(str(path), path, asking.description)
+def _of_file(kind: Kind, path: Path, options: SubjectOptions) -> Subject:
+    check_there(path)
+    description = description_of(str(path), path, options.description)
     file = ForeignFile(path, description.output.number)
     answer, batch = of_any_number(file.answer, file.facts, BATCH)
     return _described(
@@ -163,16 +164,16 @@ def _of_file(kind: Kind, path: Path, asking: Asking) -> Subject:
     )
 
 
-def _of_kserve(subject: str, asking: Asking) -> Subject:
-    model = http_models.open_http(subject, per_second=asking.per_second, environment=os.environ)
-    description = description_of(subject, None, asking.description)
+def _of_kserve(subject: str, options: SubjectOptions) -> Subject:
+    model = http_models.open_http(subject, per_second=options.per_second, environment=os.environ)
+    description = description_of(subject, None, options.description)
     facts, ask = http_models.kserve_answer(model, description.output.number)
     answer, batch = of_any_number(ask, facts, SERVER_BATCH)
     return _described("kserve", description, answer, facts=facts, batch=batch)
 
 
-def _of_server(subject: str, asking: Asking) -> Subject:
-    model = http_models.open_http(subject, per_second=asking.per_second, environment=os.environ)
+def _of_server(subject: str, options: SubjectOptions) -> Subject:
+    model = http_models.open_http(subject, per_second=options.per_second, environment=os.environ)
     name, labels, digest = http_models.own_labels(model)
     return Subject(
         "server",
@@ -180,7 +181,7 @@ def _of_server(subject: str, asking: Asking) -> Subject:
         LabelSet(labels),
         Preprocessing(height=SERVER_SIDE, width=SERVER_SIDE),
         (digest,) if digest else (),
-        partial(_opinions, http_models.own_scores(model, labels), SERVER_BATCH),
+        partial(_in_batches, http_models.own_scores(model, labels), SERVER_BATCH),
         facts={"address": model.address},
     )
 
@@ -195,7 +196,7 @@ def _described(
 ) -> Subject:
     """Return the subject of a network of another tool."""
 
-    def ask(images: Images, way: SubjectInput) -> Floats:
+    def score_as(images: Images, way: SubjectInput) -> Floats:
         parts = [images[start : start + batch] for start in range(0, len(images), batch)]
         numbers = [answer(network_input(part, way)) for part in parts]
         return np.concatenate(
@@ -206,7 +207,7 @@ def _described(
         )
 
     def scores(images: Images) -> Floats:
-        return ask(images, description.input)
+        return score_as(images, description.input)
 
     return Subject(
         kind,
@@ -214,9 +215,9 @@ def _described(
         description.label_set,
         description.input.preprocessing,
         more.pop("sha256", ()),
-        partial(_opinions, scores, batch),
+        partial(_in_batches, scores, batch),
         description=description,
-        ask=ask,
+        score_as=score_as,
         **more,
     )
 
@@ -245,13 +246,13 @@ def of_any_number(answer: Numbers, facts: Mapping[str, Any], most: int) -> tuple
     return filled, fixed
 
 
-def _opinions(
+def _in_batches(
     scores: Callable[[Images], Floats],
     batch: int,
     images: Images,
     with_features: bool,
     on_image: OnImages,
-) -> list[Opinion]:
+) -> list[NetworkScores]:
     """Ask batch by batch; a model of another tool has no features."""
     answers = []
     for start in range(0, len(images), batch):
@@ -259,4 +260,4 @@ def _opinions(
         answers.append(scores(part))
         on_image(len(part))
     own = np.concatenate(answers)
-    return [Opinion(own, own, None)]
+    return [NetworkScores(own, own, None)]

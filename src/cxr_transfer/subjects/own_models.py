@@ -21,7 +21,7 @@ from cxr_transfer.models.forward import OnImages
 from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.runs.run_folder import parts, run_folder
 from cxr_transfer.statistics.temperature import at_temperature
-from cxr_transfer.subjects.subject import Images, Opinion, Subject
+from cxr_transfer.subjects.subject import Images, NetworkScores, Subject
 
 _BATCH = 32
 
@@ -51,22 +51,22 @@ def open_own(path: Path, device: str) -> Subject:
         confidence_threshold=reference.confidence_threshold if reference else None,
         reference=reference,
         trained_on=_trained_on(evaluated.members),
-        opinions=lambda images, with_features, on_image: [
-            _opinion(member, images, device, with_features, on_image)
+        score_networks=lambda images, with_features, on_image: [
+            _network_scores(member, images, device, with_features, on_image)
             for member in evaluated.members
         ],
     )
 
 
-def _opinion(
+def _network_scores(
     member: Member, images: Images, device: str, with_features: bool, on_image: OnImages
-) -> Opinion:
+) -> NetworkScores:
     scorer = Scorer(member.network or load_checkpoint(member.path)[1], device)
     scorer.on_image = on_image
     own, seen = (
         scorer.exact_with_features(images) if with_features else (scorer.exact(images), None)
     )
-    return Opinion(own, at_temperature(own, member.temperature), seen)
+    return NetworkScores(own, at_temperature(own, member.temperature), seen)
 
 
 def _trained_on(members: Sequence[Member]) -> dict[str, int]:
@@ -101,7 +101,9 @@ def open_export(path: Path) -> Subject:
         beside = reference_beside(path, converted.card.weights_sha256)
         reference = beside[1] if beside else None
 
-    def opinions(images: Images, with_features: bool, on_image: OnImages) -> list[Opinion]:
+    def score_networks(
+        images: Images, with_features: bool, on_image: OnImages
+    ) -> list[NetworkScores]:
         answers = []
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
@@ -109,7 +111,7 @@ def open_export(path: Path) -> Subject:
             on_image(len(batch))
         own = np.concatenate([scores for scores, _ in answers]).astype(np.float64)
         seen = np.concatenate([batch for _, batch in answers]) if with_features else None
-        return [Opinion(own, at_temperature(own, converted.temperature), seen)]
+        return [NetworkScores(own, at_temperature(own, converted.temperature), seen)]
 
     return Subject(
         kind="export",
@@ -122,5 +124,5 @@ def open_export(path: Path) -> Subject:
         temperature=converted.temperature,
         confidence_threshold=converted.confidence_threshold,
         reference=reference,
-        opinions=opinions,
+        score_networks=score_networks,
     )

@@ -24,8 +24,8 @@ from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.predictions import CaseScores
 from cxr_transfer.statistics.temperature import score_scale
-from cxr_transfer.subjects.alternatives import Ask
 from cxr_transfer.subjects.description import Description
+from cxr_transfer.subjects.input_variants import ScoreAs
 
 Floats = npt.NDArray[np.float64]
 Images = npt.NDArray[np.uint8]
@@ -61,7 +61,7 @@ TITLES: Mapping[Kind, str] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Opinion:
+class NetworkScores:
     """Answers of one network for N images.
 
     Attributes:
@@ -75,7 +75,7 @@ class Opinion:
     features: npt.NDArray[np.float32] | None
 
 
-Opinions = Callable[[Images, bool, OnImages], Sequence[Opinion]]
+ScoreNetworks = Callable[[Images, bool, OnImages], Sequence[NetworkScores]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +86,13 @@ class Subject:
         kind: Kind of the model.
         name: Name for reports.
         labels: Classes in index order.
-        preprocessing: Preprocessing from a radiograph to the grey image of 8 bits that ``opinions``
-            takes.
-        sha256: SHA-256 of the weights of each network, or of the file; none where there is no file.
-        opinions: Function that returns what each of its networks says of images (N, 1, H, W); it is
-            told whether features are wanted, and what is called with the number of images that a
-            network is done with. None of a table of scores.
+        preprocessing: Preprocessing from a radiograph to the grey image of 8 bits that
+            ``score_networks`` takes.
+        sha256: SHA-256 of the weights of each network, or of the file or table; none where there is
+            no file.
+        score_networks: Function that returns the scores of each of its networks for images
+            (N, 1, H, W); it is told whether features are wanted, and what is called with the number
+            of images that a network is done with. None of a table of scores.
         cards: Card of each checkpoint; none for a model of another tool.
         path: Path of its file or folder; None where it has none.
         network: Network in which gradients can be followed; None where there is none, or several.
@@ -103,7 +104,7 @@ class Subject:
         table: Scores by image, of a table of scores.
         description: Description of a model of another tool.
         facts: What its file or server says of itself.
-        ask: Function that returns scores of grey images, brought to it in another way than the
+        score_as: Function that returns scores of grey images, brought to it in another way than the
             description says; None where there is no description.
     """
 
@@ -112,7 +113,7 @@ class Subject:
     labels: LabelSet
     preprocessing: Preprocessing
     sha256: tuple[str, ...]
-    opinions: Opinions | None
+    score_networks: ScoreNetworks | None
     cards: tuple[Checkpoint, ...] = ()
     path: Path | None = None
     network: nn.Sequential | None = None
@@ -123,7 +124,7 @@ class Subject:
     table: CaseScores | None = None
     description: Description | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    ask: Ask | None = None
+    score_as: ScoreAs | None = None
 
     @property
     def identity(self) -> str:
@@ -149,7 +150,7 @@ class Subject:
             return f"the mean of {len(self.cards)} models"
         return "as the model gives them"
 
-    def scored(self, images: Images, *, with_features: bool, on_image: OnImages) -> Opinion:
+    def scored(self, images: Images, *, with_features: bool, on_image: OnImages) -> NetworkScores:
         """Return what the model says: of several networks the mean of their calibrated scores.
 
         Args:
@@ -160,13 +161,13 @@ class Subject:
         Raises:
             TypeError: It is a table of scores.
         """
-        if self.opinions is None:
+        if self.score_networks is None:
             raise TypeError("Expected a model that can be asked, but this is a table of scores.")
-        opinions = self.opinions(images, with_features and self.has_features, on_image)
-        if len(opinions) == 1:
-            return opinions[0]
-        mean = np.mean([opinion.given for opinion in opinions], axis=0)
-        return Opinion(mean, mean, None)
+        networks = self.score_networks(images, with_features and self.has_features, on_image)
+        if len(networks) == 1:
+            return networks[0]
+        mean = np.mean([network.given for network in networks], axis=0)
+        return NetworkScores(mean, mean, None)
 
     def seen(self, cases: Sequence[Case]) -> npt.NDArray[np.bool_]:
         """Return for every (indexed) case whether training saw its image or its patient, (N,)."""

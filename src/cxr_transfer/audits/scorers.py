@@ -29,7 +29,7 @@ NOT_DECLARED = (
 """Why a check cannot be run on a subject."""
 
 
-class Answering(Protocol):
+class ImageScorer(Protocol):
     """What an audit asks of a model; `Scorer` is one."""
 
     on_image: OnImages
@@ -47,7 +47,7 @@ class Answering(Protocol):
         ...
 
 
-class SubjectAnswering:
+class SubjectScorer:
     """Any model, asked for its scores alone.
 
     An image for which a server gives no scores has equal ones: it was not told apart.
@@ -77,7 +77,7 @@ class SubjectAnswering:
         return {"quoted_scores": "the model's own", "changed_images": "the model's own"}
 
 
-def answering(subject: Subject, device: str) -> Answering | None:
+def scorer_of(subject: Subject, device: str) -> ImageScorer | None:
     """Return what can be asked of a subject; None of a table of scores.
 
     Args:
@@ -86,7 +86,7 @@ def answering(subject: Subject, device: str) -> Answering | None:
     """
     if subject.network is not None:
         return Scorer(subject.network, device, subject.temperature)
-    return SubjectAnswering(subject) if subject.opinions is not None else None
+    return SubjectScorer(subject) if subject.score_networks is not None else None
 
 
 def table_scores(subject: Subject, cases: Sequence[Case]) -> Floats | None:
@@ -119,7 +119,7 @@ def unavailable(subject: Subject, *, seen: int = 0) -> dict[str, str]:
     if subject.kind != "checkpoint":
         reasons["parts"] = "only a run folder of this package says how its images were parted"
         reasons["left_out"] = "only a recipe of this package can be trained again"
-    if subject.opinions is None:
+    if subject.score_networks is None:
         pictures = (
             "occlusion",
             "robustness",

@@ -1,7 +1,7 @@
-"""Other readings of what a network wants: another range, negatives, equalised grey values.
+"""Variants of the input that a network wants: another range, negatives, equalised grey values.
 
 A network that is given another range than the one of its training still answers, and worse. So each
-other reading is tried on images with known labels: one that tells the classes apart much better is
+variant is tried on images with known labels: one that tells the classes apart much better is
 a sign that the description is wrong. Images of one grey value tell a network that answers whatever
 it is given. Knows no file.
 """
@@ -24,7 +24,7 @@ from cxr_transfer.subjects.description import IMAGENET_MEAN, IMAGENET_STD, Subje
 
 Floats = npt.NDArray[np.float64]
 Images = npt.NDArray[np.uint8]
-Ask = Callable[[Images, SubjectInput], Floats]
+ScoreAs = Callable[[Images, SubjectInput], Floats]
 """Function that returns class scores (N, C) of grey images, brought to a network in some way."""
 
 GREYS = {"black": 0, "grey": 128, "white": 255}
@@ -34,7 +34,7 @@ _Z = 1.959963984540054
 
 
 @dataclass(frozen=True)
-class Reading:
+class InputVariant:
     """A way in which an image may be brought to a network.
 
     Attributes:
@@ -46,7 +46,7 @@ class Reading:
     input: SubjectInput
 
 
-def readings(wanted: SubjectInput) -> tuple[Reading, ...]:
+def input_variants(wanted: SubjectInput) -> tuple[InputVariant, ...]:
     """Return the ways of a size and layout that are usual, the given one first where it is one.
 
     Args:
@@ -73,7 +73,7 @@ def readings(wanted: SubjectInput) -> tuple[Reading, ...]:
     # Equalised images cannot be made as they were.
     fit = [way for way in ways if way.equalise >= wanted.equalise]
     unique = {_key(way): way for way in reversed(fit)}
-    return tuple(Reading(title_of(way), way) for way in fit if unique[_key(way)] is way)
+    return tuple(InputVariant(title_of(way), way) for way in fit if unique[_key(way)] is way)
 
 
 def title_of(way: SubjectInput) -> str:
@@ -132,7 +132,7 @@ class Compared:
         return Estimate(value, value - half, value + half)
 
 
-def compare_answers(
+def compare_scores(
     answers: Sequence[Floats], targets: npt.NDArray[np.int64], patients: Sequence[str]
 ) -> Compared:
     """Compare answers for the same images.
@@ -154,7 +154,7 @@ def compare_answers(
     )
 
 
-def grey_answers(ask: Ask, wanted: SubjectInput) -> Mapping[str, list[float]]:
+def grey_scores(score_as: ScoreAs, wanted: SubjectInput) -> Mapping[str, list[float]]:
     """Return the scores of images of one grey value, by its name.
 
     A network that divides by the spread of an image's values has none for it: it is left out.
@@ -163,7 +163,7 @@ def grey_answers(ask: Ask, wanted: SubjectInput) -> Mapping[str, list[float]]:
     for name, grey in GREYS.items():
         with suppress(ModelError):
             image = np.full((1, 1, wanted.height, wanted.width), grey, np.uint8)
-            answers[name] = ask(image, wanted)[0].tolist()
+            answers[name] = score_as(image, wanted)[0].tolist()
     return answers
 
 

@@ -13,7 +13,12 @@ import numpy as np
 from cxr_transfer.audits.readings import Part
 from cxr_transfer.errors import ModelError
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
-from cxr_transfer.subjects.alternatives import brought, compare_answers, grey_answers, readings
+from cxr_transfer.subjects.input_variants import (
+    brought,
+    compare_scores,
+    grey_scores,
+    input_variants,
+)
 from cxr_transfer.subjects.opening import BATCH
 from cxr_transfer.subjects.subject import Subject
 
@@ -24,7 +29,7 @@ MOST = 60
 """Images of each class that are looked at; of more so many are drawn."""
 
 
-def other_readings(
+def compare_input_variants(
     subject: Subject, part: Part, *, seed: int = 0, progress: Tell = tell_nobody
 ) -> dict[str, Any] | None:
     """Return how well the classes are told apart where images are brought in another way.
@@ -37,12 +42,12 @@ def other_readings(
 
     Returns:
         ``described`` (the way of the description), its ``auroc`` (mean over the classes),
-        ``images``, ``readings`` (title, ``auroc`` and the ``difference`` to the described one, an
+        ``images``, ``variants`` (title, ``auroc`` and the ``difference`` to the described one, an
         `Estimate` as a dict), ``greys`` (scores of images of one grey value), ``greys_as_sure``
         (whether all of these have a highest score at least that of half the radiographs). Empty
         where there are no two classes with `FEWEST` images; None for a model that is not described.
     """
-    if subject.description is None or subject.ask is None:
+    if subject.description is None or subject.score_as is None:
         return None
     wanted, rng = subject.description.input, np.random.default_rng(seed)
     rows = [np.flatnonzero(part.targets == target) for target in range(len(subject.labels))]
@@ -52,7 +57,7 @@ def other_readings(
     chosen = np.sort(np.concatenate([rng.permutation(of_class)[:MOST] for of_class in present]))
     images, targets = part.images[chosen], part.targets[chosen]
     patients = [part.cases[row].patient for row in chosen]
-    ways = readings(wanted)
+    ways = input_variants(wanted)
     total = len(ways) * len(images)
     count = counting(progress, of_images("other ways of bringing", len(images)), total)
     answered, answers = [], []
@@ -61,7 +66,7 @@ def other_readings(
         scores = []
         try:
             for start in range(0, len(inputs), BATCH):
-                scores.append(subject.ask(inputs[start : start + BATCH], way.input))
+                scores.append(subject.score_as(inputs[start : start + BATCH], way.input))
                 count(len(scores[-1]))
         except ModelError:
             # It cannot take these values, or has no scores of them: not what it was trained with.
@@ -70,14 +75,14 @@ def other_readings(
             continue
         answered.append(way)
         answers.append(np.concatenate(scores))
-    compared = compare_answers(answers, targets, patients)
-    greys = grey_answers(subject.ask, wanted)
+    compared = compare_scores(answers, targets, patients)
+    greys = grey_scores(subject.score_as, wanted)
     surest = np.array([max(scores) for scores in greys.values()])
     return {
         "described": ways[0].title,
         "auroc": float(compared.areas[0]),
         "images": len(images),
-        "readings": [
+        "variants": [
             {
                 "title": way.title,
                 "auroc": float(compared.areas[number]),

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer import provenance
-from cxr_transfer.audits.answering import Answering
+from cxr_transfer.audits.scorers import ImageScorer
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.models.forward import OnImages
@@ -30,7 +30,7 @@ FOLDER = "scores"
 """Folder of the files, in that of the audit."""
 
 
-class KeptAnswers:
+class CachedScorer:
     """A model whose scores are kept.
 
     Args:
@@ -40,7 +40,7 @@ class KeptAnswers:
         folder: Folder of the files.
     """
 
-    def __init__(self, asked: Answering, subject: Subject, device: str, folder: Path) -> None:
+    def __init__(self, asked: ImageScorer, subject: Subject, device: str, folder: Path) -> None:
         self._asked, self._folder = asked, folder
         described = subject.description and subject.description.model_dump(mode="json")
         self._identity = json.dumps(
@@ -113,8 +113,8 @@ class KeptAnswers:
         return self._folder / f"{digest.hexdigest()}.{ending}"
 
 
-def kept(asked: Answering, subject: Subject, device: str, out: Path) -> Answering:
+def cached(asked: ImageScorer, subject: Subject, device: str, out: Path) -> ImageScorer:
     """Return a model whose scores are kept in ``out``; as it is where no hash identifies it."""
     if not subject.sha256:
         return asked
-    return KeptAnswers(asked, subject, device, out / FOLDER)
+    return CachedScorer(asked, subject, device, out / FOLDER)
