@@ -32,7 +32,7 @@ from cxr_transfer.errors import ModelError
 from cxr_transfer.export.self_test import SelfTest, Weights
 from cxr_transfer.models.folder import MIB, checked_words, read_bytes, read_json, sha256
 from cxr_transfer.models.metadata import Checkpoint, Sha256, Words, first_problem
-from cxr_transfer.models.reference import Share, Temperature
+from cxr_transfer.models.reference_header import Share, Temperature
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED
 from cxr_transfer.text import for_terminal
 

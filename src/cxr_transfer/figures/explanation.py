@@ -27,7 +27,7 @@ from cxr_transfer.figures.page import (
     wrapped,
 )
 from cxr_transfer.files import write_bytes
-from cxr_transfer.statistics.temperature import score_scale
+from cxr_transfer.statistics.temperature import score_scale, written_score
 
 Part = Words | Picture | Bar
 
@@ -182,20 +182,20 @@ def score_bars(
     names = {name: _fitted(name, 9, 0.4 * width) for name in scores}
     begin = x + max((width_of(name, 9) for name in names.values()), default=0) + 6
     reach = x + width - begin - 34
-    parts: list[Part] = [Words(x, y, "class score", 11)]
+    parts: list[Part] = [Words(x, y, "class score, of 100", 11)]
     for row, (name, score) in enumerate(scores.items()):
         top = y + 10 + 17 * row
         colour = PALETTE[0] if name in dark else BARS[0]
         parts += [
             Words(begin - 6, top + 9, names[name], 9, right=True),
             Bar(begin, top, max(0.5, reach * score), 11, colour),
-            Words(begin + reach * score + 4, top + 9, f"{score:.3f}", 9),
+            Words(begin + reach * score + 4, top + 9, written_score(score), 9),
         ]
     bottom = y + 10 + 17 * len(scores)
     parts.append(Bar(begin, bottom, reach, 0.6, GREY))
     parts += [
         Words(begin + reach * share - 4, bottom + 11, text, 8, colour=GREY)
-        for share, text in ((0, "0"), (0.5, "0.5"), (1, "1"))
+        for share, text in ((0, "0"), (0.5, "50"), (1, "100"))
     ]
     return parts
 

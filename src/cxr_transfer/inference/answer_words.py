@@ -13,6 +13,12 @@ from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.statistics.temperature import EVEN, as_given
 
+UNUSUAL = (
+    "the image is unlike most images that the model was trained on: its scores may mean little"
+)
+TRAINED_ON = (
+    "this image, or a copy of it, was in the training data: its scores say nothing of new images"
+)
 NO_REFERENCE = (
     "nothing is known of the images that this model was trained on: scores are not calibrated, and "
     "an unfamiliar image is not noticed"
@@ -54,6 +60,16 @@ def named(
     reached = as_given(scores) >= np.array(list(thresholds.values()))
     findings = tuple(name for name, is_named in zip(card.labels, reached, strict=True) if is_named)
     return JOINED.join(sorted(findings)) or NO_FINDING, findings
+
+
+def place_warnings(ood_status: str, trained_on: bool) -> list[str]:
+    """Return what a reader should know of where an image lies among the training images.
+
+    Args:
+        ood_status: Answer of `TrainingReference.ood_status`.
+        trained_on: Whether the image, or a copy of it, is one of them.
+    """
+    return [*([UNUSUAL] if ood_status == "far" else []), *([TRAINED_ON] if trained_on else [])]
 
 
 def notes_of(card: Checkpoint, reference: TrainingReference | None) -> tuple[str, ...]:

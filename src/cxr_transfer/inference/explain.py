@@ -27,12 +27,9 @@ from cxr_transfer.errors import ImageError
 from cxr_transfer.figures.colours import coloured
 from cxr_transfer.figures.explanation import explanation_sheet
 from cxr_transfer.files import write_json
+from cxr_transfer.inference.answer_words import place_warnings
 from cxr_transfer.inference.kept_conversions import converted_network
-from cxr_transfer.inference.predictor import (
-    UNFAMILIAR,
-    UNUSUAL,
-    not_sure,
-)
+from cxr_transfer.inference.predictor import UNFAMILIAR, not_sure
 from cxr_transfer.inference.prepare import Prepared, prepare
 from cxr_transfer.models.heat_maps import HeatMapEngine, lung_share
 from cxr_transfer.models.metadata import RELEASED, Checkpoint, fingerprint
@@ -209,7 +206,7 @@ class Explainer:
             ood_status = self.reference.ood_status(seen)[0]
             if ood_status == "out_of_distribution":
                 raise ImageError("out_of_distribution", UNFAMILIAR)
-            warnings += [UNUSUAL] if ood_status == "far" else []
+            warnings += place_warnings(ood_status, self.reference.trained_on(seen)[0])
             scores = self.reference.calibrate(scores)
             # A class that was named is explained: who named it may have computed in another way,
             # and found the score on the other side of the limit.

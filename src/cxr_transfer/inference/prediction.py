@@ -41,6 +41,8 @@ class Prediction:
         ms: Milliseconds for reading this image, and its share of its batch's inference.
         findings: Findings whose probabilities reach their thresholds; None of a network of classes,
             or without an answer.
+        unusual: Whether the image got an answer, but is unlike most training images.
+        trained_on: Whether this image, or a copy of it, is known to be a training image.
     """
 
     file: str
@@ -55,6 +57,8 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     ms: float = 0.0
     findings: tuple[str, ...] | None = None
+    unusual: bool = False
+    trained_on: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it stands in JSON: ``findings`` only where the network tells some."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from cxr_transfer.about import DEFAULT_MODEL
 from cxr_transfer.errors import ModelError
 from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata
-from cxr_transfer.inference.answer_words import named, notes_of, thresholds_of
+from cxr_transfer.inference.answer_words import named, notes_of, place_warnings, thresholds_of
 from cxr_transfer.inference.kept_conversions import converted_network
 from cxr_transfer.inference.prediction import Prediction, Predictions
 from cxr_transfer.inference.prepare import Prepared, prepare
@@ -41,9 +41,6 @@ BATCH = 16
 UNFAMILIAR = (
     "Expected a frontal chest image like those that the model was trained on, but this picture is "
     "far from all of them; look whether it is one, and do not take a class from it."
-)
-UNUSUAL = (
-    "the image is unlike most images that the model was trained on: its scores may mean little"
 )
 NOT_SURE = (
     "Expected an image that the model can tell the classes of apart, but its highest class score "
@@ -288,7 +285,7 @@ class Predictor:
             scores, features = self._engine.answer(np.stack(images))
             if self.reference:
                 scores = self.reference.calibrate(scores)
-            rows = iter(zip(scores, self._ood_statuses(features), strict=True))
+            rows = iter(zip(scores, *self._places(features), strict=True))
         milliseconds = 1000 * (time.perf_counter() - started) / max(1, len(images))
         return [
             self._refused(prepared)
@@ -330,12 +327,13 @@ class Predictor:
             keep_radiograph=keep_radiograph,
         )
 
-    def _ood_statuses(self, features: npt.NDArray[np.float32]) -> Sequence[str]:
-        return (
-            self.reference.ood_status(features)
-            if self.reference
-            else ["in_distribution"] * len(features)
-        )
+    def _places(
+        self, features: npt.NDArray[np.float32]
+    ) -> tuple[Sequence[str], Sequence[bool]]:
+        """Return where images lie, and whether they are training images, as far as it is known."""
+        if self.reference is None:
+            return ["in_distribution"] * len(features), [False] * len(features)
+        return self.reference.ood_status(features), self.reference.trained_on(features)
 
     def _refused(self, prepared: Prepared) -> Prediction:
         return Prediction(
@@ -353,6 +351,7 @@ class Predictor:
         prepared: Prepared,
         scores: npt.NDArray[np.float32],
         ood_status: str,
+        trained_on: bool,
         milliseconds: float,
     ) -> Prediction:
         ms = round(prepared.ms + milliseconds, 2)
@@ -378,9 +377,11 @@ class Predictor:
             calibrated=self.calibrated,
             temperature=self.reference.temperature if self.reference else None,
             model=self.model,
-            warnings=(*prepared.warnings, *([UNUSUAL] if ood_status == "far" else [])),
+            warnings=(*prepared.warnings, *place_warnings(ood_status, trained_on)),
             ms=ms,
             findings=findings,
+            unusual=ood_status == "far",
+            trained_on=trained_on,
         )
         if self.reference is None or self.reference.accepts(scores[None])[0]:
             return answer

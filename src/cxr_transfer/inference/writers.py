@@ -8,6 +8,7 @@ from itertools import chain
 
 from cxr_transfer.files import csv_line
 from cxr_transfer.inference.prediction import Prediction, cells, columns
+from cxr_transfer.statistics.temperature import written_score
 from cxr_transfer.text import cell, for_terminal
 
 
@@ -46,7 +47,7 @@ def _rows(
 def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
     """Yield a line for a person for each answer."""
     for answer in answers:
-        scores = ", ".join(f"{label} {100 * p:.1f}" for label, p in answer.probabilities.items())
+        scores = ", ".join(f"{label} {written_score(p)}" for label, p in answer.probabilities.items())
         if answer.status != "ok":
             status = answer.status.replace("_", " ")
             close = f" ({scores})" if scores else ""

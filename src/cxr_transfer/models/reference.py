@@ -13,25 +13,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from cxr_transfer.errors import ModelError
 from cxr_transfer.files import write_bytes
-from cxr_transfer.labels import MOST_LABELS
-from cxr_transfer.models.folder import (
-    checked_words,
-    other_types,
-    read_bytes,
-    safetensors_header,
-    strict_json,
-)
-from cxr_transfer.models.metadata import Sha256, checkpoint_files, first_problem, read_card
+from cxr_transfer.models.folder import other_types, read_bytes, safetensors_header, strict_json
+from cxr_transfer.models.metadata import checkpoint_files, first_problem, read_card
+from cxr_transfer.models.reference_header import ReferenceHeader
+from cxr_transfer.statistics.score_errors import ScoreBand
 from cxr_transfer.statistics.temperature import (
     TemperatureCheck,
     as_given,
@@ -46,40 +41,15 @@ SCHEMA = 2
 
 OodStatus = Literal["in_distribution", "far", "out_of_distribution"]
 Floats = npt.NDArray[np.float32]
-Temperature = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
-"""By which logits are divided: it is looked for between 0.05 and 20."""
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+SAME_IMAGE = 0.05
+"""Distance up to which an image is a training image or a copy of one: other images lie at 0.09 and
+more from each other in the released models, copies of another size or quality of JPEG below it."""
 
-_MOST_SOURCES = 4000
 _REAL, _WHOLE = ("centre", "deviations", "directions", "images"), ("label_of", "source_of")
 _TYPES = {"centre": "F32", "deviations": "F32", "directions": "F16", "images": "F16"}
 _LARGEST = 256 * 1024 * 1024
 _REMEDY = "take the one that came with the checkpoint"
-
-
-class _Known(BaseModel):
-    """Contents of a reference file beside its arrays; see `TrainingReference`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    weights_sha256: Sha256
-    labels: tuple[str, ...] = Field(min_length=1, max_length=MOST_LABELS)
-    sources: tuple[str, ...] = Field(min_length=1, max_length=_MOST_SOURCES)
-    rest: float = Field(ge=0, allow_inf_nan=False)
-    far_distance: float = Field(ge=0, allow_inf_nan=False)
-    ood_distance: float = Field(ge=0, allow_inf_nan=False)
-    temperature: Temperature | None
-    confidence_threshold: Share | None = None
-    coverage: Share | None = None
-    temperature_check: TemperatureCheck | None = None
-    thresholds: tuple[Share, ...] | None = Field(None, max_length=MOST_LABELS)
-
-    @field_validator("labels", "sources")
-    @classmethod
-    def _may_be_shown(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        checked_words(names)
-        return names
 
 
 @dataclass(frozen=True)
@@ -129,6 +99,8 @@ class TrainingReference:
             that were made before there was one.
         thresholds: Probability from which on each finding is named, in the network's order; None
             for a network of classes.
+        score_errors: How many validation images were wrong, by their highest score; None in
+            references that were made before it was counted, and for a network of findings.
     """
 
     weights_sha256: str
@@ -148,6 +120,7 @@ class TrainingReference:
     coverage: float | None = None
     temperature_check: TemperatureCheck | None = None
     thresholds: tuple[float, ...] | None = None
+    score_errors: tuple[ScoreBand, ...] | None = None
 
     @property
     def calibrated(self) -> bool:
@@ -242,6 +215,22 @@ class TrainingReference:
             for at in np.argsort(far, kind="stable")[:number]
         )
 
+    def trained_on(self, features: Floats) -> list[bool]:
+        """Return for each image whether it, or a copy of it, is one of `images`.
+
+        Args:
+            features: (K, F), as the network's head sees them.
+
+        Raises:
+            ModelError: ``bad_reference``, as `distances`.
+        """
+        if not len(self.images):
+            return [False] * len(features)
+        return [
+            bool(np.linalg.norm(self.images - place, axis=1).min() <= SAME_IMAGE)
+            for place in self.places(features)
+        ]
+
     def places(self, features: Floats) -> Floats:
         """Return where images lie along the main directions (K, D), as `images` has them."""
         # Not each in its deviation: those that hardly vary would count as much as what tells
@@ -255,11 +244,8 @@ class TrainingReference:
         Raises:
             MachineError: ``disk_full``, ``not_writable``.
         """
-        check = self.temperature_check
-        header = {name: getattr(self, name) for name in _Known.model_fields}
-        if self.thresholds is None:
-            del header["thresholds"]
-        header |= {"temperature_check": check and check.model_dump(), "schema_version": SCHEMA}
+        fields = {name: getattr(self, name) for name in ReferenceHeader.model_fields}
+        header = ReferenceHeader(**fields).model_dump() | {"schema_version": SCHEMA}
         tensors: dict[str, npt.NDArray[Any]] = {
             "centre": self.centre,
             "deviations": self.deviations,
@@ -298,7 +284,7 @@ class TrainingReference:
             if others := other_types(types, lambda name: (_TYPES.get(name, "I32"),)):
                 raise _bad(path, "the types that it was saved with", "; ".join(others), _REMEDY)
             # As JSON again: a list stands for the tuple that a strict model wants.
-            fields: dict[str, Any] = dict(_Known.model_validate_json(json.dumps(stored_fields)))
+            fields: dict[str, Any] = dict(ReferenceHeader.model_validate_json(json.dumps(stored_fields)))
             tensors = safetensors.numpy.load(content)
             fields |= {name: tensors[name].astype(np.float32) for name in _REAL}
             fields |= {name: tensors[name].astype(np.int64) for name in _WHOLE}

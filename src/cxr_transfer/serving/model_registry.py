@@ -51,12 +51,19 @@ class ServedModel:
             "weights_sha256": card.weights_sha256,
             "calibrated": self.predictor.calibrated,
             "score_scale": self.predictor.score_scale,
+            "score_errors": self._score_errors(),
             "explains": self.explains,
             "audit": (self.audit() or {"verdict": NOT_DONE})["verdict"],
             "card": self.card() is not None,
             "size": list(card.preprocessing.size),
             "notes": list(self.predictor.notes),
         }
+
+    def _score_errors(self) -> list[dict[str, Any]] | None:
+        reference = self.predictor.reference
+        if reference is None or reference.score_errors is None:
+            return None
+        return [band.model_dump() for band in reference.score_errors]
 
     def audit(self) -> dict[str, Any] | None:
         """Return what the audit beside it says in words, if it is of these weights.

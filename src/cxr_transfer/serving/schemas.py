@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.labels import Task
+from cxr_transfer.statistics.score_errors import ScoreBand
 from cxr_transfer.statistics.temperature import NOT_CALIBRATED
 
 UNPROCESSABLE = 422
@@ -61,6 +62,12 @@ class ImageAnswer(BaseModel):
     )
     model: str
     warnings: list[str]
+    unusual: bool = Field(
+        False, description="Whether the image is unlike most training images: warned of."
+    )
+    trained_on: bool = Field(
+        False, description="Whether this image, or a copy of it, is known to be a training image."
+    )
     ms: float
     heat_map: str | None = Field(None, description="RGBA PNG to lay over the image, as a data URL.")
     heat_map_of: str | None = Field(
@@ -111,6 +118,9 @@ class ModelCard(BaseModel):
     )
     weights_sha256: str
     calibrated: bool
+    score_errors: list[ScoreBand] | None = Field(
+        None, description="Validation images that were wrong, by highest score; null if unknown."
+    )
     score_scale: str = Field(description="Scale of its scores, and of every threshold of them.")
     explains: bool = Field(description="Whether it can draw heat maps.")
     audit: str = Field(description='The verdict of its audit, or "not done".')

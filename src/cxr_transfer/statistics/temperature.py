@@ -116,6 +116,19 @@ def as_given(scores: npt.NDArray[_Real]) -> Floats:
     return np.asarray(np.round(scores.astype(np.float64), DECIMALS))
 
 
+def written_score(score: float) -> str:
+    """Return a score as a person reads it: of 100, with one decimal, and never certain.
+
+    A network's score is no certainty, whatever its last digits are: none is written as 0.0 or
+    100.0.
+
+    >>> written_score(0.8704), written_score(0.99996), written_score(0.0)
+    ('87.0', '>99.9', '<0.1')
+    """
+    written = f"{100 * score:.1f}"
+    return {"100.0": ">99.9", "0.0": "<0.1"}.get(written, written)
+
+
 def between(lower: Floats, higher: Floats) -> Floats:
     """Return thresholds of `DECIMALS` decimals midway between two scores, or at the higher.
 

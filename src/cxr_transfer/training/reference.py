@@ -32,6 +32,7 @@ from cxr_transfer.statistics.findings import (
     findings_temperature,
     findings_thresholds,
 )
+from cxr_transfer.statistics.score_errors import ScoreBand, count_errors
 from cxr_transfer.statistics.temperature import (
     TemperatureCheck,
     choose_temperature,
@@ -153,11 +154,13 @@ def reference_of(
         given_scores = reference.calibrate(scored.astype(np.float32))
         findings = FindingScores.of(card.label_set, targets, given_scores, validation[0])
         return replace(reference, thresholds=findings_thresholds(findings))
+    # In float32, as a prediction is compared with them.
+    given_scores = reference.calibrate(scored.astype(np.float32))
+    reference = replace(reference, score_errors=_score_errors(given_scores, targets, validation[0]))
     coverage = card.recipe.get("coverage")
     if coverage is None:
         return reference
-    # In float32, as a prediction is compared with it.
-    least = confidence_threshold(reference.calibrate(scored.astype(np.float32)), coverage)
+    least = confidence_threshold(given_scores, coverage)
     return replace(reference, confidence_threshold=least, coverage=float(coverage))
 
 
@@ -249,6 +252,16 @@ def _scored(
     # In float64: a temperature is fitted to the logarithms of small scores, too.
     scores: npt.NDArray[np.float64] = scores_of(logits.double(), exclusive).numpy()
     return scores
+
+
+def _score_errors(
+    given_scores: Floats, targets: npt.NDArray[np.int64], cases: Sequence[Case]
+) -> tuple[ScoreBand, ...]:
+    """Return how many validation images are wrong, by their highest score as it is given."""
+    patients = [case.patient for case in cases]
+    return count_errors(
+        given_scores, targets, patients, [for_terminal(case.source) for case in cases]
+    )
 
 
 def _stored(values: npt.NDArray[Any]) -> Floats:
