@@ -26,7 +26,8 @@ export function shown(name) {
   return name.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, "\uFFFD");
 }
 
-/** Return a class score as it is said: of 100, with one digit. */
+/** Return a class score as it is said: of 100, with one digit, and never certain. */
 export function score(value) {
-  return (100 * value).toFixed(1);
+  const written = (100 * value).toFixed(1);
+  return { "100.0": ">99.9", "0.0": "<0.1" }[written] ?? written;
 }

@@ -9,7 +9,7 @@ import { chosen, dropped, holdsFiles } from "./intake.js";
 import { listenToKeys } from "./keys.js";
 import { forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
-import { audit, card, inShort, moreOf } from "./results.js";
+import { audit, card, inShort, inWords, moreOf } from "./results.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
@@ -244,8 +244,9 @@ async function assess({ image, model: one }) {
 
 function tell(image, one, answer) {
   const { text } = inShort({ state: "done", answer });
-  const reason = answer.status === "ok" ? "class score, of 100" : answer.message;
-  say(`${shown(image.file.name)}, ${one.name}: ${text}. ${reason}`);
+  const ok = answer.status === "ok";
+  const rest = ok ? [inWords(answer), ...answer.warnings] : [text, answer.message];
+  say(`${shown(image.file.name)}, ${one.name}: ${rest.join(". ")}`);
 }
 
 // What is on the screen

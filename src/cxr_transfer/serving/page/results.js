@@ -2,43 +2,8 @@
 // Knows answers and words; asks nobody.
 
 import { element, icon, score, shown } from "./elements.js";
-
-// A heading for each reason; the server's own sentence stands below it.
-const REASONS = {
-  blank_or_noise: "The picture is blank, or nothing but noise",
-  out_of_distribution: "Not like a chest radiograph that this model knows",
-  not_sure: "The model cannot tell the classes apart on this image",
-  view: "Not a frontal view",
-  inverted: "Black and white are exchanged",
-  rotated: "The image lies on its side",
-  upside_down: "The image stands on its head",
-  collage: "More than one image in the picture",
-  blank_image: "The picture is blank",
-  too_small: "Too few pixels",
-  bad_aspect: "Too long and narrow for a chest radiograph",
-  bad_grey_scale: "Its grey scale cannot be told",
-  colour_dicom: "A picture in colour",
-  insufficient_depth: "Too few shades of grey",
-  wrong_modality: "Not a radiograph of the chest, by its header",
-  for_processing: "A detector's own values, not the picture that is shown",
-  too_complex: "Made of more parts than a radiograph has",
-  no_pixel_data: "A file without a picture",
-  pixel_length_mismatch: "The file is shorter or longer than it says",
-  unsupported_format: "Not an image file",
-  unsupported_syntax: "A way of compression that is not read here",
-  missing_decoder: "A decoder is not installed on the server",
-  empty_file: "An empty file",
-  truncated_image: "The file is cut short",
-  corrupt_image: "The file is damaged",
-  unreadable: "The file cannot be decoded",
-  multi_frame: "More than one picture in the file",
-  too_many_pixels: "Too many pixels",
-  too_many_bytes: "The file is too large",
-  too_large_to_decode: "Too large to be decoded",
-  decode_timeout: "Takes too long to decode",
-  decoder_crashed: "The decoder broke down over the file",
-  worker_lost: "The server lost the process that read it",
-};
+import { knownErrors } from "./known_errors.js";
+import { className, REASONS } from "./words.js";
 
 const VERDICTS = {
   fail: ["fail", "fails its audit"],
@@ -70,7 +35,14 @@ export function findingsOf(answer) {
 }
 
 function named(findings) {
-  return findings.length ? findings.join(", ") : "No Finding";
+  return findings.length ? findings.map(className).join(", ") : "No Finding";
+}
+
+/** Return an answer in one line that is read aloud: a class is not a finding. */
+export function inWords(answer) {
+  const several = findingsOf(answer);
+  if (several) return named(several);
+  return `most like the training class "${className(answer.label)}", class score ${score(answer.probabilities[answer.label])} of 100`;
 }
 
 /** Return in words where one answer stands, for a line of a list. */
@@ -81,7 +53,7 @@ export function inShort(entry) {
   const { status, label, probabilities } = entry.answer;
   if (status === "ok") {
     const several = findingsOf(entry.answer);
-    return { kind: "ok", text: several ? named(several) : `${label} ${score(probabilities[label])}` };
+    return { kind: "ok", text: several ? named(several) : `like "${className(label)}" ${score(probabilities[label])}` };
   }
   if (status === "cannot_assess") return { kind: "refused", text: "cannot assess" };
   return { kind: "error", text: "cannot be read" };
@@ -106,51 +78,66 @@ export function card(entry, model, { again, explain, about }) {
       element("span", { class: `chip ${said.kind}`, text: said.words }),
     ),
     ...body,
-    entry.state === "done" ? facts(entry) : null,
+    entry.state === "done" ? details(entry) : null,
   );
 }
 
+// What is to be doubted stands above what might be believed.
 function scored({ answer, explaining }, model, said, { explain, about }) {
   const several = findingsOf(answer);
-  const among = several
-    ? `${several.length} of ${Object.keys(answer.probabilities).length} findings reach their thresholds`
-    : `class score ${score(answer.probabilities[answer.label])}`;
+  const doubtful = said.kind === "fail" || answer.unusual || answer.trained_on;
   return [
-    element(
-      "p",
-      { class: "headline" },
-      element("strong", { text: several ? named(several) : answer.label }),
-      element("span", { text: among }),
-    ),
-    scores(answer, several ? "Probability of each finding, of 100" : "Class scores, of 100"),
+    warnings(answer.warnings),
     said.kind === "pass" ? null : element("p", { class: `audit ${said.kind}`, text: said.sentence }),
-    moreOf(model) ? button(moreOf(model), about) : null,
-    element("p", { class: "quiet", text: calibration(answer) }),
-    warnings([...answer.warnings, ...(model.notes ?? [])]),
+    headline(answer, several, doubtful),
+    element("p", { class: "limits", text: several ? NO_OTHER_FINDING : NO_FINDING }),
+    scores(answer, several ? "Probability of each finding, of 100" : "Class scores, of 100", doubtful),
+    knownErrors(answer, model, said),
+    answer.unusual ? null : element("p", { class: "quiet", text: calibration(answer) }),
+    notes(answer, model),
     heat(answer),
     neighbours(answer),
+    moreOf(model) ? button(moreOf(model), about) : null,
     model.explains && !answer.heat_map ? explainer(explaining, explain) : null,
   ];
 }
 
-function scores(answer, caption) {
-  const classes = Object.entries(answer.probabilities);
+const NO_FINDING = "A class is not a finding: every image gets one of them, and it says nothing of other findings.";
+const NO_OTHER_FINDING = "It says nothing of findings that this model does not know.";
+
+function headline(answer, several, doubtful) {
+  const { label, probabilities } = answer;
+  const among = several
+    ? `${several.length} of ${Object.keys(probabilities).length} findings reach their thresholds`
+    : `class score ${score(probabilities[label])}`;
+  return element(
+    "p",
+    { class: doubtful ? "headline doubtful" : "headline" },
+    several ? null : element("span", { class: "like", text: "most like the training class" }),
+    element("strong", { text: several ? named(several) : `"${className(label)}"` }),
+    element("span", { text: among }),
+  );
+}
+
+function scores(answer, caption, doubtful) {
   const several = findingsOf(answer);
   const isNamed = (label) => (several ? several.includes(label) : label === answer.label);
   return element(
     "table",
-    { class: "scores" },
+    { class: doubtful ? "scores doubtful" : "scores" },
     element("caption", { text: caption }),
-    element("tbody", {}, ...classes.map(([label, value]) => bar(label, value, isNamed(label)))),
-    several
-      ? null
-      : element("tfoot", {}, bar("uncertainty", uncertainty(classes.map(([, value]) => value)), false)),
+    element(
+      "tbody",
+      {},
+      ...Object.entries(answer.probabilities).map(([label, value]) => bar(label, value, isNamed(label))),
+    ),
   );
 }
 
 function refused(answer) {
   const assessed = answer.status === "cannot_assess";
   return [
+    warnings(answer.warnings),
     element(
       "p",
       { class: "headline refused" },
@@ -159,8 +146,7 @@ function refused(answer) {
     REASONS[answer.code] ? element("p", { class: "reason", text: REASONS[answer.code] }) : null,
     element("p", { class: "message", text: answer.message }),
     element("p", { class: "quiet", text: "No class is given." }),
-    answer.code === "not_sure" ? scores(answer, "Class scores, of 100: too close for a class") : null,
-    warnings(answer.warnings),
+    answer.code === "not_sure" ? scores(answer, "Class scores, of 100: too close for a class", true) : null,
   ];
 }
 
@@ -189,28 +175,34 @@ function bar(label, value, first) {
   fill.style.inlineSize = `${100 * value}%`;
   return element(
     "tr",
-    { class: first ? "first" : null },
-    element("th", { scope: "row", text: label }),
+    { class: first ? "first" : null, "data-label": label },
+    element("th", { scope: "row", text: className(label) }),
     element("td", { class: "track-cell" }, element("span", { class: "track", "aria-hidden": "true" }, fill)),
     element("td", { class: "number", text: score(value) }),
   );
 }
 
 /** Return the entropy of scores over its largest value: 0 one class has all, 1 all are equal. */
-export function uncertainty(scores) {
-  const entropy = -scores.reduce((sum, p) => (p > 0 ? sum + p * Math.log(p) : sum), 0);
-  return Math.min(1, Math.max(0, entropy / Math.log(scores.length)));
+export function entropy(scores) {
+  const nats = -scores.reduce((sum, p) => (p > 0 ? sum + p * Math.log(p) : sum), 0);
+  return Math.min(1, Math.max(0, nats / Math.log(scores.length)));
 }
 
 function calibration(answer) {
-  if (findingsOf(answer)) {
-    return answer.calibrated
-      ? "Calibrated on images like those of training. Elsewhere it may not hold. Each finding has a threshold of its own."
-      : "Not calibrated: how high a probability is does not say how often it is right. Each finding has a threshold of its own.";
+  const own = findingsOf(answer) ? " Each finding has a threshold of its own." : "";
+  if (!answer.calibrated) {
+    return `Not calibrated: how high a ${own ? "probability" : "score"} is does not say how often it is right.${own}`;
   }
-  return answer.calibrated
-    ? "Calibrated on images like those of training: of images scored 80, about 80 in 100 bore that label there. Elsewhere it may not hold. Uncertainty: 0 where one class has all, 100 where all are equal."
-    : "Not calibrated: how high a score is does not say how often it is right. Uncertainty: 0 where one class has all, 100 where all are equal.";
+  const meaning = own ? "." : ": of images scored 80, about 80 in 100 bore that label there.";
+  return `Calibrated on images like those of training${meaning} Elsewhere it may not hold.${own}`;
+}
+
+// Where an image is unusual nothing is promised of its scores, not even how they were fitted.
+function notes({ unusual }, model) {
+  const told = (model.notes ?? []).filter((text) => !unusual || !/calibrat/i.test(text));
+  return told.length
+    ? element("ul", { class: "notes", "aria-label": "Notes on the model" }, ...told.map((text) => element("li", { text })))
+    : null;
 }
 
 function warnings(texts) {
@@ -231,44 +223,68 @@ function heat(answer) {
       : "";
   return element("p", {
     class: "quiet",
-    text: `The heat map shows what moved the score of ${answer.heat_map_of ?? answer.label}; it outlines no finding.${lungs}`,
+    text: `The heat map shows what moved the score of ${className(answer.heat_map_of ?? answer.label)}; it outlines no finding.${lungs}`,
   });
 }
 
 function neighbours(answer) {
   if (!answer.neighbours?.length) return null;
-  const rows = answer.neighbours.map((near) =>
+  const rows = answer.neighbours.map((near, place) =>
     element(
       "tr",
       {},
-      element("td", { text: shown(String(near.label)) }),
+      element(
+        "td",
+        {},
+        className(near.label),
+        answer.trained_on && place === 0 ? element("span", { class: "same", text: " this image, or a copy of it" }) : null,
+      ),
       element("td", { text: shown(String(near.source)) }),
       element("td", { class: "number", text: Number(near.distance).toFixed(3) }),
     ),
   );
-  const heads = ["label", "source", "distance"].map((text) => element("th", { scope: "col", text }));
+  const heads = ["class", "source", "distance"].map((text) => element("th", { scope: "col", text }));
   return element(
     "table",
     { class: "neighbours" },
-    element("caption", { text: "Nearest training images, as this network sees them" }),
+    element("caption", {
+      text: "Nearest training images, as this network sees them. A distance of 0 is the same image; any two training images lie about 1.4 apart.",
+    }),
     element("thead", {}, element("tr", {}, ...heads)),
     element("tbody", {}, ...rows),
   );
 }
 
-function facts(entry) {
+let detailsOpen = false; // as the person left them, from image to image
+
+function details(entry) {
+  const { answer, body } = entry;
   const known = [
-    ["model", entry.answer.model],
-    ["request", entry.body.request_id],
-    ["version", entry.body.version],
-    ["code", entry.answer.code],
-    ["time", entry.answer.ms ? `${Number(entry.answer.ms).toFixed(0)} ms` : ""],
+    ["model", answer.model],
+    ["request", body.request_id],
+    ["version", body.version],
+    ["code", answer.code],
+    ["time", answer.ms ? `${Number(answer.ms).toFixed(0)} ms` : ""],
   ].filter(([, value]) => value);
-  return element(
-    "dl",
-    { class: "facts" },
-    ...known.map(([name, value]) =>
-      element("div", {}, element("dt", { text: name }), element("dd", { text: String(value) })),
+  const values = Object.values(answer.probabilities ?? {});
+  const told = element(
+    "details",
+    { class: "details", open: answer.status !== "ok" || detailsOpen ? "" : null },
+    element("summary", { text: "Details" }),
+    values.length > 1 && !findingsOf(answer)
+      ? element("p", {
+          class: "entropy",
+          text: `Entropy of the scores: ${entropy(values).toFixed(2)} (0 where one class has all, 1 where all are equal). It is low where the model is sure, right or wrong.`,
+        })
+      : null,
+    element(
+      "dl",
+      { class: "facts" },
+      ...known.map(([name, value]) =>
+        element("div", {}, element("dt", { text: name }), element("dd", { text: String(value) })),
+      ),
     ),
   );
+  if (answer.status === "ok") told.addEventListener("toggle", () => (detailsOpen = told.open));
+  return told;
 }
