@@ -25,6 +25,8 @@ from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.models.registry import build
 from cxr_transfer.radiograph import Preprocessing, decode, quality_control
+from cxr_transfer.statistics.score_errors import EDGES, ErrorRate, ScoreBand
+from cxr_transfer.statistics.temperature import written_score
 from cxr_transfer.training.reference import learn_reference
 from serving.asking import as_bytes, running, send
 
@@ -39,6 +41,14 @@ if not CHROMIUM:
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 LABELS = ("normal", "bacterial", "covid19")
+WORDS = {"normal": "normal", "bacterial": "bacterial pneumonia", "covid19": "COVID-19"}
+BAND = {"errors": ErrorRate(images=60, wrong=9, low=0.0751, high=0.2549)}
+BAND["sources"] = {"cohen": ErrorRate(images=5, wrong=4)}
+BAND["sources"]["kermany"] = ErrorRate(images=55, wrong=5, low=0.0182, high=0.1818)
+KNOWN_ERRORS = tuple(
+    ScoreBand(above=above, up_to=up_to, **BAND)
+    for above, up_to in zip(EDGES[:-1], EDGES[1:], strict=True)
+)
 SIDE = 96
 CARD = """# Model card: known
 
@@ -85,7 +95,9 @@ def models(tmp_path_factory, cache):
         weights_sha256=card.weights_sha256,
     )
     # A random network finds any image strange; what is strange is tried elsewhere.
-    replace(reference, far_distance=1e9, ood_distance=1e9, temperature=1.1).save(folders["known"])
+    near = {"far_distance": 1e9, "ood_distance": 1e9}
+    reference = replace(reference, **near, temperature=1.1, score_errors=KNOWN_ERRORS)
+    reference.save(folders["known"])
     check = {"name": "outside", "title": "Images from elsewhere", "verdict": "fail", "hard": True}
     check |= {"reading": "Wrong in <b>3</b> of 4 groups.", "bounds": "fails below 80 %"}
     audit = {"verdict": "fail", "checkpoint": {"weights_sha256": card.weights_sha256}}
@@ -242,8 +254,11 @@ def reading(reader, images):
 
 
 def scores_of(reader, card=0):
-    rows = reader.page.locator(".card").nth(card).locator(".scores tbody tr").all_inner_texts()
-    return {label: float(number) for label, number in (row.split() for row in rows)}
+    rows = reader.page.locator(".card").nth(card).locator(".scores tbody tr")
+    read = rows.evaluate_all(
+        "(rows) => rows.map((row) => [row.dataset.label, row.querySelector('.number').innerText])"
+    )
+    return {label: float(number.lstrip("<>")) for label, number in read}
 
 
 def drag(reader, across, down, button="left"):
@@ -274,8 +289,9 @@ def test_a_dicom_and_a_png_that_are_dropped_get_what_the_server_answers(reader, 
             expected = {label: round(100 * p, 1) for label, p in answer["probabilities"].items()}
             assert scores_of(reader) == pytest.approx(expected, abs=0.11)
             headline = reader.text(".headline")
-            assert answer["label"] in headline
-            assert f"class score {max(expected.values()):.1f}" in headline
+            assert f'most like the training class\n"{WORDS[answer["label"]]}"' in headline
+            highest = max(answer["probabilities"].values())
+            assert f"class score {written_score(highest)}" in headline
             for warning in answer["warnings"]:
                 assert warning in reader.text(".warnings")
     assert reader.text("#summary") == "2 images, 2 answered"
@@ -308,10 +324,152 @@ def test_how_far_to_trust_a_score_stands_beside_it(reading):
     assert reading.text("#model-verdict") == "fails its audit"
     assert "fails its audit" in reading.text(".card .audit")
     assert reading.text(".card").count("Calibrated on images like those of training") == 1
+    assert "a class is not a finding" in reading.text(".limits").lower()
+    assert "says nothing of other findings" in reading.text(".limits")
+    tops = [
+        reading.page.locator(f".card {part}").bounding_box()["y"]
+        for part in (".audit", ".headline", ".limits", ".scores", ".known")
+    ]
+    assert tops == sorted(tops)
+
+
+def test_the_entropy_of_the_scores_has_its_name_and_stands_in_the_details(reading):
+    assert "uncertain" not in reading.page.content().lower()
+    assert "entropy" not in reading.text(".card").lower()
+    reading.page.locator(".card summary").click()
     scores = np.array([*scores_of(reading).values()]) / 100
     entropy = -(scores * np.log(scores)).sum() / np.log(len(scores))
-    said = float(reading.text(".scores tfoot .number"))
-    assert said == pytest.approx(100 * entropy, abs=1)
+    read = re.search(r"Entropy of the scores: ([\d.]+)", reading.text(".entropy"))
+    assert float(read[1]) == pytest.approx(entropy, abs=0.02)
+
+
+def test_what_is_known_of_a_score_are_the_errors_of_validation_images(reading, server, images):
+    with server.client() as client:
+        (answer,) = send(client, images["image.png"]).json()["answers"]
+        (told, _) = client.get("/v1/models").json()["models"]
+    assert told["score_errors"] == [band.model_dump() for band in KNOWN_ERRORS]
+    highest = max(answer["probabilities"].values())
+    edges = next(edges for edges in zip(EDGES[:-1], EDGES[1:], strict=True) if highest <= edges[1])
+    known = reading.text(".known").replace("\xa0", " ")
+    assert "Of 60 validation images" in known
+    assert f"{100 * edges[1]:.1f}" in known or f"above {100 * edges[0]:.1f}," in known
+    assert "9 got the wrong class: 15.0 % [7.5, 25.5] (95 % interval)." in known
+    assert "cohen\t4 of 5: too few to say" in known
+    assert "kermany\t5 of 55: 9.1 % [1.8, 18.2]" in known
+    assert "fails its audit: elsewhere such a score may be wrong far more often" in known
+
+
+def test_a_few_images_or_none_of_such_a_score_are_no_rate(reader):
+    words = reader.page.evaluate(
+        """async (bands) => {
+            const { knownErrors } = await import("./known_errors.js");
+            const answer = (score) => ({ probabilities: { a: score, b: 1 - score } });
+            const say = (score, more) =>
+                knownErrors({ ...answer(score), ...more }, { score_errors: bands }, { kind: "pass" });
+            const read = [say(0.6), say(0.61), say(1)].map((one) => one.textContent);
+            const none = [say(1, { unusual: true }), say(1, { trained_on: true })];
+            const old = knownErrors(answer(1), { score_errors: null }, { kind: "pass" });
+            return [...read, ...none, old];
+        }""",
+        [
+            {"above": 0, "up_to": 0.6, "errors": {"images": 7, "wrong": 1, "low": None}},
+            {"above": 0.6, "up_to": 0.9, "errors": None, "sources": {}},
+            {
+                "above": 0.9,
+                "up_to": 1,
+                "errors": {"images": 40, "wrong": 0, "low": 0, "high": 0.088},
+                "sources": {"one": {"images": 40, "wrong": 0, "low": 0, "high": 0.088}},
+            },
+        ],
+    )
+    assert "Only 7 validation images had a highest score up to 60.0: too few to say" in words[0]
+    assert "No validation image had a highest score above 60.0, up to 90.0" in words[1]
+    assert "Of 40 validation images with a highest score above 90.0, 0 got" in words[2]
+    assert "0.0\xa0% [0.0,\xa08.8]" in words[2]
+    assert words[3:] == [None, None, None]
+
+
+def test_no_score_is_written_as_certain(reader):
+    values = [0, 0.00049, 0.0005, 0.87, 0.9994, 0.9996, 1]
+    written = reader.page.evaluate(
+        "async (all) => { const { score } = await import('./elements.js'); return all.map(score); }",
+        values,
+    )
+    assert written == [written_score(value) for value in values]
+    assert written[0] == "<0.1"
+    assert written[-2:] == [">99.9", ">99.9"]
+    assert not {"0.0", "100.0"} & set(written)
+
+
+def colour_of(reader, selector):
+    return reader.page.locator(selector).evaluate("(one) => getComputedStyle(one).color")
+
+
+@pytest.fixture(scope="module")
+def doubted(models, images, tmp_path_factory):
+    """Names of models to which an image is unusual, and one that it trained; their server."""
+    folders = {}
+    content = images["image.png"]
+    for name in ("plain", "strange", "trained"):
+        folders[name] = tmp_path_factory.mktemp("doubted") / name
+        shutil.copytree(models[0], folders[name])
+        card = json.loads((folders[name] / "checkpoint.json").read_text())
+        (folders[name] / "checkpoint.json").write_text(json.dumps(card | {"name": name}))
+        (folders[name] / "audit.json").unlink()
+    predictor = Predictor.open(folders["trained"])
+    sha256 = predictor.card.weights_sha256
+    reference = TrainingReference.load(models[0], weights_sha256=sha256)
+    pixels = predictor._prepare(content, None).image
+    _, features = predictor._engine.answer(pixels[None, None])
+    own = replace(reference, images=reference.places(features).repeat(12, axis=0))
+    own.save(folders["trained"])
+    replace(reference, far_distance=0.0, temperature=None).save(folders["strange"])
+    with running(*folders.values()) as server:
+        yield server
+
+
+def test_a_headline_is_grey_where_there_is_reason_to_doubt_it(browser, doubted, images):
+    reader = Reader(browser, doubted.url, opens="plain")
+    reader.drop(**{"image.png": images["image.png"]})
+    coloured = colour_of(reader, ".headline strong")
+    assert "was in the training data" not in reader.text(".card")
+    assert reader.page.locator(".known").count() == 1
+
+    reader.page.locator("#model").select_option("strange")
+    reader.settle()
+    assert "unlike most images" in reader.text(".warnings")
+    assert colour_of(reader, ".headline strong") != coloured
+    assert reader.page.locator(".known").count() == 0
+    assert "calibrat" not in reader.page.locator(".card").text_content().lower()
+    assert "class score" in reader.text(".headline")
+    (above, below) = (reader.page.locator(one).bounding_box() for one in (".warnings", ".headline"))
+    assert above["y"] + above["height"] <= below["y"]
+
+    reader.page.locator("#model").select_option("trained")
+    reader.settle()
+    assert "this image, or a copy of it, was in the training data" in reader.text(".warnings")
+    assert colour_of(reader, ".headline strong") != coloured
+    assert reader.page.locator(".known").count() == 0
+    reader.page.locator("#heat").click()
+    expect(reader.page.locator(".neighbours")).to_be_visible(timeout=PATIENCE_MS)
+    assert "A distance of 0 is the same image" in reader.text(".neighbours caption")
+    first, second = reader.page.locator(".neighbours tbody tr").all_inner_texts()[:2]
+    assert "this image, or a copy of it" in first
+    assert float(first.split()[-1]) < 0.01
+    assert "or a copy" not in second
+    reader.context.close()
+    assert not reader.broken
+
+
+def test_a_headline_is_grey_where_the_audit_fails_or_there_is_no_class(reader, images):
+    reader.drop(**{name: images[name] for name in ("image.png", "flower.jpg")})
+    failing = colour_of(reader, ".headline strong")
+    reader.select("flower.jpg")
+    assert colour_of(reader, ".headline strong") == failing
+    reader.page.locator("#model").select_option("unknown")
+    reader.select("image.png")
+    reader.settle()
+    assert colour_of(reader, ".headline strong") != failing
 
 
 def test_the_heat_map_comes_with_the_nearest_images_and_its_slider_changes_pixels(reading):
@@ -321,7 +479,8 @@ def test_the_heat_map_comes_with_the_nearest_images_and_its_slider_changes_pixel
     reading.settle()
     rows = reading.page.locator(".neighbours tbody tr").all_inner_texts()
     assert len(rows) == 5
-    assert all(row.split()[0] in LABELS and row.split()[1] in ("kermany", "cohen") for row in rows)
+    cells = [row.split("\t") for row in rows]
+    assert all(one in WORDS.values() and source in ("kermany", "cohen") for one, source, _ in cells)
     assert "outlines no finding" in reading.text(".card")
     faint, full = reading.pixels(), None
     slider = reading.page.locator("#opacity")
@@ -492,7 +651,7 @@ def test_of_an_image_it_is_not_sure_of_the_scores_are_shown_and_no_class(
 
 
 def test_every_reason_to_give_no_class_has_words_of_its_own():
-    words = (Path(quality_control.__file__).parents[1] / "serving/page/results.js").read_text()
+    words = (Path(quality_control.__file__).parents[1] / "serving/page/words.js").read_text()
     of_the_model = {"out_of_distribution", "not_sure"}
     for code in {
         "blank_or_noise",
@@ -784,7 +943,10 @@ def test_axe_finds_nothing(sit_down, images, scheme):
 def test_what_happens_is_said_to_those_who_do_not_see_it(reader, images):
     reader.drop(**{"image.png": images["image.png"]})
     live = reader.page.locator("#live")
-    expect(live).to_have_text(re.compile(r"image\.png, known: \w+ \d+\.\d\. class score"))
+    said = re.compile(
+        r'image\.png, known: most like the training class "[\w -]+", class score [<>\d.]+ of 100'
+    )
+    expect(live).to_have_text(said)
     assert live.get_attribute("aria-live") == "polite"
     stage = reader.page.get_by_role("application", name="Image")
     assert stage.get_attribute("aria-describedby") == "stage-keys"

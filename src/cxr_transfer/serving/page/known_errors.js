@@ -45,7 +45,7 @@ function fewer(band) {
 }
 
 function interval({ images, wrong, low, high }) {
-  return `${percent(wrong / images)} % [${percent(low)}, ${percent(high)}]`;
+  return `${percent(wrong / images)}\u00a0% [${percent(low)},\u00a0${percent(high)}]`;
 }
 
 function sources(band) {
@@ -69,9 +69,12 @@ function sources(band) {
   );
 }
 
+const ELSEWHERE = {
+  fail: "This model fails its audit: elsewhere such a score may be wrong far more often.",
+  none: "No audit has asked how often such a score is wrong elsewhere.",
+};
+
 function elsewhere({ kind }) {
-  const origin = "These images come from the sources of training.";
-  return kind === "fail"
-    ? `${origin} This model fails its audit: elsewhere such a score may be wrong far more often.`
-    : `${origin} Elsewhere such a score may be wrong more often.`;
+  const rest = ELSEWHERE[kind] ?? "Elsewhere such a score may be wrong more often.";
+  return `These images come from the sources of training. ${rest}`;
 }
