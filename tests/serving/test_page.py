@@ -686,6 +686,110 @@ def test_two_models_stand_side_by_side(reading, server, images):
     assert grey_scale(reading) == (206, 128)
 
 
+LAID_OUT = """() => {
+    const found = [];
+    const shown = (one) => {
+        const box = one.getBoundingClientRect();
+        return box.width > 1 && box.height > 1 && one.checkVisibility({ visibilityProperty: true });
+    };
+    const name = (one) => one.id || one.className || one.tagName;
+    const apart = (a, b) => {
+        const [one, other] = [a.getBoundingClientRect(), b.getBoundingClientRect()];
+        const across = Math.min(one.right, other.right) - Math.max(one.left, other.left);
+        const down = Math.min(one.bottom, other.bottom) - Math.max(one.top, other.top);
+        if (across > 1 && down > 1) found.push(`${name(a)} over ${name(b)}`);
+    };
+    const eachPair = (all) =>
+        all.filter(shown).forEach((one, at, those) => those.slice(at + 1).forEach((b) => apart(one, b)));
+    const all = (selector) => [...document.querySelectorAll(selector)];
+
+    const page = document.documentElement;
+    if (page.scrollWidth > innerWidth) found.push(`page scrolls: ${page.scrollWidth}`);
+    eachPair(all(".bar, .notice, .worklist, .viewer, .results").filter((one) => !one.hidden));
+    eachPair(all(".brand, .model > *, .actions > *"));
+    eachPair(all(".toolbar .tool, .toolbar .slider"));
+    eachPair(all(".pane figcaption, .corner, .stage-message"));
+    eachPair(all(".panel-head > *"));
+    eachPair(all(".card"));
+    for (const card of all(".card")) eachPair([...card.children]);
+    for (const row of all(".card tr")) eachPair([...row.children]);
+    for (const around of all(".bar, .toolbar, .panel-head, #answer, .card, .known")) {
+        const box = around.getBoundingClientRect();
+        for (const one of around.querySelectorAll(":not(.menu-list, .menu-list *, .sr-only)")) {
+            const { left, right } = one.getBoundingClientRect();
+            if (!shown(one) || (left >= box.left - 1 && right <= box.right + 1)) continue;
+            found.push(`${name(one)} leaves ${name(around)}`);
+        }
+    }
+    return found;
+}"""
+WIDTHS = {1280: 800, 1440: 900, 1920: 1080, 1024: 768, 360: 740}
+
+
+def stages_of_every_width(reader, state):
+    """Return where the image stands at each width; nothing may overlap or leave its place."""
+    places = {}
+    for width, height in WIDTHS.items():
+        reader.page.set_viewport_size({"width": width, "height": height})
+        reader.drawn()
+        assert not reader.page.evaluate(LAID_OUT), (state, width)
+        places[width] = reader.page.locator("#stage").bounding_box()
+    return places
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_nothing_overlaps_in_any_state_of_two_models_and_the_image_stays(sit_down, images, scheme):
+    reader = sit_down(color_scheme=scheme)
+    page, held, holds = reader.page, [], []
+    long_name = f"{'a-name-as-archives-give-them-' * 3}.png"
+    reader.drop(**{long_name: images["image.png"], "flower.jpg": images["flower.jpg"]})
+    reader.wait_for_image()
+    places = {"one model": stages_of_every_width(reader, "one model")}
+
+    def look(state):
+        places[state] = stages_of_every_width(reader, state)
+
+    def let_go():
+        holds.clear()
+        while held:
+            held.pop().continue_()
+        reader.settle()
+
+    page.route(
+        "**/v1/predict", lambda route: held.append(route) if holds else route.continue_()
+    )
+    holds.append("answers")
+    page.locator("#other").select_option("unknown")
+    expect(page.locator(".card .busy").first).to_be_visible()
+    look("the other is asked")
+    let_go()
+    assert page.locator(".card[data-status=ok]").count() == 2
+    look("both have answered")
+    page.locator(".card summary").first.click()
+    look("details are open")
+    holds.append("heat maps")
+    page.locator("#heat").click()
+    expect(page.locator(".card .busy")).to_have_count(2)
+    look("heat maps are made")
+    let_go()
+    expect(page.locator(".neighbours")).to_have_count(1)  # of the other nothing is known
+    look("heat maps are there")
+    page.locator("#other").select_option("")
+    reader.settle()
+    look("one model again")
+    reader.select("flower.jpg")
+    page.locator("#other").select_option("unknown")
+    reader.settle()
+    look("no class")
+
+    for width in WIDTHS:
+        stages = [of_state[width] for of_state in places.values()]
+        if width > 900:  # a phone's page scrolls; what stands above the image may grow
+            assert len({(one["y"], one["height"]) for one in stages}) == 1, width
+        if width == 1024:
+            assert len({(one["x"], one["width"]) for one in stages}) == 1
+
+
 def test_a_report_of_two_models_covers_both(reading):
     for other, pages in (("", 1), ("unknown", 2)):
         reading.page.locator("#other").select_option(other)
