@@ -26,7 +26,27 @@ NO_FINDING = "No Finding"
 NONE_STATED = "none stated"
 """Label of an image of which nothing is said: all its labels are missing."""
 
+CLASS_WORDS = {
+    "normal": "normal",
+    "bacterial": "bacterial pneumonia",
+    "viral": "viral pneumonia",
+    "covid19": "COVID-19",
+    "other_pneumonia": "other pneumonia",
+    "pneumonia": "pneumonia",
+    "tuberculosis": "tuberculosis",
+}
+"""Training classes as a reader says them; the page's ``words.js`` has the same."""
+
 _EMPTY = ("no finding", "normal")
+
+
+def words_of(label: str) -> str:
+    """Return a label as a reader says it; one that is not in `CLASS_WORDS` without underscores.
+
+    >>> words_of("covid19"), words_of("lung_cancer")
+    ('COVID-19', 'lung cancer')
+    """
+    return CLASS_WORDS.get(label, label.replace("_", " "))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The explanation of one answer: an image, its heat map, its scores, as a PNG sheet or in a PDF.
+"""The explanation of one answer: an image, its heat map, its scores, as a PNG sheet.
 
 Drawn with Pillow, not with matplotlib: who only asks for answers does not need that.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +17,16 @@ from cxr_transfer.figures.colours import BARS, GREY, PALETTE, coloured
 from cxr_transfer.figures.page import (
     Bar,
     Page,
+    Part,
     Picture,
     Words,
     page_png,
-    pages_pdf,
     pixel_box,
     width_of,
     wrapped,
 )
 from cxr_transfer.files import write_bytes
-from cxr_transfer.statistics.temperature import score_scale, written_score
-
-Part = Words | Picture | Bar
+from cxr_transfer.statistics.temperature import written_score
 
 _MARGIN = 10.0
 _SHEET_WIDTH, _LEAST_HEIGHT = 972.0, 390.0
@@ -88,7 +85,7 @@ def sheet_page(
     first, second, third = _COLUMNS
     light = 1 if radiograph.dtype == np.uint8 else 255
     grey = np.rint(radiograph * light).clip(0, 255).astype(np.uint8)
-    across, down = _fitting(grey.shape, _ACROSS, _MOST_DOWN)
+    across, down = fitting(grey.shape, _ACROSS, _MOST_DOWN)
     outlined = bool(lungs.any() and not lungs.all())
     text_place = third, _TOP + 30 + 17 * len(scores) + 24
     words = _paragraphs(lines, *text_place, size=9.5, width=_BESIDE)
@@ -97,74 +94,19 @@ def sheet_page(
     whole = Picture(second, _TOP, across, down, grey)
     heat = Picture(second, _TOP, across, down, _over(whole, heat_map, lungs if outlined else None))
     page.parts += [
-        Words(_MARGIN, 26, _fitted(title, 13, _SHEET_WIDTH - 2 * _MARGIN), 13, bold=True),
+        Words(_MARGIN, 26, fitted(title, 13, _SHEET_WIDTH - 2 * _MARGIN), 13, bold=True),
         Words(first, _TOP - 8, "the image", 11),
         Picture(first, _TOP, across, down, grey),
-        Words(second, _TOP - 8, _fitted(f"where the score of {label} is from", 11, 350), 11),
+        Words(second, _TOP - 8, fitted(f"where the score of {label} is from", 11, 350), 11),
         whole,
         heat,
-        *_colour_bar(second + across + 8, _TOP, down),
+        *colour_bar(second + across + 8, _TOP, down),
         *(_legend(second, _TOP + down + 16) if outlined else []),
         *score_bars(scores, [label], third, _TOP - 8, _BESIDE),
         *words,
         Words(_MARGIN, page.height - 10, INTENDED_USE, 6.5, colour=GREY),
     ]
     return page
-
-
-def report_pdf(pages: Sequence[Mapping[str, Any]], *, request_id: str) -> bytes:
-    """Draw a report of answers, a page for each image, as a PDF.
-
-    Args:
-        pages: Pages: for each image its ``answer`` as it stands in JSON, its ``image`` (H, W)
-            uint8, and its ``overlay`` (H, W, 4) uint8; the last two None where there are none.
-        request_id: Number of the request that is answered, for whoever looks it up.
-
-    Returns:
-        The file.
-
-    Raises:
-        MachineError: ``missing_package`` without reportlab.
-    """
-    drawn = []
-    for number, content in enumerate(pages, start=1):
-        page = Page(842, 595)  # A4, landscape
-        page.parts += _report_parts(content)
-        place = f"page {number} of {len(pages)}; request {request_id}"
-        page.parts.append(Words(34, 566, INTENDED_USE, 8, bold=True))
-        page.parts.append(Words(34, 581, place, 7, colour=GREY))
-        drawn.append(page)
-    return pages_pdf(drawn, title="Class scores of chest radiographs")
-
-
-def _report_parts(page: Mapping[str, Any]) -> list[Part]:
-    answer, radiograph, overlay = page["answer"], page["image"], page["overlay"]
-    names = wrapped(answer["file"], 774, 14, bold=True)[:2]
-    parts: list[Part] = [
-        Words(34, 40 + 18 * row, name, 14, bold=True) for row, name in enumerate(names)
-    ]
-    pictures = [] if radiograph is None else [("the image", None)]
-    if overlay is not None:
-        shown = answer.get("heat_map_of") or answer["label"]
-        pictures.append((f"where the score of {shown} is from", overlay))
-    for column, (heading, heat) in enumerate(pictures):
-        left, (across, down) = 34 + 278 * column, _fitting(radiograph.shape, 261, 440)
-        parts.append(Words(left, 90, _fitted(heading, 11, 270), 11))
-        parts.append(Picture(left, 98, across, down, radiograph))
-        if heat is not None:
-            parts.append(Picture(left, 98, across, down, heat))
-    top = 98.0
-    if answer["probabilities"]:
-        dark = answer.get("findings") or [answer["label"]]
-        parts += score_bars(answer["probabilities"], dark, 606, 90, 202)
-        top += 17 * len(answer["probabilities"]) + 40
-    rows = [row for line in _report_lines(answer) for row in wrapped(line, 202, 9)]
-    # Whatever is said, it does not run over what stands at the foot of every page.
-    step = min(13.5, (548 - top) / max(1, len(rows)))
-    size = min(9, 0.72 * step)
-    return parts + [
-        Words(606, top + step * (row + 0.8), text, size) for row, text in enumerate(rows)
-    ]
 
 
 def score_bars(
@@ -179,7 +121,7 @@ def score_bars(
         y: Baseline of the heading.
         width: Width of the bars with their names and numbers.
     """
-    names = {name: _fitted(name, 9, 0.4 * width) for name in scores}
+    names = {name: fitted(name, 9, 0.4 * width) for name in scores}
     begin = x + max((width_of(name, 9) for name in names.values()), default=0) + 6
     reach = x + width - begin - 34
     parts: list[Part] = [Words(x, y, "class score, of 100", 11)]
@@ -200,13 +142,13 @@ def score_bars(
     return parts
 
 
-def _fitting(shape: tuple[int, ...], across: float, down: float) -> tuple[float, float]:
+def fitting(shape: tuple[int, ...], across: float, down: float) -> tuple[float, float]:
     """Return width and height of a picture of a shape (H, W) within a box."""
     scale = min(across / shape[1], down / shape[0])
     return max(1.0, scale * shape[1]), max(1.0, scale * shape[0])
 
 
-def _fitted(text: str, size: float, width: float) -> str:
+def fitted(text: str, size: float, width: float) -> str:
     """Return a line, cut where it is too long for a width."""
     if width_of(text, size, bold=True) <= width:
         return text
@@ -242,7 +184,7 @@ def _border(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return border
 
 
-def _colour_bar(x: float, y: float, height: float) -> list[Part]:
+def colour_bar(x: float, y: float, height: float) -> list[Part]:
     """Return the colours of a map from none, below, to most."""
     levels = np.linspace(1, 0, 256, dtype=np.float32)[:, None]
     return [
@@ -271,26 +213,3 @@ def _paragraphs(
             y += 1.45 * size
         heading = not line
     return words
-
-
-def _report_lines(answer: Mapping[str, Any]) -> list[str]:
-    """Return what a page says in words."""
-    lines = [f"model: {answer['model']}"]
-    if answer["status"] != "ok":
-        lines += [f"{answer['status'].replace('_', ' ')}: {answer['message']} [{answer['code']}]"]
-    else:
-        lines += [f"Scores are {score_scale(answer['temperature'])}."]
-    if answer["lung_share"] is not None:
-        lines += [
-            f"{100 * answer['lung_share']:.0f} % of the map lies in the outlined lungs, which are "
-            f"{100 * answer['lung_area']:.0f} % of what the model sees"
-        ]
-    if answer["neighbours"]:
-        lines += ["", "Nearest training images, by distance of features"]
-        lines += [
-            f"{neighbour['label']} ({neighbour['source']}): {neighbour['distance']:.2f}"
-            for neighbour in answer["neighbours"]
-        ]
-    if answer["warnings"]:
-        lines += ["", "Take note", *answer["warnings"]]
-    return lines

@@ -89,6 +89,9 @@ class Bar:
     colour: str
 
 
+Part = Words | Picture | Bar
+
+
 @dataclass
 class Page:
     """A page and what stands on it, in the order in which it is drawn.
@@ -101,7 +104,7 @@ class Page:
 
     width: float
     height: float
-    parts: list[Words | Picture | Bar] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
 
 def width_of(text: str, size: float, *, bold: bool = False) -> float:
