@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
@@ -21,10 +22,10 @@ from cxr_transfer.errors import ImageError
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.multipart import read_form
 from cxr_transfer.serving.openapi import EXAMPLE, NO_SUCH, form_body, get_responses, post_responses
+from cxr_transfer.serving.parameters import check_query
+from cxr_transfer.serving.problems import ProblemResponse, no_such_path, wrong_method
 from cxr_transfer.serving.process_pool import WorkerLost
 from cxr_transfer.serving.schemas import (
-    STATUS,
-    UNPROCESSABLE,
     Answers,
     ApiError,
     Audit,
@@ -32,8 +33,8 @@ from cxr_transfer.serving.schemas import (
     Models,
     Readiness,
     envelope,
-    refused,
-    status_of,
+    image_refusal,
+    refusal_of,
 )
 from cxr_transfer.serving.service import LOST, Service
 from cxr_transfer.serving.settings import Settings
@@ -49,6 +50,9 @@ MEDIA = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+TRY_AGAIN_S = 2
+"""When a server that is not ready is worth asking again."""
+
 PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
 
 
@@ -61,6 +65,7 @@ def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
         # Their pages load scripts from elsewhere; the description itself stays.
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(check_query)],
     )
     app.state.stopping = lambda: False
     _handle_errors(app)
@@ -82,17 +87,20 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     )
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
+        # Before the body is read: who waits for 100 (Continue) sends nothing in vain.
+        service.model(request.query_params.get("model"))
         form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
         served = service.model(form.fields.get("model"))
         answers = await service.answers(served, form.uploads, heat_map=form.flag("heat_map"))
         _tell(request, uploads=len(answers), answered=[answer["status"] for answer in answers])
-        status = status_of(answers)
         content = _envelope(request) | {
             "model": served.predictor.model,
             "ms": round(1000 * (time.perf_counter() - started), 2),
             "answers": answers,
         }
-        return JSONResponse(content, status, {"Retry-After": "1"} if status == 503 else None)
+        if refusal := refusal_of(answers):
+            return ProblemResponse(refusal, request.state.request_id, content)
+        return JSONResponse(content)
 
     @app.post(
         "/v1/image",
@@ -102,7 +110,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
         responses=post_responses(None, media="image/png"),
     )
     async def upload(request: Request) -> Response:
-        form = await read_form(request, settings, files="file", fields=())
+        form = await read_form(request, settings, files="file", fields=(), many=False)
         facts, png = await service.decoded(form.uploads[0])
         headers = {
             "X-Cxr-Format": facts["format"],
@@ -190,7 +198,8 @@ def _route_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
         else:
             reason = ""
         content = _envelope(request) | {"ready": not reason, "reason": reason}
-        return JSONResponse(content, 503 if reason else 200)
+        retry_after = {"Retry-After": str(TRY_AGAIN_S)} if reason else None
+        return JSONResponse(content, 503 if reason else 200, retry_after)
 
     @app.get(
         "/metrics",
@@ -218,20 +227,30 @@ def _route_pages(app: FastAPI) -> None:
 
 def _handle_errors(app: FastAPI) -> None:
     def answer(request: Request, refusal: ApiError) -> Response:
-        content = refused(refusal, request.state.request_id)
-        return JSONResponse(content, refusal.status_code, refusal.headers)
+        return ProblemResponse(refusal, request.state.request_id)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        if not isinstance(error, ApiError):
-            headers = dict(error.headers or {})
-            error = ApiError(error.status_code, "http", f"{error.detail}.", headers)
-        return answer(request, error)
+        headers = dict(error.headers or {})
+        if isinstance(error, ApiError):
+            refusal = error
+        elif error.status_code == 404:
+            refusal = no_such_path()
+        elif error.status_code == 405:
+            refusal = wrong_method(headers)
+        else:
+            refusal = ApiError(error.status_code, "http", f"{error.detail}.", headers)
+        return answer(request, refusal)
+
+    @app.exception_handler(RequestValidationError)
+    async def value(request: Request, error: RequestValidationError) -> Response:
+        names = ", ".join(str(one["loc"][-1]) for one in error.errors())
+        message = f"Expected values as /openapi.json describes them, but {names} is not; mend it."
+        return answer(request, ApiError(422, "bad_field", message))
 
     @app.exception_handler(ImageError)
     async def upload(request: Request, error: ImageError) -> Response:
-        status = STATUS.get(error.code, UNPROCESSABLE)
-        return answer(request, ApiError(status, error.code, error.message))
+        return answer(request, image_refusal(error.code, error.message))
 
     @app.exception_handler(WorkerLost)
     async def lost(request: Request, _error: WorkerLost) -> Response:

@@ -20,6 +20,8 @@ EXAMPLE = {
     "answers": [
         {
             "file": "image.png",
+            "index": 0,
+            "sha256": "f2ca1bb6c7e907d06dafe4687e579fce76b37e4e93b7605022da52e6ccc26fd2",
             "status": "ok",
             "code": "",
             "message": "",

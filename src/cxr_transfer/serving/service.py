@@ -31,6 +31,7 @@ from cxr_transfer.serving.model_registry import ServedModel, open_models
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
 from cxr_transfer.serving.schemas import ApiError, busy
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.text import human_size
 
 NO_MAP = "this model is a converted network: it draws no heat maps"
 LOST = "Expected an answer, but the process that read the image was taken away; send it again."
@@ -44,12 +45,14 @@ _SLOW_WAIT_S = 20.0
 class Upload(NamedTuple):
     """An image as it was sent: the name that it has in the answer, its bytes, and what they are.
 
-    The format is the one that the name it was sent under promises; "" where it promises none.
+    The format is the one that the name it was sent under promises; "" where it promises none. The
+    SHA-256 is that of the bytes, in hexadecimal digits.
     """
 
     name: str
     content: bytes
     named: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +259,9 @@ class Service:
         if heat_map:
             for (read, _), answers in zip(read_and_predicted, answered, strict=True):
                 await self._explained(asked_models, read, answers)
+        for index, (upload, answers) in enumerate(zip(uploads, answered, strict=True)):
+            for answer in answers:
+                answer |= {"index": index, "sha256": upload.sha256}
         for answer in (answer for answers in answered for answer in answers):
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
@@ -354,8 +360,8 @@ class Service:
         if len(content) > self._settings.upload_bytes:
             raise ImageError(
                 "too_many_bytes",
-                f"Expected at most {self._settings.upload_bytes} bytes, but got {len(content)}; "
-                "export a smaller copy of the image.",
+                f"Expected at most {human_size(self._settings.upload_bytes)}, but got "
+                f"{human_size(len(content))}; export a smaller copy of the image.",
             )
 
 
