@@ -390,9 +390,10 @@ def _environment() -> str:
 
 def _openapi() -> dict[str, Any]:
     from cxr_transfer.serving.api import build
+    from cxr_transfer.serving.settings import Settings
 
     # The description needs no model and no worker: no route is called.
-    described: dict[str, Any] = build(None, None, None).openapi()  # type: ignore[arg-type]
+    described: dict[str, Any] = build(Settings(), None, None).openapi()  # type: ignore[arg-type]
     return described
 
 

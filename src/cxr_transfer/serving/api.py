@@ -19,9 +19,19 @@ from starlette.exceptions import HTTPException
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
+from cxr_transfer.serving.image_answers import predictions
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.multipart import read_form
-from cxr_transfer.serving.openapi import EXAMPLE, NO_SUCH, form_body, get_responses, post_responses
+from cxr_transfer.serving.openapi import (
+    EXAMPLE,
+    PICTURE_HEADERS,
+    REPORT_HEADERS,
+    DescribedApp,
+    answer_responses,
+    form_body,
+    get_responses,
+    picture_responses,
+)
 from cxr_transfer.serving.parameters import check_query
 from cxr_transfer.serving.problems import ProblemResponse, no_such_path, wrong_method
 from cxr_transfer.serving.process_pool import WorkerLost
@@ -34,10 +44,10 @@ from cxr_transfer.serving.schemas import (
     Readiness,
     envelope,
     image_refusal,
-    refusal_of,
 )
 from cxr_transfer.serving.service import LOST, Service
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.serving.uploaded_images import route_uploaded_images
 
 PAGE = Path(__file__).parent / "page"
 MEDIA = {
@@ -58,7 +68,8 @@ PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
 
 def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
     """Return the application behind the request guard."""
-    app = FastAPI(
+    app = DescribedApp(
+        settings,
         title="cxr-transfer",
         version=__version__,
         description=INTENDED_USE,
@@ -70,6 +81,7 @@ def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
     app.state.stopping = lambda: False
     _handle_errors(app)
     _route_images(app, settings, service)
+    route_uploaded_images(app, settings, service)
     _route_models(app, service)
     _route_operations(app, service, metrics)
     _route_pages(app)
@@ -82,8 +94,8 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     @app.post(
         "/v1/predict",
         summary="Class scores for images",
-        openapi_extra=form_body("files", many=True, fields=("model", "heat_map")),
-        responses=post_responses(Answers, EXAMPLE, by_image=True),
+        openapi_extra=form_body("files", settings, fields=("model", "heat_map")),
+        responses=answer_responses(Answers, example=EXAMPLE, by_image=True),
     )
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
@@ -91,23 +103,21 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
         service.model(request.query_params.get("model"))
         form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
         served = service.model(form.fields.get("model"))
-        answers = await service.answers(served, form.uploads, heat_map=form.flag("heat_map"))
-        _tell(request, uploads=len(answers), answered=[answer["status"] for answer in answers])
-        content = _envelope(request) | {
-            "model": served.predictor.model,
-            "ms": round(1000 * (time.perf_counter() - started), 2),
-            "answers": answers,
-        }
-        if refusal := refusal_of(answers):
-            return ProblemResponse(refusal, request.state.request_id, content)
-        return JSONResponse(content)
+        return await predictions(
+            request,
+            service,
+            served,
+            form.uploads,
+            heat_map=form.flag("heat_map"),
+            started=started,
+        )
 
     @app.post(
         "/v1/image",
         summary="An image as it was decoded, to be looked at",
-        openapi_extra=form_body("file", many=False, fields=()),
+        openapi_extra=form_body("file", settings, fields=(), many=False),
         response_class=Response,
-        responses=post_responses(None, media="image/png"),
+        responses=picture_responses("image/png", PICTURE_HEADERS),
     )
     async def upload(request: Request) -> Response:
         form = await read_form(request, settings, files="file", fields=(), many=False)
@@ -123,9 +133,9 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     @app.post(
         "/v1/report",
         summary="A report of images, with figures",
-        openapi_extra=form_body("files", many=True, fields=("model", "other")),
+        openapi_extra=form_body("files", settings, fields=("model", "other")),
         response_class=Response,
-        responses=post_responses(None, media="application/pdf"),
+        responses=picture_responses("application/pdf", REPORT_HEADERS),
     )
     async def report(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=("model", "other"))
@@ -152,7 +162,7 @@ def _route_models(app: FastAPI, service: Service) -> None:
         "/v1/models/{name}/card",
         summary="What is known of a model, as Markdown",
         response_class=Response,
-        responses=get_responses(None, "text/markdown") | NO_SUCH,
+        responses=get_responses(None, "text/markdown", absent=True),
     )
     async def model_card(name: str) -> Response:
         if (text := service.model(name).card()) is None:
@@ -167,7 +177,7 @@ def _route_models(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/models/{name}/audit",
         summary="Which reasons for doubt a model's audit found",
-        responses=get_responses(Audit) | NO_SUCH,
+        responses=get_responses(Audit, absent=True),
     )
     async def model_audit(request: Request, name: str) -> Response:
         if (audit := service.model(name).audit()) is None:
@@ -259,11 +269,6 @@ def _handle_errors(app: FastAPI) -> None:
 
 def _envelope(request: Request) -> dict[str, Any]:
     return envelope(request.state.request_id)
-
-
-def _tell(request: Request, **facts: object) -> None:
-    """Add to this request's line of log."""
-    request.scope["state"]["facts"] = facts
 
 
 def _page(name: str) -> Response:

@@ -14,9 +14,9 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from cxr_transfer.radiograph import named_format
+from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.parameters import check_names
 from cxr_transfer.serving.schemas import ApiError, shown_name
-from cxr_transfer.serving.service import Upload
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
 

@@ -94,6 +94,22 @@ class Answers(Envelope):
     answers: list[ImageAnswer]
 
 
+class KeptImage(BaseModel):
+    """An image that was uploaded, to be asked for by its hash."""
+
+    index: int = Field(description="Place among the images of its request, from 0.", ge=0)
+    file: str = Field(description="The name that it was sent under, which is not kept.")
+    sha256: str = Field(description="SHA-256 of the bytes that were sent, in hexadecimal digits.")
+    bytes: int = Field(description="Number of bytes.", ge=0)
+
+
+class Kept(Envelope):
+    """Images that are kept in memory; where room is needed, some go before their time."""
+
+    kept_s: float = Field(description="Seconds for which they are kept at most.")
+    images: list[KeptImage]
+
+
 class Refused(Envelope):
     """Why a request got no answer, as problem details (RFC 9457) with fields of our own."""
 

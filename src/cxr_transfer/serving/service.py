@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
+from cxr_transfer.serving.image_store import ImageStore, Upload
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel, open_models
@@ -40,19 +41,6 @@ TRY_AGAIN_S = 30.0
 
 _SLOW_QUEUE = 16
 _SLOW_WAIT_S = 20.0
-
-
-class Upload(NamedTuple):
-    """An image as it was sent: the name that it has in the answer, its bytes, and what they are.
-
-    The format is the one that the name it was sent under promises; "" where it promises none. The
-    SHA-256 is that of the bytes, in hexadecimal digits.
-    """
-
-    name: str
-    content: bytes
-    named: str = ""
-    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +70,14 @@ class Service:
     Attributes:
         load: Images that wait for class scores.
         models: Models by name, the first one first; empty until they are opened.
+        images: Images that were uploaded once, by their hash.
         decoders: Processes that read images.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.load = Admission(settings.queue, settings.longest_wait_s)
         self.models: dict[str, ServedModel] = {}
+        self.images = ImageStore(settings.kept_bytes, settings.kept_s)
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -100,6 +90,7 @@ class Service:
         self._self_tested_at = -TRY_AGAIN_S
         self._works = False
         metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
+        metrics.watch("cxr_kept_bytes", "Bytes of kept images.", lambda: self.images.size)
         metrics.watch("cxr_workers", "Decoding processes.", lambda: self.decoders.alive)
         metrics.watch(
             "cxr_workers_replaced", "Processes that were lost.", lambda: self.decoders.replaced
