@@ -127,7 +127,7 @@ class TimeoutProtocol(H11Protocol):
     def _send_problem(self) -> None:
         """Answer 400 as every other refusal is answered, and close the connection."""
         refusal = ApiError(
-            400, "bad_request", "Expected HTTP/1.1, but got something else; send the request anew."
+            400, "bad_request", "Expected a request of HTTP, but got something else; send it anew."
         )
         response = ProblemResponse(refusal, uuid.uuid4().hex)
         headers = [*response.raw_headers, (b"connection", b"close")]
