@@ -194,7 +194,8 @@ class AsyncClient(_Shared):
         """Return what `Client.upload` returns."""
         digests: list[str] = []
         for batch in batches(files, FILES_AT_ONCE):
-            digests += await self._asked(batch.upload())
+            uploaded = await self._asked(batch.upload())
+            digests += uploaded
         return digests
 
     async def predict_uploaded(

@@ -1,6 +1,6 @@
 """What a client asks of `cxr serve`, and how it reads the answers; it sends nothing itself.
 
-Comes in: paths or bytes of images. Goes out: requests, each with the function that reads its answer.
+Comes in: paths or bytes of images. Goes out: requests, each with a function that reads its answer.
 Names of files stay here: they may hold a patient's. Knows no model and decodes nothing.
 """
 
@@ -207,8 +207,8 @@ def batches(files: Iterable[FileLike], most: int) -> Iterator[Batch]:
         TypeError: One file where a list is meant, or what is neither path nor bytes.
     """
     check_list(files, "files")
-    batch, number = Batch(0), 0
-    for file in files:
+    batch = Batch(0)
+    for number, file in enumerate(files):
         if not isinstance(file, str | os.PathLike | bytes):
             raise TypeError(f"Expected paths or bytes as files, but got {kind_of(file)}.")
         content = _content(file)
@@ -217,7 +217,6 @@ def batches(files: Iterable[FileLike], most: int) -> Iterator[Batch]:
             yield batch
             batch = Batch(number)
         batch.add(file, content)
-        number += 1
     if len(batch):
         yield batch
 

@@ -135,7 +135,7 @@ def form_body(
         "additionalProperties": False,
     }
     most = f"{settings.files} images" if many else "one image"
-    content = {"multipart/form-data": {"schema": schema}}
+    content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
     content |= {kind: {"schema": upload} for kind in ("application/dicom", "image/*")}
     body = {
         "required": True,
