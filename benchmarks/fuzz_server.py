@@ -37,7 +37,16 @@ from pydantic import BaseModel, ValidationError
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.files import write_json
-from cxr_transfer.serving.schemas import Answers, Audit, Health, Models, Readiness, Refused
+from cxr_transfer.serving.schemas import (
+    Answers,
+    Audit,
+    Health,
+    Kept,
+    Models,
+    Readiness,
+    Refused,
+    RefusedAnswers,
+)
 from fuzz_ended import strict_json
 from fuzz_mutations import by_bytes, mutated
 from fuzz_seeds import NAMES, encoded, seeds
@@ -50,7 +59,8 @@ LEFT_S = 15.0
 """How long a client that sent half a request still listens."""
 BUSY = 8  # times that a whole request is sent again while the server has no room
 MODELS = ("multi_source", "model_3")
-STATUSES = (200, 307, 400, 403, 404, 405, 413, 415, 422, 503)
+JSON = ("application/json", "application/problem+json")
+STATUSES = (200, 201, 204, 307, 400, 403, 404, 405, 413, 415, 422, 503)
 CRASHES = ("decode_timeout", "decoder_crashed", "worker_lost", "too_large_to_decode", "unreadable")
 METHODS = (
     "GET",
@@ -66,6 +76,7 @@ METHODS = (
 )
 PATHS = (
     *("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/models", "/v1/predict"),
+    *("/v1/images", "/v1/images/jane/heatmap", f"/v1/images/{'0' * 64}/predictions"),
     *("/v1/image", "/v1/report", "/v1/models/multi_source/card", "/v1/models/multi_source/audit"),
     *("/v1/models/jane/card", "/v1/models/../../etc/passwd/card", "/../../etc/passwd"),
     *("/%2e%2e/%2e%2e/etc/passwd", "/%00", "/index.html", "/healthz/", "//evil.example/jane"),
@@ -348,7 +359,7 @@ def wrong_with(sent: Sent, answers: list[Response]) -> list[str]:
 
 def _wrong_with_body(sent: Sent, answer: Response) -> list[str]:
     kind = answer.headers.get("content-type", "").partition(";")[0]
-    if sent.content.startswith(b"HEAD ") or kind != "application/json":
+    if sent.content.startswith(b"HEAD ") or kind not in JSON:
         if b"Traceback" in answer.body:
             return ["a traceback in an answer"]
         is_png = kind == "image/png" and answer.status == 200 and sent.route == "/v1/image"
@@ -361,13 +372,15 @@ def _wrong_with_body(sent: Sent, answer: Response) -> list[str]:
         return [f"JSON that is none: {error}"[:80]]
     if "openapi" in content:
         return []
-    kinds: tuple[type[BaseModel], ...] = (Answers, Refused)
-    if answer.status == 200 and not sent.route:
+    kinds: tuple[type[BaseModel], ...] = (RefusedAnswers, Refused)
+    if answer.status == 201:
+        kinds = (Kept,)
+    elif answer.status == 200 and not sent.route:
         kinds = (Answers, Models, Audit, Health, Readiness)
     elif answer.status == 200:
         kinds = (Answers,)
     elif answer.status == 503 and not sent.route:
-        kinds = (Answers, Refused, Readiness)
+        kinds = (RefusedAnswers, Refused, Readiness)
     for model in kinds:
         with contextlib.suppress(ValidationError):
             model.model_validate(content, strict=True)

@@ -6,13 +6,15 @@ it is one code.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 
 from cxr_transfer.client_requests import (
     FILES_AT_ONCE,
     Answer,
+    Batch,
     FileLike,
     Request,
     ServerAnswer,
@@ -184,7 +186,7 @@ class AsyncClient(_Shared):
     ) -> list[ServerAnswer]:
         """Return what `Client.predict` returns."""
         answers: list[ServerAnswer] = []
-        for batch in batches(files, 1 if heat_map else FILES_AT_ONCE):
+        async for batch in _in_thread(batches(files, 1 if heat_map else FILES_AT_ONCE)):
             sent = batch.sent
             answered = await self._asked(batch.predictions(model, heat_map)) if sent else []
             answers += batch.merged(answered)
@@ -193,7 +195,7 @@ class AsyncClient(_Shared):
     async def upload(self, files: Iterable[FileLike]) -> list[str]:
         """Return what `Client.upload` returns."""
         digests: list[str] = []
-        for batch in batches(files, FILES_AT_ONCE):
+        async for batch in _in_thread(batches(files, FILES_AT_ONCE)):
             uploaded = await self._asked(batch.upload())
             digests += uploaded
         return digests
@@ -215,3 +217,9 @@ class AsyncClient(_Shared):
             self._client, attempts, request.method, place, **request.content
         )
         return request.answer(self.address, response)
+
+
+async def _in_thread(parts: Iterator[Batch]) -> AsyncIterator[Batch]:
+    """Yield batches whose files are read while other tasks go on."""
+    while (batch := await asyncio.to_thread(next, parts, None)) is not None:
+        yield batch

@@ -21,7 +21,7 @@ from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
 from cxr_transfer.serving.image_answers import predictions
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.multipart import read_form
+from cxr_transfer.serving.multipart import flag, read_form
 from cxr_transfer.serving.openapi import (
     EXAMPLE,
     PICTURE_HEADERS,
@@ -100,7 +100,9 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
         # Before the body is read: who waits for 100 (Continue) sends nothing in vain.
-        service.model(request.query_params.get("model"))
+        query = dict(request.query_params)
+        service.model(query.get("model"))
+        flag(query, "heat_map")
         form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
         served = service.model(form.fields.get("model"))
         return await predictions(
