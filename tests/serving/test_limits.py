@@ -58,6 +58,22 @@ def test_who_asks_first_is_refused_before_the_body(server, head, most):
     assert b"connection: close" in said.lower()
 
 
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("model=none", "unknown_model"),
+        ("heat_map=perhaps", "bad_field"),
+        ("heatmap=true", "unknown_field"),
+    ],
+)
+def test_who_asks_first_for_what_is_not_there_sends_nothing(server, query, code):
+    head = HEAD.replace("predict", f"predict?{query}")
+    one = connected(server, f"{head}{FORM}Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n")
+    said = answered(one)
+    assert b"100 Continue" not in said
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["code"] == code
+
+
 def test_who_asks_first_and_may_send_is_told_so(server):
     image = as_bytes(phantom())
     head = f"Content-Type: image/png\r\nContent-Length: {len(image)}\r\nConnection: close\r\n"
