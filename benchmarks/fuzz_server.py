@@ -152,14 +152,14 @@ class Requests:
         rng = np.random.default_rng([self._seed, number])
         kind = rng.random()
         if kind < 0.5:
-            return self._images(rng)
+            return self._form_of_images(rng)
         if kind < 0.65:
             return self._damaged_form(rng)
         if kind < 0.75:
             return self._lying(rng)
         if kind < 0.9:
             return self._odd(rng)
-        whole = self._images(rng).content
+        whole = self._form_of_images(rng).content
         head, _, body = whole.partition(b"\r\n\r\n")
         return Sent(by_bytes(head, whole, rng) + b"\r\n\r\n" + body)
 
@@ -191,7 +191,7 @@ class Requests:
         body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
         return body, images
 
-    def _images(self, rng: np.random.Generator) -> Sent:
+    def _form_of_images(self, rng: np.random.Generator) -> Sent:
         kind = rng.random()
         route = "/v1/image" if kind < 0.25 else "/v1/report" if kind < 0.26 else "/v1/predict"
         most = {"/v1/image": 1, "/v1/report": 2}.get(route, 3)
