@@ -226,7 +226,7 @@ def models_asked() -> Request[list[ServerModel]]:
 
     def read(response: Any) -> list[ServerModel]:  # noqa: ANN401 - httpx's
         content = response.json()
-        names = [one.name for one in dataclasses.fields(ServerModel) if one.name != "is_default"]
+        names = [fact.name for fact in dataclasses.fields(ServerModel) if fact.name != "is_default"]
         models = []
         for given in content["models"]:
             facts = {name: given[name] for name in names} | {"labels": tuple(given["labels"])}
@@ -290,7 +290,7 @@ def _answers(response: Any, number: int) -> list[ServerAnswer]:  # noqa: ANN401 
 
 
 def _answer(given: Mapping[str, Any], request_id: str) -> ServerAnswer:
-    names = {one.name for one in dataclasses.fields(ServerAnswer)}
+    names = {fact.name for fact in dataclasses.fields(ServerAnswer)}
     # A newer server may say more.
     facts = {name: value for name, value in given.items() if name in names}
     findings, heat_map = given.get("findings"), given.get("heat_map")

@@ -256,7 +256,7 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def value(request: Request, error: RequestValidationError) -> Response:
-        names = ", ".join(str(one["loc"][-1]) for one in error.errors())
+        names = ", ".join(str(wrong["loc"][-1]) for wrong in error.errors())
         message = f"Expected values as /openapi.json describes them, but {names} is not; mend it."
         return answer(request, ApiError(422, "bad_field", message))
 

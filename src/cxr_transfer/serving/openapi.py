@@ -181,8 +181,8 @@ def answer_responses(
     """
     responses = _refusals(400, 401, 403, 404, *((413,) if body or by_image else ()), 415, 422, 500)
     responses |= _refusals(503)
-    for one in _BY_IMAGE if by_image else ():
-        responses[one]["model"] = RefusedAnswers | Refused
+    for refused in _BY_IMAGE if by_image else ():
+        responses[refused]["model"] = RefusedAnswers | Refused
     if model is None:
         responses.pop(415)
         return responses | {status: {"description": "Done."}}

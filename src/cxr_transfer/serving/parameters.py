@@ -29,7 +29,7 @@ async def check_query(request: Request) -> None:
     if not route.include_in_schema:
         return
     described = (route.openapi_extra or {}).get("parameters", ())
-    allowed = [one["name"] for one in described if one["in"] == "query"]
+    allowed = [parameter["name"] for parameter in described if parameter["in"] == "query"]
     check_names([name for name, _ in request.query_params.multi_items()], allowed, "query")
 
 
