@@ -37,7 +37,16 @@ from pydantic import BaseModel, ValidationError
 
 from cxr_transfer import INTENDED_USE, provenance
 from cxr_transfer.files import write_json
-from cxr_transfer.serving.schemas import Answers, Audit, Health, Models, Readiness, Refused
+from cxr_transfer.serving.schemas import (
+    Answers,
+    Audit,
+    Health,
+    Kept,
+    Models,
+    Readiness,
+    Refused,
+    RefusedAnswers,
+)
 from fuzz_ended import strict_json
 from fuzz_mutations import by_bytes, mutated
 from fuzz_seeds import NAMES, encoded, seeds
@@ -50,7 +59,8 @@ LEFT_S = 15.0
 """How long a client that sent half a request still listens."""
 BUSY = 8  # times that a whole request is sent again while the server has no room
 MODELS = ("multi_source", "model_3")
-STATUSES = (200, 307, 400, 403, 404, 405, 413, 415, 422, 503)
+JSON = ("application/json", "application/problem+json")
+STATUSES = (200, 201, 204, 307, 400, 403, 404, 405, 413, 415, 422, 503)
 CRASHES = ("decode_timeout", "decoder_crashed", "worker_lost", "too_large_to_decode", "unreadable")
 METHODS = (
     "GET",
@@ -66,6 +76,7 @@ METHODS = (
 )
 PATHS = (
     *("/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/v1/models", "/v1/predict"),
+    *("/v1/images", "/v1/images/jane/heatmap", f"/v1/images/{'0' * 64}/predictions"),
     *("/v1/image", "/v1/report", "/v1/models/multi_source/card", "/v1/models/multi_source/audit"),
     *("/v1/models/jane/card", "/v1/models/../../etc/passwd/card", "/../../etc/passwd"),
     *("/%2e%2e/%2e%2e/etc/passwd", "/%00", "/index.html", "/healthz/", "//evil.example/jane"),
@@ -141,14 +152,14 @@ class Requests:
         rng = np.random.default_rng([self._seed, number])
         kind = rng.random()
         if kind < 0.5:
-            return self._images(rng)
+            return self._form_of_images(rng)
         if kind < 0.65:
             return self._damaged_form(rng)
         if kind < 0.75:
             return self._lying(rng)
         if kind < 0.9:
             return self._odd(rng)
-        whole = self._images(rng).content
+        whole = self._form_of_images(rng).content
         head, _, body = whole.partition(b"\r\n\r\n")
         return Sent(by_bytes(head, whole, rng) + b"\r\n\r\n" + body)
 
@@ -180,7 +191,7 @@ class Requests:
         body = b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n"
         return body, images
 
-    def _images(self, rng: np.random.Generator) -> Sent:
+    def _form_of_images(self, rng: np.random.Generator) -> Sent:
         kind = rng.random()
         route = "/v1/image" if kind < 0.25 else "/v1/report" if kind < 0.26 else "/v1/predict"
         most = {"/v1/image": 1, "/v1/report": 2}.get(route, 3)
@@ -348,7 +359,7 @@ def wrong_with(sent: Sent, answers: list[Response]) -> list[str]:
 
 def _wrong_with_body(sent: Sent, answer: Response) -> list[str]:
     kind = answer.headers.get("content-type", "").partition(";")[0]
-    if sent.content.startswith(b"HEAD ") or kind != "application/json":
+    if sent.content.startswith(b"HEAD ") or kind not in JSON:
         if b"Traceback" in answer.body:
             return ["a traceback in an answer"]
         is_png = kind == "image/png" and answer.status == 200 and sent.route == "/v1/image"
@@ -361,13 +372,15 @@ def _wrong_with_body(sent: Sent, answer: Response) -> list[str]:
         return [f"JSON that is none: {error}"[:80]]
     if "openapi" in content:
         return []
-    kinds: tuple[type[BaseModel], ...] = (Answers, Refused)
-    if answer.status == 200 and not sent.route:
+    kinds: tuple[type[BaseModel], ...] = (RefusedAnswers, Refused)
+    if answer.status == 201:
+        kinds = (Kept,)
+    elif answer.status == 200 and not sent.route:
         kinds = (Answers, Models, Audit, Health, Readiness)
     elif answer.status == 200:
         kinds = (Answers,)
     elif answer.status == 503 and not sent.route:
-        kinds = (Answers, Refused, Readiness)
+        kinds = (RefusedAnswers, Refused, Readiness)
     for model in kinds:
         with contextlib.suppress(ValidationError):
             model.model_validate(content, strict=True)

@@ -29,6 +29,7 @@ from cxr_transfer.acceptance.criteria import TABLES, Criteria
 from cxr_transfer.cli.commands import accept_app, app, audit_app, data_app, front, recipe_app
 from cxr_transfer.cli.default_command import DEFAULT
 from cxr_transfer.radiograph.preprocessing import Preprocessing
+from cxr_transfer.text import human_size
 from cxr_transfer.training.recipe import Recipe
 from cxr_transfer.training.recipe_files import shipped_recipes
 from cxr_transfer.training.recipe_text import attribute_meanings
@@ -390,9 +391,10 @@ def _environment() -> str:
 
 def _openapi() -> dict[str, Any]:
     from cxr_transfer.serving.api import build
+    from cxr_transfer.serving.settings import Settings
 
     # The description needs no model and no worker: no route is called.
-    described: dict[str, Any] = build(None, None, None).openapi()  # type: ignore[arg-type]
+    described: dict[str, Any] = build(Settings(), None, None).openapi()  # type: ignore[arg-type]
     return described
 
 
@@ -400,20 +402,22 @@ def _http() -> str:
     described = _openapi()
     blocks = [
         "# HTTP API\n\n" + WRITTEN + "`cxr serve` answers at these routes; "
-        "[openapi.json](openapi.json) describes them for programs. "
-        "Where a token is set, send `Authorization: Bearer TOKEN`.\n"
+        "[openapi.json](openapi.json) describes them for programs, and so does `/openapi.json` of "
+        "the server itself. [Asking a server](../guides/http-client.md) has examples.\n",
+        "## Tokens, errors and limits\n\nWhere a token is set, send `Authorization: Bearer TOKEN` "
+        "with whatever is marked so below. A parameter that is not listed is refused. An error is "
+        "`application/problem+json` ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)) with "
+        "`code` and `message` beside; [Error codes](errors.md) lists them all. A client that sends "
+        "`Expect: 100-continue` is refused before it sends its body.\n\n"
+        + "| limit | value |\n|---|---|\n"
+        + "".join(f"| {row}\n" for row in _limits(described["x-limits"])),
     ]
-    for path, methods in described["paths"].items():
-        for method, route in methods.items():
-            blocks.append(f"## {method.upper()} {path}\n\n{route['summary']}.\n")
-            body = route.get("requestBody", {}).get("content", {}).get("multipart/form-data")
-            if body:
-                blocks.append(_fields(body["schema"]))
-            rows = "".join(
-                f"| {status} | {_answer(answer)} |\n"
-                for status, answer in route["responses"].items()
-            )
-            blocks.append(f"| status | answer |\n|---|---|\n{rows}")
+    for tag in described["tags"]:
+        blocks.append(f"**{tag['name'].capitalize()}.** {tag['description']}\n")
+        for path, methods in described["paths"].items():
+            for method, route in methods.items():
+                if tag["name"] in route["tags"]:
+                    blocks.append(_route(f"{method.upper()} {path}", route))
     blocks.append("## Schemas\n")
     for name, schema in described["components"]["schemas"].items():
         if "properties" in schema:
@@ -421,6 +425,44 @@ def _http() -> str:
                 f"### {name}\n\n{_prose(schema.get('description', ''))}\n\n{_fields(schema)}"
             )
     return "\n".join(blocks)
+
+
+def _limits(limits: dict[str, Any]) -> Iterator[str]:
+    meanings = {
+        "file_bytes": "one file",
+        "request_bytes": "one request",
+        "request_files": "files of one request",
+        "kept_bytes": "images that are kept by their SHA-256, together",
+        "kept_s": "time for which such an image is kept",
+        "queue_images": "images that wait for their answers",
+        "body_s": "time for the body of a request",
+    }
+    for name, value in limits.items():
+        shown = human_size(value) if name.endswith("_bytes") else f"{value:g}"
+        yield f"{meanings[name]} | {shown}{' s' if name.endswith('_s') else ''} |"
+
+
+def _route(heading: str, route: dict[str, Any]) -> str:
+    text = f"## {heading}\n\n{route['summary']}.{' Needs the token.' * ('security' in route)}\n"
+    if parameters := route.get("parameters"):
+        text += "\n| parameter | in | type | meaning |\n|---|---|---|---|\n"
+        text += "".join(
+            f"| `{one['name']}` | {one['in']} | {_json_type(one['schema'])} "
+            f"| {_cell(one.get('description', ''))} |\n"
+            for one in parameters
+        )
+    if body := route.get("requestBody"):
+        kinds = ", ".join(f"`{kind}`" for kind in body["content"])
+        text += f"\n{body['description']} Types: {kinds}. Fields of the form:\n\n"
+        text += _fields(body["content"]["multipart/form-data"]["schema"])
+    text += "\n| status | answer | headers |\n|---|---|---|\n"
+    for status, answer in route["responses"].items():
+        headers = ", ".join(f"`{name}`" for name in answer["headers"] if name not in _EVERYWHERE)
+        text += f"| {status} | {_answer(answer)} | {headers or '–'} |\n"
+    return text
+
+
+_EVERYWHERE = ("X-Request-ID", "X-Intended-Use")
 
 
 def _answer(answer: dict[str, Any]) -> str:

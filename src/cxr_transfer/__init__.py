@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from cxr_transfer.api_protocols import compare, cross_validate, validate
     from cxr_transfer.api_reports import report
     from cxr_transfer.api_studies import learning_curve, local_curve
+    from cxr_transfer.client import AsyncClient, Client
+    from cxr_transfer.client_requests import ServerAnswer, ServerModel
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
     from cxr_transfer.errors import CxrError
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_MODEL",
     "INTENDED_USE",
+    "AsyncClient",
     "Case",
+    "Client",
     "CxrError",
     "Dataset",
     "Explainer",
@@ -40,6 +44,8 @@ __all__ = [
     "Predictions",
     "Predictor",
     "Report",
+    "ServerAnswer",
+    "ServerModel",
     "__version__",
     "accept",
     "audit",
@@ -62,6 +68,8 @@ _HOMES = {
     **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
     **dict.fromkeys(("learning_curve", "local_curve"), "api_studies"),
     "report": "api_reports",
+    **dict.fromkeys(("AsyncClient", "Client"), "client"),
+    **dict.fromkeys(("ServerAnswer", "ServerModel"), "client_requests"),
     "Case": "datasets.case",
     "CxrError": "errors",
     "Dataset": "datasets.paper",

@@ -8,6 +8,7 @@ readable and inert. Knows nothing of what the text is about.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -37,6 +38,20 @@ _HTML = {"<": "&lt;", "&": "&amp;"}
 _IS_HTML = re.compile(r"<|&(?=#?\w+;)")
 _BLOCK = re.compile(r"(?=[#+\-=:>\[])|(?<=[0-9])(?=[.)](\s|$))")
 _STARTS_A_BLOCK = re.compile(r"[#+\-=:>\[]|[0-9]{1,9}[.)](\s|$)")
+
+
+def human_size(size: int) -> str:
+    """Return a number of bytes as a person reads it, no smaller than it is.
+
+    Units are powers of 1,024, as most file managers have them.
+
+    >>> human_size(512), human_size(64 * 2**20), human_size(64 * 2**20 + 1), human_size(3 * 2**30)
+    ('512 bytes', '64 MB', '64.1 MB', '3 GB')
+    """
+    for exponent, unit in ((30, "GB"), (20, "MB"), (10, "kB")):
+        if size >= 2**exponent:
+            return f"{math.ceil(10 * size / 2**exponent) / 10:g} {unit}"
+    return f"{size} bytes"
 
 
 def for_terminal(text: str, *, lines: bool = False) -> str:

@@ -65,6 +65,7 @@ def evidence(**changes):
     """What the checks that change pictures measure of a model that goes by the lungs."""
     areas = {name: value(0.6) for name in (MASK, BOX, ELSEWHERE)}
     return {
+        "robustness": {"images": 60, "accuracy": value(0.9), "fall": {"blur": value(0.01)}},
         "markers": {"marked": value(0.3), "cramers_v": 0.1, "painted": {
             "images": 30, "otherwise": value(0.01), "auroc_change": value(0.0)}},
         "counterfactual": {"images": 60, "swaps": {name: swap(0.02) for name in SWAPS}},
@@ -90,8 +91,6 @@ def audit_inputs(**changes):
         "cases": cases_of(good),
         "evaluation": evaluate(good, resamples=50),
         "occluded": {"lungs blacked out": chance, "border only": chance},
-        "unchanged": float((good.predicted == good.targets).mean()),
-        "corrupted": {"blur": float((good.predicted == good.targets).mean()) - 0.01},
         "metadata": chance,
         "grey_levels": None,
         "demographics": chance,
@@ -158,7 +157,8 @@ def test_a_model_with_nothing_to_fear_fails_nothing():
             "source_classifier",
             False,
         ),
-        ({"corrupted": {"blur": 0.5}}, "robustness", False),
+        ({"evidence": evidence(robustness={"images": 60, "accuracy": value(0.9),
+            "fall": {"blur": value(0.4)}})}, "robustness", False),
         ({"parts": {"patients_in_several": 3, "image_split": None}}, "parts", False),
         ({"matched": [pair(0.9), pair(0.6)]}, "matched", False),
         ({"heat_maps": maps(0.7, 0.1)}, "heat_maps", False),
@@ -205,7 +205,7 @@ def test_what_the_images_cannot_answer_is_not_passed():
     ]  # one class a source
     given = audit_inputs(
         cases=cases, outside=[], metadata=None, demographics=None, source_classifier=None,
-        corrupted={}, parts=None, matched=[], association={"cramers_v": None},
+        evidence={}, parts=None, matched=[], association={"cramers_v": None},
         heat_maps={"enrichment": value(None)}, left_out={"left_out": [], "not_possible": []},
     )  # fmt: skip
     checks = {check.name: check.verdict for check in run_checks(given)}

@@ -92,7 +92,7 @@ CORNER = by(lambda images: images[:, -12:, -12:].mean(axis=(1, 2)), 100)
 
 def judged(judge, **evidence):
     empty = dict.fromkeys(
-        ("scores", "cases", "evaluation", "occluded", "unchanged", "corrupted", "metadata",
+        ("scores", "cases", "evaluation", "occluded", "metadata",
          "grey_levels", "demographics", "association", "source_classifier", "near_copies",
          "own_images_seen", "outside")
     )  # fmt: skip

@@ -38,7 +38,7 @@ def inputs_of(logits, targets=None, columns=()):
     empty = dict.fromkeys(("metadata", "grey_levels", "demographics", "source_classifier"), None)
     return AuditInputs(
         scores=scores, cases=cases, evaluation=evaluate(scores, resamples=20), occluded={},
-        unchanged=0.0, corrupted={}, association={}, near_copies=[], own_images_seen=0, outside=[],
+        association={}, near_copies=[], own_images_seen=0, outside=[],
         columns=columns, **empty,
     )  # fmt: skip
 

@@ -52,7 +52,7 @@ def test_a_foreign_network_is_audited_as_far_as_it_can_be(audited):
     assert report["auroc_macro"]["value"] > 0.95
     assert found["input"]["verdict"] == "pass"
     assert found["within_source"]["verdict"] == "pass"
-    assert found["robustness"]["measured"]["fall"]["gamma 0.7"] > 0.1
+    assert found["robustness"]["measured"]["fall"]["gamma 0.7"]["value"] > 0.1
     assert found["heat_maps"]["measured"]["randomised"] == {}
     assert found["overlap"]["verdict"] == "not done"
     assert "--saw" in found["overlap"]["reading"]

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import io
 import json
 import random
@@ -202,7 +203,14 @@ def test_names_are_never_paths(client, name, shown):
     [
         ({"content": b"image"}, 415, "not_a_form"),
         ({"json": {"files": 1}}, 415, "not_a_form"),
-        ({"data": {"model": "random"}, "files": {"other": b"x"}}, 422, "no_files"),
+        ({"data": {"model": "random"}, "files": {"other": b"x"}}, 422, "unknown_field"),
+        ({"data": {"model": "random"}, "files": {}}, 415, "not_a_form"),
+        ({"files": {"files": (None, "text")}}, 422, "not_a_file"),
+        ({"files": {"model": (None, "random")}}, 422, "no_files"),
+        ({"files": {"files": b"x"}, "data": {"heatmap": "true"}}, 422, "unknown_field"),
+        ({"files": {"files": b"x"}, "data": {"model": ["random"] * 2}}, 422, "repeated_field"),
+        ({"files": {"files": b"x"}, "params": {"heatmap": "true"}}, 422, "unknown_field"),
+        ({"content": b"", "params": {"model": "none"}}, 404, "unknown_model"),
         ({"files": {"files": b"x"}, "data": {"model": "none"}}, 404, "unknown_model"),
         ({"files": {"files": b"x"}, "data": {"heat_map": "perhaps"}}, 422, "bad_field"),
         (
@@ -238,6 +246,69 @@ def test_what_is_no_request_for_images_is_refused(client, options, status, code)
     assert body["message"].startswith("Expected ")
     assert body["intended_use"] == INTENDED_USE
     assert body["request_id"] == response.headers["x-request-id"]
+    assert is_problem(response)
+
+
+def is_problem(response):
+    """Tell whether a refusal is what RFC 9457 calls problem details, beside fields of our own."""
+    body = response.json()
+    return (
+        response.headers["content-type"] == "application/problem+json"
+        and body["status"] == response.status_code
+        and body["type"] == f"urn:cxr-transfer:error:{body['code']}"
+        and body["title"][0].isupper()
+        and body["detail"] == body["message"]
+        and response.headers["x-request-id"] in body["instance"]
+    )
+
+
+def test_every_refusal_is_a_problem(client):
+    refusals = {
+        404: client.get("/v1/nothing"),
+        405: client.get("/v1/predict"),
+        400: client.get("/healthz", headers={"host": "other.example"}),
+        403: client.get("/", headers={"origin": "http://other.example"}),
+        415: client.post("/v1/image", content=b"x", headers={"content-type": "image/png"}),
+        422: send(client, b""),
+    }
+    for status, response in refusals.items():
+        assert response.status_code == status
+        assert is_problem(response), status
+    assert refusals[405].headers["allow"] == "POST"
+    assert refusals[422].json()["answers"][0]["code"] == refusals[422].json()["code"]
+
+
+def test_an_unknown_parameter_is_refused_with_what_is_expected(client):
+    body = client.get("/v1/models", params={"limit": 3}).json()
+    assert "Expected nothing in the query, but got 'limit'" in body["message"]
+    body = client.post("/v1/predict?heatmap=true", files={"files": b"x"}).json()
+    assert "did you mean 'heat_map'?" in body["message"]
+    assert client.get("/?from=a-link").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["image/png", "application/dicom", "image/x-unknown; a=b"])
+def test_an_image_may_be_sent_as_it_is(client, predictor, kind):
+    content = as_bytes(phantom())
+    response = client.post("/v1/predict", content=content, headers={"content-type": kind})
+    (answer,) = response.json()["answers"]
+    assert alike(answer, predictor.predict(content))
+    assert answer["file"] == "image 1"
+    shown = client.post("/v1/image", content=content, headers={"content-type": kind})
+    assert shown.headers["x-cxr-format"] == "PNG"
+
+
+def test_several_images_where_one_is_meant_are_refused(client):
+    response = send(client, as_bytes(phantom()), b"x", path="/v1/image", field="file")
+    assert (response.status_code, response.json()["code"]) == (422, "too_many_files")
+
+
+def test_each_answer_has_its_index_and_the_hash_of_what_was_sent(client):
+    contents = [as_bytes(phantom()), b"no image", as_bytes(phantom(1, pixels=700), "TIFF")]
+    answers = send(client, *contents).json()["answers"]
+    assert len(contents[2]) > 256 * 1024
+    assert [answer["index"] for answer in answers] == [0, 1, 2]
+    hashes = [hashlib.sha256(content).hexdigest() for content in contents]
+    assert [answer["sha256"] for answer in answers] == hashes
 
 
 def test_a_client_may_name_its_request(server, client):

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import signal
 import socket
@@ -40,6 +41,54 @@ def test_an_announced_flood_is_refused_before_it_comes(server):
     one = connected(server, f"{HEAD}{FORM}Content-Length: 99999999999\r\n\r\n")
     assert one.recv(65536).startswith(b"HTTP/1.1 413")
     one.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "most"),
+    [
+        (f"{FORM}Content-Length: {10**9}\r\n", "128 MB"),
+        (f"Content-Type: image/png\r\nContent-Length: {10**8}\r\n", "64 MB"),
+    ],
+)
+def test_who_asks_first_is_refused_before_the_body(server, head, most):
+    one = connected(server, f"{HEAD}{head}Expect: 100-continue\r\n\r\n")
+    said = answered(one)
+    assert said.startswith(b"HTTP/1.1 413")
+    assert f"at most {most}".encode() in said
+    assert b"connection: close" in said.lower()
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("model=none", "unknown_model"),
+        ("heat_map=perhaps", "bad_field"),
+        ("heatmap=true", "unknown_field"),
+    ],
+)
+def test_who_asks_first_for_what_is_not_there_sends_nothing(server, query, code):
+    head = HEAD.replace("predict", f"predict?{query}")
+    one = connected(server, f"{head}{FORM}Content-Length: 5000\r\nExpect: 100-continue\r\n\r\n")
+    said = answered(one)
+    assert b"100 Continue" not in said
+    assert json.loads(said.partition(b"\r\n\r\n")[2])["code"] == code
+
+
+def test_who_asks_first_and_may_send_is_told_so(server):
+    image = as_bytes(phantom())
+    head = f"Content-Type: image/png\r\nContent-Length: {len(image)}\r\nConnection: close\r\n"
+    one = connected(server, f"{HEAD}{head}Expect: 100-continue\r\n\r\n")
+    assert one.recv(65536).startswith(b"HTTP/1.1 100")
+    one.sendall(image)
+    assert answered(one).startswith(b"HTTP/1.1 200")
+
+
+def test_what_is_no_http_is_a_problem(server):
+    said = answered(connected(server, "JANE\r\n\r\n"))
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in head
+    assert json.loads(body)["code"] == "bad_request"
 
 
 def test_an_unannounced_flood_is_refused_while_it_comes(server):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import made_subjects as made
+from cxr_transfer import http_requests
 from cxr_transfer.errors import CxrError
 from cxr_transfer.subjects import http_models
 from cxr_transfer.subjects.opening import SubjectOptions, open_subject
@@ -109,7 +110,7 @@ def test_a_busy_server_is_asked_again_when_it_says(described, monkeypatch):
     [(404, "bad_answer"), (401, "bad_answer"), (302, "bad_answer"), (503, "server_away")],
 )
 def test_a_refusal_is_told(described, monkeypatch, status, code):
-    monkeypatch.setattr(http_models, "TRIES", 2)
+    monkeypatch.setattr(http_requests, "TRIES", 2)
     refusals = [(status, {"Retry-After": "0"})] * 2
     with serving(refusals) as (_, address), pytest.raises(CxrError) as refused:
         open_subject(address, SubjectOptions(description=described))
@@ -118,8 +119,8 @@ def test_a_refusal_is_told(described, monkeypatch, status, code):
 
 
 def test_an_answer_that_comes_in_drops_is_given_up(described, monkeypatch):
-    monkeypatch.setattr(http_models, "TRIES", 1)
-    monkeypatch.setattr(http_models, "ANSWERING", -1.0)
+    monkeypatch.setattr(http_requests, "TRIES", 1)
+    monkeypatch.setattr(http_requests, "ANSWERING", -1.0)
     with serving() as (_, address), pytest.raises(CxrError) as refused:
         open_subject(address, SubjectOptions(description=described))
     assert refused.value.code == "server_away"
@@ -127,7 +128,7 @@ def test_an_answer_that_comes_in_drops_is_given_up(described, monkeypatch):
 
 
 def test_an_answer_without_an_end_is_given_up(described, monkeypatch):
-    monkeypatch.setattr(http_models, "LARGEST_ANSWER", 10)
+    monkeypatch.setattr(http_requests, "LARGEST_ANSWER", 10)
     with serving() as (_, address), pytest.raises(CxrError) as refused:
         open_subject(address, SubjectOptions(description=described))
     assert refused.value.code == "bad_answer"
@@ -205,7 +206,7 @@ def test_a_token_that_no_header_can_hold_is_refused():
 
 
 def test_nobody_at_the_address_is_told(described, monkeypatch):
-    monkeypatch.setattr(http_models, "TRIES", 1)
+    monkeypatch.setattr(http_requests, "TRIES", 1)
     with serving() as (_, address):
         pass
     with pytest.raises(CxrError) as refused:

@@ -56,8 +56,6 @@ class AuditInputs:
         evaluation: Evaluation of ``scores``.
         occluded: Evaluations of the same images by what was left of them: "lungs blacked out",
             "border only", "lungs only".
-        unchanged: Accuracy of the same images, brought to the network as the changed ones are.
-        corrupted: Accuracy of the same images by the name of the change.
         metadata: Evaluation of what size, format, compression and corners alone tell of the
             labels; None if not done.
         grey_levels: Evaluation of what grey percentiles and bytes per pixel alone tell, in which a
@@ -78,8 +76,8 @@ class AuditInputs:
         columns: Further columns of the manifest by which groups are formed.
         input_variants: Result of `input_variants.compare_input_variants`: how well classes are told
             apart where images are brought to the model in another way; None where there is none.
-        evidence: Results of `markers`, `counterfactual`, `mask_shape`, `reencoding` and `drift`, by
-            the name of the check; none of what was not measured.
+        evidence: Results of `robustness`, `markers`, `counterfactual`, `mask_shape`, `reencoding`
+            and `drift`, by the name of the check; none of what was not measured.
         unavailable: Reason why a check cannot be run on such a model, by the name of the check.
     """
 
@@ -87,8 +85,6 @@ class AuditInputs:
     cases: Sequence[Case]
     evaluation: Evaluation
     occluded: Mapping[str, Evaluation]
-    unchanged: float
-    corrupted: Mapping[str, float]
     metadata: Evaluation | None
     grey_levels: Evaluation | None
     demographics: Evaluation | None

@@ -229,15 +229,16 @@ def source_classifier(audit_inputs: AuditInputs) -> Finding:
 
 def robustness(audit_inputs: AuditInputs) -> Finding:
     """Judge how far accuracy falls under changes that change no finding."""
-    if not audit_inputs.corrupted:
+    measured = audit_inputs.evidence.get("robustness")
+    if not measured:
         return not_done("no image was changed")
-    whole = audit_inputs.unchanged
-    falls = {name: whole - value for name, value in audit_inputs.corrupted.items()}
-    worst = max(falls, key=falls.__getitem__)
+    falls = measured["fall"]
+    worst = max(falls, key=lambda name: falls[name]["value"])
     return Finding(
-        above(falls[worst], warn=0.05, fail=0.2),
-        f"At worst, under {worst}, the accuracy falls by {100 * falls[worst]:.1f} points.",
-        {"accuracy": whole, "fall": falls},
+        above(falls[worst]["value"], warn=0.05, fail=0.2),
+        f"At worst, under {worst}, the accuracy falls by {_percent(falls[worst])} points "
+        f"({measured['images']} images).",
+        dict(measured),
     )
 
 

@@ -15,6 +15,7 @@ from cxr_transfer.audits.mask_shape import mask_shape
 from cxr_transfer.audits.readings import Readings
 from cxr_transfer.audits.reencoding import MOST as MOST_SAVED
 from cxr_transfer.audits.reencoding import reencoding
+from cxr_transfer.audits.robustness import MOST_CHANGED, PASSES, robustness_evidence
 from cxr_transfer.audits.scorers import ImageScorer
 from cxr_transfer.evaluation.decoding import Decoded
 from cxr_transfer.progress import Tell, counting
@@ -22,8 +23,8 @@ from cxr_transfer.subjects.subject import Subject
 
 PHASE = "changing letters, surroundings and files"
 
-_PASSES = 8 * MOST + MOST_SAVED
-"""Most images that are asked for: four swaps, three masks, letters, and other files."""
+_PASSES = 8 * MOST + MOST_SAVED + MOST_CHANGED * PASSES
+"""Most images that are asked for: four swaps, three masks, letters, other files, and changes."""
 
 
 def picture_evidence(
@@ -64,6 +65,9 @@ def picture_evidence(
     if asked is not None:
         # Compared among themselves, as other changed images are: in the quicker precision.
         quick = asked.quick
+        evidence["robustness"] = robustness_evidence(
+            quick, decoded.unfinished[part.rows], whole, subject.preprocessing, **again
+        )
         evidence["counterfactual"] = counterfactual(quick, part, whole, **again)
         evidence["mask_shape"] = mask_shape(quick, part, whole, **again)
         forms = reencoding(

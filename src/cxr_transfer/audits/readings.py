@@ -1,8 +1,7 @@
-"""What a model makes of the images of an audit: whole, in parts, and changed."""
+"""What a model makes of the images of an audit: whole, and in parts."""
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxr_transfer.audits.perturbations import CORRUPTIONS, UNCHANGED, corrupted
 from cxr_transfer.audits.scorers import ImageScorer
 from cxr_transfer.datasets.lung_masks import LungMasks
 from cxr_transfer.evaluation.decoding import Decoded
@@ -34,7 +32,7 @@ _OCCLUSIONS: dict[str, Callable[[_Images, LungMasks], _Images]] = {
 
 @dataclass(frozen=True, eq=False)
 class Readings:
-    """Results of a model on the images, whole, in parts, and changed.
+    """Results of a model on the images, whole and in parts.
 
     Attributes:
         part: Images that are scored for the figures.
@@ -42,8 +40,6 @@ class Readings:
         whole: Scores of ``part``.
         evaluation: Evaluation of ``whole``.
         occluded: Evaluation with parts of each image hidden, by what is hidden.
-        unchanged: Accuracy before any change, decoded as for the changes.
-        corrupted: Accuracy after each change of `CORRUPTIONS`.
         precision: Record of `Scorer.settle`.
     """
 
@@ -52,8 +48,6 @@ class Readings:
     whole: Scores
     evaluation: Evaluation
     occluded: dict[str, Evaluation]
-    unchanged: float
-    corrupted: dict[str, float]
     precision: dict[str, Any]
 
 
@@ -66,7 +60,7 @@ def read_scores(
     again: dict[str, int],
     progress: Tell,
 ) -> Readings:
-    """Score the images that the figures are of: whole, with parts hidden, and changed.
+    """Score the images that the figures are of: whole, and with parts hidden.
 
     Args:
         scorer: Model as it is asked.
@@ -80,9 +74,9 @@ def read_scores(
     labels, images = subject.labels, decoded.tensors.images.numpy()
     _log.debug("%s: scoring", subject.name)
     inside = len(kinds.inside)
-    # Once as they are, once to choose a precision, then with parts hidden, and changed.
-    times = 1 + len(_OCCLUSIONS) + len((UNCHANGED, *CORRUPTIONS)) + (precision != "float32")
-    title = f"scoring {of_images('', inside).strip()}, whole, in parts and changed"
+    # Once as they are, once to choose a precision, then with parts hidden.
+    times = 1 + len(_OCCLUSIONS) + (precision != "float32")
+    title = f"scoring {of_images('', inside).strip()}, whole and in parts"
     scorer.on_image = counting(progress, title, times * inside + len(kinds.elsewhere))
     scored = np.full((len(images), len(labels)), np.nan)
     unseen = np.sort(np.concatenate([kinds.inside, kinds.elsewhere]))
@@ -95,19 +89,8 @@ def read_scores(
         name: evaluate(part.scores(scorer.exact(hide(part.images, part.tensors.lungs))), **again)
         for name, hide in _OCCLUSIONS.items()
     }
-    # Before an image is reduced and equalised: what these take away of a change does no harm.
-    change = functools.partial(
-        corrupted,
-        decoded.unfinished[kinds.inside],
-        preprocessing=subject.preprocessing,
-        seed=again["seed"],
-    )
-    unchanged, *changed = (
-        _accuracy(scorer.quick(change(name)), whole) for name in (UNCHANGED, *CORRUPTIONS)
-    )
     scorer.on_image = lambda images: None
-    by_change = dict(zip(CORRUPTIONS, changed, strict=True))
-    return Readings(part, scored, whole, evaluation, occluded, unchanged, by_change, quick)
+    return Readings(part, scored, whole, evaluation, occluded, quick)
 
 
 def table_readings(
@@ -130,7 +113,7 @@ def table_readings(
     whole = part.scores(scored[kinds.inside])
     precision = {"quoted_scores": "the table's", "changed_images": "none"}
     seen_removed = np.where(kinds.seen[:, None], np.nan, scored)
-    return Readings(part, seen_removed, whole, evaluate(whole, **again), {}, 0.0, {}, precision)
+    return Readings(part, seen_removed, whole, evaluate(whole, **again), {}, precision)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +172,3 @@ class Part:
     def scores(self, scored: npt.NDArray[np.float64]) -> Scores:
         """Return class scores (rows, C) with the targets and cases that they belong to."""
         return Scores.of(self.labels, self.targets, scored, self.cases)
-
-
-def _accuracy(scored: npt.NDArray[np.float64], whole: Scores) -> float:
-    return float((scored.argmax(axis=1) == whole.targets).mean())

@@ -294,8 +294,6 @@ def _audit_inputs(
         cases=readings.part.cases,
         evaluation=readings.evaluation,
         occluded=readings.occluded,
-        unchanged=readings.unchanged,
-        corrupted=readings.corrupted,
         **tables,
         association=source_by_class(ours.cases, **again),
         source_classifier=from_features,

@@ -28,8 +28,7 @@ from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.statistics.intervals import (
     NOT_DEFINED,
     Estimate,
-    patient_weights,
-    percentile_interval,
+    mean,
     share,
 )
 
@@ -163,6 +162,4 @@ def _mean(values: Floats, patients: Sequence[str], *, resamples: int, seed: int)
     patients_defined = [
         patient for patient, defined in zip(patients, is_defined, strict=True) if defined
     ]
-    weights = patient_weights(patients_defined, resamples=resamples, seed=seed)
-    means = weights @ values[is_defined] / weights.sum(axis=1)
-    return percentile_interval(float(values[is_defined].mean()), means)
+    return mean(values[is_defined], patients_defined, resamples=resamples, seed=seed)

@@ -24,6 +24,7 @@ from cxr_transfer.radiograph.pillow_images import GREY_MODES, encoded, grey_valu
 from cxr_transfer.radiograph.radiograph import MAX_BYTES, Grey, Radiograph, check_size
 from cxr_transfer.radiograph.reading import decode, read_radiograph
 from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.text import human_size
 
 if TYPE_CHECKING:
     from cxr_transfer.radiograph.dicom_dataset import Dataset
@@ -304,7 +305,7 @@ def _content(file: BinaryIO) -> bytes:
     if len(content) > MAX_BYTES:
         raise ImageError(
             "too_many_bytes",
-            f"Expected at most {MAX_BYTES} bytes, but got more; export a smaller copy of the "
+            f"Expected at most {human_size(MAX_BYTES)}, but got more; export a smaller copy of the "
             "image.",
         )
     return bytes(content)

@@ -17,6 +17,7 @@ from cxr_transfer.radiograph import raster
 from cxr_transfer.radiograph.grey_range import notice_of_8_bits
 from cxr_transfer.radiograph.radiograph import MAX_BYTES, Radiograph
 from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.text import human_size
 
 _NAMED = {
     ".jpg": "JPEG",
@@ -63,8 +64,8 @@ def read_content(path: Path) -> bytes:
         if status.st_size > MAX_BYTES:
             raise ImageError(
                 "too_many_bytes",
-                f"Expected at most {MAX_BYTES} bytes, but got {status.st_size}; export a smaller "
-                "copy of the image.",
+                f"Expected at most {human_size(MAX_BYTES)}, but got {human_size(status.st_size)}; "
+                "export a smaller copy of the image.",
             )
         with path.open("rb") as handle:
             content = handle.read(status.st_size + 1)

@@ -11,20 +11,31 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
+from cxr_transfer.serving.image_answers import predictions
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.multipart import read_form
-from cxr_transfer.serving.openapi import EXAMPLE, NO_SUCH, form_body, get_responses, post_responses
+from cxr_transfer.serving.multipart import flag, read_form
+from cxr_transfer.serving.openapi import (
+    EXAMPLE,
+    PICTURE_HEADERS,
+    REPORT_HEADERS,
+    DescribedApp,
+    answer_responses,
+    form_body,
+    get_responses,
+    picture_responses,
+)
+from cxr_transfer.serving.parameters import check_query
+from cxr_transfer.serving.problems import ProblemResponse, no_such_path, wrong_method
 from cxr_transfer.serving.process_pool import WorkerLost
 from cxr_transfer.serving.schemas import (
-    STATUS,
-    UNPROCESSABLE,
     Answers,
     ApiError,
     Audit,
@@ -32,11 +43,11 @@ from cxr_transfer.serving.schemas import (
     Models,
     Readiness,
     envelope,
-    refused,
-    status_of,
+    image_refusal,
 )
 from cxr_transfer.serving.service import LOST, Service
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.serving.uploaded_images import route_uploaded_images
 
 PAGE = Path(__file__).parent / "page"
 MEDIA = {
@@ -49,22 +60,28 @@ MEDIA = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+TRY_AGAIN_S = 2
+"""When a server that is not ready is worth asking again."""
+
 PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
 
 
 def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
     """Return the application behind the request guard."""
-    app = FastAPI(
+    app = DescribedApp(
+        settings,
         title="cxr-transfer",
         version=__version__,
         description=INTENDED_USE,
         # Their pages load scripts from elsewhere; the description itself stays.
         docs_url=None,
         redoc_url=None,
+        dependencies=[Depends(check_query)],
     )
     app.state.stopping = lambda: False
     _handle_errors(app)
     _route_images(app, settings, service)
+    route_uploaded_images(app, settings, service)
     _route_models(app, service)
     _route_operations(app, service, metrics)
     _route_pages(app)
@@ -77,32 +94,35 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     @app.post(
         "/v1/predict",
         summary="Class scores for images",
-        openapi_extra=form_body("files", many=True, fields=("model", "heat_map")),
-        responses=post_responses(Answers, EXAMPLE, by_image=True),
+        openapi_extra=form_body("files", settings, fields=("model", "heat_map")),
+        responses=answer_responses(Answers, example=EXAMPLE, by_image=True),
     )
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
+        # Before the body is read: who waits for 100 (Continue) sends nothing in vain.
+        query = dict(request.query_params)
+        service.model(query.get("model"))
+        flag(query, "heat_map")
         form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
         served = service.model(form.fields.get("model"))
-        answers = await service.answers(served, form.uploads, heat_map=form.flag("heat_map"))
-        _tell(request, uploads=len(answers), answered=[answer["status"] for answer in answers])
-        status = status_of(answers)
-        content = _envelope(request) | {
-            "model": served.predictor.model,
-            "ms": round(1000 * (time.perf_counter() - started), 2),
-            "answers": answers,
-        }
-        return JSONResponse(content, status, {"Retry-After": "1"} if status == 503 else None)
+        return await predictions(
+            request,
+            service,
+            served,
+            form.uploads,
+            heat_map=form.flag("heat_map"),
+            started=started,
+        )
 
     @app.post(
         "/v1/image",
         summary="An image as it was decoded, to be looked at",
-        openapi_extra=form_body("file", many=False, fields=()),
+        openapi_extra=form_body("file", settings, fields=(), many=False),
         response_class=Response,
-        responses=post_responses(None, media="image/png"),
+        responses=picture_responses("image/png", PICTURE_HEADERS),
     )
     async def upload(request: Request) -> Response:
-        form = await read_form(request, settings, files="file", fields=())
+        form = await read_form(request, settings, files="file", fields=(), many=False)
         facts, png = await service.decoded(form.uploads[0])
         headers = {
             "X-Cxr-Format": facts["format"],
@@ -115,9 +135,9 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     @app.post(
         "/v1/report",
         summary="A report of images, with figures",
-        openapi_extra=form_body("files", many=True, fields=("model", "other")),
+        openapi_extra=form_body("files", settings, fields=("model", "other")),
         response_class=Response,
-        responses=post_responses(None, media="application/pdf"),
+        responses=picture_responses("application/pdf", REPORT_HEADERS),
     )
     async def report(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=("model", "other"))
@@ -144,7 +164,7 @@ def _route_models(app: FastAPI, service: Service) -> None:
         "/v1/models/{name}/card",
         summary="What is known of a model, as Markdown",
         response_class=Response,
-        responses=get_responses(None, "text/markdown") | NO_SUCH,
+        responses=get_responses(None, "text/markdown", absent=True),
     )
     async def model_card(name: str) -> Response:
         if (text := service.model(name).card()) is None:
@@ -159,7 +179,7 @@ def _route_models(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/models/{name}/audit",
         summary="Which reasons for doubt a model's audit found",
-        responses=get_responses(Audit) | NO_SUCH,
+        responses=get_responses(Audit, absent=True),
     )
     async def model_audit(request: Request, name: str) -> Response:
         if (audit := service.model(name).audit()) is None:
@@ -190,7 +210,8 @@ def _route_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
         else:
             reason = ""
         content = _envelope(request) | {"ready": not reason, "reason": reason}
-        return JSONResponse(content, 503 if reason else 200)
+        retry_after = {"Retry-After": str(TRY_AGAIN_S)} if reason else None
+        return JSONResponse(content, 503 if reason else 200, retry_after)
 
     @app.get(
         "/metrics",
@@ -218,20 +239,30 @@ def _route_pages(app: FastAPI) -> None:
 
 def _handle_errors(app: FastAPI) -> None:
     def answer(request: Request, refusal: ApiError) -> Response:
-        content = refused(refusal, request.state.request_id)
-        return JSONResponse(content, refusal.status_code, refusal.headers)
+        return ProblemResponse(refusal, request.state.request_id)
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        if not isinstance(error, ApiError):
-            headers = dict(error.headers or {})
-            error = ApiError(error.status_code, "http", f"{error.detail}.", headers)
-        return answer(request, error)
+        headers = dict(error.headers or {})
+        if isinstance(error, ApiError):
+            refusal = error
+        elif error.status_code == 404:
+            refusal = no_such_path()
+        elif error.status_code == 405:
+            refusal = wrong_method(headers)
+        else:
+            refusal = ApiError(error.status_code, "http", f"{error.detail}.", headers)
+        return answer(request, refusal)
+
+    @app.exception_handler(RequestValidationError)
+    async def value(request: Request, error: RequestValidationError) -> Response:
+        names = ", ".join(str(wrong["loc"][-1]) for wrong in error.errors())
+        message = f"Expected values as /openapi.json describes them, but {names} is not; mend it."
+        return answer(request, ApiError(422, "bad_field", message))
 
     @app.exception_handler(ImageError)
     async def upload(request: Request, error: ImageError) -> Response:
-        status = STATUS.get(error.code, UNPROCESSABLE)
-        return answer(request, ApiError(status, error.code, error.message))
+        return answer(request, image_refusal(error.code, error.message))
 
     @app.exception_handler(WorkerLost)
     async def lost(request: Request, _error: WorkerLost) -> Response:
@@ -240,11 +271,6 @@ def _handle_errors(app: FastAPI) -> None:
 
 def _envelope(request: Request) -> dict[str, Any]:
     return envelope(request.state.request_id)
-
-
-def _tell(request: Request, **facts: object) -> None:
-    """Add to this request's line of log."""
-    request.scope["state"]["facts"] = facts
 
 
 def _page(name: str) -> Response:

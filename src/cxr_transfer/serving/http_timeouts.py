@@ -15,6 +15,7 @@ import array
 import asyncio
 import fcntl
 import termios
+import uuid
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +23,9 @@ import h11
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
+
+from cxr_transfer.serving.problems import ProblemResponse
+from cxr_transfer.serving.schemas import ApiError
 
 LOOK_S = 5.0
 SLOWEST = 2048
@@ -116,9 +120,24 @@ class TimeoutProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(msg)
+            self._send_problem()
         else:
             self.transport.close()
+
+    def _send_problem(self) -> None:
+        """Answer 400 as every other refusal is answered, and close the connection."""
+        refusal = ApiError(
+            400, "bad_request", "Expected a request of HTTP, but got something else; send it anew."
+        )
+        response = ProblemResponse(refusal, uuid.uuid4().hex)
+        headers = [*response.raw_headers, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(response.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def shutdown(self) -> None:
         """Close the connection, but for a request that is on its way."""

@@ -21,14 +21,15 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.serving.admission import Admission, BodyMemory
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.schemas import ApiError, busy, refused, stopping
+from cxr_transfer.serving.problems import ProblemResponse
+from cxr_transfer.serving.schemas import ApiError, busy, stopping
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.text import human_size
 
 LOGGER = logging.getLogger("cxr_transfer.serving")
 
@@ -59,7 +60,8 @@ RETRY_AFTER_S = 5
 """When a body for which there is no memory is worth sending again."""
 
 _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PROTECTED = ("/v1/", "/metrics", "/openapi.json")
+PROTECTED = ("/v1/", "/metrics", "/openapi.json")
+"""Beginnings of the paths that need the token, where one is set."""
 
 
 class RequestGuard:
@@ -115,7 +117,9 @@ class RequestGuard:
                 response_headers["X-Request-ID"] = request_id
                 for name, value in BROWSERS.items():
                     response_headers.setdefault(name, value)
-                if self.closing:
+                # Who waits for 100 (Continue) and is refused may send the body or not: on the same
+                # connection, the next request could not be told from it.
+                if self.closing or ("expect" in headers and not body.is_asked_for):
                     response_headers["Connection"] = "close"
             await send(message)
 
@@ -185,7 +189,7 @@ class RequestGuard:
                 "allow the name with --allowed-host.",
             )
         _refuse_other_sites(headers)
-        if self._token and path.startswith(_PROTECTED):
+        if self._token and path.startswith(PROTECTED):
             scheme, _, token = headers.get("authorization", "").partition(" ")
             right = hmac.compare_digest(_digest(token.strip()), self._token)
             if scheme.lower() != "bearer" or not right:
@@ -212,15 +216,18 @@ class _Body:
 
     Attributes:
         held: Bytes so far.
+        is_asked_for: Whether anything of it was asked for; then 100 (Continue) was sent.
     """
 
     def __init__(self, receive: Receive, most: int, held_by_all: BodyMemory) -> None:
         self.held = 0
+        self.is_asked_for = False
         self._receive = receive
         self._most = most
         self._held_by_all = held_by_all
 
     async def receive(self) -> Message:
+        self.is_asked_for = True
         message = await self._receive()
         size = len(message.get("body", b""))
         if self.held + size > self._most:
@@ -235,7 +242,9 @@ class _Body:
 def too_large(most: int) -> ApiError:
     """Return the refusal of a body that is too large."""
     return ApiError(
-        413, "too_many_bytes", f"Expected at most {most} bytes, but got more; send fewer images."
+        413,
+        "too_many_bytes",
+        f"Expected at most {human_size(most)} in one request, but got more; send fewer images.",
     )
 
 
@@ -277,8 +286,7 @@ def _digest(text: str) -> bytes:
 async def _tell(
     refusal: ApiError, request_id: str, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    content = refused(refusal, request_id)
-    await JSONResponse(content, refusal.status_code, refusal.headers)(scope, receive, send)
+    await ProblemResponse(refusal, request_id)(scope, receive, send)
 
 
 def one_line_each(handler: logging.Handler) -> None:

@@ -1,7 +1,12 @@
-"""A multipart body becomes images and fields, in memory, within bounds that hold while it comes."""
+"""A body becomes images and fields, in memory, within bounds that hold while it comes.
+
+A body is a multipart form, or one image as it is. Knows nothing of what an image is.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 from collections.abc import Sequence
 
 from starlette.datastructures import UploadFile
@@ -9,12 +14,19 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from cxr_transfer.radiograph import named_format
+from cxr_transfer.serving.image_store import Upload
+from cxr_transfer.serving.parameters import check_names
 from cxr_transfer.serving.schemas import ApiError, shown_name
-from cxr_transfer.serving.service import Upload
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.text import human_size
+
+FORM = "multipart/form-data"
+RAW = ("application/dicom", "image/")
+"""Beginnings of the types of a body that is one image."""
 
 _FIELDS = 8
 _FIELD_BYTES = 1024
+_HASHED_AT_ONCE = 256 * 1024  # more bytes would hold everybody up: a thread hashes them
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 
@@ -36,12 +48,21 @@ class UploadForm:
         Raises:
             ApiError: 422 ``bad_field``.
         """
-        value = self.fields.get(name, "").lower()
-        if value not in _TRUE + _FALSE:
-            raise ApiError(
-                422, "bad_field", f"Expected true or false in {name}, but got something else."
-            )
-        return value in _TRUE
+        return flag(self.fields, name)
+
+
+def flag(fields: dict[str, str], name: str) -> bool:
+    """Return a field that is true or false; false without one.
+
+    Raises:
+        ApiError: 422 ``bad_field``.
+    """
+    value = fields.get(name, "").lower()
+    if value not in _TRUE + _FALSE:
+        raise ApiError(
+            422, "bad_field", f"Expected true or false in {name}, but got something else."
+        )
+    return value in _TRUE
 
 
 class _InMemory(MultiPartParser):
@@ -51,41 +72,77 @@ class _InMemory(MultiPartParser):
 
 
 async def read_form(
-    request: Request, settings: Settings, *, files: str, fields: Sequence[str]
+    request: Request, settings: Settings, *, files: str, fields: Sequence[str], many: bool = True
 ) -> UploadForm:
     """Read a request's body.
 
     Args:
-        request: Request whose body is read.
-        settings: Settings with the largest number of files.
+        request: Request whose body is read; its query was checked.
+        settings: Settings with the largest number of files, and of bytes of one.
         files: Name of the parts that are images.
         fields: Names of the fields that may stand in the form or in the query.
+        many: Whether there may be several images.
 
     Raises:
-        ApiError: 415 ``not_a_form``, 422 ``bad_form``, ``too_many_files``, ``no_files``.
+        ApiError: 413 ``too_many_bytes``, 415 ``not_a_form``, 422 ``bad_form``, ``too_many_files``,
+            ``no_files``, ``unknown_field``, ``repeated_field``, ``not_a_file``.
         ClientDisconnect: The client left before the end.
     """
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+    values = dict(request.query_params)
+    kind = request.headers.get("content-type", "").lower()
+    if kind.startswith(RAW):
+        content = await _read_raw(request, settings.upload_bytes)
+        upload = Upload(shown_name("", 1), content, sha256=await _sha256(content))
+        return UploadForm([upload], values)
+    if not kind.startswith(FORM):
         raise ApiError(
-            415, "not_a_form", "Expected multipart/form-data, but got another type of body."
+            415,
+            "not_a_form",
+            f"Expected {FORM}, or one image as application/dicom or image/*, but got another type "
+            "of body; name its type as Content-Type.",
         )
+    uploads: list[Upload] = []
+    names: list[str] = []
+    for name, value in await _parts(request, settings.files):
+        if isinstance(value, UploadFile):
+            check_names([name], [files], "form's files")
+            shown = shown_name(value.filename, len(uploads) + 1)
+            content = await value.read()
+            await value.close()
+            named = named_format(value.filename or "")
+            uploads.append(Upload(shown, content, named, await _sha256(content)))
+        elif name == files:
+            raise ApiError(
+                422,
+                "not_a_file",
+                f"Expected a file in the field {files!r}, but got text; send it with a file name.",
+            )
+        else:
+            names.append(name)
+            values[name] = value
+    check_names(names, fields, "form")
+    if not uploads:
+        raise ApiError(
+            422, "no_files", f"Expected a file in the field {files!r}, but got none; send one."
+        )
+    if len(uploads) > 1 and not many:
+        raise _too_many("one file")
+    return UploadForm(uploads, values)
+
+
+async def _parts(request: Request, most: int) -> list[tuple[str, UploadFile | str]]:
     parser = _InMemory(
         request.headers,
         request.stream(),
-        max_files=settings.files,
+        max_files=most,
         max_fields=_FIELDS,
         max_part_size=_FIELD_BYTES,
     )
     try:
-        parts = (await parser.parse()).multi_items()
+        return (await parser.parse()).multi_items()
     except MultiPartException as error:
         if error.message.startswith("Too many"):
-            raise ApiError(
-                422,
-                "too_many_files",
-                f"Expected at most {settings.files} files and {_FIELDS} fields, but got more; "
-                "send them in several requests.",
-            ) from None
+            raise _too_many(f"at most {most} files and {_FIELDS} fields") from None
         raise ApiError(
             422, "bad_form", "Expected a whole multipart form, but it is damaged; send it anew."
         ) from None
@@ -95,19 +152,35 @@ async def read_form(
             "bad_form",
             "Expected a multipart form in UTF-8, but got another encoding; send it anew.",
         ) from None
-    values = dict(request.query_params)
-    uploads: list[Upload] = []
-    for name, value in parts:
-        if isinstance(value, UploadFile):
-            if name == files:
-                shown = shown_name(value.filename, len(uploads) + 1)
-                named = named_format(value.filename or "")
-                uploads.append(Upload(shown, await value.read(), named))
-            await value.close()
-        elif name != files:
-            values[name] = value
-    if not uploads:
-        raise ApiError(
-            422, "no_files", f"Expected a file in the field {files!r}, but got none; send one."
-        )
-    return UploadForm(uploads, {name: values[name] for name in fields if name in values})
+
+
+async def _read_raw(request: Request, most: int) -> bytes:
+    """Return a body that is one image; a larger one is refused before it comes where it can be."""
+    content = bytearray()
+    if int(request.headers.get("content-length", "0")) <= most:
+        async for part in request.stream():
+            content += part
+            if len(content) > most:
+                break
+        else:
+            return bytes(content)
+    raise ApiError(
+        413,
+        "too_many_bytes",
+        f"Expected an image of at most {human_size(most)}, but got more; export a smaller copy of "
+        "the image.",
+    )
+
+
+async def _sha256(content: bytes) -> str:
+    if len(content) <= _HASHED_AT_ONCE:
+        return hashlib.sha256(content).hexdigest()
+    return (await asyncio.to_thread(hashlib.sha256, content)).hexdigest()
+
+
+def _too_many(expected: str) -> ApiError:
+    return ApiError(
+        422,
+        "too_many_files",
+        f"Expected {expected}, but got more; send them in several requests.",
+    )

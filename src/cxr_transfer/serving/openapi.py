@@ -1,15 +1,19 @@
-"""How requests and answers are described in OpenAPI."""
+"""How requests and answers are described in OpenAPI: forms, statuses, headers, limits, tokens."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from cxr_transfer.about import INTENDED_USE, __version__
-from cxr_transfer.serving.schemas import (
-    Answers,
-    Readiness,
-    Refused,
-)
+from cxr_transfer.serving.middleware import PROTECTED
+from cxr_transfer.serving.problems import PROBLEM
+from cxr_transfer.serving.schemas import Readiness, Refused, RefusedAnswers
+from cxr_transfer.serving.settings import Settings
+from cxr_transfer.text import human_size
+
+Responses = dict[int | str, dict[str, Any]]
 
 EXAMPLE = {
     "intended_use": INTENDED_USE,
@@ -20,6 +24,8 @@ EXAMPLE = {
     "answers": [
         {
             "file": "image.png",
+            "index": 0,
+            "sha256": "f2ca1bb6c7e907d06dafe4687e579fce76b37e4e93b7605022da52e6ccc26fd2",
             "status": "ok",
             "code": "",
             "message": "",
@@ -38,74 +44,226 @@ EXAMPLE = {
     ],
 }
 
+TAGS = [
+    {"name": "images", "description": "Class scores, pictures and reports of images."},
+    {"name": "models", "description": "The models that answer, their cards and audits."},
+    {"name": "operations", "description": "For whoever runs the server."},
+]
+SERVERS = [{"url": "/", "description": "The server that this description comes from."}]
+
+PICTURE_HEADERS = {
+    "X-Cxr-Format": "Format of the file: JPEG, PNG, TIFF or DICOM.",
+    "X-Cxr-Height": "Height of the image in pixels.",
+    "X-Cxr-Width": "Width of the image in pixels.",
+    "X-Cxr-Warnings": "What a reader should know of the image: JSON, an array of lines.",
+}
+HEAT_MAP_HEADERS = {
+    "X-Cxr-Heat-Map-Of": "Class or finding that the heat map is of: JSON, a string.",
+    "X-Cxr-Model": "Name and first digits of the hash of the weights: JSON, a string.",
+}
+REPORT_HEADERS = {"Content-Disposition": "The name to save it under."}
+
+_EVERYWHERE = {
+    "X-Request-ID": "Identifier of the request: the client's own X-Request-ID, or a new one.",
+    "X-Intended-Use": "What the answers are for, and what not.",
+}
+_BY_STATUS = {
+    401: {"WWW-Authenticate": "The scheme of the token: Bearer."},
+    503: {"Retry-After": "Seconds after which it is worth asking again."},
+}
 _REFUSED = {
-    400: "The host or the body is not what it should be.",
+    400: "The host or the request is not what it should be.",
     401: "A token is needed.",
     403: "Another web site sent this.",
-    404: "There is no such model.",
-    413: "Too much was sent.",
+    404: "There is no such model, image or page.",
+    413: "Too much was sent; said before the body comes where its length is announced.",
     415: "Not a form, or not an image.",
-    422: "The form or the image cannot be read.",
-    503: "No room now; see Retry-After.",
+    422: "A parameter, the form or the image is not what it should be.",
+    500: "The server failed.",
+    503: "No room now, or the server starts or stops; see Retry-After.",
+}
+_BY_IMAGE = (413, 415, 422, 503)  # one image that cannot be read has its answer beside the problem
+
+_FIELDS: dict[str, tuple[dict[str, Any], str]] = {
+    "model": ({"type": "string"}, "Name of the model; the server's first without one."),
+    "other": ({"type": "string"}, "Name of another model, for pages of its own."),
+    "heat_map": (
+        {"type": "boolean", "default": False},
+        "Whether each answer has a heat map, as a data URL.",
+    ),
 }
 
-NO_SUCH: dict[int | str, dict[str, Any]] = {
-    404: {
-        "description": "There is no such model, or nothing of the kind beside it.",
-        "model": Refused,
-    }
-}
+
+class DescribedApp(FastAPI):
+    """An application whose description says what the request guard does, too.
+
+    Args:
+        settings: Settings with the limits.
+        facts: Arguments of FastAPI.
+    """
+
+    def __init__(self, settings: Settings, **facts: Any) -> None:  # noqa: ANN401
+        super().__init__(openapi_tags=TAGS, servers=SERVERS, **facts)
+        self._settings = settings
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description, made once."""
+        if self.openapi_schema is None:
+            _complete(super().openapi(), self._settings)
+        return super().openapi()
 
 
-def form_body(files: str, *, many: bool, fields: tuple[str, ...]) -> dict[str, Any]:
-    """Return the description of a multipart body."""
+def form_body(
+    files: str, settings: Settings, *, fields: tuple[str, ...], many: bool = True
+) -> dict[str, Any]:
+    """Return the description of a body with images, and of its fields in the query.
+
+    Args:
+        files: Name of the parts that are images.
+        settings: Settings with the limits.
+        fields: Names of the fields.
+        many: Whether there may be several images.
+    """
     upload = {"type": "string", "format": "binary"}
-    kinds: dict[str, dict[str, Any]] = {
-        "model": {"type": "string", "description": "Its name; the server's first without one."},
-        "other": {"type": "string", "description": "Another one, for pages of its own."},
-        "heat_map": {"type": "boolean", "default": False},
+    several = {"type": "array", "items": upload, "minItems": 1, "maxItems": settings.files}
+    properties: dict[str, Any] = {files: several if many else upload}
+    properties |= {name: _FIELDS[name][0] | {"description": _FIELDS[name][1]} for name in fields}
+    schema = {
+        "type": "object",
+        "required": [files],
+        "properties": properties,
+        "additionalProperties": False,
     }
-    properties: dict[str, Any] = {
-        files: {"type": "array", "items": upload, "minItems": 1, "maxItems": 32} if many else upload
+    most = f"{settings.files} images" if many else "one image"
+    content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
+    content |= {kind: {"schema": upload} for kind in ("application/dicom", "image/*")}
+    body = {
+        "required": True,
+        "description": f"A form of {most} at most, of {human_size(settings.upload_bytes)} each and "
+        f"{human_size(settings.body_bytes)} together; or one image as it is.",
+        "content": content,
     }
-    properties |= {name: kinds[name] for name in fields}
-    schema = {"type": "object", "required": [files], "properties": properties}
+    return {"requestBody": body} | no_body(fields)
+
+
+def no_body(fields: tuple[str, ...]) -> dict[str, Any]:
+    """Return the description of a query."""
     return {
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "schema": _FIELDS[name][0],
+                "description": _FIELDS[name][1],
+            }
+            for name in fields
+        ]
     }
 
 
-def post_responses(
+def answer_responses(
     model: type[Any] | None,
-    example: dict[str, Any] | None = None,
+    status: int = 200,
     *,
+    example: dict[str, Any] | None = None,
     by_image: bool = False,
-    media: str = "application/json",
-) -> dict[int | str, dict[str, Any]]:
-    """Return the description of answers to a POST."""
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"description": description, "model": Answers | Refused if by_image else Refused}
-        for status, description in _REFUSED.items()
-    }
+    body: bool = True,
+) -> Responses:
+    """Return the description of JSON that answers a request with images.
+
+    Args:
+        model: Schema of the answer; None of one without content.
+        status: Status of the answer.
+        example: Example of the answer.
+        by_image: Whether the request may be refused for its one image.
+        body: Whether the request has a body.
+    """
+    responses = _refusals(400, 401, 403, 404, *((413,) if body or by_image else ()), 415, 422, 500)
+    responses |= _refusals(503)
+    for refused in _BY_IMAGE if by_image else ():
+        responses[refused]["model"] = RefusedAnswers | Refused
     if model is None:
-        responses[200] = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}
-    else:
-        responses[200] = {"model": model, "content": {media: {"example": example}}}
-    return responses
+        responses.pop(415)
+        return responses | {status: {"description": "Done."}}
+    answered: dict[str, Any] = {"model": model}
+    if example is not None:
+        answered["content"] = {"application/json": {"example": example}}
+    return responses | {status: answered}
+
+
+def picture_responses(media: str, headers: dict[str, str], *, body: bool = True) -> Responses:
+    """Return the description of a picture or a report that answers a request with images."""
+    responses = answer_responses(None, body=body) | _refusals(413, 415)
+    binary = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}
+    return responses | {200: binary | {"headers": _headers(headers)}}
 
 
 def get_responses(
-    model: type[Any] | None, media: str = "application/json"
-) -> dict[int | str, dict[str, Any]]:
-    """Return the description of answers to a GET."""
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"description": _REFUSED[status], "model": Refused} for status in (400, 401, 403)
-    }
-    responses[503] = {"description": _REFUSED[503], "model": Refused}
+    model: type[Any] | None, media: str = "application/json", *, absent: bool = False
+) -> Responses:
+    """Return the description of answers to a GET.
+
+    Args:
+        model: Schema of the answer; None of text.
+        media: Type of the text.
+        absent: Whether what is asked for may not be there.
+    """
+    responses = _refusals(400, 401, 403, *((404,) if absent else ()), 422, 500, 503)
+    if model is Readiness:
+        responses[503] = {"description": "Not ready.", "model": Readiness}
     if model is not None:
-        responses[200] = {"model": model}
-        if model is Readiness:
-            responses[503] = {"description": "Not ready.", "model": Readiness}
-    else:
-        responses[200] = {"content": {media: {"schema": {"type": "string"}}}}
-    return responses
+        return responses | {200: {"model": model}}
+    return responses | {200: {"content": {media: {"schema": {"type": "string"}}}}}
+
+
+def _refusals(*statuses: int) -> Responses:
+    return {status: {"description": _REFUSED[status], "model": Refused} for status in statuses}
+
+
+def _headers(meanings: dict[str, str]) -> dict[str, Any]:
+    return {
+        name: {"description": meaning, "required": True, "schema": {"type": "string"}}
+        for name, meaning in meanings.items()
+    }
+
+
+def _complete(described: dict[str, Any], settings: Settings) -> None:
+    """Add what holds for every route: its tag, the token, headers, and problem details."""
+    components = described["components"]
+    components["securitySchemes"] = {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "Needed where the server was started with a token (CXR_TOKEN).",
+        }
+    }
+    components["schemas"].pop("HTTPValidationError", None)
+    components["schemas"].pop("ValidationError", None)
+    described["x-limits"] = {
+        "file_bytes": settings.upload_bytes,
+        "request_bytes": settings.body_bytes,
+        "request_files": settings.files,
+        "kept_bytes": settings.kept_bytes,
+        "kept_s": settings.kept_s,
+        "queue_images": settings.queue,
+        "body_s": settings.body_s,
+    }
+    for path, methods in described["paths"].items():
+        for operation in methods.values():
+            if path.startswith("/v1/"):
+                operation["tags"] = ["models" if path.startswith("/v1/models") else "images"]
+            else:
+                operation["tags"] = ["operations"]
+            responses = operation["responses"]
+            if path.startswith(PROTECTED):
+                # Without a token of the server's, anybody may ask.
+                operation["security"] = [{"token": []}, *([] if settings.token else [{}])]
+            else:
+                responses.pop("401")
+            for status, response in responses.items():
+                headers = _EVERYWHERE | _BY_STATUS.get(int(status), {})
+                response["headers"] = _headers(headers) | response.get("headers", {})
+                content = response.get("content", {})
+                if "Refused" in str(content.get("application/json", "")):
+                    content[PROBLEM] = content.pop("application/json")

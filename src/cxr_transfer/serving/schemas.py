@@ -26,6 +26,9 @@ STATUS = {
 """HTTP statuses of image errors; 422 for all others. Syntaxes without a decoder are 415, too."""
 
 LONGEST_NAME = 120
+PROBLEM_TYPE = "urn:cxr-transfer:error:"
+PROBLEM_INSTANCE = "urn:cxr-transfer:request:"
+"""Names, not addresses: a server in a hospital has no page of errors that the world can open."""
 
 
 class Neighbour(BaseModel):
@@ -40,6 +43,8 @@ class ImageAnswer(BaseModel):
     """The answer for one image."""
 
     file: str = Field(description="The name that it was sent under, shortened, without folders.")
+    index: int = Field(description="Place among the images of its request, from 0.", ge=0)
+    sha256: str = Field(description="SHA-256 of the bytes that were sent, in hexadecimal digits.")
     status: Literal["ok", "cannot_assess", "error"]
     code: str = Field(description='Of a refusal or an error; "" without one.')
     message: str
@@ -96,11 +101,36 @@ class Answers(Envelope):
     answers: list[ImageAnswer]
 
 
-class Refused(Envelope):
-    """Why a request got no answer."""
+class KeptImage(BaseModel):
+    """An image that was uploaded, to be asked for by its hash."""
 
-    code: str
-    message: str
+    index: int = Field(description="Place among the images of its request, from 0.", ge=0)
+    file: str = Field(description="The name that it was sent under, which is not kept.")
+    sha256: str = Field(description="SHA-256 of the bytes that were sent, in hexadecimal digits.")
+    bytes: int = Field(description="Number of bytes.", ge=0)
+
+
+class Kept(Envelope):
+    """Images that are kept in memory; where room is needed, some go before their time."""
+
+    kept_s: float = Field(description="Seconds for which they are kept at most.")
+    images: list[KeptImage]
+
+
+class Refused(Envelope):
+    """Why a request got no answer, as problem details (RFC 9457) with fields of our own."""
+
+    type: str = Field(description=f"Kind of problem: {PROBLEM_TYPE}CODE.")
+    title: str = Field(description="Kind of problem in words; the same wherever the code is.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="Line for a person; the message.")
+    instance: str = Field(description=f"This problem: {PROBLEM_INSTANCE}REQUEST_ID.")
+    code: str = Field(description="Stable identifier for programs; see the error codes.")
+    message: str = Field(description="Line for a person: what was expected, what came, what to do.")
+
+
+class RefusedAnswers(Answers, Refused):
+    """The answer for one image that could not be read; code and message are the image's."""
 
 
 class ModelCard(BaseModel):
@@ -218,15 +248,29 @@ def envelope(request_id: str) -> dict[str, Any]:
 
 
 def refused(refusal: ApiError, request_id: str) -> dict[str, Any]:
-    """Return a refusal as JSON."""
-    return envelope(request_id) | {"code": refusal.code, "message": refusal.message}
+    """Return a refusal as problem details, https://www.rfc-editor.org/rfc/rfc9457."""
+    return envelope(request_id) | {
+        "type": f"{PROBLEM_TYPE}{refusal.code}",
+        "title": refusal.code.replace("_", " ").capitalize(),
+        "status": refusal.status_code,
+        "detail": refusal.message,
+        "instance": f"{PROBLEM_INSTANCE}{request_id}",
+        "code": refusal.code,
+        "message": refusal.message,
+    }
 
 
-def status_of(answers: list[dict[str, Any]]) -> int:
-    """Return the HTTP status of a request's answers: 200 but for one image that is an error."""
+def image_refusal(code: str, message: str) -> ApiError:
+    """Return the refusal of an image that cannot be read."""
+    status = STATUS.get(code, UNPROCESSABLE)
+    return ApiError(status, code, message, {"Retry-After": "1"} if status == 503 else None)
+
+
+def refusal_of(answers: list[dict[str, Any]]) -> ApiError | None:
+    """Return what becomes of a request for one image that is an error; None of all others."""
     if len(answers) != 1 or answers[0]["status"] != "error":
-        return 200
-    return STATUS.get(answers[0]["code"], UNPROCESSABLE)
+        return None
+    return image_refusal(answers[0]["code"], answers[0]["message"])
 
 
 def shown_name(name: str | None, number: int) -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,12 +25,14 @@ from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
+from cxr_transfer.serving.image_store import ImageStore, Upload
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel, open_models
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
 from cxr_transfer.serving.schemas import ApiError, busy
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.text import human_size
 
 NO_MAP = "this model is a converted network: it draws no heat maps"
 LOST = "Expected an answer, but the process that read the image was taken away; send it again."
@@ -39,17 +41,6 @@ TRY_AGAIN_S = 30.0
 
 _SLOW_QUEUE = 16
 _SLOW_WAIT_S = 20.0
-
-
-class Upload(NamedTuple):
-    """An image as it was sent: the name that it has in the answer, its bytes, and what they are.
-
-    The format is the one that the name it was sent under promises; "" where it promises none.
-    """
-
-    name: str
-    content: bytes
-    named: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +70,14 @@ class Service:
     Attributes:
         load: Images that wait for class scores.
         models: Models by name, the first one first; empty until they are opened.
+        images: Images that were uploaded once, by their hash.
         decoders: Processes that read images.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.load = Admission(settings.queue, settings.longest_wait_s)
         self.models: dict[str, ServedModel] = {}
+        self.images = ImageStore(settings.kept_bytes, settings.kept_s)
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -97,6 +90,7 @@ class Service:
         self._self_tested_at = -TRY_AGAIN_S
         self._works = False
         metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
+        metrics.watch("cxr_kept_bytes", "Bytes of kept images.", lambda: self.images.size)
         metrics.watch("cxr_workers", "Decoding processes.", lambda: self.decoders.alive)
         metrics.watch(
             "cxr_workers_replaced", "Processes that were lost.", lambda: self.decoders.replaced
@@ -256,6 +250,9 @@ class Service:
         if heat_map:
             for (read, _), answers in zip(read_and_predicted, answered, strict=True):
                 await self._explained(asked_models, read, answers)
+        for index, (upload, answers) in enumerate(zip(uploads, answered, strict=True)):
+            for answer in answers:
+                answer |= {"index": index, "sha256": upload.sha256}
         for answer in (answer for answers in answered for answer in answers):
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
@@ -354,8 +351,8 @@ class Service:
         if len(content) > self._settings.upload_bytes:
             raise ImageError(
                 "too_many_bytes",
-                f"Expected at most {self._settings.upload_bytes} bytes, but got {len(content)}; "
-                "export a smaller copy of the image.",
+                f"Expected at most {human_size(self._settings.upload_bytes)}, but got "
+                f"{human_size(len(content))}; export a smaller copy of the image.",
             )
 
 

@@ -36,6 +36,8 @@ class Settings(BaseModel):
         held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
             than what is free; see `Held`.
         files: Largest number of files in one request.
+        kept_bytes: Bytes of all images that are kept by their hash; never fewer than `body_bytes`.
+        kept_s: Time for which such an image is kept.
         decode_s: Time for decoding one image; then its worker is ended.
         worker_bytes: Address space of a decoding process.
         explain_s: Time for a heat map, for the first one with what it loads.
@@ -62,6 +64,8 @@ class Settings(BaseModel):
     body_bytes: int = 2 * MAX_BYTES
     held_bytes: int = 512 * MIB
     files: int = 32
+    kept_bytes: int = 256 * MIB
+    kept_s: float = 600.0
     decode_s: float = 10.0
     worker_bytes: int = 2048 * MIB
     explain_s: float = 60.0

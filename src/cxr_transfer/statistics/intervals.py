@@ -222,6 +222,23 @@ def share(
     return percentile_interval(float(flags.mean()), replicates, units=len(set(patients)))
 
 
+def mean(
+    values: npt.NDArray[np.float64],
+    patients: Sequence[str],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Estimate:
+    """Return the mean of a value of each image, with its interval by patient.
+
+    >>> mean(np.array([1.0, 0.0, -1.0, 2.0]), ["a", "a", "b", "c"]).value
+    0.5
+    """
+    weights = patient_weights(patients, resamples=resamples, seed=seed)
+    replicates = weights @ values / weights.sum(axis=1)
+    return percentile_interval(float(values.mean()), replicates)
+
+
 def checked_level(level: float) -> float:
     """Return ``level``.
 

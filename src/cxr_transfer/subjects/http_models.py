@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cxr_transfer.errors import MachineError, ModelError, UsageError
+from cxr_transfer.errors import ModelError
 from cxr_transfer.extras import require
+from cxr_transfer.http_requests import Attempts, bad_answer, connection, send
 from cxr_transfer.subjects.arrays import SUM, as_type, real_numbers
 from cxr_transfer.subjects.foreign_networks import checked_facts
 from cxr_transfer.text import for_terminal
@@ -32,23 +33,6 @@ if TYPE_CHECKING:
 PREFIXES = ("http://", "https://")
 TOKEN = "CXR_SUBJECT_TOKEN"
 """Environment variable: a token that is sent to the server, as "Authorization: Bearer"."""
-
-TRIES = 6
-LONGEST_WAIT = 30.0
-"""Seconds that are waited at most before a request is sent again."""
-
-TIMEOUT = 60.0
-"""Seconds after which an answer is given up."""
-
-ANSWERING = 120.0
-"""Seconds after which an answer that still comes in is given up."""
-
-LARGEST_ANSWER = 64 * 2**20
-"""Bytes of an answer at most: thousands of numbers for each image."""
-
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
-_READ = ("Content-Type", "Location", "Retry-After")
-"""Headers of an answer that are looked at."""
 
 _TYPES = {
     "FP32": np.float32,
@@ -89,62 +73,15 @@ class HttpModel:
             MachineError: ``server_away`` where it does not answer at last.
             ModelError: ``bad_answer`` for a refusal.
         """
-        import httpx
-
-        why = ""
-        for number in range(TRIES):
-            self._wait()
-            try:
-                answer = self._sent(method, address, **content)
-            except httpx.TransportError as error:
-                why, wait = f"{type(error).__name__}: {error}", 0.5 * 2**number
-                if "CERTIFICATE_VERIFY_FAILED" in why:
-                    raise MachineError(
-                        "server_away",
-                        f"Expected a server at {self.address} with a certificate that this system "
-                        f"trusts, but got {for_terminal(why)}; name its authority's file in the "
-                        "environment variable SSL_CERT_FILE.",
-                    ) from None
-            except httpx.DecodingError as error:
-                raise self._bad(f"an answer that cannot be unpacked ({error})", "") from None
-            else:
-                if answer.status_code < 300:
-                    return answer
-                why = f"status {answer.status_code}: {answer.text[:200]}"
-                if answer.status_code not in _AGAIN:
-                    raise self._bad(why, _mend(answer))
-                wait = _seconds(answer.headers.get("Retry-After"), 0.5 * 2**number)
-            self.retried += 1
-            if number + 1 < TRIES:
-                time.sleep(min(wait, LONGEST_WAIT))
-        raise MachineError(
-            "server_away",
-            f"Expected an answer of {self.address}, but after {TRIES} tries got "
-            f"{for_terminal(why)}; see whether it runs, and run the command again.",
-        )
-
-    def _sent(self, method: str, address: str, **content: Any) -> httpx.Response:  # noqa: ANN401
-        """Send a request once, and read its answer within bounds of time and size."""
-        import httpx
-
-        limit = time.monotonic() + ANSWERING
-        body = b""
-        with self.client.stream(method, address, **content) as answer:
-            for part in answer.iter_bytes():
-                body += part
-                if len(body) > LARGEST_ANSWER:
-                    raise self._bad(f"more than {LARGEST_ANSWER} bytes", "mend the address")
-                if time.monotonic() > limit:
-                    raise httpx.ReadTimeout(f"no whole answer in {ANSWERING:.0f} seconds")
-        headers = {name: answer.headers[name] for name in _READ if name in answer.headers}
-        return httpx.Response(answer.status_code, headers=headers, content=body)
-
-    def _bad(self, why: str, mend: str) -> ModelError:
-        return ModelError(
-            "bad_answer",
-            f"Expected an answer of {self.address}, but got {for_terminal(why)}; "
-            f"{for_terminal(mend or 'see the log of the server')}.",
-        )
+        attempts = Attempts(self.address)
+        try:
+            answer = send(self.client, attempts, method, address, before=self._wait, **content)
+        finally:
+            self.retried += attempts.failed
+        if answer.status_code >= 300:
+            why = f"status {answer.status_code}: {answer.text[:200]}"
+            raise bad_answer(self.address, why, _mend(answer))
+        return answer
 
     def json(self, method: str, address: str, **content: Any) -> dict[str, Any]:  # noqa: ANN401
         """Return the JSON object that a request is answered with.
@@ -190,40 +127,9 @@ def open_http(
     require("httpx", "models behind HTTP")
     import httpx
 
-    try:
-        parts = urlsplit(subject)
-        _ = parts.port, httpx.URL(subject), (parts.hostname or "").encode("idna")
-    except (ValueError, httpx.InvalidURL) as error:
-        raise UsageError(
-            "bad_address",
-            "Expected an address such as http://host:8000/v1/predict, but it cannot be read "
-            f"({for_terminal(str(error))}); mend it.",
-        ) from None
-    if not parts.hostname or parts.username or parts.password or parts.query or parts.fragment:
-        raise UsageError(
-            "bad_address",
-            "Expected an address such as http://host:8000/v1/predict, but got one without a host, "
-            f"or with a user, a password or a query; mend it: a token stands in {TOKEN}.",
-        )
     token = (environment or {}).get(TOKEN)
-    if token and not (token.isascii() and token.isprintable()):
-        raise UsageError(
-            "bad_address",
-            f"Expected a token of printable ASCII characters in {TOKEN}, but got others; set it "
-            "anew.",
-        )
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    # A hospital has an authority of its own: the system's and SSL_CERT_FILE count, too.
-    trusted = httpx.create_ssl_context(trust_env=False)
-    trusted.load_default_certs()
-    # Proxies of the environment are not asked: images of patients go where they are told to.
-    client = httpx.Client(
-        headers=headers,
-        timeout=TIMEOUT,
-        follow_redirects=False,
-        trust_env=False,
-        verify=trusted,
-    )
+    example = "http://host:8000/v1/predict"
+    client = httpx.Client(**connection(subject, token, example=example, variable=TOKEN))
     return HttpModel(subject.rstrip("/"), client, per_second)
 
 
@@ -385,10 +291,3 @@ def _png(image: npt.NDArray[np.uint8]) -> bytes:
     content = io.BytesIO()
     Image.fromarray(image).save(content, "PNG", compress_level=1)
     return content.getvalue()
-
-
-def _seconds(text: str | None, otherwise: float) -> float:
-    try:
-        return max(0.0, float(text or ""))
-    except ValueError:
-        return otherwise

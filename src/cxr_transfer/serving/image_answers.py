@@ -1,0 +1,98 @@
+"""What is answered for images, whichever way they came: scores, and an image's heat map.
+
+Comes in: images, and what is asked of them. Goes out: responses. Knows no route.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Sequence
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from cxr_transfer.inference.prediction import explained_label
+from cxr_transfer.serving.image_store import Upload
+from cxr_transfer.serving.model_registry import ServedModel
+from cxr_transfer.serving.problems import ProblemResponse
+from cxr_transfer.serving.schemas import (
+    UNPROCESSABLE,
+    ApiError,
+    envelope,
+    refusal_of,
+)
+from cxr_transfer.serving.service import LOST, NO_MAP, Service
+
+
+async def predictions(
+    request: Request,
+    service: Service,
+    served: ServedModel,
+    uploads: Sequence[Upload],
+    *,
+    heat_map: bool,
+    started: float,
+) -> Response:
+    """Answer with class scores, an image at a time.
+
+    Args:
+        request: Request that asks; its line of log tells how many images it had.
+        service: Service that answers.
+        served: Model that is asked.
+        uploads: Images.
+        heat_map: Whether each answer has a heat map.
+        started: When the request came, in seconds of `time.perf_counter`.
+
+    Raises:
+        ApiError: 503 ``busy``.
+    """
+    answers = await service.answers(served, uploads, heat_map=heat_map)
+    statuses = [answer["status"] for answer in answers]
+    request.scope["state"]["facts"] = {"uploads": len(answers), "answered": statuses}
+    request_id = request.state.request_id
+    content = envelope(request_id) | {
+        "model": served.predictor.model,
+        "ms": round(1000 * (time.perf_counter() - started), 2),
+        "answers": answers,
+    }
+    if refusal := refusal_of(answers):
+        return ProblemResponse(refusal, request_id, content)
+    return JSONResponse(content)
+
+
+async def heat_map_picture(service: Service, served: ServedModel, upload: Upload) -> Response:
+    """Answer with the heat map of an image, as PNG.
+
+    Raises:
+        ApiError: 422 ``no_heat_map``, or the code of an image that is not assessed; the status of
+            an image that cannot be read; 503 ``busy``, ``worker_lost``.
+    """
+    if not served.explains:
+        raise _no_map(NO_MAP)
+    (answer,) = await service.answers(served, [upload], heat_map=True)
+    if refusal := refusal_of([answer]):
+        raise refusal
+    if answer["status"] != "ok":
+        raise ApiError(UNPROCESSABLE, answer["code"], answer["message"])
+    if answer["heat_map"] is None:
+        reason = answer["warnings"][-1].removeprefix("no heat map: ")
+        if reason == LOST:
+            raise ApiError(503, "worker_lost", LOST, {"Retry-After": "1"})
+        raise _no_map(reason)
+    headers = {
+        "X-Cxr-Heat-Map-Of": json.dumps(explained_label(answer)),
+        "X-Cxr-Model": json.dumps(answer["model"]),
+    }
+    content = base64.b64decode(answer["heat_map"].partition(",")[2])
+    return Response(content, media_type="image/png", headers=headers)
+
+
+def _no_map(reason: str) -> ApiError:
+    return ApiError(
+        UNPROCESSABLE,
+        "no_heat_map",
+        f"Expected a heat map, but there is none: {reason.rstrip('.')}; ask for the predictions "
+        "without it.",
+    )
