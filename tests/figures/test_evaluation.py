@@ -16,7 +16,7 @@ from cxr_transfer import INTENDED_USE
 from cxr_transfer.errors import DataError, MachineError
 from cxr_transfer.evaluation import error_sheet
 from cxr_transfer.figures import audit as audit_figures
-from cxr_transfer.figures import canvas, explanation
+from cxr_transfer.figures import canvas
 from cxr_transfer.figures import evaluation as figures
 from cxr_transfer.labels import DATASET_1, LabelSet
 from cxr_transfer.statistics.association import source_by_class
@@ -468,13 +468,3 @@ def test_no_pyplot_and_matplotlib_only_where_figures_are_drawn():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-
-
-def test_a_report_page_names_the_scale_of_its_scores():
-    answer = {"model": "m 0123", "status": "ok", "code": "", "message": "", "lung_share": None,
-              "neighbours": [], "warnings": []}  # fmt: skip
-    said = explanation._report_lines(answer | {"temperature": 1.366})
-    assert "Scores are calibrated (temperature 1.37)." in said
-    assert "Scores are as the network gives them." in explanation._report_lines(
-        answer | {"temperature": None}
-    )

@@ -23,20 +23,6 @@ LINES = (
     "covid19 (cohen), distance 12.3",
     "bacterial (kermany), distance 13.2",
 )
-ANSWER = {
-    "file": "image.png",
-    "model": "model_3 0123456789ab",
-    "status": "ok",
-    "code": "",
-    "message": "",
-    "label": "covid19",
-    "probabilities": SCORES,
-    "temperature": None,
-    "lung_share": 0.64,
-    "lung_area": 0.46,
-    "neighbours": [{"label": "covid19", "source": "cohen", "distance": 12.3}],
-    "warnings": ["the image is unusual"],
-}
 
 
 def given(radiograph=None, heat=None, lungs=None, lines=LINES, label="covid19"):
@@ -168,39 +154,3 @@ def test_an_empty_map_and_no_lungs_or_nothing_else_are_drawn_too(mask):
     assert not pictures(page)[2].pixels[..., 3].any()
     assert "outline" not in " ".join(part.text for part in words(page))
     assert len(page_png(page)) > 1000
-
-
-def test_a_report_has_a_page_for_each_answer_with_words_that_can_be_selected():
-    pytest.importorskip("reportlab")
-    radiograph = draw_radiograph("covid19", rng=np.random.default_rng(1))
-    overlay = np.zeros((30, 30, 4), np.uint8)
-    refused = ANSWER | {
-        "status": "error",
-        "code": "unreadable",
-        "message": "Expected an image",
-        "probabilities": {},
-        "lung_share": None,
-        "neighbours": [],
-        "file": "東京 \udcff" * 60,
-    }
-    pages = [
-        {"answer": ANSWER, "image": radiograph, "overlay": overlay},
-        {"answer": refused, "image": None, "overlay": None},
-    ]
-    pdf = explanation.report_pdf(pages, request_id="abc123")
-    assert pdf.startswith(b"%PDF")
-    assert len(re.findall(rb"/Type /Page\s", pdf)) == 2
-    assert b"/ToUnicode" in pdf
-    assert b"DejaVuSans" in pdf
-
-
-def test_a_page_of_a_report_says_all_that_is_known_and_keeps_clear_of_its_foot():
-    radiograph = np.zeros((400, 100), np.uint8)
-    answer = ANSWER | {"warnings": ["a warning that goes on and on " * 20] * 4}
-    parts = explanation._report_parts({"answer": answer, "image": radiograph, "overlay": None})
-    texts = " ".join(part.text for part in parts if isinstance(part, Words))
-    for said in ("image.png", "model_3 0123456789ab", "64 %", "46 %", "covid19 (cohen): 12.30"):
-        assert said in texts
-    assert texts.count("a warning that goes on") == 80
-    assert max(part.y for part in parts if isinstance(part, Words)) < 556
-    assert all(part.y + part.height < 556 for part in parts if isinstance(part, Picture))

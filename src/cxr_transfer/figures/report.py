@@ -31,6 +31,9 @@ ON_A_PAGE = 2
 
 _LEFT, _COLUMN, _GAP = 34.0, 245.0, 19.0
 _FOOT = 548.0
+_BELOW_A_MAP = 108.0
+"""Height that is kept for what stands below a map."""
+
 _NOTES = 200.0
 """Height of what must be read before a score, however much it is."""
 
@@ -114,11 +117,9 @@ def _summary(
         y += 8
         name = f"{model['name']}: {model['title']}"
         page.parts.append(Words(_LEFT, y, fitted(name, 10, WIDTH - 2 * _LEFT), 10, bold=True))
-        facts = (
-            f"{_AUDITS.get(verdict, verdict)}. Weights {model['weights_sha256'][:12]}. Scores are "
-            f"{model['score_scale']}."
-        )
-        y = _lines(page, facts, y + 13, 9)
+        facts = f"Weights {model['weights_sha256'][:12]}. Scores are {model['score_scale']}."
+        y = _lines(page, f"{_AUDITS.get(verdict, verdict)}.", y + 13, 9, bold=verdict == "fail")
+        y = _lines(page, facts, y, 9)
     rows = [(number, image) for number, image in enumerate(images, start=1)]
     y += 10
     while True:
@@ -132,9 +133,10 @@ def _summary(
         page, y = Page(WIDTH, HEIGHT), 48.0
 
 
-def _lines(page: Page, text: str, y: float, size: float) -> float:
-    for line in wrapped(text, WIDTH - 2 * _LEFT, size):
-        page.parts.append(Words(_LEFT, y, line, size))
+def _lines(page: Page, text: str, y: float, size: float, *, bold: bool = False) -> float:
+    """Write lines below each other, and return where the next one stands."""
+    for line in wrapped(text, WIDTH - 2 * _LEFT, size, bold=bold):
+        page.parts.append(Words(_LEFT, y, line, size, bold=bold))
         y += 1.45 * size
     return y
 
@@ -182,8 +184,17 @@ def _headline(answer: Mapping[str, Any]) -> str:
         named = [f"{words_of(name)} {written_score(scores[name])}" for name in answer["findings"]]
         return ", ".join(named) or "no finding that the model knows"
     label = answer["label"]
-    note = " (take note)" if answer["warnings"] else ""
+    note = ": take note, see its page" if answer["warnings"] else ""
     return f"{words_of(label)} {written_score(scores[label])}{note}"
+
+
+def _sentence(answer: Mapping[str, Any]) -> str:
+    """Return what an answer comes to, as the heading of its page."""
+    if "findings" in answer:
+        return f"{_headline(answer)}, of 100"
+    label = answer["label"]
+    score = written_score(answer["probabilities"][label])
+    return f"most like the training class {words_of(label)}: {score} of 100"
 
 
 def _is_sound(answer: Mapping[str, Any], model: Mapping[str, Any]) -> bool:
@@ -258,8 +269,7 @@ def _answer(
     y += 22
     colour = INK if _is_sound(answer, model) else GREY
     if answer["status"] == "ok":
-        head = "" if "findings" in answer else "most like the training class "
-        for line in wrapped(head + _headline(answer).removesuffix(" (take note)"), _COLUMN, 12):
+        for line in wrapped(_sentence(answer), _COLUMN, 12, bold=True):
             parts.append(Words(left, y, line, 12, bold=True, colour=colour))
             y += 16
     if answer["probabilities"]:
@@ -269,7 +279,9 @@ def _answer(
         parts += score_bars(scores, [words_of(label) for label in dark if label], left, y, _COLUMN)
         y += 17 * len(scores) + 44
     if overlay is not None and picture is not None:
-        drawn, bottom = _heat_map(picture, overlay, answer, left, y, max(60, 470 - y))
+        drawn, bottom = _heat_map(
+            picture, overlay, answer, left, y, max(60, _FOOT - _BELOW_A_MAP - y)
+        )
         parts += drawn
         y = bottom + 18
     rows = [row for line in _details(model, answer) for row in wrapped(line, _COLUMN, 8)]

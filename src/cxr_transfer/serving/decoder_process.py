@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -177,18 +177,20 @@ def _explain(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 
 def _report(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
-    """Lay out a report of pictures that were made of images: a page for each answer."""
-    from cxr_transfer.figures.explanation import report_pdf
+    """Lay out a report of pictures that were made of images: a summary, and a page for each."""
+    from cxr_transfer.figures.report import ReportImage, report_pdf
 
-    pages: list[dict[str, Any]] = []
+    images = []
     for answers, picture in zip(header["answers"], pieces, strict=True):
-        radiograph = _pixels(picture) if picture else None
-        for answer in answers:
-            overlay = None
-            if answer["heat_map"]:
-                overlay = _pixels(base64.b64decode(answer["heat_map"].partition(",")[2]))
-            pages.append({"answer": answer, "image": radiograph, "overlay": overlay})
-    return {}, [report_pdf(pages, request_id=header["request_id"])]
+        overlays = [
+            _pixels(base64.b64decode(answer["heat_map"].partition(",")[2]))
+            if answer["heat_map"]
+            else None
+            for answer in answers
+        ]
+        images.append(ReportImage(answers, _pixels(picture) if picture else None, overlays))
+    facts = {"time": header["time"], "request_id": header["request_id"]}
+    return {}, [report_pdf(images, header["models"], **facts)]
 
 
 def _pixels(png: bytes) -> npt.NDArray[np.uint8]:

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from cxr_transfer import provenance
 from cxr_transfer.errors import ImageError
 from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.prediction import Prediction, explained_label
@@ -211,13 +212,19 @@ class Service:
     ) -> bytes:
         """Return a PDF of images and what each model that is asked answers for them.
 
-        Each image has a page for each model, one after the other.
+        A summary comes first, then a page for each image.
 
         Raises:
             ApiError: 503 ``busy`` where there is no room.
         """
         answered, read = await self._answered(asked_models, uploads, heat_map=True, picture=True)
-        header = {"work": "report", "answers": answered, "request_id": request_id}
+        header = {
+            "work": "report",
+            "answers": answered,
+            "models": [served.described() for served in asked_models],
+            "time": provenance.now(),
+            "request_id": request_id,
+        }
         _, (pdf,) = await self._slowly(header, [image.picture for image in read])
         return pdf
 
