@@ -167,7 +167,9 @@ def test_a_report_is_a_pdf(client):
     response = send(client, as_bytes(phantom()), b"no image", path="/v1/report")
     assert response.headers["content-type"] == "application/pdf"
     assert response.content.startswith(b"%PDF-")
-    assert response.content.count(b"/Type /Page\n") + response.content.count(b"/Type /Page ") == 2
+    assert (
+        response.content.count(b"/Type /Page\n") + response.content.count(b"/Type /Page ") == 3
+    ), "a summary, and a page each"
 
 
 def test_models_are_told(client, predictor):

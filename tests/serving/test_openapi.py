@@ -70,6 +70,10 @@ PROVOKED = [
     ("POST", "/v1/image", IMAGE, 200),
     ("POST", "/v1/image", IMAGE | {"content": b"no image"}, 415),
     ("POST", "/v1/report", IMAGE, 200),
+    ("POST", "/v1/reports", IMAGE, 202),
+    ("GET", "/v1/reports/{number}", {}, 404),
+    ("GET", "/v1/reports/{number}/pdf", {}, 404),
+    ("DELETE", "/v1/reports/{number}", {}, 404),
     ("POST", "/v1/images", IMAGE, 201),
     ("POST", "/v1/images/{sha256}/predictions", {}, 404),
     ("POST", "/v1/images/{sha256}/predictions", {"content": b"x"}, 415),
@@ -91,7 +95,9 @@ PROVOKED = [
 def test_status_headers_type_and_schema_are_as_described(
     described, client, method, path, options, status
 ):
-    response = client.request(method, path.format(sha256=ABSENT, name="random"), **options)
+    response = client.request(
+        method, path.format(sha256=ABSENT, number=ABSENT[:32], name="random"), **options
+    )
     assert response.status_code == status
     check(described, method, path, response)
 
@@ -105,7 +111,7 @@ def test_the_token_is_described_where_it_is_needed(checkpoint):
         assert content["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
         for path, methods in content["paths"].items():
             for method, operation in methods.items():
-                address = path.format(sha256=ABSENT, name="random")
+                address = path.format(sha256=ABSENT, number=ABSENT[:32], name="random")
                 response = client.request(method, address)
                 check(described, method, path, response)
                 assert (response.status_code == 401) == path.startswith(PROTECTED), path

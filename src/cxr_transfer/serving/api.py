@@ -25,7 +25,6 @@ from cxr_transfer.serving.multipart import flag, read_form
 from cxr_transfer.serving.openapi import (
     EXAMPLE,
     PICTURE_HEADERS,
-    REPORT_HEADERS,
     DescribedApp,
     answer_responses,
     form_body,
@@ -35,6 +34,7 @@ from cxr_transfer.serving.openapi import (
 from cxr_transfer.serving.parameters import check_query
 from cxr_transfer.serving.problems import ProblemResponse, no_such_path, wrong_method
 from cxr_transfer.serving.process_pool import WorkerLost
+from cxr_transfer.serving.reports import route_reports
 from cxr_transfer.serving.schemas import (
     Answers,
     ApiError,
@@ -82,6 +82,7 @@ def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
     _handle_errors(app)
     _route_images(app, settings, service)
     route_uploaded_images(app, settings, service)
+    route_reports(app, settings, service)
     _route_models(app, service)
     _route_operations(app, service, metrics)
     _route_pages(app)
@@ -89,7 +90,7 @@ def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
 
 
 def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
-    """Answer for images: scores, the image as it was decoded, a report."""
+    """Answer for images: scores, and the image as it was decoded."""
 
     @app.post(
         "/v1/predict",
@@ -131,24 +132,6 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
             "X-Cxr-Warnings": json.dumps(facts["warnings"]),
         }
         return Response(png, media_type="image/png", headers=headers)
-
-    @app.post(
-        "/v1/report",
-        summary="A report of images, with figures",
-        openapi_extra=form_body("files", settings, fields=("model", "other")),
-        response_class=Response,
-        responses=picture_responses("application/pdf", REPORT_HEADERS),
-    )
-    async def report(request: Request) -> Response:
-        form = await read_form(request, settings, files="files", fields=("model", "other"))
-        asked_models = [service.model(form.fields.get("model"))]
-        if (
-            other := service.model(form.fields.get("other") or asked_models[0].name)
-        ) is not asked_models[0]:
-            asked_models.append(other)
-        pdf = await service.report(asked_models, form.uploads, request.state.request_id)
-        headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
-        return Response(pdf, media_type="application/pdf", headers=headers)
 
 
 def _route_models(app: FastAPI, service: Service) -> None:

@@ -62,6 +62,7 @@ HEAT_MAP_HEADERS = {
     "X-Cxr-Model": "Name and first digits of the hash of the weights: JSON, a string.",
 }
 REPORT_HEADERS = {"Content-Disposition": "The name to save it under."}
+BEGUN_HEADERS = {"Location": "Where it says how far it is."}
 
 _EVERYWHERE = {
     "X-Request-ID": "Identifier of the request: the client's own X-Request-ID, or a new one.",
@@ -69,13 +70,15 @@ _EVERYWHERE = {
 }
 _BY_STATUS = {
     401: {"WWW-Authenticate": "The scheme of the token: Bearer."},
+    409: {"Retry-After": "Seconds after which it is worth asking again."},
     503: {"Retry-After": "Seconds after which it is worth asking again."},
 }
 _REFUSED = {
     400: "The host or the request is not what it should be.",
     401: "A token is needed.",
     403: "Another web site sent this.",
-    404: "There is no such model, image or page.",
+    404: "There is no such model, image, report or page.",
+    409: "It is not done yet.",
     413: "Too much was sent; said before the body comes where its length is announced.",
     415: "Not a form, or not an image.",
     422: "A parameter, the form or the image is not what it should be.",
@@ -167,6 +170,7 @@ def answer_responses(
     status: int = 200,
     *,
     example: dict[str, Any] | None = None,
+    headers: dict[str, str] | None = None,
     by_image: bool = False,
     body: bool = True,
 ) -> Responses:
@@ -176,6 +180,7 @@ def answer_responses(
         model: Schema of the answer; None of one without content.
         status: Status of the answer.
         example: Example of the answer.
+        headers: Headers of the answer that it has beside those of all.
         by_image: Whether the request may be refused for its one image.
         body: Whether the request has a body.
     """
@@ -186,7 +191,7 @@ def answer_responses(
     if model is None:
         responses.pop(415)
         return responses | {status: {"description": "Done."}}
-    answered: dict[str, Any] = {"model": model}
+    answered: dict[str, Any] = {"model": model, "headers": _headers(headers or {})}
     if example is not None:
         answered["content"] = {"application/json": {"example": example}}
     return responses | {status: answered}
@@ -197,6 +202,13 @@ def picture_responses(media: str, headers: dict[str, str], *, body: bool = True)
     responses = answer_responses(None, body=body) | _refusals(413, 415)
     binary = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}}
     return responses | {200: binary | {"headers": _headers(headers)}}
+
+
+def report_responses() -> Responses:
+    """Return the description of a report that was made in the background."""
+    responses = get_responses(None, "application/pdf", absent=True) | _refusals(409)
+    binary = {"content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}}}
+    return responses | {200: binary | {"headers": _headers(REPORT_HEADERS)}}
 
 
 def get_responses(

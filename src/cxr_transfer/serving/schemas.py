@@ -117,6 +117,16 @@ class Kept(Envelope):
     images: list[KeptImage]
 
 
+class ReportProgress(Envelope):
+    """A report that is made in the background."""
+
+    id: str = Field(description="Number by which it is asked for.")
+    report_status: Literal["running", "done", "failed"] = Field(description="Where it stands.")
+    images: int = Field(description="Number of its images.", ge=0)
+    done: int = Field(description="Number of images that are done.", ge=0)
+    failure: str | None = Field(description="Why it was not made; null where it was, or may be.")
+
+
 class Refused(Envelope):
     """Why a request got no answer, as problem details (RFC 9457) with fields of our own."""
 

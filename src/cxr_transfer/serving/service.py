@@ -18,7 +18,6 @@ from typing import Any, cast
 
 import numpy as np
 
-from cxr_transfer import provenance
 from cxr_transfer.errors import ImageError
 from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.prediction import Prediction, explained_label
@@ -31,6 +30,7 @@ from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel, open_models
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
+from cxr_transfer.serving.report_jobs import ReportJobs
 from cxr_transfer.serving.schemas import ApiError, busy
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
@@ -70,8 +70,10 @@ class Service:
 
     Attributes:
         load: Images that wait for class scores.
+        slow_load: Heat maps and reports that wait.
         models: Models by name, the first one first; empty until they are opened.
         images: Images that were uploaded once, by their hash.
+        reports: Reports that are made in the background.
         decoders: Processes that read images.
     """
 
@@ -79,12 +81,13 @@ class Service:
         self.load = Admission(settings.queue, settings.longest_wait_s)
         self.models: dict[str, ServedModel] = {}
         self.images = ImageStore(settings.kept_bytes, settings.kept_s)
+        self.reports = ReportJobs()
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
         # Heat maps and reports take long: plain answers do not wait for them.
         self._slow = Workers(1, settings.explainer_bytes, writes=True)
-        self._slow_load = Admission(_SLOW_QUEUE, _SLOW_WAIT_S)
+        self.slow_load = Admission(_SLOW_QUEUE, _SLOW_WAIT_S)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._batches: dict[str, Batches] = {}
         self._self_test: asyncio.Task[bool] | None = None
@@ -128,6 +131,7 @@ class Service:
 
     async def close(self) -> None:
         """End the workers."""
+        await self.reports.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
         await asyncio.gather(self.decoders.close(), self._slow.close())
 
@@ -186,7 +190,7 @@ class Service:
         Raises:
             ApiError: 503 ``busy`` where there is no room.
         """
-        answered, _ = await self._answered([served], uploads, heat_map=heat_map)
+        answered, _ = await self.answered([served], uploads, heat_map=heat_map)
         return [answers[0] for answers in answered]
 
     async def decoded(self, upload: Upload) -> tuple[Header, bytes]:
@@ -207,28 +211,7 @@ class Service:
             )
         return facts, png
 
-    async def report(
-        self, asked_models: Sequence[ServedModel], uploads: Sequence[Upload], request_id: str
-    ) -> bytes:
-        """Return a PDF of images and what each model that is asked answers for them.
-
-        A summary comes first, then a page for each image.
-
-        Raises:
-            ApiError: 503 ``busy`` where there is no room.
-        """
-        answered, read = await self._answered(asked_models, uploads, heat_map=True, picture=True)
-        header = {
-            "work": "report",
-            "answers": answered,
-            "models": [served.described() for served in asked_models],
-            "time": provenance.now(),
-            "request_id": request_id,
-        }
-        _, (pdf,) = await self._slowly(header, [image.picture for image in read])
-        return pdf
-
-    async def _answered(
+    async def answered(
         self,
         asked_models: Sequence[ServedModel],
         uploads: Sequence[Upload],
@@ -338,7 +321,7 @@ class Service:
             if preprocessing in lungs:
                 pieces.append(lungs[preprocessing])
             try:
-                facts, (overlay, lungs[preprocessing]) = await self._slowly(work, pieces)
+                facts, (overlay, lungs[preprocessing]) = await self.slowly(work, pieces)
             except (ImageError, WorkerLost) as error:
                 reason = error.message if isinstance(error, ImageError) else LOST
                 answer["warnings"] = [*answer["warnings"], f"no heat map: {reason}"]
@@ -348,10 +331,16 @@ class Service:
             drawn = base64.b64encode(overlay).decode()
             answer |= facts | {"heat_map": f"data:image/png;base64,{drawn}"}
 
-    async def _slowly(self, work: Header, pieces: Sequence[bytes]) -> tuple[Header, list[bytes]]:
-        if self._slow_load.is_full():
-            raise busy(self._slow_load.retry_after_s)
-        with self._slow_load.holding(1):
+    async def slowly(self, work: Header, pieces: Sequence[bytes]) -> tuple[Header, list[bytes]]:
+        """Return what the process that draws heat maps and reports makes.
+
+        Raises:
+            ApiError: 503 ``busy`` where there is no room.
+            ImageError, WorkerLost: What `Workers.ask` raises.
+        """
+        if self.slow_load.is_full():
+            raise busy(self.slow_load.retry_after_s)
+        with self.slow_load.holding(1):
             return await self._slow.ask(work, pieces, seconds=self._settings.explain_s)
 
     def _check_size(self, content: bytes) -> None:
