@@ -28,7 +28,7 @@ from cxr_transfer.radiograph import Preprocessing, decode, quality_control
 from cxr_transfer.statistics.score_errors import EDGES, ErrorRate, ScoreBand
 from cxr_transfer.statistics.temperature import written_score
 from cxr_transfer.training.reference import learn_reference
-from serving.asking import as_bytes, running, send
+from serving.asking import as_bytes, phantom, running, send
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -797,6 +797,22 @@ def test_a_report_of_two_models_covers_both(reading):
         assert len(re.findall(rb"/Type /Page\s", content)) == 2, "a summary and the image's page"
         sizes.append(len(content))
     assert sizes[1] > sizes[0], "the other model's part of the page"
+
+
+def test_a_report_says_how_far_it_is_and_can_be_cancelled(reader, images):
+    many = {f"{number:02}.png": as_bytes(phantom()) + bytes(number) for number in range(24)}
+    reader.drop(**many)
+    page = reader.page
+    page.locator("#downloads summary").click()
+    page.locator("#save-pdf-all").click()
+    expect(page.locator("#note-text")).to_contain_text(re.compile(r"made: [1-9]\d* of 24 images"))
+    expect(page.locator("#note-close")).to_have_text("Cancel")
+    page.locator("#note-close").click()
+    expect(page.locator("#note")).to_be_hidden()
+    expect(page.locator("#live")).to_have_text("The report was cancelled.")
+    # A new one is made as if there had been none, and the note goes with it.
+    assert reader.saved("#save-pdf")[1].startswith(b"%PDF")
+    expect(page.locator("#note")).to_be_hidden()
 
 
 def test_what_is_known_of_a_model_is_told_before_and_beside_its_scores(reader, images):

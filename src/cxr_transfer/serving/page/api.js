@@ -4,6 +4,7 @@
 const TRIES = 12;
 const TRIES_LOST = 3; // an image that ends the process that reads it is not sent for ever
 const LONGEST_WAIT_S = 30;
+const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
 const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
 
 let token = null; // in memory only
@@ -53,22 +54,36 @@ export async function image(file) {
   return { picture, width, height };
 }
 
-export async function report(files, model, other) {
+/** Return a report of images as PDF; `onProgress` is told how many are done, `signal` cancels it. */
+export async function report(files, model, other, onProgress, signal) {
   const form = new FormData();
   for (const file of files) form.append("files", file, file.name);
   if (model) form.append("model", model);
   if (other) form.append("other", other);
-  return (await request("v1/report", form)).blob();
+  const { id } = await (await request("v1/reports", form)).json();
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const progress = await (await request(`v1/reports/${id}`)).json();
+      onProgress(progress.done);
+      if (progress.report_status === "failed") throw new Error(progress.failure);
+      if (progress.report_status === "done") return await (await request(`v1/reports/${id}/pdf`)).blob();
+      await new Promise((resolve) => setTimeout(resolve, REPORT_EVERY_MS));
+    }
+  } finally {
+    // Made, failed or cancelled: the server need not keep it. Where it is gone, that is as well.
+    await request(`v1/reports/${id}`, null, () => true, "DELETE").catch(() => {});
+  }
 }
 
-async function request(path, body = null, accepts = () => false) {
+async function request(path, body = null, accepts = () => false, method = body ? "POST" : "GET") {
   for (let tried = 1; ; tried += 1) {
     await untilOpen();
     const used = token;
     let response;
     try {
       response = await fetch(path, {
-        method: body ? "POST" : "GET",
+        method,
         body,
         headers: used ? { Authorization: `Bearer ${used}` } : {},
         cache: "no-store",

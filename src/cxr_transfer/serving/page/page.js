@@ -14,7 +14,7 @@ import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
-const IN_A_REPORT = 32; // pages: an image has one of each model, and as many images the server takes at once
+const IN_A_REPORT = 32; // images: as many the server takes at once
 const REPORT_BYTES = 100 * 1024 * 1024; // and as many bytes, with room for what stands between them
 
 const $ = (id) => document.getElementById(id);
@@ -346,13 +346,18 @@ function stageMessage(text) {
 }
 
 /** Say something that is not of the image that is looked at. */
-function note(text) {
+function note(text, close = "Close") {
   $("note-text").textContent = text;
+  $("note-close").textContent = close;
   $("note").hidden = !text;
   say(text);
 }
 
-$("note-close").addEventListener("click", () => note(""));
+$("note-close").addEventListener("click", () => {
+  reporting?.abort();
+  reporting = null;
+  note("");
+});
 
 let sayDue = null;
 function say(text) {
@@ -469,7 +474,7 @@ function inParts(some) {
   let bytes = 0;
   for (const { file } of some) {
     bytes += file.size;
-    if (!parts.length || parts.at(-1).length >= IN_A_REPORT / inUse().length || bytes > REPORT_BYTES) {
+    if (!parts.length || parts.at(-1).length >= IN_A_REPORT || bytes > REPORT_BYTES) {
       parts.push([]);
       bytes = file.size;
     }
@@ -478,18 +483,31 @@ function inParts(some) {
   return parts;
 }
 
+let reporting = null; // what cancels the report that is being made
+
 async function saveReport(some) {
-  note("The report is being made.");
+  reporting?.abort();
+  const cancel = (reporting = new AbortController());
+  let before = 0;
+  const show = (done) => {
+    if (reporting === cancel) note(`The report is being made: ${before + done} of ${some.length} images.`, "Cancel");
+  };
+  show(0);
   try {
     const parts = inParts(some);
     for (const [at, part] of parts.entries()) {
       const number = parts.length > 1 ? `-${at + 1}` : "";
-      save(`report${number}.pdf`, await api.report(part, model.name, other?.name), "application/pdf");
+      const pdf = await api.report(part, model.name, other?.name, show, cancel.signal);
+      save(`report${number}.pdf`, pdf, "application/pdf");
+      before += part.length;
     }
-    note("");
+    if (reporting === cancel) note("");
     say("The report is saved.");
   } catch (error) {
-    note(`No report: ${error.message}`);
+    if (cancel.signal.aborted) say("The report was cancelled.");
+    else note(`No report: ${error.message}`);
+  } finally {
+    if (reporting === cancel) reporting = null;
   }
 }
 
