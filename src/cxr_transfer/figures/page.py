@@ -25,6 +25,8 @@ from cxr_transfer.files import SOFTWARE
 
 DPI = 150
 _POINTS = 72
+_GREY_AXES = 2
+_JPEG_QUALITY = 92
 _FONTS = {False: "DejaVuSans", True: "DejaVuSans-Bold"}
 
 
@@ -211,12 +213,23 @@ def pages_pdf(pages: Sequence[Page], *, title: str) -> bytes:
                 canvas.setFillColor(part.colour)
                 canvas.rect(part.x, bottom, part.width, part.height, stroke=0, fill=1)
             else:
-                picture = ImageReader(Image.fromarray(part.pixels))
+                picture = ImageReader(_embedded(part.pixels))
                 box = part.x, bottom, part.width, part.height
                 canvas.drawImage(picture, *box, mask="auto")
         canvas.showPage()
     canvas.save()
     return content.getvalue()
+
+
+def _embedded(pixels: npt.NDArray[np.uint8]) -> Image.Image | io.BytesIO:
+    """Return a picture as a PDF holds it: grey as JPEG, for its noise fills megabytes otherwise."""
+    picture = Image.fromarray(pixels)
+    if pixels.ndim != _GREY_AXES:
+        return picture
+    content = io.BytesIO()
+    picture.save(content, "JPEG", quality=_JPEG_QUALITY)
+    content.seek(0)
+    return content
 
 
 def _printable(text: str) -> str:

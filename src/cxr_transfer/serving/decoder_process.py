@@ -119,7 +119,7 @@ def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     radiograph = prepared_images[0].radiograph
     if radiograph is None:
         return {"prepared": descriptions, "height": 0, "width": 0}, images
-    picture = [_png(radiograph)] if header["picture"] else []
+    picture = [_png(radiograph, header["picture"])] if header["picture"] else []
     size = {"height": radiograph.height, "width": radiograph.width}
     return {"prepared": descriptions, **size}, [*images, *picture]
 
@@ -135,12 +135,12 @@ def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     return facts, [_png(radiograph)]
 
 
-def _png(radiograph: Radiograph) -> bytes:
-    """Return the image in 8 bits, no side above `LARGEST_SIDE`."""
+def _png(radiograph: Radiograph, side: int = LARGEST_SIDE) -> bytes:
+    """Return the image in 8 bits, no side above ``side`` pixels."""
     stored = radiograph.stored
     picture = Image.fromarray(stored)
-    if max(stored.shape) > LARGEST_SIDE:
-        scale = LARGEST_SIDE / max(stored.shape)
+    if max(stored.shape) > side:
+        scale = side / max(stored.shape)
         size = max(1, round(scale * radiograph.width)), max(1, round(scale * radiograph.height))
         picture = picture.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
     if stored.dtype != np.uint8:

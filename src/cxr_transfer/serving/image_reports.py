@@ -14,6 +14,9 @@ from cxr_transfer.serving.service import Read, Service
 AT_ONCE = 2
 """Images of a report in the background that are worked on at once."""
 
+SIDE = 1280
+"""Longest side of a report's pictures, in pixels: more than paper shows."""
+
 LOOK_AGAIN_S = 0.1
 """Time after which such a report looks again whether there is room for its next image."""
 
@@ -31,7 +34,7 @@ async def report(
     Raises:
         ApiError: 503 ``busy`` where there is no room.
     """
-    answers, read = await service.answered(asked_models, uploads, heat_map=True, picture=True)
+    answers, read = await service.answered(asked_models, uploads, heat_map=True, picture=SIDE)
     return await _laid_out(service, asked_models, answers, read, request_id)
 
 
@@ -58,7 +61,7 @@ async def report_slowly(
             while service.load.is_full() or service.slow_load.is_full(AT_ONCE):
                 await asyncio.sleep(LOOK_AGAIN_S)
             answers, read = await service.answered(
-                asked_models, [upload], heat_map=True, picture=True
+                asked_models, [upload], heat_map=True, picture=SIDE
             )
         on_image()
         return answers[0], read[0]

@@ -217,11 +217,20 @@ class Service:
         uploads: Sequence[Upload],
         *,
         heat_map: bool,
-        picture: bool = False,
+        picture: int = 0,
     ) -> tuple[list[list[dict[str, Any]]], list[Read]]:
         """Return for each image the answers of the models that are asked, and what was read of it.
 
         Each image is decoded once, whatever is made of it.
+
+        Args:
+            asked_models: Models that are asked.
+            uploads: Images.
+            heat_map: Whether each answer has a heat map.
+            picture: Longest side of the image's picture, in pixels; 0 for none.
+
+        Raises:
+            ApiError: 503 ``busy`` where there is no room.
         """
         if self.load.is_full(len(uploads)):
             raise busy(self.load.retry_after_s)
@@ -259,7 +268,7 @@ class Service:
         upload: Upload,
         *,
         quality_control: bool = True,
-        picture: bool = False,
+        picture: int = 0,
     ) -> Read:
         preprocessings = [served.predictor.card.preprocessing for served in asked_models]
         work = {
