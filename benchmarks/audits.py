@@ -160,6 +160,12 @@ def index():
             f"| {f'{ratio:.2f} of it' if ratio is not None else 'not done'} "
             f"| {'; '.join(hard) or 'none'} | {content['seconds']} |"
         )
+    lines += [
+        "",
+        "A server does not say what its model was trained on: most of these images were, so the "
+        "figures of multi_source are those of images that it knows. Its audit lists as not done "
+        "what it cannot tell; give a table of the training images with `--saw` where you have one.",
+    ]
     first = json.loads((RESULTS / "covid-cxnet.json").read_text(encoding="utf-8"))
     lines += [
         "",
