@@ -114,11 +114,7 @@ def test_scores_and_lines_are_written_the_class_of_the_map_darkest():
     )
     assert [bar.colour for bar in bars] == [BARS[0], PALETTE[0], BARS[0]]
     texts = [part.text for part in words(page)]
-    assert [text for text in texts if re.fullmatch(r"\d\.\d{3}", text)] == [
-        "0.012",
-        "0.100",
-        "0.888",
-    ]
+    assert [text for text in texts if re.fullmatch(r"\d+\.\d", text)] == ["1.2", "10.0", "88.8"]
     for name, bar in zip(SCORES, bars, strict=True):
         (written,) = [part for part in words(page) if part.text == name]
         assert bar.y < written.y < bar.y + bar.height

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import itertools
 import json
 import re
 import shutil
@@ -46,8 +47,7 @@ BAND = {"errors": ErrorRate(images=60, wrong=9, low=0.0751, high=0.2549)}
 BAND["sources"] = {"cohen": ErrorRate(images=5, wrong=4)}
 BAND["sources"]["kermany"] = ErrorRate(images=55, wrong=5, low=0.0182, high=0.1818)
 KNOWN_ERRORS = tuple(
-    ScoreBand(above=above, up_to=up_to, **BAND)
-    for above, up_to in zip(EDGES[:-1], EDGES[1:], strict=True)
+    ScoreBand(above=above, up_to=up_to, **BAND) for above, up_to in itertools.pairwise(EDGES)
 )
 SIDE = 96
 CARD = """# Model card: known
@@ -349,7 +349,7 @@ def test_what_is_known_of_a_score_are_the_errors_of_validation_images(reading, s
         (told, _) = client.get("/v1/models").json()["models"]
     assert told["score_errors"] == [band.model_dump() for band in KNOWN_ERRORS]
     highest = max(answer["probabilities"].values())
-    edges = next(edges for edges in zip(EDGES[:-1], EDGES[1:], strict=True) if highest <= edges[1])
+    edges = next(edges for edges in itertools.pairwise(EDGES) if highest <= edges[1])
     known = reading.text(".known").replace("\xa0", " ")
     assert "Of 60 validation images" in known
     assert f"{100 * edges[1]:.1f}" in known or f"above {100 * edges[0]:.1f}," in known
@@ -365,7 +365,9 @@ def test_a_few_images_or_none_of_such_a_score_are_no_rate(reader):
             const { knownErrors } = await import("./known_errors.js");
             const answer = (score) => ({ probabilities: { a: score, b: 1 - score } });
             const say = (score, more) =>
-                knownErrors({ ...answer(score), ...more }, { score_errors: bands }, { kind: "pass" });
+                knownErrors(
+                    { ...answer(score), ...more }, { score_errors: bands }, { kind: "pass" }
+                );
             const read = [say(0.6), say(0.61), say(1)].map((one) => one.textContent);
             const none = [say(1, { unusual: true }), say(1, { trained_on: true })];
             const old = knownErrors(answer(1), { score_errors: null }, { kind: "pass" });
@@ -392,7 +394,10 @@ def test_a_few_images_or_none_of_such_a_score_are_no_rate(reader):
 def test_no_score_is_written_as_certain(reader):
     values = [0, 0.00049, 0.0005, 0.87, 0.9994, 0.9996, 1]
     written = reader.page.evaluate(
-        "async (all) => { const { score } = await import('./elements.js'); return all.map(score); }",
+        """async (all) => {
+            const { score } = await import("./elements.js");
+            return all.map(score);
+        }""",
         values,
     )
     assert written == [written_score(value) for value in values]
@@ -700,7 +705,9 @@ LAID_OUT = """() => {
         if (across > 1 && down > 1) found.push(`${name(a)} over ${name(b)}`);
     };
     const eachPair = (all) =>
-        all.filter(shown).forEach((one, at, those) => those.slice(at + 1).forEach((b) => apart(one, b)));
+        all.filter(shown).forEach((one, at, those) =>
+            those.slice(at + 1).forEach((other) => apart(one, other))
+        );
     const all = (selector) => [...document.querySelectorAll(selector)];
 
     const page = document.documentElement;

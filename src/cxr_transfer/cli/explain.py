@@ -42,7 +42,7 @@ def explain(
     from cxr_transfer.datasets.image_files import stem_of
     from cxr_transfer.inference.explain import Explainer, write_explanation
     from cxr_transfer.radiograph import read_radiograph
-    from cxr_transfer.text import written_score
+    from cxr_transfer.statistics.temperature import written_score
 
     warn(INTENDED_USE)
     radiograph = read_radiograph(file, any_modality=any_modality)
@@ -51,7 +51,9 @@ def explain(
     if json:
         tell(json_module.dumps(explanation.as_dict(), indent=2))
         return
-    scores = ", ".join(f"{name} {written_score(p)}" for name, p in explanation.probabilities.items())
+    scores = ", ".join(
+        f"{name} {written_score(score)}" for name, score in explanation.probabilities.items()
+    )
     meaning = "" if explanation.calibrated else "; not calibrated"
     tell(f"{explanation.label} ({scores}{meaning})")
     if explanation.lung_share is not None:

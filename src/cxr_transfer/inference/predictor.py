@@ -327,9 +327,7 @@ class Predictor:
             keep_radiograph=keep_radiograph,
         )
 
-    def _places(
-        self, features: npt.NDArray[np.float32]
-    ) -> tuple[Sequence[str], Sequence[bool]]:
+    def _places(self, features: npt.NDArray[np.float32]) -> tuple[Sequence[str], Sequence[bool]]:
         """Return where images lie, and whether they are training images, as far as it is known."""
         if self.reference is None:
             return ["in_distribution"] * len(features), [False] * len(features)

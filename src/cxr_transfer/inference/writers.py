@@ -47,7 +47,9 @@ def _rows(
 def as_lines(answers: Iterable[Prediction], _labels: Sequence[str]) -> Iterator[str]:
     """Yield a line for a person for each answer."""
     for answer in answers:
-        scores = ", ".join(f"{label} {written_score(p)}" for label, p in answer.probabilities.items())
+        scores = ", ".join(
+            f"{label} {written_score(score)}" for label, score in answer.probabilities.items()
+        )
         if answer.status != "ok":
             status = answer.status.replace("_", " ")
             close = f" ({scores})" if scores else ""

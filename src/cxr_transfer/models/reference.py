@@ -284,7 +284,8 @@ class TrainingReference:
             if others := other_types(types, lambda name: (_TYPES.get(name, "I32"),)):
                 raise _bad(path, "the types that it was saved with", "; ".join(others), _REMEDY)
             # As JSON again: a list stands for the tuple that a strict model wants.
-            fields: dict[str, Any] = dict(ReferenceHeader.model_validate_json(json.dumps(stored_fields)))
+            header = ReferenceHeader.model_validate_json(json.dumps(stored_fields))
+            fields: dict[str, Any] = dict(header)
             tensors = safetensors.numpy.load(content)
             fields |= {name: tensors[name].astype(np.float32) for name in _REAL}
             fields |= {name: tensors[name].astype(np.int64) for name in _WHOLE}

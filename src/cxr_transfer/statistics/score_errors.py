@@ -7,6 +7,7 @@ images that trained the model. Knows nothing of files.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -110,7 +111,7 @@ def count_errors(
         return ErrorRate(images=counted, wrong=int(wrong[of].sum()), low=held.low, high=held.high)
 
     bands = []
-    for above, up_to in zip(EDGES[:-1], EDGES[1:], strict=True):
+    for above, up_to in itertools.pairwise(EDGES):
         inside = ((highest > above) | (above == 0)) & (highest <= up_to)
         by_source = {
             name: rate(inside & (source_of == name))
