@@ -1,9 +1,12 @@
 """The order of labels, and label sets that are none."""
 
+import re
+from importlib import resources
+
 import pytest
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.labels import DATASET_0, DATASET_1, LabelSet
+from cxr_transfer.labels import CLASS_WORDS, DATASET_0, DATASET_1, LabelSet
 
 
 def test_the_papers_classes_stand_in_the_papers_order():
@@ -34,3 +37,9 @@ def test_fewer_than_two_classes_or_one_twice_is_no_label_set(names):
     with pytest.raises(DataError) as error:
         LabelSet(names)
     assert error.value.code == "label_set"
+
+
+def test_the_page_says_classes_as_python_does():
+    script = resources.files("cxr_transfer.serving") / "page" / "words.js"
+    table = re.search(r"const CLASSES = \{(.*?)\}", script.read_text(encoding="utf-8"), re.S)
+    assert dict(re.findall(r'(\w+): "([^"]+)"', table[1])) == CLASS_WORDS

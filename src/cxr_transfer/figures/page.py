@@ -194,7 +194,7 @@ def pages_pdf(pages: Sequence[Page], *, title: str) -> bytes:
         ) from None
     _register_fonts()
     content = io.BytesIO()
-    canvas = Canvas(content)
+    canvas = Canvas(content, lang="en")
     canvas.setTitle(title)
     canvas.setCreator(SOFTWARE)
     canvas.setAuthor(SOFTWARE)
