@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ SERVE_EXAMPLES = (
     "Examples:\n\n"
     "cxr serve  (then open http://127.0.0.1:8000)\n\n"
     "cxr serve --model model_3 --model runs/mine --port 9000\n\n"
+    "cxr serve --model runs/mine --keep-answers answers  (watched by 'cxr accept monitor')\n\n"
     "CXR_TOKEN=... cxr serve --host 0.0.0.0 --allowed-host images.example.org"
 )
 
@@ -34,6 +36,13 @@ def serve(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="Name under which clients reach it; may be repeated.")
     ] = None,
+    keep_answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder in which answers are kept for 'cxr accept monitor': scores and hashes, no "
+            "pictures, no names."
+        ),
+    ] = None,
 ) -> None:
     """Serve models over HTTP, with a page for a reading room at the root."""
     try:
@@ -43,4 +52,11 @@ def serve(
 
         raise missing_package(error.name, "serving") or error from None
     warn(INTENDED_USE)
-    run(model or (), host, port, token, allowed_hosts=allowed_host or ())
+    run(
+        model or (),
+        host,
+        port,
+        token,
+        allowed_hosts=allowed_host or (),
+        keep_answers=keep_answers,
+    )

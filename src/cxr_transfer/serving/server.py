@@ -38,6 +38,7 @@ def serve(
     token: str | None = None,
     *,
     allowed_hosts: Sequence[str] = (),
+    keep_answers: Path | None = None,
 ) -> None:
     """Serve models over HTTP until told to stop; lines of log go to standard error.
 
@@ -48,16 +49,21 @@ def serve(
         port: Port; 0 takes any free one, which is in the first line of log.
         token: Token of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
         allowed_hosts: Names under which the server may be reached.
+        keep_answers: Folder in which the answers are kept, for `cxr accept monitor`: scores and
+            hashes, no pictures and no names. None keeps none.
 
     Raises:
         TypeError: One model or host where a list is meant.
         UsageError: ``bad_port``, ``bad_host``, ``no_token``, ``bad_token``, ``same_model_twice``.
         ModelError: What opening a model raises.
-        MachineError: ``port_in_use``, ``no_port``, ``no_worker``.
+        MachineError: ``port_in_use``, ``no_port``, ``no_worker``; ``not_writable`` or ``disk_full``
+            for the folder.
     """
     check_list(models, "models")
     check_list(allowed_hosts, "hosts")
-    chosen = settings(host, port, token, allowed_hosts=tuple(allowed_hosts))
+    chosen = settings(
+        host, port, token, allowed_hosts=tuple(allowed_hosts), keep_answers=keep_answers
+    )
     listener = _listener(chosen)
     one_line_each(logging.StreamHandler())
     _set_limits()

@@ -27,6 +27,7 @@ from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.image_store import ImageStore, Upload
 from cxr_transfer.serving.ipc import Header
+from cxr_transfer.serving.kept_answers import KeptAnswers
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel, open_models
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
@@ -85,6 +86,7 @@ class Service:
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
+        self._kept = KeptAnswers(settings.keep_answers) if settings.keep_answers else None
         # Heat maps and reports take long: plain answers do not wait for them.
         self._slow = Workers(1, settings.explainer_bytes, writes=True)
         self.slow_load = Admission(_SLOW_QUEUE, _SLOW_WAIT_S)
@@ -95,6 +97,9 @@ class Service:
         self._works = False
         metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
         metrics.watch("cxr_kept_bytes", "Bytes of kept images.", lambda: self.images.size)
+        if self._kept is not None:
+            kept = self._kept
+            metrics.watch("cxr_answers_lost", "Answers that were not kept.", lambda: kept.lost)
         metrics.watch("cxr_workers", "Decoding processes.", lambda: self.decoders.alive)
         metrics.watch(
             "cxr_workers_replaced", "Processes that were lost.", lambda: self.decoders.replaced
@@ -255,6 +260,8 @@ class Service:
         for answer in (answer for answers in answered for answer in answers):
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
+        if self._kept is not None:
+            self._kept.keep(answer for answers in answered for answer in answers)
         return answered, [read for read, _ in read_and_predicted]
 
     async def _predicted(self, served: ServedModel, prepared: Prepared) -> Prediction:

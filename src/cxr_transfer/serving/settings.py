@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -48,6 +49,7 @@ class Settings(BaseModel):
         drain_s: Time that accepted requests may still take after SIGTERM; who waits for longer, as
             some do for a heat map, is told to ask another server.
         notice_s: Time for which a stopping server still says that it stops.
+        keep_answers: Folder in which answers are kept; None keeps none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -73,6 +75,7 @@ class Settings(BaseModel):
     body_s: float = 120.0
     drain_s: float = 20.0
     notice_s: float = 1.0
+    keep_answers: Path | None = None
 
 
 def settings(
@@ -81,6 +84,7 @@ def settings(
     token: str | None = None,
     *,
     allowed_hosts: tuple[str, ...] = (),
+    keep_answers: Path | None = None,
 ) -> Settings:
     """Return settings for these options.
 
@@ -91,6 +95,7 @@ def settings(
         allowed_hosts: Names under which the server is reached besides loopback's own, capitals or
             not; without any, a server on loopback answers to loopback's own names only, and one
             with a token to every name.
+        keep_answers: Folder in which answers are kept; None keeps none.
 
     Raises:
         UsageError: ``bad_port``, ``no_token``, ``bad_token``.
@@ -112,7 +117,13 @@ def settings(
         # Else a web site whose name resolves to 127.0.0.1 could read answers (DNS rebinding).
         own = ("localhost", "127.0.0.1", "::1", *((host,) if local else ()))
         allowed_hosts = tuple(name.lower() for name in (*allowed_hosts, *own))
-    return Settings(host=host, port=port, token=token, allowed_hosts=allowed_hosts)
+    return Settings(
+        host=host,
+        port=port,
+        token=token,
+        allowed_hosts=allowed_hosts,
+        keep_answers=keep_answers,
+    )
 
 
 def is_loopback(host: str) -> bool:
