@@ -36,17 +36,17 @@ export async function predict(file, model, explained) {
   form.append("files", file, UNNAMED);
   if (model) form.append("model", model);
   if (explained) form.append("heat_map", "true");
-  const response = await request("v1/predict", form, (status) => [413, 415, 422].includes(status));
+  const response = await request("v1/predict", form, { accepts: (status) => [413, 415, 422].includes(status) });
   const body = await response.json();
   if (!body.answers?.length) throw new Error(said(body, response));
   return body;
 }
 
 /** Return the image as the server decoded it, grey and 8 bits, and how large it is. */
-export async function image(file) {
+export async function image(file, signal) {
   const form = new FormData();
   form.append("file", file, UNNAMED);
-  const response = await request("v1/image", form);
+  const response = await request("v1/image", form, { signal });
   const picture = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
   // A large image is sent smaller than it is.
   const width = Number(response.headers.get("X-Cxr-Width")) || picture.width;
@@ -72,25 +72,28 @@ export async function report(files, model, other, onProgress, signal) {
     }
   } finally {
     // Made, failed or cancelled: the server need not keep it. Where it is gone, that is as well.
-    await request(`v1/reports/${id}`, null, () => true, "DELETE").catch(() => {});
+    await request(`v1/reports/${id}`, null, { accepts: () => true, method: "DELETE" }).catch(() => {});
   }
 }
 
-async function request(path, body = null, accepts = () => false, method = body ? "POST" : "GET") {
+async function request(path, body = null, { accepts = () => false, method = body ? "POST" : "GET", signal } = {}) {
   for (let tried = 1; ; tried += 1) {
     await untilOpen();
+    signal?.throwIfAborted();
     const used = token;
     let response;
     try {
       response = await fetch(path, {
         method,
         body,
+        signal,
         headers: used ? { Authorization: `Bearer ${used}` } : {},
         cache: "no-store",
         credentials: "omit",
         referrerPolicy: "no-referrer",
       });
     } catch {
+      signal?.throwIfAborted();
       if (tried >= 4) throw new Error("The server cannot be reached.");
       holdBack(2 ** tried / 4);
       continue;

@@ -7,13 +7,15 @@ import { element, shown } from "./elements.js";
 import { asCsv, asJson, save } from "./export.js";
 import { chosen, dropped, holdsFiles } from "./intake.js";
 import { listenToKeys } from "./keys.js";
-import { forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
+import { cancelAllBut, forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { audit, card, inShort, inWords, moreOf } from "./results.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
+const UNDO_MS = 15000; // for how long what was taken off the list can be put back
+const LOOK_MS = 90; // who goes through the list with a key looks at the last image, not at all of them
 const IN_A_REPORT = 32; // images: as many the server takes at once
 const REPORT_BYTES = 100 * 1024 * 1024; // and as many bytes, with room for what stands between them
 
@@ -115,25 +117,53 @@ function add(found) {
 
 function remove(image) {
   const place = images.indexOf(image);
-  images.splice(place, 1);
-  forget(image);
-  worklist.remove(image);
+  takeOff([image]);
   if (image === selected) select(images[Math.min(place, images.length - 1)] ?? null);
-  $("main").classList.toggle("empty-list", !images.length);
-  showSummary();
 }
 
 function clear() {
-  for (const image of images.splice(0)) {
+  queue.clear();
+  takeOff([...images]);
+  select(null);
+  $("choose-files").focus();
+}
+
+let undoDue = null;
+
+/** Take images off the list, and offer to put them back, with what was answered. */
+function takeOff(some) {
+  const before = [...images];
+  for (const image of some) {
+    images.splice(images.indexOf(image), 1);
     forget(image);
     worklist.remove(image);
   }
-  queue.clear();
-  select(null);
-  $("main").classList.add("empty-list");
+  $("main").classList.toggle("empty-list", !images.length);
   showSummary();
-  say("All images taken off the list.");
-  $("choose-files").focus();
+  const undo = () => {
+    // What was added since stays, behind them.
+    putBack([...before, ...images.filter((image) => !before.includes(image))]);
+    select(some[0]);
+  };
+  note(some.length === 1 ? `${shown(some[0].file.name)} taken off the list.` : `${some.length} images taken off the list.`, "Undo", undo);
+  clearTimeout(undoDue);
+  undoDue = setTimeout(() => noteAct === undo && note(""), UNDO_MS);
+}
+
+function putBack(all) {
+  for (const image of images.splice(0)) worklist.remove(image);
+  images.push(...all);
+  for (const image of all) {
+    worklist.add(image);
+    // What was waiting when it was taken off is asked for again.
+    for (const entry of image.answers.values()) {
+      if (["waiting", "sending"].includes(entry.state)) entry.state = "new";
+      if (entry.answer && entry.answer.status !== "error") worklist.mayAppear(image);
+    }
+    ask(image);
+  }
+  $("main").classList.remove("empty-list");
+  showSummary();
 }
 
 for (const [button, input] of [
@@ -222,6 +252,10 @@ async function assess({ image, model: one }) {
     entry.explaining = false;
     return;
   }
+  if (entry.explaining && !image.explain && image !== selected) {
+    entry.explaining = false; // It was looked at, and is not any more.
+    return;
+  }
   if (!entry.explaining) entry.state = "sending";
   update(image);
   try {
@@ -297,10 +331,13 @@ async function select(image) {
   viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
   stageMessage("");
+  cancelAllBut(image);
   if (!image) return;
-  ask(image);
   show();
   $("results").scrollTop = 0;
+  await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  if (image !== selected) return;
+  ask(image);
   try {
     const decoded = await pictureOf(image);
     if (image !== selected) return;
@@ -345,18 +382,21 @@ function stageMessage(text) {
   $("stage-message").hidden = !text;
 }
 
-/** Say something that is not of the image that is looked at. */
-function note(text, close = "Close") {
+let noteAct = null; // what the button of the note does besides closing it
+
+/** Say something that is not of the image that is looked at; its button may do something else than close. */
+function note(text, button = "Close", act = null) {
+  noteAct = act;
   $("note-text").textContent = text;
-  $("note-close").textContent = close;
+  $("note-close").textContent = button;
   $("note").hidden = !text;
   say(text);
 }
 
 $("note-close").addEventListener("click", () => {
-  reporting?.abort();
-  reporting = null;
+  const act = noteAct;
   note("");
+  act?.();
 });
 
 let sayDue = null;
@@ -488,11 +528,15 @@ let reporting = null; // what cancels the report that is being made
 async function saveReport(some) {
   reporting?.abort();
   const cancel = (reporting = new AbortController());
-  let before = 0;
-  const show = (done) => {
-    if (reporting === cancel) note(`The report is being made: ${before + done} of ${some.length} images.`, "Cancel");
+  const stop = () => {
+    cancel.abort();
+    if (reporting === cancel) reporting = null;
   };
-  show(0);
+  let before = 0;
+  const words = (done) => `The report is being made: ${before + done} of ${some.length} images.`;
+  // Said once; afterwards it is there to be read.
+  const show = (done) => noteAct === stop && ($("note-text").textContent = words(done));
+  note(words(0), "Cancel", stop);
   try {
     const parts = inParts(some);
     for (const [at, part] of parts.entries()) {
@@ -501,7 +545,7 @@ async function saveReport(some) {
       save(`report${number}.pdf`, pdf, "application/pdf");
       before += part.length;
     }
-    if (reporting === cancel) note("");
+    if (noteAct === stop) note("");
     say("The report is saved.");
   } catch (error) {
     if (cancel.signal.aborted) say("The report was cancelled.");
