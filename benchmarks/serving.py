@@ -55,6 +55,7 @@ FULL_MIXED = 10_000  # requests; fewer say nothing of growth
 GOALS = {
     "one_client": "p50 <= 1.5 times the direct predictor's, p99 <= 3 times",
     "sixteen": "throughput >= 85 % of the batch predictor's; every answer equal, none swapped",
+    "eight_large": "8 clients with single large images get >= 95 % of capacity, none refused",
     "overload": "excess refused within 100 ms, accepted p99 <= 3 s, none hung, recovery <= 5 s",
     "mixed": "zero 5xx, memory growth <= 2 % after warm-up",
     "storm": "zero 5xx, good p99 <= 2 times",
@@ -386,6 +387,42 @@ class Bench:
             f"{3 * number} answers of another image or class, {refused} refused; {assessed} of "
             f"{IMAGES} images have scores, their largest difference from the serial ones "
             f"{largest:.1g}; 3 rounds",
+        }
+
+    def eight_large(self) -> dict:
+        """Eight people with large images, each of whom waits for an answer before the next."""
+        rounds, refused = [], 0
+        with Image.open(io.BytesIO(self.images[0])) as picture:
+            large = io.BytesIO()
+            picture.convert("L").resize((3600, 3600)).save(large, "TIFF")
+        requests = [request_for(large.getvalue(), "large.tiff")]
+        with self.server() as server:
+            asyncio.run(self.closed_loop(server.port, 1, self.for_requests(4), requests))
+            for _ in range(3):
+                row = {}
+                for clients, number in ((2, 16), (8, 64)):
+                    started = time.perf_counter()
+                    goes_on = self.for_requests(number)
+                    found = asyncio.run(self.closed_loop(server.port, clients, goes_on, requests))
+                    answered = sum(answer.status == 200 for _, answer in found)
+                    refused += len(found) - answered
+                    row[f"{clients}_clients_images_per_s"] = answered / (
+                        time.perf_counter() - started
+                    )
+                rounds.append(row)
+        middle = {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
+        ratio = statistics.median(
+            one["8_clients_images_per_s"] / one["2_clients_images_per_s"] for one in rounds
+        )
+        return {
+            **middle,
+            "rounds": rounds,
+            "ratio": ratio,
+            "refused": refused,
+            "holds": not refused and ratio >= 0.95,
+            "reading": f"8 clients get {middle['8_clients_images_per_s']:.1f} images of 13 "
+            f"megapixels a second, {100 * ratio:.0f} % of what 2 get; {refused} of 240 refused; 3 "
+            "rounds",
         }
 
     def overload(self) -> dict:

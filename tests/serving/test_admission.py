@@ -22,6 +22,21 @@ def test_what_would_wait_too_long_is_not_let_in():
         assert load.is_full(2)
 
 
+def test_a_few_clients_with_slow_images_are_not_sent_away(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("cxr_transfer.serving.admission.time.monotonic", lambda: now[0])
+    load = Admission(queue=100, longest_wait_s=2, always=8)
+    for _ in range(100):
+        with load.holding(1):  # two seconds each: any second one would wait too long
+            now[0] += 2
+    with ExitStack() as held:
+        for _ in range(8):
+            assert not load.is_full()
+            held.enter_context(load.holding(1))
+        assert load.is_full()
+        assert load.retry_after_s == 16
+
+
 def test_one_large_request_may_come_when_nobody_waits():
     load = Admission(queue=2, longest_wait_s=0)
     assert not load.is_full(32)

@@ -23,17 +23,20 @@ class Admission:
     Args:
         queue: Images at most.
         longest_wait_s: More images are refused where the last would wait longer.
+        always: Images that may wait however long they take: clients that send one image, and the
+            next when they have its answer, would else be sent away wherever images are large.
 
     Attributes:
         images: Number of images that wait or are worked on.
         seconds_each: What an image takes at present, counted over all that are worked on at once.
     """
 
-    def __init__(self, queue: int, longest_wait_s: float) -> None:
+    def __init__(self, queue: int, longest_wait_s: float, *, always: int = 1) -> None:
         self.images = 0
         self.seconds_each = 0.05
         self._queue = queue
         self._longest_wait_s = longest_wait_s
+        self._always = always
         self._since = 0.0
         self._busy = 0.0
         self._done = 0
@@ -41,7 +44,7 @@ class Admission:
     def is_full(self, more: int = 1) -> bool:
         """Tell whether ``more`` images would be too many; one request may come while none waits."""
         images = self.images + more
-        too_long = images * self.seconds_each > self._longest_wait_s
+        too_long = images > self._always and images * self.seconds_each > self._longest_wait_s
         return self.images > 0 and (images > self._queue or too_long)
 
     @property

@@ -79,7 +79,7 @@ class Service:
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        self.load = Admission(settings.queue, settings.longest_wait_s)
+        self.load = Admission(settings.queue, settings.longest_wait_s, always=settings.always)
         self.models: dict[str, ServedModel] = {}
         self.images = ImageStore(settings.kept_bytes, settings.kept_s)
         self.reports = ReportJobs()

@@ -32,6 +32,7 @@ class Settings(BaseModel):
         batch: Largest number of images that the network sees at once.
         queue: Largest number of images that wait for their answer.
         longest_wait_s: Longest wait; an image that would wait longer is refused at once.
+        always: Images that may wait however long that takes; see `Admission`.
         upload_bytes: Largest number of bytes of one file.
         body_bytes: Largest number of bytes of one request.
         held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
@@ -62,6 +63,7 @@ class Settings(BaseModel):
     batch: int = 8
     queue: int = 64
     longest_wait_s: float = 2.0
+    always: int = 12
     upload_bytes: int = MAX_BYTES
     body_bytes: int = 2 * MAX_BYTES
     held_bytes: int = 512 * MIB
