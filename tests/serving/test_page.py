@@ -823,6 +823,33 @@ def test_who_goes_through_the_list_looks_at_the_last_image_and_asks_for_few(read
     assert not any(refused)
 
 
+def test_a_long_list_is_sorted_and_searched_and_names_show_their_ends(reader):
+    long = "a-very-long-name-of-a-study-from-somewhere-"
+    many = {f"{long}{number}.png": as_bytes(phantom(number)) for number in (10, 9, 2)}
+    reader.drop(**many)
+    page, shown = reader.page, reader.page.locator(".image:visible .image-name")
+    numbers = [text.removeprefix(long) for text in shown.all_text_contents()]
+    assert numbers == ["10.png", "9.png", "2.png"]
+    ends = shown.locator("span:last-child")
+    for number in range(3):
+        box, row = ends.nth(number).bounding_box(), shown.nth(number).bounding_box()
+        assert box["x"] + box["width"] <= row["x"] + row["width"] + 1, "its end is not cut off"
+    page.locator("#sort").select_option("name")
+    texts = shown.all_text_contents()
+    assert [text.removeprefix(long) for text in texts] == ["2.png", "9.png", "10.png"]
+    page.locator("#sort").select_option("score")
+    scores = [text.rpartition(" ")[2] for text in page.locator(".image-state").all_inner_texts()]
+    assert scores == sorted(scores, key=lambda score: -float(score.strip("<>")))
+    page.locator("#find").fill("-9.")
+    expect(shown).to_have_count(1)
+    expect(page.locator("#summary")).to_contain_text("1 shown")
+    page.locator("#images").focus()
+    page.keyboard.press("ArrowDown")
+    expect(page.locator('.image[aria-selected="true"] .image-name')).to_have_text(f"{long}9.png")
+    page.locator("#find").fill("")
+    expect(shown).to_have_count(3)
+
+
 def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, images):
     reader.drop(**{"a.png": images["image.png"], "flower.jpg": images["flower.jpg"]})
     page = reader.page
@@ -1031,12 +1058,28 @@ def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, images):
     assert reader.page.locator(".card[data-status=ok]").count() == 1
 
 
+def test_all_that_got_no_answer_is_asked_for_again_at_once(reader, images):
+    page = reader.page
+    page.route("**/v1/predict", lambda route: route.abort())
+    reader.drop(**{"a.png": images["image.png"], "b.png": as_bytes(phantom())})
+    assert reader.text("#summary") == "2 images, 0 answered, 2 without an answer"
+    page.unroute("**/v1/predict")
+    page.locator("#again").click()
+    reader.settle()
+    assert reader.text("#summary") == "2 images, 2 answered"
+    expect(page.locator("#again")).to_be_hidden()
+
+
 def test_a_token_is_asked_for_once_and_kept_nowhere(browser, models, images):
     token = "0123456789abcdef-right"
     with running(models[1], CXR_TOKEN=token) as guarded:
         reader = Reader(browser, guarded.url, opens=None)
         page = reader.page
         expect(page.locator("#token-panel")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#token-wrong")).to_be_hidden()
+        page.locator("#token").fill(f"{token}r")
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-wrong")).to_be_visible(timeout=PATIENCE_MS)
         page.locator("#token").fill(token)
         page.keyboard.press("Enter")
         expect(page.locator("#model")).to_have_value("unknown", timeout=PATIENCE_MS)

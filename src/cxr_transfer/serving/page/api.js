@@ -12,7 +12,7 @@ let askForToken = async () => null;
 let asking = null;
 let closedUntil = 0; // one "busy" holds back every request, not only the one that was told
 
-/** Set what asks a person for a token; it returns the token, or null. */
+/** Set what asks a person for a token, told whether one was refused; it returns the token, or null. */
 export function onTokenNeeded(ask) {
   askForToken = ask;
 }
@@ -109,7 +109,7 @@ async function request(path, body = null, { accepts = () => false, method = body
     }
     if (response.status === 401 && tried < TRIES) {
       if (token === used) {
-        asking ??= askForToken().finally(() => (asking = null));
+        asking ??= askForToken(Boolean(used)).finally(() => (asking = null));
         token = (await asking) ?? token;
       }
       if (token !== used) continue;

@@ -182,6 +182,22 @@ for (const id of ["file-input", "folder-input"]) {
 }
 $("clear").addEventListener("click", clear);
 
+$("find").addEventListener("input", (event) => {
+  worklist.arrange({ find: event.target.value });
+  showSummary();
+});
+$("sort").addEventListener("change", (event) => worklist.arrange({ sort: event.target.value }));
+
+// Whatever got no answer, since the server was away or refused: asked for again, all at once.
+$("again").addEventListener("click", () => {
+  for (const image of images) {
+    for (const entry of image.answers.values()) if (entry.state === "failed") entry.state = "new";
+    ask(image);
+  }
+  if (selected) show();
+  showSummary();
+});
+
 let entered = 0;
 addEventListener("dragenter", (event) => {
   if (!holdsFiles(event.dataTransfer)) return;
@@ -297,10 +313,12 @@ function update(image) {
 function showState(image) {
   const states = inUse().map((one) => inShort(entryOf(image, one)));
   if (!states.length) return;
-  const worst = ["sending", "waiting", "error", "refused", "ok"].find((kind) =>
+  const worst = ["sending", "waiting", "lost", "error", "refused", "ok"].find((kind) =>
     states.some((state) => state.kind === kind),
   );
-  worklist.state(image, { kind: worst, text: [...new Set(states.map(({ text }) => text))].join(" / ") });
+  const { answer } = entryOf(image, model);
+  const score = answer?.status === "ok" ? Math.max(...Object.values(answer.probabilities)) : undefined;
+  worklist.state(image, { kind: worst, text: [...new Set(states.map(({ text }) => text))].join(" / "), score });
 }
 
 let summaryDue = false;
@@ -311,11 +329,15 @@ function showSummary() {
     summaryDue = false;
     const kinds = images.map((image) => inUse().map((one) => inShort(entryOf(image, one)).kind));
     const count = (kind) => kinds.filter((of) => of.includes(kind)).length;
-    const answered = kinds.filter((of) => of.length && !of.some((kind) => ["waiting", "sending"].includes(kind))).length;
+    const answered = kinds.filter((of) => of.length && !of.some((kind) => ["waiting", "sending", "lost"].includes(kind))).length;
     const parts = [`${images.length} ${images.length === 1 ? "image" : "images"}`, `${answered} answered`];
     if (count("refused")) parts.push(`${count("refused")} not assessed`);
     if (count("error")) parts.push(`${count("error")} not read`);
+    if (count("lost")) parts.push(`${count("lost")} without an answer`);
+    if (worklist.shown < images.length) parts.push(`${worklist.shown} shown`);
     $("summary").textContent = images.length ? parts.join(", ") : "None yet";
+    $("arrange").hidden = images.length < 2;
+    $("again").hidden = !count("lost");
     $("progress").max = Math.max(1, images.length);
     $("progress").value = answered;
     $("progress").hidden = !images.length || answered === images.length;
@@ -575,9 +597,10 @@ document.addEventListener("click", (event) => {
 // A token, where the server asks for one
 
 api.onTokenNeeded(
-  () =>
+  (refused) =>
     new Promise((resolve) => {
       const panel = $("token-panel");
+      $("token-wrong").hidden = !refused;
       $("token").value = "";
       panel.returnValue = "";
       panel.addEventListener("close", () => resolve(panel.returnValue === "use" ? $("token").value : null), { once: true });

@@ -49,7 +49,7 @@ export function inWords(answer) {
 export function inShort(entry) {
   if (entry.state === "new" || entry.state === "waiting") return { kind: "waiting", text: "waiting" };
   if (entry.state === "sending") return { kind: "sending", text: "being assessed" };
-  if (entry.state === "failed") return { kind: "error", text: "no answer" };
+  if (entry.state === "failed") return { kind: "lost", text: "no answer" };
   const { status, label, probabilities } = entry.answer;
   if (status === "ok") {
     const several = findingsOf(entry.answer);

@@ -4,11 +4,30 @@
 import { element, shown } from "./elements.js";
 
 const THUMB = 96; // device pixels
+const END = 12; // characters of a name's end that are always shown: numbers stand there
+const SORTED = {
+  added: (a, b) => a.id - b.id,
+  name: (a, b) => a.path.localeCompare(b.path, undefined, { numeric: true }) || a.id - b.id,
+};
+
+/** Return a name in two parts, of which the first may be cut off on the screen. */
+function inTwo(name) {
+  const characters = [...name];
+  const cut = characters.length > 2 * END ? characters.length - END : characters.length;
+  return [
+    element("span", { class: "image-start", text: characters.slice(0, cut).join("") }),
+    cut < characters.length ? element("span", { text: characters.slice(cut).join("") }) : null,
+  ];
+}
 
 export class Worklist {
   #list;
   #rows = new Map();
-  #order = [];
+  #order = []; // what is shown, from top to bottom
+  #ranks = new Map(); // image -> {score, words}: what it is sorted and found by
+  #find = "";
+  #sort = "added";
+  #due = false;
   #selected = null;
   #seen;
 
@@ -41,7 +60,7 @@ export class Worklist {
   /** Return the image that many places below the selected one, at most the last. */
   beside(steps) {
     if (!steps || !this.#order.length) return null;
-    const from = this.#order.indexOf(this.#selected);
+    const from = this.#order.indexOf(this.#selected); // -1 where it is not shown: the first follows
     return this.#order[Math.min(this.#order.length - 1, Math.max(0, from + steps))];
   }
 
@@ -54,7 +73,7 @@ export class Worklist {
       element(
         "span",
         { class: "image-text" },
-        element("bdi", { class: "image-name", text: shown(image.path.slice(slash + 1)), title: shown(image.path) }),
+        element("bdi", { class: "image-name", title: shown(image.path) }, ...inTwo(shown(image.path.slice(slash + 1)))),
         slash > 0 ? element("bdi", { class: "image-folder", text: shown(image.path.slice(0, slash)) }) : null,
         element("span", { class: "image-state" }),
       ),
@@ -63,6 +82,38 @@ export class Worklist {
     this.#order.push(image);
     this.#list.append(row);
     this.#list.hidden = false;
+    this.#arrangeSoon();
+  }
+
+  /** Show only images whose name, folder or state holds some text, in an order: "added", "name" or "score". */
+  arrange({ find = this.#find, sort = this.#sort }) {
+    this.#find = find.trim().toLowerCase();
+    this.#sort = sort;
+    this.#arrange();
+  }
+
+  get shown() {
+    return this.#order.length;
+  }
+
+  #arrangeSoon() {
+    if (this.#due || (!this.#find && this.#sort === "added")) return;
+    this.#due = true;
+    requestAnimationFrame(() => {
+      this.#due = false;
+      this.#arrange();
+    });
+  }
+
+  #arrange() {
+    const score = (image) => this.#ranks.get(image)?.score ?? -1;
+    const by = SORTED[this.#sort] ?? ((a, b) => score(b) - score(a) || a.id - b.id);
+    const holds = (image) => `${image.path} ${this.#ranks.get(image)?.words ?? ""}`.toLowerCase().includes(this.#find);
+    this.#order = [...this.#rows.keys()].filter(holds).sort(by);
+    const visible = new Set(this.#order);
+    for (const [image, row] of this.#rows) row.hidden = !visible.has(image);
+    this.#list.append(...this.#order.map((image) => this.#rows.get(image)));
+    this.#rows.get(this.#selected)?.scrollIntoView({ block: "nearest" });
   }
 
   remove(image) {
@@ -70,9 +121,10 @@ export class Worklist {
     this.#seen.unobserve(row);
     row.remove();
     this.#rows.delete(image);
-    this.#order.splice(this.#order.indexOf(image), 1);
+    this.#ranks.delete(image);
+    this.#order = this.#order.filter((one) => one !== image);
     if (this.#selected === image) this.#selected = null;
-    this.#list.hidden = !this.#order.length;
+    this.#list.hidden = !this.#rows.size;
   }
 
   select(image) {
@@ -88,10 +140,12 @@ export class Worklist {
     row.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  /** Say where an image stands: {kind, text}. */
-  state(image, { kind, text }) {
+  /** Say where an image stands: {kind, text}, and its highest score, by which it may be sorted. */
+  state(image, { kind, text, score }) {
     const row = this.#rows.get(image);
     if (!row) return;
+    this.#ranks.set(image, { score, words: text });
+    this.#arrangeSoon();
     row.dataset.kind = kind;
     row.querySelector(".image-state").textContent = text;
   }
