@@ -180,11 +180,11 @@ def _of_model(
     kept = [case for case, is_fit in zip(decoded, fit, strict=True) if is_fit]
     total = max(1, len(model.cards)) * len(kept)
     counted = counting(progress, of_images("scoring", len(kept)), total)
-    scores_of_network = model.scored(pixels[fit], with_features=True, on_image=counted)
+    answers = model.scored(pixels[fit], with_features=True, on_image=counted)
     statuses = None
-    if model.reference and scores_of_network.features is not None:
-        statuses = model.reference.ood_status(scores_of_network.features)
-    scores = Scores.of(model.labels, _targets(kept, model), scores_of_network.given, kept)
+    if model.reference and answers.features is not None:
+        statuses = model.reference.ood_status(answers.features)
+    scores = Scores.of(model.labels, _targets(kept, model), answers.given, kept)
     has_class, out = answered(
         scores, confidence_threshold=model.confidence_threshold, statuses=statuses
     )

@@ -114,7 +114,7 @@ def inspect_subject(
         UsageError: ``no_labels`` for images without the names of the classes; ``unused_option`` for
             a subject that says itself what it is.
         DataError: ``no_images`` where a class has no image.
-        ModelError: What opening and options the network raise.
+        ModelError: What opening and asking the network raise.
     """
     if asked.data is not None and len(asked.labels) < 2:
         raise UsageError(
@@ -225,7 +225,7 @@ def _answered(
         ModelError: What the network raises where there is none.
     """
     tried = input_variants(wanted)
-    count = counting(progress, of_images("options about", len(images)), len(tried) * len(images))
+    count = counting(progress, of_images("asking about", len(images)), len(tried) * len(images))
     ways, numbers = [], []
     refusal = None
     for way in tried:
