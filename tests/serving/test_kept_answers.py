@@ -64,7 +64,8 @@ def monitored(folder, checkpoint, tmp_path):
     shutil.copytree(checkpoint, run)
     labels = ("normal", "bacterial", "covid19")
     rows = [f"{n}.png,{n},x,validation,{n},{labels[n % 3]},0.2,0.3,0.5" for n in range(30)]
-    header = "file,patient,source,split,sha256,label," + ",".join(f"score_{label}" for label in labels)
+    scores = ",".join(f"score_{label}" for label in labels)
+    header = f"file,patient,source,split,sha256,label,{scores}"
     (run / "validation.csv").write_text("\n".join([header, *rows]) + "\n")
     words = ["accept", "monitor", folder, "--reference", run, "--positive", "covid19"]
     done = subprocess.run(
@@ -83,18 +84,22 @@ def test_no_name_no_picture_and_no_words_are_kept(tmp_path):
     KeptAnswers(tmp_path / "new" / "answers", Metrics()).keep([facts, facts])
     (table,) = (tmp_path / "new" / "answers").iterdir()
     lines = [json.loads(line) for line in table.read_text().splitlines()]
-    assert lines[0] == lines[1] == {
-        "time": lines[0]["time"],
-        "file": "sha256:" + "ab" * 8,
-        "weights": "cd" * 32,
-        "sha256": "ab" * 32,
-        "model": "small 0123456789ab",
-        "status": "ok",
-        "code": "",
-        "label": "covid19",
-        "probabilities": {"normal": 0.25, "covid19": 0.75},
-        "warnings": ["view", "unusual"],
-    }
+    assert (
+        lines[0]
+        == lines[1]
+        == {
+            "time": lines[0]["time"],
+            "file": "sha256:" + "ab" * 8,
+            "weights": "cd" * 32,
+            "sha256": "ab" * 32,
+            "model": "small 0123456789ab",
+            "status": "ok",
+            "code": "",
+            "label": "covid19",
+            "probabilities": {"normal": 0.25, "covid19": 0.75},
+            "warnings": ["view", "unusual"],
+        }
+    )
     assert table.name == f"answers-{lines[0]['time'][:10]}.jsonl"
 
 
