@@ -333,6 +333,13 @@ def test_lines_are_added_and_one_that_was_cut_off_ends_first(tmp_path):
     assert (tmp_path / "log.txt").read_bytes() == b"one\nzwei \xff\ncut o\nthree\n"
 
 
+def test_of_a_line_without_room_nothing_stays(tmp_path):
+    append_line(tmp_path / "log.txt", "one")
+    with full_disk(10), pytest.raises(MachineError):
+        append_line(tmp_path / "log.txt", "a line that is too long")
+    assert (tmp_path / "log.txt").read_bytes() == b"one\n"
+
+
 def link(path, target):
     path.symlink_to(target)
 

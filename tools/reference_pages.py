@@ -44,6 +44,8 @@ ENVIRONMENT = {
     "Default: `$XDG_CONFIG_HOME/cxr-transfer`, or `~/.config/cxr-transfer`.",
     "CXR_TOKEN": "Token that clients of `cxr serve` must send; at least 16 characters. An address "
     "other than loopback needs it.",
+    "CXR_TOKENS": "Tokens with names for clients of `cxr serve`, `NAME=TOKEN` each, with spaces "
+    "between. The log and the audit trail show the names.",
     "CXR_RUN_FOLDER": "Run folder of `cxr train` without `--out`; the program sets it for the "
     "processes of a distributed training.",
     "XDG_CACHE_HOME": "Parent of the cache folder where `CXR_CACHE` is not set.",
@@ -68,6 +70,7 @@ def pages() -> dict[str, str]:
         "reference/recipes.md": _recipes(),
         "reference/tables.md": _tables(),
         "reference/criteria.md": _criteria(),
+        "reference/server-settings.md": _server_settings(),
         "reference/errors.md": _errors(),
         "reference/environment.md": _environment(),
         "reference/http.md": _http(),
@@ -215,6 +218,20 @@ def _criteria() -> str:
     return "\n".join(blocks)
 
 
+def _server_settings() -> str:
+    from cxr_transfer.serving.server_options import PREFIX, ServerOptions
+
+    return (
+        "# Server settings\n\n" + WRITTEN + "`cxr serve --settings FILE` reads a TOML file of "
+        f"these keys. Each is also an environment variable, `{PREFIX}` and the key in capitals "
+        f"(`{PREFIX}QUEUE=128`; lists with commas), and an option of "
+        "[`cxr serve`](commands.md). An option wins over the environment, the environment over "
+        "the file, the file over the default. What is wrong is refused before a model is loaded. "
+        "Tokens stand in `CXR_TOKEN`, `CXR_TOKENS` or in the file of `tokens_file`, never here."
+        "\n\n" + _keys(ServerOptions)
+    )
+
+
 def _keys(model: type[BaseModel]) -> str:
     meanings = attribute_meanings(model)
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
@@ -238,6 +255,7 @@ _RECIPE_TYPES = {
     "int": "whole number",
     "float": "number",
     "bool": "true or false",
+    "Path": "path",
     "False": "false",
     "dict[str, str]": "table of text",
     "tuple[str, ...]": "array of text",
@@ -386,7 +404,11 @@ def _errors() -> str:
 
 def _environment() -> str:
     rows = "".join(f"| `{name}` | {text} |\n" for name, text in ENVIRONMENT.items())
-    return f"# Environment variables\n\n{WRITTEN}| variable | meaning |\n|---|---|\n{rows}"
+    return (
+        f"# Environment variables\n\n{WRITTEN}| variable | meaning |\n|---|---|\n{rows}\n"
+        "`CXR_SERVE_` and a key in capitals sets that key of `cxr serve`: see "
+        "[Server settings](server-settings.md).\n"
+    )
 
 
 def _openapi() -> dict[str, Any]:

@@ -251,7 +251,8 @@ def scratch_file(folder: Path, size: int) -> Iterator[Path]:
 def append_line(path: Path, line: str) -> None:
     """Put a line behind those of a file of ours, in one piece; a line that was cut off ends first.
 
-    Never through a link, and never into a file that has another name elsewhere.
+    Never through a link, and never into a file that has another name elsewhere. Processes that
+    write to one file take turns, and of a line for which there is no room nothing stays.
 
     Raises:
         MachineError: ``disk_full`` or ``not_writable``, also for what is no file of ours.
@@ -260,13 +261,39 @@ def append_line(path: Path, line: str) -> None:
         with open(open_own(path, os.O_RDWR | os.O_APPEND), "r+b", buffering=0) as handle:
             if os.fstat(handle.fileno()).st_nlink != 1:
                 raise OSError(errno.EMLINK, "it has another name elsewhere", str(path))
+            _take_turns(handle.fileno())
             text = f"{line}\n".encode(errors="surrogateescape")
-            if handle.seek(0, os.SEEK_END):
+            size = handle.seek(0, os.SEEK_END)
+            if size:
                 handle.seek(-1, os.SEEK_END)
                 text = text if handle.read(1) == b"\n" else b"\n" + text
-            handle.write(text)
+            _write_whole(handle, text, size)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def _take_turns(handle: int) -> None:
+    """Wait until no other process writes to a file; closing it ends the turn."""
+    import fcntl
+
+    with contextlib.suppress(OSError):  # a file system without locks: O_APPEND keeps lines apart
+        fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _write_whole(handle: io.FileIO, text: bytes, size: int) -> None:
+    """Write ``text`` behind the first ``size`` bytes, or nothing of it.
+
+    Raises:
+        OSError: There is no room.
+    """
+    try:
+        written = handle.write(text)
+    except OSError:
+        handle.truncate(size)
+        raise
+    if written != len(text):  # the disk became full on the way
+        handle.truncate(size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), handle.name)
 
 
 def is_unfinished(name: str) -> bool:

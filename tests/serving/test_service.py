@@ -14,7 +14,8 @@ from cxr_transfer.serving import service as room_module
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
 from cxr_transfer.serving.service import Service
-from cxr_transfer.serving.settings import TOKEN_VARIABLE, Settings
+from cxr_transfer.serving.settings import Settings
+from cxr_transfer.serving.tokens import TOKEN_VARIABLE
 from serving.asking import as_bytes, children, phantom, stopped
 
 MEMORY = Settings().worker_bytes

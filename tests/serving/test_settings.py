@@ -2,7 +2,7 @@ import pytest
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.serving.server import serve
-from cxr_transfer.serving.settings import settings
+from cxr_transfer.serving.server_options import settings
 
 TOKEN = "0123456789abcdef"
 
@@ -12,13 +12,13 @@ def test_only_loopback_does_without_a_token(host):
     with pytest.raises(UsageError) as caught:
         settings(host)
     assert caught.value.code == "no_token"
-    assert settings(host, token=TOKEN).token == TOKEN
+    assert settings(host, token=TOKEN).tokens == {"token": TOKEN}
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_loopback_answers_to_its_own_names_only(host):
     chosen = settings(host)
-    assert chosen.token is None
+    assert chosen.tokens == {}
     assert {host, "localhost"} <= set(chosen.allowed_hosts)
     assert "images.example" not in chosen.allowed_hosts
 
@@ -34,8 +34,8 @@ def test_another_name_shuts_out_none_of_loopbacks():
 
 def test_the_environment_may_hold_the_token(monkeypatch):
     monkeypatch.setenv("CXR_TOKEN", TOKEN)
-    assert settings("0.0.0.0").token == TOKEN
-    assert settings("0.0.0.0", token="another-long-token").token == "another-long-token"
+    assert settings("0.0.0.0").tokens == {"token": TOKEN}
+    assert settings("0.0.0.0", token="another-long-token").tokens == {"token": "another-long-token"}
 
 
 @pytest.mark.parametrize("token", ["", "short", "with spaces in the middle", "ein-schlüssel-wort"])

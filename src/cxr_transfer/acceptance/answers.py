@@ -1,7 +1,7 @@
 """Answers that were kept, and outcomes that came later: tables of other days, read row by row.
 
 In come files of ``cxr predict`` (``--out``, ``--csv``, ``--json``), or lines of JSON as the server
-gives them; out go scores with their days. No picture is opened. Knows nothing of drift.
+gives or keeps them; out go scores with their days. No picture is opened. Knows nothing of drift.
 
 A day is that of the row (a column ``time`` or ``date``), else that in the file's name
 (``2026-11-28.csv``), else the day on which the file was written.
@@ -31,6 +31,9 @@ LARGEST = 2**31
 """Bytes of one table of answers; a row has about 300."""
 
 _DAY = re.compile(r"(?<!\d)(\d{4})-?(\d{2})-?(\d{2})(?!\d)")
+_KEPT = '{"time": "'
+"""How a line of a server begins; without an end, it was being written when the server ended."""
+
 _PREFIX = "score_"
 _SUM = 0.01
 
@@ -47,6 +50,7 @@ class Answer:
         status: `OK`, `REFUSED` by quality control, `UNSURE`, `OUT` or `ERROR`.
         score: Score of what is looked for; None where the answer has none.
         model: Name and first digits of the hash of the network's weights.
+        sha256: SHA-256 of the image's bytes; "" where it is not known.
     """
 
     file: str
@@ -54,6 +58,23 @@ class Answer:
     status: str
     score: float | None
     model: str
+    sha256: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What two rows have in common that are to count once.
+
+        A table that was kept twice must not count twice, nor an image that was asked for again.
+        """
+        if self.sha256:
+            return self.sha256, self.model
+        return self.file, self.status, str(self.score), self.model
+
+    def stands_before(self, other: Answer) -> bool:
+        """Tell whether this row counts, where ``other`` is of the same image and model."""
+        if (self.status == ERROR) != (other.status == ERROR):
+            return other.status == ERROR  # a process that was lost says nothing of the image
+        return self.day < other.day
 
 
 @dataclass(frozen=True)
@@ -64,40 +85,58 @@ class Answers:
         rows: Answers in the order of days, then of tables and rows.
         repeated: Number of rows that were left out, since the same stands in another row.
         days_from: How many rows have their day from where.
+        of_others: Number of rows that were left out, since they are of other networks.
+        cut_off: Number of lines that were left out, since their writer was stopped on the way.
     """
 
     rows: tuple[Answer, ...]
     repeated: int
     days_from: dict[str, int]
+    of_others: int = 0
+    cut_off: int = 0
 
     def scores(self) -> npt.NDArray[np.float64]:
         """Return the scores (N,) of those that have one."""
         return np.array([row.score for row in self.rows if row.score is not None])
 
 
-def read_answers(paths: Sequence[Path], positive: tuple[str, ...]) -> Answers:
+def read_answers(
+    paths: Sequence[Path], positive: tuple[str, ...], weights: tuple[str, ...] = ()
+) -> Answers:
     """Read tables of answers, and all tables of folders.
 
     Args:
         paths: Tables or folders.
         positive: Classes that are looked for; their scores are added.
+        weights: SHA-256 of the networks that are watched. A server keeps the answers of all its
+            models, so rows with other ``weights`` are left out; none takes all.
 
     Raises:
-        DataError: ``bad_answers`` for another file, ``no_answers`` without a row.
+        DataError: ``bad_answers`` for another file, ``no_answers`` without a row, ``other_model``
+            where all rows are left out.
         ModelError: What `models.folder.opened` raises.
     """
-    answers: dict[tuple[str, str, float | None, str], Answer] = {}
-    rows, days_from = 0, Counter[str]()
+    answers: dict[tuple[str, ...], Answer] = {}
+    rows, of_others, cut_off, days_from = 0, 0, 0, Counter[str]()
     for path in _tables(paths):
         named = _day_of_name(path)
-        for number, row in enumerate(_rows(path), start=1):
+        read, cut = _rows(path)
+        cut_off += cut
+        for number, row in enumerate(read, start=1):
+            if weights and row.get("weights", weights[0]) not in weights:
+                of_others += 1
+                continue
             answer, source = _answer(path, number, row, positive, named)
             rows += 1
             days_from[source] += 1
-            # A table that was kept twice must not count twice; the earliest day stands.
-            key = (answer.file, answer.status, answer.score, answer.model)
-            if key not in answers or answer.day < answers[key].day:
-                answers[key] = answer
+            if answer.key not in answers or answer.stands_before(answers[answer.key]):
+                answers[answer.key] = answer
+    if not rows and of_others:
+        raise DataError(
+            "other_model",
+            f"Expected answers of the network {weights[0][:12]}, but all {of_others} are of "
+            "others; give the folder of a server that serves it.",
+        )
     if not rows:
         raise DataError(
             "no_answers",
@@ -105,7 +144,7 @@ def read_answers(paths: Sequence[Path], positive: tuple[str, ...]) -> Answers:
             f"row; give tables ({', '.join(ENDINGS)}) or folders that hold some.",
         )
     ordered = sorted(answers.values(), key=lambda answer: answer.day)
-    return Answers(tuple(ordered), rows - len(ordered), dict(days_from))
+    return Answers(tuple(ordered), rows - len(ordered), dict(days_from), of_others, cut_off)
 
 
 def _tables(paths: Sequence[Path]) -> list[Path]:
@@ -120,18 +159,18 @@ def _tables(paths: Sequence[Path]) -> list[Path]:
     return tables
 
 
-def _rows(path: Path) -> list[Mapping[str, Any]]:
-    """Return the rows of a table as mappings; of JSON, an object each."""
-    content = read_bytes(path, most=LARGEST)
+def _rows(path: Path) -> tuple[list[Mapping[str, Any]], int]:
+    """Return the rows of a table as mappings, and how many lines were cut off."""
+    content, cut_off = read_bytes(path, most=LARGEST), 0
     try:
         if path.suffix.lower() == ".csv":
-            return list(read_csv(decoded(content)[0]))
+            return list(read_csv(decoded(content)[0])), 0
         text = content.decode("utf-8", "surrogateescape")
         if path.suffix.lower() == ".json":
             value = strict_json(text)
             values = value if isinstance(value, list) else [value]
         else:
-            values = [strict_json(line) for line in text.splitlines() if line.strip()]
+            values, cut_off = _values(text)
     except (ValueError, RecursionError) as error:
         raise _bad(path, for_terminal(str(error))) from None
     if not all(isinstance(value, dict) for value in values):
@@ -143,7 +182,24 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
         isinstance(row, dict) for row in rows
     ):
         raise _bad(path, "an answer is no JSON object")
-    return rows
+    return rows, cut_off
+
+
+def _values(text: str) -> tuple[list[Any], int]:
+    """Return the value of each line of JSON, and how many lines of a server are cut off.
+
+    Raises:
+        ValueError: Another line is no JSON.
+    """
+    values, cut_off = [], 0
+    for line in text.splitlines():
+        try:
+            values += [strict_json(line)] if line.strip() else []
+        except ValueError:
+            if not line.startswith(_KEPT):
+                raise
+            cut_off += 1
+    return values, cut_off
 
 
 def _answer(
@@ -172,8 +228,8 @@ def _answer(
     else:
         written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         day, source = written.date(), "the day the file was written"
-    file = str(row.get("file") or "")
-    return Answer(file, day, str(status), score, str(row.get("model") or "")), source
+    file, model, sha256 = (str(row.get(name) or "") for name in ("file", "model", "sha256"))
+    return Answer(file, day, str(status), score, model, sha256), source
 
 
 def _score(
@@ -249,7 +305,8 @@ def read_outcomes(
     whole: dict[str, list[Answer]] = {}
     short: dict[str, list[Answer]] = {}
     for answer in answers.rows:
-        whole.setdefault(answer.file, []).append(answer)
+        for name in {answer.file, answer.sha256 or answer.file}:
+            whole.setdefault(name, []).append(answer)
         short.setdefault(PurePosixPath(answer.file).name, []).append(answer)
     outcomes: dict[Answer, Outcome] = {}
     left = Counter({"unknown": 0, "ambiguous": 0, "other_labels": 0})

@@ -111,7 +111,7 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
             "Expected the record of an acceptance test as --reference for --outcomes, since a run "
             "folder promises no sensitivity; give acceptance.json.",
         )
-    every = read_answers(watch.answers, reference.positive)
+    every = read_answers(watch.answers, reference.positive, reference.weights)
     answers = _in_days(every, watch)
     _check_model(answers, reference, log)
     since = watch.since or answers.rows[0].day
@@ -126,6 +126,10 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
     check_settings(out, {"monitor_of": reference.sha256})
     for source, number in answers.days_from.items():
         log(f"{number} answers have their day from {source}")
+    if every.of_others:
+        log(Notice(f"{every.of_others} answers are of other networks and do not count"))
+    if every.cut_off:
+        log(Notice(f"{every.cut_off} lines are cut off and do not count: a server was killed"))
     if watch.baseline_weeks:
         reference = _with_baseline(reference, answers.rows, since, watch.baseline_weeks)
     weeks = _weeks(answers.rows, reference, since, last)
@@ -146,6 +150,8 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
         "until": last.isoformat(),
         "answers": len(answers.rows),
         "repeated_rows": every.repeated,
+        "rows_of_other_networks": every.of_others,
+        "rows_cut_off": every.cut_off,
         "false_alarms": watch.false_alarms,
         "baseline_weeks": watch.baseline_weeks,
         "weeks": weeks,
@@ -180,7 +186,7 @@ def _in_days(every: Answers, watch: Watch) -> Answers:
             f"Expected answers from {first} on, but those that there are lie from {days}; give "
             "another --since.",
         )
-    return Answers(rows, every.repeated, every.days_from)
+    return replace(every, rows=rows)
 
 
 def _with_baseline(reference: Watched, rows: Sequence[Answer], since: date, weeks: int) -> Watched:

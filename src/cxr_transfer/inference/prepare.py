@@ -46,6 +46,7 @@ class Prepared:
         box: Part of the image that the model input shows.
         radiograph: Radiograph that was decoded, where it was asked for.
         lungs: Lung mask of the model input, (height, width); None where nobody looked for it yet.
+        issues: Codes of what quality control remarked without refusing the image.
     """
 
     file: str
@@ -58,6 +59,7 @@ class Prepared:
     box: Box = WHOLE
     radiograph: Radiograph | None = None
     lungs: npt.NDArray[np.bool_] | None = None
+    issues: tuple[str, ...] = ()
 
 
 def prepare(
@@ -147,9 +149,12 @@ def prepare_for_each(
         message: str,
         warnings: tuple[str, ...] = (),
         radiograph: Radiograph | None = None,
+        issues: tuple[str, ...] = (),
     ) -> list[Prepared]:
         prepared = Prepared(
-            name, None, status, code, message, warnings, took(), radiograph=radiograph
+            *(name, None, status, code, message, warnings, took()),
+            radiograph=radiograph,
+            issues=issues,
         )
         return [prepared] * len(preprocessings)
 
@@ -167,14 +172,21 @@ def prepare_for_each(
         return refused("error", "unreadable", UNREADABLE)
     kept = radiograph if keep_radiograph else None
     refusal = next((issue for issue in issues if issue.refuses), None) if quality_control else None
-    notices = (*radiograph.warnings, *(issue.message for issue in issues if issue is not refusal))
+    remarks = [issue for issue in issues if issue is not refusal]
+    notices = (*radiograph.warnings, *(issue.message for issue in remarks))
+    codes = tuple(issue.code for issue in remarks)
     if refusal:
-        return refused("cannot_assess", refusal.code, refusal.message, notices, kept)
+        return refused("cannot_assess", refusal.code, refusal.message, notices, kept, codes)
     prepared_for: dict[Preprocessing, Prepared] = {}
     for preprocessing in dict.fromkeys(preprocessings):
         box = preprocessing.box(radiograph)
         model_input = preprocessing.apply(radiograph, box)
         prepared_for[preprocessing] = Prepared(
-            name, model_input, warnings=notices, ms=took(), box=box, radiograph=kept
+            *(name, model_input),
+            warnings=notices,
+            ms=took(),
+            box=box,
+            radiograph=kept,
+            issues=codes,
         )
     return [prepared_for[preprocessing] for preprocessing in preprocessings]

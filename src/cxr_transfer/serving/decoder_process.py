@@ -110,6 +110,7 @@ def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
             "warnings": prepared.warnings,
             "ms": prepared.ms,
             "box": prepared.box,
+            "issues": prepared.issues,
         }
         for prepared in prepared_images
     ]

@@ -9,8 +9,6 @@ identifier of its own a client gets back, but it is not logged, for it may be a 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import logging
 import re
@@ -25,10 +23,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.serving.admission import Admission, BodyMemory
+from cxr_transfer.serving.audit_trail import AuditTrail
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.problems import ProblemResponse
 from cxr_transfer.serving.schemas import ApiError, busy, stopping
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.serving.sites import Sites
+from cxr_transfer.serving.tokens import Tokens
 from cxr_transfer.text import human_size
 
 LOGGER = logging.getLogger("cxr_transfer.serving")
@@ -60,7 +61,8 @@ RETRY_AFTER_S = 5
 """When a body for which there is no memory is worth sending again."""
 
 _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-PROTECTED = ("/v1/", "/metrics", "/openapi.json")
+API = "/v1/"
+PROTECTED = (API, "/metrics", "/openapi.json")
 """Beginnings of the paths that need the token, where one is set."""
 
 
@@ -85,7 +87,10 @@ class RequestGuard:
         self._settings = settings
         self._load = load
         self._metrics = metrics
-        self._token = _digest(settings.token) if settings.token else b""
+        self._tokens = Tokens(settings.tokens)
+        self._sites = Sites(settings.cors_origins)
+        trail = settings.audit_trail
+        self._trail = AuditTrail(trail, list(settings.tokens), metrics) if trail else None
         self._held_by_all = BodyMemory(settings.held_bytes)
         metrics.watch("cxr_held_bytes", "Bytes of bodies.", lambda: self._held_by_all.size)
         self._patience: set[asyncio.Timeout] = set()
@@ -117,6 +122,7 @@ class RequestGuard:
                 response_headers["X-Request-ID"] = request_id
                 for name, value in BROWSERS.items():
                     response_headers.setdefault(name, value)
+                self._sites.tell(headers, response_headers)
                 # Who waits for 100 (Continue) and is refused may send the body or not: on the same
                 # connection, the next request could not be told from it.
                 if self.closing or ("expect" in headers and not body.is_asked_for):
@@ -127,10 +133,12 @@ class RequestGuard:
         entered = False
         body = _Body(receive, self._settings.body_bytes, self._held_by_all)
         try:
-            self._check(scope["path"], scope["method"], headers)
+            self._check(scope, headers)
             self.inside += is_post
             entered = is_post
-            if is_post:
+            if preflight := self._sites.preflight(scope["method"], headers):
+                await preflight(scope, receive, answer)
+            elif is_post:
                 await self._answered(scope, body.receive, answer)
             else:
                 await self._app(scope, receive, answer)
@@ -148,12 +156,22 @@ class RequestGuard:
         finally:
             self.inside -= entered
             self._held_by_all.release(body.held)
-            seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", None) or "other"
-            self._metrics.requests.labels(route, str(status)).inc()
-            self._metrics.seconds.labels(route).observe(seconds)
-            entry = {"request_id": logged_id, "route": route, "status": status}
-            log("request", **entry, ms=round(1000 * seconds, 1), **scope["state"].get("facts", {}))
+            self._write_down(scope, logged_id, status, time.perf_counter() - started)
+
+    def _write_down(self, scope: Scope, logged_id: str, status: int, seconds: float) -> None:
+        """Count and log a request that is over, and add it to the audit trail."""
+        route = getattr(scope.get("route"), "path", None) or "other"
+        self._metrics.requests.labels(route, str(status)).inc()
+        self._metrics.seconds.labels(route).observe(seconds)
+        entry = {"request_id": logged_id, "route": route, "status": status}
+        state, by = scope["state"], scope["state"].get("by")
+        facts = ({"by": by} if by else {}) | state.get("facts", {})
+        log("request", **entry, ms=round(1000 * seconds, 1), **facts)
+        if self._trail is not None and scope["path"].startswith(API):
+            asked = f"{scope['method']} {route}"
+            lost = self._trail.add(logged_id, by, asked, state.get("images", ()), status)
+            if lost is not None:
+                log("audit_line_not_written", request_id=logged_id, code=lost.code)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have a request for images answered.
@@ -174,7 +192,7 @@ class RequestGuard:
         finally:
             self._patience.discard(patience)
 
-    def _check(self, path: str, method: str, headers: Headers) -> None:
+    def _check(self, scope: Scope, headers: Headers) -> None:
         """Refuse what may not come in, or for which there is no room.
 
         Raises:
@@ -188,11 +206,13 @@ class RequestGuard:
                 "Expected the name of this server as the host, but got another; use localhost or "
                 "allow the name with --allowed-host.",
             )
-        _refuse_other_sites(headers)
-        if self._token and path.startswith(PROTECTED):
-            scheme, _, token = headers.get("authorization", "").partition(" ")
-            right = hmac.compare_digest(_digest(token.strip()), self._token)
-            if scheme.lower() != "bearer" or not right:
+        self._sites.refuse_others(headers)
+        method = scope["method"]
+        if self._sites.preflight(method, headers):
+            return  # A browser asks without a token whether a page may ask with one.
+        if self._tokens and scope["path"].startswith(PROTECTED):
+            scope["state"]["by"] = self._tokens.name(headers.get("authorization", ""))
+            if scope["state"]["by"] is None:
                 raise ApiError(
                     401,
                     "no_token",
@@ -253,34 +273,11 @@ def log(event: str, **facts: object) -> None:
     LOGGER.info(json.dumps({"event": event, **facts}))
 
 
-def _refuse_other_sites(headers: Headers) -> None:
-    """Refuse what a browser sends on behalf of another web site."""
-    origin, host = headers.get("origin"), headers.get("host", "")
-    other = origin is not None and _netloc(origin) != host.lower()
-    # A link is followed without an origin, and what it leads to is not told to where it stands.
-    followed = headers.get("sec-fetch-mode") == "navigate"
-    if other or (headers.get("sec-fetch-site") == "cross-site" and not followed):
-        raise ApiError(
-            403, "other_site", "Expected a request of this page's own, but another site sent it."
-        )
-
-
-def _netloc(url: str) -> str | None:
-    try:
-        return urlsplit(url).netloc.lower()
-    except ValueError:
-        return None
-
-
 def _name(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
 
 
 async def _tell(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -65,6 +65,11 @@ def flag(fields: dict[str, str], name: str) -> bool:
     return value in _TRUE
 
 
+def hold_hashes(request: Request, uploads: Iterable[Upload]) -> None:
+    """Tell whoever writes down what was asked which images it was about."""
+    request.scope["state"]["images"] = [upload.sha256 for upload in uploads]
+
+
 class _InMemory(MultiPartParser):
     """Starlette's parser; images are never written to a disk, not even for a moment."""
 
@@ -93,6 +98,7 @@ async def read_form(
     if kind.startswith(RAW):
         content = await _read_raw(request, settings.upload_bytes)
         upload = Upload(shown_name("", 1), content, sha256=await _sha256(content))
+        hold_hashes(request, [upload])
         return UploadForm([upload], values)
     if not kind.startswith(FORM):
         raise ApiError(
@@ -127,6 +133,7 @@ async def read_form(
         )
     if len(uploads) > 1 and not many:
         raise _too_many("one file")
+    hold_hashes(request, uploads)
     return UploadForm(uploads, values)
 
 

@@ -270,7 +270,7 @@ def _complete(described: dict[str, Any], settings: Settings) -> None:
             responses = operation["responses"]
             if path.startswith(PROTECTED):
                 # Without a token of the server's, anybody may ask.
-                operation["security"] = [{"token": []}, *([] if settings.token else [{}])]
+                operation["security"] = [{"token": []}, *([] if settings.tokens else [{}])]
             else:
                 responses.pop("401")
             for status, response in responses.items():

@@ -17,7 +17,7 @@ from contextlib import suppress
 from cxr_transfer.errors import ImageError, MachineError
 from cxr_transfer.serving import ipc
 from cxr_transfer.serving.middleware import log
-from cxr_transfer.serving.settings import TOKEN_VARIABLE
+from cxr_transfer.serving.tokens import TOKEN_VARIABLE, TOKENS_VARIABLE
 
 _START_S = 60.0
 _FRAME = 2**20  # of the stream's buffer
@@ -46,7 +46,8 @@ class _Worker:
         own_end, worker_end = socket.socketpair()
         # One thread: there is a process per core already.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        environment.pop(TOKEN_VARIABLE, None)
+        for name in (TOKEN_VARIABLE, TOKENS_VARIABLE):
+            environment.pop(name, None)
         with worker_end:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

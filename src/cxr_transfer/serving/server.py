@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -24,7 +25,8 @@ from cxr_transfer.errors import MachineError, UsageError, check_list
 from cxr_transfer.serving.http_timeouts import TimeoutProtocol
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.middleware import RequestGuard, log, one_line_each
-from cxr_transfer.serving.settings import Settings, settings
+from cxr_transfer.serving.server_options import settings
+from cxr_transfer.serving.settings import Settings
 
 _BACKLOG = 512
 _HEADER_BYTES = 16384
@@ -33,12 +35,12 @@ _OPEN_FILES = 4096
 
 def serve(
     models: Sequence[str | Path] = (),
-    host: str = "127.0.0.1",
-    port: int = 8000,
+    host: str | None = None,
+    port: int | None = None,
     token: str | None = None,
     *,
-    allowed_hosts: Sequence[str] = (),
-    keep_answers: Path | None = None,
+    settings_file: Path | None = None,
+    **options: Any,  # noqa: ANN401
 ) -> None:
     """Serve models over HTTP until told to stop; lines of log go to standard error.
 
@@ -48,22 +50,20 @@ def serve(
         host: Address or name to bind; all but loopback need a token.
         port: Port; 0 takes any free one, which is in the first line of log.
         token: Token of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
-        allowed_hosts: Names under which the server may be reached.
-        keep_answers: Folder in which the answers are kept, for `cxr accept monitor`: scores and
-            hashes, no pictures and no names. None keeps none.
+        settings_file: Settings file (TOML), with the keys of `server_options.ServerOptions`.
+        **options: Options by the names of those keys: ``allowed_hosts``, ``queue`` and so on. They
+            win over the environment's ``CXR_SERVE_...``, and that over the file.
 
     Raises:
         TypeError: One model or host where a list is meant.
-        UsageError: ``bad_port``, ``bad_host``, ``no_token``, ``bad_token``, ``same_model_twice``.
+        UsageError: ``bad_settings``, ``no_settings``, ``bad_port``, ``bad_host``, ``no_token``,
+            ``bad_token``, ``bad_tokens``, ``bad_origin``, ``same_model_twice``.
         ModelError: What opening a model raises.
         MachineError: ``port_in_use``, ``no_port``, ``no_worker``; ``not_writable`` or ``disk_full``
-            for the folder.
+            for kept answers and the audit trail.
     """
     check_list(models, "models")
-    check_list(allowed_hosts, "hosts")
-    chosen = settings(
-        host, port, token, allowed_hosts=tuple(allowed_hosts), keep_answers=keep_answers
-    )
+    chosen = settings(host, port, token, settings_file=settings_file, **options)
     listener = _listener(chosen)
     one_line_each(logging.StreamHandler())
     _set_limits()

@@ -27,7 +27,7 @@ from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.image_store import ImageStore, Upload
 from cxr_transfer.serving.ipc import Header
-from cxr_transfer.serving.kept_answers import KeptAnswers
+from cxr_transfer.serving.kept_answers import KeptAnswers, kept_facts
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel, open_models
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
@@ -86,7 +86,8 @@ class Service:
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
-        self._kept = KeptAnswers(settings.keep_answers) if settings.keep_answers else None
+        keep = settings.keep_answers
+        self._kept = KeptAnswers(keep, metrics) if keep is not None else None
         # Heat maps and reports take long: plain answers do not wait for them.
         self._slow = Workers(1, settings.explainer_bytes, writes=True)
         self.slow_load = Admission(_SLOW_QUEUE, _SLOW_WAIT_S)
@@ -97,9 +98,6 @@ class Service:
         self._works = False
         metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
         metrics.watch("cxr_kept_bytes", "Bytes of kept images.", lambda: self.images.size)
-        if self._kept is not None:
-            kept = self._kept
-            metrics.watch("cxr_answers_lost", "Answers that were not kept.", lambda: kept.lost)
         metrics.watch("cxr_workers", "Decoding processes.", lambda: self.decoders.alive)
         metrics.watch(
             "cxr_workers_replaced", "Processes that were lost.", lambda: self.decoders.replaced
@@ -261,7 +259,13 @@ class Service:
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
         if self._kept is not None:
-            self._kept.keep(answer for answers in answered for answer in answers)
+            self._kept.keep(
+                kept_facts(served.predictor.card.weights_sha256, prepared.issues, answer)
+                for (read, _), answers in zip(read_and_predicted, answered, strict=True)
+                for served, prepared, answer in zip(
+                    asked_models, read.prepared, answers, strict=True
+                )
+            )
         return answered, [read for read, _ in read_and_predicted]
 
     async def _predicted(self, served: ServedModel, prepared: Prepared) -> Prediction:
@@ -308,6 +312,7 @@ class Service:
             description |= {
                 "warnings": tuple(description["warnings"]),
                 "box": tuple(description["box"]),
+                "issues": tuple(description["issues"]),
             }
             prepared.append(Prepared(upload.name, image, **description))
         return Read(tuple(prepared), reply["height"], reply["width"], next(left, b""))

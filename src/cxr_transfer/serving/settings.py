@@ -1,7 +1,6 @@
 """How a server is set up: where it listens, who may ask, and how much it takes on at once.
 
-Comes in: the command line's options and the environment. Goes out: `Settings` that hold, or a
-`UsageError`. Knows nothing of models or requests.
+`server_options` makes `Settings` of what an operator sets. Knows nothing of models or requests.
 """
 
 from __future__ import annotations
@@ -12,11 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cxr_transfer.errors import UsageError
 from cxr_transfer.radiograph.radiograph import MAX_BYTES
 
-TOKEN_VARIABLE = "CXR_TOKEN"
-SHORTEST_TOKEN = 16
 MIB = 1024 * 1024
 
 
@@ -26,8 +22,10 @@ class Settings(BaseModel):
     Attributes:
         host: Address to bind.
         port: Port; 0 takes any free one.
-        token: Token that clients must send as ``Authorization: Bearer``; None lets everybody ask.
+        tokens: Tokens by name, of which clients must send one as ``Authorization: Bearer``; empty
+            lets everybody ask.
         allowed_hosts: Names that the header Host may hold; empty lets it hold any.
+        cors_origins: Origins of web pages elsewhere that may ask.
         workers: Number of decoding processes; one for each core, but 8 at most.
         batch: Largest number of images that the network sees at once.
         queue: Largest number of images that wait for their answer.
@@ -36,7 +34,7 @@ class Settings(BaseModel):
         upload_bytes: Largest number of bytes of one file.
         body_bytes: Largest number of bytes of one request.
         held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
-            than what is free; see `Held`.
+            than what is free; see `BodyMemory`.
         files: Largest number of files in one request.
         kept_bytes: Bytes of all images that are kept by their hash; never fewer than `body_bytes`.
         kept_s: Time for which such an image is kept.
@@ -51,14 +49,16 @@ class Settings(BaseModel):
             some do for a heat map, is told to ask another server.
         notice_s: Time for which a stopping server still says that it stops.
         keep_answers: Folder in which answers are kept; None keeps none.
+        audit_trail: File to which a line is added for each request; None keeps none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = 8000
-    token: str | None = None
+    tokens: dict[str, str] = Field(default_factory=dict, repr=False)
     allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
     workers: int = Field(default_factory=lambda: _cores(), ge=1)
     batch: int = 8
     queue: int = 64
@@ -78,54 +78,7 @@ class Settings(BaseModel):
     drain_s: float = 20.0
     notice_s: float = 1.0
     keep_answers: Path | None = None
-
-
-def settings(
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    token: str | None = None,
-    *,
-    allowed_hosts: tuple[str, ...] = (),
-    keep_answers: Path | None = None,
-) -> Settings:
-    """Return settings for these options.
-
-    Args:
-        host: Address or name to bind; all but loopback need a token.
-        port: Port, 0 to 65535.
-        token: Token of clients; None takes the environment's ``CXR_TOKEN``, where there is one.
-        allowed_hosts: Names under which the server is reached besides loopback's own, capitals or
-            not; without any, a server on loopback answers to loopback's own names only, and one
-            with a token to every name.
-        keep_answers: Folder in which answers are kept; None keeps none.
-
-    Raises:
-        UsageError: ``bad_port``, ``no_token``, ``bad_token``.
-    """
-    if not 0 <= port <= 65535:
-        raise UsageError("bad_port", f"Expected a port of 0 to 65535, but got {port}; give one.")
-    if token is None:
-        token = os.environ.get(TOKEN_VARIABLE)
-    local = is_loopback(host)
-    if token is None and not local:
-        raise UsageError(
-            "no_token",
-            f"Expected a token before others than this machine may ask, but got none for {host}; "
-            f"give --token or set {TOKEN_VARIABLE}, or listen at 127.0.0.1.",
-        )
-    if token is not None:
-        _check_token(token)
-    if allowed_hosts or local:
-        # Else a web site whose name resolves to 127.0.0.1 could read answers (DNS rebinding).
-        own = ("localhost", "127.0.0.1", "::1", *((host,) if local else ()))
-        allowed_hosts = tuple(name.lower() for name in (*allowed_hosts, *own))
-    return Settings(
-        host=host,
-        port=port,
-        token=token,
-        allowed_hosts=allowed_hosts,
-        keep_answers=keep_answers,
-    )
+    audit_trail: Path | None = None
 
 
 def is_loopback(host: str) -> bool:
@@ -148,16 +101,3 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return min(8, len(os.sched_getaffinity(0)))
     return min(8, os.cpu_count() or 1)
-
-
-def _check_token(token: str) -> None:
-    if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
-        raise UsageError(
-            "bad_token",
-            f"Expected a token of at least {SHORTEST_TOKEN} printable ASCII characters, but got "
-            f"{len(token)} that may not all be such; make one with: openssl rand -hex 32.",
-        )
-    if " " in token:
-        raise UsageError(
-            "bad_token", "Expected a token without spaces, but got some; leave them out."
-        )

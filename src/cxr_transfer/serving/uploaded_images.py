@@ -9,7 +9,7 @@ from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_answers import heat_map_picture, predictions
-from cxr_transfer.serving.multipart import flag, read_form
+from cxr_transfer.serving.multipart import flag, hold_hashes, read_form
 from cxr_transfer.serving.openapi import (
     HEAT_MAP_HEADERS,
     answer_responses,
@@ -63,8 +63,8 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         openapi_extra=no_body(()),
         responses=answer_responses(None, 204, body=False),
     )
-    async def forget(sha256: _Sha256) -> Response:
-        service.images.upload(sha256.lower())
+    async def forget(request: Request, sha256: _Sha256) -> Response:
+        hold_hashes(request, [service.images.upload(sha256.lower())])
         service.images.forget(sha256.lower())
         return Response(status_code=204)
 
@@ -81,6 +81,7 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         served = service.model(query.get("model"))
         heat_map = flag(query, "heat_map")
         upload = service.images.upload(sha256.lower())
+        hold_hashes(request, [upload])
         return await predictions(
             request, service, served, [upload], heat_map=heat_map, started=started
         )
@@ -95,7 +96,9 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
     async def heat_map(request: Request, sha256: _Sha256) -> Response:
         _refuse_body(request)
         served = service.model(request.query_params.get("model"))
-        return await heat_map_picture(service, served, service.images.upload(sha256.lower()))
+        upload = service.images.upload(sha256.lower())
+        hold_hashes(request, [upload])
+        return await heat_map_picture(service, served, upload)
 
 
 def _refuse_body(request: Request) -> None:
