@@ -56,6 +56,8 @@ GOALS = {
     "one_client": "p50 <= 1.5 times the direct predictor's, p99 <= 3 times",
     "sixteen": "throughput >= 85 % of the batch predictor's; every answer equal, none swapped",
     "eight_large": "8 clients with single large images get >= 95 % of capacity, none refused",
+    "admission": "8 clients with single large images: >= 95 % of capacity, none refused; flooded, "
+    "the excess is refused within 100 ms and memory grows by <= 10 %",
     "overload": "excess refused within 100 ms, accepted p99 <= 3 s, none hung, recovery <= 5 s",
     "mixed": "zero 5xx, memory growth <= 2 % after warm-up",
     "storm": "zero 5xx, good p99 <= 2 times",
@@ -77,14 +79,15 @@ class Answer:
     status: int
     seconds: float
     body: bytes = b""
+    retry_after: int = 0
 
 
 class Server:
     """`cxr serve` in a process of its own."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *options: str) -> None:
         self.process = subprocess.Popen(
-            [*SERVE, "--model", model, "--port", "0"], stderr=subprocess.PIPE, text=True
+            [*SERVE, "--model", model, "--port", "0", *options], stderr=subprocess.PIPE, text=True
         )
         self.port = 0
         for line in self.process.stderr:
@@ -184,7 +187,9 @@ class Client:
             return Answer(0, time.perf_counter() - started)
         if b"connection: close" in head.lower():
             self.close()
-        return Answer(int(head.split(None, 2)[1]), time.perf_counter() - started, body)
+        retry = re.search(rb"retry-after: (\d+)", head)
+        seconds = time.perf_counter() - started
+        return Answer(int(head.split(None, 2)[1]), seconds, body, int(retry[1]) if retry else 0)
 
     def close(self) -> None:
         if self._writer:
@@ -263,8 +268,8 @@ class Bench:
         self.predictor = Predictor.open(model)
 
     @contextlib.contextmanager
-    def server(self):
-        one = Server(self.model)
+    def server(self, *options: str):
+        one = Server(self.model, *options)
         try:
             yield one
         finally:
@@ -277,6 +282,7 @@ class Bench:
         clients: int,
         goes_on: Callable[[], bool],
         requests: list[bytes] | None = None,
+        pause_s: float = 0.1,
     ) -> list[tuple[int, Answer]]:
         """Let clients send one request after the other; return which it was, and its answer."""
         chosen, found, turn = requests or self.requests, [], iter(range(10**9))
@@ -290,7 +296,7 @@ class Bench:
                 if answer.status == -1:
                     break
                 if answer.status == 503:
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(pause_s)
             client.close()
 
         await asyncio.gather(*(run() for _ in range(clients)))
@@ -392,10 +398,7 @@ class Bench:
     def eight_large(self) -> dict:
         """Eight people with large images, each of whom waits for an answer before the next."""
         rounds, refused = [], 0
-        with Image.open(io.BytesIO(self.images[0])) as picture:
-            large = io.BytesIO()
-            picture.convert("L").resize((3600, 3600)).save(large, "TIFF")
-        requests = [request_for(large.getvalue(), "large.tiff")]
+        requests = [self.large_request("TIFF")]
         with self.server() as server:
             asyncio.run(self.closed_loop(server.port, 1, self.for_requests(4), requests))
             for _ in range(3):
@@ -423,6 +426,116 @@ class Bench:
             "reading": f"8 clients get {middle['8_clients_images_per_s']:.1f} images of 13 "
             f"megapixels a second, {100 * ratio:.0f} % of what 2 get; {refused} of 240 refused; 3 "
             "rounds",
+        }
+
+    def large_request(self, kind: str) -> bytes:
+        """Return a request with the first image, enlarged to 13 megapixels."""
+        with Image.open(io.BytesIO(self.images[0])) as picture:
+            large = io.BytesIO()
+            picture.convert("L").resize((3600, 3600)).save(large, kind, quality=90)
+        return request_for(large.getvalue(), f"large.{kind.lower()}")
+
+    def admission(self) -> dict:
+        """The admission without and with images that may always wait, in turns, and flooded.
+
+        `--always 1` is the admission as it was: an image that would wait for longer than two
+        seconds is refused, whoever sends it. A client that is refused sends its next image at once.
+        """
+        requests = [self.large_request("JPEG")]
+        sides = {"before": ("--always", "1"), "after": ()}
+        rounds: list[dict] = []
+        flooded = {}
+        with contextlib.ExitStack() as stack:
+            servers = {
+                side: stack.enter_context(self.server(*options)) for side, options in sides.items()
+            }
+            for server in servers.values():
+                asyncio.run(self.closed_loop(server.port, 2, self.for_requests(8), requests))
+            for _ in range(3):
+                row: dict = {}
+                for side, server in servers.items():
+                    for clients, number in ((2, 16), (8, 64)):
+                        started = time.perf_counter()
+                        loop = self.closed_loop(
+                            server.port, clients, self.for_requests(number), requests, 0
+                        )
+                        statuses = Counter(answer.status for _, answer in asyncio.run(loop))
+                        seconds = time.perf_counter() - started
+                        row[f"{side}_{clients}_clients_images_per_s"] = statuses[200] / seconds
+                        row[f"{side}_{clients}_clients_refused"] = sum(
+                            count for status, count in statuses.items() if status != 200
+                        )
+                rounds.append(row)
+            rate = 6 * rounds[-1]["after_2_clients_images_per_s"]
+            for side, server in servers.items():
+                flooded[side] = asyncio.run(self.flood(server, requests[0], rate))
+        refused = {side: sum(row[f"{side}_8_clients_refused"] for row in rounds) for side in sides}
+        shares = [
+            row["after_8_clients_images_per_s"] / row["after_2_clients_images_per_s"]
+            for row in rounds
+        ]
+        gains = [
+            row["after_8_clients_images_per_s"] / row["before_8_clients_images_per_s"]
+            for row in rounds
+        ]
+        share, gain, flood = statistics.median(shares), statistics.median(gains), flooded["after"]
+        return {
+            "rounds": rounds,
+            "of_capacity": share,
+            "refused": refused,
+            "flooded": flooded,
+            "holds": not refused["after"]
+            and share >= 0.95
+            and flood["refused_p99_ms"] <= 100
+            and flood["memory_growth"] <= 0.1
+            and not flood["hung"],
+            "reading": f"8 clients: {refused['before']} of 192 refused before, {refused['after']} "
+            f"after; {100 * share:.0f} % of what 2 clients get, {gain:.2f} times the answers a "
+            f"second of before; 3 rounds. Flooded with {rate:.0f} a second, 6 times its capacity: "
+            f"refused after {flood['refused_p50_ms']:.0f} ms (p99 {flood['refused_p99_ms']:.0f} "
+            f"ms; before {flooded['before']['refused_p99_ms']:.0f} ms), Retry-After "
+            f"{flood['retry_after_s']:.0f} s where who is let in waits "
+            f"{flood['accepted_p50_ms'] / 1000:.1f} s (before "
+            f"{flooded['before']['accepted_p50_ms'] / 1000:.1f} s); memory "
+            f"{100 * flood['memory_growth']:+.1f} %, {flood['hung']} without an answer",
+        }
+
+    async def flood(self, server: Server, request: bytes, rate: float) -> dict:
+        """Send ``rate`` requests a second, whatever becomes of them."""
+        seconds = min(20, self.seconds)
+
+        async def once() -> Answer:
+            client = Client(server.port)
+            try:
+                return await client.send(request)
+            finally:
+                client.close()
+
+        async def stream(length: float) -> list[Answer]:
+            tasks, started = [], time.perf_counter()
+            for number in range(int(rate * length)):
+                await asyncio.sleep(max(0, started + number / rate - time.perf_counter()))
+                tasks.append(asyncio.create_task(once()))
+            return await asyncio.gather(*tasks)
+
+        await stream(seconds / 4)
+        memory = server.memory()
+        answers = await stream(seconds)
+        growth = server.memory() / memory - 1
+        refused = [answer for answer in answers if answer.status == 503]
+        accepted = [answer.seconds for answer in answers if answer.status == 200]
+        return {
+            "sent": len(answers),
+            "accepted": len(accepted),
+            "accepted_p50_ms": quantile(accepted, 0.5),
+            "accepted_p99_ms": quantile(accepted, 0.99),
+            "refused": len(refused),
+            "refused_p50_ms": quantile([answer.seconds for answer in refused], 0.5),
+            "refused_p99_ms": quantile([answer.seconds for answer in refused], 0.99),
+            "retry_after_s": statistics.median(answer.retry_after for answer in refused or answers),
+            "hung": len(answers) - len(accepted) - len(refused),
+            "memory_mib": memory,
+            "memory_growth": growth,
         }
 
     def overload(self) -> dict:

@@ -46,6 +46,8 @@ ENVIRONMENT = {
     "other than loopback needs it.",
     "CXR_TOKENS": "Tokens with names for clients of `cxr serve`, `NAME=TOKEN` each, with spaces "
     "between. The log and the audit trail show the names.",
+    "CXR_SERVE_": "With a key in capitals behind it, such as `CXR_SERVE_QUEUE`: that key of "
+    "[the server's settings](server-settings.md).",
     "CXR_RUN_FOLDER": "Run folder of `cxr train` without `--out`; the program sets it for the "
     "processes of a distributed training.",
     "XDG_CACHE_HOME": "Parent of the cache folder where `CXR_CACHE` is not set.",
@@ -404,11 +406,7 @@ def _errors() -> str:
 
 def _environment() -> str:
     rows = "".join(f"| `{name}` | {text} |\n" for name, text in ENVIRONMENT.items())
-    return (
-        f"# Environment variables\n\n{WRITTEN}| variable | meaning |\n|---|---|\n{rows}\n"
-        "`CXR_SERVE_` and a key in capitals sets that key of `cxr serve`: see "
-        "[Server settings](server-settings.md).\n"
-    )
+    return f"# Environment variables\n\n{WRITTEN}| variable | meaning |\n|---|---|\n{rows}"
 
 
 def _openapi() -> dict[str, Any]:

@@ -124,12 +124,7 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
             f"{answers.rows[-1].day}; give a later --since, or mend the days.",
         )
     check_settings(out, {"monitor_of": reference.sha256})
-    for source, number in answers.days_from.items():
-        log(f"{number} answers have their day from {source}")
-    if every.of_others:
-        log(Notice(f"{every.of_others} answers are of other networks and do not count"))
-    if every.cut_off:
-        log(Notice(f"{every.cut_off} lines are cut off and do not count: a server was killed"))
+    _tell(every, log)
     if watch.baseline_weeks:
         reference = _with_baseline(reference, answers.rows, since, watch.baseline_weeks)
     weeks = _weeks(answers.rows, reference, since, last)
@@ -163,6 +158,16 @@ def watch_answers(watch: Watch, out: Path, *, log: Log = lambda line: None) -> d
     }
     write_monitor(out, content)
     return content
+
+
+def _tell(every: Answers, log: Log) -> None:
+    """Say where days are from, and what does not count."""
+    for source, number in every.days_from.items():
+        log(f"{number} answers have their day from {source}")
+    if every.of_others:
+        log(Notice(f"{every.of_others} answers are of other networks and do not count"))
+    if every.cut_off:
+        log(Notice(f"{every.cut_off} lines are cut off and do not count: a server was killed"))
 
 
 def _in_days(every: Answers, watch: Watch) -> Answers:
