@@ -43,8 +43,10 @@ OodStatus = Literal["in_distribution", "far", "out_of_distribution"]
 Floats = npt.NDArray[np.float32]
 
 SAME_IMAGE = 0.05
-"""Distance up to which an image is a training image or a copy of one: other images lie at 0.09 and
-more from each other in the released models, copies of another size or quality of JPEG below it."""
+"""Distance up to which an image is a training image or a copy of one. Every training image lies
+within it of itself, and no validation image of the released models lies within it of one. Of copies
+of another size or quality of JPEG a fifth to all do, by the model: what is not named may still be a
+copy."""
 
 _REAL, _WHOLE = ("centre", "deviations", "directions", "images"), ("label_of", "source_of")
 _TYPES = {"centre": "F32", "deviations": "F32", "directions": "F16", "images": "F16"}
