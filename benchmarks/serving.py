@@ -3,6 +3,7 @@
     python benchmarks/serving.py                        # the released Model_3, everything
     python benchmarks/serving.py --only one_client,kill --model runs/seed0/model_3 --seconds 10
     python benchmarks/serving.py --data ../shared/data  # real images: none "cannot assess"
+    python benchmarks/serving.py --only admission --before ../earlier/src
 
 The server is `cxr serve` in a process of its own; this process sends the requests and, when the
 server has nothing to do, runs the predictor directly. Requests go over plain sockets: a client
@@ -85,9 +86,12 @@ class Answer:
 class Server:
     """`cxr serve` in a process of its own."""
 
-    def __init__(self, model: str, *options: str) -> None:
+    def __init__(self, model: str, source: Path | None = None) -> None:
         self.process = subprocess.Popen(
-            [*SERVE, "--model", model, "--port", "0", *options], stderr=subprocess.PIPE, text=True
+            [*SERVE, "--model", model, "--port", "0"],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | ({"PYTHONPATH": str(source)} if source else {}),
         )
         self.port = 0
         for line in self.process.stderr:
@@ -257,8 +261,11 @@ def code(body: bytes) -> str:
 class Bench:
     """All rows, on one model."""
 
-    def __init__(self, model: str, seconds: float, data: Path | None) -> None:
+    def __init__(
+        self, model: str, seconds: float, data: Path | None, before: Path | None = None
+    ) -> None:
         self.model = model
+        self.before = before
         self.seconds = seconds
         self.images = images(data)
         self.requests = [
@@ -268,8 +275,8 @@ class Bench:
         self.predictor = Predictor.open(model)
 
     @contextlib.contextmanager
-    def server(self, *options: str):
-        one = Server(self.model, *options)
+    def server(self, source: Path | None = None):
+        one = Server(self.model, source)
         try:
             yield one
         finally:
@@ -436,18 +443,19 @@ class Bench:
         return request_for(large.getvalue(), f"large.{kind.lower()}")
 
     def admission(self) -> dict:
-        """The admission without and with images that may always wait, in turns, and flooded.
+        """The admission of another version and of this one, in turns, and flooded.
 
-        `--always 1` is the admission as it was: an image that would wait for longer than two
-        seconds is refused, whoever sends it. A client that is refused sends its next image at once.
+        A client that is refused sends its next image at once.
         """
+        if self.before is None:
+            raise SystemExit("Expected --before SRC for the row admission, but got none; give one.")
         requests = [self.large_request("JPEG")]
-        sides = {"before": ("--always", "1"), "after": ()}
+        sides = {"before": self.before, "after": None}
         rounds: list[dict] = []
         flooded = {}
         with contextlib.ExitStack() as stack:
             servers = {
-                side: stack.enter_context(self.server(*options)) for side, options in sides.items()
+                side: stack.enter_context(self.server(source)) for side, source in sides.items()
             }
             for server in servers.values():
                 asyncio.run(self.closed_loop(server.port, 2, self.for_requests(8), requests))
@@ -990,16 +998,20 @@ def main() -> None:
     )
     parser.add_argument("--model", default="model_3")
     parser.add_argument("--data", type=Path, help="Archives, for real images; else generated ones.")
-    parser.add_argument("--only", default=",".join(GOALS), help="Rows, with commas.")
+    parser.add_argument("--only", help="Rows, with commas; else all that can be measured.")
+    parser.add_argument(
+        "--before", type=Path, help="Sources (src) of an earlier version, for the row admission."
+    )
     parser.add_argument("--seconds", type=float, default=60, help="Length of a load test.")
     parser.add_argument("--out", type=Path, default=Path("docs/results/serving"))
     given = parser.parse_args()
-    wanted = given.only.split(",")
+    measured = [name for name in GOALS if given.before or name != "admission"]
+    wanted = given.only.split(",") if given.only else measured
     if unknown := set(wanted) - GOALS.keys():
         parser.error(f"unknown rows: {', '.join(sorted(unknown))}")
     results = given.out.with_suffix(".json")
     rows = json.loads(results.read_text(encoding="utf-8"))["rows"] if results.exists() else {}
-    bench = Bench(given.model, given.seconds, given.data)
+    bench = Bench(given.model, given.seconds, given.data, given.before)
     for name in wanted:
         row = getattr(bench, name)()
         row["measured"] = {

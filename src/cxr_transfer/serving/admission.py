@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 _WINDOW_S = 0.5
 _WINDOW_IMAGES = 16
-_NEWEST = 0.3  # weight of the newest window
+_KEPT = 0.7  # of what earlier windows say, when another one is over
+_PRIOR_S, _PRIOR_IMAGES = 0.05, 4.0  # what an image takes before any was seen, as if of so many
 _STEEPEST = 3.0  # one image that hangs says little of the next ones
 
 
@@ -28,18 +29,20 @@ class Admission:
 
     Attributes:
         images: Number of images that wait or are worked on.
-        seconds_each: What an image takes at present, counted over all that are worked on at once.
+        seconds_each: What an image takes at present, counted over all that are worked on at once:
+            the time in which there was work by the images that were done in it, the latest first.
+            A window with one slow image counts as one image, not as much as one with sixteen.
     """
 
     def __init__(self, queue: int, longest_wait_s: float, *, always: int = 1) -> None:
         self.images = 0
-        self.seconds_each = 0.05
+        self.seconds_each = _PRIOR_S
         self._queue = queue
         self._longest_wait_s = longest_wait_s
         self._always = always
         self._since = 0.0
-        self._busy = 0.0
-        self._done = 0
+        self._busy, self._done = 0.0, 0  # of this window
+        self._busy_before, self._done_before = _PRIOR_S * _PRIOR_IMAGES, _PRIOR_IMAGES
 
     def is_full(self, more: int = 1) -> bool:
         """Tell whether ``more`` images would be too many; one request may come while none waits."""
@@ -70,8 +73,10 @@ class Admission:
         self._busy += now - self._since
         self._since = now
         if self._busy >= _WINDOW_S or self._done >= _WINDOW_IMAGES:
-            seconds = min(self._busy / self._done, _STEEPEST * self.seconds_each)
-            self.seconds_each += _NEWEST * (seconds - self.seconds_each)
+            busy = min(self._busy, _STEEPEST * self.seconds_each * self._done)
+            self._busy_before = _KEPT * self._busy_before + busy
+            self._done_before = _KEPT * self._done_before + self._done
+            self.seconds_each = self._busy_before / self._done_before
             self._busy, self._done = 0.0, 0
 
 
