@@ -52,6 +52,8 @@ SERVE = [sys.executable, "-m", "cxr_transfer.cli", "serve"]
 IMAGES = 20
 SIDE = 970
 HUNG_S = 30.0
+STEADY = 1.5
+TRIES = 8  # rounds at most, until three are steady
 FULL_MIXED = 10_000  # requests; fewer say nothing of growth
 GOALS = {
     "one_client": "p50 <= 1.5 times the direct predictor's, p99 <= 3 times",
@@ -452,6 +454,7 @@ class Bench:
         requests = [self.large_request("JPEG")]
         sides = {"before": self.before, "after": None}
         rounds: list[dict] = []
+        unsteady: list[dict] = []
         flooded = {}
         with contextlib.ExitStack() as stack:
             servers = {
@@ -459,7 +462,7 @@ class Bench:
             }
             for server in servers.values():
                 asyncio.run(self.closed_loop(server.port, 2, self.for_requests(8), requests))
-            for _ in range(3):
+            for _ in range(TRIES):
                 row: dict = {}
                 for side, server in servers.items():
                     for clients, number in ((2, 16), (8, 64)):
@@ -473,14 +476,24 @@ class Bench:
                         row[f"{side}_{clients}_clients_refused"] = sum(
                             count for status, count in statuses.items() if status != 200
                         )
-                rounds.append(row)
+                # Where others took the machine meanwhile, the round says nothing.
+                speeds = [row[f"{side}_2_clients_images_per_s"] for side in sides]
+                (rounds if max(speeds) <= STEADY * min(speeds) else unsteady).append(row)
+                if len(rounds) == 3:
+                    break
             # The fastest of all: others may take the machine meanwhile.
             rate = 6 * max(
-                value for row in rounds for key, value in row.items() if key.endswith("_per_s")
+                value
+                for row in [*rounds, *unsteady]
+                for key, value in row.items()
+                if key.endswith("_per_s")
             )
             for side, server in servers.items():
                 flooded[side] = asyncio.run(self.flood(server, requests[0], rate))
-        refused = {side: sum(row[f"{side}_8_clients_refused"] for row in rounds) for side in sides}
+        every, left_out = [*rounds, *unsteady], len(unsteady)
+        sent = 64 * len(every)
+        refused = {side: sum(row[f"{side}_8_clients_refused"] for row in every) for side in sides}
+        rounds = rounds or unsteady
         shares = [
             row["after_8_clients_images_per_s"] / row["after_2_clients_images_per_s"]
             for row in rounds
@@ -492,6 +505,7 @@ class Bench:
         share, gain, flood = statistics.median(shares), statistics.median(gains), flooded["after"]
         return {
             "rounds": rounds,
+            "rounds_left_out": unsteady,
             "of_capacity": share,
             "refused": refused,
             "flooded": flooded,
@@ -500,9 +514,11 @@ class Bench:
             and flood["refused_p99_ms"] <= 100
             and flood["memory_growth"] <= 0.1
             and not flood["hung"],
-            "reading": f"8 clients: {refused['before']} of 192 refused before, {refused['after']} "
-            f"after; {100 * share:.0f} % of what 2 clients get, {gain:.2f} times the answers a "
-            f"second of before; 3 rounds. Flooded with {rate:.0f} a second, 6 times its capacity: "
+            "reading": f"8 clients: {refused['before']} of {sent} refused before, "
+            f"{refused['after']} after; {100 * share:.0f} % of what 2 clients get, {gain:.2f} "
+            f"times the answers a second of before; {len(rounds)} rounds, without {left_out} in "
+            f"which the speed of 2 clients changed by more than a factor of {STEADY}. Flooded with "
+            f"{rate:.0f} a second, 6 times its capacity: "
             f"refused after {flood['refused_p50_ms']:.0f} ms (p99 {flood['refused_p99_ms']:.0f} "
             f"ms; before {flooded['before']['refused_p99_ms']:.0f} ms), Retry-After "
             f"{flood['retry_after_s']:.0f} s where who is let in waits "

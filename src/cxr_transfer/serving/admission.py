@@ -15,6 +15,7 @@ _WINDOW_S = 0.5
 _WINDOW_IMAGES = 16
 _KEPT = 0.7  # of what earlier windows say, when another one is over
 _PRIOR_S, _PRIOR_IMAGES = 0.05, 4.0  # what an image takes before any was seen, as if of so many
+_PATIENCE = 10.0  # times the longest wait: whoever waits for longer has given up
 _STEEPEST = 3.0  # one image that hangs says little of the next ones
 
 
@@ -24,8 +25,8 @@ class Admission:
     Args:
         queue: Images at most.
         longest_wait_s: More images are refused where the last would wait longer.
-        always: Images that may wait however long they take: clients that send one image, and the
-            next when they have its answer, would else be sent away wherever images are large.
+        always: Images that may wait ten times as long: clients that send one image, and the next
+            when they have its answer, would else be sent away wherever images are large.
 
     Attributes:
         images: Number of images that wait or are worked on.
@@ -47,7 +48,8 @@ class Admission:
     def is_full(self, more: int = 1) -> bool:
         """Tell whether ``more`` images would be too many; one request may come while none waits."""
         images = self.images + more
-        too_long = images > self._always and images * self.seconds_each > self._longest_wait_s
+        longest = self._longest_wait_s * (1 if images > self._always else _PATIENCE)
+        too_long = images * self.seconds_each > longest
         return self.images > 0 and (images > self._queue or too_long)
 
     @property
