@@ -37,6 +37,19 @@ def test_a_few_clients_with_slow_images_are_not_sent_away(monkeypatch):
         assert load.retry_after_s == 16
 
 
+def test_nobody_is_let_in_who_would_have_given_up(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("cxr_transfer.serving.admission.time.monotonic", lambda: now[0])
+    load = Admission(queue=100, longest_wait_s=2, always=8)
+    for _ in range(100):
+        with load.holding(1):
+            now[0] += 6
+    with load.holding(2):
+        assert not load.is_full()
+    with load.holding(3):
+        assert load.is_full()
+
+
 def test_one_large_request_may_come_when_nobody_waits():
     load = Admission(queue=2, longest_wait_s=0)
     assert not load.is_full(32)
@@ -62,6 +75,21 @@ def test_one_image_that_hangs_does_not_close_the_door(monkeypatch):
         now[0] += 1000
     with load.holding(4):
         assert not load.is_full()
+
+
+def test_a_few_slow_images_at_the_start_do_not_send_later_ones_away(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("cxr_transfer.serving.admission.time.monotonic", lambda: now[0])
+    load = Admission(queue=100, longest_wait_s=2)
+    for seconds in [1.5] * 5 + [0.06] * 16:  # processes that start; then two seconds of work
+        with load.holding(1):
+            now[0] += seconds
+    with load.holding(7):
+        assert not load.is_full()
+    for _ in range(20):  # images that are slow from now on are learnt as well
+        with load.holding(1):
+            now[0] += 1.5
+    assert 1 < load.seconds_each < 1.6
 
 
 def test_what_an_image_takes_is_learnt(monkeypatch):

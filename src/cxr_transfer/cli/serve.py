@@ -85,7 +85,7 @@ LongestWait = Annotated[
 Always = Annotated[
     int | None,
     typer.Option(
-        help="Images that may wait however long that takes. Default: 12.", rich_help_panel=_LIMITS
+        help="Images that may wait ten times as long. Default: 12.", rich_help_panel=_LIMITS
     ),
 ]
 UploadMb = Annotated[

@@ -13,7 +13,9 @@ from contextlib import contextmanager
 
 _WINDOW_S = 0.5
 _WINDOW_IMAGES = 16
-_NEWEST = 0.3  # weight of the newest window
+_KEPT = 0.7  # of what earlier windows say, when another one is over
+_PRIOR_S, _PRIOR_IMAGES = 0.05, 4.0  # what an image takes before any was seen, as if of so many
+_PATIENCE = 10.0  # times the longest wait: whoever waits for longer has given up
 _STEEPEST = 3.0  # one image that hangs says little of the next ones
 
 
@@ -23,28 +25,31 @@ class Admission:
     Args:
         queue: Images at most.
         longest_wait_s: More images are refused where the last would wait longer.
-        always: Images that may wait however long they take: clients that send one image, and the
-            next when they have its answer, would else be sent away wherever images are large.
+        always: Images that may wait ten times as long: clients that send one image, and the next
+            when they have its answer, would else be sent away wherever images are large.
 
     Attributes:
         images: Number of images that wait or are worked on.
-        seconds_each: What an image takes at present, counted over all that are worked on at once.
+        seconds_each: What an image takes at present, counted over all that are worked on at once:
+            the time in which there was work by the images that were done in it, the latest first.
+            A window with one slow image counts as one image, not as much as one with sixteen.
     """
 
     def __init__(self, queue: int, longest_wait_s: float, *, always: int = 1) -> None:
         self.images = 0
-        self.seconds_each = 0.05
+        self.seconds_each = _PRIOR_S
         self._queue = queue
         self._longest_wait_s = longest_wait_s
         self._always = always
         self._since = 0.0
-        self._busy = 0.0
-        self._done = 0
+        self._busy, self._done = 0.0, 0  # of this window
+        self._busy_before, self._done_before = _PRIOR_S * _PRIOR_IMAGES, _PRIOR_IMAGES
 
     def is_full(self, more: int = 1) -> bool:
         """Tell whether ``more`` images would be too many; one request may come while none waits."""
         images = self.images + more
-        too_long = images > self._always and images * self.seconds_each > self._longest_wait_s
+        longest = self._longest_wait_s * (1 if images > self._always else _PATIENCE)
+        too_long = images * self.seconds_each > longest
         return self.images > 0 and (images > self._queue or too_long)
 
     @property
@@ -70,8 +75,10 @@ class Admission:
         self._busy += now - self._since
         self._since = now
         if self._busy >= _WINDOW_S or self._done >= _WINDOW_IMAGES:
-            seconds = min(self._busy / self._done, _STEEPEST * self.seconds_each)
-            self.seconds_each += _NEWEST * (seconds - self.seconds_each)
+            busy = min(self._busy, _STEEPEST * self.seconds_each * self._done)
+            self._busy_before = _KEPT * self._busy_before + busy
+            self._done_before = _KEPT * self._done_before + self._done
+            self.seconds_each = self._busy_before / self._done_before
             self._busy, self._done = 0.0, 0
 
 

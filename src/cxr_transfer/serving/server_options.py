@@ -55,8 +55,8 @@ class ServerOptions(BaseModel):
         workers: Number of processes that decode images; by default one for each core, 8 at most.
         queue: Largest number of images that wait for their answer.
         longest_wait_s: Longest wait in seconds; an image that would wait longer is refused at once.
-        always: Number of images that may wait however long that takes, so that clients which send
-            one image after the other are not sent away where images are slow.
+        always: Number of images that may wait ten times as long, so that clients which send one
+            image after the other are not sent away where images are slow.
         upload_mb: Largest size of one file, in MB of 2^20 bytes.
         body_mb: Largest size of one request.
         held_mb: Memory for all requests' bodies together; at least twice `body_mb`.

@@ -30,7 +30,7 @@ class Settings(BaseModel):
         batch: Largest number of images that the network sees at once.
         queue: Largest number of images that wait for their answer.
         longest_wait_s: Longest wait; an image that would wait longer is refused at once.
-        always: Images that may wait however long that takes; see `Admission`.
+        always: Images that may wait ten times as long; see `Admission`.
         upload_bytes: Largest number of bytes of one file.
         body_bytes: Largest number of bytes of one request.
         held_bytes: Bytes of all requests' bodies together. A body may grow while it is no larger
