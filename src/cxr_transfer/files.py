@@ -19,6 +19,7 @@ import re
 import shutil
 import stat
 import tempfile
+import tomllib
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -153,6 +154,30 @@ def read_csv(text: str) -> list[dict[str, str]]:
         reader.fieldnames = names
         return [cell_texts({name: row.get(name) or "" for name in names}) for row in reader]
     except csv.Error as error:
+        raise ValueError(str(error)) from None
+
+
+def read_toml(path: Path, most: int) -> tuple[dict[str, Any], bytes]:
+    """Return the table of a TOML file, and its bytes.
+
+    Args:
+        path: File.
+        most: Largest number of bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is too large, or no TOML.
+    """
+    try:
+        with path.open("rb") as handle:
+            content = handle.read(most + 1)
+    except ValueError as error:  # a name that no file can have
+        raise OSError(str(error)) from None
+    if len(content) > most:
+        raise ValueError(f"it has more than {most} bytes")
+    try:
+        return tomllib.loads(content.decode("utf-8-sig")), content
+    except RecursionError as error:
         raise ValueError(str(error)) from None
 
 

@@ -25,7 +25,7 @@ from cxr_transfer.datasets.phantom import PhantomSize, draw_radiograph, write_ph
 from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import lung_segmentation, quality_control, raster, read_radiograph
 from cxr_transfer.serving import decoder_process
-from cxr_transfer.serving.image_reports import report, report_slowly
+from cxr_transfer.serving.image_reports import report
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.service import Service, Upload
 from cxr_transfer.serving.settings import Settings
@@ -413,8 +413,7 @@ def test_a_servers_answer_reads_each_image_once(crops, counts, tmp_path, maps):
     counts.check(tmp_path, number, opened=0, judged=number, segmented=number + drawn)
 
 
-@pytest.mark.parametrize("slowly", [False, True], ids=["at once", "in the background"])
-def test_a_servers_report_of_two_models_reads_each_image_once(crops, counts, tmp_path, slowly):
+def test_a_servers_report_of_two_models_reads_each_image_once(crops, counts, tmp_path):
     """Both models see the same crops: the lungs are outlined once, too."""
     words = ("train", crops / "crops.toml", "--data", crops / "archives", "--seed", 1)
     cxr(*words, "--out", tmp_path / "other", "--device", "cpu")
@@ -423,8 +422,6 @@ def test_a_servers_report_of_two_models_reads_each_image_once(crops, counts, tmp
 
     async def asked(room, models):
         counts.empty()
-        if slowly:
-            return await report_slowly(room, models, images, "0" * 32, lambda: None)
         return await report(room, models, images, "0" * 32)
 
     pdf = asyncio.run(served([crops / "run", tmp_path / "other"], asked))

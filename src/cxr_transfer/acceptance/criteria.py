@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +23,7 @@ from pydantic_core import ErrorDetails
 
 from cxr_transfer.errors import UsageError, listing
 from cxr_transfer.evaluation.rendering import render
-from cxr_transfer.files import check_new, write_text
+from cxr_transfer.files import check_new, read_toml, write_text
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.sample_size import LEVEL, SMALLEST_MARGIN
 from cxr_transfer.tables import nearest
@@ -186,24 +185,18 @@ def read_criteria(path: Path) -> tuple[Criteria, str]:
         UsageError: ``no_criteria`` where there is no such file, ``bad_criteria`` for another one.
     """
     try:
-        is_large = path.stat().st_size > LARGEST
-        content = b"" if is_large else path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        table, content = read_toml(path, LARGEST)
+        criteria = Criteria.model_validate(table)
+    except OSError as error:
         raise UsageError(
             "no_criteria",
-            f"Expected criteria (.toml) at {path}, but got: {reason}; 'cxr accept plan "
-            "--write-criteria criteria.toml' writes a commented file to fill in.",
+            f"Expected criteria (.toml) at {path}, but got: {error.strerror or error}; 'cxr accept "
+            "plan --write-criteria criteria.toml' writes a commented file to fill in.",
         ) from None
-    if is_large:
-        raise _bad(path, f"it has more than {LARGEST} bytes")
-    try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
-        criteria = Criteria.model_validate(table)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_input=False)
         raise _bad(path, listing(map(_problem, problems))) from None
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, too deep
+    except ValueError as error:
         raise _bad(path, for_terminal(str(error))) from None
     return criteria, hashlib.sha256(content).hexdigest()
 

@@ -38,9 +38,6 @@ TIMED_IMAGES = 100
 CALLED_OTHERWISE = 0.01
 """Largest share of images that a quicker precision may call another class; one image it may."""
 
-_CONVERTED_BATCH = 4
-"""Images at once of a converted network: what a cache of a few megabytes holds is quickest."""
-
 
 class Scorer:
     """One network on one device: class scores in float32, and quicker ones of changed images.
@@ -79,7 +76,7 @@ class Scorer:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float32]]:
         """Return class scores (N, C), and what the head sees (N, F), of one pass in float32."""
         if self.converted is not None:
-            scores, seen = self._of_converted(self.converted, images)
+            scores, seen = self.converted.answer_all(images, self.on_image)
         else:
             outputs = probabilities_and_features(
                 self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
@@ -94,7 +91,7 @@ class Scorer:
     def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return what the head sees, (N, F), in the precision that was settled."""
         if self.converted is not None and self.precision == "float32":
-            return self._of_converted(self.converted, images)[1].astype(np.float64)
+            return self.converted.answer_all(images, self.on_image)[1].astype(np.float64)
         with self._cast(quick=True):
             head_features = features(
                 self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
@@ -138,25 +135,13 @@ class Scorer:
 
     def _scored(self, images: npt.NDArray[np.uint8], *, quick: bool) -> npt.NDArray[np.float64]:
         if self.converted is not None and not (quick and self.precision == "bfloat16"):
-            converted_scores = self._of_converted(self.converted, images)[0]
+            converted_scores = self.converted.answer_all(images, self.on_image)[0]
             return at_temperature(converted_scores.astype(np.float64), self.temperature)
         with self._cast(quick=quick):
             scores = probabilities(
                 self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
             )
         return at_temperature(scores.double().numpy(), self.temperature)
-
-    def _of_converted(
-        self, converted: Engine, images: npt.NDArray[np.uint8]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return scores (N, C) and features (N, F) of the converted network."""
-        parts = []
-        for start in range(0, len(images), _CONVERTED_BATCH):
-            batch = images[start : start + _CONVERTED_BATCH]
-            parts.append(converted.answer(batch))
-            self.on_image(len(batch))
-        scores, seen = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return scores, seen
 
     def _cast(self, *, quick: bool) -> torch.autocast:
         # Softmax and features are taken in float32 behind it, by `models.registry`.

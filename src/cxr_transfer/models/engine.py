@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -15,6 +16,9 @@ from cxr_transfer.openvino_runtime import Graph, Network, Precision
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 OUTPUTS = ("scores", "features")
 """Outputs of a converted network: class scores (N, C), and the features of its head (N, F)."""
+
+AT_ONCE = 4
+"""Images of a batch where there are many: what a cache of a few megabytes holds is quickest."""
 
 
 class Engine:
@@ -83,6 +87,26 @@ class Engine:
             MachineError: ``forked``.
         """
         scores, features = self._network(images)
+        return scores, features
+
+    def answer_all(
+        self, images: npt.NDArray[np.uint8], on_image: Callable[[int], None]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return what `answer` does for any number of images, a few at a time.
+
+        Args:
+            images: Images, (N, 1, H, W); at least one.
+            on_image: Function that is called with the number of images after every batch.
+
+        Raises:
+            MachineError: ``forked``.
+        """
+        parts = []
+        for start in range(0, len(images), AT_ONCE):
+            batch = images[start : start + AT_ONCE]
+            parts.append(self.answer(batch))
+            on_image(len(batch))
+        scores, features = (np.concatenate(column) for column in zip(*parts, strict=True))
         return scores, features
 
     def outputs(self, images: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:

@@ -6,7 +6,6 @@ made of it, strictly: a word under a number that does not exist would be lost.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.errors import UsageError, listing
 from cxr_transfer.evaluation.rendering import render
-from cxr_transfer.files import check_new, write_text
+from cxr_transfer.files import check_new, read_toml, write_text
 from cxr_transfer.reports.checklists import CHECKLISTS
 from cxr_transfer.text import for_terminal
 
@@ -109,12 +108,8 @@ def _problems(name: str, table: Mapping[str, Any]) -> list[str]:
 
 def _opened(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as handle:
-            content = handle.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise ValueError(f"more than {LARGEST} bytes")
-        return tomllib.loads(content.decode("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_toml(path, LARGEST)[0]
+    except (OSError, ValueError) as error:
         raise UsageError(
             "bad_author",
             f"Expected the author's words as TOML in {path}, but got: {for_terminal(str(error))}; "

@@ -1,4 +1,4 @@
-"""A report of images: answered, explained and laid out, at once or a few at a time."""
+"""A report of images: answered, explained and laid out, a few at a time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.service import Read, Service
 
 AT_ONCE = 2
-"""Images of a report in the background that are worked on at once."""
+"""Images of a report that are worked on at once."""
 
 SIDE = 1280
 """Longest side of a report's pictures, in pixels: more than paper shows."""
 
 LOOK_AGAIN_S = 0.1
-"""Time after which such a report looks again whether there is room for its next image."""
+"""Time after which a report looks again whether there is room for its next image."""
 
 
 async def report(
@@ -26,26 +26,11 @@ async def report(
     asked_models: Sequence[ServedModel],
     uploads: Sequence[Upload],
     request_id: str,
+    on_image: Callable[[], None] = lambda: None,
 ) -> bytes:
     """Return a PDF of images and what each model that is asked answers for them.
 
-    A summary comes first, then a page for each image.
-
-    Raises:
-        ApiError: 503 ``busy`` where there is no room.
-    """
-    answers, read = await service.answered(asked_models, uploads, heat_map=True, picture=SIDE)
-    return await _laid_out(service, asked_models, answers, read, request_id)
-
-
-async def report_slowly(
-    service: Service,
-    asked_models: Sequence[ServedModel],
-    uploads: Sequence[Upload],
-    request_id: str,
-    on_image: Callable[[], None],
-) -> bytes:
-    """Return what `report` does, a few images at a time: others are answered in between.
+    A summary comes first, then a page for each image. Others are answered in between.
 
     Args:
         service: Service that answers.
@@ -72,18 +57,6 @@ async def report_slowly(
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     answers, read = zip(*(task.result() for task in tasks), strict=True)
-    while service.slow_load.is_full():
-        await asyncio.sleep(LOOK_AGAIN_S)
-    return await _laid_out(service, asked_models, answers, read, request_id)
-
-
-async def _laid_out(
-    service: Service,
-    asked_models: Sequence[ServedModel],
-    answers: Sequence[Sequence[dict[str, Any]]],
-    read: Sequence[Read],
-    request_id: str,
-) -> bytes:
     header = {
         "work": "report",
         "answers": answers,
@@ -91,5 +64,7 @@ async def _laid_out(
         "time": provenance.now(),
         "request_id": request_id,
     }
+    while service.slow_load.is_full():
+        await asyncio.sleep(LOOK_AGAIN_S)
     _, (pdf,) = await service.slowly(header, [image.picture for image in read])
     return pdf

@@ -8,7 +8,6 @@ from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_reports import report as made_report
-from cxr_transfer.serving.image_reports import report_slowly
 from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.multipart import read_form
@@ -22,7 +21,8 @@ from cxr_transfer.serving.openapi import (
     picture_responses,
     report_responses,
 )
-from cxr_transfer.serving.schemas import ApiError, ReportProgress, envelope
+from cxr_transfer.serving.report_jobs import ReportJob
+from cxr_transfer.serving.schemas import ApiError, ReportProgress, busy, envelope
 from cxr_transfer.serving.service import Service
 from cxr_transfer.serving.settings import Settings
 
@@ -44,6 +44,7 @@ def route_reports(app: FastAPI, settings: Settings, service: Service) -> None:
     )
     async def report(request: Request) -> Response:
         asked_models, uploads = await _asked(request, settings, service)
+        _refuse_if_full(service, len(uploads))
         return _pdf(await made_report(service, asked_models, uploads, request.state.request_id))
 
     @app.post(
@@ -58,7 +59,7 @@ def route_reports(app: FastAPI, settings: Settings, service: Service) -> None:
         request_id = request.state.request_id
         job = service.reports.start(
             len(uploads),
-            lambda on_image: report_slowly(service, asked_models, uploads, request_id, on_image),
+            lambda on_image: made_report(service, asked_models, uploads, request_id, on_image),
         )
         content = envelope(request_id) | job.described()
         return JSONResponse(content, 202, {"Location": f"/v1/reports/{job.id}"})
@@ -83,13 +84,7 @@ def route_reports(app: FastAPI, settings: Settings, service: Service) -> None:
         if job.failure is not None:
             raise job.failure
         if job.task is None or not job.task.done():
-            raise ApiError(
-                409,
-                "not_done",
-                f"Expected a report that is done, but {job.done} of {job.images} images are; ask "
-                "again.",
-                {"Retry-After": "1"},
-            )
+            raise _not_done(job)
         return _pdf(job.task.result())
 
     @app.delete(
@@ -114,6 +109,21 @@ async def _asked(
     if other is not asked_models[0]:
         asked_models.append(other)
     return asked_models, list(form.uploads)
+
+
+def _not_done(job: ReportJob) -> ApiError:
+    return ApiError(
+        409,
+        "not_done",
+        f"Expected a report that is done, but {job.done} of {job.images} images are; ask again.",
+        {"Retry-After": "1"},
+    )
+
+
+def _refuse_if_full(service: Service, images: int) -> None:
+    """Refuse a report that somebody waits for, where it would wait for too long itself."""
+    if service.load.is_full(images):
+        raise busy(service.load.retry_after_s)
 
 
 def _pdf(content: bytes) -> Response:

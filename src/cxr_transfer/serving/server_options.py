@@ -7,7 +7,6 @@ is wrong is refused with the place where it stands, before a model is loaded. Kn
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 
 from cxr_transfer.errors import UsageError, check_list, listing
+from cxr_transfer.files import read_toml
 from cxr_transfer.radiograph.radiograph import MAX_BYTES
 from cxr_transfer.serving.settings import MIB, Settings, is_loopback
 from cxr_transfer.serving.sites import check_origin
@@ -152,19 +152,14 @@ def _hosts(chosen: ServerOptions) -> tuple[str, ...]:
 def _of_file(path: Path) -> dict[str, Any]:
     """Return the keys of a settings file; relative paths count from its folder."""
     try:
-        is_large = path.stat().st_size > LARGEST
-        content = b"" if is_large else path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        table, _ = read_toml(path, LARGEST)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise UsageError(
             "no_settings",
             f"Expected a settings file (.toml) at {path}, but got: {reason}; name another one.",
         ) from None
-    if is_large:
-        raise _bad(f"{path}: it has more than {LARGEST} bytes")
-    try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:  # no TOML, no UTF-8, too deep
+    except ValueError as error:
         raise _bad(f"{path}: {for_terminal(str(error))}") from None
     values = _checked(table, lambda key: f"{path}: {key}")
     return values | {name: path.parent / values[name] for name in _PATHS if name in values}

@@ -104,13 +104,8 @@ def open_export(path: Path) -> Subject:
     def score_networks(
         images: Images, with_features: bool, on_image: OnImages
     ) -> list[NetworkScores]:
-        answers = []
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            answers.append(engine.answer(batch))
-            on_image(len(batch))
-        own = np.concatenate([scores for scores, _ in answers]).astype(np.float64)
-        seen = np.concatenate([batch for _, batch in answers]) if with_features else None
+        scores, features = engine.answer_all(images, on_image)
+        own, seen = scores.astype(np.float64), features if with_features else None
         return [NetworkScores(own, at_temperature(own, converted.temperature), seen)]
 
     return Subject(
