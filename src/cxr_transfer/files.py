@@ -110,7 +110,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def json_text(content: Mapping[str, Any]) -> str:
     """Return what `write_json` writes."""
-    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
     return for_json(text) + "\n"
 
 

@@ -620,7 +620,7 @@ def test_a_flower_gets_no_class_but_the_reason(reader, images):
     reader.select("notes.png")
     assert "Cannot be read" in reader.text(".card")
     assert "unsupported_format" in reader.text(".facts")
-    states = reader.page.locator(".image-state").all_inner_texts()
+    states = reader.page.locator(".image-state").all_text_contents()
     assert states == ["cannot assess", "cannot be read"]
     assert reader.text("#summary") == "2 images, 2 answered, 1 not assessed, 1 not read"
 
@@ -838,7 +838,7 @@ def test_a_long_list_is_sorted_and_searched_and_names_show_their_ends(reader):
     texts = shown.all_text_contents()
     assert [text.removeprefix(long) for text in texts] == ["2.png", "9.png", "10.png"]
     page.locator("#sort").select_option("score")
-    scores = [text.rpartition(" ")[2] for text in page.locator(".image-state").all_inner_texts()]
+    scores = [text.rpartition(" ")[2] for text in page.locator(".image-state").all_text_contents()]
     assert scores == sorted(scores, key=lambda score: -float(score.strip("<>")))
     page.locator("#find").fill("-9.")
     expect(shown).to_have_count(1)
@@ -853,7 +853,7 @@ def test_a_long_list_is_sorted_and_searched_and_names_show_their_ends(reader):
 def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, images):
     reader.drop(**{"a.png": images["image.png"], "flower.jpg": images["flower.jpg"]})
     page = reader.page
-    states = page.locator(".image-state").all_inner_texts()
+    states = page.locator(".image-state").all_text_contents()
     page.locator("#images").focus()
     page.keyboard.press("Delete")
     expect(page.locator("#note-text")).to_have_text("a.png taken off the list.")
@@ -868,7 +868,7 @@ def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, im
     expect(page.locator(".image")).to_have_count(2)
     expect(page.locator("#note")).to_be_hidden()
     reader.settle()
-    assert page.locator(".image-state").all_inner_texts() == states
+    assert page.locator(".image-state").all_text_contents() == states
     assert sum(url.endswith("v1/predict") for url in reader.asked) == asked, "answers were kept"
 
 
@@ -1014,7 +1014,7 @@ def test_a_folder_is_opened_to_its_ends(reader, images, tmp_path):
         session.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": data})
     expect(reader.page.locator(".image")).to_have_count(2, timeout=PATIENCE_MS)
     reader.settle()
-    assert sorted(reader.page.locator(".image-name").all_inner_texts()) == ["a.png", "b.png"]
+    assert sorted(reader.page.locator(".image-name").all_text_contents()) == ["a.png", "b.png"]
     reader.page.locator("#clear").click()
     expect(reader.page.locator("#empty")).to_be_visible()
 
@@ -1028,7 +1028,7 @@ def test_an_image_taken_off_the_list_is_gone(reader, images):
     reader.page.locator("#images").focus()
     reader.page.keyboard.press("Delete")
     reader.drawn()
-    assert reader.page.locator(".image-name").all_inner_texts() == ["flower.jpg"]
+    assert reader.page.locator(".image-name").all_text_contents() == ["flower.jpg"]
     assert "Cannot assess" in reader.text(".card")
 
 
