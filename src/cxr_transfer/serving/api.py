@@ -63,7 +63,7 @@ MEDIA = {
 TRY_AGAIN_S = 2
 """When a server that is not ready is worth asking again."""
 
-PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
+PAGES = {path.name: path for path in PAGE.rglob("*") if path.suffix in MEDIA}
 
 
 def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
