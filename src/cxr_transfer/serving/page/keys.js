@@ -1,6 +1,6 @@
 // What keys do. Those of one letter can be switched off; arrows ask for the image to be in focus.
 
-/** Let keys act on a viewer; `acts` are {nextImage, previousImage, heat, stronger, help, escape}. */
+/** Let keys act on a viewer; `acts` are {nextImage, previousImage, heat, stronger, measure, overlays, unlink, help, escape}. */
 export function listenToKeys(viewer, stage, acts, areOn) {
   const letters = {
     i: () => viewer.setGreys({ invert: !viewer.view.invert }),
@@ -16,6 +16,11 @@ export function listenToKeys(viewer, stage, acts, areOn) {
     "-": () => viewer.zoomBy(0.8),
     0: () => viewer.fit(),
     1: () => viewer.actualSize(),
+    d: () => acts.measure("length"),
+    a: () => acts.measure("angle"),
+    c: () => acts.measure("ratio"),
+    o: () => acts.overlays(),
+    u: () => acts.unlink(),
     n: () => acts.nextImage(),
     p: () => acts.previousImage(),
     "?": () => acts.help(),

@@ -4,12 +4,15 @@
 import { tellOf } from "./about.js";
 import * as api from "./api.js";
 import { element, shown } from "./elements.js";
+import { headerOf } from "./dicom_header.js";
 import { asCsv, asJson, save } from "./export.js";
 import { chosen, dropped, holdsFiles } from "./intake.js";
 import { listenToKeys } from "./keys.js";
+import { Overlays } from "./overlays.js";
 import { cancelAllBut, forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { audit, card, inShort, inWords, moreOf } from "./results.js";
+import { snapshot } from "./snapshot.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
@@ -352,6 +355,7 @@ async function select(image) {
   $("answer").replaceChildren(primer);
   viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
+  overlays.show([]);
   stageMessage("");
   cancelAllBut(image);
   if (!image) return;
@@ -364,6 +368,8 @@ async function select(image) {
     const decoded = await pictureOf(image);
     if (image !== selected) return;
     viewer.show(decoded, image.view);
+    image.decoded = { width: decoded.width, height: decoded.height };
+    showOverlays();
     worklist.draw(image, decoded.picture);
   } catch (error) {
     if (image === selected) stageMessage(error.message);
@@ -396,7 +402,20 @@ function show() {
   );
   if (held) $("results").focus({ preventScroll: true });
   viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(image, one).overlay })));
+  showOverlays();
   showViewer(viewer);
+}
+
+function showOverlays() {
+  const image = selected;
+  if (!image) return;
+  // Read once, in this browser; what it says is shown when it is there.
+  image.reading ??= headerOf(image.file).then((header) => {
+    image.header = header;
+    if (image === selected) showOverlays();
+  });
+  const { header, decoded } = image;
+  overlays.show(inUse().map((one) => ({ image, decoded, header, answer: entryOf(image, one).answer, model: one })));
 }
 
 function stageMessage(text) {
@@ -445,6 +464,7 @@ function appear(image) {
 
 const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
+const overlays = new Overlays(viewer, $("stage"), say);
 
 function showViewer(shownViewer) {
   const { view, heat, image, scale, tool } = shownViewer;
@@ -453,8 +473,8 @@ function showViewer(shownViewer) {
   $("invert").setAttribute("aria-pressed", String(view.invert));
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
-  for (const button of document.querySelectorAll("[data-tool].tool")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+  for (const button of document.querySelectorAll(".tool[data-tool], [data-measure]")) {
+    button.setAttribute("aria-pressed", String((button.dataset.tool ?? button.dataset.measure) === tool));
   }
   $("corner-name").textContent = selected ? shown(selected.file.name) : "";
   $("corner-grey").textContent = image ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
@@ -506,8 +526,11 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
+  measure: (kind) => selected && overlays.measure(kind),
+  overlays: () => overlays.toggle(),
+  unlink: () => {},
   help: () => $("help-panel").showModal(),
-  escape: () => ($("downloads").open = false),
+  escape: () => ($("downloads").open = $("measure-menu").open = false),
 };
 listenToKeys(viewer, $("stage"), acts, () => $("single-keys").checked);
 $("help").addEventListener("click", acts.help);
@@ -580,6 +603,7 @@ async function saveReport(some) {
 const DOWNLOADS = {
   "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
   "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
+  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [intendedUse]), "image/png"),
   "save-pdf": () => selected && saveReport([selected]),
   "save-pdf-all": () => saveReport([...images]),
 };
@@ -591,7 +615,7 @@ for (const [id, download] of Object.entries(DOWNLOADS)) {
   });
 }
 document.addEventListener("click", (event) => {
-  if (!$("downloads").contains(event.target)) $("downloads").open = false;
+  for (const id of ["downloads", "measure-menu"]) if (!$(id).contains(event.target)) $(id).open = false;
 });
 
 // A token, where the server asks for one
