@@ -29,19 +29,14 @@ const TEXTS = {
   imageLaterality: "x00200062",
   laterality: "x00200060",
   bodyPart: "x00180015",
-  photometric: "x00280004",
-  pixelSpacing: "x00280030",
   imagerSpacing: "x00181164",
-  scannedSpacing: "x00182010",
-  calibration: "x00280a02",
-  magnification: "x00181114",
   lossy: "x00282110",
   lossyRatio: "x00282112",
   lossyMethod: "x00282114",
   syntax: "x00020010",
   burnedIn: "x00280301",
 };
-const NUMBERS = { rows: "x00280010", columns: "x00280011", stored: "x00280101", allocated: "x00280100" };
+const NUMBERS = { stored: "x00280101", allocated: "x00280100" };
 const DATES = ["born", "studied"];
 
 let coming = null;
@@ -62,7 +57,7 @@ function parser() {
 }
 
 /**
- * Return what the header of a file says, as text by the names above and numbers (rows, columns, stored,
+ * Return what the header of a file says, as text by the names above and numbers (stored,
  * allocated); null for a file that is not DICOM. What cannot be read is "" or null.
  */
 export async function headerOf(file) {

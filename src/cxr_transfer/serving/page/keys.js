@@ -1,5 +1,7 @@
 // What keys do. Those of one letter can be switched off; arrows ask for the image to be in focus.
 
+const PRESETS = ["2", "3", "4", "5", "6", "7", "8", "9"];
+
 /** Let keys act on a viewer; `acts` are {nextImage, previousImage, heat, stronger, measure, overlays, unlink, help, escape}. */
 export function listenToKeys(viewer, stage, acts, areOn) {
   const letters = {
@@ -16,6 +18,11 @@ export function listenToKeys(viewer, stage, acts, areOn) {
     "-": () => viewer.zoomBy(0.8),
     0: () => viewer.fit(),
     1: () => viewer.actualSize(),
+    l: () => viewer.turn(270),
+    t: () => viewer.turn(90),
+    f: () => viewer.mirror(),
+    v: () => viewer.mirror({ upsideDown: true }),
+    ...Object.fromEntries(PRESETS.map((key, at) => [key, () => viewer.usePreset(at)])),
     d: () => acts.measure("length"),
     a: () => acts.measure("angle"),
     c: () => acts.measure("ratio"),
@@ -32,10 +39,10 @@ export function listenToKeys(viewer, stage, acts, areOn) {
     ArrowDown: () => viewer.panBy(0, -40),
   };
   const shifted = {
-    ArrowLeft: () => viewer.setGreys({ window: viewer.view.window - 8 }),
-    ArrowRight: () => viewer.setGreys({ window: viewer.view.window + 8 }),
-    ArrowUp: () => viewer.setGreys({ level: viewer.view.level - 4 }),
-    ArrowDown: () => viewer.setGreys({ level: viewer.view.level + 4 }),
+    ArrowLeft: () => viewer.moveGreys(-8, 0),
+    ArrowRight: () => viewer.moveGreys(8, 0),
+    ArrowUp: () => viewer.moveGreys(0, -4),
+    ArrowDown: () => viewer.moveGreys(0, 4),
   };
 
   document.addEventListener("keydown", (event) => {

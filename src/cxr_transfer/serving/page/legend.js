@@ -1,5 +1,6 @@
 // The colours of heat maps, and what a map is of: on the screen and in saved pictures.
 
+import { asStored, sizeOf } from "./geometry.js";
 import { className, HEAT_LEGEND } from "./words.js";
 
 /** The colours of `figures/colours.py`, from nothing to most. */
@@ -30,15 +31,13 @@ export function legendOf({ answer, model }) {
   return { title: `Heat map of ${model.name}: ${of}`, meaning: HEAT_LEGEND };
 }
 
-/** Return the corners of what a model sees, in pixels of the image; null where it sees all of it. */
+/** Return the corners of what a model sees, in pixels of the image as the file has it; null where it sees all. */
 export function cropOf(answer, image) {
   if (!answer?.crop || !image) return null;
+  const change = { rotate: 0, flip: false, ...answer.changed };
+  const { width, height } = sizeOf(image, change);
   const [left, top, right, bottom] = answer.crop;
-  if (left <= 0 && top <= 0 && right >= image.width && bottom >= image.height) return null;
-  return [
-    { x: left, y: top },
-    { x: right, y: top },
-    { x: right, y: bottom },
-    { x: left, y: bottom },
-  ];
+  if (left <= 0 && top <= 0 && right >= width && bottom >= height) return null;
+  const corners = [[left, top], [right, top], [right, bottom], [left, bottom]];
+  return corners.map(([x, y]) => asStored(image, change, { x, y }));
 }

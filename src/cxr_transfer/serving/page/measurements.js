@@ -76,7 +76,7 @@ export function said({ kind, points }, header, image) {
   const { heart, thorax, ratio } = ratioOf(points, spacing);
   const short = ratio === null ? "no ratio" : ratio.toFixed(2);
   const widths = `heart ${distance(heart, spacing)}, thorax ${distance(thorax, spacing)}`;
-  return { short: `CTR ${short}`, long: `${short} (${widths}). ${RATIO.definition}`, warning: RATIO.limits[ratioLimit(header)] ?? "" };
+  return { short: `CTR ${short}`, long: `${short} (${widths}). ${RATIO.definition}`, warning: RATIO.limits[ratioLimit(header, image)] ?? "" };
 }
 
 /** Return lines between points, each a pair, and the point beside which the text stands. */

@@ -66,6 +66,13 @@ export class Overlays {
     this.#say(this.isOn ? "Texts and measurements are shown." : "Texts and measurements are hidden.");
   }
 
+  /** Show which tool is on. */
+  showTool(tool) {
+    for (const button of document.querySelectorAll("[data-measure]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.measure === tool));
+    }
+  }
+
   /** Begin to measure. */
   measure(kind) {
     $("measure-menu").open = false;
@@ -121,7 +128,7 @@ export class Overlays {
 
   #list() {
     const { image, decoded, header } = this.#panes[0] ?? {};
-    const facts = image ? factsOf(header, decoded, image.facts) : [];
+    const facts = image ? factsOf(header, decoded) : [];
     const measured = (image?.measurements ?? []).filter(({ isDraft }) => !isDraft).map((item) => ({ item, ...said(item, header, decoded) }));
     const state = JSON.stringify([image?.id, facts, measured]);
     if (state === this.#listed) return;

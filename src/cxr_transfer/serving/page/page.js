@@ -9,10 +9,11 @@ import { asCsv, asJson, save } from "./export.js";
 import { chosen, dropped, holdsFiles } from "./intake.js";
 import { listenToKeys } from "./keys.js";
 import { Overlays } from "./overlays.js";
-import { cancelAllBut, forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
+import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { audit, card, inShort, inWords, moreOf } from "./results.js";
 import { snapshot } from "./snapshot.js";
+import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
@@ -275,10 +276,11 @@ async function assess({ image, model: one }) {
     entry.explaining = false; // It was looked at, and is not any more.
     return;
   }
+  if (!entry.explaining && entry.state !== "waiting") return; // It was asked for anew, and is under way.
   if (!entry.explaining) entry.state = "sending";
   update(image);
   try {
-    const body = await api.predict(image.file, one.name, entry.explaining);
+    const body = await api.predict(image.file, one.name, entry.explaining, image.change);
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
     version = body.version ?? version;
@@ -368,9 +370,9 @@ async function select(image) {
     const decoded = await pictureOf(image);
     if (image !== selected) return;
     viewer.show(decoded, image.view);
-    image.decoded = { width: decoded.width, height: decoded.height };
+    image.decoded = { width: decoded.width, height: decoded.height, facts: decoded.facts };
     showOverlays();
-    worklist.draw(image, decoded.picture);
+    worklist.draw(image, smallOf(decoded));
   } catch (error) {
     if (image === selected) stageMessage(error.message);
   }
@@ -401,7 +403,12 @@ function show() {
     element("div", { class: cards.length > 1 ? "cards two" : "cards" }, ...cards),
   );
   if (held) $("results").focus({ preventScroll: true });
-  viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(image, one).overlay })));
+  viewer.layers(
+    inUse().map((one) => {
+      const { overlay, answer } = entryOf(image, one);
+      return { caption: one.name, overlay, changed: answer?.changed };
+    }),
+  );
   showOverlays();
   showViewer(viewer);
 }
@@ -467,18 +474,12 @@ const viewer = new Viewer($("stage"), showViewer);
 const overlays = new Overlays(viewer, $("stage"), say);
 
 function showViewer(shownViewer) {
-  const { view, heat, image, scale, tool } = shownViewer;
-  $("window").value = view.window;
-  $("level").value = view.level;
-  $("invert").setAttribute("aria-pressed", String(view.invert));
+  const { heat, image } = shownViewer;
+  showControls(shownViewer, selected?.change);
+  overlays.showTool(shownViewer.tool);
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
-  for (const button of document.querySelectorAll(".tool[data-tool], [data-measure]")) {
-    button.setAttribute("aria-pressed", String((button.dataset.tool ?? button.dataset.measure) === tool));
-  }
   $("corner-name").textContent = selected ? shown(selected.file.name) : "";
-  $("corner-grey").textContent = image ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
-  $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
   if (selected && heat.on && image) {
     const entries = inUse().map((one) => entryOf(selected, one));
     const scored = entries.filter(({ answer }) => answer?.status === "ok");
@@ -499,19 +500,17 @@ function setHeat(heat) {
   }
 }
 
-$("toolbar").addEventListener("click", (event) => {
-  const tool = event.target.closest("[data-tool]")?.dataset.tool;
-  if (tool) viewer.setTool(tool);
-});
-$("zoom-in").addEventListener("click", () => viewer.zoomBy(1.25));
-$("zoom-out").addEventListener("click", () => viewer.zoomBy(0.8));
-$("fit").addEventListener("click", () => viewer.fit());
-$("actual").addEventListener("click", () => viewer.actualSize());
-$("invert").addEventListener("click", () => viewer.setGreys({ invert: !viewer.view.invert }));
-$("reset").addEventListener("click", () => viewer.reset());
+/** Ask again for the image as a reader says that it lies, or as the file has it. */
+function assessChanged(change) {
+  selected.change = change;
+  selected.answers.clear();
+  ask(selected);
+  show();
+  showSummary();
+}
+
+listenToControls(viewer, assessChanged);
 $("heat").addEventListener("click", () => setHeat({ on: !viewer.heat.on }));
-$("window").addEventListener("input", (event) => viewer.setGreys({ window: event.target.valueAsNumber }));
-$("level").addEventListener("input", (event) => viewer.setGreys({ level: event.target.valueAsNumber }));
 $("opacity").addEventListener("input", (event) => setHeat({ on: true, opacity: event.target.valueAsNumber / 100 }));
 
 // Keys

@@ -64,7 +64,7 @@ export const SPACINGS = {
 };
 export const NO_SPACING = "no pixel spacing in the file: lengths in pixels only";
 
-export const VIEWS = { AP: "AP (front to back)", PA: "PA (back to front)", LL: "left lateral", RL: "right lateral" };
+export const VIEWS = { AP: "AP (front to back)", PA: "PA (back to front)", lateral: "lateral" };
 export const LATERALITIES = { L: "left", R: "right", B: "both", U: "unpaired" };
 
 // The cardiothoracic ratio: what was measured, and what it is not.
