@@ -252,6 +252,8 @@ export class Measuring {
 
   #paint(mine, pane) {
     const { items = [], describe } = this.#shown[this.#panes.indexOf(mine)] ?? {};
+    // On paper the canvas is of another size: this scales with it.
+    mine.svg.setAttribute("viewBox", `0 0 ${mine.figure.clientWidth} ${mine.figure.clientHeight}`);
     const shown = this.#viewer.image && !mine.figure.hidden ? items : [];
     for (const [item, nodes] of mine.nodes) {
       if (shown.includes(item) && nodes.handles.length === item.points.length) continue;

@@ -100,6 +100,7 @@ export class Overlays {
     const isMapped = Boolean(this.#viewer.image && this.#viewer.heat.on && answer?.heat_map);
     const crop = isMapped ? cropOf(answer, decoded) : null;
     const corners = (crop ?? []).map((point) => this.#viewer.toScreen(pane, point));
+    this.#outlines[place].parentNode.setAttribute("viewBox", `0 0 ${pane.figure.clientWidth} ${pane.figure.clientHeight}`);
     this.#outlines[place].setAttribute("points", corners.map(({ x, y }) => `${x},${y}`).join(" "));
     if (place > 0) return;
     this.#paintScale(pane);

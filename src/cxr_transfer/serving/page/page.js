@@ -12,6 +12,7 @@ import { Overlays } from "./overlays.js";
 import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { audit, card, inShort, inWords, moreOf } from "./results.js";
+import { SideBySide } from "./side_by_side.js";
 import { snapshot } from "./snapshot.js";
 import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
@@ -342,6 +343,7 @@ function showSummary() {
     if (worklist.shown < images.length) parts.push(`${worklist.shown} shown`);
     $("summary").textContent = images.length ? parts.join(", ") : "None yet";
     $("arrange").hidden = images.length < 2;
+    $("beside-line").hidden = images.length < 2;
     $("again").hidden = !count("lost");
     $("progress").max = Math.max(1, images.length);
     $("progress").value = answered;
@@ -359,7 +361,7 @@ async function select(image) {
   viewer.layers([{}]);
   overlays.show([]);
   stageMessage("");
-  cancelAllBut(image);
+  cancelAllBut(image, beside.image);
   if (!image) return;
   show();
   $("results").scrollTop = 0;
@@ -409,6 +411,7 @@ function show() {
       return { caption: one.name, overlay, changed: answer?.changed };
     }),
   );
+  beside.showHeat();
   showOverlays();
   showViewer(viewer);
 }
@@ -472,11 +475,20 @@ function appear(image) {
 const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
 const overlays = new Overlays(viewer, $("stage"), say);
+const beside = new SideBySide(viewer, {
+  images: () => images,
+  overlayOf: (image) => {
+    const { overlay, answer } = entryOf(image, model);
+    return { overlay, changed: answer?.changed };
+  },
+  say,
+});
 
 function showViewer(shownViewer) {
   const { heat, image } = shownViewer;
   showControls(shownViewer, selected?.change);
   overlays.showTool(shownViewer.tool);
+  beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
   $("corner-name").textContent = selected ? shown(selected.file.name) : "";
@@ -493,6 +505,7 @@ function showViewer(shownViewer) {
 
 function setHeat(heat) {
   viewer.setHeat(heat);
+  beside.showHeat();
   if (selected && heat.on) {
     for (const one of inUse()) entryOf(selected, one).unexplained = "";
     ask(selected);
@@ -525,13 +538,14 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
+  tool: (tool) => viewer.setTool(tool),
   measure: (kind) => selected && overlays.measure(kind),
   overlays: () => overlays.toggle(),
-  unlink: () => {},
+  unlink: () => beside.link(),
   help: () => $("help-panel").showModal(),
   escape: () => ($("downloads").open = $("measure-menu").open = false),
 };
-listenToKeys(viewer, $("stage"), acts, () => $("single-keys").checked);
+listenToKeys(() => beside.active, [$("stage"), $("stage-beside")], acts, () => $("single-keys").checked);
 $("help").addEventListener("click", acts.help);
 
 // Downloads

@@ -186,6 +186,27 @@ export class Viewer {
     return Number(value.toFixed(this.#units.digits));
   }
 
+  /**
+   * Show an image as another viewer shows its own: place, turn and greys.
+   *
+   * A window that was chosen by hand is carried over in shares of what each image spans.
+   */
+  follow(other) {
+    if (!this.image || !other.image) return;
+    const before = JSON.stringify(this.#view);
+    const { zoom, x, y, rotate, flip, invert, preset, window, level } = other.view;
+    Object.assign(this.#view, { zoom, x, y, rotate, flip, invert });
+    if (preset === 0) {
+      this.#choose(0);
+    } else {
+      const [mine, its] = [this.#units, other.#units];
+      this.#view.window = this.#rounded((window / its.unit) * mine.unit);
+      this.#view.level = this.#rounded(mine.low + ((level - its.low) / its.unit) * mine.unit);
+      this.#view.preset = null;
+    }
+    if (JSON.stringify(this.#view) !== before) this.#draw();
+  }
+
   reset() {
     Object.assign(this.#view, OPENING);
     if (this.image) this.#choose(0);
