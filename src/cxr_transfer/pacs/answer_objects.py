@@ -16,12 +16,16 @@ from pydicom.dataset import Dataset
 
 from cxr_transfer.pacs.answered_image import AnsweredImage, AnsweringModel, check_identity
 from cxr_transfer.pacs.secondary_capture import secondary_capture
+from cxr_transfer.pacs.structured_report import structured_report
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
 Kind = Literal["sr", "sc", "pdf"]
 """Structured report, secondary capture, encapsulated PDF."""
 
-_MADE: dict[str, Callable[[AnsweredImage], Dataset]] = {"sc": secondary_capture}
+_MADE: dict[str, Callable[[AnsweredImage], Dataset]] = {
+    "sr": structured_report,
+    "sc": secondary_capture,
+}
 
 
 def answer_objects(

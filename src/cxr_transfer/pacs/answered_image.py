@@ -131,6 +131,11 @@ class AnsweredImage:
         """Return the UID of the series in which answers for the source's series lie."""
         return self._made(self.source.SeriesInstanceUID, *purpose)
 
+    @property
+    def device_uid(self) -> UID:
+        """UID of the model that answers, in this version, as a device."""
+        return self._made("device")
+
     def _made(self, *facts: str) -> UID:
         # A separator that no fact can hold: ("ab", "c") is another thing than ("a", "bc").
         words = "\0".join((CONTENT, __version__, self.model.weights_sha256, *facts))

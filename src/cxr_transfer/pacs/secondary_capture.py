@@ -19,7 +19,7 @@ def secondary_capture(image: AnsweredImage) -> Dataset:
     """Return the picture of an answer as a secondary capture image."""
     page = Page(500, 500, [Words(10, 20, INTENDED_USE, 8)])
     pixels = np.asarray(Image.open(io.BytesIO(page_png(page))).convert("RGB"))
-    made = new_object(image, SecondaryCaptureImageStorage, "sc", "OT", 9002)
+    made = new_object(image, SecondaryCaptureImageStorage, "sc", "OT", (9002, "Class scores"))
     made.ConversionType = "WSD"
     made.ImageType = ["DERIVED", "SECONDARY"]
     made.PatientOrientation = None
