@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from cxr_transfer.pacs.answered_image import AnsweredImage, AnsweringModel, check_identity
-from cxr_transfer.pacs.secondary_capture import secondary_capture
+from cxr_transfer.pacs.pictures import encapsulated_pdf, secondary_capture
 from cxr_transfer.pacs.structured_report import structured_report
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
@@ -25,6 +25,7 @@ Kind = Literal["sr", "sc", "pdf"]
 _MADE: dict[str, Callable[[AnsweredImage], Dataset]] = {
     "sr": structured_report,
     "sc": secondary_capture,
+    "pdf": encapsulated_pdf,
 }
 
 
@@ -63,4 +64,4 @@ def answer_objects(
     """
     check_identity(source)
     image = AnsweredImage(source, source_sha256, answer, model, now, picture, heat_map, box)
-    return [_MADE[kind](image) for kind in kinds if kind in _MADE]
+    return [_MADE[kind](image) for kind in kinds]

@@ -18,6 +18,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cxr_transfer.about import INTENDED_USE, __version__
@@ -136,7 +137,7 @@ def _local(image: AnsweredImage) -> tuple[datetime, str]:
 def _contributing(image: AnsweredImage) -> list[Dataset]:
     """Return the device that took the image, where it is named, and the program that answered."""
     answered = Dataset()
-    answered.PurposeOfReferenceCodeSequence = [_coded(codes.DCM.ProcessingEquipment)]
+    answered.PurposeOfReferenceCodeSequence = [coded(codes.DCM.ProcessingEquipment)]
     answered.Manufacturer = answered.ManufacturerModelName = PROGRAM
     answered.SoftwareVersions = __version__
     answered.ContributionDateTime = image.now.strftime("%Y%m%d%H%M%S%z")
@@ -148,7 +149,7 @@ def _contributing(image: AnsweredImage) -> list[Dataset]:
     if not manufacturer:
         return [answered]
     took = Dataset()
-    took.PurposeOfReferenceCodeSequence = [_coded(codes.DCM.AcquisitionEquipment)]
+    took.PurposeOfReferenceCodeSequence = [coded(codes.DCM.AcquisitionEquipment)]
     _put(took, "Manufacturer", manufacturer)
     for keyword in ("ManufacturerModelName", "DeviceSerialNumber", "StationName"):
         if value := text_of(image.source, keyword):
@@ -156,7 +157,8 @@ def _contributing(image: AnsweredImage) -> list[Dataset]:
     return [took, answered]
 
 
-def _coded(concept: Any) -> Dataset:
+def coded(concept: Code) -> Dataset:
+    """Return a code as an item of a sequence."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator = concept.value, concept.scheme_designator
     item.CodeMeaning = concept.meaning

@@ -10,7 +10,8 @@ from __future__ import annotations
 from highdicom import sr
 from highdicom.sr import templates as tid
 from pydicom.dataset import Dataset
-from pydicom.sr.codedict import Code, codes
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage
 
 from cxr_transfer.about import INTENDED_USE, __version__
