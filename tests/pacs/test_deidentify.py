@@ -9,7 +9,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.datadict import DicomDictionary, dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from cxr_transfer.errors import ImageError, UsageError
 from cxr_transfer.pacs import confidentiality_profile as table
@@ -18,7 +18,6 @@ from cxr_transfer.pacs.replacements import LONGEST_SHIFT, Replacements
 from cxr_transfer.radiograph.dicom_dataset import written as picture_of
 from made_dicom import dicom, written
 from made_pacs import faults, installed, objects, said_by, source
-from pydicom.uid import ExplicitVRLittleEndian
 
 KEY = b"a secret key that tests know"
 SECRET = "Zzyzxson"
@@ -26,7 +25,7 @@ SECRET = "Zzyzxson"
 
 _TEXTS = {
     **dict.fromkeys(("LO", "SH", "LT", "ST", "UT", "UC"), SECRET),
-    **{"PN": f"{SECRET}^A", "CS": "ZZYZXSON", "AE": SECRET, "UR": f"urn:{SECRET}"},
+    "PN": f"{SECRET}^A", "CS": "ZZYZXSON", "AE": SECRET, "UR": f"urn:{SECRET}",
 }
 _DATES = {"DA": "19991231", "DT": "19991231235959", "TM": "235958"}
 
