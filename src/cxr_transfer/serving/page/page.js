@@ -344,6 +344,7 @@ function showSummary() {
     $("summary").textContent = images.length ? parts.join(", ") : "None yet";
     $("arrange").hidden = images.length < 2;
     $("beside-line").hidden = images.length < 2;
+    beside.list();
     $("again").hidden = !count("lost");
     $("progress").max = Math.max(1, images.length);
     $("progress").value = answered;
