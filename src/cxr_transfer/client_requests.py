@@ -48,6 +48,8 @@ class ServerAnswer(Prediction):
     Attributes:
         index: Place among the images that were given, from 0.
         sha256: SHA-256 of the bytes; "" of a file that could not be read.
+        crop: Part of the image that the model sees: left, top, right and bottom in pixels; None
+            where it sees none.
         heat_map: Heat map as PNG, to lay over the image; None where none was asked for.
         heat_map_of: Finding that it is of, where the model tells several.
         lung_share: Share of the heat map within the lungs.
@@ -60,6 +62,7 @@ class ServerAnswer(Prediction):
 
     index: int = 0
     sha256: str = ""
+    crop: tuple[int, int, int, int] | None = None
     heat_map: bytes | None = field(default=None, repr=False)
     heat_map_of: str | None = None
     lung_share: float | None = None
@@ -304,9 +307,11 @@ def _answer(given: Mapping[str, Any], request_id: str) -> ServerAnswer:
     # A newer server may say more.
     facts = {name: value for name, value in given.items() if name in names}
     findings, heat_map = given.get("findings"), given.get("heat_map")
+    crop = given.get("crop")
     facts |= {
         "warnings": tuple(given["warnings"]),
         "findings": None if findings is None else tuple(findings),
+        "crop": None if crop is None else tuple(crop),
         "heat_map": heat_map and base64.b64decode(heat_map.partition(",")[2]),
         "neighbours": tuple(given.get("neighbours", ())),
         "request_id": request_id,

@@ -4,12 +4,16 @@
 import { tellOf } from "./about.js";
 import * as api from "./api.js";
 import { element, shown } from "./elements.js";
+import { headerOf } from "./dicom_header.js";
 import { asCsv, asJson, save } from "./export.js";
 import { chosen, dropped, holdsFiles } from "./intake.js";
 import { listenToKeys } from "./keys.js";
+import { Overlays } from "./overlays.js";
 import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { audit, card, inShort, inWords, moreOf } from "./results.js";
+import { SideBySide } from "./side_by_side.js";
+import { snapshot } from "./snapshot.js";
 import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
@@ -339,6 +343,8 @@ function showSummary() {
     if (worklist.shown < images.length) parts.push(`${worklist.shown} shown`);
     $("summary").textContent = images.length ? parts.join(", ") : "None yet";
     $("arrange").hidden = images.length < 2;
+    $("beside-line").hidden = images.length < 2;
+    beside.list();
     $("again").hidden = !count("lost");
     $("progress").max = Math.max(1, images.length);
     $("progress").value = answered;
@@ -354,8 +360,9 @@ async function select(image) {
   $("answer").replaceChildren(primer);
   viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
+  overlays.show([]);
   stageMessage("");
-  cancelAllBut(image);
+  cancelAllBut(image, beside.image);
   if (!image) return;
   show();
   $("results").scrollTop = 0;
@@ -366,6 +373,8 @@ async function select(image) {
     const decoded = await pictureOf(image);
     if (image !== selected) return;
     viewer.show(decoded, image.view);
+    image.decoded = { width: decoded.width, height: decoded.height, facts: decoded.facts };
+    showOverlays();
     worklist.draw(image, smallOf(decoded));
   } catch (error) {
     if (image === selected) stageMessage(error.message);
@@ -403,7 +412,21 @@ function show() {
       return { caption: one.name, overlay, changed: answer?.changed };
     }),
   );
+  beside.showHeat();
+  showOverlays();
   showViewer(viewer);
+}
+
+function showOverlays() {
+  const image = selected;
+  if (!image) return;
+  // Read once, in this browser; what it says is shown when it is there.
+  image.reading ??= headerOf(image.file).then((header) => {
+    image.header = header;
+    if (image === selected) showOverlays();
+  });
+  const { header, decoded } = image;
+  overlays.show(inUse().map((one) => ({ image, decoded, header, answer: entryOf(image, one).answer, model: one })));
 }
 
 function stageMessage(text) {
@@ -452,10 +475,21 @@ function appear(image) {
 
 const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
+const overlays = new Overlays(viewer, $("stage"), say);
+const beside = new SideBySide(viewer, {
+  images: () => images,
+  overlayOf: (image) => {
+    const { overlay, answer } = entryOf(image, model);
+    return { overlay, changed: answer?.changed };
+  },
+  say,
+});
 
 function showViewer(shownViewer) {
   const { heat, image } = shownViewer;
   showControls(shownViewer, selected?.change);
+  overlays.showTool(shownViewer.tool);
+  beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
   $("corner-name").textContent = selected ? shown(selected.file.name) : "";
@@ -472,6 +506,7 @@ function showViewer(shownViewer) {
 
 function setHeat(heat) {
   viewer.setHeat(heat);
+  beside.showHeat();
   if (selected && heat.on) {
     for (const one of inUse()) entryOf(selected, one).unexplained = "";
     ask(selected);
@@ -504,10 +539,14 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
+  tool: (tool) => viewer.setTool(tool),
+  measure: (kind) => selected && overlays.measure(kind),
+  overlays: () => overlays.toggle(),
+  unlink: () => beside.link(),
   help: () => $("help-panel").showModal(),
-  escape: () => ($("downloads").open = false),
+  escape: () => ($("downloads").open = $("measure-menu").open = false),
 };
-listenToKeys(viewer, $("stage"), acts, () => $("single-keys").checked);
+listenToKeys(() => beside.active, [$("stage"), $("stage-beside")], acts, () => $("single-keys").checked);
 $("help").addEventListener("click", acts.help);
 
 // Downloads
@@ -578,6 +617,7 @@ async function saveReport(some) {
 const DOWNLOADS = {
   "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
   "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
+  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [...overlays.notes, intendedUse]), "image/png"),
   "save-pdf": () => selected && saveReport([selected]),
   "save-pdf-all": () => saveReport([...images]),
 };
@@ -589,7 +629,7 @@ for (const [id, download] of Object.entries(DOWNLOADS)) {
   });
 }
 document.addEventListener("click", (event) => {
-  if (!$("downloads").contains(event.target)) $("downloads").open = false;
+  for (const id of ["downloads", "measure-menu"]) if (!$(id).contains(event.target)) $(id).open = false;
 });
 
 // A token, where the server asks for one

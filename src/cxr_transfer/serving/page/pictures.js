@@ -36,10 +36,10 @@ async function opened(file, signal) {
   return { facts, width, height, samples: await Samples.of(facts, ask, signal) };
 }
 
-/** Cancel what is under way, but for one image: nobody looks at the others any more. */
-export function cancelAllBut(image) {
+/** Cancel what is under way, but for some images: nobody looks at the others any more. */
+export function cancelAllBut(...images) {
   for (const [one, cancel] of under) {
-    if (one === image) continue;
+    if (images.includes(one)) continue;
     cancel.abort();
     under.delete(one);
     decoded.delete(one);

@@ -1,7 +1,7 @@
 // An image on a canvas as radiology viewers have it: pan, zoom, turn, window and level, heat map.
 // One view (position, zoom, turn, grey scale) moves one or two panes. Knows samples, not answers.
 
-import { inverse, mirrored, onCanvas, onImage, placed, sizeOf, times, turned } from "./geometry.js";
+import { cornerOf, inverse, mirrored, onCanvas, onImage, placed, sizeOf, times, turned } from "./geometry.js";
 import { presetsOf, unitsOf, wordsOf } from "./greys.js";
 import { coveredBy, resample } from "./resample.js";
 
@@ -186,6 +186,27 @@ export class Viewer {
     return Number(value.toFixed(this.#units.digits));
   }
 
+  /**
+   * Show an image as another viewer shows its own: place, turn and greys.
+   *
+   * A window that was chosen by hand is carried over in shares of what each image spans.
+   */
+  follow(other) {
+    if (!this.image || !other.image) return;
+    const before = JSON.stringify(this.#view);
+    const { zoom, x, y, rotate, flip, invert, preset, window, level } = other.view;
+    Object.assign(this.#view, { zoom, x, y, rotate, flip, invert });
+    if (preset === 0) {
+      this.#choose(0);
+    } else {
+      const [mine, its] = [this.#units, other.#units];
+      this.#view.window = this.#rounded((window / its.unit) * mine.unit);
+      this.#view.level = this.#rounded(mine.low + ((level - its.low) / its.unit) * mine.unit);
+      this.#view.preset = null;
+    }
+    if (JSON.stringify(this.#view) !== before) this.#draw();
+  }
+
   reset() {
     Object.assign(this.#view, OPENING);
     if (this.image) this.#choose(0);
@@ -349,16 +370,15 @@ export class Viewer {
   /** Lay a pane's overlay over the image, as the image lies that it was made of. */
   #lay({ context, overlay, changed }, { matrix, origin, scale }) {
     const { width, height } = this.image;
-    const [a, b, c, d] = turned(changed);
     const size = sizeOf({ width, height }, changed);
     // The changed image's corner lies where one of the image's corners was turned to.
-    const corner = { x: Math.min(0, a * width + c * height, a * width, c * height), y: Math.min(0, b * width + d * height, b * width, d * height) };
+    const corner = cornerOf({ width, height }, changed);
     context.save();
     context.globalAlpha = this.#heat.opacity;
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
     context.setTransform(...matrix.map((one) => one * scale), origin.x, origin.y);
-    context.transform(...inverse([a, b, c, d]), 0, 0);
+    context.transform(...inverse(turned(changed)), 0, 0);
     context.drawImage(overlay, corner.x, corner.y, size.width, size.height);
     context.restore();
   }
