@@ -7,6 +7,8 @@ const LONGEST_WAIT_S = 30;
 const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
 const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
 
+const uploads = new WeakMap(); // file -> promise of {sha256}, while the server keeps it
+
 let token = null; // in memory only
 let askForToken = async () => null;
 let asking = null;
@@ -28,6 +30,57 @@ export async function known({ name, audit, card }) {
     audit: audit === "not done" ? null : await (await request(`${place}/audit`)).json(),
     card: card ? await (await request(`${place}/card`)).text() : null,
   };
+}
+
+/**
+ * Upload a file once: {sha256}, by which the server is asked for all that is of it.
+ *
+ * What is under way goes on where `signal` ends the wait: every image is asked about sooner or later.
+ */
+export async function upload(file, signal) {
+  signal?.throwIfAborted();
+  if (!uploads.has(file)) {
+    const coming = sent(file);
+    uploads.set(file, coming);
+    coming.catch(() => uploads.get(file) === coming && uploads.delete(file));
+  }
+  return signal ? Promise.race([uploads.get(file), aborted(signal)]) : uploads.get(file);
+}
+
+/**
+ * Ask for what the server has of an uploaded file, and return its response.
+ *
+ * `path` stands behind the hash, such as "predictions?model=NAME"; `options` are those of `request`.
+ * The server keeps images for a time only: one that is gone is uploaded again.
+ */
+export async function ofUploaded(file, path, options = {}) {
+  const accepts = options.accepts ?? (() => false);
+  for (let tried = 1; ; tried += 1) {
+    const { sha256 } = await upload(file, options.signal);
+    const first = tried === 1;
+    const response = await request(`v1/images/${sha256}/${path}`, null, {
+      ...options,
+      accepts: (status) => accepts(status) || (first && status === 404),
+    });
+    if (response.status !== 404 || !first) return response;
+    const body = await response.clone().json().catch(() => null);
+    if (body?.code === "unknown_image") uploads.delete(file);
+    else if (accepts(404)) return response;
+    else throw new Error(said(body, response));
+  }
+}
+
+async function sent(file) {
+  const form = new FormData();
+  form.append("files", file, UNNAMED);
+  const { images } = await (await request("v1/images", form)).json();
+  return { sha256: images[0].sha256 };
+}
+
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
 }
 
 /** Return the server's answer for one image, with the envelope that it came in. */

@@ -1,13 +1,15 @@
 // An image on a canvas as radiology viewers have it: pan, zoom, window and level, invert, heat map.
 // One view (position, zoom, grey scale) moves one or two panes. Knows pixels, not answers.
 
+import { mirrored, onCanvas, onImage, placed, sizeOf } from "./geometry.js";
+
 const NARROWEST = 2;
 const WIDEST = 512;
 const LOWEST = -64;
 const HIGHEST = 320;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-export const OPENING = Object.freeze({ window: 256, level: 128, zoom: 1, x: 0.5, y: 0.5, invert: false });
+export const OPENING = Object.freeze({ window: 256, level: 128, zoom: 1, x: 0.5, y: 0.5, rotate: 0, flip: false, invert: false });
 
 /** Return 256 little-endian RGB words for a window (DICOM PS3.3 C.11.2.1.2.1, over 0..255). */
 export function greys(window, level, invert) {
@@ -31,6 +33,7 @@ export class Viewer {
   #pointers = new Map();
   #drag = null;
   #due = false;
+  #painted = [];
 
   /** `changed(viewer)` is called after every change that a person may want to read. */
   constructor(stage, changed) {
@@ -76,6 +79,26 @@ export class Viewer {
     this.#changed(this);
   }
 
+  /** Return where a point of the image, {x, y} in its pixels, lies on a pane, in CSS pixels from its corner. */
+  toScreen(pane, point) {
+    const { x, y } = onCanvas(this.#placed(pane), point);
+    return { x: x / this.#density, y: y / this.#density };
+  }
+
+  /** Return which point of the image lies there on a pane, {x, y} in CSS pixels from its corner. */
+  toImage(pane, point) {
+    return onImage(this.#placed(pane), { x: point.x * this.#density, y: point.y * this.#density });
+  }
+
+  /** Have `callback(pane)` called after each time that a pane was painted; `pane` is {figure, canvas, context}. */
+  onPaint(callback) {
+    this.#painted.push(callback);
+  }
+
+  get panes() {
+    return this.#panes;
+  }
+
   /** Set what lies over the image in each pane: [{caption, overlay}], one or two of them. */
   layers(layers) {
     this.#panes.forEach((pane, number) => {
@@ -113,6 +136,18 @@ export class Viewer {
 
   fit() {
     Object.assign(this.#view, { zoom: 1, x: 0.5, y: 0.5 });
+    this.#draw();
+  }
+
+  /** Turn the image clockwise as it is seen, by 90, 180 or 270 degrees. */
+  turn(degrees) {
+    this.#view.rotate = (this.#view.rotate + degrees) % 360;
+    this.#draw();
+  }
+
+  /** Mirror the image as it is seen, left to right, or top to bottom. */
+  mirror(options) {
+    Object.assign(this.#view, mirrored(this.#view, options));
     this.#draw();
   }
 
@@ -157,7 +192,12 @@ export class Viewer {
   }
 
   #fit({ canvas }) {
-    return Math.min(canvas.width / this.image.width, canvas.height / this.image.height) || 1;
+    const { width, height } = sizeOf(this.image, this.#view);
+    return Math.min(canvas.width / width, canvas.height / height) || 1;
+  }
+
+  #placed(pane) {
+    return placed(pane.canvas, this.image, this.#view, this.#fit(pane) * this.#view.zoom);
   }
 
   #resize() {
@@ -174,7 +214,11 @@ export class Viewer {
     this.#due = true;
     requestAnimationFrame(() => {
       this.#due = false;
-      for (const pane of this.#panes) if (!pane.figure.hidden) this.#paint(pane);
+      for (const pane of this.#panes) {
+        if (pane.figure.hidden) continue;
+        this.#paint(pane);
+        for (const callback of this.#painted) callback(pane);
+      }
       this.#changed(this);
     });
   }
