@@ -1,4 +1,4 @@
-"""The mean over readers: against a published example, and how often its interval holds the truth."""
+"""The mean over readers: against a published example; how often its interval holds the truth."""
 
 import numpy as np
 import pytest

@@ -73,10 +73,8 @@ def mean_over_readers(figures: Floats, covariance: Floats, level: float = 0.95) 
     error = math.sqrt(spread / readers)
     freedom = spread**2 / (between**2 / (readers - 1)) if between > 0 else math.inf
     reach = float(t.ppf((1 + checked_level(level)) / 2, freedom)) * error
-    if error > 0:
-        p = float(2 * t.sf(abs(mean) / error, freedom))
-    else:
-        p = 1.0 if mean == 0 else 0.0
+    steps = abs(mean) / error if error > 0 else (math.inf if mean else 0.0)
+    p = float(2 * t.sf(steps, freedom))
     return ReaderMean(Estimate(mean, mean - reach, mean + reach), error, freedom, p)
 
 

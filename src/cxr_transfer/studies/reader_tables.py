@@ -103,7 +103,7 @@ def read_readings(path: Path) -> list[Reading]:
     if not rows:
         raise DataError(
             "bad_readings",
-            f"Expected readings in {path}, but there is none; commit at least one and export again.",
+            f"Expected readings in {path}, but there is none; commit one and export again.",
         )
     return [_reading(path, number, row) for number, row in enumerate(rows, start=1)]
 
@@ -161,9 +161,7 @@ def _digest(folder: Path, row: Mapping[str, str]) -> str:
         return ""
 
 
-def _by_identity(
-    path: Path, named: Sequence[tuple[str, Mapping[str, str]]]
-) -> dict[str, Truth]:
+def _by_identity(path: Path, named: Sequence[tuple[str, Mapping[str, str]]]) -> dict[str, Truth]:
     truths: dict[str, Truth] = {}
     has_patients = all(patient_name(row.get("patient", "")) for _, row in named)
     for name, row in named:
@@ -194,20 +192,18 @@ def _content(path: Path, code: str) -> bytes:
     if len(content) > _LARGEST:
         raise DataError(
             code,
-            f"Expected at most {_LARGEST >> 20} MiB in {path}, but it is larger; give the file that "
-            "was exported.",
+            f"Expected at most {_LARGEST >> 20} MiB in {path}, but it is larger; give the file "
+            "that was exported.",
         )
     return content
 
 
-def _table(
-    path: Path, content: bytes, code: str, required: Sequence[str]
-) -> list[dict[str, str]]:
+def _table(path: Path, content: bytes, code: str, required: Sequence[str]) -> list[dict[str, str]]:
     """Return the rows of a CSV by column, columns in small letters."""
     try:
         text, _ = decoded(content)
         separator = separator_of(text.partition("\n")[0])
-        lines = [line for line in csv.reader(io.StringIO(text, newline=""), delimiter=separator)]
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     except (ValueError, csv.Error):
         raise DataError(
             code, f"Expected a CSV file at {path}, but got other content; give a CSV."
@@ -312,7 +308,11 @@ def refuse_repeated(readings: Sequence[Reading], by: str) -> None:
         DataError: ``repeated_readings``.
     """
     times = Counter((each.reader, each.condition, identity(each, by)) for each in readings)
-    twice = [f"{for_terminal(reader)} ({condition})" for (reader, condition, _), n in times.items() if n > 1]
+    twice = [
+        f"{for_terminal(reader)} ({condition})"
+        for (reader, condition, _), n in times.items()
+        if n > 1
+    ]
     if twice:
         raise DataError(
             "repeated_readings",
