@@ -305,7 +305,11 @@ def _rates(read: Read, rows: Rows, calls: Rows, **again: int) -> Figures:
 
 
 def _mean_change(change: Floats, patients: Sequence[str], **again: int) -> Figures:
-    return (mean(change, patients, **again) if len(change) else NOT_DEFINED).as_dict()
+    if not len(change):
+        return NOT_DEFINED.as_dict()
+    if (change == change[0]).all():  # no resample differs: that is no interval without width
+        return Estimate(float(change[0]), np.nan, np.nan).as_dict()
+    return mean(change, patients, **again).as_dict()
 
 
 def _as_dicts(estimates: Mapping[str, Estimate]) -> Figures:
