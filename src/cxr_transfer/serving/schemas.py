@@ -39,6 +39,14 @@ class Neighbour(BaseModel):
     distance: float
 
 
+class Changed(BaseModel):
+    """How an image was changed before it was assessed, because that was asked."""
+
+    rotate: Literal[0, 90, 180, 270] = Field(description="Degrees clockwise; last.")
+    flip: bool = Field(description="Whether it was mirrored left to right; first.")
+    invert: bool = Field(description="Whether bright became dark.")
+
+
 class ImageAnswer(BaseModel):
     """The answer for one image."""
 
@@ -83,6 +91,9 @@ class ImageAnswer(BaseModel):
         None, description="Share of what the model sees that the lungs are."
     )
     neighbours: list[Neighbour] = []
+    changed: Changed | None = Field(
+        None, description="Change of the image that was asked for; null as the file has it."
+    )
 
 
 class Envelope(BaseModel):
