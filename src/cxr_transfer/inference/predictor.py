@@ -35,7 +35,7 @@ from cxr_transfer.radiograph.in_memory import (
     check_images,
     is_in_memory,
 )
-from cxr_transfer.statistics.temperature import DECIMALS, score_scale
+from cxr_transfer.statistics.temperature import DECIMALS, score_scale, written_score
 
 BATCH = 16
 UNFAMILIAR = (

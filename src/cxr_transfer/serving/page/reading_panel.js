@@ -98,8 +98,12 @@ export class ReadingPanel {
     return known;
   }
 
-  /** Return the part of the answer's column in which an image is read. */
-  form(image) {
+  /** Show the part of the answer's column in which an image is read; nothing where no study is under way. */
+  render(image) {
+    $("reading-slot").replaceChildren(...(this.isOn ? [image ? this.#form(image) : this.#bar()] : []));
+  }
+
+  #form(image) {
     const { study } = this;
     const due = study.due(image.sha256) ?? (study.mayChange(image.sha256) ? "change" : null);
     return element(
