@@ -288,12 +288,13 @@ async function assess({ image, model: one }) {
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
     image.sha256 = answer.sha256;
-    reading.answered(image, answer);
     version = body.version ?? version;
     entry.overlay = await overlayOf(answer.heat_map).catch(() => null);
     if (answer.status !== "error") worklist.mayAppear(image);
-    if (entry.explaining) entry.unexplained = entry.overlay ? "" : "No heat map of this image";
-    else if (image === selected) tell(image, one, answer);
+    if (entry.explaining) {
+      entry.unexplained = entry.overlay ? "" : "No heat map of this image";
+      if (image === selected) say(entry.unexplained || `The heat map of ${one.name} is there.`);
+    } else if (image === selected) tell(image, one, answer);
   } catch (error) {
     if (entry.explaining) entry.unexplained = error.message;
     else Object.assign(entry, { state: "failed", failure: error.message });
@@ -326,7 +327,11 @@ function update(image) {
 
 function showState(image) {
   const read = reading.stateOf(image);
-  if (read) return worklist.state(image, read);
+  if (read) {
+    const { state, answer: known } = entryOf(image, model);
+    if (state === "done") reading.answered(image, known);
+    return worklist.state(image, read);
+  }
   const states = inUse().map((one) => inShort(entryOf(image, one)));
   if (!states.length) return undefined;
   const worst = ["sending", "waiting", "lost", "error", "refused", "ok"].find((kind) =>
@@ -383,6 +388,7 @@ async function select(image) {
   reading.render(image);
   if (!image) return;
   show();
+  tellPlace(image);
   $("results").scrollTop = 0;
   await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   if (image !== selected) return;
@@ -397,6 +403,14 @@ async function select(image) {
   } catch (error) {
     if (image === selected) stageMessage(error.message);
   }
+}
+
+/** Tell those who do not see it which image this is, and what is known of it. */
+function tellPlace(image) {
+  const place = `Image ${images.indexOf(image) + 1} of ${images.length}`;
+  const { state, answer } = entryOf(image, model);
+  if (reading.isOn) say(`${nameOf(image)} of ${reading.study.size}`);
+  else say([`${place}: ${nameOf(image)}`, state === "done" ? inShort({ state, answer }).text : ""].filter(Boolean).join(", "));
 }
 
 /** Have the pictures of the next images ready; who goes elsewhere cancels them. */

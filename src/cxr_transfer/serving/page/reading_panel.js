@@ -46,7 +46,7 @@ export class ReadingPanel {
 
   /** Tell whether all that a model says of an image must stay unseen. */
   hides(image) {
-    return this.isOn && !this.study.isRevealed(image.sha256);
+    return this.isOn && Boolean(image) && !this.study.isRevealed(image.sha256);
   }
 
   /** Return what an image is called while it is read: its file's name may tell what it shows. */
