@@ -390,12 +390,22 @@ def test_answers_that_were_seen_before_and_copies_are_told(reader):
     expect(reader.page.locator(".image")).to_have_count(4)
 
 
-def test_who_cannot_be_a_study_is_told(reader, images):
-    page = reader.page
-    page.locator("#reading").click()
-    expect(page.locator("#reading-start")).to_be_disabled()
+def test_a_study_may_begin_before_its_images_are_there(reader):
+    open_study(reader, who="first")
     assert "no image yet" in reader.text("#reading-none")
-    page.locator("#reading-cancel").click()
+    reader.page.locator("#reading-start").click()
+    expect(reader.page.locator("#note-text")).to_contain_text("Add the images of the study now")
+    drop_without_waiting(reader, FILES)
+    expect(reader.page.locator(".reading-form")).to_be_visible()
+    expect(reader.page.locator(".image")).to_have_count(3)
+    assert not asked_for_answers(reader)
+    found = session(reader)
+    assert not any(image["answer_seen_before"] for image in found["images"])
+    assert {image["sha256"] for image in found["images"]} == set(DIGESTS)
+
+
+def test_what_cannot_be_a_study_is_told(reader, images):
+    page = reader.page
     reader.drop(**{"notes.png": images["notes.png"]})
     open_study(reader)
     page.locator("#reading-start").click()

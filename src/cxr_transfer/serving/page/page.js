@@ -106,6 +106,7 @@ async function add(found) {
     numbered += 1;
     return { id: numbered, file, path, answers: new Map(), view: { ...OPENING } };
   });
+  if (reading.isWaiting) return reading.begin(more);
   if (reading.isOn) {
     more = await reading.admit(more);
     if (more.length) showAlone([...images, ...more]);

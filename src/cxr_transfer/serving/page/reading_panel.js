@@ -14,7 +14,7 @@ export class ReadingPanel {
   #page;
   #drafts = new Map(); // image -> {label, confidence, notes}, what was not committed yet
   #watch = { image: null, since: null, seconds: new Map() }; // how long each image was before the reader
-  #loaded = null; // a session that waits for its images
+  #waiting = null; // settings of a study whose images are still to come
 
   /**
    * `page` is what the page lets this do: {images, models, model, hash, begin, end, next, changed, note, say, terms},
@@ -121,7 +121,7 @@ export class ReadingPanel {
   #open() {
     const model = this.#page.model();
     if (this.isOn || !model) return;
-    this.#loaded = null;
+    this.#waiting = null;
     this.#wrong(null);
     $("reading-model").textContent = `${model.name}, weights ${model.weights_sha256.slice(0, 12)}`;
     const targets = model.labels.map((label) => [label]);
@@ -133,7 +133,6 @@ export class ReadingPanel {
         element("option", { value: JSON.stringify(target), text: isOne(target) ? className(target[0]) : "any class but normal" }),
       ),
     );
-    $("reading-start").disabled = this.#page.images().length === 0;
     $("reading-none").hidden = this.#page.images().length > 0;
     $("reading-panel").showModal();
   }
@@ -145,8 +144,35 @@ export class ReadingPanel {
   }
 
   async #start() {
+    const settings = {
+      reader: $("reading-reader").value.trim(),
+      seed: Math.trunc($("reading-seed").valueAsNumber) || 0,
+      target: JSON.parse($("reading-target").value),
+      reveal: $("reading-each").checked ? "each" : "end",
+      again: $("reading-again").checked,
+      model: this.#page.model(),
+    };
+    if (this.#page.images().length) return this.#beginWith(settings, this.#page.images());
+    this.#waiting = settings;
+    $("reading-panel").close();
+    return this.#page.note("Add the images of the study now. The model is not asked about them before you read.");
+  }
+
+  /** Tell whether the next images that are added begin a study. */
+  get isWaiting() {
+    return this.#waiting !== null;
+  }
+
+  /** Begin the study that waits for these images. */
+  async begin(images) {
+    const settings = this.#waiting;
+    this.#waiting = null;
+    this.#page.note("");
+    await this.#beginWith(settings, images).catch((error) => this.#page.note(error.message));
+  }
+
+  async #beginWith(settings, images) {
     const items = [];
-    const images = this.#page.images();
     const left = [];
     for (const [at, image] of images.entries()) {
       $("reading-start").textContent = `Preparing ${at + 1} of ${images.length}`;
@@ -157,15 +183,7 @@ export class ReadingPanel {
       else items.push({ sha256: image.sha256, file: image.path, answer_seen_before: answers.length > 0 });
     }
     if (!items.length) throw new Error("None of these images can be read.");
-    const settings = {
-      reader: $("reading-reader").value.trim(),
-      seed: Math.trunc($("reading-seed").valueAsNumber) || 0,
-      target: JSON.parse($("reading-target").value),
-      reveal: $("reading-each").checked ? "each" : "end",
-      again: $("reading-again").checked,
-      model: this.#page.model(),
-    };
-    this.#begin(new Study(settings, items));
+    this.#begin(new Study(settings, items), images);
     const seen = items.filter(({ answer_seen_before: before }) => before).length;
     const told = [
       left.length ? `${left.length} copies or files that cannot be read are left out.` : "",
@@ -177,14 +195,14 @@ export class ReadingPanel {
   async #load(file) {
     const study = Study.from(await file.text(), this.#page.models());
     for (const image of this.#page.images()) await this.#page.hash(image);
-    this.#begin(study);
+    this.#begin(study, this.#page.images());
   }
 
-  #begin(study) {
+  #begin(study, images) {
     this.study = study;
     $("reading-panel").close();
     const seen = new Set();
-    const here = this.#page.images().filter(({ sha256 }) => study.has(sha256) && !seen.has(sha256) && seen.add(sha256));
+    const here = images.filter(({ sha256 }) => study.has(sha256) && !seen.has(sha256) && seen.add(sha256));
     this.#page.begin(here, study.model);
     this.next(null);
     const missing = study.size - here.length;
