@@ -256,6 +256,16 @@ def test_images_of_one_patient_widen_the_interval(tmp_path):
     assert width(together) != width(apart)
 
 
+def test_a_label_that_nobody_could_choose_is_told(tmp_path):
+    known = write_truth(tmp_path / "t.csv")
+    known.write_text(known.read_text().replace("normal", "tuberculosis"))
+    path, told = write(tmp_path / "r.csv", rows_of(0)), []
+    content = study_readers([path], known, tmp_path / "out", log=told.append)
+    assert content["other_labels"] == f"tuberculosis ({IMAGES // 2})"
+    assert "count as not of the target: tuberculosis (20)" in told[0]
+    assert "tuberculosis" in (tmp_path / "out/readers.md").read_text()
+
+
 def test_one_reader_and_few_images_give_what_they_can(tmp_path):
     path = write(tmp_path / "r.csv", rows_of(0, images=2))
     content = study_readers([path], write_truth(tmp_path / "t.csv"), tmp_path / "out")

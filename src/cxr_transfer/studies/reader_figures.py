@@ -67,7 +67,11 @@ class Read:
             else np.nan
             for name in images
         ]
-        calls = [name in answered and answered[name].model_label in target for name in images]
+        # Of several findings a model names any number, joined.
+        calls = [
+            name in answered and not set(target).isdisjoint(answered[name].model_label.split("|"))
+            for name in images
+        ]
         return cls(
             images=images,
             patients=tuple(truths[name].patient for name in images),

@@ -6,13 +6,14 @@ but to take its hash. The page of `cxr serve` makes the readings.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
-from cxr_transfer.errors import DataError
+from cxr_transfer.errors import DataError, listing
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures.dots import Panel, dot_panels
 from cxr_transfer.files import write_json, write_text
@@ -82,6 +83,9 @@ def study_readers(
     if without_truth:
         log(f"{without_truth} images that were read are left out: the truth has no label of them")
     read = Read.of(known, truths, target, by)
+    others = _labels_of_nobody(read, truths)
+    if others:
+        log(f"labels of the truth that no reader could choose count as not of the target: {others}")
     again = {"resamples": resamples, "seed": seed}
     readers = {name: reader_figures(read, name, **again) for name in read.readers}
     content = {
@@ -93,6 +97,7 @@ def study_readers(
         "patients": len(set(read.patients)),
         "positive": int(read.positive.sum()),
         "without_truth": without_truth,
+        "other_labels": others,
         "seen_before": len({identity(each, by) for each in known if each.seen_before}),
         "readers": readers,
         "model": {"name": model, **model_figures(read, **again)} if model else None,
@@ -112,6 +117,19 @@ def study_readers(
         )
     _write(out, content)
     return content
+
+
+def _labels_of_nobody(read: Read, truths: Mapping[str, Truth]) -> str:
+    """Return labels of the truth that are none of the study's, each with its number of images."""
+    offered = set(read.target)
+    for reading in read.table.values():
+        offered |= {reading.label, *reading.model_scores}
+    times = Counter(truths[name].label for name in read.images)
+    return listing(
+        f"{for_terminal(label)} ({number})"
+        for label, number in sorted(times.items())
+        if label not in offered
+    )
 
 
 def _one_target(readings: Sequence[Reading]) -> tuple[str, ...]:
