@@ -64,8 +64,8 @@ function showModels() {
   $("model").disabled = models.length < 2 || reading.isOn;
   $("other").disabled = models.length < 2 || reading.isOn;
   for (const [id, one] of [["model-verdict", model], ["other-verdict", other]]) {
-    const { kind, words, sentence } = one ? audit(one) : {};
-    $(id).hidden = !one || reading.isOn; // A verdict is an answer, too.
+    const { kind, words, sentence } = one && !reading.isOn ? audit(one) : {}; // A verdict is an answer, too.
+    $(id).hidden = !words;
     $(id).className = `chip ${kind}`;
     $(id).textContent = words ?? "";
     $(id).title = sentence ?? "";

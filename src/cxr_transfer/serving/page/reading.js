@@ -49,7 +49,7 @@ export class Study {
     this.finished = null; // when all was revealed
     this.unsaved = false;
     for (const [at, item] of shuffled(items, settings.seed).entries()) {
-      this.#items.set(item.sha256, { place: at + 1, readings: [], answer: null, ...item });
+      this.#items.set(item.sha256, { readings: [], answer: null, ...item, place: at + 1 });
     }
   }
 
