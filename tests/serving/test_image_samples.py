@@ -40,6 +40,8 @@ def dicom(samples=DEEP, **elements):
     for name, value in elements.items():
         if value is None:
             del dataset[name]
+        elif name == "PixelPaddingValue":  # pydicom cannot tell whether it has a sign
+            dataset.add_new(name, "US", value)
         else:
             setattr(dataset, name, value)
     content = io.BytesIO()
@@ -183,7 +185,7 @@ def test_the_pixel_spacing_has_its_source(client):
     assert (pixel.source, pixel.calibration) == ("PixelSpacing", "FIDUCIAL")
     scanned = spacing(NominalScannedPixelSpacing=["0.3", "0.3"])
     assert scanned.source == "NominalScannedPixelSpacing"
-    assert spacing(PixelSpacing=["0", "x"]) is None
+    assert spacing(PixelSpacing=["0", "0.2"]) is None
     turned = facts_of(client, kept(client, FILES["turned"])).spacing
     assert (turned.row, turned.column) == (0.1, 0.2)
     assert facts_of(client, kept(client, FILES["png"])).spacing is None

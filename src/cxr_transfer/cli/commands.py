@@ -31,6 +31,7 @@ from cxr_transfer.cli.compare import COMPARE_EXAMPLES, compare
 from cxr_transfer.cli.data_check import DATA_CHECK_EXAMPLES, data_check
 from cxr_transfer.cli.data_prepare import DATA_PREPARE_EXAMPLES, data_prepare
 from cxr_transfer.cli.default_command import DEFAULT, DefaultCommandGroup
+from cxr_transfer.cli.deidentify import DEIDENTIFY_EXAMPLES, deidentify
 from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
 from cxr_transfer.cli.evaluate import EVALUATE_EXAMPLES, evaluate
 from cxr_transfer.cli.explain import EXPLAIN_EXAMPLES, explain
@@ -95,6 +96,7 @@ app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=SERVE_EXAMPLES)(serve)
+app.command(epilog=DEIDENTIFY_EXAMPLES)(deidentify)
 app.add_typer(data_app, name="data")
 data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
 data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)

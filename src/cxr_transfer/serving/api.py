@@ -66,7 +66,7 @@ TRY_AGAIN_S = 2
 """When a server that is not ready is worth asking again."""
 
 _ASKED = ("model", "heat_map", *REORIENTATION)
-PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
+PAGES = {path.name: path for path in PAGE.rglob("*") if path.suffix in MEDIA}
 
 
 def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:

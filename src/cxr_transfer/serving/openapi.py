@@ -37,6 +37,7 @@ EXAMPLE = {
             "model": "model_3 dbf3397cd158",
             "warnings": [],
             "ms": 36.8,
+            "crop": [0, 0, 1024, 1024],
             "heat_map": None,
             "lung_share": None,
             "lung_area": None,

@@ -82,6 +82,11 @@ class ImageAnswer(BaseModel):
         False, description="Whether this image, or a copy of it, is known to be a training image."
     )
     ms: float
+    crop: list[int] | None = Field(
+        None,
+        description="Part of the image that the model sees: left, top, right and bottom in pixels "
+        "of the image; null where it sees none.",
+    )
     heat_map: str | None = Field(None, description="RGBA PNG to lay over the image, as a data URL.")
     heat_map_of: str | None = Field(
         None, description="Which of several findings the heat map is of: the most probable one."

@@ -63,6 +63,18 @@ class Read:
     width: int = 0
     picture: bytes = b""
 
+    def crop(self, place: int) -> list[int] | None:
+        """Return which part of the image a model sees: left, top, right, bottom in its pixels.
+
+        Args:
+            place: Place of the model among those that were asked.
+        """
+        prepared = self.prepared[place]
+        if prepared.image is None:
+            return None
+        sides = (self.width, self.height) * 2
+        return [round(edge * side) for edge, side in zip(prepared.box, sides, strict=True)]
+
 
 class Service:
     """Models and workers.
@@ -258,8 +270,11 @@ class Service:
         with self.load.holding(len(uploads)):
             read_and_predicted = await asyncio.gather(*map(predicted, uploads))
         answered = [
-            [prediction.as_dict() | _unexplained() for prediction in predictions]
-            for _, predictions in read_and_predicted
+            [
+                prediction.as_dict() | _unexplained() | {"crop": read.crop(place)}
+                for place, prediction in enumerate(predictions)
+            ]
+            for read, predictions in read_and_predicted
         ]
         if heat_map:
             for (read, _), answers in zip(read_and_predicted, answered, strict=True):

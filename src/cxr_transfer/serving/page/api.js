@@ -106,9 +106,13 @@ function aborted(signal) {
   });
 }
 
-/** Return the server's answer for one image, with the envelope that it came in. */
-export async function predict(file, model, explained) {
-  const query = new URLSearchParams({ ...(model && { model }), ...(explained && { heat_map: "true" }) });
+/**
+ * Return the server's answer for one image, with the envelope that it came in.
+ *
+ * `change` is {rotate, flip, invert} where the image is to be assessed otherwise than the file has it.
+ */
+export async function predict(file, model, explained, change) {
+  const query = new URLSearchParams({ ...(model && { model }), ...(explained && { heat_map: "true" }), ...change });
   const accepts = (status) => [413, 415, 422].includes(status);
   const response = await ofUploaded(file, `predictions?${query}`, { method: "POST", accepts });
   const body = await response.json();
@@ -116,16 +120,15 @@ export async function predict(file, model, explained) {
   return body;
 }
 
-/** Return the image as the server decoded it, grey and 8 bits, and how large it is. */
-export async function image(file, signal) {
-  const form = new FormData();
-  form.append("file", file, UNNAMED);
-  const response = await request("v1/image", form, { signal });
-  const picture = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
-  // A large image is sent smaller than it is.
-  const width = Number(response.headers.get("X-Cxr-Width")) || picture.width;
-  const height = Number(response.headers.get("X-Cxr-Height")) || picture.height;
-  return { picture, width, height };
+/** Return what the server tells of an image's grey values, size and pixel spacing. */
+export async function facts(file, signal) {
+  return (await ofUploaded(file, "facts", { signal })).json();
+}
+
+/** Return samples of a part of an image, {x, y, width, height, scale}, each optional. */
+export async function samples(file, part, signal) {
+  const response = await ofUploaded(file, `samples?${new URLSearchParams(part)}`, { signal });
+  return new Uint16Array(await response.arrayBuffer());
 }
 
 /** Return a report of images as PDF; `onProgress` is told how many are done, `signal` cancels it. */

@@ -48,3 +48,15 @@ export function onImage({ matrix, origin, scale }, point) {
 export function mirrored({ rotate, flip }, { upsideDown = false } = {}) {
   return { rotate: (360 - rotate + (upsideDown ? 180 : 0)) % 360, flip: !flip };
 }
+
+/** Return where the corner of a changed image lies, {x, y}, before it is moved to (0, 0). */
+export function cornerOf({ width, height }, change) {
+  const ends = [{ x: width, y: height }, { x: width, y: 0 }, { x: 0, y: height }].map((end) => times(turned(change), end));
+  return { x: Math.min(0, ...ends.map(({ x }) => x)), y: Math.min(0, ...ends.map(({ y }) => y)) };
+}
+
+/** Return which point of the image, as the file has it, a point of the changed image is. */
+export function asStored(size, change, point) {
+  const { x, y } = cornerOf(size, change);
+  return times(inverse(turned(change)), { x: point.x + x, y: point.y + y });
+}

@@ -4,15 +4,20 @@
 import { tellOf } from "./about.js";
 import * as api from "./api.js";
 import { element, shown } from "./elements.js";
+import { headerOf } from "./dicom_header.js";
 import { asCsv, asJson, save } from "./export.js";
 import { chosen, dropped, listenToDrops } from "./intake.js";
 import { listenToKeys } from "./keys.js";
-import { cancelAllBut, forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
+import { Overlays } from "./overlays.js";
+import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
+import { generated } from "./generated.js";
 import { ReadingPanel } from "./reading_panel.js";
 import { audit, card, findingsOf, inShort, inWords, moreOf } from "./results.js";
-import { generated } from "./generated.js";
+import { SideBySide } from "./side_by_side.js";
+import { snapshot } from "./snapshot.js";
 import { copies, counted, offer, Pace } from "./summary.js";
+import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { className } from "./words.js";
 import { Worklist } from "./worklist.js";
@@ -282,10 +287,11 @@ async function assess({ image, model: one }) {
     entry.explaining = false; // It was looked at, and is not any more.
     return;
   }
+  if (!entry.explaining && entry.state !== "waiting") return; // It was asked for anew, and is under way.
   if (!entry.explaining) entry.state = "sending";
   update(image);
   try {
-    const body = await api.predict(image.file, one.name, entry.explaining);
+    const body = await api.predict(image.file, one.name, entry.explaining, image.change);
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
     image.sha256 = answer.sha256;
@@ -373,6 +379,8 @@ function showSummary() {
     $("progress").hidden = !images.length || done === of;
     $("clear").hidden = !images.length || reading.isOn;
     $("downloads").hidden = reading.isOn;
+    $("beside-line").hidden = images.length < 2 || reading.isOn;
+    if (!reading.isOn) beside.list();
     for (const button of $("downloads").querySelectorAll("button")) button.disabled = !answered;
   });
 }
@@ -383,8 +391,9 @@ async function select(image) {
   $("answer").replaceChildren(primer);
   viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
+  overlays.show([]);
   stageMessage("");
-  cancelAllBut(image);
+  cancelAllBut(image, beside.image);
   reading.watch(null);
   reading.render(image);
   if (!image) return;
@@ -398,7 +407,9 @@ async function select(image) {
     const decoded = await pictureOf(image);
     if (image !== selected) return;
     viewer.show(decoded, image.view);
-    worklist.draw(image, decoded.picture);
+    image.decoded = { width: decoded.width, height: decoded.height, facts: decoded.facts };
+    showOverlays();
+    worklist.draw(image, smallOf(decoded));
     reading.watch(image);
     prefetch(image);
   } catch (error) {
@@ -452,8 +463,29 @@ function show() {
     element("div", { class: cards.length > 1 ? "cards two" : "cards" }, ...cards),
   );
   if (held) $("results").focus({ preventScroll: true });
-  viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(image, one).overlay })));
+  viewer.layers(
+    inUse().map((one) => {
+      const { overlay, answer } = entryOf(image, one);
+      return { caption: one.name, overlay, changed: answer?.changed };
+    }),
+  );
+  beside.showHeat();
+  showOverlays();
   return showViewer(viewer);
+}
+
+function showOverlays() {
+  const image = selected;
+  if (!image) return;
+  // Read once, in this browser; what it says is shown when it is there.
+  image.reading ??= headerOf(image.file).then((header) => {
+    image.header = header;
+    if (image === selected) showOverlays();
+  });
+  const { decoded } = image;
+  const header = reading.isOn ? undefined : image.header; // It may tell what the image shows.
+  const answer = (one) => (reading.hides(image) ? undefined : entryOf(image, one).answer);
+  overlays.show(inUse().map((one) => ({ image, decoded, header, answer: answer(one), model: one })));
 }
 
 function stageMessage(text) {
@@ -502,21 +534,25 @@ function appear(image) {
 
 const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
+const overlays = new Overlays(viewer, $("stage"), say);
+const beside = new SideBySide(viewer, {
+  images: () => images,
+  overlayOf: (image) => {
+    const { overlay, answer } = entryOf(image, model);
+    return { overlay, changed: answer?.changed };
+  },
+  say,
+});
 
 function showViewer(shownViewer) {
-  const { view, heat, image, scale, tool } = shownViewer;
-  $("window").value = view.window;
-  $("level").value = view.level;
-  $("invert").setAttribute("aria-pressed", String(view.invert));
+  const { heat, image } = shownViewer;
+  showControls(shownViewer, selected?.change);
+  overlays.showTool(shownViewer.tool);
+  beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
-  for (const button of document.querySelectorAll("[data-tool].tool")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-  }
   $("corner-name").textContent = selected ? nameOf(selected) : "";
   $("heat").disabled = reading.hides(selected);
-  $("corner-grey").textContent = image ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
-  $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
   if (selected && heat.on && image && !reading.hides(selected)) {
     const entries = inUse().map((one) => entryOf(selected, one));
     const scored = entries.filter(({ answer }) => answer?.status === "ok");
@@ -531,6 +567,7 @@ function showViewer(shownViewer) {
 function setHeat(heat) {
   if (reading.hides(selected)) return;
   viewer.setHeat(heat);
+  beside.showHeat();
   if (selected && heat.on) {
     for (const one of inUse()) entryOf(selected, one).unexplained = "";
     ask(selected);
@@ -538,19 +575,18 @@ function setHeat(heat) {
   }
 }
 
-$("toolbar").addEventListener("click", (event) => {
-  const tool = event.target.closest("[data-tool]")?.dataset.tool;
-  if (tool) viewer.setTool(tool);
-});
-$("zoom-in").addEventListener("click", () => viewer.zoomBy(1.25));
-$("zoom-out").addEventListener("click", () => viewer.zoomBy(0.8));
-$("fit").addEventListener("click", () => viewer.fit());
-$("actual").addEventListener("click", () => viewer.actualSize());
-$("invert").addEventListener("click", () => viewer.setGreys({ invert: !viewer.view.invert }));
-$("reset").addEventListener("click", () => viewer.reset());
+/** Ask again for the image as a reader says that it lies, or as the file has it. */
+function assessChanged(change) {
+  if (reading.isOn) return;
+  selected.change = change;
+  selected.answers.clear();
+  ask(selected);
+  show();
+  showSummary();
+}
+
+listenToControls(viewer, assessChanged);
 $("heat").addEventListener("click", () => setHeat({ on: !viewer.heat.on }));
-$("window").addEventListener("input", (event) => viewer.setGreys({ window: event.target.valueAsNumber }));
-$("level").addEventListener("input", (event) => viewer.setGreys({ level: event.target.valueAsNumber }));
 $("opacity").addEventListener("input", (event) => setHeat({ on: true, opacity: event.target.valueAsNumber / 100 }));
 
 // Keys
@@ -565,10 +601,14 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
+  tool: (tool) => viewer.setTool(tool),
+  measure: (kind) => selected && overlays.measure(kind),
+  overlays: () => overlays.toggle(),
+  unlink: () => beside.link(),
   help: () => $("help-panel").showModal(),
-  escape: () => ($("downloads").open = false),
+  escape: () => ($("downloads").open = $("measure-menu").open = false),
 };
-listenToKeys(viewer, $("stage"), acts, () => $("single-keys").checked);
+listenToKeys(() => beside.active, [$("stage"), $("stage-beside")], acts, () => $("single-keys").checked);
 $("help").addEventListener("click", acts.help);
 
 // Downloads
@@ -639,6 +679,7 @@ async function saveReport(some) {
 const DOWNLOADS = {
   "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
   "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
+  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [...overlays.notes, intendedUse]), "image/png"),
   "save-pdf": () => selected && saveReport([selected]),
   "save-pdf-all": () => saveReport([...images]),
 };
@@ -650,7 +691,7 @@ for (const [id, download] of Object.entries(DOWNLOADS)) {
   });
 }
 document.addEventListener("click", (event) => {
-  if (!$("downloads").contains(event.target)) $("downloads").open = false;
+  for (const id of ["downloads", "measure-menu"]) if (!$(id).contains(event.target)) $(id).open = false;
 });
 
 // A token, where the server asks for one
@@ -681,7 +722,12 @@ const reading = new ReadingPanel({
   begin(some, of) {
     queue.clear();
     [model, other] = [of, null];
-    beside = images.filter((image) => !some.includes(image));
+    apart = images.filter((image) => !some.includes(image));
+    beside.open(null);
+    for (const image of some) {
+      if (image.change) image.answers.clear(); // The model answers for images as their files have them.
+      image.change = null;
+    }
     for (const id of ["find", "filter"]) $(id).value = "";
     worklist.arrange({ find: "", sort: ($("sort").value = "added"), only: "" });
     viewer.setHeat({ on: false });
@@ -698,13 +744,13 @@ const reading = new ReadingPanel({
   },
   end() {
     $("main").classList.remove("in-study");
-    showAlone([...images, ...beside]);
-    beside = [];
+    showAlone([...images, ...apart]);
+    apart = [];
     showModels();
     select(images[0] ?? null);
   },
 });
-let beside = []; // images that are no part of the study
+let apart = []; // images that are no part of the study
 
 /** Show these images alone, in the order of the study where one is under way. */
 function showAlone(some) {
