@@ -29,6 +29,7 @@ from cxr_transfer.http_requests import bad_answer
 from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.radiograph import named_format, read_content
 from cxr_transfer.radiograph.radiograph import MAX_BYTES
+from cxr_transfer.radiograph.reorientation import Reorientation
 from cxr_transfer.text import human_size
 
 Answer = TypeVar("Answer")
@@ -55,6 +56,8 @@ class ServerAnswer(Prediction):
         lung_area: Share of what the model sees that the lungs are.
         neighbours: Training images that are like this one to the network.
         request_id: Identifier of the request, which is in the log of the server.
+        changed: Change of the image that was asked for, ``rotate``, ``flip`` and ``invert``; None
+            as the file has it.
     """
 
     index: int = 0
@@ -66,6 +69,7 @@ class ServerAnswer(Prediction):
     lung_area: float | None = None
     neighbours: tuple[Mapping[str, Any], ...] = ()
     request_id: str = ""
+    changed: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -171,9 +175,11 @@ class Batch:
         self.size += len(content)
         self._files.append((path, None))
 
-    def predictions(self, model: str | None, heat_map: bool) -> Request[list[ServerAnswer]]:
+    def predictions(
+        self, model: str | None, heat_map: bool, change: Reorientation
+    ) -> Request[list[ServerAnswer]]:
         """Return the request for their class scores."""
-        query = _query(model, heat_map)
+        query = _query(model, heat_map, change)
         content = {"files": self.sent, "params": query}
         read = partial(_answers, number=len(self.sent))
         return Request("POST", "/v1/predict", read, content)
@@ -239,16 +245,18 @@ def models_asked() -> Request[list[ServerModel]]:
     return Request("GET", "/v1/models", read)
 
 
-def uploaded_asked(sha256: str, model: str | None, heat_map: bool) -> Request[ServerAnswer]:
+def uploaded_asked(
+    sha256: str, model: str | None, heat_map: bool, change: Reorientation
+) -> Request[ServerAnswer]:
     """Return the request for the class scores of an image that was uploaded."""
-    content = {"params": _query(model, heat_map)}
+    content = {"params": _query(model, heat_map, change)}
     path = f"/v1/images/{_checked(sha256)}/predictions"
     return Request("POST", path, lambda response: _answers(response, 1)[0], content)
 
 
-def heat_map_asked(sha256: str, model: str | None) -> Request[bytes]:
+def heat_map_asked(sha256: str, model: str | None, change: Reorientation) -> Request[bytes]:
     """Return the request for the heat map of an image that was uploaded."""
-    content = {"params": _query(model, False)}
+    content = {"params": _query(model, False, change)}
     path = f"/v1/images/{_checked(sha256)}/heatmap"
     return Request("POST", path, lambda response: bytes(response.content), content, ImageError)
 
@@ -267,9 +275,11 @@ def _content(file: FileLike) -> bytes | ImageError:
     )
 
 
-def _query(model: str | None, heat_map: bool) -> dict[str, str]:
+def _query(model: str | None, heat_map: bool, change: Reorientation) -> dict[str, str]:
     query = {} if model is None else {"model": model}
-    return query | ({"heat_map": "true"} if heat_map else {})
+    query |= {"rotate": str(change.rotate)} if change.rotate else {}
+    flags = {"heat_map": heat_map, "flip": change.flip, "invert": change.invert}
+    return query | {name: "true" for name, is_on in flags.items() if is_on}
 
 
 def _checked(sha256: str) -> str:

@@ -1,5 +1,6 @@
 """What lies over an image and beside it: whose it is, its facts, what is measured, its map."""
 
+import base64
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from cxr_transfer.figures.colours import HEAT
 from cxr_transfer.serving import api
 from made_dicom import LOSSLESS, PLAIN, dicom
 from serving.asking import as_bytes, phantom
-from serving.page_reader import Reader, expect
+from serving.page_reader import PHONE, Reader, expect
 
 PAGE = Path(api.PAGE)
 NAME = "Sommer^Ilse"
@@ -71,6 +72,16 @@ def on_screen(reader, x, y, pane=0):
     """Return where a share of a pane's width and height lies on the screen."""
     box = reader.page.locator(f"#pane-{pane}").bounding_box()
     return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+
+def drag(reader, across, down, pane="pane-0"):
+    box = reader.page.locator(f"#{pane}").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    reader.page.mouse.move(x, y)
+    reader.page.mouse.down()
+    reader.page.mouse.move(x + across, y + down, steps=4)
+    reader.page.mouse.up()
+    reader.drawn()
 
 
 def draw(reader, *ends, pane=0):
@@ -518,3 +529,144 @@ def test_a_picture_is_saved_as_it_is_seen_with_legend_measurements_and_intended_
     bare = picture()
     assert not ((bare[:height, :, 0] > 245) & (bare[:height, :, 2] < 120)).sum() > 0.15 * width
     assert reader.text("#intended-use") == INTENDED_USE
+
+
+# Two images side by side
+
+
+def views(reader):
+    """Return how the two images are shown: their scales, and the corner of each grey scale."""
+    reader.drawn()
+    reader.drawn()
+    return [
+        int(re.search(r"(\d+) %", reader.page.locator(one).text_content())[1])
+        for one in ("#corner-size", "#beside-size")
+    ]
+
+
+def canvas(reader, pane):
+    reader.drawn()
+    url = reader.page.locator(f"#{pane} canvas").evaluate("(one) => one.toDataURL()")
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
+        return np.asarray(picture.convert("L"))
+
+
+@pytest.fixture
+def two(reader):
+    """The same image twice, side by side."""
+    reader.drop(**{"now.png": as_bytes(phantom()), "before.png": as_bytes(phantom())})
+    reader.wait_for_image()
+    reader.page.locator("#beside").select_option(label="before.png")
+    expect(reader.page.locator("#beside-size")).not_to_be_empty()
+    return reader
+
+
+def test_two_images_move_together(two):
+    assert two.page.locator("#beside-name").text_content() == "before.png"
+    before = canvas(two, "pane-0")
+    assert (before == canvas(two, "pane-beside")).all()
+    for act in (
+        lambda: two.page.keyboard.press("+"),
+        lambda: two.page.keyboard.press("t"),
+        lambda: two.page.keyboard.press("i"),
+        lambda: drag(two, 40, 30),
+        lambda: drag(two, -30, 20, pane="pane-beside"),
+        lambda: two.page.locator("#zoom-in").click(),
+    ):
+        act()
+        views(two)
+        now = canvas(two, "pane-0")
+        assert (now != before).any()
+        assert (now == canvas(two, "pane-beside")).all()
+        before = now
+
+
+def test_one_key_lets_each_image_move_by_itself_and_joins_them_again(two):
+    two.page.locator("#stage").focus()
+    two.page.keyboard.press("u")
+    assert two.page.locator("#linked").get_attribute("aria-pressed") == "false"
+    fits = views(two)
+    two.page.keyboard.press("+")
+    assert views(two) == [pytest.approx(1.25 * fits[0], abs=1), fits[1]]
+    two.page.locator("#stage-beside").focus()
+    two.page.keyboard.press("-")
+    assert views(two)[1] == pytest.approx(0.8 * fits[1], abs=1)
+    two.page.keyboard.press("u")
+    one, other = views(two)
+    assert one == other
+
+
+def test_an_image_beside_that_is_taken_off_the_list_is_closed(two):
+    two.select("before.png")
+    two.page.keyboard.press("Delete")
+    expect(two.page.locator("#stage-beside")).to_be_hidden()
+    expect(two.page.locator("#linked")).to_be_hidden()
+
+
+# On paper, in forced colours, for those who do not see it
+
+
+def test_on_paper_stand_the_image_the_answer_and_what_it_is_not_for(looking):
+    reader = looking(chest())
+    expect(reader.page.locator("#corner-patient")).to_contain_text(SEEN)
+    reader.page.emulate_media(media="print")
+    for shown in ("#intended-use", "#pane-0 canvas", ".card .headline", "#corner-name"):
+        expect(reader.page.locator(shown)).to_be_visible()
+    for hidden in ("#toolbar", ".worklist", ".actions", "#corner-patient"):
+        expect(reader.page.locator(hidden)).to_be_hidden()
+    assert reader.page.pdf().startswith(b"%PDF")
+
+
+def test_what_is_pressed_is_seen_in_forced_colours(looking):
+    reader = looking(chest())
+    reader.page.emulate_media(forced_colors="active")
+    ground = "(one) => getComputedStyle(one).backgroundColor"
+    pressed = reader.page.locator('.tool[data-tool="window"]')
+    other = reader.page.locator('.tool[data-tool="pan"]')
+    assert pressed.get_attribute("aria-pressed") == "true"
+    assert pressed.evaluate(ground) != other.evaluate(ground)
+
+
+def test_on_a_phone_an_answer_that_arrives_moves_nothing(looking):
+    reader = looking(chest())
+    reader.page.set_viewport_size(PHONE)
+    top = reader.page.locator("#stage").bounding_box()["y"]
+    state = reader.page.locator(".image-state").first
+    state.evaluate("(one) => (one.textContent = 'a long answer of many words, in one line')")
+    reader.drawn()
+    assert reader.page.locator("#stage").bounding_box()["y"] == top
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_axe_finds_nothing_over_and_beside_an_image(sit_down, scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="install axe-playwright-python"
+    ).Axe()
+    reader = sit_down(color_scheme=scheme)
+
+    def look(where):
+        found = axe.run(reader.page).response["violations"]
+        told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+        assert not told, where
+
+    files = {"image.dcm": chest(ImagerPixelSpacing=[0.3, 0.3], ViewPosition="AP")}
+    reader.drop(**files, **{"before.png": as_bytes(phantom(1))})
+    reader.wait_for_image()
+    reader.page.keyboard.press("c")
+    draw(reader, (0.45, 0.5), (0.55, 0.5), (0.4, 0.6), (0.6, 0.6))
+    reader.page.locator("#image-facts summary").click()
+    look("a measurement and the facts")
+    reader.page.locator("#measure-menu summary").click()
+    look("what can be measured")
+    reader.page.keyboard.press("Escape")
+    reader.page.locator("#heat").click()
+    reader.settle()
+    look("a heat map with its legend")
+    reader.page.locator("#beside").select_option(label="before.png")
+    expect(reader.page.locator("#beside-size")).not_to_be_empty()
+    look("two images")
+    reader.page.keyboard.press("o")
+    look("nothing over the image")
+    reader.page.set_viewport_size(PHONE)
+    look("a phone")
+    assert reader.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
+from cxr_transfer.errors import UsageError
 from cxr_transfer.radiograph.radiograph import Grey, Radiograph
 
 ROTATIONS = (0, 90, 180, 270)
@@ -23,11 +25,22 @@ class Reorientation:
         rotate: Degrees by which it is turned clockwise, one of `ROTATIONS`; last.
         flip: Whether it is mirrored left to right; first.
         invert: Whether bright becomes dark.
+
+    Raises:
+        UsageError: ``bad_rotation``.
     """
 
     rotate: int = 0
     flip: bool = False
     invert: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rotate not in ROTATIONS:
+            raise UsageError(
+                "bad_rotation",
+                f"Expected a rotation of 0, 90, 180 or 270 degrees, but got {self.rotate!r}; give "
+                "one of these.",
+            )
 
     def __bool__(self) -> bool:
         return self != AS_STORED
@@ -54,7 +67,7 @@ class Reorientation:
         notice = f"{self.words}, as was asked: not as the file has it"
         return dataclasses.replace(
             radiograph,
-            stored=np.ascontiguousarray(stored),
+            stored=cast("Grey", np.ascontiguousarray(stored)),
             warnings=(*radiograph.warnings, notice),
             full_depth=None,
         )

@@ -89,6 +89,18 @@ export class Overlays {
     return { crop: crop?.map((point) => this.#viewer.toScreen(pane, point)) ?? null, ...this.#measuring.drawn(place) };
   }
 
+  /** What the measurements on the first image mean, a line each. */
+  get notes() {
+    if (!this.isOn) return [];
+    return this.#measured().map(({ item, long, warning }) => [`${KINDS[item.kind].name}: ${long}.`, warning].filter(Boolean).join(" ").replace("..", "."));
+  }
+
+  #measured() {
+    const { image, decoded, header } = this.#panes[0] ?? {};
+    const whole = (image?.measurements ?? []).filter(({ isDraft }) => !isDraft);
+    return whole.map((item) => ({ item, ...said(item, header, decoded) }));
+  }
+
   /** Return what each pane shows. */
   get panes() {
     return this.#panes;
@@ -130,7 +142,7 @@ export class Overlays {
   #list() {
     const { image, decoded, header } = this.#panes[0] ?? {};
     const facts = image ? factsOf(header, decoded) : [];
-    const measured = (image?.measurements ?? []).filter(({ isDraft }) => !isDraft).map((item) => ({ item, ...said(item, header, decoded) }));
+    const measured = this.#measured();
     const state = JSON.stringify([image?.id, facts, measured]);
     if (state === this.#listed) return;
     this.#listed = state;

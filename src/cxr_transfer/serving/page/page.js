@@ -344,6 +344,7 @@ function showSummary() {
     $("summary").textContent = images.length ? parts.join(", ") : "None yet";
     $("arrange").hidden = images.length < 2;
     $("beside-line").hidden = images.length < 2;
+    beside.list();
     $("again").hidden = !count("lost");
     $("progress").max = Math.max(1, images.length);
     $("progress").value = answered;
@@ -616,7 +617,7 @@ async function saveReport(some) {
 const DOWNLOADS = {
   "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
   "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
-  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [intendedUse]), "image/png"),
+  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [...overlays.notes, intendedUse]), "image/png"),
   "save-pdf": () => selected && saveReport([selected]),
   "save-pdf-all": () => saveReport([...images]),
 };

@@ -28,10 +28,9 @@ export class SideBySide {
         $(id).addEventListener(kind, () => (this.#leads = viewer), { capture: true, passive: true });
       }
     }
-    for (const kind of ["focus", "pointerdown"]) $("beside").addEventListener(kind, () => this.#list());
     $("beside").addEventListener("change", () => this.open(acts.images().find(({ id }) => String(id) === $("beside").value) ?? null));
     $("linked").addEventListener("click", () => this.link());
-    this.#list();
+    this.list();
   }
 
   /** The image that is beside the selected one, or null. */
@@ -51,7 +50,7 @@ export class SideBySide {
     $("stage-beside").hidden = !image;
     $("linked").hidden = !image;
     this.#second.show(null, {});
-    this.#list();
+    this.list();
     $("beside-name").textContent = image ? shown(image.file.name) : "";
     $("beside-patient").textContent = "";
     this.#message("");
@@ -102,12 +101,17 @@ export class SideBySide {
     if (this.#image && this.#isLinked && this.#leads === viewer) this.#first.follow(viewer);
   }
 
-  #list() {
-    const others = this.#acts.images();
-    $("beside").replaceChildren(
-      element("option", { value: "", text: "no other image" }),
-      ...others.map(({ id, file }) => element("option", { value: id, text: shown(file.name) })),
-    );
+  /** List the images that there are, to choose one from. */
+  list() {
+    const all = this.#acts.images();
+    const options = $("beside").options;
+    const isSame = options.length === all.length + 1 && all.every(({ id }, place) => options[place + 1].value === String(id));
+    if (!isSame) {
+      $("beside").replaceChildren(
+        element("option", { value: "", text: "no other image" }),
+        ...all.map(({ id, file }) => element("option", { value: id, text: shown(file.name) })),
+      );
+    }
     $("beside").value = this.#image?.id ?? "";
   }
 
