@@ -11,6 +11,7 @@ import ssl
 import struct
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -31,28 +32,34 @@ _DATA = 0x04
 _LARGEST_OTHER = 65_536 * 4
 _LARGEST_COMMAND = 65_536
 _PIECE = 65_536
+_CONNECTIONS = 32
 
 
 class Memory:
-    """Bytes that all associations together hold of objects that are not complete."""
+    """Bytes that all associations together hold of objects that are not complete.
+
+    Counted anew each time, over the associations that live: whatever way one ends, it holds nothing
+    any more.
+
+    Args:
+        most: Largest number of bytes.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held = 0
+        self._sockets: weakref.WeakSet[BoundedSocket] = weakref.WeakSet()
         self._lock = threading.Lock()
 
-    def take(self, size: int) -> bool:
-        """Take so many bytes; False where there are not as many."""
+    def add(self, connection: BoundedSocket) -> None:
+        """Count the objects of one more association."""
         with self._lock:
-            if self._held + size > self._most:
-                return False
-            self._held += size
-            return True
+            self._sockets.add(connection)
 
-    def give_back(self, size: int) -> None:
-        """Give back so many bytes."""
+    def is_over(self) -> bool:
+        """Tell whether more is held than may be."""
         with self._lock:
-            self._held -= size
+            living = [each for each in self._sockets if each.assoc.is_alive()]
+        return sum(each.held for each in living) > self._most
 
 
 class BoundedSocket(AssociationSocket):
@@ -63,6 +70,9 @@ class BoundedSocket(AssociationSocket):
         connection: Connection that was accepted.
         limits: Bounds on what may come.
         memory: Memory of all associations.
+
+    Attributes:
+        held: Bytes of the object that is being received.
     """
 
     def __init__(
@@ -72,7 +82,9 @@ class BoundedSocket(AssociationSocket):
         self.limits = limits
         self.memory = memory
         self._kind = 0
-        self._command = self._object = 0
+        self._command = 0
+        self.held = 0
+        memory.add(self)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read so many bytes: the head of a PDU, or the rest of it.
@@ -91,13 +103,23 @@ class BoundedSocket(AssociationSocket):
             if self._kind == _DATA:
                 self._count(content)
             self._kind = 0
+        if len(content) < nr_bytes:
+            self._give_up()
         return content
 
     def close(self) -> None:
-        """Close the connection, and give back what it held."""
-        self.memory.give_back(self._object)
-        self._object = 0
+        """Close the connection."""
         super().close()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End the wait for an association of a peer that has left.
+
+        Else whoever connects and leaves, as port scanners and probes do, holds a thread until the
+        time for the handshake is over.
+        """
+        if self.assoc.requestor.primitive is None:
+            self.assoc.dul.to_user_queue.put(None)  # type: ignore[arg-type]
 
     def _received(self, number: int) -> bytearray:
         connection = self.socket
@@ -127,18 +149,17 @@ class BoundedSocket(AssociationSocket):
                 self._command += size
                 self._refuse(self._command > _LARGEST_COMMAND)
             else:
-                self._refuse(self._object + size > MIB * self.limits.object_mb)
-                self._refuse(not self.memory.take(size))
-                self._object += size
+                self.held += size
+                self._refuse(self.held > MIB * self.limits.object_mb or self.memory.is_over())
             if control & 2:
-                self._message_ends(is_command=bool(control & 1))
+                self._command, self.held = 0, self.held if control & 1 else 0
             place += 4 + max(length, 2)
 
-    def _message_ends(self, *, is_command: bool) -> None:
-        self._command = 0
-        if not is_command:
-            self.memory.give_back(self._object)
-            self._object = 0
+    def _shutdown_socket(self) -> None:
+        """Close the connection also where the peer has left before."""
+        super()._shutdown_socket()
+        if self.socket is not None:
+            self.socket.close()
 
     def _refuse(self, is_too_much: bool) -> None:
         if not is_too_much:
@@ -149,6 +170,7 @@ class BoundedSocket(AssociationSocket):
                 self.socket.sendall(_ABORT)
             except OSError:
                 pass
+        self._give_up()
         raise OSError("more than a peer may send")
 
 
@@ -190,8 +212,8 @@ class BoundedServer(ThreadedAssociationServer):
 
     def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ANN401
         """Tell whether a connection may become an association."""
-        # A few more than there may be associations: those are told that there are too many.
-        has_room = len(self.active_associations) < 2 * self.limits.associations + 2
+        # More than there may be associations: the listener tells those that there are too many.
+        has_room = len(self.active_associations) < 2 * self.limits.associations + _CONNECTIONS
         return not self.closing and has_room and self._may_come(str(client_address[0]))
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401

@@ -78,7 +78,8 @@ class Listener:
     @property
     def associations(self) -> int:
         """Number of associations at this moment."""
-        return len(self._server.active_associations) if self._server is not None else 0
+        active = self._server.active_associations if self._server is not None else []
+        return sum(association.is_established for association in active)
 
     def start(self) -> None:
         """Listen.
@@ -132,7 +133,7 @@ class Listener:
         application = AE(ae_title=self._settings.ae)
         application.implementation_class_uid = IMPLEMENTATION
         application.require_called_aet = True
-        application.maximum_associations = limits.associations
+        application.maximum_associations = 2**31  # pynetdicom counts what is no association yet
         application.maximum_pdu_size = 1024 * limits.pdu_kb
         application.acse_timeout = limits.handshake_s
         application.dimse_timeout = application.network_timeout = limits.idle_s
@@ -164,6 +165,9 @@ class Listener:
         ):
             log("turned_away", reason="calling_ae")
             event.assoc.acse.send_reject(0x01, 0x01, 0x03)  # PS3.8, 9.3.4
+        elif self.associations >= self._settings.limits.associations:
+            log("turned_away", reason="associations")
+            event.assoc.acse.send_reject(0x02, 0x03, 0x02)
 
     def _stored(self, event: Event) -> int:
         request = event.request

@@ -51,7 +51,11 @@ class QueueDatabase:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
             self._database.executescript(TABLES)
-        self.salt = self._checked_salt()
+        try:
+            self.salt = self._checked_salt()
+        except BaseException:
+            self._database.close()
+            raise
         self.clock = NodeClock(float(self._fact("clock") or b"0"))
 
     def close(self) -> None:
