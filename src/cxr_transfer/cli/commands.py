@@ -31,6 +31,7 @@ from cxr_transfer.cli.compare import COMPARE_EXAMPLES, compare
 from cxr_transfer.cli.data_check import DATA_CHECK_EXAMPLES, data_check
 from cxr_transfer.cli.data_prepare import DATA_PREPARE_EXAMPLES, data_prepare
 from cxr_transfer.cli.default_command import DEFAULT, DefaultCommandGroup
+from cxr_transfer.cli.deidentify import DEIDENTIFY_EXAMPLES, deidentify
 from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
 from cxr_transfer.cli.evaluate import EVALUATE_EXAMPLES, evaluate
 from cxr_transfer.cli.explain import EXPLAIN_EXAMPLES, explain
@@ -112,6 +113,7 @@ pacs_app.command("status", epilog=PACS_STATUS_EXAMPLES)(pacs_status)
 pacs_app.command("retry", epilog=PACS_RETRY_EXAMPLES)(pacs_retry)
 pacs_app.command("drain", epilog=PACS_DRAIN_EXAMPLES)(pacs_drain)
 pacs_app.command("doctor", epilog=PACS_DOCTOR_EXAMPLES)(pacs_doctor)
+app.command(epilog=DEIDENTIFY_EXAMPLES)(deidentify)
 app.add_typer(data_app, name="data")
 data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
 data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)

@@ -18,6 +18,7 @@ from cxr_transfer.pacs.answered_image import AnsweredImage, AnsweringModel, chec
 from cxr_transfer.pacs.pictures import encapsulated_pdf, secondary_capture
 from cxr_transfer.pacs.structured_report import structured_report
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
+from cxr_transfer.radiograph.silence import silence
 
 Kind = Literal["sr", "sc", "pdf"]
 """Structured report, secondary capture, encapsulated PDF."""
@@ -54,7 +55,8 @@ def answer_objects(
         source_sha256: SHA-256 of the file or of the received data set, in hexadecimal digits.
         now: Time at which the objects are made, with its time zone.
         picture: Image (H, W) uint8, bright = dense, of any size; None where it cannot be read.
-        heat_map: Colours (H, W, 4) uint8 to be laid over the whole image; None without a map.
+        heat_map: Colours (H, W, 4) uint8 to be laid over the whole image, of
+            `explained_label`; None without a map. An answer without a class has none.
         box: Part of the image that the model saw, in shares of its width and height.
         kinds: Kinds of the objects, in their order.
 
@@ -63,5 +65,8 @@ def answer_objects(
         MachineError: ``missing_package`` without reportlab, for a PDF.
     """
     check_identity(source)
+    if answer["status"] != "ok":
+        heat_map = None  # of no class
     image = AnsweredImage(source, source_sha256, answer, model, now, picture, heat_map, box)
-    return [_MADE[kind](image) for kind in kinds]
+    with silence():  # a library's warning may quote what a header says of a patient
+        return [_MADE[kind](image) for kind in kinds]

@@ -20,7 +20,6 @@ from pydicom.uid import UID
 
 from cxr_transfer.about import __version__
 from cxr_transfer.errors import ImageError
-from cxr_transfer.inference.prediction import explained_label
 from cxr_transfer.models.metadata import Sha256
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 
@@ -111,11 +110,6 @@ class AnsweredImage:
     picture: npt.NDArray[np.uint8] | None = None
     heat_map: npt.NDArray[np.uint8] | None = None
     box: Box = WHOLE
-
-    @property
-    def mapped_label(self) -> str | None:
-        """Class, or finding, that the heat map is of; None without a map."""
-        return explained_label(self.answer) if self.heat_map is not None else None
 
     def uid(self, *purpose: str) -> UID:
         """Return the UID of something that is made of this image by this model.

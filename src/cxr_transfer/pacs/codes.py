@@ -117,4 +117,7 @@ def scheme_item() -> CodingSchemeIdentificationItem:
 
 
 def _meaning(text: str) -> str:
-    return text if len(text) <= _LONGEST_MEANING else f"{text[: _LONGEST_MEANING - 1]}…"
+    """Return a text as a code's meaning: bytes are counted, for some programs count them."""
+    if len(text.encode()) <= _LONGEST_MEANING:
+        return text
+    return f"{text.encode()[: _LONGEST_MEANING - 3].decode(errors='ignore')}..."

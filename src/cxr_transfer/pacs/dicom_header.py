@@ -40,6 +40,9 @@ _COPIED_WHERE_VALID = {
     "StudyTime": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
     "PatientSex": re.compile(r"[MFO]"),
 }
+IDENTITY = (*_COPIED, *_COPIED_WHERE_VALID)
+"""Elements that name patient and study: in every object, empty where the source has none."""
+
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})")
 _MOST_INSTANCES = 2**31 - 1
 
@@ -58,7 +61,11 @@ def new_object(
     """
     made = Dataset()
     made.SpecificCharacterSet = CHARACTER_SET
-    copy_identity(image.source, made)
+    for keyword in _COPIED:
+        _put(made, keyword, text_of(image.source, keyword))
+    for keyword, valid in _COPIED_WHERE_VALID.items():
+        value = text_of(image.source, keyword)
+        _put(made, keyword, value if valid.fullmatch(value) else "")
     made.SOPClassUID = sop_class
     made.SOPInstanceUID = image.uid(kind)
     made.SeriesInstanceUID = image.series_uid(kind)
@@ -78,20 +85,6 @@ def new_object(
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return made
-
-
-def copy_identity(source: Dataset, target: Dataset) -> None:
-    """Copy what names patient and study; what the source does not have is empty.
-
-    Args:
-        source: Header of the image.
-        target: Header that is made.
-    """
-    for keyword in _COPIED:
-        _put(target, keyword, text_of(source, keyword))
-    for keyword, valid in _COPIED_WHERE_VALID.items():
-        value = text_of(source, keyword)
-        _put(target, keyword, value if valid.fullmatch(value) else "")
 
 
 def text_of(source: Dataset, keyword: str) -> str:

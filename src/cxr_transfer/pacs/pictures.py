@@ -18,6 +18,7 @@ from pydicom.uid import EncapsulatedPDFStorage, SecondaryCaptureImageStorage
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.figures.page import page_image
 from cxr_transfer.figures.report import ReportImage, answer_page, report_pdf
+from cxr_transfer.inference.prediction import explained_label
 from cxr_transfer.pacs.answered_image import AnsweredImage
 from cxr_transfer.pacs.dicom_header import coded, new_object, text_of
 from cxr_transfer.radiograph.preprocessing import WHOLE
@@ -90,7 +91,8 @@ def encapsulated_pdf(image: AnsweredImage) -> Dataset:
 
 def _report_image(image: AnsweredImage) -> ReportImage:
     """Return what the pages are drawn of; names of files stay away, for they may name patients."""
-    answer: Mapping[str, Any] = {**image.answer, "file": _place(image)}
+    mapped = explained_label(image.answer) if image.heat_map is not None else None
+    answer = {**image.answer, "file": _place(image), "heat_map_of": mapped}
     box = None if image.box == WHOLE or image.picture is None else image.box
     return ReportImage([answer], image.picture, [image.heat_map], box)
 

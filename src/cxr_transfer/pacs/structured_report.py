@@ -17,7 +17,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.pacs.answered_image import AnsweredImage
 from cxr_transfer.pacs.codes import code, label_code, reason_code, scheme_item, score_code
-from cxr_transfer.pacs.dicom_header import PROGRAM, copy_identity, new_object
+from cxr_transfer.pacs.dicom_header import IDENTITY, PROGRAM, new_object
 
 SERIES = (9001, "Class scores, research use only")
 
@@ -54,13 +54,16 @@ def structured_report(image: AnsweredImage) -> Dataset:
 
 
 def _evidence(image: AnsweredImage) -> Dataset:
-    """Return the source as evidence: what refers to it, and nothing else of its header."""
+    """Return the source as evidence: what refers to it, and nothing of a patient.
+
+    highdicom refuses some of what a header may hold, and quotes it; our header has the rest.
+    """
     evidence = Dataset()
-    copy_identity(image.source, evidence)
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID"):
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
         setattr(evidence, keyword, str(image.source[keyword].value))
-    # highdicom refuses what may be empty, or what is no number: the header has the rest.
-    evidence.PatientSex = evidence.PatientBirthDate = None
+    for keyword in IDENTITY:
+        if keyword not in evidence:
+            setattr(evidence, keyword, None)
     return evidence
 
 
