@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+from cxr_transfer.pacs.care import status
+from cxr_transfer.pacs.settings import node_settings
+
 CXR = Path(sys.executable).with_name("cxr")
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1", "COLUMNS": "100"}
 
@@ -83,7 +86,7 @@ class Program:
         return done
 
     def status(self):
-        return json.loads(self.ask("status", "--json").stdout)
+        return status(node_settings(self.settings))
 
 
 def _toml(table, above=""):

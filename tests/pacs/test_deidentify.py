@@ -25,7 +25,10 @@ SECRET = "Zzyzxson"
 
 _TEXTS = {
     **dict.fromkeys(("LO", "SH", "LT", "ST", "UT", "UC"), SECRET),
-    "PN": f"{SECRET}^A", "CS": "ZZYZXSON", "AE": SECRET, "UR": f"urn:{SECRET}",
+    "PN": f"{SECRET}^A",
+    "CS": "ZZYZXSON",
+    "AE": SECRET,
+    "UR": f"urn:{SECRET}",
 }
 _DATES = {"DA": "19991231", "DT": "19991231235959", "TM": "235958"}
 
