@@ -1,4 +1,6 @@
+import gc
 import shutil
+import warnings
 
 import pytest
 
@@ -9,6 +11,15 @@ from cxr_transfer.pacs.queue import open_queue
 from cxr_transfer.pacs.settings import node_settings
 from pacs.orthanc import IS_THERE, Orthanc
 from pacs.program import Program
+
+
+@pytest.fixture(autouse=True)
+def _closed():
+    """Close what pynetdicom's peers, rejected or cut off, leave to the collector."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture
