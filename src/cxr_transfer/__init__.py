@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cxr_transfer.inference.explain import Explainer
     from cxr_transfer.inference.prediction import Prediction, Predictions
     from cxr_transfer.inference.predictor import Predictor
+    from cxr_transfer.radiograph.reorientation import Reorientation
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -43,6 +44,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Predictor",
+    "Reorientation",
     "Report",
     "ServerAnswer",
     "ServerModel",
@@ -76,6 +78,7 @@ _HOMES = {
     "Explainer": "inference.explain",
     **dict.fromkeys(("Prediction", "Predictions"), "inference.prediction"),
     "Predictor": "inference.predictor",
+    "Reorientation": "radiograph.reorientation",
 }
 
 

@@ -73,7 +73,7 @@ def dcmtk():
     def path(name):
         found = shutil.which(name)
         if found is None:
-            pytest.skip(f"no {name}: make pacs-programs installs it")
+            pytest.skip(f"no {name}: make validators installs it")
         return found
 
     return path

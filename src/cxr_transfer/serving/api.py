@@ -20,8 +20,9 @@ from starlette.exceptions import HTTPException
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
 from cxr_transfer.serving.image_answers import predictions
+from cxr_transfer.serving.image_samples import route_samples
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.multipart import flag, read_form
+from cxr_transfer.serving.multipart import read_form
 from cxr_transfer.serving.openapi import (
     EXAMPLE,
     PICTURE_HEADERS,
@@ -31,7 +32,7 @@ from cxr_transfer.serving.openapi import (
     get_responses,
     picture_responses,
 )
-from cxr_transfer.serving.parameters import check_query
+from cxr_transfer.serving.parameters import REORIENTATION, check_query, flag, reorientation
 from cxr_transfer.serving.problems import ProblemResponse, no_such_path, wrong_method
 from cxr_transfer.serving.process_pool import WorkerLost
 from cxr_transfer.serving.reports import route_reports
@@ -63,7 +64,8 @@ MEDIA = {
 TRY_AGAIN_S = 2
 """When a server that is not ready is worth asking again."""
 
-PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
+_ASKED = ("model", "heat_map", *REORIENTATION)
+PAGES = {path.name: path for path in PAGE.rglob("*") if path.suffix in MEDIA}
 
 
 def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
@@ -82,6 +84,7 @@ def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
     _handle_errors(app)
     _route_images(app, settings, service)
     route_uploaded_images(app, settings, service)
+    route_samples(app, service)
     route_reports(app, settings, service)
     _route_models(app, service)
     _route_operations(app, service, metrics)
@@ -95,7 +98,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     @app.post(
         "/v1/predict",
         summary="Class scores for images",
-        openapi_extra=form_body("files", settings, fields=("model", "heat_map")),
+        openapi_extra=form_body("files", settings, fields=_ASKED),
         responses=answer_responses(Answers, example=EXAMPLE, by_image=True),
     )
     async def predict(request: Request) -> Response:
@@ -104,7 +107,8 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
         query = dict(request.query_params)
         service.model(query.get("model"))
         flag(query, "heat_map")
-        form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
+        reorientation(query)
+        form = await read_form(request, settings, files="files", fields=_ASKED)
         served = service.model(form.fields.get("model"))
         return await predictions(
             request,
@@ -112,6 +116,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
             served,
             form.uploads,
             heat_map=form.flag("heat_map"),
+            change=reorientation(form.fields),
             started=started,
         )
 

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +25,13 @@ from cxr_transfer.errors import CxrError, ImageError
 from cxr_transfer.inference.prepare import Prepared, prepare, prepare_for_each
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 from cxr_transfer.radiograph.lung_segmentation import lung_box, lung_mask
+from cxr_transfer.radiograph.reorientation import Reorientation
+from cxr_transfer.serving.image_facts import described
 from cxr_transfer.serving.ipc import Header, Pieces, receive, send
 
 if TYPE_CHECKING:
     from cxr_transfer.inference.explain import Explainer
+    from cxr_transfer.radiograph.full_depth import FullDepth
 
 LARGEST_SIDE = 2048
 """Of an image that is sent to be looked at, pixels."""
@@ -101,6 +104,7 @@ def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
         named=header.get("named", ""),
         quality_control=header["quality_control"],
         keep_radiograph=True,
+        change=Reorientation(**header.get("change", {})),
     )
     descriptions = [
         {
@@ -134,6 +138,16 @@ def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
         "width": radiograph.width,
     }
     return facts, [_png(radiograph)]
+
+
+def _samples(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    """Decode an image at full depth, and say what a viewer needs to know of it."""
+    radiograph = decode(pieces[0], named=header.get("named", ""), full_depth=True)
+    samples = cast("FullDepth", radiograph.full_depth).samples
+    kind = samples.dtype.newbyteorder("<").str
+    return {"facts": described(radiograph), "kind": kind}, [
+        samples.astype(kind, copy=False).tobytes()
+    ]
 
 
 def _png(radiograph: Radiograph, side: int = LARGEST_SIDE) -> bytes:
@@ -209,6 +223,7 @@ def _identity(_header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 WORK: dict[str, Callable[[Header, Pieces], tuple[Header, Pieces]]] = {
     "prepare": _prepare,
     "image": _image,
+    "samples": _samples,
     "explain": _explain,
     "identity": _identity,
     "report": _report,

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cxr_transfer.inference.prediction import explained_label
+from cxr_transfer.radiograph.reorientation import Reorientation
 from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.problems import ProblemResponse
@@ -33,6 +34,7 @@ async def predictions(
     uploads: Sequence[Upload],
     *,
     heat_map: bool,
+    change: Reorientation,
     started: float,
 ) -> Response:
     """Answer with class scores, an image at a time.
@@ -43,12 +45,13 @@ async def predictions(
         served: Model that is asked.
         uploads: Images.
         heat_map: Whether each answer has a heat map.
+        change: Change of the images before they are assessed.
         started: When the request came, in seconds of `time.perf_counter`.
 
     Raises:
         ApiError: 503 ``busy``.
     """
-    answers = await service.answers(served, uploads, heat_map=heat_map)
+    answers = await service.answers(served, uploads, heat_map=heat_map, change=change)
     statuses = [answer["status"] for answer in answers]
     request.scope["state"]["facts"] = {"uploads": len(answers), "answered": statuses}
     request_id = request.state.request_id
@@ -62,7 +65,9 @@ async def predictions(
     return JSONResponse(content)
 
 
-async def heat_map_picture(service: Service, served: ServedModel, upload: Upload) -> Response:
+async def heat_map_picture(
+    service: Service, served: ServedModel, upload: Upload, change: Reorientation
+) -> Response:
     """Answer with the heat map of an image, as PNG.
 
     Raises:
@@ -71,7 +76,7 @@ async def heat_map_picture(service: Service, served: ServedModel, upload: Upload
     """
     if not served.explains:
         raise _no_map(NO_MAP)
-    (answer,) = await service.answers(served, [upload], heat_map=True)
+    (answer,) = await service.answers(served, [upload], heat_map=True, change=change)
     if refusal := refusal_of([answer]):
         raise refusal
     if answer["status"] != "ok":

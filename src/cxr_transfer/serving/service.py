@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.prediction import Prediction, explained_label
 from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.image_store import ImageStore, Upload
@@ -32,6 +33,7 @@ from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel, open_models
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
 from cxr_transfer.serving.report_jobs import ReportJobs
+from cxr_transfer.serving.sample_store import SampleStore
 from cxr_transfer.serving.schemas import ApiError, busy
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
@@ -61,6 +63,18 @@ class Read:
     width: int = 0
     picture: bytes = b""
 
+    def crop(self, place: int) -> list[int] | None:
+        """Return which part of the image a model sees: left, top, right, bottom in its pixels.
+
+        Args:
+            place: Place of the model among those that were asked.
+        """
+        prepared = self.prepared[place]
+        if prepared.image is None:
+            return None
+        sides = (self.width, self.height) * 2
+        return [round(edge * side) for edge, side in zip(prepared.box, sides, strict=True)]
+
 
 class Service:
     """Models and workers.
@@ -74,6 +88,7 @@ class Service:
         slow_load: Heat maps and reports that wait.
         models: Models by name, the first one first; empty until they are opened.
         images: Images that were uploaded once, by their hash.
+        samples: Those of them that are looked at, decoded at full depth.
         reports: Reports that are made in the background.
         decoders: Processes that read images.
     """
@@ -81,7 +96,8 @@ class Service:
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.load = Admission(settings.queue, settings.longest_wait_s, always=settings.always)
         self.models: dict[str, ServedModel] = {}
-        self.images = ImageStore(settings.kept_bytes, settings.kept_s)
+        self.samples = SampleStore(settings.samples_bytes)
+        self.images = ImageStore(settings.kept_bytes, settings.kept_s, self.samples.forget)
         self.reports = ReportJobs()
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
@@ -98,6 +114,7 @@ class Service:
         self._works = False
         metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
         metrics.watch("cxr_kept_bytes", "Bytes of kept images.", lambda: self.images.size)
+        metrics.watch("cxr_samples_bytes", "Bytes of samples.", lambda: self.samples.size)
         metrics.watch("cxr_workers", "Decoding processes.", lambda: self.decoders.alive)
         metrics.watch(
             "cxr_workers_replaced", "Processes that were lost.", lambda: self.decoders.replaced
@@ -186,18 +203,23 @@ class Service:
         return self.models[name]
 
     async def answers(
-        self, served: ServedModel, uploads: Sequence[Upload], *, heat_map: bool
+        self,
+        served: ServedModel,
+        uploads: Sequence[Upload],
+        *,
+        heat_map: bool,
+        change: Reorientation = AS_STORED,
     ) -> list[dict[str, Any]]:
         """Return an answer for each image, in order; none stops the others.
 
         Raises:
             ApiError: 503 ``busy`` where there is no room.
         """
-        answered, _ = await self.answered([served], uploads, heat_map=heat_map)
+        answered, _ = await self.answered([served], uploads, heat_map=heat_map, change=change)
         return [answers[0] for answers in answered]
 
-    async def decoded(self, upload: Upload) -> tuple[Header, bytes]:
-        """Return facts of an image, and its picture as PNG.
+    async def decoded(self, upload: Upload, work: str = "image") -> tuple[Header, bytes]:
+        """Return facts of an image, and its picture: as PNG ("image"), or its "samples".
 
         Raises:
             ImageError: The code of the decoder, where the image cannot be read.
@@ -207,12 +229,12 @@ class Service:
         if self.load.is_full():
             raise busy(self.load.retry_after_s)
         with self.load.holding(1):
-            facts, (png,) = await self.decoders.ask(
-                {"work": "image", "named": upload.named},
+            facts, (picture,) = await self.decoders.ask(
+                {"work": work, "named": upload.named},
                 [upload.content],
                 seconds=self._settings.decode_s,
             )
-        return facts, png
+        return facts, picture
 
     async def answered(
         self,
@@ -221,6 +243,7 @@ class Service:
         *,
         heat_map: bool,
         picture: int = 0,
+        change: Reorientation = AS_STORED,
     ) -> tuple[list[list[dict[str, Any]]], list[Read]]:
         """Return for each image the answers of the models that are asked, and what was read of it.
 
@@ -231,6 +254,7 @@ class Service:
             uploads: Images.
             heat_map: Whether each answer has a heat map.
             picture: Longest side of the image's picture, in pixels; 0 for none.
+            change: Change of the images once they are decoded.
 
         Raises:
             ApiError: 503 ``busy`` where there is no room.
@@ -239,15 +263,18 @@ class Service:
             raise busy(self.load.retry_after_s)
 
         async def predicted(upload: Upload) -> tuple[Read, list[Prediction]]:
-            read = await self._read(asked_models, upload, picture=picture)
+            read = await self._read(asked_models, upload, picture=picture, change=change)
             pairs = zip(asked_models, read.prepared, strict=True)
             return read, await asyncio.gather(*(self._predicted(*pair) for pair in pairs))
 
         with self.load.holding(len(uploads)):
             read_and_predicted = await asyncio.gather(*map(predicted, uploads))
         answered = [
-            [prediction.as_dict() | _unexplained() for prediction in predictions]
-            for _, predictions in read_and_predicted
+            [
+                prediction.as_dict() | _unexplained() | {"crop": read.crop(place)}
+                for place, prediction in enumerate(predictions)
+            ]
+            for read, predictions in read_and_predicted
         ]
         if heat_map:
             for (read, _), answers in zip(read_and_predicted, answered, strict=True):
@@ -255,10 +282,12 @@ class Service:
         for index, (upload, answers) in enumerate(zip(uploads, answered, strict=True)):
             for answer in answers:
                 answer |= {"index": index, "sha256": upload.sha256}
+                answer["changed"] = asdict(change) if change else None
         for answer in (answer for answers in answered for answer in answers):
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
-        if self._kept is not None:
+        # What was changed by hand is no answer for the file, whose hash it would have.
+        if self._kept is not None and not change:
             self._kept.keep(
                 kept_facts(served.predictor.card.weights_sha256, prepared.issues, answer)
                 for (read, _), answers in zip(read_and_predicted, answered, strict=True)
@@ -280,6 +309,7 @@ class Service:
         *,
         quality_control: bool = True,
         picture: int = 0,
+        change: Reorientation = AS_STORED,
     ) -> Read:
         preprocessings = [served.predictor.card.preprocessing for served in asked_models]
         work = {
@@ -288,6 +318,7 @@ class Service:
             "quality_control": quality_control,
             "picture": picture,
             "named": upload.named,
+            "change": asdict(change),
         }
         try:
             self._check_size(upload.content)

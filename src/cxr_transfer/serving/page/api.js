@@ -7,6 +7,8 @@ const LONGEST_WAIT_S = 30;
 const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
 const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
 
+const uploads = new WeakMap(); // file -> promise of {sha256}, while the server keeps it
+
 let token = null; // in memory only
 let askForToken = async () => null;
 let asking = null;
@@ -30,28 +32,83 @@ export async function known({ name, audit, card }) {
   };
 }
 
-/** Return the server's answer for one image, with the envelope that it came in. */
-export async function predict(file, model, explained) {
+/**
+ * Upload a file once: {sha256}, by which the server is asked for all that is of it.
+ *
+ * What is under way goes on where `signal` ends the wait: every image is asked about sooner or later.
+ */
+export async function upload(file, signal) {
+  signal?.throwIfAborted();
+  if (!uploads.has(file)) {
+    const coming = sent(file);
+    uploads.set(file, coming);
+    coming.catch(() => uploads.get(file) === coming && uploads.delete(file));
+  }
+  return signal ? Promise.race([uploads.get(file), aborted(signal)]) : uploads.get(file);
+}
+
+/**
+ * Ask for what the server has of an uploaded file, and return its response.
+ *
+ * `path` stands behind the hash, such as "predictions?model=NAME"; `options` are those of `request`.
+ * The server keeps images for a time only: one that is gone is uploaded again.
+ */
+export async function ofUploaded(file, path, options = {}) {
+  const accepts = options.accepts ?? (() => false);
+  for (let tried = 1; ; tried += 1) {
+    const { sha256 } = await upload(file, options.signal);
+    const first = tried === 1;
+    const response = await request(`v1/images/${sha256}/${path}`, null, {
+      ...options,
+      accepts: (status) => accepts(status) || (first && status === 404),
+    });
+    if (response.status !== 404 || !first) return response;
+    const body = await response.clone().json().catch(() => null);
+    if (body?.code === "unknown_image") uploads.delete(file);
+    else if (accepts(404)) return response;
+    else throw new Error(said(body, response));
+  }
+}
+
+async function sent(file) {
+  const form = new FormData();
+  form.append("files", file, UNNAMED);
+  const { images } = await (await request("v1/images", form)).json();
+  return { sha256: images[0].sha256 };
+}
+
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/**
+ * Return the server's answer for one image, with the envelope that it came in.
+ *
+ * `change` is {rotate, flip, invert} where the image is to be assessed otherwise than the file has it.
+ */
+export async function predict(file, model, explained, change) {
   const form = new FormData();
   form.append("files", file, UNNAMED);
   if (model) form.append("model", model);
   if (explained) form.append("heat_map", "true");
+  for (const [name, value] of Object.entries(change ?? {})) form.append(name, value);
   const response = await request("v1/predict", form, { accepts: (status) => [413, 415, 422].includes(status) });
   const body = await response.json();
   if (!body.answers?.length) throw new Error(said(body, response));
   return body;
 }
 
-/** Return the image as the server decoded it, grey and 8 bits, and how large it is. */
-export async function image(file, signal) {
-  const form = new FormData();
-  form.append("file", file, UNNAMED);
-  const response = await request("v1/image", form, { signal });
-  const picture = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
-  // A large image is sent smaller than it is.
-  const width = Number(response.headers.get("X-Cxr-Width")) || picture.width;
-  const height = Number(response.headers.get("X-Cxr-Height")) || picture.height;
-  return { picture, width, height };
+/** Return what the server tells of an image's grey values, size and pixel spacing. */
+export async function facts(file, signal) {
+  return (await ofUploaded(file, "facts", { signal })).json();
+}
+
+/** Return samples of a part of an image, {x, y, width, height, scale}, each optional. */
+export async function samples(file, part, signal) {
+  const response = await ofUploaded(file, `samples?${new URLSearchParams(part)}`, { signal });
+  return new Uint16Array(await response.arrayBuffer());
 }
 
 /** Return a report of images as PDF; `onProgress` is told how many are done, `signal` cancels it. */

@@ -4,12 +4,17 @@
 import { tellOf } from "./about.js";
 import * as api from "./api.js";
 import { element, shown } from "./elements.js";
+import { headerOf } from "./dicom_header.js";
 import { asCsv, asJson, save } from "./export.js";
 import { chosen, dropped, holdsFiles } from "./intake.js";
 import { listenToKeys } from "./keys.js";
-import { cancelAllBut, forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
+import { Overlays } from "./overlays.js";
+import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { audit, card, inShort, inWords, moreOf } from "./results.js";
+import { SideBySide } from "./side_by_side.js";
+import { snapshot } from "./snapshot.js";
+import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { Worklist } from "./worklist.js";
 
@@ -272,10 +277,11 @@ async function assess({ image, model: one }) {
     entry.explaining = false; // It was looked at, and is not any more.
     return;
   }
+  if (!entry.explaining && entry.state !== "waiting") return; // It was asked for anew, and is under way.
   if (!entry.explaining) entry.state = "sending";
   update(image);
   try {
-    const body = await api.predict(image.file, one.name, entry.explaining);
+    const body = await api.predict(image.file, one.name, entry.explaining, image.change);
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
     version = body.version ?? version;
@@ -337,6 +343,8 @@ function showSummary() {
     if (worklist.shown < images.length) parts.push(`${worklist.shown} shown`);
     $("summary").textContent = images.length ? parts.join(", ") : "None yet";
     $("arrange").hidden = images.length < 2;
+    $("beside-line").hidden = images.length < 2;
+    beside.list();
     $("again").hidden = !count("lost");
     $("progress").max = Math.max(1, images.length);
     $("progress").value = answered;
@@ -352,8 +360,9 @@ async function select(image) {
   $("answer").replaceChildren(primer);
   viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
+  overlays.show([]);
   stageMessage("");
-  cancelAllBut(image);
+  cancelAllBut(image, beside.image);
   if (!image) return;
   show();
   $("results").scrollTop = 0;
@@ -364,7 +373,9 @@ async function select(image) {
     const decoded = await pictureOf(image);
     if (image !== selected) return;
     viewer.show(decoded, image.view);
-    worklist.draw(image, decoded.picture);
+    image.decoded = { width: decoded.width, height: decoded.height, facts: decoded.facts };
+    showOverlays();
+    worklist.draw(image, smallOf(decoded));
   } catch (error) {
     if (image === selected) stageMessage(error.message);
   }
@@ -395,8 +406,27 @@ function show() {
     element("div", { class: cards.length > 1 ? "cards two" : "cards" }, ...cards),
   );
   if (held) $("results").focus({ preventScroll: true });
-  viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(image, one).overlay })));
+  viewer.layers(
+    inUse().map((one) => {
+      const { overlay, answer } = entryOf(image, one);
+      return { caption: one.name, overlay, changed: answer?.changed };
+    }),
+  );
+  beside.showHeat();
+  showOverlays();
   showViewer(viewer);
+}
+
+function showOverlays() {
+  const image = selected;
+  if (!image) return;
+  // Read once, in this browser; what it says is shown when it is there.
+  image.reading ??= headerOf(image.file).then((header) => {
+    image.header = header;
+    if (image === selected) showOverlays();
+  });
+  const { header, decoded } = image;
+  overlays.show(inUse().map((one) => ({ image, decoded, header, answer: entryOf(image, one).answer, model: one })));
 }
 
 function stageMessage(text) {
@@ -445,20 +475,24 @@ function appear(image) {
 
 const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
+const overlays = new Overlays(viewer, $("stage"), say);
+const beside = new SideBySide(viewer, {
+  images: () => images,
+  overlayOf: (image) => {
+    const { overlay, answer } = entryOf(image, model);
+    return { overlay, changed: answer?.changed };
+  },
+  say,
+});
 
 function showViewer(shownViewer) {
-  const { view, heat, image, scale, tool } = shownViewer;
-  $("window").value = view.window;
-  $("level").value = view.level;
-  $("invert").setAttribute("aria-pressed", String(view.invert));
+  const { heat, image } = shownViewer;
+  showControls(shownViewer, selected?.change);
+  overlays.showTool(shownViewer.tool);
+  beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
-  for (const button of document.querySelectorAll("[data-tool].tool")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-  }
   $("corner-name").textContent = selected ? shown(selected.file.name) : "";
-  $("corner-grey").textContent = image ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
-  $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
   if (selected && heat.on && image) {
     const entries = inUse().map((one) => entryOf(selected, one));
     const scored = entries.filter(({ answer }) => answer?.status === "ok");
@@ -472,6 +506,7 @@ function showViewer(shownViewer) {
 
 function setHeat(heat) {
   viewer.setHeat(heat);
+  beside.showHeat();
   if (selected && heat.on) {
     for (const one of inUse()) entryOf(selected, one).unexplained = "";
     ask(selected);
@@ -479,19 +514,17 @@ function setHeat(heat) {
   }
 }
 
-$("toolbar").addEventListener("click", (event) => {
-  const tool = event.target.closest("[data-tool]")?.dataset.tool;
-  if (tool) viewer.setTool(tool);
-});
-$("zoom-in").addEventListener("click", () => viewer.zoomBy(1.25));
-$("zoom-out").addEventListener("click", () => viewer.zoomBy(0.8));
-$("fit").addEventListener("click", () => viewer.fit());
-$("actual").addEventListener("click", () => viewer.actualSize());
-$("invert").addEventListener("click", () => viewer.setGreys({ invert: !viewer.view.invert }));
-$("reset").addEventListener("click", () => viewer.reset());
+/** Ask again for the image as a reader says that it lies, or as the file has it. */
+function assessChanged(change) {
+  selected.change = change;
+  selected.answers.clear();
+  ask(selected);
+  show();
+  showSummary();
+}
+
+listenToControls(viewer, assessChanged);
 $("heat").addEventListener("click", () => setHeat({ on: !viewer.heat.on }));
-$("window").addEventListener("input", (event) => viewer.setGreys({ window: event.target.valueAsNumber }));
-$("level").addEventListener("input", (event) => viewer.setGreys({ level: event.target.valueAsNumber }));
 $("opacity").addEventListener("input", (event) => setHeat({ on: true, opacity: event.target.valueAsNumber / 100 }));
 
 // Keys
@@ -506,10 +539,14 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
+  tool: (tool) => viewer.setTool(tool),
+  measure: (kind) => selected && overlays.measure(kind),
+  overlays: () => overlays.toggle(),
+  unlink: () => beside.link(),
   help: () => $("help-panel").showModal(),
-  escape: () => ($("downloads").open = false),
+  escape: () => ($("downloads").open = $("measure-menu").open = false),
 };
-listenToKeys(viewer, $("stage"), acts, () => $("single-keys").checked);
+listenToKeys(() => beside.active, [$("stage"), $("stage-beside")], acts, () => $("single-keys").checked);
 $("help").addEventListener("click", acts.help);
 
 // Downloads
@@ -580,6 +617,7 @@ async function saveReport(some) {
 const DOWNLOADS = {
   "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
   "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
+  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [...overlays.notes, intendedUse]), "image/png"),
   "save-pdf": () => selected && saveReport([selected]),
   "save-pdf-all": () => saveReport([...images]),
 };
@@ -591,7 +629,7 @@ for (const [id, download] of Object.entries(DOWNLOADS)) {
   });
 }
 document.addEventListener("click", (event) => {
-  if (!$("downloads").contains(event.target)) $("downloads").open = false;
+  for (const id of ["downloads", "measure-menu"]) if (!$(id).contains(event.target)) $(id).open = false;
 });
 
 // A token, where the server asks for one
