@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from cxr_transfer.errors import ImageError
 from cxr_transfer.serving.schemas import ApiError
 from cxr_transfer.text import human_size
 
@@ -27,6 +28,20 @@ class Upload(NamedTuple):
     content: bytes
     named: str = ""
     sha256: str = ""
+
+
+def check_bytes(content: bytes, most: int) -> None:
+    """Refuse a file that is too large, whoever sent it along with others.
+
+    Raises:
+        ImageError: ``too_many_bytes``.
+    """
+    if len(content) > most:
+        raise ImageError(
+            "too_many_bytes",
+            f"Expected at most {human_size(most)}, but got {human_size(len(content))}; export a "
+            "smaller copy of the image.",
+        )
 
 
 class ImageStore:

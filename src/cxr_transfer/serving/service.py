@@ -26,7 +26,7 @@ from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
-from cxr_transfer.serving.image_store import ImageStore, Upload
+from cxr_transfer.serving.image_store import ImageStore, Upload, check_bytes
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.kept_answers import KeptAnswers, kept_facts
 from cxr_transfer.serving.metrics import Metrics
@@ -36,7 +36,6 @@ from cxr_transfer.serving.report_jobs import ReportJobs
 from cxr_transfer.serving.sample_store import SampleStore
 from cxr_transfer.serving.schemas import ApiError, busy
 from cxr_transfer.serving.settings import Settings
-from cxr_transfer.text import human_size
 
 NO_MAP = "this model is a converted network: it draws no heat maps"
 LOST = "Expected an answer, but the process that read the image was taken away; send it again."
@@ -225,7 +224,7 @@ class Service:
             ImageError: The code of the decoder, where the image cannot be read.
             ApiError: 503 ``busy`` where there is no room.
         """
-        self._check_size(upload.content)
+        check_bytes(upload.content, self._settings.upload_bytes)
         if self.load.is_full():
             raise busy(self.load.retry_after_s)
         with self.load.holding(1):
@@ -321,7 +320,7 @@ class Service:
             "change": asdict(change),
         }
         try:
-            self._check_size(upload.content)
+            check_bytes(upload.content, self._settings.upload_bytes)
             reply, pieces = await self.decoders.ask(
                 work, [upload.content], seconds=self._settings.decode_s
             )
@@ -394,14 +393,6 @@ class Service:
             raise busy(self.slow_load.retry_after_s)
         with self.slow_load.holding(1):
             return await self._slow.ask(work, pieces, seconds=self._settings.explain_s)
-
-    def _check_size(self, content: bytes) -> None:
-        if len(content) > self._settings.upload_bytes:
-            raise ImageError(
-                "too_many_bytes",
-                f"Expected at most {human_size(self._settings.upload_bytes)}, but got "
-                f"{human_size(len(content))}; export a smaller copy of the image.",
-            )
 
 
 def _unexplained() -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_answers import heat_map_picture, predictions
+from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.multipart import hold_hashes, read_form
 from cxr_transfer.serving.openapi import (
     HEAT_MAP_HEADERS,
@@ -44,15 +45,7 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
     async def keep(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=())
         service.images.keep(form.uploads)
-        kept = [
-            {
-                "index": index,
-                "file": upload.name,
-                "sha256": upload.sha256,
-                "bytes": len(upload.content),
-            }
-            for index, upload in enumerate(form.uploads)
-        ]
+        kept = [_told(index, upload) for index, upload in enumerate(form.uploads)]
         content = envelope(request.state.request_id)
         content |= {"kept_s": service.images.seconds, "images": kept}
         return JSONResponse(content, 201)
@@ -104,6 +97,11 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         upload = service.images.upload(sha256.lower())
         hold_hashes(request, [upload])
         return await heat_map_picture(service, served, upload, change)
+
+
+def _told(index: int, upload: Upload) -> dict[str, Any]:
+    facts = {"file": upload.name, "sha256": upload.sha256, "bytes": len(upload.content)}
+    return {"index": index} | facts
 
 
 def _refuse_body(request: Request) -> None:
