@@ -67,7 +67,7 @@ def deidentify(
                 warn(f"image {number} of {len(images)}: {error.message} [{error.code}]")
                 refused += 1
                 continue
-            write_bytes(out / f"{done.dataset.SOPInstanceUID}.dcm", done.content())
+            write_bytes(out / f"{done.uid}.dcm", done.content)
             unlooked += bool(done.warnings)
     if unlooked:
         warn(

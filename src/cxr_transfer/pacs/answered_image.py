@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from cxr_transfer.about import __version__
 from cxr_transfer.errors import ImageError
 from cxr_transfer.models.metadata import Sha256
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
+from cxr_transfer.radiograph.silence import silence
 
 if TYPE_CHECKING:
     from cxr_transfer.inference.predictor import Predictor
@@ -111,6 +113,10 @@ class AnsweredImage:
     heat_map: npt.NDArray[np.uint8] | None = None
     box: Box = WHOLE
 
+    def named(self, keyword: str) -> str:
+        """Return an element of the source as text; "" without one."""
+        return text_of(self.source, keyword)
+
     def uid(self, *purpose: str) -> UID:
         """Return the UID of something that is made of this image by this model.
 
@@ -119,11 +125,11 @@ class AnsweredImage:
         Args:
             purpose: Words that tell it from other things that are made of them.
         """
-        return self._made(self.source.SOPInstanceUID, self.source_sha256, *purpose)
+        return self._made(self.named("SOPInstanceUID"), self.source_sha256, *purpose)
 
     def series_uid(self, *purpose: str) -> UID:
         """Return the UID of the series in which answers for the source's series lie."""
-        return self._made(self.source.SeriesInstanceUID, *purpose)
+        return self._made(self.named("SeriesInstanceUID"), *purpose)
 
     @property
     def device_uid(self) -> UID:
@@ -146,10 +152,24 @@ def check_identity(source: Dataset) -> None:
         ImageError: ``no_identity`` where one of its UIDs is missing, or is no UID.
     """
     for keyword in _IDENTITY:
-        value = str(source.get(keyword) or "")
+        value = text_of(source, keyword)
         if not _UID.fullmatch(value):
             raise ImageError(
                 "no_identity",
                 f"Expected a {keyword} in the image, but got {'another value' if value else 'none'}"
                 ": no answer can refer to it; send it from the archive that keeps it.",
             )
+
+
+def text_of(source: Dataset, keyword: str) -> str:
+    """Return an element as text, its several values joined as DICOM joins them; "" without one."""
+    try:
+        with silence():
+            value: Any = source.get(keyword)
+    except Exception:  # pydicom raises every kind for what cannot be read
+        return ""
+    if isinstance(value, MultiValue | list):
+        value = "\\".join(map(str, value))
+    # Halves of signs and what ends a line cannot be written, or would end the value.
+    text = "" if value is None else str(value).encode("utf-8", "replace").decode()
+    return "".join(sign for sign in text if sign.isprintable()).strip()

@@ -21,6 +21,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cxr_transfer.errors import ImageError, UsageError
+from cxr_transfer.pacs.answered_image import text_of
 from cxr_transfer.pacs.confidentiality_profile import (
     BASIC,
     OPTION_CODES,
@@ -31,7 +32,7 @@ from cxr_transfer.pacs.confidentiality_profile import (
     keyword,
     row_of,
 )
-from cxr_transfer.pacs.dicom_header import coded, text_of
+from cxr_transfer.pacs.dicom_header import coded
 from cxr_transfer.pacs.replacements import LEAST_KEY, Replacements, blunted, dummy, shifted
 from cxr_transfer.radiograph.silence import silence
 
@@ -46,19 +47,14 @@ class Deidentified:
     """An image without identifiers.
 
     Attributes:
-        dataset: Data set, ready to be written.
+        uid: Its SOP Instance UID.
+        content: The file.
         warnings: Lines that whoever hands it on should know.
     """
 
-    dataset: Dataset
+    uid: str
+    content: bytes
     warnings: tuple[str, ...]
-
-    def content(self) -> bytes:
-        """Return it as a file."""
-        content = io.BytesIO()
-        with silence():
-            self.dataset.save_as(content, enforce_file_format=True)
-        return content.getvalue()
 
 
 class Deidentifier:
@@ -126,7 +122,8 @@ class Deidentifier:
 
         Raises:
             ImageError: ``not_an_image`` for a report or a document, whose text would have to be
-                read; ``burnt_in``; ``unreadable`` for values that cannot be read.
+                read; ``burnt_in``; ``unreadable`` for values that cannot be read or
+                written.
         """
         if "PixelData" not in source:
             raise ImageError(
@@ -145,13 +142,16 @@ class Deidentifier:
             with silence():
                 made = self._cleaned(source, source, ())
                 self._record(made, source)
+                content = io.BytesIO()
+                made.save_as(content, enforce_file_format=True)
         except Exception as error:  # as in `file`
             raise ImageError(
                 "unreadable",
-                "Expected elements that can be read, but one of them ended with "
+                "Expected elements that can be read and written, but one of them ended with "
                 f"{type(error).__name__}; export the image anew.",
             ) from None
-        return Deidentified(made, () if burnt_in == "NO" else (NOT_LOOKED_AT,))
+        warnings = () if burnt_in == "NO" else (NOT_LOOKED_AT,)
+        return Deidentified(str(made.SOPInstanceUID), content.getvalue(), warnings)
 
     def _cleaned(self, source: Dataset, whole: Dataset, path: tuple[str, ...]) -> Dataset:
         made = Dataset()

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cxr_transfer.about import INTENDED_USE, __version__
-from cxr_transfer.pacs.answered_image import AnsweredImage
-from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.pacs.answered_image import AnsweredImage, text_of
 
 PROGRAM = "cxr-transfer"
 """Manufacturer and model name in every object."""
@@ -85,20 +82,6 @@ def new_object(
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return made
-
-
-def text_of(source: Dataset, keyword: str) -> str:
-    """Return an element as text, its several values joined as DICOM joins them; "" without one."""
-    try:
-        with silence():
-            value: Any = source.get(keyword)
-    except Exception:  # pydicom raises every kind for what cannot be read
-        return ""
-    if isinstance(value, MultiValue | list):
-        value = "\\".join(map(str, value))
-    # Halves of signs and what ends a line cannot be written, or would end the value.
-    text = "" if value is None else str(value).encode("utf-8", "replace").decode()
-    return "".join(sign for sign in text if sign.isprintable()).strip()
 
 
 def _put(target: Dataset, keyword: str, value: str) -> None:

@@ -20,7 +20,7 @@ from cxr_transfer.figures.page import page_image
 from cxr_transfer.figures.report import ReportImage, answer_page, report_pdf
 from cxr_transfer.inference.prediction import explained_label
 from cxr_transfer.pacs.answered_image import AnsweredImage
-from cxr_transfer.pacs.dicom_header import coded, new_object, text_of
+from cxr_transfer.pacs.dicom_header import coded, new_object
 from cxr_transfer.radiograph.preprocessing import WHOLE
 
 PICTURES = (9002, "Class scores, picture, research use only")
@@ -103,7 +103,7 @@ def _model_facts(image: AnsweredImage) -> Mapping[str, Any]:
 
 def _place(image: AnsweredImage) -> str:
     """Return where in its study the image is, for whoever looks at the picture beside it."""
-    numbers = (text_of(image.source, name) for name in ("SeriesNumber", "InstanceNumber"))
+    numbers = (image.named(name) for name in ("SeriesNumber", "InstanceNumber"))
     places = [
         f"{word} {int(number)}"
         for word, number in zip(("series", "image"), numbers, strict=True)
@@ -118,8 +118,8 @@ def _made(image: AnsweredImage) -> str:
 
 def _reference(image: AnsweredImage, *, purpose: bool = True) -> Dataset:
     reference = Dataset()
-    reference.ReferencedSOPClassUID = str(image.source.SOPClassUID)
-    reference.ReferencedSOPInstanceUID = str(image.source.SOPInstanceUID)
+    reference.ReferencedSOPClassUID = image.named("SOPClassUID")
+    reference.ReferencedSOPInstanceUID = image.named("SOPInstanceUID")
     if purpose:
         used = codes.DCM.SourceImageForImageProcessingOperation
         reference.PurposeOfReferenceCodeSequence = [coded(used)]

@@ -12,7 +12,7 @@ from highdicom.sr import templates as tid
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import Comprehensive3DSRStorage
+from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.pacs.answered_image import AnsweredImage
@@ -48,6 +48,7 @@ def structured_report(image: AnsweredImage) -> Dataset:
         "All class scores are given" if image.answer["status"] == "ok" else "No class is given"
     )
     report.CodingSchemeIdentificationSequence = [scheme_item()]
+    _refer(report, image.named("SOPClassUID"))
     report.update(header)
     report.file_meta = header.file_meta
     return report
@@ -56,15 +57,23 @@ def structured_report(image: AnsweredImage) -> Dataset:
 def _evidence(image: AnsweredImage) -> Dataset:
     """Return the source as evidence: what refers to it, and nothing of a patient.
 
-    highdicom refuses some of what a header may hold, and quotes it; our header has the rest.
+    highdicom refuses some of what a header may hold, and quotes it; our header has the rest. It
+    looks for the IOD of a SOP class, and private ones have none: `_refer` names the true one.
     """
     evidence = Dataset()
-    for keyword in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
-        setattr(evidence, keyword, str(image.source[keyword].value))
+    evidence.SOPClassUID = SecondaryCaptureImageStorage
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        setattr(evidence, keyword, image.named(keyword))
     for keyword in IDENTITY:
         if keyword not in evidence:
             setattr(evidence, keyword, None)
     return evidence
+
+
+def _refer(report: Dataset, sop_class: str) -> None:
+    """Write the source's SOP class into the evidence."""
+    (study,) = report.CurrentRequestedProcedureEvidenceSequence
+    study.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPClassUID = sop_class
 
 
 def _observer(image: AnsweredImage) -> tid.ObservationContext:
@@ -89,7 +98,6 @@ def _say_what_for(content: tid.MeasurementReport) -> None:
 
 
 def _group(image: AnsweredImage) -> tid.MeasurementsAndQualitativeEvaluations:
-    source = image.source
     group = tid.MeasurementsAndQualitativeEvaluations(
         tid.TrackingIdentifier(image.uid("answer"), f"{image.model.name} class scores"),
         finding_type=code("class-scores"),
@@ -100,7 +108,9 @@ def _group(image: AnsweredImage) -> tid.MeasurementsAndQualitativeEvaluations:
             tid.QualitativeEvaluation(name, value) for name, value in _results(image)
         ],
         source_images=[
-            sr.SourceImageForMeasurementGroup(str(source.SOPClassUID), str(source.SOPInstanceUID))
+            sr.SourceImageForMeasurementGroup(
+                image.named("SOPClassUID"), image.named("SOPInstanceUID")
+            )
         ],
     )
     answer, model = image.answer, image.model
