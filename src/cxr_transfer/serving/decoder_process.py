@@ -215,11 +215,19 @@ def _pixels(png: bytes) -> npt.NDArray[np.uint8]:
         return np.asarray(picture)
 
 
+def _identity(_header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    """Read of a DICOM header what the node's rules and answers need."""
+    from cxr_transfer.radiograph.dicom_identity import read_identity
+
+    return {}, [read_identity(pieces[0])]
+
+
 WORK: dict[str, Callable[[Header, Pieces], tuple[Header, Pieces]]] = {
     "prepare": _prepare,
     "image": _image,
     "samples": _samples,
     "explain": _explain,
+    "identity": _identity,
     "report": _report,
 }
 

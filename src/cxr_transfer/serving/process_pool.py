@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from cxr_transfer.errors import ImageError, MachineError
 from cxr_transfer.serving import ipc
-from cxr_transfer.serving.middleware import log
+from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.tokens import TOKEN_VARIABLE, TOKENS_VARIABLE
 
 _START_S = 120.0  # on a busy machine, what is loaded takes a minute
