@@ -456,7 +456,6 @@ def _http() -> str:
     return "\n".join(blocks)
 
 
-def _limits(limits: dict[str, Any]) -> Iterator[str]:
     meanings = {
         "file_bytes": "one file",
         "request_bytes": "one request",
