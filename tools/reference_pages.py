@@ -463,14 +463,12 @@ def _limits(limits: dict[str, Any]) -> Iterator[str]:
         "request_files": "files of one request",
         "kept_bytes": "images that are kept by their SHA-256, together",
         "kept_s": "time for which such an image is kept",
-        "samples": "samples in an answer, of two bytes each",
         "queue_images": "images that wait for their answers",
         "samples": "samples in one answer",
         "body_s": "time for the body of a request",
     }
     for name, value in limits.items():
-        plain = f"{value:,}" if isinstance(value, int) else f"{value:g}"
-        shown = human_size(value) if name.endswith("_bytes") else plain
+        shown = human_size(value) if name.endswith("_bytes") else f"{value:g}"
         yield f"{meanings[name]} | {shown}{' s' if name.endswith('_s') else ''} |"
 
 
