@@ -48,7 +48,7 @@ LAYERS = (
     ("pacs",),
     ("client_requests",),
     ("client",),
-    ("api", "api_protocols", "api_studies", "api_acceptance", "api_reports"),
+    ("api", "api_protocols", "api_studies", "api_acceptance", "api_reports", "api_readers"),
     ("cli",),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

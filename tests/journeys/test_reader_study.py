@@ -46,8 +46,8 @@ def read_all(browser, url, files, folder, reader, seed):
     page.locator("#folder-input").set_input_files(folder)
     expect(page.locator(".image")).to_have_count(len(files))
     for place in range(len(files)):
-        for suspicion in (20 + 5 * place, 25 + 5 * place):
-            if suspicion % 2:
+        for again, suspicion in enumerate((20 + 5 * place, 25 + 5 * place)):
+            if again:
                 expect(page.locator(".card[data-status]")).to_be_visible()
             expect(page.locator(".reading-form")).to_be_visible()
             label = "other_pneumonia" if suspicion > 50 else "normal"

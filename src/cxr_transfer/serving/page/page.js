@@ -724,6 +724,7 @@ const reading = new ReadingPanel({
     [model, other] = [of, null];
     apart = images.filter((image) => !some.includes(image));
     beside.open(null);
+    $("beside").replaceChildren(); // It names files.
     for (const image of some) {
       if (image.change) image.answers.clear(); // The model answers for images as their files have them.
       image.change = null;
