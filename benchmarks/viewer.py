@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from page_pictures import PATIENCE_MS, running
 from PIL import Image
 from playwright.sync_api import CDPSession, Page, expect, sync_playwright
 
 from cxr_transfer import provenance
 from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.files import write_json
+from page_pictures import PATIENCE_MS, running
 
 HEIGHT, WIDTH = 6000, 5000
 TIMES = 5
@@ -35,11 +35,13 @@ WATCH = """() => {
         Object.assign(times, { start: performance.now(), seen: null, answered: null });
         const look = () => {
             const canvas = document.querySelector("#pane-0 canvas");
-            const middle = canvas.getContext("2d").getImageData(canvas.width / 2, canvas.height / 2, 1, 1);
-            if (times.seen === null && middle.data[3]) times.seen = performance.now() - times.start;
+            const middle = [canvas.width / 2, canvas.height / 2, 1, 1];
+            const since = performance.now() - times.start;
+            const pixel = canvas.getContext("2d").getImageData(...middle).data;
+            if (times.seen === null && pixel[3]) times.seen = since;
             const kind = document.querySelector(".image[aria-selected=true]")?.dataset.kind;
             const answered = ["ok", "refused", "error"].includes(kind);
-            if (times.answered === null && answered) times.answered = performance.now() - times.start;
+            if (times.answered === null && answered) times.answered = since;
             if (times.seen === null || times.answered === null) requestAnimationFrame(look);
         };
         requestAnimationFrame(look);

@@ -153,7 +153,7 @@ def test_help_starts_without_torch():
 
 def test_who_answers_imports_nothing_that_only_training_brings():
     """In an environment where no package of [train] can be imported, all of these can."""
-    answering = ("radiograph", "inference", "serving", "export", "statistics/temperature")
+    answering = ("radiograph", "inference", "serving", "pacs", "export", "statistics/temperature")
     drawing = ("figures/page", "figures/colours", "figures/explanation")
     opening = ("engine", "folder", "heat_maps", "imagenet_names", "metadata", "pretrained")
     models = tuple(f"models/{name}" for name in (*opening, "reference", "released"))

@@ -28,6 +28,7 @@ def dicom(samples=DEEP, **elements):
     dataset = dcmread(REAL)
     dataset.Rows, dataset.Columns = samples.shape
     dataset.PixelData = samples.astype("<u2").tobytes()
+    dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, 0
     for name in (
         "WindowCenter",

@@ -180,7 +180,10 @@ def doubted(models, images, tmp_path_factory):
         shutil.copytree(models[0], folders[name])
         card = json.loads((folders[name] / "checkpoint.json").read_text())
         (folders[name] / "checkpoint.json").write_text(json.dumps(card | {"name": name}))
-        (folders[name] / "audit.json").unlink()
+        audit = json.loads((folders[name] / "audit.json").read_text())
+        (folders[name] / "audit.json").write_text(
+            json.dumps(audit | {"verdict": "pass", "checks": []})
+        )
     predictor = Predictor.open(folders["trained"])
     sha256 = predictor.card.weights_sha256
     reference = TrainingReference.load(models[0], weights_sha256=sha256)
@@ -226,7 +229,9 @@ def test_a_headline_is_grey_where_there_is_reason_to_doubt_it(browser, doubted, 
     assert not reader.broken
 
 
-def test_a_headline_is_grey_where_the_audit_fails_or_there_is_no_class(reader, images):
+def test_a_headline_is_grey_without_an_audit_that_passes_and_where_there_is_no_class(
+    browser, doubted, reader, images
+):
     reader.drop(**{name: images[name] for name in ("image.png", "flower.jpg")})
     failing = colour_of(reader, ".headline strong")
     reader.select("flower.jpg")
@@ -234,7 +239,12 @@ def test_a_headline_is_grey_where_the_audit_fails_or_there_is_no_class(reader, i
     reader.page.locator("#model").select_option("unknown")
     reader.select("image.png")
     reader.settle()
-    assert colour_of(reader, ".headline strong") != failing
+    assert reader.text("#model-verdict") == "not audited"
+    assert colour_of(reader, ".headline strong") == failing
+    passing = Reader(browser, doubted.url, opens="plain")
+    passing.drop(**{"image.png": images["image.png"]})
+    assert colour_of(passing, ".headline strong") != failing
+    passing.context.close()
 
 
 def test_the_heat_map_comes_with_the_nearest_images_and_its_slider_changes_pixels(reading):
@@ -522,7 +532,7 @@ def test_nothing_overlaps_in_any_state_of_two_models_and_the_image_stays(sit_dow
             held.pop().continue_()
         reader.settle()
 
-    page.route("**/v1/predict", lambda route: held.append(route) if holds else route.continue_())
+    page.route("**/predictions*", lambda route: held.append(route) if holds else route.continue_())
     holds.append("answers")
     page.locator("#other").select_option("unknown")
     expect(page.locator(".card .busy").first).to_be_visible()
@@ -620,7 +630,7 @@ def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, im
     expect(page.locator(".image")).to_have_count(1)
     page.locator("#note-close").click()
     expect(page.locator(".image-name").first).to_have_text("a.png")
-    asked = sum(url.endswith("v1/predict") for url in reader.asked)
+    asked = sum("/predictions" in url for url in reader.asked)
     page.locator("#clear").click()
     expect(page.locator(".image")).to_have_count(0)
     expect(page.locator("#note-close")).to_have_text("Undo")
@@ -629,7 +639,7 @@ def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, im
     expect(page.locator("#note")).to_be_hidden()
     reader.settle()
     assert page.locator(".image-state").all_text_contents() == states
-    assert sum(url.endswith("v1/predict") for url in reader.asked) == asked, "answers were kept"
+    assert sum("/predictions" in url for url in reader.asked) == asked, "answers were kept"
 
 
 def test_a_report_says_how_far_it_is_and_can_be_cancelled(reader):
@@ -753,7 +763,8 @@ def test_what_a_file_is_called_is_text_and_nothing_else(reader, images):
         "CON": "CON",
         "ä" * 200 + ".png": "ä" * 200 + ".png",
     }
-    reader.drop(**dict.fromkeys(names, images["notes.png"]))
+    contents = (images["notes.png"] + bytes(number) for number in range(len(names)))
+    reader.drop(**dict(zip(names, contents, strict=True)))
     shown = reader.page.locator(".image-name").evaluate_all(
         "(all) => all.map((e) => e.textContent)"
     )
@@ -802,17 +813,17 @@ def test_a_server_that_is_busy_is_asked_again(reader, images):
         body = json.dumps({"code": "busy", "message": "Expected room, but there is none."})
         return route.fulfill(status=503, headers={"Retry-After": "0.2"}, body=body)
 
-    reader.page.route("**/v1/predict", refuse_twice)
+    reader.page.route("**/predictions*", refuse_twice)
     reader.drop(**{"image.png": images["image.png"]})
     assert len(refusals) == 2
     assert reader.page.locator(".card[data-status=ok]").count() == 1
 
 
 def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, images):
-    reader.page.route("**/v1/predict", lambda route: route.abort())
+    reader.page.route("**/predictions*", lambda route: route.abort())
     reader.drop(**{"image.png": images["image.png"]})
     assert "cannot be reached" in reader.text(".card")
-    reader.page.unroute("**/v1/predict")
+    reader.page.unroute("**/predictions*")
     reader.page.get_by_role("button", name="Try again").click()
     reader.settle()
     assert reader.page.locator(".card[data-status=ok]").count() == 1
@@ -820,10 +831,10 @@ def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, images):
 
 def test_all_that_got_no_answer_is_asked_for_again_at_once(reader, images):
     page = reader.page
-    page.route("**/v1/predict", lambda route: route.abort())
+    page.route("**/predictions*", lambda route: route.abort())
     reader.drop(**{"a.png": images["image.png"], "b.png": as_bytes(phantom())})
     assert reader.text("#summary") == "2 images, 0 answered, 2 without an answer"
-    page.unroute("**/v1/predict")
+    page.unroute("**/predictions*")
     page.locator("#again").click()
     reader.settle()
     assert reader.text("#summary") == "2 images, 2 answered"

@@ -50,6 +50,7 @@ from cxr_transfer.cli.pacs import (
     pacs_status,
 )
 from cxr_transfer.cli.predict import PREDICT_EXAMPLES, predict
+from cxr_transfer.cli.readers import READERS_EXAMPLES, readers
 from cxr_transfer.cli.recipe import (
     RECIPE_LIST_EXAMPLES,
     RECIPE_NEW_EXAMPLES,
@@ -101,6 +102,7 @@ accept_app.command("plan", epilog=ACCEPT_PLAN_EXAMPLES)(accept_plan)
 accept_app.command("run", epilog=ACCEPT_RUN_EXAMPLES)(accept_run)
 accept_app.command("verify", epilog=ACCEPT_VERIFY_EXAMPLES)(accept_verify)
 accept_app.command("monitor", epilog=ACCEPT_MONITOR_EXAMPLES)(accept_monitor)
+app.command(epilog=READERS_EXAMPLES)(readers)
 app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=REPORT_EXAMPLES)(report)
 app.command(epilog=PREDICT_EXAMPLES)(predict)

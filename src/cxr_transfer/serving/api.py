@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
+from cxr_transfer.serving.generated_images import generated_image
 from cxr_transfer.serving.image_answers import predictions
 from cxr_transfer.serving.image_samples import route_samples
 from cxr_transfer.serving.metrics import Metrics
@@ -218,6 +219,13 @@ def _route_pages(app: FastAPI) -> None:
     @app.head("/", include_in_schema=False)
     async def front() -> Response:
         return _page("index.html")
+
+    @app.get("/generated/{name}", include_in_schema=False)
+    def generated(name: str) -> Response:
+        content = generated_image(name)
+        if content is None:
+            raise HTTPException(404, "Not found")
+        return Response(content, headers={"Content-Type": "image/png"})
 
     @app.get("/{name}", include_in_schema=False)
     @app.head("/{name}", include_in_schema=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import importlib
 import io
 import os
 import resource
@@ -65,6 +66,7 @@ def main() -> None:
 
 def _warm() -> None:
     """Read a first image, so that everything a request needs is loaded."""
+    importlib.import_module("cxr_transfer.radiograph.dicom")  # the first one waits for it otherwise
     content = io.BytesIO()
     grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
     Image.fromarray(grey).save(content, "JPEG")

@@ -7,6 +7,8 @@ const LONGEST_WAIT_S = 30;
 const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
 const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
 
+const LOOK_EVERY_MS = 2000; // whether a server that was lost is back
+
 const uploads = new WeakMap(); // file -> promise of {sha256}, while the server keeps it
 
 let token = null; // in memory only
@@ -17,6 +19,27 @@ let closedUntil = 0; // one "busy" holds back every request, not only the one th
 /** Set what asks a person for a token, told whether one was refused; it returns the token, or null. */
 export function onTokenNeeded(ask) {
   askForToken = ask;
+}
+
+let tellLost = () => {};
+let looking = null; // the timer that looks whether the server is back
+
+/** Set what is told that the server cannot be reached (true), and that it is back (false). */
+export function onLost(tell) {
+  tellLost = tell;
+}
+
+function lose() {
+  if (looking !== null) return;
+  tellLost(true);
+  looking = setInterval(() => fetch("healthz", { cache: "no-store", credentials: "omit" }).then(find, () => {}), LOOK_EVERY_MS);
+}
+
+function find() {
+  if (looking === null) return;
+  clearInterval(looking);
+  looking = null;
+  tellLost(false);
 }
 
 export async function models() {
@@ -89,12 +112,9 @@ function aborted(signal) {
  * `change` is {rotate, flip, invert} where the image is to be assessed otherwise than the file has it.
  */
 export async function predict(file, model, explained, change) {
-  const form = new FormData();
-  form.append("files", file, UNNAMED);
-  if (model) form.append("model", model);
-  if (explained) form.append("heat_map", "true");
-  for (const [name, value] of Object.entries(change ?? {})) form.append(name, value);
-  const response = await request("v1/predict", form, { accepts: (status) => [413, 415, 422].includes(status) });
+  const query = new URLSearchParams({ ...(model && { model }), ...(explained && { heat_map: "true" }), ...change });
+  const accepts = (status) => [413, 415, 422].includes(status);
+  const response = await ofUploaded(file, `predictions?${query}`, { method: "POST", accepts });
   const body = await response.json();
   if (!body.answers?.length) throw new Error(said(body, response));
   return body;
@@ -151,10 +171,12 @@ async function request(path, body = null, { accepts = () => false, method = body
       });
     } catch {
       signal?.throwIfAborted();
+      if (tried > 1) lose(); // One connection that breaks is no loss.
       if (tried >= 4) throw new Error("The server cannot be reached.");
       holdBack(2 ** tried / 4);
       continue;
     }
+    find();
     if (response.ok || accepts(response.status)) return response;
     const text = await response.json().catch(() => null);
     if (response.status === 429 || response.status === 503) {

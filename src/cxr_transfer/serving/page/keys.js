@@ -54,7 +54,7 @@ export function listenToKeys(viewerOf, stages, acts, areOn) {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (key === "Escape") acts.escape();
     const onImage = stages.includes(target);
-    const isWrittenIn = target.matches("select, textarea, input:not([type=range])");
+    const isWrittenIn = target.matches("select, textarea, input:not([type=range], [type=radio], [type=checkbox])");
     const letter = (onImage || (areOn() && !isWrittenIn)) && letters[key?.toLowerCase()];
     const act = (onImage && (event.shiftKey ? shifted : arrows)[key]) || letter;
     if (!act) return;

@@ -6,16 +6,20 @@ import * as api from "./api.js";
 import { element, shown } from "./elements.js";
 import { headerOf } from "./dicom_header.js";
 import { asCsv, asJson, save } from "./export.js";
-import { chosen, dropped, holdsFiles } from "./intake.js";
+import { chosen, dropped, listenToDrops } from "./intake.js";
 import { listenToKeys } from "./keys.js";
 import { Overlays } from "./overlays.js";
 import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
-import { audit, card, inShort, inWords, moreOf } from "./results.js";
+import { generated } from "./generated.js";
+import { ReadingPanel } from "./reading_panel.js";
+import { audit, card, findingsOf, inShort, inWords, moreOf } from "./results.js";
 import { SideBySide } from "./side_by_side.js";
 import { snapshot } from "./snapshot.js";
+import { copies, counted, offer, Pace } from "./summary.js";
 import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
+import { className } from "./words.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
@@ -62,11 +66,11 @@ function showModels() {
     });
   $("model").replaceChildren(...options(model, null));
   $("other").replaceChildren(element("option", { value: "", text: "no other" }), ...options(other, model));
-  $("model").disabled = models.length < 2;
-  $("other").disabled = models.length < 2;
+  $("model").disabled = models.length < 2 || reading.isOn;
+  $("other").disabled = models.length < 2 || reading.isOn;
   for (const [id, one] of [["model-verdict", model], ["other-verdict", other]]) {
-    const { kind, words, sentence } = one ? audit(one) : {};
-    $(id).hidden = !one;
+    const { kind, words, sentence } = one && !reading.isOn ? audit(one) : {}; // A verdict is an answer, too.
+    $(id).hidden = !words;
     $(id).className = `chip ${kind}`;
     $(id).textContent = words ?? "";
     $(id).title = sentence ?? "";
@@ -100,11 +104,20 @@ const inUse = () => [model, other].filter(Boolean);
 
 // Images in
 
-function add(found) {
+async function add(found) {
   if (!found.length) return note("No images among what was given.");
   const first = images.length === 0;
-  for (const { file, path } of found) {
-    const image = { id: (numbered += 1), file, path, answers: new Map(), view: { ...OPENING } };
+  let more = found.map(({ file, path }) => {
+    numbered += 1;
+    return { id: numbered, file, path, answers: new Map(), view: { ...OPENING } };
+  });
+  if (reading.isWaiting) return reading.begin(more);
+  if (reading.isOn) {
+    more = await reading.admit(more);
+    if (more.length) showAlone([...images, ...more]);
+    return reading.next(null);
+  }
+  for (const image of more) {
     images.push(image);
     worklist.add(image);
     ask(image);
@@ -121,6 +134,7 @@ function add(found) {
 }
 
 function remove(image) {
+  if (reading.isOn) return;
   const place = images.indexOf(image);
   takeOff([image]);
   if (image === selected) select(images[Math.min(place, images.length - 1)] ?? null);
@@ -192,6 +206,10 @@ $("find").addEventListener("input", (event) => {
   showSummary();
 });
 $("sort").addEventListener("change", (event) => worklist.arrange({ sort: event.target.value }));
+$("filter").addEventListener("change", (event) => {
+  worklist.arrange({ only: event.target.value });
+  showSummary();
+});
 
 // Whatever got no answer, since the server was away or refused: asked for again, all at once.
 $("again").addEventListener("click", () => {
@@ -203,29 +221,21 @@ $("again").addEventListener("click", () => {
   showSummary();
 });
 
-let entered = 0;
-addEventListener("dragenter", (event) => {
-  if (!holdsFiles(event.dataTransfer)) return;
-  event.preventDefault();
-  entered += 1;
-  $("drop").hidden = false;
-});
-addEventListener("dragover", (event) => {
-  if (holdsFiles(event.dataTransfer)) event.preventDefault();
-});
-addEventListener("dragleave", (event) => {
-  if (!holdsFiles(event.dataTransfer)) return;
-  entered = Math.max(0, entered - 1);
-  $("drop").hidden = entered === 0;
-});
-addEventListener("drop", async (event) => {
-  if (!holdsFiles(event.dataTransfer)) return;
-  event.preventDefault();
-  entered = 0;
-  $("drop").hidden = true;
-  const { found, lost } = await dropped(event.dataTransfer);
-  if (found.length || !lost) add(found);
-  if (lost) note(`${lost} of what was given cannot be read.`);
+listenToDrops(
+  (over) => ($("drop").hidden = !over),
+  async (transfer) => {
+    const { found, lost } = await dropped(transfer);
+    if (found.length || !lost) await add(found);
+    if (lost) note(`${lost} of what was given cannot be read.`);
+  },
+);
+
+$("generated").addEventListener("click", async () => {
+  try {
+    await add(await generated());
+  } catch (error) {
+    note(`No generated images: ${error.message}`);
+  }
 });
 
 // Answers, a few at a time, the image that is looked at first
@@ -236,7 +246,7 @@ function entryOf(image, { name }) {
 }
 
 function ask(image) {
-  for (const one of inUse()) {
+  for (const one of reading.hides(image) ? [] : inUse()) {
     const entry = entryOf(image, one);
     if (entry.state === "new") {
       entry.state = "waiting";
@@ -268,7 +278,7 @@ const queue = new Queue(AT_ONCE, ({ image }) => image === selected, assess);
 async function assess({ image, model: one }) {
   const entry = entryOf(image, one);
   if (!images.includes(image)) return;
-  if (!inUse().includes(one)) {
+  if (!inUse().includes(one) || reading.hides(image)) {
     if (entry.state === "waiting") entry.state = "new";
     entry.explaining = false;
     return;
@@ -284,25 +294,31 @@ async function assess({ image, model: one }) {
     const body = await api.predict(image.file, one.name, entry.explaining, image.change);
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
+    image.sha256 = answer.sha256;
     version = body.version ?? version;
     entry.overlay = await overlayOf(answer.heat_map).catch(() => null);
     if (answer.status !== "error") worklist.mayAppear(image);
-    if (entry.explaining) entry.unexplained = entry.overlay ? "" : "No heat map of this image";
-    else if (image === selected) tell(image, one, answer);
+    if (entry.explaining) {
+      entry.unexplained = entry.overlay ? "" : "No heat map of this image";
+      if (image === selected) say(entry.unexplained || `The heat map of ${one.name} is there.`);
+    } else if (image === selected) tell(image, one, answer);
   } catch (error) {
     if (entry.explaining) entry.unexplained = error.message;
     else Object.assign(entry, { state: "failed", failure: error.message });
-    if (image === selected) say(`No answer: ${error.message}`);
+    if (image === selected && !reading.hides(image)) say(`No answer: ${error.message}`);
   }
   entry.explaining = false;
   update(image);
 }
 
+const nameOf = (image) => reading.nameOf(image) ?? shown(image.file.name);
+
 function tell(image, one, answer) {
+  if (reading.hides(image)) return;
   const { text } = inShort({ state: "done", answer });
   const ok = answer.status === "ok";
   const rest = ok ? [inWords(answer), ...answer.warnings] : [text, answer.message];
-  say(`${shown(image.file.name)}, ${one.name}: ${rest.join(". ")}`);
+  say(`${nameOf(image)}, ${one.name}: ${rest.join(". ")}`);
 }
 
 // What is on the screen
@@ -317,16 +333,30 @@ function update(image) {
 }
 
 function showState(image) {
+  const read = reading.stateOf(image);
+  if (read) {
+    const { state, answer: known } = entryOf(image, model);
+    if (state === "done") reading.answered(image, known);
+    return worklist.state(image, read);
+  }
   const states = inUse().map((one) => inShort(entryOf(image, one)));
-  if (!states.length) return;
+  if (!states.length) return undefined;
   const worst = ["sending", "waiting", "lost", "error", "refused", "ok"].find((kind) =>
     states.some((state) => state.kind === kind),
   );
   const { answer } = entryOf(image, model);
   const score = answer?.status === "ok" ? Math.max(...Object.values(answer.probabilities)) : undefined;
-  worklist.state(image, { kind: worst, text: [...new Set(states.map(({ text }) => text))].join(" / "), score });
+  const text = [...new Set(states.map((state) => state.text))].join(" / ");
+  return worklist.state(image, { kind: worst, text, score, only: [...labelsOf(image), ...states.map(({ kind }) => `is:${kind === "sending" ? "waiting" : kind}`)] });
 }
 
+/** Return the classes or findings that the models in use name of an image. */
+function labelsOf(image) {
+  const answers = inUse().map((one) => entryOf(image, one).answer);
+  return answers.filter((answer) => answer?.status === "ok").flatMap((answer) => findingsOf(answer) ?? [answer.label]);
+}
+
+const pace = new Pace();
 let summaryDue = false;
 function showSummary() {
   if (summaryDue) return;
@@ -334,22 +364,23 @@ function showSummary() {
   requestAnimationFrame(() => {
     summaryDue = false;
     const kinds = images.map((image) => inUse().map((one) => inShort(entryOf(image, one)).kind));
-    const count = (kind) => kinds.filter((of) => of.includes(kind)).length;
-    const answered = kinds.filter((of) => of.length && !of.some((kind) => ["waiting", "sending", "lost"].includes(kind))).length;
-    const parts = [`${images.length} ${images.length === 1 ? "image" : "images"}`, `${answered} answered`];
-    if (count("refused")) parts.push(`${count("refused")} not assessed`);
-    if (count("error")) parts.push(`${count("error")} not read`);
-    if (count("lost")) parts.push(`${count("lost")} without an answer`);
-    if (worklist.shown < images.length) parts.push(`${worklist.shown} shown`);
-    $("summary").textContent = images.length ? parts.join(", ") : "None yet";
-    $("arrange").hidden = images.length < 2;
-    $("beside-line").hidden = images.length < 2;
-    beside.list();
-    $("again").hidden = !count("lost");
-    $("progress").max = Math.max(1, images.length);
-    $("progress").value = answered;
-    $("progress").hidden = !images.length || answered === images.length;
-    $("clear").hidden = !images.length;
+    const { answered, lost, text } = counted(kinds, worklist.shown);
+    pace.note(answered, performance.now());
+    const left = pace.left(images.length - answered - lost, performance.now());
+    const { done, of, text: read } = reading.isOn ? reading.progress : { done: answered, of: images.length };
+    $("summary").textContent = read ?? [text, left].filter(Boolean).join(", ");
+    const labels = [...new Set(images.flatMap(labelsOf))].sort();
+    offer($("filter"), labels.map((value) => ({ value, text: className(value) })), kinds);
+    worklist.markCopies(reading.isOn ? new Map() : copies(images));
+    $("arrange").hidden = images.length < 2 || reading.isOn;
+    $("again").hidden = !lost || reading.isOn;
+    $("progress").max = Math.max(1, of);
+    $("progress").value = done;
+    $("progress").hidden = !images.length || done === of;
+    $("clear").hidden = !images.length || reading.isOn;
+    $("downloads").hidden = reading.isOn;
+    $("beside-line").hidden = images.length < 2 || reading.isOn;
+    if (!reading.isOn) beside.list();
     for (const button of $("downloads").querySelectorAll("button")) button.disabled = !answered;
   });
 }
@@ -363,8 +394,11 @@ async function select(image) {
   overlays.show([]);
   stageMessage("");
   cancelAllBut(image, beside.image);
+  reading.watch(null);
+  reading.render(image);
   if (!image) return;
   show();
+  tellPlace(image);
   $("results").scrollTop = 0;
   await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   if (image !== selected) return;
@@ -376,13 +410,36 @@ async function select(image) {
     image.decoded = { width: decoded.width, height: decoded.height, facts: decoded.facts };
     showOverlays();
     worklist.draw(image, smallOf(decoded));
+    reading.watch(image);
+    prefetch(image);
   } catch (error) {
     if (image === selected) stageMessage(error.message);
   }
 }
 
+/** Tell those who do not see it which image this is, and what is known of it. */
+function tellPlace(image) {
+  const place = `Image ${images.indexOf(image) + 1} of ${images.length}`;
+  const { state, answer } = entryOf(image, model);
+  if (reading.isOn) say(`${nameOf(image)} of ${reading.study.size}`);
+  else say([`${place}: ${nameOf(image)}`, state === "done" ? inShort({ state, answer }).text : ""].filter(Boolean).join(", "));
+}
+
+/** Have the pictures of the next images ready; who goes elsewhere cancels them. */
+async function prefetch(from) {
+  for (const steps of [1, 2]) {
+    const image = worklist.beside(steps);
+    if (image && image !== from && from === selected) await pictureOf(image).catch(() => {});
+  }
+}
+
 function show() {
   const image = selected;
+  if (reading.hides(image)) {
+    $("answer").replaceChildren();
+    viewer.layers([{}]);
+    return showViewer(viewer);
+  }
   const cards = inUse().map((one) => {
     const entry = entryOf(image, one);
     const again = () => {
@@ -414,7 +471,7 @@ function show() {
   );
   beside.showHeat();
   showOverlays();
-  showViewer(viewer);
+  return showViewer(viewer);
 }
 
 function showOverlays() {
@@ -425,8 +482,10 @@ function showOverlays() {
     image.header = header;
     if (image === selected) showOverlays();
   });
-  const { header, decoded } = image;
-  overlays.show(inUse().map((one) => ({ image, decoded, header, answer: entryOf(image, one).answer, model: one })));
+  const { decoded } = image;
+  const header = reading.isOn ? undefined : image.header; // It may tell what the image shows.
+  const answer = (one) => (reading.hides(image) ? undefined : entryOf(image, one).answer);
+  overlays.show(inUse().map((one) => ({ image, decoded, header, answer: answer(one), model: one })));
 }
 
 function stageMessage(text) {
@@ -492,8 +551,9 @@ function showViewer(shownViewer) {
   beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
-  $("corner-name").textContent = selected ? shown(selected.file.name) : "";
-  if (selected && heat.on && image) {
+  $("corner-name").textContent = selected ? nameOf(selected) : "";
+  $("heat").disabled = reading.hides(selected);
+  if (selected && heat.on && image && !reading.hides(selected)) {
     const entries = inUse().map((one) => entryOf(selected, one));
     const scored = entries.filter(({ answer }) => answer?.status === "ok");
     const lacking = scored.find(({ overlay }) => !overlay);
@@ -505,6 +565,7 @@ function showViewer(shownViewer) {
 }
 
 function setHeat(heat) {
+  if (reading.hides(selected)) return;
   viewer.setHeat(heat);
   beside.showHeat();
   if (selected && heat.on) {
@@ -516,6 +577,7 @@ function setHeat(heat) {
 
 /** Ask again for the image as a reader says that it lies, or as the file has it. */
 function assessChanged(change) {
+  if (reading.isOn) return;
   selected.change = change;
   selected.answers.clear();
   ask(selected);
@@ -646,5 +708,62 @@ api.onTokenNeeded(
     }),
 );
 
+// A reader study: its images alone, by other names, and nothing of a model until a reading is committed
+
+const reading = new ReadingPanel({
+  images: () => images,
+  models: () => models,
+  model: () => model,
+  hash: async (image) => (image.sha256 ??= (await api.upload(image.file)).sha256),
+  terms: () => ({ intendedUse, version }),
+  next: (image) => select(image),
+  note,
+  say,
+  begin(some, of) {
+    queue.clear();
+    [model, other] = [of, null];
+    apart = images.filter((image) => !some.includes(image));
+    beside.open(null);
+    for (const image of some) {
+      if (image.change) image.answers.clear(); // The model answers for images as their files have them.
+      image.change = null;
+    }
+    for (const id of ["find", "filter"]) $(id).value = "";
+    worklist.arrange({ find: "", sort: ($("sort").value = "added"), only: "" });
+    viewer.setHeat({ on: false });
+    showAlone(some);
+    showModels();
+    select(null);
+    $("main").classList.add("in-study");
+  },
+  changed(image) {
+    for (const one of image ? [image] : images) ask(one);
+    reading.render(selected);
+    if (selected) show();
+    showSummary();
+  },
+  end() {
+    $("main").classList.remove("in-study");
+    showAlone([...images, ...apart]);
+    apart = [];
+    showModels();
+    select(images[0] ?? null);
+  },
+});
+let apart = []; // images that are no part of the study
+
+/** Show these images alone, in the order of the study where one is under way. */
+function showAlone(some) {
+  const order = (image) => (reading.isOn ? reading.study.place(image.sha256) : image.id);
+  for (const image of some) image.alias = reading.nameOf(image);
+  putBack([...some].sort((a, b) => order(a) - order(b)));
+  if (reading.isOn) images.forEach((image) => worklist.mayAppear(image));
+}
+
 showSummary();
 openCatalogue().then(askForAll);
+
+api.onLost((isLost) => {
+  $("lost").hidden = !isLost;
+  if (!isLost) say("The server is back.");
+});
