@@ -54,7 +54,8 @@ LAYERS = (
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 FENCES = {
     "pydicom": ("radiograph/dicom", "pacs/"),
-    "highdicom": ("pacs/",),
+    **dict.fromkeys(("highdicom", "pynetdicom", "dicomweb_client", "cryptography"), ("pacs/",)),
+    "requests": ("pacs/dicomweb.py",),
     "matplotlib": ("figures/",),
     "lightning": ("training/",),
     "typer": ("cli/",),

@@ -9,9 +9,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID
 
+from cxr_transfer.pacs.node import Node
+from cxr_transfer.pacs.settings import node_settings
 from pacs.conftest import archive
+from pacs.orthanc import free_port
 from pacs.program import Program
-from pacs.sending import image, opened, uid
+from pacs.sending import image, opened, send, uid
 
 pytestmark = [
     pytest.mark.slow,
@@ -86,3 +89,24 @@ def test_told_to_stop_it_ends_what_it_has(tmp_path, orthanc):
     assert node.stop() == 0
     assert node.lines("stopped")[0]["sent"] == 4
     assert node.status()["states"]["sent"] == 4
+
+
+def test_the_rest_is_sent_without_listening_and_an_archive_that_is_away_ends_it(
+    tmp_path, listening, orthanc
+):
+    listener, queue = listening()
+    files = [image(seed) for seed in range(1200, 1202)]
+    assert send(listener.port, *files) == [0, 0]
+    listener.stop(5)
+    away = {"name": "away", "ae": "AWAY", "address": "127.0.0.1", "port": free_port()}
+    settings = node_settings(
+        spool=queue.spool.folder,
+        destinations=(archive(orthanc), away),
+        limits={"workers": 1, "free_mb": 0},
+    )
+    Node(settings, listens=False, stops_empty=True).run()
+    assert queue.counts()["judged"] == 2
+    assert queue.unsent() == {"away": 4}
+    studies = {uid("study", seed) for seed in range(1200, 1202)}
+    found = [tags for tags in orthanc.objects() if tags["StudyInstanceUID"] in studies]
+    assert len(found) == 4

@@ -8,6 +8,7 @@ side; the network takes as a batch whatever has come to it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,7 @@ class Judge:
         self._inside: dict[str, asyncio.Task[None]] = {}
         self._most = 2 * (limits.workers or _DEFAULTS.workers) + _BATCH
         self._woken = asyncio.Event()
+        self._warming: asyncio.Task[None] | None = None
 
     @property
     def inside(self) -> int:
@@ -97,12 +99,27 @@ class Judge:
             batches = Batches(model.predictor, self._network, _BATCH, lambda _: None)
             await loop.run_in_executor(self._network, batches.warm)
             self._batches[origin] = batches
+        if explains:
+            self._warming = asyncio.create_task(self._warm())
+
+    async def _warm(self) -> None:
+        """Let the process that draws heat maps load what it needs, before the first image waits."""
+        for model in self._models.values():
+            if not model.explains:
+                continue
+            size = model.predictor.card.preprocessing.size
+            blank = Prepared("", np.zeros(size, np.uint8))
+            label = model.predictor.card.labels[0]
+            answer = {"label": label, "probabilities": {label: 1.0}}
+            with contextlib.suppress(WorkerLost):
+                await self._heat_map(model, blank, answer, size)
 
     async def close(self) -> None:
         """End the processes; an object that is inside stays in the queue."""
-        for task in self._inside.values():
+        tasks = [*self._inside.values(), *([self._warming] if self._warming else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._inside.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._network.shutdown(wait=True, cancel_futures=True)
         self._makers.shutdown(wait=True, cancel_futures=True)
         await asyncio.gather(self.decoders.close(), self._explainers.close())
@@ -127,7 +144,7 @@ class Judge:
                 async with asyncio.timeout(0.5):
                     await self._woken.wait()
             except TimeoutError:
-                pass
+                continue
 
     def _begin(self) -> None:
         room = self._most - len(self._inside)

@@ -145,11 +145,11 @@ class Node:
         if self._stops_empty and self._stopping.is_set():
             return True
         counts = self.queue.counts()
-        away = {sender.name for sender in self._senders if sender.is_away}
+        tried = {sender.name for sender in self._senders if not sender.is_away}
         return (
             not counts[State.RECEIVED]
             and not self._judge.inside
-            and not set(self.queue.unsent()) - away
+            and not set(self.queue.unsent()) & tried
         )
 
     def _threads(self) -> list[threading.Thread]:
