@@ -414,7 +414,7 @@ def _openapi() -> dict[str, Any]:
     from cxr_transfer.serving.settings import Settings
 
     # The description needs no model and no worker: no route is called.
-    described: dict[str, Any] = build(Settings(), None, None).openapi()  # type: ignore[arg-type]
+    described: dict[str, Any] = build(Settings(), None, None, None).openapi()  # type: ignore[arg-type]
     return described
 
 

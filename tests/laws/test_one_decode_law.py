@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cxr_transfer.serving.image_reports import report
 from PIL import Image
 
 from cxr_transfer.audits.reencoding import FORMS, MOST
@@ -25,7 +26,6 @@ from cxr_transfer.datasets.phantom import PhantomSize, draw_radiograph, write_ph
 from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import lung_segmentation, quality_control, raster, read_radiograph
 from cxr_transfer.serving import decoder_process
-from cxr_transfer.serving.image_reports import report
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.service import Service, Upload
 from cxr_transfer.serving.settings import Settings

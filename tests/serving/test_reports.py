@@ -5,8 +5,8 @@ import re
 import time
 
 import pytest
-
 from cxr_transfer.serving.report_jobs import ReportJobs
+
 from cxr_transfer.serving.schemas import ApiError
 from serving.asking import as_bytes, phantom
 

@@ -18,6 +18,7 @@ from cxr_transfer.errors import ImageError, MachineError
 from cxr_transfer.serving import ipc
 from cxr_transfer.serving.middleware import log
 from cxr_transfer.serving.tokens import TOKEN_VARIABLE, TOKENS_VARIABLE
+from cxr_transfer.serving.webhook_settings import SECRET_VARIABLE
 
 _START_S = 60.0
 _FRAME = 2**20  # of the stream's buffer
@@ -46,7 +47,7 @@ class _Worker:
         own_end, worker_end = socket.socketpair()
         # One thread: there is a process per core already.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        for name in (TOKEN_VARIABLE, TOKENS_VARIABLE):
+        for name in (TOKEN_VARIABLE, TOKENS_VARIABLE, SECRET_VARIABLE):
             environment.pop(name, None)
         with worker_end:
             process = await asyncio.create_subprocess_exec(
