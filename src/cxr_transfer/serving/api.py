@@ -13,12 +13,13 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
+from cxr_transfer.serving.description_page import description_page
 from cxr_transfer.serving.heat_maps import LOST
 from cxr_transfer.serving.image_answers import predictions
 from cxr_transfer.serving.job_routes import route_jobs
@@ -78,7 +79,7 @@ def build(
         title="cxr-transfer",
         version=__version__,
         description=INTENDED_USE,
-        # Their pages load scripts from elsewhere; the description itself stays.
+        # Their pages load scripts from elsewhere; `description_page` is ours.
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(check_query)],
@@ -224,6 +225,11 @@ def _route_pages(app: FastAPI) -> None:
     @app.head("/", include_in_schema=False)
     async def front() -> Response:
         return _page("index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    @app.head("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(description_page(app.openapi()))
 
     @app.get("/{name}", include_in_schema=False)
     @app.head("/{name}", include_in_schema=False)

@@ -19,6 +19,7 @@ from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.serving.heat_maps import LOST, unexplained
 from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.job_store import Bounds, Job, JobImage, JobStore, Kind
+from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.middleware import log
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.schemas import ApiError
@@ -63,10 +64,13 @@ class Jobs:
 
     Attributes:
         store: Where they are kept; only `do` calls its methods.
+        begun: Number of images that were begun.
+        waits: Number of times that work stood still: for the disk, or for a model.
     """
 
     def __init__(self, service: Service, store: JobStore, webhooks: Webhooks | None = None) -> None:
         self.store = store
+        self.begun, self.waits = 0, 0
         self._service = service
         self._webhooks = webhooks
         # One thread: what is written to a disk takes time, and must not hold everybody up.
@@ -183,6 +187,7 @@ class Jobs:
             try:
                 worked = await self._work_once()
             except ApiError as error:  # The disk is full, or a model is not open: nothing is lost.
+                self.waits += 1
                 log("job_waits", code=error.code)
                 await self._wait(_AFTER_FAILURE_S)
             except Exception as error:
@@ -209,6 +214,7 @@ class Jobs:
         image = await self.do(self.store.take)
         if image is None:
             return False
+        self.begun += 1
         is_answered = False
         try:
             await self._answer(image)
@@ -331,6 +337,7 @@ class Background:
     Args:
         service: Service that answers.
         settings: Settings with the folder of jobs, and who may be told.
+        metrics: Metrics, which tell how many images were begun, and how much is kept.
 
     Attributes:
         reports: Reports in memory.
@@ -340,13 +347,15 @@ class Background:
         UsageError, MachineError: What opening the folder raises.
     """
 
-    def __init__(self, service: Service, settings: Settings) -> None:
+    def __init__(self, service: Service, settings: Settings, metrics: Metrics) -> None:
         bounds = Bounds(REPORTS, REPORTS * settings.body_bytes, REPORT_KEPT_S)
         self.reports = Jobs(service, JobStore(None, bounds))
         self.kept = None
         if settings.jobs is not None:
             bounds = Bounds(JOBS, settings.jobs_bytes, settings.jobs_kept_s)
-            self.kept = Jobs(service, JobStore(settings.jobs, bounds), Webhooks(settings))
+            kept = self.kept = Jobs(service, JobStore(settings.jobs, bounds), Webhooks(settings))
+            metrics.watch("cxr_jobs_images_begun", "Images of jobs.", lambda: kept.begun)
+            metrics.watch("cxr_jobs_waits", "Times that jobs had to wait.", lambda: kept.waits)
 
     def start(self) -> None:
         """Begin to work."""

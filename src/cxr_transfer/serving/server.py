@@ -121,7 +121,7 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
 
     metrics = Metrics()
     service = Service(chosen, metrics)
-    background = Background(service, chosen)
+    background = Background(service, chosen, metrics)
     app = build(chosen, service, metrics, background)
     guard = RequestGuard(app, chosen, service.load, metrics)
     app.state.stopping = lambda: guard.closing
