@@ -55,7 +55,8 @@ class ServerAnswer(Prediction):
         lung_share: Share of the heat map within the lungs.
         lung_area: Share of what the model sees that the lungs are.
         neighbours: Training images that are like this one to the network.
-        request_id: Identifier of the request, which is in the log of the server.
+        request_id: Identifier of the request, which is in the log of the server; "" of answers
+            that come one by one.
     """
 
     index: int = 0
