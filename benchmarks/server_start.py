@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def started(source: Path, cache: Path) -> dict[str, float]:
         assert process.stderr is not None
         port = json.loads(process.stderr.readline())["port"]
         seconds["listens"] = time.perf_counter() - begun
+        # Read on: a full pipe would stop the server.
+        threading.Thread(target=process.stderr.read, daemon=True).start()
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, verify=False) as client:
             image = self_test_image()
             for name, path, content in (
@@ -61,7 +64,7 @@ def started(source: Path, cache: Path) -> dict[str, float]:
                 seconds[name] = time.perf_counter() - begun
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
     return {name: round(value, 2) for name, value in seconds.items()}
 
 

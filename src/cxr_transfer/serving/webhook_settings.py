@@ -78,6 +78,6 @@ def _check(address: str) -> None:
 def _bad(why: str) -> UsageError:
     return UsageError(
         "bad_webhook",
-        f"Expected a secret that signs what webhooks are told, but {why}; make one with openssl "
-        f"rand -base64 32, and give it as --webhook-secret-file or {SECRET_VARIABLE}.",
+        f"Expected a secret in --webhook-secret-file or {SECRET_VARIABLE} that signs what webhooks "
+        f"are told, but {why}; make one with openssl rand -base64 32.",
     )
