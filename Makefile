@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 OUT ?= runs/study
-EXTRAS := dev,train,int8,export,parquet,cluster,serve,tensorboard,monai,hf,keras,http,report
+EXTRAS := dev,train,int8,export,parquet,cluster,serve,pacs,tensorboard,monai,hf,keras,http,report
 # What `cxr study` needs beyond the core of the package.
 DEMO_EXTRAS := train
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo test test-fast types check check-versions study bench epochs docs clean audit-deps
+.PHONY: help install browser validators pacs-programs demo test test-fast types check check-versions study bench epochs docs clean audit-deps
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -39,7 +39,7 @@ demo: $(VENV)/.demo ## Install what it needs, then run the study on generated im
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/cxr study --data phantom --out runs/demo --max-epochs 15 --skip-unavailable
 
 # Two workers with one thread each: PyTorch's threads wait for each other more than they compute here.
-test: install browser ## Install, then run the tests, two files at a time.
+test: install browser validators pacs-programs ## Install, then run the tests, two files at a time.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 browser: ## Debian's chromium for the page's tests (installed for root alone; skipped without).
@@ -47,6 +47,20 @@ browser: ## Debian's chromium for the page's tests (installed for root alone; sk
 		echo "installing chromium for the page's tests" && apt-get update -qq && \
 		apt-get install -y -qq --no-install-recommends chromium >/dev/null 2>&1; } || \
 		echo "no chromium: the page's tests are skipped"
+
+pacs-programs: ## Debian's Orthanc for the node's tests (installed for root alone; skipped without).
+	@command -v Orthanc >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "installing Orthanc for the node's tests" && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		orthanc orthanc-dicomweb >/dev/null 2>&1; } || \
+		echo "no Orthanc: the node's tests with an archive are skipped"
+
+validators: ## Debian's dcmtk and dicom3tools, which judge DICOM objects in tests (installed for root alone).
+	@command -v dciodvfy >/dev/null && command -v dsrdump >/dev/null || { test "$$(id -u)" = 0 && \
+		command -v apt-get >/dev/null && echo "installing dcmtk and dicom3tools for tests" && \
+		apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends dcmtk dicom3tools >/dev/null 2>&1; } || \
+		echo "no dcmtk or dicom3tools: DICOM objects are judged without them"
 
 # Left out, by the markers in pyproject.toml: the real collections, the browser, whole journeys through
 # the commands, and what is slow: the laws, the server's life cycle, and single tests of more than a few

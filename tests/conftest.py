@@ -12,7 +12,7 @@ PLACES = {
     "serving/test_lifecycle.py": "slow",
     "serving/test_limits.py": "slow",
     "statistics/test_coverage.py": "slow",
-    "serving/test_page.py": "browser",
+    "serving/test_page": "browser",
 }
 """Start of a path below this folder to the mark that its tests get."""
 

@@ -106,7 +106,7 @@ def test_nan_is_no_json_and_the_old_file_stays(tmp_path):
     write_json(tmp_path / "f.json", {"näme": 1.5})
     with pytest.raises(ValueError):
         write_json(tmp_path / "f.json", {"loss": float("nan")})
-    assert (tmp_path / "f.json").read_text(encoding="utf-8") == '{\n  "näme": 1.5\n}\n'
+    assert (tmp_path / "f.json").read_text(encoding="utf-8") == '{"näme": 1.5}\n'
 
 
 def test_a_missing_value_is_an_empty_cell_and_commas_are_quoted(tmp_path):
@@ -405,3 +405,11 @@ def test_json_moves_no_cursor_and_is_the_same(tmp_path):
     assert text.replace("\n", "").isprintable()
     assert "ü日" in text
     assert json.loads(text) == content
+
+
+def test_json_has_an_entry_a_line_but_short_plain_ones_in_one(tmp_path):
+    content = {"a": [1, 2.5, None], "b": {"low": 0.1, "high": 0.2}, "c": [{"d": {}}], 7: "x" * 200}
+    write_json(tmp_path / "f.json", content)
+    text = (tmp_path / "f.json").read_text(encoding="utf-8")
+    assert json.loads(text) == json.loads(json.dumps(content))
+    assert text.startswith('{\n "a": [1, 2.5, null],\n "b": {"low": 0.1, "high": 0.2},\n "c": [\n')

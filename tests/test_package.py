@@ -45,6 +45,7 @@ LAYERS = (
     ("acceptance",),
     ("reports",),
     ("serving",),
+    ("pacs",),
     ("client_requests",),
     ("client",),
     ("api", "api_protocols", "api_studies", "api_acceptance", "api_reports"),
@@ -52,7 +53,8 @@ LAYERS = (
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
 FENCES = {
-    "pydicom": ("radiograph/dicom",),
+    "pydicom": ("radiograph/dicom", "pacs/"),
+    "highdicom": ("pacs/",),
     "matplotlib": ("figures/",),
     "lightning": ("training/",),
     "typer": ("cli/",),
@@ -112,7 +114,7 @@ def test_images_data_sets_and_statistics_know_no_torch():
 
 def test_who_answers_knows_nothing_of_training_evaluation_and_audits():
     for name in MODULES:
-        if name.startswith(("inference/", "serving/", "export/")):
+        if name.startswith(("inference/", "serving/", "export/", "pacs/")):
             judges = {"training", "evaluation", "audits", "studies", "acceptance", "reports"}
             known = packages(name) & judges
             assert not known, f"{name} imports {known}"
@@ -150,7 +152,7 @@ def test_help_starts_without_torch():
 
 def test_who_answers_imports_nothing_that_only_training_brings():
     """In an environment where no package of [train] can be imported, all of these can."""
-    answering = ("radiograph", "inference", "serving", "export", "statistics/temperature")
+    answering = ("radiograph", "inference", "serving", "pacs", "export", "statistics/temperature")
     drawing = ("figures/page", "figures/colours", "figures/explanation")
     opening = ("engine", "folder", "heat_maps", "imagenet_names", "metadata", "pretrained")
     models = tuple(f"models/{name}" for name in (*opening, "reference", "released"))

@@ -26,7 +26,15 @@ from pydantic_core import PydanticUndefined
 
 import cxr_transfer
 from cxr_transfer.acceptance.criteria import TABLES, Criteria
-from cxr_transfer.cli.commands import accept_app, app, audit_app, data_app, front, recipe_app
+from cxr_transfer.cli.commands import (
+    accept_app,
+    app,
+    audit_app,
+    data_app,
+    front,
+    pacs_app,
+    recipe_app,
+)
 from cxr_transfer.cli.default_command import DEFAULT
 from cxr_transfer.radiograph.preprocessing import Preprocessing
 from cxr_transfer.text import human_size
@@ -107,6 +115,7 @@ def command_functions() -> dict[str, tuple[Callable[..., Any], str]]:
         ("cxr", app),
         ("cxr audit", audit_app),
         ("cxr accept", accept_app),
+        ("cxr pacs", pacs_app),
         ("cxr data", data_app),
         ("cxr recipe", recipe_app),
     ):
@@ -457,6 +466,7 @@ def _limits(limits: dict[str, Any]) -> Iterator[str]:
         "kept_bytes": "images that are kept by their SHA-256, together",
         "kept_s": "time for which such an image is kept",
         "queue_images": "images that wait for their answers",
+        "samples": "samples in one answer",
         "body_s": "time for the body of a request",
     }
     for name, value in limits.items():

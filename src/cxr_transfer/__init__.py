@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
     from cxr_transfer.api_acceptance import accept, monitor, plan_acceptance
     from cxr_transfer.api_protocols import compare, cross_validate, validate
+    from cxr_transfer.api_readers import readers
     from cxr_transfer.api_reports import report
     from cxr_transfer.api_studies import learning_curve, local_curve
     from cxr_transfer.client import AsyncClient, Client
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from cxr_transfer.inference.explain import Explainer
     from cxr_transfer.inference.prediction import Prediction, Predictions
     from cxr_transfer.inference.predictor import Predictor
+    from cxr_transfer.radiograph.reorientation import Reorientation
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -43,6 +45,7 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Predictor",
+    "Reorientation",
     "Report",
     "ServerAnswer",
     "ServerModel",
@@ -57,6 +60,7 @@ __all__ = [
     "local_curve",
     "monitor",
     "plan_acceptance",
+    "readers",
     "report",
     "train",
     "validate",
@@ -67,6 +71,7 @@ _HOMES = {
     **dict.fromkeys(("accept", "monitor", "plan_acceptance"), "api_acceptance"),
     **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
     **dict.fromkeys(("learning_curve", "local_curve"), "api_studies"),
+    "readers": "api_readers",
     "report": "api_reports",
     **dict.fromkeys(("AsyncClient", "Client"), "client"),
     **dict.fromkeys(("ServerAnswer", "ServerModel"), "client_requests"),
@@ -76,6 +81,7 @@ _HOMES = {
     "Explainer": "inference.explain",
     **dict.fromkeys(("Prediction", "Predictions"), "inference.prediction"),
     "Predictor": "inference.predictor",
+    "Reorientation": "radiograph.reorientation",
 }
 
 

@@ -37,6 +37,7 @@ from cxr_transfer.http_requests import (
     send,
     send_async,
 )
+from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 
 ADDRESS = "http://127.0.0.1:8000"
 TOKEN = "CXR_TOKEN"
@@ -104,7 +105,12 @@ class Client(_Shared):
         return self._asked(models_asked())
 
     def predict(
-        self, files: Iterable[FileLike], *, model: str | None = None, heat_map: bool = False
+        self,
+        files: Iterable[FileLike],
+        *,
+        model: str | None = None,
+        heat_map: bool = False,
+        change: Reorientation = AS_STORED,
     ) -> list[ServerAnswer]:
         """Return an answer for each file, in order.
 
@@ -112,6 +118,7 @@ class Client(_Shared):
             files: Paths, or bytes of files.
             model: Name of the model; None takes the server's first.
             heat_map: Whether each answer has a heat map.
+            change: Change of each image before it is assessed, where it lies wrongly.
 
         Raises:
             TypeError: One file where a list is meant.
@@ -122,7 +129,7 @@ class Client(_Shared):
             answer
             for batch in parts
             for answer in batch.merged(
-                self._asked(batch.predictions(model, heat_map)) if batch.sent else []
+                self._asked(batch.predictions(model, heat_map, change)) if batch.sent else []
             )
         ]
 
@@ -164,22 +171,29 @@ class Client(_Shared):
         return [digest for batch in parts for digest in self._asked(batch.upload())]
 
     def predict_uploaded(
-        self, sha256: str, *, model: str | None = None, heat_map: bool = False
+        self,
+        sha256: str,
+        *,
+        model: str | None = None,
+        heat_map: bool = False,
+        change: Reorientation = AS_STORED,
     ) -> ServerAnswer:
         """Return the answer for an image that was uploaded.
 
         Raises:
             CxrError: What the server refuses: ``unknown_image`` where it is kept no more.
         """
-        return self._asked(uploaded_asked(sha256, model, heat_map))
+        return self._asked(uploaded_asked(sha256, model, heat_map, change))
 
-    def heat_map(self, sha256: str, *, model: str | None = None) -> bytes:
+    def heat_map(
+        self, sha256: str, *, model: str | None = None, change: Reorientation = AS_STORED
+    ) -> bytes:
         """Return the heat map of an image that was uploaded, as PNG to lay over the image.
 
         Raises:
             CxrError: What the server refuses: ``unknown_image``, ``no_heat_map``.
         """
-        return self._asked(heat_map_asked(sha256, model))
+        return self._asked(heat_map_asked(sha256, model, change))
 
     def _lines(self, request: Request[LineReader]) -> Iterator[ServerAnswer]:
         """Yield the answers that a server streams."""
@@ -232,13 +246,18 @@ class AsyncClient(_Shared):
         return await self._asked(models_asked())
 
     async def predict(
-        self, files: Iterable[FileLike], *, model: str | None = None, heat_map: bool = False
+        self,
+        files: Iterable[FileLike],
+        *,
+        model: str | None = None,
+        heat_map: bool = False,
+        change: Reorientation = AS_STORED,
     ) -> list[ServerAnswer]:
         """Return what `Client.predict` returns."""
         answers: list[ServerAnswer] = []
         async for batch in _in_thread(batches(files, 1 if heat_map else FILES_AT_ONCE)):
             sent = batch.sent
-            answered = await self._asked(batch.predictions(model, heat_map)) if sent else []
+            answered = await self._asked(batch.predictions(model, heat_map, change)) if sent else []
             answers += batch.merged(answered)
         return answers
 
@@ -264,14 +283,21 @@ class AsyncClient(_Shared):
         return digests
 
     async def predict_uploaded(
-        self, sha256: str, *, model: str | None = None, heat_map: bool = False
+        self,
+        sha256: str,
+        *,
+        model: str | None = None,
+        heat_map: bool = False,
+        change: Reorientation = AS_STORED,
     ) -> ServerAnswer:
         """Return what `Client.predict_uploaded` returns."""
-        return await self._asked(uploaded_asked(sha256, model, heat_map))
+        return await self._asked(uploaded_asked(sha256, model, heat_map, change))
 
-    async def heat_map(self, sha256: str, *, model: str | None = None) -> bytes:
+    async def heat_map(
+        self, sha256: str, *, model: str | None = None, change: Reorientation = AS_STORED
+    ) -> bytes:
         """Return what `Client.heat_map` returns."""
-        return await self._asked(heat_map_asked(sha256, model))
+        return await self._asked(heat_map_asked(sha256, model, change))
 
     async def _lines(self, request: Request[LineReader]) -> AsyncIterator[ServerAnswer]:
         reader = LineReader()

@@ -31,6 +31,7 @@ from cxr_transfer.http_requests import bad_answer
 from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.radiograph import named_format, read_content
 from cxr_transfer.radiograph.radiograph import MAX_BYTES
+from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 from cxr_transfer.text import human_size
 
 Answer = TypeVar("Answer")
@@ -50,6 +51,8 @@ class ServerAnswer(Prediction):
     Attributes:
         index: Place among the images that were given, from 0.
         sha256: SHA-256 of the bytes; "" of a file that could not be read.
+        crop: Part of the image that the model sees: left, top, right and bottom in pixels; None
+            where it sees none.
         heat_map: Heat map as PNG, to lay over the image; None where none was asked for.
         heat_map_of: Finding that it is of, where the model tells several.
         lung_share: Share of the heat map within the lungs.
@@ -57,16 +60,20 @@ class ServerAnswer(Prediction):
         neighbours: Training images that are like this one to the network.
         request_id: Identifier of the request, which is in the log of the server; "" of answers
             that come one by one.
+        changed: Change of the image that was asked for, ``rotate``, ``flip`` and ``invert``; None
+            as the file has it.
     """
 
     index: int = 0
     sha256: str = ""
+    crop: tuple[int, int, int, int] | None = None
     heat_map: bytes | None = field(default=None, repr=False)
     heat_map_of: str | None = None
     lung_share: float | None = None
     lung_area: float | None = None
     neighbours: tuple[Mapping[str, Any], ...] = ()
     request_id: str = ""
+    changed: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -173,9 +180,11 @@ class Batch:
         self.size += len(content)
         self._files.append((path, None))
 
-    def predictions(self, model: str | None, heat_map: bool) -> Request[list[ServerAnswer]]:
+    def predictions(
+        self, model: str | None, heat_map: bool, change: Reorientation
+    ) -> Request[list[ServerAnswer]]:
         """Return the request for their class scores."""
-        query = _query(model, heat_map)
+        query = _query(model, heat_map, change)
         content = {"files": self.sent, "params": query}
         read = partial(_answers, number=len(self.sent))
         return Request("POST", "/v1/predict", read, content)
@@ -215,7 +224,8 @@ class Batch:
 
     def streamed(self, model: str | None, heat_map: bool) -> Request[LineReader]:
         """Return the request for their class scores, a line each."""
-        content: dict[str, Any] = {"files": self.sent, "params": _query(model, heat_map)}
+        query = _query(model, heat_map, AS_STORED)
+        content: dict[str, Any] = {"files": self.sent, "params": query}
         content["headers"] = {"Accept": NDJSON}
         return Request("POST", "/v1/predict", lambda _: LineReader(), content)
 
@@ -298,16 +308,18 @@ def models_asked() -> Request[list[ServerModel]]:
     return Request("GET", "/v1/models", read)
 
 
-def uploaded_asked(sha256: str, model: str | None, heat_map: bool) -> Request[ServerAnswer]:
+def uploaded_asked(
+    sha256: str, model: str | None, heat_map: bool, change: Reorientation
+) -> Request[ServerAnswer]:
     """Return the request for the class scores of an image that was uploaded."""
-    content = {"params": _query(model, heat_map)}
+    content = {"params": _query(model, heat_map, change)}
     path = f"/v1/images/{_checked(sha256)}/predictions"
     return Request("POST", path, lambda response: _answers(response, 1)[0], content)
 
 
-def heat_map_asked(sha256: str, model: str | None) -> Request[bytes]:
+def heat_map_asked(sha256: str, model: str | None, change: Reorientation) -> Request[bytes]:
     """Return the request for the heat map of an image that was uploaded."""
-    content = {"params": _query(model, False)}
+    content = {"params": _query(model, False, change)}
     path = f"/v1/images/{_checked(sha256)}/heatmap"
     return Request("POST", path, lambda response: bytes(response.content), content, ImageError)
 
@@ -326,9 +338,11 @@ def _content(file: FileLike) -> bytes | ImageError:
     )
 
 
-def _query(model: str | None, heat_map: bool) -> dict[str, str]:
+def _query(model: str | None, heat_map: bool, change: Reorientation) -> dict[str, str]:
     query = {} if model is None else {"model": model}
-    return query | ({"heat_map": "true"} if heat_map else {})
+    query |= {"rotate": str(change.rotate)} if change.rotate else {}
+    flags = {"heat_map": heat_map, "flip": change.flip, "invert": change.invert}
+    return query | {name: "true" for name, is_on in flags.items() if is_on}
 
 
 def _checked(sha256: str) -> str:
@@ -356,9 +370,11 @@ def _answer(given: Mapping[str, Any], request_id: str) -> ServerAnswer:
     # A newer server may say more.
     facts = {name: value for name, value in given.items() if name in names}
     findings, heat_map = given.get("findings"), given.get("heat_map")
+    crop = given.get("crop")
     facts |= {
         "warnings": tuple(given["warnings"]),
         "findings": None if findings is None else tuple(findings),
+        "crop": None if crop is None else tuple(crop),
         "heat_map": heat_map and base64.b64decode(heat_map.partition(",")[2]),
         "neighbours": tuple(given.get("neighbours", ())),
         "request_id": request_id,

@@ -32,6 +32,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
         "starlette",
         "uvicorn",
     ),
+    "pacs": ("pynetdicom", "cryptography", "dicomweb_client", "highdicom"),
     "parquet": ("pyarrow",),
     "cluster": ("ray",),
     "export": ("onnx", "onnxruntime", "onnxscript"),

@@ -32,6 +32,9 @@ LOCK = ".lock"
 LOG = "log.txt"
 _UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.(part|scratch)")
 
+_LINE = 120
+"""Characters of a table of JSON that stands in one line."""
+
 SOFTWARE = "cxr-transfer"
 """Stands in every picture that this program draws, so that none is taken for a radiograph."""
 
@@ -109,9 +112,30 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def json_text(content: Mapping[str, Any]) -> str:
-    """Return what `write_json` writes."""
-    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    return for_json(text) + "\n"
+    """Return what `write_json` writes: an entry a line, but what is short and plain in one."""
+    return for_json(_indented(content, "\n")) + "\n"
+
+
+def _indented(value: object, line: str) -> str:
+    """Return a value as JSON; ``line`` is a line break with the blanks that it stands behind."""
+    if not isinstance(value, Mapping | list | tuple):
+        return _json(value)
+    entries = list(value.values() if isinstance(value, Mapping) else value)
+    if not any(isinstance(entry, Mapping | list | tuple) for entry in entries):
+        text = _json(value)
+        if len(text) <= _LINE or not isinstance(value, Mapping):
+            return text
+    inner = f"{line} "
+    rows = [_indented(entry, inner) for entry in entries]
+    if not isinstance(value, Mapping):
+        return f"[{inner}{f',{inner}'.join(rows)}{line}]"
+    names = (name if isinstance(name, str) else _json(name) for name in value)
+    pairs = (f"{_json(name)}: {row}" for name, row in zip(names, rows, strict=True))
+    return f"{{{inner}{f',{inner}'.join(pairs)}{line}}}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:

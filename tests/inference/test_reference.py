@@ -132,7 +132,7 @@ def test_of_images_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
     assert "[not_sure]" in line
     assert f"{highest:.1f}" in line.split("[not_sure]")[1]
     assert min(max(answer.probabilities.values()) for answer in told) >= least - 1e-4
-    assert f"{least:.3f}" in refused[0].message
+    assert f"below the {100 * least:.1f} that" in refused[0].message
     with pytest.raises(ImageError) as raised:
         Explainer.open(folder).explain(refused[0].file)
     assert raised.value.code == "not_sure"
@@ -141,7 +141,7 @@ def test_of_images_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
 def test_a_score_just_below_the_limit_reads_as_below_it(run):
     reference = dataclasses.replace(fit_reference(run), confidence_threshold=0.412, coverage=0.9)
     said = not_sure(reference, np.array([0.408, 0.3, 0.292], np.float32))
-    assert "0.408, below the 0.412 that 90 % of the images" in said
+    assert "40.8 of 100, below the 41.2 that 90 % of the images" in said
 
 
 def test_where_the_limit_is_not_known_it_is_said_that_it_abstains_from_nothing(run, tmp_path):

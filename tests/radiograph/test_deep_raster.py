@@ -19,7 +19,7 @@ STORED = {
 
 
 def shown(channels, colours=1, orientation=1, **options):
-    return grey_of(flattened(np.dstack(channels), colours, **options), orientation)
+    return grey_of(flattened(np.dstack(channels), colours, **options), orientation)[:3]
 
 
 def brightness(pixels):

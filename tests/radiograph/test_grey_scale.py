@@ -18,7 +18,7 @@ RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)
 
 
 def shown(scale, samples=RAMP):
-    image, _ = scale.apply(samples)
+    image, *_ = scale.apply(samples)
     assert image.dtype in (np.uint8, np.float32)
     return image.ravel()
 
@@ -143,11 +143,11 @@ def test_bits_around_the_samples_are_nothing(order):
 
 
 def test_the_range_is_that_of_the_values_in_use():
-    image, (notice,) = GreyScale(Bits(16, 15, signed=False)).apply(RAMP)
+    image, (notice,), _ = GreyScale(Bits(16, 15, signed=False)).apply(RAMP)
     assert "16 bits" in notice
     assert "0 to 4095" in notice
     assert np.array_equal(image.ravel(), shown(GreyScale(TWELVE)))
-    image, notices = GreyScale(Bits(8, 7, signed=False)).apply((RAMP // 64).astype(np.uint8))
+    image, notices, _ = GreyScale(Bits(8, 7, signed=False)).apply((RAMP // 64).astype(np.uint8))
     assert image.max() == 63, "8 bits are taken as they are"
     assert notices == ()
 
@@ -169,11 +169,11 @@ def test_offset_and_marks_change_nothing(modality):
 
 
 def test_a_window_that_shows_nothing_is_left_out():
-    image, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(RAMP)
+    image, notices, _ = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(RAMP)
     assert np.array_equal(image.ravel(), shown(GreyScale(TWELVE)))
     assert notices == ("its window or VOI LUT shows next to nothing, and was left out",)
     blank = np.full_like(RAMP, 7)
-    image, notices = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(blank)
+    image, notices, _ = GreyScale(TWELVE, voi=Window(60_000, 100)).apply(blank)
     assert not image.any()
     assert notices == (), "nothing is hidden by it"
 
@@ -182,7 +182,7 @@ def test_what_is_hidden_is_black_and_does_not_widen_the_range():
     hidden = np.zeros(RAMP.shape, bool)
     hidden[:8] = hidden[-8:] = True
     for inverted in (False, True):
-        image, _ = GreyScale(TWELVE, inverted=inverted).apply(RAMP, hidden)
+        image, *_ = GreyScale(TWELVE, inverted=inverted).apply(RAMP, hidden)
         assert not image[hidden].any()
         assert (image[~hidden].min(), image[~hidden].max()) == (0, 1)
 
@@ -192,10 +192,10 @@ def test_a_table_may_lack_what_no_pixel_needs():
     whole = Table(0, np.arange(4096, dtype=np.uint16))
     dark = RAMP // 2
     for name, kind in (("modality", {"modality": short}), ("VOI", {"voi": short})):
-        image, notices = GreyScale(TWELVE, **kind).apply(dark)
+        image, notices, _ = GreyScale(TWELVE, **kind).apply(dark)
         assert notices[0] == f"its {name} LUT is shorter than described; no pixel needs the rest"
         assert image.max() == 1
-    image, notices = GreyScale(TWELVE, voi=short).apply(RAMP)
+    image, notices, _ = GreyScale(TWELVE, voi=short).apply(RAMP)
     assert notices[0] == "its VOI LUT is shorter than described, and was left out"
     assert np.array_equal(image.ravel(), shown(GreyScale(TWELVE)))
     with pytest.raises(ImageError, match="2048 entries that pixels need"):
@@ -256,12 +256,12 @@ def test_a_large_image_is_looked_up_in_parts():
 def test_a_stretch_is_told_by_what_the_bits_can_hold(modality):
     whole, part = RAMP % 4096, np.clip(RAMP, 300, 4000)
     for samples, is_told in ((whole, False), (part, True)):
-        _, notices = GreyScale(TWELVE, modality=modality).apply(samples)
+        _, notices, _ = GreyScale(TWELVE, modality=modality).apply(samples)
         assert bool(notices) == is_told
 
 
 def test_a_stretch_behind_a_modality_table_is_told_by_what_the_table_can_hold():
     for offset, is_told in ((0, False), (1000, True)):
         entries = np.clip(np.arange(4096) + offset, 0, 4095).astype(np.uint16)
-        _, notices = GreyScale(TWELVE, modality=Table(0, entries)).apply(RAMP)
+        _, notices, _ = GreyScale(TWELVE, modality=Table(0, entries)).apply(RAMP)
         assert bool(notices) == is_told

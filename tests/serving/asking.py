@@ -60,7 +60,7 @@ class Server:
 
     def wait_until_ready(self):
         with self.client() as client:
-            until(lambda: client.get("/readyz").status_code == 200)
+            until(lambda: client.get("/readyz").status_code == 200, seconds=300)
         return self
 
     def workers(self):

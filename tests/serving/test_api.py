@@ -18,7 +18,9 @@ from PIL import Image
 from pydicom.data import get_testdata_file
 
 from cxr_transfer import INTENDED_USE, __version__
+from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import decode
+from cxr_transfer.serving.service import Read
 from serving.asking import alike, as_bytes, phantom, send, send_patiently, until
 
 ASKED = (("/v1/predict", "files"), ("/v1/image", "file"), ("/v1/report", "files"))
@@ -141,6 +143,19 @@ def test_a_heat_map_fits_over_its_image(client):
         )
     assert answer["lung_share"] is None or 0 <= answer["lung_share"] <= 1
     assert 0 < answer["lung_area"] < 1
+
+
+def test_an_answer_tells_which_part_of_the_image_the_model_sees(client):
+    height, width = phantom().shape
+    answers = send(client, as_bytes(phantom()), b"no image").json()["answers"]
+    assert [answer["crop"] for answer in answers] == [[0, 0, width, height], None]
+
+
+def test_the_part_that_a_model_sees_is_told_in_pixels_of_the_image():
+    image = np.zeros((4, 4), np.uint8)
+    box = (0.1, 0.25, 0.9, 1.0)
+    read = Read((Prepared("", image, box=box), Prepared("", None)), height=200, width=300)
+    assert [read.crop(0), read.crop(1)] == [[30, 50, 270, 200], None]
 
 
 def test_an_image_comes_back_to_be_looked_at(client):

@@ -1,6 +1,5 @@
 """The page in a real browser before a real server: what a reader sees, moves, keeps, is refused."""
 
-import base64
 import csv
 import io
 import itertools
@@ -12,270 +11,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
-from pydicom.data import get_testdata_file
-from sklearn.datasets import load_sample_image
 
 from cxr_transfer import INTENDED_USE
-from cxr_transfer.export.metadata import kept_conversion
-from cxr_transfer.files import cache_folder
 from cxr_transfer.inference.predictor import Predictor
-from cxr_transfer.models.checkpoint import save_checkpoint
-from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.reference import TrainingReference
-from cxr_transfer.models.registry import build
-from cxr_transfer.radiograph import Preprocessing, decode, quality_control
-from cxr_transfer.statistics.score_errors import EDGES, ErrorRate, ScoreBand
+from cxr_transfer.radiograph import decode, quality_control
+from cxr_transfer.statistics.score_errors import EDGES
 from cxr_transfer.statistics.temperature import written_score
-from cxr_transfer.training.reference import learn_reference
 from serving.asking import as_bytes, phantom, running, send
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+from serving.page_reader import (
+    KNOWN_ERRORS,
+    LABELS,
+    PATIENCE_MS,
+    PHONE,
+    WORDS,
+    Reader,
+    drag,
+    expect,
+    grey_scale,
+    scores_of,
 )
-if not CHROMIUM:
-    pytest.skip(
-        "Expected a browser, but found no chromium; run: apt-get install chromium.",
-        allow_module_level=True,
-    )
-from playwright.sync_api import expect, sync_playwright  # noqa: E402
-
-LABELS = ("normal", "bacterial", "covid19")
-WORDS = {"normal": "normal", "bacterial": "bacterial pneumonia", "covid19": "COVID-19"}
-BAND = {"errors": ErrorRate(images=60, wrong=9, low=0.0751, high=0.2549)}
-BAND["sources"] = {"cohen": ErrorRate(images=5, wrong=4)}
-BAND["sources"]["kermany"] = ErrorRate(images=55, wrong=5, low=0.0182, high=0.1818)
-KNOWN_ERRORS = tuple(
-    ScoreBand(above=above, up_to=up_to, **BAND) for above, up_to in itertools.pairwise(EDGES)
-)
-SIDE = 96
-CARD = """# Model card: known
-
-**Weights**: `SHA`, *not done*, 2 ** 3 <img src=x onerror=alert(1)>
-
-## Figures
-
-| class | images |
-|---|---|
-| a\\|b | 7 |
-
-* one
-* **two**
-"""
-DESK, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
-PATIENCE_MS = 60_000  # for a busy machine; nothing here is timed
-expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory, cache):
-    """One that fails its audit and knows its training images, and one of which nothing is known."""
-    torch.manual_seed(2)  # whose heat maps are not empty, whatever the class
-    folders = {}
-    for name in ("known", "unknown"):
-        folder = tmp_path_factory.mktemp(name)
-        card = {
-            "name": name,
-            "architecture": "simple_cnn",
-            "labels": LABELS,
-            "preprocessing": Preprocessing(height=SIDE, width=SIDE),
-            "epsilon": 1e-3,
-        }
-        save_checkpoint(folder, build("simple_cnn", 3, size=(SIDE, SIDE), epsilon=1e-3), card)
-        folders[name] = folder
-    card = Predictor.open(folders["known"]).card
-    images = np.random.default_rng(0).integers(0, 256, (12, 1, SIDE, SIDE), np.uint8)
-    _, features = Engine(kept_conversion(card, cache_folder())).answer(images)
-    reference = learn_reference(
-        features,
-        labels=[LABELS[i % 3] for i in range(12)],
-        sources=["kermany", "kermany", "cohen"] * 4,
-        held_out=features,
-        weights_sha256=card.weights_sha256,
-    )
-    # A random network finds any image strange; what is strange is tried elsewhere.
-    near = {"far_distance": 1e9, "ood_distance": 1e9}
-    reference = replace(reference, **near, temperature=1.1, score_errors=KNOWN_ERRORS)
-    reference.save(folders["known"])
-    check = {"name": "outside", "title": "Images from elsewhere", "verdict": "fail", "hard": True}
-    check |= {"reading": "Wrong in <b>3</b> of 4 groups.", "bounds": "fails below 80 %"}
-    audit = {"verdict": "fail", "checkpoint": {"weights_sha256": card.weights_sha256}}
-    (folders["known"] / "audit.json").write_text(json.dumps(audit | {"checks": [check]}))
-    text = CARD.replace("SHA", card.weights_sha256)
-    (folders["known"] / "MODEL_CARD.md").write_text(text)
-    return list(folders.values())
-
-
-@pytest.fixture(scope="module")
-def server(models):
-    with running(*models) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def images():
-    """A real image as DICOM, the same as PNG, generated ones, and what is no image."""
-    dicom = Path(get_testdata_file("RG1_UNCR.dcm", download=False)).read_bytes()
-    radiograph = np.rint(255 * decode(dicom).pixels[::3, ::3]).astype(np.uint8)
-    return {
-        "image.dcm": dicom,
-        "image.png": as_bytes(radiograph),
-        "flower.jpg": as_bytes(load_sample_image("flower.jpg"), "JPEG"),
-        "notes.png": b"no image at all",
-    }
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield one
-        one.close()
-
-
-class Reader:
-    """Somebody before the page; what no page may do is noted all the while."""
-
-    def __init__(self, browser, url, *, opens="known", **options):
-        self.context = browser.new_context(viewport=DESK, **options)
-        self.context.set_default_timeout(PATIENCE_MS)
-        self.page = self.context.new_page()
-        self.asked, self.broken = [], []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("pageerror", lambda error: self.broken.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.broken.append(dialog.message))
-        self.page.on("console", self._hear)
-        self.page.goto(url)
-        if opens:
-            expect(self.page.locator("#model")).to_have_value(opens, timeout=PATIENCE_MS)
-
-    def _hear(self, message):
-        # A refused image's 4xx stands on the console as an error of no page.
-        if message.type == "error" and "Failed to load resource" not in message.text:
-            self.broken.append(message.text)
-
-    def drop(self, **images):
-        """Drop files as a hand does: a DataTransfer that was made in the page."""
-        coded = {name: base64.b64encode(content).decode() for name, content in images.items()}
-        self.page.evaluate(
-            """(images) => {
-                const transfer = new DataTransfer();
-                for (const [name, coded] of Object.entries(images)) {
-                    const bytes = Uint8Array.from(atob(coded), (one) => one.charCodeAt(0));
-                    const type = name.endsWith(".png") ? "image/png" : "";
-                    transfer.items.add(new File([bytes], name, { type }));
-                }
-                for (const kind of ["dragenter", "dragover", "drop"]) {
-                    const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
-                    document.body.dispatchEvent(new DragEvent(kind, options));
-                }
-            }""",
-            coded,
-        )
-        self.settle()
-
-    def settle(self):
-        """Wait until nothing is waiting or being assessed, and the screen is drawn."""
-        self.page.wait_for_function(
-            """() => {
-                const rows = [...document.querySelectorAll(".image")];
-                const open = (row) => [undefined, "waiting", "sending"].includes(row.dataset.kind);
-                return !rows.some(open) && !document.querySelector(".busy");
-            }"""
-        )
-        self.drawn()
-
-    def drawn(self):
-        self.page.evaluate(
-            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-        )
-
-    def pixels(self, pane=0):
-        """Return what the image's canvas shows, (height, width, 4)."""
-        self.drawn()
-        url = self.page.locator(f"#pane-{pane} canvas").evaluate("(canvas) => canvas.toDataURL()")
-        with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as picture:
-            return np.asarray(picture.convert("RGBA"))
-
-    def wait_for_image(self):
-        expect(self.page.locator("#corner-size")).not_to_be_empty(timeout=PATIENCE_MS)
-        self.drawn()
-
-    def select(self, name):
-        self.page.locator(".image", has_text=name).click()
-        self.drawn()
-
-    def text(self, selector):
-        return self.page.locator(selector).inner_text()
-
-    def saved(self, button):
-        """Return the name and the content of what a button of the menu saves."""
-        self.page.locator("#downloads summary").click()
-        with self.page.expect_download() as download:
-            self.page.locator(button).click()
-        return download.value.suggested_filename, Path(download.value.path()).read_bytes()
-
-
-@pytest.fixture
-def sit_down(browser, server):
-    """Open the page; afterwards it must not have asked, kept or broken anything it should not."""
-    readers = []
-
-    def down(**options):
-        readers.append(Reader(browser, server.url, **options))
-        return readers[-1]
-
-    yield down
-    for reader in readers:
-        kept = reader.page.evaluate(
-            "() => [Object.keys(localStorage), sessionStorage.length, document.cookie]"
-        )
-        elsewhere = [
-            url for url in reader.asked if not url.startswith((server.url, "blob:", "data:"))
-        ]
-        reader.context.close()
-        assert not reader.broken
-        assert not elsewhere
-        assert kept in ([[], 0, ""], [["theme"], 0, ""])
-
-
-@pytest.fixture
-def reader(sit_down):
-    return sit_down()
-
-
-@pytest.fixture
-def reading(reader, images):
-    """A reader before the PNG of the real image, answered."""
-    reader.drop(**{"image.png": images["image.png"]})
-    reader.wait_for_image()
-    return reader
-
-
-def scores_of(reader, card=0):
-    rows = reader.page.locator(".card").nth(card).locator(".scores tbody tr")
-    read = rows.evaluate_all(
-        "(rows) => rows.map((row) => [row.dataset.label, row.querySelector('.number').innerText])"
-    )
-    return {label: float(number.lstrip("<>")) for label, number in read}
-
-
-def drag(reader, across, down, button="left"):
-    box = reader.page.locator("#pane-0").bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    mouse = reader.page.mouse
-    mouse.move(x, y)
-    mouse.down(button=button)
-    mouse.move(x + across, y + down, steps=4)
-    mouse.up(button=button)
-    reader.drawn()
-
-
-def grey_scale(reader):
-    """Return window and level as they stand in the corner."""
-    reader.drawn()
-    return tuple(map(int, re.findall(r"-?\d+", reader.text("#corner-grey"))))
+def server(page_server):
+    return page_server
 
 
 def test_a_dicom_and_a_png_that_are_dropped_get_what_the_server_answers(reader, server, images):
@@ -420,7 +180,10 @@ def doubted(models, images, tmp_path_factory):
         shutil.copytree(models[0], folders[name])
         card = json.loads((folders[name] / "checkpoint.json").read_text())
         (folders[name] / "checkpoint.json").write_text(json.dumps(card | {"name": name}))
-        (folders[name] / "audit.json").unlink()
+        audit = json.loads((folders[name] / "audit.json").read_text())
+        (folders[name] / "audit.json").write_text(
+            json.dumps(audit | {"verdict": "pass", "checks": []})
+        )
     predictor = Predictor.open(folders["trained"])
     sha256 = predictor.card.weights_sha256
     reference = TrainingReference.load(models[0], weights_sha256=sha256)
@@ -466,7 +229,9 @@ def test_a_headline_is_grey_where_there_is_reason_to_doubt_it(browser, doubted, 
     assert not reader.broken
 
 
-def test_a_headline_is_grey_where_the_audit_fails_or_there_is_no_class(reader, images):
+def test_a_headline_is_grey_without_an_audit_that_passes_and_where_there_is_no_class(
+    browser, doubted, reader, images
+):
     reader.drop(**{name: images[name] for name in ("image.png", "flower.jpg")})
     failing = colour_of(reader, ".headline strong")
     reader.select("flower.jpg")
@@ -474,7 +239,12 @@ def test_a_headline_is_grey_where_the_audit_fails_or_there_is_no_class(reader, i
     reader.page.locator("#model").select_option("unknown")
     reader.select("image.png")
     reader.settle()
-    assert colour_of(reader, ".headline strong") != failing
+    assert reader.text("#model-verdict") == "not audited"
+    assert colour_of(reader, ".headline strong") == failing
+    passing = Reader(browser, doubted.url, opens="plain")
+    passing.drop(**{"image.png": images["image.png"]})
+    assert colour_of(passing, ".headline strong") != failing
+    passing.context.close()
 
 
 def test_the_heat_map_comes_with_the_nearest_images_and_its_slider_changes_pixels(reading):
@@ -762,7 +532,7 @@ def test_nothing_overlaps_in_any_state_of_two_models_and_the_image_stays(sit_dow
             held.pop().continue_()
         reader.settle()
 
-    page.route("**/v1/predict", lambda route: held.append(route) if holds else route.continue_())
+    page.route("**/predictions*", lambda route: held.append(route) if holds else route.continue_())
     holds.append("answers")
     page.locator("#other").select_option("unknown")
     expect(page.locator(".card .busy").first).to_be_visible()
@@ -860,7 +630,7 @@ def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, im
     expect(page.locator(".image")).to_have_count(1)
     page.locator("#note-close").click()
     expect(page.locator(".image-name").first).to_have_text("a.png")
-    asked = sum(url.endswith("v1/predict") for url in reader.asked)
+    asked = sum("/predictions" in url for url in reader.asked)
     page.locator("#clear").click()
     expect(page.locator(".image")).to_have_count(0)
     expect(page.locator("#note-close")).to_have_text("Undo")
@@ -869,7 +639,7 @@ def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, im
     expect(page.locator("#note")).to_be_hidden()
     reader.settle()
     assert page.locator(".image-state").all_text_contents() == states
-    assert sum(url.endswith("v1/predict") for url in reader.asked) == asked, "answers were kept"
+    assert sum("/predictions" in url for url in reader.asked) == asked, "answers were kept"
 
 
 def test_a_report_says_how_far_it_is_and_can_be_cancelled(reader):
@@ -993,7 +763,8 @@ def test_what_a_file_is_called_is_text_and_nothing_else(reader, images):
         "CON": "CON",
         "ä" * 200 + ".png": "ä" * 200 + ".png",
     }
-    reader.drop(**dict.fromkeys(names, images["notes.png"]))
+    contents = (images["notes.png"] + bytes(number) for number in range(len(names)))
+    reader.drop(**dict(zip(names, contents, strict=True)))
     shown = reader.page.locator(".image-name").evaluate_all(
         "(all) => all.map((e) => e.textContent)"
     )
@@ -1042,17 +813,17 @@ def test_a_server_that_is_busy_is_asked_again(reader, images):
         body = json.dumps({"code": "busy", "message": "Expected room, but there is none."})
         return route.fulfill(status=503, headers={"Retry-After": "0.2"}, body=body)
 
-    reader.page.route("**/v1/predict", refuse_twice)
+    reader.page.route("**/predictions*", refuse_twice)
     reader.drop(**{"image.png": images["image.png"]})
     assert len(refusals) == 2
     assert reader.page.locator(".card[data-status=ok]").count() == 1
 
 
 def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, images):
-    reader.page.route("**/v1/predict", lambda route: route.abort())
+    reader.page.route("**/predictions*", lambda route: route.abort())
     reader.drop(**{"image.png": images["image.png"]})
     assert "cannot be reached" in reader.text(".card")
-    reader.page.unroute("**/v1/predict")
+    reader.page.unroute("**/predictions*")
     reader.page.get_by_role("button", name="Try again").click()
     reader.settle()
     assert reader.page.locator(".card[data-status=ok]").count() == 1
@@ -1060,10 +831,10 @@ def test_a_server_that_is_away_is_told_and_can_be_tried_again(reader, images):
 
 def test_all_that_got_no_answer_is_asked_for_again_at_once(reader, images):
     page = reader.page
-    page.route("**/v1/predict", lambda route: route.abort())
+    page.route("**/predictions*", lambda route: route.abort())
     reader.drop(**{"a.png": images["image.png"], "b.png": as_bytes(phantom())})
     assert reader.text("#summary") == "2 images, 0 answered, 2 without an answer"
-    page.unroute("**/v1/predict")
+    page.unroute("**/predictions*")
     page.locator("#again").click()
     reader.settle()
     assert reader.text("#summary") == "2 images, 2 answered"

@@ -31,12 +31,26 @@ from cxr_transfer.cli.compare import COMPARE_EXAMPLES, compare
 from cxr_transfer.cli.data_check import DATA_CHECK_EXAMPLES, data_check
 from cxr_transfer.cli.data_prepare import DATA_PREPARE_EXAMPLES, data_prepare
 from cxr_transfer.cli.default_command import DEFAULT, DefaultCommandGroup
+from cxr_transfer.cli.deidentify import DEIDENTIFY_EXAMPLES, deidentify
 from cxr_transfer.cli.doctor import DOCTOR_EXAMPLES, doctor
 from cxr_transfer.cli.evaluate import EVALUATE_EXAMPLES, evaluate
 from cxr_transfer.cli.explain import EXPLAIN_EXAMPLES, explain
 from cxr_transfer.cli.export import EXPORT_EXAMPLES, export
 from cxr_transfer.cli.global_options import globals_first, started
+from cxr_transfer.cli.pacs import (
+    PACS_DOCTOR_EXAMPLES,
+    PACS_DRAIN_EXAMPLES,
+    PACS_RETRY_EXAMPLES,
+    PACS_RUN_EXAMPLES,
+    PACS_STATUS_EXAMPLES,
+    pacs_doctor,
+    pacs_drain,
+    pacs_retry,
+    pacs_run,
+    pacs_status,
+)
 from cxr_transfer.cli.predict import PREDICT_EXAMPLES, predict
+from cxr_transfer.cli.readers import READERS_EXAMPLES, readers
 from cxr_transfer.cli.recipe import (
     RECIPE_LIST_EXAMPLES,
     RECIPE_NEW_EXAMPLES,
@@ -73,6 +87,7 @@ audit_app = typer.Typer(
     help="Look for reasons not to believe a model's figure ('cxr audit SUBJECT').",
 )
 recipe_app = typer.Typer(no_args_is_help=True, help="Show recipes, and write one of your own.")
+pacs_app = typer.Typer(no_args_is_help=True, help="Run a DICOM node beside an archive.")
 accept_app = typer.Typer(no_args_is_help=True, help="Accept a model at one's own place, and watch.")
 app.command(epilog=STUDY_EXAMPLES)(study)
 app.command(epilog=TRAIN_EXAMPLES)(train)
@@ -87,12 +102,20 @@ accept_app.command("plan", epilog=ACCEPT_PLAN_EXAMPLES)(accept_plan)
 accept_app.command("run", epilog=ACCEPT_RUN_EXAMPLES)(accept_run)
 accept_app.command("verify", epilog=ACCEPT_VERIFY_EXAMPLES)(accept_verify)
 accept_app.command("monitor", epilog=ACCEPT_MONITOR_EXAMPLES)(accept_monitor)
+app.command(epilog=READERS_EXAMPLES)(readers)
 app.command(epilog=CARD_EXAMPLES)(card)
 app.command(epilog=REPORT_EXAMPLES)(report)
 app.command(epilog=PREDICT_EXAMPLES)(predict)
 app.command(epilog=EXPLAIN_EXAMPLES)(explain)
 app.command(epilog=EXPORT_EXAMPLES)(export)
 app.command(epilog=SERVE_EXAMPLES)(serve)
+app.add_typer(pacs_app, name="pacs")
+pacs_app.command("run", epilog=PACS_RUN_EXAMPLES)(pacs_run)
+pacs_app.command("status", epilog=PACS_STATUS_EXAMPLES)(pacs_status)
+pacs_app.command("retry", epilog=PACS_RETRY_EXAMPLES)(pacs_retry)
+pacs_app.command("drain", epilog=PACS_DRAIN_EXAMPLES)(pacs_drain)
+pacs_app.command("doctor", epilog=PACS_DOCTOR_EXAMPLES)(pacs_doctor)
+app.command(epilog=DEIDENTIFY_EXAMPLES)(deidentify)
 app.add_typer(data_app, name="data")
 data_app.command("check", epilog=DATA_CHECK_EXAMPLES)(data_check)
 data_app.command("prepare", epilog=DATA_PREPARE_EXAMPLES)(data_prepare)

@@ -17,6 +17,7 @@ from cxr_transfer.cli.terminal import log, progress, warn
 
 if TYPE_CHECKING:
     from cxr_transfer.datasets.image_files import LeftOut
+    from cxr_transfer.inference.explain import Explanation
     from cxr_transfer.inference.prediction import Prediction
     from cxr_transfer.inference.predictor import Predictor
     from cxr_transfer.inference.prepare import Prepared
@@ -27,6 +28,7 @@ PREDICT_EXAMPLES = (
     "cxr predict image.dcm\n\n"
     "cxr predict images/ --json > answers.jsonl\n\n"
     "cxr predict 'images/*.png' --model runs/study/model_1 --heatmaps maps\n\n"
+    "cxr predict image.dcm --dicom-out objects\n\n"
     "cxr predict archive/ --out answers.parquet  (goes on where it was stopped)\n\n"
     "find archive -name '*.dcm' | cxr predict - --csv > answers.csv"
 )
@@ -55,6 +57,12 @@ def predict(
     heatmaps: Annotated[
         Path | None, typer.Option(help="Folder for a heat map of each image that got a class.")
     ] = None,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a structured report and a picture of each DICOM image's answer."
+        ),
+    ] = None,
     any_modality: Annotated[
         bool,
         typer.Option(
@@ -80,7 +88,6 @@ def predict(
     ] = None,
 ) -> None:
     """Answer for images, one line each; an image that cannot be read never stops the others."""
-    from cxr_transfer.inference.prediction import explained_label
     from cxr_transfer.inference.predictor import Predictor
     from cxr_transfer.inference.table import partial_folder
     from cxr_transfer.inference.writers import as_csv, as_json, as_lines
@@ -89,9 +96,12 @@ def predict(
         raise typer.BadParameter("choose one of --json and --csv")
     if cluster and not out:
         raise typer.BadParameter("--cluster writes a table: give --out TABLE.parquet too")
-    if out and (json or csv or heatmaps):
-        raise typer.BadParameter("--out writes a table: leave --json, --csv and --heatmaps out")
-    written = [out, partial_folder(out)] if out else [heatmaps] if heatmaps else []
+    if out and (json or csv or heatmaps or dicom_out):
+        raise typer.BadParameter(
+            "--out writes a table: leave --json, --csv, --heatmaps and --dicom-out out"
+        )
+    folders = [folder for folder in (heatmaps, dicom_out) if folder]
+    written = [out, partial_folder(out)] if out else folders
     inputs, left_out = _asked(files, written)
     warn(INTENDED_USE)
     for notice in left_out.notices():
@@ -109,11 +119,11 @@ def predict(
     _log_notes(predictor, precision)
     failed = 0
     with progress("predicting", len(inputs)) as step:
-        drawn = _heat_maps(model, heatmaps, any_modality) if heatmaps else None
+        kept_by = _keepers(model, predictor, heatmaps, dicom_out, any_modality)
 
         def told() -> Iterator[Prediction]:
             nonlocal failed
-            if not drawn:
+            if not kept_by:
                 for answer in predictor.predict_files(inputs, workers=workers):
                     failed += answer.status != "ok"
                     step()
@@ -122,8 +132,7 @@ def predict(
             kept = predictor.predict_and_keep(inputs, workers=workers)
             for image, (answer, prepared) in zip(inputs, kept, strict=True):
                 failed += answer.status != "ok"
-                if answer.status == "ok":
-                    drawn(image, prepared, explained_label(answer.as_dict()))
+                kept_by(image, answer, prepared)
                 step()
                 yield answer
 
@@ -230,23 +239,73 @@ def _table(
         raise typer.Exit(1)
 
 
-def _heat_maps(
-    model: str | None, folder: Path, any_modality: bool
-) -> Callable[[Path | bytes, Prepared, str | None], None]:
+def _keepers(
+    model: str | None,
+    predictor: Predictor,
+    heat_maps: Path | None,
+    dicom_out: Path | None,
+    any_modality: bool,
+) -> Callable[[Path | bytes, Prediction, Prepared], None] | None:
+    """Return what writes heat maps and DICOM objects of an answer; None where none are wanted."""
     from cxr_transfer.datasets.image_files import stem_of
     from cxr_transfer.errors import ImageError
     from cxr_transfer.inference.explain import Explainer, write_explanation
+    from cxr_transfer.inference.prediction import explained_label
 
-    explainer = Explainer.open(model, any_modality=any_modality)
+    if heat_maps is None and dicom_out is None:
+        return None
+    explains = not (model and model.endswith(".xml"))
+    explainer = Explainer.open(model, any_modality=any_modality) if explains else None
+    write_objects = _dicom_writer(model, predictor, dicom_out) if dicom_out else None
 
-    def draw(image: Path | bytes, prepared: Prepared, label: str | None) -> None:
-        stem = "image" if isinstance(image, bytes) else stem_of(image)
+    def explained(stem: str, answer: Prediction, prepared: Prepared) -> Explanation | None:
+        if explainer is None or answer.status != "ok":
+            return None
         try:
-            explanation = explainer.explain(prepared, label=label)
+            return explainer.explain(prepared, label=explained_label(answer.as_dict()))
         except ImageError as error:  # At the border of what is familiar two precisions may differ.
             log(f"no heat map of {stem}: {error.message} [{error.code}]")
-            return
-        assert prepared.radiograph is not None, "it was asked for"
-        write_explanation(explanation, prepared.radiograph, folder, stem)
+            return None
 
-    return draw
+    def keep(image: Path | bytes, answer: Prediction, prepared: Prepared) -> None:
+        stem = "image" if isinstance(image, bytes) else stem_of(image)
+        explanation = explained(stem, answer, prepared)
+        if heat_maps and explanation:
+            assert prepared.radiograph is not None, "it was asked for"
+            write_explanation(explanation, prepared.radiograph, heat_maps, stem)
+        if write_objects:
+            write_objects(stem, image, (answer, prepared), explanation)
+
+    return keep
+
+
+def _dicom_writer(
+    model: str | None, predictor: Predictor, folder: Path
+) -> Callable[[str, Path | bytes, tuple[Prediction, Prepared], Explanation | None], None]:
+    """Return what writes the DICOM objects of an answer."""
+    from datetime import datetime
+
+    from cxr_transfer.errors import ImageError
+    from cxr_transfer.extras import require
+    from cxr_transfer.models.metadata import RELEASED
+    from cxr_transfer.radiograph.reading import read_content
+
+    require("highdicom", "--dicom-out")
+    from cxr_transfer.pacs.answer_files import answering_model, write_answer
+
+    facts = answering_model(predictor, model or RELEASED / DEFAULT_MODEL)
+
+    def write(
+        stem: str,
+        image: Path | bytes,
+        answered: tuple[Prediction, Prepared],
+        explanation: Explanation | None,
+    ) -> None:
+        now = datetime.now().astimezone()
+        try:
+            content = image if isinstance(image, bytes) else read_content(image)
+            write_answer(folder, content, answered, explanation, model=facts, now=now, stem=stem)
+        except ImageError as error:
+            log(f"no DICOM objects of {stem}: {error.message} [{error.code}]")
+
+    return write

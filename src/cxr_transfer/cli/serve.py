@@ -114,6 +114,13 @@ KeptSeconds = Annotated[
         help="Seconds for which such an image is kept. Default: 600.", rich_help_panel=_LIMITS
     ),
 ]
+SamplesMb = Annotated[
+    int | None,
+    typer.Option(
+        help="Memory for decoded images that are being looked at. Default: 256.",
+        rich_help_panel=_LIMITS,
+    ),
+]
 KeepAnswers = Annotated[
     Path | None,
     typer.Option(
@@ -184,6 +191,7 @@ def serve(
     files: Files = None,
     kept_mb: KeptMb = None,
     kept_s: KeptSeconds = None,
+    samples_mb: SamplesMb = None,
     keep_answers: KeepAnswers = None,
     audit_trail: Trail = None,
     jobs: Jobs = None,
@@ -219,6 +227,7 @@ def serve(
         files=files,
         kept_mb=kept_mb,
         kept_s=kept_s,
+        samples_mb=samples_mb,
         keep_answers=keep_answers,
         audit_trail=audit_trail,
         jobs=jobs,

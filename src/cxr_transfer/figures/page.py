@@ -144,7 +144,20 @@ def wrapped(text: str, width: float, size: float, *, bold: bool = False) -> list
 
 def page_png(page: Page) -> bytes:
     """Return a page as a PNG of `DPI` pixels per inch."""
-    scale = DPI / _POINTS
+    content, metadata = io.BytesIO(), PngInfo()
+    metadata.add_text("Software", SOFTWARE)
+    page_image(page).save(content, "PNG", dpi=(DPI, DPI), pnginfo=metadata)
+    return content.getvalue()
+
+
+def page_image(page: Page, *, dpi: int = DPI) -> Image.Image:
+    """Return a page as a picture in colours.
+
+    Args:
+        page: Page to be drawn.
+        dpi: Pixels per inch.
+    """
+    scale = dpi / _POINTS
     size = round(page.width * scale), round(page.height * scale)
     image = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(image)
@@ -155,7 +168,7 @@ def page_png(page: Page) -> bytes:
             font = _font(part.bold, part.size * scale)
             draw.text((left, top), _printable(part.text), part.colour, font, anchor)
             continue
-        box = pixel_box(part)
+        box = pixel_box(part, dpi=dpi)
         if isinstance(part, Bar):
             draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), part.colour)
             continue
@@ -163,22 +176,24 @@ def page_png(page: Page) -> bytes:
         stretched = Image.fromarray(part.pixels).resize(wanted, Image.Resampling.BILINEAR)
         mask = stretched.getchannel("A") if stretched.mode == "RGBA" else None
         image.paste(stretched.convert("RGB"), box[:2], mask)
-    content, metadata = io.BytesIO(), PngInfo()
-    metadata.add_text("Software", SOFTWARE)
-    image.save(content, "PNG", dpi=(DPI, DPI), pnginfo=metadata)
-    return content.getvalue()
+    return image
 
 
-def pixel_box(part: Picture | Bar) -> tuple[int, int, int, int]:
-    """Return left, top, right, bottom of a part in pixels of `page_png`."""
-    scale = DPI / _POINTS
+def pixel_box(part: Picture | Bar, *, dpi: int = DPI) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of a part in pixels of `page_image`."""
+    scale = dpi / _POINTS
     ends = part.x, part.y, part.x + part.width, part.y + part.height
     left, top, right, bottom = (round(scale * end) for end in ends)
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def pages_pdf(pages: Sequence[Page], *, title: str) -> bytes:
+def pages_pdf(pages: Sequence[Page], *, title: str, undated: bool = False) -> bytes:
     """Return pages as a PDF whose words can be selected and searched.
+
+    Args:
+        pages: Pages in their order.
+        title: Title of the document.
+        undated: Whether the file does not tell when it was made: the same pages are the same bytes.
 
     Raises:
         MachineError: ``missing_package`` without reportlab.
@@ -194,7 +209,7 @@ def pages_pdf(pages: Sequence[Page], *, title: str) -> bytes:
         ) from None
     _register_fonts()
     content = io.BytesIO()
-    canvas = Canvas(content, lang="en")
+    canvas = Canvas(content, lang="en", invariant=int(undated))
     canvas.setTitle(title)
     canvas.setCreator(SOFTWARE)
     canvas.setAuthor(SOFTWARE)

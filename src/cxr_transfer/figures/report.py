@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cxr_transfer.about import INTENDED_USE, __version__
-from cxr_transfer.figures.colours import GREY, INK, PALE
+from cxr_transfer.figures.colours import GREY, INK, PALE, PALETTE
 from cxr_transfer.figures.explanation import colour_bar, fitted, fitting, score_bars
 from cxr_transfer.figures.page import Bar, Page, Part, Picture, Words, pages_pdf, wrapped
 from cxr_transfer.labels import words_of
@@ -36,6 +36,9 @@ _BELOW_A_MAP = 108.0
 
 _NOTES = 200.0
 """Height of what must be read before a score, however much it is."""
+
+_LINE = 1.2
+"""Width of a frame's line."""
 
 _DPI = 200
 """Pixels of an image for each inch of paper: more make a large file that looks the same."""
@@ -61,11 +64,14 @@ class ReportImage:
         answers: Answer of each model, as it stands in JSON.
         picture: Image (H, W) uint8; None where it cannot be read.
         overlays: Heat map (H, W, 4) uint8 of each answer; None where there is none.
+        box: Left, top, right, bottom of what the model saw, in shares of width and height; None
+            frames nothing.
     """
 
     answers: Sequence[Mapping[str, Any]]
     picture: Pixels | None
     overlays: Sequence[Pixels | None]
+    box: tuple[float, float, float, float] | None = None
 
 
 def report_pdf(
@@ -74,6 +80,7 @@ def report_pdf(
     *,
     time: str,
     request_id: str,
+    undated: bool = False,
 ) -> bytes:
     """Draw a report of answers for images.
 
@@ -83,6 +90,7 @@ def report_pdf(
             ``weights_sha256``, ``audit`` and ``score_scale``.
         time: Time at which the answers were given, ISO 8601.
         request_id: Number of the request that is answered, for whoever looks it up.
+        undated: Whether the file itself does not tell when it was made, as `pages_pdf` takes it.
 
     Raises:
         MachineError: ``missing_package`` without reportlab.
@@ -93,11 +101,30 @@ def report_pdf(
             f"page {number} of {len(pages)}; {time}; cxr-transfer {__version__}; "
             f"request {request_id}"
         )
-        page.parts += [
-            Words(_LEFT, 566, INTENDED_USE, 8, bold=True),
-            Words(_LEFT, 581, fitted(place, 7, WIDTH - 2 * _LEFT), 7, colour=GREY),
-        ]
-    return pages_pdf(pages, title="Class scores of chest radiographs")
+        page.parts += _foot(place)
+    return pages_pdf(pages, title="Class scores of chest radiographs", undated=undated)
+
+
+def answer_page(image: ReportImage, model: Mapping[str, Any], *, heading: str, made: str) -> Page:
+    """Return the page of an image that one model answered: a picture that says all by itself.
+
+    Args:
+        image: Image with one answer.
+        model: Facts of the model, as `report_pdf` takes them.
+        heading: Heading of the page; it names no patient.
+        made: When and by what it was made, one line.
+    """
+    page = _image_page(heading, image, [model], image.answers, image.overlays)
+    page.parts += [Words(_LEFT, 22, INTENDED_USE, 9.5, bold=True), *_foot(made)]
+    return page
+
+
+def _foot(place: str) -> list[Part]:
+    """Return what stands at the foot of a page: what the answers are for, and a line in small."""
+    return [
+        Words(_LEFT, 566, INTENDED_USE, 8, bold=True),
+        Words(_LEFT, 581, fitted(place, 7, WIDTH - 2 * _LEFT), 7, colour=GREY),
+    ]
 
 
 def _summary(
@@ -209,28 +236,31 @@ def _image_pages(
     for number, image in enumerate(images, start=1):
         for start in range(0, len(models), ON_A_PAGE):
             some = slice(start, start + ON_A_PAGE)
+            heading = f"{number}. {image.answers[0]['file']}"
             yield _image_page(
-                number, image, models[some], image.answers[some], image.overlays[some]
+                heading, image, models[some], image.answers[some], image.overlays[some]
             )
 
 
 def _image_page(
-    number: int,
+    heading: str,
     image: ReportImage,
     models: Sequence[Mapping[str, Any]],
     answers: Sequence[Mapping[str, Any]],
     overlays: Sequence[Pixels | None],
 ) -> Page:
     page = Page(WIDTH, HEIGHT)
-    name = fitted(f"{number}. {image.answers[0]['file']}", 14, WIDTH - 2 * _LEFT)
     page.parts += [
-        Words(_LEFT, 44, name, 14, bold=True),
+        Words(_LEFT, 44, fitted(heading, 14, WIDTH - 2 * _LEFT), 14, bold=True),
         Words(_LEFT, 60, MEANS, 8.5, colour=GREY),
     ]
     if image.picture is not None:
+        (picture,), _ = _picture(image.picture, None, _LEFT, 92, 440)
+        caption = "the image" if image.box is None else "the image; framed: what the model saw"
         page.parts += [
-            Words(_LEFT, 84, "the image", 10),
-            *_picture(image.picture, None, _LEFT, 92, 440)[0],
+            Words(_LEFT, 84, caption, 10),
+            picture,
+            *(_frame(picture, image.box) if image.box else []),
         ]
     for column, (model, answer, overlay) in enumerate(zip(models, answers, overlays, strict=True)):
         left = _LEFT + (_COLUMN + _GAP) * (1 + column)
@@ -324,6 +354,19 @@ def _picture(
     if overlay is not None:
         parts.append(Picture(left, top, across, down, _reduced(overlay, across, down)))
     return parts, top + down
+
+
+def _frame(picture: Picture, box: tuple[float, float, float, float]) -> list[Bar]:
+    """Return the border of a part of a picture."""
+    left, right = (picture.x + picture.width * share for share in box[::2])
+    top, bottom = (picture.y + picture.height * share for share in box[1::2])
+    across, down = right - left, bottom - top
+    return [
+        Bar(left, top, across, _LINE, PALETTE[1]),
+        Bar(left, bottom - _LINE, across, _LINE, PALETTE[1]),
+        Bar(left, top, _LINE, down, PALETTE[1]),
+        Bar(right - _LINE, top, _LINE, down, PALETTE[1]),
+    ]
 
 
 def _reduced(pixels: Pixels, across: float, down: float) -> Pixels:

@@ -35,7 +35,7 @@ from cxr_transfer.radiograph.in_memory import (
     check_images,
     is_in_memory,
 )
-from cxr_transfer.statistics.temperature import DECIMALS, score_scale
+from cxr_transfer.statistics.temperature import DECIMALS, score_scale, written_score
 
 BATCH = 16
 UNFAMILIAR = (
@@ -44,7 +44,7 @@ UNFAMILIAR = (
 )
 NOT_SURE = (
     "Expected an image that the model can tell the classes of apart, but its highest class score "
-    "is {score:.3f}, below the {least:.3f} that {coverage:.0f} % of the images reach by which "
+    "is {score} of 100, below the {least} that {coverage:.0f} % of the images reach by which "
     "that was chosen; take no class from it."
 )
 
@@ -390,4 +390,6 @@ class Predictor:
 def not_sure(reference: TrainingReference, scores: npt.NDArray[np.float32]) -> str:
     """Say why no class is given for an image of these scores (C,)."""
     least, coverage = reference.confidence_threshold or 0.0, 100 * (reference.coverage or 1.0)
-    return NOT_SURE.format(score=float(scores.max()), least=least, coverage=coverage)
+    return NOT_SURE.format(
+        score=written_score(float(scores.max())), least=written_score(least), coverage=coverage
+    )

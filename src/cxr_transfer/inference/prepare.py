@@ -26,6 +26,7 @@ from cxr_transfer.radiograph.in_memory import (
 )
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 from cxr_transfer.radiograph.quality_control import quality_issues
+from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 
 UNREADABLE = "Expected an image that can be decoded, but this one cannot; export it anew."
 
@@ -113,6 +114,7 @@ def prepare_for_each(
     any_modality: bool = False,
     quality_control: bool = True,
     keep_radiograph: bool = False,
+    change: Reorientation = AS_STORED,
 ) -> list[Prepared]:
     """Read and judge one image once, and resize it for each of several networks.
 
@@ -125,6 +127,7 @@ def prepare_for_each(
         any_modality: Whether a DICOM header may name another modality or body part.
         quality_control: Whether quality control may refuse it; its issues are listed either way.
         keep_radiograph: Whether the radiograph itself is kept, which is large.
+        change: Change of the image once it is decoded.
 
     Returns:
         Prepared image for each network; where the image cannot be judged, the same for all.
@@ -162,6 +165,7 @@ def prepare_for_each(
         radiograph = read_image(
             image, value_range=value_range, named=named, any_modality=any_modality
         )
+        radiograph = change.apply(radiograph)
         issues = quality_issues(radiograph)
     except ImageError as error:
         return refused("error", error.code, error.message)

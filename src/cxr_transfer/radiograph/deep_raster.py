@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.errors import ImageError
+from cxr_transfer.radiograph.full_depth import FullDepth, of_raster
 from cxr_transfer.radiograph.grey_range import spread
+from cxr_transfer.radiograph.radiograph import Grey
 
 Samples = npt.NDArray[Any]
 
@@ -86,22 +88,34 @@ def flattened(
     return DeepRaster(grey, bits, is_white_zero, opacity, differences, warnings)
 
 
-def grey_of(
-    raster: DeepRaster, orientation: int
-) -> tuple[npt.NDArray[np.uint8] | npt.NDArray[np.float32], tuple[str, ...], float]:
-    """Return the picture upright, what was done to it, and how much colour was taken away.
+class GreyRaster(NamedTuple):
+    """A picture in grey.
+
+    Attributes:
+        pixels: (height, width) float32 in [0, 1], or uint8 of a picture of 8 bits in 16.
+        warnings: Lines on what was done to it.
+        colour: Amount of colour that was taken away, as `Radiograph.colour`.
+        full_depth: All that the file holds of it, where it was asked for.
+    """
+
+    pixels: Grey
+    warnings: tuple[str, ...]
+    colour: float
+    full_depth: FullDepth | None = None
+
+
+def grey_of(raster: DeepRaster, orientation: int, *, full_depth: bool = False) -> GreyRaster:
+    """Return the picture upright and in grey.
 
     Args:
         raster: Picture without its colours.
         orientation: Orientation of the picture as Exif has it, 1 to 8.
-
-    Returns:
-        (height, width) float32 in [0, 1], or uint8 of a picture of 8 bits in 16; warnings; as
-        `Radiograph.colour`.
+        full_depth: Whether all that the file holds of the picture is kept beside it.
     """
     opacity = None if raster.opacity is None else turned(raster.opacity, orientation)
     is_left_out = None if opacity is None else opacity == 0
-    pixels, used_range = spread(turned(raster.samples, orientation), raster.bits, is_left_out)
+    samples = turned(raster.samples, orientation)
+    pixels, used_range = spread(samples, raster.bits, is_left_out)
     colour = 0.0
     if raster.differences is not None:
         brightness = used_range.brightness(np.arange(len(raster.differences), dtype=np.float64))
@@ -114,7 +128,13 @@ def grey_of(
             pixels = np.divide(pixels, 255, dtype=np.float32)
         for rows in _bands(pixels):
             pixels[rows] *= opacity[rows] / np.float32(_OPAQUE)
-    return pixels, raster.warnings + ((notice,) if notice else ()), colour
+    deep = None
+    if full_depth:
+        ends = used_range.low, used_range.high
+        deep = of_raster(
+            samples, raster.bits, *ends, inverted=raster.is_white_zero, opacity=opacity
+        )
+    return GreyRaster(pixels, raster.warnings + ((notice,) if notice else ()), colour, deep)
 
 
 def turned(picture: Samples, orientation: int) -> Samples:

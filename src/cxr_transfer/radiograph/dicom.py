@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 from pydicom.uid import (
     DigitalIntraOralXRayImageStorageForProcessing,
@@ -20,14 +21,16 @@ from pydicom.uid import (
 
 from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import dicom_tags as tags
-from cxr_transfer.radiograph.codestream import Shape
+from cxr_transfer.radiograph.codestream import Samples, Shape
 from cxr_transfer.radiograph.dicom_bits import bits_in, bits_of
 from cxr_transfer.radiograph.dicom_elements import Elements, damaged, name_of
+from cxr_transfer.radiograph.dicom_facts import facts_of, presets_of
 from cxr_transfer.radiograph.dicom_grey import bad_grey_scale, grey_scale
 from cxr_transfer.radiograph.dicom_reading import read_elements
 from cxr_transfer.radiograph.dicom_samples import read_samples, without_colour
 from cxr_transfer.radiograph.dicom_shutter import hidden_pixels
-from cxr_transfer.radiograph.grey_scale import Bits, GreyScale
+from cxr_transfer.radiograph.full_depth import FullDepth, of_grey_scale
+from cxr_transfer.radiograph.grey_scale import Bits, GreyScale, Shown
 from cxr_transfer.radiograph.radiograph import (
     MAX_PIXELS,
     Header,
@@ -81,13 +84,14 @@ _ANY_MODALITY = "--any-modality on the command line, any_modality=True in Python
 _MIRRORED = "turned as its patient orientation says"
 
 
-def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
+def decode(content: bytes, *, any_modality: bool = False, full_depth: bool = False) -> Radiograph:
     """Decode the bytes of one DICOM file.
 
     Args:
         content: Bytes of the file; preamble and file meta information may be missing.
         any_modality: Whether a file is taken whatever it calls its modality and body part, and
             where it says FOR PROCESSING.
+        full_depth: Whether all that the file holds of the picture is kept beside it.
 
     Returns:
         The image as its VOI LUT or first window shows it, bright = dense, upright where the patient
@@ -117,16 +121,17 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
         if strays is not None:
             hidden = strays if hidden is None else hidden | strays
         turn, header = _upright(elements, header)
-        radiograph, notices = scale.apply(
-            turn(grey_samples), None if hidden is None else turn(hidden)
-        )
-        for notice in notices:
+        upright = turn(grey_samples)
+        hidden = None if hidden is None else turn(hidden)
+        shown = scale.apply(upright, hidden)
+        for notice in shown.notices:
             elements.warn(notice)
         ratio = elements.numbers(tags.ASPECT)
         if len(ratio) == 2 and ratio[0] != ratio[1]:
             elements.warn("its pixels are not square, and were taken as if they were")
         if turn is not _as_it_is:
             elements.warn(_MIRRORED)
+        deep = _full_depth(elements, upright, hidden, scale, shown, turn) if full_depth else None
     except (ImageError, MemoryError):
         raise
     except Exception as error:
@@ -135,7 +140,29 @@ def decode(content: bytes, *, any_modality: bool = False) -> Radiograph:
             raise too_complex(f"{_LEVELS} levels of sequences in a DICOM file") from None
         # Damaged bytes lead to every kind of exception; they all say the same.
         raise damaged() from None
-    return Radiograph(radiograph, "DICOM", tuple(elements.warnings), header)
+    return Radiograph(shown.pixels, "DICOM", tuple(elements.warnings), header, full_depth=deep)
+
+
+def _full_depth(
+    elements: Elements,
+    samples: Samples,
+    hidden: npt.NDArray[np.bool_] | None,
+    scale: GreyScale,
+    shown: Shown,
+    turn: Turn,
+) -> FullDepth:
+    """Return all that the file holds of its picture."""
+    is_negative = scale.bits.signed or bool((scale.modality(scale.bits.values()) < 0).any())
+    # What looks at two pixels beside each other tells whether rows became columns.
+    is_transposed = turn(np.zeros((1, 2))).shape == (2, 1)
+    return of_grey_scale(
+        samples,
+        hidden,
+        scale,
+        shown.voi,
+        presets_of(elements, signed=is_negative),
+        facts_of(elements, is_transposed=is_transposed),
+    )
 
 
 def _header(elements: Elements, any_modality: bool) -> Header:

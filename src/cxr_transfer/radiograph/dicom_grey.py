@@ -21,7 +21,7 @@ from cxr_transfer.radiograph.grey_scale import (
     Window,
 )
 
-_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def grey_scale(elements: Elements, bits: Bits, *, is_for_processing: bool) -> GreyScale:
@@ -93,7 +93,7 @@ def _rescale(elements: Elements) -> tuple[Rescale, bool]:
 def _window(elements: Elements) -> Window | None:
     """Return the first window, PS3.3, C.11.2.1.2; None without one that has a meaning."""
     function = elements.text(tags.FUNCTION) or "LINEAR"
-    if function not in _FUNCTIONS:
+    if function not in FUNCTIONS:
         elements.warn(f"{name_of(tags.FUNCTION)} is none of the standard's; LINEAR was taken")
         function = "LINEAR"
     centres, widths = elements.numbers(tags.CENTRE), elements.numbers(tags.WIDTH)

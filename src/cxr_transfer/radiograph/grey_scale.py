@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -139,6 +139,15 @@ class Window:
         return np.clip((values - (self.centre - 0.5)) / (self.width - 1) + 0.5, 0, 1)
 
 
+def window_over(low: float, high: float) -> Window:
+    """Return the window that shows ``low`` black and ``high`` white.
+
+    >>> window_over(0, 255)
+    Window(centre=128.0, width=256.0, function='LINEAR')
+    """
+    return Window((low + high + 1) / 2, float(high - low + 1))
+
+
 @dataclass(frozen=True)
 class Logarithm:
     """The negative logarithm: from what a detector counted to what stopped the rays.
@@ -149,6 +158,21 @@ class Logarithm:
     def __call__(self, values: Values) -> Values:
         """Return ``-log(values)``; what is less than 1 counts as 1."""
         return -np.log(np.maximum(values, 1.0))
+
+
+class Shown(NamedTuple):
+    """An image as its grey scale shows it.
+
+    Attributes:
+        pixels: (height, width): uint8 where nothing finer comes out, else float32 in [0, 1]; what
+            is hidden, and padding, is black.
+        notices: Lines on how its values were shown.
+        voi: What decided over that; of a range in use, the window over it.
+    """
+
+    pixels: Grey
+    notices: tuple[str, ...]
+    voi: Window | Table
 
 
 @dataclass(frozen=True)
@@ -171,16 +195,12 @@ class GreyScale:
 
     def apply(
         self, samples: npt.NDArray[Any], hidden: npt.NDArray[np.bool_] | None = None
-    ) -> tuple[Grey, tuple[str, ...]]:
-        """Return the image, and notices of how its values were shown.
+    ) -> Shown:
+        """Show an image.
 
         Args:
             samples: (height, width) integers as stored.
             hidden: (height, width); pixels that are no picture.
-
-        Returns:
-            uint8 where nothing finer comes out, else float32 in [0, 1]; what is hidden, and
-            padding, is black.
 
         Raises:
             ImageError: ``bad_grey_scale`` where no finite brightness comes out, or a modality table
@@ -202,8 +222,10 @@ class GreyScale:
             counts[is_padding] = 0
         is_8_bits = counts is not None and self._shows_8_bits(counts)
         with np.errstate(all="ignore"):
-            brightness, notices = (
-                (as_8_bits(values) / 255, ()) if is_8_bits else self._brightness(values, counts)
+            brightness, voi, notices = (
+                (as_8_bits(values) / 255, window_over(0, values[-1]), ())
+                if is_8_bits
+                else self._brightness(values, counts)
             )
         if not np.isfinite(brightness).all():
             raise _bad_scale("its rescale or window gives none that is finite")
@@ -220,19 +242,20 @@ class GreyScale:
         if self.voi is not None and _shows_nothing(
             radiograph, self.bits.patterns(_thinned(samples))
         ):
-            shown, further_notices = replace(self, voi=None).apply(samples, hidden)
-            return shown, (
-                "its window or VOI LUT shows next to nothing, and was left out",
-                *further_notices,
-            )
-        return radiograph, notices
+            shown = replace(self, voi=None).apply(samples, hidden)
+            notice = "its window or VOI LUT shows next to nothing, and was left out"
+            return shown._replace(notices=(notice, *shown.notices))
+        return Shown(radiograph, notices, voi)
 
     def _shows_8_bits(self, counts: Counts) -> bool:
         """Tell whether nothing but a picture of 8 bits in 16 is to be shown."""
         is_plain = self.voi is None and self.modality == Rescale() and self.padding is None
         return is_plain and not self.bits.signed and is_8_bits_in_16(counts)
 
-    def _brightness(self, values: Values, counts: Counts | None) -> tuple[Values, tuple[str, ...]]:
+    def _brightness(
+        self, values: Values, counts: Counts | None
+    ) -> tuple[Values, Window | Table, tuple[str, ...]]:
+        """Return what each value is shown as, by what, and notices of it."""
         notices: list[str] = []
         if isinstance(self.modality, Table) and counts is not None:
             missing = self.modality.missing_of(values, counts)
@@ -252,24 +275,26 @@ class GreyScale:
             )
             voi = None if lacking else voi
         if isinstance(voi, Table):
-            return voi(shown) / voi.highest, tuple(notices)
+            return voi(shown) / voi.highest, voi, tuple(notices)
         if voi is not None:
-            return voi(shown), tuple(notices)
-        return self._over_range_in_use(shown, counts, notices), tuple(notices)
+            return voi(shown), voi, tuple(notices)
+        low, high = self._range_in_use(shown, counts, notices)
+        brightness = np.clip((shown - low) / (high - low), 0, 1)
+        return brightness, window_over(low, high), tuple(notices)
 
-    def _over_range_in_use(
+    def _range_in_use(
         self, shown: Values, counts: Counts | None, notices: list[str]
-    ) -> Values:
+    ) -> tuple[float, float]:
+        """Return the values that are black and white where nothing says it."""
         if not np.isfinite(shown).all():
-            return shown
+            return math.nan, math.nan
         if not np.ptp(shown):
             raise _bad_scale("its rescale gives all of them the same")
         if self.bits.stored <= 8 and not isinstance(self.modality, Logarithm):
             # Of 8 bits somebody has chosen already what they show.
             if isinstance(self.modality, Table):
-                return shown / self.modality.highest
-            dark, bright = sorted((float(shown.min()), float(shown.max())))
-            return np.asarray(np.clip((shown - dark) / (bright - dark), 0, 1))
+                return 0.0, float(self.modality.highest)
+            return float(shown.min()), float(shown.max())
         if counts is None:
             counts = np.ones(len(shown), np.int64)
         order = np.argsort(shown, kind="stable")
@@ -282,7 +307,7 @@ class GreyScale:
         notice = used_range.notice(self.bits.stored, container)
         if notice and not isinstance(self.modality, Logarithm):
             notices.append(notice)
-        return used_range.brightness(shown)
+        return used_range.low, used_range.high
 
 
 def _thinned(picture: npt.NDArray[Any]) -> npt.NDArray[Any]:

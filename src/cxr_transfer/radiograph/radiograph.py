@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.errors import ImageError
+
+if TYPE_CHECKING:
+    from cxr_transfer.radiograph.full_depth import FullDepth
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_PIXELS = 60_000_000
@@ -47,6 +51,7 @@ class Radiograph:
         header: Facts that the file itself states of the picture.
         colour: Amount of colour that was taken away: the mean over all pixels of the largest less
             the smallest of red, green and blue, in [0, 1]; 0 for a grey file.
+        full_depth: All that the file holds of the picture, where it was asked for.
     """
 
     stored: Grey
@@ -54,6 +59,7 @@ class Radiograph:
     warnings: tuple[str, ...] = ()
     header: Header = Header()
     colour: float = 0.0
+    full_depth: FullDepth | None = None
 
     @cached_property
     def pixels(self) -> npt.NDArray[np.float32]:

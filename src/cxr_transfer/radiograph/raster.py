@@ -25,6 +25,7 @@ from cxr_transfer.radiograph.deep_raster import (
     DeepRaster,
     grey_of,
 )
+from cxr_transfer.radiograph.full_depth import of_8_bits
 from cxr_transfer.radiograph.jpeg_pixels import is_cut_short
 from cxr_transfer.radiograph.jpeg_structure import START, Jpeg, check_coding, read_jpeg
 from cxr_transfer.radiograph.png_pixels import deep_pixels
@@ -84,8 +85,12 @@ class _Opened:
     jpeg: Jpeg | None = None
 
 
-def decode(content: bytes) -> Radiograph:
+def decode(content: bytes, *, full_depth: bool = False) -> Radiograph:
     """Decode the bytes of one picture.
+
+    Args:
+        content: Bytes of the file.
+        full_depth: Whether all that the file holds of the picture is kept beside it.
 
     Returns:
         The radiograph; what was done to it (alpha, colour, orientation) is in its warnings.
@@ -107,15 +112,21 @@ def decode(content: bytes) -> Radiograph:
         if opened.orientation in TURNS:
             warnings.append("turned as its EXIF orientation says")
         if isinstance(opened.pixels, DeepRaster):
-            pixels, notices, colour = grey_of(opened.pixels, opened.orientation)
-            return Radiograph(pixels, opened.format, (*warnings, *notices), colour=colour)
+            grey = grey_of(opened.pixels, opened.orientation, full_depth=full_depth)
+            warnings += grey.warnings
+            return Radiograph(
+                *(grey.pixels, opened.format, tuple(warnings)),
+                colour=grey.colour,
+                full_depth=grey.full_depth,
+            )
         with _open(opened.format, opened.pixels) as image:
             shallow, colour = _shallow(image, opened, warnings)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(error) from None
-    return Radiograph(shallow, opened.format, tuple(warnings), colour=colour)
+    deep = of_8_bits(shallow) if full_depth else None
+    return Radiograph(shallow, opened.format, tuple(warnings), colour=colour, full_depth=deep)
 
 
 def _opened(content: bytes) -> _Opened | None:

@@ -94,7 +94,9 @@ def named_format(name: str) -> str:
     return _NAMED.get(PurePath(name).suffix.lower(), "")
 
 
-def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Radiograph:
+def decode(
+    content: bytes, *, named: str = "", any_modality: bool = False, full_depth: bool = False
+) -> Radiograph:
     """Decode the bytes of one image.
 
     Args:
@@ -102,6 +104,7 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
         named: Format that its name promises; a warning tells where the content has another.
         any_modality: Whether a DICOM file is taken whatever its header calls the modality and body
             part, and where it says FOR PROCESSING.
+        full_depth: Whether all that the file holds of the picture is kept beside it.
 
     Raises:
         ImageError: What `raster.decode` and `dicom.decode` raise.
@@ -110,9 +113,9 @@ def decode(content: bytes, *, named: str = "", any_modality: bool = False) -> Ra
         if _is_dicom(content):
             from cxr_transfer.radiograph import dicom  # a JPEG need not wait for pydicom
 
-            radiograph = dicom.decode(content, any_modality=any_modality)
+            radiograph = dicom.decode(content, any_modality=any_modality, full_depth=full_depth)
         else:
-            radiograph = raster.decode(content)
+            radiograph = raster.decode(content, full_depth=full_depth)
     notices = [notice] if (notice := notice_of_8_bits(radiograph.stored)) else []
     if named not in ("", radiograph.format):
         notices.append(f"the content is {radiograph.format}, whatever the file's name says")

@@ -20,12 +20,14 @@ from starlette.exceptions import HTTPException
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
 from cxr_transfer.serving.description_page import description_page
-from cxr_transfer.serving.heat_maps import LOST
+from cxr_transfer.serving.generated_images import generated_image
 from cxr_transfer.serving.image_answers import predictions
+from cxr_transfer.serving.image_reading import LOST
+from cxr_transfer.serving.image_samples import route_samples
 from cxr_transfer.serving.job_routes import route_jobs
 from cxr_transfer.serving.jobs import Background
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.multipart import flag, read_form
+from cxr_transfer.serving.multipart import read_form
 from cxr_transfer.serving.openapi import (
     EXAMPLE,
     PICTURE_HEADERS,
@@ -36,7 +38,7 @@ from cxr_transfer.serving.openapi import (
     line_responses,
     picture_responses,
 )
-from cxr_transfer.serving.parameters import check_query
+from cxr_transfer.serving.parameters import REORIENTATION, check_query, flag, reorientation
 from cxr_transfer.serving.problems import ProblemResponse, no_such_path, wrong_method
 from cxr_transfer.serving.process_pool import WorkerLost
 from cxr_transfer.serving.reports import route_reports
@@ -67,7 +69,8 @@ MEDIA = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-PAGES = {path.name: path for path in PAGE.iterdir() if path.suffix in MEDIA}
+_ASKED = ("model", "heat_map", *REORIENTATION)
+PAGES = {path.name: path for path in PAGE.rglob("*") if path.suffix in MEDIA}
 
 
 def build(
@@ -88,6 +91,7 @@ def build(
     _handle_errors(app)
     _route_images(app, settings, service)
     route_uploaded_images(app, settings, service)
+    route_samples(app, service)
     route_reports(app, settings, service, background)
     route_jobs(app, settings, service, background)
     _route_models(app, service)
@@ -102,7 +106,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
     @app.post(
         "/v1/predict",
         summary="Class scores for images",
-        openapi_extra=form_body("files", settings, fields=("model", "heat_map")),
+        openapi_extra=form_body("files", settings, fields=_ASKED),
         responses=line_responses(answer_responses(Answers, example=EXAMPLE, by_image=True)),
     )
     async def predict(request: Request) -> Response:
@@ -111,7 +115,8 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
         query = dict(request.query_params)
         service.model(query.get("model"))
         flag(query, "heat_map")
-        form = await read_form(request, settings, files="files", fields=("model", "heat_map"))
+        reorientation(query)
+        form = await read_form(request, settings, files="files", fields=_ASKED)
         served = service.model(form.fields.get("model"))
         return await predictions(
             request,
@@ -119,6 +124,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
             served,
             form.uploads,
             heat_map=form.flag("heat_map"),
+            change=reorientation(form.fields),
             started=started,
         )
 
@@ -230,6 +236,13 @@ def _route_pages(app: FastAPI) -> None:
     @app.head("/docs", include_in_schema=False)
     async def docs() -> Response:
         return HTMLResponse(description_page(app.openapi()))
+
+    @app.get("/generated/{name}", include_in_schema=False)
+    def generated(name: str) -> Response:
+        content = generated_image(name)
+        if content is None:
+            raise HTTPException(404, "Not found")
+        return Response(content, headers={"Content-Type": "image/png"})
 
     @app.get("/{name}", include_in_schema=False)
     @app.head("/{name}", include_in_schema=False)

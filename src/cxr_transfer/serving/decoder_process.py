@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import importlib
 import io
 import os
 import resource
@@ -15,7 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +26,13 @@ from cxr_transfer.errors import CxrError, ImageError
 from cxr_transfer.inference.prepare import Prepared, prepare, prepare_for_each
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 from cxr_transfer.radiograph.lung_segmentation import lung_box, lung_mask
+from cxr_transfer.radiograph.reorientation import Reorientation
+from cxr_transfer.serving.image_facts import described
 from cxr_transfer.serving.ipc import Header, Pieces, receive, send
 
 if TYPE_CHECKING:
     from cxr_transfer.inference.explain import Explainer
+    from cxr_transfer.radiograph.full_depth import FullDepth
 
 LARGEST_SIDE = 2048
 """Of an image that is sent to be looked at, pixels."""
@@ -62,6 +66,7 @@ def main() -> None:
 
 def _warm() -> None:
     """Read a first image, so that everything a request needs is loaded."""
+    importlib.import_module("cxr_transfer.radiograph.dicom")  # the first one waits for it otherwise
     content = io.BytesIO()
     grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
     Image.fromarray(grey).save(content, "JPEG")
@@ -101,6 +106,7 @@ def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
         named=header.get("named", ""),
         quality_control=header["quality_control"],
         keep_radiograph=True,
+        change=Reorientation(**header.get("change", {})),
     )
     descriptions = [
         {
@@ -134,6 +140,16 @@ def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
         "width": radiograph.width,
     }
     return facts, [_png(radiograph)]
+
+
+def _samples(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    """Decode an image at full depth, and say what a viewer needs to know of it."""
+    radiograph = decode(pieces[0], named=header.get("named", ""), full_depth=True)
+    samples = cast("FullDepth", radiograph.full_depth).samples
+    kind = samples.dtype.newbyteorder("<").str
+    return {"facts": described(radiograph), "kind": kind}, [
+        samples.astype(kind, copy=False).tobytes()
+    ]
 
 
 def _png(radiograph: Radiograph, side: int = LARGEST_SIDE) -> bytes:
@@ -199,10 +215,19 @@ def _pixels(png: bytes) -> npt.NDArray[np.uint8]:
         return np.asarray(picture)
 
 
+def _identity(_header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+    """Read of a DICOM header what the node's rules and answers need."""
+    from cxr_transfer.radiograph.dicom_identity import read_identity
+
+    return {}, [read_identity(pieces[0])]
+
+
 WORK: dict[str, Callable[[Header, Pieces], tuple[Header, Pieces]]] = {
     "prepare": _prepare,
     "image": _image,
+    "samples": _samples,
     "explain": _explain,
+    "identity": _identity,
     "report": _report,
 }
 

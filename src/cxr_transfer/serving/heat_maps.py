@@ -8,39 +8,20 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cxr_transfer.errors import ImageError
 from cxr_transfer.inference.prediction import explained_label
-from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.serving.image_reading import LOST, Read
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.process_pool import WorkerLost
 
 NO_MAP = "this model is a converted network: it draws no heat maps"
-LOST = "Expected an answer, but the process that read the image was taken away; send it again."
 
 Draw = Callable[[Header, Sequence[bytes]], Awaitable[tuple[Header, list[bytes]]]]
 """Function that has a piece of work done by the process that draws."""
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """Result of a decoding process for one image.
-
-    Attributes:
-        prepared: Prepared image for each model that was asked, in their order.
-        height: Height of the image in pixels; 0 where it was not read.
-        width: Width of the image in pixels; 0 where it was not read.
-        picture: PNG of the image to be looked at; empty where it was not wanted or read.
-    """
-
-    prepared: tuple[Prepared, ...]
-    height: int = 0
-    width: int = 0
-    picture: bytes = b""
 
 
 async def explain(

@@ -16,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cxr_transfer.inference.prediction import explained_label
-from cxr_transfer.serving.heat_maps import LOST, NO_MAP
+from cxr_transfer.radiograph.reorientation import Reorientation
+from cxr_transfer.serving.heat_maps import NO_MAP
+from cxr_transfer.serving.image_reading import LOST
 from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.ndjson import LinesResponse, wants_lines
@@ -37,6 +39,7 @@ async def predictions(
     uploads: Sequence[Upload],
     *,
     heat_map: bool,
+    change: Reorientation,
     started: float,
 ) -> Response:
     """Answer with class scores; as lines, one when it is there, where the client asks for them.
@@ -47,14 +50,15 @@ async def predictions(
         served: Model that is asked.
         uploads: Images.
         heat_map: Whether each answer has a heat map.
+        change: Change of the images before they are assessed.
         started: When the request came, in seconds of `time.perf_counter`.
 
     Raises:
         ApiError: 503 ``busy``.
     """
     if wants_lines(request):
-        return _lines(request, service, served, uploads, heat_map=heat_map)
-    answers = await service.answers(served, uploads, heat_map=heat_map)
+        return _lines(request, service, served, uploads, heat_map=heat_map, change=change)
+    answers = await service.answers(served, uploads, heat_map=heat_map, change=change)
     statuses = [answer["status"] for answer in answers]
     request.scope["state"]["facts"] = {"uploads": len(answers), "answered": statuses}
     request_id = request.state.request_id
@@ -75,13 +79,14 @@ def _lines(
     uploads: Sequence[Upload],
     *,
     heat_map: bool,
+    change: Reorientation,
 ) -> Response:
     """Answer with a line for each image; what is refused at once is refused as always."""
     facts = request.scope["state"]["facts"] = {"uploads": len(uploads)}
     service.check_room(len(uploads))
 
     async def answers() -> AsyncIterator[dict[str, Any]]:
-        one_by_one = service.one_by_one([served], uploads, heat_map=heat_map)
+        one_by_one = service.one_by_one([served], uploads, heat_map=heat_map, change=change)
         async with aclosing(one_by_one):
             async for of_one, _ in one_by_one:
                 yield of_one[0]
@@ -89,7 +94,9 @@ def _lines(
     return LinesResponse(answers(), request.state.request_id, facts)
 
 
-async def heat_map_picture(service: Service, served: ServedModel, upload: Upload) -> Response:
+async def heat_map_picture(
+    service: Service, served: ServedModel, upload: Upload, change: Reorientation
+) -> Response:
     """Answer with the heat map of an image, as PNG.
 
     Raises:
@@ -98,7 +105,7 @@ async def heat_map_picture(service: Service, served: ServedModel, upload: Upload
     """
     if not served.explains:
         raise _no_map(NO_MAP)
-    (answer,) = await service.answers(served, [upload], heat_map=True)
+    (answer,) = await service.answers(served, [upload], heat_map=True, change=change)
     if refusal := refusal_of([answer]):
         raise refusal
     if answer["status"] != "ok":

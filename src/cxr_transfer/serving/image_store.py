@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cxr_transfer.serving.schemas import ApiError
@@ -35,16 +35,20 @@ class ImageStore:
     Args:
         most: Bytes of all images together.
         seconds: Time for which an image is kept after its upload; another upload of it renews this.
+        on_forget: Function that is called with the hash of an image that is forgotten.
 
     Attributes:
         size: Bytes that are held.
         seconds: Time for which an image is kept.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
+    def __init__(
+        self, most: int, seconds: float, on_forget: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.size = 0
         self.seconds = seconds
         self._most = most
+        self._on_forget = on_forget
         self._kept: OrderedDict[str, tuple[Upload, asyncio.TimerHandle]] = OrderedDict()
 
     def keep(self, uploads: Sequence[Upload]) -> None:
@@ -63,7 +67,7 @@ class ImageStore:
             )
         loop = asyncio.get_running_loop()
         for upload in uploads:
-            self.forget(upload.sha256)
+            self._drop(upload.sha256)
             while self.size + len(upload.content) > self._most:
                 self.forget(next(iter(self._kept)))
             timer = loop.call_later(self.seconds, self.forget, upload.sha256)
@@ -88,6 +92,12 @@ class ImageStore:
 
     def forget(self, sha256: str) -> bool:
         """Forget an image, and tell whether it was kept."""
+        is_kept = self._drop(sha256)
+        if is_kept:
+            self._on_forget(sha256)
+        return is_kept
+
+    def _drop(self, sha256: str) -> bool:
         upload, timer = self._kept.pop(sha256, (None, None))
         if upload is None or timer is None:
             return False

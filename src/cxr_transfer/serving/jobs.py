@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 
 from cxr_transfer import provenance
 from cxr_transfer.inference.prepare import Prepared
-from cxr_transfer.serving.heat_maps import LOST, unexplained
+from cxr_transfer.serving.event_log import log
+from cxr_transfer.serving.heat_maps import unexplained
+from cxr_transfer.serving.image_reading import LOST
 from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.job_store import Bounds, Job, JobImage, JobStore, Kind
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.middleware import log
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.schemas import ApiError
 from cxr_transfer.serving.service import Service
@@ -328,7 +329,13 @@ def asked_of(
 def _lost(image: JobImage, served: ServedModel) -> dict[str, Any]:
     prepared = Prepared(image.upload.name, None, "error", "worker_lost", LOST)
     answer = served.predictor.answers([prepared])[0].as_dict() | unexplained()
-    return answer | {"sha256": image.upload.sha256, "warnings": []}
+    facts: dict[str, Any] = {
+        "sha256": image.upload.sha256,
+        "crop": None,
+        "changed": None,
+        "warnings": [],
+    }
+    return answer | facts
 
 
 class Background:

@@ -14,8 +14,8 @@ from typing import Any
 from cxr_transfer import provenance
 from cxr_transfer.errors import MachineError
 from cxr_transfer.files import append_line, scratch_file
+from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.middleware import log
 
 _FIELDS = ("sha256", "model", "status", "code", "label", "probabilities", "findings")
 _NAMED_BY = 16  # digits of a hash: enough to tell images apart, and short in a table

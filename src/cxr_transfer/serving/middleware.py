@@ -9,8 +9,6 @@ identifier of its own a client gets back, but it is not logged, for it may be a 
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import re
 import time
 import traceback
@@ -24,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.serving.admission import Admission, BodyMemory
 from cxr_transfer.serving.audit_trail import AuditTrail
+from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.problems import ProblemResponse
 from cxr_transfer.serving.schemas import ApiError, busy, stopping
@@ -31,8 +30,6 @@ from cxr_transfer.serving.settings import Settings
 from cxr_transfer.serving.sites import Sites
 from cxr_transfer.serving.tokens import Tokens
 from cxr_transfer.text import human_size
-
-LOGGER = logging.getLogger("cxr_transfer.serving")
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -268,11 +265,6 @@ def too_large(most: int) -> ApiError:
     )
 
 
-def log(event: str, **facts: object) -> None:
-    """Write one line of what happened; never of whom an image shows."""
-    LOGGER.info(json.dumps({"event": event, **facts}))
-
-
 def _name(url: str) -> str:
     try:
         return urlsplit(url).hostname or ""
@@ -284,28 +276,3 @@ async def _tell(
     refusal: ApiError, request_id: str, scope: Scope, receive: Receive, send: Send
 ) -> None:
     await ProblemResponse(refusal, request_id)(scope, receive, send)
-
-
-def one_line_each(handler: logging.Handler) -> None:
-    """Let ``handler`` write what the server tells, a line of JSON for each event.
-
-    Of what libraries say, only errors, and only that there was one: they may quote a client.
-    """
-    handler.setFormatter(_Lines())
-    LOGGER.setLevel(logging.INFO)
-    LOGGER.propagate = False
-    LOGGER.addHandler(handler)
-    root = logging.getLogger()
-    root.setLevel(logging.ERROR)
-    root.addHandler(handler)
-
-
-class _Lines(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        message = record.getMessage()
-        if record.name != LOGGER.name:
-            kind = record.exc_info[0] if record.exc_info else None
-            event = {"event": "library", "library": record.name, "type": kind and kind.__name__}
-            message = json.dumps(event)
-        return f'{{"time": "{stamp}Z", {message[1:]}'

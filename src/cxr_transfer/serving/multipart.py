@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.parameters import check_names
+from cxr_transfer.serving.parameters import check_names, flag
 from cxr_transfer.serving.schemas import ApiError, shown_name
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
@@ -30,7 +30,6 @@ RAW = ("application/dicom", "image/")
 _FIELDS = 8
 _FIELD_BYTES = 1024
 _HASHED_AT_ONCE = 256 * 1024  # more bytes would hold everybody up: a thread hashes them
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 
 
 class UploadForm:
@@ -52,20 +51,6 @@ class UploadForm:
             ApiError: 422 ``bad_field``.
         """
         return flag(self.fields, name)
-
-
-def flag(fields: dict[str, str], name: str) -> bool:
-    """Return a field that is true or false; false without one.
-
-    Raises:
-        ApiError: 422 ``bad_field``.
-    """
-    value = fields.get(name, "").lower()
-    if value not in _TRUE + _FALSE:
-        raise ApiError(
-            422, "bad_field", f"Expected true or false in {name}, but got something else."
-        )
-    return value in _TRUE
 
 
 def hold_hashes(request: Request, uploads: Iterable[Upload]) -> None:

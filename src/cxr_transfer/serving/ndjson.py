@@ -13,7 +13,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from cxr_transfer.serving.middleware import log
+from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.schemas import ApiError, envelope, refused
 
 NDJSON = "application/x-ndjson"

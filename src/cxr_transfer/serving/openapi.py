@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from cxr_transfer.about import INTENDED_USE, __version__
+from cxr_transfer.radiograph.reorientation import ROTATIONS
 from cxr_transfer.serving.middleware import PROTECTED
 from cxr_transfer.serving.problems import PROBLEM
 from cxr_transfer.serving.schemas import Readiness, Refused, RefusedAnswers, StreamEnd
@@ -36,10 +37,12 @@ EXAMPLE = {
             "model": "model_3 dbf3397cd158",
             "warnings": [],
             "ms": 36.8,
+            "crop": [0, 0, 1024, 1024],
             "heat_map": None,
             "lung_share": None,
             "lung_area": None,
             "neighbours": [],
+            "changed": None,
         }
     ],
 }
@@ -65,6 +68,13 @@ HEAT_MAP_HEADERS = {
 REPORT_HEADERS = {"Content-Disposition": "The name to save it under."}
 BEGUN_HEADERS = {"Location": "Where it says how far it is."}
 
+SAMPLES = "application/octet-stream"
+MOST_SAMPLES = 2048 * 2048
+SAMPLE_HEADERS = {
+    "X-Cxr-Rows": "Rows of samples; each sample has two bytes, the lower one first.",
+    "X-Cxr-Columns": "Samples in a row.",
+}
+
 _EVERYWHERE = {
     "X-Request-ID": "Identifier of the request: the client's own X-Request-ID, or a new one.",
     "X-Intended-Use": "What the answers are for, and what not.",
@@ -89,6 +99,11 @@ _REFUSED = {
     507: "No room on the disk for more jobs; what was accepted is kept.",
 }
 _BY_IMAGE = (413, 415, 422, 503)  # one image that cannot be read has its answer beside the problem
+
+
+def _number(least: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": least, "maximum": 999_999_999}
+
 
 _FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "model": ({"type": "string"}, "Name of the model; the server's first without one."),
@@ -116,6 +131,28 @@ _FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "most": (
         {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 100},
         "Number of images at most; no more than 1000 in JSON.",
+    ),
+    "flip": (
+        {"type": "boolean", "default": False},
+        "Whether the image is mirrored left to right before it is assessed.",
+    ),
+    "rotate": (
+        {"type": "integer", "enum": list(ROTATIONS), "default": 0},
+        "Degrees by which the image is turned clockwise before it is assessed, once it is "
+        "mirrored.",
+    ),
+    "invert": (
+        {"type": "boolean", "default": False},
+        "Whether bright becomes dark before the image is assessed.",
+    ),
+    "x": (_number(0), "First column of the part."),
+    "y": (_number(0), "First row of the part."),
+    "width": (_number(1), "Columns of the part; without it, all that follow."),
+    "height": (_number(1), "Rows of the part; without it, all that follow."),
+    "scale": (
+        _number(1) | {"default": 1},
+        "Side of the squares of samples whose means are returned. An answer has "
+        f"{MOST_SAMPLES} samples at most.",
     ),
 }
 
@@ -315,6 +352,7 @@ def _complete(described: dict[str, Any], settings: Settings) -> None:
         "request_files": settings.files,
         "kept_bytes": settings.kept_bytes,
         "kept_s": settings.kept_s,
+        "samples": MOST_SAMPLES,
         "queue_images": settings.queue,
         "body_s": settings.body_s,
     }

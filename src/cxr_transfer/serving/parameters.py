@@ -1,19 +1,21 @@
 """Parameters of a request: all that its description does not name are refused.
 
-A misspelt parameter would have no effect, and its answer would be another than was asked for. Knows
-nothing of values.
+A misspelt parameter would have no effect, and its answer would be another than was asked for.
+Values become flags, numbers and changes, or are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from starlette.requests import Request
 
+from cxr_transfer.radiograph.reorientation import ROTATIONS, Reorientation
 from cxr_transfer.serving.schemas import ApiError
 from cxr_transfer.tables import nearest
 from cxr_transfer.text import for_terminal
 
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
 _SHOWN = 40  # characters of a name that a client made up
 
 
@@ -61,3 +63,62 @@ def check_names(names: Iterable[str], allowed: Sequence[str], where: str) -> Non
                 f"Expected {name} once in the {where}, but got it again; send one value.",
             )
         seen.add(name)
+
+
+def whole_number(
+    fields: Mapping[str, str], name: str, least: int, most: int, otherwise: int
+) -> int:
+    """Return a field that is a whole number.
+
+    Args:
+        fields: Fields of a request.
+        name: Name of the field.
+        least: Lowest number that it may be.
+        most: Highest number that it may be.
+        otherwise: Number where the field is missing.
+
+    Raises:
+        ApiError: 422 ``bad_field``.
+    """
+    text = fields.get(name)
+    if text is None:
+        return otherwise
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+    if not least <= number <= most:
+        raise ApiError(
+            422,
+            "bad_field",
+            f"Expected a whole number of {least} to {most} in {name}, but got another.",
+        )
+    return number
+
+
+def flag(fields: Mapping[str, str], name: str) -> bool:
+    """Return a field that is true or false; false without one.
+
+    Raises:
+        ApiError: 422 ``bad_field``.
+    """
+    value = fields.get(name, "").lower()
+    if value not in _TRUE + _FALSE:
+        raise ApiError(
+            422, "bad_field", f"Expected true or false in {name}, but got something else."
+        )
+    return value in _TRUE
+
+
+REORIENTATION = ("rotate", "flip", "invert")
+
+
+def reorientation(fields: Mapping[str, str]) -> Reorientation:
+    """Return how the images of a request are to be changed.
+
+    Raises:
+        ApiError: 422 ``bad_field``.
+    """
+    rotate = fields.get("rotate", "0")
+    if rotate not in map(str, ROTATIONS):
+        raise ApiError(
+            422, "bad_field", "Expected 0, 90, 180 or 270 in rotate, but got something else."
+        )
+    return Reorientation(int(rotate), flag(fields, "flip"), flag(fields, "invert"))

@@ -16,11 +16,11 @@ from contextlib import suppress
 
 from cxr_transfer.errors import ImageError, MachineError
 from cxr_transfer.serving import ipc
-from cxr_transfer.serving.middleware import log
+from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.tokens import TOKEN_VARIABLE, TOKENS_VARIABLE
 from cxr_transfer.serving.webhook_settings import SECRET_VARIABLE
 
-_START_S = 60.0
+_START_S = 120.0  # on a busy machine, what is loaded takes a minute
 _FRAME = 2**20  # of the stream's buffer
 
 

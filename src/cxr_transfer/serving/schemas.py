@@ -42,6 +42,14 @@ class Neighbour(BaseModel):
     distance: float
 
 
+class Changed(BaseModel):
+    """How an image was changed before it was assessed, because that was asked."""
+
+    rotate: Literal[0, 90, 180, 270] = Field(description="Degrees clockwise; last.")
+    flip: bool = Field(description="Whether it was mirrored left to right; first.")
+    invert: bool = Field(description="Whether bright became dark.")
+
+
 class ImageAnswer(BaseModel):
     """The answer for one image."""
 
@@ -77,6 +85,11 @@ class ImageAnswer(BaseModel):
         False, description="Whether this image, or a copy of it, is known to be a training image."
     )
     ms: float
+    crop: list[int] | None = Field(
+        None,
+        description="Part of the image that the model sees: left, top, right and bottom in pixels "
+        "of the image; null where it sees none.",
+    )
     heat_map: str | None = Field(None, description="RGBA PNG to lay over the image, as a data URL.")
     heat_map_of: str | None = Field(
         None, description="Which of several findings the heat map is of: the most probable one."
@@ -86,6 +99,9 @@ class ImageAnswer(BaseModel):
         None, description="Share of what the model sees that the lungs are."
     )
     neighbours: list[Neighbour] = []
+    changed: Changed | None = Field(
+        None, description="Change of the image that was asked for; null as the file has it."
+    )
 
 
 class Envelope(BaseModel):

@@ -22,9 +22,10 @@ from typing import Any
 import uvicorn
 
 from cxr_transfer.errors import MachineError, UsageError, check_list
+from cxr_transfer.serving.event_log import log, one_line_each
 from cxr_transfer.serving.http_timeouts import TimeoutProtocol
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.middleware import RequestGuard, log, one_line_each
+from cxr_transfer.serving.middleware import RequestGuard
 from cxr_transfer.serving.server_options import settings
 from cxr_transfer.serving.settings import Settings
 

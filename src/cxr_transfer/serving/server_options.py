@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from cxr_transfer.errors import UsageError, check_list, listing
 from cxr_transfer.files import read_toml
-from cxr_transfer.radiograph.radiograph import MAX_BYTES
+from cxr_transfer.radiograph.radiograph import MAX_BYTES, MAX_PIXELS
 from cxr_transfer.serving.settings import MIB, Settings, is_loopback
 from cxr_transfer.serving.sites import check_origin
 from cxr_transfer.serving.tokens import TOKEN_VARIABLE, TOKENS_VARIABLE, read_tokens
@@ -68,6 +68,7 @@ class ServerOptions(BaseModel):
         files: Largest number of files in one request.
         kept_mb: Memory for images that are uploaded once; at least `body_mb`.
         kept_s: Time in seconds for which such an image is kept.
+        samples_mb: Memory for decoded images that are being looked at.
         keep_answers: Folder in which answers are kept for `cxr accept monitor`.
         audit_trail: File to which a line is added for each request: who by name, when, which route,
             which images by hash, which status.
@@ -98,6 +99,7 @@ class ServerOptions(BaseModel):
     files: int = Field(_DEFAULTS.files, ge=1, le=1000)
     kept_mb: int = Field(_DEFAULTS.kept_bytes // MIB, ge=1, le=2**20)
     kept_s: float = Field(_DEFAULTS.kept_s, ge=1, le=86_400)
+    samples_mb: int = Field(_DEFAULTS.samples_bytes // MIB, ge=2 * MAX_PIXELS // MIB + 1, le=2**20)
     keep_answers: Path | None = None
     audit_trail: Path | None = None
     jobs: Path | None = None

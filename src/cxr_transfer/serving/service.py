@@ -13,24 +13,26 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, aclosing, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from cxr_transfer.errors import ImageError
 from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.inference.prepare import Prepared
+from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
-from cxr_transfer.serving.heat_maps import LOST, Read, explain, unexplained
+from cxr_transfer.serving.heat_maps import explain, unexplained
+from cxr_transfer.serving.image_reading import LOST, Read
 from cxr_transfer.serving.image_store import ImageStore, Upload
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.kept_answers import KeptAnswers, kept_facts
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel, named_models, open_model
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
+from cxr_transfer.serving.sample_store import SampleStore
 from cxr_transfer.serving.schemas import ApiError, busy, starting
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
@@ -57,6 +59,7 @@ class Service:
             were read.
         models: Models that are open, by name, in the order in which they were opened.
         images: Images that were uploaded once, by their hash.
+        samples: Those of them that are looked at, decoded at full depth.
         decoders: Processes that read images.
     """
 
@@ -65,7 +68,8 @@ class Service:
         self.behind = Admission(sys.maxsize, math.inf)
         self.wanted: dict[str, str] = {}
         self.models: dict[str, ServedModel] = {}
-        self.images = ImageStore(settings.kept_bytes, settings.kept_s)
+        self.samples = SampleStore(settings.samples_bytes)
+        self.images = ImageStore(settings.kept_bytes, settings.kept_s, self.samples.forget)
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -82,6 +86,7 @@ class Service:
         self._works = False
         metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
         metrics.watch("cxr_kept_bytes", "Bytes of kept images.", lambda: self.images.size)
+        metrics.watch("cxr_samples_bytes", "Bytes of samples.", lambda: self.samples.size)
         metrics.watch("cxr_workers", "Decoding processes.", lambda: self.decoders.alive)
         metrics.watch(
             "cxr_workers_replaced", "Processes that were lost.", lambda: self.decoders.replaced
@@ -186,18 +191,23 @@ class Service:
         )
 
     async def answers(
-        self, served: ServedModel, uploads: Sequence[Upload], *, heat_map: bool
+        self,
+        served: ServedModel,
+        uploads: Sequence[Upload],
+        *,
+        heat_map: bool,
+        change: Reorientation = AS_STORED,
     ) -> list[dict[str, Any]]:
         """Return an answer for each image, in order; none stops the others.
 
         Raises:
             ApiError: 503 ``busy`` where there is no room.
         """
-        answered, _ = await self.answered([served], uploads, heat_map=heat_map)
+        answered, _ = await self.answered([served], uploads, heat_map=heat_map, change=change)
         return [answers[0] for answers in answered]
 
-    async def decoded(self, upload: Upload) -> tuple[Header, bytes]:
-        """Return facts of an image, and its picture as PNG.
+    async def decoded(self, upload: Upload, work: str = "image") -> tuple[Header, bytes]:
+        """Return facts of an image, and its picture: as PNG ("image"), or its "samples".
 
         Raises:
             ImageError: The code of the decoder, where the image cannot be read.
@@ -206,12 +216,12 @@ class Service:
         self._check_size(upload.content)
         self.check_room(1)
         with self.load.holding(1):
-            facts, (png,) = await self.decoders.ask(
-                {"work": "image", "named": upload.named},
+            facts, (picture,) = await self.decoders.ask(
+                {"work": work, "named": upload.named},
                 [upload.content],
                 seconds=self._settings.decode_s,
             )
-        return facts, png
+        return facts, picture
 
     async def answered(
         self,
@@ -221,13 +231,18 @@ class Service:
         heat_map: bool,
         picture: int = 0,
         behind: bool = False,
+        change: Reorientation = AS_STORED,
     ) -> tuple[list[list[dict[str, Any]]], list[Read]]:
         """Return for each image the answers of the models that are asked, and what was read of it.
 
         The arguments and errors are those of `one_by_one`.
         """
         one_by_one = self.one_by_one(
-            asked_models, uploads, heat_map=heat_map, picture=picture, behind=behind
+            *(asked_models, uploads),
+            heat_map=heat_map,
+            picture=picture,
+            behind=behind,
+            change=change,
         )
         async with aclosing(one_by_one) as answered:
             both = [one async for one in answered]
@@ -241,6 +256,7 @@ class Service:
         heat_map: bool,
         picture: int = 0,
         behind: bool = False,
+        change: Reorientation = AS_STORED,
     ) -> AsyncGenerator[tuple[list[dict[str, Any]], Read], None]:
         """Yield for each image, in order, what the models answer and what was read of it.
 
@@ -253,6 +269,7 @@ class Service:
             heat_map: Whether each answer has a heat map.
             picture: Longest side of the image's picture, in pixels; 0 for none.
             behind: Whether it is work in the background, which does not count as waiting.
+            change: Change of the images once they are decoded.
 
         Raises:
             ApiError: 503 ``busy`` where there is no room.
@@ -264,14 +281,19 @@ class Service:
 
         async def one(number: int, held: ExitStack) -> tuple[list[dict[str, Any]], Read]:
             with held:
-                read = await self._read(asked_models, uploads[number], picture=picture)
+                read = await self._read(
+                    asked_models, uploads[number], picture=picture, change=change
+                )
                 pairs = zip(asked_models, read.prepared, strict=True)
                 predicted = await asyncio.gather(*(self._predicted(*pair) for pair in pairs))
-            answers = [prediction.as_dict() | unexplained() for prediction in predicted]
+            answers = [
+                prediction.as_dict() | unexplained() | {"crop": read.crop(place)}
+                for place, prediction in enumerate(predicted)
+            ]
             if heat_map:
                 async with heat_maps:
                     await explain(self.slowly, asked_models, read, answers)
-            self._finish(asked_models, uploads[number], number, read, answers)
+            self._finish(asked_models, uploads[number], number, read, answers, change)
             return answers, read
 
         with ExitStack() as waiting:
@@ -295,13 +317,16 @@ class Service:
         index: int,
         read: Read,
         answers: Sequence[dict[str, Any]],
+        change: Reorientation,
     ) -> None:
         """Complete the answers for one image, count them, and keep them for the watch."""
         for answer in answers:
             answer |= {"index": index, "sha256": upload.sha256}
+            answer["changed"] = asdict(change) if change else None
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
-        if self._kept is not None:
+        # What was changed by hand is no answer for the file, whose hash it would have.
+        if self._kept is not None and not change:
             self._kept.keep(
                 kept_facts(served.predictor.card.weights_sha256, prepared.issues, answer)
                 for served, prepared, answer in zip(
@@ -321,6 +346,7 @@ class Service:
         *,
         quality_control: bool = True,
         picture: int = 0,
+        change: Reorientation = AS_STORED,
     ) -> Read:
         preprocessings = [served.predictor.card.preprocessing for served in asked_models]
         work = {
@@ -329,6 +355,7 @@ class Service:
             "quality_control": quality_control,
             "picture": picture,
             "named": upload.named,
+            "change": asdict(change),
         }
         try:
             self._check_size(upload.content)
@@ -336,27 +363,10 @@ class Service:
                 work, [upload.content], seconds=self._settings.decode_s
             )
         except ImageError as error:
-            return Read(
-                (Prepared(upload.name, None, "error", error.code, error.message),)
-                * len(asked_models)
-            )
+            return Read.failed(upload.name, len(asked_models), error.code, error.message)
         except WorkerLost:
-            return Read(
-                (Prepared(upload.name, None, "error", "worker_lost", LOST),) * len(asked_models)
-            )
-        left = iter(pieces)
-        prepared = []
-        for preprocessing, description in zip(preprocessings, reply["prepared"], strict=True):
-            image = None
-            if description["status"] == "ok":
-                image = np.frombuffer(next(left), np.uint8).reshape(preprocessing.size)
-            description |= {
-                "warnings": tuple(description["warnings"]),
-                "box": tuple(description["box"]),
-                "issues": tuple(description["issues"]),
-            }
-            prepared.append(Prepared(upload.name, image, **description))
-        return Read(tuple(prepared), reply["height"], reply["width"], next(left, b""))
+            return Read.failed(upload.name, len(asked_models), "worker_lost", LOST)
+        return Read.of(upload.name, preprocessings, reply, pieces)
 
     async def slowly(self, work: Header, pieces: Sequence[bytes]) -> tuple[Header, list[bytes]]:
         """Return what the process that draws heat maps and reports makes.

@@ -38,6 +38,8 @@ class Settings(BaseModel):
         files: Largest number of files in one request.
         kept_bytes: Bytes of all images that are kept by their hash; never fewer than `body_bytes`.
         kept_s: Time for which such an image is kept.
+        samples_bytes: Bytes of all images that are kept decoded for viewers; never fewer than the
+            largest one needs.
         decode_s: Time for decoding one image; then its worker is ended.
         worker_bytes: Address space of a decoding process.
         explain_s: Time for a heat map, for the first one with what it loads.
@@ -75,6 +77,7 @@ class Settings(BaseModel):
     files: int = 32
     kept_bytes: int = 256 * MIB
     kept_s: float = 600.0
+    samples_bytes: int = 256 * MIB
     decode_s: float = 10.0
     worker_bytes: int = 2048 * MIB
     explain_s: float = 60.0

@@ -21,7 +21,8 @@ _METHODS = "GET, POST, DELETE"
 _HEADERS = "Authorization, Content-Type, X-Request-ID"
 _EXPOSED = (
     "Retry-After, Location, WWW-Authenticate, X-Request-ID, X-Intended-Use, X-Cxr-Format, "
-    "X-Cxr-Height, X-Cxr-Width, X-Cxr-Warnings, X-Cxr-Heat-Map-Of, X-Cxr-Model"
+    "X-Cxr-Height, X-Cxr-Width, X-Cxr-Warnings, X-Cxr-Heat-Map-Of, X-Cxr-Model, "
+    "X-Cxr-Rows, X-Cxr-Columns"
 )
 _PREFLIGHT_S = 600  # for which a browser may remember the answer
 

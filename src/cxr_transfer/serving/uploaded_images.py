@@ -9,7 +9,7 @@ from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_answers import heat_map_picture, predictions
-from cxr_transfer.serving.multipart import flag, hold_hashes, read_form
+from cxr_transfer.serving.multipart import hold_hashes, read_form
 from cxr_transfer.serving.openapi import (
     HEAT_MAP_HEADERS,
     answer_responses,
@@ -17,11 +17,12 @@ from cxr_transfer.serving.openapi import (
     no_body,
     picture_responses,
 )
+from cxr_transfer.serving.parameters import REORIENTATION, flag, reorientation
 from cxr_transfer.serving.schemas import Answers, ApiError, Kept, envelope
 from cxr_transfer.serving.service import Service
 from cxr_transfer.serving.settings import Settings
 
-_Sha256 = Annotated[
+Sha256 = Annotated[
     str,
     Path(
         pattern="^[0-9a-fA-F]{64}$",
@@ -63,7 +64,7 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         openapi_extra=no_body(()),
         responses=answer_responses(None, 204, body=False),
     )
-    async def forget(request: Request, sha256: _Sha256) -> Response:
+    async def forget(request: Request, sha256: Sha256) -> Response:
         hold_hashes(request, [service.images.upload(sha256.lower())])
         service.images.forget(sha256.lower())
         return Response(status_code=204)
@@ -71,34 +72,38 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
     @app.post(
         "/v1/images/{sha256}/predictions",
         summary="Class scores for an uploaded image",
-        openapi_extra=no_body(("model", "heat_map")),
+        openapi_extra=no_body(("model", "heat_map", *REORIENTATION)),
         responses=answer_responses(Answers, by_image=True, body=False),
     )
-    async def scores(request: Request, sha256: _Sha256) -> Response:
+    async def scores(request: Request, sha256: Sha256) -> Response:
         started = time.perf_counter()
         _refuse_body(request)
         query = dict(request.query_params)
         served = service.model(query.get("model"))
-        heat_map = flag(query, "heat_map")
+        heat_map, change = flag(query, "heat_map"), reorientation(query)
         upload = service.images.upload(sha256.lower())
         hold_hashes(request, [upload])
         return await predictions(
-            request, service, served, [upload], heat_map=heat_map, started=started
+            *(request, service, served, [upload]),
+            heat_map=heat_map,
+            change=change,
+            started=started,
         )
 
     @app.post(
         "/v1/images/{sha256}/heatmap",
         summary="The heat map of an uploaded image, to lay over it",
-        openapi_extra=no_body(("model",)),
+        openapi_extra=no_body(("model", *REORIENTATION)),
         response_class=Response,
         responses=picture_responses("image/png", HEAT_MAP_HEADERS, body=False),
     )
-    async def heat_map(request: Request, sha256: _Sha256) -> Response:
+    async def heat_map(request: Request, sha256: Sha256) -> Response:
         _refuse_body(request)
-        served = service.model(request.query_params.get("model"))
+        query = dict(request.query_params)
+        served, change = service.model(query.get("model")), reorientation(query)
         upload = service.images.upload(sha256.lower())
         hold_hashes(request, [upload])
-        return await heat_map_picture(service, served, upload)
+        return await heat_map_picture(service, served, upload, change)
 
 
 def _refuse_body(request: Request) -> None:
@@ -108,6 +113,6 @@ def _refuse_body(request: Request) -> None:
         raise ApiError(
             415,
             "unexpected_body",
-            "Expected no body, since the image was uploaded, but got one; give model and heat_map "
+            "Expected no body, since the image was uploaded, but got one; give what is asked "
             "in the query.",
         )

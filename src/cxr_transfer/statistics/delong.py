@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import norm
 
 from cxr_transfer.errors import DataError
-from cxr_transfer.statistics.auroc import areas_and_covariance
+from cxr_transfer.statistics.auroc import Floats, areas_and_covariance
 from cxr_transfer.statistics.comparison import check_same_images
 from cxr_transfer.statistics.intervals import Estimate
 from cxr_transfer.statistics.scores import Scores
@@ -68,6 +68,16 @@ def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
     areas, covariance = areas_and_covariance(
         np.stack([positive, positive]), np.stack([a, b]), scores_a.patients
     )
+    return DeLong(float(areas[0]), float(areas[1]), *difference_of_areas(areas, covariance))
+
+
+def difference_of_areas(areas: Floats, covariance: Floats) -> tuple[Estimate, float]:
+    """Return the second of two areas less the first with its 95 % interval, and p of no difference.
+
+    Args:
+        areas: Two areas of the same images, (2,).
+        covariance: How they vary together, (2, 2); see `areas_and_covariance`.
+    """
     difference = float(areas[1] - areas[0])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     # Equal rankings have a variance of 0 but for rounding.
@@ -77,5 +87,4 @@ def delong(scores_a: Scores, scores_b: Scores, label: str) -> DeLong:
     else:
         p = float(2 * norm.sf(abs(difference) / spread))
         reach = float(norm.ppf(0.975)) * spread
-    interval = Estimate(difference, difference - reach, difference + reach)
-    return DeLong(float(areas[0]), float(areas[1]), interval, p)
+    return Estimate(difference, difference - reach, difference + reach), p

@@ -8,6 +8,10 @@ const MODELS_EVERY_MS = 500; // how often the server is asked which models are o
 const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
 const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
 
+const LOOK_EVERY_MS = 2000; // whether a server that was lost is back
+
+const uploads = new WeakMap(); // file -> promise of {sha256}, while the server keeps it
+
 let token = null; // in memory only
 let askForToken = async () => null;
 let asking = null;
@@ -16,6 +20,27 @@ let closedUntil = 0; // one "busy" holds back every request, not only the one th
 /** Set what asks a person for a token, told whether one was refused; it returns the token, or null. */
 export function onTokenNeeded(ask) {
   askForToken = ask;
+}
+
+let tellLost = () => {};
+let looking = null; // the timer that looks whether the server is back
+
+/** Set what is told that the server cannot be reached (true), and that it is back (false). */
+export function onLost(tell) {
+  tellLost = tell;
+}
+
+function lose() {
+  if (looking !== null) return;
+  tellLost(true);
+  looking = setInterval(() => fetch("healthz", { cache: "no-store", credentials: "omit" }).then(find, () => {}), LOOK_EVERY_MS);
+}
+
+function find() {
+  if (looking === null) return;
+  clearInterval(looking);
+  looking = null;
+  tellLost(false);
 }
 
 /** Tell which models are open, and again while others are being opened. */
@@ -37,28 +62,80 @@ export async function known({ name, audit, card }) {
   };
 }
 
-/** Return the server's answer for one image, with the envelope that it came in. */
-export async function predict(file, model, explained) {
+/**
+ * Upload a file once: {sha256}, by which the server is asked for all that is of it.
+ *
+ * What is under way goes on where `signal` ends the wait: every image is asked about sooner or later.
+ */
+export async function upload(file, signal) {
+  signal?.throwIfAborted();
+  if (!uploads.has(file)) {
+    const coming = sent(file);
+    uploads.set(file, coming);
+    coming.catch(() => uploads.get(file) === coming && uploads.delete(file));
+  }
+  return signal ? Promise.race([uploads.get(file), aborted(signal)]) : uploads.get(file);
+}
+
+/**
+ * Ask for what the server has of an uploaded file, and return its response.
+ *
+ * `path` stands behind the hash, such as "predictions?model=NAME"; `options` are those of `request`.
+ * The server keeps images for a time only: one that is gone is uploaded again.
+ */
+export async function ofUploaded(file, path, options = {}) {
+  const accepts = options.accepts ?? (() => false);
+  for (let tried = 1; ; tried += 1) {
+    const { sha256 } = await upload(file, options.signal);
+    const first = tried === 1;
+    const response = await request(`v1/images/${sha256}/${path}`, null, {
+      ...options,
+      accepts: (status) => accepts(status) || (first && status === 404),
+    });
+    if (response.status !== 404 || !first) return response;
+    const body = await response.clone().json().catch(() => null);
+    if (body?.code === "unknown_image") uploads.delete(file);
+    else if (accepts(404)) return response;
+    else throw new Error(said(body, response));
+  }
+}
+
+async function sent(file) {
   const form = new FormData();
   form.append("files", file, UNNAMED);
-  if (model) form.append("model", model);
-  if (explained) form.append("heat_map", "true");
-  const response = await request("v1/predict", form, { accepts: (status) => [413, 415, 422].includes(status) });
+  const { images } = await (await request("v1/images", form)).json();
+  return { sha256: images[0].sha256 };
+}
+
+function aborted(signal) {
+  return new Promise((_, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+/**
+ * Return the server's answer for one image, with the envelope that it came in.
+ *
+ * `change` is {rotate, flip, invert} where the image is to be assessed otherwise than the file has it.
+ */
+export async function predict(file, model, explained, change) {
+  const query = new URLSearchParams({ ...(model && { model }), ...(explained && { heat_map: "true" }), ...change });
+  const accepts = (status) => [413, 415, 422].includes(status);
+  const response = await ofUploaded(file, `predictions?${query}`, { method: "POST", accepts });
   const body = await response.json();
   if (!body.answers?.length) throw new Error(said(body, response));
   return body;
 }
 
-/** Return the image as the server decoded it, grey and 8 bits, and how large it is. */
-export async function image(file, signal) {
-  const form = new FormData();
-  form.append("file", file, UNNAMED);
-  const response = await request("v1/image", form, { signal });
-  const picture = await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
-  // A large image is sent smaller than it is.
-  const width = Number(response.headers.get("X-Cxr-Width")) || picture.width;
-  const height = Number(response.headers.get("X-Cxr-Height")) || picture.height;
-  return { picture, width, height };
+/** Return what the server tells of an image's grey values, size and pixel spacing. */
+export async function facts(file, signal) {
+  return (await ofUploaded(file, "facts", { signal })).json();
+}
+
+/** Return samples of a part of an image, {x, y, width, height, scale}, each optional. */
+export async function samples(file, part, signal) {
+  const response = await ofUploaded(file, `samples?${new URLSearchParams(part)}`, { signal });
+  return new Uint16Array(await response.arrayBuffer());
 }
 
 /** Return a report of images as PDF; `onProgress` is told how many are done, `signal` cancels it. */
@@ -101,10 +178,12 @@ async function request(path, body = null, { accepts = () => false, method = body
       });
     } catch {
       signal?.throwIfAborted();
+      if (tried > 1) lose(); // One connection that breaks is no loss.
       if (tried >= 4) throw new Error("The server cannot be reached.");
       holdBack(2 ** tried / 4);
       continue;
     }
+    find();
     if (response.ok || accepts(response.status)) return response;
     const text = await response.json().catch(() => null);
     if (response.status === 429 || response.status === 503) {

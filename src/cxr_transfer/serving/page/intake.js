@@ -6,8 +6,8 @@ const CLUTTER = new Set(["thumbs.db", "desktop.ini", "__macosx", "dicomdir"]);
 const isClutter = (path) =>
   path.split("/").some((part) => part.startsWith(".") || CLUTTER.has(part.toLowerCase()));
 
-/** Return whether something dragged holds files (and not, say, selected text). */
-export function holdsFiles(transfer) {
+// Files, and not, say, selected text.
+function holdsFiles(transfer) {
   return [...(transfer?.types ?? [])].includes("Files");
 }
 
@@ -59,4 +59,29 @@ async function within(folder) {
 async function opened(entry) {
   const file = await new Promise((resolve) => entry.file(resolve, () => resolve(null)));
   return file && { file, path: entry.fullPath.replace(/^\/+/, "") };
+}
+
+/** Listen to files that are dragged over the page: `show(over)` marks it, `take(event)` has what was dropped. */
+export function listenToDrops(show, take) {
+  let entered = 0;
+  const on = (kind, act) =>
+    addEventListener(kind, (event) => {
+      if (holdsFiles(event.dataTransfer)) act(event);
+    });
+  on("dragenter", (event) => {
+    event.preventDefault();
+    entered += 1;
+    show(true);
+  });
+  on("dragover", (event) => event.preventDefault());
+  on("dragleave", () => {
+    entered = Math.max(0, entered - 1);
+    show(entered > 0);
+  });
+  on("drop", (event) => {
+    event.preventDefault();
+    entered = 0;
+    show(false);
+    take(event.dataTransfer);
+  });
 }

@@ -4,13 +4,22 @@
 import { tellOf } from "./about.js";
 import * as api from "./api.js";
 import { element, shown } from "./elements.js";
+import { headerOf } from "./dicom_header.js";
 import { asCsv, asJson, save } from "./export.js";
-import { chosen, dropped, holdsFiles } from "./intake.js";
+import { chosen, dropped, listenToDrops } from "./intake.js";
 import { listenToKeys } from "./keys.js";
-import { cancelAllBut, forget, overlayOf, pictureOf, thumbnailOf } from "./pictures.js";
+import { Overlays } from "./overlays.js";
+import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
-import { audit, card, inShort, inWords, moreOf } from "./results.js";
+import { generated } from "./generated.js";
+import { ReadingPanel } from "./reading_panel.js";
+import { audit, card, findingsOf, inShort, inWords, moreOf } from "./results.js";
+import { SideBySide } from "./side_by_side.js";
+import { snapshot } from "./snapshot.js";
+import { copies, counted, offer, Pace } from "./summary.js";
+import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
+import { className } from "./words.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
@@ -74,10 +83,10 @@ function showModels() {
     ...options(other, model),
     ...waiting(),
   );
-  $("model").disabled = $("other").disabled = models.length < 2;
+  $("model").disabled = $("other").disabled = models.length < 2 || reading.isOn;
   for (const [id, one] of [["model-verdict", model], ["other-verdict", other]]) {
-    const { kind, words, sentence } = one ? audit(one) : {};
-    $(id).hidden = !one;
+    const { kind, words, sentence } = one && !reading.isOn ? audit(one) : {}; // A verdict is an answer, too.
+    $(id).hidden = !words;
     $(id).className = `chip ${kind}`;
     $(id).textContent = words ?? "";
     $(id).title = sentence ?? "";
@@ -111,11 +120,20 @@ const inUse = () => [model, other].filter(Boolean);
 
 // Images in
 
-function add(found) {
+async function add(found) {
   if (!found.length) return note("No images among what was given.");
   const first = images.length === 0;
-  for (const { file, path } of found) {
-    const image = { id: (numbered += 1), file, path, answers: new Map(), view: { ...OPENING } };
+  let more = found.map(({ file, path }) => {
+    numbered += 1;
+    return { id: numbered, file, path, answers: new Map(), view: { ...OPENING } };
+  });
+  if (reading.isWaiting) return reading.begin(more);
+  if (reading.isOn) {
+    more = await reading.admit(more);
+    if (more.length) showAlone([...images, ...more]);
+    return reading.next(null);
+  }
+  for (const image of more) {
     images.push(image);
     worklist.add(image);
     ask(image);
@@ -132,6 +150,7 @@ function add(found) {
 }
 
 function remove(image) {
+  if (reading.isOn) return;
   const place = images.indexOf(image);
   takeOff([image]);
   if (image === selected) select(images[Math.min(place, images.length - 1)] ?? null);
@@ -203,6 +222,10 @@ $("find").addEventListener("input", (event) => {
   showSummary();
 });
 $("sort").addEventListener("change", (event) => worklist.arrange({ sort: event.target.value }));
+$("filter").addEventListener("change", (event) => {
+  worklist.arrange({ only: event.target.value });
+  showSummary();
+});
 
 // Whatever got no answer, since the server was away or refused: asked for again, all at once.
 $("again").addEventListener("click", () => {
@@ -214,29 +237,21 @@ $("again").addEventListener("click", () => {
   showSummary();
 });
 
-let entered = 0;
-addEventListener("dragenter", (event) => {
-  if (!holdsFiles(event.dataTransfer)) return;
-  event.preventDefault();
-  entered += 1;
-  $("drop").hidden = false;
-});
-addEventListener("dragover", (event) => {
-  if (holdsFiles(event.dataTransfer)) event.preventDefault();
-});
-addEventListener("dragleave", (event) => {
-  if (!holdsFiles(event.dataTransfer)) return;
-  entered = Math.max(0, entered - 1);
-  $("drop").hidden = entered === 0;
-});
-addEventListener("drop", async (event) => {
-  if (!holdsFiles(event.dataTransfer)) return;
-  event.preventDefault();
-  entered = 0;
-  $("drop").hidden = true;
-  const { found, lost } = await dropped(event.dataTransfer);
-  if (found.length || !lost) add(found);
-  if (lost) note(`${lost} of what was given cannot be read.`);
+listenToDrops(
+  (over) => ($("drop").hidden = !over),
+  async (transfer) => {
+    const { found, lost } = await dropped(transfer);
+    if (found.length || !lost) await add(found);
+    if (lost) note(`${lost} of what was given cannot be read.`);
+  },
+);
+
+$("generated").addEventListener("click", async () => {
+  try {
+    await add(await generated());
+  } catch (error) {
+    note(`No generated images: ${error.message}`);
+  }
 });
 
 // Answers, a few at a time, the image that is looked at first
@@ -247,7 +262,7 @@ function entryOf(image, { name }) {
 }
 
 function ask(image) {
-  for (const one of inUse()) {
+  for (const one of reading.hides(image) ? [] : inUse()) {
     const entry = entryOf(image, one);
     if (entry.state === "new") {
       entry.state = "waiting";
@@ -279,7 +294,7 @@ const queue = new Queue(AT_ONCE, ({ image }) => image === selected, assess);
 async function assess({ image, model: one }) {
   const entry = entryOf(image, one);
   if (!images.includes(image)) return;
-  if (!inUse().includes(one)) {
+  if (!inUse().includes(one) || reading.hides(image)) {
     if (entry.state === "waiting") entry.state = "new";
     entry.explaining = false;
     return;
@@ -288,31 +303,38 @@ async function assess({ image, model: one }) {
     entry.explaining = false; // It was looked at, and is not any more.
     return;
   }
+  if (!entry.explaining && entry.state !== "waiting") return; // It was asked for anew, and is under way.
   if (!entry.explaining) entry.state = "sending";
   update(image);
   try {
-    const body = await api.predict(image.file, one.name, entry.explaining);
+    const body = await api.predict(image.file, one.name, entry.explaining, image.change);
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
+    image.sha256 = answer.sha256;
     version = body.version ?? version;
     entry.overlay = await overlayOf(answer.heat_map).catch(() => null);
     if (answer.status !== "error") worklist.mayAppear(image);
-    if (entry.explaining) entry.unexplained = entry.overlay ? "" : "No heat map of this image";
-    else if (image === selected) tell(image, one, answer);
+    if (entry.explaining) {
+      entry.unexplained = entry.overlay ? "" : "No heat map of this image";
+      if (image === selected) say(entry.unexplained || `The heat map of ${one.name} is there.`);
+    } else if (image === selected) tell(image, one, answer);
   } catch (error) {
     if (entry.explaining) entry.unexplained = error.message;
     else Object.assign(entry, { state: "failed", failure: error.message });
-    if (image === selected) say(`No answer: ${error.message}`);
+    if (image === selected && !reading.hides(image)) say(`No answer: ${error.message}`);
   }
   entry.explaining = false;
   update(image);
 }
 
+const nameOf = (image) => reading.nameOf(image) ?? shown(image.file.name);
+
 function tell(image, one, answer) {
+  if (reading.hides(image)) return;
   const { text } = inShort({ state: "done", answer });
   const ok = answer.status === "ok";
   const rest = ok ? [inWords(answer), ...answer.warnings] : [text, answer.message];
-  say(`${shown(image.file.name)}, ${one.name}: ${rest.join(". ")}`);
+  say(`${nameOf(image)}, ${one.name}: ${rest.join(". ")}`);
 }
 
 // What is on the screen
@@ -327,16 +349,30 @@ function update(image) {
 }
 
 function showState(image) {
+  const read = reading.stateOf(image);
+  if (read) {
+    const { state, answer: known } = entryOf(image, model);
+    if (state === "done") reading.answered(image, known);
+    return worklist.state(image, read);
+  }
   const states = inUse().map((one) => inShort(entryOf(image, one)));
-  if (!states.length) return;
+  if (!states.length) return undefined;
   const worst = ["sending", "waiting", "lost", "error", "refused", "ok"].find((kind) =>
     states.some((state) => state.kind === kind),
   );
   const { answer } = entryOf(image, model);
   const score = answer?.status === "ok" ? Math.max(...Object.values(answer.probabilities)) : undefined;
-  worklist.state(image, { kind: worst, text: [...new Set(states.map(({ text }) => text))].join(" / "), score });
+  const text = [...new Set(states.map((state) => state.text))].join(" / ");
+  return worklist.state(image, { kind: worst, text, score, only: [...labelsOf(image), ...states.map(({ kind }) => `is:${kind === "sending" ? "waiting" : kind}`)] });
 }
 
+/** Return the classes or findings that the models in use name of an image. */
+function labelsOf(image) {
+  const answers = inUse().map((one) => entryOf(image, one).answer);
+  return answers.filter((answer) => answer?.status === "ok").flatMap((answer) => findingsOf(answer) ?? [answer.label]);
+}
+
+const pace = new Pace();
 let summaryDue = false;
 function showSummary() {
   if (summaryDue) return;
@@ -344,20 +380,23 @@ function showSummary() {
   requestAnimationFrame(() => {
     summaryDue = false;
     const kinds = images.map((image) => inUse().map((one) => inShort(entryOf(image, one)).kind));
-    const count = (kind) => kinds.filter((of) => of.includes(kind)).length;
-    const answered = kinds.filter((of) => of.length && !of.some((kind) => ["waiting", "sending", "lost"].includes(kind))).length;
-    const parts = [`${images.length} ${images.length === 1 ? "image" : "images"}`, `${answered} answered`];
-    if (count("refused")) parts.push(`${count("refused")} not assessed`);
-    if (count("error")) parts.push(`${count("error")} not read`);
-    if (count("lost")) parts.push(`${count("lost")} without an answer`);
-    if (worklist.shown < images.length) parts.push(`${worklist.shown} shown`);
-    $("summary").textContent = images.length ? parts.join(", ") : "None yet";
-    $("arrange").hidden = images.length < 2;
-    $("again").hidden = !count("lost");
-    $("progress").max = Math.max(1, images.length);
-    $("progress").value = answered;
-    $("progress").hidden = !images.length || answered === images.length;
-    $("clear").hidden = !images.length;
+    const { answered, lost, text } = counted(kinds, worklist.shown);
+    pace.note(answered, performance.now());
+    const left = pace.left(images.length - answered - lost, performance.now());
+    const { done, of, text: read } = reading.isOn ? reading.progress : { done: answered, of: images.length };
+    $("summary").textContent = read ?? [text, left].filter(Boolean).join(", ");
+    const labels = [...new Set(images.flatMap(labelsOf))].sort();
+    offer($("filter"), labels.map((value) => ({ value, text: className(value) })), kinds);
+    worklist.markCopies(reading.isOn ? new Map() : copies(images));
+    $("arrange").hidden = images.length < 2 || reading.isOn;
+    $("again").hidden = !lost || reading.isOn;
+    $("progress").max = Math.max(1, of);
+    $("progress").value = done;
+    $("progress").hidden = !images.length || done === of;
+    $("clear").hidden = !images.length || reading.isOn;
+    $("downloads").hidden = reading.isOn;
+    $("beside-line").hidden = images.length < 2 || reading.isOn;
+    if (!reading.isOn) beside.list();
     for (const button of $("downloads").querySelectorAll("button")) button.disabled = !answered;
   });
 }
@@ -368,10 +407,14 @@ async function select(image) {
   $("answer").replaceChildren(primer);
   viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
+  overlays.show([]);
   stageMessage("");
-  cancelAllBut(image);
+  cancelAllBut(image, beside.image);
+  reading.watch(null);
+  reading.render(image);
   if (!image) return;
   show();
+  tellPlace(image);
   $("results").scrollTop = 0;
   await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
   if (image !== selected) return;
@@ -380,14 +423,39 @@ async function select(image) {
     const decoded = await pictureOf(image);
     if (image !== selected) return;
     viewer.show(decoded, image.view);
-    worklist.draw(image, decoded.picture);
+    image.decoded = { width: decoded.width, height: decoded.height, facts: decoded.facts };
+    showOverlays();
+    worklist.draw(image, smallOf(decoded));
+    reading.watch(image);
+    prefetch(image);
   } catch (error) {
     if (image === selected) stageMessage(error.message);
   }
 }
 
+/** Tell those who do not see it which image this is, and what is known of it. */
+function tellPlace(image) {
+  const place = `Image ${images.indexOf(image) + 1} of ${images.length}`;
+  const { state, answer } = entryOf(image, model);
+  if (reading.isOn) say(`${nameOf(image)} of ${reading.study.size}`);
+  else say([`${place}: ${nameOf(image)}`, state === "done" ? inShort({ state, answer }).text : ""].filter(Boolean).join(", "));
+}
+
+/** Have the pictures of the next images ready; who goes elsewhere cancels them. */
+async function prefetch(from) {
+  for (const steps of [1, 2]) {
+    const image = worklist.beside(steps);
+    if (image && image !== from && from === selected) await pictureOf(image).catch(() => {});
+  }
+}
+
 function show() {
   const image = selected;
+  if (reading.hides(image)) {
+    $("answer").replaceChildren();
+    viewer.layers([{}]);
+    return showViewer(viewer);
+  }
   const cards = inUse().map((one) => {
     const entry = entryOf(image, one);
     const again = () => {
@@ -411,8 +479,29 @@ function show() {
     element("div", { class: cards.length > 1 ? "cards two" : "cards" }, ...cards),
   );
   if (held) $("results").focus({ preventScroll: true });
-  viewer.layers(inUse().map((one) => ({ caption: one.name, overlay: entryOf(image, one).overlay })));
-  showViewer(viewer);
+  viewer.layers(
+    inUse().map((one) => {
+      const { overlay, answer } = entryOf(image, one);
+      return { caption: one.name, overlay, changed: answer?.changed };
+    }),
+  );
+  beside.showHeat();
+  showOverlays();
+  return showViewer(viewer);
+}
+
+function showOverlays() {
+  const image = selected;
+  if (!image) return;
+  // Read once, in this browser; what it says is shown when it is there.
+  image.reading ??= headerOf(image.file).then((header) => {
+    image.header = header;
+    if (image === selected) showOverlays();
+  });
+  const { decoded } = image;
+  const header = reading.isOn ? undefined : image.header; // It may tell what the image shows.
+  const answer = (one) => (reading.hides(image) ? undefined : entryOf(image, one).answer);
+  overlays.show(inUse().map((one) => ({ image, decoded, header, answer: answer(one), model: one })));
 }
 
 function stageMessage(text) {
@@ -461,21 +550,26 @@ function appear(image) {
 
 const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
+const overlays = new Overlays(viewer, $("stage"), say);
+const beside = new SideBySide(viewer, {
+  images: () => images,
+  overlayOf: (image) => {
+    const { overlay, answer } = entryOf(image, model);
+    return { overlay, changed: answer?.changed };
+  },
+  say,
+});
 
 function showViewer(shownViewer) {
-  const { view, heat, image, scale, tool } = shownViewer;
-  $("window").value = view.window;
-  $("level").value = view.level;
-  $("invert").setAttribute("aria-pressed", String(view.invert));
+  const { heat, image } = shownViewer;
+  showControls(shownViewer, selected?.change);
+  overlays.showTool(shownViewer.tool);
+  beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
-  for (const button of document.querySelectorAll("[data-tool].tool")) {
-    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
-  }
-  $("corner-name").textContent = selected ? shown(selected.file.name) : "";
-  $("corner-grey").textContent = image ? `W ${view.window}  L ${view.level}${view.invert ? "  inverted" : ""}` : "";
-  $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
-  if (selected && heat.on && image) {
+  $("corner-name").textContent = selected ? nameOf(selected) : "";
+  $("heat").disabled = reading.hides(selected);
+  if (selected && heat.on && image && !reading.hides(selected)) {
     const entries = inUse().map((one) => entryOf(selected, one));
     const scored = entries.filter(({ answer }) => answer?.status === "ok");
     const lacking = scored.find(({ overlay }) => !overlay);
@@ -487,7 +581,9 @@ function showViewer(shownViewer) {
 }
 
 function setHeat(heat) {
+  if (reading.hides(selected)) return;
   viewer.setHeat(heat);
+  beside.showHeat();
   if (selected && heat.on) {
     for (const one of inUse()) entryOf(selected, one).unexplained = "";
     ask(selected);
@@ -495,19 +591,18 @@ function setHeat(heat) {
   }
 }
 
-$("toolbar").addEventListener("click", (event) => {
-  const tool = event.target.closest("[data-tool]")?.dataset.tool;
-  if (tool) viewer.setTool(tool);
-});
-$("zoom-in").addEventListener("click", () => viewer.zoomBy(1.25));
-$("zoom-out").addEventListener("click", () => viewer.zoomBy(0.8));
-$("fit").addEventListener("click", () => viewer.fit());
-$("actual").addEventListener("click", () => viewer.actualSize());
-$("invert").addEventListener("click", () => viewer.setGreys({ invert: !viewer.view.invert }));
-$("reset").addEventListener("click", () => viewer.reset());
+/** Ask again for the image as a reader says that it lies, or as the file has it. */
+function assessChanged(change) {
+  if (reading.isOn) return;
+  selected.change = change;
+  selected.answers.clear();
+  ask(selected);
+  show();
+  showSummary();
+}
+
+listenToControls(viewer, assessChanged);
 $("heat").addEventListener("click", () => setHeat({ on: !viewer.heat.on }));
-$("window").addEventListener("input", (event) => viewer.setGreys({ window: event.target.valueAsNumber }));
-$("level").addEventListener("input", (event) => viewer.setGreys({ level: event.target.valueAsNumber }));
 $("opacity").addEventListener("input", (event) => setHeat({ on: true, opacity: event.target.valueAsNumber / 100 }));
 
 // Keys
@@ -522,10 +617,14 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
+  tool: (tool) => viewer.setTool(tool),
+  measure: (kind) => selected && overlays.measure(kind),
+  overlays: () => overlays.toggle(),
+  unlink: () => beside.link(),
   help: () => $("help-panel").showModal(),
-  escape: () => ($("downloads").open = false),
+  escape: () => ($("downloads").open = $("measure-menu").open = false),
 };
-listenToKeys(viewer, $("stage"), acts, () => $("single-keys").checked);
+listenToKeys(() => beside.active, [$("stage"), $("stage-beside")], acts, () => $("single-keys").checked);
 $("help").addEventListener("click", acts.help);
 
 // Downloads
@@ -596,6 +695,7 @@ async function saveReport(some) {
 const DOWNLOADS = {
   "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
   "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
+  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [...overlays.notes, intendedUse]), "image/png"),
   "save-pdf": () => selected && saveReport([selected]),
   "save-pdf-all": () => saveReport([...images]),
 };
@@ -607,7 +707,7 @@ for (const [id, download] of Object.entries(DOWNLOADS)) {
   });
 }
 document.addEventListener("click", (event) => {
-  if (!$("downloads").contains(event.target)) $("downloads").open = false;
+  for (const id of ["downloads", "measure-menu"]) if (!$(id).contains(event.target)) $(id).open = false;
 });
 
 // A token, where the server asks for one
@@ -624,5 +724,62 @@ api.onTokenNeeded(
     }),
 );
 
+// A reader study: its images alone, by other names, and nothing of a model until a reading is committed
+
+const reading = new ReadingPanel({
+  images: () => images,
+  models: () => models,
+  model: () => model,
+  hash: async (image) => (image.sha256 ??= (await api.upload(image.file)).sha256),
+  terms: () => ({ intendedUse, version }),
+  next: (image) => select(image),
+  note,
+  say,
+  begin(some, of) {
+    queue.clear();
+    [model, other] = [of, null];
+    apart = images.filter((image) => !some.includes(image));
+    beside.open(null);
+    for (const image of some) {
+      if (image.change) image.answers.clear(); // The model answers for images as their files have them.
+      image.change = null;
+    }
+    for (const id of ["find", "filter"]) $(id).value = "";
+    worklist.arrange({ find: "", sort: ($("sort").value = "added"), only: "" });
+    viewer.setHeat({ on: false });
+    showAlone(some);
+    showModels();
+    select(null);
+    $("main").classList.add("in-study");
+  },
+  changed(image) {
+    for (const one of image ? [image] : images) ask(one);
+    reading.render(selected);
+    if (selected) show();
+    showSummary();
+  },
+  end() {
+    $("main").classList.remove("in-study");
+    showAlone([...images, ...apart]);
+    apart = [];
+    showModels();
+    select(images[0] ?? null);
+  },
+});
+let apart = []; // images that are no part of the study
+
+/** Show these images alone, in the order of the study where one is under way. */
+function showAlone(some) {
+  const order = (image) => (reading.isOn ? reading.study.place(image.sha256) : image.id);
+  for (const image of some) image.alias = reading.nameOf(image);
+  putBack([...some].sort((a, b) => order(a) - order(b)));
+  if (reading.isOn) images.forEach((image) => worklist.mayAppear(image));
+}
+
 showSummary();
 openCatalogue().then(askForAll);
+
+api.onLost((isLost) => {
+  $("lost").hidden = !isLost;
+  if (!isLost) say("The server is back.");
+});

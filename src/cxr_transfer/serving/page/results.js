@@ -85,7 +85,8 @@ export function card(entry, model, { again, explain, about }) {
 // What is to be doubted stands above what might be believed.
 function scored({ answer, explaining }, model, said, { explain, about }) {
   const several = findingsOf(answer);
-  const doubtful = said.kind === "fail" || answer.unusual || answer.trained_on;
+  // In colour only where somebody has asked what such an answer is worth, and of a usual image.
+  const doubtful = ["fail", "none"].includes(said.kind) || answer.unusual || answer.trained_on;
   return [
     warnings(answer.warnings),
     said.kind === "pass" ? null : element("p", { class: `audit ${said.kind}`, text: said.sentence }),

@@ -54,3 +54,31 @@ export const REASONS = {
   decoder_crashed: "The decoder broke down over the file",
   worker_lost: "The server lost the process that read it",
 };
+
+// Where a pixel's size comes from, as it stands behind every length.
+export const SPACINGS = {
+  detector: "at the detector; not corrected for magnification",
+  calibrated: "calibrated in the patient, as the file says",
+  unclear: "pixel spacing of the file; how it was calibrated is not said",
+  film: "on the film that was scanned; not corrected for magnification",
+};
+export const NO_SPACING = "no pixel spacing in the file: lengths in pixels only";
+
+export const VIEWS = { AP: "AP (front to back)", PA: "PA (back to front)", lateral: "lateral" };
+export const LATERALITIES = { L: "left", R: "right", B: "both", U: "unpaired" };
+
+// The cardiothoracic ratio: what was measured, and what it is not.
+export const RATIO = {
+  name: "Cardiothoracic ratio",
+  definition:
+    "Width of the heart over the greatest inner width of the thorax, along the line of the thorax. Defined for upright PA images in full inspiration.",
+  limits: {
+    AP: "AP image: the heart is magnified. The ratio is too large and cannot be compared with one of a PA image.",
+    portable: "By its description the image was taken at the bedside: the ratio is too large and cannot be compared with one of a PA image.",
+    other: "Not a PA image: the ratio is not defined.",
+    unknown: "The view is not known: the ratio is defined for PA images only.",
+  },
+};
+
+export const HEAT_LEGEND =
+  "What raised the score, from nothing to most in this image. Colours cannot be compared between images or models, and outline no finding.";

@@ -6,7 +6,7 @@ import { element, shown } from "./elements.js";
 const THUMB = 96; // device pixels
 const END = 12; // characters of a name's end that are always shown: numbers stand there
 const SORTED = {
-  added: (a, b) => a.id - b.id,
+  added: () => 0, // rows stand in that order
   name: (a, b) => a.path.localeCompare(b.path, undefined, { numeric: true }) || a.id - b.id,
 };
 
@@ -26,6 +26,7 @@ export class Worklist {
   #order = []; // what is shown, from top to bottom
   #ranks = new Map(); // image -> {score, words}: what it is sorted and found by
   #find = "";
+  #only = "";
   #sort = "added";
   #due = false;
   #selected = null;
@@ -65,7 +66,8 @@ export class Worklist {
   }
 
   add(image) {
-    const slash = image.path.lastIndexOf("/");
+    const path = image.alias ?? image.path; // by another name while it is read blinded
+    const slash = path.lastIndexOf("/");
     const row = element(
       "div",
       { role: "option", id: `image-${image.id}`, class: "image", "aria-selected": "false" },
@@ -73,9 +75,10 @@ export class Worklist {
       element(
         "span",
         { class: "image-text" },
-        element("bdi", { class: "image-name", title: shown(image.path) }, ...inTwo(shown(image.path.slice(slash + 1)))),
-        slash > 0 ? element("bdi", { class: "image-folder", text: shown(image.path.slice(0, slash)) }) : null,
+        element("bdi", { class: "image-name", title: shown(path) }, ...inTwo(shown(path.slice(slash + 1)))),
+        slash > 0 ? element("bdi", { class: "image-folder", text: shown(path.slice(0, slash)) }) : null,
         element("span", { class: "image-state" }),
+        element("span", { class: "image-copy", hidden: "" }),
       ),
     );
     this.#rows.set(image, row);
@@ -85,9 +88,13 @@ export class Worklist {
     this.#arrangeSoon();
   }
 
-  /** Show only images whose name, folder or state holds some text, in an order: "added", "name" or "score". */
-  arrange({ find = this.#find, sort = this.#sort }) {
+  /**
+   * Show only images whose name, folder or state holds some text, and of one class or state, in an order:
+   * "added", "name" or "score".
+   */
+  arrange({ find = this.#find, sort = this.#sort, only = this.#only }) {
     this.#find = find.trim().toLowerCase();
+    this.#only = only;
     this.#sort = sort;
     this.#arrange();
   }
@@ -97,7 +104,7 @@ export class Worklist {
   }
 
   #arrangeSoon() {
-    if (this.#due || (!this.#find && this.#sort === "added")) return;
+    if (this.#due || (!this.#find && !this.#only && this.#sort === "added")) return;
     this.#due = true;
     requestAnimationFrame(() => {
       this.#due = false;
@@ -109,7 +116,8 @@ export class Worklist {
     const score = (image) => this.#ranks.get(image)?.score ?? -1;
     const by = SORTED[this.#sort] ?? ((a, b) => score(b) - score(a) || a.id - b.id);
     const holds = (image) => `${image.path} ${this.#ranks.get(image)?.words ?? ""}`.toLowerCase().includes(this.#find);
-    this.#order = [...this.#rows.keys()].filter(holds).sort(by);
+    const isOf = (image) => !this.#only || this.#ranks.get(image)?.only?.includes(this.#only);
+    this.#order = [...this.#rows.keys()].filter((image) => holds(image) && isOf(image)).sort(by);
     const visible = new Set(this.#order);
     for (const [image, row] of this.#rows) row.hidden = !visible.has(image);
     this.#list.append(...this.#order.map((image) => this.#rows.get(image)));
@@ -140,11 +148,22 @@ export class Worklist {
     row.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  /** Say where an image stands: {kind, text}, and its highest score, by which it may be sorted. */
-  state(image, { kind, text, score }) {
+  /** Say of some images which other one has the same bytes. */
+  markCopies(copies) {
+    for (const [image, row] of this.#rows) {
+      const same = copies.get(image);
+      const mark = row.querySelector(".image-copy");
+      mark.hidden = !same;
+      const text = same ? `same as ${shown(same.path)}` : "";
+      if (mark.textContent !== text) mark.textContent = text;
+    }
+  }
+
+  /** Say where an image stands: {kind, text}, its highest score to sort by, and what it may be chosen by. */
+  state(image, { kind, text, score, only }) {
     const row = this.#rows.get(image);
     if (!row) return;
-    this.#ranks.set(image, { score, words: text });
+    this.#ranks.set(image, { score, words: text, only });
     this.#arrangeSoon();
     row.dataset.kind = kind;
     row.querySelector(".image-state").textContent = text;

@@ -1,0 +1,303 @@
+"""The DICOM node beside a real Orthanc: how long one image takes, a burst, kills, fuzz.
+
+    python benchmarks/pacs.py --out docs/results/pacs.json              # everything, about an hour
+    python benchmarks/pacs.py --only one,burst --images 50 --out /tmp/pacs.json
+    python benchmarks/pacs.py --only kills --kills 5 --images 100 --out /tmp/pacs.json
+    python benchmarks/pacs.py --only fuzz --fuzz 1000 --out /tmp/pacs.json
+
+Images are generated, and differ. Every part has a node and an Orthanc of its own (Debian's, with
+its DICOMweb plugin). Rows that are not asked for are kept from the last time. Each row says how
+many images it was measured on, and whether what it must hold held.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import socket
+import statistics
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydicom import dcmread
+
+# In the place of this folder, whose pacs.py would stand before the tests' pacs/.
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from cxr_transfer import INTENDED_USE, provenance
+from cxr_transfer.files import write_json
+from cxr_transfer.inference.predictor import Predictor
+from pacs.orthanc import IS_THERE, Orthanc
+from pacs.program import Program
+from pacs.sending import echo, image, opened, send
+
+DX, PLAIN = "1.2.840.10008.5.1.4.1.1.1.1", "1.2.840.10008.1.2.1"
+WARM = 5
+
+
+class Place:
+    """A node, its Orthanc, and a folder that both are in."""
+
+    def __init__(self, folder: Path, **limits: Any) -> None:
+        self.orthanc = Orthanc(folder / "orthanc")
+        archive = {"name": "o", "ae": "ORTHANC", "address": "127.0.0.1"}
+        self._settings = {
+            "destinations": [archive | {"port": self.orthanc.dicom}],
+            "limits": {"workers": 2, "associations": 32} | limits,
+        }
+        self.node = Program(folder / "node", **self._settings)
+
+    def __enter__(self) -> Place:
+        self.orthanc.start()
+        self.node.start()
+        # After a kill it has to come back at the same port.
+        self.node.write(**self._settings, port=self.node.port)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.node.stop()
+        self.orthanc.stop()
+
+    def memory(self) -> int:
+        """Resident bytes of the node's main process."""
+        status = Path(f"/proc/{self.node._process.pid}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+    def wait_sent(self, number: int, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while (states := self.node.status()["states"])["sent"] < number:
+            if time.monotonic() > end:
+                raise SystemExit(f"expected {number} sent, but got {states}")
+            time.sleep(0.2)
+
+    def answered(self) -> dict[str, int]:
+        """Number of studies with exactly a report and a picture, and of all others."""
+        kinds: dict[str, list[str]] = {}
+        for tags in self.orthanc.objects():
+            kinds.setdefault(tags["StudyInstanceUID"], []).append(tags["Modality"])
+        once = sum(sorted(found) == ["OT", "SR"] for found in kinds.values())
+        return {"once": once, "otherwise": len(kinds) - once}
+
+
+def one(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One image after the other: from the first byte sent to both answers in the archive."""
+    seconds = []
+    with Place(folder) as place:
+        for seed in range(arguments.singles + WARM):
+            file = image(seed)
+            started = time.perf_counter()
+            assert send(place.node.port, file) == [0]
+            while place.orthanc.get("/statistics")["CountInstances"] < 2 * (seed + 1):
+                time.sleep(0.005)
+            seconds.append(time.perf_counter() - started)
+        told = place.answered()
+    seconds = sorted(seconds[WARM:])
+    p50 = statistics.median(seconds)
+    return {
+        "images": len(seconds),
+        "p50_s": p50,
+        "p95_s": seconds[int(0.95 * (len(seconds) - 1))],
+        "answered": told,
+        "holds": p50 <= 1 and not told["otherwise"],
+    }
+
+
+def _associations(port: Callable[[], int], files: list[bytes], number: int) -> list[Any]:
+    """Send files over several associations at once, each file until it is taken."""
+    left, lock, taken = list(files), threading.Lock(), []
+
+    def work() -> None:
+        while True:
+            with lock:
+                batch = [left.pop() for _ in range(min(8, len(left)))]
+            if not batch:
+                return
+            while batch:
+                association = opened(port(), [(DX, PLAIN)], calling="BURST")
+                while association.is_established and batch:
+                    try:
+                        status = association.send_c_store(dcmread(io.BytesIO(batch[-1])))
+                    except (RuntimeError, ValueError):
+                        break
+                    if not status or status.Status != 0:
+                        break
+                    with lock:
+                        taken.append(batch.pop())
+                if association.is_established:
+                    association.release()
+                elif batch:
+                    time.sleep(0.1)
+
+    threads = [threading.Thread(target=work) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    return [threads, taken]
+
+
+def burst(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Many studies at once over 8 associations, beside the predictor on the same files."""
+    files = [image(seed) for seed in range(arguments.images)]
+    predictor = Predictor.released("multi_source")
+    list(predictor.predict_files(files[:16], workers=2))
+    started = time.perf_counter()
+    list(predictor.predict_files(files, workers=2))
+    batch_s = time.perf_counter() - started
+    with Place(folder) as place:
+        before = place.memory()
+        started = time.perf_counter()
+        threads, _ = _associations(lambda: place.node.port, files, 8)
+        peak = before
+        while any(thread.is_alive() for thread in threads):
+            peak = max(peak, place.memory())
+            time.sleep(0.2)
+        received_s = time.perf_counter() - started
+        place.wait_sent(len(files), 1800)
+        all_s = time.perf_counter() - started
+        peak = max(peak, place.memory())
+        told = place.answered()
+    return {
+        "images": len(files),
+        "received_s": received_s,
+        "all_sent_s": all_s,
+        "batch_predictor_s": batch_s,
+        "share_of_batch_throughput": batch_s / all_s,
+        "memory_before_mb": before / 2**20,
+        "memory_peak_mb": peak / 2**20,
+        "answered": told,
+        "holds": told == {"once": len(files), "otherwise": 0},
+    }
+
+
+def kills(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The same burst, with the node killed at random moments of it."""
+    generator = random.Random(arguments.seed)
+    files = [image(seed) for seed in range(arguments.images)]
+    with Place(folder) as place:
+        threads, taken = _associations(lambda: place.node.port, files, 8)
+        for _ in range(arguments.kills):
+            time.sleep(generator.uniform(0.2, 4))
+            place.node.kill()
+            place.node.start(ready=generator.random() < 0.7)
+        for thread in threads:
+            thread.join()
+        place.wait_sent(len(taken), 1800)
+        states, told = place.node.status()["states"], place.answered()
+    return {
+        "images": len(files),
+        "kills": arguments.kills,
+        "taken": len(taken),
+        "states": states,
+        "answered": told,
+        "holds": told == {"once": len(files), "otherwise": 0},
+    }
+
+
+def fuzz(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Malformed PDUs and objects, with C-ECHO all the while."""
+    generator = random.Random(arguments.seed)
+    file = image(1)
+    seconds, failed, ended = [], [0], threading.Event()
+
+    def echoes(port: int) -> None:
+        while not ended.is_set():
+            started = time.perf_counter()
+            failed[0] += not echo(port, calling="ECHO")
+            seconds.append(time.perf_counter() - started)
+            time.sleep(0.05)
+
+    with Place(folder, idle_s=5, handshake_s=2, associations=64) as place:
+        thread = threading.Thread(target=echoes, args=(place.node.port,))
+        thread.start()
+        for number in range(arguments.fuzz):
+            if number % 2:
+                _wrong_object(place.node.port, file, generator)
+            else:
+                _wrong_pdu(place.node.port, generator)
+        ended.set()
+        thread.join()
+        lives = echo(place.node.port)
+        states = place.node.status()["states"]
+    seconds.sort()
+    p99 = seconds[int(0.99 * (len(seconds) - 1))]
+    return {
+        "sent": arguments.fuzz,
+        "echoes": len(seconds),
+        "echoes_failed": failed[0],
+        "echo_p50_ms": 1000 * statistics.median(seconds),
+        "echo_p99_ms": 1000 * p99,
+        "states": states,
+        "holds": lives and not failed[0] and p99 <= 0.1,
+    }
+
+
+def _wrong_pdu(port: int, generator: random.Random) -> None:
+    body = generator.randbytes(generator.randrange(0, 400))
+    kind, length = generator.randrange(0, 9), len(body) + generator.choice((0, 0, 1, 2**31))
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            connection.sendall(struct.pack(">BBI", kind, 0, length % 2**32) + body)
+    except OSError:
+        pass  # it was closed: that is an answer
+
+
+def _wrong_object(port: int, file: bytes, generator: random.Random) -> None:
+    """Send an object of which bytes are others, or which is cut off, under its own UIDs."""
+    data = dcmread(io.BytesIO(file))
+    association = opened(port, [(data.SOPClassUID, PLAIN)], calling="FUZZ")
+    if not association.is_established:
+        return
+    content = bytearray(data.PixelData)
+    data.PixelData = bytes(content[: 2 * generator.randrange(0, len(content) // 2)])
+    data.Rows = generator.choice((0, 1, 65535, data.Rows))
+    data.BitsStored = generator.choice((0, 8, 16, 255))
+    data.SOPInstanceUID = f"2.25.{generator.getrandbits(100)}"
+    data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID
+    with contextlib.suppress(RuntimeError, ValueError, AttributeError):
+        association.send_c_store(data)
+    if association.is_established:
+        association.release()
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
+    "one": one,
+    "burst": burst,
+    "kills": kills,
+    "fuzz": fuzz,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
+    parser.add_argument("--singles", type=int, default=40, help="images one after the other")
+    parser.add_argument("--images", type=int, default=500, help="images of a burst")
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--fuzz", type=int, default=10_000, help="malformed PDUs and objects")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if not IS_THERE:
+        raise SystemExit("Expected Debian's orthanc and orthanc-dicomweb: make pacs-programs")
+    rows = json.loads(arguments.out.read_text())["rows"] if arguments.out.is_file() else {}
+    for name in arguments.only.split(","):
+        with tempfile.TemporaryDirectory() as folder:
+            row = PARTS[name](arguments, Path(folder))
+        rows[name] = row | {"time": provenance.now(), "commit": provenance.commit()}
+        print(name, json.dumps(rows[name], indent=1))
+        facts = {"note": INTENDED_USE, "machine": provenance.machine(), "rows": rows}
+        write_json(arguments.out, facts)
+
+
+if __name__ == "__main__":
+    main()

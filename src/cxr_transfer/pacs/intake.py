@@ -1,0 +1,199 @@
+"""One way in for every object, from an association or from DICOMweb: durable, or refused.
+
+An object is looked at no further than its two UIDs; nothing is decoded here. When `Intake.take`
+returns `Outcome.ACCEPTED`, the bytes and their row are on the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import zlib
+from collections.abc import Callable
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_dataset, read_partial
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from cxr_transfer.errors import CxrError, ImageError, MachineError
+from cxr_transfer.pacs.queue import Queue
+from cxr_transfer.pacs.queue_tables import Outcome
+from cxr_transfer.pacs.settings import Limits
+from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.serving.event_log import log
+from cxr_transfer.serving.settings import MIB
+
+_HEAD = 65_536
+"""Bytes in which the UIDs of an object stand: they are among its first elements."""
+
+_SOP_INSTANCE = 0x00080018
+IMPLEMENTATION = "2.25.81453061893219270338230118911231513617"
+"""Implementation Class UID of this program."""
+
+_VERSION_NAME = "CXRTRANSFER"
+
+
+class Intake:
+    """Objects come in.
+
+    Args:
+        queue: Queue to which they are added.
+        limits: Bounds on size and space.
+        arrived: Function that is called for each new object, from any thread.
+    """
+
+    def __init__(self, queue: Queue, limits: Limits, arrived: Callable[[], None]) -> None:
+        self._queue = queue
+        self._limits = limits
+        self._arrived = arrived
+
+    def take(
+        self, sop_class: str, sop_instance: str, syntax: str, dataset: bytes, sender: str
+    ) -> Outcome:
+        """Accept an object, or say why not.
+
+        Args:
+            sop_class: SOP Class UID as the sender names it.
+            sop_instance: SOP Instance UID as the sender names it.
+            syntax: UID of the transfer syntax.
+            dataset: Data set as it came, without file meta information.
+            sender: Name for the log of whoever sent it.
+
+        Raises:
+            ImageError: ``not_understood`` where its head cannot be read; ``does_not_match`` where
+                its UIDs are others than the sender says; ``too_many_bytes``.
+            MachineError: ``disk_full`` or ``not_writable``; nothing of it is kept then.
+        """
+        uid = self._queue.hash(sop_instance)
+        try:
+            outcome = self._taken(uid, sop_class, sop_instance, syntax, dataset)
+        except CxrError as error:
+            log("refused", object=uid, code=error.code, sender=sender)
+            raise
+        log(outcome.value, object=uid, bytes=len(dataset), sender=sender)
+        if outcome is Outcome.ACCEPTED:
+            self._arrived()
+        return outcome
+
+    def _taken(
+        self, uid: str, sop_class: str, sop_instance: str, syntax: str, dataset: bytes
+    ) -> Outcome:
+        if len(dataset) > MIB * self._limits.object_mb:
+            raise ImageError(
+                "too_many_bytes",
+                f"Expected at most {self._limits.object_mb} MB, but got {len(dataset)} bytes.",
+            )
+        if identity_of(dataset, syntax) != (sop_class, sop_instance):
+            raise ImageError(
+                "does_not_match",
+                "Expected the SOP class and instance that the sender names, but the object has "
+                "others; send it from the archive that keeps it.",
+            )
+        digest = hashlib.sha256(dataset).hexdigest()
+        known = self._queue.known(uid)
+        if known is not None:
+            return Outcome.ALREADY_HERE if known[0] == digest else Outcome.OTHER_BYTES
+        self._check_room(len(dataset))
+        file = f"objects/{uid[:2]}/{uid}-{digest[:16]}.dcm"
+        self._queue.spool.write(file, file_of(sop_class, sop_instance, syntax, dataset))
+        try:
+            outcome = self._queue.add(uid, digest, sop_class, file, len(dataset))
+        except MachineError:
+            self._queue.spool.remove(file)
+            raise
+        if outcome is Outcome.OTHER_BYTES:  # two senders at the same moment
+            self._queue.spool.remove(file)
+        return outcome
+
+    def _check_room(self, size: int) -> None:
+        """Refuse an object before there is no room for its answer.
+
+        Raises:
+            MachineError: ``disk_full``.
+        """
+        folder = self._queue.spool.folder
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError:
+            free = 0
+        kept = self._queue.bytes_kept()
+        if free - size < MIB * self._limits.free_mb or kept + size > MIB * self._limits.spool_mb:
+            raise MachineError(
+                "disk_full",
+                f"Expected room in {folder}, but {free // MIB} MB are free and {kept // MIB} MB "
+                "kept; free some space, or raise spool_mb.",
+            )
+
+
+def identity_of(dataset: bytes, syntax: str) -> tuple[str, str]:
+    """Return the SOP class and instance that a data set names in its first elements.
+
+    Args:
+        dataset: Data set, without file meta information.
+        syntax: UID of its transfer syntax.
+
+    Raises:
+        ImageError: ``not_understood``.
+    """
+    head = dataset[:_HEAD]
+    try:
+        named = UID(syntax)
+        if named == DeflatedExplicitVRLittleEndian:
+            head = zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset, _HEAD)
+        elements = Dataset()
+        with silence():
+            elements = _first_elements(head, named)
+            return str(elements.SOPClassUID), str(elements.SOPInstanceUID)
+    except Exception:  # pydicom raises every kind for what cannot be read
+        raise ImageError(
+            "not_understood",
+            "Expected a DICOM data set that begins with its UIDs, but it cannot be read; send it "
+            "anew.",
+        ) from None
+
+
+def _first_elements(head: bytes, syntax: UID) -> Dataset:
+    return read_dataset(
+        io.BytesIO(head),
+        is_implicit_VR=syntax.is_implicit_VR,
+        is_little_endian=syntax.is_little_endian,
+        stop_when=lambda tag, *_: tag > _SOP_INSTANCE,
+    )
+
+
+def file_of(sop_class: str, sop_instance: str, syntax: str, dataset: bytes) -> bytes:
+    """Return a data set as a DICOM file: with preamble and file meta information, unchanged."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\0\1"
+    meta.MediaStorageSOPClassUID = UID(sop_class)
+    meta.MediaStorageSOPInstanceUID = UID(sop_instance)
+    meta.TransferSyntaxUID = UID(syntax)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION)
+    meta.ImplementationVersionName = _VERSION_NAME
+    content = DicomBytesIO()
+    with silence():
+        write_file_meta_info(content, meta)
+    return b"\0" * 128 + b"DICM" + content.getvalue() + dataset
+
+
+def dataset_of(file: bytes) -> tuple[str, str, str, bytes]:
+    """Return SOP class, SOP instance, transfer syntax and data set of a DICOM file.
+
+    Raises:
+        ImageError: ``not_understood``.
+    """
+    stream = io.BytesIO(file)
+    try:
+        with silence():
+            meta = read_partial(stream, stop_when=lambda *_: True).file_meta
+            syntax = str(meta.TransferSyntaxUID)
+            length = int(meta.FileMetaInformationGroupLength)
+            dataset = file[132 + 12 + length :]
+    except Exception:
+        raise ImageError(
+            "not_understood", "Expected a DICOM file, but it cannot be read; send it anew."
+        ) from None
+    return (*identity_of(dataset, syntax), syntax, dataset)

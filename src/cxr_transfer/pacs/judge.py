@@ -1,0 +1,317 @@
+"""From a received object to its answers on the disk: header, rule, image, network, objects.
+
+Strangers' bytes are read in the decoding processes of the server, never in this one: an object that
+crashes its decoder is that object's error, and is answered as such. Objects go their way side by
+side; the network takes as a batch whatever has come to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.filewriter import dcmwrite
+
+from cxr_transfer.errors import CxrError, ImageError, MachineError
+from cxr_transfer.inference.prediction import Prediction, explained_label
+from cxr_transfer.inference.prepare import Prepared
+from cxr_transfer.pacs.answer_objects import answer_objects
+from cxr_transfer.pacs.judging_models import JudgingModel, open_models
+from cxr_transfer.pacs.queue import Queue
+from cxr_transfer.pacs.queue_tables import State, Waiting
+from cxr_transfer.pacs.rules import ELEMENTS, Rule, chosen_rule
+from cxr_transfer.pacs.settings import NodeSettings
+from cxr_transfer.radiograph.dicom_identity import opened_identity
+from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.serving.batching import Batches
+from cxr_transfer.serving.event_log import log
+from cxr_transfer.serving.process_pool import WorkerLost, Workers
+from cxr_transfer.serving.settings import Settings
+
+PICTURE = 1024
+"""Longest side of the picture in a secondary capture, pixels."""
+
+_BATCH = 8
+_ATTEMPTS = 5
+_DEFAULTS = Settings()
+
+
+class Judge:
+    """Models, decoding processes and the objects between them.
+
+    Args:
+        settings: Settings, with the rules.
+        queue: Queue of the objects.
+        answered: Function that is called when answers are on the disk.
+    """
+
+    def __init__(self, settings: NodeSettings, queue: Queue, answered: Callable[[], None]) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._answered = answered
+        limits = settings.limits
+        self.decoders = Workers(limits.workers or _DEFAULTS.workers, _DEFAULTS.worker_bytes)
+        self._explainers = Workers(1, _DEFAULTS.explainer_bytes, writes=True)
+        self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
+        # Objects are made and written here, while the network computes.
+        self._makers = ThreadPoolExecutor(2, thread_name_prefix="answers")
+        self._models: dict[str, JudgingModel] = {}
+        self._batches: dict[str, Batches] = {}
+        self._inside: dict[str, asyncio.Task[None]] = {}
+        self._most = 2 * (limits.workers or _DEFAULTS.workers) + _BATCH
+        self._woken = asyncio.Event()
+
+    @property
+    def inside(self) -> int:
+        """Number of objects that are being judged."""
+        return len(self._inside)
+
+    async def open(self) -> None:
+        """Start the processes and open the models of all rules.
+
+        Raises:
+            ModelError, UsageError, MachineError: What opening a model and starting a process raise.
+        """
+        loop = asyncio.get_running_loop()
+        origins = [rule.model for rule in self._settings.rules]
+        explains = any(set(rule.send) - {"sr"} for rule in self._settings.rules)
+        outcomes = await asyncio.gather(
+            loop.run_in_executor(self._network, open_models, origins),
+            self.decoders.start(),
+            *([self._explainers.start()] if explains else []),
+            return_exceptions=True,
+        )
+        for error in outcomes:
+            if isinstance(error, BaseException):
+                raise error
+        self._models = outcomes[0]  # type: ignore[assignment]
+        for origin, model in self._models.items():
+            batches = Batches(model.predictor, self._network, _BATCH, lambda _: None)
+            await loop.run_in_executor(self._network, batches.warm)
+            self._batches[origin] = batches
+
+    async def close(self) -> None:
+        """End the processes; an object that is inside stays in the queue."""
+        for task in self._inside.values():
+            task.cancel()
+        await asyncio.gather(*self._inside.values(), return_exceptions=True)
+        self._network.shutdown(wait=True, cancel_futures=True)
+        self._makers.shutdown(wait=True, cancel_futures=True)
+        await asyncio.gather(self.decoders.close(), self._explainers.close())
+
+    def wake(self) -> None:
+        """Look for objects now; for the thread in which the loop runs."""
+        self._woken.set()
+
+    async def run(self, is_over: Callable[[], bool]) -> None:
+        """Judge what waits, and what comes.
+
+        Args:
+            is_over: Function that is asked whether to end; then nothing more is begun.
+        """
+        while not is_over():
+            self._woken.clear()
+            try:
+                self._begin()
+            except MachineError as error:
+                log("failed", where="queue", code=error.code)
+            try:
+                async with asyncio.timeout(0.5):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass
+
+    def _begin(self) -> None:
+        room = self._most - len(self._inside)
+        if room <= 0:
+            return
+        for waiting in self._queue.waiting(room + len(self._inside)):
+            if waiting.uid not in self._inside and len(self._inside) < self._most:
+                self._inside[waiting.uid] = asyncio.create_task(self._judged(waiting))
+
+    async def _judged(self, waiting: Waiting) -> None:
+        """Judge one object; whatever happens to it happens to no other."""
+        try:
+            try:
+                await self._judge(waiting)
+            except WorkerLost:
+                self._again(waiting, "worker_lost")
+            except MachineError as error:
+                # Nothing is wrong with the object: it waits for the disk, however long.
+                if error.code == "spool_damaged":
+                    self._dead(waiting, error.code)
+                else:
+                    self._again(waiting, error.code, for_ever=True)
+            except CxrError as error:
+                self._dead(waiting, error.code)
+            except Exception as error:  # its words may be of the object
+                self._again(waiting, f"failed: {type(error).__name__}")
+        except MachineError as error:
+            log("failed", where="queue", code=error.code)  # it is still received, and comes again
+            await asyncio.sleep(1)
+        finally:
+            self._inside.pop(waiting.uid, None)
+            self._woken.set()
+
+    def _again(self, waiting: Waiting, reason: str, *, for_ever: bool = False) -> None:
+        limits = self._settings.limits
+        if waiting.attempts + 1 >= _ATTEMPTS and not for_ever:
+            self._dead(waiting, reason)
+            return
+        wait = min(limits.first_wait_s * 2 ** min(waiting.attempts, 20), limits.longest_wait_s)
+        log("judge_again", object=waiting.uid, reason=reason)
+        self._queue.judge_again(waiting.uid, reason, wait)
+
+    def _dead(self, waiting: Waiting, reason: str) -> None:
+        log("dead_letter", object=waiting.uid, reason=reason)
+        self._queue.close_object(waiting.uid, State.DEAD, reason)
+
+    async def _judge(self, waiting: Waiting) -> None:
+        loop = asyncio.get_running_loop()
+        content = await loop.run_in_executor(self._makers, self._queue.spool.read, waiting.file)
+        decode_s = self._settings.limits.decode_s
+        _, (header,) = await self.decoders.ask({"work": "identity"}, [content], seconds=decode_s)
+        source = opened_identity(header)
+        rule, reason = chosen_rule(self._settings.rules, _texts(source))
+        if rule is None:
+            log("not_for_us", object=waiting.uid)
+            self._queue.close_object(waiting.uid, State.NOT_FOR_US, reason)
+            return
+        model = self._models[rule.model]
+        prepared, size, picture = await self._prepared(model, rule, content)
+        if prepared.image is None:
+            prediction = model.predictor.answers([prepared])[0]
+        else:
+            prediction = await self._batches[rule.model].answer(prepared)
+        answer = prediction.as_dict()
+        overlay = b""
+        if picture and prediction.status == "ok" and model.explains:
+            overlay = await self._heat_map(model, prepared, answer, size)
+        facts = (waiting, source, rule, model, prepared, prediction, answer, picture, overlay)
+        await loop.run_in_executor(self._makers, self._made, *facts)
+        self._answered()
+
+    async def _prepared(
+        self, model: JudgingModel, rule: Rule, content: bytes
+    ) -> tuple[Prepared, tuple[int, int], bytes]:
+        """Return what the network sees of an object, the image's size, and a picture of it."""
+        preprocessing = model.predictor.card.preprocessing
+        work = {
+            "work": "prepare",
+            "preprocessings": [preprocessing.model_dump()],
+            "quality_control": True,
+            "picture": PICTURE if set(rule.send) - {"sr"} else 0,
+        }
+        try:
+            reply, pieces = await self.decoders.ask(
+                work, [content], seconds=self._settings.limits.decode_s
+            )
+        except ImageError as error:
+            return Prepared("", None, "error", error.code, error.message), (0, 0), b""
+        (description,) = reply["prepared"]
+        left = iter(pieces)
+        image = None
+        if description["status"] == "ok":
+            image = np.frombuffer(next(left), np.uint8).reshape(preprocessing.size)
+        for name in ("warnings", "box", "issues"):
+            description[name] = tuple(description[name])
+        size = (reply["height"], reply["width"])
+        return Prepared("", image, **description), size, next(left, b"")
+
+    async def _heat_map(
+        self,
+        model: JudgingModel,
+        prepared: Prepared,
+        answer: dict[str, Any],
+        size: tuple[int, int],
+    ) -> bytes:
+        """Return the heat map as a PNG, and add to the answer what is told of it; b"" without."""
+        assert prepared.image is not None
+        scale = min(1.0, PICTURE / max(*size, 1))
+        work = {
+            "work": "explain",
+            "model": model.origin,
+            "label": explained_label(answer),
+            "shape": prepared.image.shape,
+            "box": prepared.box,
+            "height": max(1, round(scale * size[0])),
+            "width": max(1, round(scale * size[1])),
+        }
+        try:
+            facts, (overlay, _) = await self._explainers.ask(
+                work, [prepared.image.tobytes()], seconds=_DEFAULTS.explain_s
+            )
+        except ImageError as error:
+            log("no_heat_map", code=error.code)
+            return b""
+        answer |= facts
+        return overlay
+
+    def _made(
+        self,
+        waiting: Waiting,
+        source: Dataset,
+        rule: Rule,
+        model: JudgingModel,
+        prepared: Prepared,
+        prediction: Prediction,
+        answer: dict[str, Any],
+        picture: bytes,
+        overlay: bytes,
+    ) -> None:
+        """Make the answers, write them, and note them."""
+        with silence():
+            made = answer_objects(
+                source,
+                answer,
+                model=model.facts,
+                source_sha256=waiting.sha256,
+                now=datetime.now(UTC),
+                picture=_pixels(picture),
+                heat_map=_pixels(overlay),
+                box=prepared.box,
+                kinds=rule.send,
+            )
+            contents = [_file(dataset) for dataset in made]
+        files = []
+        for kind, content in zip(rule.send, contents, strict=True):
+            files.append(f"answers/{waiting.uid[:2]}/{waiting.uid}.{kind}.dcm")
+            self._queue.spool.write(files[-1], content)
+        destinations = self._settings.destinations_of(rule)
+        self._queue.judged(waiting.uid, rule.name, files, destinations)
+        log(
+            "judged",
+            object=waiting.uid,
+            rule=rule.name,
+            status=prediction.status,
+            code=prediction.code,
+            model=prediction.model,
+        )
+
+
+def _texts(source: Dataset) -> dict[str, str]:
+    """Return the elements that rules look at, as texts."""
+    keywords = [keyword for keywords in ELEMENTS.values() for keyword in keywords]
+    with silence():
+        return {keyword: str(source.get(keyword) or "") for keyword in keywords}
+
+
+def _pixels(png: bytes) -> npt.NDArray[np.uint8] | None:
+    if not png:
+        return None
+    with io.BytesIO(png) as content, Image.open(content) as picture:
+        return np.asarray(picture)
+
+
+def _file(dataset: Dataset) -> bytes:
+    content = io.BytesIO()
+    dcmwrite(content, dataset, enforce_file_format=True)
+    return content.getvalue()

@@ -1,0 +1,316 @@
+"""The queue that survives: every accepted object, its state, and what is still to be sent of it.
+
+A row is committed (SQLite, WAL, ``synchronous=FULL``) before anybody is told of it, and a file is
+on the disk before its row. So a node that is killed at any moment goes on where it was: an object
+without its row was never accepted, and an answer without its row was never sent. Rows hold hashes
+of UIDs and no text of a header. Any number of threads may use one queue.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxr_transfer import provenance
+from cxr_transfer.pacs.queue_database import QueueDatabase
+from cxr_transfer.pacs.queue_tables import Delivery, Outcome, State, Waiting
+from cxr_transfer.pacs.spool import Spool
+
+_WAITING, _SENT, _DEAD = "waiting", "sent", "dead"
+
+
+class Queue(QueueDatabase):
+    """Objects and answers, and where each of them stands; opened as `QueueDatabase` is."""
+
+    # What comes in.
+
+    def add(self, uid: str, sha256: str, sop_class: str, file: str, size: int) -> Outcome:
+        """Add an object whose file is on the disk; when this returns it is accepted.
+
+        Args:
+            uid: Hash of its SOP Instance UID.
+            sha256: SHA-256 of its data set.
+            sop_class: UID of its SOP class.
+            file: Name of its file in the spool.
+            size: Bytes of its data set.
+
+        Raises:
+            MachineError: ``disk_full`` or ``not_writable``; it is not accepted then.
+        """
+        with self._writing() as database:
+            row = database.execute("SELECT sha256 FROM objects WHERE uid = ?", (uid,)).fetchone()
+            if row is not None:
+                return Outcome.ALREADY_HERE if row[0] == sha256 else Outcome.OTHER_BYTES
+            database.execute(
+                "INSERT INTO objects (uid, sha256, sop_class, file, size, state, changed, received)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(uid, sha256, sop_class, file, size),
+                    *(State.RECEIVED, self.clock.now(), provenance.now()),
+                ),
+            )
+            return Outcome.ACCEPTED
+
+    def known(self, uid: str) -> tuple[str, str] | None:
+        """Return SHA-256 and SOP class of an accepted object; None of one that is not here."""
+        rows = self._rows("SELECT sha256, sop_class FROM objects WHERE uid = ?", uid)
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    # What is judged.
+
+    def waiting(self, most: int) -> list[Waiting]:
+        """Return objects that are to be judged now, the oldest first."""
+        rows = self._rows(
+            "SELECT uid, sha256, file, attempts FROM objects WHERE state = ? AND due <= ? "
+            "ORDER BY number LIMIT ?",
+            *(State.RECEIVED, self.clock.now(), most),
+        )
+        return [Waiting(*row) for row in rows]
+
+    def judged(
+        self, uid: str, rule: str, files: Sequence[str], destinations: Sequence[str]
+    ) -> None:
+        """Note the answers of an object, whose files are on the disk.
+
+        Args:
+            uid: Hash of its SOP Instance UID.
+            rule: Name of the rule that held.
+            files: Names of its answers' files.
+            destinations: Names of the destinations of each answer.
+        """
+        now = self.clock.now()
+        with self._writing() as database:
+            database.executemany(
+                "INSERT OR IGNORE INTO deliveries (uid, file, destination, state, since) "
+                "VALUES (?, ?, ?, ?, ?)",
+                [(uid, file, name, _WAITING, now) for file in files for name in destinations],
+            )
+            database.execute(
+                "UPDATE objects SET state = ?, rule = ?, reason = '', changed = ? WHERE uid = ?",
+                (State.JUDGED, rule, now, uid),
+            )
+            self._settle(database, uid)
+
+    def close_object(self, uid: str, state: State, reason: str) -> None:
+        """Give an object a state in which nothing more is done with it, and the reason."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE objects SET state = ?, reason = ?, changed = ? WHERE uid = ?",
+                (state, reason, self.clock.now(), uid),
+            )
+
+    def judge_again(self, uid: str, reason: str, wait_s: float) -> None:
+        """Let an object wait for another attempt.
+
+        Args:
+            uid: Hash of its SOP Instance UID.
+            reason: Reason for which this attempt gave no answer.
+            wait_s: Seconds until the next attempt.
+        """
+        with self._writing() as database:
+            database.execute(
+                "UPDATE objects SET attempts = attempts + 1, reason = ?, due = ? WHERE uid = ?",
+                (reason, self.clock.now() + wait_s, uid),
+            )
+
+    # What goes out.
+
+    def due(self, destination: str, most: int) -> list[Delivery]:
+        """Return answers that are to be sent to a destination now, the oldest first."""
+        rows = self._rows(
+            "SELECT uid, file, destination, attempts, since FROM deliveries WHERE destination = ? "
+            "AND state = ? AND due <= ? ORDER BY rowid LIMIT ?",
+            *(destination, _WAITING, self.clock.now(), most),
+        )
+        return [Delivery(*row) for row in rows]
+
+    def delivered(self, delivery: Delivery) -> None:
+        """Note that a destination has taken an answer."""
+        self._set_delivery(delivery, _SENT, "")
+
+    def undeliverable(self, delivery: Delivery, reason: str) -> None:
+        """Make a dead letter of an answer."""
+        self._set_delivery(delivery, _DEAD, reason)
+
+    def send_again(self, delivery: Delivery, reason: str, wait_s: float) -> None:
+        """Let an answer wait for another attempt.
+
+        Args:
+            delivery: Answer and destination.
+            reason: Reason for which this attempt failed.
+            wait_s: Seconds until the next attempt.
+        """
+        with self._writing() as database:
+            database.execute(
+                "UPDATE deliveries SET attempts = attempts + 1, reason = ?, due = ? "
+                "WHERE uid = ? AND file = ? AND destination = ?",
+                (
+                    *(reason, self.clock.now() + wait_s),
+                    *(delivery.uid, delivery.file, delivery.destination),
+                ),
+            )
+
+    def _set_delivery(self, delivery: Delivery, state: str, reason: str) -> None:
+        with self._writing() as database:
+            database.execute(
+                "UPDATE deliveries SET state = ?, reason = ? "
+                "WHERE uid = ? AND file = ? AND destination = ?",
+                (state, reason, delivery.uid, delivery.file, delivery.destination),
+            )
+            self._settle(database, delivery.uid)
+
+    def _settle(self, database: sqlite3.Connection, uid: str) -> None:
+        """Give an object the state that its deliveries leave it in."""
+        states = dict(
+            database.execute(
+                "SELECT state, max(reason) FROM deliveries WHERE uid = ? GROUP BY state", (uid,)
+            ).fetchall()
+        )
+        if _WAITING in states:
+            return
+        state, reason = (State.DEAD, states[_DEAD]) if _DEAD in states else (State.SENT, "")
+        database.execute(
+            "UPDATE objects SET state = ?, reason = ?, changed = ? WHERE uid = ?",
+            (state, reason, self.clock.now(), uid),
+        )
+
+    # Reports of storage commitment, which hold UIDs: sealed as files are.
+
+    def add_commitment(self, body: bytes) -> int:
+        """Add a report that is to be sent; return its number."""
+        with self._writing() as database:
+            added = database.execute(
+                "INSERT INTO commitments (body, since) VALUES (?, ?)",
+                (self.spool.sealed("commitment", body), self.clock.now()),
+            )
+            return int(added.lastrowid or 0)
+
+    def due_commitments(self) -> list[tuple[int, bytes, int, float]]:
+        """Return number, body, failed attempts and age in seconds of reports to be sent now."""
+        now = self.clock.now()
+        rows = self._rows(
+            "SELECT number, body, attempts, since FROM commitments WHERE due <= ? ORDER BY number",
+            now,
+        )
+        return [
+            (number, self.spool.opened("commitment", body), attempts, now - since)
+            for number, body, attempts, since in rows
+        ]
+
+    def commitment_again(self, number: int, wait_s: float) -> None:
+        """Let a report wait for another attempt, so many seconds."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE commitments SET attempts = attempts + 1, due = ? WHERE number = ?",
+                (self.clock.now() + wait_s, number),
+            )
+
+    def end_commitment(self, number: int) -> None:
+        """Forget a report: it was sent, or nobody takes it."""
+        with self._writing() as database:
+            database.execute("DELETE FROM commitments WHERE number = ?", (number,))
+
+    # What a person asks for.
+
+    def retry(self) -> int:
+        """Let all dead letters be tried again; return how many objects they are of."""
+        with self._writing() as database:
+            number = database.execute(
+                "SELECT count(*) FROM objects WHERE state = ?", (State.DEAD,)
+            ).fetchone()[0]
+            database.execute(
+                "UPDATE deliveries SET state = ?, attempts = 0, due = 0, since = ? WHERE state = ?",
+                (_WAITING, self.clock.now(), _DEAD),
+            )
+            # One with answers is sent again; one without is judged again.
+            database.execute(
+                "UPDATE objects SET attempts = 0, due = 0, state = CASE WHEN uid IN "
+                "(SELECT uid FROM deliveries) THEN ? ELSE ? END WHERE state = ?",
+                (State.JUDGED, State.RECEIVED, State.DEAD),
+            )
+            return int(number)
+
+    def wake(self) -> None:
+        """Let nothing wait any longer for its next attempt."""
+        with self._writing() as database:
+            for table in ("objects", "deliveries", "commitments"):
+                database.execute(f"UPDATE {table} SET due = 0 WHERE due > 0")
+
+    def expire(self, keep_s: float) -> int:
+        """Delete the files of objects that were finished so long ago; return how many.
+
+        Their rows stay: an object that is sent once more is known again. Dead letters keep their
+        files.
+
+        Args:
+            keep_s: Seconds on the node's clock.
+        """
+        rows = self._rows(
+            "SELECT uid, file FROM objects WHERE state IN (?, ?) AND file != '' AND changed <= ?",
+            *(State.SENT, State.NOT_FOR_US, self.clock.now() - keep_s),
+        )
+        for uid, file in rows:
+            answers = self._rows("SELECT DISTINCT file FROM deliveries WHERE uid = ?", uid)
+            for (name,) in [(file,), *answers]:
+                self.spool.remove(name)
+            with self._writing() as database:
+                database.execute("DELETE FROM deliveries WHERE uid = ?", (uid,))
+                database.execute(
+                    "UPDATE objects SET file = '', state = CASE state WHEN ? THEN ? ELSE state END "
+                    "WHERE uid = ?",
+                    (State.SENT, State.DONE, uid),
+                )
+        return len(rows)
+
+    def remove_orphans(self) -> int:
+        """Delete files that no row knows: what a killed node had begun. Return how many."""
+        known = {row[0] for row in self._rows("SELECT file FROM objects")}
+        known |= {row[0] for row in self._rows("SELECT file FROM deliveries")}
+        orphans = [
+            name
+            for below in ("objects", "answers")
+            for name in self.spool.names(below)
+            if name not in known
+        ]
+        for name in orphans:
+            self.spool.remove(name)
+        return len(orphans)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many objects are in each state, all states named."""
+        found = dict(self._rows("SELECT state, count(*) FROM objects GROUP BY state"))
+        return {state.value: int(found.get(state.value, 0)) for state in State}
+
+    def dead_letters(self, most: int) -> list[dict[str, str]]:
+        """Return hash, reason, rule and time of reception of dead letters, the newest first."""
+        rows = self._rows(
+            "SELECT uid, reason, rule, received FROM objects WHERE state = ? "
+            "ORDER BY number DESC LIMIT ?",
+            *(State.DEAD, most),
+        )
+        names = ("uid_hash", "reason", "rule", "received")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def unsent(self) -> dict[str, int]:
+        """Return how many answers wait for each destination."""
+        return dict(
+            self._rows(
+                "SELECT destination, count(*) FROM deliveries WHERE state = ? GROUP BY destination",
+                _WAITING,
+            )
+        )
+
+    def bytes_kept(self) -> int:
+        """Return the bytes of all objects whose files are kept."""
+        rows = self._rows("SELECT coalesce(sum(size), 0) FROM objects WHERE file != ''")
+        return int(rows[0][0])
+
+
+def open_queue(folder: Path, key: bytes | None) -> Queue:
+    """Return the queue of a spool folder, which is made where it is absent.
+
+    Raises:
+        MachineError, UsageError: What `Spool` and `Queue` raise.
+    """
+    return Queue(Spool(folder, key))

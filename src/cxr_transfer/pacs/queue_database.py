@@ -1,0 +1,164 @@
+"""The database of the queue: transactions that are durable, the salt of its hashes, its lock.
+
+Knows what can go wrong with a database, and nothing of what the tables mean.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.files import open_own, unwritable
+from cxr_transfer.pacs.node_clock import NodeClock
+from cxr_transfer.pacs.queue_tables import TABLES, VERSION
+from cxr_transfer.pacs.spool import Spool, hashed
+
+DATABASE = "queue.sqlite3"
+_PROOF = b"the key of this spool"
+
+
+class QueueDatabase:
+    """Tables in a file of the spool folder.
+
+    Args:
+        spool: Spool in whose folder the database lies.
+
+    Attributes:
+        spool: That spool.
+        salt: Salt of the hashes that stand for UIDs.
+        clock: The node's clock.
+
+    Raises:
+        MachineError: ``disk_full`` or ``not_writable``.
+        UsageError: ``wrong_key`` where the spool was made with another key, or without one;
+            ``other_queue`` of another version of this program.
+    """
+
+    def __init__(self, spool: Spool) -> None:
+        self.spool = spool
+        self._lock = threading.RLock()
+        self._path = spool.folder / DATABASE
+        with self._telling():
+            self._database = sqlite3.connect(
+                self._path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(TABLES)
+        try:
+            self.salt = self._checked_salt()
+        except BaseException:
+            self._database.close()
+            raise
+        self.clock = NodeClock(float(self._fact("clock") or b"0"))
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            self._database.close()
+
+    def hash(self, uid: str) -> str:
+        """Return what stands for a UID in this queue."""
+        return hashed(self.salt, uid)
+
+    def note_clock(self) -> None:
+        """Keep the node's time, so that its next start goes on from it."""
+        with self._writing() as database:
+            _set_fact(database, "clock", repr(self.clock.now()).encode())
+
+    def _rows(self, question: str, *values: object) -> list[Any]:
+        with self._lock, self._telling():
+            return self._database.execute(question, values).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Give the database for one transaction: all of it is durable afterwards, or nothing."""
+        with self._lock, self._telling():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            # Codes of a full disk are SQLITE_FULL, or an input/output error on the way to it.
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            number = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
+            reason = OSError(number, os.strerror(number) if number == errno.ENOSPC else str(error))
+            raise unwritable(self._path, reason) from None
+
+    def _fact(self, name: str) -> bytes | None:
+        rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
+        return bytes(rows[0][0]) if rows else None
+
+    def _checked_salt(self) -> bytes:
+        """Return the salt of the hashes, made at the first start; check the key on the way."""
+        with self._writing() as database:
+            for name, value in (
+                ("version", str(VERSION).encode()),
+                ("salt", os.urandom(16)),
+                ("proof", self.spool.sealed("proof", _PROOF)),
+            ):
+                database.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+        if self._fact("version") != str(VERSION).encode():
+            raise UsageError(
+                "other_queue",
+                f"Expected a queue of version {VERSION} in {self.spool.folder}, but got another; "
+                "name another spool folder, or use the program that made it.",
+            )
+        try:
+            is_right = self.spool.opened("proof", self._fact("proof") or b"") == _PROOF
+        except MachineError:
+            is_right = False
+        if not is_right:
+            raise UsageError(
+                "wrong_key",
+                f"Expected the key that the spool {self.spool.folder} was made with, but got "
+                f"{'another' if self.spool.is_sealed else 'none'}; give that one as key_file.",
+            )
+        return self._fact("salt") or b""
+
+
+def _set_fact(database: sqlite3.Connection, name: str, value: bytes) -> None:
+    database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+
+@contextmanager
+def only_node(spool: Spool) -> Iterator[None]:
+    """Hold a spool for one node; the lock dies with the process, also after ``kill -9``.
+
+    Raises:
+        UsageError: ``spool_in_use`` where another node runs on it.
+    """
+    import fcntl
+
+    path = spool.folder / ".lock"
+    try:
+        handle = open_own(path, os.O_RDWR)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                "spool_in_use",
+                f"Expected a spool that no node uses, but one runs on {spool.folder}; stop it, or "
+                "name another folder.",
+            ) from None
+        yield
+    finally:
+        os.close(handle)

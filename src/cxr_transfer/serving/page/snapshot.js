@@ -1,0 +1,108 @@
+// The picture as it is seen, saved as PNG: image, heat map, outline and measurements as on the screen, in its
+// resolution, with what they mean and what they are not for burnt in. Nothing of the header is in it.
+
+import { drawColours, legendOf } from "./legend.js";
+
+const BACK = "#000";
+const INK = "#e3e7ec";
+const LINE = "#ffd75e";
+const EDGE = 12; // CSS pixels
+const SIZE = 13;
+
+/**
+ * Return a PNG of what a viewer shows.
+ *
+ * `overlays` tells what is drawn over the panes, `lines` are texts to stand below the legend.
+ */
+export function snapshot(viewer, overlays, lines) {
+  const panes = viewer.panes.filter(({ figure }) => !figure.hidden);
+  const density = panes[0].canvas.width / panes[0].figure.clientWidth;
+  const width = panes.reduce((sum, { canvas }) => sum + canvas.width, 0);
+  const height = panes[0].canvas.height;
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  const context = canvas.getContext("2d");
+  const font = `${SIZE * density}px sans-serif`;
+  context.font = font;
+  const mapped = viewer.heat.on ? overlays.panes.filter(({ answer }) => answer?.heat_map) : [];
+  const words = [
+    ...mapped.map((pane) => legendOf(pane).title),
+    ...(mapped.length ? [legendOf(mapped[0]).meaning] : []),
+    ...lines,
+  ];
+  const most = width - 2 * EDGE * density;
+  const rows = words.flatMap((text) => wrapped(context, text, most));
+  const bar = mapped.length ? 2 * SIZE : 0;
+  canvas.height = height + Math.ceil((rows.length * 1.4 * SIZE + bar + 2 * EDGE) * density);
+  context.fillStyle = BACK;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  let left = 0;
+  for (const pane of panes) {
+    context.drawImage(pane.canvas, left, 0);
+    context.save();
+    context.beginPath();
+    context.rect(left, 0, pane.canvas.width, height);
+    context.clip();
+    context.translate(left, 0);
+    context.scale(density, density);
+    if (overlays.isOn) over(context, overlays.drawn(viewer.panes.indexOf(pane)));
+    context.restore();
+    left += pane.canvas.width;
+  }
+  below(context, { rows, bar, height, density, font, width: most });
+  return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+function over(context, { crop, lines, texts }) {
+  const path = (points, isClosed) => {
+    context.beginPath();
+    points.forEach(({ x, y }, place) => (place ? context.lineTo(x, y) : context.moveTo(x, y)));
+    if (isClosed) context.closePath();
+    context.stroke();
+  };
+  for (const [colour, width] of [["#000", 4], [LINE, 1.5]]) {
+    Object.assign(context, { strokeStyle: colour, lineWidth: width });
+    if (crop) {
+      context.setLineDash([8, 6]);
+      path(crop, true);
+      context.setLineDash([]);
+    }
+    for (const line of lines) path(line, false);
+  }
+  Object.assign(context, { font: `600 ${SIZE}px sans-serif`, lineJoin: "round" });
+  for (const { text, at } of texts) {
+    Object.assign(context, { strokeStyle: "#000", lineWidth: 4, fillStyle: LINE });
+    context.strokeText(text, at.x + 10, at.y - 8);
+    context.fillText(text, at.x + 10, at.y - 8);
+  }
+}
+
+function below(context, { rows, bar, height, density, font, width }) {
+  let y = height + EDGE * density;
+  if (bar) {
+    Object.assign(context, { fillStyle: INK, font });
+    const ends = ["nothing ", " most"].map((text) => context.measureText(text).width);
+    const long = Math.min(width - ends[0] - ends[1], 20 * SIZE * density);
+    const left = EDGE * density;
+    context.fillText("nothing ", left, y + SIZE * density);
+    drawColours(context, left + ends[0], y + 0.1 * SIZE * density, long, SIZE * density);
+    context.fillStyle = INK;
+    context.fillText(" most", left + ends[0] + long, y + SIZE * density);
+    y += bar * density;
+  }
+  Object.assign(context, { fillStyle: INK, font });
+  for (const row of rows) {
+    y += 1.4 * SIZE * density;
+    context.fillText(row, EDGE * density, y - 0.4 * SIZE * density);
+  }
+}
+
+function wrapped(context, text, most) {
+  const rows = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${rows.at(-1)} ${word}`.trim();
+    if (context.measureText(longer).width > most && rows.at(-1)) rows.push(word);
+    else rows[rows.length - 1] = longer;
+  }
+  return rows;
+}

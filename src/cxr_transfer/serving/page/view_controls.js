@@ -1,0 +1,91 @@
+// The controls beside the image: presets, window and level, turns, and which image the answer is of.
+// Knows the viewer and the elements of its toolbars; knows no answers.
+
+import { element } from "./elements.js";
+
+const $ = (id) => document.getElementById(id);
+const AS_STORED = Object.freeze({ rotate: 0, flip: false, invert: false });
+
+/** Return the change of an image that a view shows: {rotate, flip, invert}. */
+const changeOf = ({ rotate, flip, invert }) => ({ rotate, flip, invert });
+const isSame = (one, other) => one.rotate === other.rotate && one.flip === other.flip && one.invert === other.invert;
+
+/** Return a change in words; "" of none. */
+export function inWords({ rotate, flip, invert }) {
+  const steps = [flip && "mirrored", rotate && `turned clockwise by ${rotate} degrees`, invert && "inverted"];
+  return steps.filter(Boolean).join(", ");
+}
+
+/** Let the controls act on a viewer; `assess(change)` asks for answers of the image so changed, or null as the file has it. */
+export function listenToControls(viewer, assess) {
+  const acts = {
+    "zoom-in": () => viewer.zoomBy(1.25),
+    "zoom-out": () => viewer.zoomBy(0.8),
+    fit: () => viewer.fit(),
+    actual: () => viewer.actualSize(),
+    invert: () => viewer.setGreys({ invert: !viewer.view.invert }),
+    reset: () => viewer.reset(),
+    "turn-left": () => viewer.turn(270),
+    "turn-right": () => viewer.turn(90),
+    mirror: () => viewer.mirror(),
+    "assess-as-shown": () => {
+      const change = changeOf(viewer.view);
+      assess(isSame(change, AS_STORED) ? null : change);
+    },
+  };
+  for (const [id, act] of Object.entries(acts)) $(id).addEventListener("click", act);
+  $("window").addEventListener("input", (event) => viewer.setGreys({ window: event.target.valueAsNumber }));
+  $("level").addEventListener("input", (event) => viewer.setGreys({ level: event.target.valueAsNumber }));
+  $("preset").addEventListener("change", (event) => viewer.usePreset(Number(event.target.value)));
+  $("toolbar").addEventListener("click", (event) => {
+    const tool = event.target.closest("[data-tool]")?.dataset.tool;
+    if (tool) viewer.setTool(tool);
+  });
+}
+
+let listed = null; // the presets that are in the menu
+
+/** Show where the controls stand; `change` is that of the image that was assessed, or null. */
+export function showControls(viewer, change) {
+  const { view, image, tool, scale } = viewer;
+  $("invert").setAttribute("aria-pressed", String(view.invert));
+  $("mirror").setAttribute("aria-pressed", String(view.flip));
+  for (const button of document.querySelectorAll("[data-tool].tool")) {
+    button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+  }
+  for (const id of ["window", "level", "preset", "turn-left", "turn-right", "mirror"]) $(id).disabled = !image;
+  $("corner-grey").textContent = image ? `W ${short(view.window)}  L ${short(view.level)}${view.invert ? "  inverted" : ""}` : "";
+  $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
+  if (image) showGreys(viewer);
+  showAssessed(view, image, change ?? AS_STORED);
+}
+
+function showGreys({ view, bounds, presets }) {
+  for (const id of ["window", "level"]) {
+    const [min, max] = bounds[id];
+    Object.assign($(id), { min, max, step: bounds.step });
+    $(id).value = view[id];
+  }
+  if (listed !== presets) {
+    listed = presets;
+    const options = presets.map(({ name }, at) => element("option", { value: at, text: name }));
+    $("preset").replaceChildren(element("option", { value: "", text: "Own window", hidden: "" }), ...options);
+  }
+  $("preset").value = view.preset ?? "";
+}
+
+/** Say whether the answer is of the image as it is shown, and offer to ask for that. */
+function showAssessed(view, image, change) {
+  const shown = changeOf(view);
+  const same = isSame(shown, change);
+  $("assess-as-shown").disabled = !image || same;
+  $("assessed").classList.toggle("apart", !same);
+  const of = inWords(change) ? `of the image as it was changed (${inWords(change)})` : "of the image as the file has it";
+  const text = same
+    ? inWords(change) && `The answer is of the image as shown: ${inWords(change)}.`
+    : `The view is ${inWords(shown) || "as the file has it"}; the answer is ${of}.`;
+  const told = image ? text : "";
+  if ($("assessed").textContent !== told) $("assessed").textContent = told;
+}
+
+const short = (value) => String(Number(value.toPrecision(6)));
