@@ -297,14 +297,14 @@ class Jobs:
         """Return the models of a job: those that it was begun with, and no others.
 
         Raises:
-            ApiError: 404 ``unknown_model``; 409 ``other_model``; 503 ``starting``.
+            ApiError: 404 ``unknown_model``; 409 ``model_changed``; 503 ``starting``.
         """
         models = [self._service.model(name) for name in asked["models"]]
         for served, weights in zip(models, asked["models"].values(), strict=True):
             if served.predictor.card.weights_sha256 != weights:
                 raise ApiError(
                     409,
-                    "other_model",
+                    "model_changed",
                     f"Expected {served.name} as it was when the job was begun, but it has other "
                     "weights now; begin the job anew.",
                 )
