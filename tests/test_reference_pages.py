@@ -150,7 +150,7 @@ def test_every_route_has_its_fields_and_answers(reference):
     from cxr_transfer.serving.api import build
     from cxr_transfer.serving.settings import Settings
 
-    for path, methods in build(Settings(), None, None).openapi()["paths"].items():
+    for path, methods in build(Settings(), None, None, None).openapi()["paths"].items():
         for method, route in methods.items():
             text = section(reference["http.md"], f"{method.upper()} {path}")
             assert route["summary"] in text

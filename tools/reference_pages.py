@@ -54,6 +54,8 @@ ENVIRONMENT = {
     "other than loopback needs it.",
     "CXR_TOKENS": "Tokens with names for clients of `cxr serve`, `NAME=TOKEN` each, with spaces "
     "between. The log and the audit trail show the names.",
+    "CXR_WEBHOOK_SECRET": "Secret in base64 with which `cxr serve` signs what webhooks are told; "
+    "`webhook_secret_file` names a file instead.",
     "CXR_SERVE_": "With a key in capitals behind it, such as `CXR_SERVE_QUEUE`: that key of "
     "[the server's settings](server-settings.md).",
     "CXR_RUN_FOLDER": "Run folder of `cxr train` without `--out`; the program sets it for the "
@@ -423,7 +425,7 @@ def _openapi() -> dict[str, Any]:
     from cxr_transfer.serving.settings import Settings
 
     # The description needs no model and no worker: no route is called.
-    described: dict[str, Any] = build(Settings(), None, None).openapi()  # type: ignore[arg-type]
+    described: dict[str, Any] = build(Settings(), None, None, None).openapi()  # type: ignore[arg-type]
     return described
 
 

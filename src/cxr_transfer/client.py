@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, closing
 from types import TracebackType
 
 from cxr_transfer.client_requests import (
@@ -16,6 +17,7 @@ from cxr_transfer.client_requests import (
     Answer,
     Batch,
     FileLike,
+    LineReader,
     Request,
     ServerAnswer,
     ServerModel,
@@ -26,7 +28,15 @@ from cxr_transfer.client_requests import (
 )
 from cxr_transfer.errors import kind_of
 from cxr_transfer.extras import require
-from cxr_transfer.http_requests import Attempts, connection, send, send_async
+from cxr_transfer.http_requests import (
+    Attempts,
+    Refused,
+    connection,
+    lines,
+    lines_async,
+    send,
+    send_async,
+)
 from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 
 ADDRESS = "http://127.0.0.1:8000"
@@ -123,6 +133,31 @@ class Client(_Shared):
             )
         ]
 
+    def predict_each(
+        self, files: Iterable[FileLike], *, model: str | None = None, heat_map: bool = False
+    ) -> Iterator[ServerAnswer]:
+        """Yield an answer for each file, in order, each as soon as it is there.
+
+        To leave the loop ends the work on files of that request.
+
+        Args:
+            files: Paths, or bytes of files, read when it is their turn.
+            model: Name of the model; None takes the server's first.
+            heat_map: Whether each answer has a heat map.
+
+        Raises:
+            TypeError: One file where a list is meant.
+            CxrError: What the server refuses; ``server_away``, ``bad_answer``.
+        """
+        for batch in batches(files, FILES_AT_ONCE):
+            for unread in batch.unread():
+                yield unread
+            if batch.sent:
+                for answer in self._lines(batch.streamed(model, heat_map)):
+                    yield batch.told(answer)
+                    for unread in batch.unread():
+                        yield unread
+
     def upload(self, files: Iterable[FileLike]) -> list[str]:
         """Upload files once, and return the SHA-256 of each, by which it can be asked for.
 
@@ -159,6 +194,21 @@ class Client(_Shared):
             CxrError: What the server refuses: ``unknown_image``, ``no_heat_map``.
         """
         return self._asked(heat_map_asked(sha256, model, change))
+
+    def _lines(self, request: Request[LineReader]) -> Iterator[ServerAnswer]:
+        """Yield the answers that a server streams."""
+        reader = LineReader()
+        place = self.address + request.path
+        came = lines(self._client, Attempts(self.address), request.method, place, **request.content)
+        try:
+            with closing(came):
+                for line in came:
+                    answer = reader.read(self.address, line)
+                    if answer is not None:
+                        yield answer
+        except Refused as refused:
+            request.answer(self.address, refused.response)
+        reader.check(self.address)
 
     def _asked(self, request: Request[Answer]) -> Answer:
         place = self.address + request.path
@@ -211,6 +261,19 @@ class AsyncClient(_Shared):
             answers += batch.merged(answered)
         return answers
 
+    async def predict_each(
+        self, files: Iterable[FileLike], *, model: str | None = None, heat_map: bool = False
+    ) -> AsyncIterator[ServerAnswer]:
+        """Yield what `Client.predict_each` yields."""
+        async for batch in _in_thread(batches(files, FILES_AT_ONCE)):
+            for unread in batch.unread():
+                yield unread
+            if batch.sent:
+                async for answer in self._lines(batch.streamed(model, heat_map)):
+                    yield batch.told(answer)
+                    for unread in batch.unread():
+                        yield unread
+
     async def upload(self, files: Iterable[FileLike]) -> list[str]:
         """Return what `Client.upload` returns."""
         digests: list[str] = []
@@ -235,6 +298,22 @@ class AsyncClient(_Shared):
     ) -> bytes:
         """Return what `Client.heat_map` returns."""
         return await self._asked(heat_map_asked(sha256, model, change))
+
+    async def _lines(self, request: Request[LineReader]) -> AsyncIterator[ServerAnswer]:
+        reader = LineReader()
+        place = self.address + request.path
+        came = lines_async(
+            self._client, Attempts(self.address), request.method, place, **request.content
+        )
+        try:
+            async with aclosing(came):
+                async for line in came:
+                    answer = reader.read(self.address, line)
+                    if answer is not None:
+                        yield answer
+        except Refused as refused:
+            request.answer(self.address, refused.response)
+        reader.check(self.address)
 
     async def _asked(self, request: Request[Answer]) -> Answer:
         place = self.address + request.path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,6 +21,7 @@ from cxr_transfer.errors import (
     CxrError,
     DataError,
     ImageError,
+    MachineError,
     ModelError,
     UsageError,
     check_list,
@@ -29,13 +31,14 @@ from cxr_transfer.http_requests import bad_answer
 from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.radiograph import named_format, read_content
 from cxr_transfer.radiograph.radiograph import MAX_BYTES
-from cxr_transfer.radiograph.reorientation import Reorientation
+from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 from cxr_transfer.text import human_size
 
 Answer = TypeVar("Answer")
 FileLike: TypeAlias = str | os.PathLike[str] | bytes
 """A path, or the bytes of a file."""
 
+NDJSON = "application/x-ndjson"
 FILES_AT_ONCE = 8
 BYTES_AT_ONCE = 64 * 2**20
 """Images of one request, so that a busy server finds room for it, and so that it takes its body."""
@@ -55,7 +58,8 @@ class ServerAnswer(Prediction):
         lung_share: Share of the heat map within the lungs.
         lung_area: Share of what the model sees that the lungs are.
         neighbours: Training images that are like this one to the network.
-        request_id: Identifier of the request, which is in the log of the server.
+        request_id: Identifier of the request, which is in the log of the server; "" of answers
+            that come one by one.
         changed: Change of the image that was asked for, ``rotate``, ``flip`` and ``invert``; None
             as the file has it.
     """
@@ -159,6 +163,7 @@ class Batch:
         self.size = 0
         self._first = first
         self._files: list[tuple[str, ImageError | None]] = []
+        self._told = 0
 
     def __len__(self) -> int:
         return len(self._files)
@@ -197,12 +202,70 @@ class Batch:
 
     def merged(self, answers: list[ServerAnswer]) -> Iterator[ServerAnswer]:
         """Yield an answer for every file: the server's, or why it could not be read."""
-        left = iter(answers)
-        for number, (path, error) in enumerate(self._files, self._first):
+        yield from self.unread()
+        for answer in answers:
+            yield self.told(answer)
+            yield from self.unread()
+
+    def told(self, answer: ServerAnswer) -> ServerAnswer:
+        """Return a server's next answer as that of the next file."""
+        number = self._told
+        self._told += 1
+        return dataclasses.replace(answer, file=self._files[number][0], index=self._first + number)
+
+    def unread(self) -> Iterator[ServerAnswer]:
+        """Yield why files could not be read, of those that are next."""
+        for path, error in self._files[self._told :]:
             if error is None:
-                yield dataclasses.replace(next(left), file=path, index=number)
-            else:
-                yield ServerAnswer(path, "error", error.code, error.message, index=number)
+                return
+            index = self._first + self._told
+            self._told += 1
+            yield ServerAnswer(path, "error", error.code, error.message, index=index)
+
+    def streamed(self, model: str | None, heat_map: bool) -> Request[LineReader]:
+        """Return the request for their class scores, a line each."""
+        query = _query(model, heat_map, AS_STORED)
+        content: dict[str, Any] = {"files": self.sent, "params": query}
+        content["headers"] = {"Accept": NDJSON}
+        return Request("POST", "/v1/predict", lambda _: LineReader(), content)
+
+
+class LineReader:
+    """Lines of a server, read one after the other.
+
+    Attributes:
+        is_whole: Whether the last line said that all answers came.
+    """
+
+    def __init__(self) -> None:
+        self.is_whole = False
+
+    def read(self, address: str, line: str) -> ServerAnswer | None:
+        """Return the answer of a line; None for the last one.
+
+        Raises:
+            CxrError: What the server says that failed; ``bad_answer``.
+        """
+        try:
+            given = json.loads(line)
+            if "end" in given:
+                self.is_whole = True
+                return None
+            if "type" not in given:
+                return _answer(given, "")
+            code, message = str(given["code"]), str(given["message"])
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise bad_answer(address, f"the line {line[:200]}") from None
+        raise MachineError(code, message)
+
+    def check(self, address: str) -> None:
+        """Refuse answers whose last line did not come.
+
+        Raises:
+            ModelError: ``bad_answer``.
+        """
+        if not self.is_whole:
+            raise bad_answer(address, "answers without their last line")
 
 
 def batches(files: Iterable[FileLike], most: int) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -35,6 +35,18 @@ LARGEST_ANSWER = 64 * 2**20
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _READ = ("Content-Type", "Location", "Retry-After")
 """Headers of an answer that are looked at."""
+
+
+class Refused(Exception):  # noqa: N818 - whoever asked makes an error of it
+    """An answer that is the last word, and no answer to what was asked.
+
+    Args:
+        response: Response of httpx, read whole.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__()
+        self.response = response
 
 
 class Attempts:
@@ -193,6 +205,76 @@ async def send_async(
             wait = attempts.after_answer(response)
         if wait is None:
             return response
+        await asyncio.sleep(wait)
+
+
+def lines(
+    client: httpx.Client,
+    attempts: Attempts,
+    method: str,
+    address: str,
+    **content: Any,  # noqa: ANN401
+) -> Generator[str, None, None]:
+    """Send a request as `send` does, and yield the lines of its answer when they come.
+
+    It is sent again as long as no line came; then what fails is an error.
+
+    Raises:
+        MachineError: ``server_away``.
+        ModelError: ``bad_answer`` where the answer is cut off.
+        Refused: The server refuses.
+    """
+    import httpx
+
+    while True:
+        begun = False
+        try:
+            with client.stream(method, address, **content) as answer:
+                if answer.status_code >= 300:
+                    answer.read()
+                    wait = attempts.after_answer(answer)
+                    if wait is None:
+                        raise Refused(answer)
+                else:
+                    for line in answer.iter_lines():
+                        begun = True
+                        yield line
+                    return
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            if begun:
+                raise bad_answer(address, f"answers that were cut off ({error})") from None
+            wait = attempts.after_error(error)
+        time.sleep(wait)
+
+
+async def lines_async(
+    client: httpx.AsyncClient,
+    attempts: Attempts,
+    method: str,
+    address: str,
+    **content: Any,  # noqa: ANN401
+) -> AsyncGenerator[str, None]:
+    """Do what `lines` does, while other tasks go on."""
+    import httpx
+
+    while True:
+        begun = False
+        try:
+            async with client.stream(method, address, **content) as answer:
+                if answer.status_code >= 300:
+                    await answer.aread()
+                    wait = attempts.after_answer(answer)
+                    if wait is None:
+                        raise Refused(answer)
+                else:
+                    async for line in answer.aiter_lines():
+                        begun = True
+                        yield line
+                    return
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            if begun:
+                raise bad_answer(address, f"answers that were cut off ({error})") from None
+            wait = attempts.after_error(error)
         await asyncio.sleep(wait)
 
 

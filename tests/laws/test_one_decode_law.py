@@ -25,7 +25,7 @@ from cxr_transfer.datasets.phantom import PhantomSize, draw_radiograph, write_ph
 from cxr_transfer.errors import ImageError
 from cxr_transfer.radiograph import lung_segmentation, quality_control, raster, read_radiograph
 from cxr_transfer.serving import decoder_process
-from cxr_transfer.serving.image_reports import report
+from cxr_transfer.serving.jobs import Background, asked_of
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.service import Service, Upload
 from cxr_transfer.serving.settings import Settings
@@ -422,7 +422,16 @@ def test_a_servers_report_of_two_models_reads_each_image_once(crops, counts, tmp
 
     async def asked(room, models):
         counts.empty()
-        return await report(room, models, images, "0" * 32)
+        background = Background(room, Settings(), Metrics())
+        reports = background.reports
+        asked = asked_of(models, heat_map=True, picture=True, request_id="0" * 32)
+        try:
+            background.start()
+            number = await reports.begin("", "report", asked, images)
+            assert (await reports.ended(number)).status == "done"
+            return await reports.do(reports.store.result, number)
+        finally:
+            await background.close()
 
     pdf = asyncio.run(served([crops / "run", tmp_path / "other"], asked))
     assert pdf.startswith(b"%PDF")

@@ -1,7 +1,7 @@
 """A server in a process of its own, as `cxr serve` starts it: PROGRAM PORT MODEL ...
 
 The environment's DRAIN_S is a time limit other than the server's own, KEEP_ANSWERS the folder in
-which answers are kept.
+which answers are kept. What else is set stands in ``CXR_SERVE_...``.
 """
 
 import os

@@ -12,5 +12,7 @@ def test_a_network_meets_every_size_before_the_first_image(predictor, monkeypatc
         predictor, "answers", lambda images: sizes.append(len(images)) or answers(images)
     )
     with ThreadPoolExecutor(1) as thread:
-        Batches(predictor, thread, 8, sizes.append).warm()
+        batches = Batches(predictor, thread, 8, sizes.append)
+        for size in batches.sizes:
+            batches.warm(size)
     assert sizes == [8, 7, 6, 5, 4, 3, 2, 1]

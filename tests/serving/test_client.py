@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -207,3 +208,41 @@ def test_what_is_no_address_is_refused(address):
         cxr.Client(address)
     assert refused.value.code == "bad_address"
     assert "secret" not in refused.value.message
+
+
+def test_answers_come_one_after_the_other(asking, server, files, predictor):
+    check_streamed(list(asking.predict_each(files)), files, predictor)
+
+    async def ask():
+        async with cxr.AsyncClient(server.url) as client:
+            return [answer async for answer in client.predict_each(files)]
+
+    check_streamed(asyncio.run(ask()), files, predictor)
+    with pytest.raises(ModelError, match="out of random"):
+        list(asking.predict_each(files, model="none"))
+    first = next(asking.predict_each([as_bytes(phantom(one)) for one in range(8)]))
+    assert first.index == 0
+
+
+def check_streamed(answers, files, predictor):
+    plain = [answer.request_id for answer in answers]
+    assert plain == [""] * 4
+    check([replace(answer, request_id="streamed") for answer in answers], files, predictor)
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ([], "bad_answer"),
+        (["no JSON"], "bad_answer"),
+        ([json.dumps({"type": "urn:x", "code": "busy", "message": "Later."})], "busy"),
+    ],
+)
+def test_answers_without_their_last_line_are_an_error(asking, monkeypatch, lines, code):
+    def sent(*_, **__):
+        yield from lines
+
+    monkeypatch.setattr("cxr_transfer.client.lines", sent)
+    with pytest.raises(CxrError) as caught:
+        list(asking.predict_each([as_bytes(phantom())]))
+    assert caught.value.code == code

@@ -1,12 +1,12 @@
 """Reports in the background: progress, the file, cancelling, and what is refused."""
 
-import asyncio
 import re
 import time
 
 import pytest
 
-from cxr_transfer.serving.report_jobs import ReportJobs
+from cxr_transfer.serving.image_store import Upload
+from cxr_transfer.serving.job_store import Bounds, JobStore
 from cxr_transfer.serving.schemas import ApiError
 from serving.asking import as_bytes, phantom
 
@@ -61,64 +61,59 @@ def test_what_is_no_report_is_refused(client):
     assert begin(client).status_code == 415, "no form without an image"
 
 
+def test_a_report_of_uploaded_images_is_asked_for_by_their_hashes(client):
+    images = [as_bytes(phantom(1)), as_bytes(phantom(2))]
+    sent = client.post("/v1/images", files=[("files", one) for one in images]).json()["images"]
+    hashes = [one["sha256"] for one in sent]
+    waited_for = client.post("/v1/report", json={"sha256": hashes})
+    assert waited_for.headers["content-type"] == "application/pdf"
+    assert len(re.findall(rb"/Type /Page\s", waited_for.content)) == 3
+    begun = client.post("/v1/reports", json={"sha256": hashes, "model": "random"})
+    assert begun.status_code == 202
+    assert ended(client, begun.headers["Location"])["done"] == 2
+    client.delete(begun.headers["Location"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"sha256": [ABSENT * 2]}, 404, "unknown_image"),
+        ({"sha256": []}, 422, "bad_field"),
+        ({"sha256": ["no hash"]}, 422, "bad_field"),
+        ({"sha256": ABSENT * 2}, 422, "bad_field"),
+        ({"sha256": [ABSENT * 2] * 33}, 422, "bad_field"),
+        ({"sha256": [ABSENT * 2], "model": 1}, 422, "bad_field"),
+        ({"sha256": [ABSENT * 2], "modle": "random"}, 422, "unknown_field"),
+        ([], 422, "bad_json"),
+    ],
+)
+def test_what_names_no_images_is_refused(client, body, status, code):
+    refused = client.post("/v1/reports", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (status, code)
+
+
+def upload(number):
+    return Upload("", bytes(100), sha256=f"{number:064}")
+
+
 def test_reports_are_bounded_in_number_and_the_oldest_that_is_made_goes_first():
-    async def use():
-        jobs, waits = ReportJobs(most=2), asyncio.Event()
-
-        async def quick(count):
-            count()
-            return b"%PDF"
-
-        async def long(count):
-            await waits.wait()
-            return b"%PDF"
-
-        first = jobs.start(1, quick)
-        await asyncio.sleep(0.01)
-        assert (first.status, first.done) == ("done", 1)
-        second = jobs.start(1, long)
-        third = jobs.start(1, long)
-        with pytest.raises(ApiError, match="so many are being made"):
-            jobs.start(1, quick)
-        with pytest.raises(ApiError, match="of none"):
-            jobs.job(first.id)
-        assert second.status == third.status == "running"
-        jobs.forget(second.id)
-        await asyncio.sleep(0.01)
-        assert second.task.cancelled()
-        await jobs.close()
-        assert third.task.cancelled()
-
-    asyncio.run(use())
+    store = JobStore(None, Bounds(2, 2**20, 60))
+    first = store.begin("", "report", {}, [upload(0)])
+    second = store.begin("", "report", {}, [upload(1)])
+    with pytest.raises(ApiError, match="so many are kept"):
+        store.begin("", "report", {}, [upload(2)])
+    store.end(first, result=b"%PDF")
+    third = store.begin("", "report", {}, [upload(2)])
+    assert store.job(first) is None
+    assert {job.id for job in store.jobs("")} == {second, third}
 
 
 def test_a_report_that_nobody_fetches_is_gone_after_its_time():
-    async def use():
-        jobs = ReportJobs(kept_s=0.05)
-
-        async def quick(count):
-            return b"%PDF"
-
-        job = jobs.start(0, quick)
-        await asyncio.sleep(0.01)
-        assert jobs.job(job.id).status == "done"
-        await asyncio.sleep(0.2)
-        with pytest.raises(ApiError, match="of none"):
-            jobs.job(job.id)
-
-    asyncio.run(use())
-
-
-def test_a_report_that_fails_says_so():
-    async def use():
-        jobs = ReportJobs()
-
-        async def fails(count):
-            raise ApiError(503, "worker_lost", "The process was lost.")
-
-        job = jobs.start(1, fails)
-        await asyncio.sleep(0.01)
-        assert job.described()["report_status"] == "failed"
-        assert job.described()["failure"] == "The process was lost."
-
-    asyncio.run(use())
+    store = JobStore(None, Bounds(2, 2**20, 0))
+    number = store.begin("", "report", {}, [upload(0)])
+    store.expire()
+    assert store.job(number).status == "running"
+    store.end(number, result=b"%PDF")
+    assert store.result(number) == b"%PDF"
+    store.expire()
+    assert store.job(number) is None

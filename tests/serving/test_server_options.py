@@ -1,7 +1,10 @@
 """Options, environment and settings file: which wins, and what is refused where it stands."""
 
+import base64
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -118,3 +121,43 @@ def test_a_wrong_setting_is_refused_before_a_model_is_looked_for():
     assert done.returncode == UsageError.exit_code
     assert "--queue" in done.stderr
     assert "[bad_settings]" in done.stderr
+
+
+def test_the_example_of_a_settings_file_has_every_key_with_its_default(tmp_path, monkeypatch):
+    home = Path(__file__).parents[2]
+    text = (home / "deploy/server.toml").read_text(encoding="utf-8")
+    assert settings(settings_file=home / "deploy/server.toml").allowed_hosts[0] == "localhost"
+    shown = re.findall(r"^(?:# )?(\w+) = (.*)$", text, re.M)
+    assert {key for key, _ in shown} == set(ServerOptions.model_fields)
+    (tmp_path / "all.toml").write_text("\n".join(f"{key} = {value}" for key, value in shown))
+    (tmp_path / "tokens.txt").write_text("ward=0123456789abcdef\n")
+    (tmp_path / "webhook-secret.txt").write_text(base64.b64encode(bytes(24)).decode() + "\n")
+    chosen = settings(settings_file=tmp_path / "all.toml")
+    assert chosen.tokens == {"ward": "0123456789abcdef"}
+    assert chosen.webhook_secret == bytes(24)
+    for key in ("queue", "always", "files", "kept_s", "jobs_bytes", "jobs_kept_s", "held_bytes"):
+        assert getattr(chosen, key) == getattr(Settings(), key), key
+
+
+@pytest.mark.parametrize(
+    ("address", "secret"),
+    [
+        ("ftp://his.example", "A" * 32),
+        ("https://user:word@his.example", "A" * 32),
+        ("https://his.example/#part", "A" * 32),
+        ("no address", "A" * 32),
+        ("https://his.example", ""),
+        ("https://his.example", "c2hvcnQ="),
+        ("https://his.example", "not base64 at all, but long enough"),
+    ],
+)
+def test_a_webhook_that_is_none_or_has_no_secret_is_refused(address, secret, monkeypatch):
+    monkeypatch.setenv("CXR_WEBHOOK_SECRET", secret)
+    error = refusal(webhook_urls=[address])
+    assert error.code == "bad_webhook"
+    assert secret == "" or secret not in error.message
+
+
+def test_the_secret_is_read_as_libraries_of_receivers_have_it(monkeypatch):
+    monkeypatch.setenv("CXR_WEBHOOK_SECRET", "whsec_" + base64.b64encode(bytes(32)).decode())
+    assert settings(webhook_urls=["https://his.example/cxr"]).webhook_secret == bytes(32)

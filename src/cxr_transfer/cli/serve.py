@@ -18,11 +18,12 @@ SERVE_EXAMPLES = (
     "cxr serve --model runs/mine --keep-answers answers  (watched by 'cxr accept monitor')\n\n"
     "CXR_TOKEN=... cxr serve --host 0.0.0.0 --allowed-host images.example.org\n\n"
     "cxr serve --tokens-file tokens.txt --audit-trail audit.jsonl  (NAME=TOKEN on each line)\n\n"
+    "cxr serve --jobs jobs  (jobs for many images, which outlive a restart)\n\n"
     "CXR_SERVE_QUEUE=128 cxr serve --settings server.toml --workers 4\n\n"
     "An option wins over the environment, the environment over the settings file."
 )
 
-_LIMITS, _ACCESS, _RECORDS = "Limits", "Who may ask", "What is kept"
+_LIMITS, _ACCESS, _RECORDS, _JOBS = "Limits", "Who may ask", "What is kept", "Jobs"
 
 Models = Annotated[
     list[str] | None,
@@ -136,6 +137,39 @@ Trail = Annotated[
         rich_help_panel=_RECORDS,
     ),
 ]
+Jobs = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder in which jobs for many images are kept until they are done, with the images.",
+        rich_help_panel=_JOBS,
+    ),
+]
+JobsMb = Annotated[
+    int | None,
+    typer.Option(help="Size of all jobs on the disk. Default: 4096.", rich_help_panel=_JOBS),
+]
+JobsKeptSeconds = Annotated[
+    float | None,
+    typer.Option(
+        help="Seconds for which a job's answers are kept after its end. Default: 86400.",
+        rich_help_panel=_JOBS,
+    ),
+]
+WebhookUrl = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Address that may be told of the end of a job; may be repeated. Default: none.",
+        rich_help_panel=_JOBS,
+    ),
+]
+WebhookSecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with the secret that signs it, in base64; or the environment's "
+        "CXR_WEBHOOK_SECRET.",
+        rich_help_panel=_JOBS,
+    ),
+]
 
 
 def serve(
@@ -160,6 +194,11 @@ def serve(
     samples_mb: SamplesMb = None,
     keep_answers: KeepAnswers = None,
     audit_trail: Trail = None,
+    jobs: Jobs = None,
+    jobs_mb: JobsMb = None,
+    jobs_kept_s: JobsKeptSeconds = None,
+    webhook_url: WebhookUrl = None,
+    webhook_secret_file: WebhookSecretFile = None,
 ) -> None:
     """Serve models over HTTP, with a page for a reading room at the root."""
     try:
@@ -191,4 +230,9 @@ def serve(
         samples_mb=samples_mb,
         keep_answers=keep_answers,
         audit_trail=audit_trail,
+        jobs=jobs,
+        jobs_mb=jobs_mb,
+        jobs_kept_s=jobs_kept_s,
+        webhook_urls=webhook_url,
+        webhook_secret_file=webhook_secret_file,
     )

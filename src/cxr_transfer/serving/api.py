@@ -13,15 +13,19 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
+from cxr_transfer.serving.description_page import description_page
 from cxr_transfer.serving.generated_images import generated_image
 from cxr_transfer.serving.image_answers import predictions
+from cxr_transfer.serving.image_reading import LOST
 from cxr_transfer.serving.image_samples import route_samples
+from cxr_transfer.serving.job_routes import route_jobs
+from cxr_transfer.serving.jobs import Background
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.multipart import read_form
 from cxr_transfer.serving.openapi import (
@@ -31,6 +35,7 @@ from cxr_transfer.serving.openapi import (
     answer_responses,
     form_body,
     get_responses,
+    line_responses,
     picture_responses,
 )
 from cxr_transfer.serving.parameters import REORIENTATION, check_query, flag, reorientation
@@ -38,6 +43,7 @@ from cxr_transfer.serving.problems import ProblemResponse, no_such_path, wrong_m
 from cxr_transfer.serving.process_pool import WorkerLost
 from cxr_transfer.serving.reports import route_reports
 from cxr_transfer.serving.schemas import (
+    STARTING_S,
     Answers,
     ApiError,
     Audit,
@@ -46,8 +52,9 @@ from cxr_transfer.serving.schemas import (
     Readiness,
     envelope,
     image_refusal,
+    starting,
 )
-from cxr_transfer.serving.service import LOST, Service
+from cxr_transfer.serving.service import Service
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.serving.uploaded_images import route_uploaded_images
 
@@ -62,21 +69,20 @@ MEDIA = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-TRY_AGAIN_S = 2
-"""When a server that is not ready is worth asking again."""
-
 _ASKED = ("model", "heat_map", *REORIENTATION)
 PAGES = {path.name: path for path in PAGE.rglob("*") if path.suffix in MEDIA}
 
 
-def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
+def build(
+    settings: Settings, service: Service, metrics: Metrics, background: Background
+) -> FastAPI:
     """Return the application behind the request guard."""
     app = DescribedApp(
         settings,
         title="cxr-transfer",
         version=__version__,
         description=INTENDED_USE,
-        # Their pages load scripts from elsewhere; the description itself stays.
+        # Their pages load scripts from elsewhere; `description_page` is ours.
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(check_query)],
@@ -86,7 +92,8 @@ def build(settings: Settings, service: Service, metrics: Metrics) -> FastAPI:
     _route_images(app, settings, service)
     route_uploaded_images(app, settings, service)
     route_samples(app, service)
-    route_reports(app, settings, service)
+    route_reports(app, settings, service, background)
+    route_jobs(app, settings, service, background)
     _route_models(app, service)
     _route_operations(app, service, metrics)
     _route_pages(app)
@@ -100,7 +107,7 @@ def _route_images(app: FastAPI, settings: Settings, service: Service) -> None:
         "/v1/predict",
         summary="Class scores for images",
         openapi_extra=form_body("files", settings, fields=_ASKED),
-        responses=answer_responses(Answers, example=EXAMPLE, by_image=True),
+        responses=line_responses(answer_responses(Answers, example=EXAMPLE, by_image=True)),
     )
     async def predict(request: Request) -> Response:
         started = time.perf_counter()
@@ -145,9 +152,13 @@ def _route_models(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/models", summary="The models that answer here", responses=get_responses(Models))
     async def models(request: Request) -> Response:
-        default = service.model(None)
-        described = [served.described() for served in service.models.values()]
-        return JSONResponse(_envelope(request) | {"default": default.name, "models": described})
+        if not service.wanted:
+            raise starting()
+        described = [
+            service.models[name].described() for name in service.wanted if name in service.models
+        ]
+        content = {"default": next(iter(service.wanted)), "models": described}
+        return JSONResponse(_envelope(request) | content | {"opening": service.opening})
 
     @app.get(
         "/v1/models/{name}/card",
@@ -192,14 +203,15 @@ def _route_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
     async def ready(request: Request) -> Response:
         if app.state.stopping():
             reason = "stopping"
-        elif not service.models:
+        elif service.opening or not service.wanted:
             reason = "models are being opened"
         elif not await service.works():
             reason = "the self-test image does not score as stored with the model"
         else:
             reason = ""
-        content = _envelope(request) | {"ready": not reason, "reason": reason}
-        retry_after = {"Retry-After": str(TRY_AGAIN_S)} if reason else None
+        states = {name: "open" if name in service.models else "opening" for name in service.wanted}
+        content = _envelope(request) | {"ready": not reason, "reason": reason, "models": states}
+        retry_after = {"Retry-After": str(STARTING_S)} if reason else None
         return JSONResponse(content, 503 if reason else 200, retry_after)
 
     @app.get(
@@ -219,6 +231,11 @@ def _route_pages(app: FastAPI) -> None:
     @app.head("/", include_in_schema=False)
     async def front() -> Response:
         return _page("index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    @app.head("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return HTMLResponse(description_page(app.openapi()))
 
     @app.get("/generated/{name}", include_in_schema=False)
     def generated(name: str) -> Response:

@@ -38,16 +38,19 @@ class Batches:
         self._waiting: deque[tuple[Prepared, asyncio.Future[Prediction]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def warm(self) -> None:
-        """Let the network see a batch of each size; for the thread in which it computes.
+    @property
+    def sizes(self) -> range:
+        """Sizes of batches, the largest first: the others find room in the memory that it takes."""
+        return range(self._size, 0, -1)
+
+    def warm(self, size: int) -> None:
+        """Let the network see a batch of a size; for the thread in which it computes.
 
         It prepares itself for a size, and keeps memory for it, when it first meets it: a rare one
-        would come hours later, let an image wait and the memory grow. The largest one first, since
-        the others find room in what it leaves.
+        would come hours later, let an image wait and the memory grow.
         """
         blank = np.zeros(self._predictor.card.preprocessing.size, np.uint8)
-        for number in range(self._size, 0, -1):
-            self._predictor.answers([Prepared("", blank)] * number)
+        self._predictor.answers([Prepared("", blank)] * size)
 
     async def answer(self, prepared: Prepared) -> Prediction:
         """Return the network's answer for one image."""

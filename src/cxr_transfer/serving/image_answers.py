@@ -8,15 +8,20 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from cxr_transfer.inference.prediction import explained_label
 from cxr_transfer.radiograph.reorientation import Reorientation
+from cxr_transfer.serving.heat_maps import NO_MAP
+from cxr_transfer.serving.image_reading import LOST
 from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.model_registry import ServedModel
+from cxr_transfer.serving.ndjson import LinesResponse, wants_lines
 from cxr_transfer.serving.problems import ProblemResponse
 from cxr_transfer.serving.schemas import (
     UNPROCESSABLE,
@@ -24,7 +29,7 @@ from cxr_transfer.serving.schemas import (
     envelope,
     refusal_of,
 )
-from cxr_transfer.serving.service import LOST, NO_MAP, Service
+from cxr_transfer.serving.service import Service
 
 
 async def predictions(
@@ -37,7 +42,7 @@ async def predictions(
     change: Reorientation,
     started: float,
 ) -> Response:
-    """Answer with class scores, an image at a time.
+    """Answer with class scores; as lines, one when it is there, where the client asks for them.
 
     Args:
         request: Request that asks; its line of log tells how many images it had.
@@ -51,6 +56,8 @@ async def predictions(
     Raises:
         ApiError: 503 ``busy``.
     """
+    if wants_lines(request):
+        return _lines(request, service, served, uploads, heat_map=heat_map, change=change)
     answers = await service.answers(served, uploads, heat_map=heat_map, change=change)
     statuses = [answer["status"] for answer in answers]
     request.scope["state"]["facts"] = {"uploads": len(answers), "answered": statuses}
@@ -63,6 +70,28 @@ async def predictions(
     if refusal := refusal_of(answers):
         return ProblemResponse(refusal, request_id, content)
     return JSONResponse(content)
+
+
+def _lines(
+    request: Request,
+    service: Service,
+    served: ServedModel,
+    uploads: Sequence[Upload],
+    *,
+    heat_map: bool,
+    change: Reorientation,
+) -> Response:
+    """Answer with a line for each image; what is refused at once is refused as always."""
+    facts = request.scope["state"]["facts"] = {"uploads": len(uploads)}
+    service.check_room(len(uploads))
+
+    async def answers() -> AsyncIterator[dict[str, Any]]:
+        one_by_one = service.one_by_one([served], uploads, heat_map=heat_map, change=change)
+        async with aclosing(one_by_one):
+            async for of_one, _ in one_by_one:
+                yield of_one[0]
+
+    return LinesResponse(answers(), request.state.request_id, facts)
 
 
 async def heat_map_picture(

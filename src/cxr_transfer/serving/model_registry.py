@@ -12,11 +12,12 @@ from typing import Any
 
 from cxr_transfer.about import DEFAULT_MODEL
 from cxr_transfer.errors import CxrError, UsageError, check_list
+from cxr_transfer.export.metadata import read_export_metadata
 from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.folder import LARGEST_PAGE, read_bytes, strict_json
-from cxr_transfer.models.metadata import checkpoint_files
+from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, read_card
 from cxr_transfer.serving.schemas import AuditFound
 
 NOT_DONE = "not done"
@@ -102,26 +103,55 @@ def open_models(models: Sequence[str | Path]) -> list[ServedModel]:
         ModelError: What reading a model raises; ``self_test`` where it scores the self-test image
             otherwise than its checkpoint did.
     """
+    radiograph = self_test_image()
+    return [open_model(*named, radiograph) for named in named_models(models).items()]
+
+
+def named_models(models: Sequence[str | Path]) -> dict[str, str]:
+    """Return the names under which models will answer, and how each was given, in order.
+
+    Only their cards are read: that takes no time beside opening them.
+
+    Raises:
+        TypeError: One model where a list is meant.
+        UsageError: ``same_model_twice``.
+        ModelError: What reading a card raises.
+    """
     check_list(models, "models")
     wanted = [str(model) for model in models] or [DEFAULT_MODEL]
-    predictors = [Predictor.open(model) for model in wanted]
-    names = _names(predictors)
-    radiograph = self_test_image()
-    for predictor in predictors:
-        # Whatever quality control thinks of it: it is the network that is tried.
-        predictor.check(prepare(radiograph, predictor.card.preprocessing, quality_control=False))
-    return [
-        ServedModel(name, model, predictor, explains=Path(model).suffix != ".xml")
-        for name, model, predictor in zip(names, wanted, predictors, strict=True)
-    ]
+    return dict(zip(_names([_card(Path(model)) for model in wanted]), wanted, strict=True))
 
 
-def _names(predictors: Sequence[Predictor]) -> list[str]:
+def open_model(name: str, origin: str, self_test: bytes) -> ServedModel:
+    """Open a model, and try it.
+
+    Args:
+        name: Name under which it will answer.
+        origin: Name or path as it was given.
+        self_test: Self-test image.
+
+    Raises:
+        ModelError: What reading a model raises; ``self_test`` where it scores the self-test image
+            otherwise than its checkpoint did.
+    """
+    predictor = Predictor.open(origin)
+    # Whatever quality control thinks of it: it is the network that is tried.
+    predictor.check(prepare(self_test, predictor.card.preprocessing, quality_control=False))
+    return ServedModel(name, origin, predictor, explains=Path(origin).suffix != ".xml")
+
+
+def _card(model: Path) -> Checkpoint:
+    if model.suffix == ".xml":
+        return read_export_metadata(model).card
+    return read_card(checkpoint_files(model)[0])
+
+
+def _names(cards: Sequence[Checkpoint]) -> list[str]:
     """Return the models' names, with digits of their hash where two have the same."""
-    plain = [predictor.card.name for predictor in predictors]
+    plain = [card.name for card in cards]
     names = [
-        name if plain.count(name) == 1 else f"{name}@{predictor.card.weights_sha256[:8]}"
-        for name, predictor in zip(plain, predictors, strict=True)
+        name if plain.count(name) == 1 else f"{name}@{card.weights_sha256[:8]}"
+        for name, card in zip(plain, cards, strict=True)
     ]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -21,6 +21,9 @@ from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
 
 FORM = "multipart/form-data"
+HASHES = "application/json"
+"""Type of a body that names images which were uploaded, by their hashes."""
+
 RAW = ("application/dicom", "image/")
 """Beginnings of the types of a body that is one image."""
 

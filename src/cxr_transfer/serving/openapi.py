@@ -10,7 +10,7 @@ from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.radiograph.reorientation import ROTATIONS
 from cxr_transfer.serving.middleware import PROTECTED
 from cxr_transfer.serving.problems import PROBLEM
-from cxr_transfer.serving.schemas import Readiness, Refused, RefusedAnswers
+from cxr_transfer.serving.schemas import Readiness, Refused, RefusedAnswers, StreamEnd
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
 
@@ -49,6 +49,7 @@ EXAMPLE = {
 
 TAGS = [
     {"name": "images", "description": "Class scores, pictures and reports of images."},
+    {"name": "jobs", "description": "Many images, answered in the background."},
     {"name": "models", "description": "The models that answer, their cards and audits."},
     {"name": "operations", "description": "For whoever runs the server."},
 ]
@@ -82,18 +83,20 @@ _BY_STATUS = {
     401: {"WWW-Authenticate": "The scheme of the token: Bearer."},
     409: {"Retry-After": "Seconds after which it is worth asking again."},
     503: {"Retry-After": "Seconds after which it is worth asking again."},
+    507: {"Retry-After": "Seconds after which it is worth asking again."},
 }
 _REFUSED = {
     400: "The host or the request is not what it should be.",
     401: "A token is needed.",
     403: "Another web site sent this.",
-    404: "There is no such model, image, report or page.",
-    409: "It is not done yet.",
+    404: "There is no such model, image, report, job or page.",
+    409: "It is not done yet, or no longer as it was.",
     413: "Too much was sent; said before the body comes where its length is announced.",
     415: "Not a form, or not an image.",
     422: "A parameter, the form or the image is not what it should be.",
     500: "The server failed.",
     503: "No room now, or the server starts or stops; see Retry-After.",
+    507: "No room on the disk for more jobs; what was accepted is kept.",
 }
 _BY_IMAGE = (413, 415, 422, 503)  # one image that cannot be read has its answer beside the problem
 
@@ -108,6 +111,26 @@ _FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     "heat_map": (
         {"type": "boolean", "default": False},
         "Whether each answer has a heat map, as a data URL.",
+    ),
+    "kind": (
+        {"type": "string", "enum": ["predictions", "report"], "default": "predictions"},
+        "What is made: answers, or answers and a report (PDF).",
+    ),
+    "webhook": (
+        {"type": "string"},
+        "Address that is told of the job's end; the operator has to allow it.",
+    ),
+    "more": (
+        {"type": "boolean", "default": False},
+        "Whether more images will be added to the job.",
+    ),
+    "first": (
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+        "Place of the first image.",
+    ),
+    "most": (
+        {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 100},
+        "Number of images at most; no more than 1000 in JSON.",
     ),
     "flip": (
         {"type": "boolean", "default": False},
@@ -154,7 +177,12 @@ class DescribedApp(FastAPI):
 
 
 def form_body(
-    files: str, settings: Settings, *, fields: tuple[str, ...], many: bool = True
+    files: str,
+    settings: Settings,
+    *,
+    fields: tuple[str, ...],
+    many: bool = True,
+    hashes: bool = False,
 ) -> dict[str, Any]:
     """Return the description of a body with images, and of its fields in the query.
 
@@ -163,27 +191,39 @@ def form_body(
         settings: Settings with the limits.
         fields: Names of the fields.
         many: Whether there may be several images.
+        hashes: Whether images that were uploaded may be named by their hashes instead.
     """
     upload = {"type": "string", "format": "binary"}
     several = {"type": "array", "items": upload, "minItems": 1, "maxItems": settings.files}
-    properties: dict[str, Any] = {files: several if many else upload}
-    properties |= {name: _FIELDS[name][0] | {"description": _FIELDS[name][1]} for name in fields}
-    schema = {
-        "type": "object",
-        "required": [files],
-        "properties": properties,
-        "additionalProperties": False,
-    }
+    others = {name: _FIELDS[name][0] | {"description": _FIELDS[name][1]} for name in fields}
     most = f"{settings.files} images" if many else "one image"
-    content: dict[str, Any] = {"multipart/form-data": {"schema": schema}}
+    content: dict[str, Any] = {
+        "multipart/form-data": {"schema": _object({files: several if many else upload} | others)}
+    }
     content |= {kind: {"schema": upload} for kind in ("application/dicom", "image/*")}
+    by_hash = ""
+    if hashes:
+        digest = {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}
+        named = several | {"items": digest, "description": "SHA-256 of uploaded images."}
+        content["application/json"] = {"schema": _object({"sha256": named} | others)}
+        by_hash = " Or JSON with the hashes of as many uploaded images."
     body = {
         "required": True,
         "description": f"A form of {most} at most, of {human_size(settings.upload_bytes)} each and "
-        f"{human_size(settings.body_bytes)} together; or one image as it is.",
+        f"{human_size(settings.body_bytes)} together; or one image as it is.{by_hash}",
         "content": content,
     }
     return {"requestBody": body} | no_body(fields)
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object whose first property is required."""
+    return {
+        "type": "object",
+        "required": [next(iter(properties))],
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 def no_body(fields: tuple[str, ...]) -> dict[str, Any]:
@@ -241,6 +281,22 @@ def picture_responses(media: str, headers: dict[str, str], *, body: bool = True)
     return responses | {200: binary | {"headers": _headers(headers)}}
 
 
+def with_no_room(responses: Responses) -> Responses:
+    """Return the description of answers where a disk may be full, too, or a job closed."""
+    return responses | _refusals(409, 507)
+
+
+def line_responses(responses: Responses) -> Responses:
+    """Return the description of answers that come as lines where a client asks for them."""
+    lines = {
+        "type": "string",
+        "description": "A line of JSON for each ImageAnswer; the last line is a StreamEnd, or a "
+        "Refused where the rest is missing.",
+    }
+    content = responses[200].get("content", {}) | {"application/x-ndjson": {"schema": lines}}
+    return responses | {200: responses[200] | {"content": content}}
+
+
 def report_responses() -> Responses:
     """Return the description of a report that was made in the background."""
     responses = get_responses(None, "application/pdf", absent=True) | _refusals(409)
@@ -287,6 +343,7 @@ def _complete(described: dict[str, Any], settings: Settings) -> None:
             "description": "Needed where the server was started with a token (CXR_TOKEN).",
         }
     }
+    components["schemas"]["StreamEnd"] = StreamEnd.model_json_schema()
     components["schemas"].pop("HTTPValidationError", None)
     components["schemas"].pop("ValidationError", None)
     described["x-limits"] = {
@@ -302,7 +359,8 @@ def _complete(described: dict[str, Any], settings: Settings) -> None:
     for path, methods in described["paths"].items():
         for operation in methods.values():
             if path.startswith("/v1/"):
-                operation["tags"] = ["models" if path.startswith("/v1/models") else "images"]
+                part = path.split("/")[2]
+                operation["tags"] = [part if part in ("models", "jobs") else "images"]
             else:
                 operation["tags"] = ["operations"]
             responses = operation["responses"]

@@ -18,6 +18,7 @@ from cxr_transfer.errors import ImageError, MachineError
 from cxr_transfer.serving import ipc
 from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.tokens import TOKEN_VARIABLE, TOKENS_VARIABLE
+from cxr_transfer.serving.webhook_settings import SECRET_VARIABLE
 
 _START_S = 120.0  # on a busy machine, what is loaded takes a minute
 _FRAME = 2**20  # of the stream's buffer
@@ -46,7 +47,7 @@ class _Worker:
         own_end, worker_end = socket.socketpair()
         # One thread: there is a process per core already.
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        for name in (TOKEN_VARIABLE, TOKENS_VARIABLE):
+        for name in (TOKEN_VARIABLE, TOKENS_VARIABLE, SECRET_VARIABLE):
             environment.pop(name, None)
         with worker_end:
             process = await asyncio.create_subprocess_exec(
@@ -109,6 +110,7 @@ class Workers:
         self._idle: asyncio.Queue[_Worker] = asyncio.Queue()
         self._all: set[_Worker] = set()
         self._keepers: list[asyncio.Task[None]] = []
+        self._at_work: set[asyncio.Task[tuple[ipc.Header, ipc.Pieces]]] = set()
         self._closing = False
 
     @property
@@ -153,6 +155,22 @@ class Workers:
                     worker = await self._idle.get()
         except TimeoutError:
             raise WorkerLost from None
+        # Where nobody waits any more, the process ends its work all the same: to start another one
+        # takes longer.
+        asked = asyncio.create_task(self._asked(worker, header, pieces, seconds))
+        self._at_work.add(asked)
+        asked.add_done_callback(self._done)
+        return await asyncio.shield(asked)
+
+    def _done(self, asked: asyncio.Task[tuple[ipc.Header, ipc.Pieces]]) -> None:
+        self._at_work.discard(asked)
+        if not asked.cancelled():
+            asked.exception()  # Told to whoever waits, or to nobody.
+
+    async def _asked(
+        self, worker: _Worker, header: ipc.Header, pieces: Sequence[bytes], seconds: float
+    ) -> tuple[ipc.Header, ipc.Pieces]:
+        """Have a process do a piece of work, and let others have it then."""
         is_answered = False
         try:
             async with asyncio.timeout(seconds):

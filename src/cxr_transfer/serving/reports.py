@@ -1,4 +1,7 @@
-"""Routes of reports: one that is waited for, and one that is made in the background."""
+"""Routes of reports: one that is waited for, and one that is made in the background.
+
+Both are jobs in memory: what is sent for a report touches no disk.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,11 @@ from typing import Annotated
 from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse, Response
 
-from cxr_transfer.serving.image_reports import report as made_report
 from cxr_transfer.serving.image_store import Upload
+from cxr_transfer.serving.job_store import Job
+from cxr_transfer.serving.jobs import REPORT_KEPT_S, Background, asked_of
 from cxr_transfer.serving.model_registry import ServedModel
-from cxr_transfer.serving.multipart import read_form
+from cxr_transfer.serving.named_images import read_images
 from cxr_transfer.serving.openapi import (
     BEGUN_HEADERS,
     REPORT_HEADERS,
@@ -21,57 +25,55 @@ from cxr_transfer.serving.openapi import (
     picture_responses,
     report_responses,
 )
-from cxr_transfer.serving.report_jobs import ReportJob
-from cxr_transfer.serving.schemas import ApiError, ReportProgress, busy, envelope
+from cxr_transfer.serving.schemas import ApiError, ReportProgress, envelope
 from cxr_transfer.serving.service import Service
 from cxr_transfer.serving.settings import Settings
 
-_Id = Annotated[
-    str, Path(pattern="^[0-9a-f]{32}$", description="The report's number, as its start gave it.")
-]
+Number = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Number that its start gave.")]
 _FIELDS = ("model", "other")
 
 
-def route_reports(app: FastAPI, settings: Settings, service: Service) -> None:
+def route_reports(
+    app: FastAPI, settings: Settings, service: Service, background: Background
+) -> None:
     """Make reports of images."""
 
     @app.post(
         "/v1/report",
         summary="A report of images, with figures",
-        openapi_extra=form_body("files", settings, fields=_FIELDS),
+        openapi_extra=form_body("files", settings, fields=_FIELDS, hashes=True),
         response_class=Response,
         responses=picture_responses("application/pdf", REPORT_HEADERS),
     )
     async def report(request: Request) -> Response:
         asked_models, uploads = await _asked(request, settings, service)
-        _refuse_if_full(service, len(uploads))
-        return _pdf(await made_report(service, asked_models, uploads, request.state.request_id))
+        service.check_room(len(uploads))
+        number = await _begin(request, background, asked_models, uploads)
+        try:
+            job = await background.reports.ended(number)
+            return await _made(background, job)
+        finally:
+            await background.reports.remove(number)
 
     @app.post(
         "/v1/reports",
         status_code=202,
         summary="Begin a report that is made in the background",
-        openapi_extra=form_body("files", settings, fields=_FIELDS),
+        openapi_extra=form_body("files", settings, fields=_FIELDS, hashes=True),
         responses=answer_responses(ReportProgress, 202, headers=BEGUN_HEADERS),
     )
     async def begin(request: Request) -> Response:
-        asked_models, uploads = await _asked(request, settings, service)
-        request_id = request.state.request_id
-        job = service.reports.start(
-            len(uploads),
-            lambda on_image: made_report(service, asked_models, uploads, request_id, on_image),
-        )
-        content = envelope(request_id) | job.described()
-        return JSONResponse(content, 202, {"Location": f"/v1/reports/{job.id}"})
+        number = await _begin(request, background, *await _asked(request, settings, service))
+        where = {"Location": f"/v1/reports/{number}"}
+        return _progress(request, await _job(request, background, number), 202, where)
 
     @app.get(
         "/v1/reports/{number}",
         summary="How far a report is",
         responses=get_responses(ReportProgress, absent=True),
     )
-    async def progress(request: Request, number: _Id) -> Response:
-        described = service.reports.job(number).described()
-        return JSONResponse(envelope(request.state.request_id) | described)
+    async def progress(request: Request, number: Number) -> Response:
+        return _progress(request, await _job(request, background, number))
 
     @app.get(
         "/v1/reports/{number}/pdf",
@@ -79,13 +81,8 @@ def route_reports(app: FastAPI, settings: Settings, service: Service) -> None:
         response_class=Response,
         responses=report_responses(),
     )
-    async def made(number: _Id) -> Response:
-        job = service.reports.job(number)
-        if job.failure is not None:
-            raise job.failure
-        if job.task is None or not job.task.done():
-            raise _not_done(job)
-        return _pdf(job.task.result())
+    async def made(request: Request, number: Number) -> Response:
+        return await _made(background, await _job(request, background, number))
 
     @app.delete(
         "/v1/reports/{number}",
@@ -94,24 +91,35 @@ def route_reports(app: FastAPI, settings: Settings, service: Service) -> None:
         openapi_extra=no_body(()),
         responses=answer_responses(None, 204, body=False),
     )
-    async def cancel(number: _Id) -> Response:
-        service.reports.forget(service.reports.job(number).id)
+    async def cancel(request: Request, number: Number) -> Response:
+        await background.reports.remove((await _job(request, background, number)).id)
         return Response(status_code=204)
 
 
-async def _asked(
-    request: Request, settings: Settings, service: Service
-) -> tuple[list[ServedModel], list[Upload]]:
-    """Return the models and the images of a report."""
-    form = await read_form(request, settings, files="files", fields=_FIELDS)
-    asked_models = [service.model(form.fields.get("model"))]
-    other = service.model(form.fields.get("other") or asked_models[0].name)
-    if other is not asked_models[0]:
-        asked_models.append(other)
-    return asked_models, list(form.uploads)
+def owner_of(request: Request) -> str:
+    """Return the name of the token that asks; "" where the server has none."""
+    return request.scope["state"].get("by") or ""
 
 
-def _not_done(job: ReportJob) -> ApiError:
+def models_of(service: Service, fields: dict[str, str]) -> list[ServedModel]:
+    """Return the models that a request asks: one, or two.
+
+    Raises:
+        ApiError: 404 ``unknown_model``; 503 ``starting``.
+    """
+    asked_models = [service.model(fields.get("model"))]
+    other = service.model(fields.get("other") or asked_models[0].name)
+    return asked_models if other is asked_models[0] else [*asked_models, other]
+
+
+def pdf(content: bytes) -> Response:
+    """Return a report as a file to be saved."""
+    headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
+    return Response(content, media_type="application/pdf", headers=headers)
+
+
+def not_done(job: Job) -> ApiError:
+    """Return the refusal of a report that is not made yet."""
     return ApiError(
         409,
         "not_done",
@@ -120,12 +128,58 @@ def _not_done(job: ReportJob) -> ApiError:
     )
 
 
-def _refuse_if_full(service: Service, images: int) -> None:
-    """Refuse a report that somebody waits for, where it would wait for too long itself."""
-    if service.load.is_full(images):
-        raise busy(service.load.retry_after_s)
+async def _asked(
+    request: Request, settings: Settings, service: Service
+) -> tuple[list[ServedModel], list[Upload]]:
+    """Return the models and the images of a report."""
+    form = await read_images(request, settings, service.images, fields=_FIELDS)
+    return models_of(service, form.fields), form.uploads
 
 
-def _pdf(content: bytes) -> Response:
-    headers = {"Content-Disposition": 'attachment; filename="report.pdf"'}
-    return Response(content, media_type="application/pdf", headers=headers)
+async def _begin(
+    request: Request,
+    background: Background,
+    asked_models: list[ServedModel],
+    uploads: list[Upload],
+) -> str:
+    asked = asked_of(asked_models, heat_map=True, picture=True, request_id=request.state.request_id)
+    return await background.reports.begin(owner_of(request), "report", asked, uploads)
+
+
+async def _job(request: Request, background: Background, number: str) -> Job:
+    reports = background.reports
+    job = await reports.do(reports.store.job, number, owner_of(request))
+    if job is None:
+        raise ApiError(
+            404,
+            "unknown_report",
+            f"Expected the number of a report of the last {REPORT_KEPT_S / 60:g} minutes, but got "
+            "that of none; begin one at /v1/reports.",
+        )
+    return job
+
+
+def _progress(
+    request: Request, job: Job, status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    content = envelope(request.state.request_id) | {
+        "id": job.id,
+        "report_status": job.status,
+        "images": job.images,
+        "done": job.done,
+        "failure": job.failure,
+    }
+    return JSONResponse(content, status, headers)
+
+
+async def _made(background: Background, job: Job | None) -> Response:
+    """Return a report that was made.
+
+    Raises:
+        ApiError: 409 ``not_done``; 500 ``report_failed``.
+    """
+    if job is None or job.failure is not None:
+        raise ApiError(500, "report_failed", (job and job.failure) or "The report was cancelled.")
+    if job.status != "done":
+        raise not_done(job)
+    return pdf(await background.reports.do(background.reports.store.result, job.id))

@@ -26,6 +26,9 @@ STATUS = {
 """HTTP statuses of image errors; 422 for all others. Syntaxes without a decoder are 415, too."""
 
 LONGEST_NAME = 120
+STARTING_S = 2
+"""When a server, or a model, that is not ready is worth asking again, in seconds."""
+
 PROBLEM_TYPE = "urn:cxr-transfer:error:"
 PROBLEM_INSTANCE = "urn:cxr-transfer:request:"
 """Names, not addresses: a server in a hospital has no page of errors that the world can open."""
@@ -143,6 +146,63 @@ class ReportProgress(Envelope):
     failure: str | None = Field(description="Why it was not made; null where it was, or may be.")
 
 
+class Webhook(BaseModel):
+    """Who is told of the end of a job."""
+
+    state: Literal["", "waiting", "delivered", "given up"] = Field(
+        description='Where it stands; "" where nobody is to be told.'
+    )
+    tries: int = Field(description="Number of times that it was tried.", ge=0)
+
+
+class JobFacts(BaseModel):
+    """A job: images that are answered in the background."""
+
+    id: str = Field(description="Number by which it is asked for.")
+    kind: Literal["predictions", "report"]
+    job_status: Literal["running", "done", "failed"] = Field(description="Where it stands.")
+    more: bool = Field(description="Whether images may be added.")
+    images: int = Field(description="Number of its images.", ge=0)
+    done: int = Field(description="Number of images that have their answer.", ge=0)
+    failed: int = Field(description="Number of those that could not be read.", ge=0)
+    seconds_left: float | None = Field(description="Time left; null where it is not known.")
+    failure: str | None = Field(description="Why the job failed; null where it did not.")
+    begun: str = Field(description="When it was begun, in UTC.")
+    webhook: Webhook
+    links: dict[str, str] = Field(description="Paths of the job, its answers and its report.")
+
+
+class JobProgress(Envelope, JobFacts):
+    """A job, and how far it is."""
+
+
+class JobList(Envelope):
+    """Jobs of whoever asks, the latest first."""
+
+    jobs: list[JobFacts]
+
+
+class JobAnswers(Envelope):
+    """Answers of a job, as many as are asked for and done, in the order of the images."""
+
+    id: str
+    job_status: Literal["running", "done", "failed"]
+    images: int = Field(description="Number of its images.", ge=0)
+    next: int | None = Field(
+        description="Place from which to ask for more; null behind the last image."
+    )
+    answers: list[ImageAnswer]
+
+
+class StreamEnd(Envelope):
+    """The last line of answers that are streamed: without it, some are missing."""
+
+    end: Literal[True]
+    ok: int = Field(ge=0)
+    cannot_assess: int = Field(ge=0)
+    error: int = Field(ge=0)
+
+
 class Refused(Envelope):
     """Why a request got no answer, as problem details (RFC 9457) with fields of our own."""
 
@@ -188,8 +248,9 @@ class ModelCard(BaseModel):
 class Models(Envelope):
     """The models that answer here."""
 
-    default: str
-    models: list[ModelCard]
+    default: str = Field(description="Name of the model that answers where none is named.")
+    models: list[ModelCard] = Field(description="Models that are open.")
+    opening: list[str] = Field(description="Names of the models that are still being opened.")
 
 
 class AuditCheck(BaseModel):
@@ -230,6 +291,9 @@ class Readiness(Envelope):
 
     ready: bool
     reason: str
+    models: dict[str, Literal["opening", "open"]] = Field(
+        description="Where each model stands. One that cannot be opened ends the server."
+    )
 
 
 class ApiError(HTTPException):
@@ -248,13 +312,24 @@ class ApiError(HTTPException):
         self.message = message
 
 
-def busy(retry_after_s: int, code: str = "busy") -> ApiError:
+def busy(retry_after_s: int) -> ApiError:
     """Return the refusal of what there is no room for now."""
     return ApiError(
         503,
-        code,
+        "busy",
         f"Expected room for another image, but the queue is full; ask again in {retry_after_s} s.",
         {"Retry-After": str(retry_after_s)},
+    )
+
+
+def starting() -> ApiError:
+    """Return the refusal of a model that is not open yet."""
+    return ApiError(
+        503,
+        "starting",
+        f"Expected a model that is open, but it is still being opened; ask again in {STARTING_S} "
+        "s, or ask another: /v1/models says which are.",
+        {"Retry-After": str(STARTING_S)},
     )
 
 

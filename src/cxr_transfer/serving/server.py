@@ -117,11 +117,13 @@ def _set_limits() -> None:
 async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str | Path]) -> None:
     # A busy port or a missing token need not wait for what computes.
     from cxr_transfer.serving.api import build
+    from cxr_transfer.serving.jobs import Background
     from cxr_transfer.serving.service import Service
 
     metrics = Metrics()
     service = Service(chosen, metrics)
-    app = build(chosen, service, metrics)
+    background = Background(service, chosen, metrics)
+    app = build(chosen, service, metrics, background)
     guard = RequestGuard(app, chosen, service.load, metrics)
     app.state.stopping = lambda: guard.closing
     TimeoutProtocol.body_s = chosen.body_s
@@ -146,6 +148,7 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
         if task.cancelled() or task.exception():
             server.should_exit = True
         else:
+            background.start()
             _spare_what_stays()
             log("ready", models=list(service.models))
 
@@ -159,6 +162,7 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
         with suppress(asyncio.CancelledError):
             await opening
     finally:
+        await background.close()
         await service.close()
         log("stopped")
 

@@ -20,6 +20,7 @@ from cxr_transfer.radiograph.radiograph import MAX_BYTES, MAX_PIXELS
 from cxr_transfer.serving.settings import MIB, Settings, is_loopback
 from cxr_transfer.serving.sites import check_origin
 from cxr_transfer.serving.tokens import TOKEN_VARIABLE, TOKENS_VARIABLE, read_tokens
+from cxr_transfer.serving.webhook_settings import read_secret
 from cxr_transfer.tables import nearest
 from cxr_transfer.text import for_terminal
 
@@ -30,7 +31,11 @@ LARGEST = 2**20
 """Bytes of a settings file or a file of tokens."""
 
 _DEFAULTS = Settings()
-_PATHS = ("tokens_file", "keep_answers", "audit_trail")
+_PATHS = ("tokens_file", "keep_answers", "audit_trail", "jobs", "webhook_secret_file")
+
+
+_ELSEWHERE = {"tokens_file", "allowed_hosts", "webhook_secret_file"}
+"""Keys that stand in `Settings` by what they lead to."""
 
 
 def _listed(value: object) -> object:
@@ -67,6 +72,14 @@ class ServerOptions(BaseModel):
         keep_answers: Folder in which answers are kept for `cxr accept monitor`.
         audit_trail: File to which a line is added for each request: who by name, when, which route,
             which images by hash, which status.
+        jobs: Folder in which jobs for many images are kept until they are done, with the images;
+            without it the server takes none.
+        jobs_mb: Largest size of all jobs together, on the disk.
+        jobs_kept_s: Time in seconds for which a job's answers are kept after its end.
+        webhook_urls: Addresses that may be told of the end of a job, letter for letter; none by
+            default.
+        webhook_secret_file: File with the secret that signs what they are told, in base64; or the
+            environment's ``CXR_WEBHOOK_SECRET``.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -89,6 +102,11 @@ class ServerOptions(BaseModel):
     samples_mb: int = Field(_DEFAULTS.samples_bytes // MIB, ge=2 * MAX_PIXELS // MIB + 1, le=2**20)
     keep_answers: Path | None = None
     audit_trail: Path | None = None
+    jobs: Path | None = None
+    jobs_mb: int = Field(_DEFAULTS.jobs_bytes // MIB, ge=1, le=2**24)
+    jobs_kept_s: float = Field(_DEFAULTS.jobs_kept_s, ge=1, le=31_536_000)
+    webhook_urls: _Names = ()
+    webhook_secret_file: Path | None = None
 
 
 def settings(
@@ -110,10 +128,11 @@ def settings(
 
     Raises:
         UsageError: ``bad_settings`` for what does not hold, ``no_settings`` without such a file,
-            ``bad_port``, ``no_token``, ``bad_token``, ``bad_tokens``, ``bad_origin``.
+            ``bad_port``, ``no_token``, ``bad_token``, ``bad_tokens``, ``bad_origin``,
+            ``bad_webhook``.
         TypeError: One name where a list of them is meant.
     """
-    for name in ("allowed_hosts", "cors_origins"):
+    for name in ("allowed_hosts", "cors_origins", "webhook_urls"):
         check_list(options.get(name) or (), name)
     options |= {"host": host, "port": port}
     given = {key: value for key, value in options.items() if value not in (None, (), [])}
@@ -126,6 +145,7 @@ def settings(
     _check_sizes(chosen)
     for origin in chosen.cors_origins:
         check_origin(origin)
+    secret = read_secret(chosen.webhook_urls, chosen.webhook_secret_file, os.environ)
     tokens = read_tokens(token, chosen.tokens_file, os.environ)
     if not tokens and not is_loopback(chosen.host):
         raise UsageError(
@@ -134,11 +154,17 @@ def settings(
             f"{chosen.host}; give --token or --tokens-file, set {TOKEN_VARIABLE} or "
             f"{TOKENS_VARIABLE}, or listen at 127.0.0.1.",
         )
-    facts = chosen.model_dump(exclude_none=True, exclude={"tokens_file", "allowed_hosts"})
+    facts = chosen.model_dump(exclude_none=True, exclude=_ELSEWHERE)
     in_bytes = {
         key.replace("_mb", "_bytes"): MIB * facts.pop(key) for key in tuple(facts) if "_mb" in key
     }
-    return Settings(**facts, **in_bytes, allowed_hosts=_hosts(chosen), tokens=tokens)
+    return Settings(
+        **facts,
+        **in_bytes,
+        allowed_hosts=_hosts(chosen),
+        tokens=tokens,
+        webhook_secret=secret,
+    )
 
 
 def _hosts(chosen: ServerOptions) -> tuple[str, ...]:

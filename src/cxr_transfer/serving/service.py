@@ -7,72 +7,40 @@ pictures, reports. Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
-import base64
+import math
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, aclosing, suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import Any
 
 from cxr_transfer.errors import ImageError
 from cxr_transfer.export.self_test import self_test_image
-from cxr_transfer.inference.prediction import Prediction, explained_label
+from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.inference.prepare import Prepared
-from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.radiograph.reorientation import AS_STORED, Reorientation
 from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
+from cxr_transfer.serving.heat_maps import explain, unexplained
+from cxr_transfer.serving.image_reading import LOST, Read
 from cxr_transfer.serving.image_store import ImageStore, Upload, check_bytes
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.kept_answers import KeptAnswers, kept_facts
 from cxr_transfer.serving.metrics import Metrics
-from cxr_transfer.serving.model_registry import ServedModel, open_models
+from cxr_transfer.serving.model_registry import ServedModel, named_models, open_model
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
-from cxr_transfer.serving.report_jobs import ReportJobs
 from cxr_transfer.serving.sample_store import SampleStore
-from cxr_transfer.serving.schemas import ApiError, busy
+from cxr_transfer.serving.schemas import ApiError, busy, starting
 from cxr_transfer.serving.settings import Settings
 
-NO_MAP = "this model is a converted network: it draws no heat maps"
-LOST = "Expected an answer, but the process that read the image was taken away; send it again."
 TRY_AGAIN_S = 30.0
 """How long the self-test's last outcome is believed."""
 
 _SLOW_QUEUE = 16
 _SLOW_WAIT_S = 20.0
-
-
-@dataclass(frozen=True, eq=False)
-class Read:
-    """Result of a decoding process for one image.
-
-    Attributes:
-        prepared: Prepared image for each model that was asked, in their order.
-        height: Height of the image in pixels; 0 where it was not read.
-        width: Width of the image in pixels; 0 where it was not read.
-        picture: PNG of the image to be looked at; empty where it was not wanted or read.
-    """
-
-    prepared: tuple[Prepared, ...]
-    height: int = 0
-    width: int = 0
-    picture: bytes = b""
-
-    def crop(self, place: int) -> list[int] | None:
-        """Return which part of the image a model sees: left, top, right, bottom in its pixels.
-
-        Args:
-            place: Place of the model among those that were asked.
-        """
-        prepared = self.prepared[place]
-        if prepared.image is None:
-            return None
-        sides = (self.width, self.height) * 2
-        return [round(edge * side) for edge, side in zip(prepared.box, sides, strict=True)]
 
 
 class Service:
@@ -85,19 +53,22 @@ class Service:
     Attributes:
         load: Images that wait for class scores.
         slow_load: Heat maps and reports that wait.
-        models: Models by name, the first one first; empty until they are opened.
+        behind: Images that are answered in the background; they keep nobody out.
+        wanted: How each model was given, by its name, the first one first; empty until their cards
+            were read.
+        models: Models that are open, by name, in the order in which they were opened.
         images: Images that were uploaded once, by their hash.
         samples: Those of them that are looked at, decoded at full depth.
-        reports: Reports that are made in the background.
         decoders: Processes that read images.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self.load = Admission(settings.queue, settings.longest_wait_s, always=settings.always)
+        self.behind = Admission(sys.maxsize, math.inf)
+        self.wanted: dict[str, str] = {}
         self.models: dict[str, ServedModel] = {}
         self.samples = SampleStore(settings.samples_bytes)
         self.images = ImageStore(settings.kept_bytes, settings.kept_s, self.samples.forget)
-        self.reports = ReportJobs()
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -107,6 +78,7 @@ class Service:
         self._slow = Workers(1, settings.explainer_bytes, writes=True)
         self.slow_load = Admission(_SLOW_QUEUE, _SLOW_WAIT_S)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
+        self._opener = ThreadPoolExecutor(1, thread_name_prefix="models")
         self._batches: dict[str, Batches] = {}
         self._self_test: asyncio.Task[bool] | None = None
         self._self_tested_at = -TRY_AGAIN_S
@@ -122,13 +94,15 @@ class Service:
     async def open(self, models: Sequence[str | Path]) -> None:
         """Start the workers, open the models, and try the whole way on one generated image.
 
+        A model answers as soon as it is open, while others are being opened.
+
         Raises:
-            ModelError, UsageError, MachineError: What `open_models` and `Workers.start` raise.
+            ModelError, UsageError, MachineError: What `named_models`, `open_model` and
+                `Workers.start` raise.
         """
-        loop = asyncio.get_running_loop()
         # All to their end, also when one fails: a process half started cannot be ended.
         outcomes = await asyncio.gather(
-            loop.run_in_executor(self._thread, open_models, models),
+            self._open_models(models),
             self.decoders.start(),
             self._slow.start(),
             return_exceptions=True,
@@ -136,34 +110,50 @@ class Service:
         for error in outcomes:
             if isinstance(error, BaseException):
                 raise error
-        opened = cast("list[ServedModel]", outcomes[0])
-        for served in opened:
-            self._batches[served.name] = Batches(
+        await self.works()
+        for batches in self._batches.values():
+            for size in batches.sizes[1:]:  # One at a time: images are answered in between.
+                await self._in_network_thread(batches.warm, size)
+
+    async def _open_models(self, models: Sequence[str | Path]) -> None:
+        loop, opener = asyncio.get_running_loop(), self._opener
+        self.wanted = await loop.run_in_executor(opener, named_models, models)
+        image = await loop.run_in_executor(opener, self_test_image)
+        for name, origin in self.wanted.items():
+            served = await loop.run_in_executor(opener, open_model, name, origin, image)
+            batches = Batches(
                 served.predictor,
                 self._thread,
                 self._settings.batch,
                 self._metrics.batches.observe,
             )
-            await loop.run_in_executor(self._thread, self._batches[served.name].warm)
-        self.models = {served.name: served for served in opened}
-        await self.works()
+            await self._in_network_thread(batches.warm, batches.sizes[0])
+            self._batches[name], self.models[name] = batches, served
+
+    async def _in_network_thread(self, function: Callable[[int], None], size: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, function, size)
 
     async def close(self) -> None:
         """End the workers."""
-        await self.reports.close()
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._opener, self._thread):
+            executor.shutdown(wait=False, cancel_futures=True)
         await asyncio.gather(self.decoders.close(), self._slow.close())
+
+    @property
+    def opening(self) -> list[str]:
+        """Names of the models that are not open yet, in order."""
+        return [name for name in self.wanted if name not in self.models]
 
     async def works(self) -> bool:
         """Tell whether the self-test image still goes the whole way and scores as is kept of it."""
-        if not self.models:
+        if not self.models or self.opening:
             return False
         if time.monotonic() - self._self_tested_at > TRY_AGAIN_S and (
             self._self_test is None or self._self_test.done()
         ):
             self._self_test = asyncio.create_task(self._try())
-            if self._self_tested_at < 0:
-                await self._self_test
+        if self._self_tested_at < 0 and self._self_test is not None:
+            await asyncio.shield(self._self_test)
         return self._works and self.decoders.alive > 0
 
     async def _try(self) -> bool:
@@ -183,23 +173,21 @@ class Service:
         return works
 
     def model(self, name: str | None) -> ServedModel:
-        """Return the model of that name, or the first one.
+        """Return the model of that name, or the first one of those that are wanted.
 
         Raises:
-            ApiError: 404 ``unknown_model``; 503 while models are opened.
+            ApiError: 404 ``unknown_model``; 503 ``starting`` while it is being opened.
         """
-        if not self.models:
-            raise busy(2, "starting")
-        if not name:
-            return next(iter(self.models.values()))
-        if name not in self.models:
-            raise ApiError(
-                404,
-                "unknown_model",
-                f"Expected a model out of {', '.join(self.models)}, but got another; see "
-                "/v1/models.",
-            )
-        return self.models[name]
+        name = name or next(iter(self.wanted), "")
+        if name in self.models:
+            return self.models[name]
+        if not self.wanted or name in self.wanted:
+            raise starting()
+        raise ApiError(
+            404,
+            "unknown_model",
+            f"Expected a model out of {', '.join(self.wanted)}, but got another; see /v1/models.",
+        )
 
     async def answers(
         self,
@@ -225,8 +213,7 @@ class Service:
             ApiError: 503 ``busy`` where there is no room.
         """
         check_bytes(upload.content, self._settings.upload_bytes)
-        if self.load.is_full():
-            raise busy(self.load.retry_after_s)
+        self.check_room(1)
         with self.load.holding(1):
             facts, (picture,) = await self.decoders.ask(
                 {"work": work, "named": upload.named},
@@ -242,59 +229,109 @@ class Service:
         *,
         heat_map: bool,
         picture: int = 0,
+        behind: bool = False,
         change: Reorientation = AS_STORED,
     ) -> tuple[list[list[dict[str, Any]]], list[Read]]:
         """Return for each image the answers of the models that are asked, and what was read of it.
 
-        Each image is decoded once, whatever is made of it.
+        The arguments and errors are those of `one_by_one`.
+        """
+        one_by_one = self.one_by_one(
+            *(asked_models, uploads),
+            heat_map=heat_map,
+            picture=picture,
+            behind=behind,
+            change=change,
+        )
+        async with aclosing(one_by_one) as answered:
+            both = [one async for one in answered]
+        return [answers for answers, _ in both], [read for _, read in both]
+
+    async def one_by_one(
+        self,
+        asked_models: Sequence[ServedModel],
+        uploads: Sequence[Upload],
+        *,
+        heat_map: bool,
+        picture: int = 0,
+        behind: bool = False,
+        change: Reorientation = AS_STORED,
+    ) -> AsyncGenerator[tuple[list[dict[str, Any]], Read], None]:
+        """Yield for each image, in order, what the models answer and what was read of it.
+
+        Each image is decoded once, whatever is made of it. To close the generator ends the work on
+        images that were not yielded.
 
         Args:
             asked_models: Models that are asked.
             uploads: Images.
             heat_map: Whether each answer has a heat map.
             picture: Longest side of the image's picture, in pixels; 0 for none.
+            behind: Whether it is work in the background, which does not count as waiting.
             change: Change of the images once they are decoded.
 
         Raises:
             ApiError: 503 ``busy`` where there is no room.
         """
-        if self.load.is_full(len(uploads)):
-            raise busy(self.load.retry_after_s)
+        load = self.behind if behind else self.load
+        if not behind:
+            self.check_room(len(uploads))
+        heat_maps = asyncio.Semaphore(1)
 
-        async def predicted(upload: Upload) -> tuple[Read, list[Prediction]]:
-            read = await self._read(asked_models, upload, picture=picture, change=change)
-            pairs = zip(asked_models, read.prepared, strict=True)
-            return read, await asyncio.gather(*(self._predicted(*pair) for pair in pairs))
-
-        with self.load.holding(len(uploads)):
-            read_and_predicted = await asyncio.gather(*map(predicted, uploads))
-        answered = [
-            [
-                prediction.as_dict() | _unexplained() | {"crop": read.crop(place)}
-                for place, prediction in enumerate(predictions)
+        async def one(number: int, held: ExitStack) -> tuple[list[dict[str, Any]], Read]:
+            with held:
+                read = await self._read(
+                    asked_models, uploads[number], picture=picture, change=change
+                )
+                pairs = zip(asked_models, read.prepared, strict=True)
+                predicted = await asyncio.gather(*(self._predicted(*pair) for pair in pairs))
+            answers = [
+                prediction.as_dict() | unexplained() | {"crop": read.crop(place)}
+                for place, prediction in enumerate(predicted)
             ]
-            for read, predictions in read_and_predicted
-        ]
-        if heat_map:
-            for (read, _), answers in zip(read_and_predicted, answered, strict=True):
-                await self._explained(asked_models, read, answers)
-        for index, (upload, answers) in enumerate(zip(uploads, answered, strict=True)):
-            for answer in answers:
-                answer |= {"index": index, "sha256": upload.sha256}
-                answer["changed"] = asdict(change) if change else None
-        for answer in (answer for answers in answered for answer in answers):
+            if heat_map:
+                async with heat_maps:
+                    await explain(self.slowly, asked_models, read, answers)
+            self._finish(asked_models, uploads[number], number, read, answers, change)
+            return answers, read
+
+        with ExitStack() as waiting:
+            tasks = []
+            for number in range(len(uploads)):
+                held = waiting.enter_context(ExitStack())
+                held.enter_context(load.holding(1))
+                tasks.append(asyncio.create_task(one(number, held)))
+            try:
+                for task in tasks:
+                    yield await task
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _finish(
+        self,
+        asked_models: Sequence[ServedModel],
+        upload: Upload,
+        index: int,
+        read: Read,
+        answers: Sequence[dict[str, Any]],
+        change: Reorientation,
+    ) -> None:
+        """Complete the answers for one image, count them, and keep them for the watch."""
+        for answer in answers:
+            answer |= {"index": index, "sha256": upload.sha256}
+            answer["changed"] = asdict(change) if change else None
             answer["warnings"] = list(answer["warnings"])
             self._metrics.images.labels(answer["status"], answer["code"]).inc()
         # What was changed by hand is no answer for the file, whose hash it would have.
         if self._kept is not None and not change:
             self._kept.keep(
                 kept_facts(served.predictor.card.weights_sha256, prepared.issues, answer)
-                for (read, _), answers in zip(read_and_predicted, answered, strict=True)
                 for served, prepared, answer in zip(
                     asked_models, read.prepared, answers, strict=True
                 )
             )
-        return answered, [read for read, _ in read_and_predicted]
 
     async def _predicted(self, served: ServedModel, prepared: Prepared) -> Prediction:
         if prepared.image is None:
@@ -325,62 +362,10 @@ class Service:
                 work, [upload.content], seconds=self._settings.decode_s
             )
         except ImageError as error:
-            return Read(
-                (Prepared(upload.name, None, "error", error.code, error.message),)
-                * len(asked_models)
-            )
+            return Read.failed(upload.name, len(asked_models), error.code, error.message)
         except WorkerLost:
-            return Read(
-                (Prepared(upload.name, None, "error", "worker_lost", LOST),) * len(asked_models)
-            )
-        left = iter(pieces)
-        prepared = []
-        for preprocessing, description in zip(preprocessings, reply["prepared"], strict=True):
-            image = None
-            if description["status"] == "ok":
-                image = np.frombuffer(next(left), np.uint8).reshape(preprocessing.size)
-            description |= {
-                "warnings": tuple(description["warnings"]),
-                "box": tuple(description["box"]),
-                "issues": tuple(description["issues"]),
-            }
-            prepared.append(Prepared(upload.name, image, **description))
-        return Read(tuple(prepared), reply["height"], reply["width"], next(left, b""))
-
-    async def _explained(
-        self, asked_models: Sequence[ServedModel], read: Read, answers: Sequence[dict[str, Any]]
-    ) -> None:
-        """Add to the answers for one image what can be told of their scores."""
-        lungs: dict[Preprocessing, bytes] = {}  # Networks that see one image see the same lungs.
-        for served, prepared, answer in zip(asked_models, read.prepared, answers, strict=True):
-            if answer["status"] != "ok" or prepared.image is None:
-                continue
-            if not served.explains:
-                answer["warnings"] = [*answer["warnings"], NO_MAP]
-                continue
-            preprocessing = served.predictor.card.preprocessing
-            work = {
-                "work": "explain",
-                "model": served.origin,
-                "label": explained_label(answer),
-                "shape": prepared.image.shape,
-                "box": prepared.box,
-                "height": read.height,
-                "width": read.width,
-            }
-            pieces = [prepared.image.tobytes()]
-            if preprocessing in lungs:
-                pieces.append(lungs[preprocessing])
-            try:
-                facts, (overlay, lungs[preprocessing]) = await self.slowly(work, pieces)
-            except (ImageError, WorkerLost) as error:
-                reason = error.message if isinstance(error, ImageError) else LOST
-                answer["warnings"] = [*answer["warnings"], f"no heat map: {reason}"]
-                continue
-            if "findings" in answer:
-                answer["heat_map_of"] = explained_label(answer)
-            drawn = base64.b64encode(overlay).decode()
-            answer |= facts | {"heat_map": f"data:image/png;base64,{drawn}"}
+            return Read.failed(upload.name, len(asked_models), "worker_lost", LOST)
+        return Read.of(upload.name, preprocessings, reply, pieces)
 
     async def slowly(self, work: Header, pieces: Sequence[bytes]) -> tuple[Header, list[bytes]]:
         """Return what the process that draws heat maps and reports makes.
@@ -394,6 +379,11 @@ class Service:
         with self.slow_load.holding(1):
             return await self._slow.ask(work, pieces, seconds=self._settings.explain_s)
 
+    def check_room(self, images: int) -> None:
+        """Refuse images that would wait for too long.
 
-def _unexplained() -> dict[str, Any]:
-    return {"heat_map": None, "lung_share": None, "lung_area": None, "neighbours": []}
+        Raises:
+            ApiError: 503 ``busy``.
+        """
+        if self.load.is_full(images):
+            raise busy(self.load.retry_after_s)

@@ -52,6 +52,11 @@ class Settings(BaseModel):
         notice_s: Time for which a stopping server still says that it stops.
         keep_answers: Folder in which answers are kept; None keeps none.
         audit_trail: File to which a line is added for each request; None keeps none.
+        jobs: Folder in which jobs are kept; None keeps none.
+        jobs_bytes: Bytes of all jobs together.
+        jobs_kept_s: Time for which a job is kept after its end.
+        webhook_urls: Addresses that may be told of the end of a job.
+        webhook_secret: Secret with which that is signed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,6 +87,11 @@ class Settings(BaseModel):
     notice_s: float = 1.0
     keep_answers: Path | None = None
     audit_trail: Path | None = None
+    jobs: Path | None = None
+    jobs_bytes: int = 4096 * MIB
+    jobs_kept_s: float = 86_400.0
+    webhook_urls: tuple[str, ...] = ()
+    webhook_secret: bytes = Field(b"", repr=False)
 
 
 def is_loopback(host: str) -> bool:

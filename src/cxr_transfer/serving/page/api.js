@@ -4,6 +4,7 @@
 const TRIES = 12;
 const TRIES_LOST = 3; // an image that ends the process that reads it is not sent for ever
 const LONGEST_WAIT_S = 30;
+const MODELS_EVERY_MS = 500; // how often the server is asked which models are open
 const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
 const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
 
@@ -42,8 +43,14 @@ function find() {
   tellLost(false);
 }
 
-export async function models() {
-  return (await request("v1/models")).json();
+/** Tell which models are open, and again while others are being opened. */
+export async function models(onModels) {
+  for (;;) {
+    const catalogue = await (await request("v1/models")).json();
+    onModels(catalogue);
+    if (!catalogue.opening.length) return;
+    await new Promise((resolve) => setTimeout(resolve, MODELS_EVERY_MS));
+  }
 }
 
 /** Return what is known of a model: its audit as JSON and its card as Markdown; null what it has not. */

@@ -33,6 +33,7 @@ const images = [];
 let numbered = 0;
 let selected = null;
 let models = [];
+let opening = []; // names of models that are not open yet
 let model = null; // the catalogue's entry
 let other = null; // the one to compare with, or null
 let version = "";
@@ -42,17 +43,23 @@ const primer = $("answer").firstElementChild;
 
 // Models
 
-async function openCatalogue() {
-  try {
-    const catalogue = await api.models();
-    models = catalogue.models;
-    model = models.find(({ name }) => name === catalogue.default) ?? models[0];
-  } catch (error) {
-    $("model").replaceChildren(element("option", { text: "none" }));
-    note(`${error.message} Load this page again to try again.`);
-    return;
-  }
-  showModels();
+/** Show the models as they are opened; resolve when the first one is there. */
+function openCatalogue() {
+  return new Promise((resolve) => {
+    const show = (catalogue) => {
+      if (catalogue.opening.join() === opening.join() && models.length) return;
+      opening = catalogue.opening;
+      models = catalogue.models.map((one) => models.find(({ name }) => name === one.name) ?? one);
+      model ??= models.find(({ name }) => name === catalogue.default) ?? models[0] ?? null;
+      showModels();
+      if (model) resolve();
+    };
+    api.models(show).catch((error) => {
+      if (!model) $("model").replaceChildren(element("option", { text: "none" }));
+      note(`${error.message} Load this page again to try again.`);
+      resolve();
+    });
+  });
 }
 
 function showModels() {
@@ -64,10 +71,19 @@ function showModels() {
       option.disabled = one === but;
       return option;
     });
-  $("model").replaceChildren(...options(model, null));
-  $("other").replaceChildren(element("option", { value: "", text: "no other" }), ...options(other, model));
-  $("model").disabled = models.length < 2 || reading.isOn;
-  $("other").disabled = models.length < 2 || reading.isOn;
+  const waiting = () =>
+    opening.map((name) => {
+      const option = element("option", { value: "", text: `${name}: being opened` });
+      option.disabled = true;
+      return option;
+    });
+  $("model").replaceChildren(...options(model, null), ...waiting());
+  $("other").replaceChildren(
+    element("option", { value: "", text: "no other" }),
+    ...options(other, model),
+    ...waiting(),
+  );
+  $("model").disabled = $("other").disabled = models.length < 2 || reading.isOn;
   for (const [id, one] of [["model-verdict", model], ["other-verdict", other]]) {
     const { kind, words, sentence } = one && !reading.isOn ? audit(one) : {}; // A verdict is an answer, too.
     $(id).hidden = !words;

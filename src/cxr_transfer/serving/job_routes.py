@@ -1,0 +1,283 @@
+"""Routes of jobs: many images, answered in the background, kept through a restart."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from cxr_transfer.serving.image_store import Upload
+from cxr_transfer.serving.job_store import Job, Kind
+from cxr_transfer.serving.jobs import Background, Jobs, asked_of
+from cxr_transfer.serving.multipart import UploadForm
+from cxr_transfer.serving.named_images import read_images
+from cxr_transfer.serving.ndjson import LinesResponse, wants_lines
+from cxr_transfer.serving.openapi import (
+    BEGUN_HEADERS,
+    answer_responses,
+    form_body,
+    get_responses,
+    line_responses,
+    no_body,
+    report_responses,
+    with_no_room,
+)
+from cxr_transfer.serving.reports import Number, models_of, not_done, owner_of, pdf
+from cxr_transfer.serving.schemas import ApiError, JobAnswers, JobList, JobProgress, envelope
+from cxr_transfer.serving.service import Service
+from cxr_transfer.serving.settings import Settings
+
+REPORT_IMAGES = 100
+"""Images of a report at most: its pages are laid out in one piece."""
+
+AT_ONCE = 100
+"""Images whose answers are read and sent at once."""
+
+_MOST = 1000
+_FIELDS = ("kind", "model", "other", "heat_map", "webhook", "more")
+
+
+def route_jobs(app: FastAPI, settings: Settings, service: Service, background: Background) -> None:
+    """Take jobs, and tell how far they are."""
+
+    @app.post(
+        "/v1/jobs",
+        status_code=202,
+        summary="Begin a job: many images, answered in the background",
+        openapi_extra=form_body("files", settings, fields=_FIELDS, hashes=True),
+        responses=with_no_room(answer_responses(JobProgress, 202, headers=BEGUN_HEADERS)),
+    )
+    async def begin(request: Request) -> Response:
+        jobs = _jobs(background)
+        form = await read_images(request, settings, service.images, fields=_FIELDS)
+        kind = _kind(form.fields)
+        webhook = form.fields.get("webhook") or None
+        jobs.check_webhook(webhook)
+        asked = asked_of(
+            models_of(service, form.fields),
+            heat_map=kind == "report" or form.flag("heat_map"),
+            picture=kind == "report",
+            request_id=request.state.request_id,
+        )
+        _check_report(kind, len(form.uploads))
+        number = await jobs.begin(
+            owner_of(request),
+            kind,
+            asked,
+            _unnamed(form),
+            more=form.flag("more"),
+            webhook=webhook,
+        )
+        return await _progress(request, jobs, number, 202, {"Location": f"/v1/jobs/{number}"})
+
+    @app.post(
+        "/v1/jobs/{number}/images",
+        summary="Add images to a job that was begun with more",
+        openapi_extra=form_body("files", settings, fields=("more", "first"), hashes=True),
+        responses=with_no_room(answer_responses(JobProgress)),
+    )
+    async def add(request: Request, number: Number) -> Response:
+        jobs = _jobs(background)
+        await _job(request, jobs, number)
+        fields = ("more", "first")
+        form = await read_images(request, settings, service.images, fields=fields)
+        job = await _job(request, jobs, number)
+        first = _number(form.fields, "first", job.images)
+        _check_report(job.kind, first + len(form.uploads))
+        await jobs.add(job, first, _unnamed(form), more=form.flag("more"))
+        return await _progress(request, jobs, number)
+
+    @app.get(
+        "/v1/jobs",
+        summary="The jobs of whoever asks",
+        responses=get_responses(JobList, absent=True),
+    )
+    async def listed(request: Request) -> Response:
+        jobs = _jobs(background)
+        own = await jobs.do(jobs.store.jobs, owner_of(request))
+        content = {"jobs": [_described(jobs, job) for job in own]}
+        return JSONResponse(envelope(request.state.request_id) | content)
+
+    @app.get(
+        "/v1/jobs/{number}",
+        summary="How far a job is",
+        responses=get_responses(JobProgress, absent=True),
+    )
+    async def progress(request: Request, number: Number) -> Response:
+        return await _progress(request, _jobs(background), number)
+
+    @app.delete(
+        "/v1/jobs/{number}",
+        status_code=204,
+        summary="Cancel a job, and remove all that is kept of it",
+        openapi_extra=no_body(()),
+        responses=answer_responses(None, 204, body=False),
+    )
+    async def remove(request: Request, number: Number) -> Response:
+        jobs = _jobs(background)
+        await jobs.remove((await _job(request, jobs, number)).id)
+        return Response(status_code=204)
+
+    _route_answers(app, background)
+
+
+def _route_answers(app: FastAPI, background: Background) -> None:
+    """Hand out what came of jobs."""
+
+    @app.get(
+        "/v1/jobs/{number}/answers",
+        summary="The answers of a job, those that are done",
+        openapi_extra=no_body(("first", "most")),
+        responses=line_responses(get_responses(JobAnswers, absent=True)),
+    )
+    async def answers(request: Request, number: Number) -> Response:
+        jobs = _jobs(background)
+        job = await _job(request, jobs, number)
+        query = dict(request.query_params)
+        first, most = _number(query, "first", 0), _number(query, "most", AT_ONCE)
+        if wants_lines(request):
+            until = first + most if "most" in query else None
+            return LinesResponse(_lines(jobs, job, first, until), request.state.request_id)
+        most = min(most, _MOST)
+        answered = await jobs.do(jobs.store.answers, job.id, first, most)
+        last = answered[-1][0] + 1 if answered else first
+        content = {
+            "id": job.id,
+            "job_status": job.status,
+            "images": job.images,
+            "next": last if last < job.images or job.more else None,
+            "answers": [answer for _, of_one in answered for answer in of_one],
+        }
+        return JSONResponse(envelope(request.state.request_id) | content)
+
+    @app.get(
+        "/v1/jobs/{number}/report",
+        summary="The report of a job of that kind, as PDF",
+        response_class=Response,
+        responses=report_responses(),
+    )
+    async def report(request: Request, number: Number) -> Response:
+        jobs = _jobs(background)
+        job = await _job(request, jobs, number)
+        if job.failure is not None:
+            raise ApiError(500, "report_failed", job.failure)
+        if job.kind != "report":
+            raise ApiError(
+                404,
+                "no_report",
+                "Expected a job of the kind report, but it has answers only; ask for its answers.",
+            )
+        if job.status != "done":
+            raise not_done(job)
+        return pdf(await jobs.do(jobs.store.result, job.id))
+
+
+async def _lines(
+    jobs: Jobs, job: Job, first: int, until: int | None
+) -> AsyncIterator[dict[str, Any]]:
+    """Yield answers from a place on, read a few at a time."""
+    while until is None or first < until:
+        most = AT_ONCE if until is None else min(AT_ONCE, until - first)
+        answered = await jobs.do(jobs.store.answers, job.id, first, most)
+        if not answered:
+            return
+        for _, of_one in answered:
+            for answer in of_one:
+                yield answer
+        first = answered[-1][0] + 1
+
+
+def _jobs(background: Background) -> Jobs:
+    """Return the jobs that are kept.
+
+    Raises:
+        ApiError: 404 ``no_jobs``.
+    """
+    if background.kept is None:
+        raise ApiError(
+            404,
+            "no_jobs",
+            "Expected a server that keeps jobs, but this one keeps none; start it with --jobs DIR.",
+        )
+    return background.kept
+
+
+async def _job(request: Request, jobs: Jobs, number: str) -> Job:
+    job = await jobs.do(jobs.store.job, number, owner_of(request))
+    if job is None:
+        raise ApiError(
+            404,
+            "unknown_job",
+            "Expected the number of a job that you began, but got that of none; /v1/jobs lists "
+            "those that are kept.",
+        )
+    return job
+
+
+async def _progress(
+    request: Request,
+    jobs: Jobs,
+    number: str,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    described = _described(jobs, await _job(request, jobs, number))
+    return JSONResponse(envelope(request.state.request_id) | described, status, headers)
+
+
+def _described(jobs: Jobs, job: Job) -> dict[str, Any]:
+    here = f"/v1/jobs/{job.id}"
+    links = {"self": here, "answers": f"{here}/answers"}
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "job_status": job.status,
+        "more": job.more,
+        "images": job.images,
+        "done": job.done,
+        "failed": job.failed,
+        "seconds_left": jobs.seconds_left(job),
+        "failure": job.failure,
+        "begun": datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds"),
+        "webhook": {"state": job.webhook_state, "tries": job.webhook_tries},
+        "links": links | ({"report": f"{here}/report"} if job.kind == "report" else {}),
+    }
+
+
+def _unnamed(form: UploadForm) -> list[Upload]:
+    """Return images by their hashes: a file's name may hold a patient's, and is not kept."""
+    return [upload._replace(name=upload.sha256) for upload in form.uploads]
+
+
+def _number(fields: dict[str, str], name: str, otherwise: int) -> int:
+    text = fields.get(name, "")
+    if not text:
+        return otherwise
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise _bad_field(f"a number from 0 on in {name}")
+    return int(text)
+
+
+def _kind(fields: dict[str, str]) -> Kind:
+    match fields.get("kind") or "predictions":
+        case "predictions":
+            return "predictions"
+        case "report":
+            return "report"
+    raise _bad_field("predictions or report as kind")
+
+
+def _check_report(kind: str, images: int) -> None:
+    if kind == "report" and images > REPORT_IMAGES:
+        raise ApiError(
+            422,
+            "too_many_files",
+            f"Expected at most {REPORT_IMAGES} images in a report, but got more; begin several.",
+        )
+
+
+def _bad_field(expected: str) -> ApiError:
+    return ApiError(422, "bad_field", f"Expected {expected}, but got something else; mend it.")

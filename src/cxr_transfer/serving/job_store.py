@@ -1,0 +1,379 @@
+"""A queue of jobs in SQLite: what was accepted stays, and each image is answered once.
+
+One file holds jobs, their images and the answers. An image's bytes are there until its answer is.
+What was begun when a process ended is begun again; what was answered is not. In a file, where jobs
+survive a restart, or in memory. For one thread at a time. Knows no network and no request.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from cxr_transfer.serving.image_store import Upload
+from cxr_transfer.serving.job_file import Change, free_bytes, no_room, open_file
+from cxr_transfer.serving.schemas import ApiError
+from cxr_transfer.text import human_size
+
+Kind = Literal["predictions", "report"]
+
+_JOB = """
+SELECT jobs.id, owner, kind, asked, more, status, failure, begun, touched, webhook, webhook_state,
+    webhook_tries, count(place), total(answered), total(failed)
+FROM jobs LEFT JOIN images ON job = jobs.id
+"""
+
+
+class Job(NamedTuple):
+    """A job as it stands.
+
+    Times are seconds since 1970. ``asked`` is what it asks of each image; ``more`` tells that
+    images may still be added. ``done`` counts images with an answer, ``failed`` those of them that
+    could not be read.
+    """
+
+    id: str
+    owner: str
+    kind: Kind
+    asked: dict[str, Any]
+    more: bool
+    status: Literal["running", "done", "failed"]
+    failure: str | None
+    begun: float
+    touched: float
+    webhook: str | None
+    webhook_state: str
+    webhook_tries: int
+    images: int
+    done: int
+    failed: int
+
+
+class JobImage(NamedTuple):
+    """An image that was taken to be answered, its place in its job, and how often it was taken."""
+
+    job: str
+    asked: dict[str, Any]
+    place: int
+    tries: int
+    upload: Upload
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How much is kept.
+
+    Attributes:
+        jobs: Number of jobs.
+        size: Bytes of all of them.
+        seconds: Time for which a job is kept after its end, or after its last image where more
+            were promised and none came.
+    """
+
+    jobs: int
+    size: int
+    seconds: float
+
+
+class JobStore:
+    """Jobs in a folder, or in memory.
+
+    Args:
+        folder: Folder of the file; None keeps them in memory.
+        bounds: Bounds of what is kept.
+
+    Raises:
+        UsageError: ``folder_in_use``.
+        MachineError: ``not_writable``, ``disk_full``.
+    """
+
+    def __init__(self, folder: Path | None, bounds: Bounds) -> None:
+        self._folder = folder
+        self._bounds = bounds
+        self._taken: set[tuple[str, int]] = set()
+        self._base, self._lock = open_file(folder)
+
+    def close(self) -> None:
+        """Close the file, and let others have the folder."""
+        self._base.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+
+    # What clients ask
+
+    def begin(
+        self,
+        owner: str,
+        kind: Kind,
+        asked: dict[str, Any],
+        uploads: Sequence[Upload],
+        *,
+        more: bool = False,
+        webhook: str | None = None,
+    ) -> str:
+        """Keep a job, and return its number; when this returns, it stays.
+
+        Raises:
+            ApiError: 503 ``busy`` for too many jobs; 507 ``no_room``.
+        """
+        self._check_room(uploads)
+        self._check_number()
+        number, now = uuid.uuid4().hex, time.time()
+        state = "waiting" if webhook else ""
+        row = (number, owner, kind, json.dumps(asked), more, "running", None, None, 0, now, now)
+        with Change(self._base):
+            self._base.execute(
+                f"INSERT INTO jobs VALUES ({', '.join('?' * 15)})", (*row, webhook, state, 0, 0.0)
+            )
+            self._add(number, 0, uploads)
+        return number
+
+    def add(self, job: Job, first: int, uploads: Sequence[Upload], *, more: bool) -> None:
+        """Add images to a job; those that are there already, at that place, count once.
+
+        Raises:
+            ApiError: 409 ``other_image``, ``job_closed``; 507 ``no_room``.
+        """
+        places = {first + number: upload.sha256 for number, upload in enumerate(uploads)}
+        there = dict(
+            self._base.execute(
+                "SELECT place, sha256 FROM images WHERE job = ? AND place BETWEEN ? AND ?",
+                (job.id, first, first + len(uploads) - 1),
+            )
+        )
+        if first > job.images or any(there[place] != places[place] for place in there):
+            raise ApiError(
+                409,
+                "other_image",
+                f"Expected the images behind the {job.images} that the job has, or the same again, "
+                "but got others at those places; ask the job how many it has.",
+            )
+        new = [upload for number, upload in enumerate(uploads) if first + number not in there]
+        if new and not job.more:
+            raise ApiError(
+                409,
+                "job_closed",
+                "Expected a job to which images may be added, but it was told that no more come; "
+                "begin another one.",
+            )
+        self._check_room(new)
+        with Change(self._base):
+            self._base.execute(
+                "UPDATE jobs SET more = ?, touched = ? WHERE id = ?",
+                (more and job.more, time.time(), job.id),
+            )
+            self._add(job.id, first + len(there), new)
+
+    def _add(self, number: str, first: int, uploads: Sequence[Upload]) -> None:
+        rows = [
+            (number, first + place, one.sha256, one.name, one.named, one.content)
+            for place, one in enumerate(uploads)
+        ]
+        self._base.executemany(
+            "INSERT INTO images VALUES (?, ?, ?, ?, ?, 0, 0, 0, NULL, ?, NULL)", rows
+        )
+
+    def job(self, number: str, owner: str | None = None) -> Job | None:
+        """Return a job; None where there is none, or where it is somebody else's."""
+        jobs = self._jobs("WHERE jobs.id = ?", number)
+        return next((job for job in jobs if owner in (None, job.owner)), None)
+
+    def jobs(self, owner: str) -> list[Job]:
+        """Return the jobs of an owner, the latest first."""
+        return sorted(self._jobs("WHERE owner = ?", owner), key=lambda job: -job.begun)
+
+    def answers(self, number: str, first: int, most: int) -> list[tuple[int, list[dict[str, Any]]]]:
+        """Return places and answers of images from a place on, those that have one."""
+        rows = self._base.execute(
+            "SELECT place, answers FROM images WHERE job = ? AND place >= ? AND answered "
+            "ORDER BY place LIMIT ?",
+            (number, first, most),
+        )
+        return [(place, json.loads(answers)) for place, answers in rows]
+
+    def pictures(self, number: str) -> list[bytes]:
+        """Return the pictures of a report's images, in order."""
+        rows = self._base.execute(
+            "SELECT picture FROM images WHERE job = ? ORDER BY place", (number,)
+        )
+        return [picture or b"" for (picture,) in rows]
+
+    def result(self, number: str) -> bytes:
+        """Return a report that was made."""
+        (content,) = self._base.execute(
+            "SELECT result FROM jobs WHERE id = ?", (number,)
+        ).fetchone() or (b"",)
+        return content or b""
+
+    def remove(self, number: str) -> None:
+        """Remove a job with all that is kept of it."""
+        with Change(self._base):
+            self._base.execute("DELETE FROM jobs WHERE id = ?", (number,))
+        self._wipe()
+
+    # What works on them asks
+
+    def take(self) -> JobImage | None:
+        """Take an image that has no answer: of the job that was served least lately."""
+        jobs = self._base.execute(
+            "SELECT id, asked FROM jobs WHERE status = 'running' ORDER BY turn, begun"
+        ).fetchall()
+        waiting = (
+            (number, asked, place)
+            for number, asked in jobs
+            for (place,) in self._base.execute(
+                "SELECT place FROM images WHERE job = ? AND NOT answered ORDER BY place LIMIT ?",
+                (number, len(self._taken) + 1),
+            )
+            if (number, place) not in self._taken
+        )
+        one = next(waiting, None)
+        if one is None:
+            return None
+        number, asked, place = one
+        tries, *upload = self._base.execute(
+            "SELECT tries, name, content, named, sha256 FROM images WHERE job = ? AND place = ?",
+            (number, place),
+        ).fetchone()
+        with Change(self._base):
+            self._base.execute(
+                "UPDATE jobs SET turn = (SELECT max(turn) + 1 FROM jobs) WHERE id = ?", (number,)
+            )
+            self._count_try(number, place, 1)
+        self._taken.add((number, place))
+        return JobImage(number, json.loads(asked), place, tries + 1, Upload(*upload))
+
+    def put_back(self, image: JobImage, *, uncounted: bool = False) -> None:
+        """Let an image be taken again.
+
+        Args:
+            image: Image that was taken.
+            uncounted: Whether the try does not count, since it was not the image's fault.
+        """
+        self._taken.discard((image.job, image.place))
+        if uncounted:
+            with Change(self._base):
+                self._count_try(image.job, image.place, -1)
+
+    def answer(
+        self, image: JobImage, answers: Sequence[dict[str, Any]], picture: bytes | None
+    ) -> None:
+        """Keep the answers for an image in place of its bytes; the first ones count."""
+        failed = any(answer["status"] == "error" for answer in answers)
+        with Change(self._base):
+            self._base.execute(
+                "UPDATE images SET answers = ?, answered = 1, failed = ?, picture = ?, "
+                "content = NULL WHERE job = ? AND place = ? AND NOT answered",
+                (json.dumps(answers), failed, picture, image.job, image.place),
+            )
+        self._taken.discard((image.job, image.place))
+
+    def complete(self, but: Collection[str]) -> Job | None:
+        """Return a job that runs although all its images have their answers, but none of those."""
+        jobs = self._jobs(
+            "WHERE status = 'running' AND NOT more AND NOT EXISTS "
+            "(SELECT 1 FROM images WHERE job = jobs.id AND NOT answered)"
+        )
+        return next((job for job in jobs if job.id not in but), None)
+
+    def end(self, number: str, *, failure: str | None = None, result: bytes | None = None) -> None:
+        """End a job: nothing of its images stays but the answers."""
+        status = "failed" if failure else "done"
+        with Change(self._base):
+            self._base.execute(
+                "UPDATE jobs SET status = ?, failure = ?, result = ?, touched = ?, more = 0 "
+                "WHERE id = ?",
+                (status, failure, result, time.time(), number),
+            )
+            self._base.execute(
+                "UPDATE images SET content = NULL, picture = NULL WHERE job = ?", (number,)
+            )
+        self._wipe()
+
+    def expire(self) -> None:
+        """Remove what is over, and what was promised more images that did not come."""
+        before = time.time() - self._bounds.seconds
+        old = self._base.execute(
+            "SELECT id FROM jobs WHERE touched < ? AND (status <> 'running' OR more)", (before,)
+        ).fetchall()
+        for (number,) in old:
+            self.remove(number)
+
+    # Who is told of their ends
+
+    def due_webhooks(self) -> list[Job]:
+        """Return jobs that ended, of which somebody is to be told now."""
+        return list(
+            self._jobs(
+                "WHERE status <> 'running' AND webhook_state = 'waiting' AND webhook_at <= ?",
+                time.time(),
+            )
+        )
+
+    def webhook_tried(self, number: str, state: str, next_s: float) -> None:
+        """Keep what came of a try to tell somebody, and in how many seconds the next one is due."""
+        with Change(self._base):
+            self._base.execute(
+                "UPDATE jobs SET webhook_state = ?, webhook_tries = webhook_tries + 1, "
+                "webhook_at = ? WHERE id = ?",
+                (state, time.time() + next_s, number),
+            )
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        ((pages,),) = self._base.execute("PRAGMA page_count")
+        ((each,),) = self._base.execute("PRAGMA page_size")
+        return int(pages * each)
+
+    def _jobs(self, where: str, *values: object) -> Iterator[Job]:
+        for row in self._base.execute(f"{_JOB} {where} GROUP BY jobs.id", values).fetchall():
+            job = Job(*row)
+            yield job._replace(
+                asked=json.loads(row[3]),
+                more=bool(job.more),
+                done=int(job.done),
+                failed=int(job.failed),
+            )
+
+    def _count_try(self, number: str, place: int, more: int) -> None:
+        self._base.execute(
+            "UPDATE images SET tries = tries + ? WHERE job = ? AND place = ?",
+            (more, number, place),
+        )
+
+    def _check_number(self) -> None:
+        """Make room for another job; the oldest one that is over goes where it is in the way.
+
+        In a file none goes before its time: it was promised to stay.
+        """
+        rows = self._base.execute("SELECT id, status FROM jobs ORDER BY begun").fetchall()
+        if len(rows) < self._bounds.jobs:
+            return
+        over = [number for number, status in rows if status != "running"]
+        if over and self._folder is None:
+            self.remove(over[0])
+            return
+        raise ApiError(
+            503,
+            "busy",
+            f"Expected fewer than {self._bounds.jobs} jobs at once, but so many are kept; delete "
+            "those that were read, or ask again later.",
+            {"Retry-After": "5"},
+        )
+
+    def _check_room(self, uploads: Sequence[Upload]) -> None:
+        new = sum(len(upload.content) for upload in uploads)
+        free = min(self._bounds.size - self.size, free_bytes(self._folder))
+        if new > free:
+            raise no_room(f"for {human_size(new)} of images more")
+
+    def _wipe(self) -> None:
+        """Let nothing of what was removed stay in the journal."""
+        self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
