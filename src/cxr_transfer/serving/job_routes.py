@@ -90,6 +90,13 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
         await jobs.add(job, first, _unnamed(form), more=form.flag("more"))
         return await _progress(request, jobs, number)
 
+    _route_progress(app, background)
+    _route_answers(app, background)
+
+
+def _route_progress(app: FastAPI, background: Background) -> None:
+    """Tell of jobs, and end them."""
+
     @app.get(
         "/v1/jobs",
         summary="The jobs of whoever asks",
@@ -120,8 +127,6 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
         jobs = _jobs(background)
         await jobs.remove((await _job(request, jobs, number)).id)
         return Response(status_code=204)
-
-    _route_answers(app, background)
 
 
 def _route_answers(app: FastAPI, background: Background) -> None:
