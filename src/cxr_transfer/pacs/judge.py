@@ -97,7 +97,8 @@ class Judge:
         self._models = outcomes[0]  # type: ignore[assignment]
         for origin, model in self._models.items():
             batches = Batches(model.predictor, self._network, _BATCH, lambda _: None)
-            await loop.run_in_executor(self._network, batches.warm)
+            for size in batches.sizes:
+                await loop.run_in_executor(self._network, batches.warm, size)
             self._batches[origin] = batches
         if explains:
             self._warming = asyncio.create_task(self._warm())
