@@ -191,8 +191,8 @@ def test_an_archive_that_goes_away_and_comes_back(tmp_path, orthanc):
     node = Program(tmp_path / "node", destinations=[archive(away)], limits=limits, key_file="key")
     (node.folder / "key").write_text("ab" * 32)
     (node.folder / "key").chmod(0o600)
-    node.start()
     try:
+        node.start()
         files = [image(seed) for seed in range(701, 704)]
         assert send(node.port, *files) == [0, 0, 0]
         node.wait_for("judged", 3)
@@ -226,8 +226,8 @@ def test_dicomweb_in_and_out(tmp_path, orthanc):
         destinations=[{"name": "web", "stow": web.web}],
         sources=[{"name": "orthanc", "url": web.web, "every_s": 0.5}],
     )
-    node.start()
     try:
+        node.start()
         for seed in (801, 802):
             found = answers(web, uid("study", seed), 3)
             assert {answer["Modality"] for answer in found} > {"DX", "SR"}
