@@ -1,7 +1,7 @@
 """A body that names uploaded images by their hashes, in the place of a form with images.
 
-JSON: ``{"sha256": [...], "model": ..., "heat_map": true}``. Its other entries are the fields of the
-form.
+JSON: ``{"sha256": [...], "names": [...], "model": ..., "heat_map": true}``. The names of images in
+the answers may be missing; the other entries are the fields of the form.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from starlette.requests import Request
 from cxr_transfer.serving.image_store import ImageStore
 from cxr_transfer.serving.multipart import HASHES, UploadForm, hold_hashes, read_form
 from cxr_transfer.serving.parameters import check_names
-from cxr_transfer.serving.schemas import ApiError
+from cxr_transfer.serving.schemas import ApiError, shown_name
 from cxr_transfer.serving.settings import Settings
 
 _MOST_BYTES = 256 * 1024
@@ -41,7 +41,7 @@ async def read_images(
     if not request.headers.get("content-type", "").lower().startswith(HASHES):
         return await read_form(request, settings, files="files", fields=fields)
     body = await _read_json(request)
-    hashes = body.pop("sha256", None)
+    hashes, names = body.pop("sha256", None), body.pop("names", None)
     check_names(body, fields, "body")
     is_list = isinstance(hashes, list) and all(
         isinstance(one, str) and _HASH.fullmatch(one) for one in hashes
@@ -53,6 +53,13 @@ async def read_images(
             f"Expected a list of 1 to {settings.files} hashes of 64 hexadecimal digits as sha256, "
             "but got something else; take those that /v1/images returned.",
         )
+    if names is not None and not _is_of_texts(names, len(hashes)):
+        raise ApiError(
+            422,
+            "bad_field",
+            f"Expected a list of {len(hashes)} texts as names, one for each hash, but got "
+            "something else; mend it, or leave it out.",
+        )
     values = dict(request.query_params)
     for name, value in body.items():
         if not isinstance(value, str | bool):
@@ -61,8 +68,16 @@ async def read_images(
             )
         values[name] = value if isinstance(value, str) else str(value).lower()
     uploads = [images.upload(one.lower()) for one in hashes]
+    for place, name in enumerate(names or ()):
+        uploads[place] = uploads[place]._replace(name=shown_name(name, place + 1))
     hold_hashes(request, uploads)
     return UploadForm(uploads, values)
+
+
+def _is_of_texts(value: object, number: int) -> bool:
+    if not isinstance(value, list) or len(value) != number:
+        return False
+    return all(isinstance(one, str) for one in value)
 
 
 async def _read_json(request: Request) -> dict[str, Any]:

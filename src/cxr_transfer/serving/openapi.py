@@ -205,7 +205,12 @@ def form_body(
     if hashes:
         digest = {"type": "string", "pattern": "^[0-9a-fA-F]{64}$"}
         named = several | {"items": digest, "description": "SHA-256 of uploaded images."}
-        content["application/json"] = {"schema": _object({"sha256": named} | others)}
+        names = several | {
+            "items": {"type": "string"},
+            "description": "Names of these images in the answers; the hashes without them.",
+        }
+        entries = {"sha256": named, "names": names} | others
+        content["application/json"] = {"schema": _object(entries)}
         by_hash = " Or JSON with the hashes of as many uploaded images."
     body = {
         "required": True,
@@ -354,6 +359,7 @@ def _complete(described: dict[str, Any], settings: Settings) -> None:
         "kept_s": settings.kept_s,
         "samples": MOST_SAMPLES,
         "queue_images": settings.queue,
+        "jobs_bytes": settings.jobs_bytes,
         "body_s": settings.body_s,
     }
     for path, methods in described["paths"].items():

@@ -6,7 +6,7 @@ const TRIES_LOST = 3; // an image that ends the process that reads it is not sen
 const LONGEST_WAIT_S = 30;
 const MODELS_EVERY_MS = 500; // how often the server is asked which models are open
 const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
-const UNNAMED = "image"; // a file's name may hold a patient's: it is sent for a report only
+const UNNAMED = "image"; // a file's name may hold a patient's: the report alone gets it
 
 const LOOK_EVERY_MS = 2000; // whether a server that was lost is back
 
@@ -140,11 +140,7 @@ export async function samples(file, part, signal) {
 
 /** Return a report of images as PDF; `onProgress` is told how many are done, `signal` cancels it. */
 export async function report(files, model, other, onProgress, signal) {
-  const form = new FormData();
-  for (const file of files) form.append("files", file, file.name);
-  if (model) form.append("model", model);
-  if (other) form.append("other", other);
-  const { id } = await (await request("v1/reports", form)).json();
+  const { id } = await (await begunReport(files, { ...(model && { model }), ...(other && { other }) }, signal)).json();
   try {
     for (;;) {
       signal.throwIfAborted();
@@ -157,6 +153,21 @@ export async function report(files, model, other, onProgress, signal) {
   } finally {
     // Made, failed or cancelled: the server need not keep it. Where it is gone, that is as well.
     await request(`v1/reports/${id}`, null, { accepts: () => true, method: "DELETE" }).catch(() => {});
+  }
+}
+
+/** Begin a report of uploaded files; those that the server keeps no more are uploaded again. */
+async function begunReport(files, fields, signal) {
+  for (let tried = 1; ; tried += 1) {
+    const sha256 = [];
+    for (const file of files) sha256.push((await upload(file, signal)).sha256);
+    const asked = { sha256, names: files.map(({ name }) => name), ...fields };
+    const body = new Blob([JSON.stringify(asked)], { type: "application/json" });
+    const response = await request("v1/reports", body, { accepts: (status) => tried === 1 && status === 404, signal });
+    if (response.ok) return response;
+    const text = await response.json();
+    if (text.code !== "unknown_image") throw new Error(said(text, response));
+    for (const file of files) uploads.delete(file);
   }
 }
 
