@@ -466,6 +466,7 @@ def _limits(limits: dict[str, Any]) -> Iterator[str]:
         "kept_bytes": "images that are kept by their SHA-256, together",
         "kept_s": "time for which such an image is kept",
         "queue_images": "images that wait for their answers",
+        "jobs_bytes": "images of jobs that wait, where jobs are kept",
         "samples": "samples in one answer",
         "body_s": "time for the body of a request",
     }

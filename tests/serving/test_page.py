@@ -389,7 +389,7 @@ def test_a_flower_gets_no_class_but_the_reason(reader, images):
     assert reader.page.locator(".scores").count() == 0
     reader.select("notes.png")
     assert "Cannot be read" in reader.text(".card")
-    assert "unsupported_format" in reader.text(".facts")
+    assert "unsupported_format" in reader.text(".card .facts")
     states = reader.page.locator(".image-state").all_text_contents()
     assert states == ["cannot assess", "cannot be read"]
     assert reader.text("#summary") == "2 images, 2 answered, 1 not assessed, 1 not read"

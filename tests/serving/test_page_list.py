@@ -139,13 +139,12 @@ def test_the_pictures_of_the_next_images_are_there_before_they_are_looked_at(rea
     reader.drop(**many)
     reader.wait_for_image()
     page = reader.page
-    pictures = "/v1/image"  # by whatever route the viewer asks for them
     page.wait_for_function(
-        """() => performance.getEntriesByType("resource")
-            .filter(({ name }) => /v1\\/image$|\\/samples/.test(name)).length >= 3"""
+        """() => new Set(performance.getEntriesByType("resource")
+            .map(({ name }) => /images\\/(\\w+)\\/samples/.exec(name)?.[1]).filter(Boolean)).size >= 3"""
     )
     reader.drawn()
-    asked = [url for url in requests(reader, pictures) if re.search(r"v1/image$|/samples", url)]
+    asked = {re.search(r"images/(\w+)/", url)[1] for url in requests(reader, "/samples")}
     assert len(asked) == 3, "the one that is shown, and two more"
 
 

@@ -67,7 +67,7 @@ def seen(reader):
     """All text of the page's list, image and answer, whether or not it is on the screen."""
     return " ".join(
         reader.page.locator(part).text_content()
-        for part in (".worklist", ".stage", ".results", ".models", "#live", "#summary")
+        for part in (".worklist", "#stage", ".results", ".models", "#live", "#summary")
     )
 
 
