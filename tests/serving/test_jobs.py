@@ -230,27 +230,20 @@ def test_a_restart_loses_no_image_and_answers_none_twice(checkpoint, predictor, 
         assert all(told[index] == one for index, one in before.items())
 
 
-def killed_with_an_image(server, where):
-    """Kill a server while its job's one image is worked on; return where the job is."""
-    try:
-        server.wait_until_ready()
-        with server.client() as client, stopped(server.workers()):
-            where = where or begin(client, 1).headers["Location"]
-            until(lambda: server.counted("cxr_jobs_images_begun") >= 1)
-            server.process.kill()
-            server.process.wait(40)
-    finally:
-        server.stop()
-    return where
-
-
-@pytest.mark.slow
 def test_an_image_that_ends_the_server_each_time_is_given_up(checkpoint, predictor, tmp_path):
-    folder = str(tmp_path / "jobs")
-    where = None
-    for _ in range(3):
-        where = killed_with_an_image(Server(checkpoint, CXR_SERVE_JOBS=folder), where)
-    with running(checkpoint, CXR_SERVE_JOBS=folder) as server, server.client() as client:
+    content = as_bytes(phantom())
+    digest = hashlib.sha256(content).hexdigest()
+    asked = {"models": {"random": predictor.card.weights_sha256}, "heat_map": False}
+    asked |= {"picture": False, "request_id": ""}
+    for begun in range(4):
+        store = JobStore(tmp_path, Bounds(9, 2**30, 3600))
+        if not begun:
+            number = store.begin("", "predictions", asked, [Upload(digest, content, "", digest)])
+        else:
+            assert store.take().tries == begun  # and then its server ended
+        store.close()
+    with running(checkpoint, CXR_SERVE_JOBS=str(tmp_path)) as server, server.client() as client:
+        where = f"/v1/jobs/{number}"
         assert ended(client, where)["failed"] == 1
         (answer,) = answers(client, where)
         assert (answer["status"], answer["code"]) == ("error", "worker_lost")

@@ -289,10 +289,9 @@ def test_digits_choose_presets_and_help_lists_the_keys(reader):
     show(reader, "image.dcm", FILES["window"])
     reader.page.locator("#stage").focus()
     reader.page.keyboard.press("4")
-    assert reader.page.locator("#preset option:checked").text_content() == "File: window 2"
+    expect(reader.page.locator("#preset option:checked")).to_have_text("File: window 2")
     reader.page.keyboard.press("2")
-    assert reader.page.locator("#preset option:checked").text_content() == "As assessed"
+    expect(reader.page.locator("#preset option:checked")).to_have_text("As assessed")
     reader.page.keyboard.press("?")
-    help_text = reader.text("#help-panel")
     for words in ("Window presets", "Turn left, turn right", "Mirror left to right"):
-        assert words in help_text
+        expect(reader.page.locator("#help-panel")).to_contain_text(words)
