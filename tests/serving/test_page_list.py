@@ -142,11 +142,11 @@ def test_the_pictures_of_the_next_images_are_there_before_they_are_looked_at(rea
     page.wait_for_function(
         """() => {
             const names = performance.getEntriesByType("resource").map(({ name }) => name);
-            return new Set(names.filter((name) => name.includes("/samples"))).size >= 3;
+            return new Set(names.filter((name) => name.includes("/samples?"))).size >= 3;
         }"""
     )
     reader.drawn()
-    asked = {re.search(r"images/(\w+)/", url)[1] for url in requests(reader, "/samples")}
+    asked = {re.search(r"images/(\w+)/", url)[1] for url in requests(reader, "/samples?")}
     assert len(asked) == 3, "the one that is shown, and two more"
 
 
