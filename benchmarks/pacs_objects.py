@@ -24,7 +24,8 @@ from cxr_transfer.inference.explain import Explainer
 from cxr_transfer.inference.prediction import explained_label
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.metadata import RELEASED
-from cxr_transfer.pacs.answer_files import answering_model, write_answer
+from cxr_transfer.pacs.answer_files import write_answer
+from cxr_transfer.pacs.answered_image import AnsweringModel
 from cxr_transfer.radiograph.dicom_writing import grey_dicom
 
 MODEL = "multi_source"
@@ -62,7 +63,7 @@ def main() -> None:
             content,
             (answer, prepared),
             explanation,
-            model=answering_model(predictor, RELEASED / MODEL),
+            model=AnsweringModel.opened(predictor, RELEASED / MODEL),
             now=datetime(2026, 11, 28, 12, tzinfo=UTC),
         )
         pixels = pydicom.dcmread(picture).pixel_array

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.asking import running
-from serving.page_reader import CHROMIUM, Reader, expect
+from serving.page_reader import Reader, chromium, expect
 
 TUTORIAL = Path(__file__).parent.parent.parent / "docs/tutorials/reader-study.md"
 pytestmark = pytest.mark.slow
@@ -17,12 +17,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as one:
         yield one
-        one.close()
 
 
 def bold(text):

@@ -15,7 +15,8 @@ from cxr_transfer.inference.explain import Explainer
 from cxr_transfer.inference.prediction import explained_label
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.models.metadata import RELEASED
-from cxr_transfer.pacs.answer_files import answering_model, source_header, write_answer
+from cxr_transfer.pacs.answer_files import source_header, write_answer
+from cxr_transfer.pacs.answered_image import AnsweringModel
 from made_dicom import dicom
 from made_pacs import faults, installed, said_by
 
@@ -52,7 +53,7 @@ def test_a_files_answer_becomes_objects(predictor, file, tmp_path):
     ((answer, prepared),) = predictor.predict_and_keep([file])
     label = explained_label(answer.as_dict())
     explanation = Explainer.open("multi_source").explain(prepared, label=label)
-    facts = answering_model(predictor, RELEASED / "multi_source")
+    facts = AnsweringModel.opened(predictor, RELEASED / "multi_source")
     assert facts.audit == "fail"
 
     def write(stem):
@@ -89,7 +90,7 @@ def test_the_picture_is_bright_where_the_image_is_dense(
         stored = (2**bits - 1) - stored
     content = dicom(stored, BitsStored=bits, PhotometricInterpretation=photometric, **IDENTITY)
     (answered,) = predictor.predict_and_keep([content])
-    facts = answering_model(predictor, RELEASED / "multi_source")
+    facts = AnsweringModel.opened(predictor, RELEASED / "multi_source")
     (path,) = write_answer(tmp_path, content, answered, None, model=facts, now=NOW, kinds=["sc"])
     shown = pydicom.dcmread(path).pixel_array[150:450, 60:420, 0].astype(float)
     middle, sides = shown[:, 160:200].mean(), shown[100:140, 90:120].mean()

@@ -133,14 +133,10 @@ def images():
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
+    from serving.page_reader import chromium
 
-    from serving.page_reader import CHROMIUM
-
-    with sync_playwright() as playwright:
-        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as one:
         yield one
-        one.close()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Somebody before the page in a real browser: what they do, and what they see."""
 
 import base64
+import contextlib
 import io
 import itertools
 import re
@@ -21,7 +22,7 @@ if not CHROMIUM:
         "Expected a browser, but found no chromium; run: apt-get install chromium.",
         allow_module_level=True,
     )
-from playwright.sync_api import expect  # noqa: E402
+from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 LABELS = ("normal", "bacterial", "covid19")
 WORDS = {"normal": "normal", "bacterial": "bacterial pneumonia", "covid19": "COVID-19"}
@@ -48,6 +49,24 @@ CARD = """# Model card: known
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 360, "height": 740}
 PATIENCE_MS = 60_000  # for a busy machine; nothing here is timed
 expect.set_options(timeout=PATIENCE_MS)
+
+
+def axe_finds_nothing(page, where=""):
+    """Assert that axe finds nothing that keeps anybody out of a page as it stands."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="install axe-playwright-python"
+    ).Axe()
+    found = axe.run(page).response["violations"]
+    assert not [(one["id"], [node["html"] for node in one["nodes"]]) for one in found], where
+
+
+@contextlib.contextmanager
+def chromium():
+    """A browser without a window."""
+    with sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield one
+        one.close()
 
 
 class Reader:

@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
+from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.models.folder import LARGEST_PAGE
-from cxr_transfer.serving.model_registry import open_models
+from cxr_transfer.serving.model_registry import named_models, open_model
 from serving.asking import running
 
 
@@ -23,8 +24,8 @@ def folder(checkpoint, predictor, tmp_path):
 
 
 def served(folder):
-    (one,) = open_models([folder])
-    return one
+    ((name, origin),) = named_models([folder]).items()
+    return open_model(name, origin, self_test_image())
 
 
 def test_a_card_and_an_audit_of_the_folders_own_are_handed_on(folder):

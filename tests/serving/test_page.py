@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from serving.page_reader import (
     PHONE,
     WORDS,
     Reader,
+    axe_finds_nothing,
     drag,
     expect,
     grey_scale,
@@ -893,15 +895,9 @@ def test_the_theme_follows_the_system_until_it_is_chosen(sit_down, scheme):
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_axe_finds_nothing(sit_down, images, scheme):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="install axe-playwright-python"
-    ).Axe()
     reader = sit_down(color_scheme=scheme)
 
-    def look(where):
-        found = axe.run(reader.page).response["violations"]
-        told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
-        assert not told, where
+    look = partial(axe_finds_nothing, reader.page)
 
     look("nothing dropped yet")
     reader.drop(**{name: images[name] for name in ("image.png", "flower.jpg", "notes.png")})

@@ -10,6 +10,7 @@ import socket
 import socketserver
 import threading
 import urllib.parse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from cxr_transfer.figures.colours import HEAT
 from cxr_transfer.serving import api
 from made_dicom import LOSSLESS, PLAIN, dicom
 from serving.asking import as_bytes, phantom
-from serving.page_reader import PHONE, Reader, expect
+from serving.page_reader import PHONE, Reader, axe_finds_nothing, expect
 
 PAGE = Path(api.PAGE)
 NAME = "Sommer^Ilse"
@@ -639,15 +640,9 @@ def test_on_a_phone_an_answer_that_arrives_moves_nothing(looking):
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_axe_finds_nothing_over_and_beside_an_image(sit_down, scheme):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="install axe-playwright-python"
-    ).Axe()
     reader = sit_down(color_scheme=scheme)
 
-    def look(where):
-        found = axe.run(reader.page).response["violations"]
-        told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
-        assert not told, where
+    look = partial(axe_finds_nothing, reader.page)
 
     files = {"image.dcm": chest(ImagerPixelSpacing=[0.3, 0.3], ViewPosition="AP")}
     reader.drop(**files, **{"before.png": as_bytes(phantom(1))})

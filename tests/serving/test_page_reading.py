@@ -4,12 +4,13 @@ import csv
 import hashlib
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from serving.asking import as_bytes, phantom
-from serving.page_reader import LABELS, PHONE, WORDS, expect
+from serving.page_reader import LABELS, PHONE, WORDS, axe_finds_nothing, expect
 
 MODEL_WORDS = ("class score", "most like the training", 'like "', "audit", "cannot assess")
 FILES = {f"covid19-{number}.png": as_bytes(phantom(number)) for number in range(3)}
@@ -425,14 +426,9 @@ def test_any_class_but_normal_may_be_looked_for(dropped):
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_axe_finds_nothing_in_a_study(sit_down, scheme):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="install axe-playwright-python"
-    ).Axe()
     reader = sit_down(color_scheme=scheme)
 
-    def look(where):
-        found = axe.run(reader.page).response["violations"]
-        assert not [(one["id"], [n["html"] for n in one["nodes"]]) for one in found], where
+    look = partial(axe_finds_nothing, reader.page)
 
     reader.page.locator("#reading").click()
     look("the dialog without images")

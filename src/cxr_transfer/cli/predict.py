@@ -291,9 +291,10 @@ def _dicom_writer(
     from cxr_transfer.radiograph.reading import read_content
 
     require("highdicom", "--dicom-out")
-    from cxr_transfer.pacs.answer_files import answering_model, write_answer
+    from cxr_transfer.pacs.answer_files import write_answer
+    from cxr_transfer.pacs.answered_image import AnsweringModel
 
-    facts = answering_model(predictor, model or RELEASED / DEFAULT_MODEL)
+    facts = AnsweringModel.opened(predictor, model or RELEASED / DEFAULT_MODEL)
 
     def write(
         stem: str,

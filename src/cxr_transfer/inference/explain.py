@@ -300,7 +300,14 @@ def write_explanation(
 
 
 def heat_map_png(explanation: Explanation, height: int, width: int) -> bytes:
-    """Return the heat map as a PNG to be laid over the image: the higher, the less transparent.
+    """Return what `heat_map_colours` returns, as a PNG."""
+    content = io.BytesIO()
+    Image.fromarray(heat_map_colours(explanation, height, width)).save(content, "PNG")
+    return content.getvalue()
+
+
+def heat_map_colours(explanation: Explanation, height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Return the heat map to be laid over the image: the higher, the less transparent.
 
     Args:
         explanation: Explanation of the image.
@@ -308,14 +315,12 @@ def heat_map_png(explanation: Explanation, height: int, width: int) -> bytes:
         width: Width of the image in pixels.
 
     Returns:
-        RGBA, with the image's proportions and its size, but no side above `LARGEST_SIDE`.
+        RGBA (H, W, 4), with the image's proportions and its size, but no side above `LARGEST_SIDE`.
     """
     scale = min(1.0, LARGEST_SIDE / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
     enlarged = Image.fromarray(explanation.heat_map).resize(size, Image.Resampling.BILINEAR)
-    content = io.BytesIO()
-    Image.fromarray(coloured(np.asarray(enlarged).clip(0, 1))).save(content, "PNG")
-    return content.getvalue()
+    return coloured(np.asarray(enlarged).clip(0, 1))
 
 
 def safe_stem(name: str) -> str:

@@ -10,20 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from cxr_transfer.errors import CxrError, ImageError
+from cxr_transfer.errors import ImageError
 from cxr_transfer.files import write_bytes
-from cxr_transfer.inference.explain import Explanation, heat_map_png, safe_stem
+from cxr_transfer.inference.explain import Explanation, heat_map_colours, safe_stem
 from cxr_transfer.inference.prediction import Prediction
-from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.prepare import Prepared
-from cxr_transfer.models.folder import LARGEST_PAGE, read_bytes, strict_json
-from cxr_transfer.models.metadata import checkpoint_files
 from cxr_transfer.pacs.answer_objects import Kind, answer_objects
-from cxr_transfer.pacs.answered_image import NOT_DONE, AnsweringModel
+from cxr_transfer.pacs.answered_image import AnsweringModel
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.silence import silence
 
@@ -67,7 +63,7 @@ def write_answer(
     answer, heat_map = prediction.as_dict(), None
     picture = shown(prepared.radiograph) if prepared.radiograph is not None else None
     if explanation is not None and picture is not None:
-        heat_map = _pixels(heat_map_png(explanation, *picture.shape))
+        heat_map = heat_map_colours(explanation, *picture.shape)
         fields = explanation.as_dict()
         answer |= {name: fields[name] for name in _EXPLAINED}
     objects = answer_objects(
@@ -115,27 +111,3 @@ def shown(radiograph: Radiograph) -> npt.NDArray[np.uint8]:
     if stored.dtype == np.uint8:
         return stored.astype(np.uint8, copy=False)
     return np.rint(stored * 255).clip(0, 255).astype(np.uint8)
-
-
-def answering_model(predictor: Predictor, model: str | Path) -> AnsweringModel:
-    """Return the facts of an open model, with the verdict of the audit beside it.
-
-    Args:
-        predictor: Predictor that answers.
-        model: Name or path by which it was opened.
-    """
-    path = Path(model)
-    verdict = NOT_DONE
-    try:
-        folder = path.parent if path.suffix == ".xml" else checkpoint_files(path)[0].parent
-        audit = strict_json(read_bytes(folder / "audit.json", most=LARGEST_PAGE))
-        if audit["checkpoint"]["weights_sha256"] == predictor.card.weights_sha256:
-            verdict = str(audit["verdict"])
-    except (CxrError, ValueError, LookupError, TypeError):
-        pass  # nobody audited it, or the audit is of other weights
-    return AnsweringModel.of(predictor, audit=verdict)
-
-
-def _pixels(png: bytes) -> npt.NDArray[np.uint8]:
-    with io.BytesIO(png) as content, Image.open(content) as picture:
-        return np.asarray(picture)

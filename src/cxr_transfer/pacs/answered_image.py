@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from cxr_transfer.about import __version__
-from cxr_transfer.errors import ImageError
-from cxr_transfer.models.metadata import Sha256
+from cxr_transfer.errors import CxrError, ImageError
+from cxr_transfer.models.folder import LARGEST_PAGE, read_bytes, strict_json
+from cxr_transfer.models.metadata import Sha256, checkpoint_files
 from cxr_transfer.radiograph.preprocessing import WHOLE, Box
 from cxr_transfer.radiograph.silence import silence
 
@@ -68,6 +70,16 @@ class AnsweringModel:
     notes: tuple[str, ...] = ()
 
     @classmethod
+    def opened(cls, predictor: Predictor, origin: str | Path) -> AnsweringModel:
+        """Return the facts of an open model, with the verdict of the audit beside it.
+
+        Args:
+            predictor: Predictor that answers.
+            origin: Name or path by which it was opened.
+        """
+        return cls.of(predictor, audit=_verdict(Path(origin), predictor.card.weights_sha256))
+
+    @classmethod
     def of(cls, predictor: Predictor, *, audit: str = NOT_DONE) -> AnsweringModel:
         """Return the facts of an open model.
 
@@ -87,6 +99,18 @@ class AnsweringModel:
             audit=audit,
             notes=predictor.notes,
         )
+
+
+def _verdict(origin: Path, weights_sha256: str) -> str:
+    """Return the verdict of the audit beside a model, if it is of these weights."""
+    try:
+        folder = origin.parent if origin.suffix == ".xml" else checkpoint_files(origin)[0].parent
+        audit = strict_json(read_bytes(folder / "audit.json", most=LARGEST_PAGE))
+        if audit["checkpoint"]["weights_sha256"] == weights_sha256:
+            return str(audit["verdict"])
+    except (CxrError, ValueError, LookupError, TypeError):
+        pass  # nobody audited it
+    return NOT_DONE
 
 
 @dataclass(frozen=True, eq=False)

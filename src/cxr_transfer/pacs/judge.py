@@ -34,6 +34,7 @@ from cxr_transfer.radiograph.dicom_identity import opened_identity
 from cxr_transfer.radiograph.silence import silence
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.event_log import log
+from cxr_transfer.serving.image_reading import Read
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
 from cxr_transfer.serving.settings import Settings
 
@@ -204,23 +205,23 @@ class Judge:
             self._queue.close_object(waiting.uid, State.NOT_FOR_US, reason)
             return
         model = self._models[rule.model]
-        prepared, size, picture = await self._prepared(model, rule, content)
+        read = await self._read(model, rule, content)
+        (prepared,) = read.prepared
         if prepared.image is None:
             prediction = model.predictor.answers([prepared])[0]
         else:
             prediction = await self._batches[rule.model].answer(prepared)
         answer = prediction.as_dict()
         overlay = b""
-        if picture and prediction.status == "ok" and model.explains:
+        if read.picture and prediction.status == "ok" and model.explains:
+            size = read.height, read.width
             overlay = await self._heat_map(model, prepared, answer, size)
-        facts = (waiting, source, rule, model, prepared, prediction, answer, picture, overlay)
+        facts = (waiting, source, rule, model, prepared, prediction, answer, read.picture, overlay)
         await loop.run_in_executor(self._makers, self._made, *facts)
         self._answered()
 
-    async def _prepared(
-        self, model: JudgingModel, rule: Rule, content: bytes
-    ) -> tuple[Prepared, tuple[int, int], bytes]:
-        """Return what the network sees of an object, the image's size, and a picture of it."""
+    async def _read(self, model: JudgingModel, rule: Rule, content: bytes) -> Read:
+        """Return what the network sees of an object, and a picture of it where one is sent."""
         preprocessing = model.predictor.card.preprocessing
         work = {
             "work": "prepare",
@@ -233,16 +234,8 @@ class Judge:
                 work, [content], seconds=self._settings.limits.decode_s
             )
         except ImageError as error:
-            return Prepared("", None, "error", error.code, error.message), (0, 0), b""
-        (description,) = reply["prepared"]
-        left = iter(pieces)
-        image = None
-        if description["status"] == "ok":
-            image = np.frombuffer(next(left), np.uint8).reshape(preprocessing.size)
-        for name in ("warnings", "box", "issues"):
-            description[name] = tuple(description[name])
-        size = (reply["height"], reply["width"])
-        return Prepared("", image, **description), size, next(left, b"")
+            return Read.failed("", 1, error.code, error.message)
+        return Read.of("", [preprocessing], reply, pieces)
 
     async def _heat_map(
         self,

@@ -205,6 +205,8 @@ def _route_operations(app: FastAPI, service: Service, metrics: Metrics) -> None:
             reason = "stopping"
         elif service.opening or not service.wanted:
             reason = "models are being opened"
+        elif not service.has_workers:
+            reason = "processes are being started"
         elif not await service.works():
             reason = "the self-test image does not score as stored with the model"
         else:

@@ -13,7 +13,6 @@ from typing import Any
 from cxr_transfer.about import DEFAULT_MODEL
 from cxr_transfer.errors import CxrError, UsageError, check_list
 from cxr_transfer.export.metadata import read_export_metadata
-from cxr_transfer.export.self_test import self_test_image
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.prepare import prepare
 from cxr_transfer.models.folder import LARGEST_PAGE, read_bytes, strict_json
@@ -92,19 +91,6 @@ class ServedModel:
         model = Path(self.origin)
         folder = model.parent if model.suffix == ".xml" else checkpoint_files(model)[0].parent
         return read_bytes(folder / name, most=LARGEST_PAGE)
-
-
-def open_models(models: Sequence[str | Path]) -> list[ServedModel]:
-    """Open models; the first one answers where none is named.
-
-    Raises:
-        TypeError: One model where a list is meant.
-        UsageError: ``same_model_twice``.
-        ModelError: What reading a model raises; ``self_test`` where it scores the self-test image
-            otherwise than its checkpoint did.
-    """
-    radiograph = self_test_image()
-    return [open_model(*named, radiograph) for named in named_models(models).items()]
 
 
 def named_models(models: Sequence[str | Path]) -> dict[str, str]:

@@ -60,6 +60,7 @@ class Service:
         images: Images that were uploaded once, by their hash.
         samples: Those of them that are looked at, decoded at full depth.
         decoders: Processes that read images.
+        has_workers: Whether these, and the one that draws, have all started.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -82,7 +83,7 @@ class Service:
         self._batches: dict[str, Batches] = {}
         self._self_test: asyncio.Task[bool] | None = None
         self._self_tested_at = -TRY_AGAIN_S
-        self._works = self._has_workers = False
+        self._works = self.has_workers = False
         metrics.watch("cxr_images_waiting", "Images without an answer.", lambda: self.load.images)
         metrics.watch("cxr_kept_bytes", "Bytes of kept images.", lambda: self.images.size)
         metrics.watch("cxr_samples_bytes", "Bytes of samples.", lambda: self.samples.size)
@@ -110,7 +111,7 @@ class Service:
         for error in outcomes:
             if isinstance(error, BaseException):
                 raise error
-        self._has_workers = True
+        self.has_workers = True
         await self.works()
         for batches in self._batches.values():
             for size in batches.sizes[1:]:  # One at a time: images are answered in between.
@@ -147,7 +148,7 @@ class Service:
 
     async def works(self) -> bool:
         """Tell whether the self-test image still goes the whole way and scores as is kept of it."""
-        if not self.models or self.opening or not self._has_workers:
+        if not self.models or self.opening or not self.has_workers:
             return False
         if time.monotonic() - self._self_tested_at > TRY_AGAIN_S and (
             self._self_test is None or self._self_test.done()

@@ -29,7 +29,6 @@ const TEXTS = {
   imageLaterality: "x00200062",
   laterality: "x00200060",
   bodyPart: "x00180015",
-  imagerSpacing: "x00181164",
   lossy: "x00282110",
   lossyRatio: "x00282112",
   lossyMethod: "x00282114",

@@ -22,19 +22,17 @@ const CODINGS = {
 /**
  * Return the size of a pixel in mm, {down, across, source, magnification}; null where none is known.
  *
- * The values are the server's, `image.facts`. What a PixelSpacing without a calibration means, the header
- * tells: where it is that of the detector, it is not corrected for magnification (DICOM PS3.3 10.7.1.3).
+ * The server tells which attribute it is of, `image.facts`; where the file has that of the detector and says of no
+ * other one how it was calibrated, that is it (DICOM PS3.3 10.7.1.3).
  */
-export function spacingOf(header, image) {
+export function spacingOf(image) {
   const said = image?.facts?.spacing;
   if (!said) return null;
   const { row: down, column: across, source: from, calibration, magnification } = said;
-  const detector = header?.imagerSpacing ? header.imagerSpacing.split("\\").map(Number) : [];
-  const isDetector = [down, across].every((one, place) => Math.abs(one - detector[place]) < 1e-4 * one);
   const source = {
     ImagerPixelSpacing: "detector",
     NominalScannedPixelSpacing: "film",
-    PixelSpacing: calibration ? "calibrated" : isDetector ? "detector" : "unclear",
+    PixelSpacing: calibration ? "calibrated" : "unclear",
   }[from];
   return { down, across, source, magnification };
 }
@@ -90,7 +88,7 @@ export function factsOf(header, image) {
     ["View", view ? (VIEWS[view] ?? view) : "not said"],
     ["Laterality", LATERALITIES[side] ?? side],
     ["Bits", stored],
-    ["Pixel spacing", image ? spacingWords(spacingOf(header, image)) : ""],
+    ["Pixel spacing", image ? spacingWords(spacingOf(image)) : ""],
     ["Lossy compression", header || facts ? compression(header, facts) : ""],
     ...(header ? ofHeader(header) : []),
     ...(facts?.warnings ?? []).map((text) => ["Take note", text]),

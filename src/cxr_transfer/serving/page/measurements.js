@@ -62,7 +62,7 @@ function distance(value, spacing) {
  * `header` and `image` tell how large a pixel is and which view it is; both may be null.
  */
 export function said({ kind, points }, header, image) {
-  const spacing = spacingOf(header, image);
+  const spacing = spacingOf(image);
   const source = spacing ? SPACINGS[spacing.source] : "the size of a pixel is not known";
   if (kind === "length") {
     const short = distance(lengthOf(points, spacing), spacing);

@@ -124,8 +124,8 @@ export class Overlays {
   }
 
   #paintScale(pane) {
-    const { decoded, header } = this.#panes[0] ?? {};
-    const spacing = this.#viewer.image && decoded ? spacingOf(header, decoded) : null;
+    const { decoded } = this.#panes[0] ?? {};
+    const spacing = this.#viewer.image && decoded ? spacingOf(decoded) : null;
     $("scale").hidden = !spacing;
     if (!spacing) return;
     const screen = (x) => this.#viewer.toScreen(pane, { x, y: 0 });

@@ -5,7 +5,7 @@ import { tellOf } from "./about.js";
 import * as api from "./api.js";
 import { element, shown } from "./elements.js";
 import { headerOf } from "./dicom_header.js";
-import { asCsv, asJson, save } from "./export.js";
+import { listenToDownloads } from "./downloads.js";
 import { chosen, dropped, listenToDrops } from "./intake.js";
 import { listenToKeys } from "./keys.js";
 import { Overlays } from "./overlays.js";
@@ -25,8 +25,6 @@ import { Worklist } from "./worklist.js";
 const AT_ONCE = 3; // requests for answers
 const UNDO_MS = 15000; // for how long what was taken off the list can be put back
 const LOOK_MS = 90; // who goes through the list with a key looks at the last image, not at all of them
-const IN_A_REPORT = 32; // images: as many the server takes at once
-const REPORT_BYTES = 100 * 1024 * 1024; // and as many bytes, with room for what stands between them
 
 const $ = (id) => document.getElementById(id);
 const images = [];
@@ -520,6 +518,13 @@ function note(text, button = "Close", act = null) {
   say(text);
 }
 
+/** Change the words of the note whose button does this, while it is there; tell whether it is. */
+function rewrite(act, text) {
+  if (noteAct !== act) return false;
+  $("note-text").textContent = text;
+  return true;
+}
+
 $("note-close").addEventListener("click", () => {
   const act = noteAct;
   note("");
@@ -627,85 +632,17 @@ const acts = {
 listenToKeys(() => beside.active, [$("stage"), $("stage-beside")], acts, () => $("single-keys").checked);
 $("help").addEventListener("click", acts.help);
 
-// Downloads
-
-function answersOf(some) {
-  return some.flatMap((image) =>
-    inUse().map((one) => {
-      const entry = entryOf(image, one);
-      const done = entry.state === "done";
-      const answer = done ? entry.answer : noAnswer(one, entry.failure || "Not answered yet.");
-      return { ...answer, file: image.path };
-    }),
-  );
-}
-
-// An image that is left out of a table would pass for one that was never given.
-function noAnswer(one, message) {
-  const said = { status: "error", code: "no_answer", message, label: null, probabilities: {} };
-  return { file: "", ...said, calibrated: false, temperature: null, model: one.model, warnings: [], ms: 0 };
-}
-
-function inParts(some) {
-  const parts = [];
-  let bytes = 0;
-  for (const { file } of some) {
-    bytes += file.size;
-    if (!parts.length || parts.at(-1).length >= IN_A_REPORT || bytes > REPORT_BYTES) {
-      parts.push([]);
-      bytes = file.size;
-    }
-    parts.at(-1).push(file);
-  }
-  return parts;
-}
-
-let reporting = null; // what cancels the report that is being made
-
-async function saveReport(some) {
-  reporting?.abort();
-  const cancel = (reporting = new AbortController());
-  const stop = () => {
-    cancel.abort();
-    if (reporting === cancel) reporting = null;
-  };
-  let before = 0;
-  const words = (done) => `The report is being made: ${before + done} of ${some.length} images.`;
-  // Said once; afterwards it is there to be read.
-  const show = (done) => noteAct === stop && ($("note-text").textContent = words(done));
-  note(words(0), "Cancel", stop);
-  try {
-    const parts = inParts(some);
-    for (const [at, part] of parts.entries()) {
-      const number = parts.length > 1 ? `-${at + 1}` : "";
-      const pdf = await api.report(part, model.name, other?.name, show, cancel.signal);
-      save(`report${number}.pdf`, pdf, "application/pdf");
-      before += part.length;
-    }
-    if (noteAct === stop) note("");
-    say("The report is saved.");
-  } catch (error) {
-    if (cancel.signal.aborted) say("The report was cancelled.");
-    else note(`No report: ${error.message}`);
-  } finally {
-    if (reporting === cancel) reporting = null;
-  }
-}
-
-const DOWNLOADS = {
-  "save-csv": () => save("answers.csv", asCsv(answersOf(images), intendedUse), "text/csv;charset=utf-8"),
-  "save-json": () => save("answers.json", asJson(answersOf(images), intendedUse, version), "application/json"),
-  "save-png": async () => viewer.image && save("picture.png", await snapshot(viewer, overlays, [...overlays.notes, intendedUse]), "image/png"),
-  "save-pdf": () => selected && saveReport([selected]),
-  "save-pdf-all": () => saveReport([...images]),
-};
-for (const [id, download] of Object.entries(DOWNLOADS)) {
-  $(id).addEventListener("click", () => {
-    $("downloads").open = false;
-    $("downloads").querySelector("summary").focus();
-    download();
-  });
-}
+listenToDownloads({
+  images: () => images,
+  selected: () => selected,
+  inUse,
+  entryOf,
+  picture: async () => viewer.image && snapshot(viewer, overlays, [...overlays.notes, intendedUse]),
+  terms: () => ({ intendedUse, version }),
+  note,
+  rewrite,
+  say,
+});
 document.addEventListener("click", (event) => {
   for (const id of ["downloads", "measure-menu"]) if (!$(id).contains(event.target)) $(id).open = false;
 });

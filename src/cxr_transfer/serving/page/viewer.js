@@ -9,6 +9,7 @@ const LEAST_WIDTH = 2; // of a window, in units that span an image 256 times
 const MOST_WIDTH = 512;
 const LEAST_LEVEL = -64;
 const MOST_LEVEL = 320;
+const LEAST_ZOOM = 0.25;
 const DENSEST = 3; // pixels of a screen to a CSS pixel
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
@@ -238,7 +239,7 @@ export class Viewer {
   zoomBy(factor, pane = this.#panes[0], at = null) {
     if (!this.image) return;
     const before = this.#fit(pane) * this.#view.zoom;
-    this.#view.zoom = clamp(this.#view.zoom * factor, this.#leastZoom(pane), this.#mostZoom(pane));
+    this.#view.zoom = clamp(this.#view.zoom * factor, LEAST_ZOOM, this.#mostZoom(pane));
     const after = this.#fit(pane) * this.#view.zoom;
     if (at) {
       // What lies at the point stays there.
@@ -254,10 +255,6 @@ export class Viewer {
     const scale = (this.#fit(pane) * this.#view.zoom) / this.#density;
     this.#moveBy(-right / scale, -down / scale);
     this.#draw();
-  }
-
-  #leastZoom() {
-    return 0.25;
   }
 
   #mostZoom(pane) {
