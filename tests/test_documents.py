@@ -84,6 +84,7 @@ def linked_from(name):
     return {(DOCS / name).parent / link for link in links}
 
 
+@pytest.mark.slow
 def test_the_navigation_names_existing_pages_and_every_guide():
     # Not the whole file: its plugins are MkDocs' affair.
     settings = (HOME / "mkdocs.yml").read_text(encoding="utf-8")

@@ -124,6 +124,7 @@ def test_nobody_has_a_network_that_has_not_answered(monkeypatch):
     assert asked == [(1, 3, 1)] * 2  # each of its requests
 
 
+@pytest.mark.slow
 def test_openvino_is_imported_with_its_reports_switched_off_and_not_before():
     script = (
         "import sys\n"

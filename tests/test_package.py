@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import cxr_transfer
 from cxr_transfer.extras import EXTRAS
 
@@ -121,6 +123,7 @@ def test_who_answers_knows_nothing_of_training_evaluation_and_audits():
             assert not known, f"{name} imports {known}"
 
 
+@pytest.mark.slow
 def test_only_the_command_line_prints_and_exits():
     speaks = {"print", "input", "exit", "quit", "SystemExit"}
     for name, tree in TREES.items():
@@ -151,6 +154,7 @@ def test_help_starts_without_torch():
     assert done.stdout.endswith("set()\n")
 
 
+@pytest.mark.slow
 def test_who_answers_imports_nothing_that_only_training_brings():
     """In an environment where no package of [train] can be imported, all of these can."""
     answering = ("radiograph", "inference", "serving", "pacs", "export", "statistics/temperature")

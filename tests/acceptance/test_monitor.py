@@ -63,6 +63,7 @@ def refusal(tmp_path, reference, **words):
     return error.value.code
 
 
+@pytest.mark.slow
 def test_where_nothing_changes_nothing_alarms(tmp_path, reference):
     outcomes = write_answers(tmp_path / "answers", 4)
     table = tmp_path / "outcomes.csv"

@@ -54,6 +54,7 @@ def accepted(tmp_path_factory):
     return *written(tmp_path, scores, write_criteria(tmp_path / "criteria.toml")), scores
 
 
+@pytest.mark.slow
 def test_a_good_model_is_accepted_with_exact_bounds(accepted):
     record, _, _, scores = accepted
     assert record["verdict"] == "accept"
@@ -85,6 +86,7 @@ def test_the_files_stand_for_themselves(accepted):
     assert {row["answer"] for row in again} == {"answered"}
 
 
+@pytest.mark.slow
 def test_the_same_test_gives_the_same_figures_and_another_is_refused(accepted, tmp_path):
     record, _, _, scores = accepted
     path = write_criteria(tmp_path / "criteria.toml")
@@ -152,6 +154,7 @@ def test_several_images_of_a_patient_are_no_independent_images(tmp_path):
     assert figure["lower_bound"] <= beta.ppf(0.05, hits, images - hits + 1) + 1e-12
 
 
+@pytest.mark.slow
 def test_the_transported_threshold_is_of_other_images(tmp_path):
     elsewhere = write_scores(tmp_path / "elsewhere.csv", 200, seed=9)
     path = write_criteria(tmp_path / "c.toml")

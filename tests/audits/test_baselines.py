@@ -180,6 +180,7 @@ def test_age_tells_children_from_adults():
     assert auroc(table, [i % 2 for i in range(60)]) == 1.0
 
 
+@pytest.mark.slow
 def test_scores_stand_in_the_order_of_the_rows_and_the_seed_alone_decides():
     rng = np.random.default_rng(0)
     table, targets = rng.normal(size=(90, 3)), np.arange(90) % 3

@@ -67,6 +67,7 @@ def retraining(trained, out, log=lambda line: None):
     return Retraining.of(trained, out, execution=ON_CPU, resamples=50, log=log)
 
 
+@pytest.mark.slow
 def test_sources_of_two_classes_are_left_out_alone_and_ranked(trained, tmp_path):
     cases, tensors = images_of([(source, label) for source in "ab" for label in LABELS])
     found = leave_sources_out(retraining(trained, tmp_path), cases, tensors)
@@ -119,6 +120,7 @@ def test_images_that_the_rest_holds_too_are_not_tested_on(trained, tmp_path):
         assert one["images"] + one["met_in_training"] == 48
 
 
+@pytest.mark.slow
 def test_parts_by_image_and_by_patient_are_both_scored(trained, tmp_path):
     cases, tensors = images_of([("a", label) for label in LABELS], patients=40)
     cases = [

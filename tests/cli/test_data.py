@@ -110,6 +110,7 @@ def test_further_columns_are_counted_and_come_out_again(tmp_path):
     assert [dict(case.extra)["scanner"] for case in read] == ["old", "new", "new", ""]
 
 
+@pytest.mark.slow
 def test_a_sheet_is_drawn_and_what_is_doubtful_on_it_told(adult, tmp_path):
     (adult / "nih" / "00000000_000.png").write_bytes(b"\x89PNG\r\n\x1a\nno image")
     told = cxr("data", "check", adult, "--sheet", tmp_path / "sheet.png", expect=1)

@@ -30,6 +30,7 @@ def test_the_command_is_found_behind_them(words):
     assert command_of(words) == "train"
 
 
+@pytest.mark.slow
 def test_a_quiet_prediction_and_its_log_file(tmp_path):
     write_image(tmp_path / "image.png")
     done = cxr(
@@ -44,6 +45,7 @@ def test_a_quiet_prediction_and_its_log_file(tmp_path):
     assert any("taken from the cache" in line or "put together" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_an_error_stands_in_the_log_file_too(tmp_path):
     done = cxr("--log-file", "a.log", "predict", "none.png", "--model", "nothing", cwd=tmp_path)
     said = done.stderr.splitlines()[-1]
@@ -58,6 +60,7 @@ def test_a_log_file_that_cannot_be_written_is_refused_before_anything_is_done(tm
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_quiet_and_verbose_contradict_each_other(tmp_path):
     done = cxr("--quiet", "doctor", "--verbose", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

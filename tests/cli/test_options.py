@@ -78,6 +78,7 @@ EVALUATE = "evaluate {root}/start --data {root}/images --out {root}/out"
 AUDIT = "audit {root}/start --data {root}/images --out {root}/out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "names"),
     [

@@ -147,6 +147,7 @@ with phases() as tell_phase:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 40])
 def test_no_line_of_progress_is_wider_than_the_terminal(columns):
     title = "reading the images of a collection whose name is long " + "\u80ba" * 40
@@ -195,6 +196,7 @@ def on_a_terminal(command, columns):
     return written.decode(), process.returncode
 
 
+@pytest.mark.slow
 def test_answers_go_where_they_are_sent_while_the_line_is_on_a_terminal(tmp_path):
     table = tmp_path / "answers"
     command = f'{sys.executable} -c "$0" reading > {table}'

@@ -90,6 +90,7 @@ def test_a_command_that_is_told_to_ignore_it_does():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [((), "Stopped."), (("--out", "table.csv"), "Stopped; the same command goes on.")],

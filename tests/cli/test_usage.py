@@ -14,6 +14,7 @@ def typed(*words):
     return subprocess.run([*program, *words], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -37,6 +38,7 @@ def test_a_usage_error_is_inert(words):
     assert line.endswith(". [usage]")
 
 
+@pytest.mark.slow
 def test_a_file_whose_name_looks_like_an_option_is_named_inertly():
     done = typed("predict", "--", f"-{ESCAPE}.png")
     assert done.returncode == 1

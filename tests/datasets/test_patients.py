@@ -75,6 +75,7 @@ def test_another_process_knows_the_patient_and_another_user_does_not(place, tmp_
     assert asked(tmp_path / "another") != hashed_patient("P17")
 
 
+@pytest.mark.slow
 def test_many_processes_that_begin_at_once_agree_on_one_key(place):
     script = (
         "from cxr_transfer.datasets.patients import hashed_patient; print(hashed_patient('P17'))"

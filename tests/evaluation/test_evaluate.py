@@ -45,6 +45,7 @@ def cases(tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 def test_the_groups_of_a_column_stand_in_the_report(checkpoint, cases, tmp_path):
     known = {"device": "cpu", "resamples": 20}
     found = evaluate_checkpoint(checkpoint, cases, tmp_path, columns=["SCANNER|kV"], **known)

@@ -102,6 +102,7 @@ def test_a_report_has_its_title_and_nothing_is_cut_off(one, tmp_path, drawn):
         assert box.x1 <= figure.bbox.x1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("one", [draw, draw_flow])
 def test_a_publication_has_three_files_without_a_title_and_always_the_same(one, tmp_path, drawn):
     for folder in ("once", "again"):

@@ -453,6 +453,7 @@ def test_a_dollar_in_a_name_is_a_dollar(tmp_path):
     assert (tmp_path / "f.png").exists()
 
 
+@pytest.mark.slow
 def test_no_pyplot_and_matplotlib_only_where_figures_are_drawn():
     """A fresh interpreter: importing leaves no global plotting state, and no torch."""
     code = (

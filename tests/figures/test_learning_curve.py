@@ -1,5 +1,7 @@
 """A learning curve is the same file each time, without a title, on scales that hold all of it."""
 
+import pytest
+
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.figures.learning_curve import CurveDrawing, learning_curve
 from cxr_transfer.statistics.intervals import Estimate
@@ -16,6 +18,7 @@ CURVES = [
 ]
 
 
+@pytest.mark.slow
 def test_the_files_are_the_same_each_time(tmp_path):
     for name in ("a", "b"):
         learning_curve(tmp_path / name, CURVES, test_images=100)

@@ -116,6 +116,7 @@ def reference_of(checkpoint, *, held_out=range(20, 40), temperature=2.0):
     )
 
 
+@pytest.mark.slow
 def test_many_threads_get_the_explanations_that_one_gets(explainer):
     images = [drawn(seed) for seed in range(6)]
     expected = [explainer.explain(radiograph) for radiograph in images]
@@ -189,6 +190,7 @@ def test_maps_of_released_models_are_those_of_gradients(name, cached_imagenet):
         assert np.abs(found - expected).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_explaining_needs_no_torch(checkpoint, tmp_path):
     Explainer.open(checkpoint)  # a checkpoint that was never opened is converted, with torch
     drawn_image = tmp_path / "image.png"
@@ -280,6 +282,7 @@ def test_what_the_predictor_would_refuse_is_refused_with_its_code(explainer, tmp
     assert raised.value.code == "missing_file"
 
 
+@pytest.mark.slow
 def test_a_map_of_a_part_lies_on_that_part_of_the_image(tmp_path):
     torch.manual_seed(4)
     prepared = Preprocessing(height=96, width=96, crop="lungs", detail=64, equalise=True)

@@ -165,6 +165,7 @@ def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
     assert again.probabilities == first.probabilities
 
 
+@pytest.mark.slow
 def test_two_checkpoints_of_the_same_weights_are_not_mixed_up(
     checkpoint, files, monkeypatch, tmp_path
 ):
@@ -197,6 +198,7 @@ def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
     assert len(read) == 1
 
 
+@pytest.mark.slow
 def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setenv("CXR_CACHE", str(tmp_path))
     kept = kept_conversion(read_card(checkpoint / "checkpoint.json"), tmp_path)
@@ -263,6 +265,7 @@ def test_a_name_moves_no_cursor_and_is_no_formula(checkpoint):
     assert row[0] == "'=cmd()\x1b[2J\n.png"
 
 
+@pytest.mark.slow
 def test_threads_that_open_a_checkpoint_at_once_convert_it_once(
     checkpoint, files, monkeypatch, tmp_path
 ):
@@ -281,6 +284,7 @@ def test_threads_that_open_a_checkpoint_at_once_convert_it_once(
     assert all(scores == first for scores in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
 def test_a_cache_that_cannot_be_written_stops_no_prediction(
     checkpoint, files, tmp_path, monkeypatch
@@ -297,6 +301,7 @@ def test_a_cache_that_cannot_be_written_stops_no_prediction(
     assert again.predict(files[0]).probabilities == expected.probabilities
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
 def test_a_cache_that_has_the_network_need_not_be_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("CXR_CACHE", str(tmp_path))

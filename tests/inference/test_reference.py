@@ -108,6 +108,7 @@ def with_coverage(run, folder, coverage):
     return folder
 
 
+@pytest.mark.slow
 def test_of_images_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     fit_reference(folder).save(folder)
@@ -144,6 +145,7 @@ def test_a_score_just_below_the_limit_reads_as_below_it(run):
     assert "40.8 of 100, below the 41.2 that 90 % of the images" in said
 
 
+@pytest.mark.slow
 def test_where_the_limit_is_not_known_it_is_said_that_it_abstains_from_nothing(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     exported = tmp_path / "network.xml"
@@ -162,6 +164,7 @@ def test_where_the_limit_is_not_known_it_is_said_that_it_abstains_from_nothing(r
     assert Predictor.open(run).notes == (NO_REFERENCE,)
 
 
+@pytest.mark.slow
 def test_an_export_tells_other_tools_when_no_class_is_given(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     reference = fit_reference(folder)
@@ -172,6 +175,7 @@ def test_an_export_tells_other_tools_when_no_class_is_given(run, tmp_path):
     assert (found.confidence_threshold, found.coverage) == (reference.confidence_threshold, 0.5)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_under_no_other_coverage(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     fit_reference(folder).save(folder)

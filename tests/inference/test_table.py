@@ -234,6 +234,7 @@ def test_what_a_killed_write_left_is_no_obstacle_and_is_tidied_away(predictor, f
     assert not folder.exists()
 
 
+@pytest.mark.slow
 def test_another_run_in_the_same_place_is_refused(checkpoint, predictor, files, tmp_path):
     out = tmp_path / "x.csv"
     kill_at(checkpoint, files, out, 40)
@@ -370,6 +371,7 @@ def test_a_damaged_part_is_named(predictor, files, tmp_path):
     assert predict_into(predictor, files, out).resumed == 54
 
 
+@pytest.mark.slow
 def test_every_file_is_told_once_those_of_before_too(checkpoint, predictor, files, tmp_path):
     told = []
     kill_at(checkpoint, files, tmp_path / "x.csv", 40)

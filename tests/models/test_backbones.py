@@ -29,6 +29,7 @@ def made(name):
     return network
 
 
+@pytest.mark.slow
 @needs_monai
 @pytest.mark.parametrize(
     ("name", "places"),

@@ -41,6 +41,7 @@ def keras_tensors(side=2):
     return found
 
 
+@pytest.mark.slow
 def test_model_3_is_the_file_that_was_released(cached_imagenet):
     card = read_card(MODEL_3 / CARD)
     whole = weights_at_hand(card, MODEL_3 / WEIGHTS)
@@ -118,6 +119,7 @@ def test_without_imagenet_the_remedy_is_said(alone):
     assert pretrained.NPM_TARBALL in raised.value.message
 
 
+@pytest.mark.slow
 def test_changed_weights_of_something_else_are_refused(tmp_path, cached_imagenet):
     for name in (CARD, CHANGED):
         shutil.copy(MODEL_3 / name, tmp_path)

@@ -98,6 +98,7 @@ def test_an_encrypted_port_takes_who_shows_a_certificate_and_nobody_else(listeni
     assert echo(listener.port, tls_args=(own, "localhost"))
 
 
+@pytest.mark.slow
 def test_a_peer_that_does_not_end_the_handshake_holds_up_nobody(listening, certificates):
     import socket
 

@@ -45,6 +45,7 @@ def test_a_file_is_read_and_options_win(tmp_path):
     assert node_settings(path, ae="OTHER").ae == "OTHER"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [

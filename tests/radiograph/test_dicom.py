@@ -581,6 +581,7 @@ def test_bombs_are_refused_soon(make, code):
     assert refusal(make()) == code
 
 
+@pytest.mark.slow
 def test_bombs_are_refused_in_bounded_memory(tmp_path):
     """The child may have 300 MB more than it needs to start; a bomb would unfold to more."""
     for name, (make, _) in BOMBS.items():

@@ -34,6 +34,7 @@ def test_decoding_leaves_filters_and_loggers_as_they_were():
         assert state() == before
 
 
+@pytest.mark.slow
 def test_importing_and_predicting_leaves_the_process_as_it_was(tmp_path):
     (tmp_path / "a.dcm").write_bytes(dicom(full()))
     script = (
@@ -92,6 +93,7 @@ def test_many_threads_at_once_end_as_they_began():
     assert state() == before
 
 
+@pytest.mark.slow
 def test_the_terminal_hears_nothing_of_damaged_pixels(tmp_path):
     """libjpeg and libtiff would write there; a subprocess shows what C libraries say, too."""
     script = (

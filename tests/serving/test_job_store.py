@@ -155,6 +155,7 @@ def test_what_is_no_folder_of_jobs_is_refused(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.slow
 def test_a_job_stays_whenever_the_process_is_killed(tmp_path):
     """Killed right after each job that was accepted: all are there, and the file is whole."""
     program = (

@@ -62,6 +62,7 @@ def test_what_is_no_file_or_has_no_end_is_none(folder):
     assert one.audit() is None
 
 
+@pytest.mark.slow
 def test_over_http_a_linked_card_is_not_there(folder):
     (folder / "MODEL_CARD.md").symlink_to("../secret")
     with running(folder) as server, server.client() as client:

@@ -106,6 +106,7 @@ def jackknifed(positive, scores, patients):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mixed", [False, True], ids=["patients of one class", "of both"])
 def test_the_jackknife_by_patient_finds_the_same_covariance(mixed):
     positive, scores, patients = drawn(600, seed=5, per_patient=2, mixed=mixed)

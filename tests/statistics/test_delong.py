@@ -59,6 +59,7 @@ def test_models_that_are_alike_are_told_apart_in_one_of_twenty_data_sets():
     assert 0.025 < np.mean(np.array(ps) < 0.05) < 0.085
 
 
+@pytest.mark.slow
 def test_and_so_are_they_where_each_patient_has_several_images_but_not_image_by_image():
     by_patient, by_image = [], []
     for seed in range(400):

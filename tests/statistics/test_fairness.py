@@ -35,6 +35,7 @@ def measured(right_of, seed, resamples=50):
     return fairness(scores, cases, resamples=resamples, seed=seed), scores, cases
 
 
+@pytest.mark.slow
 def test_where_all_groups_are_alike_a_gap_is_rarely_more_than_chance():
     false = [
         any(gap["p"] < 0.05 for gap in measured(lambda _: 0.8, seed)[0]["gaps"])

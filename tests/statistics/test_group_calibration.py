@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.statistics.group_calibration import calibration_by_group
@@ -34,6 +35,7 @@ def groups_of(seed, shift=0.0):
     return calibration_by_group(scores, cases, resamples=20, seed=seed)
 
 
+@pytest.mark.slow
 def test_scores_that_mean_what_they_say_are_rarely_blamed():
     blamed = [any(group["p"] < 0.05 for group in groups_of(seed)) for seed in range(60)]
     assert sum(blamed) <= 7  # 3 are expected

@@ -118,6 +118,7 @@ def test_percentile_interval_of_nothing_is_not_defined():
     assert math.isnan(alone.high)
 
 
+@pytest.mark.slow
 def test_the_interval_by_patient_covers_the_truth_and_the_one_by_image_does_not():
     """500 sets of 150 patients with 1 to 8 images; images of a patient share their difficulty."""
     draw = np.random.default_rng(2020)

@@ -44,6 +44,7 @@ def test_a_law_without_noise_is_found_again(law):
     assert found.gained.value == pytest.approx(law.error(400) - law.error(4000), abs=0.002)
 
 
+@pytest.mark.slow
 def test_intervals_of_what_is_extrapolated_mostly_hold_it():
     law, held = PowerLaw(0.9, 0.5, 0.02), 0
     for seed in range(20):
@@ -78,6 +79,7 @@ def scores_of(right, seed=0):
     return Scores(LABELS, targets, table, names, names)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_chance_of_the_draw_and_of_the_patients():
     patients = tuple(map(str, range(1000)))
     # Images that all draws call alike: what varies is the patients. And the other way round.

@@ -79,6 +79,7 @@ def analysed(scores, truth):
     return areas.reshape(ways, readers), covariance
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_difference_holds_no_difference_as_often_as_it_says():
     rng = np.random.default_rng(11)
     held = [

@@ -37,6 +37,7 @@ def test_evidence_is_the_mean_of_likelihood_ratios():
     assert evidence_against([], 0.9).size == 0
 
 
+@pytest.mark.slow
 def test_p_values_of_drift_are_no_smaller_than_they_may_be():
     rng = np.random.default_rng(2)
     reference = rng.random(150)

@@ -22,6 +22,7 @@ def archives(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_the_flow_of_the_study_accounts_for_every_image_of_its_archives(archives):
     read = read_archives(archives)
     target = dataset_1(read)

@@ -116,6 +116,7 @@ def recipe(**stage):
     )
 
 
+@pytest.mark.slow
 def test_training_exchanges_between_sources_and_says_so(tmp_path):
 
     images = make_images(24, seed=0)

@@ -16,6 +16,7 @@ def test_the_five_methods_are_there():
     assert expected <= {path.stem for path in FILES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_recipe_is_of_all_sources_and_would_be_accepted(path):
     recipe = load_recipe(str(path))

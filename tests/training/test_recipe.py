@@ -277,6 +277,7 @@ STAGES = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @example('\U0001fa7b " \\ ', True, None, {"é": "", "": "a"}, [{"train": ["*"]}])
 @given(
     TITLES,

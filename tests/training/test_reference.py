@@ -63,6 +63,7 @@ def loaded(folder):
     return TrainingReference.load(folder, weights_sha256=sha256)
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_what_a_second_look_at_its_images_gives(run, tmp_path):
     fit_reference(run).save(tmp_path)
     one, two = (safetensors.numpy.load_file(at / REFERENCE) for at in (run, tmp_path))
