@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# Kept is what Python compiled: where a machine's setting forbids it, each command compiles anew for 10 s.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 OUT ?= runs/study

@@ -30,6 +30,8 @@ PAGES = sorted(
 )
 MAY_FAIL = ("accept", "audit", "predict")
 """Commands whose exit code 1 is an answer: a check failed, an image got no class, and so on."""
+SHORT = ("--max-epochs", "1", "-o", "input_size=64")
+"""A page says how to train well; here one epoch of small images is enough."""
 
 
 def documented(page):
@@ -83,7 +85,7 @@ def given(tmp_path_factory, cxr):
         shutil.copy(root / f"images/normal/{row:02}.png", root / "archive")
     shutil.copy(root / "images/covid19/00.png", root / "image.png")
     words = ("train", "model_1", "--data", root / "images.csv", "--out", root / "runs/mine")
-    cxr(*words, "--max-epochs", "1", "--device", "cpu")
+    cxr(*words, *SHORT, "--device", "cpu")
     return root
 
 
@@ -114,8 +116,7 @@ def test_commands_do_what_the_page_says(page, given, cxr, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     for words in commands:
         command = command_of(words)
-        # A page says how to train well; here one epoch is enough.
-        short = ("--max-epochs", "1") if command == "train" else ()
+        short = SHORT if command == "train" else ()
         done = cxr(*words, *short, expect=None, CXR_CACHE=str(cache))
         answers = (0, 1) if command in MAY_FAIL else (0,)
         assert done.returncode in answers, (words, done.stdout + done.stderr)
