@@ -151,7 +151,8 @@ class Limits(_Strict):
         handshake_s: Seconds in which a connection has to become an association.
         idle_s: Seconds for which an association may be silent.
         decode_s: Seconds for reading one image.
-        workers: Number of processes that read images; None is one for each core, 8 at most.
+        workers: Number of processes that read images, and of those that make answers; None is one
+            of each for a core, 8 at most.
         first_wait_s: Seconds until the first new attempt to send; each wait is twice the last.
         longest_wait_s: Longest wait between two attempts.
         give_up_h: Hours after which an answer that could not be sent is a dead letter.

@@ -15,7 +15,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -42,8 +42,22 @@ NOT_OF_THE_IMAGE = (
 )
 
 
+Work = Callable[[Header, Pieces], tuple[Header, Pieces]]
+"""Function that does a piece of work: message in, message out."""
+
+
 def main() -> None:
     """Answer messages on the connection that the first argument names, until it ends."""
+    serve(WORK, _warm)
+
+
+def serve(works: Mapping[str, Work], warm: Callable[[], None]) -> None:
+    """Do pieces of work that come on the connection of the first argument, until it ends.
+
+    Args:
+        works: Functions, by the names that messages give them.
+        warm: Function that loads what the first piece of work needs.
+    """
     connection = socket.socket(fileno=int(sys.argv[1]))
     may_write, bound = sys.argv[2] == "writes", int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
@@ -52,7 +66,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(1)  # who asks whether the server lives is not to wait for a decoder
-    _warm()
+    warm()
     if not may_write:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     send(connection, {"ready": True})
@@ -61,7 +75,7 @@ def main() -> None:
             header, pieces = receive(connection)
         except EOFError:
             return
-        send(connection, *_answered(header, pieces))
+        send(connection, *_answered(header, pieces, works))
 
 
 def _warm() -> None:
@@ -74,9 +88,11 @@ def _warm() -> None:
     lung_box(grey)  # by itself: quality control refuses this image before anything is cropped
 
 
-def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+def _answered(
+    header: Header, pieces: Pieces, works: Mapping[str, Work] | None = None
+) -> tuple[Header, Pieces]:
     try:
-        return WORK[header.pop("work")](header, pieces)
+        return (works or WORK)[header.pop("work")](header, pieces)
     except ImageError as error:
         return {"error": error.code, "message": error.message}, []
     except CxrError as error:
@@ -222,7 +238,7 @@ def _identity(_header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     return {}, [read_identity(pieces[0])]
 
 
-WORK: dict[str, Callable[[Header, Pieces], tuple[Header, Pieces]]] = {
+WORK: dict[str, Work] = {
     "prepare": _prepare,
     "image": _image,
     "samples": _samples,
