@@ -23,6 +23,7 @@ from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.pacs import answer_process
 from cxr_transfer.pacs.answer_process import question
 from cxr_transfer.pacs.judging_models import JudgingModel, open_models
+from cxr_transfer.pacs.node_metrics import NodeMetrics
 from cxr_transfer.pacs.queue import Queue
 from cxr_transfer.pacs.queue_tables import State, Waiting
 from cxr_transfer.pacs.rules import ELEMENTS, Rule, chosen_rule
@@ -51,9 +52,17 @@ class Judge:
         settings: Settings, with the rules.
         queue: Queue of the objects.
         answered: Function that is called when answers are on the disk.
+        metrics: Counters of the node.
     """
 
-    def __init__(self, settings: NodeSettings, queue: Queue, answered: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: NodeSettings,
+        queue: Queue,
+        answered: Callable[[], None],
+        metrics: NodeMetrics,
+    ) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._queue = queue
         self._answered = answered
@@ -205,6 +214,7 @@ class Judge:
     def _dead(self, waiting: Waiting, reason: str) -> None:
         log("dead_letter", object=waiting.uid, reason=reason)
         self._queue.close_object(waiting.uid, State.DEAD, reason)
+        self._metrics.dead.inc()
 
     async def _judge(self, waiting: Waiting) -> None:
         loop = asyncio.get_running_loop()
@@ -217,14 +227,19 @@ class Judge:
             self._queue.close_object(waiting.uid, State.NOT_FOR_US, reason)
             return
         model = self._models[rule.model]
-        read = await self._read(model, rule, content)
+        with self._metrics.step("read"):
+            read = await self._read(model, rule, content)
         (prepared,) = read.prepared
         if prepared.image is None:
             prediction = model.predictor.answers([prepared])[0]
         else:
-            prediction = await self._batches[rule.model].answer(prepared)
-        files = await self._answers(waiting, rule, model, read, prediction, header)
-        await loop.run_in_executor(self._writers, self._note, waiting, rule, prediction, files)
+            with self._metrics.step("network"):
+                prediction = await self._batches[rule.model].answer(prepared)
+        with self._metrics.step("answer"):
+            files = await self._answers(waiting, rule, model, read, prediction, header)
+        with self._metrics.step("write"):
+            await loop.run_in_executor(self._writers, self._note, waiting, rule, prediction, files)
+        self._metrics.judged.labels(prediction.status, prediction.code).inc()
         self._answered()
 
     async def _read(self, model: JudgingModel, rule: Rule, content: bytes) -> Read:

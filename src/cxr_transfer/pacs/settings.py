@@ -190,6 +190,7 @@ class NodeSettings(_Strict):
         ae: AE title of the node; peers must call it so.
         host: Address to bind; all but loopback need peers.
         port: Port; 0 takes any free one.
+        metrics_port: Port on loopback for figures in Prometheus' form; None opens none.
         spool: Folder of what was received and answered. A relative path counts from the settings
             file's folder.
         key_file: File with the key of the spool, 64 hexadecimal digits; None leaves it in clear.
@@ -204,6 +205,7 @@ class NodeSettings(_Strict):
     ae: AeTitle = "CXR"
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
+    metrics_port: Port | None = None
     spool: Path = Path("cxr-spool")
     key_file: Path | None = None
     peers: tuple[Peer, ...] = ()
