@@ -7,6 +7,7 @@ after the other, until the connection ends. Does not know a file's name, nor who
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import importlib
 import io
@@ -27,7 +28,6 @@ from cxr_transfer.inference.prepare import Prepared, prepare, prepare_for_each
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 from cxr_transfer.radiograph.lung_segmentation import lung_box, lung_mask
 from cxr_transfer.radiograph.reorientation import Reorientation
-from cxr_transfer.serving.image_facts import described
 from cxr_transfer.serving.ipc import Header, Pieces, receive, send
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def serve(works: Mapping[str, Work], warm: Callable[[], None]) -> None:
 def _warm() -> None:
     """Read a first image, so that everything a request needs is loaded."""
     importlib.import_module("cxr_transfer.radiograph.dicom")  # the first one waits for it otherwise
+    with contextlib.suppress(ImportError):  # beside the DICOM node alone there is no web framework
+        importlib.import_module("cxr_transfer.serving.image_facts")
     content = io.BytesIO()
     grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
     Image.fromarray(grey).save(content, "JPEG")
@@ -160,6 +162,8 @@ def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 def _samples(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     """Decode an image at full depth, and say what a viewer needs to know of it."""
+    from cxr_transfer.serving.image_facts import described
+
     radiograph = decode(pieces[0], named=header.get("named", ""), full_depth=True)
     samples = cast("FullDepth", radiograph.full_depth).samples
     kind = samples.dtype.newbyteorder("<").str
