@@ -66,7 +66,7 @@ FENCES = {
     "pyarrow": ("inference/table.py",),
     "ray": ("inference/ray_backend.py",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11"), ("serving/",)),
-    "prometheus_client": ("serving/metrics.py", "pacs/node_metrics.py"),
+    "prometheus_client": ("serving/", "pacs/node_metrics.py"),
     "openvino": ("openvino_runtime.py",),
     "nncf": ("export/openvino.py",),
     "keras": ("subjects/",),
