@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import (
+    JPEG2000,
     UID,
     DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForPresentation,
@@ -23,6 +24,7 @@ from pydicom.uid import (
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -53,7 +55,7 @@ def dicom(samples, syntax=ExplicitVRLittleEndian, *, preamble=True, **elements):
         RLELossless: _pydicom,
         JPEG2000Lossless: _pydicom,
         JPEGBaseline8Bit: _pillow,
-        JPEGExtended12Bit: _imagecodecs,
+        **dict.fromkeys((JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000), _imagecodecs),
     }
     return frame.get(syntax, _gdcm)(data, samples, syntax)
 
@@ -121,8 +123,13 @@ def _pillow(data, samples, syntax):
 
 
 def _imagecodecs(data, samples, syntax):
-    bits = 8 if samples.dtype == np.uint8 else 12
-    frame = imagecodecs.jpeg8_encode(samples, level=95, bitspersample=bits)
+    if syntax == JPEGLSNearLossless:
+        frame = imagecodecs.jpegls_encode(samples, level=3)
+    elif syntax == JPEG2000:
+        frame = imagecodecs.jpeg2k_encode(samples, level=45, codecformat="j2k", reversible=False)
+    else:
+        bits = 8 if samples.dtype == np.uint8 else 12
+        frame = imagecodecs.jpeg8_encode(samples, level=95, bitspersample=bits)
     data.PixelData = encapsulate([frame])
     data["PixelData"].VR = "OB"
     data["PixelData"].is_undefined_length = True

@@ -83,6 +83,17 @@ def core(archives, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def beside_an_archive(archives, tmp_path_factory):
+    """An environment with the wheel and [pacs], and nothing else."""
+    folder = tmp_path_factory.mktemp("pacs")
+    run(sys.executable, "-m", "venv", folder)
+    wheel, _ = archives
+    constraints = ("--constraint", HOME / "constraints.txt")
+    pip(folder / "bin/python", *constraints, f"cxr-transfer[pacs] @ {wheel.as_uri()}")
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with images, and a cache of its own."""
     folder = tmp_path_factory.mktemp("place")
@@ -110,6 +121,18 @@ def test_the_archives_are_small(archives):
 def test_nothing_heavy_comes_along(core):
     script = f"import importlib.util as u; print([n for n in {HEAVY} if u.find_spec(n)])"
     assert run(core / "python", "-c", script).stdout == "[]\n"
+
+
+def test_a_node_needs_pacs_alone(beside_an_archive, place):
+    """A generated image goes the whole way, without [train] and [serve]."""
+    missing = (*HEAVY, "fastapi", "uvicorn")
+    script = f"import importlib.util as u; print([n for n in {missing} if u.find_spec(n)])"
+    assert run(beside_an_archive / "python", "-c", script).stdout == "[]\n"
+    cache = {"CXR_CACHE": str(place / "pacs-cache")}
+    done = run(beside_an_archive / "cxr", "pacs", "doctor", "--json", folder=place, **cache)
+    examined = json.loads(done.stdout)
+    assert examined["works"]
+    assert {step["step"] for step in examined["steps"]} >= {"C-STORE", "answers", "same study"}
 
 
 def test_the_source_archive_installs_to_the_same_package(archives, core, tmp_path):

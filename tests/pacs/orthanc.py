@@ -23,7 +23,7 @@ def free_port():
 class Orthanc:
     """An Orthanc that can go away and come back with what it had."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, **others):
         self.http, self.dicom = free_port(), free_port()
         self.peer = free_port()
         self._folder = folder
@@ -44,7 +44,7 @@ class Orthanc:
             "AuthenticationEnabled": False,
             "DicomModalities": {"cxr": ["CXR", "127.0.0.1", self.peer]},
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
-        }
+        } | others
         (folder / "orthanc.json").write_text(json.dumps(configuration))
         self._process = None
 

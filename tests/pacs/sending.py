@@ -19,9 +19,12 @@ def uid(*facts):
     return f"2.25.{zlib.crc32(repr(facts).encode()) + 2**40}"
 
 
-def image(seed=0, syntax=None, label="normal", **elements):
+def image(seed=0, syntax=None, label="normal", bits=8, **elements):
     """A chest radiograph as a DICOM file; each seed is another patient."""
     samples = draw_radiograph(label, rng=np.random.default_rng(seed))
+    if bits > 8:
+        samples = samples.astype(np.uint16) << (bits - 8)
+        elements |= {"BitsStored": bits}
     elements = {
         "PatientName": NAME,
         "PatientID": NUMBER,

@@ -6,14 +6,18 @@ import time
 
 import pytest
 from pydicom.uid import (
+    JPEG2000,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLossless,
     JPEGLosslessSV1,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
@@ -32,6 +36,9 @@ SYNTAXES = (
     *(DeflatedExplicitVRLittleEndian, JPEGLossless, JPEGLosslessSV1, JPEGLSLossless),
     *(JPEG2000Lossless, RLELossless),
 )
+LOSSY = {JPEGBaseline8Bit: 8, JPEGExtended12Bit: 12, JPEGLSNearLossless: 8, JPEG2000: 12}
+"""Lossy transfer syntaxes, and bits of the samples."""
+
 CR, DX = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.1.1"
 PROCESSING, SC = "1.2.840.10008.5.1.4.1.1.1.1.1", "1.2.840.10008.5.1.4.1.1.7"
 
@@ -117,7 +124,18 @@ def test_storescu_brings_a_report_and_a_picture_back(node, orthanc, dcmtk, tmp_p
 @pytest.mark.parametrize("place", range(len(SYNTAXES)), ids=[s.name for s in SYNTAXES])
 def test_every_transfer_syntax_gives_the_answer_of_the_file(node, orthanc, tmp_path, place):
     seed = 200 + place
-    file = image(seed, syntax=SYNTAXES[place])
+    check_answer(node, orthanc, tmp_path, seed, image(seed, syntax=SYNTAXES[place]))
+
+
+@pytest.mark.parametrize("syntax", LOSSY, ids=[syntax.name for syntax in LOSSY])
+def test_every_lossy_transfer_syntax_gives_the_answer_of_the_file(node, orthanc, tmp_path, syntax):
+    seed = 250 + list(LOSSY).index(syntax)
+    lossy = image(seed, syntax=syntax, bits=LOSSY[syntax], LossyImageCompression="01")
+    check_answer(node, orthanc, tmp_path, seed, lossy)
+
+
+def check_answer(node, orthanc, tmp_path, seed, file):
+    """Check that the node answers an image as the command line answers its file."""
     assert send(node.port, file) == [0]
     report = by_modality(answers(orthanc, uid("study", seed)))["SR"]
     prediction = predicted(file, tmp_path)

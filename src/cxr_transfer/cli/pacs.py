@@ -62,6 +62,10 @@ KeyFile = Annotated[
     Path | None,
     typer.Option(help="File with the spool's key, 64 hexadecimal digits: encrypts what is kept."),
 ]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(help="Port on 127.0.0.1 for figures in Prometheus' form. Default: none."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")]
 
 
@@ -74,10 +78,17 @@ def pacs_run(
     model: Model = None,
     spool: SpoolFolder = None,
     key_file: KeyFile = None,
+    metrics_port: MetricsPort = None,
 ) -> None:
     """Receive images, judge them, and send the answers back, until told to stop."""
     chosen = _settings(
-        settings, answer_to, model, ae=ae, host=host, port=port, spool=spool, key_file=key_file
+        *(settings, answer_to, model),
+        ae=ae,
+        host=host,
+        port=port,
+        spool=spool,
+        key_file=key_file,
+        metrics_port=metrics_port,
     )
     from cxr_transfer.pacs.node import Node
 
@@ -102,6 +113,13 @@ def pacs_status(
     if json:
         tell(json_module.dumps(found, indent=2))
         return
+    if (disk := found["disk"])["state"] != "ok":
+        free = f"{disk['free_bytes'] // 2**20} MB are free"
+        what = "is full" if disk["state"] == "full" else "cannot be written"
+        tell(
+            f"The spool's disk {what} ({free}): nothing is lost, and senders are told to send "
+            "again later. Make room, or make it writable; the node goes on by itself."
+        )
     for name, number in found["states"].items():
         tell(f"{name:<12} {number}")
     for name, number in found["unsent"].items():
@@ -175,7 +193,8 @@ def _settings(
     **options: Any,  # noqa: ANN401
 ) -> NodeSettings:
     """Return settings of a file and of options; without the extra, say which one is missing."""
-    for package in ("pynetdicom", "cryptography", "highdicom", "dicomweb_client"):
+    packages = ("pynetdicom", "cryptography", "highdicom", "dicomweb_client", "prometheus_client")
+    for package in packages:
         require(package, "the DICOM node")
     from cxr_transfer.pacs.rules import Rule
     from cxr_transfer.pacs.settings import destination, node_settings

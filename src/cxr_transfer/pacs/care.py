@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import Any
 
 from cxr_transfer.errors import UsageError
@@ -9,12 +11,17 @@ from cxr_transfer.pacs.node import queue_of
 from cxr_transfer.pacs.queue import Queue
 from cxr_transfer.pacs.queue_database import DATABASE
 from cxr_transfer.pacs.settings import NodeSettings
+from cxr_transfer.serving.settings import MIB
 
 _MOST_LETTERS = 100
+_LAST_BYTES = MIB // 2  # of spool_mb: no usual radiograph is smaller
 
 
 def status(settings: NodeSettings) -> dict[str, Any]:
-    """Return counts by state, answers that wait by destination, and dead letters.
+    """Return counts by state, answers that wait by destination, dead letters, and the disk.
+
+    The disk is "ok", "full" or "read_only": in the last two, senders are told to send again later.
+    Nothing is written, so it also tells of a disk that takes nothing.
 
     Args:
         settings: Settings, which name the spool and its key.
@@ -22,9 +29,10 @@ def status(settings: NodeSettings) -> dict[str, Any]:
     Raises:
         MachineError, UsageError: ``no_spool``, and what opening the queue raises.
     """
-    queue = _there(settings)
+    queue = _there(settings, reads_only=True)
     try:
         return {
+            "disk": _disk(settings, queue),
             "states": queue.counts(),
             "unsent": queue.unsent(),
             "dead_letters": queue.dead_letters(_MOST_LETTERS),
@@ -48,11 +56,28 @@ def retry(settings: NodeSettings) -> int:
         queue.close()
 
 
-def _there(settings: NodeSettings) -> Queue:
+def _disk(settings: NodeSettings, queue: Queue) -> dict[str, Any]:
+    """Return the state of the spool's disk, and its free bytes."""
+    folders = [settings.spool, settings.spool / "objects", settings.spool / "answers"]
+    there = [folder for folder in folders if folder.is_dir()]
+    free = min(shutil.disk_usage(folder).free for folder in there)
+    limits, state = settings.limits, "ok"
+    # Less than one MB takes no answer, whatever the settings allow.
+    if (
+        free < MIB * max(1, limits.free_mb)
+        or queue.bytes_kept() > MIB * limits.spool_mb - _LAST_BYTES
+    ):
+        state = "full"
+    if any(os.statvfs(folder).f_flag & os.ST_RDONLY for folder in there):
+        state = "read_only"
+    return {"state": state, "free_bytes": free}
+
+
+def _there(settings: NodeSettings, *, reads_only: bool = False) -> Queue:
     if not (settings.spool / DATABASE).is_file():
         raise UsageError(
             "no_spool",
             f"Expected the spool of a node, but {settings.spool} is none; give --settings or "
             "--spool.",
         )
-    return queue_of(settings)
+    return queue_of(settings, reads_only=reads_only)

@@ -19,6 +19,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from cxr_transfer.errors import CxrError, ImageError, MachineError
+from cxr_transfer.pacs.node_metrics import NodeMetrics
 from cxr_transfer.pacs.queue import Queue
 from cxr_transfer.pacs.queue_tables import Outcome
 from cxr_transfer.pacs.settings import Limits
@@ -43,9 +44,17 @@ class Intake:
         queue: Queue to which they are added.
         limits: Bounds on size and space.
         arrived: Function that is called for each new object, from any thread.
+        metrics: Counters of the node; None counts for nobody.
     """
 
-    def __init__(self, queue: Queue, limits: Limits, arrived: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        limits: Limits,
+        arrived: Callable[[], None],
+        metrics: NodeMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or NodeMetrics()
         self._queue = queue
         self._limits = limits
         self._arrived = arrived
@@ -69,11 +78,14 @@ class Intake:
         """
         uid = self._queue.hash(sop_instance)
         try:
-            outcome = self._taken(uid, sop_class, sop_instance, syntax, dataset)
+            with self._metrics.step("receive"):
+                outcome = self._taken(uid, sop_class, sop_instance, syntax, dataset)
         except CxrError as error:
             log("refused", object=uid, code=error.code, sender=sender)
+            self._metrics.received.labels(error.code).inc()
             raise
         log(outcome.value, object=uid, bytes=len(dataset), sender=sender)
+        self._metrics.received.labels(outcome.value).inc()
         if outcome is Outcome.ACCEPTED:
             self._arrived()
         return outcome

@@ -8,33 +8,32 @@ side; the network takes as a batch whatever has come to it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.filewriter import dcmwrite
+from pydicom.uid import DigitalXRayImageStorageForPresentation
 
 from cxr_transfer.errors import CxrError, ImageError, MachineError
-from cxr_transfer.inference.prediction import Prediction, explained_label
+from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.inference.prepare import Prepared
-from cxr_transfer.pacs.answer_objects import answer_objects
+from cxr_transfer.pacs import answer_process
+from cxr_transfer.pacs.answer_process import question
 from cxr_transfer.pacs.judging_models import JudgingModel, open_models
+from cxr_transfer.pacs.node_metrics import NodeMetrics
 from cxr_transfer.pacs.queue import Queue
 from cxr_transfer.pacs.queue_tables import State, Waiting
 from cxr_transfer.pacs.rules import ELEMENTS, Rule, chosen_rule
 from cxr_transfer.pacs.settings import NodeSettings
-from cxr_transfer.radiograph.dicom_identity import opened_identity
+from cxr_transfer.radiograph.dicom_identity import opened_identity, written
 from cxr_transfer.radiograph.silence import silence
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.image_reading import Read
+from cxr_transfer.serving.ipc import Header, Pieces
 from cxr_transfer.serving.process_pool import WorkerLost, Workers
 from cxr_transfer.serving.settings import Settings
 
@@ -53,22 +52,35 @@ class Judge:
         settings: Settings, with the rules.
         queue: Queue of the objects.
         answered: Function that is called when answers are on the disk.
+        metrics: Counters of the node.
     """
 
-    def __init__(self, settings: NodeSettings, queue: Queue, answered: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: NodeSettings,
+        queue: Queue,
+        answered: Callable[[], None],
+        metrics: NodeMetrics,
+    ) -> None:
+        self._metrics = metrics
         self._settings = settings
         self._queue = queue
         self._answered = answered
         limits = settings.limits
-        self.decoders = Workers(limits.workers or _DEFAULTS.workers, _DEFAULTS.worker_bytes)
-        self._explainers = Workers(1, _DEFAULTS.explainer_bytes, writes=True)
+        workers = limits.workers or _DEFAULTS.workers
+        self.decoders = Workers(workers, _DEFAULTS.worker_bytes)
+        # As many as decode: a heat map and its objects take longer than anything else, and are
+        # made while the network and the decoders have the next images.
+        self._makers = Workers(
+            workers, _DEFAULTS.explainer_bytes, writes=True, module=answer_process.MODULE
+        )
         self._network = ThreadPoolExecutor(1, thread_name_prefix="network")
-        # Objects are made and written here, while the network computes.
-        self._makers = ThreadPoolExecutor(2, thread_name_prefix="answers")
+        self._writers = ThreadPoolExecutor(2, thread_name_prefix="spool")
         self._models: dict[str, JudgingModel] = {}
         self._batches: dict[str, Batches] = {}
         self._inside: dict[str, asyncio.Task[None]] = {}
-        self._most = 2 * (limits.workers or _DEFAULTS.workers) + _BATCH
+        self._workers = workers
+        self._most = 2 * workers + _BATCH
         self._woken = asyncio.Event()
         self._warming: asyncio.Task[None] | None = None
 
@@ -85,11 +97,10 @@ class Judge:
         """
         loop = asyncio.get_running_loop()
         origins = [rule.model for rule in self._settings.rules]
-        explains = any(set(rule.send) - {"sr"} for rule in self._settings.rules)
         outcomes = await asyncio.gather(
             loop.run_in_executor(self._network, open_models, origins),
             self.decoders.start(),
-            *([self._explainers.start()] if explains else []),
+            self._makers.start(),
             return_exceptions=True,
         )
         for error in outcomes:
@@ -101,20 +112,31 @@ class Judge:
             for size in batches.sizes:
                 await loop.run_in_executor(self._network, batches.warm, size)
             self._batches[origin] = batches
-        if explains:
-            self._warming = asyncio.create_task(self._warm())
+        self._warming = asyncio.create_task(self._warm())
 
     async def _warm(self) -> None:
-        """Let the process that draws heat maps load what it needs, before the first image waits."""
-        for model in self._models.values():
-            if not model.explains:
-                continue
+        """Let the processes that make answers load what they need, before the first image waits."""
+        for rule in self._settings.rules:
+            model = self._models[rule.model]
             size = model.predictor.card.preprocessing.size
-            blank = Prepared("", np.zeros(size, np.uint8))
-            label = model.predictor.card.labels[0]
-            answer = {"label": label, "probabilities": {label: 1.0}}
-            with contextlib.suppress(WorkerLost):
-                await self._heat_map(model, blank, answer, size)
+            labels = model.predictor.card.labels
+            answer = Prediction("", "ok", label=labels[0], probabilities=dict.fromkeys(labels, 0.0))
+            ask = partial(
+                question,
+                answer.as_dict(),
+                Prepared("", np.zeros(size, np.uint8)),
+                written(_nobody()),
+                b"",
+                model=model.facts,
+                source_sha256="",
+                now=datetime.now(UTC),
+                kinds=rule.send,
+            )
+            # A blank image is no radiograph: its heat map may be refused, and its objects are
+            # asked for alone.
+            for explainer in (model.origin, "") if model.explains else ("",):
+                every = (self._asked(*ask(explainer=explainer)) for _ in range(self._workers))
+                await asyncio.gather(*every, return_exceptions=True)
 
     async def close(self) -> None:
         """End the processes; an object that is inside stays in the queue."""
@@ -123,8 +145,8 @@ class Judge:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._network.shutdown(wait=True, cancel_futures=True)
-        self._makers.shutdown(wait=True, cancel_futures=True)
-        await asyncio.gather(self.decoders.close(), self._explainers.close())
+        self._writers.shutdown(wait=True, cancel_futures=True)
+        await asyncio.gather(self.decoders.close(), self._makers.close())
 
     def wake(self) -> None:
         """Look for objects now; for the thread in which the loop runs."""
@@ -192,32 +214,32 @@ class Judge:
     def _dead(self, waiting: Waiting, reason: str) -> None:
         log("dead_letter", object=waiting.uid, reason=reason)
         self._queue.close_object(waiting.uid, State.DEAD, reason)
+        self._metrics.dead.inc()
 
     async def _judge(self, waiting: Waiting) -> None:
         loop = asyncio.get_running_loop()
-        content = await loop.run_in_executor(self._makers, self._queue.spool.read, waiting.file)
+        content = await loop.run_in_executor(self._writers, self._queue.spool.read, waiting.file)
         decode_s = self._settings.limits.decode_s
         _, (header,) = await self.decoders.ask({"work": "identity"}, [content], seconds=decode_s)
-        source = opened_identity(header)
-        rule, reason = chosen_rule(self._settings.rules, _texts(source))
+        rule, reason = chosen_rule(self._settings.rules, _texts(opened_identity(header)))
         if rule is None:
             log("not_for_us", object=waiting.uid)
             self._queue.close_object(waiting.uid, State.NOT_FOR_US, reason)
             return
         model = self._models[rule.model]
-        read = await self._read(model, rule, content)
+        with self._metrics.step("read"):
+            read = await self._read(model, rule, content)
         (prepared,) = read.prepared
         if prepared.image is None:
             prediction = model.predictor.answers([prepared])[0]
         else:
-            prediction = await self._batches[rule.model].answer(prepared)
-        answer = prediction.as_dict()
-        overlay = b""
-        if read.picture and prediction.status == "ok" and model.explains:
-            size = read.height, read.width
-            overlay = await self._heat_map(model, prepared, answer, size)
-        facts = (waiting, source, rule, model, prepared, prediction, answer, read.picture, overlay)
-        await loop.run_in_executor(self._makers, self._made, *facts)
+            with self._metrics.step("network"):
+                prediction = await self._batches[rule.model].answer(prepared)
+        with self._metrics.step("answer"):
+            files = await self._answers(waiting, rule, model, read, prediction, header)
+        with self._metrics.step("write"):
+            await loop.run_in_executor(self._writers, self._note, waiting, rule, prediction, files)
+        self._metrics.judged.labels(prediction.status, prediction.code).inc()
         self._answered()
 
     async def _read(self, model: JudgingModel, rule: Rule, content: bytes) -> Read:
@@ -237,61 +259,45 @@ class Judge:
             return Read.failed("", 1, error.code, error.message)
         return Read.of("", [preprocessing], reply, pieces)
 
-    async def _heat_map(
-        self,
-        model: JudgingModel,
-        prepared: Prepared,
-        answer: dict[str, Any],
-        size: tuple[int, int],
-    ) -> bytes:
-        """Return the heat map as a PNG, and add to the answer what is told of it; b"" without."""
-        assert prepared.image is not None
-        scale = min(1.0, PICTURE / max(*size, 1))
-        work = {
-            "work": "explain",
-            "model": model.origin,
-            "label": explained_label(answer),
-            "shape": prepared.image.shape,
-            "box": prepared.box,
-            "height": max(1, round(scale * size[0])),
-            "width": max(1, round(scale * size[1])),
-        }
-        try:
-            facts, (overlay, _) = await self._explainers.ask(
-                work, [prepared.image.tobytes()], seconds=_DEFAULTS.explain_s
-            )
-        except ImageError as error:
-            log("no_heat_map", code=error.code)
-            return b""
-        answer |= facts
-        return overlay
-
-    def _made(
+    async def _answers(
         self,
         waiting: Waiting,
-        source: Dataset,
         rule: Rule,
         model: JudgingModel,
-        prepared: Prepared,
+        read: Read,
         prediction: Prediction,
-        answer: dict[str, Any],
-        picture: bytes,
-        overlay: bytes,
+        identity: bytes,
+    ) -> list[bytes]:
+        """Return the answers of an object as DICOM files, in the order of the rule's kinds."""
+        (prepared,) = read.prepared
+        scale = min(1.0, PICTURE / max(read.height, read.width, 1))
+        ask = partial(
+            question,
+            prediction.as_dict(),
+            prepared,
+            identity,
+            read.picture,
+            model=model.facts,
+            source_sha256=waiting.sha256,
+            now=datetime.now(UTC),
+            kinds=rule.send,
+            size=(max(1, round(scale * read.height)), max(1, round(scale * read.width))),
+        )
+        if read.picture and prediction.status == "ok" and model.explains:
+            try:
+                return await self._asked(*ask(explainer=model.origin))
+            except ImageError as error:
+                log("no_heat_map", object=waiting.uid, code=error.code)
+        return await self._asked(*ask())
+
+    async def _asked(self, header: Header, pieces: Pieces) -> list[bytes]:
+        _, files = await self._makers.ask(header, pieces, seconds=_DEFAULTS.explain_s)
+        return list(files)
+
+    def _note(
+        self, waiting: Waiting, rule: Rule, prediction: Prediction, contents: list[bytes]
     ) -> None:
-        """Make the answers, write them, and note them."""
-        with silence():
-            made = answer_objects(
-                source,
-                answer,
-                model=model.facts,
-                source_sha256=waiting.sha256,
-                now=datetime.now(UTC),
-                picture=_pixels(picture),
-                heat_map=_pixels(overlay),
-                box=prepared.box,
-                kinds=rule.send,
-            )
-            contents = [_file(dataset) for dataset in made]
+        """Write the answers, and note them."""
         files = []
         for kind, content in zip(rule.send, contents, strict=True):
             files.append(f"answers/{waiting.uid[:2]}/{waiting.uid}.{kind}.dcm")
@@ -315,14 +321,10 @@ def _texts(source: Dataset) -> dict[str, str]:
         return {keyword: str(source.get(keyword) or "") for keyword in keywords}
 
 
-def _pixels(png: bytes) -> npt.NDArray[np.uint8] | None:
-    if not png:
-        return None
-    with io.BytesIO(png) as content, Image.open(content) as picture:
-        return np.asarray(picture)
-
-
-def _file(dataset: Dataset) -> bytes:
-    content = io.BytesIO()
-    dcmwrite(content, dataset, enforce_file_format=True)
-    return content.getvalue()
+def _nobody() -> Dataset:
+    """Return the header of an image that nobody made, to be answered before the first one."""
+    header = Dataset()
+    header.SOPClassUID = DigitalXRayImageStorageForPresentation
+    for keyword in ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID"):
+        setattr(header, keyword, "2.25.1")
+    return header

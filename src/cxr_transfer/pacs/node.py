@@ -21,6 +21,7 @@ from cxr_transfer.pacs.dicomweb import Poller, StowTransport
 from cxr_transfer.pacs.intake import Intake
 from cxr_transfer.pacs.judge import Judge
 from cxr_transfer.pacs.listener import Listener
+from cxr_transfer.pacs.node_metrics import NodeMetrics
 from cxr_transfer.pacs.queue import Queue, open_queue
 from cxr_transfer.pacs.queue_database import only_node
 from cxr_transfer.pacs.queue_tables import State
@@ -65,12 +66,16 @@ class Node:
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._judge = Judge(settings, self.queue, self._answered)
-        self._intake = Intake(self.queue, settings.limits, self._arrived)
+        self._metrics = metrics = NodeMetrics()
+        self._judge = Judge(settings, self.queue, self._answered, metrics)
+        self._intake = Intake(self.queue, settings.limits, self._arrived, metrics)
         self._commitments = Commitments(settings, self.queue)
         self._listener = Listener(settings, self._intake, self._commitments)
         self._senders = [
-            Sender(self.queue, destination.name, transport(settings, destination), settings.limits)
+            Sender(
+                *(self.queue, destination.name, transport(settings, destination)),
+                *(settings.limits, metrics),
+            )
             for destination in settings.destinations
         ]
         self._pollers = [Poller(source, self._intake, self.queue) for source in settings.sources]
@@ -100,6 +105,9 @@ class Node:
                 stack.callback(self._listener.stop, 0)
                 self.port = self._listener.port
                 log("listening", ae=self._settings.ae, port=self.port)
+            if self._settings.metrics_port is not None and self._listens:
+                self._metrics.watch(self.queue)
+                stack.enter_context(self._metrics.served(self._settings.metrics_port))
             asyncio.run(self._run())
             self.queue.note_clock()
             log("stopped", **self.queue.counts())
@@ -191,14 +199,18 @@ class Node:
             sender.wake()
 
 
-def queue_of(settings: NodeSettings) -> Queue:
+def queue_of(settings: NodeSettings, *, reads_only: bool = False) -> Queue:
     """Return the queue of a node.
+
+    Args:
+        settings: Settings, which name the spool and its key.
+        reads_only: Whether nothing is written, as `open_queue` takes it.
 
     Raises:
         MachineError, UsageError: What `open_queue` and `read_key` raise.
     """
     key = read_key(settings.key_file) if settings.key_file is not None else None
-    return open_queue(settings.spool, key)
+    return open_queue(settings.spool, key, reads_only=reads_only)
 
 
 def transport(settings: NodeSettings, destination: Destination) -> Transport:

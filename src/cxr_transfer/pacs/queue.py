@@ -301,16 +301,35 @@ class Queue(QueueDatabase):
             )
         )
 
+    def oldest(self) -> dict[str, float]:
+        """Return for how many seconds of the node's clock the oldest object has been waiting.
+
+        Keys are the states that wait for the node or for a destination; 0 where nothing waits.
+        """
+        states, now = (State.RECEIVED, State.JUDGED), self.clock.now()
+        since = dict(
+            self._rows(
+                "SELECT state, min(changed) FROM objects WHERE state IN (?, ?) GROUP BY state",
+                *states,
+            )
+        )
+        return {state.value: max(0.0, now - since.get(state.value, now)) for state in states}
+
     def bytes_kept(self) -> int:
         """Return the bytes of all objects whose files are kept."""
         rows = self._rows("SELECT coalesce(sum(size), 0) FROM objects WHERE file != ''")
         return int(rows[0][0])
 
 
-def open_queue(folder: Path, key: bytes | None) -> Queue:
+def open_queue(folder: Path, key: bytes | None, *, reads_only: bool = False) -> Queue:
     """Return the queue of a spool folder, which is made where it is absent.
+
+    Args:
+        folder: Spool folder.
+        key: Key of 32 bytes; None leaves files in clear.
+        reads_only: Whether nothing is written, as `QueueDatabase` takes it.
 
     Raises:
         MachineError, UsageError: What `Spool` and `Queue` raise.
     """
-    return Queue(Spool(folder, key))
+    return Queue(Spool(folder, key), reads_only=reads_only)

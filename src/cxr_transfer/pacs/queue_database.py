@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from cxr_transfer.errors import MachineError, UsageError
@@ -28,6 +29,8 @@ class QueueDatabase:
 
     Args:
         spool: Spool in whose folder the database lies.
+        reads_only: Whether nothing is written: for a look at a queue whose disk is full or
+            read-only.
 
     Attributes:
         spool: That spool.
@@ -40,18 +43,15 @@ class QueueDatabase:
             ``other_queue`` of another version of this program.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, *, reads_only: bool = False) -> None:
         self.spool = spool
         self._lock = threading.RLock()
         self._path = spool.folder / DATABASE
         with self._telling():
-            self._database = sqlite3.connect(
-                self._path, timeout=30, isolation_level=None, check_same_thread=False
-            )
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(TABLES)
+            self._database = _readable(self._path) if reads_only else _writable(self._path)
         try:
+            if not reads_only:
+                self._set_first_facts()
             self.salt = self._checked_salt()
         except BaseException:
             self._database.close()
@@ -104,8 +104,8 @@ class QueueDatabase:
         rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
         return bytes(rows[0][0]) if rows else None
 
-    def _checked_salt(self) -> bytes:
-        """Return the salt of the hashes, made at the first start; check the key on the way."""
+    def _set_first_facts(self) -> None:
+        """Make at the first start what stays as it is: version, salt, proof of the key."""
         with self._writing() as database:
             for name, value in (
                 ("version", str(VERSION).encode()),
@@ -113,6 +113,9 @@ class QueueDatabase:
                 ("proof", self.spool.sealed("proof", _PROOF)),
             ):
                 database.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+
+    def _checked_salt(self) -> bytes:
+        """Return the salt of the hashes; check version and key on the way."""
         if self._fact("version") != str(VERSION).encode():
             raise UsageError(
                 "other_queue",
@@ -130,6 +133,32 @@ class QueueDatabase:
                 f"{'another' if self.spool.is_sealed else 'none'}; give that one as key_file.",
             )
         return self._fact("salt") or b""
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    database = _connected(path.resolve().as_uri())
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.executescript(TABLES)
+    return database
+
+
+def _readable(path: Path) -> sqlite3.Connection:
+    """Open a database for a look; beside a node that runs, its latest transactions are seen."""
+    database = _connected(f"{path.resolve().as_uri()}?mode=ro")
+    try:
+        database.execute("SELECT count(*) FROM facts")
+    except sqlite3.OperationalError:
+        # No node runs, and the index of the write-ahead log can't be made on such a disk.
+        database.close()
+        database = _connected(f"{path.resolve().as_uri()}?immutable=1")
+    return database
+
+
+def _connected(address: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        address, timeout=30, isolation_level=None, check_same_thread=False, uri=True
+    )
 
 
 def _set_fact(database: sqlite3.Connection, name: str, value: bytes) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from cxr_transfer.errors import MachineError
+from cxr_transfer.pacs.node_metrics import NodeMetrics
 from cxr_transfer.pacs.queue import Queue
 from cxr_transfer.pacs.queue_tables import Delivery
 from cxr_transfer.pacs.settings import Limits
@@ -51,9 +52,18 @@ class Sender:
         name: Name of the destination.
         transport: Way to it.
         limits: Bounds on waits.
+        metrics: Counters of the node; None counts for nobody.
     """
 
-    def __init__(self, queue: Queue, name: str, transport: Transport, limits: Limits) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        name: str,
+        transport: Transport,
+        limits: Limits,
+        metrics: NodeMetrics | None = None,
+    ) -> None:
+        self._metrics = metrics or NodeMetrics()
         self.name = name
         self.is_away = False
         self._queue = queue
@@ -96,9 +106,11 @@ class Sender:
             deliveries.append(delivery)
         answered = 0
         try:
-            for delivery, refusal in zip(deliveries, self._transport.send(contents), strict=False):
-                answered += 1
-                self._note(delivery, refusal)
+            with self._metrics.step("send"):
+                refusals = self._transport.send(contents)
+                for delivery, refusal in zip(deliveries, refusals, strict=False):
+                    answered += 1
+                    self._note(delivery, refusal)
         except Refused as refusal:  # of all that are left
             for delivery in deliveries[answered:]:
                 self._note(delivery, refusal)
@@ -109,12 +121,15 @@ class Sender:
             self.is_away = False
             log("sent", object=delivery.uid, destination=self.name)
             self._queue.delivered(delivery)
+            self._metrics.sent.labels(self.name).inc()
             return
+        self._metrics.failed.labels(self.name).inc()
         self.is_away = not refusal.for_good
         age = self._queue.clock.now() - delivery.since
         if refusal.for_good or age > self._limits.give_up_h * _HOUR:
             log("dead_letter", object=delivery.uid, destination=self.name, reason=refusal.reason)
             self._queue.undeliverable(delivery, refusal.reason)
+            self._metrics.dead.inc()
             return
         wait = self._limits.first_wait_s * 2 ** min(delivery.attempts, 20)
         log("not_sent", object=delivery.uid, destination=self.name, reason=refusal.reason)

@@ -151,7 +151,8 @@ class Limits(_Strict):
         handshake_s: Seconds in which a connection has to become an association.
         idle_s: Seconds for which an association may be silent.
         decode_s: Seconds for reading one image.
-        workers: Number of processes that read images; None is one for each core, 8 at most.
+        workers: Number of processes that read images, and of those that make answers; None is one
+            of each for a core, 8 at most.
         first_wait_s: Seconds until the first new attempt to send; each wait is twice the last.
         longest_wait_s: Longest wait between two attempts.
         give_up_h: Hours after which an answer that could not be sent is a dead letter.
@@ -189,6 +190,7 @@ class NodeSettings(_Strict):
         ae: AE title of the node; peers must call it so.
         host: Address to bind; all but loopback need peers.
         port: Port; 0 takes any free one.
+        metrics_port: Port on loopback for figures in Prometheus' form; None opens none.
         spool: Folder of what was received and answered. A relative path counts from the settings
             file's folder.
         key_file: File with the key of the spool, 64 hexadecimal digits; None leaves it in clear.
@@ -203,6 +205,7 @@ class NodeSettings(_Strict):
     ae: AeTitle = "CXR"
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
+    metrics_port: Port | None = None
     spool: Path = Path("cxr-spool")
     key_file: Path | None = None
     peers: tuple[Peer, ...] = ()

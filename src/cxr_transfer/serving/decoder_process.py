@@ -7,6 +7,7 @@ after the other, until the connection ends. Does not know a file's name, nor who
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import importlib
 import io
@@ -15,7 +16,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -27,7 +28,6 @@ from cxr_transfer.inference.prepare import Prepared, prepare, prepare_for_each
 from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 from cxr_transfer.radiograph.lung_segmentation import lung_box, lung_mask
 from cxr_transfer.radiograph.reorientation import Reorientation
-from cxr_transfer.serving.image_facts import described
 from cxr_transfer.serving.ipc import Header, Pieces, receive, send
 
 if TYPE_CHECKING:
@@ -42,8 +42,22 @@ NOT_OF_THE_IMAGE = (
 )
 
 
+Work = Callable[[Header, Pieces], tuple[Header, Pieces]]
+"""Function that does a piece of work: message in, message out."""
+
+
 def main() -> None:
     """Answer messages on the connection that the first argument names, until it ends."""
+    serve(WORK, _warm)
+
+
+def serve(works: Mapping[str, Work], warm: Callable[[], None]) -> None:
+    """Do pieces of work that come on the connection of the first argument, until it ends.
+
+    Args:
+        works: Functions, by the names that messages give them.
+        warm: Function that loads what the first piece of work needs.
+    """
     connection = socket.socket(fileno=int(sys.argv[1]))
     may_write, bound = sys.argv[2] == "writes", int(sys.argv[3])
     resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
@@ -52,7 +66,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(1)  # who asks whether the server lives is not to wait for a decoder
-    _warm()
+    warm()
     if not may_write:
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     send(connection, {"ready": True})
@@ -61,12 +75,14 @@ def main() -> None:
             header, pieces = receive(connection)
         except EOFError:
             return
-        send(connection, *_answered(header, pieces))
+        send(connection, *_answered(header, pieces, works))
 
 
 def _warm() -> None:
     """Read a first image, so that everything a request needs is loaded."""
     importlib.import_module("cxr_transfer.radiograph.dicom")  # the first one waits for it otherwise
+    with contextlib.suppress(ImportError):  # beside the DICOM node alone there is no web framework
+        importlib.import_module("cxr_transfer.serving.image_facts")
     content = io.BytesIO()
     grey = np.arange(160 * 160, dtype=np.uint32).astype(np.uint8).reshape(160, 160)
     Image.fromarray(grey).save(content, "JPEG")
@@ -74,9 +90,11 @@ def _warm() -> None:
     lung_box(grey)  # by itself: quality control refuses this image before anything is cropped
 
 
-def _answered(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
+def _answered(
+    header: Header, pieces: Pieces, works: Mapping[str, Work] | None = None
+) -> tuple[Header, Pieces]:
     try:
-        return WORK[header.pop("work")](header, pieces)
+        return (works or WORK)[header.pop("work")](header, pieces)
     except ImageError as error:
         return {"error": error.code, "message": error.message}, []
     except CxrError as error:
@@ -144,6 +162,8 @@ def _image(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
 
 def _samples(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     """Decode an image at full depth, and say what a viewer needs to know of it."""
+    from cxr_transfer.serving.image_facts import described
+
     radiograph = decode(pieces[0], named=header.get("named", ""), full_depth=True)
     samples = cast("FullDepth", radiograph.full_depth).samples
     kind = samples.dtype.newbyteorder("<").str
@@ -222,7 +242,7 @@ def _identity(_header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     return {}, [read_identity(pieces[0])]
 
 
-WORK: dict[str, Callable[[Header, Pieces], tuple[Header, Pieces]]] = {
+WORK: dict[str, Work] = {
     "prepare": _prepare,
     "image": _image,
     "samples": _samples,

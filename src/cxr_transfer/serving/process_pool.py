@@ -42,7 +42,7 @@ class _Worker:
         self._writer = writer
 
     @classmethod
-    async def start(cls, memory: int, *, writes: bool) -> _Worker:
+    async def start(cls, memory: int, *, writes: bool, module: str) -> _Worker:
         """Start a process; it is not known yet whether it works."""
         own_end, worker_end = socket.socketpair()
         # One thread: there is a process per core already.
@@ -54,7 +54,7 @@ class _Worker:
                 sys.executable,
                 "-P",
                 "-m",
-                "cxr_transfer.serving.decoder_process",
+                module,
                 str(worker_end.fileno()),
                 "writes" if writes else "reads",
                 str(memory),
@@ -97,13 +97,22 @@ class Workers:
         number: Processes.
         memory: Address space of each, bytes.
         writes: Whether they may write files; what strangers send is decoded where none can be.
+        module: Name of their program, which calls `decoder_process.serve`.
 
     Attributes:
         replaced: Number of processes that were started in place of others.
     """
 
-    def __init__(self, number: int, memory: int, *, writes: bool = False) -> None:
+    def __init__(
+        self,
+        number: int,
+        memory: int,
+        *,
+        writes: bool = False,
+        module: str = "cxr_transfer.serving.decoder_process",
+    ) -> None:
         self.replaced = 0
+        self._module = module
         self._writes = writes
         self._number = number
         self._memory = memory
@@ -211,7 +220,7 @@ class Workers:
         await asyncio.gather(*(worker.process.wait() for worker in self._all))
 
     async def _started(self) -> _Worker:
-        worker = await _Worker.start(self._memory, writes=self._writes)
+        worker = await _Worker.start(self._memory, writes=self._writes, module=self._module)
         self._all.add(worker)
         try:
             await worker.greeting()
