@@ -727,6 +727,9 @@ def test_nothing_is_cut_or_covered_on_narrow_screens(reader):
     page.locator("#stage").focus()
     page.keyboard.press("Escape")
     expect(page.locator("#measure-menu summary")).to_have_accessible_name("Measure")
+    expect(page.locator("#live")).to_have_text("Measuring has ended.")
+    page.keyboard.press("m")
+    expect(page.locator("#live")).to_have_text("Left drag: moves the image.")
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])

@@ -9,6 +9,7 @@ import { listenToDownloads } from "./downloads.js";
 import { chosen, dropped, listenToDrops } from "./intake.js";
 import { listenToKeys } from "./keys.js";
 import { listenToMeasures, MeasuredList, showFacts, showMeasure } from "./measured.js";
+import { isNoted, note, rewrite, say, stageMessage } from "./notices.js";
 import { areShown, Overlays, showAll } from "./overlays.js";
 import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
@@ -20,7 +21,7 @@ import { snapshot } from "./snapshot.js";
 import { copies, counted, offer, Pace } from "./summary.js";
 import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
-import { className } from "./words.js";
+import { className, TOOLS } from "./words.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
@@ -181,7 +182,7 @@ function takeOff(some) {
   };
   note(some.length === 1 ? `${shown(some[0].file.name)} taken off the list.` : `${some.length} images taken off the list.`, "Undo", undo);
   clearTimeout(undoDue);
-  undoDue = setTimeout(() => noteAct === undo && note(""), UNDO_MS);
+  undoDue = setTimeout(() => isNoted(undo) && note(""), UNDO_MS);
 }
 
 function putBack(all) {
@@ -345,7 +346,8 @@ function update(image) {
   if (!isLookedAt(image)) return;
   // A heat map may have been asked for while the answer was under way.
   ask(image);
-  show();
+  if (image === selected) show();
+  else beside.showHeat();
 }
 
 function showState(image) {
@@ -528,41 +530,6 @@ function measure(kind) {
   (beside.active === viewer ? overlays : beside).measure(kind);
 }
 
-function stageMessage(text) {
-  $("stage-message").textContent = text;
-  $("stage-message").hidden = !text;
-}
-
-let noteAct = null; // what the button of the note does besides closing it
-
-/** Say something that is not of the image that is looked at; its button may do something else than close. */
-function note(text, button = "Close", act = null) {
-  noteAct = act;
-  $("note-text").textContent = text;
-  $("note-close").textContent = button;
-  $("note").hidden = !text;
-  say(text);
-}
-
-/** Change the words of the note whose button does this, while it is there; tell whether it is. */
-function rewrite(act, text) {
-  if (noteAct !== act) return false;
-  $("note-text").textContent = text;
-  return true;
-}
-
-$("note-close").addEventListener("click", () => {
-  const act = noteAct;
-  note("");
-  act?.();
-});
-
-let sayDue = null;
-function say(text) {
-  clearTimeout(sayDue);
-  sayDue = setTimeout(() => ($("live").textContent = text), 150);
-}
-
 let drawing = Promise.resolve();
 function appear(image) {
   if (!image || image.drawn) return;
@@ -659,7 +626,10 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
-  tool: (tool) => beside.active.setTool(tool),
+  tool(tool) {
+    beside.active.setTool(tool);
+    say(`Left drag: ${TOOLS[tool]}.`);
+  },
   measure,
   overlays: toggleOverlays,
   unlink: () => beside.link(),
