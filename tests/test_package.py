@@ -49,6 +49,8 @@ LAYERS = (
     ("serving",),
     ("pacs",),
     ("client_requests",),
+    ("client_job_requests",),
+    ("client_jobs",),
     ("client",),
     ("api", "api_protocols", "api_studies", "api_acceptance", "api_reports", "api_readers"),
     ("cli",),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cxr_transfer.api_reports import report
     from cxr_transfer.api_studies import learning_curve, local_curve
     from cxr_transfer.client import AsyncClient, Client
+    from cxr_transfer.client_job_requests import ServerJob
     from cxr_transfer.client_requests import ServerAnswer, ServerModel
     from cxr_transfer.datasets.case import Case
     from cxr_transfer.datasets.paper import Dataset
@@ -48,6 +49,7 @@ __all__ = [
     "Reorientation",
     "Report",
     "ServerAnswer",
+    "ServerJob",
     "ServerModel",
     "__version__",
     "accept",
@@ -75,6 +77,7 @@ _HOMES = {
     "report": "api_reports",
     **dict.fromkeys(("AsyncClient", "Client"), "client"),
     **dict.fromkeys(("ServerAnswer", "ServerModel"), "client_requests"),
+    "ServerJob": "client_job_requests",
     "Case": "datasets.case",
     "CxrError": "errors",
     "Dataset": "datasets.paper",

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, closing
 from types import TracebackType
 
+from cxr_transfer.client_jobs import AsyncJobsClient, JobsClient
 from cxr_transfer.client_requests import (
     FILES_AT_ONCE,
     Answer,
@@ -59,7 +60,7 @@ class _Shared:
         return f"{type(self).__name__}({self.address!r})"
 
 
-class Client(_Shared):
+class Client(_Shared, JobsClient):
     """A client that waits for each answer.
 
     A request is sent again where the server is busy, when it says (``Retry-After``), six times at
@@ -217,7 +218,7 @@ class Client(_Shared):
         return request.answer(self.address, response)
 
 
-class AsyncClient(_Shared):
+class AsyncClient(_Shared, AsyncJobsClient):
     """`Client` for asynchronous programs: every method is awaited, and does the same."""
 
     def __init__(self, address: str = ADDRESS, *, token: str | None = None) -> None:

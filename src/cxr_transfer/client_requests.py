@@ -106,6 +106,8 @@ class ServerModel:
 _KINDS: dict[str, type[CxrError]] = {
     "unknown_model": ModelError,
     "unknown_image": DataError,
+    "no_jobs": UsageError,
+    "no_room": MachineError,
     "too_many_bytes": DataError,
 }
 
@@ -180,6 +182,11 @@ class Batch:
         self.size += len(content)
         self._files.append((path, None))
 
+    def given(self) -> Iterator[tuple[int, str, ImageError | None]]:
+        """Yield place and path of each file, and why it could not be read."""
+        for number, (path, error) in enumerate(self._files, self._first):
+            yield number, path, error
+
     def predictions(
         self, model: str | None, heat_map: bool, change: Reorientation
     ) -> Request[list[ServerAnswer]]:
@@ -252,7 +259,7 @@ class LineReader:
                 self.is_whole = True
                 return None
             if "type" not in given:
-                return _answer(given, "")
+                return read_answer(given, "")
             code, message = str(given["code"]), str(given["message"])
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise bad_answer(address, f"the line {line[:200]}") from None
@@ -359,13 +366,14 @@ def _checked(sha256: str) -> str:
 
 def _answers(response: Any, number: int) -> list[ServerAnswer]:  # noqa: ANN401 - httpx's
     content = response.json()
-    answers = [_answer(given, str(content["request_id"])) for given in content["answers"]]
+    answers = [read_answer(given, str(content["request_id"])) for given in content["answers"]]
     if len(answers) != number:
         raise ValueError  # no server of ours: who called says so
     return answers
 
 
-def _answer(given: Mapping[str, Any], request_id: str) -> ServerAnswer:
+def read_answer(given: Mapping[str, Any], request_id: str) -> ServerAnswer:
+    """Return the answer that a server's JSON holds."""
     names = {fact.name for fact in dataclasses.fields(ServerAnswer)}
     # A newer server may say more.
     facts = {name: value for name, value in given.items() if name in names}

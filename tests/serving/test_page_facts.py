@@ -638,6 +638,100 @@ def test_on_a_phone_an_answer_that_arrives_moves_nothing(looking):
     assert reader.page.locator("#stage").bounding_box()["y"] == top
 
 
+def test_the_second_image_has_measurements_of_its_own_by_keys(two):
+    page, said = two.page, two.page.locator("#live")
+    row = page.locator("#measured-beside li span")
+    page.locator("#stage-beside").focus()
+    page.keyboard.press("d")
+    expect(said).to_contain_text("Length: drag, or click")
+    expect(page.locator("#stage-beside")).to_be_focused()
+    for key in ("Enter", "Shift+ArrowRight", "Shift+ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    expect(row).to_contain_text("pixels")
+    expect(said).to_contain_text(re.compile(r"Length: \d+ pixels"))
+    assert measured(two) == []
+    assert page.locator("#pane-0 .handle").count() == 0
+    before = row.text_content()
+    page.locator("#pane-beside .handle").last.focus()
+    page.keyboard.press("Shift+ArrowRight")
+    expect(row).not_to_have_text(before)
+    # The tool is one for both: with the mouse, the next one may be on the first image.
+    draw(two, (0.4, 0.5), (0.6, 0.5))
+    assert len(measured(two)) == 1
+    page.locator("#measured-beside button").click()
+    expect(page.locator("#measured-beside")).to_be_hidden()
+    assert page.locator("#pane-beside .handle").count() == 0
+    # What is measured stays with its image, whichever side it is on.
+    page.locator("#beside").select_option(label="now.png")
+    expect(page.locator("#pane-beside .handle")).to_have_count(2)
+    page.locator("#beside").select_option(label="no other image")
+    expect(page.locator("#measured-beside")).to_be_hidden()
+
+
+def test_the_second_image_has_its_heat_map_with_a_legend(two):
+    page, legend = two.page, two.page.locator("#beside-legend")
+    expect(legend).to_be_hidden()
+    page.locator("#stage-beside").focus()
+    page.keyboard.press("h")
+    expect(page.locator("#live")).to_contain_text("before.png: the heat map of known is there.")
+    expect(legend).to_be_visible()
+    expect(page.locator("#beside-message")).to_be_hidden()
+    assert "Heat map of known" in page.locator("#beside-legend-words").text_content()
+    assert legend.get_attribute("title") == page.locator("#legend").get_attribute("title")
+    shown = legend.locator("canvas").evaluate("(one) => one.toDataURL()")
+    assert shown == page.locator("#legend canvas").evaluate("(one) => one.toDataURL()")
+    page.keyboard.press("o")
+    expect(legend).to_be_hidden()
+    page.keyboard.press("o")
+    page.keyboard.press("h")
+    expect(legend).to_be_hidden()
+
+
+def apart(page, one, *others):
+    """Assert that what is seen of an element lies over no other one."""
+    box = page.locator(one).bounding_box()
+    for other in others:
+        its = page.locator(other).bounding_box()
+        across = box["x"] < its["x"] + its["width"] and its["x"] < box["x"] + box["width"]
+        down = box["y"] < its["y"] + its["height"] and its["y"] < box["y"] + box["height"]
+        assert not (across and down), (one, other, box, its)
+
+
+def test_nothing_is_cut_or_covered_on_narrow_screens(reader):
+    page = reader.page
+    image = chest(ImagerPixelSpacing=[0.3, 0.3])
+    reader.drop(**{"now.dcm": image, "before.dcm": image[:-2] + bytes(2)})
+    reader.wait_for_image()
+    page.locator("#beside").select_option(label="before.dcm")
+    expect(page.locator("#beside-size")).not_to_be_empty()
+    page.keyboard.press("d")
+    expect(page.locator("#measure-menu summary")).to_have_accessible_name("Measure: Length is on")
+    draw(reader, (0.6, 0.5), (0.98, 0.5))
+    for width in (1024, 360):
+        page.set_viewport_size({"width": width, "height": 768})
+        reader.drawn()
+        apart(page, "#scale", "#corner-grey", "#corner-size")
+        apart(page, "#beside-scale", "#beside-grey", "#beside-size")
+        text = page.locator("#pane-0 .measurement text").bounding_box()
+        pane = page.locator("#pane-0").bounding_box()
+        assert pane["x"] <= text["x"]
+        assert text["x"] + text["width"] <= pane["x"] + pane["width"]
+        for one in ("#find", "#sort", "#filter"):
+            assert page.locator(one).bounding_box()["width"] > 70, (one, width)
+    past = """(one) => {
+        const words = document.createRange();
+        words.selectNodeContents(one);
+        return words.getBoundingClientRect().right - one.nextElementSibling.offsetLeft;
+    }"""
+    assert page.locator("label[for=other]").evaluate(past) < 0
+    page.locator("#stage").focus()
+    page.keyboard.press("Escape")
+    expect(page.locator("#measure-menu summary")).to_have_accessible_name("Measure")
+    expect(page.locator("#live")).to_have_text("Measuring has ended.")
+    page.keyboard.press("m")
+    expect(page.locator("#live")).to_have_text("Left drag: moves the image.")
+
+
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_axe_finds_nothing_over_and_beside_an_image(sit_down, scheme):
     reader = sit_down(color_scheme=scheme)

@@ -5,6 +5,8 @@ import { KINDS, linesOf } from "./measurements.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const CLICK = 4; // CSS pixels: who moved less has clicked, and ends a line with a second click
+const BESIDE = 10; // CSS pixels from a point to the text that stands beside it
+const ENDED = "Measuring has ended.";
 const STEP = { plain: 4, shift: 40 }; // CSS pixels of a key press
 
 function shape(tag, attributes) {
@@ -59,7 +61,7 @@ export class Measuring {
     if (on) {
       const { name, points } = KINDS[kind];
       this.#acts.say(`${name}: drag, or click, for the ${points[0]} and the ${points[1]}. With keys: arrows and Enter.`);
-    }
+    } else this.#acts.say(ENDED);
     this.draw();
   }
 
@@ -242,8 +244,13 @@ export class Measuring {
   }
 
   #escape() {
-    if (this.#draft) this.cancel();
-    else this.#viewer.setTool("window");
+    if (this.#draft) {
+      this.cancel();
+      this.#acts.say("What was half drawn is taken away.");
+    } else {
+      this.#viewer.setTool("window");
+      this.#acts.say(ENDED);
+    }
     this.#cursor = null;
     this.draw();
   }
@@ -295,9 +302,12 @@ export class Measuring {
       handle.setAttribute("aria-label", `${name} ${number}, ${points[place]}: arrow keys move it, Delete takes the measurement away`);
     });
     const { x, y } = at(drawn.at);
-    text.setAttribute("x", x + 10);
-    text.setAttribute("y", y - 8);
     text.textContent = item.points.length < KINDS[item.kind].points.length ? "" : describe(item).short;
+    // On the left of its point where it would be cut off on the right.
+    const isCut = x + BESIDE + text.getComputedTextLength() > pane.figure.clientWidth && x < pane.figure.clientWidth;
+    text.setAttribute("text-anchor", isCut ? "end" : "start");
+    text.setAttribute("x", isCut ? x - BESIDE : x + BESIDE);
+    text.setAttribute("y", y - 8);
     group.classList.toggle("draft", Boolean(item.isDraft));
   }
 

@@ -1,28 +1,41 @@
 // What lies over an image: whose it is, what is measured, how long a centimetre is, what a heat map's
-// colours mean, which part the model sees. And, beside it, the facts and measurements as lists.
+// colours mean, which part the model sees. One for each stage; what is listed of them stands elsewhere.
 
-import { element } from "./elements.js";
-import { factsOf, patientLines, spacingOf } from "./image_facts.js";
+import { patientLines, spacingOf } from "./image_facts.js";
 import { cropOf, drawColours, legendOf } from "./legend.js";
 import { KINDS, said, scaleBar } from "./measurements.js";
 import { Measuring } from "./measuring.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const BAR_SHARE = 0.25; // of a pane's width, which the scale bar has at most
-const $ = (id) => document.getElementById(id);
+
+/** Tell whether what lies over the images is shown; it is so for all of them. */
+export const areShown = () => document.body.dataset.overlays !== "off";
+
+/** Hide all that lies over the images, or show it again; it stays so from image to image. */
+export function showAll(isOn) {
+  document.body.dataset.overlays = isOn ? "on" : "off";
+  document.getElementById("overlays").setAttribute("aria-pressed", String(isOn));
+}
 
 export class Overlays {
   #viewer;
-  #say;
+  #stage;
+  #parts;
+  #acts;
   #measuring;
   #panes = []; // what each pane shows: {image, decoded, header, answer, model}
   #outlines;
-  #listed = "";
 
-  /** `say(text)` has a text read aloud. */
-  constructor(viewer, stage, say) {
+  /**
+   * `parts` are elements of the stage, {patient, legend, scale}; `acts` are {say(text), changed()}: what
+   * is to be read aloud, and what is called after a measurement was changed.
+   */
+  constructor(viewer, stage, parts, acts) {
     this.#viewer = viewer;
-    this.#say = say;
+    this.#stage = stage;
+    this.#parts = parts;
+    this.#acts = acts;
     this.#outlines = viewer.panes.map(({ figure }) => {
       const svg = document.createElementNS(SPACE, "svg");
       svg.setAttribute("class", "outline");
@@ -30,55 +43,40 @@ export class Overlays {
       figure.append(svg);
       return svg.firstChild;
     });
-    this.#measuring = new Measuring(viewer, stage, { say, changed: () => this.#list() });
-    const canvas = $("legend-colours");
+    this.#measuring = new Measuring(viewer, stage, acts);
+    const canvas = parts.legend.querySelector("canvas");
     drawColours(canvas.getContext("2d"), 0, 0, canvas.width, canvas.height);
     viewer.onPaint((pane) => this.#paint(viewer.panes.indexOf(pane)));
-    $("overlays").addEventListener("click", () => this.toggle());
-    for (const button of document.querySelectorAll("[data-measure]")) {
-      button.addEventListener("click", () => this.measure(button.dataset.measure));
-    }
   }
 
   /** Show what is over each pane: [{image, decoded, header, answer, model}], one or two of them. */
   show(panes) {
     this.#panes = panes;
     const [first] = panes;
-    $("corner-patient").textContent = patientLines(first?.header).join("\n");
+    this.#parts.patient.textContent = patientLines(first?.header).join("\n");
     this.#measuring.show(
       panes.map(({ image, header, decoded }) => ({
         items: image ? (image.measurements ??= []) : [],
         describe: (item) => said(item, header, decoded),
       })),
     );
-    this.#list();
     panes.forEach((_, place) => this.#paint(place));
   }
 
-  get isOn() {
-    return document.body.dataset.overlays !== "off";
+  /** Draw the measurements anew: the same image may be in the other stage, and be measured there. */
+  draw() {
+    this.#measuring.draw();
   }
 
-  /** Hide all that lies over the image, or show it again; it stays so from image to image. */
-  toggle() {
-    document.body.dataset.overlays = this.isOn ? "off" : "on";
-    $("overlays").setAttribute("aria-pressed", String(this.isOn));
-    this.#say(this.isOn ? "Texts and measurements are shown." : "Texts and measurements are hidden.");
-  }
-
-  /** Show which tool is on. */
-  showTool(tool) {
-    for (const button of document.querySelectorAll("[data-measure]")) {
-      button.setAttribute("aria-pressed", String(button.dataset.measure === tool));
-    }
-  }
-
-  /** Begin to measure. */
+  /** Begin to measure, or end it. */
   measure(kind) {
-    $("measure-menu").open = false;
-    if (!this.isOn) this.toggle();
     this.#measuring.start(kind);
-    $("stage").focus({ preventScroll: true });
+    this.#stage.focus({ preventScroll: true });
+  }
+
+  /** Take a measurement away. */
+  remove(item) {
+    this.#measuring.remove(item);
   }
 
   /** Return for a saved picture what is drawn over each pane: {lines, texts}, in CSS pixels of the pane. */
@@ -91,11 +89,12 @@ export class Overlays {
 
   /** What the measurements on the first image mean, a line each. */
   get notes() {
-    if (!this.isOn) return [];
-    return this.#measured().map(({ item, long, warning }) => [`${KINDS[item.kind].name}: ${long}.`, warning].filter(Boolean).join(" ").replace("..", "."));
+    if (!areShown()) return [];
+    return this.measured.map(({ item, long, warning }) => [`${KINDS[item.kind].name}: ${long}.`, warning].filter(Boolean).join(" ").replace("..", "."));
   }
 
-  #measured() {
+  /** The measurements on the first image with what is said of each: [{item, short, long, warning}]. */
+  get measured() {
     const { image, decoded, header } = this.#panes[0] ?? {};
     const whole = (image?.measurements ?? []).filter(({ isDraft }) => !isDraft);
     return whole.map((item) => ({ item, ...said(item, header, decoded) }));
@@ -116,55 +115,28 @@ export class Overlays {
     this.#outlines[place].setAttribute("points", corners.map(({ x, y }) => `${x},${y}`).join(" "));
     if (place > 0) return;
     this.#paintScale(pane);
-    $("legend").hidden = !isMapped;
+    const { legend } = this.#parts;
+    legend.hidden = !isMapped;
     if (!isMapped) return;
     const { title, meaning } = legendOf(this.#panes[0]);
-    $("legend").title = `${title}. ${meaning}`;
-    $("legend-words").textContent = `${meaning}${crop ? " The dashed outline is the part of the image that the model sees." : ""}`;
+    legend.title = `${title}. ${meaning}`;
+    legend.querySelector("p").textContent = `${title}. ${meaning}${crop ? " The dashed outline is the part of the image that the model sees." : ""}`;
   }
 
   #paintScale(pane) {
+    const { scale } = this.#parts;
     const { decoded } = this.#panes[0] ?? {};
     const spacing = this.#viewer.image && decoded ? spacingOf(decoded) : null;
-    $("scale").hidden = !spacing;
+    scale.hidden = !spacing;
     if (!spacing) return;
     const screen = (x) => this.#viewer.toScreen(pane, { x, y: 0 });
     const [a, b] = [screen(0), screen(1)];
     const perPixel = Math.hypot(b.x - a.x, b.y - a.y); // CSS pixels of one image pixel
     const bar = scaleBar(spacing.across, (BAR_SHARE * pane.figure.clientWidth) / perPixel);
-    $("scale").hidden = !bar;
+    scale.hidden = !bar;
     if (!bar) return;
-    $("scale").style.inlineSize = `${bar.pixels * perPixel}px`;
-    $("scale").textContent = `${bar.mm} mm${spacing.source === "calibrated" ? "" : " *"}`;
-    $("scale").title = spacing.source === "calibrated" ? "" : "Not corrected for magnification, see the facts of the image";
-  }
-
-  #list() {
-    const { image, decoded, header } = this.#panes[0] ?? {};
-    const facts = image ? factsOf(header, decoded) : [];
-    const measured = this.#measured();
-    const state = JSON.stringify([image?.id, facts, measured]);
-    if (state === this.#listed) return;
-    this.#listed = state;
-    const held = $("measured").contains(document.activeElement);
-    $("image-facts").hidden = !facts.length;
-    $("facts-list").replaceChildren(
-      ...facts.map(([name, value]) => element("div", {}, element("dt", { text: name }), element("dd", { text: value }))),
-    );
-    $("measured").hidden = !measured.length;
-    $("measured-list").replaceChildren(...measured.map((one) => this.#row(one)));
-    if (held) ($("measured-list").querySelector("button") ?? $("results")).focus({ preventScroll: true });
-  }
-
-  #row({ item, long, warning }) {
-    const { name } = KINDS[item.kind];
-    const away = element("button", { type: "button", class: "button small", text: "Delete", "aria-label": `Delete: ${name} ${long}` });
-    away.addEventListener("click", () => this.#measuring.remove(item));
-    return element(
-      "li",
-      {},
-      element("span", {}, element("strong", { text: name }), ` ${long}`, warning ? element("em", { class: "caution", text: ` ${warning}` }) : null),
-      away,
-    );
+    scale.style.inlineSize = `${bar.pixels * perPixel}px`;
+    scale.textContent = `${bar.mm} mm${spacing.source === "calibrated" ? "" : " *"}`;
+    scale.title = spacing.source === "calibrated" ? "" : "Not corrected for magnification, see the facts of the image";
   }
 }

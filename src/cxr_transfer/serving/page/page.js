@@ -8,7 +8,9 @@ import { headerOf } from "./dicom_header.js";
 import { listenToDownloads } from "./downloads.js";
 import { chosen, dropped, listenToDrops } from "./intake.js";
 import { listenToKeys } from "./keys.js";
-import { Overlays } from "./overlays.js";
+import { listenToMeasures, MeasuredList, showFacts, showMeasure } from "./measured.js";
+import { isNoted, note, rewrite, say, stageMessage } from "./notices.js";
+import { areShown, Overlays, showAll } from "./overlays.js";
 import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { generated } from "./generated.js";
@@ -19,7 +21,7 @@ import { snapshot } from "./snapshot.js";
 import { copies, counted, offer, Pace } from "./summary.js";
 import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
-import { className } from "./words.js";
+import { className, TOOLS } from "./words.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
@@ -180,7 +182,7 @@ function takeOff(some) {
   };
   note(some.length === 1 ? `${shown(some[0].file.name)} taken off the list.` : `${some.length} images taken off the list.`, "Undo", undo);
   clearTimeout(undoDue);
-  undoDue = setTimeout(() => noteAct === undo && note(""), UNDO_MS);
+  undoDue = setTimeout(() => isNoted(undo) && note(""), UNDO_MS);
 }
 
 function putBack(all) {
@@ -282,7 +284,7 @@ function askForAll() {
 // A heat map costs the server much more than a score: it is made where it will be looked at.
 function wantsExplanation(image, one) {
   const { state, answer, explaining, unexplained } = entryOf(image, one);
-  const wanted = image.explain || (image === selected && viewer.heat.on);
+  const wanted = image.explain || (isLookedAt(image) && viewer.heat.on);
   const open = state === "done" && answer.status === "ok" && !answer.heat_map;
   return wanted && open && one.explains && !explaining && !unexplained;
 }
@@ -297,7 +299,7 @@ async function assess({ image, model: one }) {
     entry.explaining = false;
     return;
   }
-  if (entry.explaining && !image.explain && image !== selected) {
+  if (entry.explaining && !image.explain && !isLookedAt(image)) {
     entry.explaining = false; // It was looked at, and is not any more.
     return;
   }
@@ -315,6 +317,7 @@ async function assess({ image, model: one }) {
     if (entry.explaining) {
       entry.unexplained = entry.overlay ? "" : "No heat map of this image";
       if (image === selected) say(entry.unexplained || `The heat map of ${one.name} is there.`);
+      else if (image === beside.image) say(`${nameOf(image)}: ${entry.unexplained || `the heat map of ${one.name} is there.`}`);
     } else if (image === selected) tell(image, one, answer);
   } catch (error) {
     if (entry.explaining) entry.unexplained = error.message;
@@ -340,10 +343,11 @@ function tell(image, one, answer) {
 function update(image) {
   showState(image);
   showSummary();
-  if (image !== selected) return;
+  if (!isLookedAt(image)) return;
   // A heat map may have been asked for while the answer was under way.
   ask(image);
-  show();
+  if (image === selected) show();
+  else beside.showHeat();
 }
 
 function showState(image) {
@@ -406,6 +410,7 @@ async function select(image) {
   viewer.show(null, image?.view ?? { ...OPENING });
   viewer.layers([{}]);
   overlays.show([]);
+  showLists();
   stageMessage("");
   cancelAllBut(image, beside.image);
   reading.watch(null);
@@ -500,41 +505,29 @@ function showOverlays() {
   const header = reading.isOn ? undefined : image.header; // It may tell what the image shows.
   const answer = (one) => (reading.hides(image) ? undefined : entryOf(image, one).answer);
   overlays.show(inUse().map((one) => ({ image, decoded, header, answer: answer(one), model: one })));
+  showLists();
 }
 
-function stageMessage(text) {
-  $("stage-message").textContent = text;
-  $("stage-message").hidden = !text;
+/** List what is measured and known of the image; one that is in both stages is drawn in both. */
+function showLists() {
+  overlays.draw();
+  measured.show();
+  showFacts(overlays.panes[0]);
+  beside.showMeasured();
 }
 
-let noteAct = null; // what the button of the note does besides closing it
-
-/** Say something that is not of the image that is looked at; its button may do something else than close. */
-function note(text, button = "Close", act = null) {
-  noteAct = act;
-  $("note-text").textContent = text;
-  $("note-close").textContent = button;
-  $("note").hidden = !text;
-  say(text);
+/** Hide all that lies over the images, or show it again. */
+function toggleOverlays() {
+  showAll(!areShown());
+  say(areShown() ? "Texts and measurements are shown." : "Texts and measurements are hidden.");
 }
 
-/** Change the words of the note whose button does this, while it is there; tell whether it is. */
-function rewrite(act, text) {
-  if (noteAct !== act) return false;
-  $("note-text").textContent = text;
-  return true;
-}
-
-$("note-close").addEventListener("click", () => {
-  const act = noteAct;
-  note("");
-  act?.();
-});
-
-let sayDue = null;
-function say(text) {
-  clearTimeout(sayDue);
-  sayDue = setTimeout(() => ($("live").textContent = text), 150);
+/** Begin to measure on the image that was touched last. */
+function measure(kind) {
+  if (!selected) return;
+  $("measure-menu").open = false;
+  if (!areShown()) toggleOverlays();
+  (beside.active === viewer ? overlays : beside).measure(kind);
 }
 
 let drawing = Promise.resolve();
@@ -555,43 +548,54 @@ function appear(image) {
 
 const worklist = new Worklist($("images"), { select, remove, appear });
 const viewer = new Viewer($("stage"), showViewer);
-const overlays = new Overlays(viewer, $("stage"), say);
+const parts = { patient: $("corner-patient"), legend: $("legend"), scale: $("scale") };
+const overlays = new Overlays(viewer, $("stage"), parts, { say, changed: showLists });
+const measured = new MeasuredList($("measured"), overlays);
 const beside = new SideBySide(viewer, {
   images: () => images,
-  overlayOf: (image) => {
-    const { overlay, answer } = entryOf(image, model);
-    return { overlay, changed: answer?.changed };
-  },
+  lookedAt: ask,
+  answerOf: (image) => ({ ...(model ? entryOf(image, model) : {}), model }),
+  heatMessage: (image) => heatMessage(image, [model].filter(Boolean)),
+  changed: showLists,
   say,
 });
+listenToMeasures(measure, toggleOverlays);
 
 function showViewer(shownViewer) {
   const { heat, image } = shownViewer;
   showControls(shownViewer, selected?.change);
-  overlays.showTool(shownViewer.tool);
+  showMeasure(shownViewer.tool);
   beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
   $("opacity").value = Math.round(100 * heat.opacity);
   $("corner-name").textContent = selected ? nameOf(selected) : "";
   $("heat").disabled = reading.hides(selected);
   if (selected && heat.on && image && !reading.hides(selected)) {
-    const entries = inUse().map((one) => entryOf(selected, one));
-    const scored = entries.filter(({ answer }) => answer?.status === "ok");
-    const lacking = scored.find(({ overlay }) => !overlay);
-    const coming = scored.some(({ explaining }) => explaining);
-    stageMessage(coming ? "The heat map is being made" : lacking ? lacking.unexplained || "No heat map of this model" : "");
+    stageMessage(heatMessage(selected, inUse()));
   } else if (image) {
     stageMessage("");
   }
 }
+
+/** Return why heat maps of an image are not there; "" where they are, or nothing was answered. */
+function heatMessage(image, some) {
+  const scored = some.map((one) => entryOf(image, one)).filter(({ answer }) => answer?.status === "ok");
+  if (scored.some(({ explaining }) => explaining)) return "The heat map is being made";
+  const lacking = scored.find(({ overlay }) => !overlay);
+  return lacking ? lacking.unexplained || "No heat map of this model" : "";
+}
+
+const isLookedAt = (image) => image === selected || image === beside.image;
 
 function setHeat(heat) {
   if (reading.hides(selected)) return;
   viewer.setHeat(heat);
   beside.showHeat();
   if (selected && heat.on) {
-    for (const one of inUse()) entryOf(selected, one).unexplained = "";
-    ask(selected);
+    for (const image of [selected, beside.image].filter(Boolean)) {
+      for (const one of inUse()) entryOf(image, one).unexplained = "";
+      ask(image);
+    }
     show();
   }
 }
@@ -622,9 +626,12 @@ const acts = {
   previousImage: () => selectBeside(-1),
   heat: () => setHeat({ on: !viewer.heat.on }),
   stronger: (by) => setHeat({ on: true, opacity: viewer.heat.opacity + by }),
-  tool: (tool) => viewer.setTool(tool),
-  measure: (kind) => selected && overlays.measure(kind),
-  overlays: () => overlays.toggle(),
+  tool(tool) {
+    beside.active.setTool(tool);
+    say(`Left drag: ${TOOLS[tool]}.`);
+  },
+  measure,
+  overlays: toggleOverlays,
   unlink: () => beside.link(),
   help: () => $("help-panel").showModal(),
   escape: () => ($("downloads").open = $("measure-menu").open = false),

@@ -3,8 +3,10 @@
 
 import { headerOf } from "./dicom_header.js";
 import { element, shown } from "./elements.js";
-import { patientLines } from "./image_facts.js";
+import { MeasuredList } from "./measured.js";
+import { Overlays } from "./overlays.js";
 import { pictureOf } from "./pictures.js";
+import { greysInWords } from "./view_controls.js";
 import { Viewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -15,13 +17,22 @@ export class SideBySide {
   #acts;
   #leads; // the viewer that was touched last: the other one follows it
   #isLinked = true;
+  #overlays;
+  #measured;
   #image = null;
 
-  /** `acts` are {images(), selected(), overlayOf(image), say(text)}: what there is, and what a reader is told. */
+  /**
+   * `acts` are {images(), lookedAt(image), answerOf(image), heatMessage(image), changed(), say(text)}: what there
+   * is, that an image is looked at now, its {overlay, answer, model}, why it has no heat map, what is called after
+   * a measurement was changed, and what a reader is told.
+   */
   constructor(first, acts) {
     this.#first = first;
     this.#acts = acts;
     this.#second = new Viewer($("stage-beside"), (viewer) => this.#changed(viewer));
+    const parts = { patient: $("beside-patient"), legend: $("beside-legend"), scale: $("beside-scale") };
+    this.#overlays = new Overlays(this.#second, $("stage-beside"), parts, { say: acts.say, changed: () => acts.changed() });
+    this.#measured = new MeasuredList($("measured-beside"), this.#overlays);
     this.#leads = first;
     for (const [id, viewer] of [["stage", first], ["toolbar", first], ["toolbar-second", first], ["stage-beside", this.#second]]) {
       for (const kind of ["pointerdown", "wheel", "focusin"]) {
@@ -52,7 +63,8 @@ export class SideBySide {
     this.#second.show(null, {});
     this.list();
     $("beside-name").textContent = image ? shown(image.file.name) : "";
-    $("beside-patient").textContent = "";
+    this.#overlays.show([]);
+    this.showMeasured();
     this.#message("");
     if (!image) return;
     try {
@@ -60,9 +72,11 @@ export class SideBySide {
       const decoded = await pictureOf(image);
       await image.reading;
       if (image !== this.#image) return;
-      $("beside-patient").textContent = patientLines(image.header).join("\n");
+      image.decoded = { width: decoded.width, height: decoded.height, facts: decoded.facts };
       // A view of its own, so that the image is as it was left where it is looked at by itself.
       this.#second.show(decoded, { ...image.view, window: null });
+      this.#second.setTool(this.#first.tool);
+      this.#acts.lookedAt(image);
       this.showHeat();
       if (this.#isLinked) this.#second.follow(this.#first);
       this.#acts.say(`${shown(image.file.name)} is beside the image.`);
@@ -71,11 +85,28 @@ export class SideBySide {
     }
   }
 
-  /** Lay its heat map over the second image, where there is one, as over the first. */
+  /** Lay its heat map over the second image, where there is one, as over the first; say why there is none. */
   showHeat() {
-    if (!this.#image) return;
-    this.#second.layers([{ ...this.#acts.overlayOf(this.#image) }]);
+    const image = this.#image;
+    if (!image || !this.#second.image) return;
+    const { overlay, answer, model } = this.#acts.answerOf(image);
+    this.#second.layers([{ overlay, changed: answer?.changed }]);
     this.#second.setHeat({ ...this.#first.heat });
+    const { decoded, header } = image;
+    this.#overlays.show([{ image, decoded, header, answer: overlay ? answer : undefined, model }]);
+    this.showMeasured();
+    this.#message(this.#first.heat.on ? this.#acts.heatMessage(image) : "");
+  }
+
+  /** Begin to measure on the second image. */
+  measure(kind) {
+    this.#overlays.measure(kind);
+  }
+
+  /** List what is measured on the second image, and draw it. */
+  showMeasured() {
+    this.#overlays.draw();
+    this.#measured.show();
   }
 
   /** Move the images together, or apart. */
@@ -91,13 +122,17 @@ export class SideBySide {
   firstChanged() {
     if (!this.#image) return;
     const { tool } = this.#first;
-    if (["window", "pan", "zoom"].includes(tool) && this.#second.tool !== tool) this.#second.setTool(tool);
+    if (this.#second.tool !== tool) this.#second.setTool(tool);
     if (!this.#acts.images().includes(this.#image)) this.open(null);
     else if (this.#isLinked && this.#leads === this.#first) this.#second.follow(this.#first);
   }
 
   #changed(viewer) {
-    $("beside-size").textContent = viewer.image ? `${Math.round(100 * viewer.scale)} %` : "";
+    const { image, scale, view, tool } = viewer;
+    $("beside-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
+    $("beside-grey").textContent = image ? greysInWords(view) : "";
+    // One tool for both: who measures may do so on either image.
+    if (this.#image && this.#first.tool !== tool) this.#first.setTool(tool);
     if (this.#image && this.#isLinked && this.#leads === viewer) this.#first.follow(viewer);
   }
 

@@ -2,6 +2,7 @@
 // resolution, with what they mean and what they are not for burnt in. Nothing of the header is in it.
 
 import { drawColours, legendOf } from "./legend.js";
+import { areShown } from "./overlays.js";
 
 const BACK = "#000";
 const INK = "#e3e7ec";
@@ -45,7 +46,7 @@ export function snapshot(viewer, overlays, lines) {
     context.clip();
     context.translate(left, 0);
     context.scale(density, density);
-    if (overlays.isOn) over(context, overlays.drawn(viewer.panes.indexOf(pane)));
+    if (areShown()) over(context, overlays.drawn(viewer.panes.indexOf(pane)));
     context.restore();
     left += pane.canvas.width;
   }

@@ -54,7 +54,7 @@ export function showControls(viewer, change) {
     button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
   }
   for (const id of ["window", "level", "preset", "turn-left", "turn-right", "mirror"]) $(id).disabled = !image;
-  $("corner-grey").textContent = image ? `W ${short(view.window)}  L ${short(view.level)}${view.invert ? "  inverted" : ""}` : "";
+  $("corner-grey").textContent = image ? greysInWords(view) : "";
   $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
   if (image) showGreys(viewer);
   showAssessed(view, image, change ?? AS_STORED);
@@ -87,5 +87,8 @@ function showAssessed(view, image, change) {
   const told = image ? text : "";
   if ($("assessed").textContent !== told) $("assessed").textContent = told;
 }
+
+/** Return window and level as they stand in a corner of the image. */
+export const greysInWords = ({ window, level, invert }) => `W ${short(window)}  L ${short(level)}${invert ? "  inverted" : ""}`;
 
 const short = (value) => String(Number(value.toPrecision(6)));

@@ -82,3 +82,6 @@ export const RATIO = {
 
 export const HEAT_LEGEND =
   "What raised the score, from nothing to most in this image. Colours cannot be compared between images or models, and outline no finding.";
+
+/** What dragging with the left mouse button does, by tool. */
+export const TOOLS = { window: "window and level", pan: "moves the image", zoom: "zooms" };

@@ -4,7 +4,7 @@
 import { element, shown } from "./elements.js";
 
 const THUMB = 96; // device pixels
-const END = 12; // characters of a name's end that are always shown: numbers stand there
+const END = 10; // characters of a name's end that are always shown: numbers stand there
 const SORTED = {
   added: () => 0, // rows stand in that order
   name: (a, b) => a.path.localeCompare(b.path, undefined, { numeric: true }) || a.id - b.id,
