@@ -146,7 +146,13 @@ def pack(graph: Path, weights: Path, folder: Path) -> None:
     layout = Layout(constants=tuple(constants.values()))
     write_bytes(folder / GRAPH, graph.read_bytes())
     write_text(folder / LAYOUT, layout.model_dump_json() + "\n")
-    write_json(folder / Path(GRAPH).with_suffix(".json"), converted.model_dump(mode="json"))
+    described = converted.model_copy(update={"card": _without_images(converted.card)})
+    write_json(folder / Path(GRAPH).with_suffix(".json"), described.model_dump(mode="json"))
+
+
+def _without_images(card: Checkpoint) -> Checkpoint:
+    """Return a card without the list of images that were seen: nearly all of it, and beside it."""
+    return card.model_copy(update={"seen": {}})
 
 
 def put_together(card: Checkpoint, folder: Path, weights: Path, out: Path) -> ExportMetadata:
@@ -172,11 +178,12 @@ def put_together(card: Checkpoint, folder: Path, weights: Path, out: Path) -> Ex
         layout = Layout.model_validate(read_json(folder / LAYOUT))
         converted = ExportMetadata.model_validate(read_json(description))
         arrays = _read_weights(weights)
-        if converted.card != card:
+        if converted.card != _without_images(card):
             raise ValueError("the graph of another checkpoint")
         # Kernels in float16 become twice as large; somebody else's layout may ask for anything.
         most = 4 * weights.stat().st_size + MIB
         content = _content(layout, arrays, converted.card.epsilon, most=most)
+        converted = converted.model_copy(update={"card": card})
     except ValidationError as error:
         raise _bad(folder, first_problem(error)) from None
     except (ValueError, LookupError) as error:
