@@ -36,7 +36,7 @@ sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from cxr_transfer import INTENDED_USE, provenance
-from cxr_transfer.files import write_json
+from cxr_transfer.files import write_json, write_text
 from cxr_transfer.inference.predictor import Predictor
 from pacs.orthanc import IS_THERE, Orthanc
 from pacs.program import CXR, Program
@@ -347,6 +347,64 @@ PARTS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {
 }
 
 
+TESTS = {
+    "one": ("one image, from its first byte to report and picture in the archive", "p50 <= 1 s"),
+    "burst": ("a burst over 8 associations, answered by report and heat map",
+              "none lost, none twice, memory flat, >= 80 % of a folder's speed"),
+    "burst_reports": ("the same, answered by a report alone",
+                      "none lost, none twice, memory flat, >= 80 % of the predictor's speed"),
+    "kills": ("kill -9 at random moments of a burst", "none lost, none answered twice"),
+    "away": ("the archive goes away and comes back", "none lost, none answered twice"),
+    "fuzz": ("malformed PDUs and objects", "no crash, no hang, C-ECHO p99 <= 100 ms"),
+}  # fmt: skip
+"""What each part tries, and what it has to hold."""
+
+
+def measured(name: str, row: dict[str, Any]) -> str:
+    """Return in words what a part found."""
+    if name == "fuzz":
+        return (
+            f"{row['sent']} sent; {row['echoes']} C-ECHO, {row['echoes_failed']} failed, p50 "
+            f"{row['echo_p50_ms']:.0f} ms, p99 {row['echo_p99_ms']:.0f} ms"
+        )
+    told = f"{row['answered']['once']} of {row['images']} answered once, "
+    told += f"{row['answered']['otherwise']} otherwise"
+    if name == "one":
+        return f"p50 {row['p50_s']:.2f} s, p95 {row['p95_s']:.2f} s; {told}"
+    if name == "kills":
+        return f"{row['kills']} kills; {told}"
+    if name == "away":
+        back = row["all_sent_s_after_it_came_back"]
+        return f"away for {row['away_s']:.0f} s; {told}, {back:.0f} s after it came back"
+    return (
+        f"{told}; received in {row['received_s']:.0f} s, all answers in the archive after "
+        f"{row['all_sent_s']:.0f} s; the folder took {row['folder_s']:.0f} s: "
+        f"{100 * row['share_of_the_folders_speed']:.0f} % of its speed; memory of the main process "
+        f"{row['memory_before_mb']:.0f} MiB before, {row['memory_middle_mb']:.0f} in the middle, "
+        f"{row['memory_peak_mb']:.0f} at most"
+    )
+
+
+def page_of(rows: dict[str, dict[str, Any]], out: Path) -> str:
+    """Return the table of all parts as Markdown."""
+    machine = provenance.machine()
+    lines = [
+        "# The DICOM node beside an archive\n",
+        f"Written by `benchmarks/pacs.py`; numbers in [{out.name}]({out.name}). Generated images, "
+        f"Debian's Orthanc, node and sender on the same {machine['cores']} cores "
+        f"({machine['processor']}).\n",
+        INTENDED_USE + "\n",
+        "| test | goal | holds | measured | commit | time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, (test, goal) in TESTS.items():
+        if name in rows:
+            row, holds = rows[name], "yes" if rows[name]["holds"] else "no"
+            facts = (test, goal, holds, measured(name, row), f"`{row['commit'][:12]}`", row["time"])
+            lines.append(f"| {' | '.join(facts)} |")
+    return "\n".join([*lines, ""])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
@@ -368,6 +426,7 @@ def main() -> None:
         print(name, json.dumps(rows[name], indent=1))
         facts = {"note": INTENDED_USE, "machine": provenance.machine(), "rows": rows}
         write_json(arguments.out, facts)
+        write_text(arguments.out.with_suffix(".md"), page_of(rows, arguments.out))
 
 
 if __name__ == "__main__":
