@@ -68,12 +68,12 @@ validators: ## Debian's dcmtk and dicom3tools, which judge DICOM objects in test
 # the commands, and what is slow: the laws, the server's life cycle, and single tests of more than a few
 # seconds. Two tests run at a time, each with one thread.
 test-fast: install ## Install, then run the quick tests of every module (about 3 minutes).
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not (real or browser or journey or slow)"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not (real or browser or journey or slow)" $(TESTS)
 
 types: install ## Check the types.
 	$(BIN)/mypy $(MYPY_FLAGS)
 
-check-versions: ## What CI also runs: install, types and fast tests on Python 3.12 and 3.13, where they are.
+check-versions: ## What CI also runs: install, types and fast tests on other versions of Python.
 	.ci/versions
 
 check: install ## What CI runs first: format, lint, types, tests.
