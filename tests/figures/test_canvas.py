@@ -1,11 +1,16 @@
-"""What is drawn comes into files that are small where that does not show."""
+"""What is drawn names its program; what is committed is small where that does not show."""
 
 import io
+import sys
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from cxr_transfer.figures.canvas import canvas, with_palette
+from cxr_transfer.figures.canvas import canvas
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+from small_figures import with_palette
 
 
 def as_png(pixels):
@@ -18,6 +23,7 @@ def test_a_drawing_has_a_palette_and_says_by_what_it_was_drawn(tmp_path):
     with canvas(tmp_path / "a.png", (4, 3), "A title") as figure:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1])
+    (tmp_path / "a.png").write_bytes(with_palette((tmp_path / "a.png").read_bytes()))
     with Image.open(tmp_path / "a.png") as drawn:
         assert drawn.mode == "P"
         assert drawn.info["Software"] == "cxr-transfer"

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.figures.colours import GREY, INK, PALE
@@ -26,8 +24,6 @@ from cxr_transfer.files import SOFTWARE, write_bytes
 from cxr_transfer.statistics.intervals import Estimate
 
 DPI, PRINT_DPI = 150, 300
-SEEN, SEEN_SHARE = 16, 1e-3
-"""Grey levels by which a pixel may be off unseen, and the share that may be more off."""
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: every machine draws the same
     "font.size": 11,
@@ -98,25 +94,7 @@ def canvas(
 def _saved(figure: Figure, form: str, dpi: int) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format=form, dpi=dpi, metadata=_BY[form])
-    return with_palette(content.getvalue()) if form == "png" else content.getvalue()
-
-
-def with_palette(png: bytes) -> bytes:
-    """Return a PNG with at most 256 colours, a third as large, or as it was where that shows.
-
-    A drawing has few colours. Photographs in colour have many, and stay as they are.
-    """
-    with Image.open(io.BytesIO(png)) as opened:
-        drawn = opened.convert("RGB")
-        reduced = drawn.quantize(dither=Image.Dither.NONE)
-        meta = PngInfo()
-        meta.add_text("Software", SOFTWARE)
-    off = np.abs(np.asarray(drawn, np.int16) - np.asarray(reduced.convert("RGB"), np.int16))
-    if np.mean(off.max(-1) > SEEN) > SEEN_SHARE:
-        return png
-    content = io.BytesIO()
-    reduced.save(content, "PNG", optimize=True, dpi=opened.info.get("dpi"), pnginfo=meta)
-    return min(png, content.getvalue(), key=len)
+    return content.getvalue()
 
 
 def table(estimates: Sequence[Estimate]) -> npt.NDArray[np.float64]:

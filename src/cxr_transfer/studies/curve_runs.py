@@ -37,7 +37,6 @@ from cxr_transfer.training.seeds import seed_of
 from cxr_transfer.training.settings import check_settings, split_hash
 from cxr_transfer.training.start import Start, check_run
 from cxr_transfer.training.tensors import ImageTensors, select
-from cxr_transfer.training.trainer import train_stages
 
 RESULT, SCORES = "result.json", "test_scores.csv"
 
@@ -130,6 +129,9 @@ class CurveRuns:
         rows = np.array([case.path in part for case in self.dataset.cases], dtype=np.bool_)
         tensors = self.tensors.only(rows)
         cases, training = select(drawn, tensors, "train")
+        # Lightning takes seconds to import: who is refused, or only scores, does not wait for it.
+        from cxr_transfer.training.trainer import train_stages
+
         trained = train_stages(
             self.recipe,
             begun.network,

@@ -55,7 +55,6 @@ from cxr_transfer.training.start import Start, check_run
 from cxr_transfer.training.strata import check_sources
 from cxr_transfer.training.summary import summary_line, summary_lines
 from cxr_transfer.training.tensors import ImageTensors, load_tensors, select
-from cxr_transfer.training.trainer import train_stages
 
 _log = logging.getLogger(__name__)
 
@@ -203,6 +202,9 @@ def _train(
 
     cases, learnt = select(dataset, tensors, "train")
     _, held_out = select(dataset, tensors, "validation")
+    # Lightning takes seconds to import: who is refused, or only scores, does not wait for it.
+    from cxr_transfer.training.trainer import train_stages
+
     trained = train_stages(
         recipe,
         begun.network,
