@@ -14,6 +14,13 @@ USERS_CACHE = cache_folder()
 LABELS = ("normal", "bacterial", "covid19")
 SIDE = 48
 
+any_network = pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
+"""For a test of what is the same for all networks: the smallest one will do."""
+not_the_large_one = pytest.mark.parametrize(
+    "checkpoint", ["simple_cnn", "resnet50_early"], indirect=True
+)
+"""For a test that needs batch norms, and takes half a minute with the whole ResNet-50."""
+
 
 @pytest.fixture(scope="session", params=["simple_cnn", "resnet50", "resnet50_early"])
 def checkpoint(request, tmp_path_factory):

@@ -22,12 +22,12 @@ from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.radiograph import Preprocessing, Radiograph, read_radiograph
 from made import case, full_disk, grey, write_image
+from random_checkpoint import any_network
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 # Where the network does not matter, the one that is exported quickly.
-any_network = pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,7 @@ from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.forward import features, probabilities
 from cxr_transfer.openvino_runtime import abilities
 from cxr_transfer.provenance import processor_abilities
+from random_checkpoint import any_network, not_the_large_one
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,7 @@ def test_scores_are_the_checkpoints_for_every_number_of_images(checkpoint, conve
         assert np.abs(seen - expected).max() < 1e-4 * np.abs(expected).max()
 
 
+@any_network
 def test_scores_that_were_given_out_do_not_change_with_the_next_image(converted):
     engine = Engine(converted)
     first = engine.scores(images(1, seed=1))
@@ -75,6 +77,7 @@ def test_scores_that_were_given_out_do_not_change_with_the_next_image(converted)
     assert np.array_equal(both[1], before[1])
 
 
+@any_network
 def test_threads_are_as_many_as_a_batch_system_says(converted, monkeypatch):
     expected = Engine(converted).scores(images(3))
     for said in ("1", "2,1", "0", "many"):
@@ -89,6 +92,7 @@ def test_bfloat16_is_another_precision_and_close(converted):
     refusal(lambda: Engine(converted, precision="float16"), "unknown_precision", UsageError)
 
 
+@not_the_large_one
 def test_int8_needs_training_images_and_stays_close(checkpoint, tmp_path):
     pytest.importorskip("nncf")
     out = tmp_path / "int8.xml"
@@ -122,6 +126,7 @@ def elsewhere(script, *arguments, **variables):
     return done.stdout
 
 
+@not_the_large_one
 def test_int8_scores_alike_on_a_processor_without_vnni(checkpoint, tmp_path):
     pytest.importorskip("nncf")
     out = tmp_path / "int8.xml"
@@ -172,6 +177,7 @@ def test_int8_that_saturates_is_refused_wherever_it_does(checkpoint, tmp_path, m
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
+@not_the_large_one
 def test_a_conversion_is_compared_again_on_a_processor_of_other_abilities(
     checkpoint, tmp_path, precision
 ):
@@ -212,6 +218,7 @@ def test_a_conversion_is_compared_again_on_a_processor_of_other_abilities(
     refusal(lambda: Predictor.open(out), "bad_card")
 
 
+@any_network
 def test_a_conversion_that_differs_is_not_kept(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(openvino, "LARGEST_DIFFERENCE", 0.0)
     said = refusal(lambda: convert(checkpoint, tmp_path / "x.xml"), "conversion_differs")

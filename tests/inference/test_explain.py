@@ -40,6 +40,7 @@ from cxr_transfer.radiograph.lung_segmentation import lung_mask
 from cxr_transfer.statistics.temperature import at_temperature
 from cxr_transfer.training.reference import learn_reference
 from made import encoded
+from random_checkpoint import any_network
 
 HOSTILE = (
     "../../etc/passwd",
@@ -117,6 +118,7 @@ def reference_of(checkpoint, *, held_out=range(20, 40), temperature=2.0):
 
 
 @pytest.mark.slow
+@any_network
 def test_many_threads_get_the_explanations_that_one_gets(explainer):
     images = [drawn(seed) for seed in range(6)]
     expected = [explainer.explain(radiograph) for radiograph in images]
@@ -191,6 +193,7 @@ def test_maps_of_released_models_are_those_of_gradients(name, cached_imagenet):
 
 
 @pytest.mark.slow
+@any_network
 def test_explaining_needs_no_torch(checkpoint, tmp_path):
     Explainer.open(checkpoint)  # a checkpoint that was never opened is converted, with torch
     drawn_image = tmp_path / "image.png"

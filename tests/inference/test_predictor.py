@@ -26,6 +26,7 @@ from cxr_transfer.models.metadata import read_card
 from cxr_transfer.radiograph import decode, read_radiograph
 from made import chest, write_image
 from made_dicom import dataset
+from random_checkpoint import any_network
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,7 @@ def test_many_are_answered_in_order_as_one_is_and_a_bad_file_stops_nobody(checkp
         assert alone.probabilities == pytest.approx(answers[number].probabilities, abs=2e-6)
 
 
+@any_network
 def test_what_an_answer_was_made_from_is_kept_where_it_is_asked_for(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     expected = [replace(answer, ms=0.0) for answer in predictor.predict_files(files)]
@@ -74,6 +76,7 @@ def test_what_an_answer_was_made_from_is_kept_where_it_is_asked_for(checkpoint, 
             assert prepared.radiograph.digest() == read_radiograph(file).digest()
 
 
+@any_network
 def test_many_threads_get_the_answers_that_one_gets(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     images = [file for file in files if file.is_file()] * 2
@@ -87,6 +90,7 @@ def test_many_threads_get_the_answers_that_one_gets(checkpoint, files):
             assert list(pool.map(untimed, images)) == expected
 
 
+@any_network
 def test_several_batches_at_once_are_those_of_one_thread(checkpoint, files):
     predictor = Predictor.open(checkpoint)
 
@@ -98,6 +102,7 @@ def test_several_batches_at_once_are_those_of_one_thread(checkpoint, files):
         assert list(pool.map(all_of_them, range(4))) == [expected] * 4
 
 
+@any_network
 def test_an_image_has_one_answer_in_every_form(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     expected = predictor.predict(files[0])
@@ -117,6 +122,7 @@ def test_an_image_has_one_answer_in_every_form(checkpoint, files):
     assert answer.probabilities == expected.probabilities
 
 
+@any_network
 def test_an_array_that_is_filled_anew_is_each_image_in_its_turn(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     images = [chest(seed)[:140, :140] for seed in range(6)]
@@ -133,6 +139,7 @@ def test_an_array_that_is_filled_anew_is_each_image_in_its_turn(checkpoint, file
         assert answer.probabilities == pytest.approx(scores, abs=2e-6)
 
 
+@any_network
 def test_one_image_where_a_list_is_meant_is_no_answer_for_each_letter(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     grey = chest()
@@ -141,6 +148,7 @@ def test_one_image_where_a_list_is_meant_is_no_answer_for_each_letter(checkpoint
             predictor.predict_files(one)  # before anybody asks for the first answer
 
 
+@any_network
 def test_what_is_no_image_is_a_type_error_and_no_row(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     for wrong in (None, 7, [files[0]], grey_of_three_dimensions()):
@@ -158,6 +166,7 @@ def grey_of_three_dimensions():
     return np.zeros((150, 150, 3), np.uint8)
 
 
+@any_network
 def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
     first = Predictor.open(checkpoint).predict(files[1])
     monkeypatch.setattr("cxr_transfer.export.openvino.convert", None)
@@ -166,6 +175,7 @@ def test_the_second_opening_needs_no_conversion(checkpoint, files, monkeypatch):
 
 
 @pytest.mark.slow
+@any_network
 def test_two_checkpoints_of_the_same_weights_are_not_mixed_up(
     checkpoint, files, monkeypatch, tmp_path
 ):
@@ -187,6 +197,7 @@ def test_two_checkpoints_of_the_same_weights_are_not_mixed_up(
         assert list(answer.probabilities.values()) == pytest.approx(expected, abs=1e-5)
 
 
+@any_network
 def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
     Predictor.open(checkpoint)
     read = []
@@ -199,6 +210,7 @@ def test_a_kept_conversion_is_read_once(checkpoint, monkeypatch):
 
 
 @pytest.mark.slow
+@any_network
 def test_a_conversion_that_an_older_version_kept_is_made_anew(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setenv("CXR_CACHE", str(tmp_path))
     kept = kept_conversion(read_card(checkpoint / "checkpoint.json"), tmp_path)
@@ -235,11 +247,13 @@ def test_the_self_test_image_scores_as_the_checkpoints_own_network_scored_it(che
         predictor.check(prepare(b"no image", card.preprocessing))
 
 
+@any_network
 def test_nothing_but_bad_files_is_answered_too(checkpoint, files):
     (answer,) = Predictor.open(checkpoint).predict_files([files[5]])
     assert (answer.status, answer.label, answer.probabilities) == ("error", None, {})
 
 
+@any_network
 def test_answers_are_whole_as_json_csv_and_lines(checkpoint, files):
     predictor = Predictor.open(checkpoint)
     labels = predictor.card.labels
@@ -256,6 +270,7 @@ def test_answers_are_whole_as_json_csv_and_lines(checkpoint, files):
     assert "[unsupported_format]" in lines[1]
 
 
+@any_network
 def test_a_name_moves_no_cursor_and_is_no_formula(checkpoint):
     answers = list(Predictor.open(checkpoint).predict_files(["=cmd()\x1b[2J\n.png"]))
     labels = ("normal", "bacterial", "covid19")
@@ -266,6 +281,7 @@ def test_a_name_moves_no_cursor_and_is_no_formula(checkpoint):
 
 
 @pytest.mark.slow
+@any_network
 def test_threads_that_open_a_checkpoint_at_once_convert_it_once(
     checkpoint, files, monkeypatch, tmp_path
 ):
@@ -285,7 +301,7 @@ def test_threads_that_open_a_checkpoint_at_once_convert_it_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
+@any_network
 def test_a_cache_that_cannot_be_written_stops_no_prediction(
     checkpoint, files, tmp_path, monkeypatch
 ):
@@ -302,7 +318,7 @@ def test_a_cache_that_cannot_be_written_stops_no_prediction(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("checkpoint", ["simple_cnn"], indirect=True)
+@any_network
 def test_a_cache_that_has_the_network_need_not_be_written(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("CXR_CACHE", str(tmp_path))
     assert Predictor.open(checkpoint).cache_note == ""

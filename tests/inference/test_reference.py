@@ -23,6 +23,7 @@ from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.statistics.temperature import at_temperature
 from cxr_transfer.training.reference import fit_reference
 from made import write_image
+from random_checkpoint import any_network
 
 LABELS = ("normal", "bacterial", "covid19")
 
@@ -69,6 +70,7 @@ def test_a_temperature_changes_scores_as_it_says_and_not_their_order(run):
     assert list(after.probabilities.values()) == pytest.approx(expected[0], abs=1e-4)
 
 
+@any_network
 def test_without_a_temperature_the_scores_stay(run, tmp_path):
     reference = fit_reference(run)  # of 12 validation images: too few to find one
     assert reference.temperature_check.reason == "too_few_images"
@@ -86,6 +88,7 @@ def test_without_a_temperature_the_scores_stay(run, tmp_path):
     assert not after.calibrated
 
 
+@any_network
 def test_an_unfamiliar_image_gets_no_class(run, monkeypatch):
     reference = fit_reference(run)
     predictor = Predictor.open(run)
@@ -109,6 +112,7 @@ def with_coverage(run, folder, coverage):
 
 
 @pytest.mark.slow
+@any_network
 def test_of_images_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     fit_reference(folder).save(folder)
@@ -139,6 +143,7 @@ def test_of_images_as_unsure_as_those_left_out_no_class_is_given(run, tmp_path):
     assert raised.value.code == "not_sure"
 
 
+@any_network
 def test_a_score_just_below_the_limit_reads_as_below_it(run):
     reference = dataclasses.replace(fit_reference(run), confidence_threshold=0.412, coverage=0.9)
     said = not_sure(reference, np.array([0.408, 0.3, 0.292], np.float32))
@@ -146,6 +151,7 @@ def test_a_score_just_below_the_limit_reads_as_below_it(run):
 
 
 @pytest.mark.slow
+@any_network
 def test_where_the_limit_is_not_known_it_is_said_that_it_abstains_from_nothing(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     exported = tmp_path / "network.xml"
@@ -165,6 +171,7 @@ def test_where_the_limit_is_not_known_it_is_said_that_it_abstains_from_nothing(r
 
 
 @pytest.mark.slow
+@any_network
 def test_an_export_tells_other_tools_when_no_class_is_given(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     reference = fit_reference(folder)
@@ -176,6 +183,7 @@ def test_an_export_tells_other_tools_when_no_class_is_given(run, tmp_path):
 
 
 @pytest.mark.slow
+@any_network
 def test_a_run_that_was_stopped_goes_on_under_no_other_coverage(run, tmp_path):
     folder = with_coverage(run, tmp_path / "run", 0.5)
     fit_reference(folder).save(folder)
@@ -191,6 +199,7 @@ def test_a_run_that_was_stopped_goes_on_under_no_other_coverage(run, tmp_path):
     assert raised.value.code == "other_run"
 
 
+@any_network
 def test_a_recipe_that_answers_all_abstains_from_none(run, tmp_path):
     reference = fit_reference(run)
     assert reference.confidence_threshold is None
