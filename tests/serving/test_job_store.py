@@ -1,5 +1,6 @@
 """The queue in SQLite: what is kept, in which order it is taken, and what is refused."""
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -174,5 +175,5 @@ def test_a_job_stays_whenever_the_process_is_killed(tmp_path):
     store = JobStore(tmp_path, BOUNDS)
     assert [job.images for job in store.jobs("ward")] == [1, 1]
     store.close()
-    with sqlite3.connect(tmp_path / job_file.FILE) as base:
+    with contextlib.closing(sqlite3.connect(tmp_path / job_file.FILE)) as base:
         assert base.execute("PRAGMA integrity_check").fetchone() == ("ok",)

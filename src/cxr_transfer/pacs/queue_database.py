@@ -137,9 +137,13 @@ class QueueDatabase:
 
 def _writable(path: Path) -> sqlite3.Connection:
     database = _connected(path.resolve().as_uri())
-    database.execute("PRAGMA journal_mode=WAL")
-    database.execute("PRAGMA synchronous=FULL")
-    database.executescript(TABLES)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=FULL")
+        database.executescript(TABLES)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 

@@ -47,10 +47,13 @@ def open_file(folder: Path | None) -> tuple[sqlite3.Connection, int]:
     """
     lock = -1 if folder is None else _locked(folder)
     place = ":memory:" if folder is None else str(folder / FILE)
+    base: sqlite3.Connection | None = None
     try:
         base = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
         base.executescript(_TABLES)
     except sqlite3.Error as error:
+        if base is not None:
+            base.close()
         if lock >= 0:
             os.close(lock)
         raise MachineError(
