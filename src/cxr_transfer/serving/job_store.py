@@ -11,6 +11,7 @@ import json
 import os
 import time
 import uuid
+import weakref
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,8 @@ class JobStore:
         self._bounds = bounds
         self._taken: set[tuple[str, int]] = set()
         self._base, self._lock = open_file(folder)
+        # An application that was made and never ran has a store, too, and nobody who closes it.
+        weakref.finalize(self, self._base.close)
 
     def close(self) -> None:
         """Close the file, and let others have the folder."""
