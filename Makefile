@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
-# Kept is what Python compiled: where a machine's setting forbids it, each command compiles anew for 10 s.
+# What Python compiled is kept: where a machine's setting forbids it, each command compiles anew.
 export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 DATA ?= ../shared/data

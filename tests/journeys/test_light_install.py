@@ -71,26 +71,22 @@ def archives(tmp_path_factory):
     return next(folder.glob("*.whl")), next(folder.glob("*.tar.gz"))
 
 
+def environment(folder, wheel, extra):
+    """The programs of an environment with the wheel and one extra, and nothing else."""
+    run(sys.executable, "-m", "venv", folder)
+    constraints = ("--constraint", HOME / "constraints.txt")
+    pip(folder / "bin/python", *constraints, f"cxr-transfer[{extra}] @ {wheel.as_uri()}")
+    return folder / "bin"
+
+
 @pytest.fixture(scope="module")
 def core(archives, tmp_path_factory):
-    """An environment with the wheel and [serve], and nothing else."""
-    folder = tmp_path_factory.mktemp("core")
-    run(sys.executable, "-m", "venv", folder)
-    wheel, _ = archives
-    constraints = ("--constraint", HOME / "constraints.txt")
-    pip(folder / "bin/python", *constraints, f"cxr-transfer[serve] @ {wheel.as_uri()}")
-    return folder / "bin"
+    return environment(tmp_path_factory.mktemp("core"), archives[0], "serve")
 
 
 @pytest.fixture(scope="module")
 def beside_an_archive(archives, tmp_path_factory):
-    """An environment with the wheel and [pacs], and nothing else."""
-    folder = tmp_path_factory.mktemp("pacs")
-    run(sys.executable, "-m", "venv", folder)
-    wheel, _ = archives
-    constraints = ("--constraint", HOME / "constraints.txt")
-    pip(folder / "bin/python", *constraints, f"cxr-transfer[pacs] @ {wheel.as_uri()}")
-    return folder / "bin"
+    return environment(tmp_path_factory.mktemp("pacs"), archives[0], "pacs")
 
 
 @pytest.fixture(scope="module")

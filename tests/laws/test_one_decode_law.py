@@ -29,6 +29,7 @@ from cxr_transfer.serving.jobs import Background, asked_of
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.service import Service, Upload
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.serving.worker_process import answered
 from made_sources import recipe, write_sources
 
 CROPPING = """
@@ -380,7 +381,7 @@ class Here:
     close = start
 
     async def ask(self, header, pieces=(), *, seconds):
-        answer, content = decoder_process._answered(json.loads(json.dumps(header)), [*pieces])
+        answer, content = answered(decoder_process.WORK, json.loads(json.dumps(header)), [*pieces])
         if "error" in answer:
             raise ImageError(answer["error"], answer["message"])
         return answer, content

@@ -111,6 +111,11 @@ class Explanation:
             "warnings": list(self.warnings),
         }
 
+    def facts(self) -> dict[str, Any]:
+        """Return what stands in an answer of it, beside the scores."""
+        fields = self.as_dict()
+        return {name: fields[name] for name in ("lung_share", "lung_area", "neighbours")}
+
 
 class Explainer:
     """A checkpoint, loaded once, that explains images.

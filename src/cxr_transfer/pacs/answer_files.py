@@ -23,8 +23,6 @@ from cxr_transfer.pacs.answered_image import AnsweringModel
 from cxr_transfer.radiograph import Radiograph
 from cxr_transfer.radiograph.silence import silence
 
-_EXPLAINED = ("lung_share", "lung_area", "neighbours")
-
 
 def write_answer(
     folder: Path,
@@ -64,8 +62,7 @@ def write_answer(
     picture = shown(prepared.radiograph) if prepared.radiograph is not None else None
     if explanation is not None and picture is not None:
         heat_map = heat_map_colours(explanation, *picture.shape)
-        fields = explanation.as_dict()
-        answer |= {name: fields[name] for name in _EXPLAINED}
+        answer |= explanation.facts()
     objects = answer_objects(
         source_header(content),
         answer,
@@ -80,12 +77,17 @@ def write_answer(
     paths = []
     for kind, made in zip(kinds, objects, strict=True):
         path = folder / f"{safe_stem(stem)}.{sha256[:8]}.{kind}.dcm"
-        file = io.BytesIO()
-        with silence():
-            made.save_as(file, enforce_file_format=True)
-        write_bytes(path, file.getvalue())
+        write_bytes(path, dicom_file(made))
         paths.append(path)
     return paths
+
+
+def dicom_file(made: Dataset) -> bytes:
+    """Return an object as a file."""
+    content = io.BytesIO()
+    with silence():
+        made.save_as(content, enforce_file_format=True)
+    return content.getvalue()
 
 
 def source_header(content: bytes) -> Dataset:

@@ -7,30 +7,20 @@ answers, the network and the decoders have the next images. Message in, files ou
 from __future__ import annotations
 
 import dataclasses
-import functools
-import io
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
-from pydicom.dataset import Dataset
-from pydicom.filewriter import dcmwrite
-
+from cxr_transfer.inference.explain import heat_map_colours
 from cxr_transfer.inference.prediction import explained_label
 from cxr_transfer.inference.prepare import Prepared
+from cxr_transfer.pacs.answer_files import dicom_file
 from cxr_transfer.pacs.answer_objects import Kind, answer_objects
 from cxr_transfer.pacs.answered_image import AnsweringModel
 from cxr_transfer.radiograph.dicom_identity import opened_identity
-from cxr_transfer.radiograph.lung_segmentation import lung_mask
 from cxr_transfer.radiograph.silence import silence
-from cxr_transfer.serving.decoder_process import serve
 from cxr_transfer.serving.ipc import Header, Pieces
-
-if TYPE_CHECKING:
-    from cxr_transfer.inference.explain import Explainer
+from cxr_transfer.serving.worker_process import explained, pixels_of, serve
 
 MODULE = "cxr_transfer.pacs.answer_process"
 """Name of the program that `serving.process_pool` starts."""
@@ -71,13 +61,14 @@ def question(
         "source_sha256": source_sha256,
         "now": now.isoformat(),
         "kinds": list(kinds),
-        "explainer": explainer,
+        "explain": None,
         "size": size,
     }
-    image = prepared.image if explainer else None
-    shape = image.shape if image is not None else (0, 0)
-    pixels = image.tobytes() if image is not None else b""
-    return header | {"shape": shape}, [identity, picture, pixels]
+    if not explainer or prepared.image is None:
+        return header, [identity, picture]
+    explain = {"model": explainer, "label": explained_label(answer), "box": prepared.box}
+    header["explain"] = explain | {"shape": prepared.image.shape}
+    return header, [identity, picture, prepared.image.tobytes()]
 
 
 def main() -> None:
@@ -87,11 +78,12 @@ def main() -> None:
 
 def _answers(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
     """Make the objects of an answer, with a heat map where one is asked for."""
-    identity, picture, pixels = pieces
+    identity, picture, *prepared = pieces
     answer, heat_map = dict(header["answer"]), None
-    if header["explainer"]:
-        shown, heat_map = _explained(header, pixels)
-        answer |= shown
+    if header["explain"]:
+        explanation, _ = explained(header["explain"], prepared)
+        answer |= explanation.facts()
+        heat_map = heat_map_colours(explanation, *header["size"])
     model = header["model"]
     facts = AnsweringModel(**model | {key: tuple(model[key]) for key in ("labels", "notes")})
     with silence():
@@ -101,45 +93,12 @@ def _answers(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
             model=facts,
             source_sha256=header["source_sha256"],
             now=datetime.fromisoformat(header["now"]),
-            picture=_picture(picture),
+            picture=pixels_of(picture) if picture else None,
             heat_map=heat_map,
             box=tuple(header["box"]),
             kinds=header["kinds"],
         )
-        return {}, [_file(dataset) for dataset in made]
-
-
-@functools.cache
-def _explainer(model: str) -> Explainer:
-    from cxr_transfer.inference.explain import Explainer
-
-    return Explainer.open(model)
-
-
-def _explained(header: Header, pixels: bytes) -> tuple[dict[str, Any], npt.NDArray[np.uint8]]:
-    """Return what is told of a heat map, and its colours."""
-    from cxr_transfer.inference.explain import heat_map_colours
-
-    image = np.frombuffer(pixels, np.uint8).reshape(header["shape"]).copy()
-    prepared = Prepared("", image, box=tuple(header["box"]), lungs=lung_mask(image))
-    label = explained_label(header["answer"])
-    explanation = _explainer(header["explainer"]).explain(prepared, label=label)
-    fields = explanation.as_dict()
-    shown = {name: fields[name] for name in ("lung_share", "lung_area", "neighbours")}
-    return shown, heat_map_colours(explanation, *header["size"])
-
-
-def _picture(png: bytes) -> npt.NDArray[np.uint8] | None:
-    if not png:
-        return None
-    with io.BytesIO(png) as content, Image.open(content) as picture:
-        return np.asarray(picture)
-
-
-def _file(dataset: Dataset) -> bytes:
-    content = io.BytesIO()
-    dcmwrite(content, dataset, enforce_file_format=True)
-    return content.getvalue()
+    return {}, [dicom_file(dataset) for dataset in made]
 
 
 if __name__ == "__main__":

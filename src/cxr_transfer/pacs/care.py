@@ -7,6 +7,7 @@ import shutil
 from typing import Any
 
 from cxr_transfer.errors import UsageError
+from cxr_transfer.pacs.intake import has_room
 from cxr_transfer.pacs.node import queue_of
 from cxr_transfer.pacs.queue import Queue
 from cxr_transfer.pacs.queue_database import DATABASE
@@ -14,7 +15,7 @@ from cxr_transfer.pacs.settings import NodeSettings
 from cxr_transfer.serving.settings import MIB
 
 _MOST_LETTERS = 100
-_LAST_BYTES = MIB // 2  # of spool_mb: no usual radiograph is smaller
+_LEAST_BYTES = MIB // 2  # of a radiograph: no usual one is smaller
 
 
 def status(settings: NodeSettings) -> dict[str, Any]:
@@ -61,13 +62,8 @@ def _disk(settings: NodeSettings, queue: Queue) -> dict[str, Any]:
     folders = [settings.spool, settings.spool / "objects", settings.spool / "answers"]
     there = [folder for folder in folders if folder.is_dir()]
     free = min(shutil.disk_usage(folder).free for folder in there)
-    limits, state = settings.limits, "ok"
-    # Less than one MB takes no answer, whatever the settings allow.
-    if (
-        free < MIB * max(1, limits.free_mb)
-        or queue.bytes_kept() > MIB * limits.spool_mb - _LAST_BYTES
-    ):
-        state = "full"
+    is_room = has_room(settings.limits, _LEAST_BYTES, free=free, kept=queue.bytes_kept())
+    state = "ok" if is_room else "full"
     if any(os.statvfs(folder).f_flag & os.ST_RDONLY for folder in there):
         state = "read_only"
     return {"state": state, "free_bytes": free}

@@ -132,12 +132,24 @@ class Intake:
         except OSError:
             free = 0
         kept = self._queue.bytes_kept()
-        if free - size < MIB * self._limits.free_mb or kept + size > MIB * self._limits.spool_mb:
+        if not has_room(self._limits, size, free=free, kept=kept):
             raise MachineError(
                 "disk_full",
                 f"Expected room in {folder}, but {free // MIB} MB are free and {kept // MIB} MB "
                 "kept; free some space, or raise spool_mb.",
             )
+
+
+def has_room(limits: Limits, size: int, *, free: int, kept: int) -> bool:
+    """Tell whether an object of so many bytes is taken.
+
+    Args:
+        limits: Bounds on space.
+        size: Bytes of the object.
+        free: Free bytes of the spool's disk.
+        kept: Bytes of the objects that are kept.
+    """
+    return free - size >= MIB * limits.free_mb and kept + size <= MIB * limits.spool_mb
 
 
 def identity_of(dataset: bytes, syntax: str) -> tuple[str, str]:

@@ -97,7 +97,7 @@ class Workers:
         number: Processes.
         memory: Address space of each, bytes.
         writes: Whether they may write files; what strangers send is decoded where none can be.
-        module: Name of their program, which calls `decoder_process.serve`.
+        module: Name of their program, which calls `worker_process.serve`.
 
     Attributes:
         replaced: Number of processes that were started in place of others.
