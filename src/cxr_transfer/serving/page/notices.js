@@ -6,6 +6,7 @@ const $ = (id) => document.getElementById(id);
 
 let act = null; // what the button of the note does besides closing it
 let sayDue = null;
+const unsaid = new Map(); // text by what it is about
 
 /** Say something over the image; "" takes it away. */
 export function stageMessage(text) {
@@ -13,10 +14,15 @@ export function stageMessage(text) {
   $("stage-message").hidden = !text;
 }
 
-/** Have a text read aloud. */
-export function say(text) {
+/** Have a text read aloud, with those about something else that come at the same time. */
+export function say(text, about = "image") {
+  unsaid.delete(about);
+  unsaid.set(about, text);
   clearTimeout(sayDue);
-  sayDue = setTimeout(() => ($("live").textContent = text), SETTLED_MS);
+  sayDue = setTimeout(() => {
+    $("live").textContent = [...unsaid.values()].filter(Boolean).join(" ");
+    unsaid.clear();
+  }, SETTLED_MS);
 }
 
 /** Say something that is not of the image that is looked at; its button may do something else than close. */

@@ -317,7 +317,7 @@ async function assess({ image, model: one }) {
     if (entry.explaining) {
       entry.unexplained = entry.overlay ? "" : "No heat map of this image";
       if (image === selected) say(entry.unexplained || `The heat map of ${one.name} is there.`);
-      else if (image === beside.image) say(`${nameOf(image)}: ${entry.unexplained || `the heat map of ${one.name} is there.`}`);
+      else if (image === beside.image) say(`${nameOf(image)}: ${entry.unexplained || `the heat map of ${one.name} is there.`}`, "beside");
     } else if (image === selected) tell(image, one, answer);
   } catch (error) {
     if (entry.explaining) entry.unexplained = error.message;
