@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from cxr_transfer.client_requests import (
     FILES_AT_ONCE,
@@ -22,6 +22,9 @@ from cxr_transfer.client_requests import (
     read_answer,
 )
 from cxr_transfer.errors import DataError, ImageError, MachineError, UsageError, kind_of
+
+JobKind: TypeAlias = Literal["predictions", "report"]
+"""What a job makes: answers alone, or a report, too."""
 
 ANSWERS_AT_ONCE = 50
 """Images whose answers one request brings, so that their heat maps stay within its bounds."""
@@ -51,7 +54,7 @@ class ServerJob:
     """
 
     id: str
-    kind: str
+    kind: JobKind
     status: str
     more: bool
     images: int
@@ -186,9 +189,12 @@ class Told:
         yield dataclasses.replace(answer, file=file, index=place)
 
 
-def fields_of(model: str | None, heat_map: bool, webhook: str | None) -> dict[str, str]:
+def fields_of(
+    kind: JobKind, model: str | None, other: str | None, heat_map: bool, webhook: str | None
+) -> dict[str, str]:
     """Return the fields of the request that begins a job."""
-    fields = {"model": model, "webhook": webhook, "heat_map": "true" if heat_map else None}
+    fields = {"kind": kind, "model": model, "other": other, "webhook": webhook}
+    fields["heat_map"] = "true" if heat_map else None
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -207,6 +213,11 @@ def job_asked(job: ServerJob | str) -> Request[ServerJob]:
 def jobs_asked() -> Request[list[ServerJob]]:
     """Return the request for the jobs that there are."""
     return Request("GET", "/v1/jobs", lambda response: [*map(_facts, response.json()["jobs"])])
+
+
+def report_asked(job: ServerJob | str) -> Request[bytes]:
+    """Return the request for the report of a job."""
+    return Request("GET", f"/v1/jobs/{number_of(job)}/report", _pdf, {}, DataError)
 
 
 def cancel_asked(job: ServerJob | str) -> Request[None]:
@@ -254,6 +265,13 @@ def number_of(job: ServerJob | str) -> str:
         "Expected a job's number of 32 hexadecimal digits, but got another text; take the job that "
         "submit returned, or one of jobs().",
     )
+
+
+def _pdf(response: Any) -> bytes:  # noqa: ANN401 - httpx's
+    content: bytes = response.content
+    if not content.startswith(b"%PDF"):
+        raise ValueError("no PDF")
+    return content
 
 
 def _job(response: Any) -> ServerJob:  # noqa: ANN401 - httpx's

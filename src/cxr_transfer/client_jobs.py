@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 
 from cxr_transfer.client_job_requests import (
+    JobKind,
     ServerJob,
     Submission,
     Told,
@@ -21,6 +22,7 @@ from cxr_transfer.client_job_requests import (
     job_asked,
     jobs_asked,
     looks,
+    report_asked,
 )
 from cxr_transfer.client_requests import Answer, FileLike, Request, ServerAnswer
 from cxr_transfer.errors import CxrError
@@ -45,6 +47,8 @@ class JobsClient(ABC):
         files: Iterable[FileLike],
         *,
         model: str | None = None,
+        other: str | None = None,
+        kind: JobKind = "predictions",
         heat_map: bool = False,
         webhook: str | None = None,
         progress: Progress | None = None,
@@ -57,7 +61,9 @@ class JobsClient(ABC):
         Args:
             files: Paths, or bytes of files, read when it is their turn.
             model: Name of the model; None takes the server's first.
-            heat_map: Whether each answer has a heat map.
+            other: Name of a second model, which answers for each image, too.
+            kind: "predictions", or "report" for a PDF that `report` fetches, beside the answers.
+            heat_map: Whether each answer has a heat map; those of a report have one.
             webhook: Address that the server tells of the end.
             progress: Function that is called with the job after each request.
 
@@ -66,7 +72,7 @@ class JobsClient(ABC):
             CxrError: What the server refuses: ``no_jobs`` where it keeps none, ``no_room``;
                 ``no_images``; what reading raises where no file can be read; ``server_away``.
         """
-        submission = Submission(files, fields_of(model, heat_map, webhook))
+        submission = Submission(files, fields_of(kind, model, other, heat_map, webhook))
         job: ServerJob | None = None
         try:
             while (request := submission.next(job)) is not None:
@@ -135,6 +141,15 @@ class JobsClient(ABC):
             yield from self._asked(told.request())
         yield from told.rest()
 
+    def report(self, job: ServerJob | str) -> bytes:
+        """Return the report of a job of that kind, as PDF.
+
+        Raises:
+            CxrError: What `job` raises, and what the server refuses: ``no_report``, ``not_done``
+                before its end, ``report_failed``.
+        """
+        return self._asked(report_asked(job))
+
     def cancel(self, job: ServerJob | str) -> None:
         """Cancel a job, and have the server remove all that it keeps of it.
 
@@ -155,12 +170,14 @@ class AsyncJobsClient(ABC):
         files: Iterable[FileLike],
         *,
         model: str | None = None,
+        other: str | None = None,
+        kind: JobKind = "predictions",
         heat_map: bool = False,
         webhook: str | None = None,
         progress: Progress | None = None,
     ) -> ServerJob:
         """Return what `Client.submit` returns."""
-        submission = Submission(files, fields_of(model, heat_map, webhook))
+        submission = Submission(files, fields_of(kind, model, other, heat_map, webhook))
         job: ServerJob | None = None
         try:
             while (request := await asyncio.to_thread(submission.next, job)) is not None:
@@ -202,6 +219,10 @@ class AsyncJobsClient(ABC):
                 yield answer
         for answer in told.rest():
             yield answer
+
+    async def report(self, job: ServerJob | str) -> bytes:
+        """Return what `Client.report` returns."""
+        return await self._asked(report_asked(job))
 
     async def cancel(self, job: ServerJob | str) -> None:
         """Do what `Client.cancel` does."""

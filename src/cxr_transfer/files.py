@@ -64,8 +64,8 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
                 os.unlink(temporary)
 
 
-def unwritable(path: Path, error: OSError) -> MachineError:
-    """Return the error that says why ``path`` cannot be written."""
+def unwritable(path: Path, error: OSError, option: str = "--out") -> MachineError:
+    """Return the error that says why ``path`` cannot be written, and which option has another."""
     reason = "it is a link" if error.errno == errno.ELOOP else error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return MachineError(
@@ -75,7 +75,7 @@ def unwritable(path: Path, error: OSError) -> MachineError:
         )
     return MachineError(
         "not_writable",
-        f"Expected to write {path}, but got: {reason}; choose another --out or mend its rights.",
+        f"Expected to write {path}, but got: {reason}; choose another {option} or mend its rights.",
     )
 
 

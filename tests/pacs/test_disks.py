@@ -100,6 +100,7 @@ def test_a_node_does_not_start_on_a_read_only_disk_and_status_tells_why(small):
     try:
         refused = small.ask("run", expect=5)
         assert "not_writable" in refused.stderr
+        assert "choose another --spool" in refused.stderr
         assert "Traceback" not in refused.stderr
         told = small.ask("status")
         assert "cannot be written" in told.stdout

@@ -1,6 +1,7 @@
 """Jobs asked for with the client, against a server that keeps them."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -87,6 +88,33 @@ def test_an_asynchronous_program_gets_the_same(asking, keeping, files, predictor
     assert answers[1].heat_map.startswith(b"\x89PNG")
     assert seen[-1].id == listed.id
     assert asking.jobs() == []
+
+
+def test_a_report_of_two_models_is_fetched_when_it_is_done(models, tmp_path):
+    files = [as_bytes(phantom(number)) for number in range(3)]
+    with (
+        running(*models, CXR_SERVE_JOBS=str(tmp_path / "jobs")) as server,
+        cxr.Client(server.url) as client,
+    ):
+        one, two = (each.name for each in client.models())
+        job = client.submit(files[:2], kind="report", model=one, other=two)
+        assert job.kind == "report"
+        done = client.wait(job)
+        answers = list(client.answers(done))
+        assert [answer.index for answer in answers] == [0, 0, 1, 1]
+        assert len({answer.model for answer in answers}) == 2
+        pdf = client.report(done)
+        assert len(re.findall(rb"/Type /Page\s", pdf)) == 3
+        plain = client.wait(client.submit(files[2:], model=two))
+        with pytest.raises(DataError) as refused:
+            client.report(plain)
+        assert refused.value.code == "no_report"
+
+        async def ask():
+            async with cxr.AsyncClient(server.url) as own:
+                return await own.report(done.id)
+
+        assert asyncio.run(ask()) == pdf
 
 
 def test_progress_that_raises_ends_the_wait_alone(asking, files):

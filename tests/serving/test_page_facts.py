@@ -552,6 +552,23 @@ def canvas(reader, pane):
         return np.asarray(picture.convert("L"))
 
 
+def test_a_saved_picture_holds_both_images(two):
+    widths = [
+        two.page.locator(f"{pane} canvas").evaluate("(one) => [one.width, one.height]")
+        for pane in ("#pane-0", "#pane-beside")
+    ]
+    _, content = two.saved("#save-png")
+    with Image.open(io.BytesIO(content)) as saved:
+        picture = np.asarray(saved.convert("L"))
+    (left, height), (right, other) = widths
+    assert picture.shape[1] == left + right
+    assert picture.shape[0] > max(height, other)
+    first, second = canvas(two, "pane-0"), canvas(two, "pane-beside")
+    assert (picture[:height, :left] == first).all()
+    assert (picture[:other, left:] == second).all()
+    assert first.any()
+
+
 HEAR = """() => {
   window.heard = [];
   const live = document.getElementById("live");

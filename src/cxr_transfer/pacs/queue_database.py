@@ -98,7 +98,7 @@ class QueueDatabase:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             number = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
             reason = OSError(number, os.strerror(number) if number == errno.ENOSPC else str(error))
-            raise unwritable(self._path, reason) from None
+            raise unwritable(self._path, reason, "--spool") from None
 
     def _fact(self, name: str) -> bytes | None:
         rows = self._rows("SELECT value FROM facts WHERE name = ?", name)
@@ -182,7 +182,7 @@ def only_node(spool: Spool) -> Iterator[None]:
     try:
         handle = open_own(path, os.O_RDWR)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(path, error, "--spool") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

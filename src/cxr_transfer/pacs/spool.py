@@ -40,7 +40,7 @@ class Spool:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise unwritable(folder, error) from error
+            raise unwritable(folder, error, "--spool") from error
 
     @property
     def is_sealed(self) -> bool:
@@ -86,7 +86,7 @@ class Spool:
                 for parent in (path.parent.parent, self.folder):
                     _sync(parent)
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise unwritable(path, error, "--spool") from error
 
     def read(self, name: str) -> bytes:
         """Return the content of a file.

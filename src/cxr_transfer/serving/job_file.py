@@ -119,7 +119,7 @@ def _locked(folder: Path) -> int:
             if name != LOCK:
                 os.close(handle)
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise unwritable(folder, error, "--jobs") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

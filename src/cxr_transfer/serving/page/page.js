@@ -644,7 +644,7 @@ listenToDownloads({
   selected: () => selected,
   inUse,
   entryOf,
-  picture: async () => viewer.image && snapshot(viewer, overlays, [...overlays.notes, intendedUse]),
+  picture: async () => viewer.image && snapshot([{ viewer, overlays }, ...beside.stages], [intendedUse]),
   terms: () => ({ intendedUse, version }),
   note,
   rewrite,

@@ -98,6 +98,11 @@ export class SideBySide {
     this.#message(this.#first.heat.on ? this.#acts.heatMessage(image) : "");
   }
 
+  /** What is seen beside the first image, for a saved picture: a list of {viewer, overlays}, empty without an image. */
+  get stages() {
+    return this.#second.image ? [{ viewer: this.#second, overlays: this.#overlays }] : [];
+  }
+
   /** Begin to measure on the second image. */
   measure(kind) {
     this.#overlays.measure(kind);

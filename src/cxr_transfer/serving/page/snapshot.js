@@ -9,28 +9,34 @@ const INK = "#e3e7ec";
 const LINE = "#ffd75e";
 const EDGE = 12; // CSS pixels
 const SIZE = 13;
+const PLACES = ["Left image", "Right image"];
 
 /**
- * Return a PNG of what a viewer shows.
+ * Return a PNG of what is seen.
  *
- * `overlays` tells what is drawn over the panes, `lines` are texts to stand below the legend.
+ * `stages` are {viewer, overlays}: the image, and the one beside it where there is one; `lines` are texts to stand
+ * below the legend and the measurements.
  */
-export function snapshot(viewer, overlays, lines) {
-  const panes = viewer.panes.filter(({ figure }) => !figure.hidden);
+export function snapshot(stages, lines) {
+  const panes = stages.flatMap(({ viewer, overlays }) =>
+    viewer.panes.map((pane, place) => ({ ...pane, overlays, place })).filter(({ figure }) => !figure.hidden),
+  );
   const density = panes[0].canvas.width / panes[0].figure.clientWidth;
   const width = panes.reduce((sum, { canvas }) => sum + canvas.width, 0);
-  const height = panes[0].canvas.height;
+  const height = Math.max(...panes.map(({ canvas }) => canvas.height));
   const canvas = document.createElement("canvas");
   canvas.width = width;
   const context = canvas.getContext("2d");
   const font = `${SIZE * density}px sans-serif`;
   context.font = font;
-  const mapped = viewer.heat.on ? overlays.panes.filter(({ answer }) => answer?.heat_map) : [];
-  const words = [
+  const mapped = stages.flatMap(({ viewer, overlays }) => (viewer.heat.on ? overlays.panes.filter(({ answer }) => answer?.heat_map) : []));
+  const said = [
     ...mapped.map((pane) => legendOf(pane).title),
     ...(mapped.length ? [legendOf(mapped[0]).meaning] : []),
+    ...stages.flatMap(({ overlays }, at) => overlays.notes.map((note) => (stages.length > 1 ? `${PLACES[at]}: ${note}` : note))),
     ...lines,
   ];
+  const words = [...new Set(said)]; // two images with maps of one model have the same legend
   const most = width - 2 * EDGE * density;
   const rows = words.flatMap((text) => wrapped(context, text, most));
   const bar = mapped.length ? 2 * SIZE : 0;
@@ -42,11 +48,11 @@ export function snapshot(viewer, overlays, lines) {
     context.drawImage(pane.canvas, left, 0);
     context.save();
     context.beginPath();
-    context.rect(left, 0, pane.canvas.width, height);
+    context.rect(left, 0, pane.canvas.width, pane.canvas.height);
     context.clip();
     context.translate(left, 0);
     context.scale(density, density);
-    if (areShown()) over(context, overlays.drawn(viewer.panes.indexOf(pane)));
+    if (areShown()) over(context, pane.overlays.drawn(pane.place));
     context.restore();
     left += pane.canvas.width;
   }
