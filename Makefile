@@ -57,12 +57,12 @@ pacs-programs: ## Debian's Orthanc for the node's tests (installed for root alon
 		orthanc orthanc-dicomweb >/dev/null 2>&1; } || \
 		echo "no Orthanc: the node's tests with an archive are skipped"
 
-validators: ## Debian's dcmtk and dicom3tools, which judge DICOM objects in tests (installed for root alone).
-	@command -v dciodvfy >/dev/null && command -v dsrdump >/dev/null || { test "$$(id -u)" = 0 && \
-		command -v apt-get >/dev/null && echo "installing dcmtk and dicom3tools for tests" && \
-		apt-get update -qq && \
-		apt-get install -y -qq --no-install-recommends dcmtk dicom3tools >/dev/null 2>&1; } || \
-		echo "no dcmtk or dicom3tools: DICOM objects are judged without them"
+validators: ## Debian's dcmtk, dicom3tools and poppler, which judge DICOM objects and PDFs in tests (installed for root alone).
+	@command -v dciodvfy >/dev/null && command -v dsrdump >/dev/null && command -v pdfinfo >/dev/null || \
+		{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "installing dcmtk, dicom3tools and poppler for tests" && apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends dcmtk dicom3tools poppler-utils >/dev/null 2>&1; } || \
+		echo "no dcmtk, dicom3tools or poppler: DICOM objects and PDFs are judged without them"
 
 # Left out, by the markers in pyproject.toml: the real collections, the browser, whole journeys through
 # the commands, and what is slow: the laws, the server's life cycle, and single tests of more than a few

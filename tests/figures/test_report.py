@@ -1,6 +1,8 @@
 """A report that travels by itself: what it says of models, images and scores."""
 
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -159,3 +161,40 @@ def test_every_page_bears_the_intended_use_and_its_number(monkeypatch):
         assert f"page {number} of 3; {TIME}; cxr-transfer {__version__}; request abc123" in text(
             page
         )
+
+
+def test_a_report_is_tagged_in_the_order_in_which_it_is_read(tmp_path):
+    pdfinfo = shutil.which("pdfinfo")
+    if pdfinfo is None:
+        pytest.skip("no pdfinfo: make validators installs it")
+    images = [image(), image(ANSWER | {"warnings": ["Take note. " * 30]})]
+    path = tmp_path / "report.pdf"
+    pdf = report_pdf(images, [MODEL], time=TIME, request_id="r")
+    path.write_bytes(pdf)
+
+    def said(option):
+        done = subprocess.run([pdfinfo, option, path], capture_output=True, text=True, check=True)
+        assert not done.stderr
+        return done.stdout
+
+    assert re.search(r"Tagged: +yes", said("-isodates"))
+    lines = [line.strip() for line in said("-struct-text").splitlines()]
+    assert lines[0] == "Document"
+    told = [lines[at + 1].strip('"') for at, line in enumerate(lines) if line[:2] in ("H1", "H2")]
+    assert told[0] == "Class scores of 2 chest radiographs"
+    assert "1. image.png" in told
+    assert lines.count("H1 (block)") == 1
+    assert len([line for line in lines if line.startswith("Figure")]) == 4  # two on each page
+    # Lines below each other are one paragraph, and no word is lost.
+    whole = " ".join(lines).replace('"', "")
+    assert "Take note. Take note." in whole
+    assert whole.count("Take note.") == 30
+    assert whole.count(INTENDED_USE[:30]) == 3
+    assert pdf.count(b"/Alt (The chest radiograph") == 4
+
+
+def test_the_same_report_is_the_same_bytes():
+    one, two = (
+        report_pdf([image()], [MODEL], time=TIME, request_id="r", undated=True) for _ in range(2)
+    )
+    assert one == two

@@ -40,13 +40,13 @@ class _Sheets:
             self.pages[-1].parts.append(Words(_EDGE, top + size, line, size, bold, colour))
         self._y += 0.4 * size
 
-    def picture(self, path: Path) -> None:
-        """Place a picture over the width of the page."""
+    def picture(self, path: Path, alt: str) -> None:
+        """Place a picture over the width of the page; `alt` is read aloud instead."""
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
         height = _ACROSS * pixels.shape[0] / pixels.shape[1]
         top = self.room(height + 8)
-        self.pages[-1].parts.append(Picture(_EDGE, top, _ACROSS, height, pixels))
+        self.pages[-1].parts.append(Picture(_EDGE, top, _ACROSS, height, pixels, alt))
 
     def line(self) -> None:
         """Draw a line to write on."""
@@ -87,8 +87,8 @@ def acceptance_pages(facts: Mapping[str, Any], pictures: Mapping[str, Path]) -> 
                 f"{name.capitalize()} {when}: {estimate} % ({figure['hits']} of "
                 f"{figure['images']}); interval: {figure['method']}."
             )
-    for path in pictures.values():
-        sheets.picture(path)
+    for name, path in pictures.items():
+        sheets.picture(path, f"Figure: {name.replace('_', ' ')}")
     sheets.text(f"SHA-256 of the results: {facts['results_sha256']}", 8)
     sheets.text(f"{content['time']}, commit {facts['commit'] or 'not known'}", 8, colour=GREY)
     for name in ("Decided by, and when", "Signature"):

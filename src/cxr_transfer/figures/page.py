@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,19 @@ from PIL.PngImagePlugin import PngInfo
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.errors import MachineError
 from cxr_transfer.figures.colours import INK
+from cxr_transfer.figures.tags import Tags
 from cxr_transfer.files import SOFTWARE
 
 DPI = 150
 _POINTS = 72
 _GREY_AXES = 2
 _JPEG_QUALITY = 92
+_HEADING = 12
+"""Size from which bold words are a heading, points."""
+
+_LINES = 1.6
+"""Distance of the lines of a paragraph at most, in sizes of its font."""
+
 _FONTS = {False: "DejaVuSans", True: "DejaVuSans-Bold"}
 
 
@@ -63,6 +70,7 @@ class Picture:
         width: Width of the box.
         height: Height of the box.
         pixels: (H, W) grey, (H, W, 3) colours or (H, W, 4) with opacity, uint8.
+        alt: What it shows, for who has it read aloud; "" where the words beside it say all.
     """
 
     x: float
@@ -70,6 +78,7 @@ class Picture:
     width: float
     height: float
     pixels: npt.NDArray[np.uint8]
+    alt: str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +197,9 @@ def pixel_box(part: Picture | Bar, *, dpi: int = DPI) -> tuple[int, int, int, in
 
 
 def pages_pdf(pages: Sequence[Page], *, title: str, undated: bool = False) -> bytes:
-    """Return pages as a PDF whose words can be selected and searched.
+    """Return pages as a PDF whose words can be selected, searched and read aloud.
+
+    It is tagged: lines in large and bold are headings, lines below each other a paragraph.
 
     Args:
         pages: Pages in their order.
@@ -199,7 +210,6 @@ def pages_pdf(pages: Sequence[Page], *, title: str, undated: bool = False) -> by
         MachineError: ``missing_package`` without reportlab.
     """
     try:
-        from reportlab.lib.utils import ImageReader
         from reportlab.pdfgen.canvas import Canvas
     except ImportError:
         raise MachineError(
@@ -214,26 +224,65 @@ def pages_pdf(pages: Sequence[Page], *, title: str, undated: bool = False) -> by
     canvas.setCreator(SOFTWARE)
     canvas.setAuthor(SOFTWARE)
     canvas.setSubject(INTENDED_USE)
+    canvas.setViewerPreference("DisplayDocTitle", "true")
+    tags = Tags(canvas)
+    heading = "H1"
     for page in pages:
         canvas.setPageSize((page.width, page.height))
-        for part in page.parts:
-            if isinstance(part, Words):
-                canvas.setFillColor(part.colour)
-                canvas.setFont(_FONTS[part.bold], part.size)
-                drawn = canvas.drawRightString if part.right else canvas.drawString
-                drawn(part.x, page.height - part.y, _printable(part.text))
-                continue
-            bottom = page.height - part.y - part.height
-            if isinstance(part, Bar):
-                canvas.setFillColor(part.colour)
-                canvas.rect(part.x, bottom, part.width, part.height, stroke=0, fill=1)
-            else:
-                picture = ImageReader(_embedded(part.pixels))
-                box = part.x, bottom, part.width, part.height
-                canvas.drawImage(picture, *box, mask="auto")
+        for parts in _read_together(page.parts):
+            first = parts[0]
+            role = "P" if isinstance(first, Words) else None
+            if isinstance(first, Words) and first.bold and first.size >= _HEADING:
+                role, heading = heading, "H2"
+            alt = first.alt if isinstance(first, Picture) else ""
+            with tags.marked("Figure" if alt else role, alt):
+                for part in parts:
+                    # Between lines of a paragraph stands a space, also for who hears or copies it.
+                    end = " " if part is not parts[-1] else ""
+                    _draw(canvas, part, page.height, end)
         canvas.showPage()
+        tags.end_page()
+    tags.finish()
     canvas.save()
     return content.getvalue()
+
+
+def _read_together(parts: Sequence[Part]) -> Iterator[list[Part]]:
+    """Yield parts in their order, the lines of a paragraph together."""
+    together: list[Part] = []
+    for part in parts:
+        if together and not _goes_on(together[-1], part):
+            yield together
+            together = []
+        together.append(part)
+    if together:
+        yield together
+
+
+def _goes_on(above: Part, part: Part) -> bool:
+    """Tell whether a part is the next line of a paragraph."""
+    if not (isinstance(above, Words) and isinstance(part, Words)):
+        return False
+    alike = replace(above, y=part.y, text=part.text) == part
+    return alike and 0 < part.y - above.y <= _LINES * part.size
+
+
+def _draw(canvas: Any, part: Part, height: float, end: str) -> None:  # noqa: ANN401 - reportlab has no types
+    if isinstance(part, Words):
+        canvas.setFillColor(part.colour)
+        canvas.setFont(_FONTS[part.bold], part.size)
+        drawn = canvas.drawRightString if part.right else canvas.drawString
+        drawn(part.x, height - part.y, _printable(part.text) + end)
+        return
+    bottom = height - part.y - part.height
+    if isinstance(part, Bar):
+        canvas.setFillColor(part.colour)
+        canvas.rect(part.x, bottom, part.width, part.height, stroke=0, fill=1)
+        return
+    from reportlab.lib.utils import ImageReader
+
+    picture = ImageReader(_embedded(part.pixels))
+    canvas.drawImage(picture, part.x, bottom, part.width, part.height, mask="auto")
 
 
 def _embedded(pixels: npt.NDArray[np.uint8]) -> Image.Image | io.BytesIO:

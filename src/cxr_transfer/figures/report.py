@@ -350,9 +350,12 @@ def _picture(
 ) -> tuple[list[Picture], float]:
     """Return an image, and a map over it, in as many pixels as paper shows; and where it ends."""
     across, down = fitting(picture.shape, width, height)
-    parts = [Picture(left, top, across, down, _reduced(picture, across, down))]
+    box = left, top, across, down
+    alone = "The chest radiograph" if overlay is None else ""
+    parts = [Picture(*box, _reduced(picture, across, down), alone)]
     if overlay is not None:
-        parts.append(Picture(left, top, across, down, _reduced(overlay, across, down)))
+        alt = "The chest radiograph with the heat map over it"
+        parts.append(Picture(*box, _reduced(overlay, across, down), alt))
     return parts, top + down
 
 
