@@ -76,7 +76,7 @@ FENCES = {
     "keras": ("subjects/",),
     "httpx": ("subjects/", "http_requests.py", "client.py"),
     "jinja2": ("evaluation/rendering.py",),
-    "reportlab": ("figures/page.py",),
+    "reportlab": ("figures/page.py", "figures/tags.py"),
     "docx": ("reports/word.py",),
 }
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
