@@ -12,7 +12,7 @@ EXTRAS := dev,train,int8,export,parquet,cluster,serve,pacs,tensorboard,monai,hf,
 DEMO_EXTRAS := train
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser validators pacs-programs demo test test-fast types check check-versions study bench epochs docs clean audit-deps
+.PHONY: help install browser validators pacs-programs demo test test-fast test-long types check check-versions study bench epochs docs clean audit-deps
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,8 +41,11 @@ demo: $(VENV)/.demo ## Install what it needs, then run the study on generated im
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/cxr study --data phantom --out runs/demo --max-epochs 15 --skip-unavailable
 
 # Two workers with one thread each: PyTorch's threads wait for each other more than they compute here.
-test: install browser validators pacs-programs ## Install, then run the tests, two files at a time.
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+test: install browser validators pacs-programs ## Install, then run the tests, two files at a time (about 35 minutes).
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not long"
+
+test-long: install browser validators pacs-programs ## Install, then run the tests that `make test` leaves out for their time.
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m long
 
 browser: ## Debian's chromium for the page's tests (installed for root alone; skipped without).
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
@@ -68,7 +71,7 @@ validators: ## Debian's dcmtk, dicom3tools and poppler, which judge DICOM object
 # the commands, and what is slow: the laws, the server's life cycle, and single tests of more than a few
 # seconds. Two tests run at a time, each with one thread.
 test-fast: install ## Install, then run the quick tests of every module (about 3 minutes).
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not (real or browser or journey or slow)" $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not (real or browser or journey or slow or long)" $(TESTS)
 
 types: install ## Check the types.
 	$(BIN)/mypy $(MYPY_FLAGS)

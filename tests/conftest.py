@@ -1,5 +1,6 @@
 """What all tests share: nothing of theirs is kept in the settings of whoever runs them."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,33 @@ SLOW = (
 LARGE = ("resnet50", "model_3", "multi_source")
 """Networks with which a test takes seconds: the quick tests have the small one."""
 
+LONG = (
+    "export/test_openvino.py::test_a_conversion_is_compared_again_on_a_processor_of_other_abilities[resnet50",
+    "export/test_openvino.py::test_int8_needs_training_images_and_stays_close[resnet50",
+    "inference/test_ray_backend.py::test_two_workers_give_the_rows_of_one_process_also_after_a_kill",
+    "journeys/test_light_install.py::test_a_node_needs_pacs_alone",
+    "journeys/test_light_install.py::test_the_source_archive_installs_to_the_same_package",
+    "journeys/test_next_hospital.py::test_an_entry_is_run_kept_and_comes_out_the_same",
+    "journeys/test_study.py::test_a_model_may_be_added_and_the_report_keeps_the_others",
+    "journeys/test_study.py::test_model_3_is_trained_from_imagenet_in_two_stages",
+    "journeys/test_tutorials.py::test_a_tutorial_runs[choosing-a-recipe]",
+    "laws/test_interruption.py::test_a_run_killed_behind_a_fitted_head_ends_bit_equal",
+    "laws/test_interruption.py::test_a_run_killed_in_a_stage_that_goes_back_ends_bit_equal",
+    "laws/test_one_decode_law.py::test_a_study_decodes_each_image_of_its_two_data_sets_once[clean]",
+    "laws/test_one_decode_law.py::test_an_audit_of_crops_reads_each_image_once[retrained]",
+    "laws/test_training_laws.py::test_training_on_kept_activations_is_training_through_the_whole_network[resnet50",
+    "serving/test_limits.py::test_large_uploads_that_stand_still_keep_no_small_one_out_and_are_ended",
+    "serving/test_limits.py::test_who_reads_slowly_is_waited_for",
+    "serving/test_limits.py::test_who_sends_slowly_but_evenly_is_waited_for",
+    "statistics/test_auroc.py::test_the_jackknife_by_patient_finds_the_same_covariance",
+    "statistics/test_auroc.py::test_the_variance_of_normal_scores_is_that_of_many_data_sets",
+    "statistics/test_coverage.py",
+)
+"""Starts of tests that try once more, at length or in another case, what shorter ones hold."""
+
+WHOLE = ("export/", "inference/", "models/")
+"""Folders whose tests take the whole ResNet-50 at length alone: its first part holds the same."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def settings(tmp_path_factory):
@@ -87,8 +115,14 @@ def drawn(monkeypatch):
     return made
 
 
+def pytest_collection_finish():
+    """Let the collector pass over what was imported: it is there to the end, and is a gigabyte."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items):
-    """Mark what `make test-fast` leaves out by where it stands."""
+    """Mark what `make test-fast` and `make test` leave out by where it stands."""
     for item in items:
         place = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
         for start, mark in PLACES.items():
@@ -96,8 +130,12 @@ def pytest_collection_modifyitems(items):
                 item.add_marker(mark)
         if place.startswith(SLOW):
             item.add_marker("slow")
-        networks = getattr(getattr(item, "callspec", None), "params", {}).values()
+        parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
+        networks = [value for value in parameters if isinstance(value, str)]
+        name = f"{place}::{item.nodeid.partition('::')[2]}"
+        if name.startswith(LONG) or (place.startswith(WHOLE) and "resnet50" in networks):
+            item.add_marker("long")
         if place.startswith(("export/", "inference/", "models/")) and any(
-            name in str(value) for value in networks for name in LARGE if isinstance(value, str)
+            name in value for value in networks for name in LARGE
         ):
             item.add_marker("slow")

@@ -21,11 +21,11 @@ def mount(*words):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A node whose spool is a disk of 12 MB."""
+    """A node whose spool is a disk of 24 MB."""
     folder = tmp_path_factory.mktemp("small")
     (folder / "spool").mkdir()
     try:
-        mount("-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs", folder / "spool")
+        mount("-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", folder / "spool")
     except (subprocess.CalledProcessError, OSError):
         pytest.skip("a disk of its own cannot be mounted here")
     node = Program(folder)
