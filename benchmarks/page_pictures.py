@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,10 +44,15 @@ def running(models: list[str]) -> Iterator[str]:
         port = json.loads(process.stderr.readline())["port"]
         while json.loads(process.stderr.readline())["event"] != "ready":
             pass
+        # Whoever does not read a log stops its writer as soon as the pipe is full.
+        rest = threading.Thread(target=deque, args=(process.stderr, 0), daemon=True)
+        rest.start()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.communicate()
+        process.wait()
+        rest.join()
+        process.stderr.close()
 
 
 def images(folder: Path) -> list[Path]:
