@@ -367,8 +367,8 @@ def measured(name: str, row: dict[str, Any]) -> str:
             f"{row['sent']} sent; {row['echoes']} C-ECHO, {row['echoes_failed']} failed, p50 "
             f"{row['echo_p50_ms']:.0f} ms, p99 {row['echo_p99_ms']:.0f} ms"
         )
-    told = f"{row['answered']['once']} of {row['images']} answered once, "
-    told += f"{row['answered']['otherwise']} otherwise"
+    once, otherwise = row["answered"]["once"], row["answered"]["otherwise"]
+    told = f"{once} of {once + otherwise} answered once, {otherwise} otherwise"
     if name == "one":
         return f"p50 {row['p50_s']:.2f} s, p95 {row['p95_s']:.2f} s; {told}"
     if name == "kills":
