@@ -46,9 +46,13 @@ def test_an_image_is_answered_once_and_its_bytes_go(store, tmp_path):
     assert store.answers(number, 0, 10) == [(0, OK)]
     store.answer(store.take(), [{"status": "error"}], None)
     assert store.take() is None
-    assert store.complete({number}) is None
-    assert store.complete(set()).failed == 1
+    assert store.complete().failed == 1
+    assert store.complete() is None, "a job is ended by one"
+    store.let_go(number)
+    assert store.complete().id == number
     store.end(number)
+    store.let_go(number)
+    assert store.complete() is None
     kept = b"".join(path.read_bytes() for path in (tmp_path / "jobs").iterdir())
     assert bytes([7]) * 100 not in kept, "nothing of an image stays on the disk"
     assert bytes([8]) * 100 not in kept
@@ -102,7 +106,7 @@ def test_images_that_are_added_twice_count_once(store):
 def test_a_job_without_the_images_that_were_promised_does_not_end(store):
     begin(store, 1, more=True)
     store.answer(store.take(), OK, None)
-    assert store.complete(set()) is None
+    assert store.complete() is None
 
 
 def test_what_does_not_fit_is_refused_and_nothing_of_it_stays(store, monkeypatch):

@@ -12,7 +12,7 @@ import os
 import time
 import uuid
 import weakref
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -98,6 +98,7 @@ class JobStore:
         self._folder = folder
         self._bounds = bounds
         self._taken: set[tuple[str, int]] = set()
+        self._ending: set[str] = set()
         self._base, self._lock = open_file(folder)
         # An application that was made and never ran has a store, too, and nobody who closes it.
         weakref.finalize(self, self._base.close)
@@ -277,13 +278,24 @@ class JobStore:
             )
         self._taken.discard((image.job, image.place))
 
-    def complete(self, but: Collection[str]) -> Job | None:
-        """Return a job that runs although all its images have their answers, but none of those."""
+    def complete(self) -> Job | None:
+        """Take a job that runs although all its images have their answers; nobody else gets it.
+
+        It is to be ended, and then, whether that was possible or not, let go.
+        """
         jobs = self._jobs(
             "WHERE status = 'running' AND NOT more AND NOT EXISTS "
             "(SELECT 1 FROM images WHERE job = jobs.id AND NOT answered)"
         )
-        return next((job for job in jobs if job.id not in but), None)
+        job = next((job for job in jobs if job.id not in self._ending), None)
+        if job is not None:
+            # In the one thread that asks: another may ask before who asked hears of it.
+            self._ending.add(job.id)
+        return job
+
+    def let_go(self, number: str) -> None:
+        """Let a job that was taken be taken again, if it still runs."""
+        self._ending.discard(number)
 
     def end(self, number: str, *, failure: str | None = None, result: bytes | None = None) -> None:
         """End a job: nothing of its images stays but the answers."""

@@ -78,7 +78,6 @@ class Jobs:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
-        self._ending: set[str] = set()
         self._ended: deque[float] = deque(maxlen=_PACE)
 
     def start(self) -> None:
@@ -202,13 +201,12 @@ class Jobs:
     async def _work_once(self) -> bool:
         """Answer an image, or end a job; tell whether there was any."""
         await self.do(self.store.expire)
-        job = await self.do(self.store.complete, self._ending)
+        job = await self.do(self.store.complete)
         if job is not None:
-            self._ending.add(job.id)
             try:
                 await self._end(job)
             finally:
-                self._ending.discard(job.id)
+                await asyncio.shield(self.do(self.store.let_go, job.id))
             await self.tell_change()
             return True
         await self._let_others_go_first()
