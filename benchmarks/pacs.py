@@ -422,7 +422,8 @@ def main() -> None:
     for name in arguments.only.split(","):
         with tempfile.TemporaryDirectory() as folder:
             row = PARTS[name](arguments, Path(folder))
-        rows[name] = row | {"time": provenance.now(), "commit": provenance.commit()}
+        at = {"seed": arguments.seed, "time": provenance.now(), "commit": provenance.commit()}
+        rows[name] = row | at
         print(name, json.dumps(rows[name], indent=1))
         facts = {"note": INTENDED_USE, "machine": provenance.machine(), "rows": rows}
         write_json(arguments.out, facts)

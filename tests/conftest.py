@@ -1,6 +1,5 @@
 """What all tests share: nothing of theirs is kept in the settings of whoever runs them."""
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -86,8 +85,8 @@ LONG = (
 )
 """Starts of tests that try once more, at length or in another case, what shorter ones hold."""
 
-WHOLE = ("export/", "inference/", "models/")
-"""Folders whose tests take the whole ResNet-50 at length alone: its first part holds the same."""
+OF_NETWORKS = ("export/", "inference/", "models/")
+"""Folders of tests of each network; the whole ResNet-50 is for `make test-long` alone."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -115,12 +114,6 @@ def drawn(monkeypatch):
     return made
 
 
-def pytest_collection_finish():
-    """Let the collector pass over what was imported: it is there to the end, and is a gigabyte."""
-    gc.collect()
-    gc.freeze()
-
-
 def pytest_collection_modifyitems(items):
     """Mark what `make test-fast` and `make test` leave out by where it stands."""
     for item in items:
@@ -133,9 +126,8 @@ def pytest_collection_modifyitems(items):
         parameters = getattr(getattr(item, "callspec", None), "params", {}).values()
         networks = [value for value in parameters if isinstance(value, str)]
         name = f"{place}::{item.nodeid.partition('::')[2]}"
-        if name.startswith(LONG) or (place.startswith(WHOLE) and "resnet50" in networks):
+        of_networks = place.startswith(OF_NETWORKS)
+        if name.startswith(LONG) or (of_networks and "resnet50" in networks):
             item.add_marker("long")
-        if place.startswith(("export/", "inference/", "models/")) and any(
-            name in value for value in networks for name in LARGE
-        ):
+        if of_networks and any(large in value for value in networks for large in LARGE):
             item.add_marker("slow")

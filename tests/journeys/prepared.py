@@ -31,11 +31,11 @@ def main():
         importlib.import_module(name)
     # A copy has one thread of all, so no other may hold a lock meanwhile.
     assert len(os.listdir("/proc/self/task")) == 1, "a library has started threads"
+    # Else the collector of a copy touches, and so copies, all that was imported.
+    gc.freeze()
     answers = os.dup(1)
     for line in sys.stdin:
         asked = json.loads(line)
-        # Else the copy's collector touches, and so copies, all that was imported.
-        gc.freeze()
         child = os.fork()
         if not child:
             os.close(answers)

@@ -30,13 +30,12 @@ export function snapshot(stages, lines) {
   const font = `${SIZE * density}px sans-serif`;
   context.font = font;
   const mapped = stages.flatMap(({ viewer, overlays }) => (viewer.heat.on ? overlays.panes.filter(({ answer }) => answer?.heat_map) : []));
-  const said = [
-    ...mapped.map((pane) => legendOf(pane).title),
+  const words = [
+    ...new Set(mapped.map((pane) => legendOf(pane).title)), // two images may have maps of one model
     ...(mapped.length ? [legendOf(mapped[0]).meaning] : []),
     ...stages.flatMap(({ overlays }, at) => overlays.notes.map((note) => (stages.length > 1 ? `${PLACES[at]}: ${note}` : note))),
     ...lines,
   ];
-  const words = [...new Set(said)]; // two images with maps of one model have the same legend
   const most = width - 2 * EDGE * density;
   const rows = words.flatMap((text) => wrapped(context, text, most));
   const bar = mapped.length ? 2 * SIZE : 0;
