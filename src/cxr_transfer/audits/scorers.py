@@ -6,7 +6,6 @@ its scores alone; a table of scores by the images that it names.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -15,15 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.errors import CxrError
-from cxr_transfer.evaluation.scoring import Scorer
-from cxr_transfer.inference.kept_conversions import converted_network
-from cxr_transfer.models.engine import Engine
+from cxr_transfer.evaluation.scoring import Scorer, as_predicted
 from cxr_transfer.models.forward import OnImages
 from cxr_transfer.runs.members import member_folders
 from cxr_transfer.subjects.subject import Subject
-
-_log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 Images = npt.NDArray[np.uint8]
@@ -93,19 +87,9 @@ def scorer_of(subject: Subject, device: str) -> ImageScorer | None:
         device: Device of a checkpoint, as torch names it.
     """
     if subject.network is not None:
-        converted = _converted(subject) if device == "cpu" else None
+        converted = as_predicted(member_folders(cast(Path, subject.path))[0], device)
         return Scorer(subject.network, device, subject.temperature, converted=converted)
     return SubjectScorer(subject) if subject.score_networks is not None else None
-
-
-def _converted(subject: Subject) -> Engine | None:
-    """Return a checkpoint's network as `cxr predict` asks it; None where it cannot be converted."""
-    try:
-        graph = converted_network(member_folders(cast(Path, subject.path))[0])[0]
-        return Engine(graph)
-    except CxrError as error:
-        _log.debug("%s: not converted, and so asked as it is: %s", subject.name, error)
-        return None
 
 
 def table_scores(subject: Subject, cases: Sequence[Case]) -> Floats | None:

@@ -21,10 +21,10 @@ from torch import nn
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import ModelError
-from cxr_transfer.evaluation.scoring import time_per_image
+from cxr_transfer.evaluation.scoring import Scorer, as_predicted, time_per_image
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.forward import probabilities
+from cxr_transfer.models.forward import pass_over
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files, fingerprint, read_card
 from cxr_transfer.models.reference import TrainingReference, reference_beside
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
@@ -68,6 +68,19 @@ class Member:
     def temperature(self) -> float | None:
         """Temperature at which its scores are given."""
         return self.reference.temperature if self.reference else None
+
+    def scorer(self, device: str) -> Scorer:
+        """Return what asks its network, loaded where it is not yet, at no temperature.
+
+        Args:
+            device: Device as torch names it.
+        """
+        return Scorer(
+            self.network or load_checkpoint(self.path)[1],
+            device,
+            converted=as_predicted(self.path, device),
+            exclusive=self.checkpoint.label_set.exclusive,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,15 +191,14 @@ class Evaluated:
         passes = len(images) * len(self.members)
         step = counting(progress, of_images("scoring", len(images)), passes)
         for member in self.members:
-            network = member.network or load_checkpoint(member.path)[1]
-            exclusive = self.label_set.exclusive
-            scored = probabilities(
-                network, images.images, device=device, exclusive=exclusive, on_image=step
-            )
-            own.append(of_member := scored.double().numpy())
-            calibrate = at_temperature if exclusive else each_at_temperature
+            scorer = member.scorer(device)
+            scorer.on_image = step
+            own.append(of_member := scorer.exact(images.images.numpy()))
+            calibrate = at_temperature if self.label_set.exclusive else each_at_temperature
             given_scores.append(calibrate(of_member, member.temperature))
-            times.append(dataclasses.astuple(time_per_image(network, images, device=device)))
+            scorer.on_image = pass_over
+            timed = time_per_image(scorer.exact, images.images.numpy())
+            times.append(dataclasses.astuple(timed))
         ms_per_image = Estimate(*(sum(column) for column in zip(*times, strict=True)))
         if not self.is_ensemble:
             return ScoredImages(own[0], given_scores[0], ms_per_image)

@@ -5,8 +5,9 @@ The only forward pass of an evaluation. Knows nothing of metrics or reports.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ import torch
 from torch import nn
 
 from cxr_transfer.datasets.case import Case
+from cxr_transfer.errors import CxrError
 from cxr_transfer.files import write_csv
+from cxr_transfer.inference.kept_conversions import converted_network
 from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.forward import (
@@ -33,6 +36,8 @@ from cxr_transfer.training.device import resolve_precision
 from cxr_transfer.training.memory import keep_freed_memory
 from cxr_transfer.training.tensors import ImageTensors
 
+_log = logging.getLogger(__name__)
+
 TIMED_IMAGES = 100
 
 CALLED_OTHERWISE = 0.01
@@ -45,8 +50,10 @@ class Scorer:
     Attributes:
         network: Network in inference mode.
         device: Device as torch names it, resolved.
-        converted: The network as `cxr predict` asks it, about twice as fast on a processor in
-            float32; None asks ``network`` itself.
+        converted: The network as `cxr predict` asks it, several times as fast on a processor in
+            float32 (see `as_predicted`); None asks ``network`` itself.
+        exclusive: Whether the labels are classes; else they are findings, and each has a
+            probability of its own.
         temperature: Temperature at which all its scores are given; None leaves them as they are.
         precision: Precision of `quick` and `features`: "float32" until `settle` finds another good
             enough.
@@ -60,10 +67,11 @@ class Scorer:
         temperature: float | None = None,
         *,
         converted: Engine | None = None,
+        exclusive: bool = True,
     ) -> None:
         keep_freed_memory()  # one batch's activations lie where the last one's did
         self.network, self.device, self.precision = network, device, "float32"
-        self.converted = converted
+        self.converted, self.exclusive = converted, exclusive
         self.temperature = temperature
         self.on_image: OnImages = lambda images: None
 
@@ -139,7 +147,11 @@ class Scorer:
             return at_temperature(converted_scores.astype(np.float64), self.temperature)
         with self._cast(quick=quick):
             scores = probabilities(
-                self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
+                self.network,
+                torch.from_numpy(images),
+                device=self.device,
+                exclusive=self.exclusive,
+                on_image=self.on_image,
             )
         return at_temperature(scores.double().numpy(), self.temperature)
 
@@ -147,6 +159,21 @@ class Scorer:
         # Softmax and features are taken in float32 behind it, by `models.registry`.
         lower = quick and self.precision == "bfloat16"
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=lower)
+
+
+def as_predicted(checkpoint: Path, device: str) -> Engine | None:
+    """Return a checkpoint's network as `cxr predict` asks it.
+
+    None where another device than the processor is asked, or the network cannot be converted: then
+    it is asked as it is.
+    """
+    if device != "cpu":
+        return None
+    try:
+        return Engine(converted_network(checkpoint)[0])
+    except CxrError as error:
+        _log.debug("%s: not converted, and so asked as it is: %s", checkpoint.name, error)
+        return None
 
 
 def score(
@@ -173,23 +200,28 @@ def score(
     return Scores.of(labels, tensors.targets.numpy(), given_scores, cases)
 
 
-@torch.inference_mode()
-def time_per_image(network: nn.Module, tensors: ImageTensors, *, device: str = "cpu") -> Estimate:
+def time_per_image(
+    ask: Callable[[npt.NDArray[np.uint8]], object], images: npt.NDArray[np.uint8]
+) -> Estimate:
     """Measure the classification of one decoded image at a time, in milliseconds.
 
     The paper's figure 6 gives an average time per image without saying of what; this is the
     network alone, an image at a time, after a warm-up.
 
+    Args:
+        ask: Function that returns the scores of images (1, 1, H, W).
+        images: Images, (N, 1, H, W); at least one.
+
     Returns:
         The median over up to 100 images, with the 2.5 and 97.5 % quantiles of single images.
     """
-    network.eval().to(device)
-    images = tensors.images[:TIMED_IMAGES]
+    timed = images[:TIMED_IMAGES]
+    warm_up = min(5, len(timed))
     times: list[float] = []
-    for number, image in enumerate([*images[:5], *images]):
+    for number, image in enumerate([*timed[:warm_up], *timed]):
         started = time.perf_counter()
-        network(image[None].to(device)).softmax(dim=1).cpu()
-        if number >= min(5, len(images)):
+        ask(image[None])
+        if number >= warm_up:
             times.append(1000 * (time.perf_counter() - started))
     low, middle, high = np.quantile(times, [0.025, 0.5, 0.975])
     return Estimate(float(middle), float(low), float(high))

@@ -13,7 +13,7 @@ OnImages = Callable[[int], None]
 """Function that is called with the number of images that were done."""
 
 
-def _pass_over(_images: int) -> None:
+def pass_over(_images: int) -> None:
     """Count nothing."""
 
 
@@ -25,7 +25,7 @@ def probabilities(
     batch_size: int = 20,
     device: str = "cpu",
     exclusive: bool = True,
-    on_image: OnImages = _pass_over,
+    on_image: OnImages = pass_over,
 ) -> Tensor:
     """Return class scores (N, classes), float32, rows summing to 1, for images (N, 1, H, W).
 
@@ -57,7 +57,7 @@ def features(
     *,
     batch_size: int = 20,
     device: str = "cpu",
-    on_image: OnImages = _pass_over,
+    on_image: OnImages = pass_over,
 ) -> Tensor:
     """Return what the network's head sees, (N, F) float32, for images (N, 1, H, W).
 
@@ -77,7 +77,7 @@ def probabilities_and_features(
     *,
     batch_size: int = 20,
     device: str = "cpu",
-    on_image: OnImages = _pass_over,
+    on_image: OnImages = pass_over,
 ) -> tuple[Tensor, Tensor]:
     """Return what `probabilities` and `features` return, bit for bit, of one pass.
 

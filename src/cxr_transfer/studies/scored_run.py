@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.paper import Dataset
-from cxr_transfer.evaluation.scoring import score, time_per_image, write_scores
+from cxr_transfer.evaluation.scoring import Scorer, score, time_per_image, write_scores
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import temperature_of
@@ -65,5 +65,6 @@ def scored_run(
     table = folder / PREDICTIONS
     write_scores(table, dataset.labels, scores.probabilities, cases, temperature=heat)
     record_test_set_access(folder, command, cases, checkpoint.weights_sha256)
-    ms_per_image = time_per_image(network, test, device=device) if timed else NOT_DEFINED
+    ask = Scorer(network, device).exact
+    ms_per_image = time_per_image(ask, test.images.numpy()) if timed else NOT_DEFINED
     return ScoredRun(folder, checkpoint, cases, scores, heat, ms_per_image)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ import numpy as np
 from cxr_transfer.evaluation.evaluated import Member, open_evaluated
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.export.metadata import ExportMetadata, read_export_metadata, read_onnx_metadata
-from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.forward import OnImages
 from cxr_transfer.models.reference import reference_beside
@@ -38,6 +38,8 @@ def open_own(path: Path, device: str) -> Subject:
     """
     evaluated = open_evaluated(path)
     reference = evaluated.reference
+    # One alone is opened once; all networks of an ensemble may not fit into memory.
+    opened = lru_cache(maxsize=1)(lambda member: member.scorer(device))
     return Subject(
         kind="ensemble" if evaluated.is_ensemble else "checkpoint",
         name=evaluated.name,
@@ -52,16 +54,15 @@ def open_own(path: Path, device: str) -> Subject:
         reference=reference,
         trained_on=_trained_on(evaluated.members),
         score_networks=lambda images, with_features, on_image: [
-            _network_scores(member, images, device, with_features, on_image)
+            _network_scores(opened(member), member, images, with_features, on_image)
             for member in evaluated.members
         ],
     )
 
 
 def _network_scores(
-    member: Member, images: Images, device: str, with_features: bool, on_image: OnImages
+    scorer: Scorer, member: Member, images: Images, with_features: bool, on_image: OnImages
 ) -> NetworkScores:
-    scorer = Scorer(member.network or load_checkpoint(member.path)[1], device)
     scorer.on_image = on_image
     own, seen = (
         scorer.exact_with_features(images) if with_features else (scorer.exact(images), None)
