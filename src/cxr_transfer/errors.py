@@ -108,7 +108,7 @@ def kind_of(value: object) -> str:
     return "None" if value is None else f"{module}{kind.__qualname__}"
 
 
-def listing(items: Iterable[str]) -> str:
+def listing(items: Iterable[str], between: str = "; ") -> str:
     """Join ``items`` for a message: the first 20, then how many more there are.
 
     >>> listing(["a", "b"])
@@ -118,8 +118,7 @@ def listing(items: Iterable[str]) -> str:
     """
     shown = list(items)
     more = len(shown) - LISTED
-    text = "; ".join(shown[:LISTED])
-    return f"{text}; (+{more} more)" if more > 0 else text
+    return between.join([*shown[:LISTED], *([f"(+{more} more)"] if more > 0 else [])])
 
 
 def check_whole(value: object, name: str) -> None:

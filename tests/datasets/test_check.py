@@ -154,3 +154,14 @@ def test_labels_that_join_findings_are_counted_finding_by_finding(tmp_path):
     assert [one["code"] for one in table["refused"]] == ["label_set"]
     with pytest.raises(UsageError):
         check([read], task="multi_label", mapping={"Massive": ""}, on_image=pytest.fail)
+
+
+def test_of_many_copies_of_one_image_the_first_are_named(tmp_path):
+    for number in range(60):
+        own = number if number >= 30 else 0
+        write_image(tmp_path / ("clear", "cloudy")[number % 2] / f"{number:02}.png", own)
+    (archive,) = check(read_archives(tmp_path))["archives"]
+    (error,) = archive["refused"]
+    assert error["code"] == "two_labels"
+    assert "= cloudy/" in error["message"] and error["message"].count(" = ") == 20
+    assert "(+10 more)" in error["message"]

@@ -124,7 +124,7 @@ def _check_text(report: dict[str, Any]) -> str:
             "",
         ]
     lines.append(f"identical images: {len(report['identical'])} groups")
-    lines += [f"  {' = '.join(map(radiograph, group))}" for group in report["identical"]]
+    lines += [f"  {listing(map(radiograph, group), ' = ')}" for group in report["identical"]]
     lines.append(f"damaged images: {len(report['damaged'])}")
     lines += [f"  {radiograph(row)}: {row['status']}" for row in report["damaged"]]
     if report["sheet"]:

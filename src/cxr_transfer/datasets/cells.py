@@ -61,6 +61,8 @@ def clean(text: str) -> str:
     >>> clean("\ufeffnor\u200bmal\u00a0 lung ")
     'normal lung'
     """
+    if text.isascii() and text.isprintable():  # most cells, and many times as fast
+        return " ".join(text.split())
     composed = unicodedata.normalize("NFC", text)
     seen = (
         " " if sign.isspace() else sign
@@ -76,7 +78,10 @@ def spelling_key(text: str) -> str:
     >>> spelling_key("Normal") == spelling_key("ＮＯＲＭＡＬ")
     True
     """
-    folded = unicodedata.normalize("NFKC", clean(text)).casefold()
+    seen = clean(text)
+    if seen.isascii():
+        return seen.casefold()
+    folded = unicodedata.normalize("NFKC", seen).casefold()
     return unicodedata.normalize("NFKC", folded)
 
 

@@ -152,9 +152,11 @@ def _present(path: Path, table: _Table) -> tuple[list[Case], tuple[str, ...]]:
     seen: dict[Path, tuple[int, Case]] = {}
     absent: list[str] = []
     differing = 0
+    # Real, because ".." behind a link leads elsewhere than the text of the path says.
+    folder = os.path.realpath(path.parent)
     for line, row in table.rows:
         try:
-            case = _case(path, row, table)
+            case = _case(path, folder, row, table)
         except ValueError as error:
             problems.append(f"line {line}: {error}")
             continue
@@ -290,13 +292,13 @@ def _records(path: Path, text: str, separator: str) -> list[tuple[int, list[str]
     return lines
 
 
-def _case(manifest: Path, row: dict[str, str], table: _Table) -> Case:
+def _case(manifest: Path, folder: str, row: dict[str, str], table: _Table) -> Case:
     if not row["path"]:
         raise ValueError("path must not be empty")
     split = "" if is_missing(row.get("split", "")) else clean(row["split"]).lower()
     if split not in _SPLITS:
         raise ValueError(f"split must be one of {', '.join(PARTS)} or empty, but is {split!r}")
-    path = _image_path(manifest, row["path"], table.encoding)
+    path = _image_path(folder, row["path"], table.encoding)
     source = row.get("source", "")
     return Case(
         path=path,
@@ -344,14 +346,12 @@ def _one_patient(cases: Sequence[Case]) -> tuple[list[str], tuple[str, ...]]:
     return names, (f"patients whose names differ in spelling alone are one: {several}",)
 
 
-def _image_path(manifest: Path, written: str, encoding: str) -> Path:
-    # Real, because ".." behind a link leads elsewhere than the text of the path says.
-    folder = os.path.realpath(manifest.parent)
+def _image_path(folder: str, written: str, encoding: str) -> Path:
     for spelling in _spellings(written, encoding):
         path = os.path.join(folder, spelling)
         if os.path.isfile(path):
             plain = os.path.abspath(path)
-            is_same = os.path.isfile(plain) and os.path.samefile(plain, path)
+            is_same = plain == path or os.path.isfile(plain) and os.path.samefile(plain, path)
             return Path(plain if is_same else os.path.realpath(path))
     return Path(os.path.abspath(os.path.join(folder, written)))
 

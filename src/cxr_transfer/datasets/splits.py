@@ -272,7 +272,7 @@ def _faults(dataset: Dataset) -> Iterator[DataError]:
             labelled[case.pixels].add(case.label)
             names[case.pixels].append(for_terminal(case.file))
     two_labels = sorted(
-        " = ".join(names[key]) for key, labels in labelled.items() if len(labels) > 1
+        listing(names[key], " = ") for key, labels in labelled.items() if len(labels) > 1
     )
     if two_labels:
         yield DataError(
@@ -280,7 +280,7 @@ def _faults(dataset: Dataset) -> Iterator[DataError]:
             f"Expected one label per image, but {len(two_labels)} stand under two labels: "
             f"{listing(two_labels)}; keep the right one.",
         )
-    twice = sorted(" = ".join(names[key]) for key, parts in where.items() if len(parts) > 1)
+    twice = sorted(listing(names[key], " = ") for key, parts in where.items() if len(parts) > 1)
     if twice:
         yield DataError(
             "image_overlap",
