@@ -163,5 +163,6 @@ def test_of_many_copies_of_one_image_the_first_are_named(tmp_path):
     (archive,) = check(read_archives(tmp_path))["archives"]
     (error,) = archive["refused"]
     assert error["code"] == "two_labels"
-    assert "= cloudy/" in error["message"] and error["message"].count(" = ") == 20
+    assert "= cloudy/" in error["message"]
+    assert error["message"].count(" = ") == 20
     assert "(+10 more)" in error["message"]

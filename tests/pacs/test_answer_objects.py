@@ -263,6 +263,25 @@ def test_a_patients_number_is_copied_whatever_it_is():
     assert b"A\\B " in content(report)
 
 
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        *(("StudyDate", "20241345"), ("StudyDate", "20230229"), ("PatientBirthDate", "00000000")),
+        *(("StudyTime", "999999"), ("StudyTime", "256199"), ("StudyTime", "1260")),
+    ],
+)
+def test_a_date_or_a_time_that_is_none_is_left_empty(keyword, value):
+    (report,) = objects(raw(keyword, value), kinds=["sr"])
+    assert not report[keyword].value
+
+
+def test_of_the_equipment_as_much_is_written_as_there_may_be():
+    (report,) = objects(raw("Manufacturer", ["ACME", "Other"]), kinds=["sr"])
+    assert report.ContributingEquipmentSequence[0].Manufacturer == "ACME"
+    (report,) = objects(raw("ManufacturerModelName", "M" * 100), kinds=["sr"])
+    assert report.ContributingEquipmentSequence[0].ManufacturerModelName == "M" * 64
+
+
 def test_times_are_given_as_the_images_times_are():
     (report,) = objects(source(TimezoneOffsetFromUTC="+0530"), kinds=["sr"])
     assert (report.ContentDate, report.ContentTime) == ("20261128", "203405")

@@ -54,7 +54,7 @@ def judged(node, number):
 
 def test_a_full_disk_takes_nothing_and_loses_nothing(small, filler):
     assert send(small.port, image(3001)) == [0]
-    assert judged(small, 1)["sent"] == 1
+    assert judged(small, 1)["judged"] == 1
     assert small.status()["disk"]["state"] == "ok"
     filler(8192)
     assert send(small.port, image(3002)) == [OUT_OF_RESOURCES]
@@ -63,7 +63,7 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(small, filler):
     (small.folder / "spool" / "filler").unlink()
     assert send(small.port, image(3002)) == [0]
     states = judged(small, 2)
-    assert (states["sent"], states["dead"]) == (2, 0)
+    assert (states["judged"], states["dead"]) == (2, 0)
 
 
 def test_what_finds_no_room_for_its_answer_waits_for_it(small, filler):

@@ -59,6 +59,11 @@ def test_a_file_is_read_and_options_win(tmp_path):
         ("[[rules]]\nname = 'a'\nsend = ['fax']", "rules.0.send"),
         ("[limits]\nobject_mb = 64\nheld_mb = 8", "held_mb"),
         ("this is no TOML", "node.toml"),
+        ("port = true", "port"),
+        ("port = '11555'", "port"),
+        ("[limits]\nobject_mb = '64'", "limits.object_mb"),
+        ("[limits]\nspool_mb = 1", "limits.spool_mb"),
+        ("[[destinations]]\nname='a'\nae='A'\naddress='h'\nport=1\ntls='no'", "destinations.0.tls"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path, text, said):

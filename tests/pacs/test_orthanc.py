@@ -228,6 +228,20 @@ def test_an_archive_that_goes_away_and_comes_back(tmp_path, orthanc):
         away.stop()
 
 
+def test_it_does_not_judge_its_own_pictures(node, orthanc):
+    """An archive that passes on all that comes in would else be answered for ever."""
+    before = len(node.lines("not_for_us"))
+    send(node.port, image(903))
+    (picture,) = [
+        orthanc.file(answer["orthanc"])
+        for answer in answers(orthanc, uid("study", 903))
+        if answer["Modality"] == "OT"
+    ]
+    assert send(node.port, picture) == [0]
+    node.wait_for("not_for_us", before + 1)
+    assert not node.status()["states"]["dead"]
+
+
 def test_dicomweb_in_and_out(tmp_path, orthanc):
     """The archive is asked for new images, and gets the answers by STOW-RS."""
     web = Orthanc(tmp_path / "web").start()

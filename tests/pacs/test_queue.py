@@ -1,15 +1,20 @@
 """The queue and its spool: durable, encrypted where asked, each object once, also after a kill."""
 
+import io
 import os
 import sqlite3
 
 import pytest
+from pydicom import dcmread
 
 from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.pacs.intake import Intake, dataset_of
 from cxr_transfer.pacs.queue import open_queue
 from cxr_transfer.pacs.queue_database import only_node
 from cxr_transfer.pacs.queue_tables import Outcome, State
+from cxr_transfer.pacs.settings import Limits
 from cxr_transfer.pacs.spool import Spool, read_key
+from pacs.sending import image, uid
 
 KEY = bytes(range(32))
 
@@ -54,8 +59,74 @@ def test_it_is_sent_when_every_destination_has_every_answer(queue):
 
 def test_without_destinations_an_answer_is_kept(queue):
     add(queue, "one")
+    queue.spool.write("answers/1", b"an answer")
     queue.judged("one", "rule", ["answers/1"], [])
+    assert states(queue) == {"judged": 1}
+    assert queue.unsent() == {"": 1}
+    assert queue.expire(0) == 0
+    assert queue.orphans("answers") == []
+    assert queue.readdress({"rule": ()}, ()) == 0
+    assert queue.readdress({"rule": ("a",), "other": ("b",)}, ("a", "b")) == 1
+    (delivery,) = queue.due("a", 10)
+    queue.delivered(delivery)
     assert states(queue) == {"sent": 1}
+
+
+def test_answers_for_who_is_named_no_more_are_dead_letters_that_a_retry_readdresses(queue):
+    add(queue, "one")
+    queue.judged("one", "rule", ["answers/1", "answers/2"], ["old", "other"])
+    queue.delivered(queue.due("other", 10)[0])
+    assert queue.bury_astray(["new", "other"]) == 1
+    queue.delivered(queue.due("other", 10)[0])
+    assert states(queue) == {"dead": 1}
+    assert queue.dead_letters(1)[0]["reason"] == "no_destination"
+    assert queue.retry() == 1
+    assert queue.readdress({"rule": ("new",)}, ("new", "other")) == 1
+    assert [delivery.file for delivery in queue.due("new", 10)] == ["answers/1", "answers/2"]
+    for delivery in queue.due("new", 10):
+        queue.delivered(delivery)
+    assert states(queue) == {"sent": 1}
+
+
+def test_a_damaged_answer_is_made_again(queue):
+    add(queue, "one")
+    queue.judged("one", "rule", ["answers/1", "answers/2"], ["a"])
+    first, second = queue.due("a", 10)
+    queue.delivered(first)
+    queue.undeliverable(second, "spool_damaged")
+    assert queue.retry() == 1
+    assert [waiting.uid for waiting in queue.waiting(10)] == ["one"]
+    assert queue.due("a", 10) == []
+
+
+def test_a_queue_of_an_earlier_version_gets_its_column(tmp_path):
+    first = open_queue(tmp_path / "spool", None)
+    add(first, "one")
+    first.close()
+    with sqlite3.connect(tmp_path / "spool" / "queue.sqlite3") as database:
+        database.execute("ALTER TABLE objects DROP COLUMN answer_size")
+    database.close()
+    again = open_queue(tmp_path / "spool", None)
+    again.judged("one", "rule", ["answers/1"], ["a"])
+    assert states(again) == {"judged": 1}
+    assert again.bytes_kept() == 10
+    again.close()
+
+
+def test_a_damaged_queue_is_named(tmp_path):
+    open_queue(tmp_path / "spool", None).close()
+    (tmp_path / "spool" / "queue.sqlite3").write_bytes(b"no database at all" * 100)
+    with pytest.raises(MachineError) as error:
+        open_queue(tmp_path / "spool", None)
+    assert error.value.code == "queue_damaged"
+
+
+def test_a_spool_that_others_could_look_into_is_closed(tmp_path):
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    folder.chmod(0o755)
+    assert Spool(folder).close_to_others()
+    assert folder.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_dead_letter_has_its_reason_and_can_be_tried_again(queue):
@@ -126,13 +197,34 @@ def test_files_are_deleted_when_their_time_is_over_and_rows_stay(queue):
     assert add(queue, "sent") is Outcome.ALREADY_HERE
 
 
-def test_what_a_killed_node_had_begun_is_deleted(queue):
+def test_what_no_row_knows_is_found(queue):
     add(queue, "one")
     queue.spool.write("objects/two", b"no row knows it")
     queue.spool.write("answers/one.sr", b"nor this")
-    assert queue.remove_orphans() == 2
-    assert list(queue.spool.names("objects")) == ["objects/one"]
-    assert queue.spool.read("objects/one") == b"content of one"
+    assert queue.orphans("objects") == ["objects/two"]
+    assert queue.orphans("answers") == ["answers/one.sr"]
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_objects_whose_queue_is_lost_are_taken_up_again(tmp_path, key):
+    first = open_queue(tmp_path / "spool", key)
+    intake = Intake(first, Limits(free_mb=0), lambda: None)
+    for seed in (1, 2):
+        intake.take(*dataset_of(image(seed)), "a test")
+    names = set(first.spool.names("objects"))
+    first.close()
+    for file in (tmp_path / "spool").glob("queue.sqlite3*"):
+        file.unlink()
+    again = open_queue(tmp_path / "spool", key)
+    again.spool.write("objects/none", b"no DICOM file")
+    intake = Intake(again, Limits(free_mb=0), lambda: None)
+    assert intake.take_up(again.orphans("objects")) == 2
+    assert states(again) == {"received": 2}
+    assert again.orphans("objects") == ["objects/none"]
+    assert not names & set(again.spool.names("objects")), "their names come from the new salt"
+    kept = [dcmread(io.BytesIO(again.spool.read(each.file))) for each in again.waiting(9)]
+    assert {each.SOPInstanceUID for each in kept} == {uid("image", 1), uid("image", 2)}
+    again.close()
 
 
 def test_it_is_the_same_after_a_start(tmp_path):

@@ -66,6 +66,10 @@ MetricsPort = Annotated[
     int | None,
     typer.Option(help="Port on 127.0.0.1 for figures in Prometheus' form. Default: none."),
 ]
+_NO_DESTINATION = (
+    "No destination: answers are made and kept until one is named, and sent to nobody; see "
+    "--answer-to."
+)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")]
 
 
@@ -94,7 +98,7 @@ def pacs_run(
 
     warn(INTENDED_USE)
     if not chosen.destinations:
-        warn("No destination: answers are made and kept, and sent to nobody; see --answer-to.")
+        warn(_NO_DESTINATION)
     _speak()
     Node(chosen).run()
 
@@ -114,16 +118,23 @@ def pacs_status(
         tell(json_module.dumps(found, indent=2))
         return
     if (disk := found["disk"])["state"] != "ok":
-        free = f"{disk['free_bytes'] // 2**20} MB are free"
-        what = "is full" if disk["state"] == "full" else "cannot be written"
+        free, kept = (disk[name] // 2**20 for name in ("free_bytes", "kept_bytes"))
+        what = {
+            "full": f"The spool's disk is full ({free} MB are free); make room",
+            "spool_full": f"The spool has reached spool_mb ({kept} MB are kept, with what is held "
+            "free for answers); raise it, or keep less by keep_days",
+            "read_only": f"The spool's disk cannot be written ({free} MB are free); mend that",
+        }[disk["state"]]
         tell(
-            f"The spool's disk {what} ({free}): nothing is lost, and senders are told to send "
-            "again later. Make room, or make it writable; the node goes on by itself."
+            f"{what}: nothing is lost, senders are told to send again later, and the node goes on "
+            "by itself."
         )
     for name, number in found["states"].items():
         tell(f"{name:<12} {number}")
     for name, number in found["unsent"].items():
-        tell(f"{number} answers wait for {name}")
+        tell(
+            f"{number} answers wait for {name or 'a destination: none was named, see --answer-to'}"
+        )
     for letter in found["dead_letters"]:
         where = f" (rule {letter['rule']})" if letter["rule"] else ""
         tell(f"dead letter {letter['uid_hash']}: {letter['reason']}{where}")
@@ -157,6 +168,8 @@ def pacs_drain(
     from cxr_transfer.pacs.node import Node
 
     warn(INTENDED_USE)
+    if not chosen.destinations:
+        warn(_NO_DESTINATION)
     _speak()
     Node(chosen, listens=False, stops_empty=True).run()
     found = status(chosen)

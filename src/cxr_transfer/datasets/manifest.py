@@ -351,7 +351,7 @@ def _image_path(folder: str, written: str, encoding: str) -> Path:
         path = os.path.join(folder, spelling)
         if os.path.isfile(path):
             plain = os.path.abspath(path)
-            is_same = plain == path or os.path.isfile(plain) and os.path.samefile(plain, path)
+            is_same = plain == path or (os.path.isfile(plain) and os.path.samefile(plain, path))
             return Path(plain if is_same else os.path.realpath(path))
     return Path(os.path.abspath(os.path.join(folder, written)))
 

@@ -70,15 +70,22 @@ class BoundedSocket(AssociationSocket):
         connection: Connection that was accepted.
         limits: Bounds on what may come.
         memory: Memory of all associations.
+        refused: Function that is called with the code of the reason why an object is not taken.
 
     Attributes:
         held: Bytes of the object that is being received.
     """
 
     def __init__(
-        self, assoc: Association, connection: socket.socket, limits: Limits, memory: Memory
+        self,
+        assoc: Association,
+        connection: socket.socket,
+        limits: Limits,
+        memory: Memory,
+        refused: Callable[[str], None],
     ) -> None:
         super().__init__(assoc, client_socket=connection)
+        self._refused = refused
         self.limits = limits
         self.memory = memory
         self._kind = 0
@@ -150,7 +157,11 @@ class BoundedSocket(AssociationSocket):
                 self._refuse(self._command > _LARGEST_COMMAND)
             else:
                 self.held += size
-                self._refuse(self.held > MIB * self.limits.object_mb or self.memory.is_over())
+                is_large = self.held > MIB * self.limits.object_mb
+                is_too_much = is_large or self.memory.is_over()
+                if is_too_much:
+                    self._refused("too_many_bytes" if is_large else "too_much_at_once")
+                self._refuse(is_too_much)
             if control & 2:
                 self._command, self.held = 0, self.held if control & 1 else 0
             place += 4 + max(length, 2)
@@ -181,7 +192,8 @@ class _Handler(RequestHandler):
         # The socket that was made before has put the event of a new connection into the queue.
         association.dul.event_queue.get_nowait()
         association.dul.socket = BoundedSocket(
-            association, self.request, self.server.limits, self.server.memory
+            *(association, self.request, self.server.limits, self.server.memory),
+            self.server.refused,
         )
         return association
 
@@ -197,9 +209,11 @@ class BoundedServer(ThreadedAssociationServer):
         *args: Any,  # noqa: ANN401
         limits: Limits,
         may_come: Callable[[str], bool],
+        refused: Callable[[str], None],
         **others: Any,  # noqa: ANN401
     ) -> None:
         self.limits = limits
+        self.refused = refused
         self.memory = Memory(MIB * limits.held_mb)
         self.closing = False
         self._may_come = may_come

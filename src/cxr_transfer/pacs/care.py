@@ -7,8 +7,8 @@ import shutil
 from typing import Any
 
 from cxr_transfer.errors import UsageError
-from cxr_transfer.pacs.intake import has_room
-from cxr_transfer.pacs.node import queue_of
+from cxr_transfer.pacs.intake import lack_of_room
+from cxr_transfer.pacs.node import addresses, queue_of
 from cxr_transfer.pacs.queue import Queue
 from cxr_transfer.pacs.queue_database import DATABASE
 from cxr_transfer.pacs.settings import NodeSettings
@@ -21,7 +21,8 @@ _LEAST_BYTES = MIB // 2  # of a radiograph: no usual one is smaller
 def status(settings: NodeSettings) -> dict[str, Any]:
     """Return counts by state, answers that wait by destination, dead letters, and the disk.
 
-    The disk is "ok", "full" or "read_only": in the last two, senders are told to send again later.
+    The disk is "ok", "full", "spool_full" (the bound of the settings is reached) or "read_only": in
+    all but the first, senders are told to send again later.
     Nothing is written, so it also tells of a disk that takes nothing.
 
     Args:
@@ -47,12 +48,16 @@ def status(settings: NodeSettings) -> dict[str, Any]:
 def retry(settings: NodeSettings) -> int:
     """Let all dead letters be tried again; return how many there are.
 
+    Answers for a destination that the settings no longer name go to those that they name.
+
     Raises:
         MachineError, UsageError: ``no_spool``, and what opening the queue raises.
     """
     queue = _there(settings)
     try:
-        return queue.retry()
+        number = queue.retry()
+        queue.readdress(*addresses(settings))
+        return number
     finally:
         queue.close()
 
@@ -62,11 +67,11 @@ def _disk(settings: NodeSettings, queue: Queue) -> dict[str, Any]:
     folders = [settings.spool, settings.spool / "objects", settings.spool / "answers"]
     there = [folder for folder in folders if folder.is_dir()]
     free = min(shutil.disk_usage(folder).free for folder in there)
-    is_room = has_room(settings.limits, _LEAST_BYTES, free=free, kept=queue.bytes_kept())
-    state = "ok" if is_room else "full"
+    kept = queue.bytes_kept()
+    state: str = lack_of_room(settings.limits, _LEAST_BYTES, free=free, kept=kept) or "ok"
     if any(os.statvfs(folder).f_flag & os.ST_RDONLY for folder in there):
         state = "read_only"
-    return {"state": state, "free_bytes": free}
+    return {"state": state, "free_bytes": free, "kept_bytes": kept}
 
 
 def _there(settings: NodeSettings, *, reads_only: bool = False) -> Queue:

@@ -108,10 +108,12 @@ class Commitments:
             item = Dataset()
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, sop_instance
             known = self._queue.known(self._queue.hash(sop_instance))
-            if known is not None and known[1] == sop_class:
+            is_here = known is not None and self._queue.spool.size(known.file) > 0
+            if known is not None and is_here and known.sop_class == sop_class:
                 safe.append(item)
                 continue
-            item.FailureReason = _NO_SUCH_OBJECT if known is None else _OTHER_CLASS
+            # What was deleted when its time was over is nobody's safe copy any more.
+            item.FailureReason = _OTHER_CLASS if is_here else _NO_SUCH_OBJECT
             failed.append(item)
         report.ReferencedSOPSequence = safe
         if failed:

@@ -9,7 +9,8 @@ none is left empty, as the standard lets it be.
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable
+from datetime import date, datetime, timedelta, timezone
 
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -31,14 +32,32 @@ _COPIED = (
     *("PatientName", "PatientID", "StudyInstanceUID", "StudyID", "AccessionNumber"),
     "ReferringPhysicianName",
 )
-_COPIED_WHERE_VALID = {
-    "PatientBirthDate": re.compile(r"\d{8}"),
-    "StudyDate": re.compile(r"\d{8}"),
-    "StudyTime": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
-    "PatientSex": re.compile(r"[MFO]"),
+
+
+def _is_date(value: str) -> bool:
+    try:
+        return re.fullmatch(r"\d{8}", value) is not None and bool(date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+_TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?")
+_COPIED_WHERE_VALID: dict[str, Callable[[str], object]] = {
+    "PatientBirthDate": _is_date,
+    "StudyDate": _is_date,
+    "StudyTime": _TIME.fullmatch,
+    "PatientSex": re.compile(r"[MFO]").fullmatch,
 }
 IDENTITY = (*_COPIED, *_COPIED_WHERE_VALID)
 """Elements that name patient and study: in every object, empty where the source has none."""
+
+_EQUIPMENT = {
+    "Manufacturer": 64,
+    "ManufacturerModelName": 64,
+    "DeviceSerialNumber": 64,
+    "StationName": 16,
+}
+"""Elements that say what took the image, and the characters that each may have (PS3.5, 6.2)."""
 
 _OFFSET = re.compile(r"([+-])(\d{2})(\d{2})")
 _MOST_INSTANCES = 2**31 - 1
@@ -62,7 +81,7 @@ def new_object(
         _put(made, keyword, text_of(image.source, keyword))
     for keyword, valid in _COPIED_WHERE_VALID.items():
         value = text_of(image.source, keyword)
-        _put(made, keyword, value if valid.fullmatch(value) else "")
+        _put(made, keyword, value if valid(value) else "")
     made.SOPClassUID = sop_class
     made.SOPInstanceUID = image.uid(kind)
     made.SeriesInstanceUID = image.series_uid(kind)
@@ -121,16 +140,13 @@ def _contributing(image: AnsweredImage) -> list[Dataset]:
     answered.ContributionDescription = (
         f"Class scores by {model.name}, weights SHA-256 {model.weights_sha256}. {INTENDED_USE}"
     )
-    manufacturer = text_of(image.source, "Manufacturer")
-    if not manufacturer:
-        return [answered]
     took = Dataset()
     took.PurposeOfReferenceCodeSequence = [coded(codes.DCM.AcquisitionEquipment)]
-    _put(took, "Manufacturer", manufacturer)
-    for keyword in ("ManufacturerModelName", "DeviceSerialNumber", "StationName"):
-        if value := text_of(image.source, keyword):
+    for keyword, most in _EQUIPMENT.items():
+        # Of several values the first, and as much as there may be: it names nobody.
+        if value := text_of(image.source, keyword).partition("\\")[0].strip()[:most].strip():
             _put(took, keyword, value)
-    return [took, answered]
+    return [took, answered] if "Manufacturer" in took else [answered]
 
 
 def coded(concept: Code) -> Dataset:

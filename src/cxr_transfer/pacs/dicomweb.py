@@ -10,12 +10,14 @@ from typing import Any
 
 from dicomweb_client.api import DICOMwebClient
 from pydicom import dcmread
-from requests.exceptions import HTTPError, RequestException
+from requests.exceptions import ConnectionError as RequestsConnectionError
+from requests.exceptions import HTTPError, RequestException, Timeout
 
-from cxr_transfer.errors import CxrError, ImageError
+from cxr_transfer.errors import ImageError, MachineError
 from cxr_transfer.pacs.intake import Intake, dataset_of
 from cxr_transfer.pacs.queue import Queue
-from cxr_transfer.pacs.sender import Refused
+from cxr_transfer.pacs.queue_upkeep import DAMAGED
+from cxr_transfer.pacs.sender import HAS_IT, Refused
 from cxr_transfer.pacs.settings import Source
 from cxr_transfer.radiograph.silence import silence
 from cxr_transfer.serving.event_log import log
@@ -50,7 +52,11 @@ class StowTransport:
     def _sent(self, client: DICOMwebClient, content: bytes) -> Refused | None:
         with silence():
             try:
-                answered = client.store_instances([dcmread(io.BytesIO(content))])
+                dataset = dcmread(io.BytesIO(content))
+            except Exception:  # pydicom raises every kind for what cannot be read
+                return Refused(DAMAGED, for_good=True)
+            try:
+                answered = client.store_instances([dataset])
             except HTTPError as error:
                 status = error.response.status_code if error.response is not None else 0
                 is_passing = status >= 500 or status in _FOR_NOW
@@ -62,7 +68,9 @@ class StowTransport:
         failed = answered.get(_FAILED)
         if failed and failed.value:
             reason = failed.value[0].get(_FAILURE_REASON)
-            return Refused(f"status 0x{int(reason.value) if reason else 0:04X}", for_good=True)
+            status = int(reason.value) if reason else 0
+            if status != HAS_IT:
+                return Refused(f"status 0x{status:04X}", for_good=True)
         return None
 
 
@@ -89,7 +97,7 @@ class Poller:
                     self.poll()
             except RequestException:
                 log("source_away", source=self.name)
-            except (CxrError, ValueError, LookupError, TypeError) as error:
+            except Exception as error:  # what an archive sends may be anything
                 log("failed", where="source", source=self.name, type=type(error).__name__)
             stopping[0].wait(self._source.every_s)
 
@@ -111,6 +119,10 @@ class Poller:
                 taken += self._take(client, study, series, instance)
             except ImageError:
                 continue  # it was logged, and will be again: nobody else can be told
+            except (RequestsConnectionError, Timeout, MachineError):
+                raise
+            except Exception as error:  # of this image alone: the others are asked for
+                log("not_fetched", object=uid, source=self.name, reason=_why(error))
         return taken
 
     def _take(self, client: DICOMwebClient, study: str, series: str, instance: str) -> int:
@@ -149,6 +161,12 @@ def _pages(search: Any, *place: str, **filters: Any) -> Iterator[dict[str, Any]]
         if len(page) < _PAGE:
             return
         offset += len(page)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, HTTPError) and error.response is not None:
+        return f"http {error.response.status_code}"
+    return type(error).__name__
 
 
 def _text(found: dict[str, Any], tag: str) -> str:

@@ -10,7 +10,8 @@ import hashlib
 import io
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -21,7 +22,8 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from cxr_transfer.errors import CxrError, ImageError, MachineError
 from cxr_transfer.pacs.node_metrics import NodeMetrics
 from cxr_transfer.pacs.queue import Queue
-from cxr_transfer.pacs.queue_tables import Outcome
+from cxr_transfer.pacs.queue_tables import ANSWER_BYTES, Kept, Outcome
+from cxr_transfer.pacs.same_image import is_same_image
 from cxr_transfer.pacs.settings import Limits
 from cxr_transfer.radiograph.silence import silence
 from cxr_transfer.serving.event_log import log
@@ -81,14 +83,46 @@ class Intake:
             with self._metrics.step("receive"):
                 outcome = self._taken(uid, sop_class, sop_instance, syntax, dataset)
         except CxrError as error:
-            log("refused", object=uid, code=error.code, sender=sender)
-            self._metrics.received.labels(error.code).inc()
+            self.note_refused(error.code, sender, uid)
             raise
         log(outcome.value, object=uid, bytes=len(dataset), sender=sender)
         self._metrics.received.labels(outcome.value).inc()
         if outcome is Outcome.ACCEPTED:
             self._arrived()
         return outcome
+
+    def note_refused(self, code: str, sender: str, uid: str = "") -> None:
+        """Count an object that is not taken, and tell the log why.
+
+        Args:
+            code: Code of the reason.
+            sender: Name for the log of whoever sent it.
+            uid: Hash of its SOP Instance UID; "" where it was not read so far.
+        """
+        log("refused", object=uid, code=code, sender=sender)
+        self._metrics.received.labels(code).inc()
+
+    def take_up(self, names: Sequence[str]) -> int:
+        """Accept objects whose files lie in the spool without a row; return how many are new.
+
+        A killed node had not yet answered for them, or their queue is lost: either way they are
+        whole. What cannot be read, with this key, stays where it is.
+
+        Args:
+            names: Names of their files.
+        """
+        taken = 0
+        for name in names:
+            try:
+                parts = dataset_of(self._queue.spool.read(name))
+                taken += self.take(*parts, "the spool") is Outcome.ACCEPTED
+            except CxrError as error:
+                log("not_taken_up", file=name, code=error.code)
+                continue
+            known = self._queue.known(self._queue.hash(parts[1]))
+            if known is not None and known.file != name:
+                self._queue.spool.remove(name)
+        return taken
 
     def _taken(
         self, uid: str, sop_class: str, sop_instance: str, syntax: str, dataset: bytes
@@ -107,7 +141,8 @@ class Intake:
         digest = hashlib.sha256(dataset).hexdigest()
         known = self._queue.known(uid)
         if known is not None:
-            return Outcome.ALREADY_HERE if known[0] == digest else Outcome.OTHER_BYTES
+            is_same = known.sha256 == digest or self._is_same_image(known, dataset, syntax)
+            return Outcome.ALREADY_HERE if is_same else Outcome.OTHER_BYTES
         self._check_room(len(dataset))
         file = f"objects/{uid[:2]}/{uid}-{digest[:16]}.dcm"
         self._queue.spool.write(file, file_of(sop_class, sop_instance, syntax, dataset))
@@ -119,6 +154,14 @@ class Intake:
         if outcome is Outcome.OTHER_BYTES:  # two senders at the same moment
             self._queue.spool.remove(file)
         return outcome
+
+    def _is_same_image(self, known: Kept, dataset: bytes, syntax: str) -> bool:
+        """Tell whether a data set is the kept one in another transfer syntax."""
+        try:
+            kept_syntax, kept = dataset_of(self._queue.spool.read(known.file))[2:]
+        except CxrError:
+            return False  # its time is over
+        return kept_syntax != syntax and is_same_image(kept, kept_syntax, dataset, syntax)
 
     def _check_room(self, size: int) -> None:
         """Refuse an object before there is no room for its answer.
@@ -132,24 +175,28 @@ class Intake:
         except OSError:
             free = 0
         kept = self._queue.bytes_kept()
-        if not has_room(self._limits, size, free=free, kept=kept):
+        if lacking := lack_of_room(self._limits, size, free=free, kept=kept):
             raise MachineError(
                 "disk_full",
                 f"Expected room in {folder}, but {free // MIB} MB are free and {kept // MIB} MB "
-                "kept; free some space, or raise spool_mb.",
+                f"kept; {'raise spool_mb' if lacking == 'spool_full' else 'free some space'}.",
             )
 
 
-def has_room(limits: Limits, size: int, *, free: int, kept: int) -> bool:
-    """Tell whether an object of so many bytes is taken.
+def lack_of_room(
+    limits: Limits, size: int, *, free: int, kept: int
+) -> Literal["", "full", "spool_full"]:
+    """Return why an object of so many bytes is not taken: the disk, or the spool's own bound.
 
     Args:
         limits: Bounds on space.
         size: Bytes of the object.
         free: Free bytes of the spool's disk.
-        kept: Bytes of the objects that are kept.
+        kept: Bytes of the objects and answers that are kept.
     """
-    return free - size >= MIB * limits.free_mb and kept + size <= MIB * limits.spool_mb
+    if free - size < MIB * limits.free_mb:
+        return "full"
+    return "spool_full" if kept + size + ANSWER_BYTES > MIB * limits.spool_mb else ""
 
 
 def identity_of(dataset: bytes, syntax: str) -> tuple[str, str]:

@@ -22,6 +22,8 @@ from cxr_transfer.inference.prediction import Prediction
 from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.pacs import answer_process
 from cxr_transfer.pacs.answer_process import question
+from cxr_transfer.pacs.answered_image import text_of
+from cxr_transfer.pacs.dicom_header import PROGRAM
 from cxr_transfer.pacs.judging_models import JudgingModel, open_models
 from cxr_transfer.pacs.node_metrics import NodeMetrics
 from cxr_transfer.pacs.queue import Queue
@@ -221,7 +223,11 @@ class Judge:
         content = await loop.run_in_executor(self._writers, self._queue.spool.read, waiting.file)
         decode_s = self._settings.limits.decode_s
         _, (header,) = await self.decoders.ask({"work": "identity"}, [content], seconds=decode_s)
-        rule, reason = chosen_rule(self._settings.rules, _texts(opened_identity(header)))
+        identity = opened_identity(header)
+        rule, reason = chosen_rule(self._settings.rules, _texts(identity))
+        if text_of(identity, "Manufacturer") == PROGRAM:
+            # Else an archive that passes on all its images lets it judge its own pictures for ever.
+            rule, reason = None, "an answer of this program"
         if rule is None:
             log("not_for_us", object=waiting.uid)
             self._queue.close_object(waiting.uid, State.NOT_FOR_US, reason)

@@ -105,6 +105,7 @@ class Listener:
                 server_class=BoundedServer,
                 limits=settings.limits,
                 may_come=self._may_come,
+                refused=lambda code: self._intake.note_refused(code, "a peer"),
             )
         except (OSError, ValueError, OverflowError) as error:
             raise _no_port(settings, error) from None

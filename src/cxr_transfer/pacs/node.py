@@ -35,6 +35,7 @@ _DAY = 86_400.0
 _NOTE_CLOCK_S = 5.0
 _EXPIRE_S = 600.0
 _LAST_ASSOCIATIONS_S = 10.0
+_PAUSE_S = 1.0
 
 
 class Node:
@@ -97,9 +98,9 @@ class Node:
             stack.enter_context(only_node(self.queue.spool))
             self.queue.spool.clear_unfinished("objects")
             self.queue.spool.clear_unfinished("answers")
-            orphans = self.queue.remove_orphans()
+            self._put_in_order()
             self.queue.wake()
-            log("opened", orphans=orphans, **self.queue.counts())
+            log("opened", **self.queue.counts())
             if self._listens:
                 self._listener.start()
                 stack.callback(self._listener.stop, 0)
@@ -111,6 +112,19 @@ class Node:
             asyncio.run(self._run())
             self.queue.note_clock()
             log("stopped", **self.queue.counts())
+
+    def _put_in_order(self) -> None:
+        """Let every file have its row, and every answer somebody to go to, before work begins."""
+        queue, named = self.queue, [sender.name for sender in self._senders]
+        if not queue.spool.close_to_others():
+            log("open_spool")
+        for name in queue.orphans("answers"):  # of an object that is judged again
+            queue.spool.remove(name)
+        taken = self._intake.take_up(queue.orphans("objects"))
+        addressed = queue.readdress(*addresses(self._settings), only_nobody=True)
+        astray = queue.bury_astray(named) if named else 0
+        if taken or addressed or astray:
+            log("put_in_order", taken_up=taken, addressed=addressed, no_destination=astray)
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -172,7 +186,21 @@ class Node:
                 (f"from {poller.name}", partial(poller.run, self._stopping, over))
                 for poller in self._pollers
             ]
-        return [threading.Thread(target=do, name=name, daemon=True) for name, do in work]
+        return [
+            threading.Thread(target=self._kept_up, args=(name, do), name=name, daemon=True)
+            for name, do in work
+        ]
+
+    def _kept_up(self, name: str, do: Callable[[], None]) -> None:
+        """Do a thread's work until it is over; a fault that nobody foresaw does not end it."""
+        while not self._over.is_set():
+            try:
+                do()
+                return
+            except Exception as error:  # its words may be of an object
+                code = error.code if isinstance(error, CxrError) else ""
+                log("failed", where=name, type=type(error).__name__, code=code)
+                self._over.wait(_PAUSE_S)
 
     def _care(self) -> None:
         """Note the clock, and delete files whose time is over."""
@@ -211,6 +239,12 @@ def queue_of(settings: NodeSettings, *, reads_only: bool = False) -> Queue:
     """
     key = read_key(settings.key_file) if settings.key_file is not None else None
     return open_queue(settings.spool, key, reads_only=reads_only)
+
+
+def addresses(settings: NodeSettings) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
+    """Return the names of each rule's destinations, and those of rules that there are no more."""
+    of_rule = {rule.name: settings.destinations_of(rule) for rule in settings.rules}
+    return of_rule, tuple(destination.name for destination in settings.destinations)
 
 
 def transport(settings: NodeSettings, destination: Destination) -> Transport:

@@ -139,5 +139,7 @@ class _QueueState(Collector):
         return [
             *(objects, oldest, unsent),
             GaugeMetricFamily("cxr_pacs_free_bytes", "Free space of the spool's disk.", value=free),
-            GaugeMetricFamily("cxr_pacs_kept_bytes", "Bytes of the objects kept.", value=kept),
+            GaugeMetricFamily(
+                "cxr_pacs_kept_bytes", "Bytes that the spool's bound counts.", value=kept
+            ),
         ]

@@ -8,19 +8,27 @@ of UIDs and no text of a header. Any number of threads may use one queue.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 from cxr_transfer import provenance
-from cxr_transfer.pacs.queue_database import QueueDatabase
-from cxr_transfer.pacs.queue_tables import Delivery, Outcome, State, Waiting
+from cxr_transfer.pacs.queue_tables import (
+    ANSWER_BYTES,
+    DEAD,
+    NOBODY,
+    SENT,
+    WAITING,
+    Delivery,
+    Kept,
+    Outcome,
+    State,
+    Waiting,
+)
+from cxr_transfer.pacs.queue_upkeep import QueueUpkeep
 from cxr_transfer.pacs.spool import Spool
 
-_WAITING, _SENT, _DEAD = "waiting", "sent", "dead"
 
-
-class Queue(QueueDatabase):
+class Queue(QueueUpkeep):
     """Objects and answers, and where each of them stands; opened as `QueueDatabase` is."""
 
     # What comes in.
@@ -52,10 +60,10 @@ class Queue(QueueDatabase):
             )
             return Outcome.ACCEPTED
 
-    def known(self, uid: str) -> tuple[str, str] | None:
-        """Return SHA-256 and SOP class of an accepted object; None of one that is not here."""
-        rows = self._rows("SELECT sha256, sop_class FROM objects WHERE uid = ?", uid)
-        return (rows[0][0], rows[0][1]) if rows else None
+    def known(self, uid: str) -> Kept | None:
+        """Return what is kept of an accepted object; None of one that never was."""
+        rows = self._rows("SELECT sha256, sop_class, file FROM objects WHERE uid = ?", uid)
+        return Kept(*rows[0]) if rows else None
 
     # What is judged.
 
@@ -77,18 +85,25 @@ class Queue(QueueDatabase):
             uid: Hash of its SOP Instance UID.
             rule: Name of the rule that held.
             files: Names of its answers' files.
-            destinations: Names of the destinations of each answer.
+            destinations: Names of the destinations of each answer; without any, the answers wait
+                until the settings name one.
         """
         now = self.clock.now()
+        size = sum(self.spool.size(file) for file in files)
         with self._writing() as database:
             database.executemany(
                 "INSERT OR IGNORE INTO deliveries (uid, file, destination, state, since) "
                 "VALUES (?, ?, ?, ?, ?)",
-                [(uid, file, name, _WAITING, now) for file in files for name in destinations],
+                [
+                    (uid, file, name, WAITING, now)
+                    for file in files
+                    for name in destinations or (NOBODY,)
+                ],
             )
             database.execute(
-                "UPDATE objects SET state = ?, rule = ?, reason = '', changed = ? WHERE uid = ?",
-                (State.JUDGED, rule, now, uid),
+                "UPDATE objects SET state = ?, rule = ?, reason = '', changed = ?, "
+                "answer_size = ? WHERE uid = ?",
+                (State.JUDGED, rule, now, size, uid),
             )
             self._settle(database, uid)
 
@@ -121,17 +136,17 @@ class Queue(QueueDatabase):
         rows = self._rows(
             "SELECT uid, file, destination, attempts, since FROM deliveries WHERE destination = ? "
             "AND state = ? AND due <= ? ORDER BY rowid LIMIT ?",
-            *(destination, _WAITING, self.clock.now(), most),
+            *(destination, WAITING, self.clock.now(), most),
         )
         return [Delivery(*row) for row in rows]
 
     def delivered(self, delivery: Delivery) -> None:
         """Note that a destination has taken an answer."""
-        self._set_delivery(delivery, _SENT, "")
+        self._set_delivery(delivery, SENT, "")
 
     def undeliverable(self, delivery: Delivery, reason: str) -> None:
         """Make a dead letter of an answer."""
-        self._set_delivery(delivery, _DEAD, reason)
+        self._set_delivery(delivery, DEAD, reason)
 
     def send_again(self, delivery: Delivery, reason: str, wait_s: float) -> None:
         """Let an answer wait for another attempt.
@@ -159,21 +174,6 @@ class Queue(QueueDatabase):
                 (state, reason, delivery.uid, delivery.file, delivery.destination),
             )
             self._settle(database, delivery.uid)
-
-    def _settle(self, database: sqlite3.Connection, uid: str) -> None:
-        """Give an object the state that its deliveries leave it in."""
-        states = dict(
-            database.execute(
-                "SELECT state, max(reason) FROM deliveries WHERE uid = ? GROUP BY state", (uid,)
-            ).fetchall()
-        )
-        if _WAITING in states:
-            return
-        state, reason = (State.DEAD, states[_DEAD]) if _DEAD in states else (State.SENT, "")
-        database.execute(
-            "UPDATE objects SET state = ?, reason = ?, changed = ? WHERE uid = ?",
-            (state, reason, self.clock.now(), uid),
-        )
 
     # Reports of storage commitment, which hold UIDs: sealed as files are.
 
@@ -211,71 +211,7 @@ class Queue(QueueDatabase):
         with self._writing() as database:
             database.execute("DELETE FROM commitments WHERE number = ?", (number,))
 
-    # What a person asks for.
-
-    def retry(self) -> int:
-        """Let all dead letters be tried again; return how many objects they are of."""
-        with self._writing() as database:
-            number = database.execute(
-                "SELECT count(*) FROM objects WHERE state = ?", (State.DEAD,)
-            ).fetchone()[0]
-            database.execute(
-                "UPDATE deliveries SET state = ?, attempts = 0, due = 0, since = ? WHERE state = ?",
-                (_WAITING, self.clock.now(), _DEAD),
-            )
-            # One with answers is sent again; one without is judged again.
-            database.execute(
-                "UPDATE objects SET attempts = 0, due = 0, state = CASE WHEN uid IN "
-                "(SELECT uid FROM deliveries) THEN ? ELSE ? END WHERE state = ?",
-                (State.JUDGED, State.RECEIVED, State.DEAD),
-            )
-            return int(number)
-
-    def wake(self) -> None:
-        """Let nothing wait any longer for its next attempt."""
-        with self._writing() as database:
-            for table in ("objects", "deliveries", "commitments"):
-                database.execute(f"UPDATE {table} SET due = 0 WHERE due > 0")
-
-    def expire(self, keep_s: float) -> int:
-        """Delete the files of objects that were finished so long ago; return how many.
-
-        Their rows stay: an object that is sent once more is known again. Dead letters keep their
-        files.
-
-        Args:
-            keep_s: Seconds on the node's clock.
-        """
-        rows = self._rows(
-            "SELECT uid, file FROM objects WHERE state IN (?, ?) AND file != '' AND changed <= ?",
-            *(State.SENT, State.NOT_FOR_US, self.clock.now() - keep_s),
-        )
-        for uid, file in rows:
-            answers = self._rows("SELECT DISTINCT file FROM deliveries WHERE uid = ?", uid)
-            for (name,) in [(file,), *answers]:
-                self.spool.remove(name)
-            with self._writing() as database:
-                database.execute("DELETE FROM deliveries WHERE uid = ?", (uid,))
-                database.execute(
-                    "UPDATE objects SET file = '', state = CASE state WHEN ? THEN ? ELSE state END "
-                    "WHERE uid = ?",
-                    (State.SENT, State.DONE, uid),
-                )
-        return len(rows)
-
-    def remove_orphans(self) -> int:
-        """Delete files that no row knows: what a killed node had begun. Return how many."""
-        known = {row[0] for row in self._rows("SELECT file FROM objects")}
-        known |= {row[0] for row in self._rows("SELECT file FROM deliveries")}
-        orphans = [
-            name
-            for below in ("objects", "answers")
-            for name in self.spool.names(below)
-            if name not in known
-        ]
-        for name in orphans:
-            self.spool.remove(name)
-        return len(orphans)
+    # What a person is shown.
 
     def counts(self) -> dict[str, int]:
         """Return how many objects are in each state, all states named."""
@@ -297,7 +233,7 @@ class Queue(QueueDatabase):
         return dict(
             self._rows(
                 "SELECT destination, count(*) FROM deliveries WHERE state = ? GROUP BY destination",
-                _WAITING,
+                WAITING,
             )
         )
 
@@ -316,8 +252,12 @@ class Queue(QueueDatabase):
         return {state.value: max(0.0, now - since.get(state.value, now)) for state in states}
 
     def bytes_kept(self) -> int:
-        """Return the bytes of all objects whose files are kept."""
-        rows = self._rows("SELECT coalesce(sum(size), 0) FROM objects WHERE file != ''")
+        """Return the bytes of all objects and answers that are kept, or are to be made."""
+        rows = self._rows(
+            "SELECT coalesce(sum(size + CASE state WHEN ? THEN ? ELSE answer_size END), 0) "
+            "FROM objects WHERE file != ''",
+            *(State.RECEIVED, ANSWER_BYTES),
+        )
         return int(rows[0][0])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import open_own, unwritable
 from cxr_transfer.pacs.node_clock import NodeClock
-from cxr_transfer.pacs.queue_tables import TABLES, VERSION
+from cxr_transfer.pacs.queue_tables import ADDED, TABLES, VERSION
 from cxr_transfer.pacs.spool import Spool, hashed
 
 DATABASE = "queue.sqlite3"
@@ -38,7 +38,7 @@ class QueueDatabase:
         clock: The node's clock.
 
     Raises:
-        MachineError: ``disk_full`` or ``not_writable``.
+        MachineError: ``disk_full``, ``not_writable`` or ``queue_damaged``.
         UsageError: ``wrong_key`` where the spool was made with another key, or without one;
             ``other_queue`` of another version of this program.
     """
@@ -96,6 +96,13 @@ class QueueDatabase:
         except sqlite3.Error as error:
             # Codes of a full disk are SQLITE_FULL, or an input/output error on the way to it.
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                raise MachineError(
+                    "queue_damaged",
+                    f"Expected the queue of the spool in {self._path}, but it is damaged: {error}. "
+                    "Restore it, or move it away: at the next start the objects of the spool are "
+                    "taken up again, and answered as before.",
+                ) from None
             number = errno.ENOSPC if code == sqlite3.SQLITE_FULL else errno.EIO
             reason = OSError(number, os.strerror(number) if number == errno.ENOSPC else str(error))
             raise unwritable(self._path, reason, "--spool") from None
@@ -141,6 +148,10 @@ def _writable(path: Path) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("PRAGMA synchronous=FULL")
         database.executescript(TABLES)
+        there = {row[1] for row in database.execute("PRAGMA table_info(objects)")}
+        for column, kind in ADDED.items():
+            if column not in there:
+                database.execute(f"ALTER TABLE objects ADD COLUMN {column} {kind}")
     except BaseException:
         database.close()
         raise

@@ -7,6 +7,15 @@ from enum import StrEnum
 
 VERSION = 1
 
+WAITING, SENT, DEAD = "waiting", "sent", "dead"
+"""States of an answer for one destination."""
+
+NOBODY = ""
+"""Destination of answers that were made while the settings named none."""
+
+ANSWER_BYTES = 8 * 2**20
+"""Room that is kept for the answers of an object until they are there; usual ones take half."""
+
 
 class State(StrEnum):
     """State of an object.
@@ -40,6 +49,21 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
     ALREADY_HERE = "already_here"
     OTHER_BYTES = "other_bytes"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of an accepted object.
+
+    Attributes:
+        sha256: SHA-256 of its data set.
+        sop_class: UID of its SOP class.
+        file: Name of its file in the spool; "" where its time is over, and it was deleted.
+    """
+
+    sha256: str
+    sop_class: str
+    file: str
 
 
 @dataclass(frozen=True)
@@ -87,6 +111,7 @@ CREATE TABLE IF NOT EXISTS objects (
     sop_class TEXT NOT NULL,
     file TEXT NOT NULL,
     size INTEGER NOT NULL,
+    answer_size INTEGER NOT NULL DEFAULT 0,
     state TEXT NOT NULL,
     reason TEXT NOT NULL DEFAULT '',
     rule TEXT NOT NULL DEFAULT '',
@@ -116,3 +141,6 @@ CREATE TABLE IF NOT EXISTS commitments (
     since REAL NOT NULL
 );
 """
+
+ADDED = {"answer_size": "INTEGER NOT NULL DEFAULT 0"}
+"""Columns of ``objects`` that queues of earlier versions of the program lack."""

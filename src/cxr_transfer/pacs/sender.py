@@ -18,8 +18,16 @@ from cxr_transfer.pacs.queue_tables import Delivery
 from cxr_transfer.pacs.settings import Limits
 from cxr_transfer.serving.event_log import log
 
+HAS_IT = 0x0111
+"""Status "duplicate SOP instance" (PS3.7, annex C).
+
+An answer has the same UID each time that it is sent, so the archive has this one.
+"""
+
 BATCH = 32
 _HOUR = 3600.0
+_PAUSE_S = 1.0
+"""Seconds after which a disk that took nothing is tried again."""
 
 
 class Refused(Exception):  # noqa: N818 - it is an event of one answer
@@ -70,6 +78,7 @@ class Sender:
         self._transport = transport
         self._limits = limits
         self._woken = threading.Event()
+        self._unnoted: list[Delivery] = []
 
     def wake(self) -> None:
         """Look for answers now."""
@@ -83,7 +92,8 @@ class Sender:
                 is_more = self.send_due()
             except MachineError as error:
                 log("failed", where="queue", code=error.code)
-                is_more = False
+                self._woken.wait(_PAUSE_S)
+                continue
             if not is_more:
                 self._woken.wait(0.2)
 
@@ -93,6 +103,10 @@ class Sender:
         Raises:
             MachineError: The queue cannot be written.
         """
+        # What a destination has taken, and a full disk kept from being noted, is not sent again.
+        while self._unnoted:
+            self._queue.delivered(self._unnoted[-1])
+            self._unnoted.pop()
         due = self._queue.due(self.name, BATCH)
         if not due:
             return False
@@ -120,7 +134,11 @@ class Sender:
         if refusal is None:
             self.is_away = False
             log("sent", object=delivery.uid, destination=self.name)
-            self._queue.delivered(delivery)
+            try:
+                self._queue.delivered(delivery)
+            except MachineError:
+                self._unnoted.append(delivery)
+                raise
             self._metrics.sent.labels(self.name).inc()
             return
         self._metrics.failed.labels(self.name).inc()

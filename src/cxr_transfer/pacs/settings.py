@@ -11,7 +11,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from cxr_transfer.errors import UsageError, listing
@@ -36,6 +44,18 @@ _TLS_FILES = ("certificate", "key", "authority")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_its_kind(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse ``port = true`` and ``port = "104"``, which would pass as numbers."""
+        kind = str(cls.model_fields[info.field_name or ""].annotation)
+        is_number = "int" in kind or "float" in kind
+        if (is_number and isinstance(value, bool | str)) or (
+            "bool" in kind and not isinstance(value, bool)
+        ):
+            raise ValueError(f"a {'number' if is_number else 'true or false'} is expected")
+        return value
 
 
 class Peer(_Strict):
@@ -147,7 +167,8 @@ class Limits(_Strict):
         held_mb: Memory for all objects that are being received; at least `object_mb`.
         pdu_kb: Largest size of a PDU that peers may send.
         free_mb: Space of the disk that stays free; before it is used, objects are refused.
-        spool_mb: Largest size of the spool folder.
+        spool_mb: Largest size of what is received and answered in the spool folder; 8 MB are kept
+            for the answers of each object that waits.
         handshake_s: Seconds in which a connection has to become an association.
         idle_s: Seconds for which an association may be silent.
         decode_s: Seconds for reading one image.
@@ -165,7 +186,7 @@ class Limits(_Strict):
     held_mb: int = Field(512, ge=1, le=2**20)
     pdu_kb: int = Field(128, ge=4, le=1024)
     free_mb: int = Field(512, ge=0, le=2**30)
-    spool_mb: int = Field(51_200, ge=1, le=2**30)
+    spool_mb: int = Field(51_200, ge=16, le=2**30)
     handshake_s: float = Field(10.0, gt=0, le=600)
     idle_s: float = Field(60.0, gt=0, le=3600)
     decode_s: float = Field(10.0, gt=0, le=600)

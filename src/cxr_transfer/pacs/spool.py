@@ -42,6 +42,13 @@ class Spool:
         except OSError as error:
             raise unwritable(folder, error, "--spool") from error
 
+    def close_to_others(self) -> bool:
+        """Take from others the right to look into the folder; tell whether they have none now."""
+        with suppress(OSError):  # not the owner's own, or on a disk that knows no rights
+            if self.folder.stat().st_mode & 0o077:
+                self.folder.chmod(0o700)
+        return not self.folder.stat().st_mode & 0o077
+
     @property
     def is_sealed(self) -> bool:
         """Whether files are encrypted."""
@@ -99,6 +106,12 @@ class Spool:
         except OSError:
             raise _damaged() from None
         return self.opened(name, content)
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file on the disk; 0 where it is not there."""
+        with suppress(OSError):
+            return (self.folder / name).stat().st_size
+        return 0
 
     def remove(self, name: str) -> None:
         """Delete a file, where it is there."""

@@ -12,14 +12,16 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from cxr_transfer.errors import UsageError
 from cxr_transfer.pacs.intake import IMPLEMENTATION
-from cxr_transfer.pacs.sender import Refused
+from cxr_transfer.pacs.queue_upkeep import DAMAGED
+from cxr_transfer.pacs.sender import HAS_IT, Refused
 from cxr_transfer.pacs.settings import Destination, NodeSettings
 from cxr_transfer.pacs.tls import tls_context
 from cxr_transfer.radiograph.silence import silence
 
-_WARNINGS = (0xB000, 0xB006, 0xB007)
-"""Statuses of an object that was stored all the same: PS3.4, B.2.3."""
+_TAKEN = (0x0000, 0xB000, 0xB006, 0xB007, HAS_IT)
+"""Statuses of an object that the archive has: stored, also with a warning (PS3.4, B.2.3)."""
 
 _TRY_AGAIN = (0xA700, 0x0110, 0x0124)
 """Out of resources, processing failure, not authorised: they may be mended over there."""
@@ -43,10 +45,17 @@ class StoreTransport:
         Raises:
             Refused: The archive is away.
         """
-        datasets = [dcmread(io.BytesIO(content)) for content in contents]
-        association = self._opened({(data.SOPClassUID, _syntax(data)) for data in datasets})
+        datasets = [_read(content) for content in contents]
+        wanted = {(str(data.SOPClassUID), _syntax(data)) for data in datasets if data is not None}
+        if not wanted:
+            yield from (_damaged() for _ in datasets)
+            return
+        association = self._opened(wanted)
         try:
             for dataset in datasets:
+                if dataset is None:
+                    yield _damaged()
+                    continue
                 if not association.is_established:
                     raise Refused("away")
                 yield _stored(association, dataset)
@@ -85,20 +94,36 @@ class StoreTransport:
         assert destination.address is not None
         assert destination.port is not None
         try:
+            encrypted = tls_context(tls, accepts=False) if destination.tls and tls else None
+        except UsageError as error:  # its files are being renewed
+            raise Refused(error.code) from None
+        try:
             with silence():
                 association = application.associate(
                     destination.address,
                     destination.port,
                     ae_title=destination.ae or "",
-                    tls_args=(tls_context(tls, accepts=False), destination.address)
-                    if destination.tls and tls is not None
-                    else None,
+                    tls_args=(encrypted, destination.address) if encrypted else None,
                 )
         except (OSError, RuntimeError, TypeError, ValueError):
             raise Refused("away") from None
         if association.is_established:
             return association
         raise Refused("rejected" if association.is_rejected else "away")
+
+
+def _read(content: bytes) -> Dataset | None:
+    """Return an answer that was kept; None of one that is damaged."""
+    try:
+        with silence():
+            dataset = dcmread(io.BytesIO(content))
+            return dataset if dataset.SOPClassUID and _syntax(dataset) else None
+    except Exception:  # pydicom raises every kind for what cannot be read
+        return None
+
+
+def _damaged() -> Refused:
+    return Refused(DAMAGED, for_good=True)
 
 
 def _syntax(dataset: Dataset) -> str:
@@ -116,7 +141,7 @@ def _stored(association: Association, dataset: Dataset) -> Refused | None:
     if not answered:
         return Refused("no_answer")
     status = int(answered.Status)
-    if status == 0 or status in _WARNINGS:
+    if status in _TAKEN:
         return None
     is_passing = status in _TRY_AGAIN or 0xA700 <= status < 0xA800
     return Refused(f"status 0x{status:04X}", for_good=not is_passing)
