@@ -54,3 +54,41 @@ def write_images(folder: Path, *, training: int, large: int, data: Path | None =
             Image.fromarray(radiograph).save(path, quality=90)
         else:
             shutil.copy(folder / "megapixel" / f"{number % DRAWN_LARGE:05}.jpeg", path)
+
+
+def write_dicoms(folder: Path, number: int) -> None:
+    """Write ``number`` radiographs of 12 bits and four megapixels as ``FOLDER/dicom/*.dcm``.
+
+    Ten are drawn, each stored many times over, as lossless JPEG 2000, as archives keep them.
+    """
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import (
+        DigitalXRayImageStorageForPresentation,
+        ExplicitVRLittleEndian,
+        JPEG2000Lossless,
+        generate_uid,
+    )
+
+    (folder / "dicom").mkdir(parents=True)
+    for row in range(number):
+        path = folder / "dicom" / f"{row:05}.dcm"
+        if row >= DRAWN_LARGE // 2:
+            shutil.copy(folder / "dicom" / f"{row % (DRAWN_LARGE // 2):05}.dcm", path)
+            continue
+        random = np.random.default_rng(row)
+        drawn = draw_radiograph("normal", rng=random, pixels=2000).astype(np.uint16)
+        samples = drawn * 16 + random.integers(0, 16, drawn.shape, dtype=np.uint16)
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.SOPClassUID = DigitalXRayImageStorageForPresentation
+        data.SOPInstanceUID = generate_uid(entropy_srcs=[path.name])
+        data.Modality, data.BodyPartExamined, data.ViewPosition = "DX", "CHEST", "PA"
+        data.PhotometricInterpretation, data.SamplesPerPixel = "MONOCHROME2", 1
+        data.Rows, data.Columns = samples.shape
+        data.BitsAllocated, data.BitsStored, data.HighBit = 16, 12, 11
+        data.PixelRepresentation = 0
+        data.WindowCenter, data.WindowWidth = 2048, 4096
+        data.PixelData = samples.tobytes()
+        data.compress(JPEG2000Lossless, generate_instance_uid=False)
+        data.save_as(path, enforce_file_format=True)

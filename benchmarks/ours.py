@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+TASKS = ("cnn_epoch", "resnet_epochs", "one", "folder", "dicoms", "parts")
 EPOCHS = 3
 """The first is a warm-up; it is measured, and left out of the median."""
 
@@ -71,12 +72,14 @@ def one(folder: Path, model: Path, precision: str) -> dict:
     return {"ms": took[5:]}
 
 
-def whole_folder(folder: Path, model: Path, precision: str, limit: int | None) -> dict:
+def whole_folder(
+    folder: Path, model: Path, precision: str, limit: int | None, kind: str = "megapixel"
+) -> dict:
     from cxr_transfer.datasets.image_files import images_in
     from cxr_transfer.inference.predictor import Predictor
 
     predictor = Predictor.open(model, precision=precision)
-    files = list(images_in([folder / "megapixel"]))[:limit]
+    files = list(images_in([folder / kind]))[:limit]
     list(predictor.predict_files(files[:32]))
     started = time.perf_counter()
     answers = sum(answer.status == "ok" for answer in predictor.predict_files(files))
@@ -123,7 +126,7 @@ def peak_mb():
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("task", choices=("cnn_epoch", "resnet_epochs", "one", "folder", "parts"))
+    parser.add_argument("task", choices=TASKS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--model", type=Path)
@@ -137,7 +140,8 @@ def main() -> None:
     elif given.task == "parts":
         found = parts(given.folder, given.model, given.precision)
     else:
-        found = whole_folder(given.folder, given.model, given.precision, given.limit)
+        kind = "dicom" if given.task == "dicoms" else "megapixel"
+        found = whole_folder(given.folder, given.model, given.precision, given.limit, kind)
     print(json.dumps(found | {"peak_mb": peak_mb()}))
 
 

@@ -2,11 +2,14 @@
 
     make bench                          # generated images
     make bench DATA=../shared/data      # the training images are real ones
+    python benchmarks/speed.py --held-to avx2      # as on a processor without AVX-512
 
 Every measurement is a process of its own. Contestants take turns, several times over; figures are
 medians, ratios are taken within a round, and their spread over rounds is written beside them. What
-cannot run here (the peer's environment is missing) is said to be not measured. Writes
-``benchmarks/results/speed.json`` and ``docs/results/speed.md``.
+cannot run here (the peer's environment is missing, the processor has no units for it) is left out,
+and that is said. Each part is written when it is measured: ``--only`` measures one anew. Writes
+``benchmarks/results/speed-KIND.json`` for the kind of processor, and of all that there are
+``docs/results/speed.md``.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,21 +26,48 @@ import time
 from pathlib import Path
 
 from cxr_transfer import provenance
-from cxr_transfer.files import write_bytes, write_json, write_text
-from images import write_images
+from cxr_transfer.files import write_json
+from images import write_dicoms, write_images
+from speed_page import KINDS, write_page
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 CXR = Path(sys.executable).with_name("cxr")
 OURS = [sys.executable, str(HERE / "ours.py")]
 TORCH = [sys.executable, str(HERE / "peers/torch/peer.py")]
+MONAI = [sys.executable, str(HERE / "peers/monai/peer.py")]
+ONNX = [sys.executable, str(HERE / "peers/onnxruntime/peer.py")]
 KERAS = [str(ROOT / ".venv-keras/bin/python"), str(HERE / "peers/keras/peer.py")]
-GOALS = {
-    "Model_3, start to best checkpoint": 20,
-    "CNN, an epoch": 2.5,
-    "ResNet-50, one image, file to scores": 15,
-    "ResNet-50, a folder of megapixel JPEGs": 5,
+FASTAI = [str(ROOT / ".venv-fastai/bin/python"), str(HERE / "peers/fastai/peer.py")]
+
+HELD = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "DNNL_MAX_CPU_ISA": "AVX2",
 }
+"""Settings by which the libraries leave AVX-512 alone: PyTorch, TensorFlow's and OpenVINO's oneDNN.
+
+ONNX Runtime knows no such setting, so it is left out where these are set.
+"""
+
+
+def kind_of_processor() -> str:
+    """Return which of `KINDS` this machine's processor is."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().partition("flags")[2].split("\n")[0].split())
+    except OSError:
+        return "avx2"
+    if "amx_tile" in flags:
+        return "amx"
+    return "avx512" if "avx512_vnni" in flags else "avx2"
+
+
+def has_bfloat16(kind: str) -> bool:
+    """Tell whether the processor multiplies in bfloat16."""
+    if kind == "avx2":
+        return False
+    flags = Path("/proc/cpuinfo").read_text().split()
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def measured(command: list[str]) -> dict:
@@ -57,12 +88,14 @@ def rounds(contestants: dict[str, list[str]], repetitions: int, title: str) -> d
     return found
 
 
-def seconds_of(command: list[str], times: int) -> list[float]:
-    """Time whole processes."""
-    took = []
+def seconds_of(
+    command: list[str], times: int, settings: dict[str, str] | None = None
+) -> list[float]:
+    """Time whole processes, with further settings in their environment."""
+    took, here = [], os.environ | (settings or {})
     for _ in range(times):
         started = time.perf_counter()
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=here)
         took.append(time.perf_counter() - started)
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
@@ -103,8 +136,11 @@ def to_best_checkpoint(one: dict, epochs: dict[str, int], images: dict[str, int]
     )
 
 
-def peaks() -> dict[str, float]:
-    """Measure what this machine can do at most: products and memory."""
+def peaks(kind: str) -> dict[str, float]:
+    """Measure what this machine can do at most: products, where it has units for them, and memory.
+
+    Without units a product in bfloat16 takes minutes, and is nobody's limit.
+    """
     import torch
 
     def best(work, times: int = 6) -> float:
@@ -117,11 +153,14 @@ def peaks() -> dict[str, float]:
 
     side = 4096
     found = {}
-    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        a, b = torch.randn(side, side).to(kind), torch.randn(side, side).to(kind)
+    floats = (torch.float32, torch.bfloat16) if has_bfloat16(kind) else (torch.float32,)
+    for number in floats:
+        a, b = torch.randn(side, side).to(number), torch.randn(side, side).to(number)
+        name = str(number).removeprefix("torch.")
         found[f"{name}_gflops"] = 2 * side**3 / best(lambda a=a, b=b: a @ b) / 1e9
-    a = torch.randint(-9, 9, (side, side), dtype=torch.int8)
-    found["int8_gflops"] = 2 * side**3 / best(lambda: torch._int_mm(a, a)) / 1e9
+    if kind != "avx2":
+        a = torch.randint(-9, 9, (side, side), dtype=torch.int8)
+        found["int8_gflops"] = 2 * side**3 / best(lambda: torch._int_mm(a, a)) / 1e9
     source, target = torch.empty(2**28), torch.empty(2**28)
     found["memory_gb_s"] = 2 * 4 * 2**28 / best(lambda: target.copy_(source)) / 1e9
     return found
@@ -156,89 +195,87 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--data", type=Path, help="Archives; default: generated images.")
-    parser.add_argument("--repetitions", type=int, default=2)
-    parser.add_argument("--training-images", type=int, default=240)
-    parser.add_argument("--large-images", type=int, default=1000)
-    parser.add_argument("--results", type=Path, default=HERE / "results" / "speed.json")
+    parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--training-images", type=int, default=150)
+    parser.add_argument("--large-images", type=int, default=300)
+    parser.add_argument("--held-to", choices=("avx2",), help="Leave wider units alone.")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results" / "speed.md")
-    parser.add_argument(
-        "--only", choices=("training", "inference"), help="Measure one half; keep the other."
-    )
+    parser.add_argument("--only", choices=tuple(PARTS), help="Measure one part; keep the others.")
     parser.add_argument(
         "--render", action="store_true", help="Write the page anew from the results at hand."
     )
     given = parser.parse_args()
-    if given.render:
-        write_page(given.page, json.loads(given.results.read_text(encoding="utf-8")))
-        return
+    if not given.render:
+        measure(given)
+    write_page(given.page, results())
+    print(given.page)
+
+
+def results() -> dict[str, dict]:
+    """Return what was measured, by the kind of processor."""
+    files = {kind: HERE / "results" / f"speed-{kind}.json" for kind in KINDS}
+    return {
+        kind: json.loads(path.read_text(encoding="utf-8"))
+        for kind, path in files.items()
+        if path.is_file()
+    }
+
+
+def measure(given: argparse.Namespace) -> None:
+    """Measure part after part, and write each when it is there."""
+    kind = given.held_to or kind_of_processor()
+    if given.held_to:
+        os.environ.update(HELD)
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
-    keras = Path(KERAS[0]).is_file()
-    if not keras:
-        print("the Keras peer has no environment (.venv-keras): it is not measured", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        content = measure(Path(folder), given, keras=keras)
-    write_json(given.results, content)
-    write_page(given.page, content)
-    print(f"{given.results} and {given.page}")
-
-
-def write_page(path: Path, content: dict) -> None:
-    """Write the page, and the figure of how cost grows beside it."""
-    import io
-
-    from matplotlib.figure import Figure
-
-    rows = content["growth"]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    time_axes, memory_axes = figure.subplots(1, 2)
-    for name, images, seconds, peak in (
-        ("training the CNN, an epoch", "training_images", "epoch_s", "training_peak_mb"),
-        ("predicting a folder", "predicted_images", "prediction_s", "prediction_peak_mb"),
-    ):
-        across = [row[images] for row in rows]
-        took = [row[seconds] for row in rows]
-        time_axes.loglog(across, took, "o-", label=name)
-        time_axes.loglog(
-            across, [took[0] * number / across[0] for number in across], ":", color="#6B6B6B"
-        )
-        memory_axes.semilogx(across, [row[peak] for row in rows], "o-", label=name)
-    time_axes.set(xlabel="images", ylabel="seconds (dotted: in proportion)")
-    memory_axes.set(xlabel="images", ylabel="peak memory, MB", ylim=(0, None))
-    time_axes.legend()
-    content_png = io.BytesIO()
-    figure.savefig(content_png, format="png", dpi=130)
-    write_bytes(path.parent / "figures" / "growth.png", content_png.getvalue())
-    write_text(path, page(content))
-
-
-def measure(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
-    print("writing images", flush=True)
-    write_images(folder, training=given.training_images, large=given.large_images, data=given.data)
-    content = json.loads(given.results.read_text(encoding="utf-8")) if given.only else {}
+    path = HERE / "results" / f"speed-{kind}.json"
+    content = json.loads(path.read_text(encoding="utf-8")) if given.only else {}
     content |= {
-        "command": f"make bench{' DATA=DIR' if given.data else ''}",
+        "command": "python benchmarks/speed.py " + " ".join(sys.argv[1:]),
         "images": "real" if given.data else "generated",
+        "held": bool(given.held_to),
         "machine": provenance.machine(),
         "versions": provenance.versions(),
+        "not_measured": [
+            name
+            for name, command in (("Keras", KERAS), ("fastai", FASTAI))
+            if not Path(command[0]).is_file()
+        ],
     }
-    for name, part in (("training", measure_training), ("inference", measure_inference)):
-        if given.only in (None, name):
-            stamp = {"commit": provenance.commit(), "time": provenance.now()}
-            content |= part(folder, given, keras=keras)
-            content["measured"] = content.get("measured", {}) | {name: stamp}
-    return content
+    with tempfile.TemporaryDirectory() as folder:
+        print("writing images", flush=True)
+        write_images(
+            Path(folder),
+            training=given.training_images,
+            large=given.large_images,
+            data=given.data,
+        )
+        write_dicoms(Path(folder), given.large_images // 3)
+        for name, part in PARTS.items():
+            if given.only in (None, name):
+                load = os.getloadavg()[0]
+                content |= part(Path(folder), given, kind)
+                stamp = {"commit": provenance.commit(), "time": provenance.now(), "load": load}
+                content["measured"] = content.get("measured", {}) | {name: stamp}
+                write_json(path, content)
 
 
-def measure_training(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
+def there(contestants: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Return those whose environment is there."""
+    return {name: way for name, way in contestants.items() if Path(way[0]).is_file()}
+
+
+def measure_training(folder: Path, given: argparse.Namespace, kind: str) -> dict:
     turns, content = given.repetitions, {}
-    training = {
-        "Keras": [*KERAS],
-        "plain PyTorch": [*TORCH],
-        "ours, float32": [*OURS],
-        "ours, bfloat16": [*OURS],
-    }
-    if not keras:
-        del training["Keras"]
+    training = there(
+        {
+            "Keras": KERAS,
+            "fastai": FASTAI,
+            "MONAI": MONAI,
+            "plain PyTorch": TORCH,
+            "ours, float32": OURS,
+        }
+        | ({"ours, bfloat16": OURS} if has_bfloat16(kind) else {})
+    )
 
     def tasks(task: str) -> dict[str, list[str]]:
         return {
@@ -253,10 +290,7 @@ def measure_training(folder: Path, given: argparse.Namespace, *, keras: bool) ->
         "unit": "s",
         "of_images": found["ours, float32"][0]["training_images"],
     }
-    content["peak_mb_cnn"] = {
-        name: max(one["peak_mb"] for one in each) for name, each in found.items()
-    }
-
+    content["peak_mb_cnn"] = peak_of(found)
     found = rounds(tasks("resnet_epochs"), turns, "ResNet-50")
     study = json.loads((ROOT / "docs/results/study.json").read_text())["seed_0"]
     epochs = study["models"]["model_3"]["epochs"]
@@ -275,83 +309,110 @@ def measure_training(folder: Path, given: argparse.Namespace, *, keras: bool) ->
             name: [warm(one["epochs_s"][stage]) for one in each] for name, each in found.items()
         }
         content[f"Model_3, an epoch of {stage}"] = compared(values, "Keras") | {"unit": "s"}
-    content["peak_mb_resnet"] = {
-        name: max(one["peak_mb"] for one in each) for name, each in found.items()
-    }
+    content["peak_mb_resnet"] = peak_of(found)
     content["model_3_once_s"] = {
         name: statistics.median(one["once_s"] for one in each) for name, each in found.items()
     }
     return content
 
 
-def measure_inference(folder: Path, given: argparse.Namespace, *, keras: bool) -> dict:
+def peak_of(found: dict[str, list[dict]]) -> dict[str, int]:
+    """Return the most memory that each contestant held, where it says so."""
+    return {
+        name: max(one["peak_mb"] for one in each)
+        for name, each in found.items()
+        if "peak_mb" in each[0]
+    }
+
+
+def measure_inference(folder: Path, given: argparse.Namespace, kind: str) -> dict:
     turns, content = given.repetitions, {}
     models = networks(folder)
-    inference = {
-        "Keras": [*KERAS, "one", str(folder)],
-        "Keras, network called directly": [*KERAS, "one_call", str(folder)],
-        "plain PyTorch": [*TORCH, "one", str(folder)],
+    peers = {"Keras": KERAS, "Keras, network called directly": KERAS, "plain PyTorch": TORCH}
+    words = {
+        "ours, float32": ["--model", str(models["float32"])],
+        "ours, bfloat16": ["--model", str(models["float32"]), "--precision", "bfloat16"],
+        "ours, int8": ["--model", str(models["int8"])],
+        "ONNX Runtime, float32": ["--model", str(models["onnx"])],
+        "ONNX Runtime, int8": ["--model", str(models["onnx int8"])],
     }
-    if not keras:
-        inference = {name: way for name, way in inference.items() if "Keras" not in name}
-    ours = {
-        f"ours, {name}": ["--model", str(models[kind]), "--precision", precision]
-        for name, kind, precision in (
-            ("float32", "float32", "float32"),
-            ("bfloat16", "float32", "bfloat16"),
-            ("int8", "int8", "float32"),
-        )
-    }
-    found = rounds(
-        inference | {name: [*OURS, "one", str(folder), *words] for name, words in ours.items()},
-        turns,
-        "one image",
+    peers |= (
+        {} if given.held_to else dict.fromkeys([name for name in words if "ONNX" in name], ONNX)
     )
+    peers |= {name: OURS for name in words if name.startswith("ours")}
+    if not has_bfloat16(kind):
+        del peers["ours, bfloat16"]
+    peers = there(peers)
+
+    def tasks(task: str, names: list[str]) -> dict[str, list[str]]:
+        return {name: [*peers[name], task, str(folder), *words.get(name, [])] for name in names}
+
+    called = "Keras, network called directly"
+    asked = tasks("one", [name for name in peers if name != called])
+    if called in peers:
+        asked |= tasks("one_call", [called])
+    found = rounds(asked, turns, "one image")
     values = {name: [statistics.median(one["ms"]) for one in each] for name, each in found.items()}
     content["ResNet-50, one image, file to scores"] = compared(values, "Keras") | {"unit": "ms"}
 
-    inference = {
-        name: [*way[:2], "folder", *way[3:]]
-        for name, way in inference.items()
-        if "directly" not in name
-    }
-    found = rounds(
-        inference | {name: [*OURS, "folder", str(folder), *words] for name, words in ours.items()},
-        turns,
-        "a folder",
-    )
-    values = {
-        name: [1000 * one["s"] / one["images"] for one in each] for name, each in found.items()
-    }
-    content["ResNet-50, a folder of megapixel JPEGs"] = compared(values, "Keras") | {
-        "unit": "ms per image",
-        "of_images": given.large_images,
-    }
-    content["peak_mb_folder"] = {
-        name: max(one["peak_mb"] for one in each) for name, each in found.items()
-    }
+    everyone = [name for name in peers if name != called]
+    found = rounds(tasks("folder", everyone), turns, "a folder")
+    content["ResNet-50, a folder of megapixel JPEGs"] = compared(
+        {name: [1000 * one["s"] / one["images"] for one in each] for name, each in found.items()},
+        "Keras",
+    ) | {"unit": "ms per image", "of_images": given.large_images}
+    content["peak_mb_folder"] = peak_of(found)
+    with_dicom = [name for name in everyone if name.startswith(("ours", "plain"))]
+    found = rounds(tasks("dicoms", with_dicom), turns, "a folder of DICOM files")
+    content["ResNet-50, a folder of four-megapixel DICOMs, 12 bits, JPEG 2000"] = compared(
+        {name: [1000 * one["s"] / one["images"] for one in each] for name, each in found.items()},
+        "plain PyTorch",
+    ) | {"unit": "ms per image", "of_images": given.large_images // 3, "beside": "plain PyTorch"}
     content["parts"] = {
-        name: measured([*OURS, "parts", str(folder), *words]) for name, words in ours.items()
+        name: measured([*OURS, "parts", str(folder), *words[name]])
+        for name in everyone
+        if name.startswith("ours")
     }
+    content["machine_peaks"] = peaks(kind)
+    content["gflop_per_image"] = flops()
+    return content
 
+
+def measure_commands(folder: Path, given: argparse.Namespace, kind: str) -> dict:
+    """Time whole commands, as they are typed."""
+    models, turns = networks(folder), given.repetitions
     radiograph = str(min((folder / "megapixel").iterdir()))
     predict = [str(CXR), "predict", radiograph, "--model"]
-    cold = {
-        "ours, float32": [*predict, str(models["float32"])],
-        "ours, int8": [*predict, str(models["int8"])],
-    }
-    if keras:
+    cold = {f"ours, {name}": [*predict, str(models[name])] for name in ("float32", "int8")}
+    if Path(KERAS[0]).is_file():
         measured([*KERAS, "cold", str(folder)])
         cold = {"Keras": [*KERAS, "cold", str(folder)]} | cold
-    content["cold start, one image"] = compared(
-        {name: seconds_of(command, 5) for name, command in cold.items()}, "Keras"
-    ) | {"unit": "s"}
-    content["cxr --help"] = compared({"ours": seconds_of([str(CXR), "--help"], 9)}, "") | {
-        "unit": "s"
+    values: dict[str, list[float]] = {name: [] for name in cold}
+    for turn in range(5):
+        print(f"cold start: round {turn + 1} of 5", flush=True)
+        for name, command in cold.items():
+            values[name] += seconds_of(command, 1)
+    content = {"cold start, one image": compared(values, "Keras") | {"unit": "s"}}
+    evaluate = folder / "three_hundred"
+    write_images(evaluate, training=300, large=1)
+    took = {}
+    with tempfile.TemporaryDirectory() as cache:
+        first = {"XDG_CACHE_HOME": cache}
+        command = [*predict, "multi_source"]
+        took["cxr predict, the first use of multi_source"] = seconds_of(command, 1, first)
+        took["cxr predict, multi_source"] = seconds_of(command, 5, first)
+    took["cxr --help"] = seconds_of([str(CXR), "--help"], 9)
+    of_sources = ["--label", "bacterial=other_pneumonia"]
+    for name, label in (("multi_source", of_sources), ("model_2", [])):
+        command = [str(CXR), "evaluate", name, "--data", str(evaluate / "classes"), *label]
+        took[f"cxr evaluate, {name}, 300 images"] = [
+            seconds
+            for turn in range(turns)
+            for seconds in seconds_of([*command, "--out", str(folder / f"{name}-{turn}")], 1)
+        ]
+    content["commands"] = {
+        name: {"median": statistics.median(each), "rounds": each} for name, each in took.items()
     }
-    content["machine_peaks"] = peaks()
-    content["gflop_per_image"] = flops()
-    content["growth"] = growth(folder, models["float32"])
     return content
 
 
@@ -359,12 +420,17 @@ def networks(folder: Path) -> dict[str, Path]:
     """Convert a ResNet-50 with random weights: only time is measured with it."""
     import numpy as np
 
+    from cxr_transfer.export.formats import export
     from cxr_transfer.export.openvino import convert
     from cxr_transfer.export.self_test import drawn_images
     from cxr_transfer.models.checkpoint import save_checkpoint
     from cxr_transfer.models.registry import build
     from cxr_transfer.radiograph import Preprocessing
 
+    found = {name: folder / f"{name}.xml" for name in ("float32", "int8")}
+    found |= {"onnx": folder / "network.onnx", "onnx int8": folder / "int8.onnx"}
+    if found["onnx int8"].is_file():
+        return found
     preprocessing = Preprocessing()
     network = build("resnet50", 3, size=preprocessing.size, epsilon=1e-3)
     card = {
@@ -375,24 +441,29 @@ def networks(folder: Path) -> dict[str, Path]:
         "epsilon": 1e-3,
     }
     save_checkpoint(folder / "network", network, card)
-    found = {name: folder / f"{name}.xml" for name in ("float32", "int8")}
     convert(folder / "network", found["float32"])
     images = np.concatenate([drawn_images(preprocessing, 32)])
     convert(folder / "network", found["int8"], precision="int8", calibration=images)
+    export(folder / "network", found["onnx"])
+    measured([*ONNX, "quantise", str(folder), "--model", str(found["onnx"])])
     return found
 
 
-def growth(folder: Path, model: Path) -> list[dict]:
-    """Training and inference at 1, 4 and 16 times the images."""
+def measure_growth(folder: Path, given: argparse.Namespace, kind: str) -> dict:
+    """Training, inference and evaluation at 1, 4, 16 and 64 times the images."""
     found = []
-    for times in (1, 4, 16):
+    for times in (1, 4, 16, 64):
         print(f"growth: {times} times the images", flush=True)
         with tempfile.TemporaryDirectory() as many:
-            write_images(Path(many), training=75 * times, large=1)
-            trained = measured([*OURS, "cnn_epoch", many, "--precision", "bfloat16"])
-        limit = ["--limit", str(60 * times)]
-        words = ["--model", str(model), "--precision", "bfloat16", *limit]
-        answered = measured([*OURS, "folder", str(folder), *words])
+            write_images(Path(many), training=75 * times, large=60)
+            for path in sorted((Path(many) / "megapixel").iterdir())[:60]:
+                for copy in range(1, times):
+                    os.link(path, path.with_name(f"{path.stem}-{copy}.jpeg"))
+            trained = measured([*OURS, "cnn_epoch", many])
+            words = ["--model", str(networks(folder)["float32"])]
+            answered = measured([*OURS, "folder", many, *words])
+            evaluate = [str(CXR), "evaluate", "model_2", "--data", f"{many}/classes"]
+            seconds, peak = used([*evaluate, "--out", f"{many}/evaluated"])
         found.append(
             {
                 "times": times,
@@ -402,133 +473,51 @@ def growth(folder: Path, model: Path) -> list[dict]:
                 "predicted_images": answered["images"],
                 "prediction_s": answered["s"],
                 "prediction_peak_mb": answered["peak_mb"],
+                "evaluated_images": 75 * times,
+                "evaluation_s": seconds,
+                "evaluation_peak_mb": peak,
             }
         )
-    return found
+    return {"growth": found, "manifest": many_rows()}
 
 
-def page(content: dict) -> str:
-    """Return the results as a page."""
-    machine = content["machine"]
-    lines = [
-        "# How fast, beside what one would use instead",
-        "",
-        f"Written by `{content['command']}` (`benchmarks/speed.py`; numbers in "
-        "[speed.json](../../benchmarks/results/speed.json)); "
-        f"{content['images']} images, {machine['processor']}, {machine['cores']} cores; "
-        + "; ".join(
-            f"{name} {one['time']}, commit `{provenance.short(one['commit'])}`"
-            for name, one in content["measured"].items()
-        )
-        + ".",
-        "",
-        "Contestants take turns on the same images; medians over the rounds, ratios within a round "
-        "with their lowest and highest. A shared machine: trust the ratios more than the times.",
-        "",
-    ]
-    for title, found in content.items():
-        if not isinstance(found, dict) or "unit" not in found:
-            continue
-        goal = f"; goal: {GOALS[title]} times Keras" if title in GOALS else ""
-        images = f", {found['of_images']} images" if "of_images" in found else ""
-        lines += [f"## {title}{images}{goal}", ""]
-        lines += [f"| | {found['unit']} | times faster than Keras |", "|---|---|---|"]
-        for name, row in found.items():
-            if not isinstance(row, dict) or "median" not in row:
-                continue
-            ratio = (
-                f"{row['times_faster']:.1f} ({row['times_faster_lowest']:.1f} - "
-                f"{row['times_faster_highest']:.1f})"
-                if "times_faster" in row
-                else ""
-            )
-            lines.append(f"| {name} | {row['median']:.3g} | {ratio} |")
-        lines.append("")
-        if "epochs" in found:
-            epochs = " and ".join(f"{number} of {name}" for name, number in found["epochs"].items())
-            lines += [
-                f"Composed: what is done once, and the measured epochs times those of the real "
-                f"study's seed 0 ({epochs}); both sides stop by the same rule.",
-                "",
-            ]
-    lines += ["## The machine's limit", "", *limits(content)]
-    lines += ["", "## How cost grows", "", *grown(content["growth"])]
-    lines += ["", "![time and memory over images](figures/growth.png)"]
-    lines += ["", "## Memory", ""]
-    for title, name in (
-        ("CNN training", "cnn"),
-        ("ResNet-50 training", "resnet"),
-        ("a folder", "folder"),
-    ):
-        each = ", ".join(f"{who} {peak}" for who, peak in content[f"peak_mb_{name}"].items())
-        lines.append(f"* {title}, peak MB: {each}.")
-    return "\n".join(lines) + "\n"
+def used(command: list[str]) -> tuple[float, int]:
+    """Return the seconds that a command takes, and the most memory that it held, in MB."""
+    started = time.perf_counter()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return time.perf_counter() - started, usage.ru_maxrss // 1024
 
 
-def limits(content: dict) -> list[str]:
-    peak, work, parts = content["machine_peaks"], content["gflop_per_image"], content["parts"]
-    cnn = content["CNN, an epoch"]
-    block = content["Model_3, an epoch of last_block"]
-    lines = [
-        f"Measured peaks: {peak['float32_gflops']:.0f} (float32), {peak['bfloat16_gflops']:.0f} "
-        f"(bfloat16) and {peak['int8_gflops']:.0f} (int8) GFLOP/s in products of large matrices, "
-        f"{peak['memory_gb_s']:.0f} GB/s in copying. The floor is arithmetic alone, at that peak; "
-        "an epoch's validation is taken as free.",
-        "",
-        "| | GFLOP an image | floor, ms an image | ours, ms an image | ours / floor |",
-        "|---|---|---|---|---|",
-    ]
-    rows = [
-        (
-            "the network, batch of 16, int8",
-            work["resnet_forward"],
-            "int8",
-            parts["ours, int8"]["network_batch_16_ms"],
-        ),
-        (
-            "the network, batch of 16, bfloat16",
-            work["resnet_forward"],
-            "bfloat16",
-            parts["ours, bfloat16"]["network_batch_16_ms"],
-        ),
-        (
-            "the network, batch of 16, float32",
-            work["resnet_forward"],
-            "float32",
-            parts["ours, float32"]["network_batch_16_ms"],
-        ),
-    ]
-    for name in ("float32", "bfloat16"):
-        ours = 1000 * cnn[f"ours, {name}"]["median"] / cnn["of_images"]
-        rows.append((f"training the CNN, {name}", work["cnn_training"], name, ours))
-        ours = 1000 * block[f"ours, {name}"]["median"] / cnn["of_images"]
-        rows.append((f"training the last block, {name}", work["last_block_training"], name, ours))
-    for title, gflop, kind, ours in rows:
-        floor = 1000 * gflop / peak[f"{kind}_gflops"]
-        lines.append(f"| {title} | {gflop:.2f} | {floor:.2f} | {ours:.2f} | {ours / floor:.1f} |")
-    decoding = statistics.median(part["decoding_all_threads_ms"] for part in parts.values())
-    lines += [
-        "",
-        f"Decoding and resizing a megapixel JPEG, all threads: {decoding:.1f} ms an image.",
-    ]
-    return lines
+def many_rows(rows: int = 100_000) -> dict:
+    """Time the reading of a manifest of so many images, which opens none of them."""
+    from cxr_transfer.datasets.manifest import read_listed
+
+    with tempfile.TemporaryDirectory() as folder:
+        lines = ["path,label,source,patient"]
+        for row in range(rows):
+            name = f"{row}.png"
+            Path(folder, name).touch()
+            lines.append(f"{name},{('normal', 'covid19')[row % 2]},s{row % 5},p{row // 2}")
+        table = Path(folder, "images.csv")
+        table.write_text("\n".join(lines), encoding="utf-8")
+        started = time.perf_counter()
+        read = len(read_listed(table).cases)
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"rows": read, "seconds": seconds, "peak_mb": peak}
 
 
-def grown(rows: list[dict]) -> list[str]:
-    lines = [
-        "| images trained on | s an epoch | ms an image | peak MB | images predicted | s | ms an "
-        "image | peak MB |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['training_images']} | {row['epoch_s']:.2f} | "
-        f"{1000 * row['epoch_s'] / row['training_images']:.1f} | {row['training_peak_mb']} | "
-        f"{row['predicted_images']} | {row['prediction_s']:.2f} | "
-        f"{1000 * row['prediction_s'] / row['predicted_images']:.1f} | "
-        f"{row['prediction_peak_mb']} |"
-        for row in rows
-    ]
-    return lines
+PARTS = {
+    "training": measure_training,
+    "inference": measure_inference,
+    "commands": measure_commands,
+    "growth": measure_growth,
+}
+"""What is measured, each after the other."""
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import torch
 from PIL import Image
+from pydicom.pixels import apply_voi_lut
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, random_split
 
@@ -103,15 +105,24 @@ def one(folder):
     return {"ms": took[5:]}
 
 
-def whole_folder(folder, limit):
+def read_dicom(path):
+    """As pydicom's documentation reads an image: decoded, its window applied, scaled to 8 bits."""
+    data = pydicom.dcmread(path)
+    seen = apply_voi_lut(data.pixel_array, data).astype(np.float32)
+    grey = (255 * (seen - seen.min()) / max(np.ptp(seen), 1)).astype(np.uint8)
+    resized = Image.fromarray(grey).resize((224, 224))
+    return torch.from_numpy(np.asarray(resized).copy())[None]
+
+
+def whole_folder(folder, limit, kind):
     class Large(Dataset):
-        files = sorted((folder / "megapixel").iterdir())[:limit]
+        files = sorted((folder / kind).iterdir())[:limit]
 
         def __len__(self):
             return len(self.files)
 
         def __getitem__(self, row):
-            return opened(self.files[row])
+            return read_dicom(self.files[row]) if kind == "dicom" else opened(self.files[row])
 
     network = resnet50(3).eval()
     data = Large()
@@ -141,7 +152,8 @@ def main():
     elif given.task == "one":
         found = one(given.folder)
     else:
-        found = whole_folder(given.folder, given.limit)
+        kind = "dicom" if given.task == "dicoms" else "megapixel"
+        found = whole_folder(given.folder, given.limit, kind)
     print(json.dumps(found | {"peak_mb": peak_mb()}))
 
 
