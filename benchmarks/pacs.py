@@ -275,37 +275,34 @@ def fuzz(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Malformed PDUs and objects, with C-ECHO all the while."""
     generator = random.Random(arguments.seed)
     file = image(1)
-    seconds, failed, ended = [], [0], threading.Event()
-
-    def echoes(port: int) -> None:
-        while not ended.is_set():
-            started = time.perf_counter()
-            failed[0] += not echo(port, calling="ECHO")
-            seconds.append(time.perf_counter() - started)
-            time.sleep(0.05)
-
+    asks = [sys.executable, str(Path(__file__).with_name("echoes.py"))]
     with Place(folder, idle_s=5, handshake_s=2, associations=64) as place:
-        thread = threading.Thread(target=echoes, args=(place.node.port,))
-        thread.start()
+        asking = subprocess.Popen(
+            [*asks, str(place.node.port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
         for number in range(arguments.fuzz):
             if number % 2:
                 _wrong_object(place.node.port, file, generator)
             else:
                 _wrong_pdu(place.node.port, generator)
-        ended.set()
-        thread.join()
+        asked = json.loads(asking.communicate()[0])
         lives = echo(place.node.port)
         states = place.node.status()["states"]
+    seconds, failed = asked["seconds"], asked["failed"]
     seconds.sort()
     p99 = seconds[int(0.99 * (len(seconds) - 1))]
     return {
         "sent": arguments.fuzz,
         "echoes": len(seconds),
-        "echoes_failed": failed[0],
+        "echoes_failed": failed,
         "echo_p50_ms": 1000 * statistics.median(seconds),
         "echo_p99_ms": 1000 * p99,
         "states": states,
-        "holds": lives and not failed[0] and p99 <= 0.1,
+        "holds": lives and not failed and p99 <= 0.1,
     }
 
 

@@ -1,12 +1,15 @@
 """An evaluation forms groups by a column of the manifest, or says before any image why not."""
 
+import csv
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from cxr_transfer.errors import UsageError
 from cxr_transfer.evaluation.evaluate import evaluate_checkpoint
+from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.labels import DATASET_1
 from cxr_transfer.models.checkpoint import save_checkpoint
 from cxr_transfer.models.registry import build
@@ -54,6 +57,20 @@ def test_the_groups_of_a_column_stand_in_the_report(checkpoint, cases, tmp_path)
     assert found["worth"]["gaps"]["scanner|kV"]["gap"] >= 0
     page = (tmp_path / "report.md").read_text()
     assert r"| scanner\|kV | &lt;b>old | 22 | 22 |" in page, "inert, whatever it is called"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [1, 44])
+def test_the_scores_are_those_of_predict(checkpoint, cases, tmp_path, number):
+    evaluate_checkpoint(checkpoint, cases[:number], tmp_path, device="cpu", resamples=20)
+    with (tmp_path / "predictions.csv").open(newline="") as table:
+        written = [
+            [float(row[f"score_{name}"]) for name in DATASET_1.names]
+            for row in csv.DictReader(table)
+        ]
+    answers = Predictor.open(checkpoint).predict_files([one.path for one in cases[:number]])
+    given = [list(answer.probabilities.values()) for answer in answers]
+    assert np.abs(np.array(written) - np.array(given)).max() <= 1e-6
 
 
 def test_a_column_that_is_not_there_is_refused_before_an_image_is_read(checkpoint, tmp_path):
