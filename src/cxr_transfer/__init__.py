@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
     from cxr_transfer.api_acceptance import accept, monitor, plan_acceptance
     from cxr_transfer.api_protocols import compare, cross_validate, validate
-    from cxr_transfer.api_readers import readers
+    from cxr_transfer.api_readers import readers, readings_as_dicom
     from cxr_transfer.api_reports import report
     from cxr_transfer.api_studies import learning_curve, local_curve
     from cxr_transfer.client import AsyncClient, Client
@@ -63,6 +63,7 @@ __all__ = [
     "monitor",
     "plan_acceptance",
     "readers",
+    "readings_as_dicom",
     "report",
     "train",
     "validate",
@@ -74,6 +75,7 @@ _HOMES = {
     **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
     **dict.fromkeys(("learning_curve", "local_curve"), "api_studies"),
     "readers": "api_readers",
+    "readings_as_dicom": "api_readers",
     "report": "api_reports",
     **dict.fromkeys(("AsyncClient", "Client"), "client"),
     **dict.fromkeys(("ServerAnswer", "ServerModel"), "client_requests"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +40,87 @@ def readers(
     from cxr_transfer.studies.reader_study import study_readers
 
     check_seed(seed)
-    paths = [path_of(reading, "readings") for reading in readings]
-    if not paths:
-        raise UsageError(
-            "no_readings", "Expected a file with readings, but got none; give what was exported."
-        )
+    paths = _paths(readings)
     known = path_of(truth, "truth")
 
     def into(folder: Path) -> dict[str, Any]:
         return study_readers(paths, known, folder, seed=seed, log=log)
 
     return reported(into, out, {"readers_of": sorted(map(str, paths))}, "readers.md", _rows)
+
+
+def readings_as_dicom(
+    *readings: PathLike,
+    images: Sequence[PathLike],
+    out: PathLike,
+    log: Log = lambda line: None,
+    on_images: Callable[[int], Callable[[], None]] = lambda number: lambda: None,
+) -> list[Path]:
+    """Write readings as DICOM structured reports, for an archive that keeps them with the images.
+
+    Each report holds what one reader said of one image, without and with a model's answer in sight,
+    and lies in the study of the image.
+
+    Args:
+        readings: Files that the page of `cxr serve` exported (CSV or JSON), of all readers.
+        images: DICOM files that were read, and folders of them; they are known by their bytes.
+        out: Folder of the reports.
+        log: Function that is told what is left out.
+        on_images: Function that is called with the number of files, and returns one that is called
+            after every file.
+
+    Returns:
+        Paths of the reports.
+
+    Raises:
+        TypeError: An argument is of another type.
+        UsageError: ``no_readings`` without a file.
+        DataError: ``bad_readings``, and what opening the images raises.
+        MachineError: ``missing_package`` without highdicom; ``disk_full``, ``not_writable``.
+    """
+    from cxr_transfer.datasets.image_files import images_in
+    from cxr_transfer.extras import require
+    from cxr_transfer.studies.reader_tables import CANNOT_SAY, HIGHEST, read_readings
+
+    require("highdicom", "writing readings as DICOM")
+    from cxr_transfer.pacs.reading_files import write_reading_files
+    from cxr_transfer.pacs.reading_report import ImageReading
+
+    of_image: dict[tuple[str, str], list[ImageReading]] = defaultdict(list)
+    for path in _paths(readings):
+        for each in read_readings(path):
+            of_image[each.sha256, each.reader].append(
+                ImageReading(
+                    condition=each.condition,
+                    label="" if each.label == CANNOT_SAY else each.label,
+                    confidence=each.confidence / HIGHEST,
+                    target=each.target,
+                    notes=each.notes,
+                    seen_before=each.seen_before,
+                    model=each.model,
+                )
+            )
+    folder = path_of(out, "out")
+    files = list(images_in([path_of(image, "images") for image in images], leave_out=[folder]))
+    now = datetime.now(UTC).astimezone()
+    step = on_images(len(files))
+    written, found = write_reading_files(folder, files, of_image, now=now, on_image=step)
+    if missing := len({sha256 for sha256, _ in of_image} - found):
+        log(f"{missing} images that were read are not among the DICOM images: no report of them")
+    return written
+
+
+def _paths(readings: Sequence[PathLike]) -> list[Path]:
+    """Return the paths of files of readings.
+
+    Raises:
+        UsageError: ``no_readings`` without one.
+    """
+    if not readings:
+        raise UsageError(
+            "no_readings", "Expected a file with readings, but got none; give what was exported."
+        )
+    return [path_of(reading, "readings") for reading in readings]
 
 
 def _rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -67,6 +67,6 @@ def answer_objects(
     check_identity(source)
     if answer["status"] != "ok":
         heat_map = None  # of no class
-    image = AnsweredImage(source, source_sha256, answer, model, now, picture, heat_map, box)
+    image = AnsweredImage(source, source_sha256, now, answer, model, picture, heat_map, box)
     with silence():  # a library's warning may quote what a header says of a patient
         return [_MADE[kind](image) for kind in kinds]

@@ -114,37 +114,37 @@ def _verdict(origin: Path, weights_sha256: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class AnsweredImage:
-    """An image that was answered, with all that stands in the objects.
+class SourceImage:
+    """An image that an object says something of.
 
     Attributes:
         source: Header of the image; its pixels are not looked at.
         source_sha256: SHA-256 of the file or of the received data set, in hexadecimal digits.
-        answer: Answer as it stands in JSON (`Prediction.as_dict`).
-        model: Facts of the model that answered.
         now: Time at which the objects are made, with its time zone.
-        picture: Image (H, W) uint8, bright = dense, of any size; None where it cannot be read.
-        heat_map: Colours (H, W, 4) uint8 to be laid over the whole image; None without a map.
-        box: Part of the image that the model saw.
     """
 
     source: Dataset
     source_sha256: str
-    answer: Mapping[str, Any]
-    model: AnsweringModel
     now: datetime
-    picture: npt.NDArray[np.uint8] | None = None
-    heat_map: npt.NDArray[np.uint8] | None = None
-    box: Box = WHOLE
+
+    @property
+    def maker(self) -> str:
+        """What tells whoever says it from others; it is a part of every UID."""
+        raise NotImplementedError
+
+    @property
+    def contribution(self) -> str:
+        """What this program did with the image, in a sentence."""
+        raise NotImplementedError
 
     def named(self, keyword: str) -> str:
         """Return an element of the source as text; "" without one."""
         return text_of(self.source, keyword)
 
     def uid(self, *purpose: str) -> UID:
-        """Return the UID of something that is made of this image by this model.
+        """Return the UID of something that is made of this image by this maker.
 
-        The same image, model and version give the same UID on every machine and at every time.
+        The same image, maker and version give the same UID on every machine and at every time.
 
         Args:
             purpose: Words that tell it from other things that are made of them.
@@ -155,15 +155,44 @@ class AnsweredImage:
         """Return the UID of the series in which answers for the source's series lie."""
         return self._made(self.named("SeriesInstanceUID"), *purpose)
 
+    def _made(self, *facts: str) -> UID:
+        # A separator that no fact can hold: ("ab", "c") is another thing than ("a", "bc").
+        words = "\0".join((CONTENT, __version__, self.maker, *facts))
+        return UID(f"2.25.{uuid.uuid5(SCHEME, words).int}")
+
+
+@dataclass(frozen=True, eq=False)
+class AnsweredImage(SourceImage):
+    """An image that was answered, with all that stands in the objects.
+
+    Attributes:
+        answer: Answer as it stands in JSON (`Prediction.as_dict`).
+        model: Facts of the model that answered.
+        picture: Image (H, W) uint8, bright = dense, of any size; None where it cannot be read.
+        heat_map: Colours (H, W, 4) uint8 to be laid over the whole image; None without a map.
+        box: Part of the image that the model saw.
+    """
+
+    answer: Mapping[str, Any]
+    model: AnsweringModel
+    picture: npt.NDArray[np.uint8] | None = None
+    heat_map: npt.NDArray[np.uint8] | None = None
+    box: Box = WHOLE
+
+    @property
+    def maker(self) -> str:
+        """SHA-256 of the weights that answered."""
+        return self.model.weights_sha256
+
+    @property
+    def contribution(self) -> str:
+        """What this program did with the image, in a sentence."""
+        return f"Class scores by {self.model.name}, weights SHA-256 {self.model.weights_sha256}."
+
     @property
     def device_uid(self) -> UID:
         """UID of the model that answers, in this version, as a device."""
         return self._made("device")
-
-    def _made(self, *facts: str) -> UID:
-        # A separator that no fact can hold: ("ab", "c") is another thing than ("a", "bc").
-        words = "\0".join((CONTENT, __version__, self.model.weights_sha256, *facts))
-        return UID(f"2.25.{uuid.uuid5(SCHEME, words).int}")
 
 
 def check_identity(source: Dataset) -> None:

@@ -45,6 +45,15 @@ CONCEPTS = {
     "trained-on": "The image, or a copy of it, was in the training data",
     "map-in-lungs": "Share of the heat map that lies in the lungs",
     "lungs-in-image": "Share of the model's view that the lungs are",
+    "reading": "Reading of a chest radiograph in a reader study",
+    "condition": "Model's answer during the reading",
+    "without": "Not in sight",
+    "with": "In sight",
+    "chosen": "Class that the reader holds most likely",
+    "cannot-say": "The reader can name no class",
+    "looked-for": "Class that is looked for",
+    "confidence": "How sure the reader is that it is what is looked for",
+    "seen-before": "A model's answer was on the screen before the study",
 }
 """Meanings by code value. None of them changes or goes: old objects keep theirs."""
 

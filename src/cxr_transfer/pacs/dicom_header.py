@@ -21,7 +21,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cxr_transfer.about import INTENDED_USE, __version__
-from cxr_transfer.pacs.answered_image import AnsweredImage, text_of
+from cxr_transfer.pacs.answered_image import SourceImage, text_of
 
 PROGRAM = "cxr-transfer"
 """Manufacturer and model name in every object."""
@@ -64,12 +64,12 @@ _MOST_INSTANCES = 2**31 - 1
 
 
 def new_object(
-    image: AnsweredImage, sop_class: str, kind: str, modality: str, series: tuple[int, str]
+    image: SourceImage, sop_class: str, kind: str, modality: str, series: tuple[int, str]
 ) -> Dataset:
     """Return the beginning of an object of the same study.
 
     Args:
-        image: Image that was answered.
+        image: Image that the object says something of.
         sop_class: UID of the object's SOP class.
         kind: Word for the kind of object; it is a part of its UID.
         modality: Modality of its series.
@@ -116,7 +116,7 @@ def _instance_number(source: Dataset) -> int:
     return int(number) if usable else 1
 
 
-def _local(image: AnsweredImage) -> tuple[datetime, str]:
+def _local(image: SourceImage) -> tuple[datetime, str]:
     """Return the time as the source's times are given, and the source's offset; "" without one."""
     offset = text_of(image.source, "TimezoneOffsetFromUTC")
     parts = _OFFSET.fullmatch(offset)
@@ -129,17 +129,14 @@ def _local(image: AnsweredImage) -> tuple[datetime, str]:
     return image.now.astimezone(timezone(ahead)), offset
 
 
-def _contributing(image: AnsweredImage) -> list[Dataset]:
+def _contributing(image: SourceImage) -> list[Dataset]:
     """Return the device that took the image, where it is named, and the program that answered."""
     answered = Dataset()
     answered.PurposeOfReferenceCodeSequence = [coded(codes.DCM.ProcessingEquipment)]
     answered.Manufacturer = answered.ManufacturerModelName = PROGRAM
     answered.SoftwareVersions = __version__
     answered.ContributionDateTime = image.now.strftime("%Y%m%d%H%M%S%z")
-    model = image.model
-    answered.ContributionDescription = (
-        f"Class scores by {model.name}, weights SHA-256 {model.weights_sha256}. {INTENDED_USE}"
-    )
+    answered.ContributionDescription = f"{image.contribution} {INTENDED_USE}"
     took = Dataset()
     took.PurposeOfReferenceCodeSequence = [coded(codes.DCM.AcquisitionEquipment)]
     for keyword, most in _EQUIPMENT.items():

@@ -15,24 +15,49 @@ from pydicom.sr.coding import Code
 from pydicom.uid import Comprehensive3DSRStorage, SecondaryCaptureImageStorage
 
 from cxr_transfer.about import INTENDED_USE, __version__
-from cxr_transfer.pacs.answered_image import AnsweredImage
+from cxr_transfer.pacs.answered_image import AnsweredImage, SourceImage
 from cxr_transfer.pacs.codes import code, label_code, reason_code, scheme_item, score_code
 from cxr_transfer.pacs.dicom_header import IDENTITY, PROGRAM, new_object
 
 SERIES = (9001, "Class scores, research use only")
 
-_SHARE = Code("{0:1}", "UCUM", "range: 0:1")
+SHARE = Code("{0:1}", "UCUM", "range: 0:1")
 _PERCENT = Code("%", "UCUM", "Percent")
-_PLAIN_RADIOGRAPHY = Code("168537006", "SCT", "Plain radiography")
+PLAIN_RADIOGRAPHY = Code("168537006", "SCT", "Plain radiography")
 _AUDITS = ("pass", "warn", "fail")
 
 
 def structured_report(image: AnsweredImage) -> Dataset:
     """Return an answer as a Comprehensive 3D SR, unverified, in a series of its own."""
-    header = new_object(image, Comprehensive3DSRStorage, "sr", "SR", SERIES)
-    content = tid.MeasurementReport(
-        _observer(image), _PLAIN_RADIOGRAPHY, imaging_measurements=[_group(image)]
+    is_answered = image.answer["status"] == "ok"
+    return report_of(
+        image,
+        new_object(image, Comprehensive3DSRStorage, "sr", "SR", SERIES),
+        tid.MeasurementReport(
+            _observer(image), PLAIN_RADIOGRAPHY, imaging_measurements=[_group(image)]
+        ),
+        completion="All class scores are given" if is_answered else "No class is given",
+        is_complete=is_answered,
     )
+
+
+def report_of(
+    image: SourceImage,
+    header: Dataset,
+    content: tid.MeasurementReport,
+    *,
+    completion: str,
+    is_complete: bool = True,
+) -> Dataset:
+    """Return contents as a report on an image, with the intended use before all else.
+
+    Args:
+        image: Image that the contents are of.
+        header: Beginning of the report.
+        content: Contents.
+        completion: What is complete, or is lacking, in a sentence.
+        is_complete: Whether the report is.
+    """
     _say_what_for(content)
     report = sr.Comprehensive3DSR(
         [_evidence(image)],
@@ -42,11 +67,9 @@ def structured_report(image: AnsweredImage) -> Dataset:
         sop_instance_uid=header.SOPInstanceUID,
         instance_number=header.InstanceNumber,
         manufacturer=PROGRAM,
-        is_complete=image.answer["status"] == "ok",
+        is_complete=is_complete,
     )
-    report.CompletionFlagDescription = (
-        "All class scores are given" if image.answer["status"] == "ok" else "No class is given"
-    )
+    report.CompletionFlagDescription = completion
     report.CodingSchemeIdentificationSequence = [scheme_item()]
     _refer(report, image.named("SOPClassUID"))
     report.update(header)
@@ -54,7 +77,7 @@ def structured_report(image: AnsweredImage) -> Dataset:
     return report
 
 
-def _evidence(image: AnsweredImage) -> Dataset:
+def _evidence(image: SourceImage) -> Dataset:
     """Return the source as evidence: what refers to it, and nothing of a patient.
 
     highdicom refuses some of what a header may hold, and quotes it; our header has the rest. It
@@ -144,7 +167,7 @@ def _algorithm(image: AnsweredImage) -> tid.AlgorithmIdentification:
 def _measurements(image: AnsweredImage) -> list[tid.Measurement]:
     answer = image.answer
     measured = [
-        tid.Measurement(score_code(label), score, _SHARE)
+        tid.Measurement(score_code(label), score, SHARE)
         for label, score in answer["probabilities"].items()
     ]
     shares = {"lung_share": "map-in-lungs", "lung_area": "lungs-in-image"}

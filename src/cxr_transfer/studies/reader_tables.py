@@ -53,6 +53,7 @@ class Reading:
         model: Name of the model and SHA-256 of its weights; "" where no model answered.
         model_label: Class that the model named; "" where it named none.
         model_scores: Model's score of each class; empty where it gave none.
+        notes: What the reader wrote.
     """
 
     reader: str
@@ -67,6 +68,7 @@ class Reading:
     model: str = ""
     model_label: str = ""
     model_scores: Mapping[str, float] = field(default_factory=dict)
+    notes: str = ""
 
 
 @dataclass(frozen=True)
@@ -238,6 +240,7 @@ def _rows_of_session(session: Mapping[str, Any]) -> Iterator[dict[str, str]]:
                 "confidence": str(reading["confidence"]),
                 "target": "|".join(session["target"]),
                 "seconds": str(reading["seconds"]),
+                "notes": reading.get("notes") or "",
                 "answer_seen_before": "yes" if image["answer_seen_before"] else "no",
                 "model": model["name"] if answer else "",
                 "weights_sha256": model["weights_sha256"] if answer else "",
@@ -281,6 +284,7 @@ def _reading(path: Path, number: int, row: Mapping[str, str]) -> Reading:
             model=" ".join(filter(None, names)),
             model_label=clean(row.get("model_label", "")),
             model_scores=scores,
+            notes=row.get("notes", "").strip(),
         )
     except (ValueError, TypeError) as error:
         raise DataError(
