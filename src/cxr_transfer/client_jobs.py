@@ -62,7 +62,8 @@ class JobsClient(ABC):
             files: Paths, or bytes of files, read when it is their turn.
             model: Name of the model; None takes the server's first.
             other: Name of a second model, which answers for each image, too.
-            kind: "predictions", or "report" for a PDF that `report` fetches, beside the answers.
+            kind: "predictions", or "report" for a PDF that `report` fetches, beside the answers; a
+                report has 100 images at most.
             heat_map: Whether each answer has a heat map; those of a report have one.
             webhook: Address that the server tells of the end.
             progress: Function that is called with the job after each request.

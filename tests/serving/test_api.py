@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
@@ -21,6 +23,7 @@ from cxr_transfer import INTENDED_USE, __version__
 from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.radiograph import decode
 from cxr_transfer.serving.service import Read
+from cxr_transfer.serving.worker_process import told
 from serving.asking import alike, as_bytes, phantom, send, send_patiently, until
 
 ASKED = (("/v1/predict", "files"), ("/v1/image", "file"), ("/v1/report", "files"))
@@ -53,6 +56,7 @@ BROKEN = {
 def test_an_image_is_answered_as_the_predictor_answers_it(client, predictor, kind):
     content = FORMATS[kind]()
     expected = predictor.predict(content)
+    expected = dataclasses.replace(expected, message=told(expected.code, expected.message))
     response = send(client, content)
     body = response.json()
     assert response.status_code == (200 if expected.status != "error" else 422)
@@ -301,6 +305,50 @@ def test_an_unknown_parameter_is_refused_with_what_is_expected(client):
     body = client.post("/v1/predict?heatmap=true", files={"files": b"x"}).json()
     assert "did you mean 'heat_map'?" in body["message"]
     assert client.get("/?from=a-link").status_code == 200
+
+
+@pytest.mark.parametrize("field", [{"model": "random"}, {"heat_map": "true"}, {"rotate": "90"}])
+def test_a_value_in_the_query_and_in_the_form_is_refused_even_if_it_is_the_same(client, field):
+    image = as_bytes(phantom())
+    assert send(client, image, **field).status_code == 200
+    refused = client.post("/v1/predict", files={"files": image}, data=field, params=field)
+    assert (refused.status_code, refused.json()["code"]) == (422, "repeated_field")
+    assert next(iter(field)) in refused.json()["message"]
+
+
+@pytest.mark.parametrize("query", ["flip", "flip=", "heat_map", "invert=", "rotate"])
+def test_a_parameter_without_a_value_is_refused_with_its_values(client, query):
+    name = query.removesuffix("=")
+    values = "0, 90, 180 or 270" if name == "rotate" else "true or false"
+    image = as_bytes(phantom())
+    for refused in (
+        client.post(f"/v1/predict?{query}", files={"files": image}),
+        send(client, image, **{name: ""}),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (422, "bad_field")
+        assert f"Expected {values} in {name}, but got no value" in refused.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"PresentationIntentType": "FOR PROCESSING"}, "for_processing"),
+        ({"Modality": "CT"}, "wrong_modality"),
+        ({"BodyPartExamined": "HAND"}, "wrong_modality"),
+    ],
+)
+def test_what_to_do_about_a_header_can_be_done_by_whoever_sends_the_image(client, facts, code):
+    radiograph = pydicom.dcmread(io.BytesIO(image_of_pydicom("RG1_UNCR.dcm")))
+    for name, value in facts.items():
+        setattr(radiograph, name, value)
+    radiograph.save_as(content := io.BytesIO())
+    (answer,) = send(client, content.getvalue()).json()["answers"]
+    shown = send(client, content.getvalue(), path="/v1/image", field="file").json()
+    assert (answer["code"], shown["code"]) == (code, code)
+    for message in (answer["message"], shown["message"]):
+        assert message.startswith("Expected ")
+        assert "'cxr predict --any-modality' on a command line" in message
+        assert "any_modality=True" not in message
 
 
 @pytest.mark.parametrize("kind", ["image/png", "application/dicom", "image/x-unknown; a=b"])

@@ -1,7 +1,9 @@
 """Who asked what is kept, by name; other web sites may ask where they are allowed."""
 
+import contextlib
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import pytest
 from cxr_transfer.errors import MachineError
 from cxr_transfer.serving.audit_trail import AuditTrail
 from cxr_transfer.serving.metrics import Metrics
-from serving.asking import as_bytes, phantom, running, send
+from serving.asking import as_bytes, phantom, running, send, until
 
 WARD, ARCHIVE = "ward-token-0123456789", "archive-token-0123456789"
 VIEWER = "https://viewer.example.org"
@@ -62,6 +64,49 @@ def test_who_asked_stands_in_the_trail_by_name(guarded):
     assert '"by": "ward-3"' in logged
     for secret in (WARD, ARCHIVE, "another-token", "Doe"):
         assert secret not in text + logged
+
+
+def said(one):
+    """All that comes until the other side closes."""
+    content = b""
+    with contextlib.suppress(ConnectionError):
+        while part := one.recv(65536):
+            content += part
+    one.close()
+    return content
+
+
+def test_a_body_that_cannot_be_read_is_the_clients_fault_in_answer_log_and_trail(guarded):
+    """One that stops short, a chunk that is none, and a client that leaves."""
+    before = len(guarded.trail.read_text().splitlines())
+    logged = len(guarded.lines)
+    start = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {WARD}\r\n"
+    start += "Content-Type: multipart/form-data; boundary=b\r\n"
+    chunked = f"{start}Transfer-Encoding: chunked\r\n\r\n"
+    rest = {
+        "short": f"{start}Content-Length: 5000\r\n\r\n--b\r\n",
+        "short chunk": f"{chunked}5\r\n--b\r\n\r\n",
+        "no chunk": f"{chunked}5\r\n--b\r\n\r\nno chunk\r\n",
+        "leaves": f"{start}Content-Length: 5000\r\n\r\n--b\r\n",
+    }
+    sockets = {}
+    for name, text in rest.items():
+        sockets[name] = socket.create_connection(("127.0.0.1", guarded.port), timeout=40)
+        sockets[name].sendall(text.encode())
+    sockets.pop("leaves").close()
+    for name, one in sockets.items():
+        head, _, body = said(one).partition(b"\r\n\r\n")
+        status, code = (400, "bad_request") if name == "no chunk" else (408, "body_timeout")
+        assert head.startswith(f"HTTP/1.1 {status} ".encode()), name
+        assert (json.loads(body)["status"], json.loads(body)["code"]) == (status, code)
+    statuses = [400, 408, 408, 499]
+    until(lambda: len(guarded.trail.read_text().splitlines()) == before + len(statuses))
+    lines = [json.loads(line) for line in guarded.trail.read_text().splitlines()[before:]]
+    assert sorted(line["status"] for line in lines) == statuses
+    assert {line["by"] for line in lines} == {"ward-3"}
+    until(lambda: sum('"request"' in line for line in guarded.lines[logged:]) == len(statuses))
+    lines = [json.loads(line) for line in guarded.lines[logged:]]
+    assert sorted(line["status"] for line in lines) == statuses
 
 
 def test_a_page_of_an_allowed_site_may_ask_and_no_other(guarded):

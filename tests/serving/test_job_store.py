@@ -13,10 +13,11 @@ import pytest
 from cxr_transfer.errors import CxrError
 from cxr_transfer.serving import job_file
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_store import Bounds, JobStore
+from cxr_transfer.serving.job_records import Bounds
+from cxr_transfer.serving.job_store import JobStore
 from cxr_transfer.serving.schemas import ApiError
 
-BOUNDS = Bounds(100, 2**24, 3600)
+BOUNDS = Bounds(100, 2**24, 3600, 100)
 OK = [{"status": "ok"}]
 
 
@@ -160,14 +161,49 @@ def test_what_is_no_folder_of_jobs_is_refused(tmp_path):
     assert not (tmp_path / "elsewhere").exists()
 
 
+def end(store, number):
+    store.answer(store.take(), OK, None)
+    store.end(number)
+
+
+def test_what_runs_is_bounded_by_owner_and_together(tmp_path):
+    store = JobStore(tmp_path, Bounds(3, 2**24, 3600, 2))
+    first = begin(store, 1)
+    begin(store, 2)
+    with pytest.raises(ApiError, match="2 for each token") as full:
+        begin(store, 3)
+    assert (full.value.status_code, full.value.code) == (503, "busy")
+    begin(store, 4, owner="archive")
+    with pytest.raises(ApiError, match="3 for all clients"):
+        begin(store, 5, owner="archive")
+    end(store, first)
+    assert begin(store, 6), "what is done keeps nobody out"
+    assert store.job(first).status == "done"
+    store.close()
+
+
+def test_of_jobs_that_are_done_the_oldest_of_whoever_has_most_goes(tmp_path):
+    store = JobStore(tmp_path, Bounds(4, 2**24, 3600, 4))
+    of_archive = begin(store, 1, owner="archive")
+    end(store, of_archive)
+    of_ward = []
+    for number in range(2, 8):
+        of_ward.append(begin(store, number))
+        end(store, of_ward[-1])
+    assert [job.id for job in store.jobs("archive")] == [of_archive]
+    assert {job.id for job in store.jobs("ward")} == set(of_ward[-3:])
+    store.close()
+
+
 @pytest.mark.slow
 def test_a_job_stays_whenever_the_process_is_killed(tmp_path):
     """Killed right after each job that was accepted: all are there, and the file is whole."""
     program = (
         "import os, sys; from pathlib import Path\n"
         "from cxr_transfer.serving.image_store import Upload\n"
-        "from cxr_transfer.serving.job_store import Bounds, JobStore\n"
-        "store = JobStore(Path(sys.argv[1]), Bounds(100, 2**24, 3600))\n"
+        "from cxr_transfer.serving.job_records import Bounds\n"
+        "from cxr_transfer.serving.job_store import JobStore\n"
+        "store = JobStore(Path(sys.argv[1]), Bounds(100, 2**24, 3600, 100))\n"
         "store.begin('ward', 'predictions', {}, [Upload('', b'x' * 9000, '', '0' * 64)])\n"
         "os.kill(os.getpid(), 9)\n"
     )

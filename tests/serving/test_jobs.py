@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_store import Bounds, JobStore
+from cxr_transfer.serving.job_records import Bounds
+from cxr_transfer.serving.job_store import JobStore
 from cxr_transfer.serving.webhooks import signature
 from serving.asking import Server, as_bytes, phantom, running, send_patiently, stopped, until
 
@@ -136,6 +137,46 @@ def test_a_report_is_a_kind_of_job(ward):
     assert len(answers(ward, where)) == 2
 
 
+def test_a_report_of_more_images_than_it_may_have_is_refused_before_they_come(ward):
+    where = begin(ward, 1, kind="report", more="true").headers["Location"]
+    for refused in (
+        ward.post(f"{where}/images?first=100"),  # by its head alone
+        ward.post(f"{where}/images", files=images(1), data={"first": "100"}),
+        ward.post(f"{where}/images", files=images(1), data={"first": "99", "more": "true"}),
+    ):
+        assert (refused.status_code, refused.json()["code"]) == (422, "too_many_files")
+        assert "at most 100 images in a report" in refused.json()["message"]
+    last = ward.post(f"{where}/images", files=images(1), data={"first": "99"})
+    assert last.json()["code"] == "other_image"
+    assert ward.delete(where).status_code == 204
+
+
+def test_a_token_that_begins_many_jobs_shuts_out_no_other(checkpoint, predictor, tmp_path):
+    """Two tokens share three jobs: one each. What is done counts no more."""
+    environment = {
+        "CXR_SERVE_JOBS": str(tmp_path),
+        "CXR_SERVE_JOBS_AT_ONCE": "3",
+        "CXR_TOKENS": " ".join(f"{name}={token}" for name, token in TOKENS.items()),
+    }
+    with running(checkpoint, **environment) as server, server.client() as client:
+
+        def ask(name, **fields):
+            client.headers["Authorization"] = f"Bearer {TOKENS[name]}"
+            return begin(client, 1, **fields)
+
+        where = ask("ward", more="true").headers["Location"]
+        refused = ask("ward")
+        assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+        assert "1 for each token" in refused.json()["message"]
+        assert ask("archive").status_code == 202
+        client.headers["Authorization"] = f"Bearer {TOKENS['ward']}"
+        assert client.delete(where).status_code == 204
+        done = [ended(client, ask("ward").headers["Location"]) for _ in range(4)]
+        kept = {job["id"] for job in client.get("/v1/jobs").json()["jobs"]}
+        assert done[-1]["id"] in kept
+        assert done[0]["id"] not in kept, "the oldest one made room"
+
+
 def test_a_job_is_its_owners_alone(kept, ward):
     where = begin(ward, 1).headers["Location"]
     with kept.client(headers={"Authorization": f"Bearer {TOKENS['archive']}"}) as archive:
@@ -236,7 +277,7 @@ def test_an_image_that_ends_the_server_each_time_is_given_up(checkpoint, predict
     asked = {"models": {"random": predictor.card.weights_sha256}, "heat_map": False}
     asked |= {"picture": False, "request_id": ""}
     for begun in range(4):
-        store = JobStore(tmp_path, Bounds(9, 2**30, 3600))
+        store = JobStore(tmp_path, Bounds(9, 2**30, 3600, 9))
         if not begun:
             number = store.begin("", "predictions", asked, [Upload(digest, content, "", digest)])
         else:
@@ -252,7 +293,7 @@ def test_an_image_that_ends_the_server_each_time_is_given_up(checkpoint, predict
 def test_a_job_whose_model_is_another_one_now_fails(checkpoint, predictor, tmp_path):
     content = as_bytes(phantom())
     digest = hashlib.sha256(content).hexdigest()
-    store = JobStore(tmp_path, Bounds(9, 2**30, 3600))
+    store = JobStore(tmp_path, Bounds(9, 2**30, 3600, 9))
     asked = {"models": {"random": "0" * 64}, "heat_map": False, "picture": False, "request_id": ""}
     number = store.begin("", "predictions", asked, [Upload(digest, content, "", digest)])
     store.close()

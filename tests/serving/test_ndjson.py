@@ -44,10 +44,33 @@ def test_one_image_that_cannot_be_read_is_a_line_too(client):
     assert (response.status_code, line["status"], last["error"]) == (200, "error", 1)
 
 
-@pytest.mark.parametrize(("model", "status"), [("nobody", 404), ("", 200)])
+@pytest.mark.parametrize(("model", "status"), [("nobody", 404), ("", 404), ("random", 200)])
 def test_what_is_refused_at_once_has_its_status(client, model, status):
     response = client.post("/v1/predict", files=files(1), data={"model": model}, headers=LINES)
     assert response.status_code == status
+
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("*/*", JSON),
+        ("application/*", JSON),
+        ("application/x-ndjson;q=0, application/json", JSON),
+        ("application/x-ndjson;q=0", JSON),
+        ("application/x-ndjson;q=0.5, application/json;q=0.9", JSON),
+        ("application/x-ndjson;q=0.5, */*", JSON),
+        ("application/x-ndjson;q=2", JSON),
+        ("application/json;q=0.5, application/x-ndjson;q=0.9", NDJSON),
+        ("application/x-ndjson, application/json", NDJSON),
+        ("Application/X-NDJSON ; Q=0.1, application/json;q=0, */*", NDJSON),
+    ],
+)
+def test_what_is_wanted_more_is_sent(client, accept, kind):
+    response = client.post("/v1/predict", files=files(1), headers={"Accept": accept})
+    assert (response.status_code, response.headers["content-type"]) == (200, kind)
 
 
 def test_a_client_that_leaves_ends_the_work_and_no_process(server, client):

@@ -147,5 +147,9 @@ def test_every_route_has_its_place_and_every_limit_is_told(client):
             for status, response in operation["responses"].items():
                 assert {"X-Request-ID", "X-Intended-Use"} <= response["headers"].keys()
                 assert status != "503" or "Retry-After" in response["headers"]
+            assert ("408" in operation["responses"]) == ("requestBody" in operation)
+    begun = content["paths"]["/v1/jobs"]["post"]["parameters"]
+    (kind,) = [one for one in begun if one["name"] == "kind"]
+    assert "100 images at most" in kind["description"]
     predict = content["paths"]["/v1/predict"]["post"]
     assert "32 images at most, of 64 MB each and 128 MB" in predict["requestBody"]["description"]

@@ -6,7 +6,8 @@ import time
 import pytest
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_store import Bounds, JobStore
+from cxr_transfer.serving.job_records import Bounds
+from cxr_transfer.serving.job_store import JobStore
 from cxr_transfer.serving.schemas import ApiError
 from serving.asking import as_bytes, phantom
 
@@ -95,15 +96,29 @@ def test_what_names_no_images_is_refused(client, body, status, code):
     assert (refused.status_code, refused.json()["code"]) == (status, code)
 
 
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("?model=random", '{"sha256": ["HASH"], "model": "random"}'),
+        ("", '{"sha256": ["HASH"], "model": "random", "model": "other"}'),
+    ],
+)
+def test_a_value_that_comes_twice_is_refused(client, query, body):
+    content = body.replace("HASH", ABSENT * 2)
+    kind = {"content-type": "application/json"}
+    refused = client.post(f"/v1/reports{query}", content=content, headers=kind)
+    assert (refused.status_code, refused.json()["code"]) == (422, "repeated_field")
+
+
 def upload(number):
     return Upload("", bytes(100), sha256=f"{number:064}")
 
 
 def test_reports_are_bounded_in_number_and_the_oldest_that_is_made_goes_first():
-    store = JobStore(None, Bounds(2, 2**20, 60))
+    store = JobStore(None, Bounds(2, 2**20, 60, 2))
     first = store.begin("", "report", {}, [upload(0)])
     second = store.begin("", "report", {}, [upload(1)])
-    with pytest.raises(ApiError, match="so many are kept"):
+    with pytest.raises(ApiError, match="2 for all clients"):
         store.begin("", "report", {}, [upload(2)])
     store.end(first, result=b"%PDF")
     third = store.begin("", "report", {}, [upload(2)])
@@ -112,7 +127,7 @@ def test_reports_are_bounded_in_number_and_the_oldest_that_is_made_goes_first():
 
 
 def test_a_report_that_nobody_fetches_is_gone_after_its_time():
-    store = JobStore(None, Bounds(2, 2**20, 0))
+    store = JobStore(None, Bounds(2, 2**20, 0, 2))
     number = store.begin("", "report", {}, [upload(0)])
     store.expire()
     assert store.job(number).status == "running"

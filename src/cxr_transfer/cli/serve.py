@@ -144,6 +144,13 @@ Jobs = Annotated[
         rich_help_panel=_JOBS,
     ),
 ]
+JobsAtOnce = Annotated[
+    int | None,
+    typer.Option(
+        help="Jobs that are not done; tokens share them evenly. Default: 1000.",
+        rich_help_panel=_JOBS,
+    ),
+]
 JobsMb = Annotated[
     int | None,
     typer.Option(help="Size of all jobs on the disk. Default: 4096.", rich_help_panel=_JOBS),
@@ -195,6 +202,7 @@ def serve(
     keep_answers: KeepAnswers = None,
     audit_trail: Trail = None,
     jobs: Jobs = None,
+    jobs_at_once: JobsAtOnce = None,
     jobs_mb: JobsMb = None,
     jobs_kept_s: JobsKeptSeconds = None,
     webhook_url: WebhookUrl = None,
@@ -231,6 +239,7 @@ def serve(
         keep_answers=keep_answers,
         audit_trail=audit_trail,
         jobs=jobs,
+        jobs_at_once=jobs_at_once,
         jobs_mb=jobs_mb,
         jobs_kept_s=jobs_kept_s,
         webhook_urls=webhook_url,

@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from cxr_transfer.about import INTENDED_USE, __version__
 from cxr_transfer.errors import ImageError
@@ -27,6 +28,7 @@ from cxr_transfer.serving.image_samples import route_samples
 from cxr_transfer.serving.job_routes import route_jobs
 from cxr_transfer.serving.jobs import Background
 from cxr_transfer.serving.metrics import Metrics
+from cxr_transfer.serving.middleware import LEFT
 from cxr_transfer.serving.multipart import read_form
 from cxr_transfer.serving.openapi import (
     EXAMPLE,
@@ -278,6 +280,10 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(ImageError)
     async def upload(request: Request, error: ImageError) -> Response:
         return answer(request, image_refusal(error.code, error.message))
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=LEFT)  # Nobody hears it; the log says whose affair it is.
 
     @app.exception_handler(WorkerLost)
     async def lost(request: Request, _error: WorkerLost) -> Response:

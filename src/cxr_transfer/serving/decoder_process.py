@@ -19,7 +19,7 @@ from cxr_transfer.radiograph import Preprocessing, Radiograph, decode
 from cxr_transfer.radiograph.lung_segmentation import lung_box
 from cxr_transfer.radiograph.reorientation import Reorientation
 from cxr_transfer.serving.ipc import Header, Pieces
-from cxr_transfer.serving.worker_process import Work, explained, pixels_of, serve
+from cxr_transfer.serving.worker_process import Work, explained, pixels_of, serve, told
 
 if TYPE_CHECKING:
     from cxr_transfer.radiograph.full_depth import FullDepth
@@ -59,7 +59,7 @@ def _prepare(header: Header, pieces: Pieces) -> tuple[Header, Pieces]:
         {
             "status": prepared.status,
             "code": prepared.code,
-            "message": prepared.message,
+            "message": told(prepared.code, prepared.message),
             "warnings": prepared.warnings,
             "ms": prepared.ms,
             "box": prepared.box,

@@ -5,8 +5,8 @@ Here each connection is looked at every few seconds. It has to finish its header
 and read what it asked for at no less than `SLOWEST` bytes a second. Its body has to come before
 `Settings.body_s` are over. At no time may it come slower than half the pace that would bring in
 that time what has come already: who sent 100 MB at once may not trickle on as who sends little may.
-A client that sends at an even pace and would be done in time is never ended. Knows nothing of what
-is asked.
+A client that sends at an even pace and would be done in time is never ended. Whose body stops short
+is told so before the connection is closed. Knows nothing of what is asked.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import fcntl
 import termios
 import uuid
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import h11
@@ -116,28 +117,42 @@ class TimeoutProtocol(H11Protocol):
 
         What the application answers comes too late then, and is no error of its.
         """
+        self._refuse(
+            ApiError(
+                400,
+                "bad_request",
+                "Expected a request of HTTP, but got something else; send it anew.",
+            )
+        )
+
+    def _refuse(self, refusal: ApiError) -> None:
+        """Answer a request that cannot be read to its end, where that can be, and close.
+
+        The request guard is told by the state of the request: log and audit trail have this status.
+        """
+        can_tell = self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE)
+        request_id = uuid.uuid4().hex
         if self.cycle is not None and not self.cycle.response_complete:
+            state = self.cycle.scope["state"]
+            request_id = state.get("request_id", request_id)
+            if can_tell:
+                state["cut_off"] = refusal.status_code
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._send_problem()
-        else:
-            self.transport.close()
+        if can_tell:
+            self._send_problem(ProblemResponse(refusal, request_id))
+        self.transport.close()
 
-    def _send_problem(self) -> None:
-        """Answer 400 as every other refusal is answered, and close the connection."""
-        refusal = ApiError(
-            400, "bad_request", "Expected a request of HTTP, but got something else; send it anew."
-        )
-        response = ProblemResponse(refusal, uuid.uuid4().hex)
+    def _send_problem(self, response: ProblemResponse) -> None:
+        """Send an answer, whole, after which the connection is closed."""
         headers = [*response.raw_headers, (b"connection", b"close")]
+        reason = HTTPStatus(response.status_code).phrase.encode()
         for event in (
-            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Response(status_code=response.status_code, headers=headers, reason=reason),
             h11.Data(data=bytes(response.body)),
             h11.EndOfMessage(),
         ):
             self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
 
     def shutdown(self) -> None:
         """Close the connection, but for a request that is on its way."""
@@ -158,10 +173,14 @@ class TimeoutProtocol(H11Protocol):
             pace = (self._received - self._received_before) / LOOK_S
             late = now - self._since
             waits_for = state[0]
+            if waits_for == "body" and (pace < self._slowest() or late > self.body_s):
+                self._refuse(_cut_short())
+                # Who does not read it, either, is not waited for.
+                self._look = self.loop.call_later(LOOK_S, self.transport.abort)
+                return
             if (
                 waits_for == "header"
                 or (waits_for == "reading" and read < SLOWEST)
-                or (waits_for == "body" and (pace < self._slowest() or late > self.body_s))
                 or (waits_for == "leftover" and late >= LONGEST_LEFTOVER_S)
             ):
                 self.transport.abort()
@@ -196,3 +215,13 @@ class TimeoutProtocol(H11Protocol):
                 return "leftover"
             return "" if self.flow.read_paused else "body"
         return ""
+
+
+def _cut_short() -> ApiError:
+    """Return the refusal of a body of which the rest does not come."""
+    return ApiError(
+        408,
+        "body_timeout",
+        "Expected the whole body of the request, but it stopped short or came too slowly; send it "
+        "anew, as long as Content-Length says.",
+    )

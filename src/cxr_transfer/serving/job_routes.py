@@ -10,13 +10,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_store import Job, Kind
+from cxr_transfer.serving.job_records import Job, Kind
 from cxr_transfer.serving.jobs import Background, Jobs, asked_of
 from cxr_transfer.serving.multipart import UploadForm
 from cxr_transfer.serving.named_images import read_images
 from cxr_transfer.serving.ndjson import LinesResponse, wants_lines
 from cxr_transfer.serving.openapi import (
     BEGUN_HEADERS,
+    REPORT_IMAGES,
     answer_responses,
     form_body,
     get_responses,
@@ -25,13 +26,11 @@ from cxr_transfer.serving.openapi import (
     report_responses,
     with_no_room,
 )
+from cxr_transfer.serving.parameters import bad_value
 from cxr_transfer.serving.reports import Number, models_of, not_done, owner_of, pdf
 from cxr_transfer.serving.schemas import ApiError, JobAnswers, JobList, JobProgress, envelope
 from cxr_transfer.serving.service import Service
 from cxr_transfer.serving.settings import Settings
-
-REPORT_IMAGES = 100
-"""Images of a report at most: its pages are laid out in one piece."""
 
 AT_ONCE = 100
 """Images whose answers are read and sent at once."""
@@ -54,7 +53,8 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
         jobs = _jobs(background)
         form = await read_images(request, settings, service.images, fields=_FIELDS)
         kind = _kind(form.fields)
-        webhook = form.fields.get("webhook") or None
+        _check_report(kind, len(form.uploads) + form.flag("more"))
+        webhook = form.fields.get("webhook")
         jobs.check_webhook(webhook)
         asked = asked_of(
             models_of(service, form.fields),
@@ -62,7 +62,6 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
             picture=kind == "report",
             request_id=request.state.request_id,
         )
-        _check_report(kind, len(form.uploads))
         number = await jobs.begin(
             owner_of(request),
             kind,
@@ -81,13 +80,16 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
     )
     async def add(request: Request, number: Number) -> Response:
         jobs = _jobs(background)
-        await _job(request, jobs, number)
-        fields = ("more", "first")
+        job = await _job(request, jobs, number)
+        fields, query = ("more", "first"), dict(request.query_params)
+        # Before the body is read: who waits for 100 (Continue) sends nothing in vain.
+        if "first" in query:
+            _check_report(job.kind, _number(query, "first", 0) + 1)
         form = await read_images(request, settings, service.images, fields=fields)
         job = await _job(request, jobs, number)
-        first = _number(form.fields, "first", job.images)
-        _check_report(job.kind, first + len(form.uploads))
-        await jobs.add(job, first, _unnamed(form), more=form.flag("more"))
+        first, more = _number(form.fields, "first", job.images), form.flag("more")
+        _check_report(job.kind, first + len(form.uploads) + more)
+        await jobs.add(job, first, _unnamed(form), more=more)
         return await _progress(request, jobs, number)
 
     _route_progress(app, background)
@@ -258,31 +260,32 @@ def _unnamed(form: UploadForm) -> list[Upload]:
 
 
 def _number(fields: dict[str, str], name: str, otherwise: int) -> int:
-    text = fields.get(name, "")
-    if not text:
+    text = fields.get(name)
+    if text is None:
         return otherwise
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise _bad_field(f"a number from 0 on in {name}")
+        raise bad_value(name, "a number from 0 on", text)
     return int(text)
 
 
 def _kind(fields: dict[str, str]) -> Kind:
-    match fields.get("kind") or "predictions":
+    match kind := fields.get("kind", "predictions"):
         case "predictions":
             return "predictions"
         case "report":
             return "report"
-    raise _bad_field("predictions or report as kind")
+    raise bad_value("kind", "predictions or report", kind)
 
 
 def _check_report(kind: str, images: int) -> None:
+    """Refuse more images than a report may have; those that are promised count as one more.
+
+    Raises:
+        ApiError: 422 ``too_many_files``.
+    """
     if kind == "report" and images > REPORT_IMAGES:
         raise ApiError(
             422,
             "too_many_files",
             f"Expected at most {REPORT_IMAGES} images in a report, but got more; begin several.",
         )
-
-
-def _bad_field(expected: str) -> ApiError:
-    return ApiError(422, "bad_field", f"Expected {expected}, but got something else; mend it.")

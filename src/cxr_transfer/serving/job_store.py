@@ -13,73 +13,20 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from cxr_transfer.serving.image_store import Upload
 from cxr_transfer.serving.job_file import Change, free_bytes, no_room, open_file
+from cxr_transfer.serving.job_records import Bounds, Job, JobImage, Kind
 from cxr_transfer.serving.schemas import ApiError
 from cxr_transfer.text import human_size
-
-Kind = Literal["predictions", "report"]
 
 _JOB = """
 SELECT jobs.id, owner, kind, asked, more, status, failure, begun, touched, webhook, webhook_state,
     webhook_tries, count(place), total(answered), total(failed)
 FROM jobs LEFT JOIN images ON job = jobs.id
 """
-
-
-class Job(NamedTuple):
-    """A job as it stands.
-
-    Times are seconds since 1970. ``asked`` is what it asks of each image; ``more`` tells that
-    images may still be added. ``done`` counts images with an answer, ``failed`` those of them that
-    could not be read.
-    """
-
-    id: str
-    owner: str
-    kind: Kind
-    asked: dict[str, Any]
-    more: bool
-    status: Literal["running", "done", "failed"]
-    failure: str | None
-    begun: float
-    touched: float
-    webhook: str | None
-    webhook_state: str
-    webhook_tries: int
-    images: int
-    done: int
-    failed: int
-
-
-class JobImage(NamedTuple):
-    """An image that was taken to be answered, its place in its job, and how often it was taken."""
-
-    job: str
-    asked: dict[str, Any]
-    place: int
-    tries: int
-    upload: Upload
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How much is kept.
-
-    Attributes:
-        jobs: Number of jobs.
-        size: Bytes of all of them.
-        seconds: Time for which a job is kept after its end, or after its last image where more
-            were promised and none came.
-    """
-
-    jobs: int
-    size: int
-    seconds: float
 
 
 class JobStore:
@@ -124,10 +71,10 @@ class JobStore:
         """Keep a job, and return its number; when this returns, it stays.
 
         Raises:
-            ApiError: 503 ``busy`` for too many jobs; 507 ``no_room``.
+            ApiError: 503 ``busy`` for too many jobs that run; 507 ``no_room``.
         """
         self._check_room(uploads)
-        self._check_number()
+        self._check_number(owner)
         number, now = uuid.uuid4().hex, time.time()
         state = "waiting" if webhook else ""
         row = (number, owner, kind, json.dumps(asked), more, "running", None, None, 0, now, now)
@@ -298,7 +245,10 @@ class JobStore:
         self._ending.discard(number)
 
     def end(self, number: str, *, failure: str | None = None, result: bytes | None = None) -> None:
-        """End a job: nothing of its images stays but the answers."""
+        """End a job: nothing of its images stays but the answers.
+
+        Where there are too many jobs that are over, the oldest ones go.
+        """
         status = "failed" if failure else "done"
         with Change(self._base):
             self._base.execute(
@@ -310,6 +260,7 @@ class JobStore:
                 "UPDATE images SET content = NULL, picture = NULL WHERE job = ?", (number,)
             )
         self._wipe()
+        self._thin_out(self._bounds.jobs)
 
     def expire(self) -> None:
         """Remove what is over, and what was promised more images that did not come."""
@@ -363,25 +314,38 @@ class JobStore:
             (more, number, place),
         )
 
-    def _check_number(self) -> None:
-        """Make room for another job; the oldest one that is over goes where it is in the way.
+    def _check_number(self, owner: str) -> None:
+        """Refuse another job where too many run: of all owners, or of this one.
 
-        In a file none goes before its time: it was promised to stay.
+        What is over keeps nobody out: in memory, the oldest ones make room.
         """
-        rows = self._base.execute("SELECT id, status FROM jobs ORDER BY begun").fetchall()
-        if len(rows) < self._bounds.jobs:
-            return
-        over = [number for number, status in rows if status != "running"]
-        if over and self._folder is None:
-            self.remove(over[0])
-            return
-        raise ApiError(
-            503,
-            "busy",
-            f"Expected fewer than {self._bounds.jobs} jobs at once, but so many are kept; delete "
-            "those that were read, or ask again later.",
-            {"Retry-After": "5"},
+        owners = self._base.execute("SELECT owner FROM jobs WHERE status = 'running'").fetchall()
+        for running, most, whose in (
+            (len(owners), self._bounds.jobs, "for all clients"),
+            (owners.count((owner,)), self._bounds.each, "for each token"),
+        ):
+            if running >= most:
+                raise ApiError(
+                    503,
+                    "busy",
+                    "Expected room for another job, but the number of jobs that are not done is at "
+                    f"its bound, {most} {whose}; wait until one is done, or delete one.",
+                    {"Retry-After": "5"},
+                )
+        if self._folder is None:
+            self._thin_out(self._bounds.jobs - len(owners) - 1)
+
+    def _thin_out(self, most: int) -> None:
+        """Remove jobs that are over, where there are more: the oldest one of whoever has most.
+
+        Else many short jobs of one owner would take away the answers of all others.
+        """
+        in_order = (
+            "SELECT id FROM jobs WHERE status <> 'running' "
+            "ORDER BY count(*) OVER (PARTITION BY owner) DESC, touched"
         )
+        while len(over := self._base.execute(in_order).fetchall()) > most:
+            self.remove(over[0][0])
 
     def _check_room(self, uploads: Sequence[Upload]) -> None:
         new = sum(len(upload.content) for upload in uploads)

@@ -20,7 +20,8 @@ from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.heat_maps import unexplained
 from cxr_transfer.serving.image_reading import LOST
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_store import Bounds, Job, JobImage, JobStore, Kind
+from cxr_transfer.serving.job_records import Bounds, Job, JobImage, Kind
+from cxr_transfer.serving.job_store import JobStore
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.schemas import ApiError
@@ -39,9 +40,6 @@ PATIENCE_S = 1.0
 
 REPORTS, REPORT_KEPT_S = 8, 600.0
 """Reports in memory at most, those that are being made and those that were, and for how long."""
-
-JOBS = 1000
-"""Jobs in a folder at most."""
 
 SIDE = 1280
 """Longest side of a report's pictures, in pixels: more than paper shows."""
@@ -353,11 +351,13 @@ class Background:
     """
 
     def __init__(self, service: Service, settings: Settings, metrics: Metrics) -> None:
-        bounds = Bounds(REPORTS, REPORTS * settings.body_bytes, REPORT_KEPT_S)
+        bounds = Bounds(REPORTS, REPORTS * settings.body_bytes, REPORT_KEPT_S, REPORTS)
         self.reports = Jobs(service, JobStore(None, bounds))
         self.kept = None
         if settings.jobs is not None:
-            bounds = Bounds(JOBS, settings.jobs_bytes, settings.jobs_kept_s)
+            jobs = settings.jobs_at_once
+            each = max(1, jobs // max(1, len(settings.tokens)))  # one token shuts out no other
+            bounds = Bounds(jobs, settings.jobs_bytes, settings.jobs_kept_s, each)
             kept = self.kept = Jobs(service, JobStore(settings.jobs, bounds), Webhooks(settings))
             metrics.watch("cxr_jobs_images_begun", "Images of jobs.", lambda: kept.begun)
             metrics.watch("cxr_jobs_waits", "Times that jobs had to wait.", lambda: kept.waits)

@@ -57,6 +57,9 @@ BROWSERS = {
 RETRY_AFTER_S = 5
 """When a body for which there is no memory is worth sending again."""
 
+LEFT = 499
+"""Status in log and audit trail where the client left before there was an answer."""
+
 _OWN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 API = "/v1/"
 PROTECTED = (API, "/metrics", "/openapi.json")
@@ -109,7 +112,7 @@ class RequestGuard:
         sent_id = headers.get("x-request-id", "")
         request_id = sent_id if _OWN_ID.fullmatch(sent_id) else logged_id
         scope.setdefault("state", {})["request_id"] = request_id
-        status = 499  # the client left before there was an answer
+        status = LEFT
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -142,17 +145,19 @@ class RequestGuard:
         except ApiError as refusal:
             await _tell(refusal, request_id, scope, receive, answer)
         except (ClientDisconnect, asyncio.CancelledError):
-            if status != 499:
+            if status != LEFT:
                 raise
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             log("failed", request_id=logged_id, type=type(error).__name__, line=where.lineno)
-            if status == 499:
+            if status == LEFT:
                 failed = ApiError(500, "internal", "Expected to answer, but failed; ask again.")
                 await _tell(failed, request_id, scope, receive, answer)
         finally:
             self.inside -= entered
             self._held_by_all.release(body.held)
+            # What the connection said by itself, of a body that cannot be read, is what was heard.
+            status = scope["state"].get("cut_off", status)
             self._write_down(scope, logged_id, status, time.perf_counter() - started)
 
     def _write_down(self, scope: Scope, logged_id: str, status: int, seconds: float) -> None:

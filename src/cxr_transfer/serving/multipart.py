@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.parameters import check_names, flag
+from cxr_transfer.serving.parameters import check_names, flag, with_query
 from cxr_transfer.serving.schemas import ApiError, shown_name
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.text import human_size
@@ -37,7 +37,7 @@ class UploadForm:
 
     Attributes:
         uploads: Files, in order.
-        fields: Fields of the body, and of the query where the body has none of that name.
+        fields: Fields of the body and of the query.
     """
 
     def __init__(self, uploads: list[Upload], fields: dict[str, str]) -> None:
@@ -81,13 +81,12 @@ async def read_form(
             ``no_files``, ``unknown_field``, ``repeated_field``, ``not_a_file``.
         ClientDisconnect: The client left before the end.
     """
-    values = dict(request.query_params)
     kind = request.headers.get("content-type", "").lower()
     if kind.startswith(RAW):
         content = await _read_raw(request, settings.upload_bytes)
         upload = Upload(shown_name("", 1), content, sha256=await _sha256(content))
         hold_hashes(request, [upload])
-        return UploadForm([upload], values)
+        return UploadForm([upload], dict(request.query_params))
     if not kind.startswith(FORM):
         raise ApiError(
             415,
@@ -97,6 +96,7 @@ async def read_form(
         )
     uploads: list[Upload] = []
     names: list[str] = []
+    values: dict[str, str] = {}
     for name, value in await _parts(request, settings.files):
         if isinstance(value, UploadFile):
             check_names([name], [files], "form's files")
@@ -115,6 +115,7 @@ async def read_form(
             names.append(name)
             values[name] = value
     check_names(names, fields, "form")
+    values = with_query(request, values, "form")
     if not uploads:
         raise ApiError(
             422, "no_files", f"Expected a file in the field {files!r}, but got none; send one."

@@ -15,7 +15,7 @@ from starlette.requests import Request
 
 from cxr_transfer.serving.image_store import ImageStore
 from cxr_transfer.serving.multipart import HASHES, UploadForm, hold_hashes, read_form
-from cxr_transfer.serving.parameters import check_names
+from cxr_transfer.serving.parameters import check_names, with_query
 from cxr_transfer.serving.schemas import ApiError, shown_name
 from cxr_transfer.serving.settings import Settings
 
@@ -35,8 +35,8 @@ async def read_images(
         fields: Names of the fields that may stand in the body or in the query.
 
     Raises:
-        ApiError: 404 ``unknown_image``, 422 ``bad_json``, ``bad_field``, and what `read_form`
-            raises.
+        ApiError: 404 ``unknown_image``, 422 ``bad_json``, ``bad_field``, ``repeated_field``, and
+            what `read_form` raises.
     """
     if not request.headers.get("content-type", "").lower().startswith(HASHES):
         return await read_form(request, settings, files="files", fields=fields)
@@ -60,13 +60,14 @@ async def read_images(
             f"Expected a list of {len(hashes)} texts as names, one for each hash, but got "
             "something else; mend it, or leave it out.",
         )
-    values = dict(request.query_params)
+    values: dict[str, str] = {}
     for name, value in body.items():
         if not isinstance(value, str | bool):
             raise ApiError(
                 422, "bad_field", f"Expected a text, true or false in {name}, but got another."
             )
         values[name] = value if isinstance(value, str) else str(value).lower()
+    values = with_query(request, values, "body")
     uploads = [images.upload(one.lower()) for one in hashes]
     for place, name in enumerate(names or ()):
         uploads[place] = uploads[place]._replace(name=shown_name(name, place + 1))
@@ -87,7 +88,8 @@ async def _read_json(request: Request) -> dict[str, Any]:
         if len(content) > _MOST_BYTES:
             break
     try:
-        body = json.loads(content) if len(content) <= _MOST_BYTES else None
+        is_small = len(content) <= _MOST_BYTES
+        body = json.loads(content, object_pairs_hook=_once) if is_small else None
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -98,3 +100,14 @@ async def _read_json(request: Request) -> dict[str, Any]:
             "send less, or mend it.",
         )
     return body
+
+
+def _once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON whose names come once each: Python takes the last one otherwise."""
+    if len({name for name, _ in entries}) < len(entries):
+        raise ApiError(
+            422,
+            "repeated_field",
+            "Expected each name once in the body, but got one again; send one value.",
+        )
+    return dict(entries)

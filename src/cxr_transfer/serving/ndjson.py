@@ -6,6 +6,7 @@ Comes in: answers, one after the other. Goes out: a response. A client that leav
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,11 +18,27 @@ from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.schemas import ApiError, envelope, refused
 
 NDJSON = "application/x-ndjson"
+_JSON = ("application/json", "application/*", "*/*")
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")  # RFC 9110, 12.4.2
 
 
 def wants_lines(request: Request) -> bool:
-    """Tell whether a client asks for lines."""
-    return NDJSON in request.headers.get("accept", "")
+    """Tell whether a client asks for lines: by their name, and no less than for JSON."""
+    weights = _weights(",".join(request.headers.getlist("accept")))
+    # What is most specific counts; a wildcard alone asks for nothing but the usual.
+    json_weight = next((weights[kind] for kind in _JSON if kind in weights), 0.0)
+    return 0 < weights.get(NDJSON, 0.0) >= json_weight
+
+
+def _weights(accept: str) -> dict[str, float]:
+    """Return how much each type of a header Accept is wanted, from 0 (not at all) to 1."""
+    weights: dict[str, float] = {}
+    for entry in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in entry.split(";"))
+        given = [one[2:].strip() for one in parameters if one.startswith("q=")]
+        is_sound = not given or _WEIGHT.fullmatch(given[0])
+        weights[kind] = (float(given[0]) if given else 1.0) if is_sound else 0.0
+    return weights
 
 
 class LinesResponse(StreamingResponse):

@@ -68,6 +68,9 @@ HEAT_MAP_HEADERS = {
 REPORT_HEADERS = {"Content-Disposition": "The name to save it under."}
 BEGUN_HEADERS = {"Location": "Where it says how far it is."}
 
+REPORT_IMAGES = 100
+"""Images of a job's report at most: its pages are laid out in one piece."""
+
 SAMPLES = "application/octet-stream"
 MOST_SAMPLES = 2048 * 2048
 SAMPLE_HEADERS = {
@@ -90,6 +93,7 @@ _REFUSED = {
     401: "A token is needed.",
     403: "Another web site sent this.",
     404: "There is no such model, image, report, job or page.",
+    408: "The body stopped short, or came too slowly.",
     409: "It is not done yet, or no longer as it was.",
     413: "Too much was sent; said before the body comes where its length is announced.",
     415: "Not a form, or not an image.",
@@ -114,7 +118,7 @@ _FIELDS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "kind": (
         {"type": "string", "enum": ["predictions", "report"], "default": "predictions"},
-        "What is made: answers, or answers and a report (PDF).",
+        f"What is made: answers, or answers and a report (PDF) of {REPORT_IMAGES} images at most.",
     ),
     "webhook": (
         {"type": "string"},
@@ -266,8 +270,8 @@ def answer_responses(
         by_image: Whether the request may be refused for its one image.
         body: Whether the request has a body.
     """
-    responses = _refusals(400, 401, 403, 404, *((413,) if body or by_image else ()), 415, 422, 500)
-    responses |= _refusals(503)
+    responses = _refusals(400, 401, 403, 404, *((408,) if body else ()))
+    responses |= _refusals(*((413,) if body or by_image else ()), 415, 422, 500, 503)
     for refused in _BY_IMAGE if by_image else ():
         responses[refused]["model"] = RefusedAnswers | Refused
     if model is None:

@@ -1,7 +1,8 @@
 """Parameters of a request: all that its description does not name are refused.
 
-A misspelt parameter would have no effect, and its answer would be another than was asked for.
-Values become flags, numbers and changes, or are refused.
+A misspelt parameter would have no effect, and its answer would be another than was asked for. The
+same holds for one without a value, and for one of two values. Values become flags, numbers and
+changes, or are refused.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from cxr_transfer.serving.schemas import ApiError
 from cxr_transfer.tables import nearest
 from cxr_transfer.text import for_terminal
 
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off", "")
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _SHOWN = 40  # characters of a name that a client made up
 
 
@@ -57,12 +58,26 @@ def check_names(names: Iterable[str], allowed: Sequence[str], where: str) -> Non
                 f"'{for_terminal(name[:_SHOWN])}'{hint}",
             )
         if name in seen:
-            raise ApiError(
-                422,
-                "repeated_field",
-                f"Expected {name} once in the {where}, but got it again; send one value.",
-            )
+            raise _repeated(name, f"in the {where}")
         seen.add(name)
+
+
+def with_query(request: Request, fields: Mapping[str, str], where: str) -> dict[str, str]:
+    """Return the fields of a body and those of the query; none may stand in both.
+
+    Args:
+        request: Request whose query was checked.
+        fields: Fields of its body, which were checked.
+        where: What the body is: "form" or "body".
+
+    Raises:
+        ApiError: 422 ``repeated_field``.
+    """
+    values = dict(request.query_params)
+    for name in fields:
+        if name in values:
+            raise _repeated(name, f"in the query or in the {where}")
+    return values | dict(fields)
 
 
 def whole_number(
@@ -99,11 +114,9 @@ def flag(fields: Mapping[str, str], name: str) -> bool:
     Raises:
         ApiError: 422 ``bad_field``.
     """
-    value = fields.get(name, "").lower()
+    value = fields.get(name, "false").lower()
     if value not in _TRUE + _FALSE:
-        raise ApiError(
-            422, "bad_field", f"Expected true or false in {name}, but got something else."
-        )
+        raise bad_value(name, "true or false", value)
     return value in _TRUE
 
 
@@ -118,7 +131,29 @@ def reorientation(fields: Mapping[str, str]) -> Reorientation:
     """
     rotate = fields.get("rotate", "0")
     if rotate not in map(str, ROTATIONS):
-        raise ApiError(
-            422, "bad_field", "Expected 0, 90, 180 or 270 in rotate, but got something else."
-        )
+        raise bad_value("rotate", "0, 90, 180 or 270", rotate)
     return Reorientation(int(rotate), flag(fields, "flip"), flag(fields, "invert"))
+
+
+def bad_value(name: str, expected: str, value: str) -> ApiError:
+    """Return the refusal of a field's value.
+
+    Args:
+        name: Name of the field.
+        expected: What it may be, in words.
+        value: Value that came, which is not quoted.
+    """
+    came = "something else" if value else "no value"
+    return ApiError(
+        422,
+        "bad_field",
+        f"Expected {expected} in {name}, but got {came}; mend it, or leave {name} out.",
+    )
+
+
+def _repeated(name: str, where: str) -> ApiError:
+    return ApiError(
+        422,
+        "repeated_field",
+        f"Expected {name} once {where}, but got it again; send one value.",
+    )

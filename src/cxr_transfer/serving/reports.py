@@ -11,7 +11,7 @@ from fastapi import FastAPI, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_store import Job
+from cxr_transfer.serving.job_records import Job
 from cxr_transfer.serving.jobs import REPORT_KEPT_S, Background, asked_of
 from cxr_transfer.serving.model_registry import ServedModel
 from cxr_transfer.serving.named_images import read_images
@@ -108,7 +108,7 @@ def models_of(service: Service, fields: dict[str, str]) -> list[ServedModel]:
         ApiError: 404 ``unknown_model``; 503 ``starting``.
     """
     asked_models = [service.model(fields.get("model"))]
-    other = service.model(fields.get("other") or asked_models[0].name)
+    other = service.model(fields.get("other", asked_models[0].name))
     return asked_models if other is asked_models[0] else [*asked_models, other]
 
 

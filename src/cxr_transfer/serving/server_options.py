@@ -74,6 +74,9 @@ class ServerOptions(BaseModel):
             which images by hash, which status.
         jobs: Folder in which jobs for many images are kept until they are done, with the images;
             without it the server takes none.
+        jobs_at_once: Largest number of jobs that are not done; each token may have its even share
+            of them, and at least one. As many that are done are kept: then the oldest one of
+            whoever has most goes before its time.
         jobs_mb: Largest size of all jobs together, on the disk.
         jobs_kept_s: Time in seconds for which a job's answers are kept after its end.
         webhook_urls: Addresses that may be told of the end of a job, letter for letter; none by
@@ -103,6 +106,7 @@ class ServerOptions(BaseModel):
     keep_answers: Path | None = None
     audit_trail: Path | None = None
     jobs: Path | None = None
+    jobs_at_once: int = Field(_DEFAULTS.jobs_at_once, ge=1, le=100_000)
     jobs_mb: int = Field(_DEFAULTS.jobs_bytes // MIB, ge=1, le=2**24)
     jobs_kept_s: float = Field(_DEFAULTS.jobs_kept_s, ge=1, le=31_536_000)
     webhook_urls: _Names = ()

@@ -180,7 +180,7 @@ class Service:
         Raises:
             ApiError: 404 ``unknown_model``; 503 ``starting`` while it is being opened.
         """
-        name = name or next(iter(self.wanted), "")
+        name = next(iter(self.wanted), "") if name is None else name
         if name in self.models:
             return self.models[name]
         if not self.wanted or name in self.wanted:

@@ -53,6 +53,8 @@ class Settings(BaseModel):
         keep_answers: Folder in which answers are kept; None keeps none.
         audit_trail: File to which a line is added for each request; None keeps none.
         jobs: Folder in which jobs are kept; None keeps none.
+        jobs_at_once: Largest number of jobs that are not done, which tokens share evenly. As many
+            that are done are kept beside them.
         jobs_bytes: Bytes of all jobs together.
         jobs_kept_s: Time for which a job is kept after its end.
         webhook_urls: Addresses that may be told of the end of a job.
@@ -88,6 +90,7 @@ class Settings(BaseModel):
     keep_answers: Path | None = None
     audit_trail: Path | None = None
     jobs: Path | None = None
+    jobs_at_once: int = 1000
     jobs_bytes: int = 4096 * MIB
     jobs_kept_s: float = 86_400.0
     webhook_urls: tuple[str, ...] = ()

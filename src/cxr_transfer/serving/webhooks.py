@@ -20,7 +20,7 @@ from typing import Any
 
 from cxr_transfer.about import __version__
 from cxr_transfer.files import SOFTWARE
-from cxr_transfer.serving.job_store import Job
+from cxr_transfer.serving.job_records import Job
 from cxr_transfer.serving.schemas import ApiError
 from cxr_transfer.serving.settings import Settings
 

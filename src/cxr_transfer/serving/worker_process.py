@@ -32,6 +32,15 @@ NOT_OF_THE_IMAGE = (
     "Expected to work on the image, but something else failed; tell who runs the server."
 )
 
+_INSTEAD = {
+    "for_processing": "export it FOR PRESENTATION, or give it to 'cxr predict --any-modality' on a "
+    "command line, which takes it all the same.",
+    "wrong_modality": "where the header is wrong, correct it, or give the image to 'cxr predict "
+    "--any-modality' on a command line, which takes it all the same.",
+}
+"""What to do about images of which a header says too much: the reader's own words name an option of
+the command line and of Python, which nobody has who sends an image to a server or a node."""
+
 Work = Callable[[Header, Pieces], tuple[Header, Pieces]]
 """Function that does a piece of work: message in, message out."""
 
@@ -68,7 +77,7 @@ def answered(works: Mapping[str, Work], header: Header, pieces: Pieces) -> tuple
     try:
         return works[header.pop("work")](header, pieces)
     except ImageError as error:
-        return {"error": error.code, "message": error.message}, []
+        return {"error": error.code, "message": told(error.code, error.message)}, []
     except CxrError as error:
         # Its message is for who runs the server: it may name paths.
         return {"error": error.code, "message": NOT_OF_THE_IMAGE}, []
@@ -86,6 +95,18 @@ def answered(works: Mapping[str, Work], header: Header, pieces: Pieces) -> tuple
             "message": "Expected a readable image, but its decoder failed; export it anew.",
             "type": type(error).__name__,
         }, []
+
+
+def told(code: str, message: str) -> str:
+    """Return what is said of an image to whoever sent it: what can be done from there.
+
+    Args:
+        code: Code of the image's error.
+        message: What the reader of images says: what was expected and came, and what to do.
+    """
+    if code not in _INSTEAD:
+        return message
+    return f"{message.partition(';')[0]}; {_INSTEAD[code]}"
 
 
 @functools.cache
