@@ -104,7 +104,7 @@ $(VENV)/.docs: $(VENV)/.installed
 study: install ## Run the paper's study on real images: make study DATA=DIR OUT=DIR.
 	$(BIN)/cxr study --data $(DATA) --out $(OUT)
 
-bench: install $(VENV)-keras/.installed ## Time ours beside Keras and PyTorch (about 20 minutes): make bench DATA=DIR.
+bench: install $(VENV)-keras/.installed $(VENV)-fastai/.installed ## Time ours beside what one would use instead (about 25 minutes): make bench DATA=DIR.
 	$(BIN)/python benchmarks/speed.py $(if $(filter command line,$(origin DATA)),--data $(DATA))
 
 # The peer's own environment; where it cannot be had, the peer is left out, and that is said.

@@ -67,6 +67,7 @@ LARGE = ("resnet50", "model_3", "multi_source")
 """Networks with which a test takes seconds: the quick tests have the small one."""
 
 LONG = (
+    "studies/test_device_check.py::test_every_path",
     "export/test_openvino.py::test_a_conversion_is_compared_again_on_a_processor_of_other_abilities[resnet50",
     "export/test_openvino.py::test_int8_needs_training_images_and_stays_close[resnet50",
     "inference/test_ray_backend.py::test_two_workers_give_the_rows_of_one_process_also_after_a_kill",
