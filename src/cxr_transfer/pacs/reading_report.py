@@ -20,7 +20,7 @@ from pydicom.uid import Comprehensive3DSRStorage
 from cxr_transfer.pacs.answered_image import SourceImage, check_identity
 from cxr_transfer.pacs.codes import code, label_code
 from cxr_transfer.pacs.dicom_header import new_object
-from cxr_transfer.pacs.structured_report import PLAIN_RADIOGRAPHY, SHARE, report_of
+from cxr_transfer.pacs.structured_report import PLAIN_RADIOGRAPHY, SHARE, report_of, source_of
 from cxr_transfer.radiograph.silence import silence
 
 SERIES = (9004, "Readings of a reader study, research use only")
@@ -130,11 +130,7 @@ def _group(image: ReadImage, reading: ImageReading) -> tid.MeasurementsAndQualit
         finding_sites=[sr.FindingSite(codes.SCT.Thorax)],
         measurements=[tid.Measurement(code("confidence"), reading.confidence, SHARE)],
         qualitative_evaluations=[tid.QualitativeEvaluation(name, value) for name, value in results],
-        source_images=[
-            sr.SourceImageForMeasurementGroup(
-                image.named("SOPClassUID"), image.named("SOPInstanceUID")
-            )
-        ],
+        source_images=[source_of(image)],
     )
     comments = [reading.notes, f"Model of the study: {reading.model}." if reading.model else ""]
     group[0].ContentSequence.extend(

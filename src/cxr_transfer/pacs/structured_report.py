@@ -130,11 +130,7 @@ def _group(image: AnsweredImage) -> tid.MeasurementsAndQualitativeEvaluations:
         qualitative_evaluations=[
             tid.QualitativeEvaluation(name, value) for name, value in _results(image)
         ],
-        source_images=[
-            sr.SourceImageForMeasurementGroup(
-                image.named("SOPClassUID"), image.named("SOPInstanceUID")
-            )
-        ],
+        source_images=[source_of(image)],
     )
     answer, model = image.answer, image.model
     comments = [answer["message"], *answer["warnings"], *model.notes]
@@ -147,6 +143,13 @@ def _group(image: AnsweredImage) -> tid.MeasurementsAndQualitativeEvaluations:
         if comment
     )
     return group
+
+
+def source_of(image: SourceImage) -> sr.SourceImageForMeasurementGroup:
+    """Return the reference to the image that a group of a report is of."""
+    return sr.SourceImageForMeasurementGroup(
+        image.named("SOPClassUID"), image.named("SOPInstanceUID")
+    )
 
 
 def _algorithm(image: AnsweredImage) -> tid.AlgorithmIdentification:
