@@ -644,6 +644,35 @@ def test_what_was_taken_off_the_list_can_be_put_back_with_its_answers(reader, im
     assert sum("/predictions" in url for url in reader.asked) == asked, "answers were kept"
 
 
+def test_all_that_was_taken_off_the_list_comes_back_at_once(reader):
+    reader.drop(**{f"{number}.png": as_bytes(phantom(number)) for number in range(3)})
+    page = reader.page
+    page.locator("#images").focus()
+    page.keyboard.press("Delete")
+    page.keyboard.press("Delete")
+    expect(page.locator("#note-text")).to_have_text("2 images taken off the list.")
+    reader.drop(**{"3.png": as_bytes(phantom(3))})
+    page.locator("#note-close").click()
+    expect(page.locator(".image")).to_have_count(4)
+    names = page.locator(".image-name").all_text_contents()
+    assert names == [f"{number}.png" for number in range(4)]
+
+
+def test_the_ends_of_short_names_are_shown_on_a_narrow_screen(reader):
+    page = reader.page
+    page.set_viewport_size({"width": 1024, "height": 768})
+    names = [f"chest-pa-0000{number}.png" for number in (1, 2)]
+    reader.drop(**{name: as_bytes(phantom(number)) for number, name in enumerate(names)})
+    shown = page.locator(".image-name")
+    assert shown.all_text_contents() == names
+    # As it is read aloud: in one piece.
+    expect(page.get_by_role("option", name=names[0])).to_have_count(1)
+    for end, row in zip(shown.locator("span:last-child").all(), shown.all(), strict=True):
+        assert re.search(r"[12]\.png$", end.text_content())
+        box, within = end.bounding_box(), row.bounding_box()
+        assert box["x"] + box["width"] <= within["x"] + within["width"] + 1, "it is cut off"
+
+
 def test_a_report_says_how_far_it_is_and_can_be_cancelled(reader):
     many = {f"{number:02}.png": as_bytes(phantom()) + bytes(number) for number in range(24)}
     reader.drop(**many)
@@ -860,6 +889,11 @@ def test_a_token_is_asked_for_once_and_kept_nowhere(browser, models, images):
         assert page.locator(".card[data-status=ok]").count() == 1
         assert page.evaluate("() => localStorage.length + sessionStorage.length") == 0
         assert token not in page.content()
+        page.reload()
+        expect(page.locator("#token-panel")).to_be_visible(timeout=PATIENCE_MS)
+        page.keyboard.press("Escape")
+        expect(page.locator("#note-text")).to_contain_text("was given none that it takes")
+        assert "Bearer" not in reader.text("#note-text")
         reader.context.close()
         assert not reader.broken
 

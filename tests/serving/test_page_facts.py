@@ -6,8 +6,10 @@ import io
 import json
 import math
 import re
+import shutil
 import socket
 import socketserver
+import subprocess
 import threading
 import urllib.parse
 from functools import partial
@@ -339,6 +341,18 @@ def test_the_cardiothoracic_ratio_says_what_it_is_and_where_it_does_not_hold(
     assert (warned in caution.text_content()) if warned else caution.count() == 0
 
 
+def test_a_heart_that_is_wider_than_the_thorax_has_no_ratio(looking):
+    reader = looking(chest(ViewPosition="PA"))
+    reader.page.keyboard.press("c")
+    draw(reader, (0.4, 0.6), (0.6, 0.6), (0.45, 0.55), (0.55, 0.55))
+    (text,) = measured(reader)
+    assert "no ratio (heart" in text
+    assert "Measure again: the heart first, then the thorax." in text
+    assert not re.search(r"\d\.\d\d", text)
+    expect(reader.page.locator("#pane-0 .measurement text")).to_have_text("no CTR")
+    expect(reader.page.locator("#live")).to_contain_text("wider than the thorax")
+
+
 def test_an_angle_is_measured(looking):
     reader = looking(chest(ImagerPixelSpacing=[0.2, 0.2]))
     reader.page.keyboard.press("a")
@@ -532,6 +546,47 @@ def test_a_picture_is_saved_as_it_is_seen_with_legend_measurements_and_intended_
     assert reader.text("#intended-use") == INTENDED_USE
 
 
+def test_a_saved_picture_says_how_it_is_shown_and_what_is_doubtful_of_its_heat_map(looking):
+    reader = looking(as_bytes(phantom()), "image.png")
+    reader.page.evaluate(
+        """() => {
+            window.written = [];
+            const { prototype } = CanvasRenderingContext2D;
+            const { fillText } = prototype;
+            prototype.fillText = function (...words) {
+                window.written.push(words[0]);
+                return fillText.apply(this, words);
+            };
+        }"""
+    )
+
+    def written():
+        reader.page.evaluate("() => (window.written = [])")
+        reader.saved("#save-png")
+        return " ".join(reader.page.evaluate("() => window.written"))
+
+    assert "The view is" not in written()
+    for key in ("f", "t", "i"):
+        reader.page.keyboard.press(key)
+    reader.drawn()
+    words = written()
+    assert "The view is mirrored, turned clockwise by 90 degrees, inverted;" in words
+    assert "audit" not in words, "nothing of a model is in this picture"
+
+    def unusual(route):
+        response = route.fetch()
+        content = response.json()
+        content["answers"][0]["warnings"] = ["the image is unlike most images"]
+        route.fulfill(response=response, json=content)
+
+    reader.page.route("**/predictions*", unusual)
+    reader.page.locator("#heat").click()
+    reader.settle()
+    words = written()
+    assert "This model fails its audit:" in words
+    assert "The image is unlike most images." in words
+
+
 # Two images side by side
 
 
@@ -641,6 +696,28 @@ def test_on_paper_stand_the_image_the_answer_and_what_it_is_not_for(looking):
     for hidden in ("#toolbar", ".worklist", ".actions", "#corner-patient"):
         expect(reader.page.locator(hidden)).to_be_hidden()
     assert reader.page.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.skipif(not shutil.which("pdfimages"), reason="install poppler-utils")
+@pytest.mark.parametrize("paper", ["A4", "Letter"])
+def test_a_printed_page_holds_the_image_its_name_and_how_it_is_shown(looking, tmp_path, paper):
+    reader = looking(chest())
+    reader.page.locator("#mirror").click()
+    expect(reader.page.locator("#assessed")).to_contain_text("The view is mirrored")
+    path = tmp_path / "page.pdf"
+    reader.page.pdf(path=path, format=paper)
+
+    def told(*command):
+        return subprocess.run([*command], capture_output=True, text=True, check=True).stdout
+
+    told("pdfimages", "-png", path, tmp_path / "picture")
+    pictures = [np.asarray(Image.open(one).convert("L")) for one in tmp_path.glob("picture*.png")]
+    assert any(min(one.shape) > 300 and one.std() > 20 for one in pictures)
+    words = " ".join(told("pdftotext", path, "-").split())
+    assert "image.dcm" in words
+    assert "The view is mirrored; the answer is of the image as the file has it." in words
+    assert INTENDED_USE in words
+    assert SEEN not in words
 
 
 def test_what_is_pressed_is_seen_in_forced_colours(looking):

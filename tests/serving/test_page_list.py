@@ -161,6 +161,8 @@ def test_a_lost_server_is_told_until_it_is_back(browser, models):
         reader.drop(**{"a.png": as_bytes(phantom())})
         reader.settle = settle
         expect(lost).to_be_visible()
+        (line, main) = (one.bounding_box() for one in (lost, page.locator("main")))
+        assert line["y"] + line["height"] <= main["y"] + 1, "nothing lies over it"
         assert lost.get_attribute("role") == "alert"
         expect(page.locator("#summary")).to_have_text("1 image, 0 answered, 1 without an answer")
         assert "not read" not in page.locator("#summary").text_content()

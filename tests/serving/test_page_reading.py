@@ -331,6 +331,14 @@ def test_a_session_that_was_saved_goes_on_where_it_was(blinded, sit_down, tmp_pa
     assert found["started"] == json.loads(path.read_text())["started"]
 
 
+def changed(text, **entries):
+    return json.dumps(json.loads(text) | entries)
+
+
+def without(text, name):
+    return json.dumps({key: value for key, value in json.loads(text).items() if key != name})
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -338,7 +346,13 @@ def test_a_session_that_was_saved_goes_on_where_it_was(blinded, sit_down, tmp_pa
         (lambda text: text.replace("session 1", "session 9"), "no session of readings"),
         (lambda text: text.replace('"known"', '"gone"'), "not served here"),
         (lambda text: text.replace('"weights_sha256": "', '"weights_sha256": "0'), "other weights"),
-        (lambda text: text.replace('"confidence": 50', '"confidence": 500'), "no session"),
+        (lambda text: text.replace('"confidence": 50', '"confidence": 500'), "0 to 100"),
+        (lambda text: without(text, "model"), "the name and the weights of a model"),
+        (lambda text: changed(text, seed="abc"), "expected a seed"),
+        (lambda text: changed(text, target=["zebra"]), "classes normal, bacterial, covid19"),
+        (lambda text: changed(text, images=[]), "at least one image"),
+        (lambda text: changed(text, reader="x" * 5000), "1 to 40 characters"),
+        (lambda text: text.replace('"label": "normal"', '"label": "zebra"'), "found zebra"),
     ],
 )
 def test_what_is_no_session_of_here_is_refused_with_words(
@@ -381,7 +395,7 @@ def test_answers_that_were_seen_before_and_copies_are_told(reader):
     reader.drop(**FILES, **{"copy.png": FILES["covid19-0.png"]})
     start(reader)
     note = reader.text("#note-text")
-    assert "1 copies or files that cannot be read are left out" in note
+    assert "Left out: 1 copy of other images." in note
     assert "The model's answer to 3 of these images was on this page before" in note
     assert reader.page.locator(".image").count() == 3
     assert reader.page.locator(".card").count() == 0
@@ -391,18 +405,110 @@ def test_answers_that_were_seen_before_and_copies_are_told(reader):
     expect(reader.page.locator(".image")).to_have_count(4)
 
 
-def test_a_study_may_begin_before_its_images_are_there(reader):
-    open_study(reader, who="first")
+@pytest.mark.parametrize("reveal", ["each", "end"])
+def test_answers_that_were_seen_since_a_session_was_saved_are_told(
+    blinded, sit_down, tmp_path, reveal
+):
+    reader = blinded(reveal=reveal)
+    read(reader, "normal", 33)
+    path = tmp_path / "session.json"
+    path.write_text(saved(reader, "Save session")[1])
+    later = sit_down()
+    later.drop(**FILES)
+    load(later, path)
+    expect(later.page.locator("#note-text")).to_contain_text("answer to 2 of these images was")
+    assert marks(later) == [False, True, True], "what was read before was read blinded"
+    if reveal == "end":
+        later.select("Image 1")
+        read(later, "covid19", 80)
+        assert marks(later) == [True, True, True], "it was changed with the answer known"
+
+
+def marks(reader):
+    images = sorted(session(reader)["images"], key=lambda image: image["place"])
+    return [image["answer_seen_before"] for image in images]
+
+
+def wait_for_images(reader, **settings):
+    open_study(reader, **settings)
     assert "no image yet" in reader.text("#reading-none")
     reader.page.locator("#reading-start").click()
-    expect(reader.page.locator("#note-text")).to_contain_text("Add the images of the study now")
-    drop_without_waiting(reader, FILES)
+    expect(reader.page.locator("#reading-waiting")).to_contain_text("waits for its images")
+
+
+def test_a_study_may_begin_before_its_images_are_there(reader, images):
+    wait_for_images(reader, who="first")
+    drop_without_waiting(reader, {"notes.txt": images["notes.png"], **FILES})
     expect(reader.page.locator(".reading-form")).to_be_visible()
+    expect(reader.page.locator("#reading-waiting")).to_be_hidden()
     expect(reader.page.locator(".image")).to_have_count(3)
+    told = "Left out, since they cannot be read as images: notes.txt."
+    expect(reader.page.locator("#note-text")).to_have_text(told)
     assert not asked_for_answers(reader)
     found = session(reader)
     assert not any(image["answer_seen_before"] for image in found["images"])
     assert {image["sha256"] for image in found["images"]} == set(DIGESTS)
+
+
+def test_a_study_waits_on_for_images_that_can_be_read_and_for_the_server(reader, images):
+    page, note = reader.page, reader.page.locator("#note-text")
+    wait_for_images(reader)
+    drop_without_waiting(reader, {"notes.png": images["notes.png"]})
+    expect(note).to_contain_text("None of these files can be read as an image: notes.png.")
+    page.route("**/v1/images", lambda route: route.abort())
+    drop_without_waiting(reader, FILES)
+    expect(note).to_contain_text("The server cannot be reached. It still waits")
+    page.locator("#note-close").click()
+    expect(page.locator("#reading-waiting")).to_be_visible()
+    page.unroute("**/v1/images")
+    first, *rest = FILES
+    drop_without_waiting(reader, {first: FILES[first]})
+    drop_without_waiting(reader, {name: FILES[name] for name in rest})
+    expect(page.locator(".image")).to_have_count(3)
+    expect(page.locator(".reading-form")).to_be_visible()
+    assert not asked_for_answers(reader)
+
+
+def test_who_does_not_wait_any_more_has_images_assessed(reader):
+    wait_for_images(reader)
+    reader.page.locator("#reading-waiting-end").click()
+    expect(reader.page.locator("#reading-waiting")).to_be_hidden()
+    reader.drop(**FILES)
+    expect(reader.page.locator(".card[data-status=ok]")).to_have_count(1)
+
+
+def test_a_reading_with_the_answer_waits_until_the_answer_is_in_sight(blinded):
+    reader = blinded(again=True)
+    page, held = reader.page, []
+    commit = page.locator(".reading-form button[type=submit]")
+    lacking = page.locator(".reading-form .caution")
+    is_away = False
+    page.route("**/predictions*", lambda route: route.abort() if is_away else held.append(route))
+    read(reader, "normal", 20)
+    expect(lacking).to_contain_text("once the model's answer is in sight: it is being asked for")
+    expect(commit).to_be_disabled()
+    is_away = True
+    held[0].abort()
+    expect(lacking).to_contain_text("The server cannot be reached")
+    expect(commit).to_be_disabled()
+    page.unroute("**/predictions*")
+    page.locator("#again").click()
+    expect(page.locator(".card[data-status=ok]")).to_have_count(1)
+    expect(lacking).to_be_empty()
+    commit.click()
+    expect(page.locator("#summary")).to_have_text("1 of 3 read, 1 again with the answer")
+    expect(page.locator("#again")).to_be_hidden()
+    assert session(reader)["images"][0]["answer"]["status"] == "ok"
+
+
+def test_nothing_is_put_back_into_a_study(dropped):
+    page = dropped.page
+    page.locator("#images").focus()
+    page.keyboard.press("Delete")
+    expect(page.locator("#note")).to_contain_text("Undo")
+    start(dropped)
+    assert "Undo" not in page.locator("#note").text_content()  # It ends by itself, later.
+    expect(page.locator(".image")).to_have_count(2)
 
 
 def test_what_cannot_be_a_study_is_told(reader, images):
@@ -410,7 +516,8 @@ def test_what_cannot_be_a_study_is_told(reader, images):
     reader.drop(**{"notes.png": images["notes.png"]})
     open_study(reader)
     page.locator("#reading-start").click()
-    expect(page.locator("#reading-wrong")).to_have_text("None of these images can be read.")
+    told = "None of these files can be read as an image: notes.png."
+    expect(page.locator("#reading-wrong")).to_have_text(told)
 
 
 def test_any_class_but_normal_may_be_looked_for(dropped):

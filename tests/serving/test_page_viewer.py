@@ -65,6 +65,7 @@ def test_one_to_one_is_a_pixel_of_the_screen_for_each_of_a_large_image(reader, l
     content = dicom(large, WindowCenter="2048", WindowWidth="4096")
     show(reader, "image.dcm", content)
     reader.page.locator("#actual").click()
+    reader.drawn()
     assert "2600 × 2300   100 %" in reader.text("#corner-size")
     wait_until_equal(reader, as_assessed(content))
 

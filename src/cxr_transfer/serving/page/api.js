@@ -8,7 +8,11 @@ const MODELS_EVERY_MS = 500; // how often the server is asked which models are o
 const REPORT_EVERY_MS = 400; // how often a report is asked how far it is
 const UNNAMED = "image"; // a file's name may hold a patient's: the report alone gets it
 
+const UNREADABLE = [413, 415, 422]; // what is said of an image, and not of the request
+
 const LOOK_EVERY_MS = 2000; // whether a server that was lost is back
+
+const NO_TOKEN = "This server asks for a token, and was given none that it takes. Ask who runs the server for one.";
 
 const uploads = new WeakMap(); // file -> promise of {sha256}, while the server keeps it
 
@@ -120,7 +124,7 @@ function aborted(signal) {
  */
 export async function predict(file, model, explained, change) {
   const query = new URLSearchParams({ ...(model && { model }), ...(explained && { heat_map: "true" }), ...change });
-  const accepts = (status) => [413, 415, 422].includes(status);
+  const accepts = (status) => UNREADABLE.includes(status);
   const response = await ofUploaded(file, `predictions?${query}`, { method: "POST", accepts });
   const body = await response.json();
   if (!body.answers?.length) throw new Error(said(body, response));
@@ -130,6 +134,11 @@ export async function predict(file, model, explained, change) {
 /** Return what the server tells of an image's grey values, size and pixel spacing. */
 export async function facts(file, signal) {
   return (await ofUploaded(file, "facts", { signal })).json();
+}
+
+/** Tell whether a file can be read as an image. */
+export async function isReadable(file) {
+  return (await ofUploaded(file, "facts", { accepts: (status) => UNREADABLE.includes(status) })).ok;
 }
 
 /** Return samples of a part of an image, {x, y, width, height, scale}, each optional. */
@@ -211,7 +220,7 @@ async function request(path, body = null, { accepts = () => false, method = body
       }
       if (token !== used) continue;
     }
-    throw new Error(said(text, response));
+    throw new Error(response.status === 401 ? NO_TOKEN : said(text, response));
   }
 }
 

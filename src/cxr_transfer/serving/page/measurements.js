@@ -39,16 +39,16 @@ export function angleOf([a, vertex, b], spacing) {
 }
 
 /**
- * Return {heart, thorax, ratio} of four points: borders of the heart, inner borders of the thorax.
+ * Return {heart, thorax, ratio} of four points: borders of the heart, inner borders of the thorax. No ratio, null,
+ * where the heart is not narrower than the thorax: they were taken one for the other.
  *
  * The heart's width is taken along the line of the thorax: its outermost borders lie at different heights.
  */
 export function ratioOf([right, left, innerRight, innerLeft], spacing) {
   const [across, inner] = [between(right, left, spacing), between(innerRight, innerLeft, spacing)];
   const thorax = norm(inner);
-  if (!thorax) return { heart: 0, thorax: 0, ratio: null };
-  const heart = Math.abs(across.x * inner.x + across.y * inner.y) / thorax;
-  return { heart, thorax, ratio: heart / thorax };
+  const heart = thorax ? Math.abs(across.x * inner.x + across.y * inner.y) / thorax : norm(across);
+  return { heart, thorax, ratio: heart < thorax ? heart / thorax : null };
 }
 
 function distance(value, spacing) {
@@ -74,8 +74,9 @@ export function said({ kind, points }, header, image) {
     return { short, long: short, warning: "" };
   }
   const { heart, thorax, ratio } = ratioOf(points, spacing);
-  const short = ratio === null ? "no ratio" : ratio.toFixed(2);
   const widths = `heart ${distance(heart, spacing)}, thorax ${distance(thorax, spacing)}`;
+  if (ratio === null) return { short: "no CTR", long: `no ratio (${widths}).`, warning: RATIO.swapped };
+  const short = ratio.toFixed(2);
   return { short: `CTR ${short}`, long: `${short} (${widths}). ${RATIO.definition}`, warning: RATIO.limits[ratioLimit(header, image)] ?? "" };
 }
 

@@ -41,7 +41,7 @@ export class Measuring {
     stage.addEventListener("keydown", (event) => this.#key(event), { capture: true });
   }
 
-  /** Show what is measured in each pane: [{items, describe}], `describe(item)` returns its {short, long}. */
+  /** Show what is measured in each pane: [{items, describe}], `describe(item)` returns its {short, long, warning}. */
   show(shown) {
     this.#shown = shown;
     if (this.#draft && !shown.some(({ items }) => items.includes(this.#draft.item))) this.#draft = null;
@@ -177,7 +177,8 @@ export class Measuring {
       if (item.points.length === points.length) {
         delete item.isDraft;
         this.#draft = null;
-        this.#acts.say(`${name}: ${this.#described(item)?.long ?? ""}`);
+        const { long, warning } = this.#described(item);
+        this.#acts.say([`${name}: ${long}`, warning].filter(Boolean).join(" "));
         this.#acts.changed();
       } else {
         item.points.push({ ...point });

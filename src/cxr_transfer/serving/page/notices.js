@@ -44,6 +44,19 @@ export function rewrite(pressed, text) {
   return true;
 }
 
+/** Ask whether something is wanted that cannot be taken back. */
+export function confirmed(title, text, act) {
+  const panel = $("confirm-panel");
+  $("confirm-title").textContent = title;
+  $("confirm-text").textContent = text;
+  $("confirm-act").textContent = act;
+  panel.returnValue = "";
+  panel.showModal();
+  return new Promise((resolve) => {
+    panel.addEventListener("close", () => resolve(panel.returnValue === "yes"), { once: true });
+  });
+}
+
 $("note-close").addEventListener("click", () => {
   const pressed = act;
   note("");

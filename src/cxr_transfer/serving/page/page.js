@@ -9,27 +9,29 @@ import { listenToDownloads } from "./downloads.js";
 import { chosen, dropped, listenToDrops } from "./intake.js";
 import { listenToKeys } from "./keys.js";
 import { listenToMeasures, MeasuredList, showFacts, showMeasure } from "./measured.js";
-import { isNoted, note, rewrite, say, stageMessage } from "./notices.js";
+import { note, rewrite, say, stageMessage } from "./notices.js";
 import { areShown, Overlays, showAll } from "./overlays.js";
 import { cancelAllBut, forget, overlayOf, pictureOf, smallOf, thumbnailOf } from "./pictures.js";
 import { Queue } from "./queue.js";
 import { generated } from "./generated.js";
 import { ReadingPanel } from "./reading_panel.js";
+import { endUndo, offerUndo } from "./removal.js";
 import { audit, card, findingsOf, inShort, inWords, moreOf } from "./results.js";
 import { SideBySide } from "./side_by_side.js";
 import { snapshot } from "./snapshot.js";
 import { copies, counted, offer, Pace } from "./summary.js";
+import { askForToken } from "./token.js";
 import { listenToControls, showControls } from "./view_controls.js";
 import { OPENING, Viewer } from "./viewer.js";
 import { className, TOOLS } from "./words.js";
 import { Worklist } from "./worklist.js";
 
 const AT_ONCE = 3; // requests for answers
-const UNDO_MS = 15000; // for how long what was taken off the list can be put back
 const LOOK_MS = 90; // who goes through the list with a key looks at the last image, not at all of them
 
 const $ = (id) => document.getElementById(id);
 const images = [];
+const seen = new Set(); // SHA-256 of images whose answers were on the page: they cannot be read blinded any more
 let numbered = 0;
 let selected = null;
 let models = [];
@@ -163,8 +165,6 @@ function clear() {
   $("choose-files").focus();
 }
 
-let undoDue = null;
-
 /** Take images off the list, and offer to put them back, with what was answered. */
 function takeOff(some) {
   const before = [...images];
@@ -175,14 +175,10 @@ function takeOff(some) {
   }
   $("main").classList.toggle("empty-list", !images.length);
   showSummary();
-  const undo = () => {
-    // What was added since stays, behind them.
-    putBack([...before, ...images.filter((image) => !before.includes(image))]);
-    select(some[0]);
-  };
-  note(some.length === 1 ? `${shown(some[0].file.name)} taken off the list.` : `${some.length} images taken off the list.`, "Undo", undo);
-  clearTimeout(undoDue);
-  undoDue = setTimeout(() => isNoted(undo) && note(""), UNDO_MS);
+  offerUndo(some, before, () => images, (all, [first]) => {
+    putBack(all);
+    select(first);
+  });
 }
 
 function putBack(all) {
@@ -311,6 +307,7 @@ async function assess({ image, model: one }) {
     const [answer] = body.answers;
     Object.assign(entry, { state: "done", body, answer });
     image.sha256 = answer.sha256;
+    if (!reading.hides(image)) seen.add(answer.sha256);
     version = body.version ?? version;
     entry.overlay = await overlayOf(answer.heat_map).catch(() => null);
     if (answer.status !== "error") worklist.mayAppear(image);
@@ -341,6 +338,7 @@ function tell(image, one, answer) {
 // What is on the screen
 
 function update(image) {
+  if (!images.includes(image)) return; // It was taken off the list meanwhile, or is no part of the study.
   showState(image);
   showSummary();
   if (!isLookedAt(image)) return;
@@ -381,7 +379,8 @@ function showSummary() {
   summaryDue = true;
   requestAnimationFrame(() => {
     summaryDue = false;
-    const kinds = images.map((image) => inUse().map((one) => inShort(entryOf(image, one)).kind));
+    // Of what is still to be read nothing is asked, so that nothing is lost.
+    const kinds = images.map((image) => (reading.hides(image) ? [] : inUse()).map((one) => inShort(entryOf(image, one)).kind));
     const { answered, lost, text } = counted(kinds, worklist.shown);
     pace.note(answered, performance.now());
     const left = pace.left(images.length - answered - lost, performance.now());
@@ -391,7 +390,7 @@ function showSummary() {
     offer($("filter"), labels.map((value) => ({ value, text: className(value) })), kinds);
     worklist.markCopies(reading.isOn ? new Map() : copies(images));
     $("arrange").hidden = images.length < 2 || reading.isOn;
-    $("again").hidden = !lost || reading.isOn;
+    $("again").hidden = !lost;
     $("progress").max = Math.max(1, of);
     $("progress").value = done;
     $("progress").hidden = !images.length || done === of;
@@ -490,6 +489,7 @@ function show() {
   );
   beside.showHeat();
   showOverlays();
+  reading.answerChanged();
   return showViewer(viewer);
 }
 
@@ -563,7 +563,7 @@ listenToMeasures(measure, toggleOverlays);
 
 function showViewer(shownViewer) {
   const { heat, image } = shownViewer;
-  showControls(shownViewer, selected?.change);
+  showControls(shownViewer, selected?.change, reading.isOn);
   showMeasure(shownViewer.tool);
   beside.firstChanged();
   $("heat").setAttribute("aria-pressed", String(heat.on));
@@ -654,19 +654,7 @@ document.addEventListener("click", (event) => {
   for (const id of ["downloads", "measure-menu"]) if (!$(id).contains(event.target)) $(id).open = false;
 });
 
-// A token, where the server asks for one
-
-api.onTokenNeeded(
-  (refused) =>
-    new Promise((resolve) => {
-      const panel = $("token-panel");
-      $("token-wrong").hidden = !refused;
-      $("token").value = "";
-      panel.returnValue = "";
-      panel.addEventListener("close", () => resolve(panel.returnValue === "use" ? $("token").value : null), { once: true });
-      panel.showModal();
-    }),
-);
+api.onTokenNeeded(askForToken);
 
 // A reader study: its images alone, by other names, and nothing of a model until a reading is committed
 
@@ -675,11 +663,20 @@ const reading = new ReadingPanel({
   models: () => models,
   model: () => model,
   hash: async (image) => (image.sha256 ??= (await api.upload(image.file)).sha256),
+  async isReadable({ answers, file }) {
+    const { answer } = [...answers.values()].find(({ state }) => state === "done") ?? {};
+    return answer ? answer.status !== "error" : api.isReadable(file);
+  },
+  wasSeen: (sha256) => seen.has(sha256),
+  answerOf: (image) => entryOf(image, model),
+  waits: endUndo,
   terms: () => ({ intendedUse, version }),
   next: (image) => select(image),
   note,
   say,
   begin(some, of) {
+    endUndo();
+    note("");
     queue.clear();
     [model, other] = [of, null];
     apart = images.filter((image) => !some.includes(image));

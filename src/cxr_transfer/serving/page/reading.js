@@ -4,7 +4,7 @@
 import { cell } from "./export.js";
 
 export const CANNOT_SAY = "cannot_say";
-const FORMAT = "cxr-transfer reading session 1";
+export const FORMAT = "cxr-transfer reading session 1";
 const COLUMNS = [
   ...["reader", "image", "file", "sha256", "reading", "label", "confidence", "target", "seconds", "changes"],
   ...["notes", "time", "answer_seen_before", "model", "weights_sha256", "model_status", "model_code", "model_label"],
@@ -37,6 +37,7 @@ function generator(seed) {
 
 export class Study {
   #items = new Map(); // SHA-256 -> {place, sha256, file, answer_seen_before, readings, answer}
+  #seenSince = new Set(); // SHA-256 of images that were read blinded, and whose answer was seen afterwards
 
   /**
    * `settings` are {reader, seed, target, reveal, again, model}: the classes that are looked for, whether an
@@ -95,11 +96,27 @@ export class Study {
     return Boolean(this.reading(sha256, "without")) && !this.isRevealed(sha256);
   }
 
+  /**
+   * Take note that the answer of an image was seen outside of this study; tell whether a reading is marked for it.
+   *
+   * What was read before stays blinded, unless it is changed.
+   */
+  seenBefore(sha256) {
+    if (this.isRevealed(sha256)) return false;
+    const isRead = Boolean(this.reading(sha256, "without"));
+    if (isRead) this.#seenSince.add(sha256);
+    else this.#items.get(sha256).answer_seen_before = true;
+    return !isRead;
+  }
+
   /** Keep a reading {label, confidence, notes, seconds} of an image. */
   commit(sha256, { label, confidence, notes, seconds }) {
     const condition = this.due(sha256) ?? (this.mayChange(sha256) ? "without" : null);
     if (!condition) throw new Error("This reading cannot be changed any more.");
-    const { readings } = this.#items.get(sha256);
+    const item = this.#items.get(sha256);
+    const { readings } = item;
+    if (condition === "with" && !item.answer) throw new Error("The model's answer is not there yet: read it first, then commit.");
+    if (condition === "without" && this.#seenSince.has(sha256)) item.answer_seen_before = true;
     const before = this.reading(sha256, condition);
     const reading = {
       ...{ condition, label, confidence, notes },
@@ -149,35 +166,4 @@ export class Study {
     const columns = [...COLUMNS, ...labels.map((label) => `score_${label}`), "intended_use"];
     return [columns, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
   }
-
-  /** Return a session that was saved, to go on with a model of this server; throw where that cannot be. */
-  static from(text, models) {
-    const session = parsed(text);
-    const model = models.find(({ name }) => name === session.model.name);
-    if (!model) throw new Error(`This session is of the model ${session.model.name}, which is not served here.`);
-    if (model.weights_sha256 !== session.model.weights_sha256) {
-      throw new Error(`This session is of other weights of ${model.name} than are served here.`);
-    }
-    const { reader, seed, target, reveal, again, started, finished } = session;
-    const study = new Study({ reader, seed, target, reveal, again, model }, session.images);
-    return Object.assign(study, { started, finished });
-  }
 }
-
-function parsed(text) {
-  try {
-    const session = JSON.parse(text);
-    if (session.format !== FORMAT) throw new Error("another format");
-    const sound = session.images.every(
-      ({ sha256, file, readings }) => /^[0-9a-f]{64}$/.test(sha256) && typeof file === "string" && readings.every(isReading),
-    );
-    const named = typeof session.reader === "string" && Array.isArray(session.target) && session.target.length;
-    if (!sound || !named || !["each", "end"].includes(session.reveal)) throw new Error("other entries");
-    return session;
-  } catch (error) {
-    throw new Error("This file is no session of readings that this page has saved.", { cause: error });
-  }
-}
-
-const isReading = ({ condition, label, confidence }) =>
-  ["without", "with"].includes(condition) && typeof label === "string" && confidence >= 0 && confidence <= 100;

@@ -3,11 +3,14 @@
 
 import { element, shown } from "./elements.js";
 import { save } from "./export.js";
-import { CANNOT_SAY, choices, Study } from "./reading.js";
-import { className } from "./words.js";
+import { confirmed } from "./notices.js";
+import { Study } from "./reading.js";
+import { fieldsOf, labelled, named } from "./reading_fields.js";
+import { openSetup, sayPreparing, sayWrong, settingsOf } from "./reading_setup.js";
+import { studyOf } from "./session_file.js";
+import { leftOutInWords, prepared } from "./study_images.js";
 
 const $ = (id) => document.getElementById(id);
-const named = (target) => target.map(className).join(" or ");
 
 export class ReadingPanel {
   study = null;
@@ -15,25 +18,30 @@ export class ReadingPanel {
   #drafts = new Map(); // image -> {label, confidence, notes}, what was not committed yet
   #watch = { image: null, since: null, seconds: new Map() }; // how long each image was before the reader
   #waiting = null; // settings of a study whose images are still to come
+  #coming = []; // images that are being prepared for it
+  #ready = null; // looks again whether the reading on the screen may be committed
 
   /**
-   * `page` is what the page lets this do: {images, models, model, hash, begin, end, next, changed, note, say, terms},
-   * where `hash(image)` uploads an image once, `begin(images)` shows these alone, and `changed(image)` shows it anew.
+   * `page` is what the page lets this do: {images, models, model, hash, isReadable, wasSeen, answerOf, waits, begin,
+   * end, next, changed, note, say, terms}, where `hash(image)` uploads an image once, `wasSeen(sha256)` tells whether
+   * an answer to it was on the page, `answerOf(image)` is {state, failure}, `begin(images)` shows these alone, and
+   * `changed(image)` shows it anew.
    */
   constructor(page) {
     this.#page = page;
     $("reading").addEventListener("click", () => this.#open());
     $("reading-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#start().catch((error) => this.#wrong(error));
+      this.#start().catch((error) => sayWrong(error));
     });
     $("reading-load").addEventListener("click", () => $("reading-file").click());
     $("reading-file").addEventListener("change", (event) => {
       const [file] = event.target.files;
       event.target.value = "";
-      if (file) this.#load(file).catch((error) => this.#wrong(error));
+      if (file) this.#load(file).catch((error) => sayWrong(error));
     });
     $("reading-cancel").addEventListener("click", () => $("reading-panel").close());
+    $("reading-waiting-end").addEventListener("click", () => this.#endWaiting());
     addEventListener("beforeunload", (event) => {
       if (this.study?.unsaved) event.preventDefault();
     });
@@ -46,7 +54,8 @@ export class ReadingPanel {
 
   /** Tell whether all that a model says of an image must stay unseen. */
   hides(image) {
-    return this.isOn && Boolean(image) && !this.study.isRevealed(image.sha256);
+    if (!this.isOn || !image) return false;
+    return !this.study.has(image.sha256) || !this.study.isRevealed(image.sha256);
   }
 
   /** Return what an image is called while it is read: its file's name may tell what it shows. */
@@ -100,7 +109,13 @@ export class ReadingPanel {
 
   /** Show the part of the answer's column in which an image is read; nothing where no study is under way. */
   render(image) {
+    this.#ready = null;
     $("reading-slot").replaceChildren(...(this.isOn ? [image ? this.#form(image) : this.#bar()] : []));
+  }
+
+  /** Look again whether the reading on the screen may be committed: its answer may have come, or have failed. */
+  answerChanged() {
+    this.#ready?.();
   }
 
   #form(image) {
@@ -120,93 +135,88 @@ export class ReadingPanel {
 
   #open() {
     const model = this.#page.model();
-    if (this.isOn || !model) return;
-    this.#waiting = null;
-    this.#wrong(null);
-    $("reading-model").textContent = `${model.name}, weights ${model.weights_sha256.slice(0, 12)}`;
-    const targets = model.labels.map((label) => [label]);
-    const others = model.labels.filter((label) => label !== "normal");
-    if (model.task !== "multi_label" && others.length > 1 && others.length < model.labels.length) targets.unshift(others);
-    const isOne = (target) => target.length === 1;
-    $("reading-target").replaceChildren(
-      ...targets.map((target) =>
-        element("option", { value: JSON.stringify(target), text: isOne(target) ? className(target[0]) : "any class but normal" }),
-      ),
-    );
-    $("reading-none").hidden = this.#page.images().length > 0;
-    $("reading-panel").showModal();
-  }
-
-  #wrong(error) {
-    $("reading-wrong").textContent = error?.message ?? "";
-    $("reading-wrong").hidden = !error;
-    $("reading-start").textContent = "Start reading";
+    if (!this.isOn && model) openSetup(model, this.#page.images().length > 0);
   }
 
   async #start() {
-    const settings = {
-      reader: $("reading-reader").value.trim(),
-      seed: Math.trunc($("reading-seed").valueAsNumber) || 0,
-      target: JSON.parse($("reading-target").value),
-      reveal: $("reading-each").checked ? "each" : "end",
-      again: $("reading-again").checked,
-      model: this.#page.model(),
-    };
-    if (this.#page.images().length) return this.#beginWith(settings, this.#page.images());
-    this.#waiting = settings;
-    $("reading-panel").close();
-    return this.#page.note("Add the images of the study now. The model is not asked about them before you read.");
+    const settings = settingsOf(this.#page.model());
+    const images = [...this.#page.images()];
+    if (!images.length) return this.#wait(settings);
+    const found = await prepared(images, this.#page, sayPreparing);
+    // Who has closed the dialog meanwhile wants no study.
+    return $("reading-panel").open ? this.#begin(new Study(settings, found.items), images, leftOutInWords(found)) : null;
   }
+
+  // A study that waits for its images
 
   /** Tell whether the next images that are added begin a study. */
   get isWaiting() {
     return this.#waiting !== null;
   }
 
-  /** Begin the study that waits for these images. */
-  async begin(images) {
-    const settings = this.#waiting;
-    this.#waiting = null;
-    this.#page.note("");
-    await this.#beginWith(settings, images).catch((error) => this.#page.note(error.message));
+  #wait(settings) {
+    this.#waiting = settings;
+    this.#page.waits();
+    $("reading-panel").close();
+    this.#showWaiting(WAITS);
+    this.#page.say(WAITS);
   }
 
-  async #beginWith(settings, images) {
-    const items = [];
-    const left = [];
-    for (const [at, image] of images.entries()) {
-      $("reading-start").textContent = `Preparing ${at + 1} of ${images.length}`;
-      await this.#page.hash(image);
-      const answers = [...image.answers.values()].map(({ answer }) => answer).filter(Boolean);
-      const isCopy = items.some(({ sha256 }) => sha256 === image.sha256);
-      if (isCopy || answers.some(({ status }) => status === "error")) left.push(image);
-      else items.push({ sha256: image.sha256, file: image.path, answer_seen_before: answers.length > 0 });
+  #showWaiting(text) {
+    $("reading-waiting").hidden = !this.isWaiting;
+    $("reading-waiting-text").textContent = text;
+  }
+
+  /** Begin the study that waits for these images; where they cannot be prepared, it waits on. */
+  async begin(images) {
+    const isUnderWay = this.#coming.length > 0;
+    this.#coming.push(...images);
+    if (isUnderWay) return; // They are prepared after those that came before them.
+    const coming = this.#coming;
+    try {
+      const found = await prepared(coming, this.#page, (at, of) => this.#showWaiting(`A reader study is being prepared: image ${at} of ${of}.`));
+      // Who does not wait any more, or has loaded another study, wants none of these.
+      if (coming === this.#coming) this.#begin(new Study(this.#waiting, found.items), coming, leftOutInWords(found));
+    } catch (error) {
+      if (coming !== this.#coming) return;
+      this.#coming = [];
+      this.#showWaiting(WAITS);
+      this.#page.note(`The study has not begun: ${error.message} It still waits: add its images again.`);
     }
-    if (!items.length) throw new Error("None of these images can be read.");
-    this.#begin(new Study(settings, items), images);
-    const seen = items.filter(({ answer_seen_before: before }) => before).length;
-    const told = [
-      left.length ? `${left.length} copies or files that cannot be read are left out.` : "",
-      seen ? `The model's answer to ${seen} of these images was on this page before: they are marked as not blinded.` : "",
-    ].filter(Boolean);
-    if (told.length) this.#page.note(told.join(" "));
+  }
+
+  #endWaiting() {
+    const given = this.#coming.length;
+    this.#waiting = null;
+    this.#coming = [];
+    this.#showWaiting("");
+    this.#page.note(given ? "No study waits any more. What was added for it was not kept: add it again, to have it assessed." : "No study waits any more: images that are added now are assessed.");
   }
 
   async #load(file) {
-    const study = Study.from(await file.text(), this.#page.models());
+    const study = studyOf(await file.text(), this.#page.models());
     for (const image of this.#page.images()) await this.#page.hash(image);
     this.#begin(study, this.#page.images());
   }
 
-  #begin(study, images) {
+  #begin(study, images, leftOut = "") {
     this.study = study;
+    this.#waiting = null;
+    this.#coming = [];
+    this.#showWaiting("");
     $("reading-panel").close();
-    const seen = new Set();
-    const here = images.filter(({ sha256 }) => study.has(sha256) && !seen.has(sha256) && seen.add(sha256));
+    const marked = study.hashes.filter((sha256) => this.#page.wasSeen(sha256) && study.seenBefore(sha256)).length;
+    const taken = new Set();
+    const here = images.filter(({ sha256 }) => study.has(sha256) && !taken.has(sha256) && taken.add(sha256));
     this.#page.begin(here, study.model);
     this.next(null);
     const missing = study.size - here.length;
-    if (missing) this.#page.note(`${missing} of ${study.size} images of this session are not here yet: add them.`);
+    const told = [
+      leftOut,
+      marked ? `The model's answer to ${marked} of these images was on this page before: they are marked as not blinded.` : "",
+      missing ? `${missing} of ${study.size} images of this session are not here yet: add them.` : "",
+    ];
+    if (told.some(Boolean)) this.#page.note(told.filter(Boolean).join(" "));
   }
 
   // The form
@@ -248,14 +258,19 @@ export class ReadingPanel {
     const draft = this.#drafts.get(image) ?? { label: before?.label, confidence: before?.confidence, notes: due === "change" ? before.notes : "" };
     this.#drafts.set(image, draft);
     const commit = element("button", { type: "submit", class: "button primary", text: due === "change" ? "Change the reading" : "Commit" });
-    const ready = () => (commit.disabled = draft.label === undefined || draft.confidence === undefined);
+    const lacking = element("p", { class: "caution", role: "status" });
+    const ready = () => {
+      const why = due === "with" ? lackingOf(this.#page.answerOf(image)) : "";
+      if (lacking.textContent !== why) lacking.textContent = why;
+      commit.disabled = Boolean(why) || draft.label === undefined || draft.confidence === undefined;
+    };
+    this.#ready = ready;
     const form = element(
       "form",
       { class: "reading-form" },
       element("h3", { text: HEADINGS[due] }),
-      this.#labels(draft, ready),
-      this.#confidence(draft, ready),
-      this.#notes(draft),
+      ...fieldsOf(study, draft, ready),
+      lacking,
       commit,
       element("p", { class: "quiet", text: study.reveal === "each" || due === "with" ? "It cannot be changed afterwards." : "It can be changed until all is revealed." }),
     );
@@ -265,54 +280,6 @@ export class ReadingPanel {
       if (!commit.disabled) this.#commit(image, draft, due);
     });
     return form;
-  }
-
-  #labels(draft, ready) {
-    const options = [...choices(this.study.model, this.study.target), CANNOT_SAY].map((label) => {
-      const input = element("input", { type: "radio", name: "reading-label", value: label });
-      input.checked = draft.label === label;
-      input.addEventListener("change", () => {
-        draft.label = label;
-        ready();
-      });
-      return element("label", { class: "choice" }, input, element("span", { text: labelled(label) }));
-    });
-    return element("fieldset", {}, element("legend", { text: "What does it show most likely?" }), ...options);
-  }
-
-  #confidence(draft, ready) {
-    const value = element("output", { class: "confidence", for: "reading-confidence" });
-    const input = element("input", { type: "range", id: "reading-confidence", min: 0, max: 100, step: 1, "aria-describedby": "reading-scale" });
-    input.value = draft.confidence ?? 50;
-    const show = () => {
-      value.textContent = draft.confidence === undefined ? "not set" : `${draft.confidence} of 100`;
-      input.setAttribute("aria-valuetext", value.textContent);
-      input.classList.toggle("unset", draft.confidence === undefined);
-    };
-    // A click on the middle sets what stands there already, of which no "input" tells.
-    for (const kind of ["input", "click"]) {
-      input.addEventListener(kind, () => {
-        draft.confidence = input.valueAsNumber;
-        show();
-        ready();
-      });
-    }
-    show();
-    return element(
-      "div",
-      { class: "confidence-field" },
-      element("label", { for: "reading-confidence", text: `How sure are you that it shows ${named(this.study.target)}?` }),
-      input,
-      value,
-      element("p", { class: "quiet", id: "reading-scale", text: "0 is certainly not, 100 is certainly. Use the whole scale." }),
-    );
-  }
-
-  #notes(draft) {
-    const input = element("textarea", { id: "reading-notes", rows: 2, maxlength: 1000 });
-    input.value = draft.notes;
-    input.addEventListener("input", () => (draft.notes = input.value));
-    return element("label", { class: "field", for: "reading-notes" }, "Notes", input);
   }
 
   #onwards(image) {
@@ -395,14 +362,19 @@ export class ReadingPanel {
   }
 }
 
+const WAITS = "A reader study waits for its images: add them now. The model is not asked about them before you read.";
+
 const HEADINGS = {
   without: "Your reading",
   change: "Your reading, committed",
   with: "Your reading with the answer in sight",
 };
 
-function labelled(label) {
-  return label === CANNOT_SAY ? "cannot say" : className(label);
+/** Say why a reading with the answer in sight cannot be committed yet; "" where it can. */
+function lackingOf({ state, failure }) {
+  if (state === "done") return "";
+  const wait = "You can commit once the model's answer is in sight";
+  return state === "failed" ? `${wait}. It did not come: ${failure} Press "Try again" below.` : `${wait}: it is being asked for.`;
 }
 
 function button(text, act, kind = "small") {
@@ -413,17 +385,4 @@ function button(text, act, kind = "small") {
 
 function focus(where) {
   document.querySelector(where)?.focus({ preventScroll: true });
-}
-
-/** Ask whether something is wanted that cannot be taken back. */
-function confirmed(title, text, act) {
-  const panel = $("confirm-panel");
-  $("confirm-title").textContent = title;
-  $("confirm-text").textContent = text;
-  $("confirm-act").textContent = act;
-  panel.returnValue = "";
-  panel.showModal();
-  return new Promise((resolve) => {
-    panel.addEventListener("close", () => resolve(panel.returnValue === "yes"), { once: true });
-  });
 }

@@ -6,7 +6,7 @@ import { element, shown } from "./elements.js";
 import { MeasuredList } from "./measured.js";
 import { Overlays } from "./overlays.js";
 import { pictureOf } from "./pictures.js";
-import { greysInWords } from "./view_controls.js";
+import { greysInWords, sayView } from "./view_controls.js";
 import { Viewer } from "./viewer.js";
 
 const $ = (id) => document.getElementById(id);
@@ -95,6 +95,7 @@ export class SideBySide {
     const { decoded, header } = image;
     this.#overlays.show([{ image, decoded, header, answer: overlay ? answer : undefined, model }]);
     this.showMeasured();
+    sayView($("beside-assessed"), this.#second, image.change);
     this.#message(this.#first.heat.on ? this.#acts.heatMessage(image) : "");
   }
 
@@ -136,6 +137,7 @@ export class SideBySide {
     const { image, scale, view, tool } = viewer;
     $("beside-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
     $("beside-grey").textContent = image ? greysInWords(view) : "";
+    sayView($("beside-assessed"), viewer, this.#image?.change);
     // One tool for both: who measures may do so on either image.
     if (this.#image && this.#first.tool !== tool) this.#first.setTool(tool);
     if (this.#image && this.#isLinked && this.#leads === viewer) this.#first.follow(viewer);

@@ -3,6 +3,8 @@
 
 import { drawColours, legendOf } from "./legend.js";
 import { areShown } from "./overlays.js";
+import { audit } from "./results.js";
+import { viewInWords } from "./view_controls.js";
 
 const BACK = "#000";
 const INK = "#e3e7ec";
@@ -29,13 +31,8 @@ export function snapshot(stages, lines) {
   const context = canvas.getContext("2d");
   const font = `${SIZE * density}px sans-serif`;
   context.font = font;
-  const mapped = stages.flatMap(({ viewer, overlays }) => (viewer.heat.on ? overlays.panes.filter(({ answer }) => answer?.heat_map) : []));
-  const words = [
-    ...new Set(mapped.map((pane) => legendOf(pane).title)), // two images may have maps of one model
-    ...(mapped.length ? [legendOf(mapped[0]).meaning] : []),
-    ...stages.flatMap(({ overlays }, at) => overlays.notes.map((note) => (stages.length > 1 ? `${PLACES[at]}: ${note}` : note))),
-    ...lines,
-  ];
+  const mapped = stages.flatMap(mapsOf);
+  const words = [...wordsOf(stages), ...lines];
   const most = width - 2 * EDGE * density;
   const rows = words.flatMap((text) => wrapped(context, text, most));
   const bar = mapped.length ? 2 * SIZE : 0;
@@ -57,6 +54,33 @@ export function snapshot(stages, lines) {
   }
   below(context, { rows, bar, height, density, font, width: most });
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+}
+
+/** Return the panes of a stage that show a heat map. */
+const mapsOf = ({ viewer, overlays }) => (viewer.heat.on ? overlays.panes.filter(({ answer }) => answer?.heat_map) : []);
+
+/** Return what is to be known of a picture: its heat maps, what is doubtful of them, how it is shown, what is measured. */
+function wordsOf(stages) {
+  const mapped = stages.flatMap(mapsOf);
+  const models = new Set(mapped.map(({ model }) => model));
+  const ofStages = stages.flatMap((stage, at) => {
+    const { viewer, overlays } = stage;
+    const view = viewInWords(viewer.view, overlays.panes[0]?.image?.change);
+    const told = [...mapsOf(stage).flatMap((pane) => doubtsOf(pane, models.size > 1)), ...(view ? [view] : []), ...overlays.notes];
+    return stages.length > 1 ? told.map((text) => `${PLACES[at]}: ${text}`) : told;
+  });
+  return [
+    ...new Set(mapped.map((pane) => legendOf(pane).title)), // two images may have maps of one model
+    ...(mapped.length ? [legendOf(mapped[0]).meaning] : []),
+    ...ofStages,
+  ];
+}
+
+/** Return what stands above an answer on the screen: warnings of the image, and what the audit says of the model. */
+function doubtsOf({ answer, model }, isNamed) {
+  const { kind, sentence } = audit(model);
+  const texts = [...answer.warnings.map((text) => `${text[0].toUpperCase()}${text.slice(1)}.`), ...(kind === "pass" ? [] : [sentence])];
+  return isNamed ? texts.map((text) => `${model.name}: ${text}`) : texts;
 }
 
 function over(context, { crop, lines, texts }) {

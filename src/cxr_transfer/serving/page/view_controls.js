@@ -45,8 +45,12 @@ export function listenToControls(viewer, assess) {
 
 let listed = null; // the presets that are in the menu
 
-/** Show where the controls stand; `change` is that of the image that was assessed, or null. */
-export function showControls(viewer, change) {
+/**
+ * Show where the controls stand; `change` is that of the image that was assessed, or null.
+ *
+ * Where `isBlinded`, nothing is said of an answer.
+ */
+export function showControls(viewer, change, isBlinded) {
   const { view, image, tool, scale } = viewer;
   $("invert").setAttribute("aria-pressed", String(view.invert));
   $("mirror").setAttribute("aria-pressed", String(view.flip));
@@ -57,7 +61,8 @@ export function showControls(viewer, change) {
   $("corner-grey").textContent = image ? greysInWords(view) : "";
   $("corner-size").textContent = image ? `${image.width} × ${image.height}   ${Math.round(100 * scale)} %` : "";
   if (image) showGreys(viewer);
-  showAssessed(view, image, change ?? AS_STORED);
+  $("assess-as-shown").disabled = !image || isAssessed(view, change);
+  sayView($("assessed"), viewer, change, isBlinded);
 }
 
 function showGreys({ view, bounds, presets }) {
@@ -74,18 +79,22 @@ function showGreys({ view, bounds, presets }) {
   $("preset").value = view.preset ?? "";
 }
 
-/** Say whether the answer is of the image as it is shown, and offer to ask for that. */
-function showAssessed(view, image, change) {
-  const shown = changeOf(view);
-  const same = isSame(shown, change);
-  $("assess-as-shown").disabled = !image || same;
-  $("assessed").classList.toggle("apart", !same);
-  const of = inWords(change) ? `of the image as it was changed (${inWords(change)})` : "of the image as the file has it";
-  const text = same
-    ? inWords(change) && `The answer is of the image as shown: ${inWords(change)}.`
-    : `The view is ${inWords(shown) || "as the file has it"}; the answer is ${of}.`;
-  const told = image ? text : "";
-  if ($("assessed").textContent !== told) $("assessed").textContent = told;
+const isAssessed = (view, change) => isSame(changeOf(view), change ?? AS_STORED);
+
+/** Say on a line over the image how it is shown, and which image the answer is of. */
+export function sayView(line, { view, image }, change, isBlinded = false) {
+  line.classList.toggle("apart", !isBlinded && !isAssessed(view, change));
+  const text = image ? viewInWords(view, change, isBlinded) : "";
+  if (line.textContent !== text) line.textContent = text;
+}
+
+/** Return how an image is shown, and which image the answer is of; "" where both are as the file has it. */
+export function viewInWords(view, change, isBlinded = false) {
+  const [shown, assessed] = [changeOf(view), change ?? AS_STORED].map(inWords);
+  if (isBlinded) return shown && `The view is ${shown}.`;
+  if (isAssessed(view, change)) return assessed && `The answer is of the image as shown: ${assessed}.`;
+  const of = assessed ? `of the image as it was changed (${assessed})` : "of the image as the file has it";
+  return `The view is ${shown || "as the file has it"}; the answer is ${of}.`;
 }
 
 /** Return window and level as they stand in a corner of the image. */

@@ -72,6 +72,7 @@ export const RATIO = {
   name: "Cardiothoracic ratio",
   definition:
     "Width of the heart over the greatest inner width of the thorax, along the line of the thorax. Defined for upright PA images in full inspiration.",
+  swapped: "The heart is wider than the thorax here. Measure again: the heart first, then the thorax.",
   limits: {
     AP: "AP image: the heart is magnified. The ratio is too large and cannot be compared with one of a PA image.",
     portable: "By its description the image was taken at the bedside: the ratio is too large and cannot be compared with one of a PA image.",

@@ -13,7 +13,7 @@ const SORTED = {
 /** Return a name in two parts, of which the first may be cut off on the screen. */
 function inTwo(name) {
   const characters = [...name];
-  const cut = characters.length > 2 * END ? characters.length - END : characters.length;
+  const cut = characters.length > END ? characters.length - END : characters.length;
   return [
     element("span", { class: "image-start", text: characters.slice(0, cut).join("") }),
     cut < characters.length ? element("span", { text: characters.slice(cut).join("") }) : null,
