@@ -35,6 +35,8 @@ LIMITS_S = {
 }
 """Seconds that a command is to take at most."""
 
+_UNITS = {"s": "Seconds", "ms": "Milliseconds", "ms per image": "Milliseconds per image"}
+
 GROWTH = (
     ("training the CNN, an epoch", "training_images", "epoch_s", "training_peak_mb"),
     ("predicting a folder", "predicted_images", "prediction_s", "prediction_peak_mb"),
@@ -51,8 +53,10 @@ def write_page(path: Path, results: dict[str, dict]) -> None:
 
 def latest(results: dict[str, dict]) -> str:
     """Return the kind whose growth was measured last."""
+    measured = [kind for kind, content in results.items() if "growth" in content]
     return max(
-        results, key=lambda kind: max(one["time"] for one in results[kind]["measured"].values())
+        measured,
+        key=lambda kind: max(one["time"] for one in results[kind]["measured"].values()),
     )
 
 
@@ -149,11 +153,10 @@ def _comparison(title: str, by_kind: dict[str, dict | None]) -> list[str]:
     goal = f"; goal: {GOALS[title]} times Keras" if title in GOALS else ""
     if title in LIMITS_S:
         goal = f"; goal: {LIMITS_S[title]} s"
-    unit = first["unit"]
     lines = [
         f"## {title}{goal}",
         "",
-        f"{unit[0].upper()}{unit[1:]}, and how many times as fast as {theirs}.",
+        f"{_UNITS[first['unit']]}, and how many times as fast as {theirs}.",
         "",
         "| | " + " | ".join(KINDS[kind] for kind in tables) + " |",
         "|---|" + "---|" * len(tables),
@@ -192,7 +195,8 @@ def _cell(row: dict | None) -> str:
         if "times_faster" in row
         else ""
     )
-    return f"{row['median']:.3g}{ratio}"
+    median = row["median"]
+    return f"{f'{median:.0f}' if median >= 100 else f'{median:.3g}'}{ratio}"
 
 
 def _commands(results: dict[str, dict]) -> list[str]:
