@@ -70,7 +70,7 @@ validators: ## Debian's dcmtk, dicom3tools and poppler, which judge DICOM object
 # Left out, by the markers in pyproject.toml: the real collections, the browser, whole journeys through
 # the commands, and what is slow: the laws, the server's life cycle, and single tests of more than a few
 # seconds. Two tests run at a time, each with one thread.
-test-fast: install ## Install, then run the quick tests of every module (about 3 minutes).
+test-fast: install ## Install, then run the quick tests of every module (under two minutes).
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m "not (real or browser or journey or slow or long)" $(TESTS)
 
 types: install ## Check the types.

@@ -55,6 +55,18 @@ def test_they_are_within_the_tolerance_of_the_network_itself(subject):
     assert np.allclose(scorer.features(IMAGES), itself.features(IMAGES), atol=1e-3)
 
 
+def test_bfloat16_is_asked_of_the_converted_network_too(subject):
+    scorer = scorer_of(subject, "cpu")
+    exact = scorer.exact(IMAGES)
+    told = scorer.settle(IMAGES, exact, "bfloat16")
+    if told["changed_images"] == "bfloat16":
+        rounded = Engine(converted_network(subject.path)[0], precision="bfloat16")
+        scores, seen = rounded.answer_all(IMAGES, lambda images: None)
+        assert np.array_equal(scorer.quick(IMAGES), scores.astype(np.float64))
+        assert np.array_equal(scorer.features(IMAGES), seen.astype(np.float64))
+    assert np.array_equal(scorer.exact(IMAGES), exact)
+
+
 def test_a_network_that_openvino_cannot_take_is_asked_itself(subject, tmp_path):
     # The folder of its own card is gone: nothing can be converted, and the network is here.
     away = dataclasses.replace(subject, path=tmp_path / "away")

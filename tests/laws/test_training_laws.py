@@ -270,7 +270,9 @@ def test_precision_is_what_was_asked_for_or_what_the_processor_has():
     assert resolve_precision("float32", "cpu") == "float32"
     assert resolve_precision("bfloat16", "cpu") == "bfloat16"
     assert resolve_precision("auto", "mps") == "float32"
-    units = torch.cpu.get_capabilities().get("amx_bf16", False)
+    can = torch.cpu.get_capabilities()
+    is_amd = can.get("cpu_name", "").startswith("AMD")
+    units = can.get("amx_bf16") or (is_amd and can.get("avx512_bf16"))
     assert resolve_precision("auto", "cpu") == ("bfloat16" if units else "float32")
     with pytest.raises(UsageError, match="float16"):
         resolve_precision("float16", "cpu")

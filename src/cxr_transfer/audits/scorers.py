@@ -87,8 +87,14 @@ def scorer_of(subject: Subject, device: str) -> ImageScorer | None:
         device: Device of a checkpoint, as torch names it.
     """
     if subject.network is not None:
-        converted = as_predicted(member_folders(cast(Path, subject.path))[0], device)
-        return Scorer(subject.network, device, subject.temperature, converted=converted)
+        checkpoint = member_folders(cast(Path, subject.path))[0]
+        return Scorer(
+            subject.network,
+            device,
+            subject.temperature,
+            converted=as_predicted(checkpoint, device),
+            in_bfloat16=lambda: as_predicted(checkpoint, device, "bfloat16"),
+        )
     return SubjectScorer(subject) if subject.score_networks is not None else None
 
 

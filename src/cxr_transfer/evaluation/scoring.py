@@ -52,6 +52,7 @@ class Scorer:
         device: Device as torch names it, resolved.
         converted: The network as `cxr predict` asks it, several times as fast on a processor in
             float32 (see `as_predicted`); None asks ``network`` itself.
+        in_bfloat16: Function that opens it in bfloat16, for `quick` where that is settled.
         exclusive: Whether the labels are classes; else they are findings, and each has a
             probability of its own.
         temperature: Temperature at which all its scores are given; None leaves them as they are.
@@ -67,11 +68,14 @@ class Scorer:
         temperature: float | None = None,
         *,
         converted: Engine | None = None,
+        in_bfloat16: Callable[[], Engine | None] = lambda: None,
         exclusive: bool = True,
     ) -> None:
         keep_freed_memory()  # one batch's activations lie where the last one's did
         self.network, self.device, self.precision = network, device, "float32"
         self.converted, self.exclusive = converted, exclusive
+        self.in_bfloat16 = in_bfloat16
+        self._rounded: Engine | None = None
         self.temperature = temperature
         self.on_image: OnImages = lambda images: None
 
@@ -98,8 +102,9 @@ class Scorer:
 
     def features(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         """Return what the head sees, (N, F), in the precision that was settled."""
-        if self.converted is not None and self.precision == "float32":
-            return self.converted.answer_all(images, self.on_image)[1].astype(np.float64)
+        engine = self._engine(quick=True)
+        if engine is not None:
+            return engine.answer_all(images, self.on_image)[1].astype(np.float64)
         with self._cast(quick=True):
             head_features = features(
                 self.network, torch.from_numpy(images), device=self.device, on_image=self.on_image
@@ -130,6 +135,8 @@ class Scorer:
         if resolve_precision(precision, self.device) != "bfloat16":
             return record
         self.precision = "bfloat16"
+        if self.converted is not None and self._rounded is None:
+            self._rounded = self.in_bfloat16()
         quick_scores = self.quick(images)
         otherwise = int((quick_scores.argmax(axis=1) != exact.argmax(axis=1)).sum())
         if otherwise > max(1, CALLED_OTHERWISE * len(images)):
@@ -142,8 +149,9 @@ class Scorer:
         }
 
     def _scored(self, images: npt.NDArray[np.uint8], *, quick: bool) -> npt.NDArray[np.float64]:
-        if self.converted is not None and not (quick and self.precision == "bfloat16"):
-            converted_scores = self.converted.answer_all(images, self.on_image)[0]
+        engine = self._engine(quick=quick)
+        if engine is not None:
+            converted_scores = engine.answer_all(images, self.on_image)[0]
             return at_temperature(converted_scores.astype(np.float64), self.temperature)
         with self._cast(quick=quick):
             scores = probabilities(
@@ -155,13 +163,17 @@ class Scorer:
             )
         return at_temperature(scores.double().numpy(), self.temperature)
 
+    def _engine(self, *, quick: bool) -> Engine | None:
+        """Return the converted network that answers; None where the network itself does."""
+        return self._rounded if quick and self.precision == "bfloat16" else self.converted
+
     def _cast(self, *, quick: bool) -> torch.autocast:
         # Softmax and features are taken in float32 behind it, by `models.registry`.
         lower = quick and self.precision == "bfloat16"
         return torch.autocast(self.device, dtype=torch.bfloat16, enabled=lower)
 
 
-def as_predicted(checkpoint: Path, device: str) -> Engine | None:
+def as_predicted(checkpoint: Path, device: str, precision: str = "float32") -> Engine | None:
     """Return a checkpoint's network as `cxr predict` asks it.
 
     None where another device than the processor is asked, or the network cannot be converted: then
@@ -170,7 +182,7 @@ def as_predicted(checkpoint: Path, device: str) -> Engine | None:
     if device != "cpu":
         return None
     try:
-        return Engine(converted_network(checkpoint)[0])
+        return Engine(converted_network(checkpoint)[0], precision=precision)
     except CxrError as error:
         _log.debug("%s: not converted, and so asked as it is: %s", checkpoint.name, error)
         return None
