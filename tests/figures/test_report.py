@@ -193,6 +193,21 @@ def test_a_report_is_tagged_in_the_order_in_which_it_is_read(tmp_path):
     assert pdf.count(b"/Alt (The chest radiograph") == 4
 
 
+def test_every_font_of_a_report_is_embedded(tmp_path):
+    pdffonts = shutil.which("pdffonts")
+    if pdffonts is None:
+        pytest.skip("no pdffonts: make validators installs it")
+    path = tmp_path / "report.pdf"
+    path.write_bytes(report_pdf([image()], [MODEL], time=TIME, request_id="r"))
+    done = subprocess.run([pdffonts, path], capture_output=True, text=True, check=True)
+    fonts = [line.split() for line in done.stdout.splitlines()[2:]]
+    assert fonts
+    assert {(font[0].partition("+")[2], font[-5]) for font in fonts} == {
+        ("DejaVuSans", "yes"),
+        ("DejaVuSans-Bold", "yes"),
+    }
+
+
 def test_the_same_report_is_the_same_bytes():
     one, two = (
         report_pdf([image()], [MODEL], time=TIME, request_id="r", undated=True) for _ in range(2)

@@ -219,7 +219,8 @@ def pages_pdf(pages: Sequence[Page], *, title: str, undated: bool = False) -> by
         ) from None
     _register_fonts()
     content = io.BytesIO()
-    canvas = Canvas(content, lang="en", invariant=int(undated))
+    # Else every page names Helvetica, which is not embedded, and sets nothing in it.
+    canvas = Canvas(content, lang="en", invariant=int(undated), initialFontName=_FONTS[False])
     canvas.setTitle(title)
     canvas.setCreator(SOFTWARE)
     canvas.setAuthor(SOFTWARE)
