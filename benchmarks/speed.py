@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -449,10 +448,14 @@ def networks(folder: Path) -> dict[str, Path]:
     return found
 
 
+GROWN = (1, 4, 16, 64)
+"""Multiples of the fewest images at which training, inference and evaluation are measured."""
+
+
 def measure_growth(folder: Path, given: argparse.Namespace, kind: str) -> dict:
-    """Training, inference and evaluation at 1, 4, 16 and 64 times the images."""
+    """Training and inference at 1, 4, 16 and 64 times the images."""
     found = []
-    for times in (1, 4, 16, 64):
+    for times in GROWN:
         print(f"growth: {times} times the images", flush=True)
         with tempfile.TemporaryDirectory() as many:
             write_images(Path(many), training=75 * times, large=60)
@@ -462,8 +465,6 @@ def measure_growth(folder: Path, given: argparse.Namespace, kind: str) -> dict:
             trained = measured([*OURS, "cnn_epoch", many])
             words = ["--model", str(networks(folder)["float32"])]
             answered = measured([*OURS, "folder", many, *words])
-            evaluate = [str(CXR), "evaluate", "model_2", "--data", f"{many}/classes"]
-            seconds, peak = used([*evaluate, "--out", f"{many}/evaluated"])
         found.append(
             {
                 "times": times,
@@ -473,29 +474,57 @@ def measure_growth(folder: Path, given: argparse.Namespace, kind: str) -> dict:
                 "predicted_images": answered["images"],
                 "prediction_s": answered["s"],
                 "prediction_peak_mb": answered["peak_mb"],
+            }
+        )
+    return {"growth": found}
+
+
+def measure_evaluation(folder: Path, given: argparse.Namespace, kind: str) -> dict:
+    """`cxr evaluate` at 1, 4, 16 and 64 times the images, and a manifest of many rows."""
+    found = []
+    for times in GROWN:
+        print(f"evaluation: {times} times the images", flush=True)
+        with tempfile.TemporaryDirectory() as many:
+            write_images(Path(many), training=75 * times, large=1)
+            evaluate = [str(CXR), "evaluate", "model_2", "--data", f"{many}/classes"]
+            seconds, peak = used([*evaluate, "--out", f"{many}/evaluated"])
+        found.append(
+            {
                 "evaluated_images": 75 * times,
                 "evaluation_s": seconds,
                 "evaluation_peak_mb": peak,
             }
         )
-    return {"growth": found, "manifest": many_rows()}
+    return {"evaluation": found, "manifest": many_rows()}
+
+
+_WATCH = """
+import os, subprocess, sys, time
+started = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+print(time.perf_counter() - started, usage.ru_maxrss // 1024)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+"""A small program that starts another: Linux counts the memory of whoever forks to the child."""
 
 
 def used(command: list[str]) -> tuple[float, int]:
     """Return the seconds that a command takes, and the most memory that it held, in MB."""
-    started = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
+    watched = [sys.executable, "-S", "-c", _WATCH, *command]
+    done = subprocess.run(watched, capture_output=True, text=True, check=False)
+    if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
-    return time.perf_counter() - started, usage.ru_maxrss // 1024
+    seconds, peak = done.stdout.split()
+    return float(seconds), int(peak)
 
 
 def many_rows(rows: int = 100_000) -> dict:
     """Time the reading of a manifest of so many images, which opens none of them."""
-    from cxr_transfer.datasets.manifest import read_listed
-
+    read = (
+        "import sys, pathlib; from cxr_transfer.datasets.manifest import read_listed; "
+        "assert len(read_listed(pathlib.Path(sys.argv[1])).cases) == int(sys.argv[2])"
+    )
     with tempfile.TemporaryDirectory() as folder:
         lines = ["path,label,source,patient"]
         for row in range(rows):
@@ -504,11 +533,8 @@ def many_rows(rows: int = 100_000) -> dict:
             lines.append(f"{name},{('normal', 'covid19')[row % 2]},s{row % 5},p{row // 2}")
         table = Path(folder, "images.csv")
         table.write_text("\n".join(lines), encoding="utf-8")
-        started = time.perf_counter()
-        read = len(read_listed(table).cases)
-        seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return {"rows": read, "seconds": seconds, "peak_mb": peak}
+        seconds, peak = used([sys.executable, "-c", read, str(table), str(rows)])
+    return {"rows": rows, "seconds": seconds, "peak_mb": peak}
 
 
 PARTS = {
@@ -516,6 +542,7 @@ PARTS = {
     "inference": measure_inference,
     "commands": measure_commands,
     "growth": measure_growth,
+    "evaluation": measure_evaluation,
 }
 """What is measured, each after the other."""
 
