@@ -19,10 +19,8 @@ from pathlib import Path
 from cxr_transfer import provenance
 from cxr_transfer.files import write_json, write_text
 from images import write_images
-from speed import HERE, KERAS, OURS, ROOT, TORCH, compared, rounds, warm
+from speed import FASTAI, KERAS, MONAI, OURS, TORCH, compared, rounds, warm
 
-FASTAI = [str(ROOT / ".venv-fastai/bin/python"), str(HERE / "peers/fastai/peer.py")]
-MONAI = [sys.executable, str(HERE / "peers/monai/peer.py")]
 TASKS = {"cnn_epoch": ("all",), "resnet_epochs": ("head", "last_block")}
 TITLES = {
     "all": "the CNN, all layers",

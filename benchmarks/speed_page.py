@@ -35,6 +35,10 @@ LIMITS_S = {
 }
 """Seconds that a command is to take at most."""
 
+_HELD = (
+    " Where it says so, a processor with more is held to AVX2 by settings of PyTorch, TensorFlow "
+    "and OpenVINO."
+)
 _UNITS = {"s": "Seconds", "ms": "Milliseconds", "ms per image": "Milliseconds per image"}
 
 GROWTH = (
@@ -99,8 +103,7 @@ def page(results: dict[str, dict]) -> str:
         "Written by `benchmarks/speed.py` (`make bench`). Contestants take turns on the same "
         "images, each in a process of its own; medians over the rounds, ratios within a round "
         "with their lowest and highest. The machines were shared: trust the ratios more than the "
-        "times. A processor without AVX-512 is also measured on one that has it, with PyTorch, "
-        "TensorFlow and OpenVINO held to AVX2 by their settings.",
+        "times." + (_HELD if any(content.get("held") for content in results.values()) else ""),
         "",
         "| processor | machine | measured |",
         "|---|---|---|",

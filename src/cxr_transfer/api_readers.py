@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer.api import Log, PathLike, Report, path_of, reported
-from cxr_transfer.errors import UsageError, check_seed
+from cxr_transfer.errors import DataError, UsageError, check_seed
+from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 
 
 def readers(
@@ -54,7 +55,7 @@ def readings_as_dicom(
     images: Sequence[PathLike],
     out: PathLike,
     log: Log = lambda line: None,
-    on_images: Callable[[int], Callable[[], None]] = lambda number: lambda: None,
+    progress: Tell = tell_nobody,
 ) -> list[Path]:
     """Write readings as DICOM structured reports, for an archive that keeps them with the images.
 
@@ -66,8 +67,7 @@ def readings_as_dicom(
         images: DICOM files that were read, and folders of them; they are known by their bytes.
         out: Folder of the reports.
         log: Function that is told what is left out.
-        on_images: Function that is called with the number of files, and returns one that is called
-            after every file.
+        progress: Function that is called with the phase and the share of it that is done.
 
     Returns:
         Paths of the reports.
@@ -75,35 +75,48 @@ def readings_as_dicom(
     Raises:
         TypeError: An argument is of another type.
         UsageError: ``no_readings`` without a file.
-        DataError: ``bad_readings``, and what opening the images raises.
+        DataError: ``bad_readings``, also without the images' hashes; ``repeated_readings``; and
+            what opening the images raises.
         MachineError: ``missing_package`` without highdicom; ``disk_full``, ``not_writable``.
     """
     from cxr_transfer.datasets.image_files import images_in
     from cxr_transfer.extras import require
-    from cxr_transfer.studies.reader_tables import CANNOT_SAY, HIGHEST, read_readings
+    from cxr_transfer.studies.reader_tables import (
+        CANNOT_SAY,
+        HIGHEST,
+        read_readings,
+        refuse_repeated,
+    )
 
     require("highdicom", "writing readings as DICOM")
     from cxr_transfer.pacs.reading_files import write_reading_files
     from cxr_transfer.pacs.reading_report import ImageReading
 
+    read = [each for path in _paths(readings) for each in read_readings(path)]
+    if not all(each.sha256 for each in read):
+        raise DataError(
+            "bad_readings",
+            "Expected the SHA-256 of each image that was read, but got readings without; export "
+            "them from the page again.",
+        )
+    refuse_repeated(read, "sha256")
     of_image: dict[tuple[str, str], list[ImageReading]] = defaultdict(list)
-    for path in _paths(readings):
-        for each in read_readings(path):
-            of_image[each.sha256, each.reader].append(
-                ImageReading(
-                    condition=each.condition,
-                    label="" if each.label == CANNOT_SAY else each.label,
-                    confidence=each.confidence / HIGHEST,
-                    target=each.target,
-                    notes=each.notes,
-                    seen_before=each.seen_before,
-                    model=each.model,
-                )
+    for each in read:
+        of_image[each.sha256, each.reader].append(
+            ImageReading(
+                condition=each.condition,
+                label="" if each.label == CANNOT_SAY else each.label,
+                confidence=each.confidence / HIGHEST,
+                target=each.target,
+                notes=each.notes,
+                seen_before=each.seen_before,
+                model=each.model,
             )
+        )
     folder = path_of(out, "out")
     files = list(images_in([path_of(image, "images") for image in images], leave_out=[folder]))
     now = datetime.now(UTC).astimezone()
-    step = on_images(len(files))
+    step = counting(progress, of_images("reading", len(files)), len(files))
     written, found = write_reading_files(folder, files, of_image, now=now, on_image=step)
     if missing := len({sha256 for sha256, _ in of_image} - found):
         log(f"{missing} images that were read are not among the DICOM images: no report of them")

@@ -6,6 +6,8 @@ import socket
 import struct
 import threading
 import time
+import tracemalloc
+import zlib
 
 import pytest
 from pydicom import dcmread
@@ -26,6 +28,8 @@ from pynetdicom.sop_class import (
 )
 
 from cxr_transfer.errors import MachineError
+from cxr_transfer.pacs.queue_tables import State
+from cxr_transfer.pacs.same_image import is_same_image
 from pacs.sending import echo, image, opened, send, uid
 
 PEER = {"ae": "MODALITY", "address": "127.0.0.1"}
@@ -76,6 +80,16 @@ def test_the_same_image_converted_on_its_way_is_the_same_object(listening, synta
         0x0111
     ]
     assert queue.counts()["received"] == 1
+
+
+def test_what_a_deflated_object_becomes_is_bounded_by_what_it_is_compared_with():
+    clear = body(image(1))
+    bomb = zlib.compressobj(wbits=-15)
+    deflated = bomb.compress(clear + bytes(2**28)) + bomb.flush()
+    tracemalloc.start()
+    is_same_image(clear, ExplicitVRLittleEndian, deflated, DeflatedExplicitVRLittleEndian)
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
 
 
 def test_who_is_not_named_does_not_come_in(listening):
@@ -332,7 +346,8 @@ def test_storage_commitment_tells_what_is_safe(listening, on):
         assert [item.ReferencedSOPInstanceUID for item in told.ReferencedSOPSequence] == [kept[1]]
         assert [item.FailureReason for item in told.get("FailedSOPSequence", [])] == reasons
     (waiting,) = queue.waiting(1)
-    queue.spool.remove(waiting.file)  # as when its time is over
+    queue.close_object(waiting.uid, State.NOT_FOR_US, "")
+    assert queue.expire(0) == 1
     came.clear()
     assert committed(association, kept) == 0
     assert came.wait(20)

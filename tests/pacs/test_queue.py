@@ -99,6 +99,18 @@ def test_a_damaged_answer_is_made_again(queue):
     assert queue.due("a", 10) == []
 
 
+def test_a_damaged_answer_is_made_again_also_where_another_still_waits(queue):
+    add(queue, "one")
+    queue.judged("one", "rule", ["answers/1", "answers/2"], ["a"])
+    first, second = queue.due("a", 10)
+    queue.undeliverable(second, "spool_damaged")
+    assert states(queue) == {"judged": 1}
+    queue.retry()
+    assert states(queue) == {"received": 1}
+    queue.delivered(first)  # it was on its way all the while
+    assert states(queue) == {"received": 1}, "nothing counts as sent before it is made again"
+
+
 def test_a_queue_of_an_earlier_version_gets_its_column(tmp_path):
     first = open_queue(tmp_path / "spool", None)
     add(first, "one")
@@ -166,7 +178,8 @@ def test_a_wait_ends_by_itself_or_at_the_next_start(queue):
 
 def test_the_clock_of_the_machine_may_jump(queue, monkeypatch):
     add(queue, "one")
-    queue.judged("one", "rule", [], [])
+    queue.judged("one", "rule", ["answers/1"], ["a"])
+    queue.delivered(queue.due("a", 10)[0])
     monkeypatch.setattr("time.time", lambda: 10**10)
     assert queue.expire(3600) == 0
     assert states(queue) == {"sent": 1}

@@ -8,7 +8,7 @@ from highdicom.sr import srread
 from pydicom import dcmread
 
 import cxr_transfer as cxr
-from cxr_transfer.errors import UsageError
+from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.pacs.answer_files import dicom_file
 from cxr_transfer.pacs.codes import DESIGNATOR
 from cxr_transfer.pacs.reading_report import ImageReading, reading_report
@@ -109,3 +109,16 @@ def test_sessions_become_reports_of_the_images_that_are_dicom(tmp_path):
     assert [one.name for one in again] == [one.name for one in written]
     with pytest.raises(UsageError):
         cxr.readings_as_dicom(images=[tmp_path], out=tmp_path)
+    with pytest.raises(DataError) as refused:  # once as JSON, and once more
+        cxr.readings_as_dicom(readings, readings, images=[tmp_path / "study"], out=tmp_path)
+    assert refused.value.code == "repeated_readings"
+
+
+def test_readings_that_name_no_image_are_refused(tmp_path):
+    table = tmp_path / "readings.csv"
+    table.write_text(
+        "reader,file,reading,label,confidence,target\nR1,1.dcm,without,normal,5,covid19\n"
+    )
+    with pytest.raises(DataError) as refused:
+        cxr.readings_as_dicom(table, images=[tmp_path], out=tmp_path / "reports")
+    assert refused.value.code == "bad_readings"

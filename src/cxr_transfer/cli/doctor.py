@@ -9,6 +9,7 @@ import typer
 
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.cli.terminal import choice, phases, tell
+from cxr_transfer.errors import UsageError
 
 DOCTOR_EXAMPLES = (
     "Examples:\n\ncxr doctor\n\ncxr doctor --json\n\ncxr doctor --gpu-selftest --device cuda"
@@ -35,6 +36,11 @@ def doctor(
     if gpu_selftest:
         _selftest(device, json=json)
         return
+    if device != "auto":
+        raise UsageError(
+            "unused_option",
+            "Expected --gpu-selftest beside --device, but got --device alone; leave it out.",
+        )
     import shutil
 
     from cxr_transfer.extras import EXTRAS, installed

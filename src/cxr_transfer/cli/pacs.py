@@ -118,7 +118,7 @@ def pacs_status(
         tell(json_module.dumps(found, indent=2))
         return
     if (disk := found["disk"])["state"] != "ok":
-        free, kept = (disk[name] // 2**20 for name in ("free_bytes", "kept_bytes"))
+        free, kept = disk["free_bytes"] // 2**20, found["bytes"] // 2**20
         what = {
             "full": f"The spool's disk is full ({free} MB are free); make room",
             "spool_full": f"The spool has reached spool_mb ({kept} MB are kept, with what is held "

@@ -9,7 +9,6 @@ import typer
 
 from cxr_transfer.cli.options import BootstrapSeed
 from cxr_transfer.cli.terminal import log, phases, tell
-from cxr_transfer.progress import counting, of_images
 
 READERS_EXAMPLES = (
     "Examples:\n\n"
@@ -68,7 +67,7 @@ def readers(
                 images=images,
                 out=dicom_out,
                 log=log,
-                on_images=lambda n: counting(tell_phase, of_images("reading", n), n),
+                progress=tell_phase,
             )
         log(f"{len(written)} reports: {dicom_out}")
     if truth is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -114,7 +115,7 @@ def _verdict(origin: Path, weights_sha256: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class SourceImage:
+class SourceImage(ABC):
     """An image that an object says something of.
 
     Attributes:
@@ -128,14 +129,14 @@ class SourceImage:
     now: datetime
 
     @property
+    @abstractmethod
     def maker(self) -> str:
         """What tells whoever says it from others; it is a part of every UID."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def contribution(self) -> str:
         """What this program did with the image, in a sentence."""
-        raise NotImplementedError
 
     def named(self, keyword: str) -> str:
         """Return an element of the source as text; "" without one."""

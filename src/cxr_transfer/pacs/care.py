@@ -71,7 +71,7 @@ def _disk(settings: NodeSettings, queue: Queue) -> dict[str, Any]:
     state: str = lack_of_room(settings.limits, _LEAST_BYTES, free=free, kept=kept) or "ok"
     if any(os.statvfs(folder).f_flag & os.ST_RDONLY for folder in there):
         state = "read_only"
-    return {"state": state, "free_bytes": free, "kept_bytes": kept}
+    return {"state": state, "free_bytes": free}
 
 
 def _there(settings: NodeSettings, *, reads_only: bool = False) -> Queue:

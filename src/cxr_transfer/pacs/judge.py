@@ -225,10 +225,10 @@ class Judge:
         _, (header,) = await self.decoders.ask({"work": "identity"}, [content], seconds=decode_s)
         identity = opened_identity(header)
         rule, reason = chosen_rule(self._settings.rules, _texts(identity))
-        if text_of(identity, "Manufacturer") == PROGRAM:
-            # Else an archive that passes on all its images lets it judge its own pictures for ever.
-            rule, reason = None, "an answer of this program"
-        if rule is None:
+        # An archive that passes on all its images would let it judge its own pictures for ever.
+        is_own = text_of(identity, "Manufacturer") == PROGRAM
+        if rule is None or is_own:
+            reason = "an answer of this program" if is_own else reason
             log("not_for_us", object=waiting.uid)
             self._queue.close_object(waiting.uid, State.NOT_FOR_US, reason)
             return

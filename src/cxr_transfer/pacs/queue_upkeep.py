@@ -119,11 +119,13 @@ class QueueUpkeep(QueueDatabase):
                 "UPDATE deliveries SET state = ?, attempts = 0, due = 0, since = ? WHERE state = ?",
                 (WAITING, self.clock.now(), DEAD),
             )
-            # One with answers is sent again; one without is judged again.
+            # One with answers is sent again; one without is judged again, also where another of
+            # its answers was still waiting.
             database.execute(
                 "UPDATE objects SET attempts = 0, due = 0, state = CASE WHEN uid IN "
-                "(SELECT uid FROM deliveries) THEN ? ELSE ? END WHERE state = ?",
-                (State.JUDGED, State.RECEIVED, State.DEAD),
+                "(SELECT uid FROM deliveries) THEN ? ELSE ? END WHERE state = ? "
+                "OR (state = ? AND uid NOT IN (SELECT uid FROM deliveries))",
+                (State.JUDGED, State.RECEIVED, State.DEAD, State.JUDGED),
             )
             return int(number)
 
@@ -172,7 +174,8 @@ class QueueUpkeep(QueueDatabase):
                 "SELECT state, max(reason) FROM deliveries WHERE uid = ? GROUP BY state", (uid,)
             ).fetchall()
         )
-        if WAITING in states:
+        # Without any it is judged again, and was while one of them was on its way.
+        if WAITING in states or not states:
             return
         state, reason = (State.DEAD, states[DEAD]) if DEAD in states else (State.SENT, "")
         database.execute(

@@ -20,7 +20,13 @@ from pydicom.uid import Comprehensive3DSRStorage
 from cxr_transfer.pacs.answered_image import SourceImage, check_identity
 from cxr_transfer.pacs.codes import code, label_code
 from cxr_transfer.pacs.dicom_header import new_object
-from cxr_transfer.pacs.structured_report import PLAIN_RADIOGRAPHY, SHARE, report_of, source_of
+from cxr_transfer.pacs.structured_report import (
+    PLAIN_RADIOGRAPHY,
+    SHARE,
+    add_comments,
+    report_of,
+    source_of,
+)
 from cxr_transfer.radiograph.silence import silence
 
 SERIES = (9004, "Readings of a reader study, research use only")
@@ -132,12 +138,7 @@ def _group(image: ReadImage, reading: ImageReading) -> tid.MeasurementsAndQualit
         qualitative_evaluations=[tid.QualitativeEvaluation(name, value) for name, value in results],
         source_images=[source_of(image)],
     )
-    comments = [reading.notes, f"Model of the study: {reading.model}." if reading.model else ""]
-    group[0].ContentSequence.extend(
-        sr.TextContentItem(
-            codes.DCM.Comment, comment, relationship_type=sr.RelationshipTypeValues.CONTAINS
-        )
-        for comment in comments
-        if comment
+    add_comments(
+        group, [reading.notes, f"Model of the study: {reading.model}." if reading.model else ""]
     )
     return group

@@ -16,6 +16,7 @@ from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.serving.settings import MIB
 
 _LASTING = (
     *("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "InstanceNumber"),
@@ -41,23 +42,25 @@ def is_same_image(first: bytes, first_syntax: str, second: bytes, second_syntax:
         return first == second
     try:
         with silence():
-            one, other = _read(first, first_syntax), _read(second, second_syntax)
+            is_clear = not (UID(first_syntax).is_compressed or UID(second_syntax).is_compressed)
+            last = _PIXELS if is_clear else _PIXELS - 1
+            one = _read(first, first_syntax, last, len(second))
+            other = _read(second, second_syntax, last, len(first))
             if any(str(one.get(word, "")) != str(other.get(word, "")) for word in _LASTING):
                 return False
-            if UID(first_syntax).is_compressed or UID(second_syntax).is_compressed:
-                return True
-            return _pixels(one, first_syntax) == _pixels(other, second_syntax)
+            return not is_clear or _pixels(one, first_syntax) == _pixels(other, second_syntax)
     except Exception:  # pydicom raises every kind for what cannot be read
         return False
 
 
-def _read(dataset: bytes, syntax: str) -> Dataset:
+def _read(dataset: bytes, syntax: str, last: int, size: int) -> Dataset:
+    """Return the elements up to a tag; of a deflated data set not much more than the other's bytes.
+
+    The same image is as large when both are in clear: what becomes larger is another one.
+    """
     named = UID(syntax)
     if named == DeflatedExplicitVRLittleEndian:
-        # Larger than any image: `Intake` has bounded what came, and an image is what it was.
-        dataset = zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset, 2**30)
-    # The length of compressed pixels is not defined, and their pieces are not looked at.
-    last = _PIXELS - 1 if named.is_compressed else _PIXELS
+        dataset = zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset, size + MIB)
     return read_dataset(
         io.BytesIO(dataset),
         is_implicit_VR=named.is_implicit_VR,

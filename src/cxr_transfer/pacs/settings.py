@@ -16,7 +16,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -35,7 +34,8 @@ LARGEST = 2**20
 AeTitle = Annotated[str, Field(pattern=r"^[!-\[\]-~]([ -\[\]-~]{0,14}[!-\[\]-~])?$")]
 """Application entity title: 1 to 16 printable characters, no backslash (PS3.5, 6.2)."""
 
-Port = Annotated[int, Field(ge=1, le=65535)]
+# Strict: else true would be port 1, and "104" a number.
+Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 _SHORT = re.compile(r"(?P<ae>[^@]{1,16})@(?P<address>.+):(?P<port>\d{1,5})")
 _FILES = ("spool", "key_file")
@@ -44,18 +44,6 @@ _TLS_FILES = ("certificate", "key", "authority")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_its_kind(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse ``port = true`` and ``port = "104"``, which would pass as numbers."""
-        kind = str(cls.model_fields[info.field_name or ""].annotation)
-        is_number = "int" in kind or "float" in kind
-        if (is_number and isinstance(value, bool | str)) or (
-            "bool" in kind and not isinstance(value, bool)
-        ):
-            raise ValueError(f"a {'number' if is_number else 'true or false'} is expected")
-        return value
 
 
 class Peer(_Strict):
@@ -113,7 +101,7 @@ class Destination(_Strict):
     ae: AeTitle | None = None
     address: str | None = None
     port: Port | None = None
-    tls: bool = False
+    tls: bool = Field(False, strict=True)
     stow: str | None = Field(None, pattern=r"^https?://")
 
     @model_validator(mode="after")
@@ -137,8 +125,8 @@ class Source(_Strict):
 
     name: Name
     url: str = Field(pattern=r"^https?://")
-    every_s: float = Field(30.0, ge=0.2, le=86_400)
-    days: int = Field(2, ge=1, le=3650)
+    every_s: float = Field(30.0, strict=True, ge=0.2, le=86_400)
+    days: int = Field(2, strict=True, ge=1, le=3650)
     modalities: tuple[Literal["CR", "DX"], ...] = ("CR", "DX")
 
 
@@ -180,6 +168,8 @@ class Limits(_Strict):
         keep_days: Days for which received objects and answers are kept after they were sent.
         drain_s: Seconds for which a stopping node works on what it has received.
     """
+
+    model_config = ConfigDict(strict=True)
 
     associations: int = Field(8, ge=1, le=256)
     object_mb: int = Field(MAX_BYTES // MIB, ge=1, le=MAX_BYTES // MIB)
@@ -225,7 +215,7 @@ class NodeSettings(_Strict):
 
     ae: AeTitle = "CXR"
     host: str = "127.0.0.1"
-    port: int = Field(11112, ge=0, le=65535)
+    port: int = Field(11112, strict=True, ge=0, le=65535)
     metrics_port: Port | None = None
     spool: Path = Path("cxr-spool")
     key_file: Path | None = None

@@ -109,9 +109,11 @@ class Spool:
 
     def size(self, name: str) -> int:
         """Return the bytes of a file on the disk; 0 where it is not there."""
-        with suppress(OSError):
-            return (self.folder / name).stat().st_size
-        return 0
+        file = self.folder / name  # no name is the folder itself
+        try:
+            return file.stat().st_size if file.is_file() else 0
+        except OSError:
+            return 0
 
     def remove(self, name: str) -> None:
         """Delete a file, where it is there."""

@@ -7,6 +7,8 @@ claims a finding: its "finding" is that class scores were computed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from highdicom import sr
 from highdicom.sr import templates as tid
 from pydicom.dataset import Dataset
@@ -135,14 +137,19 @@ def _group(image: AnsweredImage) -> tid.MeasurementsAndQualitativeEvaluations:
     answer, model = image.answer, image.model
     comments = [answer["message"], *answer["warnings"], *model.notes]
     comments.append(f"Scores are {model.score_scale}.")
+    add_comments(group, comments)
+    return group
+
+
+def add_comments(group: tid.MeasurementsAndQualitativeEvaluations, texts: Iterable[str]) -> None:
+    """Add texts to a group as comments; empty ones are left out."""
     group[0].ContentSequence.extend(
         sr.TextContentItem(
-            codes.DCM.Comment, comment, relationship_type=sr.RelationshipTypeValues.CONTAINS
+            codes.DCM.Comment, text, relationship_type=sr.RelationshipTypeValues.CONTAINS
         )
-        for comment in comments
-        if comment
+        for text in texts
+        if text
     )
-    return group
 
 
 def source_of(image: SourceImage) -> sr.SourceImageForMeasurementGroup:

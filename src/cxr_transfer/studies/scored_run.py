@@ -65,6 +65,7 @@ def scored_run(
     table = folder / PREDICTIONS
     write_scores(table, dataset.labels, scores.probabilities, cases, temperature=heat)
     record_test_set_access(folder, command, cases, checkpoint.weights_sha256)
-    ask = Scorer(network, device).exact
-    ms_per_image = time_per_image(ask, test.images.numpy()) if timed else NOT_DEFINED
+    ms_per_image = NOT_DEFINED
+    if timed:
+        ms_per_image = time_per_image(Scorer(network, device).exact, test.images.numpy())
     return ScoredRun(folder, checkpoint, cases, scores, heat, ms_per_image)
