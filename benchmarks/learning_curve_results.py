@@ -1,7 +1,8 @@
 """Put a finished learning curve into docs/results: page, numbers and figure.
 
     cxr study --learning-curve 10,20,50,100,200,320 --draws 3 --input-size 112 --data DATA \\
-        --models model_1,model_2,model_3,linear_probe --out runs/curve
+        --models model_1,model_2,model_3,linear_probe,benchmarks/learning_curve/densenet121.toml \\
+        --out runs/curve
     python benchmarks/learning_curve_results.py --run runs/curve --out docs/results
 
 Nothing is computed here: the page is the study's own report. The figure is made smaller, since a
