@@ -52,7 +52,10 @@ LAYERS = (
     ("client_job_requests",),
     ("client_jobs",),
     ("client",),
-    ("api", "api_protocols", "api_studies", "api_acceptance", "api_reports", "api_readers"),
+    (
+        *("api", "api_audits", "api_protocols", "api_studies", "api_acceptance"),
+        *("api_reports", "api_readers"),
+    ),
     ("cli",),
 )
 RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 from cxr_transfer.about import DEFAULT_MODEL, INTENDED_USE, __version__
 
 if TYPE_CHECKING:
-    from cxr_transfer.api import Report, audit, evaluate, load_dataset, train
+    from cxr_transfer.api import Report, evaluate, load_dataset, train
     from cxr_transfer.api_acceptance import accept, monitor, plan_acceptance
+    from cxr_transfer.api_audits import audit
     from cxr_transfer.api_protocols import compare, cross_validate, validate
     from cxr_transfer.api_readers import readers, readings_as_dicom
     from cxr_transfer.api_reports import report
@@ -70,12 +71,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Report", "audit", "evaluate", "load_dataset", "train"), "api"),
+    **dict.fromkeys(("Report", "evaluate", "load_dataset", "train"), "api"),
     **dict.fromkeys(("accept", "monitor", "plan_acceptance"), "api_acceptance"),
     **dict.fromkeys(("compare", "cross_validate", "validate"), "api_protocols"),
     **dict.fromkeys(("learning_curve", "local_curve"), "api_studies"),
     "readers": "api_readers",
     "readings_as_dicom": "api_readers",
+    "audit": "api_audits",
     "report": "api_reports",
     **dict.fromkeys(("AsyncClient", "Client"), "client"),
     **dict.fromkeys(("ServerAnswer", "ServerModel"), "client_requests"),

@@ -220,7 +220,7 @@ def evaluate(
     from cxr_transfer.evaluation.evaluated import card_of
 
     check_list(subgroups, "columns")
-    checkpoint, checked_cases = path_of(run, "run"), _cases(cases)
+    checkpoint, checked_cases = path_of(run, "run"), cases_of(cases)
 
     def into(folder: Path) -> dict[str, Any]:
         return evaluate_checkpoint(
@@ -237,87 +237,6 @@ def evaluate(
 
     card = card_of(checkpoint)
     return reported(into, out, {"evaluation_of": card.name}, "report.md", _statistics)
-
-
-def audit(
-    run: PathLike,
-    cases: Dataset | Sequence[Case],
-    *,
-    out: PathLike | None = None,
-    description: PathLike | None = None,
-    saw: PathLike | None = None,
-    compare_with: Dataset | Sequence[Case] = (),
-    retrain: bool = False,
-    weights: PathLike | None = None,
-    subgroups: Sequence[str] = (),
-    device: str = "auto",
-    precision: str = "auto",
-    seed: int = 0,
-    on_image: Callable[[], None] = lambda: None,
-    log: Log = lambda line: None,
-) -> Report:
-    """Look for reasons not to believe a model's figures.
-
-    Args:
-        run: Model: run folder, checkpoint, folder of several, name of a released model; a file of
-            another tool (.onnx, .xml, .keras, .h5, .hdf5, .pt, .torchscript); a table of scores
-            (.csv); "python:package.module:function"; an address of a server.
-        cases: Cases of all kinds: those of training (they are recognised, and not scored), others
-            of the same sources, and images from elsewhere.
-        out: Report folder; None keeps no files.
-        description: Description (.toml) of a model of another tool; None looks beside its file.
-        saw: Table (.csv) of images that it was trained on, with a column ``path``, ``sha256``,
-            ``pixels`` or ``patient``, beside what it declares itself.
-        compare_with: Cases of another data set: how far the others differ from them (drift).
-        retrain: Whether to train the recipe again without each source (long; wants ``out``).
-        weights: File with ResNet-50's ImageNet weights, for ``retrain``.
-        subgroups: Further columns of the manifest by which groups are formed.
-        device: Device: "auto", "cpu", "cuda" or "mps".
-        precision: Precision of retraining and of scores of changed images.
-        seed: Random seed of bootstrap, folds, noise and retraining.
-        on_image: Function that is called after every image.
-        log: Function that is told what happens.
-
-    Returns:
-        The content of ``audit.json`` (``report["verdict"]`` is "pass", "warn" or "fail"); as a
-        table, a row per check.
-
-    Raises:
-        TypeError: An argument is of another type; ``retrain`` without ``out``.
-        DataError: ``nothing_to_audit`` when training saw all cases with a known label.
-    """
-    from cxr_transfer.audits.run import audit as run_audit
-    from cxr_transfer.subjects.opening import SubjectOptions, open_subject
-    from cxr_transfer.training.device import resolve_device
-
-    if retrain and out is None:
-        raise TypeError("Expected out=FOLDER with retrain=True: its runs are kept, but got none.")
-    check_list(subgroups, "columns")
-    checked_cases = _cases(cases)
-    reference = _cases(compare_with) if compare_with else ()
-    table = None if saw is None else path_of(saw, "saw")
-    told = None if description is None else path_of(description, "description")
-    subject = open_subject(subject_of(run, "run"), SubjectOptions(resolve_device(device), told))
-
-    def into(folder: Path) -> dict[str, Any]:
-        return run_audit(
-            subject,
-            checked_cases,
-            folder,
-            saw=table,
-            compare_with=reference,
-            retrain=retrain,
-            weights=None if weights is None else path_of(weights, "weights"),
-            columns=subgroups,
-            device=device,
-            precision=precision,
-            seed=seed,
-            on_image=on_image,
-            log=log,
-        )
-
-    settings = {"audit_of": subject.identity}
-    return reported(into, out, settings, "audit.md", lambda content: list(content["checks"]))
 
 
 def reported(
@@ -389,7 +308,12 @@ def _check_dataset(value: object) -> None:
         )
 
 
-def _cases(value: object) -> tuple[Case, ...]:
+def cases_of(value: object) -> tuple[Case, ...]:
+    """Return the cases that were given as an argument.
+
+    Raises:
+        TypeError: It is neither a data set nor a list of its cases.
+    """
     if isinstance(value, Dataset):
         return value.cases
     if isinstance(value, Sequence) and all(isinstance(case, Case) for case in value):

@@ -140,9 +140,13 @@ def test_a_heat_map_is_of_one_finding(run, data, cache):
 
 def test_what_is_not_built_is_refused_before_work_starts(run, data, cxr, cache, tmp_path):
     out = tmp_path / "out"
-    done = cxr("audit", run, "--data", data, "--out", out, expect=2, **cache)
-    assert "[several_findings]" in done.stderr
-    assert not out.exists()
+    told = cxr(
+        *("audit", run, "--data", data, "--finding", "marker", "--retrain", "--out", out),
+        expect=2,
+        **cache,
+    ).stderr
+    assert "[several_findings]" in told
+    assert not list(out.glob("*.json"))
     recipe = data.with_name("findings.toml")
     dataset = cxr_transfer.load_dataset(data, task="multi_label")
     scanned = [dataclasses.replace(one, extra=(("scanner", "a"),)) for one in dataset.test]
@@ -155,3 +159,47 @@ def test_what_is_not_built_is_refused_before_work_starts(run, data, cxr, cache, 
         with pytest.raises(UsageError) as error:
             refused()
         assert error.value.code == "several_findings"
+
+
+def test_one_finding_is_audited_as_it_is_named(run, data, predictor, cxr, cache):
+    out = run.with_name("audited")
+    cxr(
+        *("audit", run, "--data", run / "split.csv", "--finding", "marker", "--out", out),
+        *("--fail-on", "never"),
+        **cache,
+    )
+    found = json.loads((out / "audit.json").read_text())
+    tested = [row for row in rows(run / "split.csv") if row["split"] == "test"]
+    known = [row for row in tested if "marker?" not in row["label"]]
+    assert found["images"]["scored"] == len(known) < len(tested)
+    assert found["subject"]["finding"] == {
+        "name": "marker",
+        "threshold": pytest.approx(predictor.thresholds["marker"]),
+    }
+    checks = {check["name"]: check for check in found["checks"]}
+    evaluated = run.with_name("for the audit")
+    cxr("evaluate", run, "--data", run / "split.csv", "--out", evaluated, **cache)
+    marker = json.loads((evaluated / "report.json").read_text())["evaluation"]["per_class"]["marker"]
+    # Called as it is named: at its threshold, not at 0.5.
+    named = [row for row in rows(evaluated / "predictions.csv") if "marker?" not in row["label"]]
+    right = [("marker" in row["predicted"]) == ("marker" in row["label"]) for row in named]
+    assert found["accuracy"]["value"] == pytest.approx(sum(right) / len(right))
+    assert found["auroc_macro"]["value"] == pytest.approx(marker["auroc"]["value"], abs=1e-3)
+    assert checks["calibration"]["measured"]["ece_classwise"]["value"] == pytest.approx(
+        marker["ece"]["value"], abs=1e-3
+    ), "on the scale that is given, not on the one that is moved"
+    assert checks["heat_maps"]["verdict"] != "not done"
+    assert "findings, marker" in (out / "audit.md").read_text()
+    outside = checks["outside"]["measured"].get("groups", [])
+    assert not [group for group in outside if group["label"] == "none stated"]
+
+
+def test_an_audit_of_findings_asks_for_one_of_them(run, data, cxr, cache, tmp_path):
+    common = ("--data", data, "--out", tmp_path / "out")
+    told = cxr("audit", run, *common, expect=2, **cache).stderr
+    assert "add --finding with one of dense, marker" in told
+    told = cxr("audit", run, *common, "--finding", "mass", expect=2, **cache).stderr
+    assert "Expected one of the findings of findings (dense, marker), but got 'mass'" in told
+    told = cxr("audit", "model_2", *common, "--finding", "mass", expect=2, **cache).stderr
+    assert "tells classes apart" in told
+    assert not list((tmp_path / "out").glob("*.json"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ class CachedScorer:
                 list(subject.labels),
                 subject.temperature,
                 described,
+                *([asdict(subject.finding)] if subject.finding else []),
                 device,
                 provenance.versions(),
             ],

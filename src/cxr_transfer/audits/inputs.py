@@ -9,12 +9,14 @@ files or networks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from cxr_transfer.datasets.case import Case
+from cxr_transfer.statistics.findings import absence_and_finding
 from cxr_transfer.statistics.metrics import Evaluation
 from cxr_transfer.statistics.scores import Scores
+from cxr_transfer.statistics.temperature import EVEN
 
 Verdict = Literal["pass", "warn", "fail", "not done"]
 
@@ -78,6 +80,8 @@ class AuditInputs:
             apart where images are brought to the model in another way; None where there is none.
         evidence: Results of `robustness`, `markers`, `counterfactual`, `mask_shape`, `reencoding`
             and `drift`, by the name of the check; none of what was not measured.
+        threshold: Threshold of the finding that is audited alone: ``scores`` lie so that it is at
+            0.5.
         unavailable: Reason why a check cannot be run on such a model, by the name of the check.
     """
 
@@ -100,7 +104,16 @@ class AuditInputs:
     columns: Sequence[str] = ()
     input_variants: Mapping[str, Any] | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    threshold: float = EVEN
     unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def probabilities(self) -> Scores:
+        """Scores that are meant as probabilities: of a finding as its model gives them."""
+        if self.threshold == EVEN:
+            return self.scores
+        given = absence_and_finding(self.scores.probabilities[:, 1], 1 - self.threshold)
+        return replace(self.scores, probabilities=given)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ def _case(row: PartRow) -> Case:
 
 def _by_image(cases: Sequence[Case], labels: LabelSet, seed: int) -> dict[str, Any] | None:
     try:
+        # Of a finding some labels are missing.
+        cases = [case for case in cases if case.label in labels]
         drawn = split(unparted("the run", labels, cases), by="image", seed=seed)
     except DataError:
         return None  # Too few images, or not of every class.

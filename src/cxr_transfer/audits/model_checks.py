@@ -244,7 +244,7 @@ def robustness(audit_inputs: AuditInputs) -> Finding:
 
 def calibrated(audit_inputs: AuditInputs) -> Finding:
     """Judge whether scores mean what they say."""
-    result = calibration(audit_inputs.scores)
+    result = calibration(audit_inputs.probabilities)
     return Finding(
         above(result.ece.value, warn=0.05, fail=0.15),
         f"The expected calibration error is {result.ece}, on images like those of training.",

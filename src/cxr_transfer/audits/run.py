@@ -49,7 +49,7 @@ from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.evaluate import groups
 from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.files import write_json, write_text
-from cxr_transfer.labels import LabelSet, refuse_findings
+from cxr_transfer.labels import NONE_STATED, LabelSet, refuse_findings
 from cxr_transfer.progress import Tell, counting, tell_nobody
 from cxr_transfer.runs.run_folder import (
     PartRow,
@@ -62,6 +62,7 @@ from cxr_transfer.statistics.association import source_by_class
 from cxr_transfer.statistics.intervals import INTERVALS
 from cxr_transfer.statistics.matching import matched_pairs
 from cxr_transfer.statistics.subgroups import check_columns
+from cxr_transfer.statistics.temperature import EVEN
 from cxr_transfer.subjects.declared_images import declared_images
 from cxr_transfer.subjects.subject import TITLES, Subject
 from cxr_transfer.training.device import Execution, resolve_device
@@ -99,7 +100,8 @@ def audit(
     """Audit a model on ``cases`` into ``out``.
 
     Args:
-        subject: Model, as `open_subject` opens it.
+        subject: Model of classes, as `open_subject` opens it; of a model of findings one of them,
+            as `as_classes` gives it with its cases.
         cases: Images of all kinds: those it was trained on (they are recognised, and not scored),
             others of the same sources, images from elsewhere, other findings.
         out: Report folder.
@@ -127,20 +129,20 @@ def audit(
     Raises:
         DataError: ``nothing_to_audit`` when no image with a known label is left that training has
             not seen; what `decode_once` raises.
-        UsageError: ``several_findings`` for a network of findings; what `check_columns` raises,
-            before an image is opened; ``no_start`` when the
-            recipe cannot be trained again; ``unknown_precision``.
+        UsageError: ``several_findings`` for a model of findings, and for the retraining of one;
+            what `check_columns` raises, before an image is opened; ``no_start`` when the recipe
+            cannot be trained again; ``unknown_precision``.
         ModelError: What the model raises where it is asked; with ``retrain`` what
             `imagenet_weights` raises, before any image is read.
         MachineError: What `imagenet_weights` raises.
     """
     columns = check_columns(columns, cases)
-    refuse_findings(subject.labels, "an audit")
+    refuse_findings(subject.labels, "an audit of them together")
     at = resolve_device(device)
     again = {"resamples": resamples, "seed": seed}
     execution = Execution(device, precision, progress=progress, is_one_of_many=True)
     into: dict[str, Any] = {"weights": weights, "execution": execution, "log": log, **again}
-    retraining = Retraining.of(_own_path(subject), out / "retrain", **into) if retrain else None
+    retraining = Retraining.of(_retrained(subject), out / "retrain", **into) if retrain else None
     decoded = _decoded(subject, cases, out, skip_damaged, on_image)
     seen = subject.seen(decoded.cases)
     if saw is not None:
@@ -185,9 +187,9 @@ def audit(
         "seed": seed,
     }
     write_json(out / "audit.json", content)
-    draw(out / "figures", subject.name, audit_inputs, checks, part.images)
-    write_text(out / "audit.md", page(subject.name, content, checks))
-    write_text(out / "audit.html", html_page(subject.name, content, checks, out / "figures"))
+    draw(out / "figures", subject.title, audit_inputs, checks, part.images)
+    write_text(out / "audit.md", page(subject.title, content, checks))
+    write_text(out / "audit.html", html_page(subject.title, content, checks, out / "figures"))
     return content
 
 
@@ -229,6 +231,21 @@ def _kinds(
             "the data with its test part.",
         )
     return kinds
+
+
+def _retrained(subject: Subject) -> Path:
+    """Return where the checkpoint lies whose recipe is trained again.
+
+    Raises:
+        UsageError: ``no_recipe``; ``several_findings`` for one of these.
+    """
+    if subject.finding is not None:
+        raise UsageError(
+            "several_findings",
+            "Expected no --retrain for one of several findings: retraining of those is not built "
+            "yet; leave it out.",
+        )
+    return _own_path(subject)
 
 
 def _own_path(subject: Subject) -> Path:
@@ -305,6 +322,7 @@ def _audit_inputs(
         matched=_matched(subject.labels, decoded, readings.scored, again["seed"]),
         heat_maps=maps,
         left_out=leave_sources_out(retraining, *_of_known_labels(decoded)) if retraining else None,
+        threshold=subject.finding.threshold if subject.finding else EVEN,
         unavailable=unavailable(subject, seen=int(kinds.seen.sum())),
     )
 
@@ -316,6 +334,8 @@ def _outside(
     scored: npt.NDArray[np.float64],
 ) -> list[dict[str, Any]]:
     """Return what images from elsewhere, or with other findings, are called."""
+    # Where a finding's label is missing, nothing that it is called is wrong.
+    rows = np.array([row for row in rows if decoded.cases[row].label != NONE_STATED], np.int64)
     return groups(labels, scored[rows], [decoded.cases[row] for row in rows]) if len(rows) else []
 
 

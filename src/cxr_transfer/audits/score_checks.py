@@ -44,7 +44,8 @@ def findings_of(labels: LabelSet) -> list[str]:
     >>> findings_of(LabelSet(("normal", "covid19")))
     ['covid19']
     """
-    return [label for label in labels if label.casefold() not in _NORMAL] or list(labels)
+    absences = {*_NORMAL, *(f"no {label}".casefold() for label in labels)}
+    return [label for label in labels if label.casefold() not in absences] or list(labels)
 
 
 def worst_group(audit_inputs: AuditInputs) -> Finding:
@@ -157,7 +158,7 @@ def fair(audit_inputs: AuditInputs) -> Finding:
 def calibrated_by_group(audit_inputs: AuditInputs) -> Finding:
     """Judge whether scores mean the same in every group."""
     groups = calibration_by_group(
-        audit_inputs.scores, audit_inputs.cases, columns=audit_inputs.columns
+        audit_inputs.probabilities, audit_inputs.cases, columns=audit_inputs.columns
     )
     if not groups:
         return not_done("no two groups of 20 images")
@@ -175,7 +176,7 @@ def calibrated_by_group(audit_inputs: AuditInputs) -> Finding:
 
 def useful(audit_inputs: AuditInputs) -> Finding:
     """Judge whether acting on a score does more good than acting on nobody or on everybody."""
-    scores = audit_inputs.scores
+    scores = audit_inputs.probabilities
     present = set(ranked_classes(scores).tolist())
     curves = {
         label: decision_curve(scores, label)

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.evaluation.scoring import Scorer, as_predicted
+from cxr_transfer.evaluation.scoring import Converted, Scorer, as_predicted
 from cxr_transfer.models.forward import OnImages
 from cxr_transfer.runs.members import member_folders
+from cxr_transfer.subjects.one_finding import FindingEngine
 from cxr_transfer.subjects.subject import Subject
 
 Floats = npt.NDArray[np.float64]
@@ -88,12 +89,17 @@ def scorer_of(subject: Subject, device: str) -> ImageScorer | None:
     """
     if subject.network is not None:
         checkpoint = member_folders(cast(Path, subject.path))[0]
+
+        def converted(precision: str) -> Converted | None:
+            engine = as_predicted(checkpoint, device, precision)
+            return FindingEngine(engine, subject.finding) if engine and subject.finding else engine
+
         return Scorer(
             subject.network,
             device,
             subject.temperature,
-            converted=as_predicted(checkpoint, device),
-            in_bfloat16=lambda: as_predicted(checkpoint, device, "bfloat16"),
+            converted=converted("float32"),
+            in_bfloat16=lambda: converted("bfloat16"),
         )
     return SubjectScorer(subject) if subject.score_networks is not None else None
 

@@ -37,6 +37,7 @@ AUDIT_EXAMPLES = (
     "cxr audit http://127.0.0.1:8000/v1/predict --data images.csv --out runs/server\n\n"
     "cxr audit theirs.onnx --data ../data --most 100 --out runs/quick\n\n"
     "cxr audit scores.csv --saw trained_on.csv --data images.csv --out runs/scores\n\n"
+    "cxr audit runs/findings --finding Effusion --data images.csv --out runs/effusion\n\n"
     "cxr audit runs/mine --data images.csv --out runs/mine/audit || echo not to be trusted\n\n"
     "cxr audit model_3 --data new.csv --compare-with old.csv --out runs/drift --fail-on any\n\n"
     "What a file of another tool seems to be: cxr audit inspect --help"
@@ -85,6 +86,10 @@ def audit(
         ),
     ] = None,
     label: Labels = None,
+    finding: Annotated[
+        str | None,
+        typer.Option(help="Finding to audit, of a model that tells several findings at once."),
+    ] = None,
     skip_damaged: SkipDamaged = False,
     subgroup: Subgroups = None,
     json: Annotated[bool, typer.Option("--json", help="Print audit.json.")] = False,
@@ -104,6 +109,7 @@ def audit(
     from cxr_transfer.datasets.draws import most_of_each
     from cxr_transfer.errors import UsageError
     from cxr_transfer.own_folder import lock_folder
+    from cxr_transfer.subjects.one_finding import as_classes
     from cxr_transfer.subjects.opening import SubjectOptions, open_subject
     from cxr_transfer.training.device import resolve_device
     from cxr_transfer.training.settings import settings_checked
@@ -116,10 +122,11 @@ def audit(
         )
     judged = open_subject(subject, SubjectOptions(resolve_device(device), description, per_second))
     given = _images(data, judged, label)
-    cases = given if most is None else most_of_each(given, most, seed)
-    if len(cases) < len(given):
-        log(f"{len(cases)} of {len(given)} images, drawn at random: {most} of each at most")
-    reference = [] if compare_with is None else _images(compare_with, judged, label)
+    drawn = given if most is None else most_of_each(given, most, seed)
+    if len(drawn) < len(given):
+        log(f"{len(drawn)} of {len(given)} images, drawn at random: {most} of each at most")
+    compared = [] if compare_with is None else _images(compare_with, judged, label)
+    judged, (cases, reference) = as_classes(judged, finding, drawn, compared)
     images = len(cases) + len(reference)
     with (
         lock_folder(out),

@@ -184,13 +184,7 @@ def open_cases(
             f"Expected a manifest or a folder per class, but {data} holds archives; make their "
             "manifests with 'cxr data prepare' and give one of them.",
         )
-    if labels is not None and not labels.exclusive:
-        findings = as_findings(own.cases, mapping or {}, table=table, labels=labels)
-        read = dataclasses.replace(
-            own, cases=findings.cases, notices=(*own.notices, *findings.notices)
-        )
-    else:
-        read = _counting_as(own, mapping, table, labels)
+    read = _counting_as(own, mapping, table, labels)
     cases = read.cases
     part = {"val": "validation"}.get(part or "", part)
     wanted = part or ("test" if any(case.split for case in cases) else "")
@@ -222,12 +216,13 @@ def open_all(
 
     Raises:
         DataError: What the readers raise; ``unknown_label`` as `multi_source`.
-        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`; ``several_findings``.
+        UsageError: ``unused_option`` or ``bad_label``, as `relabelled`; ``several_findings`` for
+            archives, whose labels are classes.
     """
-    refuse_findings(labels, "an audit")
     own, archives = _own_or_archives(data)
     if own is not None:
         return _counting_as(own, mapping, table, labels)
+    refuse_findings(labels, "a reading of the archives")
     notices = notices_of(archives)
     if labels == MULTI_SOURCE:
         dataset = multi_source(archives, mapping=mapping, table=table)
@@ -247,6 +242,11 @@ def _counting_as(
     spell: bool = True,
 ) -> Collection:
     """Return ``read`` under the labels that its own count as, with notices of that."""
+    if labels is not None and not labels.exclusive:
+        findings = as_findings(read.cases, mapping or {}, table=table, labels=labels)
+        return dataclasses.replace(
+            read, cases=findings.cases, notices=(*read.notices, *findings.notices)
+        )
     relabelling = relabelled(read.cases, mapping or {}, table=table, classes=labels)
     read = dataclasses.replace(
         read, cases=relabelling.cases, notices=(*read.notices, *relabelling.lines())

@@ -139,6 +139,15 @@ class Evaluated:
         return None if self.is_ensemble else self.members[0].reference
 
     @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """Threshold of each finding: the mean of the members'; None where one has none."""
+        each = [
+            member.reference.thresholds if member.reference else None for member in self.members
+        ]
+        known = [thresholds for thresholds in each if thresholds is not None]
+        return tuple(np.mean(known, axis=0).tolist()) if len(known) == len(each) else None
+
+    @property
     def score_scale(self) -> str:
         """Scale of the scores that are given."""
         if not self.is_ensemble:

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,16 @@ CALLED_OTHERWISE = 0.01
 """Largest share of images that a quicker precision may call another class; one image it may."""
 
 
+class Converted(Protocol):
+    """A converted network as a `Scorer` asks it; `Engine` is one."""
+
+    def answer_all(
+        self, images: npt.NDArray[np.uint8], on_image: Callable[[int], None]
+    ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.float32]]:
+        """Return scores (N, C), and what the head sees (N, F), of images (N, 1, H, W)."""
+        ...
+
+
 class Scorer:
     """One network on one device: class scores in float32, and quicker ones of changed images.
 
@@ -67,15 +77,15 @@ class Scorer:
         device: str,
         temperature: float | None = None,
         *,
-        converted: Engine | None = None,
-        in_bfloat16: Callable[[], Engine | None] = lambda: None,
+        converted: Converted | None = None,
+        in_bfloat16: Callable[[], Converted | None] = lambda: None,
         exclusive: bool = True,
     ) -> None:
         keep_freed_memory()  # one batch's activations lie where the last one's did
         self.network, self.device, self.precision = network, device, "float32"
         self.converted, self.exclusive = converted, exclusive
         self.in_bfloat16 = in_bfloat16
-        self._rounded: Engine | None = None
+        self._rounded: Converted | None = None
         self.temperature = temperature
         self.on_image: OnImages = lambda images: None
 
@@ -163,7 +173,7 @@ class Scorer:
             )
         return at_temperature(scores.double().numpy(), self.temperature)
 
-    def _engine(self, *, quick: bool) -> Engine | None:
+    def _engine(self, *, quick: bool) -> Converted | None:
         """Return the converted network that answers; None where the network itself does."""
         return self._rounded if quick and self.precision == "bfloat16" else self.converted
 

@@ -33,6 +33,7 @@ from cxr_transfer.statistics.subgroups import within_sources
 from cxr_transfer.statistics.temperature import (
     EVEN,
     FEWEST_IMAGES,
+    SMALLEST,
     TemperatureCheck,
     as_given,
     choose_temperature,
@@ -106,7 +107,7 @@ class FindingScores:
             return None
         probability = self.probabilities[rows, place]
         return Scores(
-            labels=LabelSet((f"no {name}", name)),
+            labels=finding_classes(name),
             targets=self.targets[rows, place],
             probabilities=np.stack([1 - probability, probability], axis=1),
             patients=tuple(self.patients[row] for row in rows),
@@ -115,6 +116,30 @@ class FindingScores:
 
 
 _NAMES = ("patient", "file")
+
+
+def finding_classes(name: str) -> LabelSet:
+    """Return a finding and its absence as two classes; the finding is the second."""
+    return LabelSet((f"no {name}", name))
+
+
+def absence_and_finding(probability: Floats, threshold: float = EVEN) -> Floats:
+    """Return the two classes' scores (N, 2), moved so that the threshold lies at 0.5.
+
+    The odds are divided by those of the threshold: the order of the images stays.
+
+    Args:
+        probability: Probability of the finding, (N,).
+        threshold: Probability from which on it is named; 0.5 moves nothing.
+
+    >>> absence_and_finding(np.array([0.2, 0.1]), 0.2).round(3)
+    array([[0.5  , 0.5  ],
+           [0.692, 0.308]])
+    """
+    limit = min(max(threshold, SMALLEST), 1 - SMALLEST)
+    present, absent = probability * (1 - limit), (1 - probability) * limit
+    moved = present / (present + absent)
+    return np.stack([1 - moved, moved], axis=1)
 
 
 def findings_temperature(scores: FindingScores) -> tuple[float | None, TemperatureCheck | None]:

@@ -20,7 +20,7 @@ from cxr_transfer.models.engine import Engine
 from cxr_transfer.models.forward import OnImages
 from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.runs.run_folder import parts, run_folder
-from cxr_transfer.statistics.temperature import at_temperature
+from cxr_transfer.statistics.temperature import at_temperature, each_at_temperature
 from cxr_transfer.subjects.subject import Images, NetworkScores, Subject
 
 _BATCH = 32
@@ -53,6 +53,7 @@ def open_own(path: Path, device: str) -> Subject:
         confidence_threshold=reference.confidence_threshold if reference else None,
         reference=reference,
         trained_on=_trained_on(evaluated.members),
+        thresholds=evaluated.thresholds,
         score_networks=lambda images, with_features, on_image: [
             _network_scores(opened(member), member, images, with_features, on_image)
             for member in evaluated.members
@@ -67,7 +68,8 @@ def _network_scores(
     own, seen = (
         scorer.exact_with_features(images) if with_features else (scorer.exact(images), None)
     )
-    return NetworkScores(own, at_temperature(own, member.temperature), seen)
+    calibrate = at_temperature if scorer.exclusive else each_at_temperature
+    return NetworkScores(own, calibrate(own, member.temperature), seen)
 
 
 def _trained_on(members: Sequence[Member]) -> dict[str, int]:
@@ -95,7 +97,7 @@ def open_export(path: Path) -> Subject:
     converted: ExportMetadata = (
         read_onnx_metadata(path) if path.suffix == ".onnx" else read_export_metadata(path)
     )
-    engine = Engine(path)
+    engine, labels = Engine(path), converted.card.label_set
     reference = None
     # An int8 network's features lie elsewhere: that reference would misjudge them.
     if converted.precision == "float32":
@@ -107,12 +109,13 @@ def open_export(path: Path) -> Subject:
     ) -> list[NetworkScores]:
         scores, features = engine.answer_all(images, on_image)
         own, seen = scores.astype(np.float64), features if with_features else None
-        return [NetworkScores(own, at_temperature(own, converted.temperature), seen)]
+        calibrate = at_temperature if labels.exclusive else each_at_temperature
+        return [NetworkScores(own, calibrate(own, converted.temperature), seen)]
 
     return Subject(
         kind="export",
         name=converted.card.name,
-        labels=converted.card.label_set,
+        labels=labels,
         preprocessing=converted.card.preprocessing,
         sha256=(converted.card.weights_sha256,),
         cards=(converted.card,),
@@ -120,5 +123,6 @@ def open_export(path: Path) -> Subject:
         temperature=converted.temperature,
         confidence_threshold=converted.confidence_threshold,
         reference=reference,
+        thresholds=converted.thresholds,
         score_networks=score_networks,
     )

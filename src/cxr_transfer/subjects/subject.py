@@ -23,6 +23,7 @@ from cxr_transfer.models.metadata import Checkpoint
 from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.runs.predictions import CaseScores
+from cxr_transfer.statistics.findings import absence_and_finding
 from cxr_transfer.statistics.temperature import score_scale
 from cxr_transfer.subjects.description import Description
 from cxr_transfer.subjects.input_variants import ScoreAs
@@ -78,6 +79,27 @@ class NetworkScores:
 ScoreNetworks = Callable[[Images, bool, OnImages], Sequence[NetworkScores]]
 
 
+@dataclass(frozen=True)
+class OneFinding:
+    """Finding that a model is asked for alone.
+
+    Attributes:
+        name: Name of the finding.
+        target: Index of the finding among the network's.
+        threshold: Probability from which on it is named, on the scale that is given.
+        network_threshold: Threshold on the network's own scale, before its temperature.
+    """
+
+    name: str
+    target: int
+    threshold: float
+    network_threshold: float
+
+    def scores(self, probabilities: Floats, threshold: float) -> Floats:
+        """Return the two classes' scores (N, 2) of the probabilities of all findings (N, F)."""
+        return absence_and_finding(probabilities[:, self.target], threshold)
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A model that is judged.
@@ -104,6 +126,9 @@ class Subject:
         table: Scores by image, of a table of scores.
         description: Description of a model of another tool.
         facts: What its file or server says of itself.
+        thresholds: Probability from which on each finding is named; None of classes, or where they
+            are not known.
+        finding: Finding that it is asked for alone, where it is a model of findings; else None.
         score_as: Function that returns scores of grey images, brought to it in another way than the
             description says; None where there is no description.
     """
@@ -124,12 +149,19 @@ class Subject:
     table: CaseScores | None = None
     description: Description | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: tuple[float, ...] | None = None
+    finding: OneFinding | None = None
     score_as: ScoreAs | None = None
 
     @property
     def identity(self) -> str:
         """Name with the start of the first hash: another run's model may have the same name."""
-        return f"{self.name} {self.sha256[0][:12]}" if self.sha256 else self.name
+        return f"{self.title} {self.sha256[0][:12]}" if self.sha256 else self.title
+
+    @property
+    def title(self) -> str:
+        """Name as a page's heading has it."""
+        return f"{self.name}, {self.finding.name}" if self.finding else self.name
 
     @property
     def label_table(self) -> dict[str, str]:
@@ -144,11 +176,14 @@ class Subject:
     @property
     def score_scale(self) -> str:
         """Scale of the scores that are given."""
+        scale = "as the model gives them"
         if self.kind in ("checkpoint", "export"):
-            return score_scale(self.temperature)
-        if self.kind == "ensemble":
-            return f"the mean of {len(self.cards)} models"
-        return "as the model gives them"
+            scale = score_scale(self.temperature)
+        elif self.kind == "ensemble":
+            scale = f"the mean of {len(self.cards)} models"
+        if self.finding is None:
+            return scale
+        return f"{scale}, moved so that the threshold, {self.finding.threshold:.4g}, lies at 0.5"
 
     def scored(self, images: Images, *, with_features: bool, on_image: OnImages) -> NetworkScores:
         """Return what the model says: of several networks the mean of their calibrated scores.
@@ -203,4 +238,6 @@ class Subject:
             content["description"] = self.description.model_dump(mode="json")
         if self.facts:
             content["facts"] = dict(self.facts)
+        if self.finding:
+            content["finding"] = {"name": self.finding.name, "threshold": self.finding.threshold}
         return content
