@@ -234,7 +234,8 @@ def compare(
 
     Args:
         models: Run folders, cross-validation folders, evaluation folders, or tables of predictions
-            (.csv) with the columns ``file``, ``label`` and ``score_CLASS``; two or more.
+            (.csv) with the columns ``file``, ``label`` and ``score_CLASS``, or of findings
+            ``probability_FINDING``; two or more.
         out: Report folder; None keeps no files.
         device: Device for runs that kept no predictions: "auto", "cpu", "cuda" or "mps".
         seed: Random seed of the bootstrap.
@@ -243,8 +244,9 @@ def compare(
         log: Function that is told what is left out.
 
     Returns:
-        The content of ``report.json``; as a table, a row per pair with McNemar's test, p adjusted
-        by Holm's method, and the differences of accuracy and AUROC with their intervals.
+        The content of ``report.json``; as a table, a row per pair (of several findings, per pair
+        and finding) with McNemar's test, p adjusted by Holm's method, and the differences of
+        accuracy and AUROC with their intervals.
 
     Raises:
         TypeError: A model is no path.
@@ -260,9 +262,19 @@ def compare(
         return compare_models(paths, folder, device=device, seed=seed, on_images=on_images, log=log)
 
     settings = {"comparison_of": distinct_names(paths)} if paths else {}
-    return reported(
-        into, out, settings, "report.md", lambda content: list(map(_flat, content["comparisons"]))
-    )
+    return reported(into, out, settings, "report.md", _pairs)
+
+
+def _pairs(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row per pair of models; of several findings a row per pair and finding."""
+    pairs = content["comparisons"]
+    if content.get("task") != "multi_label":
+        return list(map(_flat, pairs))
+    return [
+        {"a": pair["a"], "b": pair["b"], "finding": finding} | _flat(test)
+        for pair in pairs
+        for finding, test in pair["findings"].items()
+    ]
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

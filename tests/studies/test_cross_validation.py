@@ -12,7 +12,8 @@ from cxr_transfer.datasets.manifest import read_manifest
 from cxr_transfer.errors import CxrError
 from cxr_transfer.models.metadata import fingerprint, read_card
 from cxr_transfer.studies import cross_validation
-from cxr_transfer.studies.cross_validation import Protocol, best_recipe, cross_validate
+from cxr_transfer.studies.cross_validation import Protocol, cross_validate
+from cxr_transfer.studies.recipe_choice import best_recipe
 from cxr_transfer.training.device import Execution
 from cxr_transfer.training.recipe_files import parse_recipe
 from made import write_image

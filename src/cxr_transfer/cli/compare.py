@@ -25,7 +25,7 @@ def compare(
         list[Path],
         typer.Argument(
             help="Run folders, cross-validations, evaluations, or tables of predictions (.csv: "
-            "file, label, score_CLASS ...); two or more."
+            "file, label, score_CLASS ... or, of findings, probability_FINDING ...); two or more."
         ),
     ],
     out: Annotated[

@@ -26,7 +26,7 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.evaluation import report
 from cxr_transfer.evaluation.decoding import Decoded, decode_once, leave_out
 from cxr_transfer.evaluation.error_sheet import SHOWN, error_sheet, most_confident_errors
-from cxr_transfer.evaluation.evaluate_findings import check_findings, report_findings
+from cxr_transfer.evaluation.evaluate_findings import report_findings
 from cxr_transfer.evaluation.evaluated import Evaluated, open_evaluated
 from cxr_transfer.evaluation.evaluation_page import page
 from cxr_transfer.evaluation.publication import evaluation_flow, publish_evaluation
@@ -96,7 +96,7 @@ def evaluate_checkpoint(
     Raises:
         DataError: ``seen_images`` when training saw some and ``allow_seen`` is not set; what
             `decode_once` raises.
-        UsageError: What `check_columns` and `check_findings` raise, before an image is opened.
+        UsageError: What `check_columns` raises, before an image is opened.
         ModelError: What `load_checkpoint` and `reference_beside` raise.
     """
     columns = check_columns(columns, cases)
@@ -104,8 +104,6 @@ def evaluate_checkpoint(
     reference = model.reference
     heat = reference.temperature if reference else None
     labels = model.label_set
-    if not labels.exclusive:
-        check_findings(model, columns)
     if model.is_ensemble:
         log(f"an ensemble: the mean of {len(model.members)} models' calibrated scores")
     decoded = decode_once(
@@ -122,7 +120,7 @@ def evaluate_checkpoint(
         "ms_per_image": scored.ms_per_image.as_dict(),
     }
     if not labels.exclusive:
-        return report_findings(model, decoded, scored, head, out, log=log)
+        return report_findings(model, decoded, scored, head, out, columns=columns, log=log)
     given_scores, targets = scored.given, images.targets.numpy()
     has_label = targets >= 0
     labelled = [case for case, is_known in zip(cases, has_label, strict=True) if is_known]

@@ -80,17 +80,26 @@ class PredictionTable:
         """Return what tells each image from all others.
 
         Args:
-            by_content: Whether by the file's content; else by its name. Files of the same content
-                are told apart by the order of their names.
+            by_content: Whether by the file's content; else by its name.
         """
-        if not by_content:
-            return list(self.scores.files)
-        copies: dict[str, int] = {}
-        identities = [""] * len(self.sha256)
-        for row in sorted(range(len(self.sha256)), key=lambda row: self.scores.files[row]):
-            number = copies[self.sha256[row]] = copies.get(self.sha256[row], 0) + 1
-            identities[row] = f"{self.sha256[row]} {number}"
-        return identities
+        return identities(self.scores.files, self.sha256 if by_content else ())
+
+
+def identities(files: Sequence[str], sha256: Sequence[str]) -> list[str]:
+    """Return what tells each image from all others.
+
+    Args:
+        files: Names of the files; of the same content they are told apart by the order of these.
+        sha256: SHA-256 of each file; none tells the images apart by their names.
+    """
+    if not sha256:
+        return list(files)
+    copies: dict[str, int] = {}
+    identities = [""] * len(sha256)
+    for row in sorted(range(len(sha256)), key=lambda row: files[row]):
+        number = copies[sha256[row]] = copies.get(sha256[row], 0) + 1
+        identities[row] = f"{sha256[row]} {number}"
+    return identities
 
 
 def read_predictions(path: Path) -> PredictionTable:
@@ -112,12 +121,12 @@ def read_predictions(path: Path) -> PredictionTable:
         missing = [*absent, *([f"{_PREFIX}CLASS, at least twice"] if len(names) < 2 else [])]
         raise _bad(path, f"there is no column {', '.join(missing)}" if rows else "it has no rows")
     labels = LabelSet(tuple(names))
-    rows = _one_model(path, rows)
+    rows = one_model(path, rows)
     scored_rows = [row for row in rows if row["label"] in labels]
     if not scored_rows:
         raise _bad(path, "no row has a label that is one of its classes")
     files = tuple(row["file"] for row in scored_rows)
-    _refuse_repeated(path, files)
+    refuse_repeated(path, files)
     has_patients = all(row.get("patient") for row in scored_rows)
     scores = Scores(
         labels=labels,
@@ -223,9 +232,9 @@ def read_case_scores(path: Path) -> CaseScores:
             if rows
             else "it has no rows",
         )
-    rows = _one_model(path, rows)
+    rows = one_model(path, rows)
     names = tuple(row[naming] for row in rows)
-    _refuse_repeated(path, names)
+    refuse_repeated(path, names)
     labels = _in_known_order(tuple(name.removeprefix(_PREFIX) for name in classes))
     prefix = _PREFIX if named else ""
     scores = _probabilities(path, rows, [f"{prefix}{label}" for label in labels], _bad_scores)
@@ -238,7 +247,7 @@ def _in_known_order(names: tuple[str, ...]) -> LabelSet:
     return next((labels for labels in label_sets if set(labels) == set(names)), LabelSet(names))
 
 
-def _refuse_repeated(path: Path, files: Sequence[str]) -> None:
+def refuse_repeated(path: Path, files: Sequence[str]) -> None:
     """Refuse a table that names an image twice.
 
     Raises:
@@ -253,7 +262,7 @@ def _refuse_repeated(path: Path, files: Sequence[str]) -> None:
         )
 
 
-def _one_model(path: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def one_model(path: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return the rows of one model: those of the mean, where there are several seeds."""
     models = {row.get("model", "") for row in rows}
     if len(models) > 1:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy.stats import binomtest
 
 from cxr_transfer.errors import DataError, UsageError
+from cxr_transfer.statistics.findings import FindingScores
 from cxr_transfer.statistics.intervals import Estimate, percentile_interval, value_and_resamples
 from cxr_transfer.statistics.metrics import AVERAGES, OF_A_CLASS, statistics
 from cxr_transfer.statistics.scores import Scores
@@ -131,7 +132,7 @@ def paired_difference(
     return percentile_interval(difference[0], difference[1:])
 
 
-def check_same_images(scores_a: Scores, scores_b: Scores) -> None:
+def check_same_images(scores_a: Scores | FindingScores, scores_b: Scores | FindingScores) -> None:
     """Refuse scores of different images: what is hard for both would not cancel out.
 
     Raises:
@@ -140,7 +141,7 @@ def check_same_images(scores_a: Scores, scores_b: Scores) -> None:
     for name, a, b in (
         ("labels", scores_a.labels.names, scores_b.labels.names),
         ("files", scores_a.files, scores_b.files),
-        ("targets", tuple(scores_a.targets), tuple(scores_b.targets)),
+        ("targets", scores_a.targets.tolist(), scores_b.targets.tolist()),
         ("patients", scores_a.patients, scores_b.patients),
     ):
         if a != b:

@@ -1,21 +1,25 @@
 """Scores of several models become one: their mean on the same images, or one after the other.
 
-In come `Scores`; out go `Scores`. Knows no model, no fold and no seed.
+In come `Scores` or `FindingScores`; out go the same. Knows no model, no fold and no seed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from cxr_transfer.errors import DataError
 from cxr_transfer.statistics.comparison import check_same_images
+from cxr_transfer.statistics.findings import FindingScores
 from cxr_transfer.statistics.scores import Scores
 
+S = TypeVar("S", Scores, FindingScores)
 
-def mean_scores(members: Sequence[Scores]) -> Scores:
+
+def mean_scores(members: Sequence[S]) -> S:
     """Return the scores of an ensemble: the mean of its members' probabilities, image by image.
 
     Args:
@@ -38,7 +42,7 @@ def mean_scores(members: Sequence[Scores]) -> Scores:
     return dataclasses.replace(members[0], probabilities=mean)
 
 
-def pooled_scores(parts: Sequence[Scores]) -> Scores:
+def pooled_scores(parts: Sequence[S]) -> S:
     """Return the scores of all parts, one after the other.
 
     Args:
@@ -55,8 +59,8 @@ def pooled_scores(parts: Sequence[Scores]) -> Scores:
             "Expected the same labels in all parts, but got others; pool models of the same "
             "classes.",
         )
-    return Scores(
-        labels=labels,
+    return dataclasses.replace(
+        parts[0],
         targets=np.concatenate([part.targets for part in parts]),
         probabilities=np.concatenate([part.probabilities for part in parts]),
         patients=tuple(patient for part in parts for patient in part.patients),
@@ -64,7 +68,7 @@ def pooled_scores(parts: Sequence[Scores]) -> Scores:
     )
 
 
-def _check_any(members: Sequence[Scores]) -> None:
+def _check_any(members: Sequence[object]) -> None:
     if not members:
         raise DataError(
             "no_images", "Expected the scores of at least one model, but got none; score one."

@@ -29,7 +29,7 @@ from cxr_transfer.statistics.intervals import (
 )
 from cxr_transfer.statistics.operating_points import at_threshold, youden_threshold
 from cxr_transfer.statistics.scores import Floats, Scores, WeightedScores, ratio
-from cxr_transfer.statistics.subgroups import within_sources
+from cxr_transfer.statistics.subgroups import gaps, subgroups, within_sources
 from cxr_transfer.statistics.temperature import (
     EVEN,
     FEWEST_IMAGES,
@@ -199,18 +199,24 @@ def mean_area(scores: FindingScores) -> float:
 
 
 def named(
-    probabilities: npt.NDArray[np.floating], thresholds: Sequence[float]
+    probabilities: npt.NDArray[np.floating], thresholds: npt.ArrayLike
 ) -> npt.NDArray[np.bool_]:
-    """Return which findings (N, F) reach their thresholds, as probabilities are given."""
+    """Return which findings (N, F) reach their thresholds, as probabilities are given.
+
+    Args:
+        probabilities: Probabilities, (N, F).
+        thresholds: Thresholds of the findings, (F,), or of each image's model, (N, F).
+    """
     reached: npt.NDArray[np.bool_] = as_given(probabilities) >= np.array(thresholds)
     return reached
 
 
 def evaluate_findings(
     scores: FindingScores,
-    thresholds: Sequence[float],
+    thresholds: npt.ArrayLike,
     cases: Sequence[Case],
     *,
+    columns: Sequence[str] = (),
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -218,8 +224,10 @@ def evaluate_findings(
 
     Args:
         scores: N images, F findings.
-        thresholds: Probability from which on each finding is named, (F,).
+        thresholds: Probability from which on each finding is named: (F,), or (N, F) where the
+            images' models differ in it.
         cases: Cases of the same N images, in the same order.
+        columns: Columns of a user's table by which groups are formed, too.
         resamples: Number of resamples of the bootstrap by patient.
         seed: Random seed of the bootstrap.
 
@@ -227,11 +235,15 @@ def evaluate_findings(
         ``images``, ``patients``; ``per_class``: for each finding ``images`` with a known label,
         ``missing``, ``present``, ``patients_present``, ``auroc``, ``average_precision``,
         ``threshold``, ``sensitivity``, ``specificity``, ``prevalences`` (predictive values),
-        ``brier``, ``log_loss``, ``ece`` and ``within_sources``; and ``auroc_macro``,
+        ``brier``, ``log_loss``, ``ece``, ``within_sources``, and ``subgroups`` with their ``gaps``,
+        in which an image is right where it is named as it should be; ``threshold`` is null where
+        the models differ in it; and ``auroc_macro``,
         ``sensitivity_macro``, ``specificity_macro``, ``brier_macro``: means over the findings of
         which they are defined, with ``macro_over``, how many findings that are.
     """
     weights = value_and_resamples(scores.patients, resamples=resamples, seed=seed)
+    limits = np.broadcast_to(np.asarray(thresholds, np.float64), scores.targets.shape)
+    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
     per_finding: dict[str, dict[str, Any]] = {}
     parts: list[_Finding] = []
     for place, name in enumerate(scores.labels):
@@ -240,16 +252,19 @@ def evaluate_findings(
         if part is None:
             per_finding[name] = head | {"present": 0, "patients_present": 0, **_undefined()}
             continue
-        finding = _Finding(part, name, thresholds[place], weights[:, has_label])
+        finding = _Finding(part, name, limits[has_label, place], weights[:, has_label])
         labelled_cases = [case for case, is_known in zip(cases, has_label, strict=True) if is_known]
         # Under the label that they have as far as this finding goes.
         labelled_cases = [
             dataclasses.replace(case, label=part.labels.names[target])
             for case, target in zip(labelled_cases, part.targets.tolist(), strict=True)
         ]
+        grouped = subgroups(finding.as_named, labelled_cases, columns=columns, **again)
         per_finding[name] = head | {
             **finding.as_dict(resamples=resamples, seed=seed),
             "within_sources": within_sources(part, labelled_cases),
+            "subgroups": grouped,
+            "gaps": gaps(grouped),
         }
         parts.append(finding)
     means, over = _means(scores, parts)
@@ -266,20 +281,24 @@ class _Finding:
     """One finding on the images whose label is known, with what the means are made of.
 
     Attributes:
+        as_named: Scores of 1 for the class that is named, and of 0 for the other.
         replicates: Values of each of `MEANS`, (1 + resamples,): the value, then its resamples.
         units: Number of patients on which each of `MEANS` rests.
     """
 
     def __init__(
-        self, scores: Scores, name: str, threshold: float, weights: npt.NDArray[np.int64]
+        self, scores: Scores, name: str, thresholds: Floats, weights: npt.NDArray[np.int64]
     ) -> None:
-        self.scores, self.name, self.threshold = scores, name, threshold
+        self.scores, self.name, self.thresholds = scores, name, thresholds
         self.present = scores.targets == 1
         probability = scores.probabilities[:, 1]
         self.areas, self.precisions = (
             column[:, 1] for column in WeightedScores(scores, weights.astype(np.float64)).areas
         )
-        called = named(probability[:, None], [threshold])[:, 0]
+        called = named(probability, thresholds)
+        self.as_named = dataclasses.replace(
+            scores, probabilities=np.stack([~called, called], axis=1).astype(np.float64)
+        )
         everyone = np.ones(len(probability), np.bool_)
         self.replicates = {
             "auroc": self.areas,
@@ -314,7 +333,8 @@ class _Finding:
             "patients_present": self.units["sensitivity"],
             "auroc": area.as_dict(),
             "average_precision": precision.as_dict(),
-            **at_threshold(scores, self.name, self.threshold, **again),
+            **at_threshold(self.as_named, self.name, EVEN, **again),
+            "threshold": float(self.thresholds[0]) if np.ptp(self.thresholds) == 0 else None,
             # Of two classes that sum to 1 the score counts each distance twice.
             "brier": _halved(calibrated.brier).as_dict(),
             "log_loss": calibrated.log_loss.as_dict(),
@@ -366,4 +386,6 @@ def _undefined() -> dict[str, Any]:
         "threshold": None,
         "prevalences": [],
         "within_sources": {"compared": [], "one_class_only": []},
+        "subgroups": {},
+        "gaps": {},
     }

@@ -24,7 +24,7 @@ from cxr_transfer.evaluation.comparisons import compared_pairs
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures.dots import Panel, dot_panels
 from cxr_transfer.files import write_json, write_text
-from cxr_transfer.labels import LabelSet, refuse_findings
+from cxr_transfer.labels import LabelSet
 from cxr_transfer.models.folder import read_json, sha256
 from cxr_transfer.models.metadata import CARD, read_card
 from cxr_transfer.runs.predictions import PREDICTIONS, PredictionTable, read_predictions
@@ -32,6 +32,7 @@ from cxr_transfer.runs.run_folder import parts
 from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS, Estimate
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
 from cxr_transfer.statistics.scores import Scores
+from cxr_transfer.studies.finding_comparison import are_of_findings, compare_finding_models
 from cxr_transfer.studies.unscored_runs import score_test_parts
 from cxr_transfer.text import for_terminal
 
@@ -80,7 +81,8 @@ def compare_models(
         log: Function that is told what is left out.
 
     Returns:
-        The content of ``report.json``: ``models``, the evaluation of each on the common images and
+        Of models of findings what `compare_finding_models` returns. Else the content of
+        ``report.json``: ``models``, the evaluation of each on the common images and
         how many of its images are left out; ``comparisons`` of `compared_pairs`.
 
     Raises:
@@ -93,6 +95,9 @@ def compare_models(
             "one_model", f"Expected at least two models to compare, but got {len(paths)}; add one."
         )
     names = distinct_names(paths)
+    again: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    if are_of_findings(paths):
+        return compare_finding_models(paths, names, out, log=log, **again)
     read = {path: _table_of(path) for path in paths}
     # What can be refused is refused before an image of an unscored run is opened.
     _check_classes(
@@ -112,7 +117,6 @@ def compare_models(
     for name, number in left_out.items():
         if number:
             log(f"{name}: {number} images that not all models have are left out")
-    again = {"resamples": resamples, "seed": seed}
     evaluations = {name: evaluate(scores, **again) for name, scores in common.items()}
     content = {
         "intended_use": INTENDED_USE,
@@ -200,9 +204,7 @@ def _seen_beside(table: Path) -> int:
 def _labels(path: Path, table: PredictionTable | None) -> LabelSet:
     if table:
         return table.scores.labels
-    labels = read_card(path / CARD).label_set
-    refuse_findings(labels, "a comparison")
-    return labels
+    return read_card(path / CARD).label_set
 
 
 def _contents(path: Path, table: PredictionTable | None) -> set[str]:

@@ -9,13 +9,10 @@ with the first run that is not done. Which figures are made of the scores: ``fol
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from cxr_transfer import provenance
 from cxr_transfer.datasets.damaged import DAMAGED_FILE, damaged_line, write_damaged
@@ -24,22 +21,19 @@ from cxr_transfer.datasets.index import data_hash
 from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import check_folds, check_number, folds
 from cxr_transfer.errors import DataError, UsageError
-from cxr_transfer.labels import LabelSet, refuse_findings
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
-from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.progress import Show
 from cxr_transfer.radiograph import Preprocessing
-from cxr_transfer.runs.run_folder import validation_scores
-from cxr_transfer.statistics.calibration import apply_temperature
-from cxr_transfer.statistics.ensembles import mean_scores
-from cxr_transfer.statistics.metrics import aurocs
-from cxr_transfer.statistics.scores import Scores
-from cxr_transfer.statistics.temperature import log_scores
-from cxr_transfer.studies.fold_report import Fold, write_cross_validation
+from cxr_transfer.studies.finding_fold_report import (
+    FindingFold,
+    scored_finding_fold,
+    write_finding_folds,
+)
+from cxr_transfer.studies.fold_report import Fold, scored_fold, write_cross_validation
 from cxr_transfer.studies.one_recipe import TrainingPlan, open_data, say_notices
 from cxr_transfer.studies.progress import REPORT, StudyProgress, plan_runs
-from cxr_transfer.studies.scored_run import scored_run
+from cxr_transfer.studies.recipe_choice import best_recipe, validation_figures
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import resolve_device, resolve_precision
 from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
@@ -98,8 +92,7 @@ def cross_validate(
         Content of ``out/report.json``.
 
     Raises:
-        UsageError: ``unused_option``, ``other_recipes``, ``other_run``, ``several_findings``; what
-            `check_run` raises.
+        UsageError: ``unused_option``, ``other_recipes``, ``other_run``; what `check_run` raises.
         DataError: ``parts_given``, ``too_few``, ``seen_images``; what `open_dataset` raises.
         CxrError: What a run raises.
     """
@@ -142,10 +135,14 @@ def cross_validate(
         if protocol.others:
             log(f"fold {number}: the validation part chose {done[-1].chosen.name}")
     progress.begin(REPORT)
-    content = _content(runs, dataset)
-    return write_cross_validation(
-        out, content, done, listed=listed, resamples=protocol.resamples, seed=plan.seed
+    write: Any = write_cross_validation if dataset.labels.exclusive else write_finding_folds
+    report: dict[str, Any] = write(
+        *(out, _content(runs, dataset), done),
+        listed=listed,
+        resamples=protocol.resamples,
+        seed=plan.seed,
     )
+    return report
 
 
 @dataclass(frozen=True)
@@ -212,7 +209,7 @@ class _Runs:
 
     def scored(
         self, number: int, part: Dataset, tensors: Mapping[Preprocessing, ImageTensors]
-    ) -> Fold:
+    ) -> Fold | FindingFold:
         """Choose the recipe of a fold by its validation part, and score its test part with it."""
         folders: dict[str, list[Path]] = {name: [] for name in self.recipes}
         for run in self.of_fold(number):
@@ -221,18 +218,8 @@ class _Runs:
         chosen = self.recipes[best_recipe(figures)]
         images = tensors[chosen.preprocessing]
         device = resolve_device(self.plan.execution.device)
-        runs = tuple(
-            scored_run(folder, part, images, command="cross-validation", device=device)
-            for folder in folders[chosen.name]
-        )
-        return Fold(
-            number=number,
-            dataset=part,
-            chosen=chosen,
-            validation=figures,
-            runs=runs,
-            scores=mean_scores([run.scores for run in runs]),
-        )
+        scored = scored_fold if part.labels.exclusive else scored_finding_fold
+        return scored(number, part, chosen, figures, folders[chosen.name], images, device)
 
 
 def _candidates(plan: TrainingPlan, protocol: Protocol) -> dict[str, Recipe]:
@@ -279,7 +266,6 @@ def _images_of(recipe: Recipe) -> tuple[str, dict[str, str]]:
 
 def _check(runs: _Runs, dataset: Dataset) -> None:
     """Refuse what can be refused before an image is opened."""
-    refuse_findings(dataset.labels, "a cross-validation")
     for recipe in runs.recipes.values():
         check_run(recipe, dataset.labels, **runs.begin(recipe))
     check_folds(dataset, runs.protocol.folds, by=runs.plan.split_by)
@@ -327,52 +313,6 @@ def _check_folder(plan: TrainingPlan, protocol: Protocol, dataset: Dataset, out:
             "data_hash": data_hash(dataset.cases),
         },
     )
-
-
-def validation_figures(folders: Sequence[Path], labels: LabelSet) -> dict[str, float]:
-    """Return what the validation part says of one recipe in one fold.
-
-    Args:
-        folders: Run folders of the recipe, one for each seed.
-        labels: Classes.
-
-    Returns:
-        ``auroc_macro``, ``log_loss`` in nats and ``accuracy`` of the mean of their calibrated
-        scores, and ``images``.
-    """
-    members = [(validation_scores(folder, labels), temperature_of(folder)) for folder in folders]
-    mean = mean_scores(
-        [apply_temperature(scores, heat) if heat else scores for scores, heat in members if scores]
-    )
-    return {
-        "images": len(mean.files),
-        "auroc_macro": aurocs(mean)[1].value,
-        "log_loss": _log_loss(mean),
-        "accuracy": float((mean.predicted == mean.targets).mean()),
-    }
-
-
-def _log_loss(scores: Scores) -> float:
-    of_target = log_scores(scores.probabilities)[np.arange(len(scores.targets)), scores.targets]
-    return float(-of_target.mean())
-
-
-def best_recipe(figures: Mapping[str, Mapping[str, float]]) -> str:
-    """Return the recipe with the highest AUROC; of equals that with the lowest log loss.
-
-    Of equals in both it is the first one. An AUROC is not defined where the validation part lacks a
-    class, and then of no recipe: the log loss decides.
-
-    >>> best_recipe({"a": {"auroc_macro": 0.9, "log_loss": 0.3},
-    ...              "b": {"auroc_macro": 0.9, "log_loss": 0.2}})
-    'b'
-    """
-
-    def rank(name: str) -> tuple[float, float]:
-        area = figures[name]["auroc_macro"]
-        return (area if math.isfinite(area) else 0.0, -figures[name]["log_loss"])
-
-    return max(figures, key=rank)
 
 
 def _content(runs: _Runs, dataset: Dataset) -> dict[str, Any]:

@@ -31,36 +31,73 @@ from cxr_transfer.runs.predictions import (
     score_columns,
     score_row,
 )
-from cxr_transfer.statistics.ensembles import pooled_scores
+from cxr_transfer.statistics.ensembles import mean_scores, pooled_scores
 from cxr_transfer.statistics.intervals import INTERVALS
 from cxr_transfer.statistics.metrics import AVERAGES, TITLES, Evaluation, evaluate
 from cxr_transfer.statistics.scores import Scores
 from cxr_transfer.statistics.temperature import score_scale
-from cxr_transfer.studies.scored_run import ScoredRun
+from cxr_transfer.studies.scored_run import ScoredRun, scored_run
 from cxr_transfer.training.recipe import Recipe
+from cxr_transfer.training.tensors import ImageTensors
 
 _OF_FOLD = ("accuracy", "f1_macro", "auroc_macro")
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
-    """A fold that was trained and tested.
+class TrainedFold:
+    """A fold that was trained.
 
     Attributes:
         number: Number of the fold, from 1.
         dataset: Cases with the parts of the fold.
         chosen: Recipe that its validation part chose; the only one where there is one.
         validation: Figures of the validation part by the name of the recipe.
-        runs: Runs of the chosen recipe on the test part, one for each seed.
-        scores: Mean of their scores.
     """
 
     number: int
     dataset: Dataset
     chosen: Recipe
     validation: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Fold(TrainedFold):
+    """A fold of classes that was tested.
+
+    Attributes:
+        runs: Runs of the chosen recipe on the test part, one for each seed.
+        scores: Mean of their scores.
+    """
+
     runs: tuple[ScoredRun, ...]
     scores: Scores
+
+
+def scored_fold(
+    number: int,
+    part: Dataset,
+    chosen: Recipe,
+    validation: Mapping[str, Mapping[str, float]],
+    folders: Sequence[Path],
+    images: ImageTensors,
+    device: str,
+) -> Fold:
+    """Score the test part of a fold with the runs of the recipe that was chosen.
+
+    Args:
+        number: Number of the fold.
+        part: Cases with the parts of the fold.
+        chosen: Recipe that was chosen.
+        validation: Figures of the validation part.
+        folders: Run folders of the recipe, one for each seed.
+        images: Images of ``part.cases``, in their order.
+        device: Device as torch names it.
+    """
+    runs = tuple(
+        scored_run(folder, part, images, command="cross-validation", device=device)
+        for folder in folders
+    )
+    return Fold(number, part, chosen, validation, runs, mean_scores([run.scores for run in runs]))
 
 
 def write_cross_validation(
@@ -112,7 +149,7 @@ def write_cross_validation(
             name.removeprefix("seed "): model.as_dict() for name, model in list(models.items())[1:]
         },
         "fold_by_fold": [_of_fold(out, fold, of_folds[fold.number], seeds) for fold in folds],
-        "choice": _choice(folds),
+        "choice": choice_of(folds),
         "members": list(checkpoints),
         "flow": flow,
     }
@@ -195,7 +232,7 @@ def _of_fold(out: Path, fold: Fold, evaluation: Evaluation, seeds: Sequence[int]
     }
 
 
-def _choice(folds: Sequence[Fold]) -> list[dict[str, Any]] | None:
+def choice_of(folds: Sequence[TrainedFold]) -> list[dict[str, Any]] | None:
     """Return what the validation parts said of the recipes; None where there was no choice."""
     if len(folds[0].validation) < 2:
         return None
