@@ -41,6 +41,8 @@ def cross_validate(
     skip_damaged: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    cluster: str | None = None,
+    workers: int = 2,
     log: Log = lambda line: None,
 ) -> Report:
     """Cross-validate a recipe on own images; the same call goes on where it was stopped.
@@ -66,6 +68,9 @@ def cross_validate(
         skip_damaged: Whether to leave out files that cannot be read.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision: "auto", "float32" or "bfloat16".
+        cluster: Ray cluster that does many runs at a time: "local" starts one here, "auto" or an
+            address is one that runs; None does them here, one after the other.
+        workers: Number of runs at a time there, with a processor each.
         log: Function that is told what happens, a line at a time.
 
     Returns:
@@ -78,7 +83,7 @@ def cross_validate(
     from cxr_transfer.studies.cross_validation import Protocol
     from cxr_transfer.studies.cross_validation import cross_validate as run
     from cxr_transfer.studies.one_recipe import TrainingPlan
-    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.device import Cluster, Execution
     from cxr_transfer.training.recipe_files import load_recipe
 
     check_list(choose, "recipes")
@@ -96,7 +101,9 @@ def cross_validate(
         split_by=split_by,
         skip_damaged=skip_damaged,
         seed=seed,
-        execution=Execution(device=device, precision=precision),
+        execution=Execution(
+            device=device, precision=precision, cluster=Cluster.named(cluster, workers)
+        ),
         start=None if start is None else path_of(start, "start"),
         weights=None if weights is None else path_of(weights, "weights"),
     )
@@ -126,6 +133,8 @@ def validate(
     skip_damaged: bool = False,
     device: str = "auto",
     precision: str | None = None,
+    cluster: str | None = None,
+    workers: int = 2,
     log: Log = lambda line: None,
 ) -> Report:
     """Judge a recipe or a model at the next hospital: in each source that holds two classes.
@@ -152,6 +161,9 @@ def validate(
         skip_damaged: Whether to leave out files that cannot be read.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision of a recipe: "auto" (also None), "float32" or "bfloat16".
+        cluster: Ray cluster that does many runs at a time: "local" starts one here, "auto" or an
+            address is one that runs; None does them here, one after the other.
+        workers: Number of runs at a time there, with a processor each.
         log: Function that is told what happens, a line at a time.
 
     Returns:
@@ -166,7 +178,7 @@ def validate(
     from cxr_transfer.studies.external_validation import validate_recipe
     from cxr_transfer.studies.one_recipe import TrainingPlan
     from cxr_transfer.studies.refusals import check_validated, kind_validated
-    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.device import Cluster, Execution
     from cxr_transfer.training.recipe_files import load_recipe
 
     check_seed(seed)
@@ -184,7 +196,11 @@ def validate(
             mapping=labels or {},
             skip_damaged=skip_damaged,
             seed=seed,
-            execution=Execution(device=device, precision=precision or "auto"),
+            execution=Execution(
+                device=device,
+                precision=precision or "auto",
+                cluster=Cluster.named(cluster, workers),
+            ),
             start=None if start is None else path_of(start, "start"),
             weights=None if weights is None else path_of(weights, "weights"),
         )

@@ -25,6 +25,8 @@ def learning_curve(
     skip_damaged: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    cluster: str | None = None,
+    workers: int = 2,
     seed: int = 0,
     log: Log = lambda line: None,
 ) -> Report:
@@ -45,6 +47,9 @@ def learning_curve(
         skip_damaged: Whether files that cannot be read are left out.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision: "auto", "float32" or "bfloat16".
+        cluster: Ray cluster that does many runs at a time: "local" starts one here, "auto" or an
+            address is one that runs; None does them here, one after the other.
+        workers: Number of runs at a time there, with a processor each.
         seed: Random seed of split, draws, weights, order and dropout.
         log: Function that is told what happens, a line at a time.
 
@@ -57,7 +62,7 @@ def learning_curve(
     """
     from cxr_transfer.studies.curve_plan import LearningCurve
     from cxr_transfer.studies.learning_curve import run_learning_curve
-    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.device import Cluster, Execution
 
     curve = LearningCurve(
         _whole_numbers(sizes),
@@ -74,7 +79,9 @@ def learning_curve(
             str(path_of(data, "data")),
             folder,
             curve,
-            execution=Execution(device=device, precision=precision),
+            execution=Execution(
+                device=device, precision=precision, cluster=Cluster.named(cluster, workers)
+            ),
             weights=None if weights is None else path_of(weights, "weights"),
             start=None if start is None else path_of(start, "start"),
             log=log,
@@ -101,6 +108,8 @@ def local_curve(
     skip_damaged: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    cluster: str | None = None,
+    workers: int = 2,
     log: Log = lambda line: None,
 ) -> Report:
     """Measure what images of one source bring there; the same call goes on where it was stopped.
@@ -122,6 +131,9 @@ def local_curve(
         skip_damaged: Whether to leave out files that cannot be read.
         device: Device: "auto", "cpu", "cuda" or "mps".
         precision: Precision: "auto", "float32" or "bfloat16".
+        cluster: Ray cluster that does many runs at a time: "local" starts one here, "auto" or an
+            address is one that runs; None does them here, one after the other.
+        workers: Number of runs at a time there, with a processor each.
         log: Function that is told what happens, a line at a time.
 
     Returns:
@@ -133,7 +145,7 @@ def local_curve(
     """
     from cxr_transfer.studies.local_curve import LocalCurve, measure_local_curve
     from cxr_transfer.studies.one_recipe import TrainingPlan
-    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.device import Cluster, Execution
     from cxr_transfer.training.recipe_files import load_recipe
 
     check_seed(seed)
@@ -142,7 +154,9 @@ def local_curve(
         mapping=labels or {},
         skip_damaged=skip_damaged,
         seed=seed,
-        execution=Execution(device=device, precision=precision),
+        execution=Execution(
+            device=device, precision=precision, cluster=Cluster.named(cluster, workers)
+        ),
         start=None if start is None else path_of(start, "start"),
         weights=None if weights is None else path_of(weights, "weights"),
     )

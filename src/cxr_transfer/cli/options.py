@@ -79,6 +79,20 @@ Weights = Annotated[
     Path | None,
     typer.Option(help="File with ResNet-50's ImageNet weights, or (initial = file) your own."),
 ]
+OnCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        help="Train many runs at a time on a Ray cluster: 'local' starts one here, 'auto' or an "
+        "address is one that runs; --out must lead to the same folder on every machine.",
+    ),
+]
+ClusterWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", min=1, help="With --cluster: runs at a time, a processor each. Default: 2."
+    ),
+]
 TrainingSeed = Annotated[
     int,
     typer.Option(min=0, max=2**32 - 1, help="Random seed of split, weights, order and dropout."),

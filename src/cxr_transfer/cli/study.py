@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_transfer.cli.options import Device, MaxEpochs, Precision, TrainingSeed
+from cxr_transfer.cli.options import (
+    ClusterWorkers,
+    Device,
+    MaxEpochs,
+    OnCluster,
+    Precision,
+    TrainingSeed,
+)
 from cxr_transfer.cli.screen import SCREEN
-from cxr_transfer.cli.terminal import choice, execution, log, program, study_bar, tell
+from cxr_transfer.cli.terminal import choice, cluster_of, execution, log, program, study_bar, tell
 
 if TYPE_CHECKING:
     from cxr_transfer.training.device import Execution
@@ -90,6 +97,8 @@ def study(
     ] = False,
     device: Device = "auto",
     precision: Precision = "auto",
+    cluster: OnCluster = None,
+    workers: ClusterWorkers = None,
 ) -> None:
     """Run the paper's four models, or a learning curve: table, figures, intervals and tests."""
     from cxr_transfer.studies.refusals import check_options
@@ -103,7 +112,8 @@ def study(
         model_0=model_0,
         models=models,
     )
-    where = execution(device, precision)
+    spread = cluster_of(cluster, workers, "" if learning_curve else "--learning-curve")
+    where = execution(device, precision, cluster=spread)
     common: dict[str, Any] = {
         "seed": seed,
         "max_epochs": max_epochs,

@@ -20,7 +20,7 @@ from cxr_transfer.progress import Clock, Show, Tell, counting, of_images
 from cxr_transfer.text import for_terminal
 
 if TYPE_CHECKING:
-    from cxr_transfer.training.device import Execution
+    from cxr_transfer.training.device import Cluster, Execution
 
 
 def execution(
@@ -29,6 +29,7 @@ def execution(
     devices: int = 1,
     num_nodes: int = 1,
     logger: str | None = None,
+    cluster: Cluster | None = None,
 ) -> Execution:
     """Return how a training is carried out."""
     from cxr_transfer.training.device import Execution
@@ -40,7 +41,39 @@ def execution(
         devices=devices,
         num_nodes=num_nodes,
         loggers=chosen_loggers(logger),
+        cluster=cluster,
     )
+
+
+def cluster_of(address: str | None, workers: int | None, needs: str = "") -> Cluster | None:
+    """Return the cluster of --cluster and --workers; None without one.
+
+    Args:
+        address: Value of --cluster.
+        workers: Value of --workers.
+        needs: Option without which there is one run alone, where it was not given; else "".
+
+    Raises:
+        UsageError: ``unused_option``.
+    """
+    from cxr_transfer.errors import UsageError
+    from cxr_transfer.training.device import Cluster
+
+    if address is None:
+        if workers is not None:
+            raise UsageError(
+                "unused_option",
+                f"Expected --workers only with --cluster, but got {workers} without it; leave it "
+                "out, or add --cluster local.",
+            )
+        return None
+    if needs:
+        raise UsageError(
+            "unused_option",
+            f"Expected --cluster only with {needs}, since one run is not spread over machines; "
+            f"leave it out, or add {needs}.",
+        )
+    return Cluster.named(address, workers or 2)
 
 
 def choice(option: str, value: str, allowed: tuple[str, ...]) -> str:

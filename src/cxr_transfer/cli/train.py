@@ -12,8 +12,10 @@ import typer
 
 from cxr_transfer.cli.options import (
     LOGGER_HELP,
+    ClusterWorkers,
     Device,
     MaxEpochs,
+    OnCluster,
     Overrides,
     Precision,
     SkipDamaged,
@@ -24,6 +26,7 @@ from cxr_transfer.cli.options import (
 from cxr_transfer.cli.screen import SCREEN
 from cxr_transfer.cli.terminal import (
     choice,
+    cluster_of,
     execution,
     log,
     phases,
@@ -113,6 +116,8 @@ def train(
     devices: Annotated[int, typer.Option(min=1, help="Processes on each machine (DDP).")] = 1,
     num_nodes: Annotated[int, typer.Option(min=1, help="Machines (DDP).")] = 1,
     logger: Annotated[str | None, typer.Option(help=LOGGER_HELP)] = None,
+    cluster: OnCluster = None,
+    workers: ClusterWorkers = None,
 ) -> None:
     """Train one recipe, or cross-validate it; the same command goes on where it was stopped."""
     import dataclasses
@@ -134,6 +139,7 @@ def train(
             "Expected --seeds and --choose only with --folds, but got no --folds; add --folds 5, "
             "or leave them out.",
         )
+    spread = cluster_of(cluster, workers, "--folds" if folds is None else "")
     by = choice("--split", split or "patient", ("patient", "image"))
     if pretraining is not None:
         choice("--pretraining", pretraining, ("clean", "paper"))
@@ -156,7 +162,7 @@ def train(
         pretraining=pretraining,  # type: ignore[arg-type]
         skip_damaged=skip_damaged,
         seed=seed,
-        execution=execution(device, precision, devices, num_nodes, logger),
+        execution=execution(device, precision, devices, num_nodes, logger, spread),
         start=start,
         weights=weights,
     )

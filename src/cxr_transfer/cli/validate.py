@@ -10,9 +10,11 @@ import typer
 
 from cxr_transfer.cli.options import (
     PRECISION_HELP,
+    ClusterWorkers,
     Describing,
     Device,
     MaxEpochs,
+    OnCluster,
     Overrides,
     PerSecond,
     Saw,
@@ -21,7 +23,7 @@ from cxr_transfer.cli.options import (
     Weights,
 )
 from cxr_transfer.cli.screen import SCREEN
-from cxr_transfer.cli.terminal import execution, log, phases, program, study_bar, tell
+from cxr_transfer.cli.terminal import cluster_of, execution, log, phases, program, study_bar, tell
 
 if TYPE_CHECKING:
     from cxr_transfer.studies.one_recipe import TrainingPlan
@@ -100,6 +102,8 @@ def validate(
     precision: Annotated[
         str | None, typer.Option(help=f"{PRECISION_HELP} Default: auto. For a recipe.")
     ] = None,
+    cluster: OnCluster = None,
+    workers: ClusterWorkers = None,
 ) -> None:
     """Judge a recipe or a model at the next hospital: in each source that holds two classes.
 
@@ -125,6 +129,7 @@ def validate(
         "--curve": curve,
         "--local": local,
         "--draws": draws,
+        "--cluster": cluster_of(cluster, workers),
     }
     check_validated(kind, options)
     mapping = read_mapping(label or ())
@@ -168,7 +173,7 @@ def _plan(
     from cxr_transfer.training.recipe_files import load_recipe, parse_overrides
 
     own = load_recipe(recipe, parse_overrides(options["-o"] or ()))
-    how = execution(device, options["--precision"] or "auto")
+    how = execution(device, options["--precision"] or "auto", cluster=options["--cluster"])
     return TrainingPlan(
         recipe=own.limited(options["--max-epochs"]),
         mapping=mapping,

@@ -9,7 +9,7 @@ with the first run that is not done. Which figures are made of the scores: ``fol
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from cxr_transfer.datasets.paper import Dataset
 from cxr_transfer.datasets.splits import check_folds, check_number, folds
 from cxr_transfer.errors import DataError, UsageError
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
+from cxr_transfer.models.metadata import fingerprint
 from cxr_transfer.progress import Show
 from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.studies.cluster_runs import Training, away, is_trained, run_on_cluster
 from cxr_transfer.studies.finding_fold_report import (
     FindingFold,
     scored_finding_fold,
@@ -120,9 +121,11 @@ def cross_validate(
         for preprocessing in dict.fromkeys(recipe.preprocessing for recipe in recipes.values())
     }
     done = []
+    ended = _on_cluster(runs, parts, tensors, progress) if plan.execution.cluster else set()
     for number, part in enumerate(parts, start=1):
         for run in runs.of_fold(number):
-            progress.begin(run.title)
+            if run.title not in ended:
+                progress.begin(run.title)
             begin = runs.begin(run.recipe) | {
                 "seed": run.seed,
                 "execution": dataclasses.replace(
@@ -145,6 +148,30 @@ def cross_validate(
     return report
 
 
+def _on_cluster(
+    runs: _Runs,
+    parts: Sequence[Dataset],
+    tensors: Mapping[Preprocessing, ImageTensors],
+    progress: StudyProgress,
+) -> set[str]:
+    """Do on a cluster what is not done; return the titles of the runs that ended there."""
+    execution = away(runs.plan.execution)
+    works = [
+        Training(
+            run.title,
+            run.recipe,
+            part,
+            None,
+            run.folder,
+            runs.begin(run.recipe) | {"seed": run.seed, "execution": execution},
+        )
+        for number, part in enumerate(parts, start=1)
+        for run in runs.of_fold(number)
+        if not run.is_done
+    ]
+    return run_on_cluster(runs.plan.execution, works, tensors, done=progress.begin)
+
+
 @dataclass(frozen=True)
 class _Run:
     """A run of a cross-validation, done or not."""
@@ -156,7 +183,7 @@ class _Run:
 
     @property
     def is_done(self) -> bool:
-        return (self.folder / CARD).is_file() and (self.folder / WEIGHTS).is_file()
+        return is_trained(self.folder)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from cxr_transfer.errors import DataError
 from cxr_transfer.files import LOG, append_line, read_csv, write_csv, write_json, write_text
 from cxr_transfer.models.folder import read_text
 from cxr_transfer.models.forward import probabilities
+from cxr_transfer.radiograph import Preprocessing
 from cxr_transfer.statistics.scores import Floats, Scores
 from cxr_transfer.text import for_terminal
 from cxr_transfer.training.device import Execution, resolve_device, resolve_precision
@@ -172,6 +173,74 @@ class CurveRuns:
             return probabilities(network, test.images, device=device).double().numpy()
         trained_part = network[len(never) :]
         return probabilities(trained_part, inputs, device=device).double().numpy()
+
+
+def curve_runs(
+    out: Path,
+    recipe: Recipe,
+    dataset: Dataset,
+    tensors: ImageTensors,
+    begin: Mapping[str, Any],
+    execution: Execution,
+    seed: int,
+) -> tuple[CurveRuns, nn.Sequential]:
+    """Return the runs of a recipe, and the network that they start from.
+
+    Args:
+        out: Study folder.
+        recipe: Recipe that is run.
+        dataset: Data set of all cases, with the fixed test part.
+        tensors: Decoded images of ``dataset.cases``, in their order.
+        begin: Arguments that each run begins with.
+        execution: Settings of device, processes and progress.
+        seed: Random seed of the study.
+
+    Raises:
+        CxrError: What `check_run` raises.
+    """
+    network = check_run(recipe, dataset.labels, seed=seed, execution=execution, **begin).network
+    device = resolve_device(execution.device)
+    kept = KeptActivations(
+        out / "activations",
+        network,
+        tensors.images,
+        device=device,
+        precision=resolve_precision(execution.precision, device),
+    )
+    return CurveRuns(out, recipe, dataset, tensors, begin, execution, kept, seed), network
+
+
+@dataclass(frozen=True)
+class CurveWork:
+    """A run of a learning curve that a worker of a cluster does.
+
+    Attributes:
+        title: Title of its phase.
+        place: Number of images per class, and number of the draw.
+        out: Study folder.
+        recipe: Recipe that is run.
+        dataset: Data set of all cases, with the fixed test part.
+        begin: Arguments that the run begins with.
+        execution: Settings of device and precision.
+        seed: Random seed of the study.
+    """
+
+    title: str
+    place: tuple[int, int]
+    out: Path
+    recipe: Recipe
+    dataset: Dataset
+    begin: Mapping[str, Any]
+    execution: Execution
+    seed: int
+
+    def __call__(self, images: Mapping[Preprocessing, ImageTensors]) -> None:
+        """Train on one draw, unless that is done."""
+        tensors = images[self.recipe.preprocessing]
+        runs, _ = curve_runs(
+            self.out, self.recipe, self.dataset, tensors, self.begin, self.execution, self.seed
+        )
+        runs.run(*self.place)
 
 
 def write_test_scores(path: Path, scores: Scores, cases: tuple[Case, ...]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cxr_transfer import provenance
 from cxr_transfer.audits.baselines import source_classifier
@@ -33,13 +34,14 @@ from cxr_transfer.evaluation.scoring import Scorer
 from cxr_transfer.labels import refuse_findings
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.forward import OnImages
-from cxr_transfer.models.metadata import CARD, WEIGHTS, checkpoint_files
+from cxr_transfer.models.metadata import checkpoint_files
 from cxr_transfer.models.reference import reference_beside
 from cxr_transfer.progress import Show
 from cxr_transfer.radiograph.lung_segmentation import lungs_blacked
 from cxr_transfer.runs.run_folder import validation_scores
 from cxr_transfer.statistics.calibration import apply_temperature
 from cxr_transfer.statistics.scores import Scores
+from cxr_transfer.studies.cluster_runs import Training, away, is_trained, run_on_cluster
 from cxr_transfer.studies.external_figures import ScoredSource
 from cxr_transfer.studies.external_report import write_validation_report
 from cxr_transfer.studies.external_sources import (
@@ -99,6 +101,8 @@ def validate_recipe(
     provenance.commit()  # Asked now and kept: the source may change while this process runs.
     validating = _Validating(plan, out, resamples, log, show)
     dataset, tensors = validating.read(data)
+    if plan.execution.cluster:
+        validating.train_on_cluster(dataset, tensors)
     scored = [validating.judged(source, dataset, tensors) for source in validating.sources.judged]
     judged = [source_scores for source_scores in scored if source_scores]
     if not judged:
@@ -132,6 +136,7 @@ class _Validating:
     sources: SourcesToJudge = dataclasses.field(init=False)
     progress: StudyProgress = dataclasses.field(init=False)
     _titles: dict[str, str] = dataclasses.field(init=False, default_factory=dict)
+    _ended: set[str] = dataclasses.field(init=False, default_factory=set)
 
     @property
     def recipe(self) -> Recipe:
@@ -182,19 +187,31 @@ class _Validating:
         for place, source in enumerate(self.sources.judged, start=1):
             self._titles[source] = f"without {for_terminal(source)} ({place} of {number})"
             folder = self.out / folder_name(source)
-            is_done = (folder / CARD).is_file() and (folder / WEIGHTS).is_file()
-            phases[self._titles[source]] = None if is_done else self.recipe
+            phases[self._titles[source]] = None if is_trained(folder) else self.recipe
             phases[_scoring(source)] = None
         self.progress, step = plan_runs(len(read.cases), phases, self.show)
         return step
 
+    def train_on_cluster(self, dataset: Dataset, tensors: ImageTensors) -> None:
+        """Train without each source on a cluster, where that is not done."""
+        execution = away(self.plan.execution)
+        works = []
+        for source in self.sources.judged:
+            folder = self.out / folder_name(source)
+            if not is_trained(folder):
+                remaining, others = _without(source, dataset)
+                begin = self.plan.begin | {"execution": execution}
+                title = self._titles[source]
+                works.append(Training(title, self.recipe, remaining, others, folder, begin))
+        images = {self.recipe.preprocessing: tensors}
+        self._ended = run_on_cluster(self.plan.execution, works, images, done=self.progress.begin)
+
     def judged(self, source: str, dataset: Dataset, tensors: ImageTensors) -> ScoredSource | None:
         """Train without a source and score it; None where training met all of its images."""
-        others = np.array([case.source != source for case in dataset.cases])
-        kept = tuple(case for case, other in zip(dataset.cases, others, strict=True) if other)
-        remaining, images = dataclasses.replace(dataset, cases=kept), tensors.only(others)
-        folder = self.out / folder_name(source)
-        self.progress.begin(self._titles[source])
+        remaining, others = _without(source, dataset)
+        images, folder = tensors.only(others), self.out / folder_name(source)
+        if self._titles[source] not in self._ended:
+            self.progress.begin(self._titles[source])
         execution = dataclasses.replace(
             self.plan.execution, progress=self.progress.within, is_one_of_many=True
         )
@@ -219,6 +236,13 @@ class _Validating:
             self.log(Notice(f"{for_terminal(source)} is not judged: {scored}"))
             return None
         return scored
+
+
+def _without(source: str, dataset: Dataset) -> tuple[Dataset, npt.NDArray[np.bool_]]:
+    """Return the data set without a source, and which of its cases are left, (N,)."""
+    others = np.array([case.source != source for case in dataset.cases], dtype=np.bool_)
+    kept = tuple(case for case, other in zip(dataset.cases, others, strict=True) if other)
+    return dataclasses.replace(dataset, cases=kept), others
 
 
 def scored_source(

@@ -26,6 +26,8 @@ from cxr_transfer.errors import DataError, Notice, UsageError
 from cxr_transfer.models.checkpoint import load_checkpoint
 from cxr_transfer.models.metadata import CARD, WEIGHTS, fingerprint
 from cxr_transfer.progress import Show
+from cxr_transfer.radiograph import Preprocessing
+from cxr_transfer.studies.cluster_runs import away, run_on_cluster
 from cxr_transfer.studies.curve_plan import (
     FROM_FILES,
     LearningCurve,
@@ -36,7 +38,7 @@ from cxr_transfer.studies.curve_plan import (
     title_of,
 )
 from cxr_transfer.studies.curve_report import write_curve
-from cxr_transfer.studies.curve_runs import CurveRuns, is_done, place_of
+from cxr_transfer.studies.curve_runs import CurveRuns, CurveWork, curve_runs, is_done, place_of
 from cxr_transfer.studies.plan import PHANTOM, SMALLEST_PHANTOM
 from cxr_transfer.studies.progress import StudyProgress
 from cxr_transfer.training.device import (
@@ -51,7 +53,7 @@ from cxr_transfer.training.recipe import NO_CHECKPOINT, Recipe
 from cxr_transfer.training.run import run_recipe
 from cxr_transfer.training.settings import check_settings
 from cxr_transfer.training.start import check_run
-from cxr_transfer.training.tensors import load_tensors
+from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
 Log = Callable[[str], None]
 
@@ -261,32 +263,44 @@ class _Measuring:
         }
         for name, recipe in self.recipes.items():
             images, begin = tensors[recipe.preprocessing], self._begin(recipe)
-            network = check_run(
-                recipe, self.target.labels, seed=self.curve.seed, execution=self.execution, **begin
-            ).network
-            device = resolve_device(self.execution.device)
-            kept = KeptActivations(
-                self.out / "activations",
-                network,
-                images.images,
-                device=device,
-                precision=resolve_precision(self.execution.precision, device),
+            runs[name], network = curve_runs(
+                self.out, recipe, self.target, images, begin, self.execution, self.curve.seed
             )
+            kept = runs[name].kept
             self.kept.append(kept)
-            runs[name] = CurveRuns(
-                self.out, recipe, self.target, images, begin, self.execution, kept, self.curve.seed
-            )
             places = [place_of(self.out, name, *run) for run in self.curve.runs()]
             parts = fed_with_images(network, [stage.train for stage in recipe.stages])
             if parts and not all(map(is_done, places)):
                 step = self.progress.count(keeping(name), len(images))
                 for part in parts:
                     kept.prepare(part, on_image=step)
+        if self.execution.cluster:
+            self._run_on_cluster(tensors)
         for size, number in self.curve.runs():
             for name, runs_of_recipe in runs.items():
                 if not is_done(place_of(self.out, name, size, number)):
                     self.progress.begin(title_of(name, size, number))
                 runs_of_recipe.run(size, number)
+
+    def _run_on_cluster(self, tensors: Mapping[Preprocessing, ImageTensors]) -> None:
+        """Do on a cluster what is not done; the activations that are kept lie in the folder."""
+        # Longest first: else one worker would be left with them at the end.
+        works = [
+            CurveWork(
+                title_of(name, size, number),
+                (size, number),
+                self.out.resolve(),
+                recipe,
+                self.target,
+                self._begin(recipe),
+                away(self.execution),
+                self.curve.seed,
+            )
+            for size, number in sorted(self.curve.runs(), reverse=True)
+            for name, recipe in self.recipes.items()
+            if not is_done(place_of(self.out, name, size, number))
+        ]
+        run_on_cluster(self.execution, works, tensors, done=self.progress.begin)
 
     @property
     def started_from(self) -> dict[str, str]:

@@ -32,6 +32,7 @@ from cxr_transfer.models.reference import temperature_of
 from cxr_transfer.progress import Show
 from cxr_transfer.runs.run_folder import validation_scores
 from cxr_transfer.statistics.calibration import apply_temperature
+from cxr_transfer.studies.cluster_runs import Training, away, is_trained, run_on_cluster
 from cxr_transfer.studies.local_curve_report import LocalRun, write_local_curve
 from cxr_transfer.studies.local_parts import LocalParts, local_dataset, per_class
 from cxr_transfer.studies.one_recipe import (
@@ -184,9 +185,23 @@ def measure_local_curve(
     write_damaged(out, dataset.damaged)
     tensors = load_tensors(dataset.cases, recipe.preprocessing, dataset.labels, records=records)
     progress, _ = begun[0]
+    works = [
+        Training(
+            _title(curve, size, number),
+            recipe,
+            *parts.drawn(dataset, size, number, plan.seed),
+            _folder(out, size, number),
+            plan.begin | {"execution": away(plan.execution)},
+        )
+        for size, number in (curve.runs if plan.execution.cluster else ())
+        if not is_trained(_folder(out, size, number))
+    ]
+    images = {recipe.preprocessing: tensors}
+    ended = run_on_cluster(plan.execution, works, images, done=progress.begin)
     runs = []
     for size, number in curve.runs:
-        progress.begin(_title(curve, size, number))
+        if _title(curve, size, number) not in ended:
+            progress.begin(_title(curve, size, number))
         execution = dataclasses.replace(
             plan.execution, progress=progress.within, is_one_of_many=True
         )

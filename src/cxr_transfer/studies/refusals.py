@@ -26,7 +26,7 @@ _OF_CURVE = ("--local", "--draws")
 _OF_SUBJECT = ("--saw", "--description", "--per-second")
 _OF_TRAINING = (
     *("--from", "--weights", "--add-source", "--max-epochs", "-o", "--precision"),
-    *("--curve", *_OF_CURVE),
+    *("--cluster", "--curve", *_OF_CURVE),
 )
 """Options of `cxr validate` that say how something is trained."""
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
-from cxr_transfer.errors import MachineError, UsageError
+from cxr_transfer.errors import MachineError, UsageError, check_whole
 from cxr_transfer.progress import Tell, tell_nobody
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -31,6 +31,33 @@ def training_phase(stage: str) -> str:
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster whose processes do the trainings of a study, many at a time.
+
+    Attributes:
+        address: Address of the cluster ("auto": the one this machine is part of); None starts one
+            here.
+        workers: Number of trainings at a time, with a processor each.
+    """
+
+    address: str | None
+    workers: int = 2
+
+    @classmethod
+    def named(cls, address: str | None, workers: int = 2) -> Cluster | None:
+        """Return the cluster of an address, of which "local" starts one here; None of None.
+
+        Raises:
+            TypeError: ``workers`` is no whole number.
+            UsageError: ``workers`` below 1.
+        """
+        check_whole(workers, "workers")
+        if workers < 1:
+            raise UsageError("workers", f"Expected at least 1 worker, but got {workers}.")
+        return None if address is None else cls(None if address == "local" else address, workers)
+
+
+@dataclass(frozen=True)
 class Execution:
     """Settings of where and how a run is computed.
 
@@ -46,6 +73,8 @@ class Execution:
         loggers: Names in `LOGGERS` whose files are written beside the history.
         say_epochs: Whether every epoch gets a line; the run's ``log.txt`` has it all the same.
         is_one_of_many: Whether a run is part of a study: it then says in one line how it ended.
+        cluster: Cluster on which the trainings of a study are done; None does them here, one after
+            the other.
         progress: Function that is called with the phase of a run and the share of it that is done.
     """
 
@@ -56,6 +85,7 @@ class Execution:
     loggers: tuple[str, ...] = ()
     say_epochs: bool = True
     is_one_of_many: bool = False
+    cluster: Cluster | None = None
     progress: Tell = tell_nobody
 
     @property
