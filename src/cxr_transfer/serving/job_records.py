@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from cxr_transfer.serving.image_store import Upload
+from cxr_transfer.serving.schemas import ApiError
 
 Kind = Literal["predictions", "report"]
 
@@ -15,7 +16,8 @@ class Job(NamedTuple):
 
     Times are seconds since 1970. ``asked`` is what it asks of each image; ``more`` tells that
     images may still be added. ``done`` counts images with an answer, ``failed`` those of them that
-    could not be read.
+    could not be read. ``pace`` is the time in seconds that an image takes at present, of whatever
+    job; None where it is not known.
     """
 
     id: str
@@ -33,6 +35,16 @@ class Job(NamedTuple):
     images: int
     done: int
     failed: int
+    pace: float | None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the rest takes at the present pace; None where that is not known."""
+        if self.status != "running":
+            return 0.0
+        if self.more or self.pace is None:
+            return None
+        return round(self.pace * (self.images - self.done), 1)
 
 
 class JobImage(NamedTuple):
@@ -47,7 +59,7 @@ class JobImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Bounds:
-    """How much is kept.
+    """How much is kept, by all servers of a folder together.
 
     Attributes:
         jobs: Number of jobs that run. In a file as many that are over stay beside them; in memory
@@ -62,3 +74,13 @@ class Bounds:
     size: int
     seconds: float
     each: int
+
+
+def unknown_job() -> ApiError:
+    """Return the refusal of a job that is not there, or is somebody else's."""
+    return ApiError(
+        404,
+        "unknown_job",
+        "Expected the number of a job that you began, but got that of none; /v1/jobs lists those "
+        "that are kept.",
+    )

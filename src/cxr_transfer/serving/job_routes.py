@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_records import Job, Kind
+from cxr_transfer.serving.job_records import Job, Kind, unknown_job
 from cxr_transfer.serving.jobs import Background, Jobs, asked_of
 from cxr_transfer.serving.multipart import UploadForm
 from cxr_transfer.serving.named_images import read_images
@@ -76,7 +76,7 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
         "/v1/jobs/{number}/images",
         summary="Add images to a job that was begun with more",
         openapi_extra=form_body("files", settings, fields=("more", "first"), hashes=True),
-        responses=with_no_room(answer_responses(JobProgress)),
+        responses=with_no_room(answer_responses(JobProgress), 409),
     )
     async def add(request: Request, number: Number) -> Response:
         jobs = _jobs(background)
@@ -107,7 +107,7 @@ def _route_progress(app: FastAPI, background: Background) -> None:
     async def listed(request: Request) -> Response:
         jobs = _jobs(background)
         own = await jobs.do(jobs.store.jobs, owner_of(request))
-        content = {"jobs": [_described(jobs, job) for job in own]}
+        content = {"jobs": [_described(job) for job in own]}
         return JSONResponse(envelope(request.state.request_id) | content)
 
     @app.get(
@@ -215,12 +215,7 @@ def _jobs(background: Background) -> Jobs:
 async def _job(request: Request, jobs: Jobs, number: str) -> Job:
     job = await jobs.do(jobs.store.job, number, owner_of(request))
     if job is None:
-        raise ApiError(
-            404,
-            "unknown_job",
-            "Expected the number of a job that you began, but got that of none; /v1/jobs lists "
-            "those that are kept.",
-        )
+        raise unknown_job()
     return job
 
 
@@ -231,11 +226,11 @@ async def _progress(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    described = _described(jobs, await _job(request, jobs, number))
+    described = _described(await _job(request, jobs, number))
     return JSONResponse(envelope(request.state.request_id) | described, status, headers)
 
 
-def _described(jobs: Jobs, job: Job) -> dict[str, Any]:
+def _described(job: Job) -> dict[str, Any]:
     here = f"/v1/jobs/{job.id}"
     links = {"self": here, "answers": f"{here}/answers"}
     return {
@@ -246,7 +241,7 @@ def _described(jobs: Jobs, job: Job) -> dict[str, Any]:
         "images": job.images,
         "done": job.done,
         "failed": job.failed,
-        "seconds_left": jobs.seconds_left(job),
+        "seconds_left": job.seconds_left,
         "failure": job.failure,
         "begun": datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds"),
         "webhook": {"state": job.webhook_state, "tries": job.webhook_tries},
