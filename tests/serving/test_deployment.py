@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from cxr_transfer.cli import app
-from cxr_transfer.serving.settings import MIB, Settings
 from serving.nginx import CONFIGURATION
 
 yaml = pytest.importorskip("yaml")
@@ -28,8 +27,6 @@ def test_nginx_asks_the_servers_that_there_are():
     assert {each for _, each in asked} == {port}
     (listens,) = re.findall(r"listen (\d+);", NGINX)
     assert [one.split(":")[-1] for one in SERVICES["proxy"]["ports"]] == [listens]
-    (most,) = re.findall(r"client_max_body_size (\d+)m;", NGINX)
-    assert int(most) * MIB == Settings().body_bytes
 
 
 def test_the_servers_are_alike_and_have_options_that_exist():

@@ -1,8 +1,12 @@
 """Several servers on one folder, behind nginx: whichever is asked, and whichever dies."""
 
+import contextlib
 import hashlib
+import http.client
+import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -10,7 +14,7 @@ import pytest
 import cxr_transfer as cxr
 from serving.asking import Server, as_bytes, phantom, send, stopped, until
 from serving.nginx import NGINX, Proxy
-from serving.test_jobs import answers, begin, ended, images
+from serving.test_jobs import LINES, answers, begin, ended, images
 from serving.test_lifecycle import failed
 
 OF_THE_REQUEST = ("request_id", "instance", "ms", "time", "begun", "seconds_left")
@@ -176,6 +180,24 @@ def test_a_client_of_the_proxy_gets_every_answer_though_servers_come_and_go(
     for place in (1, 2):
         replicas[place].stop()
         replicas[place] = Server(checkpoint, **environment)
+
+
+def test_nginx_hands_on_lines_as_they_come_and_refusals_as_they_are(replicas, proxy):
+    files = [("files", (f"{one}.png", as_bytes(phantom(one, pixels=1500)))) for one in range(8)]
+    with (
+        proxy.client() as through,
+        through.stream("POST", "/v1/predict", files=files, headers=LINES) as answer,
+    ):
+        lines = answer.iter_lines()
+        assert json.loads(next(lines))["index"] == 0
+        assert sum(server.waiting() for server in replicas), "the last line is not there yet"
+        assert json.loads(list(lines)[-1])["end"]
+    with contextlib.closing(http.client.HTTPConnection(urlsplit(proxy.url).netloc)) as raw:
+        raw.putrequest("POST", "/v1/predict")
+        raw.putheader("Content-Length", str(2**28))
+        raw.endheaders()
+        refused = raw.getresponse()
+        assert (refused.status, json.load(refused)["code"]) == (413, "too_many_bytes")
 
 
 def test_a_server_that_is_not_ready_takes_no_connection(replicas, checkpoint, environment):
