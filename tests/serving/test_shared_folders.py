@@ -76,6 +76,15 @@ def test_what_one_closed_the_other_adds_nothing_to(stores):
     assert gone.value.code == "unknown_job"
 
 
+def test_a_job_that_is_sent_to_two_is_one(stores):
+    first, second = stores
+    number = begin(first, 1, 2, key="of this set")
+    assert begin(second, 1, 2, key="of this set") == number
+    assert second.job(number).images == 2
+    with pytest.raises(ApiError, match="a new Idempotency-Key"):
+        begin(second, 1, 3, key="of this set")
+
+
 def test_an_end_is_told_by_one(stores):
     first, second = stores
     number = begin(first, 1, webhook="http://127.0.0.1/told")

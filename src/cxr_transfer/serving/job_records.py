@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import uuid
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -84,3 +87,20 @@ def unknown_job() -> ApiError:
         "Expected the number of a job that you began, but got that of none; /v1/jobs lists those "
         "that are kept.",
     )
+
+
+def other_job() -> ApiError:
+    """Return the refusal of a key under which something else was begun."""
+    return ApiError(
+        409,
+        "other_job",
+        "Expected a key of its own for another job, but got one under which other images or "
+        "another model were asked for; send a new Idempotency-Key.",
+    )
+
+
+def number_of(owner: str, key: str | None) -> str:
+    """Return the number of a new job: by chance, or what its owner's key always gives."""
+    if key is None:
+        return uuid.uuid4().hex
+    return hashlib.sha256(json.dumps([owner, key]).encode()).hexdigest()[:32]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_store import Upload
@@ -35,6 +35,14 @@ from cxr_transfer.serving.settings import Settings
 AT_ONCE = 100
 """Images whose answers are read and sent at once."""
 
+Key = Annotated[
+    str | None,
+    Header(
+        description="Text of the client's own for this job. The same request with the same text "
+        "begins it once, however often it is sent."
+    ),
+]
+
 _MOST = 1000
 _FIELDS = ("kind", "model", "other", "heat_map", "webhook", "more")
 
@@ -47,9 +55,9 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
         status_code=202,
         summary="Begin a job: many images, answered in the background",
         openapi_extra=form_body("files", settings, fields=_FIELDS, hashes=True),
-        responses=with_no_room(answer_responses(JobProgress, 202, headers=BEGUN_HEADERS)),
+        responses=with_no_room(answer_responses(JobProgress, 202, headers=BEGUN_HEADERS), 409),
     )
-    async def begin(request: Request) -> Response:
+    async def begin(request: Request, idempotency_key: Key = None) -> Response:
         jobs = _jobs(background)
         form = await read_images(request, settings, service.images, fields=_FIELDS)
         kind = _kind(form.fields)
@@ -69,6 +77,7 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
             _unnamed(form),
             more=form.flag("more"),
             webhook=webhook,
+            key=idempotency_key,
         )
         return await _progress(request, jobs, number, 202, {"Location": f"/v1/jobs/{number}"})
 

@@ -11,19 +11,26 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_file import JOB, Change, free_bytes, no_room, open_file
+from cxr_transfer.serving.job_file import JOB, Change, open_file
 from cxr_transfer.serving.job_holds import ENDING, Holds
-from cxr_transfer.serving.job_records import Bounds, Job, JobImage, Kind, unknown_job
+from cxr_transfer.serving.job_records import (
+    Bounds,
+    Job,
+    JobImage,
+    Kind,
+    number_of,
+    other_job,
+    unknown_job,
+)
+from cxr_transfer.serving.job_room import Room
 from cxr_transfer.serving.replicas import Replicas
 from cxr_transfer.serving.schemas import ApiError
-from cxr_transfer.text import human_size
 
 _PACE = 20  # images by which the time that is left is told
 _TELLING_S = 60.0  # for which nobody else tells of a job's end
@@ -56,6 +63,7 @@ class JobStore:
         weakref.finalize(self, self._base.close)
         self.replicas = Replicas(folder, option) if folder is not None and shared else None
         self._holds = Holds(self._base, self.replicas)
+        self._room = Room(self._base, folder, bounds)
 
     def close(self) -> None:
         """Close the file, and let others have the folder."""
@@ -76,23 +84,44 @@ class JobStore:
         *,
         more: bool = False,
         webhook: str | None = None,
+        key: str | None = None,
     ) -> str:
         """Keep a job, and return its number; when this returns, it stays.
 
+        With a key that the owner gave before, it is that job, and nothing is added.
+
         Raises:
-            ApiError: 503 ``busy`` for too many jobs that run; 507 ``no_room``.
+            ApiError: 409 ``other_job`` for the key of another one; 503 ``busy`` for too many jobs
+                that run; 507 ``no_room``.
         """
-        self._check_room(uploads)
-        self._check_number(owner)
-        number, now = uuid.uuid4().hex, time.time()
+        number, now = number_of(owner, key), time.time()
+        if (job := self.job(number)) is not None:
+            self._check_same(job, kind, asked, uploads)
+            return number
+        self._room.check_images(uploads)
+        running = self._room.check_number(owner)
+        if self._folder is None:  # In memory, what is over makes room.
+            self._thin_out(self._bounds.jobs - running - 1)
         state = "waiting" if webhook else ""
-        row = (number, owner, kind, json.dumps(asked), more, "running", None, None, 0, now, now)
+        facts = (number, owner, kind, json.dumps(asked), more, "running", None, None, 0, now, now)
+        row = (*facts, webhook, state, 0, 0.0)
         with Change(self._base):
-            self._base.execute(
-                f"INSERT INTO jobs VALUES ({', '.join('?' * 15)})", (*row, webhook, state, 0, 0.0)
-            )
-            self._add(number, 0, uploads)
+            if self.job(number) is None:  # Another server may have been faster.
+                self._base.execute(f"INSERT INTO jobs VALUES ({', '.join('?' * 15)})", row)
+                self._add(number, 0, uploads)
         return number
+
+    def _check_same(
+        self, job: Job, kind: Kind, asked: dict[str, Any], uploads: Sequence[Upload]
+    ) -> None:
+        hashes = self._base.execute(
+            "SELECT sha256 FROM images WHERE job = ? ORDER BY place LIMIT ?",
+            (job.id, len(uploads)),
+        ).fetchall()
+        any_request = {"request_id": ""}
+        same = (job.kind, job.asked | any_request) == (kind, asked | any_request)
+        if not same or hashes != [(upload.sha256,) for upload in uploads]:
+            raise other_job()
 
     def add(self, job: Job, first: int, uploads: Sequence[Upload], *, more: bool) -> None:
         """Add images to a job; those that are there already, at that place, count once.
@@ -129,7 +158,7 @@ class JobStore:
                 "Expected a job to which images may be added, but it was told that no more come; "
                 "begin another one.",
             )
-        self._check_room(new)
+        self._room.check_images(new)
         self._base.execute(
             "UPDATE jobs SET more = ?, touched = ? WHERE id = ?",
             (more and job.more, time.time(), job.id),
@@ -329,13 +358,6 @@ class JobStore:
                 (state, time.time() + next_s, number),
             )
 
-    @property
-    def size(self) -> int:
-        """Bytes that are kept."""
-        ((pages,),) = self._base.execute("PRAGMA page_count")
-        ((each,),) = self._base.execute("PRAGMA page_size")
-        return int(pages * each)
-
     def _jobs(self, where: str, *values: object) -> Iterator[Job]:
         for row in self._base.execute(f"{JOB} {where} GROUP BY jobs.id", values).fetchall():
             job = Job(*row)
@@ -352,27 +374,6 @@ class JobStore:
             (more, number, place),
         )
 
-    def _check_number(self, owner: str) -> None:
-        """Refuse another job where too many run: of all owners, or of this one.
-
-        What is over keeps nobody out: in memory, the oldest ones make room.
-        """
-        owners = self._base.execute("SELECT owner FROM jobs WHERE status = 'running'").fetchall()
-        for running, most, whose in (
-            (len(owners), self._bounds.jobs, "for all clients"),
-            (owners.count((owner,)), self._bounds.each, "for each token"),
-        ):
-            if running >= most:
-                raise ApiError(
-                    503,
-                    "busy",
-                    "Expected room for another job, but the number of jobs that are not done is at "
-                    f"its bound, {most} {whose}; wait until one is done, or delete one.",
-                    {"Retry-After": "5"},
-                )
-        if self._folder is None:
-            self._thin_out(self._bounds.jobs - len(owners) - 1)
-
     def _thin_out(self, most: int) -> None:
         """Remove jobs that are over, where there are more: the oldest one of whoever has most.
 
@@ -384,12 +385,6 @@ class JobStore:
         )
         while len(over := self._base.execute(in_order).fetchall()) > most:
             self.remove(over[0][0])
-
-    def _check_room(self, uploads: Sequence[Upload]) -> None:
-        new = sum(len(upload.content) for upload in uploads)
-        free = min(self._bounds.size - self.size, free_bytes(self._folder))
-        if new > free:
-            raise no_room(f"for {human_size(new)} of images more")
 
     def _wipe(self) -> None:
         """Let nothing of what was removed stay in the journal."""

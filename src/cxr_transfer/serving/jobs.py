@@ -118,15 +118,15 @@ class Jobs:
         *,
         more: bool = False,
         webhook: str | None = None,
+        key: str | None = None,
     ) -> str:
         """Keep a job and begin to work on it; return its number.
 
         Raises:
             ApiError: What `JobStore.begin` raises.
         """
-        number = await self.do(
-            self.store.begin, owner, kind, asked, uploads, more=more, webhook=webhook
-        )
+        named: dict[str, Any] = {"more": more, "webhook": webhook, "key": key}
+        number = await self.do(self.store.begin, owner, kind, asked, uploads, **named)
         await self.tell_change()
         return number
 
