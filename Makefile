@@ -61,7 +61,7 @@ pacs-programs: ## Debian's Orthanc for the node's tests (installed for root alon
 		echo "no Orthanc: the node's tests with an archive are skipped"
 
 proxy: ## Debian's nginx for the tests of several servers (installed for root alone; skipped without).
-	@command -v nginx >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	@test -x /usr/sbin/nginx || command -v nginx >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 		echo "installing nginx for the tests of several servers" && apt-get update -qq && \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		nginx-light >/dev/null 2>&1; } || \

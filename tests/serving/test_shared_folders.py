@@ -40,7 +40,7 @@ def stores(tmp_path):
         ]
 
 
-def test_an_image_and_an_end_are_taken_by_one_and_seen_by_all(stores):
+def test_an_image_and_an_end_are_taken_by_one_and_seen_by_all(stores, tmp_path):
     first, second = stores
     number = begin(first, 1, 2)
     here, there = first.take(), second.take()
@@ -60,6 +60,8 @@ def test_an_image_and_an_end_are_taken_by_one_and_seen_by_all(stores):
     second.end(number)
     first.end(number, failure="too late")
     assert first.job(number).status == "done", "what ends first counts"
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.is_file())
+    assert bytes([1]) * 100 not in kept, "nothing of an image stays on the disk"
 
 
 def test_what_one_closed_the_other_adds_nothing_to(stores):
