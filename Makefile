@@ -12,7 +12,7 @@ EXTRAS := dev,train,int8,export,parquet,cluster,serve,pacs,tensorboard,monai,hf,
 DEMO_EXTRAS := train
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser validators pacs-programs demo test test-fast test-long types check check-versions study bench epochs docs clean audit-deps
+.PHONY: help install browser validators pacs-programs proxy demo test test-fast test-long types check check-versions study bench epochs docs clean audit-deps
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -41,10 +41,10 @@ demo: $(VENV)/.demo ## Install what it needs, then run the study on generated im
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/cxr study --data phantom --out runs/demo --max-epochs 15 --skip-unavailable
 
 # Two workers with one thread each: PyTorch's threads wait for each other more than they compute here.
-test: install browser validators pacs-programs ## Install, then run the tests, two files at a time (about 35 minutes).
+test: install browser validators pacs-programs proxy ## Install, then run the tests, two files at a time (about 35 minutes).
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not long"
 
-test-long: install browser validators pacs-programs ## Install, then run the tests that `make test` leaves out for their time.
+test-long: install browser validators pacs-programs proxy ## Install, then run the tests that `make test` leaves out for their time.
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 -m long
 
 browser: ## Debian's chromium for the page's tests (installed for root alone; skipped without).
@@ -59,6 +59,13 @@ pacs-programs: ## Debian's Orthanc for the node's tests (installed for root alon
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 		orthanc orthanc-dicomweb >/dev/null 2>&1; } || \
 		echo "no Orthanc: the node's tests with an archive are skipped"
+
+proxy: ## Debian's nginx for the tests of several servers (installed for root alone; skipped without).
+	@test -x /usr/sbin/nginx || command -v nginx >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "installing nginx for the tests of several servers" && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		nginx-light >/dev/null 2>&1; } || \
+		echo "no nginx: the tests of several servers behind a proxy are skipped"
 
 validators: ## Debian's dcmtk, dicom3tools and poppler, which judge DICOM objects and PDFs in tests (installed for root alone).
 	@command -v dciodvfy >/dev/null && command -v dsrdump >/dev/null && command -v pdfinfo >/dev/null || \

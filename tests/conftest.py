@@ -41,6 +41,7 @@ SLOW = (
     "serving/test_lifecycle.py",
     "serving/test_limits.py",
     "serving/test_openapi.py",
+    "serving/test_replicas.py",
     "serving/test_service.py",
     "serving/test_uploaded_images.py",
     "statistics/test_coverage.py",

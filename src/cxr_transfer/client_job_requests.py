@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -112,13 +113,16 @@ class Submission:
         self._begun = True
         self._ready = self._read()
         fields = {"more": "true" if self._ready is not None else "false"}
+        headers = {}
         if job is None:
             path = "/v1/jobs"
             fields |= self._fields
+            headers["Idempotency-Key"] = uuid.uuid4().hex  # An answer may get lost.
         else:
             path = f"/v1/jobs/{job.id}/images"
             fields["first"] = str(job.images)
-        return Request("POST", path, _job, {"files": batch.sent, "data": fields}, DataError)
+        content = {"files": batch.sent, "data": fields, "headers": headers}
+        return Request("POST", path, _job, content, DataError)
 
     def whole(self, job: ServerJob) -> ServerJob:
         """Return a job with what the server does not know of it."""

@@ -42,9 +42,10 @@ class Server:
             env=os.environ | environment,
         )
         self.lines = []
-        first = self.process.stderr.readline()
-        self.lines.append(first)
-        self.port = json.loads(first)["port"]
+        while not self.lines or '"listening"' not in self.lines[-1]:
+            self.lines.append(self.process.stderr.readline())
+            assert self.lines[-1], f"it ended: {self.lines}"
+        self.port = json.loads(self.lines[-1])["port"]
         self.url = f"http://127.0.0.1:{self.port}"
         # Read on, or a full pipe would stop the server.
         self._reader = threading.Thread(target=self._read, daemon=True)

@@ -128,6 +128,21 @@ def test_images_come_in_several_requests_by_file_and_by_hash(ward):
     assert ward.post(f"{where}/images", files=damaged).json()["code"] == "job_closed"
 
 
+def test_a_request_that_is_sent_again_with_its_key_begins_one_job(kept, ward):
+    key = {"Idempotency-Key": "of this set"}
+    sent = [ward.post("/v1/jobs", files=images(2), headers=key) for _ in range(2)]
+    assert [one.status_code for one in sent] == [202, 202]
+    assert len({one.headers["Location"] for one in sent}) == 1
+    assert ended(ward, sent[0].headers["Location"])["images"] == 2
+    for other in ({"files": images(2, 5)}, {"files": images(2), "data": {"heat_map": "true"}}):
+        refused = ward.post("/v1/jobs", headers=key, **other)
+        assert (refused.status_code, refused.json()["code"]) == (409, "other_job")
+    with kept.client(headers={"Authorization": f"Bearer {TOKENS['archive']}"}) as archive:
+        theirs = archive.post("/v1/jobs", files=images(1), headers=key).headers["Location"]
+        assert theirs != sent[0].headers["Location"]
+        assert archive.delete(theirs).status_code == 204
+
+
 def test_a_report_is_a_kind_of_job(ward):
     where = begin(ward, 2, kind="report").headers["Location"]
     assert ended(ward, where)["job_status"] == "done"

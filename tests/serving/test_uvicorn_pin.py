@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cxr_transfer.serving.http_timeouts import TimeoutProtocol
+from cxr_transfer.serving.server import _Server
 
 TAKEN = ("config", "conn", "connections", "cycle", "flow", "loop", "transport")
 METHODS = ("connection_made", "connection_lost", "data_received", "send_400_response", "shutdown")
@@ -48,3 +49,11 @@ def test_the_reader_of_a_connection_is_h11s():
     source = "".join(inspect.getsource(H11Protocol.__init__).split())
     assert "self.conn=h11.Connection(h11.SERVER" in source
     assert callable(h11.Connection.next_event)
+
+
+def test_the_server_has_what_several_servers_need_to_open_and_close_their_port():
+    theirs = inspect.signature(uvicorn.Server.startup)
+    assert list(theirs.parameters) == list(inspect.signature(_Server.startup).parameters)
+    source = inspect.getsource(uvicorn.Server)
+    assert "self.servers.append(server)" in source
+    assert "if self.started:\n            await self.shutdown" in source, "not where it never began"

@@ -19,6 +19,7 @@ SERVE_EXAMPLES = (
     "CXR_TOKEN=... cxr serve --host 0.0.0.0 --allowed-host images.example.org\n\n"
     "cxr serve --tokens-file tokens.txt --audit-trail audit.jsonl  (NAME=TOKEN on each line)\n\n"
     "cxr serve --jobs jobs  (jobs for many images, which outlive a restart)\n\n"
+    "cxr serve --port 8001 --shared shared --jobs jobs  (one of several behind a proxy)\n\n"
     "CXR_SERVE_QUEUE=128 cxr serve --settings server.toml --workers 4\n\n"
     "An option wins over the environment, the environment over the settings file."
 )
@@ -137,6 +138,14 @@ Trail = Annotated[
         rich_help_panel=_RECORDS,
     ),
 ]
+Shared = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder on which several servers behind one proxy work: uploaded images and reports; "
+        "the folder of --jobs is theirs together, too.",
+        rich_help_panel=_RECORDS,
+    ),
+]
 Jobs = Annotated[
     Path | None,
     typer.Option(
@@ -201,6 +210,7 @@ def serve(
     samples_mb: SamplesMb = None,
     keep_answers: KeepAnswers = None,
     audit_trail: Trail = None,
+    shared: Shared = None,
     jobs: Jobs = None,
     jobs_at_once: JobsAtOnce = None,
     jobs_mb: JobsMb = None,
@@ -238,6 +248,7 @@ def serve(
         samples_mb=samples_mb,
         keep_answers=keep_answers,
         audit_trail=audit_trail,
+        shared=shared,
         jobs=jobs,
         jobs_at_once=jobs_at_once,
         jobs_mb=jobs_mb,

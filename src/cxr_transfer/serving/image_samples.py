@@ -34,7 +34,7 @@ def route_samples(app: FastAPI, service: Service) -> None:
     """Tell of uploaded images what a viewer needs."""
 
     async def decoded(request: Request, sha256: str) -> Decoded:
-        upload = service.images.upload(sha256.lower())
+        upload = await service.images.upload(sha256.lower())
         hold_hashes(request, [upload])
         return await service.samples.get(upload.sha256, lambda: _decode(service, upload))
 

@@ -66,8 +66,17 @@ class ImageStore:
         self._on_forget = on_forget
         self._kept: OrderedDict[str, tuple[Upload, asyncio.TimerHandle]] = OrderedDict()
 
-    def keep(self, uploads: Sequence[Upload]) -> None:
+    @property
+    def hashes(self) -> set[str]:
+        """Hashes of the images that are kept."""
+        return set(self._kept)
+
+    def keep(self, uploads: Sequence[Upload], seconds: float | None = None) -> None:
         """Keep images; others go where there is no room for all.
+
+        Args:
+            uploads: Images.
+            seconds: Time for which they are kept, where that is not `seconds`.
 
         Raises:
             ApiError: 413 ``too_many_bytes`` where they have no room together.
@@ -85,7 +94,8 @@ class ImageStore:
             self._drop(upload.sha256)
             while self.size + len(upload.content) > self._most:
                 self.forget(next(iter(self._kept)))
-            timer = loop.call_later(self.seconds, self.forget, upload.sha256)
+            time_left = self.seconds if seconds is None else seconds
+            timer = loop.call_later(time_left, self.forget, upload.sha256)
             self._kept[upload.sha256] = upload._replace(name=upload.sha256), timer
             self.size += len(upload.content)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Header, Request
 from fastapi.responses import JSONResponse, Response
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_records import Job, Kind
+from cxr_transfer.serving.job_records import Job, Kind, unknown_job
 from cxr_transfer.serving.jobs import Background, Jobs, asked_of
 from cxr_transfer.serving.multipart import UploadForm
 from cxr_transfer.serving.named_images import read_images
@@ -35,6 +35,14 @@ from cxr_transfer.serving.settings import Settings
 AT_ONCE = 100
 """Images whose answers are read and sent at once."""
 
+Key = Annotated[
+    str | None,
+    Header(
+        description="Text of the client's own for this job. The same request with the same text "
+        "begins it once, however often it is sent."
+    ),
+]
+
 _MOST = 1000
 _FIELDS = ("kind", "model", "other", "heat_map", "webhook", "more")
 
@@ -47,9 +55,9 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
         status_code=202,
         summary="Begin a job: many images, answered in the background",
         openapi_extra=form_body("files", settings, fields=_FIELDS, hashes=True),
-        responses=with_no_room(answer_responses(JobProgress, 202, headers=BEGUN_HEADERS)),
+        responses=with_no_room(answer_responses(JobProgress, 202, headers=BEGUN_HEADERS), 409),
     )
-    async def begin(request: Request) -> Response:
+    async def begin(request: Request, idempotency_key: Key = None) -> Response:
         jobs = _jobs(background)
         form = await read_images(request, settings, service.images, fields=_FIELDS)
         kind = _kind(form.fields)
@@ -69,6 +77,7 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
             _unnamed(form),
             more=form.flag("more"),
             webhook=webhook,
+            key=idempotency_key,
         )
         return await _progress(request, jobs, number, 202, {"Location": f"/v1/jobs/{number}"})
 
@@ -76,7 +85,7 @@ def route_jobs(app: FastAPI, settings: Settings, service: Service, background: B
         "/v1/jobs/{number}/images",
         summary="Add images to a job that was begun with more",
         openapi_extra=form_body("files", settings, fields=("more", "first"), hashes=True),
-        responses=with_no_room(answer_responses(JobProgress)),
+        responses=with_no_room(answer_responses(JobProgress), 409),
     )
     async def add(request: Request, number: Number) -> Response:
         jobs = _jobs(background)
@@ -107,7 +116,7 @@ def _route_progress(app: FastAPI, background: Background) -> None:
     async def listed(request: Request) -> Response:
         jobs = _jobs(background)
         own = await jobs.do(jobs.store.jobs, owner_of(request))
-        content = {"jobs": [_described(jobs, job) for job in own]}
+        content = {"jobs": [_described(job) for job in own]}
         return JSONResponse(envelope(request.state.request_id) | content)
 
     @app.get(
@@ -215,12 +224,7 @@ def _jobs(background: Background) -> Jobs:
 async def _job(request: Request, jobs: Jobs, number: str) -> Job:
     job = await jobs.do(jobs.store.job, number, owner_of(request))
     if job is None:
-        raise ApiError(
-            404,
-            "unknown_job",
-            "Expected the number of a job that you began, but got that of none; /v1/jobs lists "
-            "those that are kept.",
-        )
+        raise unknown_job()
     return job
 
 
@@ -231,11 +235,11 @@ async def _progress(
     status: int = 200,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    described = _described(jobs, await _job(request, jobs, number))
+    described = _described(await _job(request, jobs, number))
     return JSONResponse(envelope(request.state.request_id) | described, status, headers)
 
 
-def _described(jobs: Jobs, job: Job) -> dict[str, Any]:
+def _described(job: Job) -> dict[str, Any]:
     here = f"/v1/jobs/{job.id}"
     links = {"self": here, "answers": f"{here}/answers"}
     return {
@@ -246,7 +250,7 @@ def _described(jobs: Jobs, job: Job) -> dict[str, Any]:
         "images": job.images,
         "done": job.done,
         "failed": job.failed,
-        "seconds_left": jobs.seconds_left(job),
+        "seconds_left": job.seconds_left,
         "failure": job.failure,
         "begun": datetime.fromtimestamp(job.begun, UTC).isoformat(timespec="seconds"),
         "webhook": {"state": job.webhook_state, "tries": job.webhook_tries},

@@ -2,7 +2,8 @@
 
 One file holds jobs, their images and the answers. An image's bytes are there until its answer is.
 What was begun when a process ended is begun again; what was answered is not. In a file, where jobs
-survive a restart, or in memory. For one thread at a time. Knows no network and no request.
+survive a restart and several servers may share them, or in memory. For one thread at a time. Knows
+no network and no request.
 """
 
 from __future__ import annotations
@@ -10,23 +11,29 @@ from __future__ import annotations
 import json
 import os
 import time
-import uuid
 import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxr_transfer.serving.image_store import Upload
-from cxr_transfer.serving.job_file import Change, free_bytes, no_room, open_file
-from cxr_transfer.serving.job_records import Bounds, Job, JobImage, Kind
+from cxr_transfer.serving.job_file import JOB, Change, open_file
+from cxr_transfer.serving.job_holds import ENDING, Holds
+from cxr_transfer.serving.job_records import (
+    Bounds,
+    Job,
+    JobImage,
+    Kind,
+    number_of,
+    other_job,
+    unknown_job,
+)
+from cxr_transfer.serving.job_room import Room
+from cxr_transfer.serving.replicas import Replicas
 from cxr_transfer.serving.schemas import ApiError
-from cxr_transfer.text import human_size
 
-_JOB = """
-SELECT jobs.id, owner, kind, asked, more, status, failure, begun, touched, webhook, webhook_state,
-    webhook_tries, count(place), total(answered), total(failed)
-FROM jobs LEFT JOIN images ON job = jobs.id
-"""
+_PACE = 20  # images by which the time that is left is told
+_TELLING_S = 60.0  # for which nobody else tells of a job's end
 
 
 class JobStore:
@@ -35,24 +42,34 @@ class JobStore:
     Args:
         folder: Folder of the file; None keeps them in memory.
         bounds: Bounds of what is kept.
+        shared: Whether other servers may work on the folder, too.
+        option: Option that named the folder, for messages.
+
+    Attributes:
+        replicas: Servers of the folder; None where this is the only one.
 
     Raises:
         UsageError: ``folder_in_use``.
         MachineError: ``not_writable``, ``disk_full``.
     """
 
-    def __init__(self, folder: Path | None, bounds: Bounds) -> None:
+    def __init__(
+        self, folder: Path | None, bounds: Bounds, *, shared: bool = False, option: str = "--jobs"
+    ) -> None:
         self._folder = folder
         self._bounds = bounds
-        self._taken: set[tuple[str, int]] = set()
-        self._ending: set[str] = set()
-        self._base, self._lock = open_file(folder)
+        self._base, self._lock = open_file(folder, shared=shared, option=option)
         # An application that was made and never ran has a store, too, and nobody who closes it.
         weakref.finalize(self, self._base.close)
+        self.replicas = Replicas(folder, option) if folder is not None and shared else None
+        self._holds = Holds(self._base, self.replicas)
+        self._room = Room(self._base, folder, bounds)
 
     def close(self) -> None:
         """Close the file, and let others have the folder."""
         self._base.close()
+        if self.replicas is not None:
+            self.replicas.close()
         if self._lock >= 0:
             os.close(self._lock)
 
@@ -67,30 +84,58 @@ class JobStore:
         *,
         more: bool = False,
         webhook: str | None = None,
+        key: str | None = None,
     ) -> str:
         """Keep a job, and return its number; when this returns, it stays.
 
+        With a key that the owner gave before, it is that job, and nothing is added.
+
         Raises:
-            ApiError: 503 ``busy`` for too many jobs that run; 507 ``no_room``.
+            ApiError: 409 ``other_job`` for the key of another one; 503 ``busy`` for too many jobs
+                that run; 507 ``no_room``.
         """
-        self._check_room(uploads)
-        self._check_number(owner)
-        number, now = uuid.uuid4().hex, time.time()
+        number, now = number_of(owner, key), time.time()
+        if (job := self.job(number)) is not None:
+            self._check_same(job, kind, asked, uploads)
+            return number
+        self._room.check_images(uploads)
+        running = self._room.check_number(owner)
+        if self._folder is None:  # In memory, what is over makes room.
+            self._thin_out(self._bounds.jobs - running - 1)
         state = "waiting" if webhook else ""
-        row = (number, owner, kind, json.dumps(asked), more, "running", None, None, 0, now, now)
+        facts = (number, owner, kind, json.dumps(asked), more, "running", None, None, 0, now, now)
+        row = (*facts, webhook, state, 0, 0.0)
         with Change(self._base):
-            self._base.execute(
-                f"INSERT INTO jobs VALUES ({', '.join('?' * 15)})", (*row, webhook, state, 0, 0.0)
-            )
-            self._add(number, 0, uploads)
+            if self.job(number) is None:  # Another server may have been faster.
+                self._base.execute(f"INSERT INTO jobs VALUES ({', '.join('?' * 15)})", row)
+                self._add(number, 0, uploads)
         return number
+
+    def _check_same(
+        self, job: Job, kind: Kind, asked: dict[str, Any], uploads: Sequence[Upload]
+    ) -> None:
+        hashes = self._base.execute(
+            "SELECT sha256 FROM images WHERE job = ? ORDER BY place LIMIT ?",
+            (job.id, len(uploads)),
+        ).fetchall()
+        any_request = {"request_id": ""}
+        same = (job.kind, job.asked | any_request) == (kind, asked | any_request)
+        if not same or hashes != [(upload.sha256,) for upload in uploads]:
+            raise other_job()
 
     def add(self, job: Job, first: int, uploads: Sequence[Upload], *, more: bool) -> None:
         """Add images to a job; those that are there already, at that place, count once.
 
         Raises:
-            ApiError: 409 ``other_image``, ``job_closed``; 507 ``no_room``.
+            ApiError: 404 ``unknown_job``; 409 ``other_image``, ``job_closed``; 507 ``no_room``.
         """
+        with Change(self._base):
+            now = self.job(job.id)  # Another server may have changed it since.
+            if now is None:
+                raise unknown_job()
+            self._add_new(now, first, uploads, more=more)
+
+    def _add_new(self, job: Job, first: int, uploads: Sequence[Upload], *, more: bool) -> None:
         places = {first + number: upload.sha256 for number, upload in enumerate(uploads)}
         there = dict(
             self._base.execute(
@@ -113,13 +158,12 @@ class JobStore:
                 "Expected a job to which images may be added, but it was told that no more come; "
                 "begin another one.",
             )
-        self._check_room(new)
-        with Change(self._base):
-            self._base.execute(
-                "UPDATE jobs SET more = ?, touched = ? WHERE id = ?",
-                (more and job.more, time.time(), job.id),
-            )
-            self._add(job.id, first + len(there), new)
+        self._room.check_images(new)
+        self._base.execute(
+            "UPDATE jobs SET more = ?, touched = ? WHERE id = ?",
+            (more and job.more, time.time(), job.id),
+        )
+        self._add(job.id, first + len(there), new)
 
     def _add(self, number: str, first: int, uploads: Sequence[Upload]) -> None:
         rows = [
@@ -172,33 +216,41 @@ class JobStore:
 
     def take(self) -> JobImage | None:
         """Take an image that has no answer: of the job that was served least lately."""
-        jobs = self._base.execute(
-            "SELECT id, asked FROM jobs WHERE status = 'running' ORDER BY turn, begun"
-        ).fetchall()
-        waiting = (
-            (number, asked, place)
-            for number, asked in jobs
-            for (place,) in self._base.execute(
-                "SELECT place FROM images WHERE job = ? AND NOT answered ORDER BY place LIMIT ?",
-                (number, len(self._taken) + 1),
-            )
-            if (number, place) not in self._taken
-        )
-        one = next(waiting, None)
-        if one is None:
-            return None
-        number, asked, place = one
-        tries, *upload = self._base.execute(
-            "SELECT tries, name, content, named, sha256 FROM images WHERE job = ? AND place = ?",
-            (number, place),
-        ).fetchone()
         with Change(self._base):
+            one = self._next()
+            if one is None:
+                return None
+            number, asked, place = one
+            tries, *upload = self._base.execute(
+                "SELECT tries, name, content, named, sha256 FROM images "
+                "WHERE job = ? AND place = ?",
+                (number, place),
+            ).fetchone()
             self._base.execute(
                 "UPDATE jobs SET turn = (SELECT max(turn) + 1 FROM jobs) WHERE id = ?", (number,)
             )
             self._count_try(number, place, 1)
-        self._taken.add((number, place))
+            self._holds.tell(number, place)
+        self._holds.own.add((number, place))
         return JobImage(number, json.loads(asked), place, tries + 1, Upload(*upload))
+
+    def _next(self) -> tuple[str, str, int] | None:
+        """Return an image that nobody works on: its job, what that asks, and its place."""
+        held = self._holds.all()
+        jobs = self._base.execute(
+            "SELECT id, asked FROM jobs WHERE status = 'running' ORDER BY turn, begun"
+        ).fetchall()
+        for number, asked in jobs:
+            places = self._base.execute(
+                "SELECT place FROM images WHERE job = ? AND NOT answered ORDER BY place LIMIT ?",
+                (number, len(held) + 1),
+            )
+            for (place,) in places:
+                if (number, place) not in held:
+                    return number, asked, place
+        if not held:
+            self._base.execute("DELETE FROM pace")  # A pause is no pace.
+        return None
 
     def put_back(self, image: JobImage, *, uncounted: bool = False) -> None:
         """Let an image be taken again.
@@ -207,10 +259,11 @@ class JobStore:
             image: Image that was taken.
             uncounted: Whether the try does not count, since it was not the image's fault.
         """
-        self._taken.discard((image.job, image.place))
-        if uncounted:
-            with Change(self._base):
+        self._holds.own.discard((image.job, image.place))
+        with Change(self._base):
+            if uncounted:
                 self._count_try(image.job, image.place, -1)
+            self._holds.tell_end(image.job, image.place)
 
     def answer(
         self, image: JobImage, answers: Sequence[dict[str, Any]], picture: bytes | None
@@ -218,34 +271,45 @@ class JobStore:
         """Keep the answers for an image in place of its bytes; the first ones count."""
         failed = any(answer["status"] == "error" for answer in answers)
         with Change(self._base):
+            self._holds.tell_end(image.job, image.place)
+            self._base.execute("INSERT INTO pace VALUES (?)", (time.time(),))
+            self._base.execute(
+                "DELETE FROM pace WHERE rowid <= (SELECT max(rowid) FROM pace) - ?", (_PACE,)
+            )
             self._base.execute(
                 "UPDATE images SET answers = ?, answered = 1, failed = ?, picture = ?, "
                 "content = NULL WHERE job = ? AND place = ? AND NOT answered",
                 (json.dumps(answers), failed, picture, image.job, image.place),
             )
-        self._taken.discard((image.job, image.place))
+        self._holds.own.discard((image.job, image.place))
 
     def complete(self) -> Job | None:
         """Take a job that runs although all its images have their answers; nobody else gets it.
 
         It is to be ended, and then, whether that was possible or not, let go.
         """
-        jobs = self._jobs(
-            "WHERE status = 'running' AND NOT more AND NOT EXISTS "
-            "(SELECT 1 FROM images WHERE job = jobs.id AND NOT answered)"
-        )
-        job = next((job for job in jobs if job.id not in self._ending), None)
+        with Change(self._base):
+            held = self._holds.all()
+            jobs = self._jobs(
+                "WHERE status = 'running' AND NOT more AND NOT EXISTS "
+                "(SELECT 1 FROM images WHERE job = jobs.id AND NOT answered)"
+            )
+            job = next((job for job in jobs if (job.id, ENDING) not in held), None)
+            if job is not None:
+                self._holds.tell(job.id, ENDING)
         if job is not None:
             # In the one thread that asks: another may ask before who asked hears of it.
-            self._ending.add(job.id)
+            self._holds.own.add((job.id, ENDING))
         return job
 
     def let_go(self, number: str) -> None:
         """Let a job that was taken be taken again, if it still runs."""
-        self._ending.discard(number)
+        self._holds.own.discard((number, ENDING))
+        with Change(self._base):
+            self._holds.tell_end(number, ENDING)
 
     def end(self, number: str, *, failure: str | None = None, result: bytes | None = None) -> None:
-        """End a job: nothing of its images stays but the answers.
+        """End a job that runs: nothing of its images stays but the answers.
 
         Where there are too many jobs that are over, the oldest ones go.
         """
@@ -253,7 +317,7 @@ class JobStore:
         with Change(self._base):
             self._base.execute(
                 "UPDATE jobs SET status = ?, failure = ?, result = ?, touched = ?, more = 0 "
-                "WHERE id = ?",
+                "WHERE id = ? AND status = 'running'",
                 (status, failure, result, time.time(), number),
             )
             self._base.execute(
@@ -273,14 +337,17 @@ class JobStore:
 
     # Who is told of their ends
 
-    def due_webhooks(self) -> list[Job]:
-        """Return jobs that ended, of which somebody is to be told now."""
-        return list(
-            self._jobs(
-                "WHERE status <> 'running' AND webhook_state = 'waiting' AND webhook_at <= ?",
-                time.time(),
-            )
-        )
+    def due_webhook(self) -> Job | None:
+        """Take a job that ended, of which somebody is to be told now; for a minute nobody else."""
+        now = time.time()
+        with Change(self._base):
+            due = "WHERE status <> 'running' AND webhook_state = 'waiting' AND webhook_at <= ?"
+            job = next(self._jobs(due, now), None)
+            if job is not None:
+                self._base.execute(
+                    "UPDATE jobs SET webhook_at = ? WHERE id = ?", (now + _TELLING_S, job.id)
+                )
+        return job
 
     def webhook_tried(self, number: str, state: str, next_s: float) -> None:
         """Keep what came of a try to tell somebody, and in how many seconds the next one is due."""
@@ -291,15 +358,8 @@ class JobStore:
                 (state, time.time() + next_s, number),
             )
 
-    @property
-    def size(self) -> int:
-        """Bytes that are kept."""
-        ((pages,),) = self._base.execute("PRAGMA page_count")
-        ((each,),) = self._base.execute("PRAGMA page_size")
-        return int(pages * each)
-
     def _jobs(self, where: str, *values: object) -> Iterator[Job]:
-        for row in self._base.execute(f"{_JOB} {where} GROUP BY jobs.id", values).fetchall():
+        for row in self._base.execute(f"{JOB} {where} GROUP BY jobs.id", values).fetchall():
             job = Job(*row)
             yield job._replace(
                 asked=json.loads(row[3]),
@@ -314,27 +374,6 @@ class JobStore:
             (more, number, place),
         )
 
-    def _check_number(self, owner: str) -> None:
-        """Refuse another job where too many run: of all owners, or of this one.
-
-        What is over keeps nobody out: in memory, the oldest ones make room.
-        """
-        owners = self._base.execute("SELECT owner FROM jobs WHERE status = 'running'").fetchall()
-        for running, most, whose in (
-            (len(owners), self._bounds.jobs, "for all clients"),
-            (owners.count((owner,)), self._bounds.each, "for each token"),
-        ):
-            if running >= most:
-                raise ApiError(
-                    503,
-                    "busy",
-                    "Expected room for another job, but the number of jobs that are not done is at "
-                    f"its bound, {most} {whose}; wait until one is done, or delete one.",
-                    {"Retry-After": "5"},
-                )
-        if self._folder is None:
-            self._thin_out(self._bounds.jobs - len(owners) - 1)
-
     def _thin_out(self, most: int) -> None:
         """Remove jobs that are over, where there are more: the oldest one of whoever has most.
 
@@ -346,12 +385,6 @@ class JobStore:
         )
         while len(over := self._base.execute(in_order).fetchall()) > most:
             self.remove(over[0][0])
-
-    def _check_room(self, uploads: Sequence[Upload]) -> None:
-        new = sum(len(upload.content) for upload in uploads)
-        free = min(self._bounds.size - self.size, free_bytes(self._folder))
-        if new > free:
-            raise no_room(f"for {human_size(new)} of images more")
 
     def _wipe(self) -> None:
         """Let nothing of what was removed stay in the journal."""

@@ -7,14 +7,16 @@ time, and none while others' images wait, but one each second all the same. Know
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from cxr_transfer import provenance
+from cxr_transfer.about import __version__
 from cxr_transfer.inference.prepare import Prepared
 from cxr_transfer.serving.event_log import log
 from cxr_transfer.serving.heat_maps import unexplained
@@ -24,7 +26,7 @@ from cxr_transfer.serving.job_records import Bounds, Job, JobImage, Kind
 from cxr_transfer.serving.job_store import JobStore
 from cxr_transfer.serving.metrics import Metrics
 from cxr_transfer.serving.model_registry import ServedModel
-from cxr_transfer.serving.schemas import ApiError
+from cxr_transfer.serving.schemas import ApiError, busy
 from cxr_transfer.serving.service import Service
 from cxr_transfer.serving.settings import Settings
 from cxr_transfer.serving.webhooks import Webhooks
@@ -45,10 +47,10 @@ SIDE = 1280
 """Longest side of a report's pictures, in pixels: more than paper shows."""
 
 _LOOK_AGAIN_S = 0.05
-_IDLE_S = 30.0  # between looks for what is over
+_IDLE_S = 30.0  # between looks for what is over, where nobody else changes anything
 _AFTER_FAILURE_S = 5.0
-_LOOK_FOR_ENDS_S = 1.0
-_PACE = 20  # images by which the time that is left is told
+_BUSY_AGAIN_S = 5
+_LOOK_FOR_ENDS_S = 1.0  # and for what other servers changed
 
 Value = TypeVar("Value")
 
@@ -76,7 +78,8 @@ class Jobs:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="jobs")
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Condition()
-        self._ended: deque[float] = deque(maxlen=_PACE)
+        # What others change is not told here.
+        self._idle_s = _IDLE_S if store.replicas is None else _LOOK_FOR_ENDS_S
 
     def start(self) -> None:
         """Begin to work; what was left when the last server ended goes on."""
@@ -93,9 +96,18 @@ class Jobs:
         self._thread.shutdown(wait=False)
 
     async def do(self, function: Callable[..., Value], *values: Any, **named: Any) -> Value:  # noqa: ANN401
-        """Call a method of the store in the store's thread, and return what it returns."""
+        """Call a method of the store in the store's thread, and return what it returns.
+
+        Raises:
+            ApiError: 503 ``busy`` where another server has the file for too long.
+        """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, lambda: function(*values, **named))
+        try:
+            return await loop.run_in_executor(self._thread, lambda: function(*values, **named))
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            raise busy(_BUSY_AGAIN_S) from None
 
     async def begin(
         self,
@@ -106,15 +118,15 @@ class Jobs:
         *,
         more: bool = False,
         webhook: str | None = None,
+        key: str | None = None,
     ) -> str:
         """Keep a job and begin to work on it; return its number.
 
         Raises:
             ApiError: What `JobStore.begin` raises.
         """
-        number = await self.do(
-            self.store.begin, owner, kind, asked, uploads, more=more, webhook=webhook
-        )
+        named: dict[str, Any] = {"more": more, "webhook": webhook, "key": key}
+        number = await self.do(self.store.begin, owner, kind, asked, uploads, **named)
         await self.tell_change()
         return number
 
@@ -152,16 +164,7 @@ class Jobs:
             job = await self.do(self.store.job, number)
             if job is None or job.status != "running":
                 return job
-            await self._wait(_IDLE_S)
-
-    def seconds_left(self, job: Job) -> float | None:
-        """Return how long the rest of a job takes at the present pace; None where it is unknown."""
-        if job.status != "running":
-            return 0.0
-        if job.more or len(self._ended) < 2:
-            return None
-        each = (self._ended[-1] - self._ended[0]) / (len(self._ended) - 1)
-        return round(each * (job.images - job.done), 1)
+            await self._wait(self._idle_s)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -172,7 +175,7 @@ class Jobs:
         """Tell whoever is to be told of jobs that ended, again and later where that fails."""
         while True:
             try:
-                for job in await self.do(self.store.due_webhooks):
+                while job := await self.do(self.store.due_webhook):
                     state, next_s = await asyncio.to_thread(webhooks.tell, job)
                     log("webhook", state=state, tries=job.webhook_tries + 1)
                     await self.do(self.store.webhook_tried, job.id, state, next_s)
@@ -193,8 +196,7 @@ class Jobs:
                 await self._wait(_AFTER_FAILURE_S)
             else:
                 if not worked:
-                    self._ended.clear()
-                    await self._wait(_IDLE_S)
+                    await self._wait(self._idle_s)
 
     async def _work_once(self) -> bool:
         """Answer an image, or end a job; tell whether there was any."""
@@ -219,7 +221,6 @@ class Jobs:
         finally:
             if not is_answered:
                 await asyncio.shield(self.do(self.store.put_back, image, uncounted=True))
-        self._ended.append(time.monotonic())
         await self.tell_change()
         return True
 
@@ -335,7 +336,7 @@ def _lost(image: JobImage, served: ServedModel) -> dict[str, Any]:
 
 
 class Background:
-    """All jobs of a server: reports that somebody waits for, in memory, and those that are kept.
+    """All jobs of a server: reports that somebody waits for, and those that are kept.
 
     Args:
         service: Service that answers.
@@ -343,7 +344,7 @@ class Background:
         metrics: Metrics, which tell how many images were begun, and how much is kept.
 
     Attributes:
-        reports: Reports in memory.
+        reports: Reports, in memory, or in the folder that servers share.
         kept: Jobs that outlive a restart; None where no folder was named.
 
     Raises:
@@ -352,15 +353,37 @@ class Background:
 
     def __init__(self, service: Service, settings: Settings, metrics: Metrics) -> None:
         bounds = Bounds(REPORTS, REPORTS * settings.body_bytes, REPORT_KEPT_S, REPORTS)
-        self.reports = Jobs(service, JobStore(None, bounds))
+        shared = settings.shared
+        folder = None if shared is None else shared / "reports"
+        self.reports = Jobs(
+            service, JobStore(folder, bounds, shared=shared is not None, option="--shared")
+        )
         self.kept = None
+        self._service = service
         if settings.jobs is not None:
             jobs = settings.jobs_at_once
             each = max(1, jobs // max(1, len(settings.tokens)))  # one token shuts out no other
             bounds = Bounds(jobs, settings.jobs_bytes, settings.jobs_kept_s, each)
-            kept = self.kept = Jobs(service, JobStore(settings.jobs, bounds), Webhooks(settings))
+            store = JobStore(settings.jobs, bounds, shared=shared is not None)
+            kept = self.kept = Jobs(service, store, Webhooks(settings))
             metrics.watch("cxr_jobs_images_begun", "Images of jobs.", lambda: kept.begun)
             metrics.watch("cxr_jobs_waits", "Times that jobs had to wait.", lambda: kept.waits)
+
+    async def join(self) -> None:
+        """Join the servers of the shared folders.
+
+        Raises:
+            UsageError: ``other_replicas`` where those have other models.
+        """
+        models = self._service.models.items()
+        facts = {
+            "version": __version__,
+            "models": {name: served.predictor.card.weights_sha256 for name, served in models},
+            "jobs": self.kept is not None,
+        }
+        for jobs in filter(None, (self.reports, self.kept)):
+            if jobs.store.replicas is not None:
+                await jobs.do(jobs.store.replicas.join, json.dumps(facts))
 
     def start(self) -> None:
         """Begin to work."""

@@ -13,18 +13,18 @@ from typing import Any
 
 from starlette.requests import Request
 
-from cxr_transfer.serving.image_store import ImageStore
 from cxr_transfer.serving.multipart import HASHES, UploadForm, hold_hashes, read_form
 from cxr_transfer.serving.parameters import check_names, with_query
 from cxr_transfer.serving.schemas import ApiError, shown_name
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.serving.shared_images import UploadedImages
 
 _MOST_BYTES = 256 * 1024
 _HASH = re.compile("[0-9a-fA-F]{64}")
 
 
 async def read_images(
-    request: Request, settings: Settings, images: ImageStore, *, fields: Sequence[str]
+    request: Request, settings: Settings, images: UploadedImages, *, fields: Sequence[str]
 ) -> UploadForm:
     """Read a request's images: a form, one image as it is, or hashes of uploaded ones.
 
@@ -68,7 +68,7 @@ async def read_images(
             )
         values[name] = value if isinstance(value, str) else str(value).lower()
     values = with_query(request, values, "body")
-    uploads = [images.upload(one.lower()) for one in hashes]
+    uploads = [await images.upload(one.lower()) for one in hashes]
     for place, name in enumerate(names or ()):
         uploads[place] = uploads[place]._replace(name=shown_name(name, place + 1))
     hold_hashes(request, uploads)

@@ -290,9 +290,9 @@ def picture_responses(media: str, headers: dict[str, str], *, body: bool = True)
     return responses | {200: binary | {"headers": _headers(headers)}}
 
 
-def with_no_room(responses: Responses) -> Responses:
-    """Return the description of answers where a disk may be full, too, or a job closed."""
-    return responses | _refusals(409, 507)
+def with_no_room(responses: Responses, *others: int) -> Responses:
+    """Return the description of answers where a disk may be full, and of ``others`` by status."""
+    return responses | _refusals(507, *others)
 
 
 def line_responses(responses: Responses) -> Responses:

@@ -1,6 +1,7 @@
 """Routes of reports: one that is waited for, and one that is made in the background.
 
-Both are jobs in memory: what is sent for a report touches no disk.
+Both are jobs in memory: what is sent for a report touches no disk, but for a folder that several
+servers share.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cxr_transfer.serving.openapi import (
     no_body,
     picture_responses,
     report_responses,
+    with_no_room,
 )
 from cxr_transfer.serving.schemas import ApiError, ReportProgress, envelope
 from cxr_transfer.serving.service import Service
@@ -43,7 +45,7 @@ def route_reports(
         summary="A report of images, with figures",
         openapi_extra=form_body("files", settings, fields=_FIELDS, hashes=True),
         response_class=Response,
-        responses=picture_responses("application/pdf", REPORT_HEADERS),
+        responses=with_no_room(picture_responses("application/pdf", REPORT_HEADERS)),
     )
     async def report(request: Request) -> Response:
         asked_models, uploads = await _asked(request, settings, service)
@@ -60,7 +62,7 @@ def route_reports(
         status_code=202,
         summary="Begin a report that is made in the background",
         openapi_extra=form_body("files", settings, fields=_FIELDS, hashes=True),
-        responses=answer_responses(ReportProgress, 202, headers=BEGUN_HEADERS),
+        responses=with_no_room(answer_responses(ReportProgress, 202, headers=BEGUN_HEADERS)),
     )
     async def begin(request: Request) -> Response:
         number = await _begin(request, background, *await _asked(request, settings, service))

@@ -13,8 +13,8 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,6 +32,7 @@ from cxr_transfer.serving.settings import Settings
 _BACKLOG = 512
 _HEADER_BYTES = 16384
 _OPEN_FILES = 4096
+_LOOK_S = 0.1
 
 
 def serve(
@@ -85,11 +86,24 @@ def _listener(chosen: Settings) -> socket.socket:
     # With the protocol named asyncio sends at once. Unnamed, the body of an answer waits for the
     # client to acknowledge the head: 40 ms an image.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
+    with _closed_without_port(listener, chosen):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # Two sockets may be bound with SO_REUSEADDR, but only one may listen.
-        listener.listen(_BACKLOG)
+        if chosen.shared is None:
+            # Two sockets may be bound with SO_REUSEADDR, but only one may listen.
+            listener.listen(_BACKLOG)
+    return listener
+
+
+@contextmanager
+def _closed_without_port(listener: socket.socket, chosen: Settings) -> Iterator[None]:
+    """Close a socket that cannot listen, and say why.
+
+    Raises:
+        MachineError: ``port_in_use``, ``no_port``.
+    """
+    try:
+        yield
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
@@ -103,7 +117,6 @@ def _listener(chosen: Settings) -> socket.socket:
             f"Expected to listen at {chosen.host}:{chosen.port}, but got: {error.strerror}; give "
             "another --host or --port.",
         ) from None
-    return listener
 
 
 def _set_limits() -> None:
@@ -141,8 +154,13 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
         timeout_graceful_shutdown=5,
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
-    server = _Server(config, guard, chosen)
-    opening = asyncio.create_task(service.open(models))
+
+    async def open_all() -> None:
+        await service.open(models)
+        await background.join()
+
+    opening = asyncio.create_task(open_all())
+    server = _Server(config, guard, chosen, opening)
 
     def opened(task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception():
@@ -153,8 +171,6 @@ async def _serve(chosen: Settings, listener: socket.socket, models: Sequence[str
             log("ready", models=list(service.models))
 
     opening.add_done_callback(opened)
-    where = listener.getsockname()
-    log("listening", host=where[0], port=where[1])
     try:
         await server.serve([listener])
         if not opening.done():
@@ -178,13 +194,43 @@ def _spare_what_stays() -> None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which on SIGTERM says so first, and leaves when nobody inside waits any more."""
+    """uvicorn, which on SIGTERM says so first, and leaves when nobody inside waits any more.
 
-    def __init__(self, config: uvicorn.Config, guard: RequestGuard, chosen: Settings) -> None:
+    One of several takes connections only while it is ready: the proxy before them goes on to the
+    next one where it gets none, whatever was asked.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        guard: RequestGuard,
+        chosen: Settings,
+        opening: asyncio.Task[None],
+    ) -> None:
         super().__init__(config)
         self._guard = guard
         self._settings = chosen
+        self._opening = opening
         self._told = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, one of several when it is ready.
+
+        Raises:
+            MachineError: ``port_in_use``, ``no_port``.
+        """
+        assert sockets is not None
+        if self._settings.shared is not None:
+            while not self._opening.done() and not self._guard.closing:
+                await asyncio.wait({self._opening}, timeout=_LOOK_S)
+            if self._guard.closing or self._opening.exception():
+                self.should_exit = True
+                return
+            with _closed_without_port(sockets[0], self._settings):
+                sockets[0].listen(_BACKLOG)
+        where = sockets[0].getsockname()
+        log("listening", host=where[0], port=where[1])
+        await super().startup(sockets)
 
     def handle_exit(self, sig: int, _frame: FrameType | None) -> None:
         """Let nobody in any more; the second time, leave now."""
@@ -199,6 +245,9 @@ class _Server(uvicorn.Server):
             if not self._told:
                 self._told = now
                 log("stopping", inside=self._guard.inside)
+                if self._settings.shared is not None:
+                    for server in self.servers:
+                        server.close()
                 self._guard.hurry(self._settings.drain_s)
             since = now - self._told
             is_done = since >= self._settings.notice_s and not self._guard.inside

@@ -31,7 +31,7 @@ LARGEST = 2**20
 """Bytes of a settings file or a file of tokens."""
 
 _DEFAULTS = Settings()
-_PATHS = ("tokens_file", "keep_answers", "audit_trail", "jobs", "webhook_secret_file")
+_PATHS = ("tokens_file", "keep_answers", "audit_trail", "shared", "jobs", "webhook_secret_file")
 
 
 _ELSEWHERE = {"tokens_file", "allowed_hosts", "webhook_secret_file"}
@@ -72,6 +72,9 @@ class ServerOptions(BaseModel):
         keep_answers: Folder in which answers are kept for `cxr accept monitor`.
         audit_trail: File to which a line is added for each request: who by name, when, which route,
             which images by hash, which status.
+        shared: Folder on which several servers work, for all of which one proxy stands: uploaded
+            images and reports lie there, and the folder of `jobs` is theirs together. A server that
+            has one listens only while it is ready.
         jobs: Folder in which jobs for many images are kept until they are done, with the images;
             without it the server takes none.
         jobs_at_once: Largest number of jobs that are not done; each token may have its even share
@@ -105,6 +108,7 @@ class ServerOptions(BaseModel):
     samples_mb: int = Field(_DEFAULTS.samples_bytes // MIB, ge=2 * MAX_PIXELS // MIB + 1, le=2**20)
     keep_answers: Path | None = None
     audit_trail: Path | None = None
+    shared: Path | None = None
     jobs: Path | None = None
     jobs_at_once: int = Field(_DEFAULTS.jobs_at_once, ge=1, le=100_000)
     jobs_mb: int = Field(_DEFAULTS.jobs_bytes // MIB, ge=1, le=2**24)

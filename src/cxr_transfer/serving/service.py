@@ -26,7 +26,7 @@ from cxr_transfer.serving.admission import Admission
 from cxr_transfer.serving.batching import Batches
 from cxr_transfer.serving.heat_maps import explain, unexplained
 from cxr_transfer.serving.image_reading import LOST, Read
-from cxr_transfer.serving.image_store import ImageStore, Upload, check_bytes
+from cxr_transfer.serving.image_store import Upload, check_bytes
 from cxr_transfer.serving.ipc import Header
 from cxr_transfer.serving.kept_answers import KeptAnswers, kept_facts
 from cxr_transfer.serving.metrics import Metrics
@@ -35,6 +35,7 @@ from cxr_transfer.serving.process_pool import WorkerLost, Workers
 from cxr_transfer.serving.sample_store import SampleStore
 from cxr_transfer.serving.schemas import ApiError, busy, starting
 from cxr_transfer.serving.settings import Settings
+from cxr_transfer.serving.shared_images import UploadedImages
 
 TRY_AGAIN_S = 30.0
 """How long the self-test's last outcome is believed."""
@@ -69,7 +70,7 @@ class Service:
         self.wanted: dict[str, str] = {}
         self.models: dict[str, ServedModel] = {}
         self.samples = SampleStore(settings.samples_bytes)
-        self.images = ImageStore(settings.kept_bytes, settings.kept_s, self.samples.forget)
+        self.images = UploadedImages(settings, self.samples.forget)
         self.decoders = Workers(settings.workers, settings.worker_bytes)
         self._settings = settings
         self._metrics = metrics
@@ -101,6 +102,7 @@ class Service:
             ModelError, UsageError, MachineError: What `named_models`, `open_model` and
                 `Workers.start` raise.
         """
+        self.images.start()
         # All to their end, also when one fails: a process half started cannot be ended.
         outcomes = await asyncio.gather(
             self._open_models(models),
@@ -137,6 +139,7 @@ class Service:
 
     async def close(self) -> None:
         """End the workers."""
+        await self.images.close()
         for executor in (self._opener, self._thread):
             executor.shutdown(wait=False, cancel_futures=True)
         await asyncio.gather(self.decoders.close(), self._slow.close())

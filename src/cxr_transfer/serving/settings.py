@@ -52,6 +52,8 @@ class Settings(BaseModel):
         notice_s: Time for which a stopping server still says that it stops.
         keep_answers: Folder in which answers are kept; None keeps none.
         audit_trail: File to which a line is added for each request; None keeps none.
+        shared: Folder on which several servers work, for all of which one proxy stands; None where
+            this server is the only one.
         jobs: Folder in which jobs are kept; None keeps none.
         jobs_at_once: Largest number of jobs that are not done, which tokens share evenly. As many
             that are done are kept beside them.
@@ -89,6 +91,7 @@ class Settings(BaseModel):
     notice_s: float = 1.0
     keep_answers: Path | None = None
     audit_trail: Path | None = None
+    shared: Path | None = None
     jobs: Path | None = None
     jobs_at_once: int = 1000
     jobs_bytes: int = 4096 * MIB

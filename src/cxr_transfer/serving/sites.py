@@ -18,7 +18,7 @@ from cxr_transfer.text import for_terminal
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _METHODS = "GET, POST, DELETE"
-_HEADERS = "Authorization, Content-Type, X-Request-ID"
+_HEADERS = "Authorization, Content-Type, Idempotency-Key, X-Request-ID"
 _EXPOSED = (
     "Retry-After, Location, WWW-Authenticate, X-Request-ID, X-Intended-Use, X-Cxr-Format, "
     "X-Cxr-Height, X-Cxr-Width, X-Cxr-Warnings, X-Cxr-Heat-Map-Of, X-Cxr-Model, "

@@ -17,6 +17,7 @@ from cxr_transfer.serving.openapi import (
     form_body,
     no_body,
     picture_responses,
+    with_no_room,
 )
 from cxr_transfer.serving.parameters import REORIENTATION, flag, reorientation
 from cxr_transfer.serving.schemas import Answers, ApiError, Kept, envelope
@@ -40,11 +41,11 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         status_code=201,
         summary="Upload images once, to ask for them by their SHA-256",
         openapi_extra=form_body("files", settings, fields=()),
-        responses=answer_responses(Kept, 201),
+        responses=with_no_room(answer_responses(Kept, 201)),
     )
     async def keep(request: Request) -> Response:
         form = await read_form(request, settings, files="files", fields=())
-        service.images.keep(form.uploads)
+        await service.images.keep(form.uploads)
         kept = [_told(index, upload) for index, upload in enumerate(form.uploads)]
         content = envelope(request.state.request_id)
         content |= {"kept_s": service.images.seconds, "images": kept}
@@ -58,8 +59,8 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         responses=answer_responses(None, 204, body=False),
     )
     async def forget(request: Request, sha256: Sha256) -> Response:
-        hold_hashes(request, [service.images.upload(sha256.lower())])
-        service.images.forget(sha256.lower())
+        hold_hashes(request, [await service.images.upload(sha256.lower())])
+        await service.images.forget(sha256.lower())
         return Response(status_code=204)
 
     @app.post(
@@ -74,7 +75,7 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         query = dict(request.query_params)
         served = service.model(query.get("model"))
         heat_map, change = flag(query, "heat_map"), reorientation(query)
-        upload = service.images.upload(sha256.lower())
+        upload = await service.images.upload(sha256.lower())
         hold_hashes(request, [upload])
         return await predictions(
             *(request, service, served, [upload]),
@@ -94,7 +95,7 @@ def route_uploaded_images(app: FastAPI, settings: Settings, service: Service) ->
         _refuse_body(request)
         query = dict(request.query_params)
         served, change = service.model(query.get("model")), reorientation(query)
-        upload = service.images.upload(sha256.lower())
+        upload = await service.images.upload(sha256.lower())
         hold_hashes(request, [upload])
         return await heat_map_picture(service, served, upload, change)
 
