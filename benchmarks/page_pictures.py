@@ -31,7 +31,7 @@ from cxr_transfer.datasets.phantom import draw_radiograph
 SERVER = "import sys; from cxr_transfer.serving.server import serve; serve(sys.argv[1:], port=0)"
 FINDINGS = ("normal", "bacterial", "covid19")
 PATIENCE_MS = 300_000
-QUALITY = 90  # of WebP: letters stay sharp
+QUALITY = 70  # of WebP: letters stay sharp
 
 
 @contextlib.contextmanager
