@@ -413,3 +413,9 @@ def test_json_has_an_entry_a_line_but_short_plain_ones_in_one(tmp_path):
     text = (tmp_path / "f.json").read_text(encoding="utf-8")
     assert json.loads(text) == json.loads(json.dumps(content))
     assert text.startswith('{\n "a": [1, 2.5, null],\n "b": {"low": 0.1, "high": 0.2},\n "c": [\n')
+
+
+def test_a_column_that_stands_there_twice_is_no_table():
+    with pytest.raises(ValueError, match="'a' stands there twice"):
+        read_csv("a,b,a\n1,2,3\n")
+    assert read_csv("a,,\n1,,\n") == [{"a": "1", "": ""}]

@@ -7,6 +7,7 @@ import pytest
 
 from cxr_transfer.errors import DataError
 from cxr_transfer.labels import CLASS_WORDS, DATASET_0, DATASET_1, LabelSet
+from cxr_transfer.statistics.findings import finding_classes
 
 
 def test_the_papers_classes_stand_in_the_papers_order():
@@ -43,3 +44,13 @@ def test_the_page_says_classes_as_python_does():
     script = resources.files("cxr_transfer.serving") / "page" / "words.js"
     table = re.search(r"const CLASSES = \{(.*?)\}", script.read_text(encoding="utf-8"), re.S)
     assert dict(re.findall(r'(\w+): "([^"]+)"', table[1])) == CLASS_WORDS
+
+
+def test_a_finding_leaves_room_for_the_name_of_its_absence():
+    longest = "x" * 97
+    assert finding_classes(longest).names == (f"no {longest}", longest)
+    LabelSet((longest, "Mass"), exclusive=False)
+    with pytest.raises(DataError) as error:
+        LabelSet(("x" * 98, "Mass"), exclusive=False)
+    assert "findings of 1 to 97 printable" in error.value.message
+    assert LabelSet(("x" * 100, "Mass")).names[1] == "Mass"

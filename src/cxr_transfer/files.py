@@ -169,13 +169,16 @@ def read_csv(text: str) -> list[dict[str, str]]:
     """Return the rows of what `write_csv` wrote, by column; a cell that is not there is empty.
 
     Raises:
-        ValueError: It is no CSV.
+        ValueError: It is no CSV, or a column stands there twice.
     """
     try:
         # Spreadsheets put a mark of the byte order first.
         reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
         names = [cell_texts({"": name})[""] for name in reader.fieldnames or ()]
         reader.fieldnames = names
+        twice = next((name for name in names if name and names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"the column {twice!r} stands there twice")
         return [cell_texts({name: row.get(name) or "" for name in names}) for row in reader]
     except csv.Error as error:
         raise ValueError(str(error)) from None

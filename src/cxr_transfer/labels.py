@@ -11,6 +11,9 @@ from cxr_transfer.errors import DataError, UsageError
 MOST_LABELS = 1000
 LONGEST_LABEL = 100
 
+ABSENT = "no "
+"""Stands before a finding where its absence is the other of two classes."""
+
 Task = Literal["multi_class", "multi_label"]
 """Whether an image has exactly one of the labels, or any number of them."""
 
@@ -60,8 +63,8 @@ class LabelSet:
 
     Raises:
         DataError: ``label_set`` for fewer than two names or more than 1000. Also for a name that
-            stands twice, is empty, is longer than 100 characters, or holds what is not printable;
-            for findings also for one that could not stand in a joined label.
+            stands twice, is empty, is longer than 100 characters (a finding: than 97), or holds
+            what is not printable; for findings also for one that could not stand in a joined label.
 
     >>> LabelSet(("normal", "covid19")).target("covid19")
     1
@@ -90,12 +93,15 @@ class LabelSet:
             )
         # They stand on terminals, pages and in file names: a name that moves a cursor, or turns
         # the direction of writing round, is none.
-        odd = [name for name in self.names if not _is_shown(name)]
+        # The absence of a finding is a class, too: its name is longer.
+        longest = LONGEST_LABEL if self.exclusive else LONGEST_LABEL - len(ABSENT)
+        odd = [name for name in self.names if not _is_shown(name, longest)]
         if odd:
+            kind, it = ("class names", "class") if self.exclusive else ("findings", "finding")
             raise DataError(
                 "label_set",
-                f"Expected class names of 1 to {LONGEST_LABEL} printable characters, but got "
-                f"{odd[0][: 2 * LONGEST_LABEL]!a}; rename the class.",
+                f"Expected {kind} of 1 to {longest} printable characters, but got "
+                f"{odd[0][: 2 * LONGEST_LABEL]!a}; rename the {it}.",
             )
         unfit = [] if self.exclusive else [name for name in self.names if not _may_be_joined(name)]
         if unfit:
@@ -222,8 +228,8 @@ def _may_be_joined(name: str) -> bool:
     )
 
 
-def _is_shown(name: str) -> bool:
-    return 0 < len(name) <= LONGEST_LABEL and name.isprintable()
+def _is_shown(name: str, longest: int) -> bool:
+    return 0 < len(name) <= longest and name.isprintable()
 
 
 DATASET_0 = LabelSet(("normal", "bacterial", "viral"))

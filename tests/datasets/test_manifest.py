@@ -351,3 +351,10 @@ def test_what_is_no_utf_8_is_told_with_the_encoding_that_was_assumed(tmp_path):
         assert "read as cp1252" in said
     (tmp_path / "images.csv").write_text(text, encoding="utf-8")
     assert "UTF-8" not in " ".join(read_listed(tmp_path / "images.csv").notices)
+
+
+def test_what_is_not_stated_is_no_column_of_groups_alone(read, tmp_path):
+    read("path,label,not_stated,kVp\na.png,x,Mass,7\n")
+    told = read_listed(tmp_path / "images.csv").notices
+    assert "columns that are kept, and used for --subgroup alone: kVp" in told
+    assert "column not_stated: read where several findings are told at once" in told

@@ -40,3 +40,10 @@ def test_a_grey_photograph_keeps_every_level():
     grey = np.arange(256, dtype=np.uint8).repeat(16).reshape(64, 64)
     with Image.open(io.BytesIO(with_palette(as_png(grey)))) as read:
         assert np.array_equal(np.asarray(read.convert("L")), grey)
+
+
+def test_a_sign_that_the_font_lacks_is_no_warning(tmp_path, recwarn):
+    with canvas(tmp_path / "figure.png", (3, 2), "胸腔积液") as figure:
+        figure.add_subplot()
+    assert (tmp_path / "figure.png").is_file()
+    assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]

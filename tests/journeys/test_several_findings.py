@@ -294,3 +294,82 @@ def test_an_audit_of_findings_asks_for_one_of_them(run, data, cxr, cache, tmp_pa
     told = cxr("audit", "model_2", *common, "--finding", "mass", expect=2, **cache).stderr
     assert "tells classes apart" in told
     assert not list((tmp_path / "out").glob("*.json"))
+
+
+@pytest.fixture
+def other_table(folds, tmp_path):
+    """Write the table of predictions of the folds as another program might have it."""
+
+    def write(change=lambda text: text, name="other.csv"):
+        kept = [row for row in rows(folds / "predictions.csv") if row["seed"] == "mean"]
+        columns = ["file", "label", "predicted", *(f"probability_{name}" for name in FINDINGS)]
+        lines = [",".join(columns), *(",".join(row[name] for name in columns) for row in kept)]
+        path = tmp_path / name
+        path.write_text(change("\n".join(lines) + "\n"))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text.replace(",", ";"), "are separated by semicolons"),
+        (
+            lambda text: text.replace(",dense|marker,", ",dense; marker,"),
+            "is no list of its findings",
+        ),
+        (lambda text: text.replace(",No Finding,0", ",0,0"), "'0' in the column predicted"),
+        (
+            lambda text: text.replace("_dense", "_marker", 1),
+            "'probability_marker' stands there twice",
+        ),
+        (lambda text: "file,label\na.png,dense\n", "there is no column predicted"),
+        (lambda text: "", "it has no rows"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_not_said_to_be_of_classes(
+    folds, other_table, change, told, cxr, cache
+):
+    table = other_table(change)
+    error = cxr("compare", folds, table, expect=3, **cache).stderr
+    assert "[bad_predictions]" in error
+    assert told in error
+
+
+def test_what_is_not_there_is_not_said_to_be_of_classes(folds, tmp_path, cxr, cache):
+    error = cxr("compare", folds, tmp_path / "none.csv", expect=3, **cache).stderr
+    assert "[no_predictions]" in error
+    assert "none.csv; give the --out" in error
+
+
+def test_a_label_that_no_model_knows_is_told_in_a_comparison(other_table, tmp_path, cxr, cache):
+    def unknown(text):
+        return text.replace(",dense,", ",haze,", 1)
+
+    tables = (other_table(unknown, "a.csv"), other_table(unknown, "b.csv"))
+    told = cxr("compare", *tables, "--out", tmp_path / "out", **cache)
+    assert "a.csv: 1 images have a label that names what is none of the findings" in told.stderr
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert [model["other_labels"] for model in report["models"].values()] == [1, 1]
+
+
+def test_an_evaluation_of_images_that_training_saw_is_marked(
+    folds, run, data, cxr, cache, tmp_path
+):
+    seen, out = tmp_path / "seen", tmp_path / "out"
+    cxr("evaluate", run, "--data", data, "--allow-seen", "--out", seen, **cache)
+    told = cxr("compare", folds, seen, "--out", out, **cache)
+    met = json.loads((seen / "report.json").read_text())["seen_in_training"]
+    assert met > 0
+    assert f"seen: training saw {met} of its images; do not quote the figures" in told.stderr
+    models = json.loads((out / "report.json").read_text())["models"]
+    assert [model["seen_in_training"] for model in models.values()] == [0, met]
+    assert f"**Training of seen saw {met} of its images" in (out / "report.md").read_text()
+
+
+def test_an_audit_says_that_images_do_not_tell_the_finding(run, cxr, cache, tmp_path):
+    common = ("--data", run / "split.csv", "--finding", "marker", "--fail-on", "never")
+    cxr("audit", run, *common, "--out", tmp_path / "out", **cache)
+    assert "do not say whether they have it" in (tmp_path / "out" / "audit.md").read_text()
+    assert "do not say whether they have it" in (tmp_path / "out" / "audit.html").read_text()

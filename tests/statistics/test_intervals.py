@@ -140,3 +140,11 @@ def test_the_interval_by_patient_covers_the_truth_and_the_one_by_image_does_not(
             by_image += holds and unit == "image"
     assert 0.93 <= by_patient / sets <= 0.97
     assert by_image / sets < 0.85
+
+
+def test_a_mean_of_figures_that_do_not_vary_has_an_interval_with_a_width():
+    # Three findings that are always right and one that is always wrong, on three patients.
+    found = percentile_interval(0.75, np.full(50, 0.75), units=3)
+    whole = percentile_interval(0.75, np.full(50, 0.75), units=4)
+    assert (whole.low, whole.high) == pytest.approx((wilson(3, 4).low, wilson(3, 4).high))
+    assert found.low < whole.low < 0.75 < whole.high < found.high < 1

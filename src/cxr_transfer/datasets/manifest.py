@@ -35,6 +35,7 @@ from cxr_transfer.datasets.cells import (
 from cxr_transfer.datasets.csv_files import decoded, separator_of
 from cxr_transfer.datasets.doubts import label_notices, number_notices, view_notices
 from cxr_transfer.datasets.patients import from_headers, patient_notices, unknown_patient
+from cxr_transfer.datasets.several_findings import NOT_STATED
 from cxr_transfer.errors import DataError, listing
 from cxr_transfer.files import write_csv
 from cxr_transfer.text import cell_text, for_terminal
@@ -251,8 +252,10 @@ def _table(path: Path) -> _Table:
         rows.append((line, dict(zip(names, texts, strict=True))))
     further = {name.lower(): name for name in spelled if name and name.lower() not in COLUMNS}
     notices = []
-    if further:
-        kept = listing(for_terminal(name) for name in further.values())
+    if NOT_STATED in further:
+        notices.append(f"column {NOT_STATED}: read where several findings are told at once")
+    if kept_names := [name for lower, name in further.items() if lower != NOT_STATED]:
+        kept = listing(map(for_terminal, kept_names))
         notices.append(f"columns that are kept, and used for --subgroup alone: {kept}")
     if "" in names:
         notices.append("columns that are not used: without a name")

@@ -19,7 +19,7 @@ from cxr_transfer.datasets.case import Case
 from cxr_transfer.datasets.cells import one_spelling
 from cxr_transfer.datasets.findings import LEFT_OUT, meanings
 from cxr_transfer.errors import DataError, listing
-from cxr_transfer.labels import JOINED, MISSING, LabelSet, Stated, stated
+from cxr_transfer.labels import ABSENT, JOINED, MISSING, LabelSet, Stated, stated
 
 NOT_STATED = "not_stated"
 """Column of a table: the findings, joined, of which nothing is said for an image."""
@@ -154,7 +154,7 @@ def groups_by_label(labels: LabelSet, cases: Sequence[Case]) -> dict[str, npt.ND
     return {
         words: rows[:, place] == value
         for place, name in enumerate(labels)
-        for words, value in ((name, 1), (f"no {name}", 0))
+        for words, value in ((name, 1), (f"{ABSENT}{name}", 0))
     }
 
 

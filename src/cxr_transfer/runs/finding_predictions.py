@@ -6,6 +6,7 @@ Written by an evaluation and a cross-validation; read back to compare models. Op
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,19 @@ import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import DataError
-from cxr_transfer.files import read_csv, write_csv
-from cxr_transfer.labels import JOINED, NO_FINDING, LabelSet
+from cxr_transfer.files import write_csv
+from cxr_transfer.labels import JOINED, NO_FINDING, LabelSet, stated
 from cxr_transfer.models.folder import read_text
-from cxr_transfer.runs.predictions import NAMING, identities, one_model, refuse_repeated
+from cxr_transfer.runs.predictions import (
+    NAMING,
+    identities,
+    one_model,
+    refuse_repeated,
+    table_rows,
+)
 from cxr_transfer.statistics.finding_comparison import NamedFindings
 from cxr_transfer.statistics.findings import FindingScores, named
+from cxr_transfer.text import for_terminal
 
 PREFIX = "probability_"
 """Begins the columns of probabilities."""
@@ -84,12 +92,15 @@ class FindingTable:
         named: Whether each finding is named, (N, F).
         sha256: SHA-256 of each of their files; "" where the table does not say.
         has_patients: Whether the table names patients; else each image is one.
+        other_labels: Number of images whose label names what is none of the findings: all their
+            labels are missing.
     """
 
     scores: FindingScores
     named: npt.NDArray[np.bool_]
     sha256: tuple[str, ...]
     has_patients: bool
+    other_labels: int
 
     def identities(self, *, by_content: bool) -> list[str]:
         """Return what tells each image from all others, as of a table of class scores."""
@@ -110,13 +121,14 @@ class FindingTable:
 
 
 def is_of_findings(path: Path) -> bool:
-    """Tell whether a table has columns of probabilities of findings.
+    """Tell whether a table has columns of probabilities of findings, whatever separates them.
 
     Raises:
         ModelError: What `models.folder.opened` raises.
     """
-    header = read_text(path).partition("\n")[0]
-    return any(name.strip().strip('"').startswith(PREFIX) for name in header.split(","))
+    header = read_text(path).partition("\n")[0].removeprefix("\ufeff")
+    names = re.split(r"[,;\t]", header)
+    return any(name.strip().strip('"').startswith(PREFIX) for name in names)
 
 
 def read_findings(path: Path) -> FindingTable:
@@ -126,18 +138,15 @@ def read_findings(path: Path) -> FindingTable:
         DataError: ``bad_predictions`` for another table; ``repeated_images``.
         ModelError: What `models.folder.opened` raises.
     """
-    try:
-        rows = read_csv(read_text(path))
-    except ValueError as error:
-        raise _bad(path, str(error)) from None
-    columns = list(rows[0]) if rows else []
+    rows = table_rows(path, _bad)
+    columns = list(rows[0])
     names = [name.removeprefix(PREFIX) for name in columns if name.startswith(PREFIX)]
     absent = [name for name in ("file", "label", "predicted") if name not in columns]
-    if not rows or absent or len(names) < 2:
+    if absent or len(names) < 2:
         missing = [*absent, *([f"{PREFIX}FINDING, at least twice"] if len(names) < 2 else [])]
-        raise _bad(path, f"there is no column {', '.join(missing)}" if rows else "it has no rows")
+        raise _bad(path, f"there is no column {', '.join(missing)}")
     labels = LabelSet(tuple(names), exclusive=False)
-    rows = one_model(path, rows)
+    rows = one_model(path, rows, _bad)
     files = tuple(row["file"] for row in rows)
     refuse_repeated(path, files)
     has_patients = all(row.get("patient") for row in rows)
@@ -154,10 +163,25 @@ def read_findings(path: Path) -> FindingTable:
         raise _bad(path, "a cell is no probability") from None
     return FindingTable(
         scores,
-        np.array([[one == 1 for one in labels.row(row["predicted"])] for row in rows]),
+        _named(path, labels, [row["predicted"] for row in rows]),
         tuple(row.get("sha256", "") for row in rows),
         has_patients,
+        sum(not stated(row["label"]).names <= set(labels) for row in rows),
     )
+
+
+def _named(path: Path, labels: LabelSet, cells: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Return which findings (N, F) are named; refuse a cell that is no list of them."""
+    said = {cell: labels.row(cell) for cell in cells}
+    odd = next((cell for cell, row in said.items() if -1 in row), None)
+    if odd is not None:
+        raise _bad(
+            path,
+            f"{for_terminal(odd)!r} in the column predicted is no list of its findings, joined by "
+            f"'{JOINED}'",
+        )
+    is_named: npt.NDArray[np.bool_] = np.array([said[cell] for cell in cells]) == 1
+    return is_named
 
 
 def _bad(path: Path, why: str) -> DataError:

@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
-from cxr_transfer.errors import LISTED, DataError
+from cxr_transfer.datasets.csv_files import separator_of
+from cxr_transfer.errors import LISTED, DataError, ModelError
 from cxr_transfer.files import read_csv
 from cxr_transfer.labels import DATASET_0, DATASET_1, MULTI_SOURCE, LabelSet
-from cxr_transfer.models.folder import read_text
+from cxr_transfer.models.folder import read_json, read_text
 from cxr_transfer.statistics.scores import Scores
+from cxr_transfer.text import for_terminal
 
 PREDICTIONS = "predictions.csv"
 ENSEMBLE = "mean"
@@ -36,6 +38,9 @@ _BESIDE = (
 """Other columns of tables of predictions that are no class."""
 
 _PREFIX = "score_"
+_SHOWN = 100
+"""Signs of a header that an error shows."""
+
 _SUM = 0.01
 """How far from 1 the scores of an image may sum: they are rounded, each by itself."""
 
@@ -110,16 +115,13 @@ def read_predictions(path: Path) -> PredictionTable:
             stands in it twice.
         ModelError: What `models.folder.opened` raises.
     """
-    try:
-        rows = read_csv(read_text(path))
-    except ValueError as error:
-        raise _bad(path, str(error)) from None
-    columns = list(rows[0]) if rows else []
+    rows = table_rows(path, _bad)
+    columns = list(rows[0])
     names = [name.removeprefix(_PREFIX) for name in columns if name.startswith(_PREFIX)]
     absent = [name for name in ("file", "label") if name not in columns]
-    if not rows or absent or len(names) < 2:
+    if absent or len(names) < 2:
         missing = [*absent, *([f"{_PREFIX}CLASS, at least twice"] if len(names) < 2 else [])]
-        raise _bad(path, f"there is no column {', '.join(missing)}" if rows else "it has no rows")
+        raise _bad(path, f"there is no column {', '.join(missing)}")
     labels = LabelSet(tuple(names))
     rows = one_model(path, rows)
     scored_rows = [row for row in rows if row["label"] in labels]
@@ -216,11 +218,8 @@ def read_case_scores(path: Path) -> CaseScores:
         DataError: ``bad_predictions`` for another table; ``repeated_images``.
         ModelError: What `models.folder.opened` raises.
     """
-    try:
-        rows = read_csv(read_text(path))
-    except ValueError as error:
-        raise _bad_scores(path, str(error)) from None
-    columns = list(rows[0]) if rows else []
+    rows = table_rows(path, _bad_scores)
+    columns = list(rows[0])
     naming = next((name for name in ("file", "case", "path") if name in columns), None)
     named = [name for name in columns if name.startswith(_PREFIX)]
     classes = named or [name for name in columns if name not in (*NAMING, *_BESIDE)]
@@ -228,11 +227,9 @@ def read_case_scores(path: Path) -> CaseScores:
         missing = "case" if naming is None else "for each of two classes"
         raise _bad_scores(
             path,
-            f"there is no column {missing} beside {', '.join(map(repr, columns[:LISTED]))}"
-            if rows
-            else "it has no rows",
+            f"there is no column {missing} beside {', '.join(map(repr, columns[:LISTED]))}",
         )
-    rows = one_model(path, rows)
+    rows = one_model(path, rows, _bad_scores)
     names = tuple(row[naming] for row in rows)
     refuse_repeated(path, names)
     labels = _in_known_order(tuple(name.removeprefix(_PREFIX) for name in classes))
@@ -262,16 +259,89 @@ def refuse_repeated(path: Path, files: Sequence[str]) -> None:
         )
 
 
-def one_model(path: Path, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+Refusal = Callable[[Path, str], DataError]
+"""Function that makes the error of a table of the reason why it is none."""
+
+
+def table_rows(path: Path, refused: Refusal) -> list[dict[str, str]]:
+    """Return the rows of a table of predictions, one at least.
+
+    Raises:
+        DataError: What ``refused`` makes.
+        ModelError: What `models.folder.opened` raises.
+    """
+    text = read_text(path)
+    header = text.partition("\n")[0]
+    if "\0" in header or any("\udc80" <= sign <= "\udcff" for sign in header):
+        raise refused(path, "it is no text in UTF-8 (save it as CSV UTF-8)")
+    separator = separator_of(header)
+    if separator != ",":
+        word = "tabs" if separator == "\t" else "semicolons"
+        shown = for_terminal(header.strip()[:_SHOWN])
+        raise refused(path, f"its columns, {shown!r}, are separated by {word} (save with commas)")
+    try:
+        rows = read_csv(text)
+    except ValueError as error:
+        raise refused(path, for_terminal(str(error))) from None
+    if not rows:
+        raise refused(path, "it has no rows")
+    return rows
+
+
+def is_of_classes(path: Path) -> bool:
+    """Tell whether a table has columns of class scores, whatever separates them.
+
+    Raises:
+        ModelError: What `models.folder.opened` raises.
+    """
+    return _PREFIX in read_text(path).partition("\n")[0]
+
+
+def no_predictions(path: Path) -> DataError:
+    """Return the error of a path that is neither a run nor a table, nor a folder with one."""
+    return DataError(
+        "no_predictions",
+        f"Expected a run folder, a folder with {PREDICTIONS}, or such a table, but got {path}; "
+        "give the --out of cxr train or cxr evaluate.",
+    )
+
+
+def nothing_common(by: str) -> DataError:
+    """Return the error of models without a common image.
+
+    Args:
+        by: "content" or "name": what tells their images apart.
+    """
+    return DataError(
+        "no_common_images",
+        f"Expected images that all models were tested on, but there is none by {by}; compare "
+        "models on the same test images.",
+    )
+
+
+def seen_beside(table: Path) -> int:
+    """Return how many images an evaluation scored that training had seen; 0 without its report."""
+    try:
+        report = read_json(table.parent / "report.json")
+    except (ModelError, ValueError):
+        return 0
+    seen = report.get("seen_in_training", 0) if isinstance(report, dict) else 0
+    return seen if isinstance(seen, int) else 0
+
+
+def one_model(
+    path: Path, rows: list[dict[str, str]], refused: Refusal | None = None
+) -> list[dict[str, str]]:
     """Return the rows of one model: those of the mean, where there are several seeds."""
+    refused = refused or _bad
     models = {row.get("model", "") for row in rows}
     if len(models) > 1:
-        raise _bad(path, f"it has the rows of several models ({', '.join(sorted(models))})")
+        raise refused(path, f"it has the rows of several models ({', '.join(sorted(models))})")
     seeds = {row.get("seed", "") for row in rows}
     if len(seeds) == 1:
         return rows
     if ENSEMBLE not in seeds:
-        raise _bad(path, f"it has several seeds and no rows of their mean (seed {ENSEMBLE!r})")
+        raise refused(path, f"it has several seeds and no rows of their mean (seed {ENSEMBLE!r})")
     return [row for row in rows if row["seed"] == ENSEMBLE]
 
 
@@ -279,7 +349,7 @@ def _probabilities(
     path: Path,
     rows: Sequence[Mapping[str, str]],
     columns: Sequence[str],
-    refused: Callable[[Path, str], DataError] | None = None,
+    refused: Refusal | None = None,
 ) -> npt.NDArray[np.float64]:
     refused = refused or _bad
     try:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from cxr_transfer.datasets.case import Case
 from cxr_transfer.errors import DataError
-from cxr_transfer.labels import LabelSet
+from cxr_transfer.labels import ABSENT, LabelSet
 from cxr_transfer.statistics.auroc import auroc_intervals
 from cxr_transfer.statistics.calibration import calibration
 from cxr_transfer.statistics.intervals import (
@@ -120,7 +120,7 @@ _NAMES = ("patient", "file")
 
 def finding_classes(name: str) -> LabelSet:
     """Return a finding and its absence as two classes; the finding is the second."""
-    return LabelSet((f"no {name}", name))
+    return LabelSet((f"{ABSENT}{name}", name))
 
 
 def absence_and_finding(probability: Floats, threshold: float = EVEN) -> Floats:

@@ -14,7 +14,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from cxr_transfer.errors import DataError, UsageError
 
@@ -118,6 +118,15 @@ def wilson(successes: int, total: int, level: float = 0.95) -> Estimate:
     return Estimate(successes / total, float(held.low), float(held.high))
 
 
+def _wilson_of_share(value: float, units: int, level: float) -> Estimate:
+    """Return Wilson's interval of a share of ``units`` that need be no whole number of them."""
+    z = float(norm.ppf((1 + checked_level(level)) / 2))
+    middle, spread = value + z * z / (2 * units), z * z / (4 * units * units)
+    half = z * math.sqrt(value * (1 - value) / units + spread)
+    scale = 1 + z * z / units
+    return Estimate(float(value), (middle - half) / scale, (middle + half) / scale)
+
+
 def patient_weights(
     patients: Sequence[str], *, resamples: int = 2000, seed: int = 0
 ) -> npt.NDArray[np.int64]:
@@ -185,10 +194,13 @@ def percentile_interval(
     Replicates that are NaN (a resample without an image of the class, say) are left out.
 
     Where every image is right (or wrong) all replicates agree, and the interval would have no
-    width. It is then Wilson's over ``units``, the number of independent patients.
+    width. It is then Wilson's over ``units``, the number of independent patients. So it is for a
+    mean of such figures, as of two classes of which one is always right and one always wrong.
 
     >>> percentile_interval(1.0, [1.0, 1.0], units=50).percent()
     '100.0 [92.9, 100.0]'
+    >>> percentile_interval(0.5, [0.5, 0.5], units=50).percent()
+    '50.0 [36.6, 63.4]'
 
     Source: Efron & Tibshirani 1993, section 13.3; quantiles interpolated linearly.
 
@@ -203,8 +215,10 @@ def percentile_interval(
     defined = defined[~np.isnan(defined)]
     if math.isnan(value) or not defined.size:
         return Estimate(float(value), math.nan, math.nan)
-    if units and value in (0.0, 1.0) and (defined == value).all():
-        return wilson(int(value) * units, units, level)
+    if units and 0 <= value <= 1 and np.allclose(defined, value, rtol=0, atol=1e-12):
+        if value in (0.0, 1.0):
+            return wilson(int(value) * units, units, level)
+        return _wilson_of_share(value, units, level)
     low, high = np.quantile(defined, (outside, 1 - outside))
     return Estimate(float(value), float(low), float(high))
 

@@ -18,16 +18,23 @@ import numpy as np
 from cxr_transfer import provenance
 from cxr_transfer.about import INTENDED_USE
 from cxr_transfer.datasets.manifest import PARTS_FILE
-from cxr_transfer.errors import DataError, ModelError, UsageError, listing
+from cxr_transfer.errors import DataError, UsageError, listing
 from cxr_transfer.evaluation import publication_tables as tables
 from cxr_transfer.evaluation.comparisons import compared_pairs
 from cxr_transfer.evaluation.rendering import render
 from cxr_transfer.figures.dots import Panel, dot_panels
 from cxr_transfer.files import write_json, write_text
 from cxr_transfer.labels import LabelSet
-from cxr_transfer.models.folder import read_json, sha256
+from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import CARD, read_card
-from cxr_transfer.runs.predictions import PREDICTIONS, PredictionTable, read_predictions
+from cxr_transfer.runs.predictions import (
+    PREDICTIONS,
+    PredictionTable,
+    no_predictions,
+    nothing_common,
+    read_predictions,
+    seen_beside,
+)
 from cxr_transfer.runs.run_folder import parts
 from cxr_transfer.statistics.intervals import DIFFERENCES, INTERVALS, Estimate
 from cxr_transfer.statistics.metrics import Evaluation, evaluate
@@ -110,7 +117,7 @@ def compare_models(
     for name, path in zip(names, paths, strict=True):
         table = read[path] or scored[path]
         origin = "" if path in scored else sha256(_table_path(path))
-        models.append(Compared(name, table, origin, _seen_beside(_table_path(path))))
+        models.append(Compared(name, table, origin, seen_beside(_table_path(path))))
         if models[-1].seen:
             log(f"{name}: training saw {models[-1].seen} of its images; do not quote the figures")
     common, left_out = on_common_images(models)
@@ -184,21 +191,7 @@ def _table_of(path: Path) -> PredictionTable | None:
         return read_predictions(table)
     if (path / CARD).is_file() and (path / PARTS_FILE).is_file():
         return None
-    raise DataError(
-        "no_predictions",
-        f"Expected a run folder, a folder with {PREDICTIONS}, or such a table, but got {path}; "
-        "give the --out of cxr train or cxr evaluate.",
-    )
-
-
-def _seen_beside(table: Path) -> int:
-    """Return how many images an evaluation scored that training had seen; 0 without its report."""
-    try:
-        report = read_json(table.parent / "report.json")
-    except (ModelError, ValueError):
-        return 0
-    seen = report.get("seen_in_training", 0) if isinstance(report, dict) else 0
-    return seen if isinstance(seen, int) else 0
+    raise no_predictions(path)
 
 
 def _labels(path: Path, table: PredictionTable | None) -> LabelSet:
@@ -224,15 +217,7 @@ def _check_any_common(contents: Sequence[set[str]]) -> None:
         DataError: ``no_common_images``.
     """
     if all(contents) and not set.intersection(*contents):
-        raise _nothing_common("content")
-
-
-def _nothing_common(by: str) -> DataError:
-    return DataError(
-        "no_common_images",
-        f"Expected images that all models were tested on, but there is none by {by}; compare "
-        "models on the same test images.",
-    )
+        raise nothing_common("content")
 
 
 def _check_classes(labels_of: Mapping[str, LabelSet]) -> None:
@@ -267,7 +252,7 @@ def on_common_images(
     keys = [model.table.identities(by_content=by_content) for model in models]
     shared = set(keys[0]).intersection(*keys[1:])
     if not shared:
-        raise _nothing_common("content" if by_content else "name")
+        raise nothing_common("content" if by_content else "name")
     order = [key for key in keys[0] if key in shared]
     scores = {}
     for model, of_model in zip(models, keys, strict=True):

@@ -23,7 +23,13 @@ from cxr_transfer.files import write_json, write_text
 from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import CARD, read_card
 from cxr_transfer.runs.finding_predictions import FindingTable, is_of_findings, read_findings
-from cxr_transfer.runs.predictions import PREDICTIONS
+from cxr_transfer.runs.predictions import (
+    PREDICTIONS,
+    is_of_classes,
+    no_predictions,
+    nothing_common,
+    seen_beside,
+)
 from cxr_transfer.statistics.auroc import auroc_intervals
 from cxr_transfer.statistics.finding_comparison import NamedFindings, compared_findings
 from cxr_transfer.statistics.intervals import (
@@ -42,21 +48,24 @@ def are_of_findings(paths: Sequence[Path]) -> bool:
         DataError: ``other_classes`` where some of them do.
     """
     of_findings = [_is_of_findings(path) for path in paths]
-    if any(of_findings) and not all(of_findings):
+    if True not in of_findings:
+        return False
+    if False in of_findings:
         other = paths[of_findings.index(False)]
         raise DataError(
             "other_classes",
             f"Expected models of several findings at once, as {paths[of_findings.index(True)]} is, "
             f"but {other} tells classes apart; compare models of one task.",
         )
-    return all(of_findings)
+    return True
 
 
-def _is_of_findings(path: Path) -> bool:
+def _is_of_findings(path: Path) -> bool | None:
+    """Tell whether a model tells findings (True) or classes (False); None where nothing says it."""
     table = path / PREDICTIONS if path.is_dir() else path
     if table.is_file():
-        return is_of_findings(table)
-    return (path / CARD).is_file() and not read_card(path / CARD).label_set.exclusive
+        return True if is_of_findings(table) else False if is_of_classes(table) else None
+    return not read_card(path / CARD).label_set.exclusive if (path / CARD).is_file() else None
 
 
 def compare_finding_models(
@@ -87,11 +96,19 @@ def compare_finding_models(
             ``other_classes``, ``two_labels``, ``not_paired``, ``no_common_images``.
     """
     read = {name: read_findings(_table(path)) for name, path in zip(names, paths, strict=True)}
-    hashes = {name: sha256(_table(path)) for name, path in zip(names, paths, strict=True)}
+    tables_of = {name: _table(path) for name, path in zip(names, paths, strict=True)}
+    seen = {name: seen_beside(table) for name, table in tables_of.items()}
     common, left_out = _on_common_images(read)
-    for name, number in left_out.items():
-        if number:
-            log(f"{name}: {number} images that not all models have are left out")
+    for name, table in read.items():
+        if seen[name]:
+            log(f"{name}: training saw {seen[name]} of its images; do not quote the figures")
+        if left_out[name]:
+            log(f"{name}: {left_out[name]} images that not all models have are left out")
+        if table.other_labels:
+            log(
+                f"{name}: {table.other_labels} images have a label that names what is none of the "
+                "findings; all their labels count as missing"
+            )
     again: dict[str, Any] = {"resamples": resamples, "seed": seed}
     first = common[names[0]].scores
     content = {
@@ -105,7 +122,9 @@ def compare_finding_models(
         "models": {
             name: {
                 "left_out": left_out[name],
-                "predictions_sha256": hashes[name],
+                "other_labels": read[name].other_labels,
+                "seen_in_training": seen[name],
+                "predictions_sha256": sha256(tables_of[name]),
                 "findings": _figures(model, again),
             }
             for name, model in common.items()
@@ -123,6 +142,8 @@ def compare_finding_models(
 
 def _table(path: Path) -> Path:
     table = path / PREDICTIONS if path.is_dir() else path
+    if not table.is_file() and not (path / CARD).is_file():
+        raise no_predictions(path)
     if not table.is_file():
         raise DataError(
             "no_predictions",
@@ -148,11 +169,7 @@ def _on_common_images(
     keys = {name: table.identities(by_content=by_content) for name, table in read.items()}
     shared = set.intersection(*(set(of_model) for of_model in keys.values()))
     if not shared:
-        raise DataError(
-            "no_common_images",
-            "Expected images that all models were tested on, but there is none; compare models on "
-            "the same test images.",
-        )
+        raise nothing_common("content" if by_content else "name")
     order = [key for key in keys[of_first] if key in shared]
     common = {}
     for name, table in read.items():
