@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,10 @@ from cxr_transfer.quiet import quiet
 
 OBJECT_STORE = 1024 * 1024 * 1024
 """Bytes of shared memory for a Ray that is started here, at least."""
+
+_LAST_PORT = 65535
+_ANSWERS_WITHIN = 10
+"""Seconds in which a cluster's port answers."""
 
 TRIES = 10
 """Times that work is done again whose process died: an image may be what kills it."""
@@ -33,6 +38,12 @@ def ray_session(address: str | None, processors: int) -> Iterator[Any]:
     Raises:
         MachineError: ``missing_package``, ``no_cluster``.
     """
+    if address is not None and not address.strip():
+        raise MachineError(
+            "no_cluster",
+            "Expected the address of a Ray cluster, but got an empty one; give HOST:PORT, auto or "
+            "local.",
+        )
     with _environment():
         try:
             import ray
@@ -80,6 +91,7 @@ def _start(ray: Any, address: str | None, processors: int, folder: str) -> None:
     logging_options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
+            _check_reached(ray, address)
             ray.init(address=address, **logging_options)
         else:
             ray.init(
@@ -91,8 +103,23 @@ def _start(ray: Any, address: str | None, processors: int, folder: str) -> None:
                 **logging_options,
             )
     except Exception as error:  # Ray raises even the plain one, for a start that took too long
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].rstrip(".")
         raise MachineError(
             "no_cluster",
-            f"Expected a Ray cluster at {address or 'this machine'}, but got: {reason}",
+            f"Expected a Ray cluster at {address or 'this machine'}, but got: {reason}; "
+            "give the HOST:PORT of one that runs, auto on a machine of it, or local.",
         ) from None
+
+
+def _check_reached(ray: Any, address: str) -> None:  # noqa: ANN401 - Ray's
+    """Knock at a cluster's port: Ray itself waits for minutes where nobody answers.
+
+    Raises:
+        OSError: Nobody answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
+        return
+    if host == "localhost" or host.startswith("127."):  # Ray takes this machine's own address
+        host = ray.util.get_node_ip_address()
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
