@@ -71,7 +71,7 @@ FENCES = {
     ),
     **dict.fromkeys(("onnx", "onnxruntime", "onnxscript"), ("export/formats.py",)),
     "pyarrow": ("inference/table.py",),
-    "ray": ("inference/ray_backend.py",),
+    "ray": ("ray_session.py", "inference/ray_backend.py"),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11"), ("serving/",)),
     "prometheus_client": ("serving/", "pacs/node_metrics.py"),
     "openvino": ("openvino_runtime.py",),
