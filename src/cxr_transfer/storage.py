@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -27,7 +28,7 @@ Location: TypeAlias = str | Path
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
 """By scheme of an address: the package that fsspec needs for it."""
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 10, 30
+CONNECT_TIMEOUT, READ_TIMEOUT = 10, 20
 """Seconds that a store may be silent."""
 
 ATTEMPTS = 3
@@ -239,6 +240,8 @@ def _connected(scheme: str, _process: int) -> Any:  # noqa: ANN401 - fsspec's
     require(PACKAGES[scheme], f"addresses of {scheme}://")
     import fsspec
 
+    # Without one, Python shows on standard error what a library logs, tracebacks too.
+    logging.getLogger(PACKAGES[scheme]).addHandler(logging.NullHandler())
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "s3":
         options["config_kwargs"] = {

@@ -261,9 +261,10 @@ class StoredParts:
         Raises:
             UsageError, MachineError: What the store raises; ``disk_full``, ``not_writable``.
         """
-        with _temporary() as folder, scratch_file(folder, 0) as scratch:
+        with _temporary() as folder, scratch_file(folder, 1) as scratch:
             with scratch.open("r+b") as handle:
                 write(handle)
+                handle.truncate()
             upload(scratch, self._out)
 
     def clear(self, names: Iterable[str]) -> None:

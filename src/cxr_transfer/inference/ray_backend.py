@@ -38,8 +38,11 @@ LEAST = 2
 READ, PREPARE, INFER = 0.25, 0.75, 1.0
 """Processors of a process of each stage; with others, Ray would make one stage of two."""
 
-TRIES = 3
+TRIES = 10
 """Times that work is done again whose process died: an image may be what kills it."""
+
+STARTS = 3
+"""Times that all stages start while no chunk is gained by it."""
 
 STARTS_S = 600
 """Seconds in which the first process of each pool must have started."""
@@ -80,15 +83,33 @@ def predict_on_cluster(
     place = os.path.abspath(model) if os.path.exists(model) else str(model)
     predictor = Predictor.open(place, **predictor_options)
     with resumable(predictor, files, out, settings=predictor_options, on_image=on_image) as parts:
-        if missing := parts.missing():
-            rows = [
-                chunk_row(number, [_everywhere(file) for file in parts.chunk(number)])
-                for number in missing
-            ]
-            stages = _Stages(place, predictor, predictor_options, max(LEAST, workers))
+        stages = _Stages(place, predictor, predictor_options, max(LEAST, workers))
+        _answer(parts, stages, address, on_image)
+        return parts.finish()
+
+
+def _answer(parts: Parts, stages: _Stages, address: str | None, on_image: Each | None) -> None:
+    """Answer for all chunks that are missing, and start again while some are gained by it.
+
+    Raises:
+        MachineError: ``worker_lost``.
+    """
+    starts, before = 0, 0
+    while missing := parts.missing():
+        starts = 1 if len(missing) != before else starts + 1
+        before = len(missing)
+        rows = [
+            chunk_row(number, [_everywhere(file) for file in parts.chunk(number)])
+            for number in missing
+        ]
+        try:
+            # Connected anew each time: what is left of the processes before goes with them.
             with _ray(address, stages.processors) as ray:
                 _keep(parts, stages.answered(ray, rows), on_image)
-        return parts.finish()
+        except MachineError as error:
+            # What dies with a machine may use up all tries before Ray knows that it is gone.
+            if error.code != "worker_lost" or starts == STARTS:
+                raise
 
 
 def _everywhere(file: str | Path) -> str:
@@ -102,8 +123,6 @@ def _keep(parts: Parts, rows: Iterable[Row], on_image: Each | None) -> None:
     for row in rows:
         number, answers = row["number"], answers_of(row)
         begun[number] |= dict(enumerate(answers, row["first"]))
-        for _ in answers if on_image else ():
-            on_image()  # type: ignore[misc]
         files = parts.chunk(number)
         if len(begun[number]) < len(files):
             continue
@@ -111,6 +130,8 @@ def _keep(parts: Parts, rows: Iterable[Row], on_image: Each | None) -> None:
         for place, file in enumerate(files):
             chunk[place]["file"] = str(file)
         parts.keep(number, [chunk[place] for place in range(len(files))])
+        for _ in files if on_image else ():
+            on_image()  # type: ignore[misc]
 
 
 class _Stages:
@@ -195,8 +216,13 @@ def _ray(address: str | None, processors: int) -> Iterator[Any]:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    # Ray looks at both when it is imported and when it starts processes.
-    settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+    # Ray looks at these when it is imported and when it starts processes. The last one leaves out
+    # what it else shows of each machine that is lost: that machine's log.
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_BACKEND_LOG_LEVEL": "fatal",
+        "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+    }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -216,7 +242,7 @@ def _limits(ray: Any, processors: int) -> Iterator[None]:  # noqa: ANN401 - Ray'
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = BLOCK
     context.wait_for_min_actors_s = STARTS_S
-    context.max_consecutive_actor_init_deaths = TRIES
+    context.max_consecutive_actor_init_deaths = STARTS
     context.execution_options.resource_limits = ray.data.ExecutionResources(cpu=processors)
     with ray.data.DataContext.current(context):
         yield
