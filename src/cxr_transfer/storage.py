@@ -38,7 +38,11 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|arn:[A-Za-z0-9:_-]+")
 _SIGNED = re.compile(
     r"[?&](x-amz-|x-goog-|awsaccesskeyid|signature|token|sig)[^=]*=", re.IGNORECASE
 )
-_SECRET = re.compile(r"(://)[^@\s]*@|(?<=[?&])([^=&\s]+=)[^&\s]+")
+_SECRETS = (
+    (re.compile(r"(://)[^@\s]*@"), r"\1...@"),
+    (re.compile(r"((?:s3|gs)://[^/:@\s]+):[^/@\s]+"), r"\1:..."),
+    (re.compile(r"([?&][^=&\s]+=)[^&\s']+"), r"\1..."),
+)
 _UNREADABLE_RANGE = ("416", "InvalidRange")
 # What holds for one object alone; other refusals hold for all that follow.
 _OF_THE_OBJECT = ("", "403", "AccessDenied", "AllAccessDisabled", "InvalidObjectState")
@@ -90,7 +94,9 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("cxr predict s3://me:secret@bucket/a.png")
     'cxr predict s3://...@bucket/a.png'
     """
-    return _SECRET.sub(lambda found: f"{found[1] or found[2]}...{'@' if found[1] else ''}", text)
+    for secret, instead in _SECRETS:
+        text = secret.sub(instead, text)
+    return text
 
 
 def read_object(address: str, most: int) -> bytes:

@@ -7,7 +7,6 @@ other kinds of files are counted and passed over. A name without an ending may b
 from __future__ import annotations
 
 import glob
-import mimetypes
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
@@ -15,18 +14,12 @@ from cxr_transfer.datasets.image_files import LeftOut, Why, is_clutter
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.storage import objects_below, objects_like
 
-# The tables of this module alone: a machine may have others.
-_TYPES = mimetypes.MimeTypes(filenames=())
-_OF_PROGRAMS = (
-    ".parquet",
-    ".jsonl",
-    ".ndjson",
-    ".npy",
-    ".npz",
-    ".nii",
-    ".gz",
-    ".toml",
-    ".safetensors",
+_OTHER_FORMATS = frozenset(".avif .bmp .gif .heic .heif .j2k .jp2 .jxl .psd .svg .webp".split())
+_NO_IMAGES = frozenset(
+    ".7z .avi .bz2 .cfg .csv .db .doc .docx .gz .h5 .hdf5 .htm .html .ini .ipynb .json .jsonl .log "
+    ".md .md5 .mha .mhd .mov .mp4 .ndjson .nii .npy .npz .nrrd .ods .odt .onnx .parquet .pdf .pkl "
+    ".ppt .pptx .pt .pth .py .rst .rtf .safetensors .sha256 .sqlite .tar .tex .tgz .toml .tsv .txt "
+    ".xls .xlsx .xml .xz .yaml .yml .zip".split()
 )
 
 
@@ -71,8 +64,7 @@ def _why_not(name: str) -> Why | None:
         return Why.HIDDEN
     if named_format(path.name):
         return None
-    kind, _ = _TYPES.guess_type(path.name)
-    if kind and kind.startswith("image/"):
+    ending = path.suffix.lower()
+    if ending in _OTHER_FORMATS:
         return Why.OTHER_FORMAT
-    is_other = kind is not None or path.suffix.lower() in _OF_PROGRAMS
-    return Why.NO_IMAGE if is_other or path.name.upper() == "DICOMDIR" else None
+    return Why.NO_IMAGE if ending in _NO_IMAGES or path.name.upper() == "DICOMDIR" else None
