@@ -295,9 +295,9 @@ The driver keeps and composes {rows["csv"]:,} rows a second as CSV, {rows["parqu
 ## What Ray adds
 
 On {ray["processors"]} cores Ray takes {ray["core_seconds_per_image"]} core-seconds for a JPEG
-image, {ray["overhead"]:.0%} more than the stages alone, one after the other. {ray["start_s"]} s go
-by until all processes run. Measured as the difference of {ray["images"][0]} and {ray["images"][1]}
-images.
+image, {ray["overhead"]:.0%} more than the stages alone, one after the other; cores that wait count,
+too. {ray["start_s"]} s go by until all processes run. Measured as the difference of
+{ray["images"][0]} and {ray["images"][1]} images.
 
 ## Ten million images
 

@@ -100,7 +100,7 @@ def test_two_workers_give_the_rows_of_one_process_also_after_a_kill(
 
 
 def test_a_cluster_that_is_not_there_is_a_machine_error(checkpoint, tmp_path):
-    script = SCRIPT.replace("workers=2", "address='auto'")
+    script = SCRIPT.replace("workers=2", "address='127.0.0.1:9'")
     listed = tmp_path / "files.txt"
     listed.write_text("a.png\n")
     done = subprocess.run(

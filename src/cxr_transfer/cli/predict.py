@@ -82,7 +82,8 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Decoding threads; default: processors + 1. With --cluster: processors, 2.",
+            help="Decoding threads; default: processors + 1. With --cluster: processes of each "
+            "stage, 2.",
         ),
     ] = None,
     cluster: Annotated[

@@ -14,13 +14,19 @@ from cxr_transfer.datasets.image_files import LeftOut, Why, is_clutter
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.storage import objects_below, objects_like
 
-_OTHER_FORMATS = frozenset(".avif .bmp .gif .heic .heif .j2k .jp2 .jxl .psd .svg .webp".split())
-_NO_IMAGES = frozenset(
-    ".7z .avi .bz2 .cfg .csv .db .doc .docx .gz .h5 .hdf5 .htm .html .ini .ipynb .json .jsonl .log "
-    ".md .md5 .mha .mhd .mov .mp4 .ndjson .nii .npy .npz .nrrd .ods .odt .onnx .parquet .pdf .pkl "
-    ".ppt .pptx .pt .pth .py .rst .rtf .safetensors .sha256 .sqlite .tar .tex .tgz .toml .tsv .txt "
-    ".xls .xlsx .xml .xz .yaml .yml .zip".split()
+_OTHER_FORMATS = (".avif .bmp .gif .heic .heif .j2k .jp2 .jxl .psd .svg .webp",)
+_NO_IMAGES = (
+    ".7z .avi .bz2 .cfg .csv .db .doc .docx .gz .h5 .hdf5 .htm .html .ini .ipynb .json .jsonl .log",
+    ".md .md5 .mha .mhd .mov .mp4 .ndjson .nii .npy .npz .nrrd .ods .odt .onnx .parquet .pdf .pkl",
+    ".ppt .pptx .pt .pth .py .rst .rtf .safetensors .sha256 .sqlite .tar .tex .tgz .toml .tsv .txt",
+    ".xls .xlsx .xml .xz .yaml .yml .zip",
 )
+_WHY = {
+    ending: why
+    for why, endings in ((Why.OTHER_FORMAT, _OTHER_FORMATS), (Why.NO_IMAGE, _NO_IMAGES))
+    for line in endings
+    for ending in line.split()
+}
 
 
 def images_at(
@@ -64,7 +70,6 @@ def _why_not(name: str) -> Why | None:
         return Why.HIDDEN
     if named_format(path.name):
         return None
-    ending = path.suffix.lower()
-    if ending in _OTHER_FORMATS:
-        return Why.OTHER_FORMAT
-    return Why.NO_IMAGE if ending in _NO_IMAGES or path.name.upper() == "DICOMDIR" else None
+    if path.name.upper() == "DICOMDIR":
+        return Why.NO_IMAGE
+    return _WHY.get(path.suffix.lower())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,17 +33,19 @@ OBJECT_STORE = 1024 * 1024 * 1024
 BLOCK = 16 * 1024 * 1024
 """Bytes between two stages that go out as one piece; a row that is larger goes alone."""
 
-LEAST = 2
-"""Processors without which the three stages cannot run side by side."""
-
-READ, PREPARE, INFER = 0.25, 0.75, 1.0
-"""Processors of a process of each stage; with others, Ray would make one stage of two."""
+READ, PREPARE, INFER = 0.125, 0.375, 0.5
+"""Processors that a process of each stage counts for: one of each fits on one, and each pool may
+grow to as many as there are processors, whichever stage is the slow one. Were two of these equal,
+Ray would make one stage of two."""
 
 TRIES = 10
 """Times that work is done again whose process died: an image may be what kills it."""
 
 STARTS = 3
 """Times that all stages start while no chunk is gained by it."""
+
+REACHED_S = 10
+"""Seconds in which a cluster must take a connection."""
 
 STARTS_S = 600
 """Seconds in which the first process of each pool must have started."""
@@ -68,7 +71,7 @@ def predict_on_cluster(
             checkpoint is converted on each of them: give them an exported .xml.
         files: Paths that lead to the same files on every machine, or addresses of objects.
         out: Path of the table on this machine, or its address; written once, at the end.
-        workers: Processors in use at most, two or more: the stages share them as they need.
+        workers: Largest number of processes that decode, and of those that hold the network.
         address: Address of a Ray cluster ("auto": the one this machine is part of); None starts one
             here.
         options: Further arguments of `Predictor.open`.
@@ -83,7 +86,7 @@ def predict_on_cluster(
     place = os.path.abspath(model) if os.path.exists(model) else str(model)
     predictor = Predictor.open(place, **predictor_options)
     with resumable(predictor, files, out, settings=predictor_options, on_image=on_image) as parts:
-        stages = _Stages(place, predictor, predictor_options, max(LEAST, workers))
+        stages = _Stages(place, predictor, predictor_options, workers)
         _answer(parts, stages, address, on_image)
         return parts.finish()
 
@@ -104,7 +107,7 @@ def _answer(parts: Parts, stages: _Stages, address: str | None, on_image: Each |
         ]
         try:
             # Connected anew each time: what is left of the processes before goes with them.
-            with _ray(address, stages.processors) as ray:
+            with _ray(address, stages.workers) as ray:
                 _keep(parts, stages.answered(ray, rows), on_image)
         except MachineError as error:
             # What dies with a machine may use up all tries before Ray knows that it is gone.
@@ -138,9 +141,9 @@ class _Stages:
     """The pipeline: which stage runs in how many processes."""
 
     def __init__(
-        self, model: str, predictor: Predictor, options: Mapping[str, Any], processors: int
+        self, model: str, predictor: Predictor, options: Mapping[str, Any], workers: int
     ) -> None:
-        self.processors = processors
+        self.workers = workers
         self._inferring = (model, dict(options))
         any_modality = bool(options.get("any_modality", False))
         self._preparing = (predictor.card.preprocessing, any_modality)
@@ -151,13 +154,13 @@ class _Stages:
         Raises:
             MachineError: ``worker_lost``.
         """
-        pool, most = ray.data.ActorPoolStrategy, self.processors - 1
+        pool, most = ray.data.ActorPoolStrategy, self.workers
         # A block for each chunk, or one process would get them all.
         answered = (
             ray.data.from_items(rows, override_num_blocks=len(rows))
             .flat_map(
                 read,
-                compute=ray.data.TaskPoolStrategy(size=max(1, self.processors // 2)),
+                compute=ray.data.TaskPoolStrategy(size=max(1, self.workers // 2)),
                 num_cpus=READ,
             )
             .map(
@@ -188,7 +191,7 @@ class _Stages:
 
 
 @contextmanager
-def _ray(address: str | None, processors: int) -> Iterator[Any]:
+def _ray(address: str | None, workers: int) -> Iterator[Any]:
     """Give Ray with its data package, connected; what was started here is ended here."""
     with _environment():
         try:
@@ -201,13 +204,13 @@ def _ray(address: str | None, processors: int) -> Iterator[Any]:
                 'pip install "cxr-transfer[cluster]".',
             ) from None
         chatter = quiet("ray", "ray.data", expected=[_DEPRECATED], level=logging.CRITICAL)
-        with chatter, _limits(ray, processors):
+        with chatter, _limits(ray, workers):
             if ray.is_initialized():  # the caller's own
                 yield ray
                 return
             # Ray's logs name images: they go when it goes.
             with tempfile.TemporaryDirectory(prefix="cxr-", ignore_cleanup_errors=True) as folder:
-                _start(ray, address, processors, folder)
+                _start(ray, address, workers, folder)
                 try:
                     yield ray
                 finally:
@@ -236,27 +239,28 @@ def _environment() -> Iterator[None]:
 
 
 @contextmanager
-def _limits(ray: Any, processors: int) -> Iterator[None]:  # noqa: ANN401 - Ray's
-    """Bound what the stages take, for the time of a block: processors, and what lies between."""
+def _limits(ray: Any, workers: int) -> Iterator[None]:  # noqa: ANN401 - Ray's
+    """Bound what the stages take, for the time of a block: processes, and what lies between."""
     context = ray.data.DataContext.get_current().copy()
     context.enable_progress_bars = context.print_on_execution_start = False
     context.target_max_block_size = BLOCK
     context.wait_for_min_actors_s = STARTS_S
     context.max_consecutive_actor_init_deaths = STARTS
-    context.execution_options.resource_limits = ray.data.ExecutionResources(cpu=processors)
+    context.execution_options.resource_limits = ray.data.ExecutionResources(cpu=workers)
     with ray.data.DataContext.current(context):
         yield
 
 
-def _start(ray: Any, address: str | None, processors: int, folder: str) -> None:  # noqa: ANN401 - Ray's
+def _start(ray: Any, address: str | None, workers: int, folder: str) -> None:  # noqa: ANN401 - Ray's
     logging_options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
+            _check_reached(address)
             ray.init(address=address, **logging_options)
         else:
             ray.init(
                 address="local",
-                num_cpus=processors,
+                num_cpus=workers,
                 object_store_memory=OBJECT_STORE,
                 include_dashboard=False,
                 _temp_dir=folder,
@@ -268,3 +272,15 @@ def _start(ray: Any, address: str | None, processors: int, folder: str) -> None:
             "no_cluster",
             f"Expected a Ray cluster at {address or 'this machine'}, but got: {reason}",
         ) from None
+
+
+def _check_reached(address: str) -> None:
+    """Refuse an address that nobody listens at: Ray would try for minutes.
+
+    Raises:
+        OSError: With the reason.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S):
+            pass
