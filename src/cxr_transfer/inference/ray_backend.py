@@ -79,7 +79,8 @@ def predict_on_cluster(
 
     Raises:
         TypeError: One path where a list is meant; an item that is no path.
-        MachineError: ``missing_package`` (Ray), ``no_cluster``, ``node_failed``, ``worker_lost``.
+        MachineError: ``missing_package`` (Ray), ``no_cluster``, ``cluster_full``, ``node_failed``,
+            ``worker_lost``.
         CxrError: What `Predictor.open` and `predict_into` raise.
     """
     predictor_options = dict(options or {})
@@ -152,7 +153,7 @@ class _Stages:
         """Yield the rows of the last stage, in any order.
 
         Raises:
-            MachineError: ``worker_lost``.
+            MachineError: ``cluster_full``, ``worker_lost``.
         """
         pool, most = ray.data.ActorPoolStrategy, self.workers
         # A block for each chunk, or one process would get them all.
@@ -180,13 +181,19 @@ class _Stages:
         )
         try:
             yield from answered.iter_rows()
-        except Exception as error:  # Ray's own, and those of what it could not start
+        except ray.exceptions.GetTimeoutError:
+            raise MachineError(
+                "cluster_full",
+                f"Expected a process of each stage to start within {STARTS_S} s, but one did not: "
+                "the cluster has no processor or memory free; wait for other work on it, or add "
+                "machines.",
+            ) from None
+        except Exception as error:  # Ray's own, of many kinds
             raise MachineError(
                 "worker_lost",
-                "Expected processes that last, but some did not start in time, or died again and "
-                f"again over the same images ({type(error).__name__}). What was answered is kept. "
-                "Run the same command again; if it stops again, run it without --cluster, which "
-                "shows where.",
+                "Expected processes that last, but they died again and again over the same images "
+                f"({type(error).__name__}). What was answered is kept. Run the same command again; "
+                "if it stops again, run it without --cluster, which shows where.",
             ) from None
 
 
