@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import contextmanager
 
 
@@ -93,7 +92,6 @@ def made_cluster(**environment):
             process.kill()
             process.wait()
         process.stdout.close()
-        time.sleep(0)
 
 
 if __name__ == "__main__":
