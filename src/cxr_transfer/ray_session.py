@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from cxr_transfer.quiet import quiet
 
 OBJECT_STORE = 1024 * 1024 * 1024
 """Bytes of shared memory for a Ray that is started here, at least."""
+
+REACHED_S = 10
+"""Seconds in which a cluster must take a connection."""
 
 TRIES = 10
 """Times that work is done again whose process died: an image may be what kills it."""
@@ -42,7 +46,7 @@ def ray_session(address: str | None, processors: int) -> Iterator[Any]:
                 "Expected Ray for a cluster, but it is not installed: "
                 'pip install "cxr-transfer[cluster]".',
             ) from None
-        with quiet("ray", "ray.data"):
+        with quiet("ray", level=logging.CRITICAL):
             if ray.is_initialized():  # the caller's own
                 yield ray
                 return
@@ -57,12 +61,14 @@ def ray_session(address: str | None, processors: int) -> Iterator[Any]:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    # Ray looks at these when it is imported and when it starts processes. The last one leaves out
-    # what it else shows of each machine that is lost: that machine's log.
+    # Ray looks at these when it is imported and when it starts processes. One leaves out what it
+    # else shows of each machine that is lost: that machine's log. The last one: Ray's processes
+    # would give way to every other, and beside one that is busy a training would stand still.
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_BACKEND_LOG_LEVEL": "fatal",
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+        "RAY_worker_niceness": "0",
     }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
@@ -80,6 +86,7 @@ def _start(ray: Any, address: str | None, processors: int, folder: str) -> None:
     logging_options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if address:
+            _check_reached(address)
             ray.init(address=address, **logging_options)
         else:
             ray.init(
@@ -96,3 +103,15 @@ def _start(ray: Any, address: str | None, processors: int, folder: str) -> None:
             "no_cluster",
             f"Expected a Ray cluster at {address or 'this machine'}, but got: {reason}",
         ) from None
+
+
+def _check_reached(address: str) -> None:
+    """Refuse an address that nobody listens at: Ray would try for minutes.
+
+    Raises:
+        OSError: With the reason.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S):
+            pass
