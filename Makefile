@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE :=
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
 OUT ?= runs/study
-EXTRAS := dev,train,int8,export,parquet,cluster,serve,pacs,tensorboard,monai,hf,keras,http,report
+EXTRAS := dev,train,int8,export,parquet,cluster,s3,serve,pacs,tensorboard,monai,hf,keras,http,report
 # What `cxr study` needs beyond the core of the package.
 DEMO_EXTRAS := train
 

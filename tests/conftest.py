@@ -71,6 +71,7 @@ LONG = (
     "studies/test_device_check.py::test_every_path",
     "export/test_openvino.py::test_a_conversion_is_compared_again_on_a_processor_of_other_abilities[resnet50",
     "export/test_openvino.py::test_int8_needs_training_images_and_stays_close[resnet50",
+    "inference/test_ray_backend.py::test_processes_a_driver_and_a_machine_are_lost_and_no_row_is[1-",
     "inference/test_ray_backend.py::test_two_workers_give_the_rows_of_one_process_also_after_a_kill",
     "journeys/test_light_install.py::test_a_node_needs_pacs_alone",
     "journeys/test_light_install.py::test_the_source_archive_installs_to_the_same_package",

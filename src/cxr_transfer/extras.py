@@ -35,6 +35,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "pacs": ("pynetdicom", "cryptography", "dicomweb_client", "highdicom"),
     "parquet": ("pyarrow",),
     "cluster": ("ray",),
+    "s3": ("s3fs", "fsspec"),
+    "gs": ("gcsfs",),
     "export": ("onnx", "onnxruntime", "onnxscript"),
     "int8": ("nncf",),
     "keras-weights": ("h5py",),

@@ -14,6 +14,7 @@ import itertools
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,6 +168,25 @@ def _sides(port: Any) -> list[int | None]:  # noqa: ANN401 - openvino's, which i
     if shape.rank.is_dynamic:
         return []
     return [None if side.is_dynamic else side.get_length() for side in shape]
+
+
+def converted(module: Any, example: Any) -> Graph:  # noqa: ANN401 - torch's, which is no need of this
+    """Return the graph of a module of torch, of one input whose first side may be any.
+
+    Args:
+        module: Module in inference mode.
+        example: Tensor that it takes; its sides but the first are those of every input.
+
+    Raises:
+        MachineError: ``forked``.
+    """
+    with exclusive() as openvino, warnings.catch_warnings():
+        # Tracing warns that it is to be given up, and of checks on the input's shape, which is
+        # fixed further down.
+        warnings.simplefilter("ignore")
+        graph: Graph = openvino.convert_model(module, example_input=example)
+    graph.reshape([-1, *example.shape[1:]])
+    return graph
 
 
 class Network:

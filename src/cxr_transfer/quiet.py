@@ -13,12 +13,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet(*loggers: str, expected: Sequence[str] = ()) -> Iterator[None]:
+def quiet(
+    *loggers: str, expected: Sequence[str] = (), level: int = logging.ERROR
+) -> Iterator[None]:
     """Let loggers tell errors alone, and warnings that are expected not be shown.
 
     Args:
         loggers: Names of the loggers; those below them with a level of their own are not meant.
         expected: Regular expressions for the beginnings of the messages of warnings.
+        level: Level that the loggers are set to.
     """
     levels = {name: logging.getLogger(name).level for name in loggers}
     with warnings.catch_warnings():
@@ -26,7 +29,7 @@ def quiet(*loggers: str, expected: Sequence[str] = ()) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=message)
         try:
             for name in loggers:
-                logging.getLogger(name).setLevel(logging.ERROR)
+                logging.getLogger(name).setLevel(level)
             yield
         finally:
             for name, level in levels.items():

@@ -19,9 +19,8 @@ from cxr_transfer.quiet import quiet
 OBJECT_STORE = 1024 * 1024 * 1024
 """Bytes of shared memory for a Ray that is started here, at least."""
 
-_LAST_PORT = 65535
-_ANSWERS_WITHIN = 10
-"""Seconds in which a cluster's port answers."""
+REACHED_S = 10
+"""Seconds in which a cluster must take a connection."""
 
 TRIES = 10
 """Times that work is done again whose process died: an image may be what kills it."""
@@ -53,7 +52,7 @@ def ray_session(address: str | None, processors: int) -> Iterator[Any]:
                 "Expected Ray for a cluster, but it is not installed: "
                 'pip install "cxr-transfer[cluster]".',
             ) from None
-        with quiet("ray", "ray.data"):
+        with quiet("ray", level=logging.CRITICAL):
             if ray.is_initialized():  # the caller's own
                 yield ray
                 return
@@ -68,12 +67,14 @@ def ray_session(address: str | None, processors: int) -> Iterator[Any]:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    # Ray looks at these when it is imported and when it starts processes. The last one leaves out
-    # what it else shows of each machine that is lost: that machine's log.
+    # Ray looks at these when it is imported and when it starts processes. One leaves out what it
+    # else shows of each machine that is lost: that machine's log. The last one: Ray's processes
+    # would give way to every other, and beside one that is busy a training would stand still.
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_BACKEND_LOG_LEVEL": "fatal",
         "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",
+        "RAY_worker_niceness": "0",
     }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
@@ -112,14 +113,14 @@ def _start(ray: Any, address: str | None, processors: int, folder: str) -> None:
 
 
 def _check_reached(ray: Any, address: str) -> None:  # noqa: ANN401 - Ray's
-    """Knock at a cluster's port: Ray itself waits for minutes where nobody answers.
+    """Refuse an address that nobody listens at: Ray would try for minutes.
 
     Raises:
-        OSError: Nobody answers there.
+        OSError: With the reason.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal() or int(port) > _LAST_PORT:
-        return
-    if host == "localhost" or host.startswith("127."):  # Ray takes this machine's own address
-        host = ray.util.get_node_ip_address()
-    socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWERS_WITHIN).close()
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        if host == "localhost" or host.startswith("127."):  # Ray takes this machine's own address
+            host = ray.util.get_node_ip_address()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S):
+            pass

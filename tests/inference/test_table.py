@@ -18,6 +18,7 @@ from cxr_transfer.datasets.image_files import images_in
 from cxr_transfer.datasets.phantom import draw_radiograph
 from cxr_transfer.errors import DataError, MachineError, UsageError
 from cxr_transfer.inference import table
+from cxr_transfer.inference.part_store import partial_folder
 from cxr_transfer.inference.prediction import COLUMNS
 from cxr_transfer.inference.predictor import Predictor
 from cxr_transfer.inference.table import Summary, predict_into
@@ -411,7 +412,7 @@ def test_a_table_among_the_images_is_no_image_and_goes_on_where_it_was(predictor
     out = tmp_path / "answers.csv"
 
     def listed():
-        return list(images_in([tmp_path], leave_out=[out, table.partial_folder(out)]))
+        return list(images_in([tmp_path], leave_out=[out, partial_folder(out)]))
 
     before = listed()
     with table.resumable(predictor, before, out) as parts:

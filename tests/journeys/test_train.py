@@ -2,8 +2,12 @@
 
 import csv
 import json
+import os
 import shlex
 import shutil
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -76,6 +80,69 @@ def test_two_processes_learn_what_one_learns(own, trained, cxr):
     assert np.array_equal(one["conv1.weight"], two["conv1.weight"])
     assert np.abs(one["head.weight"] - two["head.weight"]).max() < 5e-3
     assert not np.array_equal(one["head.bias"], np.zeros(2, np.float32))
+
+
+LAUNCHED = (
+    ("torchrun", ("--nnodes", "2", "--nproc-per-node", "1"), ("--devices", 1, "--num-nodes", 2)),
+    ("torchrun", ("--standalone", "--nproc-per-node", "2"), ("--devices", 2)),
+    ("srun", (), ("--devices", 1, "--num-nodes", 2)),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "how", "options"), LAUNCHED, ids=["nodes", "one", "slurm"])
+def test_machines_of_a_launcher_learn_the_bits_of_two_processes(
+    own, cxr, launcher, how, options, tmp_path
+):
+    words = ("train", own / "mine.toml", "--data", own / "images", "--device", "cpu")
+    if not (own / "two" / "checkpoint.safetensors").is_file():
+        cxr(*words, "--devices", 2, "--out", own / "two")
+    out = tmp_path / "out"
+    asked = [str(word) for word in (*words, *options, "--out", out)]
+    port = str(free_port())
+    machines = []
+    for rank in range(1 if "--standalone" in how else 2):
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        if launcher == "srun":  # what srun sets, with its launcher's address
+            environment |= slurm(rank) | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            command = [sys.executable, "-m", "cxr_transfer.cli", *asked]
+        else:
+            place = ("--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", port)
+            place = () if "--standalone" in how else place
+            torchrun = [sys.executable, "-m", "torch.distributed.run", *how, *place]
+            command = [*torchrun, "-m", "cxr_transfer.cli", *asked]
+        machines.append(
+            subprocess.Popen(
+                command,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    told = [machine.communicate(timeout=600)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0] * len(machines), told
+    assert (out / "checkpoint.safetensors").read_bytes() == (
+        own / "two" / "checkpoint.safetensors"
+    ).read_bytes()
+    assert sum("checkpoint: " in one for one in told) == 1, "one of them speaks"
+
+
+def slurm(rank):
+    """Variables of a task of a job on two machines, as srun sets them."""
+    names = ("SLURM_PROCID", "SLURM_NODEID")
+    fixed = {"JOB_ID": "77", "JOB_NAME": "train", "NTASKS": "2", "NNODES": "2", "LOCALID": "0"}
+    return (
+        {name: str(rank) for name in names}
+        | {f"SLURM_{name}": value for name, value in fixed.items()}
+        | {"SLURM_NTASKS_PER_NODE": "1", "SLURM_NODELIST": "127.0.0.1"}
+    )
+
+
+def free_port():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
 
 
 def test_a_manifest_with_parts_is_kept_to(own, cxr):

@@ -92,9 +92,13 @@ def test_what_a_lost_worker_did_is_done_again(folder):
     asked = ("train", folder / "small.toml", "--data", folder / "images.csv", "--folds", 3)
     out = folder / "lost"
     words = [*CXR, *map(str, (*asked, "--out", out, "--cluster", "local"))]
-    working = subprocess.Popen(words, env=ALONE, stderr=subprocess.PIPE, text=True)
-    killed = _kill_one(working, out)
-    assert working.wait(180) == 0, working.stderr.read()
+    with (folder / "told").open("w") as told:
+        working = subprocess.Popen(words, env=ALONE, stderr=told)
+        try:
+            killed = _kill_one(working, out)
+            assert working.wait(600) == 0, (folder / "told").read_text()
+        finally:
+            working.kill()
     assert killed, "or this shows nothing"
     if not (folder / "here").exists():
         run(*asked, "--out", folder / "here")
@@ -103,7 +107,7 @@ def test_what_a_lost_worker_did_is_done_again(folder):
 
 def _kill_one(working, out):
     """Kill a worker that has begun a run."""
-    until = time.monotonic() + 150
+    until = time.monotonic() + 300
     while time.monotonic() < until and working.poll() is None:
         if list(out.glob("fold_*/small/seed_0/recipe.toml")):
             for pid in _descendants(working.pid, "ray::_Worker"):

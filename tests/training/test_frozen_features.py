@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cxr_transfer.models.simple_cnn import simple_cnn
+from cxr_transfer.training import frozen_features
 from cxr_transfer.training.device import FROZEN_PART, Execution
 from cxr_transfer.training.frozen_features import (
     KeptActivations,
@@ -155,3 +156,38 @@ def test_a_run_that_goes_on_does_not_compute_its_activations_again(tmp_path):
     shutil.move(tmp_path / "stopped", tmp_path / "again")
     assert run(tmp_path / "again", kept_in(tmp_path / "kept"), told) == whole
     assert not [phase for phase, _ in told if phase == FROZEN_PART]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_of_many_images_openvino_computes_the_same(tmp_path, monkeypatch, precision):
+    many, part = make_images(300, seed=3).images, part_of(network_of(), 0, 13)
+    found = activations(part, many, precision=precision)
+    monkeypatch.setattr(frozen_features, "QUICK_FROM", len(many) + 1)
+    exact = activations(part, many)
+    torchs = activations(part, many, precision=precision)
+    assert found.dtype == torchs.dtype
+    assert found.stride() == torchs.stride()
+    largest = exact.abs().max()
+    apart, of_torch = ((one.float() - exact).abs().max() / largest for one in (found, torchs))
+    assert apart <= (1e-5 if precision == "float32" else 2 * of_torch)
+    assert not torch.equal(found, torchs), "or torch computed both"
+
+
+def test_of_many_images_the_bits_are_the_same_each_time(tmp_path):
+    many, network = make_images(300, seed=3).images, network_of()
+    part = part_of(network, 0, 13)
+    whole = activations(part, many)
+    assert torch.equal(whole, activations(part_of(network_of(), 0, 13), many))
+    kept = KeptActivations(tmp_path, network, many)
+    assert torch.equal(kept.of(part, many[100:110]), whole[100:110])
+
+
+def test_what_openvino_cannot_convert_is_computed_by_torch(monkeypatch):
+    def refused(module, example):
+        raise RuntimeError("no such operation")
+
+    many, part = make_images(300, seed=3).images, part_of(network_of(), 0, 13)
+    monkeypatch.setattr(frozen_features, "converted", refused)
+    found = activations(part, many)
+    monkeypatch.setattr(frozen_features, "QUICK_FROM", len(many) + 1)
+    assert torch.equal(found, activations(part, many))

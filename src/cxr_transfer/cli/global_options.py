@@ -49,4 +49,7 @@ def command_of(words: Sequence[str]) -> str:
 
 def started() -> str:
     """Return the line that a log begins with: version and command."""
-    return f"cxr-transfer {__version__}: cxr {shlex.join(sys.argv[1:])}"
+    from cxr_transfer.storage import without_secrets
+
+    command = without_secrets(shlex.join(sys.argv[1:]))
+    return f"cxr-transfer {__version__}: cxr {command}"

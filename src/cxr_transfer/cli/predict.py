@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cxr_transfer.inference.prediction import Prediction
     from cxr_transfer.inference.predictor import Predictor
     from cxr_transfer.inference.prepare import Prepared
+    from cxr_transfer.storage import Location
 
 
 PREDICT_EXAMPLES = (
@@ -30,6 +31,7 @@ PREDICT_EXAMPLES = (
     "cxr predict 'images/*.png' --model runs/study/model_1 --heatmaps maps\n\n"
     "cxr predict image.dcm --dicom-out objects\n\n"
     "cxr predict archive/ --out answers.parquet  (goes on where it was stopped)\n\n"
+    "cxr predict s3://bucket/images --out s3://bucket/answers.csv\n\n"
     "find archive -name '*.dcm' | cxr predict - --csv > answers.csv"
 )
 
@@ -38,8 +40,8 @@ def predict(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Images, folders, patterns; '-' takes an image, or names of images (a line "
-            "each, or as find -print0 gives them) from standard input."
+            help="Images, folders, patterns, addresses (s3://, gs://); '-' takes an image, or "
+            "names of images (a line each, or as find -print0 gives them) from standard input."
         ),
     ],
     model: Annotated[
@@ -51,8 +53,12 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="A line of JSON per image.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="A row of CSV per image.")] = False,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Table (.csv or .parquet) with a row per image; resumed when stopped."),
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Table (.csv or .parquet, here or s3://, gs://) with a row per image; resumed "
+            "when stopped.",
+        ),
     ] = None,
     heatmaps: Annotated[
         Path | None, typer.Option(help="Folder for a heat map of each image that got a class.")
@@ -76,7 +82,8 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Decoding threads; default: processors + 1. With --cluster: processes, 2.",
+            help="Decoding threads; default: processors + 1. With --cluster: processes of each "
+            "stage, 2.",
         ),
     ] = None,
     cluster: Annotated[
@@ -88,9 +95,10 @@ def predict(
     ] = None,
 ) -> None:
     """Answer for images, one line each; an image that cannot be read never stops the others."""
+    from cxr_transfer.inference.part_store import partial_folder
     from cxr_transfer.inference.predictor import Predictor
-    from cxr_transfer.inference.table import partial_folder
     from cxr_transfer.inference.writers import as_csv, as_json, as_lines
+    from cxr_transfer.storage import location
 
     if json and csv:
         raise typer.BadParameter("choose one of --json and --csv")
@@ -100,18 +108,19 @@ def predict(
         raise typer.BadParameter(
             "--out writes a table: leave --json, --csv, --heatmaps and --dicom-out out"
         )
-    folders = [folder for folder in (heatmaps, dicom_out) if folder]
-    written = [out, partial_folder(out)] if out else folders
+    folders: list[Location] = [folder for folder in (heatmaps, dicom_out) if folder]
+    table = location(out) if out else None
+    written = [table, partial_folder(table)] if table else folders
     inputs, left_out = _asked(files, written)
     warn(INTENDED_USE)
     for notice in left_out.notices():
         warn(notice)
-    if out:
-        images = [image for image in inputs if isinstance(image, Path)]
+    if table:
+        images = [image for image in inputs if not isinstance(image, bytes)]
         if len(images) < len(inputs):
             raise typer.BadParameter("--out takes files, not an image on standard input")
         options = {"precision": precision, "any_modality": any_modality}
-        _table(images, out, model, options, workers, cluster)
+        _table(images, table, model, options, workers, cluster)
         return
     if heatmaps and model and model.endswith(".xml"):
         raise typer.BadParameter("an exported network is not explained: give its checkpoint")
@@ -145,30 +154,40 @@ def predict(
         raise typer.Exit(1)
 
 
-def _asked(arguments: Sequence[str], written: Sequence[Path]) -> tuple[list[Path | bytes], LeftOut]:
+def _asked(
+    arguments: Sequence[str], written: Sequence[Location]
+) -> tuple[list[Location | bytes], LeftOut]:
     """Return the images that arguments stand for, and what of folders was passed over.
 
     Args:
-        arguments: Files, folders and patterns; "-" is standard input: an image, or names of images.
-        written: Files and folders that this command writes: they are no images.
+        arguments: Files, folders, patterns, addresses; "-" is standard input: an image, or names of
+            images.
+        written: Files, folders and objects that this command writes: they are no images.
     """
     import glob
     import os
 
     from cxr_transfer.datasets.image_files import LeftOut, images_in
+    from cxr_transfer.datasets.stored_images import images_at
     from cxr_transfer.errors import UsageError
+    from cxr_transfer.storage import is_address, location
 
-    inputs: list[Path | bytes] = []
+    inputs: list[Location | bytes] = []
     left_out = LeftOut()
+    stored = [name for name in written if is_address(name)]
+    local = [Path(name) for name in written if not is_address(name)]
     for argument in arguments:
+        place = location(argument)
         if argument == "-":
             inputs += _given_on_input(sys.stdin.buffer.read())
-        elif not os.path.lexists(argument) and glob.has_magic(argument):
-            matching = sorted(glob.glob(argument, recursive=True)) or [argument]
+        elif is_address(place):
+            inputs += images_at(place, leave_out=stored, left_out=left_out)
+        elif not os.path.lexists(place) and glob.has_magic(str(place)):
+            matching = sorted(glob.glob(str(place), recursive=True)) or [str(place)]
             paths = [Path(path) for path in matching]
-            inputs += images_in(paths, leave_out=written, left_out=left_out)
+            inputs += images_in(paths, leave_out=local, left_out=left_out)
         else:
-            inputs += images_in([Path(argument)], leave_out=written, left_out=left_out)
+            inputs += images_in([Path(place)], leave_out=local, left_out=left_out)
     if not inputs:
         passed_over = "".join(f" ({notice})" for notice in left_out.notices())
         raise UsageError(
@@ -178,12 +197,14 @@ def _asked(arguments: Sequence[str], written: Sequence[Path]) -> tuple[list[Path
     return inputs, left_out
 
 
-def _given_on_input(content: bytes) -> list[Path | bytes]:
+def _given_on_input(content: bytes) -> list[Location | bytes]:
     """Return the images that standard input names, or the one that it is."""
     import os
 
+    from cxr_transfer.storage import location
+
     if b"\0" not in content:  # Every picture holds one, and no name can.
-        return [Path(name) for name in os.fsdecode(content).splitlines() if name]
+        return [location(name) for name in os.fsdecode(content).splitlines() if name]
     names = content.split(b"\0")
     # As "find -print0" gives them; no picture begins with the name of a file.
     if names[0] and not names[-1] and os.path.lexists(names[0]):
@@ -200,8 +221,8 @@ def _log_notes(predictor: Predictor, precision: str) -> None:
 
 
 def _table(
-    images: Sequence[Path],
-    out: Path,
+    images: Sequence[Location],
+    out: Location,
     model: str | None,
     options: dict[str, Any],
     workers: int | None,
@@ -245,7 +266,7 @@ def _keepers(
     heat_maps: Path | None,
     dicom_out: Path | None,
     any_modality: bool,
-) -> Callable[[Path | bytes, Prediction, Prepared], None] | None:
+) -> Callable[[Location | bytes, Prediction, Prepared], None] | None:
     """Return what writes heat maps and DICOM objects of an answer; None where none are wanted."""
     from cxr_transfer.datasets.image_files import stem_of
     from cxr_transfer.errors import ImageError
@@ -267,7 +288,7 @@ def _keepers(
             log(f"no heat map of {stem}: {error.message} [{error.code}]")
             return None
 
-    def keep(image: Path | bytes, answer: Prediction, prepared: Prepared) -> None:
+    def keep(image: Location | bytes, answer: Prediction, prepared: Prepared) -> None:
         stem = "image" if isinstance(image, bytes) else stem_of(image)
         explanation = explained(stem, answer, prepared)
         if heat_maps and explanation:
@@ -281,7 +302,7 @@ def _keepers(
 
 def _dicom_writer(
     model: str | None, predictor: Predictor, folder: Path
-) -> Callable[[str, Path | bytes, tuple[Prediction, Prepared], Explanation | None], None]:
+) -> Callable[[str, Location | bytes, tuple[Prediction, Prepared], Explanation | None], None]:
     """Return what writes the DICOM objects of an answer."""
     from datetime import datetime
 
@@ -298,7 +319,7 @@ def _dicom_writer(
 
     def write(
         stem: str,
-        image: Path | bytes,
+        image: Location | bytes,
         answered: tuple[Prediction, Prepared],
         explanation: Explanation | None,
     ) -> None:

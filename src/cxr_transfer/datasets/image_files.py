@@ -12,12 +12,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cxr_transfer.files import LOCK
 from cxr_transfer.own_folder import DATA_RECORD, RUN_RECORD
 from cxr_transfer.radiograph import named_format
 from cxr_transfer.radiograph.signatures import Kind, kind_of
+from cxr_transfer.storage import Location
 from cxr_transfer.text import for_terminal
 
 JUNK = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX"})
@@ -72,7 +73,7 @@ class LeftOut:
     counts: Counter[Why] = field(default_factory=Counter)
     names: dict[Why, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, why: Why, path: Path) -> None:
+    def add(self, why: Why, path: Location) -> None:
         """Count ``path`` under a reason."""
         self.counts[why] += 1
         if len(self.names[why]) < NAMED:
@@ -259,20 +260,23 @@ def is_own_folder(folder: Path) -> bool:
     )
 
 
-def relative_name(path: Path, root: Path | None) -> str:
+def relative_name(path: Location, root: Path | None) -> str:
     """Return how a person knows a file: relative to ``root`` where it lies in it, else whole."""
+    if isinstance(path, str):
+        return path
     if root is not None and path.is_relative_to(root):
         return path.relative_to(root).as_posix()
     return path.as_posix()
 
 
-def stem_of(path: Path) -> str:
+def stem_of(path: Location) -> str:
     """Return a file's name without the ending of an image; a UID's last number is none.
 
     >>> stem_of(Path("a/image.1998.png")), stem_of(Path("a/1.2.840.17"))
     ('image.1998', '1.2.840.17')
     """
-    return path.stem if named_format(path.name) else path.name
+    name = PurePath(path)
+    return name.stem if named_format(name.name) else name.name
 
 
 def _is_image(path: Path, kind: Kind) -> bool:

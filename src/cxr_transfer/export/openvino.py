@@ -9,7 +9,6 @@ images go in, and scores and the features behind them come out. Decoding and res
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +30,7 @@ from cxr_transfer.export.self_test import (
 from cxr_transfer.files import write_bytes, write_json
 from cxr_transfer.models.folder import sha256
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
-from cxr_transfer.openvino_runtime import Graph, abilities, exclusive
+from cxr_transfer.openvino_runtime import Graph, abilities, converted, exclusive
 from cxr_transfer.progress import Tell, counting, of_images, tell_nobody
 from cxr_transfer.quiet import quiet
 from cxr_transfer.radiograph import Preprocessing, decode
@@ -301,16 +300,9 @@ def _graph(network: nn.Sequential, preprocessing: Preprocessing, is_exclusive: b
     from cxr_transfer.models.engine import OUTPUTS
 
     example = torch.zeros((2, 1, *preprocessing.size), dtype=torch.uint8)
-    with exclusive() as openvino, warnings.catch_warnings():
-        # Tracing warns that it is to be given up, and of checks on the input's shape, which is
-        # fixed further down.
-        warnings.simplefilter("ignore")
-        graph: Graph = openvino.convert_model(
-            answering(network, is_exclusive), example_input=example
-        )
+    graph = converted(answering(network, is_exclusive), example)
     for output, name in zip(graph.outputs, OUTPUTS, strict=True):
         output.get_tensor().set_names({name})
-    graph.reshape([-1, 1, *preprocessing.size])
     return graph
 
 

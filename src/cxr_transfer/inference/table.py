@@ -16,9 +16,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 from cxr_transfer.about import INTENDED_USE, __version__
@@ -28,21 +28,12 @@ from cxr_transfer.errors import (
     UsageError,
     check_list,
     kind_of,
-    listing,
 )
-from cxr_transfer.files import (
-    LOCK,
-    check_new,
-    csv_line,
-    is_unfinished,
-    remove_own,
-    scratch_file,
-    write_json,
-    write_text,
-)
+from cxr_transfer.files import csv_line
+from cxr_transfer.inference.part_store import PartStore, part_store
 from cxr_transfer.inference.prediction import cells, columns
 from cxr_transfer.inference.predictor import Predictor
-from cxr_transfer.own_folder import RUN_RECORD, lock_folder
+from cxr_transfer.storage import Location, is_address, location
 from cxr_transfer.text import cell
 
 CHUNK = 512
@@ -77,15 +68,10 @@ class Summary:
     resumed: int
 
 
-def partial_folder(out: Path) -> Path:
-    """Return the folder that holds what is done of the table ``out`` while it is in the making."""
-    return out.with_name(f"{out.name}.partial")
-
-
 def predict_into(
     predictor: Predictor,
     files: Sequence[str | Path],
-    out: Path,
+    out: Location,
     *,
     workers: int | None = None,
     settings: Mapping[str, object] | None = None,
@@ -95,8 +81,8 @@ def predict_into(
 
     Args:
         predictor: Predictor that answers.
-        files: Paths; one that cannot be read gets a row too.
-        out: Path of the table, which is written once, at the end.
+        files: Paths, and addresses of objects; one that cannot be read gets a row too.
+        out: Path of the table, or its address in an object store; written once, at the end.
         workers: Number of decoding threads; None is one more than there are processors.
         settings: Further settings that decide an answer (precision, say); another value is another
             run.
@@ -106,9 +92,10 @@ def predict_into(
         TypeError: One path where a list is meant; an item that is no path.
         UsageError: ``unknown_format``, ``out_exists``, ``folder_in_use``; ``other_run`` when
             ``out`` was begun with other files or another model; ``foreign_folder`` when the
-            folder of its parts is somebody else's.
+            folder of its parts is somebody else's; ``bad_storage_address``, ``no_bucket``.
         DataError: ``empty``, ``damaged_part``.
-        MachineError: ``missing_package`` (pyarrow, for Parquet), ``disk_full``, ``not_writable``.
+        MachineError: ``missing_package`` (pyarrow, for Parquet), ``disk_full``, ``not_writable``;
+            ``storage_unreachable``, ``storage_refused``.
     """
     with resumable(predictor, files, out, settings=settings, on_image=on_image) as parts:
         for number in parts.missing():
@@ -127,23 +114,24 @@ class Parts:
 
     Attributes:
         files: All files, in order.
-        out: Path of the table.
-        folder: Folder of the finished chunks.
+        store: Store of the finished chunks.
+        is_csv: Whether the table is CSV; else it is Parquet.
         labels: Labels of the network.
         model: Model as it stands in the answers.
         resumed: Files that an earlier call answered.
     """
 
     files: Sequence[str | Path]
-    out: Path
-    folder: Path
+    store: PartStore
+    is_csv: bool
     labels: tuple[str, ...]
     model: str
     resumed: int
 
     def missing(self) -> list[int]:
         """Return the numbers of the chunks that are not done."""
-        return [number for number in self._numbers() if not self._part(number).is_file()]
+        done = self.store.names()
+        return [number for number in self._numbers() if self._part(number) not in done]
 
     def chunk(self, number: int) -> Sequence[str | Path]:
         """Return the files of one chunk."""
@@ -153,17 +141,17 @@ class Parts:
         """Keep what was answered for a chunk.
 
         Raises:
-            MachineError: ``disk_full``, ``not_writable``.
+            MachineError: ``disk_full``, ``not_writable``; what an object store raises.
         """
         lines = (json.dumps(answer) + "\n" for answer in answers)
-        write_text(self._part(number), "".join(lines))
+        self.store.keep(self._part(number), "".join(lines))
 
     def finish(self) -> Summary:
         """Compose the table out of the chunks, which must all be done, and delete them.
 
         Raises:
             DataError: ``damaged_part``.
-            MachineError: ``disk_full``, ``not_writable``.
+            MachineError: ``disk_full``, ``not_writable``; what an object store raises.
         """
         counts: Counter[str] = Counter()
 
@@ -173,19 +161,10 @@ class Parts:
                     counts[answer["status"]] += 1
                     yield _row(answer, self.labels)
 
-        write = _write_csv if self.out.suffix == ".csv" else _write_parquet
-        # What is kept takes more room than the table made of it.
-        size = sum(self._part(number).stat().st_size for number in self._numbers())
-        with scratch_file(self.folder, size) as scratch:
-            with scratch.open("r+b") as handle:
-                write(handle, rows(), self.labels, self.model)
-                handle.truncate()
-                handle.flush()
-                os.fsync(handle.fileno())
-            os.replace(scratch, self.out)
-        # The record last: what has none holds no parts, and is not taken for somebody else's.
-        parts = [self._part(number).name for number in self._numbers()]
-        remove_own(self.folder, [*parts, RUN_RECORD, LOCK])
+        write = _write_csv if self.is_csv else _write_parquet
+        names = [self._part(number) for number in self._numbers()]
+        self.store.publish(lambda handle: write(handle, rows(), self.labels, self.model), names)
+        self.store.clear(names)
         return Summary(
             len(self.files), counts["ok"], counts["cannot_assess"], counts["error"], self.resumed
         )
@@ -193,21 +172,22 @@ class Parts:
     def _numbers(self) -> range:
         return range(-(-len(self.files) // CHUNK))
 
-    def _part(self, number: int) -> Path:
-        return self.folder / f"{number:06}.jsonl"
+    def _part(self, number: int) -> str:
+        return f"{number:06}.jsonl"
 
     def _read(self, number: int) -> list[dict[str, Any]]:
-        path = self._part(number)
         try:
-            answers = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = self.store.read(self._part(number)).splitlines()
+            answers = [json.loads(line) for line in lines]
             named = [answer["file"] for answer in answers]
         except (ValueError, KeyError, TypeError):
             named = []
         if named != [str(file) for file in self.chunk(number)]:
             raise DataError(
                 "damaged_part",
-                f"Expected the answers for {len(self.chunk(number))} files in {path}, but got "
-                "something else; delete it and run the same command again.",
+                f"Expected the answers for {len(self.chunk(number))} files in "
+                f"{self.store.place}/{self._part(number)}, but got something else; delete it and "
+                "run the same command again.",
             )
         return answers
 
@@ -216,7 +196,7 @@ class Parts:
 def resumable(
     predictor: Predictor,
     files: Sequence[str | Path],
-    out: Path,
+    out: Location,
     *,
     settings: Mapping[str, object] | None = None,
     on_image: Each | None = None,
@@ -226,32 +206,37 @@ def resumable(
     for file in files:
         if not isinstance(file, str | os.PathLike):
             raise TypeError(f"Expected paths, but one is {kind_of(file)}; name the files.")
-    if out.suffix not in (".csv", ".parquet"):
+    # A path stays as it is given, which is how it stands in the row.
+    places = [place if is_address(place := location(file)) else file for file in files]
+    out = location(out)
+    suffix = PurePath(out).suffix
+    if suffix not in (".csv", ".parquet"):
         raise UsageError(
             "unknown_format", f"Expected a name that ends in .csv or .parquet, but got {out}."
         )
-    if out.suffix == ".parquet":
+    if suffix == ".parquet":
         _pyarrow()  # now, and not when everything is answered
     if not files:
         raise DataError("empty", "Expected at least one file, but got none; name some.")
-    folder = partial_folder(out)
+    store = part_store(out)
     # With a record, the table is this run's own, which was stopped before it could tidy up.
-    begun = _begun(folder)
+    begun = store.begun()
     if begun is None:
-        check_new(out)
-    run = _run(predictor, files, settings or {})
-    _check_same(folder, begun, run)
-    with lock_folder(folder):
-        begun = _begun(folder)  # another run may have come in between
-        _check_same(folder, begun, run)
+        store.check_new()
+    run = _run(predictor, places, settings or {})
+    _check_same(store.place, begun, run)
+    with store.hold():
+        begun = store.begun()  # another run may have come in between
         if begun is None:
-            write_json(folder / RUN_RECORD, run)
-        parts = Parts(files, out, folder, tuple(predictor.card.labels), predictor.model, 0)
+            begun = store.begin(run)
+        _check_same(store.place, begun, run)
+        is_csv, labels = suffix == ".csv", tuple(predictor.card.labels)
+        parts = Parts(places, store, is_csv, labels, predictor.model, 0)
         resumed = len(files) - sum(len(parts.chunk(number)) for number in parts.missing())
         if on_image:
             for _ in range(resumed):
                 on_image()
-        yield Parts(files, out, folder, parts.labels, parts.model, resumed)
+        yield replace(parts, resumed=resumed)
 
 
 def _run(
@@ -261,7 +246,7 @@ def _run(
     names = hashlib.sha256()
     for file in files:
         # As it is given, for that is what stands in the row, and where it points to.
-        for name in (str(file), os.path.abspath(file)):
+        for name in (str(file), file if is_address(file) else os.path.abspath(file)):
             names.update(os.fsencode(name) + b"\0")
     reference = predictor.reference
     return {
@@ -278,43 +263,7 @@ def _run(
     }
 
 
-def _begun(folder: Path) -> dict[str, Any] | None:
-    """Return the record of the run that a folder is of; None where it is of none yet.
-
-    Raises:
-        UsageError: ``foreign_folder`` where there is something else: a link, a file, or a folder
-            with other things in it than this package puts there.
-    """
-    if not os.path.lexists(folder):
-        return None
-    if folder.is_symlink() or not folder.is_dir():
-        raise _foreign(folder, "a link" if folder.is_symlink() else "a file")
-    record = folder / RUN_RECORD
-    if record.is_file() and not record.is_symlink():
-        try:
-            begun = json.loads(record.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            begun = None
-        if isinstance(begun, dict):
-            return begun
-        raise _foreign(folder, f"another {RUN_RECORD}")
-    others = [
-        name for name in sorted(os.listdir(folder)) if name != LOCK and not is_unfinished(name)
-    ]
-    if others:
-        raise _foreign(folder, listing(map(ascii, others)))
-    return None
-
-
-def _foreign(folder: Path, content: str) -> UsageError:
-    return UsageError(
-        "foreign_folder",
-        f"Expected {folder} to be free for the finished parts of this table, but it is not of this "
-        f"command's making: {content}; choose another --out, or move it away.",
-    )
-
-
-def _check_same(folder: Path, begun: Mapping[str, Any] | None, run: Mapping[str, Any]) -> None:
+def _check_same(place: Location, begun: Mapping[str, Any] | None, run: Mapping[str, Any]) -> None:
     """Refuse to go on with another run.
 
     Raises:
@@ -324,7 +273,7 @@ def _check_same(folder: Path, begun: Mapping[str, Any] | None, run: Mapping[str,
     if differing:
         raise UsageError(
             "other_run",
-            f"Expected to go on with what was begun in {folder}, but this run differs in "
+            f"Expected to go on with what was begun in {place}, but this run differs in "
             f"{', '.join(map(_in_words, differing))}; choose another --out, or delete that folder.",
         )
 

@@ -11,7 +11,6 @@ import io
 import math
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, TypeGuard, cast
 
 import numpy as np
@@ -24,6 +23,7 @@ from cxr_transfer.radiograph.pillow_images import GREY_MODES, encoded, grey_valu
 from cxr_transfer.radiograph.radiograph import MAX_BYTES, Grey, Radiograph, check_size
 from cxr_transfer.radiograph.reading import decode, read_radiograph
 from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.storage import location
 from cxr_transfer.text import human_size
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ def read_image(
     """Read one image, wherever it is.
 
     Args:
-        image: Path of a file, its bytes, or a file object opened in binary mode, read from where it
-            stands. Or a 2-D array of uint8, uint16 or float32 in which larger values are brighter,
-            a PIL image, a pydicom data set, or a radiograph, which comes back as it is.
+        image: Path of a file, address of an object (``s3://``, ``gs://``), its bytes, or a file
+            object opened in binary mode, read from where it stands. Or a 2-D array of uint8, uint16
+            or float32 in which larger values are brighter, a PIL image, a pydicom data set, or a
+            radiograph, which comes back as it is.
         value_range: Values that are black and white in arrays and in grey PIL images. None is
             (0, 255) of an array of uint8, and what a file of the image would be of a PIL image;
             uint16 and floating point need it: 12 bits of 16 look as 16 do.
@@ -66,7 +67,8 @@ def read_image(
 
     Raises:
         TypeError: The object is none of these, or a range is missing, or has no meaning for it.
-        UsageError: ``bad_value_range``.
+        UsageError: ``bad_value_range``; ``bad_storage_address``.
+        MachineError: What `read_content` raises of an object store.
         ImageError: ``not_finite``, ``outside_value_range``, ``unreadable``, ``too_many_bytes``, and
             all that `read_radiograph` raises.
     """
@@ -74,7 +76,7 @@ def read_image(
     if isinstance(image, Radiograph):
         return image
     if isinstance(image, str | os.PathLike):
-        return read_radiograph(Path(image), any_modality=any_modality)
+        return read_radiograph(location(image), any_modality=any_modality)
     if isinstance(image, np.ndarray):
         return _of_array(image, value_range)
     if isinstance(image, Image.Image):

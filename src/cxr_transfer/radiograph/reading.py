@@ -17,6 +17,7 @@ from cxr_transfer.radiograph import raster
 from cxr_transfer.radiograph.grey_range import notice_of_8_bits
 from cxr_transfer.radiograph.radiograph import MAX_BYTES, Radiograph
 from cxr_transfer.radiograph.silence import silence
+from cxr_transfer.storage import Location, is_address, read_object
 from cxr_transfer.text import human_size
 
 _NAMED = {
@@ -32,27 +33,42 @@ _PREAMBLE, _MAGIC = 128, b"DICM"  # DICOM PS3.10, section 7.1
 _FIRST_LITTLE, _FIRST_BIG = (b"\2\0", b"\x08\0"), b"\0\x08"  # groups 0002 and 0008
 
 
-def read_radiograph(path: Path, *, any_modality: bool = False) -> Radiograph:
+def read_radiograph(path: Location, *, any_modality: bool = False) -> Radiograph:
     """Read one image from a file.
 
     Args:
-        path: The file.
+        path: The file, or the address of an object.
         any_modality: Whether a DICOM file is taken whatever its header calls the modality and body
             part, and where it says FOR PROCESSING.
 
     Raises:
         ImageError: ``not_a_file`` for what is no regular file (a folder, a pipe, a device),
-            ``missing_file``, ``unreadable``, ``too_many_bytes``, and all that `decode` raises.
+            ``missing_file``, ``unreadable``, ``too_many_bytes``, and all that `read_content` and
+            `decode` raise.
+        UsageError, MachineError: What `read_content` raises.
     """
-    return decode(read_content(path), named=named_format(path.name), any_modality=any_modality)
+    named = named_format(str(path))
+    return decode(read_content(path), named=named, any_modality=any_modality)
 
 
-def read_content(path: Path) -> bytes:
-    """Return all bytes of an image file.
+def read_content(path: Location) -> bytes:
+    """Return all bytes of an image file, or of an object in a store.
 
     Raises:
-        ImageError: ``not_a_file``, ``missing_file``, ``unreadable``, ``too_many_bytes``.
+        ImageError: ``not_a_file``, ``missing_file``, ``unreadable``, ``too_many_bytes``; of an
+            object ``access_denied``.
+        UsageError, MachineError: What `read_object` raises of a store: that holds for all images.
     """
+    if is_address(path):
+        content = read_object(path, MAX_BYTES)
+        if len(content) > MAX_BYTES:
+            raise ImageError(
+                "too_many_bytes",
+                f"Expected at most {human_size(MAX_BYTES)}, but got more; export a smaller copy of "
+                "the image.",
+            )
+        return content
+    path = Path(path)
     try:
         # A pipe would block at open: ask the file system what it is first.
         status = os.stat(path)
