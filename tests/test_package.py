@@ -30,6 +30,7 @@ LAYERS = (
         "openvino_runtime",
         "parallel",
         "progress",
+        "ray_session",
         "storage",
     ),
     ("radiograph",),

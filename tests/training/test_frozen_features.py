@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cxr_transfer.models.simple_cnn import simple_cnn
-from cxr_transfer.training import frozen_features
+from cxr_transfer.training import quick_activations
 from cxr_transfer.training.device import FROZEN_PART, Execution
 from cxr_transfer.training.frozen_features import (
     KeptActivations,
@@ -162,7 +162,7 @@ def test_a_run_that_goes_on_does_not_compute_its_activations_again(tmp_path):
 def test_of_many_images_openvino_computes_the_same(tmp_path, monkeypatch, precision):
     many, part = make_images(300, seed=3).images, part_of(network_of(), 0, 13)
     found = activations(part, many, precision=precision)
-    monkeypatch.setattr(frozen_features, "QUICK_FROM", len(many) + 1)
+    monkeypatch.setattr(quick_activations, "QUICK_FROM", len(many) + 1)
     exact = activations(part, many)
     torchs = activations(part, many, precision=precision)
     assert found.dtype == torchs.dtype
@@ -187,7 +187,7 @@ def test_what_openvino_cannot_convert_is_computed_by_torch(monkeypatch):
         raise RuntimeError("no such operation")
 
     many, part = make_images(300, seed=3).images, part_of(network_of(), 0, 13)
-    monkeypatch.setattr(frozen_features, "converted", refused)
+    monkeypatch.setattr(quick_activations, "converted", refused)
     found = activations(part, many)
-    monkeypatch.setattr(frozen_features, "QUICK_FROM", len(many) + 1)
+    monkeypatch.setattr(quick_activations, "QUICK_FROM", len(many) + 1)
     assert torch.equal(found, activations(part, many))

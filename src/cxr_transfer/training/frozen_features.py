@@ -15,7 +15,6 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,8 @@ from torch import Tensor, nn
 from cxr_transfer.errors import MachineError, UsageError
 from cxr_transfer.files import remove_own, scratch_file, write_bytes
 from cxr_transfer.models.adapter import Features
-from cxr_transfer.openvino_runtime import Network, Precision, converted
 from cxr_transfer.text import for_terminal
+from cxr_transfer.training.quick_activations import computed, is_quick, quick
 
 IN_MEMORY = 2**30
 """Bytes of activations that are kept in memory; more are kept in a file that is mapped into it."""
@@ -33,15 +32,6 @@ ACTIVATIONS = ".activations"
 """Ending of the files in which activations are kept for other trainings or a later process."""
 
 _log = logging.getLogger(__name__)
-
-QUICK_FROM = 256
-"""Images from which on a conversion costs less time than it saves."""
-
-_ALIKE = 1e-4
-"""By how much activations may differ from torch's, as a share of the largest one."""
-
-_TRIED = 4
-"""Images on which both are compared before one is taken for the other."""
 
 _TAKEN = 64
 """Images whose kept activations are copied at a time."""
@@ -206,10 +196,10 @@ def activations(
         return images.to(home)
     frozen_part.eval().to(device)
     compute: Callable[[Tensor], Tensor] = functools.partial(
-        _computed, frozen_part, device, precision
+        computed, frozen_part, device, precision
     )
-    if _is_quick(images, device):
-        compute = _quick(frozen_part, images, precision) or compute
+    if is_quick(images, device):
+        compute = quick(frozen_part, images, precision) or compute
     kept: Tensor | None = None
     for start in range(0, len(images), batch_size):
         batch = compute(images[start : start + batch_size]).to(home)
@@ -219,57 +209,6 @@ def activations(
         kept[start : start + len(batch)] = batch
         on_image(len(batch))
     return images.to(home) if kept is None else kept
-
-
-def _computed(frozen_part: nn.Sequential, device: str, precision: str, images: Tensor) -> Tensor:
-    with (
-        torch.inference_mode(),
-        torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"),
-    ):
-        outputs: Tensor = frozen_part(images.to(device))
-    return outputs
-
-
-def _is_quick(images: Tensor, device: str) -> bool:
-    """Tell whether OpenVINO is asked: of many images, on a processor."""
-    return device == "cpu" and images.dtype == torch.uint8 and len(images) >= QUICK_FROM
-
-
-def _quick(
-    frozen_part: nn.Sequential, images: Tensor, precision: str
-) -> Callable[[Tensor], Tensor] | None:
-    """Return what computes the activations by OpenVINO; None where that cannot be had as well.
-
-    In float32 they must be torch's within rounding; in bfloat16 at most twice as far from float32's
-    as torch's are.
-    """
-    tried = images[:_TRIED]
-    exact = _computed(frozen_part, "cpu", "float32", tried)
-    given = exact if precision == "float32" else _computed(frozen_part, "cpu", precision, tried)
-    try:
-        graph = converted(frozen_part, tried)
-        threads = torch.get_num_threads()
-        network = Network(graph, precision=cast(Precision, precision), threads=threads)
-    except MachineError:
-        raise
-    except Exception as error:  # whatever a network of others is made of
-        _log.debug("the frozen part is computed by torch, since it is not converted: %s", error)
-        return None
-
-    def quick(batch: Tensor) -> Tensor:
-        return torch.from_numpy(network(batch.numpy())[0]).to(given.dtype)
-
-    found, bound = quick(tried), _ALIKE * float(exact.abs().max())
-    if found.shape != exact.shape or not _apart(found, exact) <= max(
-        bound, 2 * _apart(given, exact)
-    ):
-        _log.debug("the frozen part is computed by torch, since its conversion differs")
-        return None
-    return quick
-
-
-def _apart(one: Tensor, other: Tensor) -> float:
-    return float((one.float() - other.float()).abs().max())
 
 
 def _kept_at(images: int, like: Tensor, scratch: Path | None) -> Tensor:
@@ -410,7 +349,7 @@ class KeptActivations:
         remove_own(self.folder, [path.name for path in self.folder.glob(f"*{ACTIVATIONS}")])
 
     def _file_name(self, length: int) -> str:
-        by = "openvino" if _is_quick(self._images, self._device) else "torch"
+        by = "openvino" if is_quick(self._images, self._device) else "torch"
         content = (*self._children[:length], self._all, self._precision, self._device, by)
         return f"{hashlib.sha256('/'.join(content).encode()).hexdigest()[:32]}{ACTIVATIONS}"
 
