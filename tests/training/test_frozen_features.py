@@ -170,7 +170,8 @@ def test_of_many_images_openvino_computes_the_same(tmp_path, monkeypatch, precis
     largest = exact.abs().max()
     apart, of_torch = ((one.float() - exact).abs().max() / largest for one in (found, torchs))
     assert apart <= (1e-5 if precision == "float32" else 2 * of_torch)
-    assert not torch.equal(found, torchs), "or torch computed both"
+    if precision == "float32":  # in bfloat16 torch may be the nearer one, and is taken then
+        assert not torch.equal(found, torchs), "or torch computed both"
 
 
 def test_of_many_images_the_bits_are_the_same_each_time(tmp_path):
