@@ -24,7 +24,7 @@ from cxr_transfer.datasets.several_findings import present_words
 from cxr_transfer.errors import DataError, ModelError, UsageError
 from cxr_transfer.labels import MOST_LABELS
 from cxr_transfer.models.checkpoint import load_checkpoint
-from cxr_transfer.models.forward import features, scores_of
+from cxr_transfer.models.forward import scores_of
 from cxr_transfer.models.metadata import Checkpoint, checkpoint_files
 from cxr_transfer.models.reference import TrainingReference
 from cxr_transfer.statistics.findings import (
@@ -39,6 +39,7 @@ from cxr_transfer.statistics.temperature import (
     confidence_threshold,
 )
 from cxr_transfer.text import for_terminal
+from cxr_transfer.training.frozen_features import activations, part_of
 from cxr_transfer.training.tensors import ImageTensors, load_tensors
 
 Floats = npt.NDArray[np.float32]
@@ -125,8 +126,9 @@ def reference_of(
             f"Expected validation images of the classes {', '.join(card.labels)}, but {foreign} of "
             f"{len(targets)} have another label; give the manifest of the training.",
         )
+    body = part_of(network, 0, len(network) - 1)
     of_train, of_validation = (
-        features(network, tensors.images, device=device, on_image=on_image).numpy()
+        activations(body, tensors.images, device=device, on_image=on_image).flatten(1).numpy()
         for _, tensors in (train, validation)
     )
     scored = _scored(network, of_validation, exclusive)
