@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -461,9 +462,21 @@ def test_a_study_waits_on_for_images_that_can_be_read_and_for_the_server(reader,
     page.locator("#note-close").click()
     expect(page.locator("#reading-waiting")).to_be_visible()
     page.unroute("**/v1/images")
+    # The others come before the first is looked at: else it would begin the study alone.
+    held = []
+    released = threading.Event()
+    page.route(
+        "**/v1/images",
+        lambda route: route.continue_() if released.is_set() else held.append(route),
+    )
     first, *rest = FILES
     drop_without_waiting(reader, {first: FILES[first]})
+    while not held:
+        page.wait_for_timeout(20)
     drop_without_waiting(reader, {name: FILES[name] for name in rest})
+    released.set()
+    for route in held:
+        route.continue_()
     expect(page.locator(".image")).to_have_count(3)
     expect(page.locator(".reading-form")).to_be_visible()
     assert not asked_for_answers(reader)
